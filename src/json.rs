@@ -1,0 +1,147 @@
+//! Where the members of a JSON object stand in its text.
+//!
+//! Texts that others wrote are changed only in the place that must change; everything else leaves
+//! as it came. This walks one level, looking only at quotes, brackets and commas. It accepts every
+//! JSON object and must never be used to decide whether a text is JSON.
+
+use std::ops::Range;
+
+/// One member. `name` is as written, without its quotes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member<'a> {
+    pub name: &'a str,
+    /// From the name's opening quote to the end of the value.
+    pub whole: Range<usize>,
+    pub value: Range<usize>,
+}
+
+/// An object's members in order, and where its closing brace stands.
+pub fn members(text: &str) -> Option<(Vec<Member<'_>>, usize)> {
+    let bytes = text.as_bytes();
+    let mut members = Vec::new();
+    let mut at = skip_space(bytes, 0);
+    if bytes.get(at) != Some(&b'{') {
+        return None;
+    }
+    at = skip_space(bytes, at + 1);
+    loop {
+        if bytes.get(at) == Some(&b'}') {
+            return Some((members, at));
+        }
+        let name_end = string_end(bytes, at)?;
+        let name = &text[at + 1..name_end - 1];
+        let start = at;
+        at = skip_space(bytes, name_end);
+        if bytes.get(at) != Some(&b':') {
+            return None;
+        }
+        at = skip_space(bytes, at + 1);
+        let value = at..value_end(bytes, at)?;
+        at = skip_space(bytes, value.end);
+        members.push(Member {
+            name,
+            whole: start..value.end,
+            value,
+        });
+        match bytes.get(at) {
+            Some(b',') => at = skip_space(bytes, at + 1),
+            Some(b'}') => {}
+            _ => return None,
+        }
+    }
+}
+
+/// The last member of that name, which is the one that counts in every JSON reader.
+pub fn member<'a>(members: &'a [Member<'a>], name: &str) -> Option<&'a Member<'a>> {
+    members.iter().rev().find(|member| member.name == name)
+}
+
+pub fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        at += 1;
+    }
+    at
+}
+
+/// The place after the closing quote of the string that starts at `at`.
+pub fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
+    if bytes.get(at) != Some(&b'"') {
+        return None;
+    }
+    let mut at = at + 1;
+    loop {
+        match bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// The place after the value that starts at `at`: a string, a bracketed value, or a bare word.
+fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at)? {
+        b'"' => string_end(bytes, at),
+        b'{' | b'[' => {
+            let (mut depth, mut at) = (0usize, at);
+            loop {
+                match bytes.get(at)? {
+                    b'"' => {
+                        at = string_end(bytes, at)?;
+                        continue;
+                    }
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' => depth -= 1,
+                    _ => {}
+                }
+                at += 1;
+                if depth == 0 {
+                    return Some(at);
+                }
+            }
+        }
+        _ => {
+            let length = bytes[at..]
+                .iter()
+                .take_while(|b| !matches!(b, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r'))
+                .count();
+            (length > 0).then_some(at + length)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn members_stand_where_they_were_written() {
+        let text = " { \"a\" : [1,{\"b\":\"}\"}] ,\"c\\\"\":null , \"a\":\"x,y\" } tail";
+        let (list, end) = members(text).unwrap();
+        let seen: Vec<_> = list
+            .iter()
+            .map(|m| (m.name, &text[m.value.clone()]))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("a", "[1,{\"b\":\"}\"}]"),
+                ("c\\\"", "null"),
+                ("a", "\"x,y\"")
+            ]
+        );
+        assert_eq!(
+            &text[member(&list, "a").unwrap().whole.clone()],
+            "\"a\":\"x,y\""
+        );
+        assert_eq!(&text[end..], "} tail");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_walked_without_panic(text in "[\\[\\]{}\",:\\\\ a1]{0,40}|\\PC{0,60}") {
+            let _ = members(&text);
+        }
+    }
+}

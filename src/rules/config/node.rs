@@ -1,0 +1,193 @@
+//! A JSON value that knows where it stands, and the faults found on the way through.
+//!
+//! A message says what was expected and of which type the value is. It must never repeat a
+//! string's text: the value in the wrong place may be a secret.
+
+use serde::Serialize;
+use serde_json::Value;
+use std::ops::RangeInclusive;
+
+/// What is wrong, and where: `user_groups.anonymous.tokens`. The whole config's path is empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    pub path: String,
+    pub message: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Fault {
+            path: path.into(),
+            message: message.into(),
+        });
+    }
+
+    pub(super) fn none_or<T>(self, value: T) -> Result<T, Vec<Fault>> {
+        if self.0.is_empty() {
+            Ok(value)
+        } else {
+            Err(self.0)
+        }
+    }
+}
+
+pub(super) struct Node<'v> {
+    path: String,
+    value: &'v Value,
+}
+
+impl<'v> Node<'v> {
+    pub(super) fn root(value: &'v Value) -> Node<'v> {
+        Node {
+            path: String::new(),
+            value,
+        }
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Names are the tenant's own words: long ones are cut, line ends and the like are escaped, so
+    /// that a path stays one readable line.
+    pub(super) fn child_path(&self, name: &str) -> String {
+        let mut path = self.path.clone();
+        if !path.is_empty() {
+            path.push('.');
+        }
+        path.extend(name.chars().take(64).flat_map(char::escape_debug));
+        path
+    }
+
+    /// A field that is there; `null` is not.
+    pub(super) fn field(&self, name: &str) -> Option<Node<'v>> {
+        let value = self.value.get(name).filter(|value| !value.is_null())?;
+        Some(Node {
+            path: self.child_path(name),
+            value,
+        })
+    }
+
+    pub(super) fn required(&self, name: &str, faults: &mut Faults) -> Option<Node<'v>> {
+        let field = self.field(name);
+        // Of what is no object, nothing more is said than that.
+        if field.is_none() && self.value.is_object() {
+            faults.add(self.child_path(name), "is required");
+        }
+        field
+    }
+
+    /// A field that is there and is an object.
+    pub(super) fn section(&self, name: &str, faults: &mut Faults) -> Option<Node<'v>> {
+        self.field(name).filter(|node| node.is_object(faults))
+    }
+
+    pub(super) fn is_object(&self, faults: &mut Faults) -> bool {
+        let is = self.value.is_object();
+        if !is {
+            self.expected("an object", faults);
+        }
+        is
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&'v str, Node<'v>)> {
+        let fields = self.value.as_object().into_iter().flatten();
+        fields.map(|(name, value)| {
+            let path = self.child_path(name);
+            (name.as_str(), Node { path, value })
+        })
+    }
+
+    /// The elements of a list; an absent list has none.
+    pub(super) fn elements(&self, name: &str, faults: &mut Faults) -> Vec<Node<'v>> {
+        let Some(list) = self.field(name) else {
+            return Vec::new();
+        };
+        let Value::Array(values) = list.value else {
+            list.expected("a list", faults);
+            return Vec::new();
+        };
+        let element = |(index, value): (usize, &'v Value)| Node {
+            path: format!("{}.{index}", list.path),
+            value,
+        };
+        values.iter().enumerate().map(element).collect()
+    }
+
+    pub(super) fn text(&self, faults: &mut Faults) -> Option<String> {
+        let text = self.value.as_str();
+        if text.is_none() {
+            self.expected("a string", faults);
+        }
+        text.map(str::to_owned)
+    }
+
+    /// A string with something in it.
+    pub(super) fn words(&self, faults: &mut Faults) -> Option<String> {
+        let text = self.text(faults)?;
+        if text.is_empty() {
+            faults.add(self.path(), "must not be empty");
+            return None;
+        }
+        Some(text)
+    }
+
+    pub(super) fn yes(&self, faults: &mut Faults) -> Option<bool> {
+        let truth = self.value.as_bool();
+        if truth.is_none() {
+            self.expected("true or false", faults);
+        }
+        truth
+    }
+
+    /// A whole number, however it is written: `1000`, `1e3` and `1000.0` are the same to JSON.
+    pub(super) fn whole(&self, range: RangeInclusive<u64>, faults: &mut Faults) -> Option<u64> {
+        let number = self.value.as_u64().or_else(|| {
+            let float = self.value.as_f64()?;
+            // Up to 2^53 every whole float is exact; what lies beyond is out of every range here.
+            let exact = float.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&float);
+            exact.then_some(float as u64)
+        });
+        let number = number.filter(|number| range.contains(number));
+        if number.is_none() {
+            let (least, most) = range.into_inner();
+            let found = match self.value {
+                Value::Number(number) => number.to_string(),
+                _ => self.type_name().to_owned(),
+            };
+            faults.add(
+                self.path(),
+                format!("expected a whole number from {least} to {most}, not {found}"),
+            );
+        }
+        number
+    }
+
+    fn expected(&self, what: &str, faults: &mut Faults) {
+        let message = format!("expected {what}, not {}", self.type_name());
+        faults.add(self.path(), message);
+    }
+
+    fn type_name(&self) -> &'static str {
+        match self.value {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Array(_) => "a list",
+            Value::Object(_) => "an object",
+        }
+    }
+}

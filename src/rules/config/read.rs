@@ -1,0 +1,286 @@
+//! From JSON to a tenant config, or to everything that is wrong with it.
+//!
+//! Fields that are not known here are passed over, `null` stands for an absent field, and a fault
+//! never ends the reading: whoever mends a config should have to mend it once.
+
+use super::key::Key;
+use super::node::{Fault, Faults, Node};
+use super::shape::{
+    Auth, Caching, Endpoint, Group, Kind, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST, Oauth,
+    RateLimit, RealtimeEndpoint, RealtimeProviders, TenantConfig, TextProviders,
+};
+use super::url::Url;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The config, or everything that is wrong with it.
+pub fn read(value: &Value) -> Result<TenantConfig, Vec<Fault>> {
+    let mut faults = Faults::default();
+    let root = Node::root(value);
+    let mut config = TenantConfig {
+        groups: BTreeMap::new(),
+        text: None,
+        realtime: None,
+        caching: Caching::UNWRITTEN,
+        auth: Auth::default(),
+    };
+    if root.is_object(&mut faults) {
+        if let Some(groups) = root.section("user_groups", &mut faults) {
+            config.groups = groups
+                .entries()
+                .map(|(name, node)| (name.to_owned(), group(&node, &mut faults)))
+                .collect();
+        }
+        if let Some(providers) = root.section("providers", &mut faults) {
+            config.text = providers
+                .section("text", &mut faults)
+                .map(|node| text_providers(&node, &mut faults));
+            config.realtime = providers
+                .section("realtime", &mut faults)
+                .map(|node| realtime_providers(&node, &mut faults));
+        }
+        if let Some(node) = root.section("caching", &mut faults) {
+            config.caching = caching(&node, &mut faults);
+        }
+        if let Some(node) = root.section("auth", &mut faults) {
+            config.auth = auth(&node, &mut faults);
+        }
+    }
+    faults.none_or(config)
+}
+
+// The readers below go on after a fault, with a value that nobody gets to see.
+
+fn group(node: &Node, faults: &mut Faults) -> Group {
+    if !node.is_object(faults) {
+        return Group {
+            tokens: 0,
+            limit: None,
+        };
+    }
+    let tokens = node
+        .required("tokens", faults)
+        .and_then(|tokens| tokens.whole(0..=MOST, faults));
+    let requests = node.field("rate_limit");
+    let window = node.field("rate_limit_window");
+    if requests.is_some() != window.is_some() {
+        let (missing, present) = if window.is_none() {
+            ("rate_limit_window", "rate_limit")
+        } else {
+            ("rate_limit", "rate_limit_window")
+        };
+        faults.add(
+            node.child_path(missing),
+            format!("is required beside {present}"),
+        );
+    }
+    let requests = requests.and_then(|node| node.whole(0..=MOST, faults));
+    let seconds = window.and_then(|node| node.whole(1..=LONGEST_WINDOW_SECONDS, faults));
+    Group {
+        tokens: tokens.unwrap_or_default(),
+        limit: requests.zip(seconds).map(|(requests, seconds)| RateLimit {
+            requests,
+            window_millis: seconds * 1000,
+        }),
+    }
+}
+
+fn text_providers(node: &Node, faults: &mut Faults) -> TextProviders {
+    let endpoints: Vec<Endpoint> = endpoints(node, faults)
+        .into_iter()
+        .map(|(name, node)| endpoint(name, &node, faults))
+        .collect();
+    let names: Vec<&str> = endpoints.iter().map(|each| each.name.as_str()).collect();
+    let default = default_endpoint(node, &names, faults);
+    let fallbacks = node
+        .elements("fallbacks", faults)
+        .iter()
+        .filter_map(|each| endpoint_name(each, &names, faults))
+        .collect();
+    TextProviders {
+        default,
+        endpoints,
+        fallbacks,
+    }
+}
+
+fn endpoint(name: String, node: &Node, faults: &mut Faults) -> Endpoint {
+    let given = node
+        .field("kind")
+        .and_then(|kind| kind_given(&kind, faults));
+    let written = match given {
+        Some(Kind::Demo) => node.field("url"),
+        _ => node.required("url", faults),
+    };
+    let url = written.and_then(|written| {
+        let text = written.text(faults)?;
+        Url::parse(&text)
+            .map_err(|message| faults.add(written.path(), message))
+            .ok()
+    });
+    let follows = url.as_ref().map_or(Kind::OpenAi, kind_of);
+    let models = node.elements("models", faults);
+    Endpoint {
+        name,
+        kind: given.unwrap_or(follows),
+        url,
+        api_key: api_key(node, faults),
+        default_model: words(node, "default_model", faults),
+        models: models
+            .iter()
+            .filter_map(|each| each.words(faults))
+            .collect(),
+    }
+}
+
+fn kind_given(node: &Node, faults: &mut Faults) -> Option<Kind> {
+    match node.text(faults)?.as_str() {
+        "openai" => Some(Kind::OpenAi),
+        "anthropic" => Some(Kind::Anthropic),
+        "demo" => Some(Kind::Demo),
+        _ => {
+            faults.add(node.path(), "expected openai, anthropic or demo");
+            None
+        }
+    }
+}
+
+fn kind_of(url: &Url) -> Kind {
+    let anthropic = url.host == "anthropic.com" || url.host.ends_with(".anthropic.com");
+    if anthropic || url.path().ends_with("/messages") {
+        Kind::Anthropic
+    } else {
+        Kind::OpenAi
+    }
+}
+
+fn realtime_providers(node: &Node, faults: &mut Faults) -> RealtimeProviders {
+    let endpoints: Vec<RealtimeEndpoint> = endpoints(node, faults)
+        .into_iter()
+        .map(|(name, node)| RealtimeEndpoint {
+            name,
+            model: words(&node, "model", faults),
+            voice: words(&node, "voice", faults),
+            api_key: api_key(&node, faults),
+            sample_rate_hertz: node
+                .field("sampleRate")
+                .and_then(|rate| rate.whole(1..=MOST, faults)),
+            encoding: words(&node, "encoding", faults),
+        })
+        .collect();
+    let names: Vec<&str> = endpoints.iter().map(|each| each.name.as_str()).collect();
+    RealtimeProviders {
+        default: default_endpoint(node, &names, faults),
+        endpoints,
+    }
+}
+
+/// The entries of `endpoints` in the order the JSON gives them. One with a bad name or of the wrong
+/// type is still listed, so that whoever names it is not told that it does not exist.
+fn endpoints<'v>(node: &Node<'v>, faults: &mut Faults) -> Vec<(String, Node<'v>)> {
+    let Some(section) = node
+        .required("endpoints", faults)
+        .filter(|section| section.is_object(faults))
+    else {
+        return Vec::new();
+    };
+    let mut list = Vec::new();
+    for (name, node) in section.entries() {
+        let fits = (1..=64).contains(&name.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+        if !fits {
+            faults.add(
+                node.path(),
+                "an endpoint's name is 1 to 64 letters, digits, _, . and -",
+            );
+        }
+        node.is_object(faults);
+        list.push((name.to_owned(), node));
+    }
+    list
+}
+
+fn default_endpoint(node: &Node, names: &[&str], faults: &mut Faults) -> String {
+    node.required("default", faults)
+        .and_then(|default| endpoint_name(&default, names, faults))
+        .unwrap_or_default()
+}
+
+fn endpoint_name(node: &Node, names: &[&str], faults: &mut Faults) -> Option<String> {
+    let name = node.text(faults)?;
+    if !names.contains(&name.as_str()) {
+        let list = if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ").escape_debug().to_string()
+        };
+        faults.add(node.path(), format!("names no endpoint; there are: {list}"));
+    }
+    Some(name)
+}
+
+/// A provider's key, which becomes the value of a header.
+fn api_key(node: &Node, faults: &mut Faults) -> Option<Key> {
+    let node = node.field("api_key")?;
+    let text = node.words(faults)?;
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        faults.add(
+            node.path(),
+            "expected visible ASCII characters only, without spaces or line ends",
+        );
+    }
+    Some(Key::new(text))
+}
+
+fn words(node: &Node, name: &str, faults: &mut Faults) -> Option<String> {
+    node.field(name)?.words(faults)
+}
+
+fn caching(node: &Node, faults: &mut Faults) -> Caching {
+    let mut whole = |name, most, unwritten| {
+        node.field(name)
+            .and_then(|node| node.whole(0..=most, faults))
+            .unwrap_or(unwritten)
+    };
+    let unwritten = Caching::UNWRITTEN;
+    Caching {
+        text_ttl_seconds: whole("text_ttl", LONGEST_TTL_SECONDS, unwritten.text_ttl_seconds),
+        transcription_ttl_seconds: whole(
+            "transcription_ttl",
+            LONGEST_TTL_SECONDS,
+            unwritten.transcription_ttl_seconds,
+        ),
+        fee_percentage: whole("fee_percentage", 100, unwritten.fee_percentage),
+        enabled: node
+            .field("enabled")
+            .and_then(|node| node.yes(faults))
+            .unwrap_or(unwritten.enabled),
+    }
+}
+
+fn auth(node: &Node, faults: &mut Faults) -> Auth {
+    Auth {
+        stripe_api_key: node
+            .section("stripe", faults)
+            .and_then(|stripe| secret(&stripe, "api_key", faults)),
+        google: oauth(node, "google_oauth", faults),
+        apple: oauth(node, "apple_oauth", faults),
+    }
+}
+
+fn oauth(node: &Node, name: &str, faults: &mut Faults) -> Option<Oauth> {
+    let node = node.section(name, faults)?;
+    let client_id = node
+        .required("client_id", faults)
+        .and_then(|id| id.text(faults));
+    Some(Oauth {
+        client_id: client_id.unwrap_or_default(),
+        client_secret: secret(&node, "client_secret", faults),
+    })
+}
+
+fn secret(node: &Node, name: &str, faults: &mut Faults) -> Option<Key> {
+    node.field(name)?.text(faults).map(Key::new)
+}

@@ -1,0 +1,191 @@
+//! The JSON Schema of a tenant config, for editors and for whoever writes configs by program.
+//!
+//! It says the same as the reader as far as a schema can; that `default` and `fallbacks` name an
+//! endpoint, and all that is asked of a URL, only the reader knows.
+
+use super::shape::{Caching, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST};
+use serde_json::{Value, json};
+
+/// JSON Schema 2020-12. Unknown fields are allowed everywhere: they are kept and given back.
+pub fn schema() -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "ResuLLM tenant config",
+        "type": "object",
+        "properties": {
+            "auth": section("How end users sign in.", json!({
+                "stripe": section("The tenant's Stripe account.", json!({
+                    "api_key": string("Secret API key.")
+                })),
+                "google_oauth": oauth("Sign-in with Google."),
+                "apple_oauth": oauth("Sign-in with Apple.")
+            })),
+            "user_groups": {
+                "description": "What an account of each group begins with. \
+                    `anonymous` is who has not signed in.",
+                "type": ["object", "null"],
+                "additionalProperties": group()
+            },
+            "providers": section("Who answers.", json!({
+                "text": providers("Chat, embeddings, images and audio files.", &text_endpoint(), json!({
+                    "fallbacks": list("Endpoints to try, in order, when one fails.")
+                })),
+                "realtime": providers("Voice over WebSockets.", &realtime_endpoint(), json!({}))
+            })),
+            "caching": caching()
+        }
+    })
+}
+
+fn group() -> Value {
+    json!({
+        "type": "object",
+        "required": ["tokens"],
+        "properties": {
+            "tokens": {
+                "description": "The balance an account begins with.",
+                "type": "integer", "minimum": 0, "maximum": MOST
+            },
+            "rate_limit": whole("Requests in any window. Absent: no limit.", 0, MOST),
+            "rate_limit_window": whole("Length of the window in seconds.", 1, LONGEST_WINDOW_SECONDS)
+        },
+        "dependentRequired": {
+            "rate_limit": ["rate_limit_window"],
+            "rate_limit_window": ["rate_limit"]
+        }
+    })
+}
+
+fn providers(description: &str, endpoint: &Value, more: Value) -> Value {
+    let mut properties = json!({
+        "default": {
+            "description": "The endpoint that serves what no other is chosen for.",
+            "type": "string"
+        },
+        "endpoints": {
+            "description": "By name.",
+            "type": "object",
+            "propertyNames": { "pattern": "^[A-Za-z0-9_.-]{1,64}$" },
+            "additionalProperties": endpoint
+        }
+    });
+    if let (Value::Object(properties), Value::Object(more)) = (&mut properties, more) {
+        properties.extend(more);
+    }
+    json!({
+        "description": description,
+        "type": ["object", "null"],
+        "required": ["default", "endpoints"],
+        "properties": properties
+    })
+}
+
+fn text_endpoint() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "kind": {
+                "description": "The wire format it speaks. Absent: follows from the URL. \
+                    demo: the gateway's own stand-in.",
+                "enum": ["openai", "anthropic", "demo", null]
+            },
+            "url": {
+                "description": "The full URL of its main call; the other calls sit beside it.",
+                "type": ["string", "null"],
+                "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$",
+                "maxLength": 2048
+            },
+            "api_key": api_key(),
+            "default_model": word("For requests that name no model."),
+            "models": list("The models it serves.")
+        },
+        "if": { "properties": { "kind": { "const": "demo" } }, "required": ["kind"] },
+        "else": { "properties": { "url": { "type": "string" } }, "required": ["url"] }
+    })
+}
+
+fn realtime_endpoint() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "model": word("The model of a session that names none."),
+            "voice": word("The voice it speaks with."),
+            "sampleRate": whole("Samples of audio a second.", 1, MOST),
+            "encoding": word("How its audio is encoded, for example pcm_s16le."),
+            "api_key": api_key()
+        }
+    })
+}
+
+fn caching() -> Value {
+    let unwritten = Caching::UNWRITTEN;
+    let defaulting = |mut field: Value, default: Value| {
+        field["default"] = default;
+        field
+    };
+    section(
+        "Answers given again without asking the provider. Absent: off.",
+        json!({
+            "enabled": { "type": ["boolean", "null"], "default": unwritten.enabled },
+            "text_ttl": defaulting(
+                whole("Seconds a text answer is kept.", 0, LONGEST_TTL_SECONDS),
+                unwritten.text_ttl_seconds.into(),
+            ),
+            "transcription_ttl": defaulting(
+                whole("Seconds a transcription is kept.", 0, LONGEST_TTL_SECONDS),
+                unwritten.transcription_ttl_seconds.into(),
+            ),
+            "fee_percentage": defaulting(
+                whole("What a cached answer costs, in percent of the first one.", 0, 100),
+                unwritten.fee_percentage.into(),
+            )
+        }),
+    )
+}
+
+fn oauth(description: &str) -> Value {
+    let mut oauth = section(
+        description,
+        json!({
+            "client_id": { "type": "string" },
+            "client_secret": string("Needed by the code flow only.")
+        }),
+    );
+    oauth["required"] = json!(["client_id"]);
+    oauth
+}
+
+fn section(description: &str, properties: Value) -> Value {
+    json!({ "description": description, "type": ["object", "null"], "properties": properties })
+}
+
+fn string(description: &str) -> Value {
+    json!({ "description": description, "type": ["string", "null"] })
+}
+
+fn word(description: &str) -> Value {
+    json!({ "description": description, "type": ["string", "null"], "minLength": 1 })
+}
+
+fn api_key() -> Value {
+    json!({
+        "description": "The provider's key. It never reaches a client.",
+        "type": ["string", "null"],
+        "pattern": "^[!-~]+$"
+    })
+}
+
+fn list(description: &str) -> Value {
+    json!({
+        "description": description,
+        "type": ["array", "null"],
+        "items": { "type": "string", "minLength": 1 }
+    })
+}
+
+fn whole(description: &str, minimum: u64, maximum: u64) -> Value {
+    json!({
+        "description": description,
+        "type": ["integer", "null"], "minimum": minimum, "maximum": maximum
+    })
+}

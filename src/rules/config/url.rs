@@ -1,0 +1,286 @@
+//! The URL of a provider's main call, read strictly.
+//!
+//! What one reader of URLs takes for a host, another takes for something else; such doubtful text
+//! is refused here rather than guessed at. It must never resolve a name, and never print the query,
+//! where some providers expect their key.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+const LONGEST: usize = 2048;
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url {
+    pub https: bool,
+    /// In lower case; an IPv6 address without its brackets.
+    pub host: String,
+    pub port: u16,
+    /// Begins with `/`.
+    pub path_and_query: String,
+}
+
+impl Url {
+    /// The error says what is wrong and never repeats the URL, which may hold a secret.
+    pub fn parse(text: &str) -> Result<Url, &'static str> {
+        if text.len() > LONGEST {
+            return Err("a URL has at most 2048 characters");
+        }
+        if !text.is_ascii() {
+            return Err("must be ASCII: write the host in its xn-- form, percent-encode the path");
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("must not have spaces, line ends or control characters");
+        }
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or("expected a URL that begins with http:// or https://")?;
+        let https = match scheme.to_ascii_lowercase().as_str() {
+            "https" => true,
+            "http" => false,
+            _ => return Err("expected a URL that begins with http:// or https://"),
+        };
+        if rest.contains('#') {
+            return Err("must not have a fragment");
+        }
+        let (authority, path_and_query) =
+            rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return Err("must not hold a user name or a password");
+        }
+        let (host, port) = host_and_port(authority)?;
+        Ok(Url {
+            https,
+            host,
+            port: port.unwrap_or(if https { 443 } else { 80 }),
+            path_and_query: path_of(path_and_query)?,
+        })
+    }
+
+    /// Without the query.
+    pub fn path(&self) -> &str {
+        self.path_and_query
+            .split_once('?')
+            .map_or(self.path_and_query.as_str(), |(path, _)| path)
+    }
+
+    /// What the `host` header says: an IPv6 address in brackets, the port unless it is the scheme's.
+    pub fn authority(&self) -> String {
+        let usual = if self.https { 443 } else { 80 };
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        if self.port == usual {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+}
+
+impl std::fmt::Debug for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.path())?;
+        if self.path_and_query.contains('?') {
+            f.write_str("?***")?;
+        }
+        Ok(())
+    }
+}
+
+fn host_and_port(authority: &str) -> Result<(String, Option<u16>), &'static str> {
+    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+        let (address, after) = rest.split_once(']').ok_or("the host lacks its ]")?;
+        let address: Ipv6Addr = address
+            .parse()
+            .map_err(|_| "the host in brackets is not an IPv6 address")?;
+        let port = match after.strip_prefix(':') {
+            Some(port) => Some(port),
+            None if after.is_empty() => None,
+            None => return Err("the host is followed by something that is not a port"),
+        };
+        (address.to_string(), port)
+    } else {
+        match authority.split_once(':') {
+            Some((host, port)) => (name(host)?, Some(port)),
+            None => (name(authority)?, None),
+        }
+    };
+    let port = port.map(number).transpose()?;
+    Ok((host, port))
+}
+
+fn number(port: &str) -> Result<u16, &'static str> {
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    port.parse()
+        .ok()
+        .filter(|number| digits && *number != 0)
+        .ok_or("the port must be a number from 1 to 65535")
+}
+
+fn name(host: &str) -> Result<String, &'static str> {
+    if host.is_empty() {
+        return Err("must name a host");
+    }
+    let fits = host.len() <= 253
+        && host.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        });
+    if !fits {
+        return Err("the host must be a name of letters, digits, - and dots, or an address");
+    }
+    let host = host.to_ascii_lowercase();
+    // Some resolvers take 0x7f.1 or 2130706433 for 127.0.0.1; whoever means an address writes it.
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let numeric = last.bytes().all(|byte| byte.is_ascii_digit())
+        || last
+            .strip_prefix("0x")
+            .is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if numeric && host.parse::<Ipv4Addr>().is_err() {
+        return Err("a host that ends in a number must be an IPv4 address like 192.0.2.1");
+    }
+    Ok(host)
+}
+
+fn path_of(text: &str) -> Result<String, &'static str> {
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let fits = match byte {
+            b'%' => {
+                let mut hex = || bytes.next().is_some_and(|byte| byte.is_ascii_hexdigit());
+                hex() && hex()
+            }
+            _ => byte.is_ascii_alphanumeric() || b"/?-._~!$&'()*+,;=:@".contains(&byte),
+        };
+        if !fits {
+            return Err("the path has a character that must be percent-encoded");
+        }
+    }
+    Ok(if text.starts_with('/') {
+        text.to_owned()
+    } else {
+        format!("/{text}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(https: bool, host: &str, port: u16, path_and_query: &str) -> Url {
+        Url {
+            https,
+            host: host.to_owned(),
+            port,
+            path_and_query: path_and_query.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        let cases = [
+            (
+                "https://api.openai.com/v1/chat/completions",
+                url(true, "api.openai.com", 443, "/v1/chat/completions"),
+            ),
+            ("http://localhost", url(false, "localhost", 80, "/")),
+            (
+                "HTTP://LocalHost:8080?a=b",
+                url(false, "localhost", 8080, "/?a=b"),
+            ),
+            ("https://[::1]:9/x?y=%20/", url(true, "::1", 9, "/x?y=%20/")),
+            (
+                "https://[2001:DB8::0:1]/",
+                url(true, "2001:db8::1", 443, "/"),
+            ),
+            (
+                "http://127.0.0.1:1/a//b",
+                url(false, "127.0.0.1", 1, "/a//b"),
+            ),
+            (
+                "http://my_box.lan/a@b:c",
+                url(false, "my_box.lan", 80, "/a@b:c"),
+            ),
+            (
+                "https://xn--bcher-kva.example/",
+                url(true, "xn--bcher-kva.example", 443, "/"),
+            ),
+            (
+                "https://a.example?b=https://c/d",
+                url(true, "a.example", 443, "/?b=https://c/d"),
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Url::parse(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn doubtful_urls_are_refused() {
+        let cases = [
+            ("", "http://"),
+            ("api.openai.com/v1", "http://"),
+            ("ftp://a/", "http://"),
+            ("http:/a/", "http://"),
+            (" http://a/", "spaces"),
+            ("http://a/b c", "spaces"),
+            ("http://a/\r\nx: y", "line ends"),
+            ("http://a/\u{7f}", "control"),
+            ("http://bücher.example/", "xn--"),
+            ("http://a/ü", "percent-encode"),
+            ("http://", "must name a host"),
+            ("http:///a", "must name a host"),
+            ("http://:80/", "must name a host"),
+            ("http://?a", "must name a host"),
+            ("http://u:p@a/", "password"),
+            ("http://u@a", "user name"),
+            ("http://a/#b", "fragment"),
+            ("http://a#b", "fragment"),
+            ("http://a%2eb/", "the host"),
+            ("http://a\\b/", "the host"),
+            ("http://a,b/", "the host"),
+            ("http://a..b/", "the host"),
+            ("http://a./", "the host"),
+            ("http://-a/", "the host"),
+            ("http://a:/", "the port"),
+            ("http://a:0/", "the port"),
+            ("http://a:65536/", "the port"),
+            ("http://a:+80/", "the port"),
+            ("http://a:80:80/", "the port"),
+            ("http://2130706433/", "IPv4"),
+            ("http://127.1/", "IPv4"),
+            ("http://0x7f.0x1/", "IPv4"),
+            ("http://0177.0.0.01/", "IPv4"),
+            ("http://[::1/", "]"),
+            ("http://[::1]x/", "port"),
+            ("http://[::1%25lo]/", "IPv6"),
+            ("http://[127.0.0.1]/", "IPv6"),
+            ("http://a/%2", "percent-encoded"),
+            ("http://a/%zz", "percent-encoded"),
+            ("http://a/{b}", "percent-encoded"),
+            ("http://a/b\\c", "percent-encoded"),
+        ];
+        for (text, part) in cases {
+            let message = Url::parse(text).expect_err(text);
+            assert!(message.contains(part), "{text}: {message}");
+        }
+        let long = format!("http://a/{}", "a".repeat(LONGEST));
+        assert!(Url::parse(&long).is_err());
+    }
+
+    #[test]
+    fn printing_a_url_keeps_its_query_to_itself() {
+        let url = Url::parse("http://[::1]:81/v1?key=s3cret").unwrap();
+        assert_eq!(format!("{url:?}"), "http://[::1]:81/v1?***");
+        assert_eq!(url.authority(), "[::1]:81");
+        assert_eq!(url.path(), "/v1");
+        let usual = Url::parse("https://a.example:443").unwrap();
+        assert_eq!(usual.authority(), "a.example");
+    }
+}

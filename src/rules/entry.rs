@@ -1,0 +1,251 @@
+//! An account as the store keeps it: the record's text, and the books beside it.
+//!
+//! Every verb of the store is one function here, from the stored text to the stored text. The
+//! embedded engine calls it; the scripts repeat it. A key of another tenant is unknown here, so no
+//! caller can forget to ask.
+
+use super::account::{
+    Account, Admission, Admit, Ask, Books, Credited, Grant, Look, Orphans, Report, Settlement,
+};
+use super::amount::{Millis, Tokens};
+use super::record::{self, Damage, Facts};
+use super::window::Window;
+
+pub const ANONYMOUS: &str = "anonymous";
+const SIGNED_IN: &str = "google_logged_in";
+
+/// A tenant's groups and their windows, in the order the tenant wrote them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Groups(Vec<(String, Option<Window>)>);
+
+impl Groups {
+    pub fn new(groups: Vec<(String, Option<Window>)>) -> Groups {
+        Groups(groups)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<Window>)> {
+        self.0.iter().map(|(name, window)| (name.as_str(), *window))
+    }
+
+    /// A group that the tenant does not have is held to what `anonymous` may do.
+    pub fn window(&self, group: &str) -> Option<Window> {
+        let of = |wanted: &str| self.iter().find(|(name, _)| *name == wanted);
+        of(group)
+            .or_else(|| of(ANONYMOUS))
+            .and_then(|(_, window)| window)
+    }
+}
+
+/// Who asks: the key as it was presented, at which tenant.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    pub tenant: &'a str,
+    pub key: &'a str,
+    pub groups: &'a Groups,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub record: String,
+    pub books: Books,
+}
+
+/// What a caller of [`Entry::admit`] learns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// No such key here; perhaps at another tenant, which is nobody's business.
+    Unknown,
+    Known {
+        group: String,
+        admission: Admission,
+    },
+}
+
+/// The group that a record names, or the one its key's prefix stands for.
+pub fn group(facts: &Facts, key: &str) -> String {
+    match &facts.group {
+        Some(group) => group.clone(),
+        None if key.starts_with("user_") => SIGNED_IN.to_owned(),
+        None => ANONYMOUS.to_owned(),
+    }
+}
+
+impl Entry {
+    pub fn new(record: String) -> Entry {
+        Entry {
+            record,
+            books: Books::default(),
+        }
+    }
+
+    pub fn facts(&self) -> Result<Facts, Damage> {
+        record::read(&self.record)
+    }
+
+    /// Runs a verb on the account and writes the balance back where it changed.
+    fn with<T>(&mut self, verb: impl FnOnce(&mut Account) -> T) -> Result<T, Damage> {
+        let left = self.facts()?.left;
+        let mut account = Account {
+            left,
+            books: std::mem::take(&mut self.books),
+        };
+        let outcome = verb(&mut account);
+        self.books = account.books;
+        if account.left != left {
+            self.record = record::with_balance(&self.record, account.left)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Binds a record without a tenant to the first one it is used on.
+    pub fn admit(
+        &mut self,
+        now: Millis,
+        orphans: Orphans,
+        caller: Caller<'_>,
+        ask: &Admit<'_>,
+    ) -> Result<Entrance, Damage> {
+        let facts = self.facts()?;
+        if facts
+            .tenant
+            .as_deref()
+            .is_some_and(|tenant| tenant != caller.tenant)
+        {
+            return Ok(Entrance::Unknown);
+        }
+        let group = group(&facts, caller.key);
+        let ask = Admit {
+            window: caller.groups.window(&group),
+            ..ask.clone()
+        };
+        let admission = self.with(|account| account.admit(now, orphans, &ask))?;
+        if facts.tenant.is_none() {
+            self.record = record::with_string(&self.record, "tenantId", caller.tenant)?;
+        }
+        Ok(Entrance::Known { group, admission })
+    }
+
+    pub fn renew(
+        &mut self,
+        now: Millis,
+        orphans: Orphans,
+        id: &str,
+        known: Tokens,
+        ttl: Millis,
+    ) -> Result<bool, Damage> {
+        self.with(|account| account.renew(now, orphans, id, known, ttl))
+    }
+
+    pub fn settle(
+        &mut self,
+        now: Millis,
+        orphans: Orphans,
+        id: &str,
+        used: Tokens,
+        retry: bool,
+    ) -> Result<Settlement, Damage> {
+        self.with(|account| account.settle(now, orphans, id, used, retry))
+    }
+
+    pub fn lease(&mut self, now: Millis, orphans: Orphans, ask: &Ask<'_>) -> Result<Grant, Damage> {
+        self.with(|account| account.lease(now, orphans, ask))
+    }
+
+    pub fn report(
+        &mut self,
+        now: Millis,
+        orphans: Orphans,
+        report: &Report<'_>,
+    ) -> Result<Settlement, Damage> {
+        self.with(|account| account.report(now, orphans, report))
+    }
+
+    pub fn credit(
+        &mut self,
+        now: Millis,
+        orphans: Orphans,
+        id: &str,
+        amount: Tokens,
+    ) -> Result<Credited, Damage> {
+        self.with(|account| account.credit(now, orphans, id, amount))
+    }
+
+    pub fn look(
+        &self,
+        now: Millis,
+        orphans: Orphans,
+        window: Option<Window>,
+    ) -> Result<Look, Damage> {
+        let account = Account {
+            left: self.facts()?.left,
+            books: self.books.clone(),
+        };
+        Ok(account.look(now, orphans, window))
+    }
+
+    pub fn regroup(&mut self, group: &str) -> Result<(), Damage> {
+        self.record = record::with_string(&self.record, "group", group)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask<'a>() -> Admit<'a> {
+        Admit {
+            id: "r",
+            least: Tokens::new(1),
+            most: Tokens::new(5),
+            open: false,
+            known: Tokens::ZERO,
+            window: None,
+            ttl: Millis(1000),
+        }
+    }
+
+    fn groups() -> Groups {
+        let window = |requests| {
+            Some(Window {
+                requests,
+                span: Millis(60_000),
+            })
+        };
+        Groups::new(vec![
+            ("anonymous".into(), window(1)),
+            ("paid".into(), window(2)),
+        ])
+    }
+
+    #[test]
+    fn an_old_record_belongs_to_the_first_tenant_that_uses_it() {
+        let groups = groups();
+        let caller = |tenant| Caller {
+            tenant,
+            key: "temp_1",
+            groups: &groups,
+        };
+        let mut entry = Entry::new(r#"{"userId":null,"tokensLeft":100}"#.into());
+        let first = entry
+            .admit(Millis(5), Orphans::Known, caller("a"), &ask())
+            .unwrap();
+        assert!(matches!(first, Entrance::Known { .. }));
+        assert_eq!(
+            entry.record,
+            r#"{"userId":null,"tokensLeft":100,"tenantId":"a"}"#
+        );
+        let other = entry
+            .admit(Millis(5), Orphans::Known, caller("b"), &ask())
+            .unwrap();
+        assert_eq!(other, Entrance::Unknown);
+    }
+
+    #[test]
+    fn a_group_has_its_own_window_and_a_strange_one_that_of_anonymous() {
+        let groups = groups();
+        assert_eq!(groups.window("paid").unwrap().requests, 2);
+        assert_eq!(groups.window("strange").unwrap().requests, 1);
+        assert_eq!(Groups::default().window("paid"), None);
+    }
+}

@@ -1,0 +1,10 @@
+//!
+//! No I/O, no clock, no randomness, no async: a rule takes what it needs and returns what it found.
+
+pub mod account;
+pub mod amount;
+pub mod config;
+pub mod entry;
+pub mod record;
+pub mod tenant;
+pub mod window;

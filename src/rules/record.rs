@@ -1,0 +1,157 @@
+//! An account's record: JSON text that other programs read and write too.
+//!
+//! The text is the truth. It is read where it stands and changed only in the place that must change
+//! (the balance), so unknown fields, their order and their spelling survive. It must never be
+//! parsed into a tree and written back.
+
+use super::amount::Tokens;
+use crate::json;
+
+const BALANCE: &str = "tokensLeft";
+
+/// What the gateway needs to know of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    pub left: Tokens,
+    pub tenant: Option<String>,
+    pub group: Option<String>,
+}
+
+/// Why a record cannot be used. Someone must look at it; nothing is guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    NotAnObject,
+    NoBalance,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Damage::NotAnObject => "the record is not a JSON object",
+            Damage::NoBalance => "the record has no whole number tokensLeft from 0 to 2^53-1",
+        })
+    }
+}
+
+/// Does this stored text hold a record, or (layout `user`) the ID of the user who has it?
+pub fn is_record(text: &str) -> bool {
+    text.trim_start_matches([' ', '\t', '\n', '\r'])
+        .starts_with('{')
+}
+
+pub fn read(text: &str) -> Result<Facts, Damage> {
+    let (fields, _) = json::members(text).ok_or(Damage::NotAnObject)?;
+    let word = |name| json::member(&fields, name).map(|field| &text[field.value.clone()]);
+    Ok(Facts {
+        left: word(BALANCE).and_then(balance).ok_or(Damage::NoBalance)?,
+        tenant: word("tenantId").and_then(plain_string),
+        group: word("group").and_then(plain_string),
+    })
+}
+
+/// The same text with another balance.
+pub fn with_balance(text: &str, left: Tokens) -> Result<String, Damage> {
+    let (fields, _) = json::members(text).ok_or(Damage::NotAnObject)?;
+    let at = &json::member(&fields, BALANCE)
+        .ok_or(Damage::NoBalance)?
+        .value;
+    Ok(format!("{}{left}{}", &text[..at.start], &text[at.end..]))
+}
+
+/// The same text with `tenantId` or `group` set: replaced where it stands, else added at the end.
+/// `value` must need no escaping, which the IDs of the house never do.
+pub fn with_string(text: &str, name: &str, value: &str) -> Result<String, Damage> {
+    let (fields, end) = json::members(text).ok_or(Damage::NotAnObject)?;
+    Ok(
+        match json::member(&fields, name).map(|field| &field.value) {
+            Some(at) => format!("{}\"{value}\"{}", &text[..at.start], &text[at.end..]),
+            None => format!("{},\"{name}\":\"{value}\"{}", &text[..end], &text[end..]),
+        },
+    )
+}
+
+/// A balance another program wrote: digits, and at most 2^53-1.
+fn balance(word: &str) -> Option<Tokens> {
+    let plain = word.len() <= 16 && word.bytes().all(|b| b.is_ascii_digit());
+    let amount: u64 = plain.then(|| word.parse().ok())??;
+    (amount <= Tokens::MAX.count()).then_some(Tokens::new(amount))
+}
+
+/// A string without escapes; `null` and anything else count as absent.
+fn plain_string(word: &str) -> Option<String> {
+    let inner = word.strip_prefix('"')?.strip_suffix('"')?;
+    (!inner.contains('\\')).then(|| inner.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const OLD: &str = r#"{"userId":null,"createdAt":"2026-01-01T00:00:00Z","tokensLeft":100}"#;
+
+    #[test]
+    fn a_record_of_an_older_server_reads() {
+        let facts = read(OLD).unwrap();
+        assert_eq!(facts.left, Tokens::new(100));
+        assert_eq!((facts.tenant, facts.group), (None, None));
+    }
+
+    #[test]
+    fn only_the_balance_changes() {
+        let text = r#" { "x": {"tokensLeft": 5, "a":[]}, "s":"\"tokensLeft\": 9}", "tokensLeft" : 9007199254740991 , "z":1.50, "e":[] } "#;
+        let changed = with_balance(text, Tokens::new(7)).unwrap();
+        assert_eq!(changed, text.replace("9007199254740991", "7"));
+    }
+
+    #[test]
+    fn a_tenant_is_added_once() {
+        let bound = with_string(OLD, "tenantId", "abc").unwrap();
+        assert_eq!(bound, OLD.replace("100}", "100,\"tenantId\":\"abc\"}"));
+        assert_eq!(read(&bound).unwrap().tenant.as_deref(), Some("abc"));
+        let moved = with_string(&bound, "tenantId", "other").unwrap();
+        assert_eq!(read(&moved).unwrap().tenant.as_deref(), Some("other"));
+    }
+
+    #[test]
+    fn a_record_without_a_usable_balance_is_damaged_not_guessed() {
+        for bad in [
+            r#"{"tokensLeft":-1}"#,
+            r#"{"tokensLeft":1.5}"#,
+            r#"{"tokensLeft":"100"}"#,
+            r#"{"tokensLeft":9007199254740992}"#,
+            r#"{"tokensLeft":null}"#,
+            "{}",
+        ] {
+            assert_eq!(read(bad), Err(Damage::NoBalance), "{bad}");
+        }
+        for bad in ["", "[]", "user-1", "{\"a\"", "{\"tokensLeft\":1"] {
+            assert_eq!(read(bad), Err(Damage::NotAnObject), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_panic(text in ".{0,200}") {
+            let _ = read(&text);
+        }
+
+        #[test]
+        fn every_field_but_the_balance_survives(
+            extra in proptest::collection::vec(("[a-z]{1,8}", "\\PC{0,12}"), 0..6),
+            left in 0u64..=9_007_199_254_740_991,
+            other in 0u64..=9_007_199_254_740_991,
+        ) {
+            let mut object = serde_json::Map::new();
+            for (name, value) in extra {
+                object.insert(name, value.into());
+            }
+            object.insert("tokensLeft".into(), left.into());
+            let text = serde_json::to_string_pretty(&object).unwrap();
+            prop_assert_eq!(read(&text).unwrap().left, Tokens::new(left));
+            object.insert("tokensLeft".into(), other.into());
+            let changed = with_balance(&text, Tokens::new(other)).unwrap();
+            prop_assert_eq!(changed, serde_json::to_string_pretty(&object).unwrap());
+        }
+    }
+}
