@@ -1,2 +1,5 @@
+pub mod demo;
 pub mod json;
 pub mod rules;
+pub mod settings;
+pub mod store;

@@ -1,0 +1,431 @@
+//! The forms in which a value may be written: how each is read, and how the schema describes it, side
+//! by side. A form knows no setting; `keys.rs` says which setting has which form.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    meant::{Secret, Store},
+    store_url,
+    yaml::{Kind, Node},
+};
+
+/// No setting means more than ten years, and sums of longer times could overflow a clock.
+const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
+
+const SHORTEST_TOKEN: usize = 8;
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+type Read<T> = Box<dyn Fn(&Node) -> Result<T, String>>;
+
+pub struct Form<T> {
+    pub schema: Value,
+    /// A text in place of a list is taken as its comma-separated items.
+    pub list: bool,
+    pub read: Read<T>,
+}
+
+pub fn text() -> Form<String> {
+    scalar("a text", json!({"type": "string"}), |text| {
+        Some(text.to_owned())
+    })
+}
+
+pub fn switch() -> Form<bool> {
+    scalar("true or false", json!({"type": "boolean"}), |text| {
+        text.parse().ok()
+    })
+}
+
+pub fn count<T: TryFrom<u64> + 'static>(least: u64, most: u64) -> Form<T> {
+    let expected = if most < u64::MAX {
+        format!("a whole number from {least} to {most}")
+    } else {
+        format!("a whole number of at least {least}")
+    };
+    let mut schema = json!({"type": "integer", "minimum": least});
+    if most < u64::MAX {
+        schema["maximum"] = most.into();
+    }
+    scalar(&expected, schema, move |text| {
+        let number = text.parse::<u64>().ok()?;
+        T::try_from(number)
+            .ok()
+            .filter(|_| (least..=most).contains(&number))
+    })
+}
+
+/// Bytes.
+pub fn size() -> Form<u64> {
+    let schema = json!({"anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": "^[0-9]+ ?([KMG]i?B|B)?$"},
+    ]});
+    scalar("a size such as 32MiB", schema, |text| {
+        bytes(text).filter(|&bytes| bytes > 0)
+    })
+}
+
+pub fn span(least: Duration) -> Form<Duration> {
+    let mut expected = "a duration such as 30s or 1m30s".to_owned();
+    if least >= Duration::from_secs(1) {
+        expected.push_str(&format!(", at least {}s", least.as_secs()));
+    }
+    let schema = json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$"});
+    scalar(&expected, schema, move |text| {
+        duration(text).filter(|span| (least..=LONGEST).contains(span))
+    })
+}
+
+pub fn choice<T: Copy + 'static>(choices: &'static [(&'static str, T)]) -> Form<T> {
+    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    let schema = json!({"enum": names});
+    scalar(&names.join(" or "), schema, move |text| {
+        let found = choices.iter().find(|(name, _)| *name == text);
+        found.map(|(_, meant)| *meant)
+    })
+}
+
+pub fn address() -> Form<String> {
+    let schema = json!({"type": "string", "pattern": "^(\\[[0-9A-Fa-f:.]+\\]|[^:/\\s]+):[0-9]+$"});
+    scalar("host:port", schema, |text| {
+        host_and_port(text).map(|_| text.to_owned())
+    })
+}
+
+pub fn network() -> Form<(IpAddr, u8)> {
+    let expected = "an IP address or a block such as 10.0.0.0/8";
+    scalar(expected, json!({"type": "string"}), |text| {
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length.parse::<u8>().ok()?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let length = length.unwrap_or(longest);
+        (length <= longest).then_some((address, length))
+    })
+}
+
+pub fn log_levels() -> Form<String> {
+    let expected =
+        "a level (off, error, warn, info, debug, trace) or a list such as info,name=debug";
+    scalar(expected, json!({"type": "string"}), |text| {
+        let known = |item: &str| {
+            let level = item.split_once('=').map_or(item, |(_, level)| level);
+            LEVELS.contains(&level.trim().to_ascii_lowercase().as_str())
+        };
+        text.split(',').all(known).then(|| text.to_owned())
+    })
+}
+
+/// Its message never repeats what was written.
+pub fn token() -> Form<Secret> {
+    Form {
+        schema: json!({"type": "string", "minLength": SHORTEST_TOKEN}),
+        list: false,
+        read: Box::new(|node| match &node.kind {
+            Kind::Scalar { text, .. }
+                if text.len() >= SHORTEST_TOKEN && text.bytes().all(|c| c.is_ascii_graphic()) =>
+            {
+                Ok(Secret::new(text))
+            }
+            _ => Err(format!(
+                "expected at least {SHORTEST_TOKEN} visible ASCII characters: a token that can be guessed \
+                 opens every tenant (openssl rand -hex 32 makes a good one)"
+            )),
+        }),
+    }
+}
+
+/// Its message never repeats what was written.
+pub fn store() -> Form<Store> {
+    Form {
+        schema: json!({"type": "string", "pattern":
+            "^(embedded:.+|rediss?(\\+cluster|\\+sentinel)?://.+)$"}),
+        list: false,
+        read: Box::new(|node| match &node.kind {
+            Kind::Scalar { text, .. } => store_url::parse(text.trim()),
+            _ => Err(format!("expected a text, not {}", node.shown())),
+        }),
+    }
+}
+
+pub fn list<T: 'static>(item: Form<T>, least: usize) -> Form<Vec<T>> {
+    let mut schema = json!({"type": "array", "items": item.schema});
+    if least > 0 {
+        schema["minItems"] = least.into();
+    }
+    Form {
+        schema,
+        list: true,
+        read: Box::new(move |node| {
+            let items: Vec<T> = match &node.kind {
+                Kind::List(items) => items.iter().map(&item.read).collect::<Result<_, _>>()?,
+                Kind::Scalar { text, .. } => text
+                    .split(',')
+                    .map(|text| (item.read)(&Node::plain(text)))
+                    .collect::<Result<_, _>>()?,
+                Kind::Map(_) => return Err("expected a list, not a mapping".to_owned()),
+            };
+            if items.len() < least {
+                return Err(format!("expected a list of at least {least}"));
+            }
+            Ok(items)
+        }),
+    }
+}
+
+/// For settings that may stay unset.
+pub fn optional<T: 'static>(form: Form<T>) -> Form<Option<T>> {
+    let Form { schema, list, read } = form;
+    Form {
+        schema,
+        list,
+        read: Box::new(move |node| read(node).map(Some)),
+    }
+}
+
+fn scalar<T>(
+    expected: &str,
+    schema: Value,
+    meant: impl Fn(&str) -> Option<T> + 'static,
+) -> Form<T> {
+    let expected = expected.to_owned();
+    Form {
+        schema,
+        list: false,
+        read: Box::new(move |node| {
+            let value = match &node.kind {
+                Kind::Scalar { text, .. } => meant(text.trim()),
+                Kind::Map(_) | Kind::List(_) => None,
+            };
+            value.ok_or_else(|| format!("expected {expected}, not {}", node.shown()))
+        }),
+    }
+}
+
+/// `localhost:3000`, `0.0.0.0:80`, `[::1]:3000`, taken apart; the brackets stay with the host.
+pub fn host_and_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.bytes().all(|c| c.is_ascii_digit()).then_some(port)?;
+    is_host(host).then_some((host, port.parse().ok()?))
+}
+
+/// A host as it stands before a port: a name, an IPv4 address, an IPv6 address in brackets.
+pub fn is_host(host: &str) -> bool {
+    match host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        Some(inner) => inner.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            !host.is_empty() && host.chars().all(known)
+        }
+    }
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let (number, unit) = number_and_rest(text)?;
+    let factor = match unit.trim_start() {
+        "" | "B" => 1,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let mut millis: u64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (number, after) = number_and_rest(rest)?;
+        let end = after.find(|c: char| c.is_ascii_digit());
+        let (unit, after) = after.split_at(end.unwrap_or(after.len()));
+        let factor = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return None,
+        };
+        millis = millis.checked_add(number.checked_mul(factor)?)?;
+        rest = after;
+    }
+    (!text.is_empty()).then(|| Duration::from_millis(millis))
+}
+
+fn number_and_rest(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    let (number, rest) = text.split_at(end.unwrap_or(text.len()));
+    Some((number.parse().ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T>(form: &Form<T>, text: &str) -> Result<T, String> {
+        (form.read)(&Node::plain(text))
+    }
+
+    #[test]
+    fn sizes_are_bytes_with_a_unit_or_without() {
+        let cases = [
+            ("1", Some(1)),
+            ("10B", Some(10)),
+            ("1KiB", Some(1024)),
+            ("32MiB", Some(32 << 20)),
+            ("2 GiB", Some(2 << 30)),
+            ("10MB", Some(10_000_000)),
+            ("0", None),
+            ("", None),
+            ("1.5MB", None),
+            ("-1", None),
+            ("10M", None),
+            ("many", None),
+            ("99999999999GiB", None),
+        ];
+        for (text, meant) in cases {
+            assert_eq!(read(&size(), text).ok(), meant, "{text}");
+        }
+        assert_eq!(
+            read(&size(), "many").unwrap_err(),
+            "expected a size such as 32MiB, not \"many\""
+        );
+    }
+
+    #[test]
+    fn durations_are_sums_of_numbers_with_units() {
+        let cases = [
+            ("500ms", Some(500)),
+            ("30s", Some(30_000)),
+            ("1m30s", Some(90_000)),
+            ("24h", Some(86_400_000)),
+            ("1d12h", Some(129_600_000)),
+            ("0s", Some(0)),
+            ("", None),
+            ("30", None),
+            ("s", None),
+            ("1.5s", None),
+            ("1x", None),
+            ("4000d", None),
+            ("99999999999999999999s", None),
+        ];
+        for (text, millis) in cases {
+            let meant = millis.map(Duration::from_millis);
+            assert_eq!(read(&span(Duration::ZERO), text).ok(), meant, "{text}");
+        }
+        let least = span(Duration::from_secs(5));
+        assert_eq!(
+            read(&least, "4s").unwrap_err(),
+            "expected a duration such as 30s or 1m30s, at least 5s, not \"4s\""
+        );
+    }
+
+    #[test]
+    fn addresses_are_a_host_and_a_port() {
+        for text in [
+            "localhost:3000",
+            "0.0.0.0:0",
+            "[::1]:3000",
+            "my-host.example:1",
+        ] {
+            assert!(read(&address(), text).is_ok(), "{text}");
+        }
+        for text in [
+            "localhost",
+            ":3000",
+            "::1:3000",
+            "h:70000",
+            "h:+1",
+            "[::x]:1",
+            "*:1",
+            "h:",
+        ] {
+            assert!(read(&address(), text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_are_addresses_with_a_length() {
+        let meant = |text| read(&network(), text).ok().map(|(a, n)| format!("{a}/{n}"));
+        assert_eq!(meant("10.0.0.1").as_deref(), Some("10.0.0.1/32"));
+        assert_eq!(meant("10.0.0.0/8").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(meant("fd00::/8").as_deref(), Some("fd00::/8"));
+        assert_eq!(meant("::1").as_deref(), Some("::1/128"));
+        for text in ["10.0.0.0/33", "fd00::/129", "10.0.0", "10.0.0.0/x", "host"] {
+            assert_eq!(meant(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn log_levels_may_differ_by_target() {
+        for text in ["info", "WARN", "off", "info,resullm::store=debug, x=trace"] {
+            assert!(read(&log_levels(), text).is_ok(), "{text}");
+        }
+        for text in ["loud", "info,", "x=", "resullm"] {
+            assert!(read(&log_levels(), text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_may_be_one_text_with_commas() {
+        let form = list(address(), 1);
+        assert_eq!(read(&form, "a:1, [::1]:2").unwrap(), ["a:1", "[::1]:2"]);
+        assert!(read(&form, "a:1,").is_err());
+        let empty = Node {
+            kind: Kind::List(vec![]),
+            ..Node::plain("")
+        };
+        assert_eq!(
+            (form.read)(&empty).unwrap_err(),
+            "expected a list of at least 1"
+        );
+    }
+
+    #[test]
+    fn counts_and_choices_name_what_they_take() {
+        let threads = count::<usize>(1, 64);
+        assert_eq!(read(&threads, "64"), Ok(64));
+        assert_eq!(
+            read(&threads, "65").unwrap_err(),
+            "expected a whole number from 1 to 64, not \"65\""
+        );
+        assert_eq!(
+            read(&count::<u64>(1, u64::MAX), "0").unwrap_err(),
+            "expected a whole number of at least 1, not \"0\""
+        );
+        let sides = choice(&[("left", 1), ("right", 2)]);
+        assert_eq!(read(&sides, "right"), Ok(2));
+        assert_eq!(
+            read(&sides, "up").unwrap_err(),
+            "expected left or right, not \"up\""
+        );
+        assert_eq!(
+            read(&switch(), "yes").unwrap_err(),
+            "expected true or false, not \"yes\""
+        );
+    }
+
+    #[test]
+    fn a_token_is_long_and_never_repeated() {
+        assert!(read(&token(), "12345678").is_ok());
+        for text in ["hunter2", "with a space in it", "umläute-sind-schön"] {
+            let message = read(&token(), text).unwrap_err();
+            assert!(message.contains("at least 8 visible"), "{message}");
+            assert!(!message.contains(text), "{message}");
+        }
+    }
+}

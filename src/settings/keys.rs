@@ -1,0 +1,181 @@
+//! The table of settings: each key stands here once, with its form, its default, the field it fills
+//! and what it is for. Reading the file, the environment, the refusal of unknown keys and the schema
+//! all follow from it. A new setting is one row here, one field in `meant.rs` and one entry in
+//! `gateway.yaml`.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{
+    forms::{self, Form},
+    meant::{Layout, LogFormat, Orphans, Settings},
+    yaml::Node,
+};
+
+/// The sections, in the order of the file. `store` is a key of its own, `tenants` are data.
+pub const SECTIONS: [(&str, &str); 7] = [
+    ("service", "How the gateway presents itself."),
+    (
+        "server",
+        "Where the gateway listens, and how much it takes in.",
+    ),
+    ("accounts", "Keys, balances and holds."),
+    ("admin", "Who may administer every tenant."),
+    ("egress", "Where requests to providers may go."),
+    ("upstream", "How long a provider may take."),
+    ("log", "What the gateway tells, and how."),
+];
+
+/// One setting.
+pub struct Key {
+    /// `section.key`.
+    pub path: &'static str,
+    /// As it would be written in the file; empty: unset.
+    pub default: &'static str,
+    pub about: &'static str,
+    /// A variable with a name of its own that wins over everything else.
+    pub plain_env: Option<&'static str>,
+    pub schema: Value,
+    pub list: bool,
+    fill: Fill,
+}
+
+type Fill = Box<dyn Fn(&mut Settings, &Node) -> Result<(), String>>;
+
+impl Key {
+    /// Reads what was written into its field.
+    pub fn fill(&self, settings: &mut Settings, node: &Node) -> Result<(), String> {
+        (self.fill)(settings, node)
+    }
+
+    /// `RESULLM__SERVER__MAX_BODY` of `server.max_body`.
+    pub fn env_name(&self) -> String {
+        let name = self.path.replace('.', "__").to_ascii_uppercase();
+        format!("{ENV_PREFIX}{name}")
+    }
+
+    fn plain_env(mut self, name: &'static str) -> Key {
+        self.plain_env = Some(name);
+        self
+    }
+}
+
+pub const ENV_PREFIX: &str = "RESULLM__";
+
+fn key<T: 'static>(
+    path: &'static str,
+    form: Form<T>,
+    default: &'static str,
+    field: fn(&mut Settings) -> &mut T,
+    about: &'static str,
+) -> Key {
+    let Form { schema, list, read } = form;
+    Key {
+        path,
+        default,
+        about,
+        plain_env: None,
+        schema,
+        list,
+        fill: Box::new(move |settings, node| {
+            *field(settings) = read(node)?;
+            Ok(())
+        }),
+    }
+}
+
+/// Every setting, in the order of the file.
+#[rustfmt::skip] // A table: one setting, one paragraph.
+pub fn keys() -> Vec<Key> {
+    use forms::{address, choice, count, list, log_levels, network, optional, size, span, store, switch, text, token};
+    let millisecond = Duration::from_millis(1);
+    let second = Duration::from_secs(1);
+    let shortest_hold = Duration::from_secs(5);
+    let any_count = u64::MAX;
+    vec![
+        key("service.name", text(), "ResuLLM", |s| &mut s.service.name,
+            "The name in the answer of GET /."),
+
+        key("server.listen", list(address(), 1), "[localhost:3000]", |s| &mut s.server.listen,
+            "Where clients connect, as host:port. localhost is 127.0.0.1 and ::1; port 0 is any free port. \
+             PORT and HOST replace the port and the host of every entry."),
+        key("server.ops_listen", optional(address()), "", |s| &mut s.server.ops_listen,
+            "A separate address for GET /metrics, as host:port. Unset: no metrics."),
+        key("server.threads", optional(count(1, 1024)), "", |s| &mut s.server.threads,
+            "Worker threads. Unset: one for each core."),
+        key("server.drain_timeout", span(Duration::ZERO), "30s", |s| &mut s.server.drain_timeout,
+            "How long a stop waits for requests and streams in flight."),
+        key("server.max_body", size(), "32MiB", |s| &mut s.server.max_body,
+            "The largest request body; a larger one is refused with 413."),
+        key("server.trusted_proxies", list(network(), 0), "[]", |s| &mut s.server.trusted_proxies,
+            "Addresses and blocks of proxies whose word on the client's address is believed."),
+
+        key("store", store(), "redis://localhost:6379", |s| &mut s.store,
+            "Where records live: embedded:DIR (one process, on disk), redis://, rediss://, \
+             redis+cluster://h1,h2 or redis+sentinel://h1,h2/name.")
+            .plain_env("REDIS_URL"),
+
+        key("accounts.layout", choice(&[("key", Layout::Key), ("user", Layout::User)]), "key", |s| &mut s.accounts.layout,
+            "Which shape of record is written: the balance with the key, or with the user. Both are read."),
+        key("accounts.hold_ttl", span(shortest_hold), "60s", |s| &mut s.accounts.hold_ttl,
+            "How long a hold outlives an instance that died; renewed while its request lives."),
+        key("accounts.orphans", choice(&[("known", Orphans::Known), ("spend", Orphans::Spend)]), "known", |s| &mut s.accounts.orphans,
+            "What a hold costs that ran out: what it is known to have cost, or all of it."),
+        key("accounts.anonymous_ttl", span(second), "24h", |s| &mut s.accounts.anonymous_ttl,
+            "How long an anonymous key lives."),
+        key("accounts.mints_per_address", count(1, any_count), "600", |s| &mut s.accounts.mints_per_address,
+            "How many anonymous keys one client address may take in one mint_window."),
+        key("accounts.mint_window", span(second), "1h", |s| &mut s.accounts.mint_window,
+            "The window of mints_per_address."),
+
+        key("admin.token", optional(token()), "", |s| &mut s.admin.token,
+            "The operator's token, which opens the admin API of every tenant. Unset: it refuses everyone.")
+            .plain_env("ADMIN_TOKEN"),
+
+        key("egress.allow_private_networks", switch(), "false", |s| &mut s.egress.allow_private_networks,
+            "May URLs in tenant configs reach loopback and private addresses?"),
+
+        key("upstream.connect_timeout", span(millisecond), "5s", |s| &mut s.upstream.connect_timeout,
+            "How long connecting to a provider may take."),
+        key("upstream.first_byte_timeout", span(millisecond), "300s", |s| &mut s.upstream.first_byte_timeout,
+            "How long a provider may take to begin its answer."),
+        key("upstream.idle_timeout", span(millisecond), "300s", |s| &mut s.upstream.idle_timeout,
+            "The longest silence between two chunks of an answer."),
+
+        key("log.format", choice(&[("human", LogFormat::Human), ("json", LogFormat::Json)]), "human", |s| &mut s.log.format,
+            "Lines for people, or for machines."),
+        key("log.level", log_levels(), "info", |s| &mut s.log.level,
+            "The least level that is logged, or a comma list of [target=]level.")
+            .plain_env("RUST_LOG"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_belongs_to_a_section_or_stands_alone() {
+        let keys = keys();
+        for key in &keys {
+            let section = key.path.split_once('.').map(|(section, _)| section);
+            let known =
+                |section| SECTIONS.iter().any(|(name, _)| *name == section) || section == "store";
+            assert!(known(section.unwrap_or(key.path)), "{}", key.path);
+        }
+        for (section, _) in SECTIONS {
+            assert!(
+                keys.iter()
+                    .any(|key| key.path.starts_with(&format!("{section}.")))
+            );
+        }
+    }
+
+    #[test]
+    fn names_in_the_environment_follow_from_the_path() {
+        let names: Vec<String> = keys().iter().map(Key::env_name).collect();
+        assert!(names.contains(&"RESULLM__STORE".to_owned()));
+        assert!(names.contains(&"RESULLM__SERVER__MAX_BODY".to_owned()));
+    }
+}

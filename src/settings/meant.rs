@@ -1,0 +1,194 @@
+//! What the settings mean: plain values that the rest of the gateway takes as they are. Nobody
+//! validates them again, and no secret shows in their `Debug`.
+//!
+//! `Default` of a section is the blank that the table in `keys.rs` fills; the defaults stand there.
+//! Only `Settings::default()` has them.
+
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
+
+use serde_json::Value;
+
+/// Everything that the operator decided.
+#[derive(Clone)]
+pub struct Settings {
+    /// The file that was read, if one was.
+    pub source: Option<PathBuf>,
+    pub service: Service,
+    pub server: Server,
+    pub store: Store,
+    pub accounts: Accounts,
+    pub admin: Admin,
+    pub egress: Egress,
+    pub upstream: Upstream,
+    pub log: Log,
+    /// ID and config of each tenant to write at start where it is absent, in file order.
+    pub tenants: Vec<(String, Value)>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Service {
+    pub name: String,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Server {
+    /// `host:port`; `localhost` stands for both loopback addresses, port 0 for any free one.
+    pub listen: Vec<String>,
+    pub ops_listen: Option<String>,
+    /// None: as many as there are cores.
+    pub threads: Option<usize>,
+    pub drain_timeout: Duration,
+    /// Bytes.
+    pub max_body: u64,
+    /// Networks as address and prefix length; a single address has the full length.
+    pub trusted_proxies: Vec<(IpAddr, u8)>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Store {
+    Embedded(PathBuf),
+    Redis(Redis),
+}
+
+/// A Redis (or Valkey), taken apart from its URL.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// As written, credentials included.
+    pub url: Secret,
+    pub kind: RedisKind,
+    pub tls: bool,
+    /// Host (no brackets) and port: one for a single server, some of a cluster, or the Sentinels.
+    pub nodes: Vec<(String, u16)>,
+    /// Of the servers that hold the data.
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    pub db: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedisKind {
+    Single,
+    Cluster,
+    /// The name under which the Sentinels watch the primary.
+    Sentinel {
+        service: String,
+    },
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Accounts {
+    pub layout: Layout,
+    pub hold_ttl: Duration,
+    pub orphans: Orphans,
+    pub anonymous_ttl: Duration,
+    /// Anonymous keys that one client address may take in one `mint_window`.
+    pub mints_per_address: u64,
+    pub mint_window: Duration,
+}
+
+/// Which shape of account record is written; both are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Layout {
+    #[default]
+    Key,
+    User,
+}
+
+/// What a hold costs that outlived its instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Orphans {
+    #[default]
+    Known,
+    Spend,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Admin {
+    /// None: the admin API refuses everyone.
+    pub token: Option<Secret>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Egress {
+    pub allow_private_networks: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Upstream {
+    pub connect_timeout: Duration,
+    pub first_byte_timeout: Duration,
+    /// The longest silence between two chunks of an answer.
+    pub idle_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A comma list of `[target=]level`.
+    pub level: String,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    #[default]
+    Human,
+    Json,
+}
+
+/// A text that is never shown. It cannot be compared either: where a client's secret is checked,
+/// that happens in constant time.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Settings {
+    /// Nothing decided yet; only the table of keys starts from here.
+    pub(super) fn blank() -> Settings {
+        Settings {
+            source: None,
+            service: Service::default(),
+            server: Server::default(),
+            store: Store::Embedded(PathBuf::new()),
+            accounts: Accounts::default(),
+            admin: Admin::default(),
+            egress: Egress::default(),
+            upstream: Upstream::default(),
+            log: Log::default(),
+            tenants: Vec::new(),
+        }
+    }
+}
+
+/// By hand for one reason: tenant configs hold providers' keys, so only the IDs are shown.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids: Vec<&str> = self.tenants.iter().map(|(id, _)| id.as_str()).collect();
+        f.debug_struct("Settings")
+            .field("source", &self.source)
+            .field("service", &self.service)
+            .field("server", &self.server)
+            .field("store", &self.store)
+            .field("accounts", &self.accounts)
+            .field("admin", &self.admin)
+            .field("egress", &self.egress)
+            .field("upstream", &self.upstream)
+            .field("log", &self.log)
+            .field("tenants", &ids)
+            .finish()
+    }
+}

@@ -1,0 +1,333 @@
+//! Settings: what the operator wrote, in a file and in the environment, resolved into what it means,
+//! with every fault reported at once and with its place. After this nobody validates again, and
+//! nothing outside this folder reads the environment.
+//!
+//! ```text
+//! text ─ references, yaml ─► located tree ─ keys, forms ─► meant::Settings, or Faults
+//! ```
+//!
+//! The strongest word wins: PORT, HOST, REDIS_URL, ADMIN_TOKEN and RUST_LOG, then RESULLM__SECTION__KEY,
+//! then the file, then the defaults. A word that was overruled is still checked.
+
+mod faults;
+mod forms;
+mod keys;
+mod meant;
+mod references;
+mod schema;
+mod store_url;
+mod yaml;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+pub use faults::{Fault, Faults};
+pub use meant::{
+    Accounts, Admin, Egress, Layout, Log, LogFormat, Orphans, Redis, RedisKind, Secret, Server,
+    Service, Settings, Store, Upstream,
+};
+pub use schema::gateway_schema;
+
+use keys::{ENV_PREFIX, Key, SECTIONS, keys};
+use references::Env;
+use yaml::{Kind, Node, Place, joined};
+
+/// Read when no file is named and it is there.
+const USUAL_FILE: &str = "gateway.yaml";
+
+const SAMPLE_TENANT_ID: &str = "abc";
+const SAMPLE_TENANT: &str = include_str!("sample_tenant.json");
+
+/// The rules for tenants, which are not settings' own.
+pub struct Checks<'a> {
+    /// The message if this may not be the ID of a tenant.
+    pub tenant_id: &'a dyn Fn(&str) -> Result<(), String>,
+    /// What is wrong with a config: path within it, and message.
+    pub tenant_config: &'a dyn Fn(&Value) -> Vec<(String, String)>,
+}
+
+/// Settings from the process: the file named (it must exist), else `./gateway.yaml` if it is there,
+/// else the defaults; and the process's environment.
+pub fn load_from_process(path: Option<&Path>, checks: &Checks) -> Result<Settings, Faults> {
+    let usual = Path::new(USUAL_FILE);
+    let path = path.or_else(|| usual.exists().then_some(usual));
+    // What is not Unicode becomes unreadable characters, and then a fault where it is used.
+    let env = |name: &str| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());
+    let names: Vec<String> = std::env::vars_os()
+        .map(|(name, _)| name.to_string_lossy().into_owned())
+        .collect();
+    load(path, &env, &names, checks)
+}
+
+/// Settings from a file, or from the defaults without one, and from an environment of which
+/// `env_names` are all the names.
+pub fn load(
+    path: Option<&Path>,
+    env: &dyn Fn(&str) -> Option<String>,
+    env_names: &[String],
+    checks: &Checks,
+) -> Result<Settings, Faults> {
+    let mut reading = Reading::from_defaults();
+    match path {
+        Some(path) => reading.file(path, env, checks),
+        None => reading.sample_tenant(),
+    }
+    // Set to nothing is not set: that is how a shell or a compose file switches a variable off.
+    let env = |name: &str| env(name).filter(|value| !value.trim().is_empty());
+    reading.environment(&env, env_names);
+    if reading.faults.0.is_empty() {
+        Ok(reading.settings)
+    } else {
+        Err(reading.faults)
+    }
+}
+
+impl Default for Settings {
+    /// What holds without a file and without an environment.
+    fn default() -> Settings {
+        let mut reading = Reading::from_defaults();
+        reading.sample_tenant();
+        reading.settings
+    }
+}
+
+struct Reading {
+    keys: Vec<Key>,
+    settings: Settings,
+    faults: Faults,
+}
+
+/// Something wrong in the file, before the file's name is put to it.
+type Located = (Place, String, String);
+
+impl Reading {
+    fn from_defaults() -> Reading {
+        let mut reading = Reading {
+            keys: keys(),
+            settings: Settings::blank(),
+            faults: Faults::default(),
+        };
+        for key in &reading.keys {
+            let (Some(node), _) = yaml::parse(key.default, &|_| None) else {
+                continue;
+            };
+            if let Err(message) = key.fill(&mut reading.settings, &node) {
+                reading
+                    .faults
+                    .add(fault("built-in default", key.path, message));
+            }
+        }
+        reading
+    }
+
+    fn sample_tenant(&mut self) {
+        #[expect(
+            clippy::expect_used,
+            reason = "the text is part of the program, and tested"
+        )]
+        let config = serde_json::from_str(SAMPLE_TENANT).expect("the sample tenant is JSON");
+        self.settings.tenants = vec![(SAMPLE_TENANT_ID.to_owned(), config)];
+    }
+
+    fn file(&mut self, path: &Path, env: Env, checks: &Checks) {
+        let file = path.display();
+        self.settings.source = Some(path.to_owned());
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let message = format!("cannot be read: {error}");
+                self.faults.add(fault(&file.to_string(), "", message));
+                return;
+            }
+        };
+        let (root, flaws) = yaml::parse(&text, env);
+        let mut found: Vec<Located> = flaws
+            .into_iter()
+            .map(|flaw| (flaw.place, flaw.path, flaw.message))
+            .collect();
+        if let Some(root) = root.filter(|root| !root.is_unset()) {
+            self.mapping("", &root, root.place, checks, &mut found);
+        }
+        found.sort_by_key(|(place, ..)| *place);
+        for (place, path, message) in found {
+            let place = format!("{file}:{}:{}", place.line, place.column);
+            self.faults.add(fault(&place, &path, message));
+        }
+    }
+
+    fn mapping(
+        &mut self,
+        prefix: &str,
+        node: &Node,
+        place: Place,
+        checks: &Checks,
+        found: &mut Vec<Located>,
+    ) {
+        let Kind::Map(entries) = &node.kind else {
+            // Not repeated: a token written one level too high is a secret all the same.
+            let message = "expected a mapping of settings".to_owned();
+            found.push((place, prefix.to_owned(), message));
+            return;
+        };
+        for (name, node) in entries {
+            let path = joined(prefix, &name.name);
+            let key = self.keys.iter().find(|key| key.path == path);
+            let is_section = SECTIONS.iter().any(|(section, _)| *section == path);
+            if key.is_none() && !is_section && path != "tenants" {
+                let message = self.unknown(prefix, &name.name);
+                found.push((name.place, path, message));
+            } else if node.is_unset() {
+                // Left empty: whatever holds without it.
+            } else if let Some(key) = key {
+                if let Err(message) = key.fill(&mut self.settings, node) {
+                    found.push((name.place, path, message));
+                }
+            } else if is_section {
+                self.mapping(&path, node, name.place, checks, found);
+            } else {
+                self.tenants(node, name.place, checks, found);
+            }
+        }
+    }
+
+    fn unknown(&self, prefix: &str, name: &str) -> String {
+        let tops = SECTIONS.iter().map(|(section, _)| *section);
+        let siblings = self.keys.iter().filter_map(|key| {
+            let (section, name) = key.path.split_once('.').unwrap_or(("", key.path));
+            (section == prefix).then_some(name)
+        });
+        let tops = tops.chain(["tenants"]).filter(|_| prefix.is_empty());
+        // The right name in the wrong section is the other common slip.
+        let elsewhere = || {
+            let namesake = |key: &&Key| key.path.rsplit('.').next() == Some(name);
+            self.keys.iter().find(namesake).map(|key| key.path)
+        };
+        let meant = faults::nearest(name, siblings.chain(tops)).or_else(elsewhere);
+        unknown_message(&format!("unknown key \"{name}\""), meant)
+    }
+
+    fn tenants(&mut self, node: &Node, place: Place, checks: &Checks, found: &mut Vec<Located>) {
+        let Kind::Map(entries) = &node.kind else {
+            let message = "expected a mapping of tenant IDs to configs".to_owned();
+            found.push((place, "tenants".to_owned(), message));
+            return;
+        };
+        for (id, node) in entries {
+            let path = joined("tenants", &id.name);
+            if let Err(message) = (checks.tenant_id)(&id.name) {
+                found.push((id.place, path.clone(), message));
+            }
+            if !matches!(node.kind, Kind::Map(_)) {
+                let message = "expected a tenant config, which is a mapping".to_owned();
+                found.push((id.place, path, message));
+                continue;
+            }
+            let config = node.json();
+            for (within, message) in (checks.tenant_config)(&config) {
+                let place = node.place_of(&within).unwrap_or(id.place);
+                found.push((place, joined(&path, &within), message));
+            }
+            self.settings.tenants.push((id.name.clone(), config));
+        }
+    }
+
+    fn environment(&mut self, env: Env, env_names: &[String]) {
+        for key in &self.keys {
+            let plain = key.plain_env.map(str::to_owned);
+            for name in [Some(key.env_name()), plain].into_iter().flatten() {
+                let Some(value) = env(&name) else { continue };
+                let filled = key.fill(&mut self.settings, &node_of(key, &value));
+                if let Err(message) = filled {
+                    self.faults.add(in_environment(&name, key.path, message));
+                }
+            }
+        }
+        self.unknown_names(env_names);
+        self.port_and_host(env);
+    }
+
+    fn unknown_names(&mut self, env_names: &[String]) {
+        let known: Vec<String> = self.keys.iter().map(Key::env_name).collect();
+        let mut unknown: Vec<&String> = env_names
+            .iter()
+            .filter(|name| name.starts_with(ENV_PREFIX) && !known.contains(name))
+            .collect();
+        unknown.sort();
+        for name in unknown {
+            let meant = faults::nearest(name, known.iter().map(String::as_str));
+            let message = unknown_message("unknown setting", meant);
+            self.faults.add(in_environment(name, "", message));
+        }
+    }
+
+    /// PORT and HOST replace the port and the host of every address that clients connect to.
+    fn port_and_host(&mut self, env: Env) {
+        let listen = "server.listen";
+        let port = env("PORT").and_then(|text| {
+            let number = text.trim().parse::<u16>();
+            if number.is_err() {
+                let message = format!("expected a port number, not \"{text}\"");
+                self.faults.add(in_environment("PORT", listen, message));
+            }
+            number.ok()
+        });
+        let host = env("HOST").and_then(|text| {
+            let host = match text.trim() {
+                bare if bare.contains(':') && !bare.starts_with('[') => format!("[{bare}]"),
+                host => host.to_owned(),
+            };
+            if !forms::is_host(&host) {
+                let message = format!("expected a host name or an IP address, not \"{text}\"");
+                self.faults.add(in_environment("HOST", listen, message));
+                return None;
+            }
+            Some(host)
+        });
+        let mut addresses: Vec<String> = Vec::new();
+        for address in &self.settings.server.listen {
+            let Some((old_host, old_port)) = forms::host_and_port(address) else {
+                continue;
+            };
+            let host = host.as_deref().unwrap_or(old_host);
+            let address = format!("{host}:{}", port.unwrap_or(old_port));
+            // Two entries that differed only in what was replaced are one now.
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        self.settings.server.listen = addresses;
+    }
+}
+
+/// A variable's value as it would stand in the file; only for lists may it be YAML.
+fn node_of(key: &Key, value: &str) -> Node {
+    let flow = key.list && value.trim().starts_with('[') && value.trim().ends_with(']');
+    let parsed = match yaml::parse(value.trim(), &|_| None) {
+        (Some(node), flaws) if flow && flaws.is_empty() => Some(node),
+        _ => None,
+    };
+    parsed.unwrap_or_else(|| Node::plain(value))
+}
+
+fn unknown_message(what: &str, meant: Option<&str>) -> String {
+    match meant {
+        Some(meant) => format!("{what} (did you mean \"{meant}\"?)"),
+        None => what.to_owned(),
+    }
+}
+
+fn in_environment(name: &str, path: &str, message: String) -> Fault {
+    fault(&format!("environment {name}"), path, message)
+}
+
+fn fault(place: &str, path: &str, message: String) -> Fault {
+    Fault {
+        place: Some(place.to_owned()),
+        path: path.to_owned(),
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests;

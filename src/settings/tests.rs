@@ -1,0 +1,352 @@
+//! Settings from end to end: a file and an environment in, settings or faults out.
+
+use std::{path::PathBuf, sync::atomic::AtomicU32, time::Duration};
+
+use serde_json::json;
+
+use super::*;
+
+const BUNDLED: &str = include_str!("../../gateway.yaml");
+
+fn with_checks<T>(run: impl FnOnce(&Checks) -> T) -> T {
+    let id = |id: &str| match id {
+        "auth" => Err("\"auth\" is a route".to_owned()),
+        _ => Ok(()),
+    };
+    let config = |config: &Value| match config.pointer("/user_groups/anonymous/tokens") {
+        Some(tokens) if !tokens.is_u64() => vec![(
+            "user_groups.anonymous.tokens".to_owned(),
+            "expected a whole number".to_owned(),
+        )],
+        _ => vec![],
+    };
+    run(&Checks {
+        tenant_id: &id,
+        tenant_config: &config,
+    })
+}
+
+/// A file of this text, gone when dropped.
+struct File(PathBuf);
+
+impl File {
+    fn of(text: &str) -> File {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let name = format!("resullm-settings-{}-{number}.yaml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        File(path)
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn read(text: Option<&str>, vars: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+    let file = text.map(File::of);
+    let path = file.as_ref().map(|file| file.0.as_path());
+    let env = |name: &str| {
+        let found = vars.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    let names: Vec<String> = vars.iter().map(|(name, _)| (*name).to_owned()).collect();
+    with_checks(|checks| load(path, &env, &names, checks)).map_err(|faults| {
+        let shown = faults.to_string();
+        let shown = match path {
+            Some(path) => shown.replace(&path.display().to_string(), "f"),
+            None => shown,
+        };
+        shown.lines().map(str::to_owned).collect()
+    })
+}
+
+fn faults(text: &str) -> Vec<String> {
+    read(Some(text), &[]).unwrap_err()
+}
+
+#[test]
+fn without_a_file_the_defaults_hold() {
+    let settings = read(None, &[]).unwrap();
+    assert_eq!(
+        format!("{settings:?}"),
+        format!("{:?}", Settings::default())
+    );
+    assert_eq!(settings.source, None);
+    assert_eq!(settings.service.name, "ResuLLM");
+    assert_eq!(settings.server.listen, ["localhost:3000"]);
+    assert_eq!(settings.server.max_body, 32 << 20);
+    assert_eq!(settings.server.threads, None);
+    assert_eq!(settings.accounts.hold_ttl, Duration::from_secs(60));
+    assert_eq!(settings.accounts.mints_per_address, 600);
+    assert!(settings.admin.token.is_none());
+    let Store::Redis(redis) = &settings.store else {
+        panic!("a redis")
+    };
+    assert_eq!(redis.nodes, [("localhost".to_owned(), 6379)]);
+    assert_eq!(settings.tenants.len(), 1);
+    assert_eq!(settings.tenants[0].0, "abc");
+    assert_eq!(
+        settings.tenants[0].1["caching"]["fee_percentage"],
+        json!(20)
+    );
+}
+
+#[test]
+fn the_bundled_file_says_the_defaults() {
+    let bundled = read(Some(BUNDLED), &[]).unwrap();
+    let Store::Embedded(dir) = &bundled.store else {
+        panic!("embedded")
+    };
+    assert_eq!(dir, Path::new("./data"));
+    let sample: Value = serde_json::from_str(SAMPLE_TENANT).unwrap();
+    assert_eq!(bundled.tenants[0], ("abc".to_owned(), sample.clone()));
+    let (id, demo) = &bundled.tenants[1];
+    assert_eq!(id, "demo");
+    assert_eq!(demo["user_groups"], sample["user_groups"]);
+    assert_eq!(
+        demo["providers"]["text"]["endpoints"]["demo"]["kind"],
+        "demo"
+    );
+    assert_eq!(demo["caching"], json!({"enabled": false}));
+
+    let expected = Settings {
+        source: bundled.source.clone(),
+        store: bundled.store.clone(),
+        tenants: bundled.tenants.clone(),
+        ..Settings::default()
+    };
+    assert_eq!(format!("{bundled:?}"), format!("{expected:?}"));
+}
+
+#[test]
+fn the_bundled_file_has_every_key() {
+    let (root, _) = yaml::parse(BUNDLED, &|_| None);
+    let root = root.unwrap().json();
+    for key in keys() {
+        let pointer = format!("/{}", key.path.replace('.', "/"));
+        let name = key.path.rsplit('.').next().unwrap();
+        let commented = BUNDLED.contains(&format!("\n  # {name}: "));
+        let written = root.pointer(&pointer).is_some();
+        assert!(
+            written || (key.default.is_empty() && commented),
+            "{pointer}"
+        );
+    }
+}
+
+#[test]
+fn every_fault_is_reported_at_once_with_its_place() {
+    let text = "\
+service: {nmae: x}
+server:
+  listen: [localhost]
+  max_body: many
+  max_body: 1KiB
+  drain_timeout: 30
+  trusted_proxies: [10.0.0.0/40]
+  threads: 0
+store: mysql://root:s3cret@h
+accounts:
+  layout: both
+  hold_ttl: 1s
+admin: {token: s3cret}
+egress: yes
+upstream: {token: 1}
+log: {level: loud}
+listen: [localhost:1]
+tenants:
+  auth: {}
+  abc:
+    user_groups:
+      anonymous: {rate_limit: 1, tokens: lots}
+  x: 1
+";
+    let expected = [
+        "f:1:11: service.nmae: unknown key \"nmae\" (did you mean \"name\"?)",
+        "f:3:3: server.listen: expected host:port, not \"localhost\"",
+        "f:4:3: server.max_body: expected a size such as 32MiB, not \"many\"",
+        "f:5:3: server.max_body: duplicate key \"max_body\", first written in line 4",
+        "f:6:3: server.drain_timeout: expected a duration such as 30s or 1m30s, not \"30\"",
+        "f:7:3: server.trusted_proxies: expected an IP address or a block such as 10.0.0.0/8, \
+         not \"10.0.0.0/40\"",
+        "f:8:3: server.threads: expected a whole number from 1 to 1024, not \"0\"",
+        "f:9:1: store: expected embedded:DIR or a URL such as redis://localhost:6379; the schemes \
+         are redis, rediss, redis+cluster, rediss+cluster, redis+sentinel, rediss+sentinel",
+        "f:11:3: accounts.layout: expected key or user, not \"both\"",
+        "f:12:3: accounts.hold_ttl: expected a duration such as 30s or 1m30s, at least 5s, \
+         not \"1s\"",
+        "f:13:9: admin.token: expected at least 8 visible ASCII characters: a token that can be \
+         guessed opens every tenant (openssl rand -hex 32 makes a good one)",
+        "f:14:1: egress: expected a mapping of settings",
+        "f:15:12: upstream.token: unknown key \"token\" (did you mean \"admin.token\"?)",
+        "f:16:7: log.level: expected a level (off, error, warn, info, debug, trace) or a list such \
+         as info,name=debug, not \"loud\"",
+        "f:17:1: listen: unknown key \"listen\" (did you mean \"server.listen\"?)",
+        "f:19:3: tenants.auth: \"auth\" is a route",
+        "f:22:34: tenants.abc.user_groups.anonymous.tokens: expected a whole number",
+        "f:23:3: tenants.x: expected a tenant config, which is a mapping",
+    ];
+    let found = faults(text);
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.len(), expected.len());
+}
+
+#[test]
+fn a_text_that_is_not_settings_is_a_fault() {
+    assert_eq!(faults("- a\n"), ["f:1:1: expected a mapping of settings"]);
+    assert_eq!(
+        faults("tenants: [abc]\n"),
+        ["f:1:1: tenants: expected a mapping of tenant IDs to configs"]
+    );
+    let broken = faults("server:\n  listen: [a\nlog: {}\n");
+    assert!(broken[0].starts_with("f:3:"), "{broken:?}");
+}
+
+#[test]
+fn a_file_that_is_named_must_exist() {
+    let missing = Path::new("no-such-directory/gateway.yaml");
+    let read = with_checks(|checks| load(Some(missing), &|_| None, &[], checks));
+    let fault = read.unwrap_err().to_string();
+    assert!(
+        fault.starts_with("no-such-directory/gateway.yaml: cannot be read: "),
+        "{fault}"
+    );
+}
+
+#[test]
+fn empty_sections_and_values_leave_the_defaults() {
+    let text = "server:\nadmin: { token: ${ADMIN_TOKEN} }\nlog: {level: }\nstore: ${STORE}\n";
+    let settings = read(Some(text), &[]).unwrap();
+    assert!(settings.admin.token.is_none());
+    assert_eq!(settings.log.level, "info");
+    assert_eq!(settings.server.listen, ["localhost:3000"]);
+    assert!(settings.tenants.is_empty());
+    assert!(read(Some(""), &[]).unwrap().source.is_some());
+}
+
+#[test]
+fn the_strongest_word_wins() {
+    let text = "store: embedded:file\nlog: {level: warn}\nserver: {max_body: 1KiB}\n";
+    let level = |vars: &[(&str, &str)]| read(Some(text), vars).unwrap().log.level;
+    assert_eq!(level(&[]), "warn");
+    assert_eq!(level(&[("RESULLM__LOG__LEVEL", "error")]), "error");
+    assert_eq!(
+        level(&[("RESULLM__LOG__LEVEL", "error"), ("RUST_LOG", "debug")]),
+        "debug"
+    );
+    assert_eq!(level(&[("RUST_LOG", "")]), "warn");
+
+    let vars = [
+        ("REDIS_URL", "redis://:s3cret@other:1"),
+        ("ADMIN_TOKEN", "0123456789abcdef"),
+        ("RESULLM__SERVER__MAX_BODY", "2KiB"),
+        ("RESULLM__SERVER__TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+        ("RESULLM__STORE", "embedded:weaker"),
+        ("UNRELATED", "x"),
+    ];
+    let settings = read(Some(text), &vars).unwrap();
+    let Store::Redis(redis) = &settings.store else {
+        panic!("a redis")
+    };
+    assert_eq!(redis.nodes, [("other".to_owned(), 1)]);
+    assert_eq!(
+        settings.admin.token.as_ref().map(Secret::expose),
+        Some("0123456789abcdef")
+    );
+    assert_eq!(settings.server.max_body, 2048);
+    assert_eq!(settings.server.trusted_proxies.len(), 2);
+    let shown = format!("{settings:?}");
+    assert!(
+        !shown.contains("s3cret") && !shown.contains("0123456789"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn port_and_host_replace_those_of_every_address() {
+    let text = "server: {listen: [\"localhost:3000\", \"[::1]:4000\"]}\n";
+    let listen = |vars: &[(&str, &str)]| read(Some(text), vars).unwrap().server.listen;
+    assert_eq!(listen(&[("PORT", "0")]), ["localhost:0", "[::1]:0"]);
+    assert_eq!(
+        listen(&[("HOST", "0.0.0.0")]),
+        ["0.0.0.0:3000", "0.0.0.0:4000"]
+    );
+    assert_eq!(listen(&[("HOST", "::"), ("PORT", "80")]), ["[::]:80"]);
+    assert_eq!(
+        listen(&[("RESULLM__SERVER__LISTEN", "a:1,b:2"), ("PORT", "3")]),
+        ["a:3", "b:3"]
+    );
+    assert_eq!(
+        listen(&[("RESULLM__SERVER__LISTEN", "[a:1, \"[::1]:2\"]")]),
+        ["a:1", "[::1]:2"]
+    );
+    assert_eq!(
+        listen(&[("RESULLM__SERVER__LISTEN", "[::1]:9")]),
+        ["[::1]:9"]
+    );
+    // The address for metrics is the operator's own and stays.
+    let ops = read(
+        None,
+        &[
+            ("RESULLM__SERVER__OPS_LISTEN", "localhost:9"),
+            ("PORT", "1"),
+        ],
+    );
+    assert_eq!(
+        ops.unwrap().server.ops_listen.as_deref(),
+        Some("localhost:9")
+    );
+}
+
+#[test]
+fn faults_in_the_environment_name_the_variable() {
+    let vars = [
+        ("PORT", "many"),
+        ("HOST", "not a host"),
+        ("REDIS_URL", "s3cret"),
+        ("ADMIN_TOKEN", "s3cret"),
+        ("RESULLM__SERVER__MAX_BDY", "1"),
+        ("RESULLM__ACCOUNTS__ORPHANS", "adopt"),
+    ];
+    let found = read(None, &vars).unwrap_err();
+    let expected = [
+        "environment REDIS_URL: store: expected embedded:DIR or a URL such as redis://localhost:6379",
+        "environment RESULLM__ACCOUNTS__ORPHANS: accounts.orphans: expected known or spend, not \
+         \"adopt\"",
+        "environment ADMIN_TOKEN: admin.token: expected at least 8 visible ASCII characters: a token \
+         that can be guessed opens every tenant (openssl rand -hex 32 makes a good one)",
+        "environment RESULLM__SERVER__MAX_BDY: unknown setting (did you mean \
+         \"RESULLM__SERVER__MAX_BODY\"?)",
+        "environment PORT: server.listen: expected a port number, not \"many\"",
+        "environment HOST: server.listen: expected a host name or an IP address, not \"not a host\"",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_token_that_is_too_short_is_one_fault_though_it_is_given_twice() {
+    let text = "admin: { token: ${ADMIN_TOKEN} }\n";
+    let found = read(Some(text), &[("ADMIN_TOKEN", "short")]).unwrap_err();
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("f:1:10: admin.token: "), "{found:?}");
+}
+
+#[test]
+fn tenants_keep_their_order_and_take_references() {
+    let text = "tenants:\n  zeta: {k: \"${KEY}\", n: 9007199254740991}\n  alpha: {k: ${NONE}}\n";
+    let settings = read(Some(text), &[("KEY", "sk-1")]).unwrap();
+    let expected = [
+        (
+            "zeta".to_owned(),
+            json!({"k": "sk-1", "n": 9_007_199_254_740_991_u64}),
+        ),
+        ("alpha".to_owned(), json!({"k": ""})),
+    ];
+    assert_eq!(settings.tenants, expected);
+}

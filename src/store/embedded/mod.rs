@@ -1,0 +1,458 @@
+//! The embedded engine: accounts in a directory on disk, for one process.
+//!
+//! Every verb runs the pure rule of `rules::entry` on the stored thing, in one atomic step. It must
+//! never decide anything of its own. What was acknowledged survives kill -9; what adds to or ends
+//! an account is flushed to the disk before it is acknowledged.
+
+mod disk;
+mod journal;
+mod stored;
+
+use super::followers::Followers;
+use super::name::{self, AccountName, KeyName};
+use super::{
+    Clock, Counted, Entry, Follower, Found, Keeping, Mint, Outcome, Put, Store, StoreError,
+};
+use crate::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Settlement};
+use crate::rules::amount::{Millis, Tokens};
+use crate::rules::entry::{self, Caller, Entrance, Groups};
+use crate::rules::record::{self, Damage};
+use crate::rules::tenant::TenantId;
+use crate::rules::window::{Slices, Window};
+use async_trait::async_trait;
+use disk::{Disk, Next};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+use stored::Stored;
+
+/// Counters kept before those whose windows have passed are dropped.
+const COUNTERS: usize = 100_000;
+
+pub struct Embedded {
+    disk: Arc<Disk>,
+    keeping: Keeping,
+    flusher: Mutex<Option<JoinHandle<()>>>,
+    followers: Followers,
+    /// Events counted by name. A restart forgets them: they only slow strangers down.
+    counters: Mutex<HashMap<String, Slices>>,
+}
+
+impl Clock {
+    fn now(&self) -> Millis {
+        match self {
+            Clock::Store => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .into(),
+            Clock::Fixed(now) => Millis(now.load(Ordering::SeqCst)),
+        }
+    }
+}
+
+impl Embedded {
+    /// Opens the directory, applies what the journal holds, and starts flushing.
+    pub fn open(dir: &Path, keeping: Keeping) -> Result<Embedded, String> {
+        let disk = Arc::new(Disk::open(dir)?);
+        let (flushing, clock) = (disk.clone(), keeping.clock.clone());
+        let flusher = std::thread::Builder::new()
+            .name("flusher".to_owned())
+            .spawn(move || flushing.flush_until_stopped(|| clock.now()))
+            .map_err(|error| format!("cannot start the flusher: {error}"))?;
+        // Nobody but this process can change anything, so what it hears is everything.
+        let followers = Followers::default();
+        followers.following(true);
+        Ok(Embedded {
+            disk,
+            keeping,
+            flusher: Mutex::new(Some(flusher)),
+            followers,
+            counters: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// One step of a rule on one account. `None`: there is no such account.
+    fn on_account<T>(
+        &self,
+        account: &AccountName,
+        step: impl FnOnce(&mut entry::Entry, Millis, Orphans) -> Result<T, Damage>,
+    ) -> Outcome<Option<(T, u64)>> {
+        let now = self.keeping.clock.now();
+        let (outcome, sequence) = self.disk.change(account.as_str(), |found| {
+            let Some(stored) = found.filter(|stored| !stored.expired(now)) else {
+                return Ok((None, Next::Keep));
+            };
+            let mut entry = entry::Entry {
+                record: stored.text.clone(),
+                books: stored.books.clone(),
+            };
+            let outcome = step(&mut entry, now, self.keeping.orphans).map_err(|damage| {
+                StoreError::Damaged {
+                    name: account.id(),
+                    damage,
+                }
+            })?;
+            let after = Stored {
+                text: entry.record,
+                expires: stored.expires,
+                books: entry.books,
+            };
+            let next = if after == *stored {
+                Next::Keep
+            } else {
+                Next::Set(after)
+            };
+            Ok((Some(outcome), next))
+        })?;
+        Ok(outcome.map(|outcome| (outcome, sequence)))
+    }
+
+    /// The same, and waits until it is flushed.
+    async fn on_account_flushed<T: Send>(
+        &self,
+        account: &AccountName,
+        step: impl FnOnce(&mut entry::Entry, Millis, Orphans) -> Result<T, Damage> + Send,
+    ) -> Outcome<Option<T>> {
+        match self.on_account(account, step)? {
+            None => Ok(None),
+            Some((outcome, sequence)) => {
+                self.disk.durable(sequence).await?;
+                Ok(Some(outcome))
+            }
+        }
+    }
+
+    /// The account a key stands for, and its record, if both are there.
+    fn resolve(&self, key: &KeyName) -> Outcome<Option<(AccountName, Arc<Stored>)>> {
+        let now = self.keeping.clock.now();
+        let live = |account: &AccountName| -> Outcome<Option<Arc<Stored>>> {
+            Ok(self
+                .disk
+                .read(account.as_str())?
+                .filter(|stored| !stored.expired(now)))
+        };
+        let account = key.account();
+        let Some(stored) = live(&account)? else {
+            return Ok(None);
+        };
+        if record::is_record(&stored.text) {
+            return Ok(Some((account, stored)));
+        }
+        let Some(account) = AccountName::user(&stored.text) else {
+            return Ok(None);
+        };
+        Ok(live(&account)?.map(|stored| (account, stored)))
+    }
+
+    fn write_text(
+        &self,
+        name: &str,
+        step: impl FnOnce(Option<&str>) -> Option<Option<String>>,
+    ) -> Outcome<(bool, u64)> {
+        self.disk.change(name, |found| {
+            Ok(match step(found.map(|stored| stored.text.as_str())) {
+                None => (false, Next::Keep),
+                Some(None) => (true, Next::Remove),
+                Some(Some(text)) => (true, Next::Set(Stored::text(&text))),
+            })
+        })
+    }
+}
+
+#[async_trait]
+impl Store for Embedded {
+    async fn mint(&self, mint: &Mint) -> Outcome<()> {
+        let now = self.keeping.clock.now();
+        let expires = mint.life.map(|life| now.plus(life));
+        let thing = |text: &str| {
+            Next::Set(Stored {
+                expires,
+                ..Stored::text(text)
+            })
+        };
+        let place = |name: &AccountName, text: &str| {
+            let name = name.as_str();
+            self.disk.change(name, |found| match found {
+                Some(_) => Err(StoreError::Unavailable("the name is taken".to_owned())),
+                None => Ok(((), thing(text))),
+            })
+        };
+        let ((), sequence) = match &mint.user {
+            None => place(&mint.key.account(), &mint.record)?,
+            Some(user) => {
+                let account = AccountName::user(user)
+                    .ok_or_else(|| StoreError::Unavailable("not a user ID".to_owned()))?;
+                place(&account, &mint.record)?;
+                place(&mint.key.account(), user)?
+            }
+        };
+        self.disk.durable(sequence).await
+    }
+
+    async fn find(
+        &self,
+        key: &KeyName,
+        tenant: &TenantId,
+        groups: &Groups,
+    ) -> Outcome<Option<Found>> {
+        let Some((account, stored)) = self.resolve(key)? else {
+            return Ok(None);
+        };
+        let now = self.keeping.clock.now();
+        let damaged = |damage| StoreError::Damaged {
+            name: account.id(),
+            damage,
+        };
+        let entry = entry::Entry {
+            record: stored.text.clone(),
+            books: stored.books.clone(),
+        };
+        let facts = entry.facts().map_err(damaged)?;
+        if facts
+            .tenant
+            .as_deref()
+            .is_some_and(|bound| bound != tenant.as_str())
+        {
+            return Ok(None);
+        }
+        let group = entry::group(&facts, key.as_str());
+        let look = entry
+            .look(now, self.keeping.orphans, groups.window(&group))
+            .map_err(damaged)?;
+        let life = stored.expires.map(|expires| expires.minus(now));
+        Ok(Some(Found {
+            account,
+            record: entry.record,
+            group,
+            look,
+            life,
+        }))
+    }
+
+    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Entry> {
+        let Some((account, _)) = self.resolve(key)? else {
+            return Ok(Entry::Unknown);
+        };
+        let admitted = self.on_account(&account, |entry, now, orphans| {
+            entry.admit(now, orphans, caller, ask)
+        })?;
+        let Some((Entrance::Known { group, admission }, sequence)) = admitted else {
+            return Ok(Entry::Unknown);
+        };
+        // A hold that is lost with the machine is an orphan charged what is known: nothing.
+        if self.keeping.orphans == Orphans::Spend {
+            self.disk.durable(sequence).await?;
+        }
+        Ok(Entry::Known {
+            account,
+            group,
+            admission,
+        })
+    }
+
+    async fn renew(
+        &self,
+        account: &AccountName,
+        id: &str,
+        known: Tokens,
+        ttl: Millis,
+    ) -> Outcome<bool> {
+        let renewed = self.on_account(account, |entry, now, orphans| {
+            entry.renew(now, orphans, id, known, ttl)
+        })?;
+        Ok(renewed.is_some_and(|(renewed, _)| renewed))
+    }
+
+    async fn settle(
+        &self,
+        account: &AccountName,
+        id: &str,
+        used: Tokens,
+        retry: bool,
+    ) -> Outcome<Option<Settlement>> {
+        let settled = self.on_account(account, |entry, now, orphans| {
+            entry.settle(now, orphans, id, used, retry)
+        })?;
+        Ok(settled.map(|(settlement, _)| settlement))
+    }
+
+    async fn lease(&self, account: &AccountName, ask: &Ask<'_>) -> Outcome<Option<Grant>> {
+        let granted = self.on_account(account, |entry, now, orphans| {
+            entry.lease(now, orphans, ask)
+        })?;
+        if let Some((_, sequence)) = granted
+            && self.keeping.orphans == Orphans::Spend
+        {
+            self.disk.durable(sequence).await?;
+        }
+        Ok(granted.map(|(grant, _)| grant))
+    }
+
+    async fn report(
+        &self,
+        account: &AccountName,
+        report: &Report<'_>,
+    ) -> Outcome<Option<Settlement>> {
+        let reported = self.on_account(account, |entry, now, orphans| {
+            entry.report(now, orphans, report)
+        })?;
+        Ok(reported.map(|(settlement, _)| settlement))
+    }
+
+    async fn credit(
+        &self,
+        account: &AccountName,
+        id: &str,
+        amount: Tokens,
+    ) -> Outcome<Option<Credited>> {
+        self.on_account_flushed(account, |entry, now, orphans| {
+            entry.credit(now, orphans, id, amount)
+        })
+        .await
+    }
+
+    async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool> {
+        let moved = self
+            .on_account_flushed(account, |entry, _, _| entry.regroup(group))
+            .await?;
+        Ok(moved.is_some())
+    }
+
+    async fn revoke(&self, key: &KeyName) -> Outcome<bool> {
+        let now = self.keeping.clock.now();
+        let (revoked, sequence) = self.disk.change(key.account().as_str(), |found| {
+            Ok((
+                found.is_some_and(|stored| !stored.expired(now)),
+                Next::Remove,
+            ))
+        })?;
+        self.disk.durable(sequence).await?;
+        Ok(revoked)
+    }
+
+    async fn count(&self, name: &str, window: Window) -> Outcome<Counted> {
+        let now = self.keeping.clock.now();
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        if counters.len() >= COUNTERS {
+            counters.retain(|_, slices| slices.room(window, now) < window.requests);
+        }
+        let slices = counters.entry(name.to_owned()).or_default();
+        if slices.room(window, now) == 0 {
+            return Ok(Counted::Limited {
+                wait: slices.wait(window, now),
+            });
+        }
+        slices.count(window, 1, now);
+        Ok(Counted::Passed)
+    }
+
+    async fn config(&self, tenant: &TenantId) -> Outcome<Option<Arc<str>>> {
+        let stored = self.disk.read(&name::config(tenant))?;
+        Ok(stored.map(|stored| Arc::from(stored.text.as_str())))
+    }
+
+    async fn seed_config(&self, tenant: &TenantId, text: &str) -> Outcome<bool> {
+        let (written, sequence) = self.write_text(&name::config(tenant), |found| {
+            found.is_none().then(|| Some(text.to_owned()))
+        })?;
+        self.disk.durable(sequence).await?;
+        if written {
+            self.followers.changed(tenant.as_str());
+        }
+        Ok(written)
+    }
+
+    async fn replace_config(
+        &self,
+        tenant: &TenantId,
+        expected: Option<&str>,
+        text: &str,
+    ) -> Outcome<Put> {
+        let (written, sequence) = self.write_text(&name::config(tenant), |found| {
+            (expected.is_none() || expected == found).then(|| Some(text.to_owned()))
+        })?;
+        if !written {
+            return Ok(Put::Changed);
+        }
+        self.disk.durable(sequence).await?;
+        self.followers.changed(tenant.as_str());
+        Ok(Put::Done)
+    }
+
+    async fn delete_tenant(&self, tenant: &TenantId) -> Outcome<bool> {
+        self.write_text(&name::admins(tenant), |found| found.map(|_| None))?;
+        let (deleted, sequence) =
+            self.write_text(&name::config(tenant), |found| found.map(|_| None))?;
+        self.disk.durable(sequence).await?;
+        self.followers.changed(tenant.as_str());
+        Ok(deleted)
+    }
+
+    async fn tenants(&self) -> Outcome<Vec<TenantId>> {
+        let names = self.disk.names("tenant:")?;
+        Ok(names
+            .iter()
+            .filter_map(|name| TenantId::parse(name::tenant_of_config(name)?))
+            .collect())
+    }
+
+    async fn admins(&self, tenant: &TenantId) -> Outcome<Vec<String>> {
+        let stored = self.disk.read(&name::admins(tenant))?;
+        Ok(stored
+            .map(|stored| name::hashes(&stored.text))
+            .unwrap_or_default())
+    }
+
+    async fn appoint_admins(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
+        let (_, sequence) = self.write_text(&name::admins(tenant), |_| {
+            Some(Some(name::hashes_text(hashes)))
+        })?;
+        self.disk.durable(sequence).await
+    }
+
+    fn follow(&self, follower: Arc<dyn Follower>) {
+        self.followers.add(follower);
+    }
+
+    async fn ready(&self) -> Outcome<()> {
+        match self.disk.trouble() {
+            Some(trouble) => Err(StoreError::Unavailable(trouble)),
+            None => Ok(()),
+        }
+    }
+
+    async fn close(&self) {
+        let flusher = self
+            .flusher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(flusher) = flusher {
+            self.disk.stop();
+            let ended = tokio::task::spawn_blocking(move || flusher.join()).await;
+            if !matches!(ended, Ok(Ok(()))) {
+                log::error!("The embedded store's flusher ended badly");
+            }
+        }
+    }
+}
+
+impl Drop for Embedded {
+    /// Without [`Store::close`] the journal has everything; the flusher must still let go of it.
+    fn drop(&mut self) {
+        self.disk.stop();
+        let flusher = self
+            .flusher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(flusher) = flusher
+            && flusher.join().is_err()
+        {
+            log::error!("The embedded store's flusher ended badly");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Everyone who wants to hear of changed configs, and whether there is anything to hear.
+
+use super::Follower;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+#[derive(Default)]
+pub struct Followers(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    following: bool,
+    list: Vec<Arc<dyn Follower>>,
+}
+
+impl Followers {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn add(&self, follower: Arc<dyn Follower>) {
+        let mut state = self.state();
+        follower.following(state.following);
+        state.list.push(follower);
+    }
+
+    pub fn changed(&self, tenant: &str) {
+        self.state()
+            .list
+            .iter()
+            .for_each(|follower| follower.changed(tenant));
+    }
+
+    pub fn all_changed(&self) {
+        self.state()
+            .list
+            .iter()
+            .for_each(|follower| follower.all_changed());
+    }
+
+    pub fn following(&self, live: bool) {
+        let mut state = self.state();
+        state.following = live;
+        state
+            .list
+            .iter()
+            .for_each(|follower| follower.following(live));
+    }
+}

@@ -1,0 +1,248 @@
+//! Which server a name lives on: the one there is, or in a Cluster the one that has its slot.
+//!
+//! A command that was answered "elsewhere" goes there, once or twice; nothing else is ever sent a
+//! second time from here. Whether an unanswered command is repeated is the caller's to decide,
+//! because only the caller can say that it is a repeat.
+
+use super::dial::{Dial, Place};
+use super::node::{Failure, Node, describe};
+use super::slot;
+use crate::settings::{Redis as Target, RedisKind};
+use crate::store::StoreError;
+use redis::{Cmd, RedisError, Value, from_redis_value};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+const START_PATIENCE: Duration = Duration::from_millis(4_500);
+const START_PAUSE: Duration = Duration::from_millis(100);
+const NODE_PATIENCE: Duration = Duration::from_secs(1);
+const MAP_EVERY: Duration = Duration::from_secs(5);
+const REDIRECTS: usize = 4;
+
+pub enum Fleet {
+    One(Arc<Node>),
+    Cluster(Arc<Cluster>),
+}
+
+pub struct Cluster {
+    target: Target,
+    map: RwLock<Map>,
+    stale: Notify,
+}
+
+#[derive(Default)]
+struct Map {
+    nodes: HashMap<Place, Arc<Node>>,
+    /// First slot, last slot, who has them.
+    slots: Vec<(u16, u16, Place)>,
+}
+
+impl Fleet {
+    /// Waits out a server that is still loading, and nothing else.
+    pub async fn open(target: &Target) -> Result<Fleet, String> {
+        let dials: Vec<Dial> = match target.kind {
+            RedisKind::Cluster => target
+                .nodes
+                .iter()
+                .map(|place| Dial::fixed(target, place.clone()))
+                .collect(),
+            RedisKind::Single | RedisKind::Sentinel { .. } => {
+                Dial::first(target).into_iter().collect()
+            }
+        };
+        let deadline = Instant::now() + START_PATIENCE;
+        let (dial, connection) = loop {
+            let error = match first_to_answer(&dials).await {
+                Ok(answered) => break answered,
+                Err(error) => error,
+            };
+            if error.code() != Some("LOADING") || Instant::now() + START_PAUSE > deadline {
+                return Err(describe(&error));
+            }
+            tokio::time::sleep(START_PAUSE).await;
+        };
+        if target.kind != RedisKind::Cluster {
+            return Ok(Fleet::One(Node::start(dial, Some(connection))));
+        }
+        let cluster = Arc::new(Cluster {
+            target: target.clone(),
+            map: RwLock::default(),
+            stale: Notify::new(),
+        });
+        let seed = Node::start(dial, Some(connection));
+        cluster.draw_map(&seed).await?;
+        tokio::spawn(keep_map(Arc::downgrade(&cluster)));
+        for node in cluster.nodes() {
+            node.connected(NODE_PATIENCE).await;
+        }
+        Ok(Fleet::Cluster(cluster))
+    }
+
+    /// Runs a command whose every name shares the slot of `name`.
+    pub async fn run(&self, name: &str, command: &Cmd) -> Result<Value, Failure> {
+        match self {
+            Fleet::One(node) => node.run(command).await,
+            Fleet::Cluster(cluster) => cluster.run(name, command).await,
+        }
+    }
+
+    /// Everyone who holds names of their own.
+    pub fn nodes(&self) -> Vec<Arc<Node>> {
+        match self {
+            Fleet::One(node) => vec![node.clone()],
+            Fleet::Cluster(cluster) => cluster.nodes(),
+        }
+    }
+}
+
+async fn first_to_answer(
+    dials: &[Dial],
+) -> Result<(Dial, redis::aio::MultiplexedConnection), RedisError> {
+    let mut last = RedisError::from((redis::ErrorKind::InvalidClientConfig, "no server is named"));
+    for dial in dials {
+        match dial.connect().await {
+            Ok(connection) => return Ok((dial.clone(), connection)),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+impl Cluster {
+    fn nodes(&self) -> Vec<Arc<Node>> {
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        map.nodes.values().cloned().collect()
+    }
+
+    fn owner(&self, slot: u16) -> Option<Arc<Node>> {
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let (_, _, place) = map
+            .slots
+            .iter()
+            .find(|(first, last, _)| (*first..=*last).contains(&slot))?;
+        map.nodes.get(place).cloned()
+    }
+
+    fn node_at(&self, place: Place) -> Arc<Node> {
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let dial = Dial::fixed(&self.target, place.clone());
+        map.nodes
+            .entry(place)
+            .or_insert_with(|| Node::start(dial, None))
+            .clone()
+    }
+
+    async fn run(&self, name: &str, command: &Cmd) -> Result<Value, Failure> {
+        let slot = slot::of(name);
+        let nowhere = || {
+            Failure::Store(StoreError::Unavailable(format!(
+                "no server has slot {slot}"
+            )))
+        };
+        let mut node = self.owner(slot).ok_or_else(|| {
+            self.stale.notify_one();
+            nowhere()
+        })?;
+        let mut asked = false;
+        for _ in 0..REDIRECTS {
+            let answer = if asked {
+                node.run_asked(command).await
+            } else {
+                node.run(command).await
+            };
+            let place = match &answer {
+                Err(Failure::Moved { place }) => {
+                    self.stale.notify_one();
+                    asked = false;
+                    place
+                }
+                Err(Failure::Ask { place }) => {
+                    asked = true;
+                    place
+                }
+                Err(Failure::Store(_)) => {
+                    self.stale.notify_one();
+                    return answer;
+                }
+                Err(Failure::NoScript) | Ok(_) => return answer,
+            };
+            node = self.node_at(parse_place(place).ok_or_else(nowhere)?);
+            node.connected(NODE_PATIENCE).await;
+        }
+        Err(nowhere())
+    }
+
+    /// Asks one node who has what, and forgets the nodes that have nothing.
+    async fn draw_map(&self, node: &Node) -> Result<(), String> {
+        let answer = node
+            .run(redis::cmd("CLUSTER").arg("SLOTS"))
+            .await
+            .map_err(|failure| match failure {
+                Failure::Store(error) => error.to_string(),
+                other => format!("{other:?}"),
+            })?;
+        let rows: Vec<Value> = from_redis_value(answer).map_err(|error| error.to_string())?;
+        let mut slots = Vec::new();
+        for row in rows {
+            let Value::Array(row) = row else { continue };
+            let mut row = row.into_iter();
+            let (Some(first), Some(last), Some(Value::Array(primary))) =
+                (row.next(), row.next(), row.next())
+            else {
+                continue;
+            };
+            let mut primary = primary.into_iter();
+            let (Some(host), Some(port)) = (primary.next(), primary.next()) else {
+                continue;
+            };
+            let read = || -> Result<(u16, u16, Place), redis::ParsingError> {
+                Ok((
+                    from_redis_value(first)?,
+                    from_redis_value(last)?,
+                    (from_redis_value(host)?, from_redis_value(port)?),
+                ))
+            };
+            slots.push(read().map_err(|error| error.to_string())?);
+        }
+        if slots.is_empty() {
+            return Err("the cluster has no slots assigned".to_owned());
+        }
+        for (_, _, place) in &slots {
+            self.node_at(place.clone());
+        }
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        map.nodes
+            .retain(|place, _| slots.iter().any(|(_, _, owner)| owner == place));
+        map.slots = slots;
+        Ok(())
+    }
+}
+
+fn parse_place(place: &str) -> Option<Place> {
+    let (host, port) = place.rsplit_once(':')?;
+    Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
+}
+
+async fn keep_map(cluster: Weak<Cluster>) {
+    loop {
+        {
+            let Some(this) = cluster.upgrade() else {
+                return;
+            };
+            // Whoever asks for a new map gets it at once, but not more than ten a second.
+            let _ = tokio::time::timeout(MAP_EVERY, this.stale.notified()).await;
+        }
+        let Some(this) = cluster.upgrade() else {
+            return;
+        };
+        for node in this.nodes() {
+            if this.draw_map(&node).await.is_ok() {
+                break;
+            }
+        }
+        drop(this);
+        tokio::time::sleep(START_PAUSE).await;
+    }
+}

@@ -1,0 +1,583 @@
+//! The Redis engine: single server, Sentinel or Cluster, shared by any number of instances.
+//!
+//! Every verb is one script on one slot. The scripts repeat the pure rules; this file only turns
+//! verbs into words and words into answers, and must never decide anything of its own.
+
+mod dial;
+mod fleet;
+mod node;
+mod script;
+mod slot;
+mod tracking;
+
+use super::followers::Followers;
+use super::name::{self, AccountName, KeyName};
+use super::{
+    Clock, Counted, Entry, Follower, Found, Keeping, Mint, Outcome, Put, Store, StoreError,
+};
+use crate::rules::account::{
+    Admission, Admit, Ask, Credited, Grant, Look, Orphans, Report, Settlement,
+};
+use crate::rules::amount::{Millis, Tokens};
+use crate::rules::entry::{Caller, Groups};
+use crate::rules::record::{self, Damage};
+use crate::rules::tenant::TenantId;
+use crate::rules::window::{Pace, Window};
+use crate::settings::{Redis as Target, RedisKind};
+use async_trait::async_trait;
+use dial::Dial;
+use fleet::Fleet;
+use node::Failure;
+use redis::{Cmd, FromRedisValue, from_redis_value};
+use script::Script;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub struct Redis {
+    fleet: Fleet,
+    keeping: Keeping,
+    followers: Arc<Followers>,
+    scripts: Scripts,
+}
+
+struct Scripts {
+    admit: Script,
+    renew: Script,
+    settle: Script,
+    lease: Script,
+    report: Script,
+    credit: Script,
+    find: Script,
+    regroup: Script,
+    count: Script,
+    replace: Script,
+}
+
+impl Scripts {
+    fn new() -> Scripts {
+        Scripts {
+            admit: Script::new(include_str!("scripts/admit.lua")),
+            renew: Script::new(include_str!("scripts/renew.lua")),
+            settle: Script::new(include_str!("scripts/settle.lua")),
+            lease: Script::new(include_str!("scripts/lease.lua")),
+            report: Script::new(include_str!("scripts/report.lua")),
+            credit: Script::new(include_str!("scripts/credit.lua")),
+            find: Script::new(include_str!("scripts/find.lua")),
+            regroup: Script::new(include_str!("scripts/regroup.lua")),
+            count: Script::new(include_str!("scripts/count.lua")),
+            replace: Script::new(include_str!("scripts/replace.lua")),
+        }
+    }
+}
+
+impl Failure {
+    fn into_error(self) -> StoreError {
+        match self {
+            Failure::Store(error) => error,
+            other => StoreError::Unavailable(format!("{other:?}")),
+        }
+    }
+}
+
+/// The words of a script's answer, taken one by one.
+struct Words(std::vec::IntoIter<String>);
+
+impl Words {
+    fn word(&mut self) -> Outcome<String> {
+        let none = || StoreError::Unavailable("a script answered with too few words".to_owned());
+        self.0.next().ok_or_else(none)
+    }
+
+    fn number(&mut self) -> Outcome<u64> {
+        let word = self.word()?;
+        word.parse().map_err(|_| {
+            StoreError::Unavailable(format!("a script answered {word:?}, not a number"))
+        })
+    }
+
+    fn tokens(&mut self) -> Outcome<Tokens> {
+        self.number().map(Tokens::new)
+    }
+
+    fn pace(&mut self) -> Outcome<Option<Pace>> {
+        let limit = self.word()?;
+        let (remaining, reset) = (self.number()?, Millis(self.number()?));
+        Ok(limit.parse().ok().map(|limit| Pace {
+            limit,
+            remaining,
+            reset,
+        }))
+    }
+
+    fn settlement(&mut self) -> Outcome<Settlement> {
+        Ok(Settlement {
+            charged: self.tokens()?,
+            overrun: self.tokens()?,
+            left: self.tokens()?,
+        })
+    }
+}
+
+/// What a script found at an account's name.
+enum Reply {
+    Gone,
+    /// A key that points to the account of this user.
+    User(String),
+    There {
+        kind: String,
+        words: Words,
+    },
+}
+
+impl Redis {
+    pub async fn open(target: &Target, keeping: Keeping) -> Result<Redis, String> {
+        let fleet = Fleet::open(target).await?;
+        let followers = Arc::new(Followers::default());
+        // In a Cluster each server would have to be heard; there, configs are read again instead.
+        if target.kind != RedisKind::Cluster
+            && let Some(dial) = Dial::first(target)
+        {
+            tokio::spawn(tracking::track(dial, Arc::downgrade(&followers)));
+        }
+        Ok(Redis {
+            fleet,
+            keeping,
+            followers,
+            scripts: Scripts::new(),
+        })
+    }
+
+    /// The words every script starts with.
+    fn preamble(&self) -> [String; 2] {
+        let now = match &self.keeping.clock {
+            Clock::Store => String::new(),
+            Clock::Fixed(now) => now.load(Ordering::SeqCst).to_string(),
+        };
+        let orphans = match self.keeping.orphans {
+            Orphans::Known => "known",
+            Orphans::Spend => "spend",
+        };
+        [now, orphans.to_owned()]
+    }
+
+    async fn run(
+        &self,
+        script: &Script,
+        names: [&str; 2],
+        words: &[String],
+    ) -> Outcome<(String, Words)> {
+        let preamble = self.preamble();
+        let words: Vec<&str> = preamble.iter().chain(words).map(String::as_str).collect();
+        let mut words = Words(script.run(&self.fleet, names, &words).await?.into_iter());
+        Ok((words.word()?, words))
+    }
+
+    async fn on_account(
+        &self,
+        script: &Script,
+        account: &AccountName,
+        words: &[String],
+    ) -> Outcome<Reply> {
+        let (kind, mut words) = self
+            .run(script, [account.as_str(), &account.books()], words)
+            .await?;
+        let damaged = |damage| {
+            Err(StoreError::Damaged {
+                name: account.id(),
+                damage,
+            })
+        };
+        match kind.as_str() {
+            "gone" => Ok(Reply::Gone),
+            "user" => Ok(Reply::User(words.word()?)),
+            "damaged" => match words.word()?.as_str() {
+                "object" => damaged(Damage::NotAnObject),
+                _ => damaged(Damage::NoBalance),
+            },
+            _ => Ok(Reply::There { kind, words }),
+        }
+    }
+
+    /// The same, from the key: where it points to a user, on the user's account.
+    async fn on_key(
+        &self,
+        script: &Script,
+        key: &KeyName,
+        words: &[String],
+    ) -> Outcome<Option<(AccountName, String, Words)>> {
+        let mut account = key.account();
+        let mut reply = self.on_account(script, &account, words).await?;
+        if let Reply::User(user) = reply {
+            let Some(theirs) = AccountName::user(&user) else {
+                return Ok(None);
+            };
+            account = theirs;
+            reply = self.on_account(script, &account, words).await?;
+        }
+        Ok(match reply {
+            Reply::There { kind, words } => Some((account, kind, words)),
+            Reply::Gone | Reply::User(_) => None,
+        })
+    }
+
+    async fn on_known(
+        &self,
+        script: &Script,
+        account: &AccountName,
+        words: &[String],
+    ) -> Outcome<Option<(String, Words)>> {
+        Ok(match self.on_account(script, account, words).await? {
+            Reply::There { kind, words } => Some((kind, words)),
+            Reply::Gone | Reply::User(_) => None,
+        })
+    }
+
+    async fn plain<T: FromRedisValue>(&self, name: &str, command: &Cmd) -> Outcome<T> {
+        let value = self
+            .fleet
+            .run(name, command)
+            .await
+            .map_err(Failure::into_error)?;
+        from_redis_value(value).map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
+    async fn text(&self, name: &str) -> Outcome<Option<String>> {
+        self.plain(name, redis::cmd("GET").arg(name)).await
+    }
+
+    /// Writes a text where there is none. False: there was one.
+    async fn place(&self, name: &str, text: &str, life: Option<Millis>) -> Outcome<bool> {
+        let mut command = redis::cmd("SET");
+        command.arg(name).arg(text).arg("NX");
+        if let Some(life) = life {
+            command.arg("PX").arg(life.0);
+        }
+        let done: Option<String> = self.plain(name, &command).await?;
+        Ok(done.is_some())
+    }
+}
+
+/// Groups as the scripts read them: triples of name, limit (empty: none) and span.
+fn group_words(groups: &Groups) -> impl Iterator<Item = String> {
+    groups.iter().flat_map(|(name, window)| {
+        let (limit, span) = match window {
+            Some(window) => (window.requests.to_string(), window.span.0.to_string()),
+            None => (String::new(), String::new()),
+        };
+        [name.to_owned(), limit, span]
+    })
+}
+
+fn flag(set: bool) -> String {
+    if set { "1" } else { "0" }.to_owned()
+}
+
+#[async_trait]
+impl Store for Redis {
+    async fn mint(&self, mint: &Mint) -> Outcome<()> {
+        let taken = || StoreError::Unavailable("the name is taken".to_owned());
+        let key = mint.key.account();
+        let Some(user) = &mint.user else {
+            let placed = self.place(key.as_str(), &mint.record, mint.life).await?;
+            return placed.then_some(()).ok_or_else(taken);
+        };
+        let account = AccountName::user(user)
+            .ok_or_else(|| StoreError::Unavailable("not a user ID".to_owned()))?;
+        let placed = self
+            .place(account.as_str(), &mint.record, mint.life)
+            .await?
+            && self.place(key.as_str(), user, mint.life).await?;
+        placed.then_some(()).ok_or_else(taken)
+    }
+
+    async fn find(
+        &self,
+        key: &KeyName,
+        tenant: &TenantId,
+        groups: &Groups,
+    ) -> Outcome<Option<Found>> {
+        let mut words = vec![tenant.to_string(), key.as_str().to_owned()];
+        words.extend(group_words(groups));
+        let Some((account, _, mut words)) = self.on_key(&self.scripts.find, key, &words).await?
+        else {
+            return Ok(None);
+        };
+        let (record, group) = (words.word()?, words.word()?);
+        let life = words.word()?.parse().ok().map(Millis);
+        let look = Look {
+            left: words.tokens()?,
+            free: words.tokens()?,
+            overrun: words.tokens()?,
+            pace: words.pace()?,
+        };
+        Ok(Some(Found {
+            account,
+            record,
+            group,
+            look,
+            life,
+        }))
+    }
+
+    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Entry> {
+        let mut words = vec![
+            ask.id.to_owned(),
+            ask.least.to_string(),
+            ask.most.to_string(),
+            flag(ask.open),
+            ask.known.to_string(),
+            ask.ttl.0.to_string(),
+            caller.tenant.to_owned(),
+            caller.key.to_owned(),
+        ];
+        words.extend(group_words(caller.groups));
+        let Some((account, kind, mut words)) =
+            self.on_key(&self.scripts.admit, key, &words).await?
+        else {
+            return Ok(Entry::Unknown);
+        };
+        let group = words.word()?;
+        let (amount, left, pace) = (words.number()?, words.tokens()?, words.pace()?);
+        let admission = match kind.as_str() {
+            "held" => Admission::Held {
+                held: Tokens::new(amount),
+                left,
+                pace,
+            },
+            "spent" => Admission::Spent { left, pace },
+            "busy" => Admission::Busy { left, pace },
+            _ => Admission::Limited {
+                wait: Millis(amount),
+                left,
+                pace: pace.unwrap_or_default(),
+            },
+        };
+        Ok(Entry::Known {
+            account,
+            group,
+            admission,
+        })
+    }
+
+    async fn renew(
+        &self,
+        account: &AccountName,
+        id: &str,
+        known: Tokens,
+        ttl: Millis,
+    ) -> Outcome<bool> {
+        let words = [id.to_owned(), known.to_string(), ttl.0.to_string()];
+        let renewed = self.on_known(&self.scripts.renew, account, &words).await?;
+        Ok(renewed.is_some_and(|(kind, _)| kind == "renewed"))
+    }
+
+    async fn settle(
+        &self,
+        account: &AccountName,
+        id: &str,
+        used: Tokens,
+        retry: bool,
+    ) -> Outcome<Option<Settlement>> {
+        let words = [id.to_owned(), used.to_string(), flag(retry)];
+        let settled = self.on_known(&self.scripts.settle, account, &words).await?;
+        settled.map(|(_, mut words)| words.settlement()).transpose()
+    }
+
+    async fn lease(&self, account: &AccountName, ask: &Ask<'_>) -> Outcome<Option<Grant>> {
+        let (limit, span) = match ask.window {
+            Some(window) => (window.requests.to_string(), window.span.0.to_string()),
+            None => (String::new(), String::new()),
+        };
+        let words = [
+            ask.instance.to_owned(),
+            ask.number.to_string(),
+            ask.tokens.to_string(),
+            ask.slots.to_string(),
+            ask.ttl.0.to_string(),
+            limit,
+            span,
+        ];
+        let granted = self.on_known(&self.scripts.lease, account, &words).await?;
+        granted
+            .map(|(_, mut words)| {
+                Ok(Grant {
+                    tokens: words.tokens()?,
+                    slots: words.number()?,
+                    left: words.tokens()?,
+                })
+            })
+            .transpose()
+    }
+
+    async fn report(
+        &self,
+        account: &AccountName,
+        report: &Report<'_>,
+    ) -> Outcome<Option<Settlement>> {
+        let words = [
+            report.instance.to_owned(),
+            report.number.to_string(),
+            report.spent.to_string(),
+            report.back.to_string(),
+            report.ttl.0.to_string(),
+            flag(report.retry),
+        ];
+        let reported = self.on_known(&self.scripts.report, account, &words).await?;
+        reported
+            .map(|(_, mut words)| words.settlement())
+            .transpose()
+    }
+
+    async fn credit(
+        &self,
+        account: &AccountName,
+        id: &str,
+        amount: Tokens,
+    ) -> Outcome<Option<Credited>> {
+        let words = [id.to_owned(), amount.to_string()];
+        let credited = self.on_known(&self.scripts.credit, account, &words).await?;
+        credited
+            .map(|(kind, mut words)| {
+                let left = words.tokens()?;
+                Ok(match kind.as_str() {
+                    "added" => Credited::Added { left },
+                    "repeated" => Credited::Repeated { left },
+                    _ => Credited::TooMuch,
+                })
+            })
+            .transpose()
+    }
+
+    async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool> {
+        let moved = self
+            .on_known(&self.scripts.regroup, account, &[group.to_owned()])
+            .await?;
+        Ok(moved.is_some())
+    }
+
+    async fn revoke(&self, key: &KeyName) -> Outcome<bool> {
+        let account = key.account();
+        let stored = self.text(account.as_str()).await?;
+        let mut command = redis::cmd("DEL");
+        command.arg(account.as_str());
+        if stored.as_deref().is_some_and(record::is_record) {
+            command.arg(account.books());
+        }
+        let gone: u64 = self.plain(account.as_str(), &command).await?;
+        Ok(gone > 0)
+    }
+
+    async fn count(&self, name: &str, window: Window) -> Outcome<Counted> {
+        let counter = name::counter(name);
+        let words = [window.requests.to_string(), window.span.0.to_string()];
+        let (kind, mut words) = self
+            .run(&self.scripts.count, [&counter, &counter], &words)
+            .await?;
+        Ok(match kind.as_str() {
+            "passed" => Counted::Passed,
+            _ => Counted::Limited {
+                wait: Millis(words.number()?),
+            },
+        })
+    }
+
+    async fn config(&self, tenant: &TenantId) -> Outcome<Option<Arc<str>>> {
+        Ok(self.text(&name::config(tenant)).await?.map(Arc::from))
+    }
+
+    async fn seed_config(&self, tenant: &TenantId, text: &str) -> Outcome<bool> {
+        self.place(&name::config(tenant), text, None).await
+    }
+
+    async fn replace_config(
+        &self,
+        tenant: &TenantId,
+        expected: Option<&str>,
+        text: &str,
+    ) -> Outcome<Put> {
+        let name = name::config(tenant);
+        let Some(expected) = expected else {
+            let _: String = self
+                .plain(&name, redis::cmd("SET").arg(&name).arg(text))
+                .await?;
+            self.followers.changed(tenant.as_str());
+            return Ok(Put::Done);
+        };
+        let words = [expected.to_owned(), text.to_owned()];
+        let (kind, _) = self
+            .run(&self.scripts.replace, [&name, &name], &words)
+            .await?;
+        if kind != "done" {
+            return Ok(Put::Changed);
+        }
+        self.followers.changed(tenant.as_str());
+        Ok(Put::Done)
+    }
+
+    async fn delete_tenant(&self, tenant: &TenantId) -> Outcome<bool> {
+        let (config, admins) = (name::config(tenant), name::admins(tenant));
+        let _: u64 = self.plain(&admins, redis::cmd("DEL").arg(&admins)).await?;
+        let gone: u64 = self.plain(&config, redis::cmd("DEL").arg(&config)).await?;
+        self.followers.changed(tenant.as_str());
+        Ok(gone > 0)
+    }
+
+    async fn tenants(&self) -> Outcome<Vec<TenantId>> {
+        let mut tenants = Vec::new();
+        for node in self.fleet.nodes() {
+            let mut cursor = "0".to_owned();
+            loop {
+                let mut command = redis::cmd("SCAN");
+                command
+                    .arg(&cursor)
+                    .arg(&["MATCH", "tenant:*:config", "COUNT", "1000"]);
+                let page = node.run(&command).await.map_err(Failure::into_error)?;
+                let (next, names): (String, Vec<String>) = from_redis_value(page)
+                    .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+                let ids = names
+                    .iter()
+                    .filter_map(|name| TenantId::parse(name::tenant_of_config(name)?));
+                tenants.extend(ids);
+                cursor = next;
+                if cursor == "0" {
+                    break;
+                }
+            }
+        }
+        // A scan may name a thing twice.
+        tenants.sort();
+        tenants.dedup();
+        Ok(tenants)
+    }
+
+    async fn admins(&self, tenant: &TenantId) -> Outcome<Vec<String>> {
+        let text = self.text(&name::admins(tenant)).await?;
+        Ok(text.map(|text| name::hashes(&text)).unwrap_or_default())
+    }
+
+    async fn appoint_admins(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
+        let name = name::admins(tenant);
+        let _: String = self
+            .plain(
+                &name,
+                redis::cmd("SET").arg(&name).arg(name::hashes_text(hashes)),
+            )
+            .await?;
+        Ok(())
+    }
+
+    fn follow(&self, follower: Arc<dyn Follower>) {
+        self.followers.add(follower);
+    }
+
+    async fn ready(&self) -> Outcome<()> {
+        for node in self.fleet.nodes() {
+            node.run(&redis::cmd("PING"))
+                .await
+                .map_err(Failure::into_error)?;
+        }
+        Ok(())
+    }
+
+    async fn close(&self) {}
+}

@@ -1,0 +1,47 @@
+//! The scripts: one a verb, each an atomic step on one slot.
+
+use super::fleet::Fleet;
+use super::node::Failure;
+use crate::store::{Outcome, StoreError};
+use redis::{Cmd, from_redis_value};
+
+const BOOKS: &str = include_str!("scripts/books.lua");
+
+/// A script's text, and the name the server keeps it under.
+pub struct Script {
+    text: String,
+    digest: String,
+}
+
+impl Script {
+    pub fn new(verb: &str) -> Script {
+        let text = format!("{BOOKS}{verb}");
+        let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+        let digest = digest
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Script { text, digest }
+    }
+
+    /// The answer is a list of words; the first says what happened.
+    pub async fn run(
+        &self,
+        fleet: &Fleet,
+        names: [&str; 2],
+        words: &[&str],
+    ) -> Outcome<Vec<String>> {
+        let command = |how: &str, what: &str| {
+            let mut command = Cmd::new();
+            command.arg(how).arg(what).arg(2).arg(&names).arg(words);
+            command
+        };
+        let mut answer = fleet.run(names[0], &command("EVALSHA", &self.digest)).await;
+        if matches!(answer, Err(Failure::NoScript)) {
+            answer = fleet.run(names[0], &command("EVAL", &self.text)).await;
+        }
+        let words = answer.map_err(Failure::into_error)?;
+        from_redis_value(words).map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+}
