@@ -1,0 +1,281 @@
+//! The built gateway as a process: started, watched by its log, signalled, killed.
+//!
+//! It gets a clean environment, a free port of its own choice and nothing else from this machine.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::http::{Client, Response};
+use super::process::Process;
+use super::setup::Setup;
+use super::wait::within;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_resullm");
+const LISTENING: &str = "[INFO] Listening on http://127.0.0.1:";
+const START: Duration = Duration::from_secs(10);
+const LOG: Duration = Duration::from_secs(10);
+const END: Duration = Duration::from_secs(60);
+/// What a dead process wrote is in the pipes already; a process it left behind may hold them open.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+pub struct Gateway {
+    // Dropped in this order: the process ends before its directory goes.
+    process: Process,
+    logs: Logs,
+    port: u16,
+    setup: Setup,
+}
+
+impl Gateway {
+    /// Waits until it listens; a gateway that does not fails the test with its log.
+    #[track_caller]
+    pub fn start(setup: Setup) -> Gateway {
+        let (process, logs) = spawn(&setup);
+        let port = within(START, || {
+            // The state is looked at first: a line written before the end is seen even so.
+            let ended = !process.is_alive();
+            logs.port().map(Some).or(ended.then_some(None))
+        });
+        let Some(Some(port)) = port else {
+            logs.wait_end();
+            panic!(
+                "the gateway did not start ({:?}):\n{}",
+                process.exit_status(),
+                logs.text()
+            );
+        };
+        Gateway {
+            process,
+            logs,
+            port,
+            setup,
+        }
+    }
+
+    /// For a gateway that is expected to end by itself: how, what it said, and after how long.
+    #[track_caller]
+    pub fn run_to_end(setup: Setup) -> (ExitStatus, Vec<String>, Duration) {
+        let begun = Instant::now();
+        let (process, logs) = spawn(&setup);
+        let Some(status) = process.wait(END) else {
+            panic!("the gateway is still running:\n{}", logs.text());
+        };
+        let took = begun.elapsed();
+        logs.wait_end();
+        (status, logs.lines(), took)
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.addr())
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    pub fn admin_token(&self) -> &str {
+        self.setup.token()
+    }
+
+    /// Every line so far, of both outputs.
+    pub fn logs(&self) -> Vec<String> {
+        self.logs.lines()
+    }
+
+    /// Waits for a line that contains the text, and returns it.
+    #[track_caller]
+    pub fn wait_log(&self, text: &str) -> String {
+        let found = within(LOG, || {
+            let lines = self.logs.lines();
+            lines.into_iter().find(|line| line.contains(text))
+        });
+        match found {
+            Some(line) => line,
+            None => panic!("no line with {text:?} in:\n{}", self.logs.text()),
+        }
+    }
+
+    pub fn count_logs(&self, text: &str) -> usize {
+        let lines = self.logs.lines();
+        lines.iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// By name without SIG: TERM, INT, QUIT.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    #[track_caller]
+    pub fn wait_exit(&self, timeout: Duration) -> ExitStatus {
+        let Some(status) = self.process.wait(timeout) else {
+            panic!("still running after {timeout:?}:\n{}", self.logs.text());
+        };
+        self.logs.wait_end();
+        status
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.process.is_alive()
+    }
+
+    /// SIGKILL: no farewell of any kind.
+    pub fn kill9(&self) {
+        self.process.kill();
+    }
+
+    /// Resident memory now.
+    #[track_caller]
+    pub fn memory_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))
+            .expect("the state of a living process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let figure = line.and_then(|rest| rest.split_whitespace().next());
+        figure
+            .and_then(|kib| kib.parse().ok())
+            .expect("VmRSS in kB")
+    }
+}
+
+/// Runs a subcommand to its end in the same clean environment.
+#[track_caller]
+pub fn resullm(args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = clean_command();
+    command.args(args).envs(env.iter().copied());
+    command
+        .stdin(Stdio::null())
+        .output()
+        .expect("the built program runs")
+}
+
+/// A fresh anonymous key.
+#[track_caller]
+pub fn mint(gateway: &Gateway, tenant: &str) -> String {
+    let path = format!("/{tenant}/auth/anonymous");
+    let response = gateway.client().request("POST", &path).send();
+    assert_eq!(response.status, 200, "{}", response.text());
+    match &response.json()["apiKey"] {
+        Value::String(key) => key.clone(),
+        _ => panic!("no key in {}", response.text()),
+    }
+}
+
+/// One chat completion, not streamed unless the JSON says so.
+#[track_caller]
+pub fn chat(gateway: &Gateway, tenant: &str, key: &str, call: &Value) -> Response {
+    gateway
+        .client()
+        .request("POST", &format!("/{tenant}/v1/chat/completions"))
+        .bearer(key)
+        .json(call)
+        .send()
+}
+
+fn clean_command() -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear();
+    for name in ["PATH", "HOME"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+#[track_caller]
+fn spawn(setup: &Setup) -> (Process, Logs) {
+    let config = setup.write_config();
+    let mut command = clean_command();
+    command
+        .arg("--config")
+        .arg(config)
+        .args(setup.arguments())
+        .env("PORT", "0")
+        .envs(
+            setup
+                .environment()
+                .iter()
+                .map(|(name, value)| (name, value)),
+        )
+        .current_dir(setup.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let process = Process::spawn(&mut command);
+    let (stdout, stderr) = process.take_output();
+    (process, Logs::read(stdout, stderr))
+}
+
+struct Logs {
+    lines: Arc<Mutex<Vec<String>>>,
+    readers: [JoinHandle<()>; 2],
+}
+
+impl Logs {
+    fn read(stdout: impl Read + Send + 'static, stderr: impl Read + Send + 'static) -> Logs {
+        let lines = Arc::default();
+        let readers = [collect(stdout, &lines), collect(stderr, &lines)];
+        Logs { lines, readers }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.clone()
+    }
+
+    fn text(&self) -> String {
+        self.lines().join("\n")
+    }
+
+    fn port(&self) -> Option<u16> {
+        self.lines().iter().find_map(|line| {
+            let (_, rest) = line.split_once(LISTENING)?;
+            let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+            digits.parse().ok()
+        })
+    }
+
+    fn wait_end(&self) {
+        within(LAST_LINES, || {
+            let done = self.readers.iter().all(JoinHandle::is_finished);
+            done.then_some(())
+        });
+    }
+}
+
+fn collect(output: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+    let lines = Arc::clone(lines);
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        // Bytes, not strings: a line that is not UTF-8 must not end the reading.
+        while output
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|count| count > 0)
+        {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.push(text);
+            line.clear();
+        }
+    })
+}

@@ -1,0 +1,37 @@
+//! The harness of the integration tests: real servers, real sockets, real processes.
+//!
+//! Every guard owns its child process and its directory and removes both when it is dropped, also
+//! when the test panics. Tests wait for conditions with `eventually`, never for a length of time.
+//! A missing server program fails the test that needs it; nothing is ever skipped.
+
+pub mod cluster;
+pub mod dir;
+pub mod gateway;
+pub mod http;
+pub mod net;
+pub mod process;
+pub mod provider;
+pub mod redis;
+pub mod redis_tls;
+pub mod resp;
+pub mod sample;
+pub mod script;
+pub mod sentinel;
+pub mod setup;
+pub mod wait;
+pub mod wire;
+
+pub use cluster::Cluster;
+pub use dir::TempDir;
+pub use gateway::{Gateway, chat, mint, resullm};
+pub use http::{Client, raw, raw_for};
+pub use net::free_port;
+pub use provider::Provider;
+pub use redis::Redis;
+pub use redis_tls::RedisTls;
+pub use resp::Reply;
+pub use sample::sample;
+pub use script::{Gate, Script, Step};
+pub use sentinel::Sentinel;
+pub use setup::Setup;
+pub use wait::{eventually, within};

@@ -1,0 +1,132 @@
+//! A child process that does not outlive its guard, and the search for the program it runs.
+//!
+//! Everything takes `&self`, so that a test can kill a server from one thread while others use it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::wait::within;
+
+pub struct Process {
+    child: Mutex<Child>,
+    pid: u32,
+}
+
+impl Process {
+    #[track_caller]
+    pub fn spawn(command: &mut Command) -> Process {
+        let child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => panic!("cannot start {command:?}: {error}"),
+        };
+        let pid = child.id();
+        Process {
+            child: Mutex::new(child),
+            pid,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.exit_status().is_none()
+    }
+
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.child().try_wait().expect("the state of a child")
+    }
+
+    /// Sends a signal by its name without SIG: TERM, INT, QUIT, STOP, CONT.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        // While the child is not reaped its number cannot belong to another process.
+        assert!(self.is_alive(), "SIG{name} for a process that has ended");
+        // The shell's own kill is there on every machine; the program of that name is not.
+        let sent = Command::new("sh")
+            .args(["-c", "kill -s \"$1\" \"$2\"", "sh", name])
+            .arg(self.pid.to_string())
+            .status()
+            .expect("a shell to send a signal with");
+        assert!(sent.success(), "SIG{name} could not be sent");
+    }
+
+    /// SIGKILL, and the process reaped: its sockets are closed when this returns.
+    pub fn kill(&self) {
+        let mut child = self.child();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// Both outputs of a child that was started with pipes for them.
+    pub fn take_output(&self) -> (ChildStdout, ChildStderr) {
+        let mut child = self.child();
+        let stdout = child.stdout.take().expect("a pipe for the output");
+        let stderr = child.stderr.take().expect("a pipe for the errors");
+        (stdout, stderr)
+    }
+
+    pub fn wait(&self, timeout: Duration) -> Option<ExitStatus> {
+        within(timeout, || self.exit_status())
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A command that runs `redis-server`, from PATH or from where the tests unpack it.
+pub fn redis_server() -> Command {
+    if on_path("redis-server") {
+        return Command::new("redis-server");
+    }
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/redis");
+    let program = unpacked.join("usr/bin/redis-server");
+    if !program.is_file() {
+        missing("redis-server");
+    }
+    let mut command = Command::new(program);
+    command.env(
+        "LD_LIBRARY_PATH",
+        std::env::join_paths(library_dirs(&unpacked)).expect("paths without colons"),
+    );
+    command
+}
+
+pub fn openssl() -> Command {
+    if !on_path("openssl") {
+        missing("openssl");
+    }
+    Command::new("openssl")
+}
+
+fn missing(program: &str) -> ! {
+    panic!(
+        "`{program}` is neither on PATH nor in .tools; run the tests with `make test`, which installs what they need"
+    );
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Debian keeps libraries in one folder per architecture, below lib or usr/lib.
+fn library_dirs(unpacked: &Path) -> Vec<PathBuf> {
+    let mut dirs = Vec::new();
+    for parent in ["lib", "usr/lib"].map(|name| unpacked.join(name)) {
+        let below = std::fs::read_dir(&parent).into_iter().flatten().flatten();
+        dirs.extend(below.map(|entry| entry.path()).filter(|path| path.is_dir()));
+        dirs.push(parent);
+    }
+    dirs
+}

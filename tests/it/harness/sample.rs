@@ -1,0 +1,87 @@
+//! A tenant config for tests: the shape of the bundled sample, with enough tokens not to be in the
+//! way and its default text endpoint at a scripted provider.
+
+use serde_json::{Map, Value, json};
+
+use super::provider::Provider;
+
+/// The provider key that a sample tenant holds; no client may ever see it.
+pub const PROVIDER_KEY: &str = "sk-provider-key-for-tests";
+
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Sample {
+    config: Value,
+}
+
+/// The default endpoint is called `openai` and speaks chat completions.
+pub fn sample(provider: &Provider) -> Sample {
+    let config = json!({
+        "auth": {},
+        "user_groups": {
+            "anonymous": {"tokens": 100_000, "rate_limit": 10_000, "rate_limit_window": 60},
+        },
+        "providers": {
+            "text": {"default": "openai", "endpoints": {}},
+        },
+    });
+    Sample { config }.endpoint("openai", &provider.url("/v1/chat/completions"), "gpt-4o")
+}
+
+impl Sample {
+    /// What an anonymous key is worth.
+    pub fn tokens(self, tokens: u64) -> Sample {
+        self.set("user_groups.anonymous.tokens", json!(tokens))
+    }
+
+    pub fn rate_limit(self, requests: u64, window_secs: u64) -> Sample {
+        self.set("user_groups.anonymous.rate_limit", json!(requests))
+            .set(
+                "user_groups.anonymous.rate_limit_window",
+                json!(window_secs),
+            )
+    }
+
+    /// Another text endpoint; its kind follows from the URL.
+    pub fn endpoint(self, name: &str, url: &str, default_model: &str) -> Sample {
+        self.set(
+            &format!("providers.text.endpoints.{name}"),
+            json!({"url": url, "default_model": default_model, "api_key": PROVIDER_KEY}),
+        )
+    }
+
+    pub fn fallbacks(self, names: &[&str]) -> Sample {
+        self.set("providers.text.fallbacks", json!(names))
+    }
+
+    pub fn caching(self, fee_percentage: u64) -> Sample {
+        self.set(
+            "caching",
+            json!({
+                "enabled": true,
+                "text_ttl": 86_400,
+                "transcription_ttl": 3_600,
+                "fee_percentage": fee_percentage,
+            }),
+        )
+    }
+
+    /// Any other field, by the names that lead to it; what is missing on the way is made.
+    pub fn set(mut self, path: &str, value: Value) -> Sample {
+        let mut place = &mut self.config;
+        for name in path.split('.') {
+            if !place.is_object() {
+                *place = Value::Object(Map::new());
+            }
+            place = &mut place[name];
+        }
+        *place = value;
+        self
+    }
+}
+
+impl From<Sample> for Value {
+    fn from(sample: Sample) -> Value {
+        sample.config
+    }
+}

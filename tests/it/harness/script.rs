@@ -1,0 +1,288 @@
+//! What a scripted provider answers: a list of steps, and the ready-made lists for the two wire
+//! formats, plain and streamed, with usage.
+//!
+//! A script is data; `provider.rs` plays it. Steps may stand in any order and any number.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::wire::Headers;
+
+const MODEL: &str = "gpt-4o";
+const CLAUDE: &str = "claude-sonnet-4-5";
+
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Without `content-length` in it the body goes out chunked, one chunk per `Bytes`; with
+    /// `connection: close` and no framing at all, its end is the end of the connection.
+    Head {
+        status: u16,
+        headers: Headers,
+    },
+    /// One write, flushed at once.
+    Bytes(Vec<u8>),
+    Wait(Duration),
+    WaitUntilReleased(Gate),
+    /// The socket is closed where the answer stands.
+    Cut,
+    /// Nothing more until the client goes or the test ends.
+    Stall,
+}
+
+/// Holds answers back until the test opens it. Clones are the same gate.
+#[derive(Clone, Debug, Default)]
+pub struct Gate {
+    open: Arc<AtomicBool>,
+}
+
+impl Gate {
+    pub fn new() -> Gate {
+        Gate::default()
+    }
+
+    pub fn open(&self) {
+        self.open.store(true, Ordering::Release);
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Script {
+    pub steps: Vec<Step>,
+}
+
+impl Script {
+    /// An empty script: the connection closes without an answer.
+    pub fn new() -> Script {
+        Script::default()
+    }
+
+    pub fn head(self, status: u16, headers: &[(&str, &str)]) -> Script {
+        let headers = headers
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        self.then(Step::Head { status, headers })
+    }
+
+    pub fn bytes(self, bytes: impl Into<Vec<u8>>) -> Script {
+        self.then(Step::Bytes(bytes.into()))
+    }
+
+    pub fn wait(self, time: Duration) -> Script {
+        self.then(Step::Wait(time))
+    }
+
+    pub fn wait_for(self, gate: &Gate) -> Script {
+        self.then(Step::WaitUntilReleased(gate.clone()))
+    }
+
+    pub fn cut(self) -> Script {
+        self.then(Step::Cut)
+    }
+
+    pub fn stall(self) -> Script {
+        self.then(Step::Stall)
+    }
+
+    pub fn then(mut self, step: Step) -> Script {
+        self.steps.push(step);
+        self
+    }
+
+    /// Puts a step where the answer stands after `count` pieces of its body.
+    pub fn after(mut self, count: usize, step: Step) -> Script {
+        let mut bodies = 0;
+        let at = self.steps.iter().position(|step| {
+            bodies += usize::from(matches!(step, Step::Bytes(_)));
+            bodies > count
+        });
+        self.steps.insert(at.unwrap_or(self.steps.len()), step);
+        self
+    }
+
+    /// Puts a step before everything, the head too.
+    pub fn first(mut self, step: Step) -> Script {
+        self.steps.insert(0, step);
+        self
+    }
+
+    /// Adds a header to every head in the script.
+    pub fn header(mut self, name: &str, value: &str) -> Script {
+        for step in &mut self.steps {
+            if let Step::Head { headers, .. } = step {
+                headers.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        self
+    }
+
+    /// The same body bytes, in pieces of `size` bytes; each piece is a write (and a chunk) of its
+    /// own, so that what belongs together arrives torn apart.
+    pub fn split_every(self, size: usize) -> Script {
+        let mut steps = Vec::new();
+        for step in self.steps {
+            match step {
+                Step::Bytes(bytes) => {
+                    steps.extend(bytes.chunks(size).map(|piece| Step::Bytes(piece.to_vec())));
+                }
+                other => steps.push(other),
+            }
+        }
+        Script { steps }
+    }
+
+    pub fn json(status: u16, value: &Value) -> Script {
+        let body = value.to_string();
+        let length = body.len().to_string();
+        let headers = [
+            ("content-type", "application/json"),
+            ("content-length", &length),
+        ];
+        Script::new().head(status, &headers).bytes(body)
+    }
+
+    /// Server-sent events, each given as its data and sent in a chunk of its own.
+    pub fn sse<S: AsRef<str>>(events: impl IntoIterator<Item = S>) -> Script {
+        let events = events.into_iter();
+        Script::stream(events.map(|data| format!("data: {}\n\n", data.as_ref())))
+    }
+
+    /// Server-sent events with names, each as (event, data).
+    pub fn sse_named(events: impl IntoIterator<Item = (&'static str, Value)>) -> Script {
+        let events = events.into_iter();
+        Script::stream(events.map(|(name, data)| format!("event: {name}\ndata: {data}\n\n")))
+    }
+
+    fn stream(frames: impl Iterator<Item = String>) -> Script {
+        let headers = [("content-type", "text/event-stream")];
+        frames.fold(Script::new().head(200, &headers), |script, frame| {
+            script.bytes(frame)
+        })
+    }
+
+    /// An OpenAI chat completion.
+    pub fn chat(text: &str, prompt_tokens: u64, completion_tokens: u64) -> Script {
+        let answer = json!({
+            "id": "chatcmpl-scripted",
+            "object": "chat.completion",
+            "created": 1_700_000_000,
+            "model": MODEL,
+            "choices": [{
+                "index": 0,
+                "message": {"role": "assistant", "content": text, "refusal": null},
+                "logprobs": null,
+                "finish_reason": "stop",
+            }],
+            "usage": chat_usage(prompt_tokens, completion_tokens),
+        });
+        Script::json(200, &answer)
+    }
+
+    /// The same streamed: a chunk with the role, one per text, one with the reason, one with the
+    /// usage, and the end mark.
+    pub fn chat_stream(texts: &[&str], prompt_tokens: u64, completion_tokens: u64) -> Script {
+        let frame = |choices: Value, usage: Value| {
+            json!({
+                "id": "chatcmpl-scripted",
+                "object": "chat.completion.chunk",
+                "created": 1_700_000_000,
+                "model": MODEL,
+                "choices": choices,
+                "usage": usage,
+            })
+            .to_string()
+        };
+        let choice = |delta: Value, reason: Value| {
+            let choices = json!([{"index": 0, "delta": delta, "finish_reason": reason}]);
+            frame(choices, Value::Null)
+        };
+        let mut events = vec![choice(
+            json!({"role": "assistant", "content": ""}),
+            Value::Null,
+        )];
+        for text in texts {
+            events.push(choice(json!({"content": text}), Value::Null));
+        }
+        events.push(choice(json!({}), json!("stop")));
+        events.push(frame(
+            json!([]),
+            chat_usage(prompt_tokens, completion_tokens),
+        ));
+        events.push("[DONE]".to_owned());
+        Script::sse(events)
+    }
+
+    /// An Anthropic message.
+    pub fn message(text: &str, input_tokens: u64, output_tokens: u64) -> Script {
+        let answer = json!({
+            "id": "msg_scripted",
+            "type": "message",
+            "role": "assistant",
+            "model": CLAUDE,
+            "content": [{"type": "text", "text": text}],
+            "stop_reason": "end_turn",
+            "stop_sequence": null,
+            "usage": {"input_tokens": input_tokens, "output_tokens": output_tokens},
+        });
+        Script::json(200, &answer)
+    }
+
+    /// The same streamed, from `message_start` to `message_stop`.
+    pub fn message_stream(texts: &[&str], input_tokens: u64, output_tokens: u64) -> Script {
+        let mut events = vec![
+            (
+                "message_start",
+                json!({"type": "message_start", "message": {
+                    "id": "msg_scripted",
+                    "type": "message",
+                    "role": "assistant",
+                    "model": CLAUDE,
+                    "content": [],
+                    "stop_reason": null,
+                    "stop_sequence": null,
+                    "usage": {"input_tokens": input_tokens, "output_tokens": 1},
+                }}),
+            ),
+            (
+                "content_block_start",
+                json!({"type": "content_block_start", "index": 0,
+                    "content_block": {"type": "text", "text": ""}}),
+            ),
+        ];
+        for text in texts {
+            let delta = json!({"type": "text_delta", "text": text});
+            events.push((
+                "content_block_delta",
+                json!({"type": "content_block_delta", "index": 0, "delta": delta}),
+            ));
+        }
+        events.push((
+            "content_block_stop",
+            json!({"type": "content_block_stop", "index": 0}),
+        ));
+        events.push((
+            "message_delta",
+            json!({"type": "message_delta",
+                "delta": {"stop_reason": "end_turn", "stop_sequence": null},
+                "usage": {"output_tokens": output_tokens}}),
+        ));
+        events.push(("message_stop", json!({"type": "message_stop"})));
+        Script::sse_named(events)
+    }
+}
+
+fn chat_usage(prompt_tokens: u64, completion_tokens: u64) -> Value {
+    json!({
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+    })
+}

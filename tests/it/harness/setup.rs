@@ -1,0 +1,132 @@
+//! What a gateway under test is started with: its config file, environment and directory.
+//!
+//! Clones share one directory, so a gateway started from a clone finds what an earlier one stored.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::dir::TempDir;
+
+pub const ADMIN_TOKEN: &str = "admin-token-for-tests";
+
+#[derive(Clone)]
+#[must_use]
+pub struct Setup {
+    own_dir: Arc<TempDir>,
+    dir: Option<PathBuf>,
+    store: Option<String>,
+    yaml: String,
+    env: Vec<(String, String)>,
+    admin_token: String,
+    tenants: Map<String, Value>,
+    allow_private: bool,
+    args: Vec<String>,
+}
+
+impl Setup {
+    pub fn new() -> Setup {
+        Setup {
+            own_dir: Arc::new(TempDir::new()),
+            dir: None,
+            store: None,
+            yaml: String::new(),
+            env: Vec::new(),
+            admin_token: ADMIN_TOKEN.to_owned(),
+            tenants: Map::new(),
+            allow_private: true,
+            args: Vec::new(),
+        }
+    }
+
+    /// Where it remembers; by default on disk in its own directory.
+    pub fn store(mut self, store: &str) -> Setup {
+        self.store = Some(store.to_owned());
+        self
+    }
+
+    /// Further text for the config file, at its top level.
+    pub fn yaml(mut self, text: &str) -> Setup {
+        self.yaml += text;
+        self.yaml += "\n";
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Setup {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn admin_token(mut self, token: &str) -> Setup {
+        self.admin_token = token.to_owned();
+        self
+    }
+
+    pub fn tenant(mut self, id: &str, config: impl Into<Value>) -> Setup {
+        self.tenants.insert(id.to_owned(), config.into());
+        self
+    }
+
+    /// Whether tenants may name providers on loopback, as every scripted provider is.
+    pub fn allow_private(mut self, allowed: bool) -> Setup {
+        self.allow_private = allowed;
+        self
+    }
+
+    /// Arguments after `--config FILE`.
+    pub fn args(mut self, args: &[&str]) -> Setup {
+        self.args.extend(args.iter().map(|&arg| arg.to_owned()));
+        self
+    }
+
+    /// A directory that lives longer than this setup; it is not removed with it.
+    pub fn dir(mut self, dir: &Path) -> Setup {
+        self.dir = Some(dir.to_owned());
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.as_deref().unwrap_or(self.own_dir.path())
+    }
+
+    pub fn token(&self) -> &str {
+        &self.admin_token
+    }
+
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.env
+    }
+
+    pub fn arguments(&self) -> &[String] {
+        &self.args
+    }
+
+    /// Writes `gateway.yaml` into the directory.
+    pub fn write_config(&self) -> PathBuf {
+        let store = match &self.store {
+            Some(store) => store.clone(),
+            None => format!("embedded:{}", self.path().join("data").display()),
+        };
+        // JSON is YAML: every value goes in as it is, without quoting of our own.
+        let sections = [
+            ("store", json!(store)),
+            ("admin", json!({"token": self.admin_token})),
+            (
+                "egress",
+                json!({"allow_private_networks": self.allow_private}),
+            ),
+            ("tenants", Value::Object(self.tenants.clone())),
+        ];
+        let mut text = String::new();
+        for (name, value) in sections {
+            text += &format!("{name}: {value}\n");
+        }
+        text += &self.yaml;
+        let path = self.path().join("gateway.yaml");
+        fs::write(&path, text)
+            .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+        path
+    }
+}

@@ -1,0 +1,560 @@
+//! One suite over every engine: embedded, Redis, Redis behind Sentinel, Redis Cluster.
+
+use crate::harness::{Cluster, Redis, Sentinel, TempDir, eventually};
+use resullm::rules::account::{Admission, Admit, Credited, Orphans};
+use resullm::rules::amount::{Millis, Tokens};
+use resullm::rules::entry::{Caller, Groups};
+use resullm::rules::tenant::TenantId;
+use resullm::rules::window::Window;
+use resullm::settings;
+use resullm::store::name::KeyName;
+use resullm::store::{Clock, Counted, Entry, Follower, Keeping, Mint, Put, Store, StoreError};
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub fn keeping(orphans: Orphans, clock: Clock) -> Keeping {
+    Keeping { orphans, clock }
+}
+
+pub fn settings_of(url: &str) -> settings::Store {
+    let env = |name: &str| (name == "REDIS_URL").then(|| url.to_owned());
+    let checks = settings::Checks {
+        tenant_id: &|_| Ok(()),
+        tenant_config: &|_| Vec::new(),
+    };
+    settings::load(None, &env, &["REDIS_URL".to_owned()], &checks)
+        .unwrap()
+        .store
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+pub async fn open(url: &str, keeping: Keeping) -> Arc<dyn Store> {
+    resullm::store::open::open(&settings_of(url), keeping)
+        .await
+        .unwrap()
+}
+
+fn on_embedded<F: Future<Output = ()>>(test: impl FnOnce(Arc<dyn Store>) -> F) {
+    let dir = TempDir::new();
+    runtime().block_on(async {
+        let url = format!("embedded:{}", dir.path().display());
+        let store = open(&url, keeping(Orphans::Known, Clock::Store)).await;
+        test(store.clone()).await;
+        store.close().await;
+    });
+}
+
+fn on_url<F: Future<Output = ()>>(url: &str, test: impl FnOnce(Arc<dyn Store>) -> F) {
+    runtime().block_on(async {
+        test(open(url, keeping(Orphans::Known, Clock::Store)).await).await;
+    });
+}
+
+/// Each case runs on every engine.
+macro_rules! contract {
+    ($($case:ident),* $(,)?) => {
+        mod embedded { $(#[test] fn $case() { super::on_embedded(super::cases::$case); })* }
+        mod redis { $(#[test] fn $case() {
+            let redis = super::Redis::start();
+            super::on_url(&redis.url(), super::cases::$case);
+        })* }
+        #[test]
+        fn sentinel_keeps_the_contract() {
+            let sentinel = Sentinel::start();
+            $(on_url(&sentinel.url(), cases::$case);)*
+        }
+        #[test]
+        fn cluster_keeps_the_contract() {
+            let cluster = Cluster::start();
+            $(on_url(&cluster.url(), cases::$case);)*
+        }
+    };
+}
+
+contract!(
+    a_key_is_found_only_at_its_tenant,
+    a_user_record_is_shared_by_its_keys,
+    an_expired_key_is_unknown,
+    a_key_is_never_minted_over_another,
+    a_revoked_key_is_unknown,
+    concurrent_admissions_never_exceed_balance_or_window,
+    a_settlement_is_charged_once,
+    a_credit_counts_once_and_a_move_changes_the_group,
+    a_config_is_the_text_that_was_stored,
+    a_config_is_replaced_only_where_it_is_the_expected_one,
+    tenants_are_listed_and_deleted,
+    admins_are_kept_as_they_were_appointed,
+    events_are_counted_by_name,
+    followers_hear_of_changes,
+    a_damaged_record_is_reported_and_left_alone,
+);
+
+fn tenant(id: &str) -> TenantId {
+    TenantId::parse(id).unwrap()
+}
+
+/// A key and tenant of its own for each test, on servers that are shared by several.
+fn fresh(prefix: &str) -> String {
+    format!("{prefix}{}", uuid::Uuid::new_v4().simple())
+}
+
+fn groups(requests: u64) -> Groups {
+    let window = Window {
+        requests,
+        span: Millis(60_000),
+    };
+    Groups::new(vec![
+        ("anonymous".into(), Some(window)),
+        ("paid".into(), None),
+    ])
+}
+
+fn record(left: u64, tenant: &str) -> String {
+    format!(
+        r#"{{"userId":null,"createdAt":"2026-01-01T00:00:00Z","tokensLeft":{left},"tenantId":"{tenant}","group":"anonymous","x":[]}}"#
+    )
+}
+
+async fn mint(store: &dyn Store, left: u64, tenant: &str, life: Option<u64>) -> KeyName {
+    let key = KeyName::parse(&fresh("temp_")).unwrap();
+    let mint = Mint {
+        key: key.clone(),
+        user: None,
+        record: record(left, tenant),
+        life: life.map(Millis),
+    };
+    store.mint(&mint).await.unwrap();
+    key
+}
+
+fn ask(id: &str, most: u64) -> Admit<'_> {
+    Admit {
+        id,
+        least: Tokens::new(1),
+        most: Tokens::new(most),
+        open: false,
+        known: Tokens::ZERO,
+        window: None,
+        ttl: Millis(60_000),
+    }
+}
+
+async fn admit(store: &dyn Store, key: &KeyName, at: &str, groups: &Groups, most: u64) -> Entry {
+    let caller = Caller {
+        tenant: at,
+        key: key.as_str(),
+        groups,
+    };
+    store
+        .admit(key, caller, &ask(&fresh(""), most))
+        .await
+        .unwrap()
+}
+
+mod cases {
+    use super::*;
+
+    pub async fn a_key_is_found_only_at_its_tenant(store: Arc<dyn Store>) {
+        let key = mint(&*store, 100, "abc", None).await;
+        let found = store
+            .find(&key, &tenant("abc"), &groups(5))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(found.record, record(100, "abc"));
+        assert_eq!((found.group.as_str(), found.life), ("anonymous", None));
+        assert_eq!(found.look.left, Tokens::new(100));
+        assert_eq!(found.look.pace.unwrap().remaining, 5);
+        assert_eq!(
+            store
+                .find(&key, &tenant("other"), &groups(5))
+                .await
+                .unwrap(),
+            None
+        );
+        assert_eq!(
+            admit(&*store, &key, "other", &groups(5), 10).await,
+            Entry::Unknown
+        );
+        let stranger = KeyName::parse("temp_nobody").unwrap();
+        assert_eq!(
+            admit(&*store, &stranger, "abc", &groups(5), 10).await,
+            Entry::Unknown
+        );
+    }
+
+    pub async fn a_user_record_is_shared_by_its_keys(store: Arc<dyn Store>) {
+        let key = KeyName::parse(&fresh("")).unwrap();
+        let user = fresh("u");
+        let mint = Mint {
+            key: key.clone(),
+            user: Some(user),
+            record: record(100, "abc"),
+            life: None,
+        };
+        store.mint(&mint).await.unwrap();
+        let Entry::Known {
+            account, admission, ..
+        } = admit(&*store, &key, "abc", &groups(5), 30).await
+        else {
+            panic!("not known");
+        };
+        assert!(account.as_str().starts_with("user:"));
+        assert!(matches!(admission, Admission::Held { held, .. } if held == Tokens::new(30)));
+        let found = store
+            .find(&key, &tenant("abc"), &groups(5))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (found.look.left.count(), found.look.free.count()),
+            (100, 70)
+        );
+    }
+
+    pub async fn an_expired_key_is_unknown(store: Arc<dyn Store>) {
+        let key = mint(&*store, 100, "abc", Some(300)).await;
+        let Entry::Known { account, .. } = admit(&*store, &key, "abc", &groups(5), 30).await else {
+            panic!("not known");
+        };
+        store
+            .settle(&account, "other", Tokens::new(1), false)
+            .await
+            .unwrap()
+            .unwrap();
+        let found = store
+            .find(&key, &tenant("abc"), &groups(5))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(
+            found.life.is_some_and(|life| life.0 <= 300),
+            "an update keeps the expiry"
+        );
+        for _ in 0..100 {
+            if store
+                .find(&key, &tenant("abc"), &groups(5))
+                .await
+                .unwrap()
+                .is_none()
+            {
+                assert_eq!(
+                    store
+                        .settle(&account, "late", Tokens::new(1), false)
+                        .await
+                        .unwrap(),
+                    None
+                );
+                assert_eq!(
+                    admit(&*store, &key, "abc", &groups(5), 30).await,
+                    Entry::Unknown
+                );
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it did not expire");
+    }
+
+    pub async fn a_key_is_never_minted_over_another(store: Arc<dyn Store>) {
+        let key = mint(&*store, 100, "abc", None).await;
+        let again = Mint {
+            key: key.clone(),
+            user: None,
+            record: record(999, "abc"),
+            life: None,
+        };
+        assert!(store.mint(&again).await.is_err());
+        let found = store
+            .find(&key, &tenant("abc"), &groups(5))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(found.look.left, Tokens::new(100));
+    }
+
+    pub async fn a_revoked_key_is_unknown(store: Arc<dyn Store>) {
+        let key = mint(&*store, 100, "abc", None).await;
+        assert!(store.revoke(&key).await.unwrap());
+        assert!(!store.revoke(&key).await.unwrap());
+        assert_eq!(
+            admit(&*store, &key, "abc", &groups(5), 30).await,
+            Entry::Unknown
+        );
+    }
+
+    pub async fn concurrent_admissions_never_exceed_balance_or_window(store: Arc<dyn Store>) {
+        for (left, limit, each, expected) in [(100, 1_000, 7, 15), (1_000_000, 20, 1, 20)] {
+            let key = mint(&*store, left, "abc", None).await;
+            let groups = Arc::new(groups(limit));
+            let tasks: Vec<_> = (0..60)
+                .map(|_| {
+                    let (store, key, groups) = (store.clone(), key.clone(), groups.clone());
+                    tokio::spawn(async move { admit(&*store, &key, "abc", &groups, each).await })
+                })
+                .collect();
+            let (mut admitted, mut held) = (0, 0);
+            for task in tasks {
+                if let Entry::Known {
+                    admission: Admission::Held { held: some, .. },
+                    ..
+                } = task.await.unwrap()
+                {
+                    admitted += 1;
+                    held += some.count();
+                }
+            }
+            assert!(held <= left);
+            assert_eq!(admitted, expected);
+        }
+    }
+
+    pub async fn a_settlement_is_charged_once(store: Arc<dyn Store>) {
+        let key = mint(&*store, 9_007_199_254_740_991, "abc", None).await;
+        let groups = groups(50);
+        let caller = Caller {
+            tenant: "abc",
+            key: key.as_str(),
+            groups: &groups,
+        };
+        let Entry::Known { account, .. } = store.admit(&key, caller, &ask("r1", 10)).await.unwrap()
+        else {
+            panic!("not known");
+        };
+        assert!(
+            store
+                .renew(&account, "r1", Tokens::new(4), Millis(60_000))
+                .await
+                .unwrap()
+        );
+        let settled = store
+            .settle(&account, "r1", Tokens::new(7), false)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (settled.charged.count(), settled.left.count()),
+            (7, 9_007_199_254_740_984)
+        );
+        for _ in 0..10 {
+            let again = store
+                .settle(&account, "r1", Tokens::new(7), true)
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(
+                (again.charged.count(), again.left.count()),
+                (0, 9_007_199_254_740_984)
+            );
+        }
+        assert!(
+            !store
+                .renew(&account, "r1", Tokens::new(4), Millis(60_000))
+                .await
+                .unwrap()
+        );
+        let found = store
+            .find(&key, &tenant("abc"), &groups)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(found.record, record(9_007_199_254_740_984, "abc"));
+        assert_eq!(found.look.free, found.look.left);
+    }
+
+    pub async fn a_credit_counts_once_and_a_move_changes_the_group(store: Arc<dyn Store>) {
+        let key = mint(&*store, 100, "abc", None).await;
+        let account = key.account();
+        for expected in [
+            Credited::Added {
+                left: Tokens::new(150),
+            },
+            Credited::Repeated {
+                left: Tokens::new(150),
+            },
+        ] {
+            let credited = store
+                .credit(&account, "c1", Tokens::new(50))
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(credited, expected);
+        }
+        assert!(store.regroup(&account, "paid").await.unwrap());
+        let found = store
+            .find(&key, &tenant("abc"), &groups(5))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((found.group.as_str(), found.look.pace), ("paid", None));
+        let nobody = KeyName::parse("temp_nobody").unwrap().account();
+        assert_eq!(
+            store.credit(&nobody, "c1", Tokens::new(50)).await.unwrap(),
+            None
+        );
+        assert!(!store.regroup(&nobody, "paid").await.unwrap());
+    }
+
+    pub async fn a_config_is_the_text_that_was_stored(store: Arc<dyn Store>) {
+        let id = tenant(&fresh("t"));
+        let text = "{ \"b\" : [ ] , \"a\" : null, \"n\" : 1.50e1, \"u\" : \"é\\u00e9\" }";
+        assert_eq!(store.config(&id).await.unwrap(), None);
+        assert!(store.seed_config(&id, text).await.unwrap());
+        assert!(!store.seed_config(&id, "{}").await.unwrap());
+        assert_eq!(store.config(&id).await.unwrap().as_deref(), Some(text));
+    }
+
+    pub async fn a_config_is_replaced_only_where_it_is_the_expected_one(store: Arc<dyn Store>) {
+        let id = tenant(&fresh("t"));
+        assert_eq!(
+            store
+                .replace_config(&id, Some("{}"), "{\"a\":0}")
+                .await
+                .unwrap(),
+            Put::Changed
+        );
+        assert_eq!(
+            store.replace_config(&id, None, "{\"a\":1}").await.unwrap(),
+            Put::Done
+        );
+        assert_eq!(
+            store
+                .replace_config(&id, Some("{}"), "{\"a\":2}")
+                .await
+                .unwrap(),
+            Put::Changed
+        );
+        assert_eq!(
+            store
+                .replace_config(&id, Some("{\"a\":1}"), "{\"a\":3}")
+                .await
+                .unwrap(),
+            Put::Done
+        );
+        assert_eq!(
+            store.config(&id).await.unwrap().as_deref(),
+            Some("{\"a\":3}")
+        );
+    }
+
+    pub async fn tenants_are_listed_and_deleted(store: Arc<dyn Store>) {
+        let mut ids: Vec<_> = (0..5).map(|_| tenant(&fresh("t"))).collect();
+        ids.sort();
+        for id in &ids {
+            store.seed_config(id, "{}").await.unwrap();
+            store.appoint_admins(id, &["h".to_owned()]).await.unwrap();
+        }
+        let mine = |all: Vec<TenantId>| {
+            all.into_iter()
+                .filter(|id| ids.contains(id))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(mine(store.tenants().await.unwrap()), ids);
+        assert!(store.delete_tenant(&ids[0]).await.unwrap());
+        assert!(!store.delete_tenant(&ids[0]).await.unwrap());
+        assert_eq!(mine(store.tenants().await.unwrap()), ids[1..]);
+        assert_eq!(store.admins(&ids[0]).await.unwrap(), Vec::<String>::new());
+        assert_eq!(store.config(&ids[0]).await.unwrap(), None);
+    }
+
+    pub async fn admins_are_kept_as_they_were_appointed(store: Arc<dyn Store>) {
+        let id = tenant(&fresh("t"));
+        assert!(store.admins(&id).await.unwrap().is_empty());
+        let hashes = vec!["aa".to_owned(), "bb".to_owned()];
+        store.appoint_admins(&id, &hashes).await.unwrap();
+        assert_eq!(store.admins(&id).await.unwrap(), hashes);
+    }
+
+    pub async fn events_are_counted_by_name(store: Arc<dyn Store>) {
+        let window = Window {
+            requests: 3,
+            span: Millis(60_000),
+        };
+        let (name, other) = (fresh("mint:"), fresh("mint:"));
+        for _ in 0..3 {
+            assert_eq!(store.count(&name, window).await.unwrap(), Counted::Passed);
+        }
+        let limited = store.count(&name, window).await.unwrap();
+        assert!(
+            matches!(limited, Counted::Limited { wait } if wait.0 > 50_000 && wait.0 <= 66_000)
+        );
+        assert_eq!(store.count(&other, window).await.unwrap(), Counted::Passed);
+    }
+
+    #[derive(Default)]
+    struct Heard {
+        changed: Mutex<Vec<String>>,
+        everything: AtomicU64,
+        live: AtomicBool,
+    }
+
+    impl Follower for Heard {
+        fn changed(&self, tenant: &str) {
+            self.changed.lock().unwrap().push(tenant.to_owned());
+        }
+
+        fn all_changed(&self) {
+            self.everything.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn following(&self, live: bool) {
+            self.live.store(live, Ordering::SeqCst);
+        }
+    }
+
+    pub async fn followers_hear_of_changes(store: Arc<dyn Store>) {
+        let heard = Arc::new(Heard::default());
+        store.follow(heard.clone());
+        let id = tenant(&fresh("t"));
+        store.replace_config(&id, None, "{}").await.unwrap();
+        let told = || {
+            heard
+                .changed
+                .lock()
+                .unwrap()
+                .contains(&id.to_string())
+                .then_some(())
+        };
+        tokio::task::block_in_place(|| {
+            eventually(Duration::from_secs(5), "the change is heard", told)
+        });
+    }
+
+    pub async fn a_damaged_record_is_reported_and_left_alone(store: Arc<dyn Store>) {
+        let key = KeyName::parse(&fresh("temp_")).unwrap();
+        let bad = r#"{"tokensLeft":"many","tenantId":"abc"}"#;
+        let mint = Mint {
+            key: key.clone(),
+            user: None,
+            record: bad.into(),
+            life: None,
+        };
+        store.mint(&mint).await.unwrap();
+        let groups = groups(5);
+        let caller = Caller {
+            tenant: "abc",
+            key: key.as_str(),
+            groups: &groups,
+        };
+        let admitted = store.admit(&key, caller, &ask("r", 10)).await;
+        let settled = store
+            .settle(&key.account(), "r", Tokens::new(1), false)
+            .await;
+        for error in [admitted.unwrap_err(), settled.unwrap_err()] {
+            assert!(matches!(&error, StoreError::Damaged { .. }), "{error:?}");
+            assert!(
+                !error.to_string().contains(key.as_str()),
+                "a key is not for logs"
+            );
+        }
+    }
+}

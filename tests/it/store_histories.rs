@@ -1,0 +1,464 @@
+//! The pure rule and every engine, driven through the same random histories: same answers, same
+//! records. Time is the test's own, so that holds, leases, marks and windows expire in them.
+
+use crate::harness::{Cluster, Redis, TempDir};
+use crate::store_contract::{keeping, open, runtime};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use resullm::rules::account::{Admit, Ask, Orphans, Report};
+use resullm::rules::amount::{Millis, Tokens};
+use resullm::rules::entry::{self, Caller, Entrance, Groups};
+use resullm::rules::record;
+use resullm::rules::tenant::TenantId;
+use resullm::rules::window::Window;
+use resullm::store::name::KeyName;
+use resullm::store::{Clock, Entry, Mint, Store};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[derive(Clone, Debug)]
+enum Op {
+    Admit {
+        id: u8,
+        least: u64,
+        more: u64,
+        open: bool,
+        known: u64,
+        tenant: u8,
+    },
+    Renew {
+        id: u8,
+        known: u64,
+    },
+    Settle {
+        id: u8,
+        used: u64,
+        retry: bool,
+    },
+    Lease {
+        instance: u8,
+        tokens: u64,
+        slots: u64,
+        repeat: bool,
+        window: bool,
+    },
+    Report {
+        instance: u8,
+        spent: u64,
+        back: u64,
+        repeat: bool,
+        retry: bool,
+    },
+    Credit {
+        id: u8,
+        amount: u64,
+    },
+    Regroup {
+        group: u8,
+    },
+    Wait {
+        millis: u64,
+    },
+}
+
+fn amount() -> impl Strategy<Value = u64> {
+    prop_oneof![8 => 0u64..120, 1 => Just(9_007_199_254_740_991), 1 => 1u64..1_000_000]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (0u8..6, 0u64..40, amount(), any::<bool>(), 0u64..50, 0u8..12)
+            .prop_map(|(id, least, more, open, known, tenant)| Op::Admit { id, least, more, open, known, tenant }),
+        2 => (0u8..6, 0u64..80).prop_map(|(id, known)| Op::Renew { id, known }),
+        5 => (0u8..6, amount(), any::<bool>()).prop_map(|(id, used, retry)| Op::Settle { id, used, retry }),
+        2 => (0u8..3, amount(), 0u64..4, any::<bool>(), any::<bool>())
+            .prop_map(|(instance, tokens, slots, repeat, window)| Op::Lease { instance, tokens, slots, repeat, window }),
+        2 => (0u8..3, 0u64..60, 0u64..60, any::<bool>(), any::<bool>())
+            .prop_map(|(instance, spent, back, repeat, retry)| Op::Report { instance, spent, back, repeat, retry }),
+        1 => (0u8..4, amount()).prop_map(|(id, amount)| Op::Credit { id, amount }),
+        1 => (0u8..4).prop_map(|group| Op::Regroup { group }),
+        4 => prop_oneof![0u64..50, 500u64..3_000, Just(5_000), Just(100_000_000)].prop_map(|millis| Op::Wait { millis }),
+    ]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    let left = prop_oneof![3 => 0u64..400, 1 => Just(9_007_199_254_740_991)];
+    (left, 0usize..6).prop_map(|(left, shape)| {
+        let number = left.to_string();
+        [
+            r#"{"userId":null,"createdAt":"2026-01-01T00:00:00Z","tokensLeft":N}"#,
+            r#"{"tokensLeft":N,"tenantId":"abc","group":"paid"}"#,
+            r#"{ "x" : {"tokensLeft":1,"a":[]}, "tokensLeft" : N , "s":"a\"}\\", "group":null, "e":[] }"#,
+            "{\n\t\"tokensLeft\": 7, \"tokensLeft\":\tN,\n \"z\": 1.50 }\n",
+            r#"{"group":"strange","tokensLeft":N,"u":"é\u00e9\/","nested":{"tenantId":"other"}}"#,
+            r#"{"tenantId":"other","tokensLeft":N}"#,
+        ][shape]
+            .replace('N', &number)
+    })
+}
+
+fn groups() -> Groups {
+    Groups::new(vec![
+        (
+            "anonymous".into(),
+            Some(Window {
+                requests: 4,
+                span: Millis(2_000),
+            }),
+        ),
+        (
+            "paid".into(),
+            Some(Window {
+                requests: 9,
+                span: Millis(700),
+            }),
+        ),
+        ("free".into(), None),
+        (
+            "none".into(),
+            Some(Window {
+                requests: 0,
+                span: Millis(1_000),
+            }),
+        ),
+    ])
+}
+
+const GROUPS: [&str; 4] = ["anonymous", "paid", "free", "none"];
+const TTL: Millis = Millis(4_000);
+const START: u64 = 1_800_000_000_000;
+
+/// Numbers given to the commands of three instances.
+#[derive(Default)]
+struct Numbers([u64; 3]);
+
+impl Numbers {
+    fn next(&mut self, instance: u8, repeat: bool) -> u64 {
+        let number = &mut self.0[instance as usize];
+        *number += u64::from(!repeat || *number == 0);
+        *number
+    }
+}
+
+fn at(tenant: u8) -> &'static str {
+    if tenant == 0 { "other" } else { "abc" }
+}
+
+fn lease_window(wanted: bool) -> Option<Window> {
+    wanted.then_some(Window {
+        requests: 9,
+        span: Millis(700),
+    })
+}
+
+/// What the rule answers, in words.
+fn by_rule(
+    entry: &mut entry::Entry,
+    key: &str,
+    op: &Op,
+    number: u64,
+    now: Millis,
+    orphans: Orphans,
+) -> String {
+    let groups = groups();
+    match op {
+        Op::Admit {
+            id,
+            least,
+            more,
+            open,
+            known,
+            tenant,
+        } => {
+            let id = format!("r{id}");
+            let ask = ask(&id, *least, *more, *open, *known);
+            let caller = Caller {
+                tenant: at(*tenant),
+                key,
+                groups: &groups,
+            };
+            match entry.admit(now, orphans, caller, &ask).unwrap() {
+                Entrance::Unknown => "unknown".to_owned(),
+                Entrance::Known { group, admission } => format!("{group} {admission:?}"),
+            }
+        }
+        Op::Renew { id, known } => {
+            format!(
+                "{}",
+                entry
+                    .renew(now, orphans, &format!("r{id}"), Tokens::new(*known), TTL)
+                    .unwrap()
+            )
+        }
+        Op::Settle { id, used, retry } => {
+            format!(
+                "{:?}",
+                entry
+                    .settle(now, orphans, &format!("r{id}"), Tokens::new(*used), *retry)
+                    .unwrap()
+            )
+        }
+        Op::Lease {
+            instance,
+            tokens,
+            slots,
+            window,
+            ..
+        } => {
+            let instance = format!("i{instance}");
+            format!(
+                "{:?}",
+                entry
+                    .lease(
+                        now,
+                        orphans,
+                        &lease(&instance, number, *tokens, *slots, *window)
+                    )
+                    .unwrap()
+            )
+        }
+        Op::Report {
+            instance,
+            spent,
+            back,
+            retry,
+            ..
+        } => {
+            let instance = format!("i{instance}");
+            format!(
+                "{:?}",
+                entry
+                    .report(
+                        now,
+                        orphans,
+                        &report(&instance, number, *spent, *back, *retry)
+                    )
+                    .unwrap()
+            )
+        }
+        Op::Credit { id, amount } => {
+            format!(
+                "{:?}",
+                entry
+                    .credit(now, orphans, &format!("c{id}"), Tokens::new(*amount))
+                    .unwrap()
+            )
+        }
+        Op::Regroup { group } => {
+            entry.regroup(GROUPS[*group as usize]).unwrap();
+            "moved".to_owned()
+        }
+        Op::Wait { .. } => String::new(),
+    }
+}
+
+async fn by_engine(store: &dyn Store, key: &KeyName, op: &Op, number: u64) -> String {
+    let groups = groups();
+    let account = key.account();
+    match op {
+        Op::Admit {
+            id,
+            least,
+            more,
+            open,
+            known,
+            tenant,
+        } => {
+            let id = format!("r{id}");
+            let ask = ask(&id, *least, *more, *open, *known);
+            let caller = Caller {
+                tenant: at(*tenant),
+                key: key.as_str(),
+                groups: &groups,
+            };
+            match store.admit(key, caller, &ask).await.unwrap() {
+                Entry::Unknown => "unknown".to_owned(),
+                Entry::Known {
+                    group, admission, ..
+                } => format!("{group} {admission:?}"),
+            }
+        }
+        Op::Renew { id, known } => {
+            format!(
+                "{}",
+                store
+                    .renew(&account, &format!("r{id}"), Tokens::new(*known), TTL)
+                    .await
+                    .unwrap()
+            )
+        }
+        Op::Settle { id, used, retry } => {
+            let settled = store
+                .settle(&account, &format!("r{id}"), Tokens::new(*used), *retry)
+                .await;
+            format!("{:?}", settled.unwrap().unwrap())
+        }
+        Op::Lease {
+            instance,
+            tokens,
+            slots,
+            window,
+            ..
+        } => {
+            let instance = format!("i{instance}");
+            let ask = lease(&instance, number, *tokens, *slots, *window);
+            format!("{:?}", store.lease(&account, &ask).await.unwrap().unwrap())
+        }
+        Op::Report {
+            instance,
+            spent,
+            back,
+            retry,
+            ..
+        } => {
+            let instance = format!("i{instance}");
+            let report = report(&instance, number, *spent, *back, *retry);
+            format!(
+                "{:?}",
+                store.report(&account, &report).await.unwrap().unwrap()
+            )
+        }
+        Op::Credit { id, amount } => {
+            let credited = store
+                .credit(&account, &format!("c{id}"), Tokens::new(*amount))
+                .await;
+            format!("{:?}", credited.unwrap().unwrap())
+        }
+        Op::Regroup { group } => {
+            assert!(
+                store
+                    .regroup(&account, GROUPS[*group as usize])
+                    .await
+                    .unwrap()
+            );
+            "moved".to_owned()
+        }
+        Op::Wait { .. } => String::new(),
+    }
+}
+
+fn ask(id: &str, least: u64, more: u64, open: bool, known: u64) -> Admit<'_> {
+    Admit {
+        id,
+        least: Tokens::new(least),
+        most: Tokens::new(least).plus(Tokens::new(more)),
+        open,
+        known: Tokens::new(known),
+        window: None,
+        ttl: TTL,
+    }
+}
+
+fn lease(instance: &str, number: u64, tokens: u64, slots: u64, window: bool) -> Ask<'_> {
+    Ask {
+        instance,
+        number,
+        tokens: Tokens::new(tokens),
+        slots,
+        window: lease_window(window),
+        ttl: TTL,
+    }
+}
+
+fn report(instance: &str, number: u64, spent: u64, back: u64, retry: bool) -> Report<'_> {
+    Report {
+        instance,
+        number,
+        spent: Tokens::new(spent),
+        back: Tokens::new(back),
+        ttl: TTL,
+        retry,
+    }
+}
+
+/// Every answer, and the record after every step, is the rule's.
+fn compare(url: &str, histories: u32) {
+    let runtime = runtime();
+    let clock = Arc::new(AtomicU64::new(START));
+    let stores = runtime.block_on(async {
+        let known = open(url, keeping(Orphans::Known, Clock::Fixed(clock.clone()))).await;
+        // An embedded directory serves one engine; its orphans are compared in another directory.
+        let other = TempDir::new();
+        let url = match url.starts_with("embedded:") {
+            true => format!("embedded:{}", other.path().display()),
+            false => url.to_owned(),
+        };
+        let spend = open(&url, keeping(Orphans::Spend, Clock::Fixed(clock.clone()))).await;
+        [(Orphans::Known, known), (Orphans::Spend, spend)]
+    });
+    let mut runner = TestRunner::new(Config {
+        cases: histories,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let history = (text(), proptest::collection::vec(op(), 1..60), 0usize..2);
+    runner
+        .run(&history, |(text, ops, which)| {
+            let (orphans, store) = &stores[which];
+            runtime.block_on(replay(&**store, *orphans, &clock, &text, &ops))
+        })
+        .unwrap();
+}
+
+async fn replay(
+    store: &dyn Store,
+    orphans: Orphans,
+    clock: &AtomicU64,
+    text: &str,
+    ops: &[Op],
+) -> Result<(), TestCaseError> {
+    let key = KeyName::parse(&format!("temp_{}", uuid::Uuid::new_v4())).unwrap();
+    let mint = Mint {
+        key: key.clone(),
+        user: None,
+        record: text.to_owned(),
+        life: None,
+    };
+    store.mint(&mint).await.unwrap();
+    let mut rule = entry::Entry::new(text.to_owned());
+    let mut numbers = Numbers::default();
+    for op in ops {
+        if let Op::Wait { millis } = op {
+            clock.fetch_add(*millis, Ordering::SeqCst);
+        }
+        let now = Millis(clock.load(Ordering::SeqCst));
+        let number = match op {
+            Op::Lease {
+                instance, repeat, ..
+            }
+            | Op::Report {
+                instance, repeat, ..
+            } => numbers.next(*instance, *repeat),
+            _ => 0,
+        };
+        let expected = by_rule(&mut rule, key.as_str(), op, number, now, orphans);
+        let answered = by_engine(store, &key, op, number).await;
+        prop_assert_eq!(&answered, &expected, "{:?} at {}", op, now.0);
+
+        let facts = record::read(&rule.record).unwrap();
+        let tenant = TenantId::parse(facts.tenant.as_deref().unwrap_or("abc")).unwrap();
+        let window = groups().window(&entry::group(&facts, key.as_str()));
+        let found = store.find(&key, &tenant, &groups()).await.unwrap().unwrap();
+        prop_assert_eq!(&found.record, &rule.record);
+        prop_assert_eq!(found.look, rule.look(now, orphans, window).unwrap());
+    }
+    Ok(())
+}
+
+#[test]
+fn the_embedded_engine_is_the_rule() {
+    let dir = TempDir::new();
+    compare(&format!("embedded:{}", dir.path().display()), 300);
+}
+
+#[test]
+fn the_scripts_are_the_rule() {
+    let redis = Redis::start();
+    compare(&redis.url(), 400);
+}
+
+#[test]
+fn the_scripts_are_the_rule_on_a_cluster() {
+    let cluster = Cluster::start();
+    compare(&cluster.url(), 60);
+}
