@@ -3,7 +3,10 @@
 
 pub mod account;
 pub mod amount;
+pub mod choice;
 pub mod config;
+pub mod date;
+pub mod egress;
 pub mod entry;
 pub mod record;
 pub mod tenant;

@@ -13,6 +13,8 @@ use serde_json::Value;
 pub struct Settings {
     /// The file that was read, if one was.
     pub source: Option<PathBuf>,
+    /// Where a service manager wants to hear that the gateway is ready.
+    pub notify: Option<PathBuf>,
     pub service: Service,
     pub server: Server,
     pub store: Store,
@@ -161,6 +163,7 @@ impl Settings {
     pub(super) fn blank() -> Settings {
         Settings {
             source: None,
+            notify: None,
             service: Service::default(),
             server: Server::default(),
             store: Store::Embedded(PathBuf::new()),

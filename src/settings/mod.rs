@@ -18,7 +18,7 @@ mod schema;
 mod store_url;
 mod yaml;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -57,7 +57,9 @@ pub fn load_from_process(path: Option<&Path>, checks: &Checks) -> Result<Setting
     let names: Vec<String> = std::env::vars_os()
         .map(|(name, _)| name.to_string_lossy().into_owned())
         .collect();
-    load(path, &env, &names, checks)
+    let mut settings = load(path, &env, &names, checks)?;
+    settings.notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
+    Ok(settings)
 }
 
 /// Settings from a file, or from the defaults without one, and from an environment of which

@@ -9,6 +9,7 @@ mod followers;
 pub mod name;
 pub mod open;
 pub mod redis;
+pub mod tenants;
 
 use crate::rules::account::{
     Admission, Admit, Ask, Credited, Grant, Look, Orphans, Report, Settlement,

@@ -1,0 +1,59 @@
+# `make` lists what there is. Cargo.lock is law: everything runs with --locked.
+# CARGO_TARGET_DIR is respected, by cargo itself and here.
+
+.DEFAULT_GOAL := help
+# One step after the other: they share the build directory, and their output is read from top to bottom.
+.NOTPARALLEL:
+.PHONY: help build run test tools fmt clippy house check deny clean-tools
+
+HOUSE := $(or $(CARGO_TARGET_DIR),target)/house
+
+define heading
+@printf '\n== %s\n' '$(1)'
+endef
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the release binary
+	cargo build --release --locked
+
+run: ## the gateway on localhost:3000, with the bundled gateway.yaml
+	cargo run --release --locked
+
+test: tools fmt clippy ## everything: tools, format, lints, all tests; stops at the first failure
+	$(call heading,tests)
+	cargo test --locked
+
+check: house fmt clippy ## the quick part: fences, format, lints
+
+tools: ## what the tests need besides cargo: redis-server, the official SDKs
+	$(call heading,tools)
+	tests/tools/install-redis.sh
+	tests/tools/install-sdks.sh
+
+fmt: ## is everything formatted?
+	$(call heading,format)
+	cargo fmt --check
+
+clippy: ## lints; a warning is an error
+	$(call heading,lints)
+	cargo clippy --locked --all-targets -- -D warnings
+
+# The fences read text and use std alone, so they need not wait for the crate to build.
+house: ## the fences between the folders
+	$(call heading,house)
+	@mkdir -p $(dir $(HOUSE))
+	CARGO_MANIFEST_DIR='$(CURDIR)' rustc --edition 2024 --test tests/house.rs -o '$(HOUSE)'
+	'$(HOUSE)' --quiet
+
+deny: ## licences, advisories and sources of the dependencies (needs cargo-deny)
+	@if command -v cargo-deny >/dev/null; then \
+		cargo deny --locked check; \
+	else \
+		echo 'cargo-deny is not installed: cargo install --locked cargo-deny' >&2; \
+		exit 1; \
+	fi
+
+clean-tools: ## forget the tools that the tests downloaded
+	rm -rf .tools

@@ -1,0 +1,423 @@
+//! The command line: serve, check, and the same admin routes that the gateway answers over HTTP.
+
+use crate::local::dispatch::At;
+use crate::local::route::{self, Found};
+use crate::local::{Local, Request, root};
+use crate::rules::tenant::TenantId;
+use crate::rules::{account, config};
+use crate::serve::{self, Deps, Sockets, handover};
+use crate::settings::{self, Secret, Settings};
+use crate::store::tenants::{Lookup, Tenants};
+use crate::store::{Clock, Keeping, Store, open};
+use crate::telemetry;
+use bytes::Bytes;
+use clap::{Parser, Subcommand};
+use http::{HeaderMap, HeaderValue, Method, header};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+#[derive(Parser)]
+#[command(
+    name = "resullm",
+    version,
+    about = "An LLM gateway with exact books. Without a command it serves."
+)]
+struct Arguments {
+    /// The settings file (default: ./gateway.yaml if it is there, else built-in defaults)
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Take the listening sockets over from the process that started this one
+    #[arg(long = "take-over", hide = true)]
+    take_over: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say what is wrong with the settings, with file, line and column
+    Check,
+    /// Tenants: list, get, put, delete
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// Keys: mint, show, credit, revoke
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Print the OpenAPI document of the gateway's own routes
+    Openapi,
+    /// Print the JSON Schema of gateway.yaml, or of a tenant's config
+    Schema {
+        #[arg(value_parser = ["gateway", "tenant"], default_value = "gateway")]
+        of: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum TenantCommand {
+    /// Every tenant that has a config
+    List,
+    /// A tenant's config
+    Get { tenant: String },
+    /// Create or replace a tenant's config from a JSON file (- for standard input)
+    Put { tenant: String, file: PathBuf },
+    /// Forget a tenant's config
+    Delete { tenant: String },
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Mint a key
+    Mint {
+        tenant: String,
+        /// The group whose limits it has
+        #[arg(long, default_value = "anonymous")]
+        group: String,
+        /// Its balance (default: the group's)
+        #[arg(long)]
+        tokens: Option<u64>,
+        /// Seconds until it expires (default: never)
+        #[arg(long)]
+        expires_in: Option<u64>,
+        /// The user it belongs to
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// Show what a key is worth
+    Show { tenant: String, key: String },
+    /// Add tokens to a key's balance
+    Credit {
+        tenant: String,
+        key: String,
+        tokens: u64,
+        /// A credit with the same ID counts once
+        #[arg(long)]
+        id: Option<String>,
+    },
+    /// End a key
+    Revoke { tenant: String, key: String },
+}
+
+/// What a command asks of the admin routes.
+struct Asked {
+    method: Method,
+    tenant: Option<String>,
+    path: String,
+    body: Value,
+}
+
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match arguments.command {
+        Some(Command::Openapi) => print(root::OPENAPI),
+        Some(Command::Schema { of }) => print(&schema(&of)),
+        Some(Command::Check) => check(arguments.config.as_ref()),
+        Some(Command::Tenant(command)) => asked_of_tenants(command).map_or_else(
+            |error| fail(&error),
+            |asked| ask(arguments.config.as_ref(), asked),
+        ),
+        Some(Command::Key(command)) => ask(arguments.config.as_ref(), asked_of_keys(command)),
+        None => serve(arguments.config.as_ref(), arguments.take_over),
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{}", text.trim_end()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Before the log is set up, and for commands that have none.
+fn fail(text: &str) -> ExitCode {
+    let mut err = std::io::stderr().lock();
+    for line in text.lines() {
+        let _ = writeln!(err, "[ERROR] {line}");
+    }
+    ExitCode::FAILURE
+}
+
+fn schema(of: &str) -> String {
+    let schema = match of {
+        "tenant" => config::schema(),
+        _ => settings::gateway_schema(),
+    };
+    format!("{schema:#}")
+}
+
+fn load(path: Option<&PathBuf>) -> Result<Settings, String> {
+    let checks = settings::Checks {
+        tenant_id: &|id| match TenantId::parse(id) {
+            Some(_) => Ok(()),
+            None => Err(format!(
+                "{id:?} cannot be a tenant ID: 1 to 63 letters, digits, _ or -, not a route"
+            )),
+        },
+        tenant_config: &|config| match config::read(config) {
+            Ok(_) => Vec::new(),
+            Err(faults) => faults
+                .into_iter()
+                .map(|fault| (fault.path, fault.message))
+                .collect(),
+        },
+    };
+    settings::load_from_process(path.map(PathBuf::as_path), &checks)
+        .map_err(|faults| faults.to_string())
+}
+
+fn check(path: Option<&PathBuf>) -> ExitCode {
+    match load(path) {
+        Ok(settings) => {
+            let from = settings
+                .source
+                .as_ref()
+                .map_or("the built-in defaults".into(), |file| {
+                    file.to_string_lossy()
+                });
+            print(&format!(
+                "{from}: good, {} tenants to seed",
+                settings.tenants.len()
+            ))
+        }
+        Err(faults) => {
+            let mut err = std::io::stderr().lock();
+            let _ = writeln!(err, "{}", faults.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn keeping(settings: &Settings) -> Keeping {
+    let orphans = match settings.accounts.orphans {
+        settings::Orphans::Known => account::Orphans::Known,
+        settings::Orphans::Spend => account::Orphans::Spend,
+    };
+    Keeping {
+        orphans,
+        clock: Clock::Store,
+    }
+}
+
+fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime, String> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    builder
+        .enable_all()
+        .build()
+        .map_err(|error| format!("Cannot start the runtime: {error}"))
+}
+
+fn serve(path: Option<&PathBuf>, take_over: bool) -> ExitCode {
+    let settings = match load(path) {
+        Ok(settings) => Arc::new(settings),
+        Err(faults) => return fail(&faults),
+    };
+    telemetry::log::start(&settings.log);
+    let served = runtime(settings.server.threads).and_then(|runtime| {
+        let served = runtime.block_on(serve_until_stopped(settings, take_over));
+        // Whatever still runs has had its time.
+        runtime.shutdown_background();
+        served
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result<(), String> {
+    let cannot = |error: std::io::Error| format!("Cannot take over: {error}");
+    let inherited = if take_over {
+        let (mut line, listeners) = handover::receive().map_err(cannot)?;
+        line.say(handover::SETTINGS_GOOD).await.map_err(cannot)?;
+        // An embedded store is free only when everything in flight has ended.
+        let patience = settings.server.drain_timeout + std::time::Duration::from_secs(10);
+        line.hear(handover::GO, patience).await.map_err(cannot)?;
+        Some((line, listeners))
+    } else {
+        None
+    };
+    if settings.admin.token.is_none() {
+        log::warn!("admin.token is not set: the admin API refuses everyone");
+    }
+    let store = open::open(&settings.store, keeping(&settings)).await?;
+    serve::seed(&settings, &*store).await?;
+    let app = serve::create_app(Deps {
+        settings: settings.clone(),
+        store,
+    });
+    let (sockets, line) = match inherited {
+        Some((line, listeners)) => (Sockets::inherited(&settings, listeners), Some(line)),
+        None => (Sockets::open(&settings)?, None),
+    };
+    app.serve(sockets, line)
+        .await
+        .map_err(|error| format!("Cannot serve: {error}"))
+}
+
+fn asked_of_tenants(command: TenantCommand) -> Result<Asked, String> {
+    let asked = |method, path, body| Asked {
+        method,
+        tenant: None,
+        path,
+        body,
+    };
+    Ok(match command {
+        TenantCommand::List => asked(Method::GET, "/admin/tenants".to_owned(), Value::Null),
+        TenantCommand::Get { tenant } => {
+            asked(Method::GET, format!("/admin/tenants/{tenant}"), Value::Null)
+        }
+        TenantCommand::Delete { tenant } => asked(
+            Method::DELETE,
+            format!("/admin/tenants/{tenant}"),
+            Value::Null,
+        ),
+        TenantCommand::Put { tenant, file } => {
+            let cannot =
+                |error: &dyn std::fmt::Display| format!("Cannot read {}: {error}", file.display());
+            let mut text = String::new();
+            if file.as_os_str() == "-" {
+                std::io::stdin()
+                    .read_to_string(&mut text)
+                    .map_err(|error| cannot(&error))?;
+            } else {
+                text = std::fs::read_to_string(&file).map_err(|error| cannot(&error))?;
+            }
+            let config: Value = serde_json::from_str(&text).map_err(|error| cannot(&error))?;
+            asked(
+                Method::PUT,
+                format!("/admin/tenants/{tenant}"),
+                json!({"config": config}),
+            )
+        }
+    })
+}
+
+fn asked_of_keys(command: KeyCommand) -> Asked {
+    let asked = |method, tenant, path, body| Asked {
+        method,
+        tenant: Some(tenant),
+        path,
+        body,
+    };
+    match command {
+        KeyCommand::Mint {
+            tenant,
+            group,
+            tokens,
+            expires_in,
+            user,
+        } => {
+            let body = json!({"group": group, "tokens": tokens, "expiresInSeconds": expires_in, "userId": user});
+            asked(Method::POST, tenant, "/admin/keys".to_owned(), body)
+        }
+        KeyCommand::Show { tenant, key } => asked(
+            Method::GET,
+            tenant,
+            format!("/admin/keys/{key}"),
+            Value::Null,
+        ),
+        KeyCommand::Credit {
+            tenant,
+            key,
+            tokens,
+            id,
+        } => {
+            let body = json!({"tokens": tokens, "id": id});
+            asked(
+                Method::POST,
+                tenant,
+                format!("/admin/keys/{key}/credit"),
+                body,
+            )
+        }
+        KeyCommand::Revoke { tenant, key } => asked(
+            Method::DELETE,
+            tenant,
+            format!("/admin/keys/{key}"),
+            Value::Null,
+        ),
+    }
+}
+
+/// Asks the admin routes, as an admin of this process alone, and prints their answer.
+fn ask(path: Option<&PathBuf>, asked: Asked) -> ExitCode {
+    let answered =
+        load(path).and_then(|settings| runtime(Some(1))?.block_on(answer(settings, asked)));
+    match answered {
+        Ok((true, text)) => print(&text),
+        Ok((false, text)) | Err(text) => fail(&text),
+    }
+}
+
+async fn answer(mut settings: Settings, asked: Asked) -> Result<(bool, String), String> {
+    let token = uuid::Uuid::new_v4().to_string();
+    settings.admin.token = Some(Secret::new(token.clone()));
+    let store: Arc<dyn Store> = open::open(&settings.store, keeping(&settings)).await?;
+    let tenants = Arc::new(Tenants::new(store.clone()));
+    let at = match &asked.tenant {
+        None => At::Nowhere,
+        Some(id) => {
+            let unknown = || format!("There is no tenant {id}");
+            let id = TenantId::parse(id).ok_or_else(unknown)?;
+            match tenants.find(&id).await.map_err(|error| error.to_string())? {
+                Lookup::Known(tenant) => At::Tenant(tenant),
+                Lookup::Unknown => return Err(unknown()),
+                Lookup::Unusable => At::Broken(id),
+            }
+        }
+    };
+    let found = match asked.tenant {
+        None => route::global(&asked.method, &asked.path),
+        Some(_) => route::of_tenant(&asked.method, &asked.path),
+    };
+    let Found::Here(matched) = found else {
+        return Err(format!(
+            "{} is no name that a tenant or key can have",
+            asked.path
+        ));
+    };
+    let local = Local {
+        settings: Arc::new(settings),
+        store: store.clone(),
+        tenants,
+        draining: Arc::default(),
+    };
+    let mut headers = HeaderMap::new();
+    let bearer =
+        HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| error.to_string())?;
+    headers.insert(header::AUTHORIZATION, bearer);
+    let body = Bytes::from(asked.body.to_string());
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let request = Request {
+        method: &asked.method,
+        headers: &headers,
+        body,
+        address,
+    };
+    let answer = local
+        .answer(&matched, at, request)
+        .await
+        .unwrap_or_else(|refusal| refusal.into_answer());
+    store.close().await;
+    let text = match serde_json::from_slice::<Value>(answer.body()) {
+        Ok(value) => format!("{value:#}"),
+        Err(_) => String::from_utf8_lossy(answer.body()).into_owned(),
+    };
+    Ok((answer.status().is_success(), text))
+}

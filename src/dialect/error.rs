@@ -1,0 +1,84 @@
+//! Errors in the shape of the API that was asked, so that its SDKs raise their own exceptions.
+
+use super::call::Api;
+use serde_json::json;
+
+/// An error as a caller of a provider's API may see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape<'a> {
+    pub status: u16,
+    /// What went wrong, in one word. OpenAI's `code`.
+    pub code: &'a str,
+    pub message: &'a str,
+    pub request_id: &'a str,
+}
+
+pub fn body(api: Api, error: Shape<'_>) -> String {
+    let Shape { message, code, .. } = error;
+    match api {
+        Api::OpenAi => json!({"error": {
+            "message": message, "type": openai_type(error.status), "param": null, "code": code,
+        }}),
+        Api::Anthropic => json!({
+            "type": "error",
+            "error": {"type": anthropic_type(error.status), "message": message},
+            "request_id": error.request_id,
+        }),
+    }
+    .to_string()
+}
+
+/// The event that ends a stream that cannot go on. Both SDKs raise on it.
+pub fn event(api: Api, error: Shape<'_>) -> String {
+    format!("event: error\ndata: {}\n\n", body(api, error))
+}
+
+fn openai_type(status: u16) -> &'static str {
+    match status {
+        402 => "insufficient_quota",
+        429 => "rate_limit_error",
+        500.. => "server_error",
+        _ => "invalid_request_error",
+    }
+}
+
+fn anthropic_type(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        402 => "billing_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 => "overloaded_error",
+        504 => "timeout_error",
+        500.. => "api_error",
+        _ => "invalid_request_error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_the_members_its_sdk_reads() {
+        let error = Shape {
+            status: 402,
+            code: "insufficient_tokens",
+            message: "Spent",
+            request_id: "r",
+        };
+        let openai: serde_json::Value = serde_json::from_str(&body(Api::OpenAi, error)).unwrap();
+        assert_eq!(openai["error"]["type"], "insufficient_quota");
+        assert_eq!(openai["error"]["code"], "insufficient_tokens");
+        assert!(openai["error"].as_object().unwrap().contains_key("param"));
+        let anthropic: serde_json::Value =
+            serde_json::from_str(&body(Api::Anthropic, error)).unwrap();
+        assert_eq!(anthropic["type"], "error");
+        assert_eq!(anthropic["error"]["type"], "billing_error");
+        assert!(
+            event(Api::Anthropic, error).starts_with("event: error\ndata: {\"type\":\"error\"")
+        );
+    }
+}

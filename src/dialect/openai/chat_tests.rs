@@ -1,0 +1,219 @@
+//! Fixtures and properties of `chat/completions`.
+
+use super::*;
+use crate::dialect::call::Limit;
+use proptest::prelude::*;
+
+fn call(text: &str) -> Call {
+    read(text.as_bytes()).unwrap()
+}
+
+fn rewritten(text: &str, changes: &Changes<'_>) -> String {
+    String::from_utf8(rewrite(text.as_bytes(), changes).unwrap()).unwrap()
+}
+
+const LIMIT: Option<Limit> = Some(Limit {
+    tokens: 50,
+    name: "max_tokens",
+});
+
+#[test]
+fn a_call_is_read_without_its_unknown_members() {
+    let read = call(
+        r#"{"x":{"model":"no"},"model":"gpt\u002d4o","messages":[{"role":"user","content":"Hello"}],"stream":true,"stream_options":{"include_usage":true,"y":1},"max_tokens":10,"n":2}"#,
+    );
+    assert_eq!(read.model.as_deref(), Some("gpt-4o"));
+    assert_eq!((read.stream, read.wants_usage), (true, true));
+    assert_eq!((read.limit, read.answers), (Some(10), 2));
+    assert_eq!(read.prompt, Tokens::new(5 + 8));
+    let bare = call(r#"{"messages":[],"stream":null,"max_tokens":null}"#);
+    assert_eq!((bare.stream, bare.limit, bare.answers), (false, None, 1));
+}
+
+#[test]
+fn a_body_that_could_be_read_in_two_ways_is_refused() {
+    for bad in [
+        "",
+        "[]",
+        "nonsense",
+        "{\"model\":\"a\"",
+        r#"{"model":"a","model":"b"}"#,
+        r#"{"model":1}"#,
+        r#"{"stream":"yes"}"#,
+        r#"{"max_tokens":-1}"#,
+        r#"{"max_tokens":0}"#,
+        r#"{"max_tokens":1.5}"#,
+        r#"{"messages":{}}"#,
+        r#"{"max\u005ftokens":null}"#,
+        "{} {}",
+        "{\"messages\":[\u{0}]}",
+    ] {
+        assert!(read(bad.as_bytes()).is_err(), "{bad}");
+    }
+    assert!(read(b"{\"model\":\"\xff\"}").is_err());
+}
+
+#[test]
+fn only_what_must_change_is_changed() {
+    let body = r#" { "model" : "a" , "messages":[ ],"z":1.50, "max_tokens": 900 } "#;
+    let changes = Changes {
+        model: Some("b\"c"),
+        limit: LIMIT,
+    };
+    assert_eq!(
+        rewritten(body, &changes),
+        r#" { "model" : "b\"c" , "messages":[ ],"z":1.50, "max_tokens": 50 } "#
+    );
+    assert_eq!(rewritten(body, &Changes::default()), body);
+}
+
+#[test]
+fn what_is_missing_is_added() {
+    let changes = Changes {
+        model: Some("m"),
+        limit: LIMIT,
+    };
+    assert_eq!(
+        rewritten("{}", &changes),
+        r#"{"model":"m","max_tokens":50}"#
+    );
+    assert_eq!(
+        rewritten(r#"{"stream":true,"a":1}"#, &changes),
+        r#"{"model":"m","max_tokens":50,"stream_options":{"include_usage":true},"stream":true,"a":1}"#
+    );
+    for nulls in [
+        r#"{"model":null,"a":1,"max_tokens":null}"#,
+        r#"{"a":1,"model":null , "max_tokens":null}"#,
+        r#"{"model":null}"#,
+    ] {
+        let text = rewritten(nulls, &changes);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (value["model"].as_str(), value["max_tokens"].as_u64()),
+            (Some("m"), Some(50)),
+            "{text}"
+        );
+        assert_eq!(text.matches("model").count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_stream_is_always_asked_for_its_usage() {
+    for (options, expected) in [
+        ("{}", r#"{"include_usage":true}"#),
+        (r#"{"x":1}"#, r#"{"x":1,"include_usage":true}"#),
+        (
+            r#"{"include_usage":false,"x":1}"#,
+            r#"{"include_usage":true,"x":1}"#,
+        ),
+        (r#"{"include_usage":true}"#, r#"{"include_usage":true}"#),
+    ] {
+        let body = format!(r#"{{"stream":true,"stream_options":{options}}}"#);
+        let text = rewritten(&body, &Changes::default());
+        assert_eq!(
+            text,
+            format!(r#"{{"stream":true,"stream_options":{expected}}}"#)
+        );
+    }
+}
+
+const PLAIN: &str = r#"{"choices":[{"message":{"role":"assistant","content":"Hello"}}],"usage":{"prompt_tokens":9,"completion_tokens":5,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":null}}"#;
+
+#[test]
+fn usage_counts_a_cached_part_once_and_absent_is_not_nought() {
+    let reading = meter(PLAIN.as_bytes());
+    let usage = reading.usage.unwrap();
+    assert_eq!(
+        (
+            usage.uncached_input.count(),
+            usage.cache_read.count(),
+            usage.output.count()
+        ),
+        (5, 4, 5)
+    );
+    assert_eq!(usage.total(), Tokens::new(14));
+    assert_eq!(meter(br#"{"choices":[]}"#).usage, None);
+    assert_eq!(meter(br#"{"choices":[],"usage":null}"#).usage, None);
+    assert_eq!(meter(br#"{"choices":[],"usage":{}}"#).usage, None);
+    let nought = meter(br#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}"#);
+    assert_eq!(nought.usage.unwrap().total(), Tokens::ZERO);
+}
+
+const STREAM: &str = concat!(
+    "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Hé\"}}],\"usage\":null}\n\n",
+    ": keep-alive\n\n",
+    "data: {\"usage\":null,\"choices\":[{\"index\":0,\"delta\":{\"content\":\"llo\"},\"finish_reason\":\"stop\"}]}\r\n\r\n",
+    "data: {\"id\":\"1\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":5}}\n\n",
+    "data: [DONE]\n\n",
+);
+
+const WITHOUT_USAGE: &str = concat!(
+    "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"Hé\"}}]}\n\n",
+    ": keep-alive\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"llo\"},\"finish_reason\":\"stop\"}]}\r\n\r\n",
+    "data: [DONE]\n\n",
+);
+
+fn streamed(wants_usage: bool, pieces: &[&[u8]]) -> (String, Reading) {
+    let mut meter = StreamMeter::new(wants_usage);
+    let mut out = Vec::new();
+    for piece in pieces {
+        out.extend(meter.feed(piece));
+    }
+    out.extend(meter.finish());
+    (String::from_utf8_lossy(&out).into_owned(), meter.reading())
+}
+
+proptest! {
+    #[test]
+    fn any_cut_of_a_stream_gives_the_same_usage_and_the_same_bytes(
+        cuts in proptest::collection::vec(0usize..STREAM.len(), 0..12),
+        wants_usage: bool,
+    ) {
+        let mut cuts = cuts;
+        cuts.sort_unstable();
+        let mut pieces = Vec::new();
+        let mut start = 0;
+        for cut in cuts {
+            pieces.push(&STREAM.as_bytes()[start..cut]);
+            start = cut;
+        }
+        pieces.push(&STREAM.as_bytes()[start..]);
+        let (text, reading) = streamed(wants_usage, &pieces);
+        prop_assert_eq!(text.as_str(), if wants_usage { STREAM } else { WITHOUT_USAGE });
+        prop_assert_eq!(reading.usage.unwrap().total(), Tokens::new(14));
+        // "Hé" and "llo" and "stop", in bytes.
+        prop_assert_eq!(reading.text, 3 + 3 + 4);
+        prop_assert!(reading.complete);
+    }
+
+    #[test]
+    fn a_rewritten_body_says_what_was_asked_and_nothing_else_changes(
+        members in proptest::collection::btree_map("[a-w]{1,6}", "\\PC{0,8}", 0..5),
+        model in proptest::option::of("[a-z]{1,5}"),
+        stream: bool,
+    ) {
+        let mut object: serde_json::Map<String, serde_json::Value> =
+            members.into_iter().filter(|(name, _)| !["n", "model", "stream", "tools"].contains(&name.as_str()))
+                .map(|(name, value)| (name, value.into())).collect();
+        if let Some(model) = model {
+            object.insert("model".into(), model.into());
+        }
+        object.insert("stream".into(), stream.into());
+        let text = serde_json::to_string(&object).unwrap();
+        let changed = rewritten(&text, &Changes { model: Some("new"), limit: LIMIT });
+        let mut value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&changed).unwrap();
+        prop_assert_eq!(value["model"].as_str(), Some("new"));
+        prop_assert_eq!(value.remove("max_tokens").unwrap().as_u64(), Some(50));
+        prop_assert_eq!(value.remove("stream_options").is_some(), stream);
+        object.insert("model".into(), "new".into());
+        prop_assert_eq!(value, object);
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = read(&bytes);
+        let _ = meter(&bytes);
+        let _ = streamed(false, &[&bytes]);
+    }
+}

@@ -1,0 +1,154 @@
+//! Cuts a stream of server-sent events into events, wherever the network cut the bytes.
+//!
+//! An event keeps its exact bytes, so that what is passed on is what came. It ends at an empty line;
+//! lines end in LF, CR LF or CR.
+
+/// More than any provider's event; beyond it the stream is passed on uncut.
+const LONGEST_EVENT: usize = 32 << 20;
+
+#[derive(Debug, Default)]
+pub struct Splitter {
+    pending: Vec<u8>,
+    /// Bytes of `pending` that were searched and hold no end.
+    searched: usize,
+    overflowed: bool,
+}
+
+impl Splitter {
+    /// Takes the next bytes and gives every event that is now complete, in order.
+    pub fn feed(&mut self, bytes: &[u8], mut event: impl FnMut(&[u8])) {
+        if self.overflowed {
+            event(bytes);
+            return;
+        }
+        self.pending.extend_from_slice(bytes);
+        let mut start = 0;
+        while let Some(end) = end_of_event(&self.pending, start, self.searched.max(start)) {
+            event(&self.pending[start..end]);
+            start = end;
+            self.searched = end;
+        }
+        self.pending.drain(..start);
+        self.searched = self.pending.len().saturating_sub(3);
+        if self.pending.len() > LONGEST_EVENT {
+            self.overflowed = true;
+            self.finish(event);
+        }
+    }
+
+    /// What is left when the stream ends.
+    pub fn finish(&mut self, mut event: impl FnMut(&[u8])) {
+        if !self.pending.is_empty() {
+            event(&std::mem::take(&mut self.pending));
+        }
+        self.searched = 0;
+    }
+}
+
+/// The place after the empty line that ends the event starting at `start`. A CR at the very end may
+/// be the first half of CR LF and decides nothing yet.
+fn end_of_event(bytes: &[u8], start: usize, from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        at += memchr::memchr2(b'\n', b'\r', bytes.get(at..)?)?;
+        let after = after_line_end(bytes, at)?;
+        let line_is_empty = at == start;
+        if line_is_empty {
+            return Some(after);
+        }
+        match bytes.get(after) {
+            Some(b'\n' | b'\r') => return after_line_end(bytes, after),
+            Some(_) => at = after,
+            None => return None,
+        }
+    }
+}
+
+fn after_line_end(bytes: &[u8], at: usize) -> Option<usize> {
+    match (bytes[at], bytes.get(at + 1)) {
+        (b'\r', None) => None,
+        (b'\r', Some(b'\n')) => Some(at + 2),
+        _ => Some(at + 1),
+    }
+}
+
+/// The event's data: its `data` lines joined by LF.
+pub fn data(event: &[u8]) -> Option<Vec<u8>> {
+    let mut joined: Option<Vec<u8>> = None;
+    for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        let Some(value) = line.strip_prefix(b"data:") else {
+            continue;
+        };
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match &mut joined {
+            None => joined = Some(value.to_vec()),
+            Some(joined) => {
+                joined.push(b'\n');
+                joined.extend_from_slice(value);
+            }
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn split(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
+        let mut splitter = Splitter::default();
+        let mut events = Vec::new();
+        for piece in pieces {
+            splitter.feed(piece, |event| events.push(event.to_vec()));
+        }
+        splitter.finish(|event| events.push(event.to_vec()));
+        events
+    }
+
+    #[test]
+    fn events_end_at_empty_lines_of_every_kind() {
+        let events = split(&[b"data: a\n\nevent: b\r\ndata: c\r\n\r\n: d\r\rdata: e"]);
+        let texts: Vec<_> = events
+            .iter()
+            .map(|e| String::from_utf8_lossy(e).into_owned())
+            .collect();
+        assert_eq!(
+            texts,
+            [
+                "data: a\n\n",
+                "event: b\r\ndata: c\r\n\r\n",
+                ": d\r\r",
+                "data: e"
+            ]
+        );
+    }
+
+    #[test]
+    fn data_lines_are_joined() {
+        assert_eq!(data(b"event: x\ndata: a\ndata:b\n\n").unwrap(), b"a\nb");
+        assert_eq!(data(b": ping\n\n"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_of_the_bytes_gives_the_same_events(
+            text in "(data: [a-c]{0,3}|:|\n|\r\n|\r|event: x){0,20}",
+            cuts in proptest::collection::vec(0usize..60, 0..6),
+        ) {
+            let bytes = text.as_bytes();
+            let whole = split(&[bytes]);
+            prop_assert_eq!(whole.concat(), bytes);
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.sort_unstable();
+            let mut pieces = Vec::new();
+            let mut start = 0;
+            for cut in cuts {
+                pieces.push(&bytes[start..cut]);
+                start = cut;
+            }
+            pieces.push(&bytes[start..]);
+            prop_assert_eq!(split(&pieces), whole);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Keys, as a tenant's admin sees them: mint, show, credit, move, revoke.
+
+use super::answer::{self, Answer, Refusal, json};
+use super::{Local, Request, admin};
+use crate::rules::account::Credited;
+use crate::rules::amount::{Millis, Tokens};
+use crate::rules::date::rfc3339;
+use crate::settings::Layout;
+use crate::store::name::KeyName;
+use crate::store::tenants::Tenant;
+use crate::store::{Found, Mint};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub fn now() -> Millis {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .into()
+}
+
+/// A key to be.
+pub struct NewKey<'a> {
+    pub prefix: &'a str,
+    /// Whose it is; `None`: nobody's in particular.
+    pub user: Option<&'a str>,
+    pub group: &'a str,
+    pub tokens: u64,
+    pub life: Option<Millis>,
+}
+
+pub struct Minted {
+    pub key: KeyName,
+    pub expires: Option<Millis>,
+}
+
+/// Makes a key and its record, in the layout that the operator chose.
+pub async fn write(local: &Local, tenant: &Tenant, new: &NewKey<'_>) -> Result<Minted, Refusal> {
+    let now = now();
+    let unnamed = || Refusal::Bad("The user ID must be letters, digits, _, - or .".to_owned());
+    let key = format!("{}{}", new.prefix, uuid::Uuid::new_v4());
+    let key = KeyName::parse(&key).ok_or_else(unnamed)?;
+    if new.user.is_some_and(|user| KeyName::parse(user).is_none()) {
+        return Err(unnamed());
+    }
+    let tokens = Tokens::new(new.tokens);
+    let (user, record) = match local.settings.accounts.layout {
+        Layout::Key => (
+            None,
+            json!({
+                "userId": new.user, "createdAt": rfc3339(now), "tokensLeft": tokens,
+                "tenantId": tenant.id.as_str(), "group": new.group,
+            }),
+        ),
+        Layout::User => {
+            let user = new
+                .user
+                .map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+            let record = json!({
+                "createdAt": rfc3339(now), "tokensLeft": tokens,
+                "tenantId": tenant.id.as_str(), "group": new.group,
+            });
+            (Some(user), record)
+        }
+    };
+    let mint = Mint {
+        key: key.clone(),
+        user,
+        record: record.to_string(),
+        life: new.life,
+    };
+    local.store.mint(&mint).await?;
+    Ok(Minted {
+        key,
+        expires: new.life.map(|life| now.plus(life)),
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct MintCall {
+    group: Option<String>,
+    tokens: Option<u64>,
+    expires_in_seconds: Option<u64>,
+    user_id: Option<String>,
+}
+
+pub async fn mint(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+) -> Result<Answer, Refusal> {
+    admin::authorize(local, request, &tenant.id).await?;
+    let call: MintCall = answer::body(&request.body)?;
+    let group = call.group.as_deref().unwrap_or("anonymous");
+    let settings = known_group(tenant, group)?;
+    let tokens = call.tokens.unwrap_or(settings.tokens);
+    if tokens > Tokens::MAX.count() {
+        return Err(Refusal::Bad(format!(
+            "tokens must be at most {}",
+            Tokens::MAX
+        )));
+    }
+    let key = NewKey {
+        prefix: if group == "anonymous" {
+            "temp_"
+        } else {
+            "user_"
+        },
+        user: call.user_id.as_deref(),
+        group,
+        tokens,
+        life: call.expires_in_seconds.map(Millis::from_secs),
+    };
+    if key.life == Some(Millis(0)) {
+        return Err(Refusal::Bad(
+            "expiresInSeconds must be at least 1".to_owned(),
+        ));
+    }
+    let minted = write(local, tenant, &key).await?;
+    let mut answer = json!({"apiKey": minted.key.as_str(), "tokensLeft": tokens, "group": group});
+    if let Some(expires) = minted.expires {
+        answer["expiresAt"] = rfc3339(expires).into();
+    }
+    Ok(json(201, &answer))
+}
+
+fn known_group<'a>(
+    tenant: &'a Tenant,
+    name: &str,
+) -> Result<&'a crate::rules::config::Group, Refusal> {
+    tenant.config.groups.get(name).ok_or_else(|| {
+        let names: Vec<&str> = tenant.config.groups.keys().map(String::as_str).collect();
+        Refusal::Bad(format!(
+            "There is no group {name:?}; there are: {}",
+            names.join(", ")
+        ))
+    })
+}
+
+/// The account behind a key in the path, which must be this tenant's.
+async fn find(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+    key: &str,
+) -> Result<(KeyName, Found), Refusal> {
+    admin::authorize(local, request, &tenant.id).await?;
+    let key = KeyName::parse(key).ok_or(Refusal::NotFound)?;
+    let found = local
+        .store
+        .find(&key, &tenant.id, &tenant.groups)
+        .await?
+        .ok_or(Refusal::NotFound)?;
+    Ok((key, found))
+}
+
+pub async fn show(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+    key: &str,
+) -> Result<Answer, Refusal> {
+    let (_, found) = find(local, request, tenant, key).await?;
+    let record: Value = serde_json::from_str(&found.record).unwrap_or_default();
+    let mut answer = json!({
+        "keyId": found.account.id(),
+        "tokensLeft": found.look.left,
+        "tokensFree": found.look.free,
+        "overrun": found.look.overrun,
+        "group": found.group,
+        "userId": record.get("userId"),
+        "createdAt": record.get("createdAt"),
+    });
+    if let Some(life) = found.life {
+        answer["expiresAt"] = rfc3339(now().plus(life)).into();
+    }
+    Ok(json(200, &answer))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MoveCall {
+    group: String,
+}
+
+pub async fn regroup(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+    key: &str,
+) -> Result<Answer, Refusal> {
+    let (_, found) = find(local, request, tenant, key).await?;
+    let call: MoveCall = answer::body(&request.body)?;
+    known_group(tenant, &call.group)?;
+    if !local.store.regroup(&found.account, &call.group).await? {
+        return Err(Refusal::NotFound);
+    }
+    Ok(json(200, &json!({"success": true})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreditCall {
+    tokens: u64,
+    /// Whoever repeats a credit with the same ID adds nothing.
+    id: Option<String>,
+}
+
+pub async fn credit(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+    key: &str,
+) -> Result<Answer, Refusal> {
+    let (_, found) = find(local, request, tenant, key).await?;
+    let call: CreditCall = answer::body(&request.body)?;
+    let id = call.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    if id.is_empty() || id.len() > 128 {
+        return Err(Refusal::Bad("id must have 1 to 128 characters".to_owned()));
+    }
+    if call.tokens > Tokens::MAX.count() {
+        return Err(Refusal::Bad(format!(
+            "tokens must be at most {}",
+            Tokens::MAX
+        )));
+    }
+    let credited = local
+        .store
+        .credit(&found.account, &id, Tokens::new(call.tokens))
+        .await?;
+    let (left, repeated) = match credited.ok_or(Refusal::NotFound)? {
+        Credited::Added { left } => (left, false),
+        Credited::Repeated { left } => (left, true),
+        Credited::TooMuch => {
+            return Err(Refusal::Bad(format!(
+                "A balance holds at most {} tokens",
+                Tokens::MAX
+            )));
+        }
+    };
+    Ok(json(
+        200,
+        &json!({"tokensLeft": left, "repeated": repeated}),
+    ))
+}
+
+pub async fn revoke(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+    key: &str,
+) -> Result<Answer, Refusal> {
+    let (key, _) = find(local, request, tenant, key).await?;
+    if !local.store.revoke(&key).await? {
+        return Err(Refusal::NotFound);
+    }
+    Ok(json(200, &json!({"success": true})))
+}

@@ -1,0 +1,152 @@
+//! A tenant's config, read and replaced by its admin, as the very text that is stored.
+
+use super::answer::{self, Answer, Refusal, json, text};
+use super::{Local, Request, credentials};
+use crate::rules::tenant::TenantId;
+use crate::store::{Put, tenants};
+use http::{HeaderValue, header};
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+/// The operator's token opens every tenant, a tenant's own tokens open that tenant alone.
+pub async fn authorize(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &TenantId,
+) -> Result<(), Refusal> {
+    // Without an operator there is no admin API at all.
+    if local.settings.admin.token.is_none() {
+        return Err(Refusal::Unauthorized);
+    }
+    if authorize_operator(local, request).is_ok() {
+        return Ok(());
+    }
+    let token = credentials::bearer(request.headers).ok_or(Refusal::Unauthorized)?;
+    let hashes = local.store.admins(tenant).await?;
+    credentials::is_hashed(token, &hashes)
+        .then_some(())
+        .ok_or(Refusal::Unauthorized)
+}
+
+pub fn authorize_operator(local: &Local, request: &Request<'_>) -> Result<(), Refusal> {
+    let expected = local
+        .settings
+        .admin
+        .token
+        .as_ref()
+        .ok_or(Refusal::Unauthorized)?;
+    let given = credentials::bearer(request.headers).ok_or(Refusal::Unauthorized)?;
+    credentials::is_token(given, expected.expose())
+        .then_some(())
+        .ok_or(Refusal::Unauthorized)
+}
+
+pub async fn read(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &TenantId,
+) -> Result<Answer, Refusal> {
+    authorize(local, request, tenant).await?;
+    show(local, tenant).await
+}
+
+pub async fn replace(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &TenantId,
+) -> Result<Answer, Refusal> {
+    authorize(local, request, tenant).await?;
+    let (_, tag) = put(local, request, tenant).await?;
+    Ok(tagged(json(200, &json!({"success": true})), &tag))
+}
+
+pub fn tagged(mut answer: Answer, tag: &str) -> Answer {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        answer.headers_mut().insert(header::ETAG, tag);
+    }
+    answer
+}
+
+pub async fn show(local: &Local, tenant: &TenantId) -> Result<Answer, Refusal> {
+    let stored = local.store.config(tenant).await?.ok_or(Refusal::NotFound)?;
+    // Another program may have stored anything; what is not JSON cannot stand in JSON as it is.
+    let config = match serde_json::from_str::<&RawValue>(&stored) {
+        Ok(_) => stored.to_string(),
+        Err(_) => json!(&*stored).to_string(),
+    };
+    Ok(tagged(
+        text(200, format!("{{\"config\":{config}}}")),
+        &etag(&stored),
+    ))
+}
+
+fn etag(stored: &str) -> String {
+    format!("\"{}\"", &credentials::hash(stored)[..32])
+}
+
+#[derive(Deserialize)]
+struct PutCall<'a> {
+    #[serde(borrow)]
+    config: &'a RawValue,
+}
+
+/// The config in a body, valid, as it was written.
+pub fn valid_config<'a>(tenant: &TenantId, config: &'a RawValue) -> Result<&'a str, Refusal> {
+    tenants::parse(tenant, config.get()).map_err(Refusal::Faulty)?;
+    Ok(config.get())
+}
+
+/// Replaces the whole config, if it is the one the caller has read. Returns whether there was one
+/// before, and the tag of the new one.
+pub async fn put(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &TenantId,
+) -> Result<(bool, String), Refusal> {
+    let call: PutCall<'_> = answer::body(&request.body)?;
+    let config = valid_config(tenant, call.config)?;
+    let stored = local.store.config(tenant).await?;
+    let expected = match request.headers.get(header::IF_MATCH) {
+        None => None,
+        Some(tags) => {
+            let stored = stored.as_deref().ok_or(Refusal::Stale)?;
+            if !matches(tags, stored) {
+                return Err(Refusal::Stale);
+            }
+            Some(stored)
+        }
+    };
+    match local.store.replace_config(tenant, expected, config).await? {
+        Put::Done => Ok((stored.is_some(), etag(config))),
+        Put::Changed => Err(Refusal::Stale),
+    }
+}
+
+/// `If-Match` lists tags, or `*` for whatever there is.
+fn matches(tags: &HeaderValue, stored: &str) -> bool {
+    let tag = etag(stored);
+    let listed = |tags: &str| {
+        tags.split(',')
+            .any(|listed| matches!(listed.trim(), "*") || listed.trim() == tag)
+    };
+    tags.to_str().is_ok_and(listed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_has_one_tag_and_only_that_matches() {
+        let tag = etag("{\"a\":1}");
+        assert_eq!(tag.len(), 34);
+        assert_ne!(tag, etag("{\"a\": 1}"));
+        let matches = |tags: &str| matches(&HeaderValue::from_str(tags).unwrap(), "{\"a\":1}");
+        assert!(matches(&tag));
+        assert!(matches(&format!("\"x\", {tag}")));
+        assert!(matches("*"));
+        assert!(!matches("\"x\""));
+        assert!(!matches(""));
+    }
+}

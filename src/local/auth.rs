@@ -1,0 +1,110 @@
+//! Sign-in of end users, and what a key is worth.
+
+use super::accounts::{self, NewKey};
+use super::answer::{Answer, Refusal, json};
+use super::{Local, Request, credentials};
+use crate::rules::amount::Millis;
+use crate::rules::date::rfc3339;
+use crate::rules::entry::ANONYMOUS;
+use crate::rules::window::Window;
+use crate::store::Counted;
+use crate::store::name::KeyName;
+use crate::store::tenants::Tenant;
+use serde_json::json;
+use std::net::IpAddr;
+
+/// A key for someone who does not say who they are: small, and gone in a day.
+pub async fn anonymous(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+) -> Result<Answer, Refusal> {
+    let accounts = &local.settings.accounts;
+    let Some(group) = tenant.config.groups.get(ANONYMOUS) else {
+        return Err(Refusal::Forbidden(
+            "This tenant has no anonymous sign-in".to_owned(),
+        ));
+    };
+    let window = Window {
+        requests: accounts.mints_per_address,
+        span: accounts.mint_window.into(),
+    };
+    let counter = format!("mint:{}:{}", tenant.id, neighbourhood(request.address));
+    if let Counted::Limited { wait } = local.store.count(&counter, window).await? {
+        return Err(Refusal::TooFast { wait });
+    }
+    let key = NewKey {
+        prefix: "temp_",
+        user: None,
+        group: ANONYMOUS,
+        tokens: group.tokens,
+        life: Some(accounts.anonymous_ttl.into()),
+    };
+    let minted = accounts::write(local, tenant, &key).await?;
+    let mut answer = json!({
+        "apiKey": minted.key.as_str(),
+        "tokensLeft": group.tokens,
+        "group": ANONYMOUS,
+        "expiresAt": minted.expires.map(rfc3339),
+    });
+    if let Some(limit) = group.limit {
+        answer["rateLimit"] = limit.requests.into();
+        answer["rateLimitWindow"] = (limit.window_millis / 1000).into();
+    }
+    Ok(json(200, &answer))
+}
+
+/// Who shares an address: one IPv4 address, or one IPv6 network of the size that a household gets.
+fn neighbourhood(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}-{b:x}-{c:x}-{d:x}")
+        }
+    }
+}
+
+pub async fn me(local: &Local, request: &Request<'_>, tenant: &Tenant) -> Result<Answer, Refusal> {
+    let key = credentials::key(request.headers)
+        .and_then(KeyName::parse)
+        .ok_or(Refusal::UnknownKey)?;
+    let found = local
+        .store
+        .find(&key, &tenant.id, &tenant.groups)
+        .await?
+        .ok_or(Refusal::UnknownKey)?;
+    let mut answer = json!({
+        "tokensLeft": found.look.left,
+        "tokensFree": found.look.free,
+        "group": found.group,
+    });
+    if let Some(pace) = found.look.pace {
+        answer["rateLimit"] = pace.limit.into();
+        let span = tenant
+            .groups
+            .window(&found.group)
+            .map_or(Millis(0), |window| window.span);
+        answer["rateLimitWindow"] = span.seconds_up().into();
+        answer["requestsRemaining"] = pace.remaining.into();
+        answer["resetSeconds"] = pace.reset.seconds_up().into();
+    }
+    if let Some(life) = found.life {
+        answer["expiresAt"] = rfc3339(accounts::now().plus(life)).into();
+    }
+    Ok(json(200, &answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_share_a_budget_and_strangers_do_not() {
+        let of = |text: &str| neighbourhood(text.parse().unwrap());
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+}

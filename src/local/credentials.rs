@@ -1,0 +1,111 @@
+//! Who a request says it is: an end user's key, or an admin's token.
+//!
+//! Comparisons take the same time whatever is compared. Nothing here is ever printed.
+
+use http::{HeaderMap, header};
+use subtle::ConstantTimeEq;
+
+/// Headers that SDKs and tools carry a key in. None of them may reach a provider.
+pub const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+
+const OUR_PREFIXES: [&str; 2] = ["temp_", "user_"];
+
+/// The end user's key. Tools send several at times; then the one that looks like ours counts.
+pub fn key(headers: &HeaderMap) -> Option<&str> {
+    let mut keys = KEY_HEADERS.iter().filter_map(|name| {
+        let value = headers.get(*name)?.to_str().ok()?;
+        let key = if *name == "authorization" {
+            without_scheme(value)?
+        } else {
+            value.trim()
+        };
+        (!key.is_empty()).then_some(key)
+    });
+    let ours = |key: &&str| OUR_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
+    keys.clone().find(ours).or_else(|| keys.next())
+}
+
+/// The token of `Authorization: Bearer`.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    without_scheme(headers.get(header::AUTHORIZATION)?.to_str().ok()?)
+}
+
+fn without_scheme(value: &str) -> Option<&str> {
+    let (scheme, token) = value.trim().split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// Hashes first, so that neither a token nor its length decides how long this takes.
+pub fn is_token(given: &str, expected: &str) -> bool {
+    digest(given)
+        .as_ref()
+        .ct_eq(digest(expected).as_ref())
+        .into()
+}
+
+/// What is stored of a tenant's own admin token.
+pub fn hash(token: &str) -> String {
+    digest(token)
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+pub fn is_hashed(given: &str, hashes: &[String]) -> bool {
+    let given = hash(given);
+    // All of them are looked at, whichever it is.
+    hashes.iter().fold(false, |found, hash| {
+        found | bool::from(given.as_bytes().ct_eq(hash.as_bytes()))
+    })
+}
+
+fn digest(text: &str) -> ring::digest::Digest {
+    ring::digest::digest(&ring::digest::SHA256, text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+        list.iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn a_key_is_found_wherever_sdks_put_it() {
+        for list in [
+            &[("authorization", "Bearer temp_1")][..],
+            &[("authorization", "bearer   temp_1 ")],
+            &[("x-api-key", "temp_1")],
+            &[("api-key", "temp_1")],
+            &[("x-goog-api-key", "temp_1")],
+            &[
+                ("authorization", "Bearer sk-other"),
+                ("x-api-key", "temp_1"),
+            ],
+            &[("authorization", "Basic eDp5"), ("x-api-key", "temp_1")],
+        ] {
+            assert_eq!(key(&headers(list)), Some("temp_1"), "{list:?}");
+        }
+        assert_eq!(
+            key(&headers(&[("authorization", "Bearer custom")])),
+            Some("custom")
+        );
+        assert_eq!(key(&headers(&[("authorization", "Bearer ")])), None);
+        assert_eq!(key(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn only_the_very_token_is_the_token() {
+        assert!(is_token("secret", "secret"));
+        assert!(!is_token("secre", "secret"));
+        let hashes = [hash("one"), hash("two")];
+        assert!(is_hashed("two", &hashes));
+        assert!(!is_hashed(&hashes[0], &hashes));
+        assert!(!is_hashed("", &hashes));
+    }
+}

@@ -1,0 +1,69 @@
+//! From a matched route to the function that answers it.
+
+use super::answer::{Answer, Refusal};
+use super::route::{Local as Route, Matched};
+use super::{Local, Request, accounts, admin, auth, operator, root};
+use crate::rules::tenant::TenantId;
+use crate::store::tenants::Tenant;
+use std::sync::Arc;
+
+/// Where a matched route applies: a tenant that works, one whose config is broken, or none.
+pub enum At {
+    Nowhere,
+    Tenant(Arc<Tenant>),
+    /// Its admin can look at the config and mend it; nothing else works.
+    Broken(TenantId),
+}
+
+impl Local {
+    pub async fn answer(
+        &self,
+        matched: &Matched<'_>,
+        at: At,
+        request: Request<'_>,
+    ) -> Result<Answer, Refusal> {
+        let part = |at: usize| matched.parts.get(at).copied().unwrap_or_default();
+        match (matched.route, at) {
+            (Route::Root, _) => Ok(root::root(self)),
+            (Route::Health, _) => Ok(root::health()),
+            (Route::Ready, _) => root::ready(self).await,
+            (Route::OpenApi, _) => Ok(root::openapi()),
+
+            (Route::Tenants, _) => operator::list(self, &request).await,
+            (Route::TenantCreate, _) => operator::create(self, &request).await,
+            (Route::TenantRead, _) => operator::read(self, &request, part(0)).await,
+            (Route::TenantReplace, _) => operator::replace(self, &request, part(0)).await,
+            (Route::TenantDelete, _) => operator::delete(self, &request, part(0)).await,
+            (Route::TenantTokens, _) => operator::appoint(self, &request, part(0)).await,
+
+            (Route::Config, At::Tenant(tenant)) => admin::read(self, &request, &tenant.id).await,
+            (Route::Config, At::Broken(id)) => admin::read(self, &request, &id).await,
+            (Route::ConfigReplace, At::Tenant(tenant)) => {
+                admin::replace(self, &request, &tenant.id).await
+            }
+            (Route::ConfigReplace, At::Broken(id)) => admin::replace(self, &request, &id).await,
+
+            (_, At::Broken(_)) => Err(Refusal::Broken),
+            (_, At::Nowhere) => Err(Refusal::NotFound),
+
+            (Route::TenantRoot, At::Tenant(_)) => Ok(root::root(self)),
+            (Route::Anonymous, At::Tenant(tenant)) => {
+                auth::anonymous(self, &request, &tenant).await
+            }
+            (Route::Me, At::Tenant(tenant)) => auth::me(self, &request, &tenant).await,
+            (Route::KeyMint, At::Tenant(tenant)) => accounts::mint(self, &request, &tenant).await,
+            (Route::KeyShow, At::Tenant(tenant)) => {
+                accounts::show(self, &request, &tenant, part(0)).await
+            }
+            (Route::KeyMove, At::Tenant(tenant)) => {
+                accounts::regroup(self, &request, &tenant, part(0)).await
+            }
+            (Route::KeyRevoke, At::Tenant(tenant)) => {
+                accounts::revoke(self, &request, &tenant, part(0)).await
+            }
+            (Route::KeyCredit, At::Tenant(tenant)) => {
+                accounts::credit(self, &request, &tenant, part(0)).await
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The operator's own routes: tenants as a whole, and who may administer them.
+
+use super::answer::{self, Answer, Refusal, json};
+use super::{Local, Request, admin, credentials};
+use crate::rules::tenant::TenantId;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+const SHORTEST_TOKEN: usize = 16;
+const MOST_TOKENS: usize = 32;
+
+fn id(text: &str) -> Result<TenantId, Refusal> {
+    let rule = "A tenant ID has 1 to 63 letters, digits, _ or -, begins with a letter or digit, and \
+                is not a route of the gateway";
+    TenantId::parse(text).ok_or_else(|| Refusal::Bad(rule.to_owned()))
+}
+
+pub async fn list(local: &Local, request: &Request<'_>) -> Result<Answer, Refusal> {
+    admin::authorize_operator(local, request)?;
+    let tenants = local.store.tenants().await?;
+    let ids: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
+    Ok(json(200, &json!({"tenants": ids})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateCall<'a> {
+    id: String,
+    #[serde(borrow)]
+    config: &'a RawValue,
+}
+
+pub async fn create(local: &Local, request: &Request<'_>) -> Result<Answer, Refusal> {
+    admin::authorize_operator(local, request)?;
+    let call: CreateCall<'_> = answer::body(&request.body)?;
+    let id = id(&call.id)?;
+    let config = admin::valid_config(&id, call.config)?;
+    if !local.store.seed_config(&id, config).await? {
+        return Err(Refusal::Conflict(format!("There is a tenant {id} already")));
+    }
+    Ok(json(201, &json!({"id": id.as_str()})))
+}
+
+pub async fn read(local: &Local, request: &Request<'_>, tenant: &str) -> Result<Answer, Refusal> {
+    admin::authorize_operator(local, request)?;
+    admin::show(local, &id(tenant)?).await
+}
+
+pub async fn replace(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &str,
+) -> Result<Answer, Refusal> {
+    admin::authorize_operator(local, request)?;
+    let (existed, tag) = admin::put(local, request, &id(tenant)?).await?;
+    let status = if existed { 200 } else { 201 };
+    Ok(admin::tagged(json(status, &json!({"success": true})), &tag))
+}
+
+pub async fn delete(local: &Local, request: &Request<'_>, tenant: &str) -> Result<Answer, Refusal> {
+    admin::authorize_operator(local, request)?;
+    if !local.store.delete_tenant(&id(tenant)?).await? {
+        return Err(Refusal::NotFound);
+    }
+    Ok(json(200, &json!({"success": true})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokensCall {
+    tokens: Vec<String>,
+}
+
+/// Sets a tenant's own admin tokens. Only their hashes are kept.
+pub async fn appoint(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &str,
+) -> Result<Answer, Refusal> {
+    admin::authorize_operator(local, request)?;
+    let id = id(tenant)?;
+    let call: TokensCall = answer::body(&request.body)?;
+    if call.tokens.len() > MOST_TOKENS {
+        return Err(Refusal::Bad(format!(
+            "A tenant has at most {MOST_TOKENS} tokens"
+        )));
+    }
+    if let Some(at) = call
+        .tokens
+        .iter()
+        .position(|token| token.len() < SHORTEST_TOKEN)
+    {
+        return Err(Refusal::Bad(format!(
+            "tokens.{at} must have at least {SHORTEST_TOKEN} characters"
+        )));
+    }
+    if local.store.config(&id).await?.is_none() {
+        return Err(Refusal::NotFound);
+    }
+    let hashes: Vec<String> = call
+        .tokens
+        .iter()
+        .map(|token| credentials::hash(token))
+        .collect();
+    local.store.appoint_admins(&id, &hashes).await?;
+    Ok(json(200, &json!({"success": true, "count": hashes.len()})))
+}

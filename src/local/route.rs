@@ -1,0 +1,203 @@
+//! Which local answer a method and a path ask for.
+
+use http::Method;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Local {
+    Root,
+    Health,
+    Ready,
+    OpenApi,
+    Tenants,
+    TenantCreate,
+    TenantRead,
+    TenantReplace,
+    TenantDelete,
+    TenantTokens,
+    TenantRoot,
+    Anonymous,
+    Me,
+    Config,
+    ConfigReplace,
+    KeyMint,
+    KeyShow,
+    KeyMove,
+    KeyRevoke,
+    KeyCredit,
+}
+
+/// A route, and what stood in its blanks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matched<'a> {
+    pub route: Local,
+    pub parts: Vec<&'a str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found<'a> {
+    Here(Matched<'a>),
+    /// The path is known, the method is not; these are.
+    OtherMethods(String),
+    Nothing,
+}
+
+type Row = (&'static str, &'static [(Method, Local)]);
+
+/// Routes of the gateway as a whole.
+const GLOBAL: &[Row] = &[
+    (
+        "/",
+        &[(Method::GET, Local::Root), (Method::HEAD, Local::Root)],
+    ),
+    (
+        "/healthz",
+        &[(Method::GET, Local::Health), (Method::HEAD, Local::Health)],
+    ),
+    (
+        "/readyz",
+        &[(Method::GET, Local::Ready), (Method::HEAD, Local::Ready)],
+    ),
+    ("/openapi.json", &[(Method::GET, Local::OpenApi)]),
+    (
+        "/admin/tenants",
+        &[
+            (Method::GET, Local::Tenants),
+            (Method::POST, Local::TenantCreate),
+        ],
+    ),
+    (
+        "/admin/tenants/{}",
+        &[
+            (Method::GET, Local::TenantRead),
+            (Method::PUT, Local::TenantReplace),
+            (Method::DELETE, Local::TenantDelete),
+        ],
+    ),
+    (
+        "/admin/tenants/{}/tokens",
+        &[(Method::PUT, Local::TenantTokens)],
+    ),
+];
+
+/// Routes of one tenant, below its name.
+const OF_TENANT: &[Row] = &[
+    (
+        "/",
+        &[
+            (Method::GET, Local::TenantRoot),
+            (Method::HEAD, Local::TenantRoot),
+        ],
+    ),
+    ("/auth/anonymous", &[(Method::POST, Local::Anonymous)]),
+    ("/auth/me", &[(Method::GET, Local::Me)]),
+    (
+        "/admin/config",
+        &[
+            (Method::GET, Local::Config),
+            (Method::PUT, Local::ConfigReplace),
+        ],
+    ),
+    ("/admin/keys", &[(Method::POST, Local::KeyMint)]),
+    (
+        "/admin/keys/{}",
+        &[
+            (Method::GET, Local::KeyShow),
+            (Method::PATCH, Local::KeyMove),
+            (Method::DELETE, Local::KeyRevoke),
+        ],
+    ),
+    ("/admin/keys/{}/credit", &[(Method::POST, Local::KeyCredit)]),
+];
+
+pub fn global<'a>(method: &Method, path: &'a str) -> Found<'a> {
+    find(GLOBAL, method, path)
+}
+
+pub fn of_tenant<'a>(method: &Method, path: &'a str) -> Found<'a> {
+    find(OF_TENANT, method, path)
+}
+
+fn find<'a>(table: &[Row], method: &Method, path: &'a str) -> Found<'a> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    for (pattern, methods) in table {
+        let Some(parts) = parts(pattern, path) else {
+            continue;
+        };
+        return match methods.iter().find(|(listed, _)| listed == method) {
+            Some((_, route)) => Found::Here(Matched {
+                route: *route,
+                parts,
+            }),
+            None => {
+                let names: Vec<&str> = methods.iter().map(|(listed, _)| listed.as_str()).collect();
+                Found::OtherMethods(names.join(", "))
+            }
+        };
+    }
+    Found::Nothing
+}
+
+/// What stands in the pattern's blanks, if the path fits it.
+fn parts<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
+    let pattern = pattern.strip_suffix('/').unwrap_or(pattern);
+    let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
+    let mut parts = Vec::new();
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return Some(parts),
+            (Some("{}"), Some(part)) if !part.is_empty() => parts.push(part),
+            (Some(word), Some(part)) if word == part => {}
+            _ => return None,
+        }
+    }
+}
+
+/// Every path and method, for the document that describes them.
+pub fn all() -> impl Iterator<Item = (bool, &'static str, &'static Method)> {
+    let rows = |of_tenant, table: &'static [Row]| {
+        table.iter().flat_map(move |(pattern, methods)| {
+            methods
+                .iter()
+                .map(move |(method, _)| (of_tenant, *pattern, method))
+        })
+    };
+    rows(false, GLOBAL).chain(rows(true, OF_TENANT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_and_a_method_name_a_route() {
+        let here = |route, parts: &[&'static str]| {
+            Found::Here(Matched {
+                route,
+                parts: parts.to_vec(),
+            })
+        };
+        assert_eq!(global(&Method::GET, "/"), here(Local::Root, &[]));
+        assert_eq!(
+            global(&Method::PUT, "/admin/tenants/abc"),
+            here(Local::TenantReplace, &["abc"])
+        );
+        assert_eq!(
+            global(&Method::PUT, "/admin/tenants/abc/tokens/"),
+            here(Local::TenantTokens, &["abc"])
+        );
+        assert_eq!(of_tenant(&Method::GET, "/"), here(Local::TenantRoot, &[]));
+        assert_eq!(
+            of_tenant(&Method::POST, "/admin/keys/k/credit"),
+            here(Local::KeyCredit, &["k"])
+        );
+        assert_eq!(
+            of_tenant(&Method::GET, "/admin/keys//credit"),
+            Found::Nothing
+        );
+        assert_eq!(
+            of_tenant(&Method::DELETE, "/auth/me"),
+            Found::OtherMethods("GET".into())
+        );
+        assert_eq!(global(&Method::GET, "/nothing"), Found::Nothing);
+    }
+}

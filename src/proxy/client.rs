@@ -1,0 +1,92 @@
+//! Who is at the other end of the socket.
+//!
+//! A forwarded address counts only where it was written by a proxy that the operator trusts.
+
+use http::HeaderMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// The client's address: the peer's, or, behind trusted proxies, the last one in `x-forwarded-for`
+/// that is not itself trusted.
+pub fn address(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[(IpAddr, u8)]) -> IpAddr {
+    let unknown = IpAddr::from([0, 0, 0, 0]);
+    let peer = peer.map_or(unknown, |peer| peer.ip().to_canonical());
+    let is_trusted = |address: IpAddr| {
+        trusted
+            .iter()
+            .any(|(network, bits)| within(address, *network, *bits))
+    };
+    if !is_trusted(peer) {
+        return peer;
+    }
+    let lines = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let hops: Vec<&str> = lines
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .collect();
+    let mut last = peer;
+    for hop in hops.iter().rev() {
+        let Ok(address) = hop.parse::<IpAddr>() else {
+            return last;
+        };
+        last = address.to_canonical();
+        if !is_trusted(last) {
+            return last;
+        }
+    }
+    last
+}
+
+fn within(address: IpAddr, network: IpAddr, bits: u8) -> bool {
+    match (address, network.to_canonical()) {
+        (IpAddr::V4(address), IpAddr::V4(network)) => {
+            let mask = u32::MAX
+                .checked_shl(32 - u32::from(bits.min(32)))
+                .unwrap_or(0);
+            address.to_bits() & mask == network.to_bits() & mask
+        }
+        (IpAddr::V6(address), IpAddr::V6(network)) => {
+            let mask = u128::MAX
+                .checked_shl(128 - u32::from(bits.min(128)))
+                .unwrap_or(0);
+            address.to_bits() & mask == network.to_bits() & mask
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forwarded_address_counts_only_from_a_trusted_proxy() {
+        let trusted = [
+            ("10.0.0.0".parse().unwrap(), 8),
+            ("fd00::".parse().unwrap(), 8),
+        ];
+        let of = |peer: &str, lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-forwarded-for", line.parse().unwrap());
+            }
+            let peer = SocketAddr::new(peer.parse().unwrap(), 1);
+            address(Some(peer), &headers, &trusted).to_string()
+        };
+        assert_eq!(of("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
+        assert_eq!(of("10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
+        assert_eq!(
+            of("::ffff:10.0.0.1", &["203.0.113.9, 198.51.100.7, 10.1.1.1"]),
+            "198.51.100.7"
+        );
+        assert_eq!(
+            of("fd00::1", &["203.0.113.9", "198.51.100.7"]),
+            "198.51.100.7"
+        );
+        assert_eq!(of("10.0.0.1", &["nonsense, 10.2.2.2"]), "10.2.2.2");
+        assert_eq!(of("10.0.0.1", &["nonsense"]), "10.0.0.1");
+        assert_eq!(of("10.0.0.1", &[]), "10.0.0.1");
+    }
+}

@@ -1,0 +1,213 @@
+//! Everything that keeps a request from its answer, and what its caller gets to hear of it.
+//!
+//! One enum, one match. What the caller reads and what the log keeps are two texts: a caller never
+//! learns of the operator's troubles more than that there are some.
+
+use crate::local::answer::Refusal;
+use crate::rules::amount::Millis;
+use crate::store::StoreError;
+use log::Level;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewayError {
+    InvalidTenant,
+    Local(Refusal),
+    NoSuchCall,
+    OtherMethods(String),
+    BadRequest(String),
+    NoKey,
+    UnknownKey,
+    Unreadable(String),
+    BodyTooLarge {
+        most: u64,
+    },
+    BodyTimeout,
+    NoEndpoint {
+        model: Option<String>,
+    },
+    Spent,
+    Held,
+    TooFast {
+        wait: Millis,
+    },
+    Store(StoreError),
+    /// The provider cannot be reached, or broke off before it answered.
+    Upstream(String),
+    UpstreamTimeout(String),
+    /// The provider does not take the operator's key or has no credit left for it.
+    UpstreamRefused(String),
+    /// Draining came to its end, or the request's hold did.
+    Ended(&'static str),
+    /// Nobody is there to hear anything.
+    ClientGone,
+    Panic(String),
+}
+
+impl From<Refusal> for GatewayError {
+    fn from(refusal: Refusal) -> GatewayError {
+        match refusal {
+            Refusal::Store(error) => GatewayError::Store(error),
+            refusal => GatewayError::Local(refusal),
+        }
+    }
+}
+
+impl From<StoreError> for GatewayError {
+    fn from(error: StoreError) -> GatewayError {
+        GatewayError::Store(error)
+    }
+}
+
+/// What the caller gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub status: u16,
+    pub code: &'static str,
+    pub message: String,
+    pub retry_after: Option<u64>,
+    /// Nothing will change by asking again: SDKs must not.
+    pub is_final: bool,
+}
+
+impl GatewayError {
+    pub fn said(&self) -> Said {
+        let said = |status, code, message: &str| Said {
+            status,
+            code,
+            message: message.to_owned(),
+            retry_after: None,
+            is_final: false,
+        };
+        let again = |said: Said, seconds| Said {
+            retry_after: Some(seconds),
+            ..said
+        };
+        match self {
+            GatewayError::InvalidTenant => said(400, "invalid_tenant", "Invalid tenant ID"),
+            GatewayError::Local(_) => said(500, "internal_error", "Internal Server Error"),
+            GatewayError::NoSuchCall => said(404, "not_found", "This gateway serves no such call"),
+            GatewayError::OtherMethods(_) => said(405, "method_not_allowed", "Method not allowed"),
+            GatewayError::BadRequest(text) => said(400, "bad_request", text),
+            GatewayError::NoKey => said(
+                401,
+                "invalid_api_key",
+                "No API key was sent. Send it as: Authorization: Bearer <key>",
+            ),
+            GatewayError::UnknownKey => said(401, "invalid_api_key", "Unknown API key"),
+            GatewayError::Unreadable(text) => said(400, "invalid_body", text),
+            GatewayError::BodyTooLarge { most } => said(
+                413,
+                "body_too_large",
+                &format!("The body is longer than {most} bytes"),
+            ),
+            GatewayError::BodyTimeout => {
+                said(408, "body_timeout", "The body did not arrive in time")
+            }
+            GatewayError::NoEndpoint { model } => {
+                let model = model.as_deref().unwrap_or("this call");
+                said(
+                    404,
+                    "model_not_found",
+                    &format!("No provider is configured for {model}"),
+                )
+            }
+            GatewayError::Spent => Said {
+                is_final: true,
+                ..said(
+                    402,
+                    "insufficient_tokens",
+                    "The token balance of this key is spent",
+                )
+            },
+            GatewayError::Held => again(
+                said(
+                    429,
+                    "tokens_held",
+                    "Requests in flight hold the rest of this key's balance",
+                ),
+                1,
+            ),
+            GatewayError::TooFast { wait } => again(
+                said(
+                    429,
+                    "rate_limit_exceeded",
+                    "Too many requests with this key",
+                ),
+                wait.seconds_up().max(1),
+            ),
+            GatewayError::Store(StoreError::Damaged { .. }) | GatewayError::Panic(_) => {
+                said(500, "internal_error", "Internal Server Error")
+            }
+            GatewayError::Store(_) => again(
+                said(
+                    503,
+                    "store_unavailable",
+                    "The store is unavailable; try again",
+                ),
+                1,
+            ),
+            GatewayError::Upstream(_) => said(
+                502,
+                "provider_unreachable",
+                "The provider could not be reached",
+            ),
+            GatewayError::UpstreamTimeout(_) => said(
+                504,
+                "provider_timeout",
+                "The provider did not answer in time",
+            ),
+            GatewayError::UpstreamRefused(_) => Said {
+                is_final: true,
+                ..said(502, "provider_refused", "The provider refused this gateway")
+            },
+            GatewayError::Ended(why) => again(said(503, "ended", why), 1),
+            GatewayError::ClientGone => said(499, "client_gone", "The client has left"),
+        }
+    }
+
+    /// What the log keeps, and how loudly. `None`: nothing beyond the record of the request.
+    pub fn logged(&self) -> Option<(Level, String)> {
+        match self {
+            GatewayError::Store(error @ StoreError::Damaged { .. }) => {
+                Some((Level::Error, format!("A record is damaged: {error}")))
+            }
+            GatewayError::Store(error) => Some((Level::Warn, error.to_string())),
+            GatewayError::Panic(text) => Some((Level::Error, format!("Panic: {text}"))),
+            GatewayError::Upstream(why) | GatewayError::UpstreamTimeout(why) => {
+                Some((Level::Warn, format!("Provider failed: {why}")))
+            }
+            GatewayError::UpstreamRefused(why) => {
+                Some((Level::Error, format!("Provider refused the gateway: {why}")))
+            }
+            GatewayError::Ended(why) => Some((Level::Warn, format!("Request ended: {why}"))),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spent_is_final_and_held_is_not() {
+        let (spent, held) = (GatewayError::Spent.said(), GatewayError::Held.said());
+        assert_eq!(
+            (spent.status, spent.is_final, spent.retry_after),
+            (402, true, None)
+        );
+        assert_eq!(
+            (held.status, held.is_final, held.retry_after),
+            (429, false, Some(1))
+        );
+        let fast = GatewayError::TooFast { wait: Millis(1) }.said();
+        assert_eq!((fast.status, fast.retry_after), (429, Some(1)));
+    }
+
+    #[test]
+    fn a_lost_store_is_never_said_to_be_an_empty_balance() {
+        let lost = GatewayError::Store(StoreError::Unavailable("secret detail".into())).said();
+        assert_eq!((lost.status, lost.retry_after), (503, Some(1)));
+        assert!(!lost.message.contains("secret"));
+    }
+}

@@ -1,0 +1,80 @@
+//! What one request has come to so far: its names, its hold, its meter.
+//!
+//! It is kept outside the pipeline's own stack, so that whatever ends the request - its end, an
+//! error, a client that leaves, a panic - what is due can still be told and settled.
+
+use crate::dialect::call::{Api, Reading};
+use crate::rules::amount::Tokens;
+use crate::store::name::AccountName;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Balance that is held for this request. It has one end: [`super::settle::Settler::settle`].
+#[must_use]
+#[derive(Debug)]
+pub struct Hold {
+    pub account: AccountName,
+    pub id: String,
+    /// The balance when the request was admitted.
+    pub left: Tokens,
+    /// Just before it was asked for.
+    pub taken: Instant,
+}
+
+pub struct Exchange {
+    /// The caller's own ID for the request, or ours.
+    pub request_id: String,
+    /// The shape that refusals have; `None` on local routes.
+    pub api: Option<Api>,
+    pub tenant: Option<String>,
+    pub hold: Option<Hold>,
+    /// The provider has the request; from now on it may cost something.
+    pub accepted: bool,
+    /// What is charged for the prompt where the provider does not say.
+    pub prompt: Tokens,
+    pub reading: Reading,
+    /// What is due by now, for the hold's heartbeat to report.
+    pub known: Arc<AtomicU64>,
+    pub status: u16,
+    pub started: Instant,
+}
+
+/// Where a provider gives no number: English text has about four bytes a token.
+const BYTES_PER_TOKEN: u64 = 4;
+
+impl Exchange {
+    pub fn new(request_id: String) -> Exchange {
+        Exchange {
+            request_id,
+            api: None,
+            tenant: None,
+            hold: None,
+            accepted: false,
+            prompt: Tokens::ZERO,
+            reading: Reading::default(),
+            known: Arc::default(),
+            status: 0,
+            started: Instant::now(),
+        }
+    }
+
+    pub fn read(&mut self, reading: Reading) {
+        self.reading = reading;
+        self.known.store(self.due().count(), Ordering::Relaxed);
+    }
+
+    /// What this request has cost by now.
+    pub fn due(&self) -> Tokens {
+        if !self.accepted {
+            return Tokens::ZERO;
+        }
+        match self.reading.usage {
+            Some(usage) => usage.total(),
+            None => {
+                let output = Tokens::new(self.reading.text.div_ceil(BYTES_PER_TOKEN));
+                Tokens::new(self.prompt.count().div_ceil(BYTES_PER_TOKEN)).plus(output)
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The way of a request, read downwards. Every `?` is one [`GatewayError`].
+
+use super::error::GatewayError;
+use super::exchange::Exchange;
+use super::route::{self, Provider};
+use super::settle::Settler;
+use super::traffic::Traffic;
+use super::upstream::Upstream;
+use super::{client, intake, reply};
+use crate::demo::Demo;
+use crate::local::answer::Refusal;
+use crate::local::dispatch::At;
+use crate::local::route::{Found, Matched};
+use crate::local::{Local, Request};
+use crate::rules::tenant;
+use crate::store::Store;
+use crate::store::tenants::{Lookup, Tenants};
+use crate::telemetry::metrics::Metrics;
+use http::{Method, header};
+use pingora::protocols::http::ServerSession;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+
+/// The longest body that a local route reads.
+const LOCAL_BODY: u64 = 1 << 20;
+
+/// Everything that the way of a request needs.
+pub struct Pipeline {
+    pub local: Local,
+    pub store: Arc<dyn Store>,
+    pub tenants: Arc<Tenants>,
+    pub upstream: Upstream,
+    pub settler: Arc<Settler>,
+    pub traffic: Arc<Traffic>,
+    pub metrics: Arc<Metrics>,
+    /// Started by the first call that needs it.
+    pub demo: OnceCell<Demo>,
+}
+
+impl Pipeline {
+    pub async fn run(
+        &self,
+        session: &mut ServerSession,
+        exchange: &mut Exchange,
+    ) -> Result<(), GatewayError> {
+        let (method, path) = target(session)?;
+        match crate::local::route::global(&method, &path) {
+            Found::Here(matched) => {
+                return self
+                    .answer(session, exchange, &matched, At::Nowhere, &method)
+                    .await;
+            }
+            Found::OtherMethods(methods) => return Err(Refusal::OtherMethods(methods).into()),
+            Found::Nothing => {}
+        }
+        let addressed = tenant::address(&path).ok_or(GatewayError::InvalidTenant)?;
+        exchange.tenant = Some(addressed.tenant.to_string());
+        let provider = route::provider(addressed.route);
+        exchange.api = provider.map(|provider| provider.api);
+        let tenant = match self.tenants.find(&addressed.tenant).await? {
+            Lookup::Known(tenant) => tenant,
+            Lookup::Unknown => return Err(GatewayError::InvalidTenant),
+            Lookup::Unusable => {
+                let matched = local_route(&method, addressed.route)?;
+                return self
+                    .answer(
+                        session,
+                        exchange,
+                        &matched,
+                        At::Broken(addressed.tenant),
+                        &method,
+                    )
+                    .await;
+            }
+        };
+        let Some(Provider { call, .. }) = provider else {
+            let matched = local_route(&method, addressed.route)?;
+            return self
+                .answer(session, exchange, &matched, At::Tenant(tenant), &method)
+                .await;
+        };
+        let call = call.ok_or(GatewayError::NoSuchCall)?;
+        if method != Method::POST {
+            return Err(GatewayError::OtherMethods("POST".to_owned()));
+        }
+        self.metrics.requests_provider.add(1);
+        self.forward(session, exchange, &tenant, call).await
+    }
+
+    /// What the gateway says itself.
+    async fn answer(
+        &self,
+        session: &mut ServerSession,
+        exchange: &mut Exchange,
+        matched: &Matched<'_>,
+        at: At,
+        method: &Method,
+    ) -> Result<(), GatewayError> {
+        self.metrics.requests_local.add(1);
+        let body = intake::intake(session, LOCAL_BODY).await?;
+        let peer = session
+            .client_addr()
+            .and_then(|peer| peer.as_inet())
+            .copied();
+        let headers = &session.req_header().headers;
+        let address = client::address(peer, headers, &self.local.settings.server.trusted_proxies);
+        let request = Request {
+            method,
+            headers,
+            body,
+            address,
+        };
+        let answer = self.local.answer(matched, at, request).await?;
+        reply::send(session, exchange, answer)
+            .await
+            .map_err(|_| GatewayError::ClientGone)
+    }
+}
+
+fn local_route<'a>(method: &Method, route: &'a str) -> Result<Matched<'a>, GatewayError> {
+    match crate::local::route::of_tenant(method, route) {
+        Found::Here(matched) => Ok(matched),
+        Found::OtherMethods(methods) => Err(Refusal::OtherMethods(methods).into()),
+        Found::Nothing => Err(Refusal::NotFound.into()),
+    }
+}
+
+/// Method and raw path, of a request that means one thing only.
+fn target(session: &ServerSession) -> Result<(Method, String), GatewayError> {
+    let request = session.req_header();
+    let headers = &request.headers;
+    if headers.contains_key(header::CONTENT_LENGTH)
+        && headers.contains_key(header::TRANSFER_ENCODING)
+    {
+        return Err(GatewayError::BadRequest(
+            "A body has a length or is chunked, not both".to_owned(),
+        ));
+    }
+    if request.method == Method::TRACE || request.method == Method::CONNECT {
+        return Err(GatewayError::OtherMethods(String::new()));
+    }
+    let raw = request.raw_path();
+    let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let path = std::str::from_utf8(path).map_err(|_| GatewayError::InvalidTenant)?;
+    // The absolute form names a host first, which means nothing here.
+    let path = match path
+        .strip_prefix("http://")
+        .or_else(|| path.strip_prefix("https://"))
+    {
+        Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
+        None => path,
+    };
+    Ok((request.method.clone(), path.to_owned()))
+}

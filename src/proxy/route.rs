@@ -1,0 +1,99 @@
+//! Which provider call a path asks for.
+//!
+//! Base URLs are set wrongly all the time, so the same call answers with `v1`, without it and with it
+//! twice, with doubled and with trailing slashes. What is not in the table is not served: a tenant's
+//! provider account is not its end users' to browse.
+
+use crate::dialect::call::Api;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    ChatCompletions,
+}
+
+/// Every call, by its path below `v1`.
+const CALLS: &[(&[&str], Call)] = &[(&["chat", "completions"], Call::ChatCompletions)];
+
+/// First words of the providers' APIs: below these an unserved path is refused in the API's shape.
+const API_HEADS: &[(&str, Api)] = &[
+    ("messages", Api::Anthropic),
+    ("chat", Api::OpenAi),
+    ("completions", Api::OpenAi),
+    ("responses", Api::OpenAi),
+    ("embeddings", Api::OpenAi),
+    ("moderations", Api::OpenAi),
+    ("images", Api::OpenAi),
+    ("audio", Api::OpenAi),
+    ("models", Api::OpenAi),
+    ("realtime", Api::OpenAi),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Provider {
+    pub api: Api,
+    /// `None`: not served.
+    pub call: Option<Call>,
+}
+
+/// `None`: not a path of a provider's API at all.
+pub fn provider(route: &str) -> Option<Provider> {
+    let mut words = route.split('/').filter(|word| !word.is_empty()).peekable();
+    let mut versions = 0;
+    while versions < 2 && words.next_if_eq(&"v1").is_some() {
+        versions += 1;
+    }
+    let words: Vec<&str> = words.collect();
+    let head = words.first().copied().unwrap_or_default();
+    let api = API_HEADS
+        .iter()
+        .find(|(name, _)| *name == head)
+        .map(|(_, api)| *api);
+    if versions == 0 && api.is_none() {
+        return None;
+    }
+    let call = CALLS
+        .iter()
+        .find(|(path, _)| *path == words)
+        .map(|(_, call)| *call);
+    Some(Provider {
+        api: api.unwrap_or(Api::OpenAi),
+        call,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_answers_however_its_base_url_was_set() {
+        for path in [
+            "/v1/chat/completions",
+            "/chat/completions",
+            "/v1/v1/chat/completions",
+            "/v1//chat/completions/",
+        ] {
+            let found = provider(path).unwrap();
+            assert_eq!(
+                (found.api, found.call),
+                (Api::OpenAi, Some(Call::ChatCompletions)),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused_in_the_shape_of_its_api() {
+        for (path, api) in [
+            ("/v1/files", Api::OpenAi),
+            ("/v1", Api::OpenAi),
+            ("/v1/v1/v1/chat/completions", Api::OpenAi),
+            ("/v1/chat/completions/x", Api::OpenAi),
+            ("/v1/messages/batches", Api::Anthropic),
+        ] {
+            assert_eq!(provider(path), Some(Provider { api, call: None }), "{path}");
+        }
+        assert_eq!(provider("/auth/nobody"), None);
+        assert_eq!(provider("/"), None);
+    }
+}

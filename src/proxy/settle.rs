@@ -1,0 +1,107 @@
+//! Ends holds, once each, whatever the store is doing just then.
+//!
+//! A settlement that cannot be delivered waits in memory and is repeated as a retry until the store
+//! has answered. The same request is never charged twice, because every repeat says that it is one.
+
+use super::exchange::Hold;
+use super::traffic::Traffic;
+use crate::rules::account::Settlement;
+use crate::rules::amount::Tokens;
+use crate::store::{Store, StoreError};
+use crate::telemetry::metrics::Metrics;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Settlements that may wait at once; beyond it, holds are left to expire.
+const WAITING: usize = 100_000;
+
+pub struct Settler {
+    pub store: Arc<dyn Store>,
+    pub metrics: Arc<Metrics>,
+    pub traffic: Arc<Traffic>,
+    waiting: AtomicUsize,
+}
+
+impl Settler {
+    pub fn new(
+        store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
+        traffic: Arc<Traffic>,
+    ) -> Arc<Settler> {
+        Arc::new(Settler {
+            store,
+            metrics,
+            traffic,
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// Charges `used` and lets the rest go. Returns what is left, where the store could say.
+    pub async fn settle(self: &Arc<Self>, hold: Hold, used: Tokens) -> Option<Tokens> {
+        match self
+            .store
+            .settle(&hold.account, &hold.id, used, false)
+            .await
+        {
+            Ok(settled) => self.note(&hold, settled),
+            Err(StoreError::Damaged { name, damage }) => {
+                log::error!("A settlement of {used} tokens found account {name} damaged: {damage}");
+                None
+            }
+            Err(error) => {
+                self.metrics.store_errors.add(1);
+                log::warn!("A settlement of {used} tokens waits: {error}");
+                self.deliver_later(hold, used);
+                None
+            }
+        }
+    }
+
+    fn note(&self, hold: &Hold, settled: Option<Settlement>) -> Option<Tokens> {
+        let settled = settled?;
+        self.metrics.tokens_charged.add(settled.charged.count());
+        if !settled.overrun.is_zero() {
+            self.metrics.tokens_overrun.add(settled.overrun.count());
+            let (account, overrun) = (hold.account.id(), settled.overrun);
+            log::warn!("Account {account} used {overrun} tokens more than it had");
+        }
+        Some(settled.left)
+    }
+
+    fn deliver_later(self: &Arc<Self>, hold: Hold, used: Tokens) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            log::error!(
+                "Too many settlements wait; one of {used} tokens is left to its hold's end"
+            );
+            return;
+        }
+        self.metrics.settlements_waiting.add(1);
+        let settler = self.clone();
+        let passage = self.traffic.enter();
+        tokio::spawn(async move {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                tokio::time::sleep(pause).await;
+                match settler
+                    .store
+                    .settle(&hold.account, &hold.id, used, true)
+                    .await
+                {
+                    Ok(settled) => {
+                        settler.note(&hold, settled);
+                        settler.metrics.settlements_delivered_late.add(1);
+                        break;
+                    }
+                    Err(StoreError::Damaged { .. }) => break,
+                    Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
+                }
+            }
+            settler.waiting.fetch_sub(1, Ordering::Relaxed);
+            drop(passage);
+        });
+    }
+}

@@ -1,0 +1,336 @@
+//! Where the parts meet: the whole service from its dependencies, and its life on its sockets.
+//!
+//! `create_app` builds and starts nothing; `App::serve` runs it until it is told to stop. Pingora
+//! serves the connections; accepting them, draining and handing over are done here, because its own
+//! server cannot say which port it got and waits for minutes where nothing is left to wait for.
+
+pub mod handover;
+pub mod listen;
+
+use crate::local::Local;
+use crate::proxy::ops::Ops;
+use crate::proxy::pipeline::Pipeline;
+use crate::proxy::settle::Settler;
+use crate::proxy::shell::Shell;
+use crate::proxy::traffic::Traffic;
+use crate::proxy::upstream::Upstream;
+use crate::settings::{self, Settings};
+use crate::store::Store;
+use crate::store::tenants::Tenants;
+use crate::telemetry::metrics::Metrics;
+use handover::Line;
+use pingora::apps::ServerApp;
+use pingora::protocols::l4::stream::Stream;
+use pingora::protocols::{GetSocketDigest, SocketDigest};
+use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::server::configuration::ServerConf;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{OnceCell, watch};
+use tokio::task::JoinHandle;
+
+/// After the drain's end, what is left has this long to say goodbye and settle.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Connections that were accepted just before a hand-over may still send their first request.
+const FRESH_CONNECTIONS: Duration = Duration::from_secs(1);
+/// Out of file descriptors: let some connections end first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+pub struct Deps {
+    pub settings: Arc<Settings>,
+    pub store: Arc<dyn Store>,
+}
+
+/// The whole service, not started.
+pub struct App {
+    settings: Arc<Settings>,
+    store: Arc<dyn Store>,
+    service: Arc<HttpProxy<Shell>>,
+    ops: Arc<Ops>,
+    traffic: Arc<Traffic>,
+    stop: watch::Sender<bool>,
+}
+
+pub fn create_app(deps: Deps) -> App {
+    let Deps { settings, store } = deps;
+    let metrics = Arc::new(Metrics::default());
+    let draining = Arc::new(AtomicBool::new(false));
+    let traffic = Traffic::new(draining.clone());
+    let tenants = Arc::new(Tenants::new(store.clone()));
+    let pipeline = Arc::new(Pipeline {
+        local: Local {
+            settings: settings.clone(),
+            store: store.clone(),
+            tenants: tenants.clone(),
+            draining,
+        },
+        store: store.clone(),
+        tenants,
+        upstream: Upstream::new(&settings),
+        settler: Settler::new(store.clone(), metrics.clone(), traffic.clone()),
+        traffic: traffic.clone(),
+        metrics,
+        demo: OnceCell::new(),
+    });
+    let service = Arc::new(http_proxy(
+        &Arc::new(ServerConf::default()),
+        Shell(pipeline.clone()),
+    ));
+    let ops = Arc::new(Ops(pipeline));
+    App {
+        settings,
+        store,
+        service,
+        ops,
+        traffic,
+        stop: watch::Sender::new(false),
+    }
+}
+
+/// What a signal asks for.
+enum Asked {
+    Stop,
+    HandOver,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        while !matches!(self.next().await, Asked::Stop) {}
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.quit.recv() => Asked::HandOver,
+        }
+    }
+}
+
+/// The sockets of the public, and the operator's own behind them.
+pub struct Sockets {
+    pub public: Vec<TcpListener>,
+    pub ops: Vec<TcpListener>,
+}
+
+impl Sockets {
+    pub fn open(settings: &Settings) -> Result<Sockets, String> {
+        let public = listen::listen(&settings.server.listen)?;
+        let ops = settings
+            .server
+            .ops_listen
+            .iter()
+            .cloned()
+            .collect::<Vec<_>>();
+        Ok(Sockets {
+            public,
+            ops: listen::listen(&ops)?,
+        })
+    }
+
+    /// From a predecessor: the operator's sockets come last, as many as there are of them.
+    pub fn inherited(settings: &Settings, mut listeners: Vec<TcpListener>) -> Sockets {
+        let ops = match (&settings.server.ops_listen, listeners.len()) {
+            (Some(address), count) if count > 1 => {
+                let own = if address.starts_with("localhost:") {
+                    2.min(count - 1)
+                } else {
+                    1
+                };
+                listeners.split_off(count - own)
+            }
+            _ => Vec::new(),
+        };
+        Sockets {
+            public: listeners,
+            ops,
+        }
+    }
+}
+
+impl App {
+    /// Serves until a signal ends it, then drains. `line`: to the process this one takes over from.
+    pub async fn serve(self, sockets: Sockets, line: Option<Line>) -> io::Result<()> {
+        let mut signals = Signals::new()?;
+        for listener in &sockets.public {
+            log::info!("Listening on http://{}", listener.local_addr()?);
+        }
+        for listener in &sockets.ops {
+            log::info!("Metrics on http://{}/metrics", listener.local_addr()?);
+        }
+        let mut spare = Vec::new();
+        for listener in sockets.public.iter().chain(&sockets.ops) {
+            spare.push(listener.as_fd().try_clone_to_owned()?);
+        }
+        let mut accepting: Vec<JoinHandle<()>> = Vec::new();
+        for listener in sockets.public {
+            accepting.push(tokio::spawn(accept(
+                listener,
+                self.service.clone(),
+                self.stop.subscribe(),
+            )));
+        }
+        for listener in sockets.ops {
+            accepting.push(tokio::spawn(accept(
+                listener,
+                self.ops.clone(),
+                self.stop.subscribe(),
+            )));
+        }
+        if let Some(mut line) = line {
+            line.say(handover::READY).await?;
+        }
+        handover::notify_ready(self.settings.notify.as_deref());
+        let succeeded = loop {
+            match signals.next().await {
+                Asked::Stop => break false,
+                Asked::HandOver => match self.hand_over(&spare, &mut accepting).await {
+                    Ok(()) => break true,
+                    Err(error) => log::error!("Hand-over failed, serving on: {error}"),
+                },
+            }
+        };
+        log::info!("Server shutting down");
+        stop_accepting(&mut accepting).await;
+        drop(spare);
+        if succeeded {
+            self.traffic.drain();
+            tokio::time::sleep(FRESH_CONNECTIONS).await;
+        }
+        self.drain(&mut signals).await;
+        self.store.close().await;
+        Ok(())
+    }
+
+    /// Finishes what is in flight, within the time that the operator gives it or until asked again.
+    async fn drain(&self, signals: &mut Signals) {
+        self.traffic.drain();
+        self.stop.send_replace(true);
+        // Wakes the connections that wait for a next request: they close.
+        ServerApp::cleanup(&*self.service).await;
+        let quiet = tokio::select! {
+            quiet = self.traffic.quiet(self.settings.server.drain_timeout) => quiet,
+            () = signals.stop() => false,
+        };
+        if !quiet {
+            log::warn!(
+                "Ending {} requests that are still in flight",
+                self.traffic.in_flight()
+            );
+            self.traffic.cut();
+            if !self.traffic.quiet(LAST_WORDS).await {
+                log::error!("{} requests did not end", self.traffic.in_flight());
+            }
+        }
+    }
+
+    async fn hand_over(
+        &self,
+        listeners: &[OwnedFd],
+        accepting: &mut Vec<JoinHandle<()>>,
+    ) -> io::Result<()> {
+        log::info!("Handing over to a new process");
+        let (mut successor, mut line) = handover::start_successor(listeners).await?;
+        let embedded = matches!(self.settings.store, settings::Store::Embedded(_));
+        if embedded {
+            // One process a directory: this one lets go first, and connections wait in the backlog.
+            stop_accepting(accepting).await;
+            self.traffic.drain();
+            self.stop.send_replace(true);
+            ServerApp::cleanup(&*self.service).await;
+            if !self.traffic.quiet(self.settings.server.drain_timeout).await {
+                self.traffic.cut();
+                self.traffic.quiet(LAST_WORDS).await;
+            }
+            self.store.close().await;
+        }
+        let taken = async {
+            line.say(handover::GO).await?;
+            line.hear(handover::READY, SUCCESSION).await
+        };
+        let taken = taken.await;
+        match taken {
+            Err(error) if embedded => {
+                // The store is closed and nobody accepts: only an end is left.
+                log::error!("The new process did not take over: {error}");
+                Ok(())
+            }
+            Err(error) => {
+                let _ = successor.kill();
+                let _ = successor.wait();
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// How long a successor may take from its store to its first connection.
+const SUCCESSION: Duration = Duration::from_secs(20);
+
+async fn stop_accepting(accepting: &mut Vec<JoinHandle<()>>) {
+    for task in accepting.drain(..) {
+        task.abort();
+        let _ = task.await;
+    }
+}
+
+async fn accept<A>(listener: TcpListener, app: Arc<A>, stop: watch::Receiver<bool>)
+where
+    A: ServerApp + Send + Sync + 'static,
+{
+    loop {
+        let (socket, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                log::warn!("Cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // A socket that is gone already fails where it is read.
+        let _ = socket.set_nodelay(true);
+        let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
+        let _ = digest.peer_addr.set(Some(peer.into()));
+        let mut stream = Stream::from(socket);
+        stream.set_socket_digest(digest);
+        let (app, stop) = (app.clone(), stop.clone());
+        tokio::spawn(async move {
+            app.process_new(Box::new(stream), &stop).await;
+        });
+    }
+}
+
+/// Writes the tenants of the settings where there are none.
+pub async fn seed(settings: &Settings, store: &dyn Store) -> Result<(), String> {
+    for (id, config) in &settings.tenants {
+        let failed = |error: &dyn std::fmt::Display| format!("Cannot seed tenant {id}: {error}");
+        let id =
+            crate::rules::tenant::TenantId::parse(id).ok_or_else(|| failed(&"not a tenant ID"))?;
+        let text = serde_json::to_string(config).map_err(|error| failed(&error))?;
+        store
+            .seed_config(&id, &text)
+            .await
+            .map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}

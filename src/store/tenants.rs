@@ -1,0 +1,247 @@
+//! Tenants as the gateway works with them: read once, kept, and read again when they change.
+//!
+//! While the store reports changes, a config that was read stays good until one is reported. While
+//! it does not, what is kept is good for half a second. A config that cannot be used, or a store
+//! that cannot be read, does not take a tenant away that worked a moment ago.
+
+use super::{Follower, Outcome, Store};
+use crate::rules::amount::Millis;
+use crate::rules::config::{self, Fault, TenantConfig};
+use crate::rules::entry::Groups;
+use crate::rules::tenant::TenantId;
+use crate::rules::window::Window;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How old an unfollowed config may be.
+const REREAD: Duration = Duration::from_millis(500);
+/// How long a config serves on while the store cannot be read.
+const LAST_GOOD: Duration = Duration::from_secs(300);
+/// Names of tenants kept, known or not. Strangers choose the unknown ones, so these go first.
+const KEPT: usize = 10_000;
+
+#[derive(Debug)]
+pub struct Tenant {
+    pub id: TenantId,
+    pub config: TenantConfig,
+    pub groups: Groups,
+}
+
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    Known(Arc<Tenant>),
+    Unknown,
+    /// There is a config, and it cannot be used. The log says why.
+    Unusable,
+}
+
+pub struct Tenants {
+    store: Arc<dyn Store>,
+    kept: Arc<Kept>,
+}
+
+#[derive(Default)]
+struct Kept(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    followed: bool,
+    entries: HashMap<TenantId, Entry>,
+}
+
+#[derive(Default)]
+struct Entry {
+    reading: Option<Reading>,
+    /// Raised at each reported change: what was read before it is not kept as good.
+    changes: u64,
+    changed: bool,
+    gate: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Clone)]
+struct Reading {
+    lookup: Lookup,
+    text: Option<Arc<str>>,
+    read: Instant,
+    tried: Instant,
+}
+
+impl Kept {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn good(&self, id: &TenantId) -> Option<Lookup> {
+        let entry = self.entries.get(id)?;
+        let reading = entry.reading.as_ref()?;
+        let good = if self.followed {
+            !entry.changed
+        } else {
+            reading.tried.elapsed() < REREAD
+        };
+        good.then(|| reading.lookup.clone())
+    }
+}
+
+impl Follower for Kept {
+    fn changed(&self, tenant: &str) {
+        let Some(id) = TenantId::parse(tenant) else {
+            return;
+        };
+        if let Some(entry) = self.state().entries.get_mut(&id) {
+            entry.change();
+        }
+    }
+
+    fn all_changed(&self) {
+        self.state().entries.values_mut().for_each(Entry::change);
+    }
+
+    fn following(&self, live: bool) {
+        self.state().followed = live;
+    }
+}
+
+impl Entry {
+    fn change(&mut self) {
+        self.changes += 1;
+        self.changed = true;
+        // Even where changes are not followed, one that was made here is seen at once.
+        if let Some(reading) = &mut self.reading {
+            reading.tried = reading.tried.checked_sub(REREAD).unwrap_or(reading.tried);
+        }
+    }
+}
+
+impl Tenants {
+    pub fn new(store: Arc<dyn Store>) -> Tenants {
+        let kept = Arc::new(Kept::default());
+        store.follow(kept.clone());
+        Tenants { store, kept }
+    }
+
+    pub async fn find(&self, id: &TenantId) -> Outcome<Lookup> {
+        let gate = {
+            let mut state = self.kept.state();
+            if let Some(lookup) = state.good(id) {
+                return Ok(lookup);
+            }
+            if state.entries.len() >= KEPT && !state.entries.contains_key(id) {
+                make_room(&mut state.entries);
+            }
+            state.entries.entry(id.clone()).or_default().gate.clone()
+        };
+        // One reads; who comes meanwhile waits for what it finds.
+        let _turn = gate.lock().await;
+        let (changes, before) = {
+            let state = self.kept.state();
+            if let Some(lookup) = state.good(id) {
+                return Ok(lookup);
+            }
+            state
+                .entries
+                .get(id)
+                .map(|entry| (entry.changes, entry.reading.clone()))
+                .unwrap_or_default()
+        };
+        let started = Instant::now();
+        let reading = match self.store.config(id).await {
+            Ok(text) => read(id, text, before, started),
+            Err(error) => match before {
+                Some(before) if before.read.elapsed() < LAST_GOOD => Reading {
+                    tried: started,
+                    ..before
+                },
+                _ => return Err(error),
+            },
+        };
+        let lookup = reading.lookup.clone();
+        let mut state = self.kept.state();
+        let entry = state.entries.entry(id.clone()).or_default();
+        entry.changed = entry.changes != changes;
+        entry.reading = Some(reading);
+        Ok(lookup)
+    }
+}
+
+fn make_room(entries: &mut HashMap<TenantId, Entry>) {
+    let known = |entry: &Entry| {
+        entry
+            .reading
+            .as_ref()
+            .is_some_and(|reading| !matches!(reading.lookup, Lookup::Unknown))
+    };
+    entries.retain(|_, entry| known(entry));
+    if entries.len() >= KEPT {
+        entries.clear();
+    }
+}
+
+fn read(id: &TenantId, text: Option<Arc<str>>, before: Option<Reading>, now: Instant) -> Reading {
+    if let Some(before) = &before
+        && before.text == text
+    {
+        return Reading {
+            read: now,
+            tried: now,
+            ..before.clone()
+        };
+    }
+    let lookup = match &text {
+        None => Lookup::Unknown,
+        Some(text) => match parse(id, text) {
+            Ok(tenant) => {
+                log::info!("Loaded tenant config for {id}");
+                Lookup::Known(Arc::new(tenant))
+            }
+            Err(faults) => {
+                let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                log::error!(
+                    "Tenant config for {id} cannot be used: {}",
+                    faults.join("; ")
+                );
+                match before.map(|before| before.lookup) {
+                    Some(Lookup::Known(tenant)) => Lookup::Known(tenant),
+                    _ => Lookup::Unusable,
+                }
+            }
+        },
+    };
+    Reading {
+        lookup,
+        text,
+        read: now,
+        tried: now,
+    }
+}
+
+/// A tenant from its config's text, or everything that is wrong with it.
+pub fn parse(id: &TenantId, text: &str) -> Result<Tenant, Vec<Fault>> {
+    let not_json = |error: serde_json::Error| {
+        vec![Fault {
+            path: String::new(),
+            message: format!("not JSON: {error}"),
+        }]
+    };
+    let value = serde_json::from_str(text).map_err(not_json)?;
+    let config = config::read(&value)?;
+    let window = |group: &config::Group| {
+        group.limit.map(|limit| Window {
+            requests: limit.requests,
+            span: Millis(limit.window_millis),
+        })
+    };
+    let groups = config
+        .groups
+        .iter()
+        .map(|(name, group)| (name.clone(), window(group)))
+        .collect();
+    Ok(Tenant {
+        id: id.clone(),
+        config,
+        groups: Groups::new(groups),
+    })
+}

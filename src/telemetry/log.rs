@@ -1,0 +1,121 @@
+//! Log lines: `[LEVEL] sentence` for people, or one JSON object a line for machines.
+//!
+//! Errors and warnings go to standard error, the rest to standard output. The libraries below are
+//! silent unless they are named: what they report is either handled here or of no use to anyone.
+
+use crate::settings::{Log, LogFormat};
+use log::{Level, LevelFilter, Metadata, Record};
+use std::io::Write;
+use std::time::SystemTime;
+
+const OUR_TARGET: &str = "resullm";
+
+struct Logger {
+    format: LogFormat,
+    /// A prefix of the target and the level it is shown up to; the longest prefix that fits counts.
+    levels: Vec<(String, LevelFilter)>,
+}
+
+/// From here on `log` works. Only the first call in a process counts.
+pub fn start(settings: &Log) {
+    let levels = levels(&settings.level);
+    let most = levels
+        .iter()
+        .map(|(_, level)| *level)
+        .max()
+        .unwrap_or(LevelFilter::Off);
+    let logger = Logger {
+        format: settings.format,
+        levels,
+    };
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(most);
+    }
+}
+
+/// `info`, or `warn,resullm=debug,hyper=trace`. A level without a target is ours.
+fn levels(text: &str) -> Vec<(String, LevelFilter)> {
+    let mut levels: Vec<(String, LevelFilter)> = text
+        .split(',')
+        .filter_map(|directive| {
+            let (target, level) = directive
+                .trim()
+                .rsplit_once('=')
+                .unwrap_or((OUR_TARGET, directive.trim()));
+            Some((target.trim().to_owned(), level.trim().parse().ok()?))
+        })
+        .collect();
+    levels.sort_by_key(|(target, _)| std::cmp::Reverse(target.len()));
+    levels
+}
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let fits = |target: &str| {
+            let rest = metadata.target().strip_prefix(target);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        };
+        let level = self.levels.iter().find(|(target, _)| fits(target));
+        level.is_some_and(|(_, level)| metadata.level() <= *level)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        // One line a record, whatever is in it.
+        let message = record
+            .args()
+            .to_string()
+            .replace('\n', "\\n")
+            .replace('\r', "\\r");
+        let line = match self.format {
+            LogFormat::Human => format!("[{}] {message}\n", record.level()),
+            LogFormat::Json => {
+                let now = SystemTime::now()
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .unwrap_or_default();
+                let fields = serde_json::json!({
+                    "ts": crate::rules::date::rfc3339(now.into()),
+                    "level": record.level().as_str().to_ascii_lowercase(),
+                    "target": record.target(),
+                    "message": message,
+                });
+                format!("{fields}\n")
+            }
+        };
+        // A closed terminal is no reason to fail.
+        let _ = if record.level() <= Level::Warn {
+            std::io::stderr().lock().write_all(line.as_bytes())
+        } else {
+            std::io::stdout().lock().write_all(line.as_bytes())
+        };
+    }
+
+    fn flush(&self) {
+        let _ = std::io::stdout().flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use log::Log;
+
+    #[test]
+    fn a_level_without_a_target_is_ours_and_libraries_speak_only_when_named() {
+        let logger = Logger {
+            format: LogFormat::Human,
+            levels: levels("info,hyper=trace, resullm::store=debug"),
+        };
+        let shown = |target, level| {
+            logger.enabled(&Metadata::builder().target(target).level(level).build())
+        };
+        assert!(shown("resullm", Level::Info));
+        assert!(!shown("resullm::proxy", Level::Debug));
+        assert!(shown("resullm::store::redis", Level::Debug));
+        assert!(shown("hyper::client", Level::Trace));
+        assert!(!shown("hyperion", Level::Error));
+        assert!(!shown("pingora_core", Level::Error));
+    }
+}

@@ -1,0 +1,4 @@
+//! What the gateway tells its operator: log lines and metrics. Never a key, a token or a prompt.
+
+pub mod log;
+pub mod metrics;

@@ -1,0 +1,383 @@
+//! The fences of the house: who may name what, which way the arrows between the folders point, and
+//! what no file may hold. A breach is named by file and line, with its reason.
+//!
+//! Read from the text of the sources; this must never depend on the crate or on anything but std.
+//! Test code may reach further than the code it tests and is looked at only where a fence says so.
+
+#[path = "house/reader.rs"]
+mod reader;
+
+use reader::{ROOT, Source, Sources, Word, files_in, text_of};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+/// A crate, and the only places that may name it.
+const CONFINED: &[(&str, &[&str])] = &[
+    ("pingora", &["src/proxy/", "src/serve.rs"]),
+    ("redis", &["src/store/redis/"]),
+    ("redb", &["src/store/embedded/"]),
+    ("hyper", &["src/proxy/upstream", "src/demo/"]),
+];
+
+/// Where nothing may wait, ask the clock, roll dice or touch the world.
+const PURE: &[&str] = &["src/rules/", "src/dialect/", "src/json.rs"];
+const IMPURE_WORDS: &str = "async await SystemTime new_v4 now_v7";
+const IMPURE_PATHS: &str = "tokio futures_util rand getrandom ring::rand Instant::now \
+     std::env std::fs std::process std::thread \
+     std::net::TcpStream std::net::TcpListener std::net::UdpSocket";
+
+/// The one function that reads the environment.
+const ENVIRONMENT: (&str, &str) = ("src/settings/mod.rs", "load_from_process");
+
+/// What each folder may use of the crate besides itself: only folders further up in this list.
+const ARROWS: &[(&str, &str)] = &[
+    ("json", ""),
+    ("demo", ""),
+    ("settings", ""),
+    ("rules", "json"),
+    ("dialect", "json rules"),
+    ("telemetry", "settings rules"),
+    ("store", "json settings rules"),
+    ("local", "json settings rules telemetry store"),
+    (
+        "proxy",
+        "json demo settings rules dialect telemetry store local",
+    ),
+    ("serve", EVERYTHING),
+    ("cli", EVERYTHING),
+    ("lib", EVERYTHING),
+    ("main", EVERYTHING),
+];
+const EVERYTHING: &str = "*";
+
+const SHAPELESS_NAMES: &str = "common helper helpers manager managers misc types util utils";
+
+fn has(list: &str, word: &str) -> bool {
+    list.split_whitespace().any(|entry| entry == word)
+}
+
+fn assert_none(breaches: &[String]) {
+    assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
+}
+
+#[test]
+fn pingora_redis_redb_and_hyper_are_named_only_where_they_are_at_home() -> io::Result<()> {
+    let sources = Sources::read()?;
+    let mut breaches = Vec::new();
+    for source in &sources.all {
+        let paths = source.paths();
+        for named in &paths {
+            let first = &named.parts[0];
+            let is_of = |name: &str| first == name || first.starts_with(&format!("{name}_"));
+            let confined = CONFINED.iter().find(|(name, _)| is_of(name));
+            let Some((name, places)) = confined.filter(|(_, places)| !source.stands_in(places))
+            else {
+                continue;
+            };
+            // A module of ours may have the name of a crate: `use crate::store::redis`.
+            let ours = paths.iter().any(|other| {
+                let same = other.parts.last() == Some(first) || other.parts.first() == Some(first);
+                same && sources.absolute(source, other).is_some()
+            });
+            if !ours {
+                let why = format!("{name} may be named only in {}", places.join(", "));
+                breaches.push(source.breach(named.line, &why));
+            }
+        }
+    }
+    assert_none(&breaches);
+    Ok(())
+}
+
+#[test]
+fn rules_dialects_and_json_do_not_wait_ask_the_clock_or_touch_the_world() -> io::Result<()> {
+    let sources = Sources::read()?;
+    let mut breaches = Vec::new();
+    for source in sources.all.iter().filter(|source| source.stands_in(PURE)) {
+        let mut impure = |line: usize, what: &str| {
+            breaches.push(source.breach(line, &format!("no `{what}` here: this code is pure")));
+        };
+        for word in &source.words {
+            if has(IMPURE_WORDS, &word.text) {
+                impure(word.line, &word.text);
+            }
+        }
+        for named in source.paths() {
+            let path = format!("::{}::", named.parts.join("::"));
+            let mut worlds = IMPURE_PATHS.split_whitespace();
+            if let Some(world) = worlds.find(|world| path.contains(&format!("::{world}::"))) {
+                impure(named.line, world);
+            }
+        }
+    }
+    assert_none(&breaches);
+    Ok(())
+}
+
+#[test]
+fn the_environment_is_read_by_one_function_of_the_settings() -> io::Result<()> {
+    let (home, function) = ENVIRONMENT;
+    let mut breaches = Vec::new();
+    for source in &Sources::read()?.all {
+        for named in source.paths() {
+            let reads = named.parts.windows(2).any(|pair| {
+                pair[0] == "env" && has("var var_os vars vars_os set_var remove_var", &pair[1])
+            });
+            let allowed = source.path == home && function_at(source, named.line) == Some(function);
+            if reads && !allowed {
+                let why = format!("the environment is read only in {home}, by {function}");
+                breaches.push(source.breach(named.line, &why));
+            }
+        }
+    }
+    assert_none(&breaches);
+    Ok(())
+}
+
+/// The last function that begins at or before a line.
+fn function_at(source: &Source, line: usize) -> Option<&str> {
+    let pairs = source.words.windows(2);
+    let mut functions = pairs.filter(|pair| pair[0].text == "fn" && pair[0].line <= line);
+    functions.next_back().map(|pair| pair[1].text.as_str())
+}
+
+#[test]
+fn arrows_between_the_folders_point_one_way() -> io::Result<()> {
+    let sources = Sources::read()?;
+    let mut breaches = Vec::new();
+    for source in &sources.all {
+        let from = source.folder();
+        let Some((_, allowed)) = ARROWS.iter().find(|(folder, _)| *folder == from) else {
+            let why = format!("`{from}` has no row in the table of arrows in tests/house.rs");
+            breaches.push(source.breach(1, &why));
+            continue;
+        };
+        for named in source.paths() {
+            let Some(path) = sources.absolute(source, &named) else {
+                continue;
+            };
+            // What is in no folder is in lib.rs.
+            let to = match path.first() {
+                Some(folder) if sources.has_module(&path[..1]) => folder,
+                _ => "lib",
+            };
+            if to != from && *allowed != EVERYTHING && !has(allowed, to) {
+                let why = format!("{from} may not use {to} (`{}`)", named.parts.join("::"));
+                breaches.push(source.breach(named.line, &why));
+            }
+        }
+    }
+    assert_none(&breaches);
+    Ok(())
+}
+
+#[test]
+fn the_table_of_arrows_points_upwards_only() {
+    let mut above = Vec::new();
+    for (folder, allowed) in ARROWS {
+        let mut names = allowed.split_whitespace();
+        let stray = names.find(|name| *name != EVERYTHING && !above.contains(name));
+        assert_eq!(stray, None, "in the row of {folder}");
+        above.push(folder);
+    }
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() -> io::Result<()> {
+    let sources = Sources::read()?;
+    let mut uses: Uses = BTreeMap::new();
+    for source in &sources.all {
+        for named in source.paths() {
+            let target = sources.target(source, &named);
+            if let Some(target) = target.filter(|target| *target != source.path) {
+                let lines = uses.entry(&source.path).or_default();
+                lines.entry(target).or_insert(named.line);
+            }
+        }
+    }
+    let circles = uses.keys().filter_map(|start| circle(start, &uses));
+    // Each circle once: from the first of its files.
+    let circles = circles.filter(|circle| circle.iter().min() == circle.first());
+    let told = circles.map(|circle| {
+        let steps = circle.iter().zip(circle.iter().cycle().skip(1));
+        let steps = steps.map(|(from, to)| format!("{from}:{}: uses {to}", uses[from][to]));
+        steps.collect::<Vec<_>>().join("\n") + "\n  and that is a circle"
+    });
+    assert_none(&told.collect::<Vec<_>>());
+    Ok(())
+}
+
+/// Which file uses which other, and on which line first. To declare a module is not to use it.
+type Uses<'a> = BTreeMap<&'a str, BTreeMap<&'a str, usize>>;
+
+/// The shortest way from a file back to itself.
+fn circle<'a>(start: &'a str, uses: &Uses<'a>) -> Option<Vec<&'a str>> {
+    let mut ways = VecDeque::from([vec![start]]);
+    let mut seen = BTreeSet::new();
+    while let Some(way) = ways.pop_front() {
+        for &next in uses.get(way.last()?).into_iter().flat_map(BTreeMap::keys) {
+            if next == start {
+                return Some(way);
+            }
+            if seen.insert(next) {
+                ways.push_back([way.as_slice(), &[next]].concat());
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_leaves_nothing_undone() -> io::Result<()> {
+    let mut breaches = Vec::new();
+    for source in &Sources::read()?.all {
+        let mut fault = |line: usize, why: &str| breaches.push(source.breach(line, why));
+        if !source.text.starts_with("//!") {
+            fault(1, "a file opens with //! and says what it is for");
+        }
+        let mut names = source.path.trim_end_matches(".rs").split('/');
+        if names.any(|name| has(SHAPELESS_NAMES, name)) {
+            fault(1, "a file is named for what it is about");
+        }
+        let words: Vec<&Word> = source.words.iter().chain(&source.tests).collect();
+        for four in words.windows(4) {
+            let [first, second, third, fourth] = [0, 1, 2, 3].map(|n| four[n].text.as_str());
+            if has("todo unimplemented dbg", first) && second == "!" {
+                fault(four[0].line, "nothing is left undone");
+            }
+            if has("# !", first) && (second, third, fourth) == ("[", "allow", "(") {
+                fault(four[0].line, "#[expect(…, reason = \"…\")], never #[allow]");
+            }
+        }
+        for (line, text) in (1..).zip(source.text.lines()) {
+            if ["TODO", "FIXME"].iter().any(|mark| text.contains(mark)) {
+                fault(line, "do it or leave it: no notes to oneself");
+            }
+        }
+    }
+    assert_none(&breaches);
+    Ok(())
+}
+
+#[test]
+fn tests_stand_last_in_their_file() -> io::Result<()> {
+    let mut breaches = Vec::new();
+    for source in &Sources::read()?.all {
+        // Code behind the tests would pass every fence unseen. A file of tests alone has none.
+        if source.words.is_empty() {
+            continue;
+        }
+        let mut depth = 0;
+        let mut words = source.tests.iter().skip_while(|word| word.text != "mod");
+        let end = words.find(|word| {
+            depth += i32::from(word.text == "{") - i32::from(word.text == "}");
+            depth == 0 && has("} ;", &word.text)
+        });
+        if let (Some(_), Some(word)) = (end, words.next()) {
+            breaches.push(source.breach(word.line, "nothing stands after the tests"));
+        }
+    }
+    assert_none(&breaches);
+    Ok(())
+}
+
+#[test]
+fn the_example_of_redis_permissions_grants_every_command_that_is_sent() -> io::Result<()> {
+    let example = "deploy/redis-acl.example";
+    let acl = text_of(example)?;
+    let user = acl.lines().find(|line| line.starts_with("user "));
+    let words = user.unwrap_or_default().split_whitespace();
+    let granted: BTreeSet<&str> = words
+        .filter_map(|word| word.strip_prefix('+')?.split('|').next())
+        .collect();
+    let mut breaches = Vec::new();
+    for path in files_in("src/store/redis")? {
+        for (line, text) in (1..).zip(text_of(&path)?.lines()) {
+            let calls = ["cmd(\"", "command(\"", "call('"].iter();
+            let sent = calls.flat_map(|call| text.split(call).skip(1));
+            for name in sent.filter_map(|rest| rest.split(['"', '\'']).next()) {
+                // Sentinels are servers of their own, with users of their own.
+                let known = name == "SENTINEL" || granted.contains(name.to_lowercase().as_str());
+                if !known {
+                    breaches.push(format!("{path}:{line}: {example} does not grant {name}"));
+                }
+            }
+        }
+    }
+    assert_none(&breaches);
+    Ok(())
+}
+
+#[test]
+fn what_a_newcomer_looks_for_is_there() {
+    let wanted = "gateway.yaml README.md ARCHITECTURE.md CHANGELOG.md".split(' ');
+    let missing = wanted.filter(|name| !Path::new(ROOT).join(name).is_file());
+    let told: Vec<String> = missing.map(|name| format!("{name} is missing")).collect();
+    assert_none(&told);
+}
+
+#[test]
+fn no_file_names_a_place_of_one_machine_or_a_registry() -> io::Result<()> {
+    // In two halves, so that this file does not find itself.
+    let places = [("/tm", "p"), ("/wor", "k")].map(|(a, b)| format!("{a}{b}"));
+    let hosts = [
+        ("crates", ".io"),
+        ("pypi", ".org"),
+        ("registry.npmjs", ".org"),
+    ];
+    let hosts = hosts.map(|(a, b)| format!("{a}{b}"));
+    let mut breaches = Vec::new();
+    for path in kept_files()?.iter().filter(|path| *path != "Cargo.lock") {
+        // What is not text is not read.
+        let text = match text_of(path) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => continue,
+            read => read?,
+        };
+        for (line, text) in (1..).zip(text.lines()) {
+            let place = places.iter().find(|place| has_place(text, place));
+            let host = hosts.iter().find(|host| text.contains(host.as_str()));
+            if let Some(name) = place.or(host) {
+                breaches.push(format!(
+                    "{path}:{line}: {name} is of one machine, or a registry"
+                ));
+            }
+        }
+    }
+    assert_none(&breaches);
+    Ok(())
+}
+
+/// What is under version control; where that cannot be told, all that is there.
+fn kept_files() -> io::Result<Vec<String>> {
+    let mut git = Command::new("git");
+    let listed = git.args(["-C", ROOT, "ls-files", "-z"]).output();
+    let listed = listed.map(|output| output.stdout).unwrap_or_default();
+    let listed = String::from_utf8_lossy(&listed);
+    let there = listed
+        .split('\0')
+        .filter(|path| Path::new(ROOT).join(path).is_file());
+    let files: Vec<String> = there.map(str::to_owned).collect();
+    if files.is_empty() {
+        return files_in("");
+    }
+    Ok(files)
+}
+
+/// Is an absolute path there that begins with this folder?
+fn has_place(text: &str, place: &str) -> bool {
+    text.match_indices(place).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + place.len()..].chars().next();
+        let of_a_name = |c: char| c.is_alphanumeric() || "_-".contains(c);
+        !before.is_some_and(|c| of_a_name(c) || ".})".contains(c)) && !after.is_some_and(of_a_name)
+    })
+}
+
+#[test]
+fn a_place_is_a_folder_at_the_root_and_not_part_of_a_name() {
+    assert!(has_place("cd /opt && ls", "/opt"));
+    assert!(has_place("in `/opt/x`", "/opt"));
+    assert!(!has_place("$dir/opt, {dir}/opt/, /options", "/opt"));
+}

@@ -1,0 +1,309 @@
+//! The providers' official SDKs against the built gateway, with its own stand-in as the provider.
+//!
+//! What their users see counts: typed exceptions, streams without surprises, a balance that falls by
+//! what the usage says. The scripts in `tests/sdk` call and print facts; only this file judges them.
+//! SDKs that are not installed fail the tests.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Gateway, Setup, mint, within};
+
+const SOON: Duration = Duration::from_secs(10);
+const TENANT: &str = "demo";
+const PLENTY: u64 = 100_000;
+const WINDOW_SECONDS: u64 = 60;
+const SDKS: [Sdk; 2] = [Sdk::Python, Sdk::Node];
+
+#[derive(Clone, Copy, Debug)]
+enum Sdk {
+    Python,
+    Node,
+}
+
+impl Sdk {
+    fn command(self) -> Command {
+        let (program, library, script) = match self {
+            Sdk::Python => {
+                let python = in_project(".tools/python/bin/python");
+                (python.clone(), python, "openai_calls.py")
+            }
+            Sdk::Node => {
+                let library = in_project(".tools/node/node_modules/openai");
+                ("node".into(), library, "openai_calls.mjs")
+            }
+        };
+        if !library.exists() {
+            missing(&library);
+        }
+        let mut command = Command::new(program);
+        command.arg(in_project("tests/sdk").join(script));
+        command
+    }
+
+    /// What is raised for a status without an exception of its own, as 402 is.
+    fn nameless_error(self) -> &'static str {
+        match self {
+            Sdk::Python => "APIStatusError",
+            Sdk::Node => "APIError",
+        }
+    }
+}
+
+fn in_project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn missing(what: &Path) -> ! {
+    panic!(
+        "`{}` is missing; run the tests with `make test`, which installs what they need",
+        what.display()
+    );
+}
+
+/// One run of a script.
+struct Caller<'g> {
+    sdk: Sdk,
+    gateway: &'g Gateway,
+    tenant: &'g str,
+    key: &'g str,
+    /// None: as often as the SDK does of its own accord.
+    max_retries: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Facts {
+    answers: Vec<Value>,
+    /// What the SDK raised, or null.
+    refusal: Value,
+}
+
+impl<'g> Caller<'g> {
+    fn new(sdk: Sdk, gateway: &'g Gateway, key: &'g str) -> Caller<'g> {
+        Caller {
+            sdk,
+            gateway,
+            tenant: TENANT,
+            key,
+            max_retries: None,
+        }
+    }
+
+    /// Makes a call until it was made so often, or the SDK raised.
+    #[track_caller]
+    fn call(&self, name: &str, times: u64) -> Facts {
+        let mut command = self.sdk.command();
+        command
+            .args([name, &times.to_string()])
+            .env_clear()
+            .env("GATEWAY", format!("http://{}", self.gateway.addr()))
+            .env("TENANT", self.tenant)
+            .env("API_KEY", self.key)
+            .stdin(Stdio::null());
+        for name in ["PATH", "HOME"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        if let Some(most) = self.max_retries {
+            command.env("MAX_RETRIES", most.to_string());
+        }
+        let output = match command.output() {
+            Ok(output) => output,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                missing(Path::new(command.get_program()));
+            }
+            Err(error) => panic!("{:?} does not run: {error}", self.sdk),
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{:?} {name}: {said}", self.sdk);
+        let facts: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+        Facts {
+            answers: facts["answers"].as_array().expect("a list").clone(),
+            refusal: facts["refusal"].clone(),
+        }
+    }
+
+    /// The one answer of a call that must succeed.
+    #[track_caller]
+    fn answer(&self, name: &str) -> Value {
+        let mut facts = self.call(name, 1);
+        assert_eq!(facts.refusal, Value::Null, "{:?} {name}", self.sdk);
+        facts.answers.pop().expect("an answer")
+    }
+}
+
+#[track_caller]
+fn start(tokens: u64, rate_limit: u64) -> Gateway {
+    let anonymous = json!({
+        "tokens": tokens, "rate_limit": rate_limit, "rate_limit_window": WINDOW_SECONDS
+    });
+    let endpoint = json!({"kind": "demo", "default_model": "demo-1"});
+    let config = json!({
+        "user_groups": {"anonymous": anonymous},
+        "providers": {"text": {"default": "demo", "endpoints": {"demo": endpoint}}},
+    });
+    Gateway::start(Setup::new().tenant(TENANT, config))
+}
+
+#[track_caller]
+fn left(gateway: &Gateway, key: &str) -> u64 {
+    let response = gateway
+        .client()
+        .request("GET", &format!("/{TENANT}/auth/me"))
+        .bearer(key)
+        .send();
+    assert_eq!(response.status, 200, "{}", response.text());
+    response.json()["tokensLeft"].as_u64().expect("a balance")
+}
+
+/// The client may have its answer a moment before the books do.
+#[track_caller]
+fn assert_left(gateway: &Gateway, key: &str, expected: u64) {
+    within(SOON, || (left(gateway, key) == expected).then_some(()));
+    assert_eq!(left(gateway, key), expected, "tokens left");
+}
+
+#[track_caller]
+fn total_tokens(answer: &Value) -> u64 {
+    let total = answer["usage"]["total_tokens"].as_u64();
+    total.unwrap_or_else(|| panic!("no usage in {answer}"))
+}
+
+/// Raised at once, as the exception that belongs to the status, with what is needed to report it.
+#[track_caller]
+fn assert_raised(facts: &Facts, raised: &str, status: u64) {
+    let refusal = &facts.refusal;
+    assert_eq!(refusal["raised"], raised, "{facts:?}");
+    assert_eq!(refusal["status"], status, "{facts:?}");
+    assert_eq!(refusal["attempts"], 1, "{facts:?}");
+    let id = refusal["request_id"].as_str();
+    assert!(id.is_some_and(|id| !id.is_empty()), "{facts:?}");
+}
+
+#[test]
+fn a_chat_through_an_sdk_costs_what_its_usage_says() {
+    let gateway = start(PLENTY, 100);
+    for sdk in SDKS {
+        let key = mint(&gateway, TENANT);
+        let answer = Caller::new(sdk, &gateway, &key).answer("chat");
+        let text = answer["text"].as_str().expect("a text");
+        assert!(text.contains("demo provider"), "{sdk:?}: {text}");
+        assert!(text.contains("Hello from the"), "{sdk:?}: {text}");
+        assert_eq!(answer["finish_reason"], "stop", "{sdk:?}");
+        let id = answer["request_id"].as_str();
+        assert!(id.is_some_and(|id| !id.is_empty()), "{sdk:?}");
+        let usage = &answer["usage"];
+        let parts = ["prompt_tokens", "completion_tokens"].map(|part| usage[part].as_u64());
+        assert!(parts.iter().all(|part| part > &Some(0)), "{sdk:?}: {usage}");
+        assert_left(&gateway, &key, PLENTY - total_tokens(&answer));
+    }
+}
+
+#[test]
+fn a_stream_through_an_sdk_costs_what_the_whole_answer_does() {
+    let gateway = start(PLENTY, 100);
+    for sdk in SDKS {
+        let key = mint(&gateway, TENANT);
+        let caller = Caller::new(sdk, &gateway, &key);
+        let whole = caller.answer("chat");
+        let cost = total_tokens(&whole);
+
+        // An SDK's user who takes `chunk.choices[0]` must not stumble over a chunk nobody asked for.
+        let stream = caller.answer("stream");
+        assert_eq!(stream["text"], whole["text"], "{sdk:?}");
+        assert!(stream["pieces"].as_u64() > Some(5), "{sdk:?}: {stream}");
+        assert_eq!(stream["finish_reason"], "stop", "{sdk:?}");
+        assert_eq!(stream["chunks_without_choices"], 0, "{sdk:?}");
+        assert_eq!(stream["chunks_with_usage"], 0, "{sdk:?}");
+        assert_left(&gateway, &key, PLENTY - 2 * cost);
+
+        let stream = caller.answer("stream-with-usage");
+        assert_eq!(stream["text"], whole["text"], "{sdk:?}");
+        assert_eq!(stream["chunks_without_choices"], 1, "{sdk:?}");
+        assert_eq!(stream["chunks_with_usage"], 1, "{sdk:?}");
+        assert_eq!(stream["usage"], whole["usage"], "{sdk:?}");
+        assert_left(&gateway, &key, PLENTY - 3 * cost);
+    }
+}
+
+#[test]
+fn a_key_is_spent_to_its_last_answer_and_then_refused_without_a_retry() {
+    const GRANTED: u64 = 200;
+    let gateway = start(GRANTED, 1000);
+    for sdk in SDKS {
+        let key = mint(&gateway, TENANT);
+        let caller = Caller::new(sdk, &gateway, &key);
+        let facts = caller.call("chat", GRANTED);
+        assert_eq!(facts.refusal["status"], 402, "{facts:?}");
+        assert!(!facts.answers.is_empty(), "{facts:?}");
+        let used: u64 = facts.answers.iter().map(total_tokens).sum();
+        assert!(used <= GRANTED, "{facts:?}");
+        assert_left(&gateway, &key, GRANTED - used);
+
+        for call in ["chat", "stream"] {
+            let facts = caller.call(call, 1);
+            assert_raised(&facts, sdk.nameless_error(), 402);
+            assert_eq!(facts.refusal["code"], "insufficient_tokens", "{facts:?}");
+            assert_eq!(facts.refusal["type"], "insufficient_quota", "{facts:?}");
+        }
+        assert_left(&gateway, &key, GRANTED - used);
+    }
+}
+
+#[test]
+fn a_caller_who_is_too_fast_is_told_when_to_come_back() {
+    let gateway = start(PLENTY, 2);
+    for sdk in SDKS {
+        let key = mint(&gateway, TENANT);
+        let caller = Caller {
+            max_retries: Some(0),
+            ..Caller::new(sdk, &gateway, &key)
+        };
+        let facts = caller.call("chat", 3);
+        assert_eq!(facts.answers.len(), 2, "{facts:?}");
+        assert_raised(&facts, "RateLimitError", 429);
+        assert_eq!(facts.refusal["code"], "rate_limit_exceeded", "{facts:?}");
+        let wait = facts.refusal["retry_after"].as_str();
+        let seconds: u64 = wait.and_then(|text| text.parse().ok()).expect("seconds");
+        // A request may count for a tenth of the window longer than the window itself.
+        let longest = WINDOW_SECONDS + WINDOW_SECONDS / 10;
+        assert!((1..=longest).contains(&seconds), "{facts:?}");
+        let used: u64 = facts.answers.iter().map(total_tokens).sum();
+        assert_left(&gateway, &key, PLENTY - used);
+    }
+}
+
+#[test]
+fn every_mistake_of_a_caller_raises_its_own_exception() {
+    let gateway = start(PLENTY, 100);
+    for sdk in SDKS {
+        let key = mint(&gateway, TENANT);
+        let caller = Caller::new(sdk, &gateway, &key);
+
+        let stranger = Caller::new(sdk, &gateway, "temp_00000000-0000-4000-8000-000000000000");
+        for call in ["chat", "stream"] {
+            let facts = stranger.call(call, 1);
+            assert_raised(&facts, "AuthenticationError", 401);
+            assert_eq!(facts.refusal["code"], "invalid_api_key", "{facts:?}");
+        }
+
+        let elsewhere = Caller {
+            tenant: "nobody",
+            ..Caller::new(sdk, &gateway, &key)
+        };
+        let facts = elsewhere.call("chat", 1);
+        assert_raised(&facts, "BadRequestError", 400);
+        assert_eq!(facts.refusal["body"], "Invalid tenant ID", "{facts:?}");
+
+        let facts = caller.call("list-files", 1);
+        assert_raised(&facts, "NotFoundError", 404);
+        assert!(facts.refusal["code"].is_string(), "{facts:?}");
+
+        assert_left(&gateway, &key, PLENTY);
+    }
+}
