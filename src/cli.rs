@@ -13,6 +13,7 @@ use crate::telemetry;
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
 use http::{HeaderMap, HeaderValue, Method, header};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
@@ -106,7 +107,7 @@ struct Asked {
     method: Method,
     tenant: Option<String>,
     path: String,
-    body: Value,
+    body: String,
 }
 
 pub fn main() -> ExitCode {
@@ -185,7 +186,7 @@ fn check(path: Option<&PathBuf>) -> ExitCode {
                     file.to_string_lossy()
                 });
             print(&format!(
-                "{from}: good, {} tenants to seed",
+                "{from}: good; tenants to seed: {}",
                 settings.tenants.len()
             ))
         }
@@ -271,22 +272,18 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
 }
 
 fn asked_of_tenants(command: TenantCommand) -> Result<Asked, String> {
-    let asked = |method, path, body| Asked {
+    let asked = |method, path| Asked {
         method,
         tenant: None,
         path,
-        body,
+        body: String::new(),
     };
     Ok(match command {
-        TenantCommand::List => asked(Method::GET, "/admin/tenants".to_owned(), Value::Null),
-        TenantCommand::Get { tenant } => {
-            asked(Method::GET, format!("/admin/tenants/{tenant}"), Value::Null)
+        TenantCommand::List => asked(Method::GET, "/admin/tenants".to_owned()),
+        TenantCommand::Get { tenant } => asked(Method::GET, format!("/admin/tenants/{tenant}")),
+        TenantCommand::Delete { tenant } => {
+            asked(Method::DELETE, format!("/admin/tenants/{tenant}"))
         }
-        TenantCommand::Delete { tenant } => asked(
-            Method::DELETE,
-            format!("/admin/tenants/{tenant}"),
-            Value::Null,
-        ),
         TenantCommand::Put { tenant, file } => {
             let cannot =
                 |error: &dyn std::fmt::Display| format!("Cannot read {}: {error}", file.display());
@@ -298,22 +295,24 @@ fn asked_of_tenants(command: TenantCommand) -> Result<Asked, String> {
             } else {
                 text = std::fs::read_to_string(&file).map_err(|error| cannot(&error))?;
             }
-            let config: Value = serde_json::from_str(&text).map_err(|error| cannot(&error))?;
-            asked(
-                Method::PUT,
-                format!("/admin/tenants/{tenant}"),
-                json!({"config": config}),
-            )
+            let config: Box<RawValue> =
+                serde_json::from_str(&text).map_err(|error| cannot(&error))?;
+            Asked {
+                method: Method::PUT,
+                tenant: None,
+                path: format!("/admin/tenants/{tenant}"),
+                body: format!("{{\"config\":{config}}}"),
+            }
         }
     })
 }
 
 fn asked_of_keys(command: KeyCommand) -> Asked {
-    let asked = |method, tenant, path, body| Asked {
+    let asked = |method, tenant, path, body: Value| Asked {
         method,
         tenant: Some(tenant),
         path,
-        body,
+        body: body.to_string(),
     };
     match command {
         KeyCommand::Mint {
@@ -402,7 +401,7 @@ async fn answer(mut settings: Settings, asked: Asked) -> Result<(bool, String), 
     let bearer =
         HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| error.to_string())?;
     headers.insert(header::AUTHORIZATION, bearer);
-    let body = Bytes::from(asked.body.to_string());
+    let body = Bytes::from(asked.body);
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let request = Request {
         method: &asked.method,
@@ -415,9 +414,32 @@ async fn answer(mut settings: Settings, asked: Asked) -> Result<(bool, String), 
         .await
         .unwrap_or_else(|refusal| refusal.into_answer());
     store.close().await;
-    let text = match serde_json::from_slice::<Value>(answer.body()) {
-        Ok(value) => format!("{value:#}"),
-        Err(_) => String::from_utf8_lossy(answer.body()).into_owned(),
+    let done = answer.status().is_success();
+    Ok((done, told(done, matched.route, answer.body())))
+}
+
+/// A config is printed as it is stored, so that it can be put back; a refusal is its sentence.
+fn told(done: bool, route: route::Local, body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Config<'a> {
+        #[serde(borrow)]
+        config: &'a RawValue,
+    }
+    if let (true, route::Local::TenantRead, Ok(read)) =
+        (done, route, serde_json::from_slice::<Config<'_>>(body))
+    {
+        return read.config.get().to_owned();
+    }
+    let Ok(value) = serde_json::from_slice::<Value>(body) else {
+        return String::from_utf8_lossy(body).into_owned();
     };
-    Ok((answer.status().is_success(), text))
+    if done {
+        return format!("{value:#}");
+    }
+    let mut text = value["error"].as_str().unwrap_or("refused").to_owned();
+    for fault in value["details"].as_array().into_iter().flatten() {
+        let part = |name: &str| fault[name].as_str().unwrap_or_default().to_owned();
+        text.push_str(&format!("\n{}: {}", part("path"), part("message")));
+    }
+    text
 }

@@ -233,12 +233,15 @@ impl App {
         };
         if !quiet {
             log::warn!(
-                "Ending {} requests that are still in flight",
+                "Ending {} requests and settlements that are still in flight",
                 self.traffic.in_flight()
             );
             self.traffic.cut();
             if !self.traffic.quiet(LAST_WORDS).await {
-                log::error!("{} requests did not end", self.traffic.in_flight());
+                log::error!(
+                    "{} requests or settlements did not end",
+                    self.traffic.in_flight()
+                );
             }
         }
     }

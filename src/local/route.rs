@@ -57,7 +57,13 @@ const GLOBAL: &[Row] = &[
         "/readyz",
         &[(Method::GET, Local::Ready), (Method::HEAD, Local::Ready)],
     ),
-    ("/openapi.json", &[(Method::GET, Local::OpenApi)]),
+    (
+        "/openapi.json",
+        &[
+            (Method::GET, Local::OpenApi),
+            (Method::HEAD, Local::OpenApi),
+        ],
+    ),
     (
         "/admin/tenants",
         &[
@@ -152,7 +158,7 @@ fn parts<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
     }
 }
 
-/// Every path and method, for the document that describes them.
+/// Every path and method, for the document that describes them. HEAD is GET without the body.
 pub fn all() -> impl Iterator<Item = (bool, &'static str, &'static Method)> {
     let rows = |of_tenant, table: &'static [Row]| {
         table.iter().flat_map(move |(pattern, methods)| {

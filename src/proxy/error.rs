@@ -11,6 +11,8 @@ use log::Level;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GatewayError {
     InvalidTenant,
+    /// There is a config, and it cannot be used.
+    BrokenTenant,
     Local(Refusal),
     NoSuchCall,
     OtherMethods(String),
@@ -84,6 +86,9 @@ impl GatewayError {
         };
         match self {
             GatewayError::InvalidTenant => said(400, "invalid_tenant", "Invalid tenant ID"),
+            GatewayError::BrokenTenant => {
+                said(503, "broken_config", "The tenant's config cannot be used")
+            }
             GatewayError::Local(_) => said(500, "internal_error", "Internal Server Error"),
             GatewayError::NoSuchCall => said(404, "not_found", "This gateway serves no such call"),
             GatewayError::OtherMethods(_) => said(405, "method_not_allowed", "Method not allowed"),
@@ -116,7 +121,7 @@ impl GatewayError {
                 ..said(
                     402,
                     "insufficient_tokens",
-                    "The token balance of this key is spent",
+                    "The token balance of this key does not cover an answer",
                 )
             },
             GatewayError::Held => again(

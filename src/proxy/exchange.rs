@@ -5,6 +5,7 @@
 
 use crate::dialect::call::{Api, Reading};
 use crate::rules::amount::Tokens;
+use crate::rules::window::Pace;
 use crate::store::name::AccountName;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,8 +17,6 @@ use std::time::Instant;
 pub struct Hold {
     pub account: AccountName,
     pub id: String,
-    /// The balance when the request was admitted.
-    pub left: Tokens,
     /// Just before it was asked for.
     pub taken: Instant,
 }
@@ -28,6 +27,11 @@ pub struct Exchange {
     /// The shape that refusals have; `None` on local routes.
     pub api: Option<Api>,
     pub tenant: Option<String>,
+    /// Who is to answer; empty until that is known.
+    pub endpoint: String,
+    /// What is left of the balance and of the window, as far as is known.
+    pub left: Option<Tokens>,
+    pub pace: Option<Pace>,
     pub hold: Option<Hold>,
     /// The provider has the request; from now on it may cost something.
     pub accepted: bool,
@@ -49,6 +53,9 @@ impl Exchange {
             request_id,
             api: None,
             tenant: None,
+            endpoint: String::new(),
+            left: None,
+            pace: None,
             hold: None,
             accepted: false,
             prompt: Tokens::ZERO,

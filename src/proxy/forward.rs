@@ -2,12 +2,13 @@
 
 use super::error::GatewayError;
 use super::exchange::{Exchange, Hold};
+use super::intake;
 use super::pipeline::Pipeline;
 use super::route::Call;
 use super::upstream::{Answer, Destination, Failure};
-use super::{intake, relay};
+use super::watch::{Ends, client_leaves};
 use crate::demo;
-use crate::dialect::call::{self, Api, Changes, Limit, Unreadable};
+use crate::dialect::call::{self, Changes, Limit, Unreadable};
 use crate::dialect::openai::chat;
 use crate::local::credentials;
 use crate::rules::account::{Admission, Admit};
@@ -15,7 +16,6 @@ use crate::rules::amount::Tokens;
 use crate::rules::choice::{self, Choice};
 use crate::rules::config::{Endpoint, Kind};
 use crate::rules::entry::Caller;
-use crate::rules::window::Pace;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
 use crate::store::{Entry, StoreError};
@@ -23,10 +23,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body_util::Full;
 use pingora::protocols::http::ServerSession;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// No answer is worth asking for with less: OpenAI's newer API itself takes no smaller limit.
 const LEAST_ANSWER: u64 = 16;
@@ -36,19 +35,7 @@ const OPEN_ANSWER: u64 = 4_096;
 const ADMIT_TRIES: usize = 2;
 
 /// Request headers that providers may see. Never one that carries a key.
-const PASSED: &[&str] = &[
-    "accept",
-    "content-type",
-    "openai-beta",
-    "idempotency-key",
-    "user-agent",
-];
-
-/// What was admitted.
-struct Admitted {
-    held: Tokens,
-    pace: Option<Pace>,
-}
+const PASSED: &[&str] = &["accept", "openai-beta", "idempotency-key", "user-agent"];
 
 impl From<Unreadable> for GatewayError {
     fn from(Unreadable(why): Unreadable) -> GatewayError {
@@ -83,10 +70,11 @@ impl Pipeline {
             .ok_or_else(|| GatewayError::NoEndpoint {
                 model: call.model.clone(),
             })?;
-        let admitted = self.admit(exchange, tenant, &key, &call).await?;
+        exchange.endpoint.clone_from(&choice.endpoint.name);
+        let held = self.admit(exchange, tenant, &key, &call).await?;
         let changes = Changes {
             model: choice.model,
-            limit: limit(&call, admitted.held, choice.endpoint),
+            limit: limit(&call, held, choice.endpoint),
         };
         let body = chat::rewrite(&body, &changes)?;
         let to = self.destination(choice.endpoint).await?;
@@ -98,12 +86,8 @@ impl Pipeline {
         let answer = self
             .wait_for_answer(session, exchange, &to, request, ends.as_mut())
             .await?;
-        let told = relay::Told {
-            endpoint: &choice.endpoint.name,
-            pace: admitted.pace,
-            wants_usage: call.wants_usage,
-        };
-        self.relay(session, exchange, answer, told, ends).await
+        self.relay(session, exchange, answer, call.wants_usage, ends)
+            .await
     }
 
     async fn admit(
@@ -112,17 +96,15 @@ impl Pipeline {
         tenant: &Tenant,
         key: &KeyName,
         call: &call::Call,
-    ) -> Result<Admitted, GatewayError> {
+    ) -> Result<Tokens, GatewayError> {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let output = call.limit.unwrap_or(OPEN_ANSWER);
-        let least = call.prompt.plus(Tokens::new(output.min(LEAST_ANSWER)));
+        let answers = |tokens: u64| Tokens::new(tokens).times(call.answers);
+        let least = call.prompt.plus(answers(output.min(LEAST_ANSWER)));
         let ask = Admit {
             id: &id,
             least,
-            most: call
-                .prompt
-                .plus(Tokens::new(output).times(call.answers))
-                .max(least),
+            most: call.prompt.plus(answers(output)),
             open: call.limit.is_none(),
             known: Tokens::ZERO,
             window: None,
@@ -149,16 +131,19 @@ impl Pipeline {
         else {
             return Err(GatewayError::UnknownKey);
         };
+        let (left, pace) = match &admission {
+            Admission::Held { left, pace, .. }
+            | Admission::Spent { left, pace }
+            | Admission::Busy { left, pace } => (*left, *pace),
+            Admission::Limited { left, pace, .. } => (*left, Some(*pace)),
+        };
+        exchange.left = Some(left);
+        exchange.pace = pace;
         match admission {
-            Admission::Held { held, left, pace } => {
-                exchange.hold = Some(Hold {
-                    account,
-                    id,
-                    left,
-                    taken,
-                });
+            Admission::Held { held, .. } => {
+                exchange.hold = Some(Hold { account, id, taken });
                 exchange.prompt = call.prompt;
-                Ok(Admitted { held, pace })
+                Ok(held)
             }
             Admission::Spent { .. } => Err(GatewayError::Spent),
             Admission::Busy { .. } => Err(GatewayError::Held),
@@ -199,73 +184,24 @@ impl Pipeline {
         request: super::upstream::Request,
         mut ends: Ends<'_>,
     ) -> Result<Answer<'_>, GatewayError> {
-        let sent = self.upstream.send(to, request);
-        tokio::pin!(sent);
+        let sent = AtomicBool::new(false);
+        let answer = self.upstream.send(to, request, &sent);
         tokio::select! {
             biased;
-            answer = &mut sent => {
+            answer = answer => {
                 let answer = answer?;
                 exchange.accepted = answer.head.status.is_success();
                 Ok(answer)
             }
-            gone = relay::client_leaves(session) => Err(gone),
+            gone = client_leaves(session) => {
+                // The provider is at work on a prompt that nobody will read the answer to.
+                exchange.accepted = sent.load(Ordering::Relaxed);
+                Err(gone)
+            }
             ended = &mut ends => Err(ended),
         }
     }
-
-    /// Returns when the request must end: its hold is gone or could not be renewed in time, or the
-    /// gateway is shutting down. It lives as long as the request, so that nothing delays its clock.
-    fn ends(
-        &self,
-        hold: &Hold,
-        known: Arc<AtomicU64>,
-    ) -> impl Future<Output = GatewayError> + Send + use<> {
-        let (store, traffic) = (self.store.clone(), self.traffic.clone());
-        let (account, id) = (hold.account.clone(), hold.id.clone());
-        let ttl = self.local.settings.accounts.hold_ttl;
-        let taken = hold.taken;
-        let heartbeat = async move {
-            let mut covered_until = taken + ttl;
-            loop {
-                tokio::time::sleep(ttl / 3).await;
-                loop {
-                    let sent = Instant::now();
-                    let known = Tokens::new(known.load(Ordering::Relaxed));
-                    match store.renew(&account, &id, known, ttl.into()).await {
-                        Ok(true) => {
-                            covered_until = sent + ttl;
-                            break;
-                        }
-                        Ok(false) => {
-                            return GatewayError::Ended("The hold of this request has ended");
-                        }
-                        Err(_) if Instant::now() + HOLD_MARGIN < covered_until => {
-                            tokio::time::sleep(RENEW_PAUSE).await;
-                        }
-                        Err(_) => {
-                            return GatewayError::Ended(
-                                "The hold of this request could not be renewed",
-                            );
-                        }
-                    }
-                }
-            }
-        };
-        async move {
-            tokio::select! {
-                ended = heartbeat => ended,
-                () = traffic.is_cut() => GatewayError::Ended("The gateway is shutting down"),
-            }
-        }
-    }
 }
-
-/// A request whose hold was not renewed ends this long before the hold does.
-const HOLD_MARGIN: Duration = Duration::from_secs(2);
-const RENEW_PAUSE: Duration = Duration::from_millis(250);
-
-/// What may end a request from our side.
-pub(super) type Ends<'a> = Pin<&'a mut (dyn Future<Output = GatewayError> + Send)>;
 
 fn authenticate(headers: &HeaderMap) -> Result<KeyName, GatewayError> {
     let key = credentials::key(headers).ok_or(GatewayError::NoKey)?;
@@ -325,9 +261,11 @@ fn request(
         header::ACCEPT_ENCODING,
         HeaderValue::from_static("identity"),
     );
-    headers
-        .entry(header::CONTENT_TYPE)
-        .or_insert(HeaderValue::from_static("application/json"));
+    // What was read as JSON leaves as JSON, whatever the client called it.
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     if let Some(key) = &endpoint.api_key {
         let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
             .map_err(|error| bad(&error))?;
@@ -336,6 +274,3 @@ fn request(
     }
     Ok(request)
 }
-
-/// The API whose shape the answers of this call have.
-pub(super) const API: Api = Api::OpenAi;

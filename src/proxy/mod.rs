@@ -16,3 +16,4 @@ pub mod settle;
 pub mod shell;
 pub mod traffic;
 pub mod upstream;
+pub mod watch;

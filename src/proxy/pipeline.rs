@@ -60,6 +60,7 @@ impl Pipeline {
         let tenant = match self.tenants.find(&addressed.tenant).await? {
             Lookup::Known(tenant) => tenant,
             Lookup::Unknown => return Err(GatewayError::InvalidTenant),
+            Lookup::Unusable if provider.is_some() => return Err(GatewayError::BrokenTenant),
             Lookup::Unusable => {
                 let matched = local_route(&method, addressed.route)?;
                 return self

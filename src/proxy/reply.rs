@@ -26,8 +26,12 @@ pub async fn refuse(
     error: GatewayError,
 ) -> Written {
     let said = error.said();
+    let allowed = match &error {
+        GatewayError::OtherMethods(methods) => HeaderValue::from_str(methods).ok(),
+        _ => None,
+    };
     let mut answer = match (error, exchange.api) {
-        (GatewayError::Local(refusal), _) => refusal.into_answer(),
+        (GatewayError::Local(refusal), None) => refusal.into_answer(),
         // These two have one body everywhere.
         (GatewayError::InvalidTenant, _) => answer::text(400, r#"{"error":"Invalid tenant ID"}"#),
         (_, _) if said.status == 500 => answer::text(500, r#"{"error":"Internal Server Error"}"#),
@@ -51,6 +55,9 @@ pub async fn refuse(
     if said.status == 401 && !headers.contains_key(header::WWW_AUTHENTICATE) {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
+    if let Some(methods) = allowed {
+        headers.insert(header::ALLOW, methods);
+    }
     if said.is_final {
         headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }
@@ -65,7 +72,7 @@ pub async fn send(session: &mut ServerSession, exchange: &mut Exchange, answer: 
         response.append_header(name, value)?;
     }
     response.insert_header(header::CONTENT_LENGTH, body.len())?;
-    name_request(&mut response, exchange)?;
+    tell(&mut response, exchange)?;
     exchange.status = head.status.as_u16();
     let unread = !session.is_body_done();
     if unread {
@@ -90,11 +97,22 @@ async fn drain(session: &mut ServerSession) {
     }
 }
 
-/// Anthropic's SDK reads its own header for the request's ID.
-pub fn name_request(response: &mut ResponseHeader, exchange: &Exchange) -> Written {
+/// What every reply says of its request. Anthropic's SDK reads a header of its own for the ID.
+pub fn tell(response: &mut ResponseHeader, exchange: &Exchange) -> Written {
     response.insert_header("x-request-id", exchange.request_id.as_str())?;
     if exchange.api == Some(Api::Anthropic) {
         response.insert_header("request-id", exchange.request_id.as_str())?;
+    }
+    if !exchange.endpoint.is_empty() {
+        response.insert_header("x-resullm-endpoint", exchange.endpoint.as_str())?;
+    }
+    if let Some(left) = exchange.left {
+        response.insert_header("x-resullm-tokens-left", left.to_string())?;
+    }
+    if let Some(pace) = exchange.pace {
+        response.insert_header("x-ratelimit-limit-requests", pace.limit.to_string())?;
+        response.insert_header("x-ratelimit-remaining-requests", pace.remaining.to_string())?;
+        response.insert_header("x-ratelimit-reset-requests", format!("{}ms", pace.reset.0))?;
     }
     Ok(())
 }
@@ -103,9 +121,9 @@ pub fn name_request(response: &mut ResponseHeader, exchange: &Exchange) -> Writt
 pub async fn break_off(
     session: &mut ServerSession,
     exchange: &Exchange,
-    api: Api,
     error: &GatewayError,
 ) -> Written {
+    let api = exchange.api.unwrap_or(Api::OpenAi);
     let said = error.said();
     let (message, request_id) = (said.message.as_str(), exchange.request_id.as_str());
     let shape = Shape {

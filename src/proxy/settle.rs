@@ -85,7 +85,14 @@ impl Settler {
         tokio::spawn(async move {
             let mut pause = FIRST_PAUSE;
             loop {
-                tokio::time::sleep(pause).await;
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = settler.traffic.is_cut() => {
+                        let account = hold.account.id();
+                        log::error!("A settlement of {used} tokens of account {account} was not delivered");
+                        break;
+                    }
+                }
                 match settler
                     .store
                     .settle(&hold.account, &hold.id, used, true)

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -74,11 +75,16 @@ impl Upstream {
         }
     }
 
-    /// Sends a request and waits for the head of the answer.
-    pub async fn send(&self, to: &Destination, request: Request) -> Result<Answer<'_>, Failure> {
+    /// Sends a request and waits for the head of the answer. `sent` is set once it is on its way.
+    pub async fn send(
+        &self,
+        to: &Destination,
+        request: Request,
+        sent: &AtomicBool,
+    ) -> Result<Answer<'_>, Failure> {
         let timeout = self.settings.first_byte_timeout;
         let slow = |_| Failure::Timeout(format!("no answer from {} within {timeout:?}", to.host));
-        tokio::time::timeout(timeout, self.exchange(to, request))
+        tokio::time::timeout(timeout, self.exchange(to, request, sent))
             .await
             .map_err(slow)?
     }
@@ -87,6 +93,7 @@ impl Upstream {
         &self,
         to: &Destination,
         mut request: Request,
+        sent: &AtomicBool,
     ) -> Result<Answer<'_>, Failure> {
         loop {
             let kept = self.take_idle(to);
@@ -95,6 +102,7 @@ impl Upstream {
                 Some(sender) => sender,
                 None => self.connect(to).await?,
             };
+            sent.store(true, Ordering::Relaxed);
             match sender.try_send_request(request).await {
                 Ok(answer) => {
                     let (head, body) = answer.into_parts();

@@ -101,7 +101,16 @@ impl Follower for Kept {
     }
 
     fn following(&self, live: bool) {
-        self.state().followed = live;
+        let mut state = self.state();
+        // What was followed until now was good until now.
+        if state.followed && !live {
+            let now = Instant::now();
+            let unchanged = state.entries.values_mut().filter(|entry| !entry.changed);
+            for reading in unchanged.filter_map(|entry| entry.reading.as_mut()) {
+                (reading.read, reading.tried) = (now, now);
+            }
+        }
+        state.followed = live;
     }
 }
 

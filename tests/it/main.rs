@@ -2,6 +2,16 @@
 
 mod harness;
 
+mod accounts;
+mod admin;
+mod chat;
+mod crash;
 mod harness_itself;
+mod library;
+mod regression;
+mod sdks;
+mod start;
+mod stop;
 mod store_contract;
 mod store_histories;
+mod tenants;

@@ -29,7 +29,8 @@ const CLEAR_EVERY: Duration = Duration::from_secs(30);
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 pub struct Disk {
-    database: Database,
+    /// Gone once the store is closed, so that another process can have the directory.
+    database: Mutex<Option<Arc<Database>>>,
     memory: Mutex<Memory>,
     work: Condvar,
     flushed: watch::Sender<Flushed>,
@@ -118,7 +119,7 @@ impl Disk {
         }
         let sequence = replayed.sequence;
         Ok(Disk {
-            database,
+            database: Mutex::new(Some(Arc::new(database))),
             memory: Mutex::new(Memory {
                 things: HashMap::new(),
                 pending: HashMap::new(),
@@ -168,8 +169,17 @@ impl Disk {
         Ok(stored)
     }
 
+    fn database(&self) -> Result<Arc<Database>, String> {
+        let database = self
+            .database
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        database.ok_or_else(|| "the store is closed".to_owned())
+    }
+
     fn fetch(&self, name: &str) -> Result<Option<Arc<Stored>>, Box<dyn std::error::Error>> {
-        let table = self.database.begin_read()?.open_table(THINGS)?;
+        let table = self.database()?.begin_read()?.open_table(THINGS)?;
         let Some(bytes) = table.get(name)? else {
             return Ok(None);
         };
@@ -254,7 +264,7 @@ impl Disk {
     /// Names that start with `prefix`. Only for things that are flushed as they are written.
     pub fn names(&self, prefix: &str) -> Outcome<Vec<String>> {
         let list = || -> Result<Vec<String>, Box<dyn std::error::Error>> {
-            let table = self.database.begin_read()?.open_table(THINGS)?;
+            let table = self.database()?.begin_read()?.open_table(THINGS)?;
             let mut names = Vec::new();
             for row in table.range(prefix..)? {
                 let (name, _) = row?;
@@ -324,8 +334,8 @@ impl Disk {
     }
 
     fn flush(&self, batch: &Batch, now: Millis) -> Result<(), String> {
-        let cleared =
-            commit(&self.database, batch, Some(now)).map_err(|error| error.to_string())?;
+        let database = self.database()?;
+        let cleared = commit(&database, batch, Some(now)).map_err(|error| error.to_string())?;
         let mut memory = self.memory();
         for name in cleared {
             memory.things.remove(&name);
@@ -339,9 +349,18 @@ impl Disk {
             .map_err(|error| error.to_string())
     }
 
+    /// The flusher writes what there is and ends.
     pub fn stop(&self) {
         self.memory().closing = true;
         self.work.notify_one();
+    }
+
+    /// Lets the directory go. Nothing can be read or written any more.
+    pub fn release(&self) {
+        self.database
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 }
 

@@ -436,6 +436,7 @@ impl Store for Embedded {
             if !matches!(ended, Ok(Ok(()))) {
                 log::error!("The embedded store's flusher ended badly");
             }
+            self.disk.release();
         }
     }
 }

@@ -1,0 +1,173 @@
+//! The service as a library: built from its dependencies, without binding or starting anything.
+
+use crate::harness::{Client, TempDir};
+use crate::store_contract::{keeping, open, runtime};
+use async_trait::async_trait;
+use resullm::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Settlement};
+use resullm::rules::amount::{Millis, Tokens};
+use resullm::rules::entry::{Caller, Groups};
+use resullm::rules::tenant::TenantId;
+use resullm::rules::window::Window;
+use resullm::serve::{Deps, Sockets, create_app};
+use resullm::settings::Settings;
+use resullm::store::name::{AccountName, KeyName};
+use resullm::store::{Clock, Counted, Entry, Follower, Found, Mint, Outcome, Put, Store};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A real store with a defect: it panics where a test wants it to.
+struct Defective {
+    store: Arc<dyn Store>,
+    panics: AtomicBool,
+}
+
+#[async_trait]
+impl Store for Defective {
+    async fn mint(&self, mint: &Mint) -> Outcome<()> {
+        assert!(!self.panics.load(Ordering::SeqCst), "a defect, on purpose");
+        self.store.mint(mint).await
+    }
+    async fn find(
+        &self,
+        key: &KeyName,
+        tenant: &TenantId,
+        groups: &Groups,
+    ) -> Outcome<Option<Found>> {
+        self.store.find(key, tenant, groups).await
+    }
+    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Entry> {
+        self.store.admit(key, caller, ask).await
+    }
+    async fn renew(
+        &self,
+        account: &AccountName,
+        id: &str,
+        known: Tokens,
+        ttl: Millis,
+    ) -> Outcome<bool> {
+        self.store.renew(account, id, known, ttl).await
+    }
+    async fn settle(
+        &self,
+        account: &AccountName,
+        id: &str,
+        used: Tokens,
+        retry: bool,
+    ) -> Outcome<Option<Settlement>> {
+        self.store.settle(account, id, used, retry).await
+    }
+    async fn lease(&self, account: &AccountName, ask: &Ask<'_>) -> Outcome<Option<Grant>> {
+        self.store.lease(account, ask).await
+    }
+    async fn report(
+        &self,
+        account: &AccountName,
+        report: &Report<'_>,
+    ) -> Outcome<Option<Settlement>> {
+        self.store.report(account, report).await
+    }
+    async fn credit(
+        &self,
+        account: &AccountName,
+        id: &str,
+        amount: Tokens,
+    ) -> Outcome<Option<Credited>> {
+        self.store.credit(account, id, amount).await
+    }
+    async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool> {
+        self.store.regroup(account, group).await
+    }
+    async fn revoke(&self, key: &KeyName) -> Outcome<bool> {
+        self.store.revoke(key).await
+    }
+    async fn count(&self, name: &str, window: Window) -> Outcome<Counted> {
+        self.store.count(name, window).await
+    }
+    async fn config(&self, tenant: &TenantId) -> Outcome<Option<Arc<str>>> {
+        self.store.config(tenant).await
+    }
+    async fn seed_config(&self, tenant: &TenantId, text: &str) -> Outcome<bool> {
+        self.store.seed_config(tenant, text).await
+    }
+    async fn replace_config(
+        &self,
+        tenant: &TenantId,
+        expected: Option<&str>,
+        text: &str,
+    ) -> Outcome<Put> {
+        self.store.replace_config(tenant, expected, text).await
+    }
+    async fn delete_tenant(&self, tenant: &TenantId) -> Outcome<bool> {
+        self.store.delete_tenant(tenant).await
+    }
+    async fn tenants(&self) -> Outcome<Vec<TenantId>> {
+        self.store.tenants().await
+    }
+    async fn admins(&self, tenant: &TenantId) -> Outcome<Vec<String>> {
+        self.store.admins(tenant).await
+    }
+    async fn appoint_admins(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
+        self.store.appoint_admins(tenant, hashes).await
+    }
+    fn follow(&self, follower: Arc<dyn Follower>) {
+        self.store.follow(follower);
+    }
+    async fn ready(&self) -> Outcome<()> {
+        self.store.ready().await
+    }
+    async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+#[test]
+fn an_app_is_built_without_starting_and_a_panic_ends_one_request_and_no_more() {
+    let dir = TempDir::new();
+    let runtime = runtime();
+    let (client, defective) = runtime.block_on(async {
+        let url = format!("embedded:{}", dir.path().display());
+        let store = open(&url, keeping(Orphans::Known, Clock::Store)).await;
+        let tenant = TenantId::parse("abc").unwrap();
+        store
+            .seed_config(&tenant, r#"{"user_groups":{"anonymous":{"tokens":5}}}"#)
+            .await
+            .unwrap();
+        let defective = Arc::new(Defective {
+            store,
+            panics: AtomicBool::new(false),
+        });
+        let mut settings = Settings::default();
+        settings.server.listen = vec!["127.0.0.1:0".to_owned()];
+        let settings = Arc::new(settings);
+        let app = create_app(Deps {
+            settings: settings.clone(),
+            store: defective.clone(),
+        });
+        // Built, and nothing listens: only now are there sockets.
+        let sockets = Sockets::open(&settings).unwrap();
+        let address = sockets.public[0].local_addr().unwrap();
+        tokio::spawn(app.serve(sockets, None));
+        (Client::new(address), defective)
+    });
+    let mut connection = client.connect();
+    assert_eq!(
+        connection
+            .request("POST", "/abc/auth/anonymous")
+            .send()
+            .status,
+        200
+    );
+    defective.panics.store(true, Ordering::SeqCst);
+    let panicked = connection.request("POST", "/abc/auth/anonymous").send();
+    assert_eq!(
+        (panicked.status, panicked.text().as_str()),
+        (500, r#"{"error":"Internal Server Error"}"#)
+    );
+    assert_eq!(panicked.header("content-type"), Some("application/json"));
+    defective.panics.store(false, Ordering::SeqCst);
+    assert_eq!(
+        client.request("POST", "/abc/auth/anonymous").send().status,
+        200
+    );
+    runtime.block_on(defective.close());
+}
