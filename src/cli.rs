@@ -262,10 +262,11 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
         settings: settings.clone(),
         store,
     });
-    let (sockets, line) = match inherited {
-        Some((line, listeners)) => (Sockets::inherited(&settings, listeners), Some(line)),
-        None => (Sockets::open(&settings)?, None),
+    let (line, listeners) = match inherited {
+        Some((line, listeners)) => (Some(line), listeners),
+        None => (None, Vec::new()),
     };
+    let sockets = Sockets::open(&settings, listeners)?;
     app.serve(sockets, line)
         .await
         .map_err(|error| format!("Cannot serve: {error}"))
@@ -412,7 +413,7 @@ async fn answer(mut settings: Settings, asked: Asked) -> Result<(bool, String), 
     let answer = local
         .answer(&matched, at, request)
         .await
-        .unwrap_or_else(|refusal| refusal.into_answer());
+        .unwrap_or_else(super::local::answer::Refusal::into_answer);
     store.close().await;
     let done = answer.status().is_success();
     Ok((done, told(done, matched.route, answer.body())))

@@ -133,37 +133,13 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    pub fn open(settings: &Settings) -> Result<Sockets, String> {
-        let public = listen::listen(&settings.server.listen)?;
-        let ops = settings
-            .server
-            .ops_listen
-            .iter()
-            .cloned()
-            .collect::<Vec<_>>();
+    /// `inherited`: from the process before this one.
+    pub fn open(settings: &Settings, mut inherited: Vec<TcpListener>) -> Result<Sockets, String> {
+        let ops: Vec<String> = settings.server.ops_listen.iter().cloned().collect();
         Ok(Sockets {
-            public,
-            ops: listen::listen(&ops)?,
+            public: listen::listen(&settings.server.listen, &mut inherited)?,
+            ops: listen::listen(&ops, &mut inherited)?,
         })
-    }
-
-    /// From a predecessor: the operator's sockets come last, as many as there are of them.
-    pub fn inherited(settings: &Settings, mut listeners: Vec<TcpListener>) -> Sockets {
-        let ops = match (&settings.server.ops_listen, listeners.len()) {
-            (Some(address), count) if count > 1 => {
-                let own = if address.starts_with("localhost:") {
-                    2.min(count - 1)
-                } else {
-                    1
-                };
-                listeners.split_off(count - own)
-            }
-            _ => Vec::new(),
-        };
-        Sockets {
-            public: listeners,
-            ops,
-        }
     }
 }
 
@@ -203,10 +179,14 @@ impl App {
         let succeeded = loop {
             match signals.next().await {
                 Asked::Stop => break false,
-                Asked::HandOver => match self.hand_over(&spare, &mut accepting).await {
-                    Ok(()) => break true,
-                    Err(error) => log::error!("Hand-over failed, serving on: {error}"),
-                },
+                Asked::HandOver => {
+                    match self.hand_over(&spare, &mut accepting, &mut signals).await {
+                        Ok(()) => break true,
+                        // The store is closed and nobody accepts: only an end is left.
+                        Err(error) if accepting.is_empty() => return Err(error),
+                        Err(error) => log::error!("Hand-over failed, serving on: {error}"),
+                    }
+                }
             }
         };
         log::info!("Server shutting down");
@@ -246,44 +226,34 @@ impl App {
         }
     }
 
+    /// Lets a new process take the sockets over. After an error, `accepting` is empty where this
+    /// process cannot go on.
     async fn hand_over(
         &self,
         listeners: &[OwnedFd],
         accepting: &mut Vec<JoinHandle<()>>,
+        signals: &mut Signals,
     ) -> io::Result<()> {
         log::info!("Handing over to a new process");
         let (mut successor, mut line) = handover::start_successor(listeners).await?;
-        let embedded = matches!(self.settings.store, settings::Store::Embedded(_));
-        if embedded {
+        if matches!(self.settings.store, settings::Store::Embedded(_)) {
             // One process a directory: this one lets go first, and connections wait in the backlog.
             stop_accepting(accepting).await;
             self.traffic.drain();
-            self.stop.send_replace(true);
-            ServerApp::cleanup(&*self.service).await;
-            if !self.traffic.quiet(self.settings.server.drain_timeout).await {
-                self.traffic.cut();
-                self.traffic.quiet(LAST_WORDS).await;
-            }
+            tokio::time::sleep(FRESH_CONNECTIONS).await;
+            self.drain(signals).await;
             self.store.close().await;
         }
         let taken = async {
             line.say(handover::GO).await?;
             line.hear(handover::READY, SUCCESSION).await
         };
-        let taken = taken.await;
-        match taken {
-            Err(error) if embedded => {
-                // The store is closed and nobody accepts: only an end is left.
-                log::error!("The new process did not take over: {error}");
-                Ok(())
-            }
-            Err(error) => {
-                let _ = successor.kill();
-                let _ = successor.wait();
-                Err(error)
-            }
-            Ok(()) => Ok(()),
+        if let Err(error) = taken.await {
+            let _ = successor.kill();
+            let _ = successor.wait();
+            return Err(error);
         }
+        Ok(())
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Changes<'a> {
 pub struct Limit {
     pub tokens: u64,
     pub name: &'static str,
+    /// Written also beside one of another name, which this endpoint may not know.
+    pub always: bool,
 }
 
 /// Tokens as the provider counted them. A part of the input that came from a cache is counted once,

@@ -8,11 +8,21 @@ use crate::json;
 /// What a provider adds around one message: role, separators, name. Observed 3 to 7.
 const MESSAGE_FRAME: u64 = 8;
 
+/// What one image may count for, whatever its size: providers charge up to some 1,500 tokens for one
+/// that is shown in detail. Its address, or its bytes written into it, say nothing of that.
+const IMAGE: u64 = 2_000;
+
+enum Weight {
+    Bytes,
+    Nothing,
+    Image,
+}
+
 /// The bytes of every string value in a JSON text, member names and the values of `role` and `type`
-/// left out: those belong to the frame.
+/// left out: those belong to the frame. An image counts as one, wherever it is.
 pub fn text_bytes(text: &str) -> u64 {
     let bytes = text.as_bytes();
-    let (mut at, mut sum, mut framed) = (0, 0, false);
+    let (mut at, mut sum, mut weight) = (0, 0, Weight::Bytes);
     while let Some(quote) = memchr::memchr(b'"', &bytes[at..]) {
         let start = at + quote;
         let Some(end) = json::string_end(bytes, start) else {
@@ -20,10 +30,18 @@ pub fn text_bytes(text: &str) -> u64 {
         };
         at = json::skip_space(bytes, end);
         if bytes.get(at) == Some(&b':') {
-            framed = matches!(&text[start..end], "\"role\"" | "\"type\"");
-        } else if !std::mem::take(&mut framed) {
-            sum += (end - start - 2) as u64;
+            weight = match &text[start..end] {
+                "\"role\"" | "\"type\"" => Weight::Nothing,
+                "\"url\"" => Weight::Image,
+                _ => Weight::Bytes,
+            };
+            continue;
         }
+        sum += match std::mem::replace(&mut weight, Weight::Bytes) {
+            Weight::Bytes => (end - start - 2) as u64,
+            Weight::Nothing => 0,
+            Weight::Image => IMAGE,
+        };
     }
     sum
 }

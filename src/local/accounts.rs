@@ -20,6 +20,8 @@ pub fn now() -> Millis {
         .into()
 }
 
+const LONGEST_LIFE: Millis = Millis(10 * 365 * Millis::DAY.0);
+
 /// A key to be.
 pub struct NewKey<'a> {
     pub prefix: &'a str,
@@ -70,7 +72,11 @@ pub async fn write(local: &Local, tenant: &Tenant, new: &NewKey<'_>) -> Result<M
         record: record.to_string(),
         life: new.life,
     };
-    local.store.mint(&mint).await?;
+    if !local.store.mint(&mint).await? {
+        return Err(Refusal::Conflict(
+            "There is an account of this user already".to_owned(),
+        ));
+    }
     Ok(Minted {
         key,
         expires: new.life.map(|life| now.plus(life)),
@@ -113,10 +119,12 @@ pub async fn mint(
         tokens,
         life: call.expires_in_seconds.map(Millis::from_secs),
     };
-    if key.life == Some(Millis(0)) {
-        return Err(Refusal::Bad(
-            "expiresInSeconds must be at least 1".to_owned(),
-        ));
+    if key
+        .life
+        .is_some_and(|life| life == Millis(0) || life > LONGEST_LIFE)
+    {
+        let rule = "expiresInSeconds must be from 1 to ten years";
+        return Err(Refusal::Bad(rule.to_owned()));
     }
     let minted = write(local, tenant, &key).await?;
     let mut answer = json!({"apiKey": minted.key.as_str(), "tokensLeft": tokens, "group": group});

@@ -15,6 +15,8 @@ pub enum GatewayError {
     BrokenTenant,
     Local(Refusal),
     NoSuchCall,
+    HeadTooLarge,
+    UnknownCoding,
     OtherMethods(String),
     BadRequest(String),
     NoKey,
@@ -90,6 +92,12 @@ impl GatewayError {
                 said(503, "broken_config", "The tenant's config cannot be used")
             }
             GatewayError::Local(_) => said(500, "internal_error", "Internal Server Error"),
+            GatewayError::HeadTooLarge => said(431, "head_too_large", "The headers are too large"),
+            GatewayError::UnknownCoding => said(
+                501,
+                "unknown_coding",
+                "A body may be chunked and nothing else",
+            ),
             GatewayError::NoSuchCall => said(404, "not_found", "This gateway serves no such call"),
             GatewayError::OtherMethods(_) => said(405, "method_not_allowed", "Method not allowed"),
             GatewayError::BadRequest(text) => said(400, "bad_request", text),
@@ -153,8 +161,8 @@ impl GatewayError {
             ),
             GatewayError::Upstream(_) => said(
                 502,
-                "provider_unreachable",
-                "The provider could not be reached",
+                "provider_failed",
+                "The provider did not answer as it should",
             ),
             GatewayError::UpstreamTimeout(_) => said(
                 504,

@@ -17,6 +17,7 @@ use std::time::Instant;
 pub struct Hold {
     pub account: AccountName,
     pub id: String,
+    pub held: Tokens,
     /// Just before it was asked for.
     pub taken: Instant,
 }
@@ -47,7 +48,24 @@ pub struct Exchange {
 /// Where a provider gives no number: English text has about four bytes a token.
 const BYTES_PER_TOKEN: u64 = 4;
 
+/// No token of any tokenizer in use stands for more text than this, runs of spaces included.
+const LONGEST_TOKEN: u64 = 128;
+
+/// How many tokens so many bytes are likely to be.
+pub fn likely(bytes: Tokens) -> Tokens {
+    Tokens::new(bytes.count().div_ceil(BYTES_PER_TOKEN))
+}
+
 impl Exchange {
+    /// The provider sends more than it was asked for, beyond any doubt.
+    pub fn exceeds_its_hold(&self) -> bool {
+        let certain = match self.reading.usage {
+            Some(usage) => usage.output,
+            None => Tokens::new(self.reading.text / LONGEST_TOKEN),
+        };
+        self.hold.as_ref().is_some_and(|hold| certain > hold.held)
+    }
+
     pub fn new(request_id: String) -> Exchange {
         Exchange {
             request_id,
@@ -78,10 +96,7 @@ impl Exchange {
         }
         match self.reading.usage {
             Some(usage) => usage.total(),
-            None => {
-                let output = Tokens::new(self.reading.text.div_ceil(BYTES_PER_TOKEN));
-                Tokens::new(self.prompt.count().div_ceil(BYTES_PER_TOKEN)).plus(output)
-            }
+            None => likely(self.prompt).plus(likely(Tokens::new(self.reading.text))),
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Authenticate, read, admit, forward: from a provider call to the head of its answer.
 
 use super::error::GatewayError;
-use super::exchange::{Exchange, Hold};
-use super::intake;
+use super::exchange::{self, Exchange, Hold};
 use super::pipeline::Pipeline;
-use super::route::Call;
+use super::route::Served;
 use super::upstream::{Answer, Destination, Failure};
 use super::watch::{Ends, client_leaves};
 use crate::demo;
@@ -16,9 +15,10 @@ use crate::rules::amount::Tokens;
 use crate::rules::choice::{self, Choice};
 use crate::rules::config::{Endpoint, Kind};
 use crate::rules::entry::Caller;
+use crate::rules::models;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
-use crate::store::{Entry, StoreError};
+use crate::store::{Admitted, StoreError};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body_util::Full;
@@ -31,8 +31,6 @@ use std::time::Instant;
 const LEAST_ANSWER: u64 = 16;
 /// What a call without a limit of its own may use at least.
 const OPEN_ANSWER: u64 = 4_096;
-/// An admission whose outcome is unknown is asked for again, under the same ID.
-const ADMIT_TRIES: usize = 2;
 
 /// Request headers that providers may see. Never one that carries a key.
 const PASSED: &[&str] = &["accept", "openai-beta", "idempotency-key", "user-agent"];
@@ -58,10 +56,13 @@ impl Pipeline {
         session: &mut ServerSession,
         exchange: &mut Exchange,
         tenant: &Tenant,
-        _call: Call,
+        served: Served,
     ) -> Result<(), GatewayError> {
+        let Served::ChatCompletions = served;
         let key = authenticate(&session.req_header().headers)?;
-        let body = intake::intake(session, self.local.settings.server.max_body).await?;
+        let body = self
+            .intake(session, self.local.settings.server.max_body)
+            .await?;
         let call = chat::read(&body)?;
         let providers = tenant.config.text.as_ref();
         let model = call.model.as_deref();
@@ -71,10 +72,11 @@ impl Pipeline {
                 model: call.model.clone(),
             })?;
         exchange.endpoint.clone_from(&choice.endpoint.name);
-        let held = self.admit(exchange, tenant, &key, &call).await?;
+        let most = most_output(&choice, model);
+        let held = self.admit(exchange, tenant, &key, &call, most).await?;
         let changes = Changes {
             model: choice.model,
-            limit: limit(&call, held, choice.endpoint),
+            limit: limit(&call, held, most, choice.endpoint),
         };
         let body = chat::rewrite(&body, &changes)?;
         let to = self.destination(choice.endpoint).await?;
@@ -96,17 +98,22 @@ impl Pipeline {
         tenant: &Tenant,
         key: &KeyName,
         call: &call::Call,
+        most: Option<u64>,
     ) -> Result<Tokens, GatewayError> {
         let id = uuid::Uuid::now_v7().simple().to_string();
-        let output = call.limit.unwrap_or(OPEN_ANSWER);
-        let answers = |tokens: u64| Tokens::new(tokens).times(call.answers);
-        let least = call.prompt.plus(answers(output.min(LEAST_ANSWER)));
+        let most = most.unwrap_or(u64::MAX);
+        let output = call.limit.unwrap_or(OPEN_ANSWER.min(most));
+        let with_answers = |tokens: u64| call.prompt.plus(Tokens::new(tokens).times(call.answers));
+        let least = with_answers(output.min(LEAST_ANSWER));
         let ask = Admit {
             id: &id,
             least,
-            most: call.prompt.plus(answers(output)),
-            open: call.limit.is_none(),
-            known: Tokens::ZERO,
+            most: with_answers(output),
+            open: match call.limit {
+                Some(_) => Tokens::ZERO,
+                None => with_answers(most),
+            },
+            known: exchange::likely(call.prompt),
             window: None,
             ttl: self.local.settings.accounts.hold_ttl.into(),
         };
@@ -115,38 +122,43 @@ impl Pipeline {
             key: key.as_str(),
             groups: &tenant.groups,
         };
-        // The hold is counted from before it was asked for, by a clock of our own.
-        let mut tries = 0;
+        // The hold is counted from before it was asked for, by a clock of our own. Where the answer
+        // does not come, the same ID is asked for again.
         let taken = Instant::now();
-        let entry = loop {
-            tries += 1;
-            match self.store.admit(key, caller, &ask).await {
-                Err(StoreError::Unknown(_)) if tries < ADMIT_TRIES => {}
-                entry => break entry,
+        let mut entry = self.store.admit(key, caller, &ask).await;
+        if matches!(entry, Err(StoreError::Unknown(_))) {
+            entry = self.store.admit(key, caller, &ask).await;
+            if entry.is_err() {
+                self.settler.release_later(key.clone(), id.clone());
             }
-        };
-        let Entry::Known {
+        }
+        let Admitted::Known {
             account, admission, ..
         } = entry.inspect_err(|_| self.metrics.store_errors.add(1))?
         else {
             return Err(GatewayError::UnknownKey);
         };
-        let (left, pace) = match &admission {
-            Admission::Held { left, pace, .. }
+        let (left, pace) = match admission {
+            Admission::Granted { left, pace, .. }
             | Admission::Spent { left, pace }
-            | Admission::Busy { left, pace } => (*left, *pace),
-            Admission::Limited { left, pace, .. } => (*left, Some(*pace)),
+            | Admission::Held { left, pace } => (left, pace),
+            Admission::Limited { left, pace, .. } => (left, Some(pace)),
         };
         exchange.left = Some(left);
         exchange.pace = pace;
         match admission {
-            Admission::Held { held, .. } => {
-                exchange.hold = Some(Hold { account, id, taken });
+            Admission::Granted { held, .. } => {
+                exchange.hold = Some(Hold {
+                    account,
+                    id,
+                    held,
+                    taken,
+                });
                 exchange.prompt = call.prompt;
                 Ok(held)
             }
             Admission::Spent { .. } => Err(GatewayError::Spent),
-            Admission::Busy { .. } => Err(GatewayError::Held),
+            Admission::Held { .. } => Err(GatewayError::Held),
             Admission::Limited { wait, .. } => Err(GatewayError::TooFast { wait }),
         }
     }
@@ -188,6 +200,7 @@ impl Pipeline {
         let answer = self.upstream.send(to, request, &sent);
         tokio::select! {
             biased;
+            ended = &mut ends => Err(ended),
             answer = answer => {
                 let answer = answer?;
                 exchange.accepted = answer.head.status.is_success();
@@ -198,7 +211,6 @@ impl Pipeline {
                 exchange.accepted = sent.load(Ordering::Relaxed);
                 Err(gone)
             }
-            ended = &mut ends => Err(ended),
         }
     }
 }
@@ -208,24 +220,39 @@ fn authenticate(headers: &HeaderMap) -> Result<KeyName, GatewayError> {
     KeyName::parse(key).ok_or(GatewayError::UnknownKey)
 }
 
+/// The most one answer of the model that will be asked can have.
+fn most_output(choice: &Choice<'_>, model: Option<&str>) -> Option<u64> {
+    let model = choice.model.or(model);
+    choice
+        .endpoint
+        .max_output_tokens
+        .or_else(|| models::most_output(model?))
+}
+
 /// The limit to send, where the provider could otherwise be asked for more than is held.
-fn limit(call: &call::Call, held: Tokens, endpoint: &Endpoint) -> Option<Limit> {
+fn limit(call: &call::Call, held: Tokens, most: Option<u64>, endpoint: &Endpoint) -> Option<Limit> {
     let tokens = held.minus(call.prompt).count() / call.answers;
-    if call.limit.is_some_and(|limit| limit <= tokens) {
+    if call.limit.or(most).is_some_and(|limit| limit <= tokens) {
         return None;
     }
     // OpenAI itself has renamed the limit and its newer models refuse the old name; the others who
     // speak its API know the old one.
-    let openai = endpoint
+    let host = endpoint
         .url
         .as_ref()
-        .is_some_and(|url| url.host.ends_with("api.openai.com"));
+        .map(|url| url.host.as_str())
+        .unwrap_or_default();
+    let openai = host == "api.openai.com" || host.ends_with(".openai.azure.com");
     let name = if openai {
         "max_completion_tokens"
     } else {
         "max_tokens"
     };
-    Some(Limit { tokens, name })
+    Some(Limit {
+        tokens,
+        name,
+        always: !openai,
+    })
 }
 
 fn request(

@@ -1,6 +1,7 @@
 //! Reads a request's body, whole and bounded.
 
 use super::error::GatewayError;
+use super::pipeline::Pipeline;
 use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora::protocols::http::ServerSession;
@@ -9,7 +10,21 @@ use std::time::Duration;
 /// The longest silence inside a body.
 const SILENCE: Duration = Duration::from_secs(30);
 
-pub async fn intake(session: &mut ServerSession, most: u64) -> Result<Bytes, GatewayError> {
+impl Pipeline {
+    pub(super) async fn intake(
+        &self,
+        session: &mut ServerSession,
+        most: u64,
+    ) -> Result<Bytes, GatewayError> {
+        tokio::select! {
+            biased;
+            body = intake(session, most) => body,
+            () = self.traffic.is_cut() => Err(GatewayError::Ended("The gateway is shutting down")),
+        }
+    }
+}
+
+async fn intake(session: &mut ServerSession, most: u64) -> Result<Bytes, GatewayError> {
     let too_large = || GatewayError::BodyTooLarge { most };
     let headers = &session.req_header().headers;
     let length = headers

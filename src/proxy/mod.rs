@@ -14,6 +14,7 @@ pub mod reply;
 pub mod route;
 pub mod settle;
 pub mod shell;
+pub mod strict;
 pub mod traffic;
 pub mod upstream;
 pub mod watch;

@@ -6,7 +6,7 @@ use super::route::{self, Provider};
 use super::settle::Settler;
 use super::traffic::Traffic;
 use super::upstream::Upstream;
-use super::{client, intake, reply};
+use super::{client, reply, strict};
 use crate::demo::Demo;
 use crate::local::answer::Refusal;
 use crate::local::dispatch::At;
@@ -16,7 +16,7 @@ use crate::rules::tenant;
 use crate::store::Store;
 use crate::store::tenants::{Lookup, Tenants};
 use crate::telemetry::metrics::Metrics;
-use http::{Method, header};
+use http::Method;
 use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
@@ -43,7 +43,7 @@ impl Pipeline {
         session: &mut ServerSession,
         exchange: &mut Exchange,
     ) -> Result<(), GatewayError> {
-        let (method, path) = target(session)?;
+        let (method, path) = strict::target(session)?;
         match crate::local::route::global(&method, &path) {
             Found::Here(matched) => {
                 return self
@@ -98,7 +98,7 @@ impl Pipeline {
         method: &Method,
     ) -> Result<(), GatewayError> {
         self.metrics.requests_local.add(1);
-        let body = intake::intake(session, LOCAL_BODY).await?;
+        let body = self.intake(session, LOCAL_BODY).await?;
         let peer = session
             .client_addr()
             .and_then(|peer| peer.as_inet())
@@ -124,32 +124,4 @@ fn local_route<'a>(method: &Method, route: &'a str) -> Result<Matched<'a>, Gatew
         Found::OtherMethods(methods) => Err(Refusal::OtherMethods(methods).into()),
         Found::Nothing => Err(Refusal::NotFound.into()),
     }
-}
-
-/// Method and raw path, of a request that means one thing only.
-fn target(session: &ServerSession) -> Result<(Method, String), GatewayError> {
-    let request = session.req_header();
-    let headers = &request.headers;
-    if headers.contains_key(header::CONTENT_LENGTH)
-        && headers.contains_key(header::TRANSFER_ENCODING)
-    {
-        return Err(GatewayError::BadRequest(
-            "A body has a length or is chunked, not both".to_owned(),
-        ));
-    }
-    if request.method == Method::TRACE || request.method == Method::CONNECT {
-        return Err(GatewayError::OtherMethods(String::new()));
-    }
-    let raw = request.raw_path();
-    let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
-    let path = std::str::from_utf8(path).map_err(|_| GatewayError::InvalidTenant)?;
-    // The absolute form names a host first, which means nothing here.
-    let path = match path
-        .strip_prefix("http://")
-        .or_else(|| path.strip_prefix("https://"))
-    {
-        Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
-        None => path,
-    };
-    Ok((request.method.clone(), path.to_owned()))
 }

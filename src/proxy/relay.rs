@@ -12,12 +12,12 @@ use super::watch::{Ends, client_leaves};
 use crate::dialect::openai::chat::{self, StreamMeter};
 use crate::rules::amount::Tokens;
 use bytes::{Bytes, BytesMut};
-use http::{StatusCode, header};
+use http::{StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 
 /// The longest plain answer.
-const LONGEST_ANSWER: usize = 256 << 20;
+const LONGEST_ANSWER: usize = 64 << 20;
 
 /// Response headers of a provider that clients may see. Its limits, its organisation and its cookies
 /// are the operator's own affair.
@@ -31,6 +31,8 @@ const PASSED: &[&str] = &[
     "openai-version",
 ];
 
+const EVENT_STREAM: &str = "text/event-stream";
+
 impl Pipeline {
     pub(super) async fn relay(
         &self,
@@ -40,21 +42,17 @@ impl Pipeline {
         wants_usage: bool,
         ends: Ends<'_>,
     ) -> Result<(), GatewayError> {
-        let status = answer.head.status;
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(GatewayError::UpstreamRefused(format!(
-                "{} answered {status}",
-                exchange.endpoint
-            )));
-        }
+        passable(exchange, &answer).inspect_err(|_| exchange.accepted = false)?;
         let kind = answer
             .head
             .headers
             .get(header::CONTENT_TYPE)
             .and_then(|kind| kind.to_str().ok());
-        if status.is_success()
-            && kind.is_some_and(|kind| kind.trim_start().starts_with("text/event-stream"))
-        {
+        let is_stream = kind.is_some_and(|kind| {
+            kind.get(..EVENT_STREAM.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
+        });
+        if answer.head.status.is_success() && is_stream {
             self.stream(session, exchange, answer, wants_usage, ends)
                 .await
         } else {
@@ -70,7 +68,11 @@ impl Pipeline {
         mut ends: Ends<'_>,
     ) -> Result<(), GatewayError> {
         let mut body = BytesMut::new();
-        while let Some(bytes) = next(session, &mut answer, ends.as_mut()).await? {
+        loop {
+            let next = next(session, &mut answer, ends.as_mut()).await;
+            // Of an answer that broke off its client has nothing.
+            exchange.accepted &= !matches!(next, Err(GatewayError::Upstream(_)));
+            let Some(bytes) = next? else { break };
             if body.len() + bytes.len() > LONGEST_ANSWER {
                 return Err(GatewayError::Upstream(format!(
                     "{} answered without end",
@@ -106,9 +108,13 @@ impl Pipeline {
         for (name, value) in [
             ("cache-control", "no-cache, no-transform"),
             ("x-accel-buffering", "no"),
-            ("transfer-encoding", "chunked"),
         ] {
             head.insert_header(name, value).map_err(unwritable)?;
+        }
+        // What is older than chunks ends with its connection.
+        if session.req_header().version >= Version::HTTP_11 {
+            head.insert_header(header::TRANSFER_ENCODING, "chunked")
+                .map_err(unwritable)?;
         }
         exchange.status = head.status.as_u16();
         session
@@ -121,9 +127,18 @@ impl Pipeline {
                 Ok(Some(bytes)) => (meter.feed(&bytes), false),
                 Ok(None) => (meter.finish(), true),
                 Err(GatewayError::ClientGone) => return Err(GatewayError::ClientGone),
+                // It said itself that it was complete; how it was closed does not matter.
+                Err(GatewayError::Upstream(_)) if exchange.reading.complete => (Vec::new(), true),
                 Err(error) => return self.break_off(session, exchange, error).await,
             };
             exchange.read(meter.reading());
+            if exchange.exceeds_its_hold() {
+                let error = GatewayError::Upstream(format!(
+                    "{} sends more than it was asked for",
+                    exchange.endpoint
+                ));
+                return self.break_off(session, exchange, error).await;
+            }
             if exchange.reading.complete || ended {
                 self.settle(exchange).await;
             }
@@ -166,6 +181,27 @@ impl Pipeline {
     }
 }
 
+/// What a provider says to us is not for our clients: that our key is wrong, that our credit is gone,
+/// that the address has moved.
+fn passable(exchange: &Exchange, answer: &Answer<'_>) -> Result<(), GatewayError> {
+    let (status, endpoint) = (answer.head.status, &exchange.endpoint);
+    let text = format!("{endpoint} answered {status}");
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PAYMENT_REQUIRED => {
+            Err(GatewayError::UpstreamRefused(text))
+        }
+        _ if status.is_informational() || status.is_redirection() => {
+            Err(GatewayError::Upstream(text))
+        }
+        _ => match answer.head.headers.get(header::CONTENT_ENCODING) {
+            Some(coding) if coding != "identity" => Err(GatewayError::Upstream(format!(
+                "{endpoint} answered in a coding it was not asked for"
+            ))),
+            _ => Ok(()),
+        },
+    }
+}
+
 fn unwritable(error: Box<pingora::Error>) -> GatewayError {
     GatewayError::Upstream(format!("an answer that cannot be passed on: {error}"))
 }
@@ -189,8 +225,8 @@ async fn next(
 ) -> Result<Option<Bytes>, GatewayError> {
     tokio::select! {
         biased;
+        ended = &mut ends => Err(ended),
         chunk = answer.chunk() => Ok(chunk?),
         gone = client_leaves(session) => Err(gone),
-        ended = &mut ends => Err(ended),
     }
 }

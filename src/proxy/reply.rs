@@ -14,8 +14,7 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use std::time::Duration;
 
-/// How much of an unread body is read for a reply's sake, and for how long.
-const DRAINED: usize = 4 << 20;
+/// How long an unread body is read for a reply's sake.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 pub type Written = Result<(), Box<pingora::Error>>;
@@ -88,13 +87,7 @@ pub async fn send(session: &mut ServerSession, exchange: &mut Exchange, answer: 
 }
 
 async fn drain(session: &mut ServerSession) {
-    let mut read = 0;
-    while let Ok(Some(bytes)) = session.read_request_body().await {
-        read += bytes.len();
-        if read > DRAINED {
-            return;
-        }
-    }
+    while let Ok(Some(_)) = session.read_request_body().await {}
 }
 
 /// What every reply says of its request. Anthropic's SDK reads a header of its own for the ID.

@@ -7,12 +7,12 @@
 use crate::dialect::call::Api;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
+pub enum Served {
     ChatCompletions,
 }
 
 /// Every call, by its path below `v1`.
-const CALLS: &[(&[&str], Call)] = &[(&["chat", "completions"], Call::ChatCompletions)];
+const CALLS: &[(&[&str], Served)] = &[(&["chat", "completions"], Served::ChatCompletions)];
 
 /// First words of the providers' APIs: below these an unserved path is refused in the API's shape.
 const API_HEADS: &[(&str, Api)] = &[
@@ -32,7 +32,7 @@ const API_HEADS: &[(&str, Api)] = &[
 pub struct Provider {
     pub api: Api,
     /// `None`: not served.
-    pub call: Option<Call>,
+    pub call: Option<Served>,
 }
 
 /// `None`: not a path of a provider's API at all.
@@ -76,7 +76,7 @@ mod tests {
             let found = provider(path).unwrap();
             assert_eq!(
                 (found.api, found.call),
-                (Api::OpenAi, Some(Call::ChatCompletions)),
+                (Api::OpenAi, Some(Served::ChatCompletions)),
                 "{path}"
             );
         }

@@ -7,7 +7,8 @@ use super::exchange::Hold;
 use super::traffic::Traffic;
 use crate::rules::account::Settlement;
 use crate::rules::amount::Tokens;
-use crate::store::{Store, StoreError};
+use crate::store::name::KeyName;
+use crate::store::{Outcome, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,7 +55,8 @@ impl Settler {
             Err(error) => {
                 self.metrics.store_errors.add(1);
                 log::warn!("A settlement of {used} tokens waits: {error}");
-                self.deliver_later(hold, used);
+                let done_perhaps = matches!(error, StoreError::Unknown(_));
+                self.later(Waiting::Settlement { hold, used }, done_perhaps);
                 None
             }
         }
@@ -71,12 +73,17 @@ impl Settler {
         Some(settled.left)
     }
 
-    fn deliver_later(self: &Arc<Self>, hold: Hold, used: Tokens) {
+    /// Ends a hold that was perhaps taken: the answer to its admission never came.
+    pub fn release_later(self: &Arc<Self>, key: KeyName, id: String) {
+        self.later(Waiting::Release { key, id }, true);
+    }
+
+    /// Repeats a command until the store has answered it. It says that it is a repeat as soon as it
+    /// may be one.
+    fn later(self: &Arc<Self>, command: Waiting, mut done_perhaps: bool) {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
-            log::error!(
-                "Too many settlements wait; one of {used} tokens is left to its hold's end"
-            );
+            log::error!("{command} is left to its hold's end: too many wait already");
             return;
         }
         self.metrics.settlements_waiting.add(1);
@@ -88,27 +95,64 @@ impl Settler {
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = settler.traffic.is_cut() => {
-                        let account = hold.account.id();
-                        log::error!("A settlement of {used} tokens of account {account} was not delivered");
+                        log::error!("{command} was not delivered");
                         break;
                     }
                 }
-                match settler
-                    .store
-                    .settle(&hold.account, &hold.id, used, true)
-                    .await
-                {
-                    Ok(settled) => {
-                        settler.note(&hold, settled);
+                match settler.deliver(&command, done_perhaps).await {
+                    Ok(()) => {
                         settler.metrics.settlements_delivered_late.add(1);
                         break;
                     }
-                    Err(StoreError::Damaged { .. }) => break,
-                    Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
+                    Err(error @ StoreError::Damaged { .. }) => {
+                        log::error!("{command} cannot be delivered: {error}");
+                        break;
+                    }
+                    Err(error) => {
+                        done_perhaps |= matches!(error, StoreError::Unknown(_));
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
                 }
             }
             settler.waiting.fetch_sub(1, Ordering::Relaxed);
             drop(passage);
         });
+    }
+
+    async fn deliver(&self, command: &Waiting, retry: bool) -> Outcome<()> {
+        match command {
+            Waiting::Settlement { hold, used } => {
+                let settled = self
+                    .store
+                    .settle(&hold.account, &hold.id, *used, retry)
+                    .await?;
+                self.note(hold, settled);
+                Ok(())
+            }
+            Waiting::Release { key, id } => self.store.release(key, id).await,
+        }
+    }
+}
+
+/// What the store has not answered yet.
+enum Waiting {
+    Settlement { hold: Hold, used: Tokens },
+    Release { key: KeyName, id: String },
+}
+
+impl std::fmt::Display for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Waiting::Settlement { hold, used } => {
+                write!(
+                    f,
+                    "A settlement of {used} tokens of account {}",
+                    hold.account.id()
+                )
+            }
+            Waiting::Release { key, .. } => {
+                write!(f, "The release of a hold of account {}", key.account().id())
+            }
+        }
     }
 }

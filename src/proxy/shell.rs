@@ -13,7 +13,12 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
+/// How long a kept connection may wait for its next request.
+const IDLE_SECONDS: u64 = 75;
+/// A client that reads nothing for so long has left.
+const UNREAD: Duration = Duration::from_secs(30);
 const LONGEST_REQUEST_ID: usize = 128;
 
 pub struct Shell(pub Arc<Pipeline>);
@@ -33,7 +38,10 @@ impl ProxyHttp for Shell {
         let session = &mut session.downstream_session;
         if pipeline.traffic.is_draining() {
             session.set_keepalive(None);
+        } else if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(IDLE_SECONDS));
         }
+        session.set_write_timeout(Some(UNREAD));
         let mut exchange = Exchange::new(request_id(session));
         let run = AssertUnwindSafe(pipeline.run(session, &mut exchange)).catch_unwind();
         let outcome = run.await.unwrap_or_else(|panic| {
@@ -52,7 +60,10 @@ impl ProxyHttp for Shell {
             if error == GatewayError::ClientGone {
                 pipeline.metrics.clients_gone.add(1);
                 session.set_keepalive(None);
-            } else if session.response_written().is_none() {
+            } else if session
+                .response_written()
+                .is_none_or(|head| head.status.is_informational())
+            {
                 // Where even that fails there is no one to tell.
                 let _ = reply::refuse(session, &mut exchange, error).await;
             } else {

@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 
 /// Idle connections kept for one destination, and for how long.
 const KEPT_CONNECTIONS: usize = 256;
+const MANY_DESTINATIONS: usize = 64;
 const KEPT_FOR: Duration = Duration::from_secs(50);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -146,8 +147,13 @@ impl Upstream {
             return;
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |idle: &Idle| idle.since.elapsed() < KEPT_FOR && !idle.sender.is_closed();
+        // Destinations come and go with the tenants' configs.
+        if idle.len() >= MANY_DESTINATIONS {
+            idle.retain(|_, kept| kept.iter().any(fresh));
+        }
         let kept = idle.entry(to).or_default();
-        kept.retain(|idle| idle.since.elapsed() < KEPT_FOR && !idle.sender.is_closed());
+        kept.retain(fresh);
         if kept.len() < KEPT_CONNECTIONS {
             kept.push(Idle {
                 sender,

@@ -83,8 +83,9 @@ pub struct Admit<'a> {
     pub least: Tokens,
     /// The most it can cost.
     pub most: Tokens,
-    /// It has no limit of its own: it may have a quarter of what is free, if that is more.
-    pub open: bool,
+    /// Without a limit of its own it may have a quarter of what is free, if that is more than `most`,
+    /// up to this. Nought where it has a limit.
+    pub open: Tokens,
     /// What it is known to cost once forwarded.
     pub known: Tokens,
     pub window: Option<Window>,
@@ -93,7 +94,7 @@ pub struct Admit<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    Held {
+    Granted {
         held: Tokens,
         left: Tokens,
         pace: Option<Pace>,
@@ -101,7 +102,7 @@ pub enum Admission {
     /// The balance does not cover a minimal answer.
     Spent { left: Tokens, pace: Option<Pace> },
     /// It would, were requests in flight not holding it.
-    Busy { left: Tokens, pace: Option<Pace> },
+    Held { left: Tokens, pace: Option<Pace> },
     Limited {
         wait: Millis,
         left: Tokens,
@@ -225,11 +226,16 @@ impl Account {
         let left = self.left;
         let pace = |books: &Books| ask.window.map(|window| books.slices.pace(window, now));
         if let Some(hold) = self.books.holds.get(ask.id) {
-            return Admission::Held {
+            return Admission::Granted {
                 held: hold.max,
                 left,
                 pace: pace(&self.books),
             };
+        }
+        // It was settled before it arrived: nobody waits for it, and nobody would end its hold.
+        if self.books.marks.contains_key(ask.id) {
+            let pace = pace(&self.books);
+            return Admission::Held { left, pace };
         }
         if let Some(window) = ask.window
             && self.books.slices.room(window, now) == 0
@@ -247,14 +253,10 @@ impl Account {
             return if left < ask.least {
                 Admission::Spent { left, pace }
             } else {
-                Admission::Busy { left, pace }
+                Admission::Held { left, pace }
             };
         }
-        let quarter = if ask.open {
-            ask.least.plus(free.share(4))
-        } else {
-            Tokens::ZERO
-        };
+        let quarter = ask.least.plus(free.share(4)).min(ask.open);
         let held = ask.most.max(ask.least).max(quarter).min(free);
         let hold = Hold {
             max: held,
@@ -265,7 +267,7 @@ impl Account {
         if let Some(window) = ask.window {
             self.books.slices.count(window, 1, now);
         }
-        Admission::Held {
+        Admission::Granted {
             held,
             left,
             pace: pace(&self.books),
@@ -299,15 +301,25 @@ impl Account {
         retry: bool,
     ) -> Settlement {
         self.sweep(now, orphans);
-        if self.books.holds.remove(id).is_some() {
-            self.charge(used)
-        } else if let Some(mark) = self.books.marks.remove(id) {
-            self.charge(used.minus(mark.charged))
-        } else if retry {
-            self.charge(Tokens::ZERO)
+        let held = self.books.holds.remove(id).is_some();
+        let mark = self.books.marks.remove(id);
+        let before = mark.as_ref().map_or(Tokens::ZERO, |mark| mark.charged);
+        let due = if held || mark.is_some() || !retry {
+            used.minus(before)
         } else {
-            self.charge(used)
+            Tokens::ZERO
+        };
+        // Where there is a retry there is a first command somewhere, which may still arrive: it must
+        // find that all is done. So may the admission itself.
+        if retry {
+            let mark = Mark {
+                charged: before.max(used),
+                expires: now.plus(MARK_LIFE),
+                number: 0,
+            };
+            self.books.marks.insert(id.to_owned(), mark);
         }
+        self.charge(due)
     }
 
     /// Grants a part of free, a quarter at most, and slots of the current slice.
@@ -449,7 +461,7 @@ mod tests {
             id,
             least: Tokens::new(least),
             most: Tokens::new(most),
-            open: false,
+            open: Tokens::ZERO,
             known: Tokens::new(least),
             window: None,
             ttl: TTL,
@@ -458,7 +470,7 @@ mod tests {
 
     fn held(admission: Admission) -> u64 {
         match admission {
-            Admission::Held { held, .. } => held.count(),
+            Admission::Granted { held, .. } => held.count(),
             other => panic!("not held: {other:?}"),
         }
     }
@@ -474,8 +486,8 @@ mod tests {
             held(account.admit(NOW, Orphans::Known, &ask("b", 10, 70))),
             30
         );
-        let busy = account.admit(NOW, Orphans::Known, &ask("c", 10, 70));
-        assert!(matches!(busy, Admission::Busy { .. }));
+        let refused = account.admit(NOW, Orphans::Known, &ask("c", 10, 70));
+        assert!(matches!(refused, Admission::Held { .. }));
         let spent = account.admit(NOW, Orphans::Known, &ask("d", 101, 200));
         assert!(matches!(spent, Admission::Spent { .. }));
         assert_eq!(account.left, Tokens::new(100));
@@ -485,15 +497,20 @@ mod tests {
     fn a_call_without_a_limit_may_have_a_quarter_of_what_is_free() {
         let mut account = account(1000);
         let open = Admit {
-            open: true,
+            open: Tokens::MAX,
             ..ask("a", 20, 100)
         };
         assert_eq!(held(account.admit(NOW, Orphans::Known, &open)), 270);
         let open = Admit {
-            open: true,
+            open: Tokens::MAX,
             ..ask("b", 20, 500)
         };
         assert_eq!(held(account.admit(NOW, Orphans::Known, &open)), 500);
+        let capped = Admit {
+            open: Tokens::new(60),
+            ..ask("c", 20, 50)
+        };
+        assert_eq!(held(account.admit(NOW, Orphans::Known, &capped)), 60);
     }
 
     #[test]
@@ -530,6 +547,19 @@ mod tests {
         let again = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), true);
         assert_eq!((again.charged.count(), again.left.count()), (0, 75));
         assert_eq!(account.free(), Tokens::new(75));
+    }
+
+    #[test]
+    fn a_command_that_arrives_after_its_repeat_does_nothing() {
+        let mut account = account(100);
+        account.admit(NOW, Orphans::Known, &ask("a", 10, 70));
+        for retry in [true, false, true] {
+            let settled = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), retry);
+            assert_eq!(settled.left.count(), 75);
+        }
+        let late = account.admit(NOW, Orphans::Known, &ask("a", 10, 70));
+        assert!(matches!(late, Admission::Held { .. }));
+        assert_eq!(account.free().count(), 75);
     }
 
     #[test]

@@ -119,7 +119,8 @@ impl Entry {
             ..ask.clone()
         };
         let admission = self.with(|account| account.admit(now, orphans, &ask))?;
-        if facts.tenant.is_none() {
+        let granted = matches!(admission, Admission::Granted { .. });
+        if granted && facts.tenant.is_none() {
             self.record = record::with_string(&self.record, "tenantId", caller.tenant)?;
         }
         Ok(Entrance::Known { group, admission })
@@ -184,6 +185,7 @@ impl Entry {
     }
 
     pub fn regroup(&mut self, group: &str) -> Result<(), Damage> {
+        self.facts()?;
         self.record = record::with_string(&self.record, "group", group)?;
         Ok(())
     }
@@ -198,7 +200,7 @@ mod tests {
             id: "r",
             least: Tokens::new(1),
             most: Tokens::new(5),
-            open: false,
+            open: Tokens::ZERO,
             known: Tokens::ZERO,
             window: None,
             ttl: Millis(1000),

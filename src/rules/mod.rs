@@ -8,6 +8,7 @@ pub mod config;
 pub mod date;
 pub mod egress;
 pub mod entry;
+pub mod models;
 pub mod record;
 pub mod tenant;
 pub mod window;

@@ -90,7 +90,7 @@ fn own_path() -> io::Result<PathBuf> {
 }
 
 fn send_listeners(line: &StdStream, listeners: &[OwnedFd]) -> io::Result<()> {
-    let borrowed: Vec<_> = listeners.iter().take(LISTENERS).map(AsFd::as_fd).collect();
+    let borrowed: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(&borrowed)) {

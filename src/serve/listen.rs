@@ -1,4 +1,7 @@
 //! Sockets: from the addresses that the operator wrote to listeners.
+//!
+//! A successor gets the listeners of the process before it and keeps those that its own settings
+//! name; what they do not name is closed, and what is missing is opened.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -9,16 +12,22 @@ const BACKLOG: u32 = 4_096;
 /// Free ports tried until one is free on both addresses of `localhost`.
 const FREE_PORT_TRIES: usize = 20;
 
-/// Every listener for these addresses, or a sentence that says which one cannot be had.
-pub fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, String> {
+/// Every listener for these addresses, or a sentence that says which one cannot be had. Those that
+/// are taken from `inherited` are gone from there.
+pub fn listen(
+    addresses: &[String],
+    inherited: &mut Vec<TcpListener>,
+) -> Result<Vec<TcpListener>, String> {
     let mut listeners = Vec::new();
     for address in addresses {
         let failed = |error: io::Error| format!("Cannot listen on {address}: {error}");
         match address.strip_prefix("localhost:").map(str::parse) {
-            Some(Ok(port)) => listeners.extend(listen_on_localhost(port).map_err(failed)?),
+            Some(Ok(port)) => {
+                listeners.extend(listen_on_localhost(port, inherited).map_err(failed)?);
+            }
             _ => {
                 for address in address.to_socket_addrs().map_err(failed)? {
-                    listeners.push(bind(address).map_err(failed)?);
+                    listeners.push(take_or_bind(address, inherited).map_err(failed)?);
                 }
             }
         }
@@ -27,13 +36,22 @@ pub fn listen(addresses: &[String]) -> Result<Vec<TcpListener>, String> {
 }
 
 /// `localhost` is both addresses, on one port, so that it does not matter which one a client picks.
-fn listen_on_localhost(port: u16) -> io::Result<Vec<TcpListener>> {
+fn listen_on_localhost(
+    port: u16,
+    inherited: &mut Vec<TcpListener>,
+) -> io::Result<Vec<TcpListener>> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let four = bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))?;
+        let four = take_or_bind(
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
+            inherited,
+        )?;
         let chosen = four.local_addr()?.port();
-        match bind(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), chosen)) {
+        match take_or_bind(
+            SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), chosen),
+            inherited,
+        ) {
             Ok(six) => return Ok(vec![four, six]),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 if port != 0 || tries == FREE_PORT_TRIES {
@@ -48,6 +66,19 @@ fn listen_on_localhost(port: u16) -> io::Result<Vec<TcpListener>> {
     }
 }
 
+/// The inherited listener of this address, where there is one. Any port will do for port 0.
+fn take_or_bind(address: SocketAddr, inherited: &mut Vec<TcpListener>) -> io::Result<TcpListener> {
+    let fits = |listener: &TcpListener| {
+        listener.local_addr().is_ok_and(|bound| {
+            bound == address || (address.port() == 0 && bound.ip() == address.ip())
+        })
+    };
+    match inherited.iter().position(fits) {
+        Some(at) => Ok(inherited.remove(at)),
+        None => bind(address),
+    }
+}
+
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -56,4 +87,36 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+        listeners
+            .iter()
+            .map(|listener| listener.local_addr().unwrap())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_successor_keeps_what_its_settings_name_and_opens_what_is_missing() {
+        let first = listen(
+            &["127.0.0.1:0".to_owned(), "localhost:0".to_owned()],
+            &mut Vec::new(),
+        )
+        .unwrap();
+        let bound = addresses(&first);
+        let mut inherited = first;
+        let wanted = [
+            bound[1].to_string().replace("127.0.0.1", "localhost"),
+            "127.0.0.1:0".to_owned(),
+        ];
+        let kept = listen(&wanted, &mut inherited).unwrap();
+        assert_eq!(addresses(&kept), [bound[1], bound[2], bound[0]]);
+        assert!(inherited.is_empty());
+        let opened = listen(&["127.0.0.1:0".to_owned()], &mut inherited).unwrap();
+        assert!(!bound.contains(&addresses(&opened)[0]));
+    }
 }

@@ -71,7 +71,7 @@ pub struct Found {
 
 /// The answer to [`Store::admit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum Admitted {
     /// No such key at this tenant.
     Unknown,
     Known {
@@ -105,8 +105,8 @@ pub trait Follower: Send + Sync {
 
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Writes a new key and its account. A key is never minted over another.
-    async fn mint(&self, mint: &Mint) -> Outcome<()>;
+    /// Writes a new key and its account. False: there is a key or an account of that name already.
+    async fn mint(&self, mint: &Mint) -> Outcome<bool>;
 
     /// The account of a key at a tenant, swept but unchanged.
     async fn find(
@@ -117,7 +117,7 @@ pub trait Store: Send + Sync {
     ) -> Outcome<Option<Found>>;
 
     /// Key, tenant, window, balance and hold in one step; a refusal changes nothing.
-    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Entry>;
+    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Admitted>;
 
     /// More time for a hold, and what its request is known to cost by now. False: the hold is gone.
     async fn renew(
@@ -136,6 +136,9 @@ pub trait Store: Send + Sync {
         used: Tokens,
         retry: bool,
     ) -> Outcome<Option<Settlement>>;
+
+    /// Ends the hold of an admission whose answer never came, whether or not there is one.
+    async fn release(&self, key: &KeyName, id: &str) -> Outcome<()>;
 
     /// Balance and places in the window that an instance may spend without asking.
     async fn lease(&self, account: &AccountName, ask: &Ask<'_>) -> Outcome<Option<Grant>>;

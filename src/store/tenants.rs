@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How old an unfollowed config may be.
 const REREAD: Duration = Duration::from_millis(500);
+/// How soon a failed reading is tried again.
+const RETRY: Duration = Duration::from_millis(100);
 /// How long a config serves on while the store cannot be read.
 const LAST_GOOD: Duration = Duration::from_secs(300);
 /// Names of tenants kept, known or not. Strangers choose the unknown ones, so these go first.
@@ -77,11 +79,7 @@ impl State {
     fn good(&self, id: &TenantId) -> Option<Lookup> {
         let entry = self.entries.get(id)?;
         let reading = entry.reading.as_ref()?;
-        let good = if self.followed {
-            !entry.changed
-        } else {
-            reading.tried.elapsed() < REREAD
-        };
+        let good = (self.followed && !entry.changed) || reading.tried.elapsed() < entry.patience();
         good.then(|| reading.lookup.clone())
     }
 }
@@ -118,9 +116,15 @@ impl Entry {
     fn change(&mut self) {
         self.changes += 1;
         self.changed = true;
-        // Even where changes are not followed, one that was made here is seen at once.
-        if let Some(reading) = &mut self.reading {
-            reading.tried = reading.tried.checked_sub(REREAD).unwrap_or(reading.tried);
+    }
+
+    /// How long a reading is good by itself. A reported change is read at once, and after a failure
+    /// soon again.
+    fn patience(&self) -> Duration {
+        match (&self.reading, self.changed) {
+            (Some(reading), true) if reading.tried == reading.read => Duration::ZERO,
+            (_, true) => RETRY,
+            (_, false) => REREAD,
         }
     }
 }
@@ -157,8 +161,16 @@ impl Tenants {
                 .unwrap_or_default()
         };
         let started = Instant::now();
-        let reading = match self.store.config(id).await {
-            Ok(text) => read(id, text, before, started),
+        let answer = self.store.config(id).await;
+        let mut state = self.kept.state();
+        let followed = state.followed;
+        let entry = state.entries.entry(id.clone()).or_default();
+        let reading = match answer {
+            Ok(text) => {
+                entry.changed = entry.changes != changes;
+                read(id, text, before, started, followed)
+            }
+            // What was reported as changed stays so until it is read.
             Err(error) => match before {
                 Some(before) if before.read.elapsed() < LAST_GOOD => Reading {
                     tried: started,
@@ -168,9 +180,6 @@ impl Tenants {
             },
         };
         let lookup = reading.lookup.clone();
-        let mut state = self.kept.state();
-        let entry = state.entries.entry(id.clone()).or_default();
-        entry.changed = entry.changes != changes;
         entry.reading = Some(reading);
         Ok(lookup)
     }
@@ -183,16 +192,28 @@ fn make_room(entries: &mut HashMap<TenantId, Entry>) {
             .as_ref()
             .is_some_and(|reading| !matches!(reading.lookup, Lookup::Unknown))
     };
-    entries.retain(|_, entry| known(entry));
-    if entries.len() >= KEPT {
-        entries.clear();
+    // One that is being read must still hear of changes.
+    let in_use = |entry: &Entry| Arc::strong_count(&entry.gate) > 1;
+    entries.retain(|_, entry| known(entry) || in_use(entry));
+    if entries.len() >= 10 * KEPT {
+        entries.retain(|_, entry| in_use(entry));
     }
 }
 
-fn read(id: &TenantId, text: Option<Arc<str>>, before: Option<Reading>, now: Instant) -> Reading {
+fn read(
+    id: &TenantId,
+    text: Option<Arc<str>>,
+    before: Option<Reading>,
+    now: Instant,
+    followed: bool,
+) -> Reading {
     if let Some(before) = &before
         && before.text == text
     {
+        // Read again because nobody would have told: no news, and not worth a line each time.
+        if followed && text.is_some() {
+            log::info!("Loaded tenant config for {id}");
+        }
         return Reading {
             read: now,
             tried: now,

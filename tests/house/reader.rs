@@ -167,7 +167,7 @@ fn words(text: &str) -> Vec<Word> {
             ('/', '/') => {
                 i = (i..chars.len())
                     .find(|&j| at(j) == '\n')
-                    .unwrap_or(chars.len())
+                    .unwrap_or(chars.len());
             }
             ('/', '*') => i = comment_end(&chars, i),
             ('"', _) => i = quote_end(&chars, i),

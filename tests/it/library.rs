@@ -11,7 +11,7 @@ use resullm::rules::window::Window;
 use resullm::serve::{Deps, Sockets, create_app};
 use resullm::settings::Settings;
 use resullm::store::name::{AccountName, KeyName};
-use resullm::store::{Clock, Counted, Entry, Follower, Found, Mint, Outcome, Put, Store};
+use resullm::store::{Admitted, Clock, Counted, Follower, Found, Mint, Outcome, Put, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,7 +23,7 @@ struct Defective {
 
 #[async_trait]
 impl Store for Defective {
-    async fn mint(&self, mint: &Mint) -> Outcome<()> {
+    async fn mint(&self, mint: &Mint) -> Outcome<bool> {
         assert!(!self.panics.load(Ordering::SeqCst), "a defect, on purpose");
         self.store.mint(mint).await
     }
@@ -35,7 +35,7 @@ impl Store for Defective {
     ) -> Outcome<Option<Found>> {
         self.store.find(key, tenant, groups).await
     }
-    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Entry> {
+    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Admitted> {
         self.store.admit(key, caller, ask).await
     }
     async fn renew(
@@ -55,6 +55,9 @@ impl Store for Defective {
         retry: bool,
     ) -> Outcome<Option<Settlement>> {
         self.store.settle(account, id, used, retry).await
+    }
+    async fn release(&self, key: &KeyName, id: &str) -> Outcome<()> {
+        self.store.release(key, id).await
     }
     async fn lease(&self, account: &AccountName, ask: &Ask<'_>) -> Outcome<Option<Grant>> {
         self.store.lease(account, ask).await
@@ -144,7 +147,7 @@ fn an_app_is_built_without_starting_and_a_panic_ends_one_request_and_no_more() {
             store: defective.clone(),
         });
         // Built, and nothing listens: only now are there sockets.
-        let sockets = Sockets::open(&settings).unwrap();
+        let sockets = Sockets::open(&settings, Vec::new()).unwrap();
         let address = sockets.public[0].local_addr().unwrap();
         tokio::spawn(app.serve(sockets, None));
         (Client::new(address), defective)

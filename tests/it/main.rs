@@ -1,4 +1,10 @@
 //! The one integration binary: the built gateway, real stores, scripted providers.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test and its harness stop at the first thing that is not as it should be"
+)]
 
 mod harness;
 

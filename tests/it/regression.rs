@@ -1,1 +1,380 @@
 //! One test for each bug that was found, named for what went wrong.
+
+use crate::harness::{
+    Gateway, Provider, Redis, Script, Setup, Step, chat, eventually, mint, raw_for, sample,
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const PATH: &str = "/abc/v1/chat/completions";
+
+fn tokens(gateway: &Gateway, key: &str) -> (u64, u64) {
+    let me = gateway
+        .client()
+        .request("GET", "/abc/auth/me")
+        .bearer(key)
+        .send()
+        .json();
+    (
+        me["tokensLeft"].as_u64().unwrap(),
+        me["tokensFree"].as_u64().unwrap(),
+    )
+}
+
+fn hi() -> Value {
+    json!({"messages": [{"role": "user", "content": "Hi"}]})
+}
+
+#[test]
+fn a_refusal_after_100_continue_is_still_said() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    for (method, path, status) in [("POST", PATH, 401), ("PUT", "/abc/admin/config", 401)] {
+        let refused = gateway
+            .client()
+            .request(method, path)
+            .bearer("temp_nobody")
+            .json(&hi())
+            .expect_continue()
+            .send();
+        assert_eq!(
+            (refused.status, refused.continued),
+            (status, true),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn a_provider_that_ignores_its_limit_is_cut_off() {
+    let provider = Provider::start(|_| {
+        let chunk = format!(
+            "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n",
+            "x".repeat(10_000)
+        );
+        let mut script = Script::new().head(200, &[("content-type", "text/event-stream")]);
+        for _ in 0..200 {
+            script = script.bytes(chunk.clone());
+        }
+        script.stall()
+    });
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider).tokens(200)));
+    let key = mint(&gateway, "abc");
+    let call = json!({"stream": true, "max_tokens": 50, "messages": []});
+    let text = gateway
+        .client()
+        .request("POST", PATH)
+        .bearer(&key)
+        .json(&call)
+        .send()
+        .text();
+    assert!(
+        text.contains("event: error") && text.len() < 100_000,
+        "{} bytes",
+        text.len()
+    );
+    provider.wait_left(0);
+}
+
+#[test]
+fn a_client_that_stops_reading_does_not_hold_up_the_end() {
+    let provider = Provider::start(|_| {
+        let chunk = format!(": {}\n\n", "x".repeat(100_000));
+        let mut script = Script::new().head(200, &[("content-type", "text/event-stream")]);
+        for _ in 0..500 {
+            script = script.bytes(chunk.clone());
+        }
+        script.stall()
+    });
+    let setup = Setup::new()
+        .tenant("abc", sample(&provider))
+        .yaml("server: { drain_timeout: 1s }");
+    let gateway = Gateway::start(setup);
+    let key = mint(&gateway, "abc");
+    let stream = gateway
+        .client()
+        .request("POST", PATH)
+        .bearer(&key)
+        .json(&json!({"stream": true, "messages": []}))
+        .send_streaming();
+    assert_eq!(stream.status, 200);
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait_exit(Duration::from_secs(10)).code(), Some(0));
+    drop(stream);
+}
+
+#[test]
+fn an_admission_whose_answer_never_came_leaves_no_hold() {
+    let redis = Redis::start();
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let gateway = Gateway::start(
+        Setup::new()
+            .store(&redis.url())
+            .tenant("abc", sample(&provider).tokens(190)),
+    );
+    let key = mint(&gateway, "abc");
+    redis.pause();
+    let refused = chat(&gateway, "abc", &key, &hi());
+    redis.resume();
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    eventually(Duration::from_secs(10), "the hold is released", || {
+        let me = gateway
+            .client()
+            .request("GET", "/abc/auth/me")
+            .bearer(&key)
+            .send();
+        (me.status == 200 && me.json()["tokensFree"] == 190).then_some(())
+    });
+    assert_eq!(provider.served(), 0);
+    assert_eq!(chat(&gateway, "abc", &key, &hi()).status, 200);
+}
+
+#[test]
+fn a_server_that_echoes_commands_puts_no_key_into_the_log() {
+    let redis = Redis::with(&[
+        "--rename-command",
+        "EVALSHA",
+        "",
+        "--rename-command",
+        "EVAL",
+        "",
+    ]);
+    redis.cli(&["SET", "tenant:abc:config", "{}"]);
+    let gateway = Gateway::start(Setup::new().store(&redis.url()));
+    let answer = gateway
+        .client()
+        .request("GET", "/abc/auth/me")
+        .bearer("temp_mysecretkey")
+        .send();
+    assert_eq!(answer.status, 503);
+    gateway.wait_log("[WARN] store unavailable");
+    assert_eq!(
+        gateway.count_logs("mysecretkey"),
+        0,
+        "{:#?}",
+        gateway.logs()
+    );
+}
+
+#[test]
+fn a_group_whose_name_could_break_a_record_is_refused() {
+    let gateway = Gateway::start(Setup::new().tenant("abc", json!({})));
+    for name in ["q\"x", "", "a b", "é", "a\\n"] {
+        let body = json!({"config": {"user_groups": {name: {"tokens": 1}}}});
+        let refused = gateway
+            .client()
+            .request("PUT", "/abc/admin/config")
+            .bearer(gateway.admin_token())
+            .json(&body)
+            .send();
+        assert_eq!(refused.status, 400, "{name:?}");
+    }
+}
+
+#[test]
+fn requests_that_mean_two_things_are_refused() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    let long = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nx-long: {}\r\n\r\n",
+        "y".repeat(70_000)
+    );
+    let many = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\n{}\r\n",
+        "x-many: 1\r\n".repeat(110)
+    );
+    for (bytes, status) in [
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            501,
+        ),
+        ("TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (long.as_str(), 431),
+        (many.as_str(), 431),
+    ] {
+        let answer = raw_for(gateway.addr(), bytes.as_bytes(), Duration::from_secs(3));
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{}\n{answer}",
+            &bytes[..bytes.len().min(80)]
+        );
+    }
+}
+
+#[test]
+fn a_coding_nobody_asked_for_and_a_redirect_are_the_providers_failure() {
+    for (script, status) in [
+        (
+            Script::chat("Hi", 1, 1).header("content-encoding", "gzip"),
+            502,
+        ),
+        (
+            Script::json(302, &json!({})).header("location", "http://127.0.0.1:1/"),
+            502,
+        ),
+        (
+            Script::json(402, &json!({"error": {"message": "org-secret"}})),
+            502,
+        ),
+    ] {
+        let provider = Provider::start(move |_| script.clone());
+        let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider).tokens(1000)));
+        let key = mint(&gateway, "abc");
+        let answer = chat(&gateway, "abc", &key, &hi());
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(!answer.text().contains("org-secret"));
+        assert_eq!(tokens(&gateway, &key), (1000, 1000));
+        assert_eq!(provider.requests().len(), 1, "a redirect is not followed");
+    }
+}
+
+#[test]
+fn many_answers_on_a_small_balance_are_refused_and_never_asked_for_without_a_limit() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider).tokens(100)));
+    let key = mint(&gateway, "abc");
+    assert_eq!(
+        chat(&gateway, "abc", &key, &json!({"n": 128, "messages": []})).status,
+        402
+    );
+    assert_eq!(
+        chat(&gateway, "abc", &key, &json!({"n": 5, "messages": []})).status,
+        200
+    );
+    assert_eq!(provider.requests().pop().unwrap().json()["max_tokens"], 20);
+}
+
+#[test]
+fn a_user_who_has_an_account_gets_a_conflict_and_not_a_lost_store() {
+    let redis = Redis::start();
+    for setup in [Setup::new(), Setup::new().store(&redis.url())] {
+        let config = json!({"user_groups": {"anonymous": {"tokens": 1}}});
+        let gateway = Gateway::start(
+            setup
+                .tenant("abc", config)
+                .yaml("accounts: { layout: user }"),
+        );
+        let mint = |body: Value| {
+            gateway
+                .client()
+                .request("POST", "/abc/admin/keys")
+                .bearer(gateway.admin_token())
+                .json(&body)
+                .send()
+                .status
+        };
+        assert_eq!(
+            (
+                mint(json!({"userId": "bob"})),
+                mint(json!({"userId": "bob"}))
+            ),
+            (201, 409)
+        );
+        assert_eq!(mint(json!({"expiresInSeconds": u64::MAX})), 400);
+    }
+}
+
+#[test]
+fn a_client_that_leaves_before_the_answer_pays_for_the_prompt() {
+    let provider = Provider::start(|_| Script::new().stall());
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider).tokens(1000)));
+    let key = mint(&gateway, "abc");
+    let call = json!({"messages": [{"role": "user", "content": "x".repeat(400)}]}).to_string();
+    let mut connection = gateway.client().connect();
+    connection.write(format!("POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n\r\n{call}", call.len()).as_bytes());
+    provider.wait_requests(1);
+    drop(connection);
+    eventually(Duration::from_secs(3), "the prompt is charged", || {
+        let (left, free) = tokens(&gateway, &key);
+        (left == free && left < 950 && left > 850).then_some(())
+    });
+}
+
+#[test]
+fn a_stream_that_was_complete_needs_no_clean_end_and_old_clients_get_no_chunks() {
+    let provider = Provider::start(|_| Script::chat_stream(&["one "], 10, 2).then(Step::Cut));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider).tokens(1000)));
+    let key = mint(&gateway, "abc");
+    let call = json!({"stream": true, "messages": []}).to_string();
+    let new = gateway
+        .client()
+        .request("POST", PATH)
+        .bearer(&key)
+        .body(call.clone())
+        .send();
+    assert!(
+        new.text().trim_end().ends_with("data: [DONE]"),
+        "{}",
+        new.text()
+    );
+    let old = format!(
+        "POST {PATH} HTTP/1.0\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n\r\n{call}",
+        call.len()
+    );
+    let answer = raw_for(gateway.addr(), old.as_bytes(), Duration::from_secs(3));
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(
+        !answer.to_ascii_lowercase().contains("transfer-encoding"),
+        "{answer}"
+    );
+    assert!(answer.trim_end().ends_with("data: [DONE]"), "{answer}");
+    assert_eq!(tokens(&gateway, &key), (976, 976));
+}
+
+#[test]
+fn a_tenant_with_a_broken_config_says_so_in_the_shape_of_the_api() {
+    let redis = Redis::start();
+    redis.cli(&["SET", "tenant:abc:config", r#"{"providers":3}"#]);
+    let gateway = Gateway::start(Setup::new().store(&redis.url()));
+    let answer = chat(&gateway, "abc", "temp_x", &hi());
+    assert_eq!(
+        (answer.status, &answer.json()["error"]["code"]),
+        (503, &json!("broken_config"))
+    );
+}
+
+#[test]
+fn a_model_is_never_given_a_limit_beyond_its_own() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let config = sample(&provider).tokens(1_000_000).set(
+        "providers.text.endpoints.openai.max_output_tokens",
+        json!(5000),
+    );
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let sent = |call: Value| {
+        assert_eq!(chat(&gateway, "abc", &key, &call).status, 200);
+        provider.requests().pop().unwrap().json()
+    };
+    assert_eq!(sent(hi()).get("max_tokens"), None);
+    assert_eq!(
+        sent(json!({"messages": [], "max_tokens": 9000}))["max_tokens"],
+        9000,
+        "the client's own word stands"
+    );
+}
+
+#[test]
+fn a_config_that_was_read_can_be_put_back_on_the_command_line() {
+    let redis = Redis::start();
+    let text = "{\"a\": 1.50, \"user_groups\": {\"anonymous\": {\"tokens\": 5}}}";
+    redis.cli(&["SET", "tenant:abc:config", text]);
+    let url = redis.url();
+    let env = [("REDIS_URL", url.as_str())];
+    let read = crate::harness::resullm(&["tenant", "get", "abc"], &env);
+    assert_eq!(String::from_utf8_lossy(&read.stdout).trim_end(), text);
+    let dir = crate::harness::TempDir::new();
+    let file = dir.write("c.json", text);
+    assert!(
+        crate::harness::resullm(&["tenant", "put", "abc", file.to_str().unwrap()], &env)
+            .status
+            .success()
+    );
+    assert_eq!(redis.cli(&["GET", "tenant:abc:config"]).text(), text);
+}

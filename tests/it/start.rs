@@ -81,7 +81,7 @@ fn a_server_that_is_still_loading_ends_the_start() {
             .starts_with("LOADING")
             .then_some(())
     });
-    cannot_connect(&redis.url(), "LOADING");
+    cannot_connect(&redis.url(), "loading");
     drop(redis);
     let _ = reload.join();
 }

@@ -39,7 +39,7 @@ fn what_is_in_flight_is_finished_and_settled_first() {
     let hold = gate.clone();
     let provider = Provider::start(move |_| {
         Script::chat_stream(&["one ", "two ", "three"], 10, 3)
-            .after(1, Step::WaitUntilReleased(hold.clone()))
+            .after(2, Step::WaitUntilReleased(hold.clone()))
     });
     let setup = Setup::new()
         .store(&redis.url())

@@ -8,7 +8,7 @@ use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Window;
 use resullm::settings;
 use resullm::store::name::KeyName;
-use resullm::store::{Clock, Counted, Entry, Follower, Keeping, Mint, Put, Store, StoreError};
+use resullm::store::{Admitted, Clock, Counted, Follower, Keeping, Mint, Put, Store, StoreError};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -132,7 +132,7 @@ async fn mint(store: &dyn Store, left: u64, tenant: &str, life: Option<u64>) -> 
         record: record(left, tenant),
         life: life.map(Millis),
     };
-    store.mint(&mint).await.unwrap();
+    assert!(store.mint(&mint).await.unwrap());
     key
 }
 
@@ -141,14 +141,14 @@ fn ask(id: &str, most: u64) -> Admit<'_> {
         id,
         least: Tokens::new(1),
         most: Tokens::new(most),
-        open: false,
+        open: Tokens::ZERO,
         known: Tokens::ZERO,
         window: None,
         ttl: Millis(60_000),
     }
 }
 
-async fn admit(store: &dyn Store, key: &KeyName, at: &str, groups: &Groups, most: u64) -> Entry {
+async fn admit(store: &dyn Store, key: &KeyName, at: &str, groups: &Groups, most: u64) -> Admitted {
     let caller = Caller {
         tenant: at,
         key: key.as_str(),
@@ -183,12 +183,12 @@ mod cases {
         );
         assert_eq!(
             admit(&*store, &key, "other", &groups(5), 10).await,
-            Entry::Unknown
+            Admitted::Unknown
         );
         let stranger = KeyName::parse("temp_nobody").unwrap();
         assert_eq!(
             admit(&*store, &stranger, "abc", &groups(5), 10).await,
-            Entry::Unknown
+            Admitted::Unknown
         );
     }
 
@@ -202,14 +202,14 @@ mod cases {
             life: None,
         };
         store.mint(&mint).await.unwrap();
-        let Entry::Known {
+        let Admitted::Known {
             account, admission, ..
         } = admit(&*store, &key, "abc", &groups(5), 30).await
         else {
             panic!("not known");
         };
         assert!(account.as_str().starts_with("user:"));
-        assert!(matches!(admission, Admission::Held { held, .. } if held == Tokens::new(30)));
+        assert!(matches!(admission, Admission::Granted { held, .. } if held == Tokens::new(30)));
         let found = store
             .find(&key, &tenant("abc"), &groups(5))
             .await
@@ -223,7 +223,8 @@ mod cases {
 
     pub async fn an_expired_key_is_unknown(store: Arc<dyn Store>) {
         let key = mint(&*store, 100, "abc", Some(300)).await;
-        let Entry::Known { account, .. } = admit(&*store, &key, "abc", &groups(5), 30).await else {
+        let Admitted::Known { account, .. } = admit(&*store, &key, "abc", &groups(5), 30).await
+        else {
             panic!("not known");
         };
         store
@@ -256,7 +257,7 @@ mod cases {
                 );
                 assert_eq!(
                     admit(&*store, &key, "abc", &groups(5), 30).await,
-                    Entry::Unknown
+                    Admitted::Unknown
                 );
                 return;
             }
@@ -273,7 +274,7 @@ mod cases {
             record: record(999, "abc"),
             life: None,
         };
-        assert!(store.mint(&again).await.is_err());
+        assert!(!store.mint(&again).await.unwrap());
         let found = store
             .find(&key, &tenant("abc"), &groups(5))
             .await
@@ -288,7 +289,7 @@ mod cases {
         assert!(!store.revoke(&key).await.unwrap());
         assert_eq!(
             admit(&*store, &key, "abc", &groups(5), 30).await,
-            Entry::Unknown
+            Admitted::Unknown
         );
     }
 
@@ -304,8 +305,8 @@ mod cases {
                 .collect();
             let (mut admitted, mut held) = (0, 0);
             for task in tasks {
-                if let Entry::Known {
-                    admission: Admission::Held { held: some, .. },
+                if let Admitted::Known {
+                    admission: Admission::Granted { held: some, .. },
                     ..
                 } = task.await.unwrap()
                 {
@@ -326,7 +327,8 @@ mod cases {
             key: key.as_str(),
             groups: &groups,
         };
-        let Entry::Known { account, .. } = store.admit(&key, caller, &ask("r1", 10)).await.unwrap()
+        let Admitted::Known { account, .. } =
+            store.admit(&key, caller, &ask("r1", 10)).await.unwrap()
         else {
             panic!("not known");
         };
@@ -525,7 +527,7 @@ mod cases {
                 .then_some(())
         };
         tokio::task::block_in_place(|| {
-            eventually(Duration::from_secs(5), "the change is heard", told)
+            eventually(Duration::from_secs(5), "the change is heard", told);
         });
     }
 

@@ -12,7 +12,7 @@ use resullm::rules::record;
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Window;
 use resullm::store::name::KeyName;
-use resullm::store::{Clock, Entry, Mint, Store};
+use resullm::store::{Admitted, Clock, Mint, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,7 +22,7 @@ enum Op {
         id: u8,
         least: u64,
         more: u64,
-        open: bool,
+        open: u64,
         known: u64,
         tenant: u8,
     },
@@ -67,7 +67,7 @@ fn amount() -> impl Strategy<Value = u64> {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        6 => (0u8..6, 0u64..40, amount(), any::<bool>(), 0u64..50, 0u8..12)
+        6 => (0u8..6, 0u64..40, amount(), prop_oneof![Just(0u64), 0u64..200, Just(9_007_199_254_740_991)], 0u64..50, 0u8..12)
             .prop_map(|(id, least, more, open, known, tenant)| Op::Admit { id, least, more, open, known, tenant }),
         2 => (0u8..6, 0u64..80).prop_map(|(id, known)| Op::Renew { id, known }),
         5 => (0u8..6, amount(), any::<bool>()).prop_map(|(id, used, retry)| Op::Settle { id, used, retry }),
@@ -272,8 +272,8 @@ async fn by_engine(store: &dyn Store, key: &KeyName, op: &Op, number: u64) -> St
                 groups: &groups,
             };
             match store.admit(key, caller, &ask).await.unwrap() {
-                Entry::Unknown => "unknown".to_owned(),
-                Entry::Known {
+                Admitted::Unknown => "unknown".to_owned(),
+                Admitted::Known {
                     group, admission, ..
                 } => format!("{group} {admission:?}"),
             }
@@ -337,12 +337,12 @@ async fn by_engine(store: &dyn Store, key: &KeyName, op: &Op, number: u64) -> St
     }
 }
 
-fn ask(id: &str, least: u64, more: u64, open: bool, known: u64) -> Admit<'_> {
+fn ask(id: &str, least: u64, more: u64, open: u64, known: u64) -> Admit<'_> {
     Admit {
         id,
         least: Tokens::new(least),
         most: Tokens::new(least).plus(Tokens::new(more)),
-        open,
+        open: Tokens::new(open),
         known: Tokens::new(known),
         window: None,
         ttl: TTL,

@@ -20,14 +20,6 @@ struct Body<'a> {
     model: Option<&'a RawValue>,
     #[serde(borrow)]
     messages: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tools: Option<&'a RawValue>,
-    #[serde(borrow)]
-    functions: Option<&'a RawValue>,
-    #[serde(borrow)]
-    response_format: Option<&'a RawValue>,
-    #[serde(borrow)]
-    prediction: Option<&'a RawValue>,
     stream: Option<bool>,
     #[serde(borrow)]
     stream_options: Option<&'a RawValue>,
@@ -37,6 +29,48 @@ struct Body<'a> {
     max_completion_tokens: Option<&'a RawValue>,
     n: Option<u64>,
 }
+
+/// The members that the gateway itself reads or writes.
+const KNOWN: &[&str] = &[
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+];
+
+/// Members that no model reads. Everything else is taken for a part of the prompt.
+const NOT_PROMPT: &[&str] = &[
+    "messages",
+    "model",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "temperature",
+    "top_p",
+    "top_k",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "user",
+    "metadata",
+    "store",
+    "service_tier",
+    "parallel_tool_calls",
+    "reasoning_effort",
+    "verbosity",
+    "modalities",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+];
 
 #[derive(Deserialize)]
 struct StreamOptions {
@@ -54,11 +88,18 @@ fn parse(body: &[u8]) -> Result<(&str, Body<'_>), Unreadable> {
     }
     let body = serde_json::from_str(text).map_err(unreadable)?;
     let (members, _) = json::members(text).unwrap_or_default();
-    // A name in disguise would be one member here and another where only the text is searched.
-    if members.iter().any(|member| member.name.contains('\\')) {
-        return Err(Unreadable(
-            "The body's member names must be written without escapes".to_owned(),
-        ));
+    // A name in disguise would be one member here and another at a provider that reads names
+    // loosely: then the limit that is paid for would not be the one that holds.
+    for Member { name, .. } in &members {
+        if name.contains('\\') {
+            return Err(Unreadable(
+                "The body's member names must be written without escapes".to_owned(),
+            ));
+        }
+        let known = KNOWN.iter().find(|known| known.eq_ignore_ascii_case(name));
+        if let Some(known) = known.filter(|known| *known != name) {
+            return Err(Unreadable(format!("{name} must be written {known}")));
+        }
     }
     Ok((text, body))
 }
@@ -77,7 +118,7 @@ fn number(value: Option<&RawValue>, name: &str) -> Result<Option<u64>, Unreadabl
 }
 
 pub fn read(bytes: &[u8]) -> Result<Call, Unreadable> {
-    let (_, body) = parse(bytes)?;
+    let (text, body) = parse(bytes)?;
     let model = match body.model {
         None => None,
         Some(raw) => Some(
@@ -94,14 +135,13 @@ pub fn read(bytes: &[u8]) -> Result<Call, Unreadable> {
     let count = serde_json::from_str::<Vec<&RawValue>>(messages)
         .map_err(|_| Unreadable("messages must be a list".to_owned()))?
         .len();
-    let schemas = [
-        body.tools,
-        body.functions,
-        body.response_format,
-        body.prediction,
-    ];
-    let schemas: usize = schemas.iter().flatten().map(|raw| raw.get().len()).sum();
-    let prompt = prompt::text_bytes(messages) + prompt::message_frames(count) + schemas as u64;
+    let (members, _) = json::members(text).unwrap_or_default();
+    // Whatever is not known to be no part of the prompt counts as one.
+    let others = members
+        .iter()
+        .filter(|member| !NOT_PROMPT.contains(&member.name));
+    let others: usize = others.map(|member| member.value.len()).sum();
+    let prompt = prompt::text_bytes(messages) + prompt::message_frames(count) + others as u64;
     let limits = (
         number(body.max_completion_tokens, "max_completion_tokens")?,
         number(body.max_tokens, "max_tokens")?,
@@ -139,7 +179,8 @@ pub fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadabl
         for name in given.iter().flatten() {
             edit.set(name, &tokens);
         }
-        if given.iter().all(Option::is_none) {
+        if given.iter().all(Option::is_none) || (limit.always && !given.contains(&Some(limit.name)))
+        {
             edit.set(limit.name, &tokens);
         }
     }

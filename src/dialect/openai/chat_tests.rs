@@ -15,6 +15,7 @@ fn rewritten(text: &str, changes: &Changes<'_>) -> String {
 const LIMIT: Option<Limit> = Some(Limit {
     tokens: 50,
     name: "max_tokens",
+    always: false,
 });
 
 #[test]
@@ -25,7 +26,8 @@ fn a_call_is_read_without_its_unknown_members() {
     assert_eq!(read.model.as_deref(), Some("gpt-4o"));
     assert_eq!((read.stream, read.wants_usage), (true, true));
     assert_eq!((read.limit, read.answers), (Some(10), 2));
-    assert_eq!(read.prompt, Tokens::new(5 + 8));
+    // "Hello", its frame, and a member that nobody knows.
+    assert_eq!(read.prompt, Tokens::new(5 + 8 + 14));
     let bare = call(r#"{"messages":[],"stream":null,"max_tokens":null}"#);
     assert_eq!((bare.stream, bare.limit, bare.answers), (false, None, 1));
 }
@@ -45,6 +47,7 @@ fn a_body_that_could_be_read_in_two_ways_is_refused() {
         r#"{"max_tokens":1.5}"#,
         r#"{"messages":{}}"#,
         r#"{"max\u005ftokens":null}"#,
+        r#"{"Max_Tokens":1000000}"#,
         "{} {}",
         "{\"messages\":[\u{0}]}",
     ] {
@@ -65,6 +68,50 @@ fn only_what_must_change_is_changed() {
         r#" { "model" : "b\"c" , "messages":[ ],"z":1.50, "max_tokens": 50 } "#
     );
     assert_eq!(rewritten(body, &Changes::default()), body);
+}
+
+#[test]
+fn a_limit_under_a_name_that_the_endpoint_may_not_know_is_written_under_its_own_too() {
+    let always = LIMIT.map(|limit| Limit {
+        always: true,
+        ..limit
+    });
+    let changes = Changes {
+        model: None,
+        limit: always,
+    };
+    for (body, expected) in [
+        (
+            r#"{"max_completion_tokens":900}"#,
+            r#"{"max_tokens":50,"max_completion_tokens":50}"#,
+        ),
+        (r#"{"max_tokens":900}"#, r#"{"max_tokens":50}"#),
+    ] {
+        assert_eq!(rewritten(body, &changes), expected);
+    }
+}
+
+#[test]
+fn whatever_a_model_might_read_counts_as_prompt() {
+    assert_eq!(
+        call(r#"{"messages":[],"temperature":0.5}"#).prompt,
+        Tokens::ZERO
+    );
+    let template = format!(
+        r#"{{"messages":[],"chat_template":"{}"}}"#,
+        "x".repeat(1000)
+    );
+    assert!(call(&template).prompt >= Tokens::new(1000));
+    let image = r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x.example/a.png"}}]}]}"#;
+    assert!(call(image).prompt >= Tokens::new(2000));
+    let inline = format!(
+        r#"{{"messages":[{{"content":[{{"image_url":{{"url":"data:image/png;base64,{}"}}}}]}}]}}"#,
+        "A".repeat(100_000)
+    );
+    assert!(
+        call(&inline).prompt < Tokens::new(3000),
+        "an image is not its bytes"
+    );
 }
 
 #[test]

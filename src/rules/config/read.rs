@@ -28,7 +28,13 @@ pub fn read(value: &Value) -> Result<TenantConfig, Vec<Fault>> {
         if let Some(groups) = root.section("user_groups", &mut faults) {
             config.groups = groups
                 .entries()
-                .map(|(name, node)| (name.to_owned(), group(&node, &mut faults)))
+                .map(|(name, node)| {
+                    // It is written into records as it stands.
+                    if !is_name(name) {
+                        faults.add(node.path(), NAME_RULE);
+                    }
+                    (name.to_owned(), group(&node, &mut faults))
+                })
                 .collect();
         }
         if let Some(providers) = root.section("providers", &mut faults) {
@@ -130,6 +136,9 @@ fn endpoint(name: String, node: &Node, faults: &mut Faults) -> Endpoint {
             .iter()
             .filter_map(|each| each.words(faults))
             .collect(),
+        max_output_tokens: node
+            .field("max_output_tokens")
+            .and_then(|most| most.whole(1..=MOST, faults)),
     }
 }
 
@@ -175,6 +184,14 @@ fn realtime_providers(node: &Node, faults: &mut Faults) -> RealtimeProviders {
     }
 }
 
+/// Names of endpoints and of groups: they stand in headers, paths, records and logs.
+const NAME_RULE: &str = "a name is 1 to 64 letters, digits, _, . and -";
+
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=64).contains(&name.len()) && name.bytes().all(plain)
+}
+
 /// The entries of `endpoints` in the order the JSON gives them. One with a bad name or of the wrong
 /// type is still listed, so that whoever names it is not told that it does not exist.
 fn endpoints<'v>(node: &Node<'v>, faults: &mut Faults) -> Vec<(String, Node<'v>)> {
@@ -186,15 +203,8 @@ fn endpoints<'v>(node: &Node<'v>, faults: &mut Faults) -> Vec<(String, Node<'v>)
     };
     let mut list = Vec::new();
     for (name, node) in section.entries() {
-        let fits = (1..=64).contains(&name.len())
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-        if !fits {
-            faults.add(
-                node.path(),
-                "an endpoint's name is 1 to 64 letters, digits, _, . and -",
-            );
+        if !is_name(name) {
+            faults.add(node.path(), NAME_RULE);
         }
         node.is_object(faults);
         list.push((name.to_owned(), node));

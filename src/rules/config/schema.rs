@@ -97,7 +97,13 @@ fn text_endpoint() -> Value {
             },
             "api_key": api_key(),
             "default_model": word("For requests that name no model."),
-            "models": list("The models it serves.")
+            "models": list("The models it serves."),
+            "max_output_tokens": {
+                "description": "The most its models can answer with, so that a call without a limit \
+                    is not given one that they refuse. Known models need none.",
+                "type": ["integer", "null"],
+                "minimum": 1
+            }
         },
         "if": { "properties": { "kind": { "const": "demo" } }, "required": ["kind"] },
         "else": { "properties": { "url": { "type": "string" } }, "required": ["url"] }

@@ -52,6 +52,8 @@ pub struct Endpoint {
     pub api_key: Option<Key>,
     pub default_model: Option<String>,
     pub models: Vec<String>,
+    /// The most its models can answer with; unknown where it is not written.
+    pub max_output_tokens: Option<u64>,
 }
 
 /// The wire format an endpoint speaks, or the gateway's own stand-in, which speaks them all.

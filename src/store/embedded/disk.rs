@@ -200,6 +200,9 @@ impl Disk {
             Next::Set(stored) => Some(stored),
             Next::Remove => None,
         };
+        if memory.closing {
+            return Err(StoreError::Unavailable("the store is closed".to_owned()));
+        }
         if let Some(trouble) = &self.flushed.borrow().trouble {
             return Err(StoreError::Unavailable(trouble.clone()));
         }

@@ -11,7 +11,7 @@ mod stored;
 use super::followers::Followers;
 use super::name::{self, AccountName, KeyName};
 use super::{
-    Clock, Counted, Entry, Follower, Found, Keeping, Mint, Outcome, Put, Store, StoreError,
+    Admitted, Clock, Counted, Follower, Found, Keeping, Mint, Outcome, Put, Store, StoreError,
 };
 use crate::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Settlement};
 use crate::rules::amount::{Millis, Tokens};
@@ -164,32 +164,37 @@ impl Embedded {
 
 #[async_trait]
 impl Store for Embedded {
-    async fn mint(&self, mint: &Mint) -> Outcome<()> {
+    async fn mint(&self, mint: &Mint) -> Outcome<bool> {
         let now = self.keeping.clock.now();
         let expires = mint.life.map(|life| now.plus(life));
-        let thing = |text: &str| {
-            Next::Set(Stored {
-                expires,
-                ..Stored::text(text)
-            })
-        };
         let place = |name: &AccountName, text: &str| {
-            let name = name.as_str();
-            self.disk.change(name, |found| match found {
-                Some(_) => Err(StoreError::Unavailable("the name is taken".to_owned())),
-                None => Ok(((), thing(text))),
+            self.disk.change(name.as_str(), |found| {
+                Ok(match found {
+                    Some(_) => (false, Next::Keep),
+                    None => (
+                        true,
+                        Next::Set(Stored {
+                            expires,
+                            ..Stored::text(text)
+                        }),
+                    ),
+                })
             })
         };
-        let ((), sequence) = match &mint.user {
+        let (placed, sequence) = match &mint.user {
             None => place(&mint.key.account(), &mint.record)?,
             Some(user) => {
-                let account = AccountName::user(user)
-                    .ok_or_else(|| StoreError::Unavailable("not a user ID".to_owned()))?;
-                place(&account, &mint.record)?;
-                place(&mint.key.account(), user)?
+                let Some(account) = AccountName::user(user) else {
+                    return Ok(false);
+                };
+                match place(&account, &mint.record)? {
+                    (true, _) => place(&mint.key.account(), user)?,
+                    taken => taken,
+                }
             }
         };
-        self.disk.durable(sequence).await
+        self.disk.durable(sequence).await?;
+        Ok(placed)
     }
 
     async fn find(
@@ -232,21 +237,21 @@ impl Store for Embedded {
         }))
     }
 
-    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Entry> {
+    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Admitted> {
         let Some((account, _)) = self.resolve(key)? else {
-            return Ok(Entry::Unknown);
+            return Ok(Admitted::Unknown);
         };
         let admitted = self.on_account(&account, |entry, now, orphans| {
             entry.admit(now, orphans, caller, ask)
         })?;
         let Some((Entrance::Known { group, admission }, sequence)) = admitted else {
-            return Ok(Entry::Unknown);
+            return Ok(Admitted::Unknown);
         };
         // A hold that is lost with the machine is an orphan charged what is known: nothing.
         if self.keeping.orphans == Orphans::Spend {
             self.disk.durable(sequence).await?;
         }
-        Ok(Entry::Known {
+        Ok(Admitted::Known {
             account,
             group,
             admission,
@@ -277,6 +282,16 @@ impl Store for Embedded {
             entry.settle(now, orphans, id, used, retry)
         })?;
         Ok(settled.map(|(settlement, _)| settlement))
+    }
+
+    async fn release(&self, key: &KeyName, id: &str) -> Outcome<()> {
+        match self.resolve(key)? {
+            Some((account, _)) => self
+                .settle(&account, id, Tokens::ZERO, true)
+                .await
+                .map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     async fn lease(&self, account: &AccountName, ask: &Ask<'_>) -> Outcome<Option<Grant>> {
@@ -338,6 +353,10 @@ impl Store for Embedded {
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         if counters.len() >= COUNTERS {
             counters.retain(|_, slices| slices.room(window, now) < window.requests);
+            // Counting strangers must not cost more than forgetting them.
+            if counters.len() >= COUNTERS {
+                counters.clear();
+            }
         }
         let slices = counters.entry(name.to_owned()).or_default();
         if slices.room(window, now) == 0 {

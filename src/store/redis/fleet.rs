@@ -43,11 +43,7 @@ impl Fleet {
     /// Waits out a server that is still loading, and nothing else.
     pub async fn open(target: &Target) -> Result<Fleet, String> {
         let dials: Vec<Dial> = match target.kind {
-            RedisKind::Cluster => target
-                .nodes
-                .iter()
-                .map(|place| Dial::fixed(target, place.clone()))
-                .collect(),
+            RedisKind::Cluster => seeds(target),
             RedisKind::Single | RedisKind::Sentinel { .. } => {
                 Dial::first(target).into_iter().collect()
             }
@@ -110,7 +106,19 @@ async fn first_to_answer(
     Err(last)
 }
 
+fn seeds(target: &Target) -> Vec<Dial> {
+    target
+        .nodes
+        .iter()
+        .map(|place| Dial::fixed(target, place.clone()))
+        .collect()
+}
+
 impl Cluster {
+    fn seeds(&self) -> Vec<Dial> {
+        seeds(&self.target)
+    }
+
     fn nodes(&self) -> Vec<Arc<Node>> {
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
         map.nodes.values().cloned().collect()
@@ -237,9 +245,18 @@ async fn keep_map(cluster: Weak<Cluster>) {
         let Some(this) = cluster.upgrade() else {
             return;
         };
+        let mut drawn = false;
         for node in this.nodes() {
             if this.draw_map(&node).await.is_ok() {
+                drawn = true;
                 break;
+            }
+        }
+        // Nobody known is there any more: start again from what the operator wrote.
+        if !drawn && let Ok((dial, connection)) = first_to_answer(&this.seeds()).await {
+            let seed = Node::start(dial, Some(connection));
+            if let Err(error) = this.draw_map(&seed).await {
+                log::debug!("No map of the cluster: {error}");
             }
         }
         drop(this);

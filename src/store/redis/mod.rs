@@ -13,7 +13,7 @@ mod tracking;
 use super::followers::Followers;
 use super::name::{self, AccountName, KeyName};
 use super::{
-    Clock, Counted, Entry, Follower, Found, Keeping, Mint, Outcome, Put, Store, StoreError,
+    Admitted, Clock, Counted, Follower, Found, Keeping, Mint, Outcome, Put, Store, StoreError,
 };
 use crate::rules::account::{
     Admission, Admit, Ask, Credited, Grant, Look, Orphans, Report, Settlement,
@@ -274,20 +274,18 @@ fn flag(set: bool) -> String {
 
 #[async_trait]
 impl Store for Redis {
-    async fn mint(&self, mint: &Mint) -> Outcome<()> {
-        let taken = || StoreError::Unavailable("the name is taken".to_owned());
+    async fn mint(&self, mint: &Mint) -> Outcome<bool> {
         let key = mint.key.account();
         let Some(user) = &mint.user else {
-            let placed = self.place(key.as_str(), &mint.record, mint.life).await?;
-            return placed.then_some(()).ok_or_else(taken);
+            return self.place(key.as_str(), &mint.record, mint.life).await;
         };
-        let account = AccountName::user(user)
-            .ok_or_else(|| StoreError::Unavailable("not a user ID".to_owned()))?;
-        let placed = self
+        let Some(account) = AccountName::user(user) else {
+            return Ok(false);
+        };
+        Ok(self
             .place(account.as_str(), &mint.record, mint.life)
             .await?
-            && self.place(key.as_str(), user, mint.life).await?;
-        placed.then_some(()).ok_or_else(taken)
+            && self.place(key.as_str(), user, mint.life).await?)
     }
 
     async fn find(
@@ -319,12 +317,12 @@ impl Store for Redis {
         }))
     }
 
-    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Entry> {
+    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Admitted> {
         let mut words = vec![
             ask.id.to_owned(),
             ask.least.to_string(),
             ask.most.to_string(),
-            flag(ask.open),
+            ask.open.to_string(),
             ask.known.to_string(),
             ask.ttl.0.to_string(),
             caller.tenant.to_owned(),
@@ -334,25 +332,25 @@ impl Store for Redis {
         let Some((account, kind, mut words)) =
             self.on_key(&self.scripts.admit, key, &words).await?
         else {
-            return Ok(Entry::Unknown);
+            return Ok(Admitted::Unknown);
         };
         let group = words.word()?;
         let (amount, left, pace) = (words.number()?, words.tokens()?, words.pace()?);
         let admission = match kind.as_str() {
-            "held" => Admission::Held {
+            "granted" => Admission::Granted {
                 held: Tokens::new(amount),
                 left,
                 pace,
             },
             "spent" => Admission::Spent { left, pace },
-            "busy" => Admission::Busy { left, pace },
+            "held" => Admission::Held { left, pace },
             _ => Admission::Limited {
                 wait: Millis(amount),
                 left,
                 pace: pace.unwrap_or_default(),
             },
         };
-        Ok(Entry::Known {
+        Ok(Admitted::Known {
             account,
             group,
             admission,
@@ -381,6 +379,13 @@ impl Store for Redis {
         let words = [id.to_owned(), used.to_string(), flag(retry)];
         let settled = self.on_known(&self.scripts.settle, account, &words).await?;
         settled.map(|(_, mut words)| words.settlement()).transpose()
+    }
+
+    async fn release(&self, key: &KeyName, id: &str) -> Outcome<()> {
+        let words = [id.to_owned(), Tokens::ZERO.to_string(), flag(true)];
+        self.on_key(&self.scripts.settle, key, &words)
+            .await
+            .map(|_| ())
     }
 
     async fn lease(&self, account: &AccountName, ask: &Ask<'_>) -> Outcome<Option<Grant>> {

@@ -19,9 +19,24 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 pub struct Node {
     dial: Dial,
-    connection: watch::Sender<Option<MultiplexedConnection>>,
-    broken: Notify,
+    live: watch::Sender<Option<Live>>,
     trouble: Mutex<String>,
+}
+
+/// A connection, and the way to say that it is of no more use.
+#[derive(Clone)]
+struct Live {
+    connection: MultiplexedConnection,
+    broken: Arc<Notify>,
+}
+
+impl Live {
+    fn new(connection: MultiplexedConnection) -> Live {
+        Live {
+            connection,
+            broken: Arc::default(),
+        }
+    }
 }
 
 /// Why a command was not answered with a value.
@@ -38,86 +53,94 @@ impl Node {
     pub fn start(dial: Dial, connection: Option<MultiplexedConnection>) -> Arc<Node> {
         let node = Arc::new(Node {
             dial,
-            connection: watch::Sender::new(connection),
-            broken: Notify::new(),
+            live: watch::Sender::new(connection.map(Live::new)),
             trouble: Mutex::new("not connected yet".to_owned()),
         });
         tokio::spawn(keep(Arc::downgrade(&node)));
         node
     }
 
-    pub async fn run(&self, command: &Cmd) -> Result<Value, Failure> {
-        let Some(mut connection) = self.connection.borrow().clone() else {
+    fn live(&self) -> Result<Live, Failure> {
+        let live = self.live.borrow().clone();
+        live.ok_or_else(|| {
             let trouble = self
                 .trouble
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
-            return Err(Failure::Store(StoreError::Unavailable(trouble)));
-        };
-        command
-            .query_async(&mut connection)
-            .await
-            .map_err(|error| self.judge(&error))
+            Failure::Store(StoreError::Unavailable(trouble))
+        })
+    }
+
+    pub async fn run(&self, command: &Cmd) -> Result<Value, Failure> {
+        let mut live = self.live()?;
+        let answer = command.query_async(&mut live.connection).await;
+        answer.map_err(|error| judge(&error, &live))
     }
 
     /// The same after `ASKING`, for a slot that is on its way here.
     pub async fn run_asked(&self, command: &Cmd) -> Result<Value, Failure> {
-        let Some(mut connection) = self.connection.borrow().clone() else {
-            return Err(Failure::Store(StoreError::Unavailable(
-                "not connected yet".to_owned(),
-            )));
-        };
+        let mut live = self.live()?;
         let mut both = redis::pipe();
         both.cmd("ASKING").ignore().add_command(command.clone());
-        let answers: Result<Vec<Value>, RedisError> = both.query_async(&mut connection).await;
+        let answers: Result<Vec<Value>, RedisError> = both.query_async(&mut live.connection).await;
         match answers.map(|mut answers| answers.pop()) {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(Failure::Store(StoreError::Unknown(
                 "an empty answer".to_owned(),
             ))),
-            Err(error) => Err(self.judge(&error)),
+            Err(error) => Err(judge(&error, &live)),
         }
     }
 
     pub async fn connected(&self, patience: Duration) -> bool {
-        let mut connection = self.connection.subscribe();
-        let there = connection.wait_for(Option::is_some);
+        let mut live = self.live.subscribe();
+        let there = live.wait_for(Option::is_some);
         tokio::time::timeout(patience, there)
             .await
             .is_ok_and(|there| there.is_ok())
     }
+}
 
-    fn judge(&self, error: &RedisError) -> Failure {
-        let text = describe(error);
-        let place = || {
-            error
-                .redirect_node()
-                .map(|(place, _)| place.to_owned())
-                .unwrap_or_default()
-        };
-        match error.kind() {
-            ErrorKind::Server(ServerErrorKind::NoScript) => Failure::NoScript,
-            ErrorKind::Server(ServerErrorKind::Moved) => Failure::Moved { place: place() },
-            ErrorKind::Server(ServerErrorKind::Ask) => Failure::Ask { place: place() },
-            // This was the primary once, or is not one yet: the address must be asked for again.
-            ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => {
-                self.broken.notify_one();
-                Failure::Store(StoreError::Unavailable(text))
-            }
-            ErrorKind::Io => {
-                if !error.is_timeout() {
-                    self.broken.notify_one();
-                }
-                Failure::Store(StoreError::Unknown(text))
-            }
-            _ => Failure::Store(StoreError::Unavailable(text)),
+fn judge(error: &RedisError, live: &Live) -> Failure {
+    let text = describe(error);
+    let place = || {
+        error
+            .redirect_node()
+            .map(|(place, _)| place.to_owned())
+            .unwrap_or_default()
+    };
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::NoScript) => Failure::NoScript,
+        ErrorKind::Server(ServerErrorKind::Moved) => Failure::Moved { place: place() },
+        ErrorKind::Server(ServerErrorKind::Ask) => Failure::Ask { place: place() },
+        // This was the primary once, or is not one yet: the address must be asked for again.
+        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => {
+            live.broken.notify_one();
+            Failure::Store(StoreError::Unavailable(text))
         }
+        ErrorKind::Io => {
+            if !error.is_timeout() {
+                live.broken.notify_one();
+            }
+            Failure::Store(StoreError::Unknown(text))
+        }
+        _ => Failure::Store(StoreError::Unavailable(text)),
     }
 }
 
+/// In one line, and without what a server repeats of a command: that may hold a key.
 pub fn describe(error: &RedisError) -> String {
-    error.to_string().replace(['\r', '\n'], " ")
+    let text = error.to_string();
+    let text = text
+        .split(['\r', '\n', '\'', '"', '`'])
+        .next()
+        .unwrap_or_default();
+    text.split(", with args")
+        .next()
+        .unwrap_or_default()
+        .trim_end()
+        .to_owned()
 }
 
 async fn keep(node: Weak<Node>) {
@@ -125,29 +148,31 @@ async fn keep(node: Weak<Node>) {
     let mut lost = false;
     loop {
         let Some(this) = node.upgrade() else { return };
-        let there = this.connection.borrow().clone();
+        let there = this.live.borrow().clone();
         let dialled = match there {
-            Some(connection) => Ok(connection),
-            None => this.dial.connect().await,
+            Some(live) => Ok(live),
+            None => this.dial.connect().await.map(Live::new),
+        };
+        let set_trouble = |this: &Node, why: String| {
+            *this.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
         };
         match dialled {
-            Ok(connection) => {
+            Ok(live) => {
                 pause = FIRST_PAUSE;
                 if std::mem::take(&mut lost) {
                     log::info!("Redis connection restored");
                 }
-                this.connection.send_replace(Some(connection.clone()));
+                this.live.send_replace(Some(live.clone()));
                 drop(this);
-                let why = watch_over(&node, connection).await;
+                let why = watch_over(&node, live).await;
                 let Some(this) = node.upgrade() else { return };
                 log::warn!("Redis connection lost: {why}");
                 lost = true;
-                *this.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
-                this.connection.send_replace(None);
+                set_trouble(&this, why);
+                this.live.send_replace(None);
             }
             Err(error) => {
-                let why = describe(&error);
-                *this.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+                set_trouble(&this, describe(&error));
                 drop(this);
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
@@ -157,23 +182,19 @@ async fn keep(node: Weak<Node>) {
 }
 
 /// Returns when the connection is dead, or nobody needs it any more.
-async fn watch_over(node: &Weak<Node>, mut connection: MultiplexedConnection) -> String {
-    loop {
-        let Some(this) = node.upgrade() else {
-            return "no longer needed".to_owned();
-        };
-        let broken = tokio::time::timeout(HEARTBEAT, this.broken.notified())
+async fn watch_over(node: &Weak<Node>, mut live: Live) -> String {
+    while node.strong_count() > 0 {
+        let broken = tokio::time::timeout(HEARTBEAT, live.broken.notified())
             .await
             .is_ok();
-        drop(this);
         let ping = redis::cmd("PING");
-        let answered =
-            tokio::time::timeout(SILENCE, ping.query_async::<String>(&mut connection)).await;
-        match answered {
+        let answer = ping.query_async::<String>(&mut live.connection);
+        match tokio::time::timeout(SILENCE, answer).await {
             Err(_) => return "it does not answer".to_owned(),
             Ok(Err(error)) => return describe(&error),
-            Ok(Ok(_)) if broken => return "it is no longer the primary".to_owned(),
+            Ok(Ok(_)) if broken => return "it takes no commands".to_owned(),
             Ok(Ok(_)) => {}
         }
     }
+    "no longer needed".to_owned()
 }

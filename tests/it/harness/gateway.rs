@@ -208,7 +208,6 @@ fn spawn(setup: &Setup) -> (Process, Logs) {
     command
         .arg("--config")
         .arg(config)
-        .args(setup.arguments())
         .env("PORT", "0")
         .envs(
             setup

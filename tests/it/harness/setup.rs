@@ -23,7 +23,6 @@ pub struct Setup {
     admin_token: String,
     tenants: Map<String, Value>,
     allow_private: bool,
-    args: Vec<String>,
 }
 
 impl Setup {
@@ -37,7 +36,6 @@ impl Setup {
             admin_token: ADMIN_TOKEN.to_owned(),
             tenants: Map::new(),
             allow_private: true,
-            args: Vec::new(),
         }
     }
 
@@ -76,11 +74,6 @@ impl Setup {
     }
 
     /// Arguments after `--config FILE`.
-    pub fn args(mut self, args: &[&str]) -> Setup {
-        self.args.extend(args.iter().map(|&arg| arg.to_owned()));
-        self
-    }
-
     /// A directory that lives longer than this setup; it is not removed with it.
     pub fn dir(mut self, dir: &Path) -> Setup {
         self.dir = Some(dir.to_owned());
@@ -97,10 +90,6 @@ impl Setup {
 
     pub fn environment(&self) -> &[(String, String)] {
         &self.env
-    }
-
-    pub fn arguments(&self) -> &[String] {
-        &self.args
     }
 
     /// Writes `gateway.yaml` into the directory.

@@ -1,8 +1,7 @@
--- ARGV: 3 id, 4 least, 5 most, 6 open ('1'), 7 known, 8 ttl, 9 tenant, 10 key, 11… groups
+-- ARGV: 3 id, 4 least, 5 most, 6 open, 7 known, 8 ttl, 9 tenant, 10 key, 11… groups
 local account, instead = open()
 if not account then return instead end
 if account.tenant and account.tenant ~= ARGV[9] then return { 'gone' } end
-account.bind = ARGV[9]
 local id, least, most = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local known, ttl = tonumber(ARGV[7]), tonumber(ARGV[8])
 local group = group_of(account, ARGV[10])
@@ -15,16 +14,18 @@ local function answer(kind, amount)
 end
 
 local hold = account.holds[id]
-if hold then return answer('held', hold.max) end
+if hold then return answer('granted', hold.max) end
+if account.marks[id] then return answer('held', 0) end
 if limit and room(account.slices, limit, span) == 0 then
   return answer('limited', wait(account.slices, limit, span))
 end
 local spare = free(account)
 if spare < least then
-  return answer(account.left < least and 'spent' or 'busy', 0)
+  return answer(account.left < least and 'spent' or 'held', 0)
 end
-local quarter = ARGV[6] == '1' and math.min(least + math.floor(spare / 4), MOST) or 0
+local quarter = math.min(least + math.floor(spare / 4), tonumber(ARGV[6]))
 local held = math.min(math.max(most, least, quarter), spare)
 put_hold(account, id, { max = held, known = math.min(known, held), expires = now + ttl })
 if limit then count(account, limit, span, 1) end
-return answer('held', held)
+account.bind = ARGV[9]
+return answer('granted', held)

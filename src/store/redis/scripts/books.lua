@@ -183,7 +183,11 @@ local function save(account)
   for i = 1, #set, 1000 do redis.call('HSET', KEYS[2], unpack(set, i, math.min(i + 999, #set))) end
   if #set > 0 then
     local life = redis.call('PTTL', KEYS[1])
-    if life > 0 then redis.call('PEXPIRE', KEYS[2], life) end
+    if life > 0 then
+      redis.call('PEXPIRE', KEYS[2], life)
+    elseif redis.call('PTTL', KEYS[2]) > 0 then
+      redis.call('PERSIST', KEYS[2])
+    end
   end
 end
 
