@@ -258,9 +258,11 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
     }
     let store = open::open(&settings.store, keeping(&settings)).await?;
     serve::seed(&settings, &*store).await?;
+    let journal = serve::open_journal(&settings, &*store).await;
     let app = serve::create_app(Deps {
         settings: settings.clone(),
         store,
+        journal,
     });
     let (line, listeners) = match inherited {
         Some((line, listeners)) => (Some(line), listeners),

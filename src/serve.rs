@@ -15,8 +15,9 @@ use crate::proxy::shell::Shell;
 use crate::proxy::traffic::Traffic;
 use crate::proxy::upstream::Upstream;
 use crate::settings::{self, Settings};
-use crate::store::Store;
+use crate::store::journal::{Journal, Legacy};
 use crate::store::tenants::Tenants;
+use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use handover::Line;
 use pingora::apps::ServerApp;
@@ -44,6 +45,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Deps {
     pub settings: Arc<Settings>,
     pub store: Arc<dyn Store>,
+    pub journal: Journal,
 }
 
 /// The whole service, not started.
@@ -57,7 +59,11 @@ pub struct App {
 }
 
 pub fn create_app(deps: Deps) -> App {
-    let Deps { settings, store } = deps;
+    let Deps {
+        settings,
+        store,
+        journal,
+    } = deps;
     let metrics = Arc::new(Metrics::default());
     let draining = Arc::new(AtomicBool::new(false));
     let traffic = Traffic::new(draining.clone());
@@ -72,7 +78,7 @@ pub fn create_app(deps: Deps) -> App {
         store: store.clone(),
         tenants,
         upstream: Upstream::new(&settings),
-        settler: Settler::new(store.clone(), metrics.clone(), traffic.clone()),
+        settler: Settler::new(store.clone(), metrics.clone(), traffic.clone(), journal),
         traffic: traffic.clone(),
         metrics,
         demo: OnceCell::new(),
@@ -291,6 +297,47 @@ where
             app.process_new(Box::new(stream), &stop).await;
         });
     }
+}
+
+/// The journal of this process, once what the dead left open is settled.
+pub async fn open_journal(settings: &Settings, store: &dyn Store) -> Journal {
+    let dir = std::path::Path::new(&settings.accounts.journal);
+    match Journal::open(dir) {
+        Ok((journal, legacy)) => {
+            settle_legacy(legacy, store).await;
+            journal
+        }
+        Err(error) => {
+            log::warn!(
+                "No journal in {}: {error}; a crash leaves holds to expire",
+                dir.display()
+            );
+            Journal::none()
+        }
+    }
+}
+
+async fn settle_legacy(legacy: Legacy, store: &dyn Store) {
+    let mut tokens = 0;
+    for open in &legacy.unfinished {
+        match store.settle(&open.account, &open.id, open.used, true).await {
+            Ok(settled) => tokens += settled.map_or(0, |settled| settled.charged.count()),
+            Err(error @ StoreError::Damaged { .. }) => {
+                log::error!("What an earlier process left open cannot be settled: {error}");
+            }
+            Err(error) => {
+                // The files stay for the next start; by then the holds may have expired, which is no
+                // harm: what was not charged then is charged.
+                log::error!("What an earlier process left open cannot be settled: {error}");
+                return;
+            }
+        }
+    }
+    if !legacy.unfinished.is_empty() {
+        let requests = legacy.unfinished.len();
+        log::info!("Settled {requests} requests of an earlier process, {tokens} tokens");
+    }
+    legacy.delete();
 }
 
 /// Writes the tenants of the settings where there are none.

@@ -9,8 +9,45 @@ pub enum Api {
     Anthropic,
 }
 
+/// A body as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Body<'a> {
+    pub bytes: &'a [u8],
+    pub content_type: Option<&'a str>,
+}
+
+impl<'a> Body<'a> {
+    pub fn json(bytes: &'a [u8]) -> Body<'a> {
+        Body {
+            bytes,
+            content_type: Some("application/json"),
+        }
+    }
+}
+
+/// The most that something may cost whose size its bytes do not show. The operator's to set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Tokens of one image in a prompt.
+    pub image: u64,
+    /// Tokens of one image that is generated.
+    pub image_answer: u64,
+    /// Tokens of one second of sound, in either direction.
+    pub sound_second: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            image: 2_000,
+            image_answer: 8_000,
+            sound_second: 50,
+        }
+    }
+}
+
 /// A call, read from its bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Call {
     pub model: Option<String>,
     pub stream: bool,
@@ -22,6 +59,14 @@ pub struct Call {
     pub answers: u64,
     /// At least as many tokens as the provider will count for the prompt.
     pub prompt: Tokens,
+    /// What its answer may have at most, where no limit in the body says so: nothing is generated, or
+    /// what is generated has a size of its own.
+    pub answer: Option<Tokens>,
+    /// It is not charged: it only counts against the window.
+    pub free: bool,
+    /// What is charged for the whole call where the provider reports nothing, and its text cannot
+    /// tell.
+    pub unreported: Option<Tokens>,
 }
 
 /// What must be different in the body that leaves for the provider.
@@ -47,12 +92,17 @@ pub struct Limit {
 pub struct Usage {
     pub uncached_input: Tokens,
     pub cache_read: Tokens,
+    pub cache_write: Tokens,
     pub output: Tokens,
 }
 
 impl Usage {
     pub fn total(&self) -> Tokens {
-        self.uncached_input.plus(self.cache_read).plus(self.output)
+        let input = self
+            .uncached_input
+            .plus(self.cache_read)
+            .plus(self.cache_write);
+        input.plus(self.output)
     }
 }
 
@@ -61,12 +111,31 @@ impl Usage {
 pub struct Unreadable(pub String);
 
 /// What a meter has seen of an answer so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// What the provider reports. Absent is not nought.
     pub usage: Option<Usage>,
-    /// Bytes of generated text that passed.
-    pub text: u64,
+    /// What was generated: text, thoughts, arguments of tools. Not what frames it.
+    pub text: Generated,
     /// The answer said itself that it is complete.
     pub complete: bool,
+}
+
+/// Generated text, kept so far as it may have to be counted, and its length in any case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Generated {
+    pub kept: String,
+    pub bytes: u64,
+}
+
+impl Generated {
+    /// Beyond this, the length alone must do.
+    const KEPT: usize = 4 << 20;
+
+    pub fn push(&mut self, text: &str) {
+        self.bytes += text.len() as u64;
+        if self.kept.len() + text.len() <= Generated::KEPT {
+            self.kept.push_str(text);
+        }
+    }
 }

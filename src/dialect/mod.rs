@@ -1,7 +1,8 @@
 //! READS. The providers' wire formats: bytes in, facts out.
 //!
-//! A dialect is the shape of an API; an endpoint is configuration. A new vendor that speaks OpenAI
-//! is configuration; a new API is one file here. No I/O, no async: a meter is fed and asked.
+//! A dialect is the shape of one call of an API; an endpoint is configuration. A new vendor that
+//! speaks OpenAI is configuration; a new call is one file here and one line in the table. No I/O, no
+//! async: a meter is fed and asked.
 
 pub mod call;
 pub mod error;
@@ -9,3 +10,38 @@ pub mod openai;
 pub mod prompt;
 pub mod splice;
 pub mod sse;
+pub mod table;
+
+use call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
+
+/// One call of a provider's API.
+pub trait Dialect: Sync {
+    /// Whose API it is: who serves it, and which shape its errors have.
+    fn api(&self) -> Api;
+
+    /// Where it stands below `v1`.
+    fn path(&self) -> &'static str;
+
+    /// What the gateway must know of a call. `bounds` stand in for what its bytes do not show.
+    fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable>;
+
+    /// The body that leaves for the provider: what must change, and nothing else.
+    fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable>;
+
+    /// What a whole answer says of itself.
+    fn meter(&self, answer: &[u8]) -> Reading;
+
+    /// For an answer that comes as a stream of events.
+    fn stream(&self, call: &Call) -> Box<dyn Meter>;
+}
+
+/// Meters a stream as it passes, and takes out what its client did not ask for.
+pub trait Meter: Send {
+    /// Takes bytes as they came, cut anywhere, and gives the bytes to pass on now.
+    fn feed(&mut self, bytes: &[u8]) -> Vec<u8>;
+
+    /// What is left when the provider has closed the stream.
+    fn finish(&mut self) -> Vec<u8>;
+
+    fn reading(&self) -> &Reading;
+}

@@ -8,10 +8,6 @@ use crate::json;
 /// What a provider adds around one message: role, separators, name. Observed 3 to 7.
 const MESSAGE_FRAME: u64 = 8;
 
-/// What one image may count for, whatever its size: providers charge up to some 1,500 tokens for one
-/// that is shown in detail. Its address, or its bytes written into it, say nothing of that.
-const IMAGE: u64 = 2_000;
-
 enum Weight {
     Bytes,
     Nothing,
@@ -19,8 +15,9 @@ enum Weight {
 }
 
 /// The bytes of every string value in a JSON text, member names and the values of `role` and `type`
-/// left out: those belong to the frame. An image counts as one, wherever it is.
-pub fn text_bytes(text: &str) -> u64 {
+/// left out: those belong to the frame. An image counts `image`: neither its address nor its bytes,
+/// written into the address, say what a provider makes of it.
+pub fn text_bytes(text: &str, image: u64) -> u64 {
     let bytes = text.as_bytes();
     let (mut at, mut sum, mut weight) = (0, 0, Weight::Bytes);
     while let Some(quote) = memchr::memchr(b'"', &bytes[at..]) {
@@ -40,7 +37,7 @@ pub fn text_bytes(text: &str) -> u64 {
         sum += match std::mem::replace(&mut weight, Weight::Bytes) {
             Weight::Bytes => (end - start - 2) as u64,
             Weight::Nothing => 0,
-            Weight::Image => IMAGE,
+            Weight::Image => image,
         };
     }
     sum
@@ -57,8 +54,8 @@ mod tests {
     #[test]
     fn text_counts_and_the_frame_does_not() {
         let text = r#"[{"role":"user","content":"Hello"},{"role":"user","content":[{"type":"text","text":"a\"b"}]}]"#;
-        assert_eq!(text_bytes(text), 5 + 4);
-        assert_eq!(text_bytes("[]"), 0);
-        assert_eq!(text_bytes("\"open"), 0);
+        assert_eq!(text_bytes(text, 7), 5 + 4);
+        assert_eq!(text_bytes("[]", 7), 0);
+        assert_eq!(text_bytes("\"open", 7), 0);
     }
 }

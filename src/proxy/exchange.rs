@@ -3,7 +3,7 @@
 //! It is kept outside the pipeline's own stack, so that whatever ends the request - its end, an
 //! error, a client that leaves, a panic - what is due can still be told and settled.
 
-use crate::dialect::call::{Api, Reading};
+use crate::dialect::call::{Api, Reading, Usage};
 use crate::rules::amount::Tokens;
 use crate::rules::window::Pace;
 use crate::store::name::AccountName;
@@ -38,9 +38,14 @@ pub struct Exchange {
     pub accepted: bool,
     /// What is charged for the prompt where the provider does not say.
     pub prompt: Tokens,
-    pub reading: Reading,
+    pub usage: Option<Usage>,
+    /// Bytes that were generated.
+    pub text: u64,
+    pub complete: bool,
     /// What is due by now, for the hold's heartbeat to report.
     pub known: Arc<AtomicU64>,
+    /// When the journal last heard of it.
+    pub noted: Instant,
     pub status: u16,
     pub started: Instant,
 }
@@ -59,9 +64,9 @@ pub fn likely(bytes: Tokens) -> Tokens {
 impl Exchange {
     /// The provider sends more than it was asked for, beyond any doubt.
     pub fn exceeds_its_hold(&self) -> bool {
-        let certain = match self.reading.usage {
+        let certain = match self.usage {
             Some(usage) => usage.output,
-            None => Tokens::new(self.reading.text / LONGEST_TOKEN),
+            None => Tokens::new(self.text / LONGEST_TOKEN),
         };
         self.hold.as_ref().is_some_and(|hold| certain > hold.held)
     }
@@ -77,15 +82,21 @@ impl Exchange {
             hold: None,
             accepted: false,
             prompt: Tokens::ZERO,
-            reading: Reading::default(),
+            usage: None,
+            text: 0,
+            complete: false,
             known: Arc::default(),
+            noted: Instant::now(),
             status: 0,
             started: Instant::now(),
         }
     }
 
-    pub fn read(&mut self, reading: Reading) {
-        self.reading = reading;
+    /// What the meter has seen by now.
+    pub fn read(&mut self, reading: &Reading) {
+        self.usage = reading.usage;
+        self.text = reading.text.bytes;
+        self.complete = reading.complete;
         self.known.store(self.due().count(), Ordering::Relaxed);
     }
 
@@ -94,9 +105,9 @@ impl Exchange {
         if !self.accepted {
             return Tokens::ZERO;
         }
-        match self.reading.usage {
+        match self.usage {
             Some(usage) => usage.total(),
-            None => likely(self.prompt).plus(likely(Tokens::new(self.reading.text))),
+            None => likely(self.prompt).plus(likely(Tokens::new(self.text))),
         }
     }
 }

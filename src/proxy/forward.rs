@@ -3,12 +3,11 @@
 use super::error::GatewayError;
 use super::exchange::{self, Exchange, Hold};
 use super::pipeline::Pipeline;
-use super::route::Served;
 use super::upstream::{Answer, Destination, Failure};
 use super::watch::{Ends, client_leaves};
 use crate::demo;
-use crate::dialect::call::{self, Changes, Limit, Unreadable};
-use crate::dialect::openai::chat;
+use crate::dialect::Dialect;
+use crate::dialect::call::{self, Body, Bounds, Changes, Limit, Unreadable};
 use crate::local::credentials;
 use crate::rules::account::{Admission, Admit};
 use crate::rules::amount::Tokens;
@@ -56,14 +55,22 @@ impl Pipeline {
         session: &mut ServerSession,
         exchange: &mut Exchange,
         tenant: &Tenant,
-        served: Served,
+        dialect: &'static dyn Dialect,
     ) -> Result<(), GatewayError> {
-        let Served::ChatCompletions = served;
         let key = authenticate(&session.req_header().headers)?;
-        let body = self
+        let bytes = self
             .intake(session, self.local.settings.server.max_body)
             .await?;
-        let call = chat::read(&body)?;
+        let content_type = session
+            .req_header()
+            .headers
+            .get(header::CONTENT_TYPE)
+            .cloned();
+        let body = Body {
+            bytes: &bytes,
+            content_type: content_type.as_ref().and_then(|kind| kind.to_str().ok()),
+        };
+        let call = dialect.read(&body, &Bounds::default())?;
         let providers = tenant.config.text.as_ref();
         let model = call.model.as_deref();
         let choice = providers
@@ -78,7 +85,7 @@ impl Pipeline {
             model: choice.model,
             limit: limit(&call, held, most, choice.endpoint),
         };
-        let body = chat::rewrite(&body, &changes)?;
+        let body = dialect.rewrite(&body, &changes)?;
         let to = self.destination(choice.endpoint).await?;
         let request = request(&choice, &to, &session.req_header().headers, body)?;
         let mut ends = pin!(match &exchange.hold {
@@ -88,7 +95,7 @@ impl Pipeline {
         let answer = self
             .wait_for_answer(session, exchange, &to, request, ends.as_mut())
             .await?;
-        self.relay(session, exchange, answer, call.wants_usage, ends)
+        self.relay(session, exchange, answer, dialect, &call, ends)
             .await
     }
 
@@ -148,6 +155,9 @@ impl Pipeline {
         exchange.pace = pace;
         match admission {
             Admission::Granted { held, .. } => {
+                self.settler
+                    .journal
+                    .begin(&account, &id, exchange::likely(call.prompt));
                 exchange.hold = Some(Hold {
                     account,
                     id,

@@ -74,18 +74,18 @@ impl Pipeline {
                     .await;
             }
         };
-        let Some(Provider { call, .. }) = provider else {
+        let Some(Provider { dialect, .. }) = provider else {
             let matched = local_route(&method, addressed.route)?;
             return self
                 .answer(session, exchange, &matched, At::Tenant(tenant), &method)
                 .await;
         };
-        let call = call.ok_or(GatewayError::NoSuchCall)?;
+        let dialect = dialect.ok_or(GatewayError::NoSuchCall)?;
         if method != Method::POST {
             return Err(GatewayError::OtherMethods("POST".to_owned()));
         }
         self.metrics.requests_provider.add(1);
-        self.forward(session, exchange, &tenant, call).await
+        self.forward(session, exchange, &tenant, dialect).await
     }
 
     /// What the gateway says itself.

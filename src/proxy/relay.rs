@@ -9,12 +9,14 @@ use super::pipeline::Pipeline;
 use super::reply;
 use super::upstream::Answer;
 use super::watch::{Ends, client_leaves};
-use crate::dialect::openai::chat::{self, StreamMeter};
+use crate::dialect::call::Call;
+use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
 use bytes::{Bytes, BytesMut};
 use http::{StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
+use std::time::{Duration, Instant};
 
 /// The longest plain answer.
 const LONGEST_ANSWER: usize = 64 << 20;
@@ -31,6 +33,9 @@ const PASSED: &[&str] = &[
     "openai-version",
 ];
 
+/// How much a crash may take from what is known of a stream.
+const NOTE_EVERY: Duration = Duration::from_millis(100);
+
 const EVENT_STREAM: &str = "text/event-stream";
 
 impl Pipeline {
@@ -39,7 +44,8 @@ impl Pipeline {
         session: &mut ServerSession,
         exchange: &mut Exchange,
         answer: Answer<'_>,
-        wants_usage: bool,
+        dialect: &dyn Dialect,
+        call: &Call,
         ends: Ends<'_>,
     ) -> Result<(), GatewayError> {
         passable(exchange, &answer).inspect_err(|_| exchange.accepted = false)?;
@@ -53,10 +59,10 @@ impl Pipeline {
                 .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
         });
         if answer.head.status.is_success() && is_stream {
-            self.stream(session, exchange, answer, wants_usage, ends)
+            self.stream(session, exchange, answer, dialect.stream(call), ends)
                 .await
         } else {
-            self.plain(session, exchange, answer, ends).await
+            self.plain(session, exchange, answer, dialect, ends).await
         }
     }
 
@@ -65,6 +71,7 @@ impl Pipeline {
         session: &mut ServerSession,
         exchange: &mut Exchange,
         mut answer: Answer<'_>,
+        dialect: &dyn Dialect,
         mut ends: Ends<'_>,
     ) -> Result<(), GatewayError> {
         let mut body = BytesMut::new();
@@ -81,7 +88,7 @@ impl Pipeline {
             }
             body.extend_from_slice(&bytes);
         }
-        exchange.read(chat::meter(&body));
+        exchange.read(&dialect.meter(&body));
         if let Some(left) = self.settle(exchange).await {
             exchange.left = Some(left);
         }
@@ -101,7 +108,7 @@ impl Pipeline {
         session: &mut ServerSession,
         exchange: &mut Exchange,
         mut answer: Answer<'_>,
-        wants_usage: bool,
+        mut meter: Box<dyn Meter>,
         mut ends: Ends<'_>,
     ) -> Result<(), GatewayError> {
         let mut head = head(exchange, &answer).map_err(unwritable)?;
@@ -121,17 +128,17 @@ impl Pipeline {
             .write_response_header(Box::new(head))
             .await
             .map_err(|_| GatewayError::ClientGone)?;
-        let mut meter = StreamMeter::new(wants_usage);
         loop {
             let (bytes, ended) = match next(session, &mut answer, ends.as_mut()).await {
                 Ok(Some(bytes)) => (meter.feed(&bytes), false),
                 Ok(None) => (meter.finish(), true),
                 Err(GatewayError::ClientGone) => return Err(GatewayError::ClientGone),
                 // It said itself that it was complete; how it was closed does not matter.
-                Err(GatewayError::Upstream(_)) if exchange.reading.complete => (Vec::new(), true),
+                Err(GatewayError::Upstream(_)) if exchange.complete => (Vec::new(), true),
                 Err(error) => return self.break_off(session, exchange, error).await,
             };
             exchange.read(meter.reading());
+            self.note(exchange);
             if exchange.exceeds_its_hold() {
                 let error = GatewayError::Upstream(format!(
                     "{} sends more than it was asked for",
@@ -139,12 +146,12 @@ impl Pipeline {
                 ));
                 return self.break_off(session, exchange, error).await;
             }
-            if exchange.reading.complete || ended {
+            if exchange.complete || ended {
                 self.settle(exchange).await;
             }
             let written = session.write_response_body(Bytes::from(bytes), false).await;
             written.map_err(|_| GatewayError::ClientGone)?;
-            if ended && exchange.reading.complete {
+            if ended && exchange.complete {
                 let end = session.write_response_body(Bytes::new(), true).await;
                 return end.map_err(|_| GatewayError::ClientGone);
             }
@@ -156,6 +163,16 @@ impl Pipeline {
                 ));
                 return self.break_off(session, exchange, error).await;
             }
+        }
+    }
+
+    /// Tells the journal what a stream is known to have cost, now and then.
+    fn note(&self, exchange: &mut Exchange) {
+        if let Some(hold) = &exchange.hold
+            && exchange.noted.elapsed() > NOTE_EVERY
+        {
+            self.settler.journal.know(&hold.id, exchange.due());
+            exchange.noted = Instant::now();
         }
     }
 

@@ -5,14 +5,7 @@
 //! provider account is not its end users' to browse.
 
 use crate::dialect::call::Api;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Served {
-    ChatCompletions,
-}
-
-/// Every call, by its path below `v1`.
-const CALLS: &[(&[&str], Served)] = &[(&["chat", "completions"], Served::ChatCompletions)];
+use crate::dialect::{Dialect, table};
 
 /// First words of the providers' APIs: below these an unserved path is refused in the API's shape.
 const API_HEADS: &[(&str, Api)] = &[
@@ -28,11 +21,11 @@ const API_HEADS: &[(&str, Api)] = &[
     ("realtime", Api::OpenAi),
 ];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Provider {
     pub api: Api,
     /// `None`: not served.
-    pub call: Option<Served>,
+    pub dialect: Option<&'static dyn Dialect>,
 }
 
 /// `None`: not a path of a provider's API at all.
@@ -51,14 +44,9 @@ pub fn provider(route: &str) -> Option<Provider> {
     if versions == 0 && api.is_none() {
         return None;
     }
-    let call = CALLS
-        .iter()
-        .find(|(path, _)| *path == words)
-        .map(|(_, call)| *call);
-    Some(Provider {
-        api: api.unwrap_or(Api::OpenAi),
-        call,
-    })
+    let dialect = table::find(&words);
+    let api = dialect.map(Dialect::api).or(api).unwrap_or(Api::OpenAi);
+    Some(Provider { api, dialect })
 }
 
 #[cfg(test)]
@@ -74,9 +62,10 @@ mod tests {
             "/v1//chat/completions/",
         ] {
             let found = provider(path).unwrap();
+            let served = found.dialect.map(Dialect::path);
             assert_eq!(
-                (found.api, found.call),
-                (Api::OpenAi, Some(Served::ChatCompletions)),
+                (found.api, served),
+                (Api::OpenAi, Some("chat/completions")),
                 "{path}"
             );
         }
@@ -91,9 +80,10 @@ mod tests {
             ("/v1/chat/completions/x", Api::OpenAi),
             ("/v1/messages/batches", Api::Anthropic),
         ] {
-            assert_eq!(provider(path), Some(Provider { api, call: None }), "{path}");
+            let found = provider(path).unwrap();
+            assert!(found.api == api && found.dialect.is_none(), "{path}");
         }
-        assert_eq!(provider("/auth/nobody"), None);
-        assert_eq!(provider("/"), None);
+        assert!(provider("/auth/nobody").is_none());
+        assert!(provider("/").is_none());
     }
 }

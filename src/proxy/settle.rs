@@ -7,6 +7,7 @@ use super::exchange::Hold;
 use super::traffic::Traffic;
 use crate::rules::account::Settlement;
 use crate::rules::amount::Tokens;
+use crate::store::journal::Journal;
 use crate::store::name::KeyName;
 use crate::store::{Outcome, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -23,6 +24,7 @@ pub struct Settler {
     pub store: Arc<dyn Store>,
     pub metrics: Arc<Metrics>,
     pub traffic: Arc<Traffic>,
+    pub journal: Journal,
     waiting: AtomicUsize,
 }
 
@@ -31,11 +33,13 @@ impl Settler {
         store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
         traffic: Arc<Traffic>,
+        journal: Journal,
     ) -> Arc<Settler> {
         Arc::new(Settler {
             store,
             metrics,
             traffic,
+            journal,
             waiting: AtomicUsize::new(0),
         })
     }
@@ -55,6 +59,7 @@ impl Settler {
             Err(error) => {
                 self.metrics.store_errors.add(1);
                 log::warn!("A settlement of {used} tokens waits: {error}");
+                self.journal.know(&hold.id, used);
                 let done_perhaps = matches!(error, StoreError::Unknown(_));
                 self.later(Waiting::Settlement { hold, used }, done_perhaps);
                 None
@@ -63,6 +68,7 @@ impl Settler {
     }
 
     fn note(&self, hold: &Hold, settled: Option<Settlement>) -> Option<Tokens> {
+        self.journal.end(&hold.id);
         let settled = settled?;
         self.metrics.tokens_charged.add(settled.charged.count());
         if !settled.overrun.is_zero() {

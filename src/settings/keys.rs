@@ -122,6 +122,8 @@ pub fn keys() -> Vec<Key> {
             "How long a hold outlives an instance that died; renewed while its request lives."),
         key("accounts.orphans", choice(&[("known", Orphans::Known), ("spend", Orphans::Spend)]), "known", |s| &mut s.accounts.orphans,
             "What a hold costs that ran out: what it is known to have cost, or all of it."),
+        key("accounts.journal", text(), "./data", |s| &mut s.accounts.journal,
+            "A directory for what this gateway has under way, for its next start to settle."),
         key("accounts.anonymous_ttl", span(second), "24h", |s| &mut s.accounts.anonymous_ttl,
             "How long an anonymous key lives."),
         key("accounts.mints_per_address", count(1, any_count), "600", |s| &mut s.accounts.mints_per_address,

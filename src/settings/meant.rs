@@ -82,6 +82,8 @@ pub struct Accounts {
     pub layout: Layout,
     pub hold_ttl: Duration,
     pub orphans: Orphans,
+    /// A directory.
+    pub journal: String,
     pub anonymous_ttl: Duration,
     /// Anonymous keys that one client address may take in one `mint_window`.
     pub mints_per_address: u64,

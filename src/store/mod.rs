@@ -6,6 +6,7 @@
 
 pub mod embedded;
 mod followers;
+pub mod journal;
 pub mod name;
 pub mod open;
 pub mod redis;

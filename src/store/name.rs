@@ -41,6 +41,12 @@ impl AccountName {
         is_plain(id).then(|| AccountName(format!("user:{id}")))
     }
 
+    /// As [`AccountName::as_str`] has written it.
+    pub fn parse(text: &str) -> Option<AccountName> {
+        let (kind, part) = text.split_once(':')?;
+        (matches!(kind, "apiKey" | "user") && is_plain(part)).then(|| AccountName(text.to_owned()))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

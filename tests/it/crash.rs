@@ -1,6 +1,8 @@
 //! kill -9 in the middle of everything: nothing that was acknowledged is lost.
 
-use crate::harness::{Gateway, Provider, Script, Setup, mint, sample};
+use crate::harness::{
+    Gate, Gateway, Provider, Redis, Script, Setup, Step, chat, eventually, mint, sample,
+};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -106,4 +108,100 @@ fn twenty_kills_of_the_embedded_store_lose_no_acknowledged_mint_or_charge() {
     }
     assert!(charges > ROUNDS as u64, "{charges} charges");
     mint(&gateway, "abc");
+}
+
+const PATH: &str = "/abc/v1/chat/completions";
+
+fn balance(gateway: &Gateway, key: &str) -> (u64, u64) {
+    let me = gateway
+        .client()
+        .request("GET", "/abc/auth/me")
+        .bearer(key)
+        .send()
+        .json();
+    (
+        me["tokensLeft"].as_u64().unwrap(),
+        me["tokensFree"].as_u64().unwrap(),
+    )
+}
+
+#[test]
+fn the_next_start_settles_what_a_killed_process_had_under_way() {
+    let redis = Redis::start();
+    for store in [None, Some(redis.url())] {
+        redis.cli(&["FLUSHALL"]);
+        // A hundred tokens are streamed, then the provider goes silent.
+        let provider = Provider::start(|_| {
+            let mut script = Script::new().head(200, &[("content-type", "text/event-stream")]);
+            for _ in 0..10 {
+                let chunk = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"0123456789012345678901234567890123456789\"}}]}\n\n";
+                script = script.bytes(chunk).wait(Duration::from_millis(60));
+            }
+            script.bytes(": the end\n\n").stall()
+        });
+        let setup = store
+            .iter()
+            .fold(Setup::new(), |setup, url| setup.store(url));
+        let setup = setup.tenant("abc", sample(&provider).tokens(10_000));
+        let gateway = Gateway::start(setup.clone());
+        let key = mint(&gateway, "abc");
+        let call =
+            json!({"stream": true, "messages": [{"role": "user", "content": "x".repeat(400)}]});
+        let mut stream = gateway
+            .client()
+            .request("POST", PATH)
+            .bearer(&key)
+            .json(&call)
+            .send_streaming();
+        stream.wait_for(": the end");
+        gateway.kill9();
+        drop(stream);
+        let gateway = Gateway::start(setup);
+        gateway.wait_log("[INFO] Settled 1 requests of an earlier process");
+        let (left, free) = balance(&gateway, &key);
+        assert_eq!(left, free, "no hold is left");
+        // The prompt's hundred and the stream's hundred, less what came after the journal's last note.
+        assert!((10_000 - left).abs_diff(202) < 30, "{}", 10_000 - left);
+    }
+}
+
+#[test]
+fn a_settlement_that_waited_for_a_lost_store_survives_the_gateways_own_death() {
+    let redis = Redis::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let gate = Gate::new();
+    let hold = gate.clone();
+    let provider = Provider::start(move |_| {
+        Script::chat_stream(&["one ", "two "], 10, 2)
+            .after(2, Step::WaitUntilReleased(hold.clone()))
+    });
+    let setup = Setup::new()
+        .store(&redis.url())
+        .tenant("abc", sample(&provider).tokens(1000));
+    let gateway = Gateway::start(setup.clone());
+    let key = mint(&gateway, "abc");
+    let call = json!({"stream": true, "messages": []});
+    let mut stream = gateway
+        .client()
+        .request("POST", PATH)
+        .bearer(&key)
+        .json(&call)
+        .send_streaming();
+    stream.wait_for("one ");
+    redis.kill();
+    eventually(Duration::from_secs(5), "the loss is noticed", || {
+        (chat(&gateway, "abc", &key, &json!({"messages": []})).status == 503).then_some(())
+    });
+    gate.open();
+    stream.wait_for("[DONE]");
+    gateway.wait_log("A settlement of 12 tokens waits");
+    gateway.kill9();
+    redis.restart();
+    for _ in 0..2 {
+        let gateway = Gateway::start(setup.clone());
+        assert_eq!(
+            balance(&gateway, &key),
+            (988, 988),
+            "charged once, however often it starts"
+        );
+    }
 }

@@ -145,6 +145,7 @@ fn an_app_is_built_without_starting_and_a_panic_ends_one_request_and_no_more() {
         let app = create_app(Deps {
             settings: settings.clone(),
             store: defective.clone(),
+            journal: resullm::store::journal::Journal::none(),
         });
         // Built, and nothing listens: only now are there sockets.
         let sockets = Sockets::open(&settings, Vec::new()).unwrap();

@@ -3,13 +3,16 @@
 //! The body is validated as JSON in one pass and never built as a tree; what must change is spliced
 //! into its text.
 
-use crate::dialect::call::{Call, Changes, Reading, Unreadable, Usage};
+use crate::dialect::call::{
+    self, Api, Bounds, Call, Changes, Generated, Reading, Unreadable, Usage,
+};
 use crate::dialect::splice::Splice;
-use crate::dialect::{prompt, sse};
+use crate::dialect::{Dialect, Meter, prompt, sse};
 use crate::json::{self, Member};
 use crate::rules::amount::Tokens;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// The members that matter. A member that is written twice is refused by serde: a body must not
@@ -117,7 +120,35 @@ fn number(value: Option<&RawValue>, name: &str) -> Result<Option<u64>, Unreadabl
     }
 }
 
-pub fn read(bytes: &[u8]) -> Result<Call, Unreadable> {
+pub struct Chat;
+
+impl Dialect for Chat {
+    fn api(&self) -> Api {
+        Api::OpenAi
+    }
+
+    fn path(&self) -> &'static str {
+        "chat/completions"
+    }
+
+    fn read(&self, body: &call::Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
+        read(body.bytes, bounds)
+    }
+
+    fn rewrite(&self, body: &call::Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+        rewrite(body.bytes, changes)
+    }
+
+    fn meter(&self, answer: &[u8]) -> Reading {
+        meter(answer)
+    }
+
+    fn stream(&self, call: &Call) -> Box<dyn Meter> {
+        Box::new(StreamMeter::new(call.wants_usage))
+    }
+}
+
+fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     let (text, body) = parse(bytes)?;
     let model = match body.model {
         None => None,
@@ -141,7 +172,8 @@ pub fn read(bytes: &[u8]) -> Result<Call, Unreadable> {
         .iter()
         .filter(|member| !NOT_PROMPT.contains(&member.name));
     let others: usize = others.map(|member| member.value.len()).sum();
-    let prompt = prompt::text_bytes(messages) + prompt::message_frames(count) + others as u64;
+    let prompt =
+        prompt::text_bytes(messages, bounds.image) + prompt::message_frames(count) + others as u64;
     let limits = (
         number(body.max_completion_tokens, "max_completion_tokens")?,
         number(body.max_tokens, "max_tokens")?,
@@ -155,11 +187,12 @@ pub fn read(bytes: &[u8]) -> Result<Call, Unreadable> {
         limit: limits.0.max(limits.1),
         answers: body.n.unwrap_or(1).max(1),
         prompt: Tokens::new(prompt),
+        ..Call::default()
     })
 }
 
 /// The body that leaves for the provider. A stream is always asked to report its usage.
-pub fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
     let (text, body) = parse(bytes)?;
     let (members, _) = json::members(text).unwrap_or_default();
     let mut edit = Edit {
@@ -243,9 +276,71 @@ struct Answer<'a> {
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
     #[serde(borrow)]
-    choices: Option<Vec<&'a RawValue>>,
+    choices: Option<Vec<Choice<'a>>>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow)]
+    message: Option<Said<'a>>,
+    #[serde(borrow)]
+    delta: Option<Said<'a>>,
+}
+
+/// Everything in a message that a model generates.
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow)]
+    content: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    refusal: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    reasoning_content: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    reasoning: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    tool_calls: Option<Vec<ToolCall<'a>>>,
+    #[serde(borrow)]
+    function_call: Option<Function<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ToolCall<'a> {
+    #[serde(borrow)]
+    function: Option<Function<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Function<'a> {
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    arguments: Option<Cow<'a, str>>,
+}
+
+fn collect(choices: &[Choice<'_>], text: &mut Generated) {
+    let mut push = |part: &Option<Cow<'_, str>>| text.push(part.as_deref().unwrap_or_default());
+    for said in choices
+        .iter()
+        .flat_map(|choice| [&choice.message, &choice.delta])
+        .flatten()
+    {
+        push(&said.content);
+        push(&said.refusal);
+        push(&said.reasoning_content);
+        push(&said.reasoning);
+        let tools = said
+            .tool_calls
+            .iter()
+            .flatten()
+            .filter_map(|call| call.function.as_ref());
+        for function in tools.chain(&said.function_call) {
+            push(&function.name);
+            push(&function.arguments);
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -274,54 +369,43 @@ fn usage(text: &str) -> Option<Usage> {
     Some(Usage {
         uncached_input: input.minus(cache_read),
         cache_read,
+        // What was written into a cache is a part of the uncached input here.
+        cache_write: Tokens::ZERO,
         output: Tokens::new(counted.completion_tokens.unwrap_or(0)),
     })
 }
 
-/// What a whole answer says of itself.
-pub fn meter(answer: &[u8]) -> Reading {
-    let Ok(text) = std::str::from_utf8(answer) else {
-        return Reading::default();
+fn meter(answer: &[u8]) -> Reading {
+    let mut reading = Reading::default();
+    let Ok(answer) = serde_json::from_slice::<Answer<'_>>(answer) else {
+        reading.text.push(&String::from_utf8_lossy(answer));
+        return reading;
     };
-    let Ok(answer) = serde_json::from_str::<Answer<'_>>(text) else {
-        return Reading {
-            text: prompt::text_bytes(text),
-            ..Reading::default()
-        };
-    };
-    let choices = answer.choices.unwrap_or_default();
-    Reading {
-        usage: answer.usage.and_then(|raw| usage(raw.get())),
-        text: choices
-            .iter()
-            .map(|choice| prompt::text_bytes(choice.get()))
-            .sum(),
-        complete: true,
-    }
+    reading.usage = answer.usage.and_then(|raw| usage(raw.get()));
+    reading.complete = true;
+    collect(&answer.choices.unwrap_or_default(), &mut reading.text);
+    reading
 }
 
 /// Meters a stream as it passes, and takes out what the client did not ask for.
 #[derive(Debug, Default)]
-pub struct StreamMeter {
+struct StreamMeter {
     splitter: sse::Splitter,
     wants_usage: bool,
     reading: Reading,
 }
 
 impl StreamMeter {
-    pub fn new(wants_usage: bool) -> StreamMeter {
+    fn new(wants_usage: bool) -> StreamMeter {
         StreamMeter {
             wants_usage,
             ..StreamMeter::default()
         }
     }
+}
 
-    pub fn reading(&self) -> Reading {
-        self.reading
-    }
-
-    /// Takes bytes as they came and gives the bytes to pass on now.
-    pub fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
+impl Meter for StreamMeter {
+    fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len());
         let (reading, wants_usage) = (&mut self.reading, self.wants_usage);
         self.splitter
@@ -329,13 +413,16 @@ impl StreamMeter {
         out
     }
 
-    /// What is left when the provider has closed the stream.
-    pub fn finish(&mut self) -> Vec<u8> {
+    fn finish(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         let (reading, wants_usage) = (&mut self.reading, self.wants_usage);
         self.splitter
             .finish(|event| pass(event, wants_usage, reading, &mut out));
         out
+    }
+
+    fn reading(&self) -> &Reading {
+        &self.reading
     }
 }
 
@@ -354,10 +441,7 @@ fn pass(event: &[u8], wants_usage: bool, reading: &mut Reading, out: &mut Vec<u8
     reading.usage = counted.or(reading.usage);
     reading.complete |= chunk.error.is_some();
     let choices = chunk.choices.unwrap_or_default();
-    reading.text += choices
-        .iter()
-        .map(|choice| prompt::text_bytes(choice.get()))
-        .sum::<u64>();
+    collect(&choices, &mut reading.text);
     if wants_usage {
         out.extend_from_slice(event);
     } else if choices.is_empty() && counted.is_some() {
