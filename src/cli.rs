@@ -8,7 +8,7 @@ use crate::rules::{account, config};
 use crate::serve::{self, Deps, Sockets, handover};
 use crate::settings::{self, Secret, Settings};
 use crate::store::tenants::{Lookup, Tenants};
-use crate::store::{Clock, Keeping, Store, open};
+use crate::store::{Clock, Keeping, LogBounds, Store, open};
 use crate::telemetry;
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
@@ -203,9 +203,14 @@ fn keeping(settings: &Settings) -> Keeping {
         settings::Orphans::Known => account::Orphans::Known,
         settings::Orphans::Spend => account::Orphans::Spend,
     };
+    let usage = &settings.usage;
     Keeping {
         orphans,
         clock: Clock::Store,
+        log: LogBounds {
+            records: usage.records,
+            age: usage.age.into(),
+        },
     }
 }
 
@@ -408,6 +413,7 @@ async fn answer(mut settings: Settings, asked: Asked) -> Result<(bool, String), 
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let request = Request {
         method: &asked.method,
+        query: "",
         headers: &headers,
         body,
         address,

@@ -10,6 +10,7 @@ pub mod listen;
 use crate::local::Local;
 use crate::proxy::ops::Ops;
 use crate::proxy::pipeline::Pipeline;
+use crate::proxy::record::Recorder;
 use crate::proxy::settle::Settler;
 use crate::proxy::shell::Shell;
 use crate::proxy::traffic::Traffic;
@@ -55,6 +56,7 @@ pub struct App {
     service: Arc<HttpProxy<Shell>>,
     ops: Arc<Ops>,
     traffic: Arc<Traffic>,
+    pipeline: Arc<Pipeline>,
     stop: watch::Sender<bool>,
 }
 
@@ -80,6 +82,7 @@ pub fn create_app(deps: Deps) -> App {
         upstream: Upstream::new(&settings),
         settler: Settler::new(store.clone(), metrics.clone(), traffic.clone(), journal),
         traffic: traffic.clone(),
+        recorder: Recorder::new(store.clone(), metrics.clone()),
         metrics,
         demo: OnceCell::new(),
     });
@@ -87,13 +90,14 @@ pub fn create_app(deps: Deps) -> App {
         &Arc::new(ServerConf::default()),
         Shell(pipeline.clone()),
     ));
-    let ops = Arc::new(Ops(pipeline));
+    let ops = Arc::new(Ops(pipeline.clone()));
     App {
         settings,
         store,
         service,
         ops,
         traffic,
+        pipeline,
         stop: watch::Sender::new(false),
     }
 }
@@ -153,6 +157,7 @@ impl App {
     /// Serves until a signal ends it, then drains. `line`: to the process this one takes over from.
     pub async fn serve(self, sockets: Sockets, line: Option<Line>) -> io::Result<()> {
         let mut signals = Signals::new()?;
+        self.pipeline.recorder.start();
         for listener in &sockets.public {
             log::info!("Listening on http://{}", listener.local_addr()?);
         }
@@ -203,6 +208,7 @@ impl App {
             tokio::time::sleep(FRESH_CONNECTIONS).await;
         }
         self.drain(&mut signals).await;
+        self.pipeline.recorder.finish().await;
         self.store.close().await;
         Ok(())
     }
@@ -248,6 +254,7 @@ impl App {
             self.traffic.drain();
             tokio::time::sleep(FRESH_CONNECTIONS).await;
             self.drain(signals).await;
+            self.pipeline.recorder.finish().await;
             self.store.close().await;
         }
         let taken = async {

@@ -1,5 +1,7 @@
 //! What the gateway must know of a call and of its answer, whatever API they are written in.
 
+pub use crate::rules::price::Usage;
+
 use crate::rules::amount::Tokens;
 
 /// The provider APIs, by the shape of their errors.
@@ -84,26 +86,6 @@ pub struct Limit {
     pub name: &'static str,
     /// Written also beside one of another name, which this endpoint may not know.
     pub always: bool,
-}
-
-/// Tokens as the provider counted them. A part of the input that came from a cache is counted once,
-/// whatever the provider's convention.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    pub uncached_input: Tokens,
-    pub cache_read: Tokens,
-    pub cache_write: Tokens,
-    pub output: Tokens,
-}
-
-impl Usage {
-    pub fn total(&self) -> Tokens {
-        let input = self
-            .uncached_input
-            .plus(self.cache_read)
-            .plus(self.cache_write);
-        input.plus(self.output)
-    }
 }
 
 /// Why a call cannot be read: a sentence for the caller.

@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Refusal};
 use super::route::{Local as Route, Matched};
-use super::{Local, Request, accounts, admin, auth, operator, root};
+use super::{Local, Request, accounts, admin, auth, operator, root, usage};
 use crate::rules::tenant::TenantId;
 use crate::store::tenants::Tenant;
 use std::sync::Arc;
@@ -51,6 +51,7 @@ impl Local {
                 auth::anonymous(self, &request, &tenant).await
             }
             (Route::Me, At::Tenant(tenant)) => auth::me(self, &request, &tenant).await,
+            (Route::Usage, At::Tenant(tenant)) => usage::show(self, &request, &tenant).await,
             (Route::KeyMint, At::Tenant(tenant)) => accounts::mint(self, &request, &tenant).await,
             (Route::KeyShow, At::Tenant(tenant)) => {
                 accounts::show(self, &request, &tenant, part(0)).await

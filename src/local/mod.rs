@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod operator;
 pub mod root;
 pub mod route;
+pub mod usage;
 
 use crate::settings::Settings;
 use crate::store::Store;
@@ -24,6 +25,8 @@ use std::sync::atomic::AtomicBool;
 /// A request that the gateway answers itself.
 pub struct Request<'a> {
     pub method: &'a Method,
+    /// What follows the question mark, as it came.
+    pub query: &'a str,
     pub headers: &'a HeaderMap,
     pub body: Bytes,
     pub address: IpAddr,

@@ -19,6 +19,7 @@ pub enum Local {
     Me,
     Config,
     ConfigReplace,
+    Usage,
     KeyMint,
     KeyShow,
     KeyMove,
@@ -103,6 +104,7 @@ const OF_TENANT: &[Row] = &[
             (Method::PUT, Local::ConfigReplace),
         ],
     ),
+    ("/admin/usage", &[(Method::GET, Local::Usage)]),
     ("/admin/keys", &[(Method::POST, Local::KeyMint)]),
     (
         "/admin/keys/{}",

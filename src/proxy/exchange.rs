@@ -5,6 +5,7 @@
 
 use crate::dialect::call::{Api, Reading, Usage};
 use crate::rules::amount::Tokens;
+use crate::rules::price::Rate;
 use crate::rules::window::Pace;
 use crate::store::name::AccountName;
 use std::sync::Arc;
@@ -28,6 +29,11 @@ pub struct Exchange {
     /// The shape that refusals have; `None` on local routes.
     pub api: Option<Api>,
     pub tenant: Option<String>,
+    /// Whose it is, without saying the key, and the group whose limits it has.
+    pub account: String,
+    pub group: String,
+    pub call: &'static str,
+    pub model: Option<String>,
     /// Who is to answer; empty until that is known.
     pub endpoint: String,
     /// What is left of the balance and of the window, as far as is known.
@@ -38,6 +44,8 @@ pub struct Exchange {
     pub accepted: bool,
     /// What is charged for the prompt where the provider does not say.
     pub prompt: Tokens,
+    /// What its tokens cost.
+    pub rate: Rate,
     pub usage: Option<Usage>,
     /// Bytes that were generated.
     pub text: u64,
@@ -46,6 +54,8 @@ pub struct Exchange {
     pub known: Arc<AtomicU64>,
     /// When the journal last heard of it.
     pub noted: Instant,
+    /// What was settled.
+    pub cost: Option<Tokens>,
     pub status: u16,
     pub started: Instant,
 }
@@ -64,10 +74,11 @@ pub fn likely(bytes: Tokens) -> Tokens {
 impl Exchange {
     /// The provider sends more than it was asked for, beyond any doubt.
     pub fn exceeds_its_hold(&self) -> bool {
-        let certain = match self.usage {
+        let output = match self.usage {
             Some(usage) => usage.output,
             None => Tokens::new(self.text / LONGEST_TOKEN),
         };
+        let certain = self.rate.for_output(output);
         self.hold.as_ref().is_some_and(|hold| certain > hold.held)
     }
 
@@ -76,17 +87,23 @@ impl Exchange {
             request_id,
             api: None,
             tenant: None,
+            account: String::new(),
+            group: String::new(),
+            call: "",
+            model: None,
             endpoint: String::new(),
             left: None,
             pace: None,
             hold: None,
             accepted: false,
             prompt: Tokens::ZERO,
+            rate: Rate::default(),
             usage: None,
             text: 0,
             complete: false,
             known: Arc::default(),
             noted: Instant::now(),
+            cost: None,
             status: 0,
             started: Instant::now(),
         }
@@ -106,8 +123,12 @@ impl Exchange {
             return Tokens::ZERO;
         }
         match self.usage {
-            Some(usage) => usage.total(),
-            None => likely(self.prompt).plus(likely(Tokens::new(self.text))),
+            Some(usage) => self.rate.cost(&usage),
+            None => self.rate.cost(&Usage {
+                uncached_input: likely(self.prompt),
+                output: likely(Tokens::new(self.text)),
+                ..Usage::default()
+            }),
         }
     }
 }

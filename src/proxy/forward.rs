@@ -15,6 +15,8 @@ use crate::rules::choice::{self, Choice};
 use crate::rules::config::{Endpoint, Kind};
 use crate::rules::entry::Caller;
 use crate::rules::models;
+use crate::rules::price::Rate;
+use crate::settings;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
 use crate::store::{Admitted, StoreError};
@@ -70,7 +72,7 @@ impl Pipeline {
             bytes: &bytes,
             content_type: content_type.as_ref().and_then(|kind| kind.to_str().ok()),
         };
-        let call = dialect.read(&body, &Bounds::default())?;
+        let call = dialect.read(&body, &self.bounds())?;
         let providers = tenant.config.text.as_ref();
         let model = call.model.as_deref();
         let choice = providers
@@ -79,11 +81,16 @@ impl Pipeline {
                 model: call.model.clone(),
             })?;
         exchange.endpoint.clone_from(&choice.endpoint.name);
+        exchange.call = dialect.path();
+        exchange.model = choice.model.or(model).map(str::to_owned);
         let most = most_output(&choice, model);
+        exchange.rate = providers
+            .map(|providers| providers.rate(choice.model.or(model)))
+            .unwrap_or_default();
         let held = self.admit(exchange, tenant, &key, &call, most).await?;
         let changes = Changes {
             model: choice.model,
-            limit: limit(&call, held, most, choice.endpoint),
+            limit: limit(&call, held, exchange.rate, most, choice.endpoint),
         };
         let body = dialect.rewrite(&body, &changes)?;
         let to = self.destination(choice.endpoint).await?;
@@ -110,7 +117,10 @@ impl Pipeline {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let most = most.unwrap_or(u64::MAX);
         let output = call.limit.unwrap_or(OPEN_ANSWER.min(most));
-        let with_answers = |tokens: u64| call.prompt.plus(Tokens::new(tokens).times(call.answers));
+        let rate = exchange.rate;
+        let prompt = rate.most_for_prompt(call.prompt);
+        let with_answers =
+            |tokens: u64| prompt.plus(rate.for_output(Tokens::new(tokens).times(call.answers)));
         let least = with_answers(output.min(LEAST_ANSWER));
         let ask = Admit {
             id: &id,
@@ -120,7 +130,7 @@ impl Pipeline {
                 Some(_) => Tokens::ZERO,
                 None => with_answers(most),
             },
-            known: exchange::likely(call.prompt),
+            known: rate.most_for_prompt(exchange::likely(call.prompt)),
             window: None,
             ttl: self.local.settings.accounts.hold_ttl.into(),
         };
@@ -140,7 +150,9 @@ impl Pipeline {
             }
         }
         let Admitted::Known {
-            account, admission, ..
+            account,
+            group,
+            admission,
         } = entry.inspect_err(|_| self.metrics.store_errors.add(1))?
         else {
             return Err(GatewayError::UnknownKey);
@@ -153,11 +165,11 @@ impl Pipeline {
         };
         exchange.left = Some(left);
         exchange.pace = pace;
+        exchange.account = account.id();
+        exchange.group = group;
         match admission {
             Admission::Granted { held, .. } => {
-                self.settler
-                    .journal
-                    .begin(&account, &id, exchange::likely(call.prompt));
+                self.settler.journal.begin(&account, &id, ask.known);
                 exchange.hold = Some(Hold {
                     account,
                     id,
@@ -170,6 +182,19 @@ impl Pipeline {
             Admission::Spent { .. } => Err(GatewayError::Spent),
             Admission::Held { .. } => Err(GatewayError::Held),
             Admission::Limited { wait, .. } => Err(GatewayError::TooFast { wait }),
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        let settings::Bounds {
+            image,
+            image_answer,
+            sound_second,
+        } = self.local.settings.bounds;
+        Bounds {
+            image,
+            image_answer,
+            sound_second,
         }
     }
 
@@ -240,9 +265,17 @@ fn most_output(choice: &Choice<'_>, model: Option<&str>) -> Option<u64> {
 }
 
 /// The limit to send, where the provider could otherwise be asked for more than is held.
-fn limit(call: &call::Call, held: Tokens, most: Option<u64>, endpoint: &Endpoint) -> Option<Limit> {
-    let tokens = held.minus(call.prompt).count() / call.answers;
-    if call.limit.or(most).is_some_and(|limit| limit <= tokens) {
+fn limit(
+    call: &call::Call,
+    held: Tokens,
+    rate: Rate,
+    most: Option<u64>,
+    endpoint: &Endpoint,
+) -> Option<Limit> {
+    let for_output = held.minus(rate.most_for_prompt(call.prompt));
+    let tokens = rate.output_for(for_output) / call.answers;
+    // Output that costs nothing needs no limit.
+    if rate.output == 0 || call.limit.or(most).is_some_and(|limit| limit <= tokens) {
         return None;
     }
     // OpenAI itself has renamed the limit and its newer models refuse the old name; the others who

@@ -9,6 +9,7 @@ pub mod forward;
 pub mod intake;
 pub mod ops;
 pub mod pipeline;
+pub mod record;
 pub mod relay;
 pub mod reply;
 pub mod route;

@@ -2,6 +2,7 @@
 
 use super::error::GatewayError;
 use super::exchange::Exchange;
+use super::record::Recorder;
 use super::route::{self, Provider};
 use super::settle::Settler;
 use super::traffic::Traffic;
@@ -33,6 +34,7 @@ pub struct Pipeline {
     pub settler: Arc<Settler>,
     pub traffic: Arc<Traffic>,
     pub metrics: Arc<Metrics>,
+    pub recorder: Recorder,
     /// Started by the first call that needs it.
     pub demo: OnceCell<Demo>,
 }
@@ -105,8 +107,15 @@ impl Pipeline {
             .copied();
         let headers = &session.req_header().headers;
         let address = client::address(peer, headers, &self.local.settings.server.trusted_proxies);
+        let query = session
+            .req_header()
+            .uri
+            .query()
+            .unwrap_or_default()
+            .to_owned();
         let request = Request {
             method,
+            query: &query,
             headers,
             body,
             address,

@@ -194,7 +194,9 @@ impl Pipeline {
     /// Ends the hold, if it is still there.
     pub(super) async fn settle(&self, exchange: &mut Exchange) -> Option<Tokens> {
         let hold = exchange.hold.take()?;
-        self.settler.settle(hold, exchange.due()).await
+        let cost = exchange.due();
+        exchange.cost = Some(cost);
+        self.settler.settle(hold, cost).await
     }
 }
 

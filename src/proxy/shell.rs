@@ -72,6 +72,9 @@ impl ProxyHttp for Shell {
             }
         }
         pipeline.metrics.answered(exchange.status);
+        if let Some(cost) = exchange.cost {
+            pipeline.recorder.record(&exchange, cost);
+        }
         log::debug!(
             "Answered {} in {:?} (tenant {}, request {})",
             exchange.status,

@@ -571,4 +571,35 @@ mod tests {
         }
         list
     }
+
+    #[test]
+    fn a_model_has_its_own_rate_or_that_of_all_others() {
+        let with = |rates: Value| {
+            let config = json!({"providers": {"text": {
+                "default": "a", "endpoints": {"a": {"url": "https://a.example/"}}, "rates": rates,
+            }}});
+            read(&config).map(|config| config.text.unwrap())
+        };
+        let text = with(json!({"m": 2, "o": {"input": 0.5, "output": 3}, "*": 0.1})).unwrap();
+        assert_eq!(text.rate(Some("m")).output, 2_000_000);
+        let o = text.rate(Some("o"));
+        assert_eq!(
+            (o.input, o.cache_read, o.output),
+            (500_000, 500_000, 3_000_000)
+        );
+        assert_eq!(text.rate(None).input, 100_000);
+        assert_eq!(with(json!(null)).unwrap().rate(Some("m")).input, 1_000_000);
+        for bad in [
+            json!({"m": -1}),
+            json!({"m": "2"}),
+            json!({"m": {"input": 1e7}}),
+            json!({"m": 0.0000001}),
+        ] {
+            let faults = with(bad).unwrap_err();
+            assert!(
+                faults[0].path.starts_with("providers.text.rates.m"),
+                "{faults:?}"
+            );
+        }
+    }
 }

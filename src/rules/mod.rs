@@ -9,6 +9,7 @@ pub mod date;
 pub mod egress;
 pub mod entry;
 pub mod models;
+pub mod price;
 pub mod record;
 pub mod tenant;
 pub mod window;

@@ -14,13 +14,18 @@ use super::{
 };
 
 /// The sections, in the order of the file. `store` is a key of its own, `tenants` are data.
-pub const SECTIONS: [(&str, &str); 7] = [
+pub const SECTIONS: [(&str, &str); 9] = [
     ("service", "How the gateway presents itself."),
     (
         "server",
         "Where the gateway listens, and how much it takes in.",
     ),
     ("accounts", "Keys, balances and holds."),
+    ("usage", "What is kept of settled requests."),
+    (
+        "bounds",
+        "The most that something may cost whose size its bytes do not show.",
+    ),
     ("admin", "Who may administer every tenant."),
     ("egress", "Where requests to providers may go."),
     ("upstream", "How long a provider may take."),
@@ -130,6 +135,18 @@ pub fn keys() -> Vec<Key> {
             "How many anonymous keys one client address may take in one mint_window."),
         key("accounts.mint_window", span(second), "1h", |s| &mut s.accounts.mint_window,
             "The window of mints_per_address."),
+
+        key("usage.records", count(1, any_count), "100000", |s| &mut s.usage.records,
+            "How many settled requests a tenant's usage log keeps."),
+        key("usage.age", span(second), "720h", |s| &mut s.usage.age,
+            "How long a tenant's usage log keeps them."),
+
+        key("bounds.image", count(1, any_count), "2000", |s| &mut s.bounds.image,
+            "The most tokens that one image in a prompt may count for."),
+        key("bounds.image_answer", count(1, any_count), "8000", |s| &mut s.bounds.image_answer,
+            "The most tokens that one generated image may count for."),
+        key("bounds.sound_second", count(1, any_count), "50", |s| &mut s.bounds.sound_second,
+            "The most tokens that one second of sound may count for."),
 
         key("admin.token", optional(token()), "", |s| &mut s.admin.token,
             "The operator's token, which opens the admin API of every tenant. Unset: it refuses everyone.")

@@ -19,6 +19,8 @@ pub struct Settings {
     pub server: Server,
     pub store: Store,
     pub accounts: Accounts,
+    pub usage: Usage,
+    pub bounds: Bounds,
     pub admin: Admin,
     pub egress: Egress,
     pub upstream: Upstream,
@@ -106,6 +108,21 @@ pub enum Orphans {
     Spend,
 }
 
+/// What is kept of settled requests, for each tenant.
+#[derive(Debug, Clone, Default)]
+pub struct Usage {
+    pub records: u64,
+    pub age: Duration,
+}
+
+/// The most that something may cost whose size its bytes do not show, in tokens.
+#[derive(Debug, Clone, Default)]
+pub struct Bounds {
+    pub image: u64,
+    pub image_answer: u64,
+    pub sound_second: u64,
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Admin {
     /// None: the admin API refuses everyone.
@@ -170,6 +187,8 @@ impl Settings {
             server: Server::default(),
             store: Store::Embedded(PathBuf::new()),
             accounts: Accounts::default(),
+            usage: Usage::default(),
+            bounds: Bounds::default(),
             admin: Admin::default(),
             egress: Egress::default(),
             upstream: Upstream::default(),
@@ -189,6 +208,8 @@ impl fmt::Debug for Settings {
             .field("server", &self.server)
             .field("store", &self.store)
             .field("accounts", &self.accounts)
+            .field("usage", &self.usage)
+            .field("bounds", &self.bounds)
             .field("admin", &self.admin)
             .field("egress", &self.egress)
             .field("upstream", &self.upstream)

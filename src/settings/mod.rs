@@ -24,8 +24,8 @@ use serde_json::Value;
 
 pub use faults::{Fault, Faults};
 pub use meant::{
-    Accounts, Admin, Egress, Layout, Log, LogFormat, Orphans, Redis, RedisKind, Secret, Server,
-    Service, Settings, Store, Upstream,
+    Accounts, Admin, Bounds, Egress, Layout, Log, LogFormat, Orphans, Redis, RedisKind, Secret,
+    Server, Service, Settings, Store, Upstream, Usage,
 };
 pub use schema::gateway_schema;
 

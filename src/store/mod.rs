@@ -193,6 +193,14 @@ pub trait Store: Send + Sync {
 
     async fn appoint_admins(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()>;
 
+    /// Adds records to a tenant's usage log, which is bounded in number and age. A repeat adds them
+    /// again.
+    async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()>;
+
+    /// The latest records since a moment, newest first.
+    async fn recorded(&self, tenant: &TenantId, since: Millis, most: usize)
+    -> Outcome<Vec<String>>;
+
     /// Changes of configs are told to `follower` from now on.
     fn follow(&self, follower: Arc<dyn Follower>);
 
@@ -208,6 +216,14 @@ pub trait Store: Send + Sync {
 pub struct Keeping {
     pub orphans: Orphans,
     pub clock: Clock,
+    pub log: LogBounds,
+}
+
+/// How much of a tenant's usage log is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct LogBounds {
+    pub records: u64,
+    pub age: Millis,
 }
 
 /// The store's time. The fixed one is for tests that must own time.

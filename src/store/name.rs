@@ -85,6 +85,11 @@ pub fn tenant_of_config(name: &str) -> Option<&str> {
     name.strip_prefix("tenant:")?.strip_suffix(":config")
 }
 
+/// A tenant's usage log.
+pub fn usage(tenant: &TenantId) -> String {
+    format!("usage:{tenant}")
+}
+
 pub fn counter(name: &str) -> String {
     format!("count:{name}")
 }

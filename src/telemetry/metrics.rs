@@ -30,6 +30,7 @@ pub struct Metrics {
     pub truncated_streams: Counter,
     pub clients_gone: Counter,
     pub panics: Counter,
+    pub records_dropped: Counter,
 }
 
 impl Metrics {
@@ -119,6 +120,11 @@ impl Metrics {
                 "clients_gone_total",
                 "Clients that left before their answer ended",
                 &self.clients_gone,
+            ),
+            (
+                "usage_records_dropped_total",
+                "Usage records that could not be kept",
+                &self.records_dropped,
             ),
             (
                 "panics_total",

@@ -112,6 +112,17 @@ impl Store for Defective {
     async fn appoint_admins(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
         self.store.appoint_admins(tenant, hashes).await
     }
+    async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()> {
+        self.store.record(tenant, records).await
+    }
+    async fn recorded(
+        &self,
+        tenant: &TenantId,
+        since: Millis,
+        most: usize,
+    ) -> Outcome<Vec<String>> {
+        self.store.recorded(tenant, since, most).await
+    }
     fn follow(&self, follower: Arc<dyn Follower>) {
         self.store.follow(follower);
     }

@@ -22,3 +22,4 @@ mod stop;
 mod store_contract;
 mod store_histories;
 mod tenants;
+mod usage;

@@ -8,14 +8,24 @@ use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Window;
 use resullm::settings;
 use resullm::store::name::KeyName;
-use resullm::store::{Admitted, Clock, Counted, Follower, Keeping, Mint, Put, Store, StoreError};
+use resullm::store::{
+    Admitted, Clock, Counted, Follower, Keeping, LogBounds, Mint, Put, Store, StoreError,
+};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub fn keeping(orphans: Orphans, clock: Clock) -> Keeping {
-    Keeping { orphans, clock }
+    let log = LogBounds {
+        records: 100,
+        age: Millis(Millis::DAY.0),
+    };
+    Keeping {
+        orphans,
+        clock,
+        log,
+    }
 }
 
 pub fn settings_of(url: &str) -> settings::Store {
@@ -96,6 +106,7 @@ contract!(
     events_are_counted_by_name,
     followers_hear_of_changes,
     a_damaged_record_is_reported_and_left_alone,
+    a_usage_log_is_bounded_and_read_newest_first,
 );
 
 fn tenant(id: &str) -> TenantId {
@@ -558,5 +569,29 @@ mod cases {
                 "a key is not for logs"
             );
         }
+    }
+
+    pub async fn a_usage_log_is_bounded_and_read_newest_first(store: Arc<dyn Store>) {
+        let (id, other) = (tenant(&fresh("t")), tenant(&fresh("t")));
+        let record = |i: usize| format!("{{\"i\":{i}}}");
+        assert!(store.recorded(&id, Millis(0), 10).await.unwrap().is_empty());
+        for i in 0..300 {
+            store
+                .record(&id, &[record(2 * i), record(2 * i + 1)])
+                .await
+                .unwrap();
+        }
+        store.record(&other, &[record(7)]).await.unwrap();
+        let latest = store.recorded(&id, Millis(0), 3).await.unwrap();
+        assert_eq!(latest, [record(599), record(598), record(597)]);
+        let all = store.recorded(&id, Millis(0), 10_000).await.unwrap();
+        // A server may keep a little more than it was told.
+        assert!((100..=300).contains(&all.len()), "{}", all.len());
+        assert_eq!(
+            store.recorded(&other, Millis(0), 10).await.unwrap(),
+            [record(7)]
+        );
+        let future = Millis(u64::from(u32::MAX) * 1_000);
+        assert!(store.recorded(&id, future, 10).await.unwrap().is_empty());
     }
 }

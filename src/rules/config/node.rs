@@ -3,6 +3,7 @@
 //! A message says what was expected and of which type the value is. It must never repeat a
 //! string's text: the value in the wrong place may be a secret.
 
+use crate::rules::price::Rate;
 use serde::Serialize;
 use serde_json::Value;
 use std::ops::RangeInclusive;
@@ -94,6 +95,10 @@ impl<'v> Node<'v> {
         self.field(name).filter(|node| node.is_object(faults))
     }
 
+    pub(super) fn is_map(&self) -> bool {
+        self.value.is_object()
+    }
+
     pub(super) fn is_object(&self, faults: &mut Faults) -> bool {
         let is = self.value.is_object();
         if !is {
@@ -173,6 +178,15 @@ impl<'v> Node<'v> {
             );
         }
         number
+    }
+
+    /// A number of tokens for a token: 0 or more, to the millionth.
+    pub(super) fn rate(&self, faults: &mut Faults) -> Option<u64> {
+        let rate = self.value.as_f64().and_then(Rate::millionths);
+        if rate.is_none() {
+            self.expected("a rate from 0 to 1000000 with at most 6 decimals", faults);
+        }
+        rate
     }
 
     fn expected(&self, what: &str, faults: &mut Faults) {

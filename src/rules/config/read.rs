@@ -10,6 +10,7 @@ use super::shape::{
     RateLimit, RealtimeEndpoint, RealtimeProviders, TenantConfig, TextProviders,
 };
 use super::url::Url;
+use crate::rules::price::Rate;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -103,10 +104,33 @@ fn text_providers(node: &Node, faults: &mut Faults) -> TextProviders {
         .iter()
         .filter_map(|each| endpoint_name(each, &names, faults))
         .collect();
+    let rates = node.section("rates", faults).map(|rates| {
+        let rates = rates
+            .entries()
+            .map(|(model, node)| (model.to_owned(), rate(&node, faults)));
+        rates.collect()
+    });
     TextProviders {
         default,
         endpoints,
         fallbacks,
+        rates: rates.unwrap_or_default(),
+    }
+}
+
+/// One number for every kind of token, or one for each. Cached input costs what input costs, unless
+/// it is written.
+fn rate(node: &Node, faults: &mut Faults) -> Rate {
+    if !node.is_map() {
+        return Rate::flat(node.rate(faults).unwrap_or_default());
+    }
+    let mut part = |name: &str| node.field(name).and_then(|part| part.rate(faults));
+    let input = part("input").unwrap_or(Rate::default().input);
+    Rate {
+        input,
+        output: part("output").unwrap_or(Rate::default().output),
+        cache_read: part("cache_read").unwrap_or(input),
+        cache_write: part("cache_write").unwrap_or(input),
     }
 }
 

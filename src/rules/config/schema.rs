@@ -28,12 +28,30 @@ pub fn schema() -> Value {
             },
             "providers": section("Who answers.", json!({
                 "text": providers("Chat, embeddings, images and audio files.", &text_endpoint(), json!({
-                    "fallbacks": list("Endpoints to try, in order, when one fails.")
+                    "fallbacks": list("Endpoints to try, in order, when one fails."),
+                    "rates": {
+                        "description": "What a token of each model costs, in tokens of the balance; \
+                            `*` stands for every other model. Absent: 1.",
+                        "type": ["object", "null"],
+                        "additionalProperties": rate()
+                    }
                 })),
                 "realtime": providers("Voice over WebSockets.", &realtime_endpoint(), json!({}))
             })),
             "caching": caching()
         }
+    })
+}
+
+fn rate() -> Value {
+    let number = json!({ "type": "number", "minimum": 0, "maximum": 1_000_000 });
+    json!({
+        "anyOf": [number, {
+            "type": "object",
+            "properties": {
+                "input": number, "output": number, "cache_read": number, "cache_write": number
+            }
+        }]
     })
 }
 

@@ -5,6 +5,7 @@
 
 use super::key::Key;
 use super::url::Url;
+use crate::rules::price::Rate;
 use std::collections::BTreeMap;
 
 /// The largest whole number that JSON readers in every language keep exact.
@@ -41,6 +42,18 @@ pub struct TextProviders {
     pub default: String,
     pub endpoints: Vec<Endpoint>,
     pub fallbacks: Vec<String>,
+    /// By model; `*` stands for every other.
+    pub rates: BTreeMap<String, Rate>,
+}
+
+impl TextProviders {
+    pub fn rate(&self, model: Option<&str>) -> Rate {
+        let named = model.and_then(|model| self.rates.get(model));
+        named
+            .or_else(|| self.rates.get("*"))
+            .copied()
+            .unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

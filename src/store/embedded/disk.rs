@@ -281,6 +281,26 @@ impl Disk {
         list().map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
+    /// The number of the latest change.
+    pub fn sequence(&self) -> u64 {
+        self.memory().sequence
+    }
+
+    /// The last things whose names start with `prefix`, the last one first. Only what is flushed.
+    pub fn newest(&self, prefix: &str, most: usize) -> Outcome<Vec<(String, Stored)>> {
+        let list = || -> Result<Vec<(String, Stored)>, Box<dyn std::error::Error>> {
+            let table = self.database()?.begin_read()?.open_table(THINGS)?;
+            let end = format!("{prefix}\u{7f}");
+            let mut things = Vec::new();
+            for row in table.range(prefix..end.as_str())?.rev().take(most) {
+                let (name, bytes) = row?;
+                things.push((name.value().to_owned(), Stored::decode(bytes.value())?));
+            }
+            Ok(things)
+        };
+        list().map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
     /// The flusher's life. Returns when [`Disk::stop`] was called and everything is flushed.
     pub fn flush_until_stopped(&self, now: impl Fn() -> Millis) {
         let mut batch = Batch::default();
@@ -342,6 +362,14 @@ impl Disk {
         let mut memory = self.memory();
         for name in cleared {
             memory.things.remove(&name);
+        }
+        // Records are written once and seldom read: they need no place in memory.
+        let records = batch
+            .changes
+            .keys()
+            .filter(|name| name.starts_with("usage:"));
+        for name in records {
+            memory.things.remove(name);
         }
         let Some(file) = batch.file else {
             return Ok(());

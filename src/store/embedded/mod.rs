@@ -39,6 +39,12 @@ pub struct Embedded {
     followers: Followers,
     /// Events counted by name. A restart forgets them: they only slow strangers down.
     counters: Mutex<HashMap<String, Slices>>,
+    /// The number of each usage log's latest record.
+    records: Mutex<HashMap<String, u64>>,
+}
+
+fn numbered(log: &str, number: u64) -> String {
+    format!("{log}:{number:020}")
 }
 
 impl Clock {
@@ -70,7 +76,8 @@ impl Embedded {
             keeping,
             flusher: Mutex::new(Some(flusher)),
             followers,
-            counters: Mutex::new(HashMap::new()),
+            counters: Mutex::default(),
+            records: Mutex::default(),
         })
     }
 
@@ -123,6 +130,22 @@ impl Embedded {
                 Ok(Some(outcome))
             }
         }
+    }
+
+    /// Records are numbered, so that the oldest ones are found without looking.
+    fn next_record(&self, log: &str) -> Outcome<u64> {
+        let mut numbers = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = numbers.get_mut(log) {
+            *number += 1;
+            return Ok(*number);
+        }
+        let newest = self.disk.newest(&format!("{log}:"), 1)?;
+        let number = newest
+            .first()
+            .and_then(|(name, _)| name.rsplit(':').next()?.parse().ok());
+        let next = number.map_or(0, |number: u64| number + 1);
+        numbers.insert(log.to_owned(), next);
+        Ok(next)
     }
 
     /// The account a key stands for, and its record, if both are there.
@@ -430,6 +453,46 @@ impl Store for Embedded {
             Some(Some(name::hashes_text(hashes)))
         })?;
         self.disk.durable(sequence).await
+    }
+
+    async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()> {
+        let log = name::usage(tenant);
+        let now = self.keeping.clock.now();
+        let expires = Some(now.plus(self.keeping.log.age));
+        for record in records {
+            let number = self.next_record(&log)?;
+            self.disk.change(&numbered(&log, number), |_| {
+                Ok((
+                    (),
+                    Next::Set(Stored {
+                        expires,
+                        ..Stored::text(record)
+                    }),
+                ))
+            })?;
+            if let Some(old) = number.checked_sub(self.keeping.log.records) {
+                self.disk
+                    .change(&numbered(&log, old), |_| Ok(((), Next::Remove)))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn recorded(
+        &self,
+        tenant: &TenantId,
+        since: Millis,
+        most: usize,
+    ) -> Outcome<Vec<String>> {
+        let log = name::usage(tenant);
+        // Written without waiting for the flush, and read from what is flushed.
+        self.disk.durable(self.disk.sequence()).await?;
+        let since = since.plus(self.keeping.log.age);
+        let newest = self.disk.newest(&format!("{log}:"), most)?;
+        let recent = newest
+            .into_iter()
+            .take_while(|(_, stored)| stored.expires >= Some(since));
+        Ok(recent.map(|(_, stored)| stored.text).collect())
     }
 
     fn follow(&self, follower: Arc<dyn Follower>) {

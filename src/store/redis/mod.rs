@@ -268,6 +268,12 @@ fn group_words(groups: &Groups) -> impl Iterator<Item = String> {
     })
 }
 
+/// Good enough to bound a log by age; balances never depend on it.
+fn local_now() -> Millis {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap_or_default().into()
+}
+
 fn flag(set: bool) -> String {
     if set { "1" } else { "0" }.to_owned()
 }
@@ -569,6 +575,46 @@ impl Store for Redis {
             )
             .await?;
         Ok(())
+    }
+
+    async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()> {
+        let name = name::usage(tenant);
+        let most = self.keeping.log.records.to_string();
+        for record in records {
+            let mut command = redis::cmd("XADD");
+            command
+                .arg(&name)
+                .arg(&["MAXLEN", "~", &most, "*", "e", record]);
+            let _: String = self.plain(&name, &command).await?;
+        }
+        let oldest = local_now().minus(self.keeping.log.age);
+        let mut command = redis::cmd("XTRIM");
+        command
+            .arg(&name)
+            .arg(&["MINID", "~", &oldest.0.to_string()]);
+        let _: u64 = self.plain(&name, &command).await?;
+        Ok(())
+    }
+
+    async fn recorded(
+        &self,
+        tenant: &TenantId,
+        since: Millis,
+        most: usize,
+    ) -> Outcome<Vec<String>> {
+        let name = name::usage(tenant);
+        let mut command = redis::cmd("XREVRANGE");
+        command
+            .arg(&name)
+            .arg("+")
+            .arg(since.0)
+            .arg("COUNT")
+            .arg(most);
+        let rows: Vec<(String, Vec<String>)> = self.plain(&name, &command).await?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(_, mut fields)| fields.pop())
+            .collect())
     }
 
     fn follow(&self, follower: Arc<dyn Follower>) {

@@ -1,0 +1,171 @@
+//! Fixtures and properties of answers, whole and streamed.
+
+use super::*;
+use proptest::prelude::*;
+
+fn tokens(usage: Usage) -> [u64; 4] {
+    [
+        usage.uncached_input.count(),
+        usage.cache_read.count(),
+        usage.cache_write.count(),
+        usage.output.count(),
+    ]
+}
+
+fn text(reading: &Reading) -> &str {
+    &reading.text.kept
+}
+
+#[test]
+fn usage_counts_what_came_from_the_cache_beside_the_input() {
+    let reading = meter(
+        br#"{"type":"message","content":[{"type":"thinking","thinking":"Hm","signature":"c2ln"},{"type":"text","text":"H\u00e9","citations":[{"cited_text":"no"}]},{"type":"tool_use","id":"t","name":"n","input":{"a": 1}},{"type":"web_search_tool_result","content":[{"title":"no"}]}],"stop_reason":"tool_use","usage":{"input_tokens":9,"cache_read_input_tokens":4,"cache_creation_input_tokens":2,"cache_creation":{"ephemeral_5m_input_tokens":2},"output_tokens":5,"output_tokens_details":{"thinking_tokens":3}}}"#,
+    );
+    assert_eq!(reading.usage.map(tokens), Some([9, 4, 2, 5]));
+    assert_eq!(reading.input.map(tokens), Some([9, 4, 2, 0]));
+    assert_eq!(reading.usage.unwrap().total(), Tokens::new(20));
+    assert_eq!(text(&reading), "HmHé{\"a\": 1}");
+    assert!(reading.complete);
+}
+
+#[test]
+fn absent_is_not_nought() {
+    for (usage, expected) in [
+        ("null", None),
+        ("{}", None),
+        (r#"{"input_tokens":1}"#, None),
+        (r#"{"output_tokens":1}"#, None),
+        (r#"{"input_tokens":"1","output_tokens":1}"#, None),
+        (
+            r#"{"input_tokens":0,"output_tokens":0}"#,
+            Some([0, 0, 0, 0]),
+        ),
+        (
+            r#"{"input_tokens":1,"output_tokens":2,"cache_read_input_tokens":null}"#,
+            Some([1, 0, 0, 2]),
+        ),
+    ] {
+        let answer = format!(r#"{{"content":[],"usage":{usage}}}"#);
+        assert_eq!(
+            meter(answer.as_bytes()).usage.map(tokens),
+            expected,
+            "{usage}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_of_an_unknown_kind_is_read_as_far_as_it_goes() {
+    let odd = meter(
+        br#"{"content":[7,{"text":{"x":1}},{"text":"a\ud83d"},{"text":"b"}],"usage":{"input_tokens":1,"output_tokens":2}}"#,
+    );
+    assert_eq!(odd.usage.map(tokens), Some([1, 0, 0, 2]));
+    assert_eq!(text(&odd), "{\"x\":1}a\\ud83db");
+    let broken = meter(b"{\"content\":[{\"text\":\"Hel");
+    assert_eq!((broken.usage, broken.complete), (None, false));
+    assert!(broken.text.bytes > 0);
+}
+
+const STREAM: &str = concat!(
+    "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"content\":[],\"usage\":{\"input_tokens\":9,\"cache_read_input_tokens\":4,\"cache_creation_input_tokens\":2,\"output_tokens\":1}}}\n\n",
+    "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"thinking\",\"thinking\":\"\"}}\n\n",
+    "event: ping\ndata: {\"type\": \"ping\"}\n\n",
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"Hm\"}}\n\n",
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"signature_delta\",\"signature\":\"c2ln\"}}\n\n",
+    "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
+    "event: content_block_delta\r\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hé\"}}\r\n\r\n",
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"citations_delta\",\"citation\":{\"cited_text\":\"no\"}}}\n\n",
+    "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":2,\"content_block\":{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"n\",\"input\":{}}}\n\n",
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":2,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"a\\\":\"}}\n\n",
+    ": a comment\n\n",
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":2,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\" 1}\"}}\n\n",
+    "event: a_new_kind\ndata: {\"type\":\"a_new_kind\",\"text\":\"no\"}\n\n",
+    "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"},\"usage\":{\"output_tokens\":3}}\n\n",
+    "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"},\"usage\":{\"input_tokens\":30,\"output_tokens\":5}}\n\n",
+    "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+);
+
+fn streamed(pieces: &[&[u8]]) -> (Vec<u8>, Reading) {
+    let mut meter = StreamMeter::default();
+    let mut out = Vec::new();
+    for piece in pieces {
+        out.extend(meter.feed(piece));
+    }
+    out.extend(meter.finish());
+    (out, meter.reading().clone())
+}
+
+/// The reading once everything up to `end` has come.
+fn until(end: &str) -> Reading {
+    let at = STREAM.find(end).unwrap();
+    streamed(&[&STREAM.as_bytes()[..at]]).1
+}
+
+#[test]
+fn a_stream_that_ends_early_is_known_by_its_input_and_its_text() {
+    let nothing = until("event: message_start");
+    assert_eq!((nothing.input, nothing.usage), (None, None));
+    let started = until("event: ping");
+    assert_eq!(started.input.map(tokens), Some([9, 4, 2, 0]));
+    assert_eq!((started.usage, started.text.bytes), (None, 0));
+    let under_way = until("event: a_new_kind");
+    assert_eq!(under_way.usage, None);
+    assert_eq!(text(&under_way), "HmHé{\"a\": 1}");
+    let counted = until("event: message_stop");
+    assert!(!counted.complete);
+    assert_eq!(counted.usage.map(tokens), Some([30, 4, 2, 5]));
+    assert_eq!(counted.input.map(tokens), Some([30, 4, 2, 0]));
+}
+
+#[test]
+fn counts_are_totals_and_a_later_one_counts() {
+    let first = until(
+        "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\"},\"usage\":{\"input",
+    );
+    assert_eq!(first.usage.map(tokens), Some([9, 4, 2, 3]));
+    let without = streamed(&[b"data: {\"type\":\"message_delta\",\"usage\":{}}\n\n"]).1;
+    assert_eq!((without.usage, without.input), (None, None));
+    let late = streamed(&[
+        b"data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":0,\"output_tokens\":0}}}\n\n",
+    ])
+    .1;
+    assert_eq!((late.usage, late.input), (None, None));
+}
+
+#[test]
+fn a_stream_that_says_that_it_failed_is_complete() {
+    let error = b"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"\"}}\n\n";
+    let (out, reading) = streamed(&[error]);
+    assert_eq!(out, error);
+    assert!(reading.complete);
+}
+
+proptest! {
+    #[test]
+    fn any_cut_of_a_stream_gives_the_same_reading_and_the_same_bytes(
+        cuts in proptest::collection::vec(0usize..STREAM.len(), 0..12),
+    ) {
+        let mut cuts = cuts;
+        cuts.sort_unstable();
+        let mut pieces = Vec::new();
+        let mut start = 0;
+        for cut in cuts {
+            pieces.push(&STREAM.as_bytes()[start..cut]);
+            start = cut;
+        }
+        pieces.push(&STREAM.as_bytes()[start..]);
+        let (out, reading) = streamed(&pieces);
+        prop_assert_eq!(out, STREAM.as_bytes());
+        prop_assert_eq!(reading.usage.map(tokens), Some([30, 4, 2, 5]));
+        prop_assert_eq!(text(&reading), "HmHé{\"a\": 1}");
+        prop_assert_eq!(reading.text.bytes, 13);
+        prop_assert!(reading.complete);
+    }
+
+    #[test]
+    fn any_bytes_pass_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let (out, _) = streamed(&[&bytes]);
+        prop_assert_eq!(out, bytes.as_slice());
+        let _ = meter(&bytes);
+    }
+}

@@ -1,0 +1,104 @@
+//! `POST messages/count_tokens`: how many tokens a prompt has.
+//!
+//! Nothing is generated and nothing charged, here or at the provider. What the answer counts is not
+//! usage and must never be settled.
+
+use super::{answer, messages, prompt};
+use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable, Usage};
+use crate::dialect::edit::{self, Edit};
+use crate::dialect::{Dialect, Meter};
+use crate::rules::amount::Tokens;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+#[derive(Deserialize)]
+struct Asked<'a> {
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
+}
+
+pub struct CountTokens;
+
+impl Dialect for CountTokens {
+    fn api(&self) -> Api {
+        Api::Anthropic
+    }
+
+    fn path(&self) -> &'static str {
+        "messages/count_tokens"
+    }
+
+    fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
+        let (text, asked, members) = edit::read::<Asked<'_>>(body.bytes, messages::KNOWN)?;
+        Ok(Call {
+            model: edit::model(asked.model)?,
+            answers: 1,
+            prompt: prompt::bound(text, &members, bounds)?,
+            answer: Some(Tokens::ZERO),
+            free: true,
+            ..Call::default()
+        })
+    }
+
+    /// The model alone: this call knows no limit and refuses one.
+    fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+        let (text, _, members) = edit::read::<Asked<'_>>(body.bytes, messages::KNOWN)?;
+        let mut edit = Edit::new(&members);
+        if let Some(model) = changes.model {
+            edit.set_model(model);
+        }
+        Ok(edit.apply(text))
+    }
+
+    fn meter(&self, answer: &[u8]) -> Reading {
+        Reading {
+            usage: Some(Usage::default()),
+            complete: serde_json::from_slice::<&RawValue>(answer).is_ok(),
+            ..Reading::default()
+        }
+    }
+
+    /// It has no streams; should one come, it passes.
+    fn stream(&self, _: &Call) -> Box<dyn Meter> {
+        Box::new(answer::StreamMeter::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::call::Limit;
+
+    #[test]
+    fn counting_is_free_and_what_it_counts_is_not_usage() {
+        let body = br#"{"model":"claude","messages":[{"role":"user","content":"Hello"}]}"#;
+        let call = CountTokens
+            .read(&Body::json(body), &Bounds::default())
+            .unwrap();
+        assert_eq!(call.model.as_deref(), Some("claude"));
+        assert_eq!((call.free, call.answer), (true, Some(Tokens::ZERO)));
+        assert_eq!((call.limit, call.stream), (None, false));
+        assert_eq!(call.prompt, Tokens::new(8 + 5));
+        let reading = CountTokens.meter(br#"{"input_tokens":2095}"#);
+        assert_eq!(reading.usage, Some(Usage::default()));
+        assert!(reading.complete && reading.text.bytes == 0);
+        assert!(!CountTokens.meter(b"{\"input").complete);
+    }
+
+    #[test]
+    fn only_the_model_is_changed() {
+        let body = br#"{"messages":[ ],"model":"a","tools":[]}"#;
+        let changes = Changes {
+            model: Some("b"),
+            limit: Some(Limit {
+                tokens: 5,
+                name: "max_tokens",
+                always: true,
+            }),
+        };
+        let changed = CountTokens.rewrite(&Body::json(body), &changes).unwrap();
+        assert_eq!(changed, br#"{"messages":[ ],"model":"b","tools":[]}"#);
+        let same = CountTokens.rewrite(&Body::json(body), &Changes::default());
+        assert_eq!(same.unwrap(), body);
+    }
+}

@@ -1,0 +1,6 @@
+//! Anthropic's API.
+
+mod answer;
+pub mod count_tokens;
+pub mod messages;
+mod prompt;

@@ -1,0 +1,322 @@
+//! Reads a JSON object that a caller wrote, member by member, and sets members in its text.
+//!
+//! One pass validates it and nothing of it is copied. A body must not mean one thing here and another
+//! at the provider: a known member that is written twice, in other capitals or with escapes is
+//! refused. What is not set leaves as it came.
+
+use super::call::Unreadable;
+use super::splice::Splice;
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+/// An object's known members.
+#[derive(Debug)]
+pub struct Object<'a> {
+    text: &'a str,
+    known: Vec<(&'static str, &'a RawValue)>,
+    is_empty: bool,
+}
+
+impl<'a> Object<'a> {
+    /// A whole body.
+    pub fn body(
+        bytes: &'a [u8],
+        known: &[&'static str],
+        other: impl FnMut(&'a str, &'a RawValue),
+    ) -> Result<Object<'a>, Unreadable> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| Unreadable("The body is not UTF-8".to_owned()))?;
+        Object::read(text, "The body", known, other)
+    }
+
+    /// `name` is what the object is called in a refusal; `other` hears of every member that is not
+    /// known.
+    pub fn read(
+        text: &'a str,
+        name: &str,
+        known: &[&'static str],
+        other: impl FnMut(&'a str, &'a RawValue),
+    ) -> Result<Object<'a>, Unreadable> {
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err(Unreadable(format!("{name} is not a JSON object")));
+        }
+        let mut object = Object {
+            text,
+            known: Vec::new(),
+            is_empty: true,
+        };
+        let members = Members {
+            names: known,
+            object: &mut object,
+            other,
+        };
+        let mut reader = serde_json::Deserializer::from_str(text);
+        reader
+            .deserialize_map(members)
+            .and_then(|()| reader.end())
+            .map_err(|error| Unreadable(format!("{name} cannot be read: {error}")))?;
+        Ok(object)
+    }
+
+    /// A known member as it was written. One that is null is as good as absent.
+    pub fn value(&self, name: &str) -> Option<&'a RawValue> {
+        self.written(name).filter(|value| value.get() != "null")
+    }
+
+    pub fn string(&self, name: &str) -> Result<Option<Cow<'a, str>>, Unreadable> {
+        let text = |value: &'a RawValue| {
+            string(value).ok_or_else(|| Unreadable(format!("{name} must be a string")))
+        };
+        self.value(name).map(text).transpose()
+    }
+
+    pub fn flag(&self, name: &str) -> Result<bool, Unreadable> {
+        match self.value(name).map(RawValue::get) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Unreadable(format!("{name} must be true or false"))),
+        }
+    }
+
+    pub fn number(&self, name: &str) -> Result<Option<u64>, Unreadable> {
+        let Some(value) = self.value(name) else {
+            return Ok(None);
+        };
+        let number = value.get().parse().ok().filter(|number| *number > 0);
+        number
+            .map(Some)
+            .ok_or_else(|| Unreadable(format!("{name} must be a whole number from 1")))
+    }
+
+    fn written(&self, name: &str) -> Option<&'a RawValue> {
+        let mut known = self.known.iter();
+        known
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| *value)
+    }
+}
+
+/// A string's text.
+pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    let text = value.get().strip_prefix('"')?.strip_suffix('"')?;
+    if text.contains('\\') {
+        serde_json::from_str(value.get()).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(text))
+    }
+}
+
+/// Where a borrowed value stands in the text it was borrowed from.
+fn place(text: &str, value: &RawValue) -> Range<usize> {
+    let start = value.get().as_ptr() as usize - text.as_ptr() as usize;
+    start..start + value.get().len()
+}
+
+/// Calls `each` with every value of a list, until one is refused.
+pub fn list<'a>(
+    value: &'a RawValue,
+    name: &str,
+    each: impl FnMut(&'a RawValue) -> Result<(), Unreadable>,
+) -> Result<(), Unreadable> {
+    let mut refused = None;
+    let values = Values {
+        each,
+        refused: &mut refused,
+    };
+    let read = serde_json::Deserializer::from_str(value.get()).deserialize_seq(values);
+    match refused {
+        Some(refused) => Err(refused),
+        None => read.map_err(|_| Unreadable(format!("{name} must be a list"))),
+    }
+}
+
+/// Members to be set: where they stand, or else before all others.
+pub struct Edit<'a> {
+    object: &'a Object<'a>,
+    splice: Splice,
+    added: Vec<String>,
+}
+
+impl<'a> Edit<'a> {
+    pub fn new(object: &'a Object<'a>) -> Edit<'a> {
+        Edit {
+            object,
+            splice: Splice::default(),
+            added: Vec::new(),
+        }
+    }
+
+    /// Sets one of the known members; of another it is not known where it stands.
+    pub fn set(&mut self, name: &str, value: &str) {
+        match self.object.written(name) {
+            Some(old) => self.splice.put(place(self.object.text, old), value),
+            None => self.added.push(format!("\"{name}\":{value}")),
+        }
+    }
+
+    pub fn apply(mut self) -> Vec<u8> {
+        let Object { text, is_empty, .. } = *self.object;
+        if !self.added.is_empty() {
+            let start = text.find('{').map_or(0, |brace| brace + 1);
+            let comma = if is_empty { "" } else { "," };
+            self.splice
+                .put(start..start, format!("{}{comma}", self.added.join(",")));
+        }
+        self.splice.apply(text.as_bytes())
+    }
+}
+
+struct Members<'o, 'a, F> {
+    names: &'o [&'static str],
+    object: &'o mut Object<'a>,
+    other: F,
+}
+
+impl<'a, F: FnMut(&'a str, &'a RawValue)> Visitor<'a> for Members<'_, 'a, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(mut self, mut map: M) -> Result<(), M::Error> {
+        while let Some(name) = map.next_key_seed(Name)? {
+            let value: &'a RawValue = map.next_value()?;
+            self.object.is_empty = false;
+            // Providers that read names loosely would take these for the same member.
+            let mut names = self.names.iter();
+            match names.find(|known| known.eq_ignore_ascii_case(name)) {
+                None => (self.other)(name, value),
+                Some(known) if *known != name => {
+                    return Err(M::Error::custom(format!("{name} must be written {known}")));
+                }
+                Some(known) if self.object.written(known).is_some() => {
+                    return Err(M::Error::custom(format!("{known} is written twice")));
+                }
+                Some(known) => self.object.known.push((known, value)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A member's name, which must be written without escapes: it would be hidden from a loose look.
+struct Name;
+
+impl<'a> DeserializeSeed<'a> for Name {
+    type Value = &'a str;
+
+    fn deserialize<D: Deserializer<'a>>(self, reader: D) -> Result<&'a str, D::Error> {
+        reader.deserialize_str(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Name {
+    type Value = &'a str;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member name written without escapes")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, name: &'a str) -> Result<&'a str, E> {
+        Ok(name)
+    }
+}
+
+struct Values<'o, F> {
+    each: F,
+    refused: &'o mut Option<Unreadable>,
+}
+
+impl<'a, F: FnMut(&'a RawValue) -> Result<(), Unreadable>> Visitor<'a> for Values<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<S: SeqAccess<'a>>(mut self, mut list: S) -> Result<(), S::Error> {
+        while let Some(value) = list.next_element()? {
+            if let Err(refused) = (self.each)(value) {
+                *self.refused = Some(refused);
+                return Err(S::Error::custom("refused"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<(Object<'_>, Vec<&str>), Unreadable> {
+        let mut others = Vec::new();
+        let object = Object::body(text.as_bytes(), &["a", "b"], |name, _| others.push(name))?;
+        Ok((object, others))
+    }
+
+    #[test]
+    fn known_members_are_kept_and_the_others_are_heard_of() {
+        let (object, others) = read(r#" {"a":"x\ny","c":1,"b":null,"c":{"a":2}} "#).unwrap();
+        assert_eq!(object.string("a").unwrap().as_deref(), Some("x\ny"));
+        assert_eq!(object.number("b"), Ok(None));
+        assert_eq!(others, ["c", "c"]);
+    }
+
+    #[test]
+    fn an_object_that_could_be_read_in_two_ways_is_refused() {
+        for bad in [
+            "",
+            "[]",
+            "{} {}",
+            r#"{"a":1"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{"A":1}"#,
+            r#"{"\u0061":1}"#,
+            r#"{"a":nil}"#,
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn members_are_set_where_they_stand_or_before_all_others() {
+        for (text, expected) in [
+            (
+                " { \"a\" : null , \"c\":1 } ",
+                " {\"b\":7, \"a\" : 7 , \"c\":1 } ",
+            ),
+            ("{}", r#"{"a":7,"b":7}"#),
+        ] {
+            let (object, _) = read(text).unwrap();
+            let mut edit = Edit::new(&object);
+            edit.set("a", "7");
+            edit.set("b", "7");
+            assert_eq!(edit.apply(), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_until_one_of_its_values_is_refused() {
+        let value: &RawValue = serde_json::from_str("[1, 2, 3]").unwrap();
+        let mut seen = Vec::new();
+        let refused = list(value, "it", |value| {
+            seen.push(value.get());
+            match value.get() {
+                "2" => Err(Unreadable("no".to_owned())),
+                _ => Ok(()),
+            }
+        });
+        assert_eq!(
+            (refused, seen),
+            (Err(Unreadable("no".to_owned())), vec!["1", "2"])
+        );
+        let value: &RawValue = serde_json::from_str("{}").unwrap();
+        assert!(list(value, "it", |_| Ok(())).is_err());
+    }
+}

@@ -1,0 +1,580 @@
+//! `POST responses`: reads a call, rewrites it for an endpoint, meters its answer.
+//!
+//! A call must show all that the provider will read for it. What refers to the operator's own
+//! account - stored responses, conversations, templates - or has the provider run tools of its own,
+//! whose cost no body bounds, is refused. Tools and input items are served by name: a new kind may
+//! be either.
+
+use crate::dialect::call::{
+    self, Api, Bounds, Call, Changes, Generated, Reading, Unreadable, Usage,
+};
+use crate::dialect::object::{self, Edit, Object};
+use crate::dialect::{Dialect, Meter, prompt, sse};
+use crate::rules::amount::Tokens;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// The members that the gateway itself reads or writes.
+const KNOWN: &[&str] = &[
+    "model",
+    "input",
+    "instructions",
+    "tools",
+    "max_output_tokens",
+    "stream",
+    "background",
+    "store",
+    "previous_response_id",
+    "conversation",
+    "prompt",
+    "context_management",
+];
+
+/// Members that would have the provider read, or generate, what the body does not show.
+const UNSEEN: &[(&str, &str)] = &[
+    ("previous_response_id", "send the whole input instead"),
+    ("conversation", "send the whole input instead"),
+    ("prompt", "send the instructions themselves"),
+    ("context_management", "shorten the input instead"),
+];
+
+/// Other members that no model reads. Everything else is taken for a part of the prompt.
+const NOT_PROMPT: &[&str] = &[
+    "stream_options",
+    "temperature",
+    "top_p",
+    "top_logprobs",
+    "metadata",
+    "user",
+    "service_tier",
+    "parallel_tool_calls",
+    "reasoning",
+    "truncation",
+    "include",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "max_tool_calls",
+    "verbosity",
+];
+
+/// Input items that a model reads as their texts.
+const TEXT_ITEMS: &[&str] = &[
+    "message",
+    "function_call",
+    "function_call_output",
+    "custom_tool_call",
+    "custom_tool_call_output",
+    "reasoning",
+];
+
+/// Input items that are known, but not how a model reads them: all of their bytes count.
+const OTHER_ITEMS: &[&str] = &[
+    "local_shell_call",
+    "local_shell_call_output",
+    "shell_call",
+    "shell_call_output",
+    "apply_patch_call",
+    "apply_patch_call_output",
+    "tool_search_call",
+    "tool_search_output",
+    "additional_tools",
+];
+
+/// What a provider may write itself to describe one of its own tools to a model. Not published; a
+/// page of text.
+const BUILT_IN_TOOL: u64 = 1_000;
+
+/// Bytes of a file, as it is written, that are taken for a page.
+const PAGE: u64 = 50_000;
+
+/// How a PDF begins, in base64.
+const PDF: &str = "JVBERi0";
+
+/// Pages of a file that is only named.
+const NAMED_PAGES: u64 = 20;
+
+pub struct Responses;
+
+impl Dialect for Responses {
+    fn api(&self) -> Api {
+        Api::OpenAi
+    }
+
+    fn path(&self) -> &'static str {
+        "responses"
+    }
+
+    fn read(&self, body: &call::Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
+        read(body.bytes, bounds)
+    }
+
+    fn rewrite(&self, body: &call::Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+        rewrite(body.bytes, changes)
+    }
+
+    fn meter(&self, answer: &[u8]) -> Reading {
+        meter(answer)
+    }
+
+    fn stream(&self, _: &Call) -> Box<dyn Meter> {
+        Box::new(StreamMeter::default())
+    }
+}
+
+fn refused<T>(why: impl Into<String>) -> Result<T, Unreadable> {
+    Err(Unreadable(why.into()))
+}
+
+/// As much of a caller's own word as a sentence has room for.
+fn short(word: &str) -> &str {
+    word.char_indices()
+        .nth(40)
+        .map_or(word, |(end, _)| &word[..end])
+}
+
+fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
+    let mut prompt = 0;
+    let body = Object::body(bytes, KNOWN, |name, value| {
+        if !NOT_PROMPT.contains(&name) {
+            prompt += value.get().len() as u64;
+        }
+    })?;
+    if body.flag("background")? {
+        return refused("background is not served here: wait for the answer or stream it");
+    }
+    for (name, instead) in UNSEEN {
+        if body.value(name).is_some() {
+            return refused(format!("{name} is not served here: {instead}"));
+        }
+    }
+    if let Some(list) = body.value("tools") {
+        prompt += weight(list) + tools(list, true)?;
+    }
+    if let Some(instructions) = body.value("instructions") {
+        prompt += weight(instructions) + prompt::message_frames(1);
+    }
+    if let Some(value) = body.value("input") {
+        prompt += input(value, bounds)?;
+    }
+    Ok(Call {
+        model: body.string("model")?.map(Cow::into_owned),
+        stream: body.flag("stream")?,
+        // A stream always says what it used: nothing is asked for in the client's place.
+        wants_usage: true,
+        limit: body.number("max_output_tokens")?,
+        answers: 1,
+        prompt: Tokens::new(prompt),
+        ..Call::default()
+    })
+}
+
+/// A string counts with its text; of anything else it is not known how a model reads it.
+fn weight(value: &RawValue) -> u64 {
+    let text = value.get();
+    match text.as_bytes() {
+        b"null" | b"[]" => 0,
+        [b'"', ..] => text.len() as u64 - 2,
+        _ => text.len() as u64,
+    }
+}
+
+fn input(value: &RawValue, bounds: &Bounds) -> Result<u64, Unreadable> {
+    if value.get().starts_with('"') {
+        return Ok(weight(value) + prompt::message_frames(1));
+    }
+    let mut sum = 0;
+    object::list(value, "input", |value| {
+        sum += item(value, bounds)? + prompt::message_frames(1);
+        Ok(())
+    })?;
+    Ok(sum)
+}
+
+fn item(value: &RawValue, bounds: &Bounds) -> Result<u64, Unreadable> {
+    let known = &[
+        "type",
+        "role",
+        "id",
+        "content",
+        "output",
+        "encrypted_content",
+        "tools",
+        "environment",
+    ];
+    let mut sum = 0;
+    let item = Object::read(value.get(), "An item of input", known, |_, value| {
+        sum += weight(value);
+    })?;
+    let kind = match item.string("type")? {
+        Some(kind) => kind,
+        None if item.value("role").is_some() => "message".into(),
+        // An ID alone stands for something stored.
+        None => return refused("An item of input must have a type or a role"),
+    };
+    let mut built_in = 0;
+    if let Some(list) = item.value("tools") {
+        built_in = tools(list, true)?;
+    }
+    check_environment(&item)?;
+    if OTHER_ITEMS.contains(&&*kind) {
+        return Ok(weight(value) + built_in);
+    }
+    if !TEXT_ITEMS.contains(&&*kind) {
+        return refused(format!(
+            "Input items of type {} are not served here: they do not show all that is read for them",
+            short(&kind)
+        ));
+    }
+    let size = |name| item.value(name).map_or(0, weight);
+    if kind == "reasoning" && size("id") > 0 && size("encrypted_content") + size("content") == 0 {
+        return refused(
+            "An input item of type reasoning must have its content: include reasoning.encrypted_content",
+        );
+    }
+    // The frame has room for a role of the usual length.
+    sum += size("role").saturating_sub(9);
+    sum += size("id") + size("encrypted_content") + size("tools") + built_in;
+    for value in ["content", "output"]
+        .iter()
+        .filter_map(|name| item.value(name))
+    {
+        if value.get().starts_with('[') {
+            object::list(value, "content", |value| {
+                sum += part(value, bounds)?;
+                Ok(())
+            })?;
+        } else {
+            sum += weight(value);
+        }
+    }
+    Ok(sum)
+}
+
+/// A part of an item's content. An image's bytes do not say what a provider makes of it.
+fn part(value: &RawValue, bounds: &Bounds) -> Result<u64, Unreadable> {
+    let known = &[
+        "type",
+        "image_url",
+        "file_id",
+        "file_url",
+        "file_data",
+        "filename",
+    ];
+    let mut sum = 0;
+    let part = Object::read(
+        value.get(),
+        "A part of an item's content",
+        known,
+        |_, value| {
+            sum += weight(value);
+        },
+    )?;
+    let is_string = |name| {
+        part.value(name)
+            .is_none_or(|value| value.get().starts_with('"'))
+    };
+    let rest = |names: &[&str]| {
+        let values = names.iter().filter_map(|name| part.value(name));
+        values.map(weight).sum::<u64>()
+    };
+    Ok(match part.string("type")?.as_deref() {
+        Some("input_text" | "output_text" | "reasoning_text" | "refusal" | "text") => {
+            sum + rest(&known[1..])
+        }
+        Some("input_image") if is_string("image_url") => {
+            sum + bounds.image + rest(&["file_url", "file_data", "filename"])
+        }
+        Some("input_file") => sum + file(&part, bounds)? + rest(&["image_url"]),
+        _ => weight(value),
+    })
+}
+
+fn file(part: &Object<'_>, bounds: &Bounds) -> Result<u64, Unreadable> {
+    let filename = part.string("filename")?.unwrap_or_default();
+    let mut sum = filename.len() as u64;
+    for name in ["file_url", "file_id"] {
+        if part.value(name).is_some() {
+            sum += NAMED_PAGES * bounds.image;
+        }
+    }
+    if let Some(data) = part.value("file_data") {
+        let length = weight(data);
+        let pages = length.div_ceil(PAGE).max(1) * bounds.image;
+        // Only of a PDF is it known that it is made of pages; another may be text from end to end.
+        let text = object::string(data).unwrap_or_default();
+        let is_pdf = text
+            .strip_prefix("data:application/pdf;base64,")
+            .unwrap_or(&text)
+            .starts_with(PDF)
+            && filename.to_ascii_lowercase().ends_with(".pdf");
+        sum += if is_pdf { pages } else { pages.max(length) };
+    }
+    Ok(sum)
+}
+
+/// Refuses tools that the provider runs itself, and gives what it may add to describe the others.
+fn tools(list: &RawValue, may_nest: bool) -> Result<u64, Unreadable> {
+    let known = &["type", "tools", "environment", "execution"];
+    let mut built_in = 0;
+    object::list(list, "tools", |value| {
+        let tool = Object::read(value.get(), "A tool", known, |_, _| {})?;
+        let kind = tool.string("type")?.unwrap_or_default();
+        built_in += match &*kind {
+            "function" | "custom" => 0,
+            "namespace" if may_nest => match tool.value("tools") {
+                Some(list) => tools(list, false)?,
+                None => 0,
+            },
+            "local_shell" | "apply_patch" | "shell" => {
+                check_environment(&tool)?;
+                BUILT_IN_TOOL
+            }
+            "tool_search" if tool.string("execution")?.as_deref() == Some("client") => {
+                BUILT_IN_TOOL
+            }
+            _ => {
+                return refused(format!(
+                    "Tools of type {} are not served here: only tools that run at the client are",
+                    short(&kind)
+                ));
+            }
+        };
+        Ok(())
+    })?;
+    Ok(built_in)
+}
+
+/// A shell may run at the client, not in a container of the operator's.
+fn check_environment(object: &Object<'_>) -> Result<(), Unreadable> {
+    let Some(environment) = object.value("environment") else {
+        return Ok(());
+    };
+    let environment = Object::read(environment.get(), "environment", &["type"], |_, _| {})?;
+    if environment.string("type")?.as_deref() == Some("local") {
+        return Ok(());
+    }
+    refused("A shell is served here only with a local environment")
+}
+
+/// The body that leaves for the provider. It never says that the response may be stored: that would
+/// be in the operator's account, where others could read it. So a body in which nothing else must
+/// change still differs in `store`.
+fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+    let body = Object::body(bytes, KNOWN, |_, _| {})?;
+    let mut edit = Edit::new(&body);
+    if let Some(model) = changes.model {
+        edit.set("model", &serde_json::Value::from(model).to_string());
+    }
+    if let Some(limit) = changes.limit {
+        // Every endpoint knows it by this name.
+        edit.set("max_output_tokens", &limit.tokens.to_string());
+    }
+    edit.set("store", "false");
+    Ok(edit.apply())
+}
+
+#[derive(Default, Deserialize)]
+struct Response<'a> {
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output: Option<&'a RawValue>,
+}
+
+/// Everything in an item of output that a model generates.
+#[derive(Default, Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    r#type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    summary: Option<&'a RawValue>,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    action: Option<&'a RawValue>,
+    #[serde(borrow)]
+    operation: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Part<'a> {
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    refusal: Option<&'a RawValue>,
+}
+
+/// What cannot be read is passed over: it must not hide what was used.
+fn values(list: Option<&RawValue>) -> Vec<&RawValue> {
+    list.and_then(|list| serde_json::from_str(list.get()).ok())
+        .unwrap_or_default()
+}
+
+fn collect(item: &RawValue, text: &mut Generated) {
+    let item: Item<'_> = serde_json::from_str(item.get()).unwrap_or_default();
+    for part in values(item.summary).into_iter().chain(values(item.content)) {
+        let part: Part<'_> = serde_json::from_str(part.get()).unwrap_or_default();
+        push(part.text, text);
+        push(part.refusal, text);
+    }
+    push(item.arguments, text);
+    push(item.input, text);
+    push(item.action, text);
+    push(item.operation, text);
+}
+
+/// Text as it was generated: a string's own, or that of an object.
+fn push(value: Option<&RawValue>, text: &mut Generated) {
+    if let Some(value) = value {
+        text.push(&object::string(value).unwrap_or(Cow::Borrowed(value.get())));
+    }
+}
+
+#[derive(Deserialize)]
+struct Counted {
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    input_tokens_details: Option<InputDetails>,
+}
+
+#[derive(Deserialize)]
+struct InputDetails {
+    cached_tokens: Option<u64>,
+}
+
+/// `input_tokens` includes what came from the cache, `output_tokens` the reasoning.
+fn usage(value: &RawValue) -> Option<Usage> {
+    let counted: Counted = serde_json::from_str(value.get()).ok()?;
+    if counted.input_tokens.is_none() && counted.output_tokens.is_none() {
+        return None;
+    }
+    let cached = counted
+        .input_tokens_details
+        .and_then(|details| details.cached_tokens);
+    let input = Tokens::new(counted.input_tokens.unwrap_or(0));
+    let cache_read = Tokens::new(cached.unwrap_or(0)).min(input);
+    Some(Usage {
+        uncached_input: input.minus(cache_read),
+        cache_read,
+        // What was written into a cache is a part of the uncached input here.
+        cache_write: Tokens::ZERO,
+        output: Tokens::new(counted.output_tokens.unwrap_or(0)),
+    })
+}
+
+fn meter(answer: &[u8]) -> Reading {
+    let mut reading = Reading::default();
+    let Ok(response) = serde_json::from_slice::<Response<'_>>(answer) else {
+        reading.text.push(&String::from_utf8_lossy(answer));
+        return reading;
+    };
+    reading.usage = response.usage.and_then(usage);
+    let status = response.status.and_then(object::string);
+    reading.complete = matches!(
+        status.as_deref(),
+        Some("completed" | "incomplete" | "failed" | "cancelled")
+    );
+    for item in values(response.output) {
+        collect(item, &mut reading.text);
+    }
+    reading
+}
+
+/// Meters a stream as it passes. Events are passed on whole, so that one of ours can follow any.
+#[derive(Debug, Default)]
+struct StreamMeter {
+    splitter: sse::Splitter,
+    reading: Reading,
+}
+
+impl Meter for StreamMeter {
+    fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(bytes.len());
+        let reading = &mut self.reading;
+        self.splitter.feed(bytes, |event| {
+            out.extend_from_slice(event);
+            note(event, reading);
+        });
+        out
+    }
+
+    fn finish(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let reading = &mut self.reading;
+        self.splitter.finish(|event| {
+            out.extend_from_slice(event);
+            note(event, reading);
+        });
+        out
+    }
+
+    fn reading(&self) -> &Reading {
+        &self.reading
+    }
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    r#type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+    #[serde(borrow)]
+    item: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+fn note(event: &[u8], reading: &mut Reading) {
+    let data = sse::data(event).unwrap_or_default();
+    if data.trim_ascii() == b"[DONE]" {
+        reading.complete = true;
+    }
+    let Ok(event) = serde_json::from_slice::<Event<'_>>(&data) else {
+        return;
+    };
+    reading.complete |= event.error.is_some();
+    match event.r#type.as_deref().unwrap_or_default() {
+        "response.completed" | "response.incomplete" | "response.failed" => {
+            let response: Response<'_> = event
+                .response
+                .and_then(|response| serde_json::from_str(response.get()).ok())
+                .unwrap_or_default();
+            reading.usage = response.usage.and_then(usage).or(reading.usage);
+            reading.complete = true;
+        }
+        "error" => reading.complete = true,
+        // Of these items nothing is streamed before.
+        "response.output_item.done" => {
+            let Some(item) = event.item else { return };
+            let kind = serde_json::from_str::<Item<'_>>(item.get()).unwrap_or_default();
+            if matches!(
+                kind.r#type.as_deref(),
+                Some("local_shell_call" | "apply_patch_call" | "tool_search_call")
+            ) {
+                collect(item, &mut reading.text);
+            }
+        }
+        // The kinds are an open set. What a tool gave is no string, and sound is no text.
+        kind if kind.ends_with(".delta") && kind != "response.audio.delta" => {
+            let delta = event.delta.and_then(object::string);
+            reading.text.push(&delta.unwrap_or_default());
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+#[path = "responses_tests.rs"]
+mod tests;

@@ -1,0 +1,478 @@
+//! Fixtures and properties of `responses`.
+
+use super::*;
+use crate::dialect::call::Limit;
+use proptest::prelude::*;
+
+fn call(text: &str) -> Result<Call, Unreadable> {
+    read(text.as_bytes(), &Bounds::default())
+}
+
+fn prompt_of(input: &str) -> u64 {
+    let body = format!(r#"{{"input":{input}}}"#);
+    call(&body).expect(input).prompt.count()
+}
+
+fn rewritten(text: &str, changes: &Changes<'_>) -> String {
+    String::from_utf8(rewrite(text.as_bytes(), changes).unwrap()).unwrap()
+}
+
+const LIMIT: Option<Limit> = Some(Limit {
+    tokens: 50,
+    name: "max_tokens",
+    always: true,
+});
+
+#[test]
+fn a_call_is_read_without_its_unknown_members() {
+    let read = call(
+        r#"{"x":{"model":"no"},"model":"gpt\u002d5","instructions":"Be brief","input":"Hello","stream":true,"max_output_tokens":100,"temperature":0.5}"#,
+    )
+    .unwrap();
+    assert_eq!(read.model.as_deref(), Some("gpt-5"));
+    assert_eq!((read.stream, read.wants_usage), (true, true));
+    assert_eq!((read.limit, read.answers), (Some(100), 1));
+    // Both texts, their frames, and a member that nobody knows.
+    assert_eq!(read.prompt, Tokens::new(8 + 8 + 5 + 8 + 14));
+    let bare = call(r#"{"input":[],"stream":null,"max_output_tokens":null,"background":false}"#);
+    let bare = bare.unwrap();
+    assert_eq!(
+        (bare.stream, bare.limit, bare.prompt),
+        (false, None, Tokens::ZERO)
+    );
+}
+
+#[test]
+fn a_body_that_could_be_read_in_two_ways_is_refused() {
+    for bad in [
+        "",
+        "[]",
+        "nonsense",
+        "{\"model\":\"a\"",
+        r#"{"model":"a","model":"b"}"#,
+        r#"{"model":1}"#,
+        r#"{"stream":"yes"}"#,
+        r#"{"max_output_tokens":-1}"#,
+        r#"{"max_output_tokens":0}"#,
+        r#"{"max_output_tokens":1.5}"#,
+        r#"{"input":{}}"#,
+        r#"{"input":7}"#,
+        r#"{"input":["a"]}"#,
+        r#"{"input":[{"role":"user","content":["a"]}]}"#,
+        r#"{"max\u005foutput_tokens":null}"#,
+        r#"{"Max_Output_Tokens":1000000}"#,
+        r#"{"Store":true}"#,
+        r#"{"input":[{"role":"user","type":"message","Type":"item_reference"}]}"#,
+        "{} {}",
+        "{\"input\":[\u{0}]}",
+    ] {
+        assert!(call(bad).is_err(), "{bad}");
+    }
+    assert!(read(b"{\"model\":\"\xff\"}", &Bounds::default()).is_err());
+}
+
+#[test]
+fn what_the_body_does_not_show_is_refused() {
+    for (bad, named) in [
+        (r#"{"background":true}"#, "background"),
+        (
+            r#"{"previous_response_id":"resp_1"}"#,
+            "previous_response_id",
+        ),
+        (r#"{"conversation":"conv_1"}"#, "conversation"),
+        (r#"{"conversation":{"id":"conv_1"}}"#, "conversation"),
+        (r#"{"prompt":{"id":"pmpt_1"}}"#, "prompt"),
+        (
+            r#"{"context_management":[{"type":"compaction"}]}"#,
+            "context_management",
+        ),
+        (
+            r#"{"input":[{"type":"item_reference","id":"msg_1"}]}"#,
+            "item_reference",
+        ),
+        (
+            r#"{"input":[{"type":"item\u005freference","id":"msg_1"}]}"#,
+            "item_reference",
+        ),
+        (r#"{"input":[{"id":"msg_1"}]}"#, "type"),
+        (r#"{"input":[{"type":null,"id":"msg_1"}]}"#, "type"),
+        (
+            r#"{"input":[{"type":"image_generation_call","id":"ig_1"}]}"#,
+            "image_generation_call",
+        ),
+        (
+            r#"{"input":[{"type":"compaction_trigger"}]}"#,
+            "compaction_trigger",
+        ),
+        (
+            r#"{"input":[{"type":"reasoning","id":"rs_1","summary":[]}]}"#,
+            "reasoning",
+        ),
+    ] {
+        let Unreadable(why) = call(bad).unwrap_err();
+        assert!(why.contains(named), "{bad}: {why}");
+    }
+    let long = format!(r#"{{"input":[{{"type":"{}"}}]}}"#, "é".repeat(1000));
+    assert!(call(&long).unwrap_err().0.len() < 250);
+    let nulls = r#"{"background":null,"previous_response_id":null,"conversation":null,"prompt":null,"context_management":null,"tools":null,"input":null}"#;
+    assert_eq!(call(nulls).unwrap().prompt, Tokens::ZERO);
+}
+
+#[test]
+fn only_tools_that_run_at_the_client_are_served() {
+    for good in [
+        r#"{"type":"function","name":"f","parameters":{"type":"object"}}"#,
+        r#"{"type":"custom","name":"c"}"#,
+        r#"{"type":"local_shell"}"#,
+        r#"{"type":"apply_patch"}"#,
+        r#"{"type":"shell"}"#,
+        r#"{"type":"shell","environment":{"type":"local"}}"#,
+        r#"{"type":"tool_search","execution":"client"}"#,
+        r#"{"type":"namespace","name":"n","tools":[{"type":"function","name":"f"}]}"#,
+    ] {
+        let read = call(&format!(r#"{{"tools":[{good}]}}"#)).expect(good);
+        assert!(read.prompt.count() >= good.len() as u64, "{good}");
+    }
+    for bad in [
+        r#"{"type":"file_search","vector_store_ids":["vs_1"]}"#,
+        r#"{"type":"code_interpreter","container":{"type":"auto"}}"#,
+        r#"{"type":"image_generation"}"#,
+        r#"{"type":"computer_use_preview"}"#,
+        r#"{"type":"computer"}"#,
+        r#"{"type":"mcp","server_label":"x"}"#,
+        r#"{"type":"web_search"}"#,
+        r#"{"type":"web_search_preview"}"#,
+        r#"{"type":"web_search_preview_2025_03_11"}"#,
+        r#"{"type":"web\u005fsearch"}"#,
+        r#"{"type":"programmatic_tool_calling"}"#,
+        r#"{"type":"shell","environment":{"type":"container_auto"}}"#,
+        r#"{"type":"shell","environment":{"type":"container_reference","container_id":"c"}}"#,
+        r#"{"type":"tool_search"}"#,
+        r#"{"type":"namespace","tools":[{"type":"web_search"}]}"#,
+        r#"{"type":"namespace","tools":[{"type":"namespace","tools":[]}]}"#,
+        r#"{"name":"nameless"}"#,
+        "7",
+    ] {
+        // Tools may also come as a part of the input.
+        for body in [
+            format!(r#"{{"tools":[{bad}]}}"#),
+            format!(r#"{{"input":[{{"type":"additional_tools","tools":[{bad}]}}]}}"#),
+            format!(r#"{{"input":[{{"type":"tool_search_output","tools":[{bad}]}}]}}"#),
+        ] {
+            assert!(call(&body).is_err(), "{body}");
+        }
+    }
+}
+
+#[test]
+fn every_text_of_the_input_counts() {
+    for (input, expected) in [
+        (r#""Hello""#, 8 + 5),
+        (r#"[{"role":"user","content":"Hello"}]"#, 8 + 5),
+        (
+            r#"[{"type":"message","role":"user","content":[{"type":"input_text","text":"a\"b"},{"type":"input_text","text":"c"}]},{"role":"assistant","content":[{"type":"refusal","refusal":"no"}]}]"#,
+            16 + 4 + 1 + 2,
+        ),
+        (
+            r#"[{"type":"function_call","call_id":"c1","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c1","output":"42"}]"#,
+            16 + 2 + 1 + 2 + 2 + 2,
+        ),
+        (
+            r#"[{"type":"reasoning","id":"r","encrypted_content":"abcd","summary":[]}]"#,
+            8 + 1 + 4,
+        ),
+        (
+            r#"[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}]}]"#,
+            8 + 67,
+        ),
+    ] {
+        assert_eq!(prompt_of(input), expected, "{input}");
+    }
+    // Where it is not known what a model reads, all of it counts.
+    let name = "n".repeat(1000);
+    for input in [
+        format!(r#"[{{"type":"shell_call","action":{{"{name}":1}}}}]"#),
+        format!(r#"[{{"type":"function_call_output","output":{{"{name}":1}}}}]"#),
+        format!(r#"[{{"role":"user","content":[{{"type":"{name}"}}]}}]"#),
+        format!(r#"[{{"role":"{name}","content":""}}]"#),
+        format!(r#"[{{"role":"user","content":[{{"type":"input_text","url":"{name}"}}]}}]"#),
+    ] {
+        assert!(prompt_of(&input) >= 990, "{input}");
+    }
+}
+
+#[test]
+fn an_image_and_a_file_are_not_their_bytes() {
+    let data = "A".repeat(120_000);
+    let pdf = format!("data:application/pdf;base64,JVBERi0{data}");
+    for (part, from, to) in [
+        (
+            r#"{"type":"input_image","image_url":"https://x.example/a.png"}"#.to_owned(),
+            2_000,
+            2_010,
+        ),
+        (
+            r#"{"type":"input_image","file_id":"file-1","detail":"high"}"#.to_owned(),
+            2_000,
+            2_020,
+        ),
+        (
+            format!(r#"{{"type":"input_image","image_url":"data:image/png;base64,{data}"}}"#),
+            2_000,
+            2_010,
+        ),
+        (
+            format!(r#"{{"type":"input_file","filename":"a.pdf","file_data":"{pdf}"}}"#),
+            6_000,
+            6_020,
+        ),
+        (
+            r#"{"type":"input_file","filename":"a.pdf","file_data":"JVBERi0"}"#.to_owned(),
+            2_000,
+            2_020,
+        ),
+        (
+            format!(r#"{{"type":"input_file","filename":"a.txt","file_data":"{pdf}"}}"#),
+            120_000,
+            121_000,
+        ),
+        (
+            format!(r#"{{"type":"input_file","filename":"a.pdf","file_data":"{data}"}}"#),
+            120_000,
+            121_000,
+        ),
+        (
+            r#"{"type":"input_file","file_url":"https://x.example/a.pdf"}"#.to_owned(),
+            40_000,
+            40_010,
+        ),
+        (
+            r#"{"type":"input_file","file_id":"file-1"}"#.to_owned(),
+            40_000,
+            40_010,
+        ),
+        (
+            format!(r#"{{"type":"input_text","text":"","image_url":"{data}"}}"#),
+            120_000,
+            121_000,
+        ),
+        (
+            format!(r#"{{"type":"input_image","image_url":{{"x":"{data}"}}}}"#),
+            120_000,
+            121_000,
+        ),
+    ] {
+        for input in [
+            format!(r#"[{{"role":"user","content":[{part}]}}]"#),
+            format!(r#"[{{"type":"function_call_output","output":[{part}]}}]"#),
+        ] {
+            let read = prompt_of(&input);
+            assert!((from..to).contains(&(read - 8)), "{}: {read}", &part[..50]);
+        }
+    }
+}
+
+#[test]
+fn only_what_must_change_is_changed() {
+    let body =
+        r#" { "model" : "a" , "input":[ ],"z":1.50, "store" : false, "max_output_tokens": 900 } "#;
+    assert_eq!(rewritten(body, &Changes::default()), body);
+    let changes = Changes {
+        model: Some("b\"c"),
+        limit: LIMIT,
+    };
+    assert_eq!(
+        rewritten(&body.replace("false", "true"), &changes),
+        r#" { "model" : "b\"c" , "input":[ ],"z":1.50, "store" : false, "max_output_tokens": 50 } "#
+    );
+    assert_eq!(
+        rewritten(r#"{"input":"x"}"#, &Changes::default()),
+        r#"{"store":false,"input":"x"}"#
+    );
+    assert_eq!(
+        rewritten("{}", &changes),
+        r#"{"model":"b\"c","max_output_tokens":50,"store":false}"#
+    );
+    assert_eq!(
+        rewritten(r#"{"store":null,"max_output_tokens":null}"#, &changes),
+        r#"{"model":"b\"c","store":false,"max_output_tokens":50}"#
+    );
+}
+
+const PLAIN: &str = r#"{"id":"resp_1","status":"completed","error":null,"output":[
+ {"type":"reasoning","summary":[{"type":"summary_text","text":"Hm. "}],"encrypted_content":"xxxx"},
+ {"type":"message","role":"assistant","content":[{"type":"output_text","text":"Hé\"llo","annotations":[]},{"type":"refusal","refusal":" no"}]},
+ {"type":"function_call","name":"f","arguments":"{\"a\":1}"},
+ {"type":"custom_tool_call","name":"c","input":"ls"},
+ {"type":"local_shell_call","action":{"command":["ls"]}},
+ {"type":"image_generation_call","result":"AAAA"}, 7],
+ "usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":4},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":14}}"#;
+
+#[test]
+fn usage_counts_a_cached_part_once_and_absent_is_not_nought() {
+    let reading = meter(PLAIN.as_bytes());
+    let usage = reading.usage.unwrap();
+    assert_eq!(
+        (
+            usage.uncached_input.count(),
+            usage.cache_read.count(),
+            usage.output.count()
+        ),
+        (5, 4, 5)
+    );
+    assert_eq!(usage.total(), Tokens::new(14));
+    assert_eq!(
+        reading.text.kept,
+        "Hm. Hé\"llo no{\"a\":1}ls{\"command\":[\"ls\"]}"
+    );
+    assert_eq!(meter(b"{}").usage, None);
+    assert_eq!(meter(br#"{"usage":null}"#).usage, None);
+    assert_eq!(meter(br#"{"usage":{}}"#).usage, None);
+    let nought = meter(br#"{"usage":{"input_tokens":0,"output_tokens":0}}"#);
+    assert_eq!(nought.usage.unwrap().total(), Tokens::ZERO);
+    // What is odd elsewhere hides nothing.
+    let odd = meter(br#"{"output":7,"status":1,"usage":{"input_tokens":1,"output_tokens":2,"input_tokens_details":null}}"#);
+    assert_eq!(odd.usage.unwrap().total(), Tokens::new(3));
+}
+
+#[test]
+fn an_answer_says_itself_that_it_is_complete() {
+    for (status, complete) in [
+        ("completed", true),
+        ("incomplete", true),
+        ("failed", true),
+        ("cancelled", true),
+        ("in_progress", false),
+        ("queued", false),
+    ] {
+        let answer = format!(r#"{{"status":"{status}","output":[]}}"#);
+        assert_eq!(meter(answer.as_bytes()).complete, complete, "{status}");
+    }
+    let broken = meter(b"{\"status\":\"completed\",");
+    assert!(!broken.complete && broken.text.bytes > 0);
+}
+
+const STREAM: &str = concat!(
+    "event: response.created\ndata: {\"type\":\"response.created\",\"sequence_number\":0,\"response\":{\"status\":\"in_progress\",\"usage\":null}}\n\n",
+    ": keep-alive\n\n",
+    "event: response.reasoning_summary_text.delta\ndata: {\"type\":\"response.reasoning_summary_text.delta\",\"delta\":\"Hm\"}\n\n",
+    "event: response.reasoning_text.delta\ndata: {\"type\":\"response.reasoning_text.delta\",\"delta\":\".\"}\n\n",
+    "event: response.output_text.delta\r\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"Hé\\\"\",\"obfuscation\":\"zzzz\"}\r\n\r\n",
+    "data: {\"type\":\"response.output_text.done\",\"text\":\"Hé\\\"\"}\n\n",
+    "data: {\"type\":\"response.refusal.delta\",\"delta\":\"no\"}\n\n",
+    "data: {\"type\":\"response.function_call_arguments.delta\",\"delta\":\"{}\"}\n\n",
+    "data: {\"type\":\"response.function_call_arguments.done\",\"arguments\":\"{}\"}\n\n",
+    "data: {\"type\":\"response.custom_tool_call_input.delta\",\"delta\":\"ls\"}\n\n",
+    "data: {\"type\":\"response.shell_call_output_content.delta\",\"delta\":{\"stdout\":\"x\"}}\n\n",
+    "data: {\"type\":\"response.audio.delta\",\"delta\":\"AAAA\"}\n\n",
+    "data: {\"type\":\"response.output_item.done\",\"item\":{\"type\":\"function_call\",\"arguments\":\"{}\"}}\n\n",
+    "data: {\"type\":\"response.output_item.done\",\"item\":{\"type\":\"local_shell_call\",\"action\":{}}}\n\n",
+    "data: {\"type\":\"response.something.new\",\"x\":1}\n\n",
+    "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"output\":[{\"type\":\"message\",\"content\":[{\"text\":\"Hé\"}]}],\"usage\":{\"input_tokens\":9,\"output_tokens\":5}}}\n\n",
+);
+
+const TEXT: &str = "Hm.Hé\"no{}ls{}";
+
+fn streamed(pieces: &[&[u8]]) -> (Vec<u8>, Reading) {
+    let mut meter = StreamMeter::default();
+    let mut out = Vec::new();
+    for piece in pieces {
+        out.extend(meter.feed(piece));
+    }
+    out.extend(meter.finish());
+    (out, meter.reading().clone())
+}
+
+#[test]
+fn a_stream_ends_with_its_last_word_or_an_error() {
+    for (event, complete, total) in [
+        (
+            r#"{"type":"response.incomplete","response":{"usage":{"input_tokens":1,"output_tokens":2}}}"#,
+            true,
+            Some(3),
+        ),
+        (
+            r#"{"type":"response.failed","response":{"usage":null,"error":{"code":"x"}}}"#,
+            true,
+            None,
+        ),
+        (r#"{"type":"error","code":"x","message":"y"}"#, true, None),
+        (r#"{"error":{"message":"y"}}"#, true, None),
+        ("[DONE]", true, None),
+        (
+            r#"{"type":"response.in_progress","response":{"usage":{"input_tokens":0,"output_tokens":0}}}"#,
+            false,
+            None,
+        ),
+        ("not JSON", false, None),
+    ] {
+        let (_, reading) = streamed(&[format!("data: {event}\n\n").as_bytes()]);
+        assert_eq!(reading.complete, complete, "{event}");
+        let read = reading.usage.map(|usage| usage.total().count());
+        assert_eq!(read, total, "{event}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_cut_of_a_stream_gives_the_same_reading_and_the_same_bytes(
+        cuts in proptest::collection::vec(0usize..STREAM.len(), 0..12),
+    ) {
+        let mut cuts = cuts;
+        cuts.sort_unstable();
+        let mut pieces = Vec::new();
+        let mut start = 0;
+        for cut in cuts {
+            pieces.push(&STREAM.as_bytes()[start..cut]);
+            start = cut;
+        }
+        pieces.push(&STREAM.as_bytes()[start..]);
+        let (out, reading) = streamed(&pieces);
+        prop_assert_eq!(out, STREAM.as_bytes());
+        prop_assert_eq!(reading.usage.unwrap().total(), Tokens::new(14));
+        prop_assert_eq!((reading.text.kept.as_str(), reading.text.bytes), (TEXT, TEXT.len() as u64));
+        prop_assert!(reading.complete);
+    }
+
+    #[test]
+    fn a_rewritten_body_says_what_was_asked_and_nothing_else_changes(
+        members in proptest::collection::btree_map("[a-w]{1,4}", "\\PC{0,8}", 0..5),
+        store in proptest::option::of(any::<bool>()),
+    ) {
+        let mut object: serde_json::Map<String, serde_json::Value> =
+            members.into_iter().map(|(name, value)| (name, value.into())).collect();
+        if let Some(store) = store {
+            object.insert("store".into(), store.into());
+        }
+        let text = serde_json::to_string(&object).unwrap();
+        let changed = rewritten(&text, &Changes { model: Some("new"), limit: LIMIT });
+        let value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&changed).unwrap();
+        object.insert("model".into(), "new".into());
+        object.insert("max_output_tokens".into(), 50.into());
+        object.insert("store".into(), false.into());
+        prop_assert_eq!(value, object);
+    }
+
+    #[test]
+    fn the_prompt_is_never_less_than_its_text(
+        texts in proptest::collection::vec("\\PC{0,20}", 0..5),
+    ) {
+        let parts: Vec<_> = texts.iter().map(|text| serde_json::json!({"type": "input_text", "text": text})).collect();
+        let input = serde_json::json!([{"role": "user", "content": parts}]).to_string();
+        let sum: usize = texts.iter().map(String::len).sum();
+        prop_assert!(prompt_of(&input) >= sum as u64);
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        text in "(\\{|\\}|\\[|\\]|,|:|\"|\"type\":|\"input\":|\"tools\":|\"role\":\"user\"|\"content\":|\"message\"|1| ){0,30}",
+    ) {
+        for bytes in [&bytes, text.as_bytes()] {
+            let _ = read(bytes, &Bounds::default());
+            let _ = rewrite(bytes, &Changes::default());
+            let _ = meter(bytes);
+            prop_assert_eq!(streamed(&[bytes]).0, bytes);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What tokens cost: their number times the model's rate, in whole numbers, rounded up once.
+
+use super::amount::Tokens;
+
+/// Millionths, so that a rate such as 0.1 is exact.
+const WHOLE: u64 = 1_000_000;
+
+/// What one token of each kind costs, in millionths of a token of the balance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub input: u64,
+    pub cache_read: u64,
+    pub cache_write: u64,
+    pub output: u64,
+}
+
+/// How many tokens of each kind, however a provider names them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub uncached_input: Tokens,
+    pub cache_read: Tokens,
+    pub cache_write: Tokens,
+    pub output: Tokens,
+}
+
+impl Usage {
+    pub fn input(&self) -> Tokens {
+        self.uncached_input
+            .plus(self.cache_read)
+            .plus(self.cache_write)
+    }
+
+    pub fn total(&self) -> Tokens {
+        self.input().plus(self.output)
+    }
+}
+
+impl Default for Rate {
+    fn default() -> Rate {
+        Rate::flat(WHOLE)
+    }
+}
+
+impl Rate {
+    /// One rate for every kind.
+    pub fn flat(millionths: u64) -> Rate {
+        Rate {
+            input: millionths,
+            cache_read: millionths,
+            cache_write: millionths,
+            output: millionths,
+        }
+    }
+
+    /// A rate as it is written, such as 2 or 0.25; at most a million, and no finer than a millionth.
+    pub fn millionths(written: f64) -> Option<u64> {
+        let scaled = written * WHOLE as f64;
+        let rounded = scaled.round();
+        let fits = (0.0..=1e12).contains(&rounded) && (scaled - rounded).abs() < 1e-3;
+        // In range, so nothing is cut off.
+        fits.then_some(rounded as u64)
+    }
+
+    pub fn cost(&self, usage: &Usage) -> Tokens {
+        let of = |tokens: Tokens, rate: u64| u128::from(tokens.count()) * u128::from(rate);
+        let sum = of(usage.uncached_input, self.input)
+            + of(usage.cache_read, self.cache_read)
+            + of(usage.cache_write, self.cache_write)
+            + of(usage.output, self.output);
+        Tokens::new(u64::try_from(sum.div_ceil(u128::from(WHOLE))).unwrap_or(u64::MAX))
+    }
+
+    /// The most that a prompt of so many tokens can cost, whatever part of it is cached.
+    pub fn most_for_prompt(&self, prompt: Tokens) -> Tokens {
+        let dearest = self.input.max(self.cache_read).max(self.cache_write);
+        Rate::flat(dearest).cost(&Usage {
+            uncached_input: prompt,
+            ..Usage::default()
+        })
+    }
+
+    pub fn for_output(&self, output: Tokens) -> Tokens {
+        self.cost(&Usage {
+            output,
+            ..Usage::default()
+        })
+    }
+
+    /// How much output so much balance pays for.
+    pub fn output_for(&self, balance: Tokens) -> u64 {
+        let millionths = u128::from(balance.count()) * u128::from(WHOLE);
+        match self.output {
+            0 => u64::MAX,
+            rate => u64::try_from(millionths / u128::from(rate)).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn usage(input: u64, read: u64, write: u64, output: u64) -> Usage {
+        Usage {
+            uncached_input: Tokens::new(input),
+            cache_read: Tokens::new(read),
+            cache_write: Tokens::new(write),
+            output: Tokens::new(output),
+        }
+    }
+
+    #[test]
+    fn a_cost_is_rounded_up_once() {
+        let rate = Rate {
+            input: 100_000,
+            cache_read: 10_000,
+            cache_write: 125_000,
+            output: 2_500_000,
+        };
+        assert_eq!(rate.cost(&usage(1, 1, 1, 0)), Tokens::new(1));
+        assert_eq!(rate.cost(&usage(10, 100, 8, 2)), Tokens::new(1 + 1 + 1 + 5));
+        assert_eq!(Rate::default().cost(&usage(3, 4, 5, 6)), Tokens::new(18));
+        assert_eq!(Rate::flat(0).cost(&usage(3, 4, 5, 6)), Tokens::ZERO);
+        assert_eq!(
+            Rate::flat(u64::MAX).cost(&usage(u64::MAX, 0, 0, 0)),
+            Tokens::MAX
+        );
+    }
+
+    #[test]
+    fn a_rate_is_exact_or_refused() {
+        assert_eq!(Rate::millionths(2.0), Some(2_000_000));
+        assert_eq!(Rate::millionths(0.1), Some(100_000));
+        assert_eq!(Rate::millionths(0.000_001), Some(1));
+        for bad in [-1.0, 0.000_000_1, f64::NAN, f64::INFINITY, 1e7] {
+            assert_eq!(Rate::millionths(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_balance_pays_for_never_costs_more(balance in 0u64..1 << 53, rate in 1u64..1 << 40) {
+            let rate = Rate::flat(rate);
+            let output = rate.output_for(Tokens::new(balance));
+            if output <= Tokens::MAX.count() {
+                prop_assert!(rate.for_output(Tokens::new(output)) <= Tokens::new(balance));
+            }
+        }
+    }
+}
