@@ -69,6 +69,8 @@ pub struct Call {
     /// What is charged for the whole call where the provider reports nothing, and its text cannot
     /// tell.
     pub unreported: Option<Tokens>,
+    /// What a second of sound costs where the provider reports seconds.
+    pub sound_second: u64,
 }
 
 /// What must be different in the body that leaves for the provider.
@@ -97,6 +99,9 @@ pub struct Unreadable(pub String);
 pub struct Reading {
     /// What the provider reports. Absent is not nought.
     pub usage: Option<Usage>,
+    /// The input alone, its output nought, where the provider tells it before the rest. `usage`
+    /// stands in for it.
+    pub input: Option<Usage>,
     /// What was generated: text, thoughts, arguments of tools. Not what frames it.
     pub text: Generated,
     /// The answer said itself that it is complete.

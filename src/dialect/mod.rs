@@ -4,13 +4,17 @@
 //! speaks OpenAI is configuration; a new call is one file here and one line in the table. No I/O, no
 //! async: a meter is fed and asked.
 
+pub mod anthropic;
 pub mod call;
+pub mod edit;
 pub mod error;
+pub mod object;
 pub mod openai;
 pub mod prompt;
 pub mod splice;
 pub mod sse;
 pub mod table;
+pub mod tokens;
 
 use call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
 
@@ -22,14 +26,19 @@ pub trait Dialect: Sync {
     /// Where it stands below `v1`.
     fn path(&self) -> &'static str;
 
+    /// Its bodies are forms, with files in them, and not JSON.
+    fn is_form(&self) -> bool {
+        false
+    }
+
     /// What the gateway must know of a call. `bounds` stand in for what its bytes do not show.
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable>;
 
     /// The body that leaves for the provider: what must change, and nothing else.
     fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable>;
 
-    /// What a whole answer says of itself.
-    fn meter(&self, answer: &[u8]) -> Reading;
+    /// What a whole answer to `call` says of itself.
+    fn meter(&self, call: &Call, answer: &[u8]) -> Reading;
 
     /// For an answer that comes as a stream of events.
     fn stream(&self, call: &Call) -> Box<dyn Meter>;

@@ -1,9 +1,31 @@
 //! Every call that is served. What is not here is not forwarded.
 
 use super::Dialect;
+use super::anthropic::count_tokens::CountTokens;
+use super::anthropic::messages::Messages;
+use super::openai::audio::{Speech, Transcriptions, Translations};
 use super::openai::chat::Chat;
+use super::openai::completions::Completions;
+use super::openai::embeddings::Embeddings;
+use super::openai::images::{Edits, Generations, Variations};
+use super::openai::moderations::Moderations;
+use super::openai::responses::Responses;
 
-static DIALECTS: &[&dyn Dialect] = &[&Chat];
+static DIALECTS: &[&dyn Dialect] = &[
+    &Chat,
+    &Responses,
+    &Completions,
+    &Embeddings,
+    &Moderations,
+    &Generations,
+    &Edits,
+    &Variations,
+    &Transcriptions,
+    &Translations,
+    &Speech,
+    &Messages,
+    &CountTokens,
+];
 
 /// The dialect of a path below `v1`.
 pub fn find(words: &[&str]) -> Option<&'static dyn Dialect> {

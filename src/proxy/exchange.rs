@@ -4,6 +4,7 @@
 //! error, a client that leaves, a panic - what is due can still be told and settled.
 
 use crate::dialect::call::{Api, Reading, Usage};
+use crate::dialect::tokens;
 use crate::rules::amount::Tokens;
 use crate::rules::price::Rate;
 use crate::rules::window::Pace;
@@ -46,7 +47,15 @@ pub struct Exchange {
     pub prompt: Tokens,
     /// What its tokens cost.
     pub rate: Rate,
+    /// The call costs nothing.
+    pub free: bool,
+    /// What it costs where the provider reports nothing.
+    pub unreported: Option<Tokens>,
     pub usage: Option<Usage>,
+    /// The input side, where a provider reports that first.
+    pub input: Option<Usage>,
+    /// Tokens of what was generated, where they had to be counted.
+    pub counted: Option<Tokens>,
     /// Bytes that were generated.
     pub text: u64,
     pub complete: bool,
@@ -98,7 +107,11 @@ impl Exchange {
             accepted: false,
             prompt: Tokens::ZERO,
             rate: Rate::default(),
+            free: false,
+            unreported: None,
             usage: None,
+            input: None,
+            counted: None,
             text: 0,
             complete: false,
             known: Arc::default(),
@@ -112,23 +125,43 @@ impl Exchange {
     /// What the meter has seen by now.
     pub fn read(&mut self, reading: &Reading) {
         self.usage = reading.usage;
+        self.input = reading.input;
         self.text = reading.text.bytes;
         self.complete = reading.complete;
         self.known.store(self.due().count(), Ordering::Relaxed);
     }
 
+    /// What was generated is known only by its text: its tokens are counted. Once, at the end.
+    pub fn count(&mut self, reading: &Reading) {
+        self.read(reading);
+        if self.usage.is_none() && self.accepted && !reading.text.kept.is_empty() {
+            let kept = reading.text.kept.len() as u64;
+            let tokens = tokens::count(&reading.text.kept);
+            // What was too long to keep is likely to be as dense as what was kept.
+            self.counted = Some(Tokens::new(
+                tokens.saturating_mul(reading.text.bytes) / kept.max(1),
+            ));
+        }
+    }
+
     /// What this request has cost by now.
     pub fn due(&self) -> Tokens {
-        if !self.accepted {
+        if !self.accepted || self.free {
             return Tokens::ZERO;
         }
-        match self.usage {
-            Some(usage) => self.rate.cost(&usage),
-            None => self.rate.cost(&Usage {
-                uncached_input: likely(self.prompt),
-                output: likely(Tokens::new(self.text)),
-                ..Usage::default()
-            }),
+        if let Some(usage) = self.usage {
+            return self.rate.cost(&usage);
         }
+        if let Some(unreported) = self.unreported {
+            return unreported;
+        }
+        let input = self.input.unwrap_or(Usage {
+            uncached_input: likely(self.prompt),
+            ..Usage::default()
+        });
+        let output = self
+            .counted
+            .unwrap_or_else(|| likely(Tokens::new(self.text)));
+        self.rate.cost(&Usage { output, ..input })
     }
 }

@@ -7,7 +7,7 @@ use super::upstream::{Answer, Destination, Failure};
 use super::watch::{Ends, client_leaves};
 use crate::demo;
 use crate::dialect::Dialect;
-use crate::dialect::call::{self, Body, Bounds, Changes, Limit, Unreadable};
+use crate::dialect::call::{self, Api, Body, Bounds, Changes, Limit, Unreadable};
 use crate::local::credentials;
 use crate::rules::account::{Admission, Admit};
 use crate::rules::amount::Tokens;
@@ -23,6 +23,7 @@ use crate::store::{Admitted, StoreError};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body_util::Full;
+use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +35,14 @@ const LEAST_ANSWER: u64 = 16;
 const OPEN_ANSWER: u64 = 4_096;
 
 /// Request headers that providers may see. Never one that carries a key.
-const PASSED: &[&str] = &["accept", "openai-beta", "idempotency-key", "user-agent"];
+const PASSED: &[&str] = &["accept", "user-agent"];
+
+fn passed_to(api: Api) -> &'static [&'static str] {
+    match api {
+        Api::OpenAi => &["openai-beta", "idempotency-key"],
+        Api::Anthropic => &["anthropic-version", "anthropic-beta"],
+    }
+}
 
 impl From<Unreadable> for GatewayError {
     fn from(Unreadable(why): Unreadable) -> GatewayError {
@@ -76,7 +84,9 @@ impl Pipeline {
         let providers = tenant.config.text.as_ref();
         let model = call.model.as_deref();
         let choice = providers
-            .and_then(|providers| choice::choose(providers, model, |kind| kind != Kind::Anthropic))
+            .and_then(|providers| {
+                choice::choose(providers, model, |kind| speaks(kind, dialect.api()))
+            })
             .ok_or_else(|| GatewayError::NoEndpoint {
                 model: call.model.clone(),
             })?;
@@ -94,7 +104,7 @@ impl Pipeline {
         };
         let body = dialect.rewrite(&body, &changes)?;
         let to = self.destination(choice.endpoint).await?;
-        let request = request(&choice, &to, &session.req_header().headers, body)?;
+        let request = request(dialect, &choice, &to, session.req_header(), body)?;
         let mut ends = pin!(match &exchange.hold {
             Some(hold) => self.ends(hold, exchange.known.clone()),
             None => return Err(GatewayError::UnknownKey),
@@ -121,16 +131,23 @@ impl Pipeline {
         let prompt = rate.most_for_prompt(call.prompt);
         let with_answers =
             |tokens: u64| prompt.plus(rate.for_output(Tokens::new(tokens).times(call.answers)));
-        let least = with_answers(output.min(LEAST_ANSWER));
+        // What has a size of its own, or none, cannot be made smaller.
+        let whole = call
+            .answer
+            .map(|answer| prompt.plus(rate.for_output(answer)));
+        let whole = if call.free { Some(Tokens::ZERO) } else { whole };
+        let least = whole.unwrap_or_else(|| with_answers(output.min(LEAST_ANSWER)));
         let ask = Admit {
             id: &id,
             least,
-            most: with_answers(output),
-            open: match call.limit {
-                Some(_) => Tokens::ZERO,
-                None => with_answers(most),
+            most: whole.unwrap_or_else(|| with_answers(output)),
+            open: match (call.limit, whole) {
+                (None, None) => with_answers(most),
+                _ => Tokens::ZERO,
             },
-            known: rate.most_for_prompt(exchange::likely(call.prompt)),
+            known: rate
+                .most_for_prompt(exchange::likely(call.prompt))
+                .min(least),
             window: None,
             ttl: self.local.settings.accounts.hold_ttl.into(),
         };
@@ -177,6 +194,8 @@ impl Pipeline {
                     taken,
                 });
                 exchange.prompt = call.prompt;
+                exchange.free = call.free;
+                exchange.unreported = call.unreported;
                 Ok(held)
             }
             Admission::Spent { .. } => Err(GatewayError::Spent),
@@ -274,8 +293,12 @@ fn limit(
 ) -> Option<Limit> {
     let for_output = held.minus(rate.most_for_prompt(call.prompt));
     let tokens = rate.output_for(for_output) / call.answers;
-    // Output that costs nothing needs no limit.
-    if rate.output == 0 || call.limit.or(most).is_some_and(|limit| limit <= tokens) {
+    // Output that costs nothing, or has a size of its own, needs no limit.
+    if rate.output == 0
+        || call.free
+        || call.answer.is_some()
+        || call.limit.or(most).is_some_and(|limit| limit <= tokens)
+    {
         return None;
     }
     // OpenAI itself has renamed the limit and its newer models refuse the old name; the others who
@@ -298,27 +321,49 @@ fn limit(
     })
 }
 
+fn speaks(kind: Kind, api: Api) -> bool {
+    match kind {
+        Kind::Demo => true,
+        Kind::OpenAi => api == Api::OpenAi,
+        Kind::Anthropic => api == Api::Anthropic,
+    }
+}
+
 fn request(
+    dialect: &dyn Dialect,
     choice: &Choice<'_>,
     to: &Destination,
-    client: &HeaderMap,
+    client: &RequestHeader,
     body: Vec<u8>,
 ) -> Result<super::upstream::Request, GatewayError> {
     let endpoint = choice.endpoint;
     let bad = |error: &dyn std::fmt::Display| {
         GatewayError::Upstream(format!("endpoint {}: {error}", endpoint.name))
     };
-    let (path, host) = match &endpoint.url {
-        Some(url) => (url.path_and_query.as_str(), url.authority()),
-        None => ("/v1/chat/completions", format!("{}:{}", to.host, to.port)),
+    let (api, call) = (dialect.api(), dialect.path());
+    let main = match api {
+        Api::OpenAi => "chat/completions",
+        Api::Anthropic => "messages",
     };
+    let (mut path, host) = match &endpoint.url {
+        Some(url) => (url.beside(main, call), url.authority()),
+        None => (format!("/v1/{call}"), format!("{}:{}", to.host, to.port)),
+    };
+    // Anthropic's tools mark what is in beta here too; nothing else in a query is the provider's.
+    if api == Api::Anthropic && client.uri.query() == Some("beta=true") {
+        path.push_str(if path.contains('?') {
+            "&beta=true"
+        } else {
+            "?beta=true"
+        });
+    }
     let mut request = http::Request::post(path)
         .body(Full::new(Bytes::from(body)))
         .map_err(|error| bad(&error))?;
     let headers = request.headers_mut();
-    for name in PASSED {
+    for name in PASSED.iter().chain(passed_to(api)) {
         let name = HeaderName::from_static(name);
-        for value in client.get_all(&name) {
+        for value in client.headers.get_all(&name) {
             headers.append(&name, value.clone());
         }
     }
@@ -331,16 +376,31 @@ fn request(
         header::ACCEPT_ENCODING,
         HeaderValue::from_static("identity"),
     );
-    // What was read as JSON leaves as JSON, whatever the client called it.
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    // What was read as JSON leaves as JSON, whatever the client called it; a form names its frontier.
+    let form = client
+        .headers
+        .get(header::CONTENT_TYPE)
+        .filter(|_| dialect.is_form());
+    let kind = form
+        .cloned()
+        .unwrap_or(HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, kind);
+    if api == Api::Anthropic {
+        headers
+            .entry("anthropic-version")
+            .or_insert(HeaderValue::from_static("2023-06-01"));
+    }
     if let Some(key) = &endpoint.api_key {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
-            .map_err(|error| bad(&error))?;
+        let (name, value) = match api {
+            Api::OpenAi => (header::AUTHORIZATION, format!("Bearer {}", key.expose())),
+            Api::Anthropic => (
+                HeaderName::from_static("x-api-key"),
+                key.expose().to_owned(),
+            ),
+        };
+        let mut value = HeaderValue::from_str(&value).map_err(|error| bad(&error))?;
         value.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, value);
+        headers.insert(name, value);
     }
     Ok(request)
 }

@@ -9,7 +9,7 @@ use super::pipeline::Pipeline;
 use super::reply;
 use super::upstream::Answer;
 use super::watch::{Ends, client_leaves};
-use crate::dialect::call::Call;
+use crate::dialect::call::{Call, Reading};
 use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
 use bytes::{Bytes, BytesMut};
@@ -58,11 +58,18 @@ impl Pipeline {
             kind.get(..EVENT_STREAM.len())
                 .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
         });
+        let is_sound = kind.is_some_and(|kind| kind.starts_with("audio/"));
+        if answer.head.status.is_success() && is_sound {
+            // Nothing to meter: what it costs is known from the call.
+            let meter = Box::new(Through(dialect.meter(call, &[])));
+            return self.stream(session, exchange, answer, meter, ends).await;
+        }
         if answer.head.status.is_success() && is_stream {
             self.stream(session, exchange, answer, dialect.stream(call), ends)
                 .await
         } else {
-            self.plain(session, exchange, answer, dialect, ends).await
+            self.plain(session, exchange, answer, dialect, call, ends)
+                .await
         }
     }
 
@@ -72,6 +79,7 @@ impl Pipeline {
         exchange: &mut Exchange,
         mut answer: Answer<'_>,
         dialect: &dyn Dialect,
+        call: &Call,
         mut ends: Ends<'_>,
     ) -> Result<(), GatewayError> {
         let mut body = BytesMut::new();
@@ -88,7 +96,7 @@ impl Pipeline {
             }
             body.extend_from_slice(&bytes);
         }
-        exchange.read(&dialect.meter(&body));
+        exchange.count(&dialect.meter(call, &body));
         if let Some(left) = self.settle(exchange).await {
             exchange.left = Some(left);
         }
@@ -132,10 +140,16 @@ impl Pipeline {
             let (bytes, ended) = match next(session, &mut answer, ends.as_mut()).await {
                 Ok(Some(bytes)) => (meter.feed(&bytes), false),
                 Ok(None) => (meter.finish(), true),
-                Err(GatewayError::ClientGone) => return Err(GatewayError::ClientGone),
+                Err(GatewayError::ClientGone) => {
+                    exchange.count(meter.reading());
+                    return Err(GatewayError::ClientGone);
+                }
                 // It said itself that it was complete; how it was closed does not matter.
                 Err(GatewayError::Upstream(_)) if exchange.complete => (Vec::new(), true),
-                Err(error) => return self.break_off(session, exchange, error).await,
+                Err(error) => {
+                    exchange.count(meter.reading());
+                    return self.break_off(session, exchange, error).await;
+                }
             };
             exchange.read(meter.reading());
             self.note(exchange);
@@ -147,10 +161,14 @@ impl Pipeline {
                 return self.break_off(session, exchange, error).await;
             }
             if exchange.complete || ended {
+                exchange.count(meter.reading());
                 self.settle(exchange).await;
             }
             let written = session.write_response_body(Bytes::from(bytes), false).await;
-            written.map_err(|_| GatewayError::ClientGone)?;
+            if written.is_err() {
+                exchange.count(meter.reading());
+                return Err(GatewayError::ClientGone);
+            }
             if ended && exchange.complete {
                 let end = session.write_response_body(Bytes::new(), true).await;
                 return end.map_err(|_| GatewayError::ClientGone);
@@ -218,6 +236,23 @@ fn passable(exchange: &Exchange, answer: &Answer<'_>) -> Result<(), GatewayError
             ))),
             _ => Ok(()),
         },
+    }
+}
+
+/// Passes bytes on as they come. Their end is their end.
+struct Through(Reading);
+
+impl Meter for Through {
+    fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
+        bytes.to_vec()
+    }
+
+    fn finish(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn reading(&self) -> &Reading {
+        &self.0
     }
 }
 

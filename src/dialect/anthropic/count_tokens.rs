@@ -50,7 +50,7 @@ impl Dialect for CountTokens {
         Ok(edit.apply(text))
     }
 
-    fn meter(&self, answer: &[u8]) -> Reading {
+    fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
         Reading {
             usage: Some(Usage::default()),
             complete: serde_json::from_slice::<&RawValue>(answer).is_ok(),
@@ -79,10 +79,10 @@ mod tests {
         assert_eq!((call.free, call.answer), (true, Some(Tokens::ZERO)));
         assert_eq!((call.limit, call.stream), (None, false));
         assert_eq!(call.prompt, Tokens::new(8 + 5));
-        let reading = CountTokens.meter(br#"{"input_tokens":2095}"#);
+        let reading = CountTokens.meter(&Call::default(), br#"{"input_tokens":2095}"#);
         assert_eq!(reading.usage, Some(Usage::default()));
         assert!(reading.complete && reading.text.bytes == 0);
-        assert!(!CountTokens.meter(b"{\"input").complete);
+        assert!(!CountTokens.meter(&Call::default(), b"{\"input").complete);
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Dialect for Messages {
         Ok(edit.apply(text))
     }
 
-    fn meter(&self, answer: &[u8]) -> Reading {
+    fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
         answer::meter(answer)
     }
 

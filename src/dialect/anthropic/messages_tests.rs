@@ -131,7 +131,7 @@ proptest! {
     fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = Messages.read(&Body::json(&bytes), &Bounds::default());
         let _ = Messages.rewrite(&Body::json(&bytes), &CHANGES);
-        let _ = Messages.meter(&bytes);
+        let _ = Messages.meter(&Call::default(), &bytes);
     }
 
     #[test]

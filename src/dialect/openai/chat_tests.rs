@@ -148,7 +148,7 @@ fn what_is_missing_is_added() {
 fn a_stream_is_always_asked_for_its_usage() {
     for (options, expected) in [
         ("{}", r#"{"include_usage":true}"#),
-        (r#"{"x":1}"#, r#"{"x":1,"include_usage":true}"#),
+        (r#"{"x":1}"#, r#"{"include_usage":true,"x":1}"#),
         (
             r#"{"include_usage":false,"x":1}"#,
             r#"{"include_usage":true,"x":1}"#,

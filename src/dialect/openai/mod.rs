@@ -1,3 +1,15 @@
 //! OpenAI's API.
 
+pub mod audio;
 pub mod chat;
+pub mod choices;
+pub mod completions;
+pub mod embeddings;
+pub mod events;
+pub mod images;
+pub mod input;
+pub mod moderations;
+pub mod multipart;
+pub mod responses;
+pub mod sound;
+pub mod usage;

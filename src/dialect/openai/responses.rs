@@ -115,7 +115,7 @@ impl Dialect for Responses {
         rewrite(body.bytes, changes)
     }
 
-    fn meter(&self, answer: &[u8]) -> Reading {
+    fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
         meter(answer)
     }
 

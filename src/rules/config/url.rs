@@ -56,6 +56,20 @@ impl Url {
     }
 
     /// Without the query.
+    /// Path and query of a call that sits beside the main one, which this is the URL of.
+    pub fn beside(&self, main: &str, call: &str) -> String {
+        let path = self.path();
+        let query = &self.path_and_query[path.len()..];
+        if call == main {
+            return self.path_and_query.clone();
+        }
+        let base = path.strip_suffix(main).unwrap_or_else(|| {
+            // A main call of another name: beside it is where its last segment stands.
+            &path[..path.rfind('/').map_or(0, |slash| slash + 1)]
+        });
+        format!("{base}{call}{query}")
+    }
+
     pub fn path(&self) -> &str {
         self.path_and_query
             .split_once('?')

@@ -1,0 +1,234 @@
+//! `POST audio/transcriptions`, `audio/translations`, `audio/speech`.
+//!
+//! A recording's length is not in the call: it is bounded from the file's bytes. Sound that comes
+//! back is passed on and never looked at.
+
+use super::events::EventMeter;
+use super::multipart::Form;
+use super::sound::{self, Length};
+use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Generated, Reading, Unreadable};
+use crate::dialect::object::{Edit, Object};
+use crate::dialect::{Dialect, Meter, prompt};
+use crate::rules::amount::Tokens;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+const FORM: &[&str] = &["model", "stream", "response_format", "language", "prompt"];
+
+/// Fields that no model reads.
+const NOT_PROMPT: &[&str] = &["model", "stream", "response_format", "temperature"];
+
+/// Fields that hold a recording, however they are sent.
+const FILES: &[&str] = &["file"];
+
+/// Nobody speaks more tokens in a second.
+const SPOKEN_PER_SECOND: u64 = 10;
+
+/// What an answer has besides, at most: what is generated before nothing was heard.
+const SPOKEN_BESIDES: u64 = 200;
+
+fn read_form(body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
+    let form = Form::read(body, FORM, FILES)?;
+    let length = form.files().map(Length::of);
+    let length = length.fold(Length::default(), Length::plus);
+    let second = Tokens::new(bounds.sound_second);
+    let text = form.length_without(NOT_PROMPT) + prompt::message_frames(1);
+    let spoken = length.most * SPOKEN_PER_SECOND + SPOKEN_BESIDES;
+    Ok(Call {
+        model: form.field("model")?.map(str::to_owned),
+        stream: form.flag("stream")?,
+        answers: 1,
+        prompt: second.times(length.most).plus(Tokens::new(text)),
+        answer: Some(Tokens::new(spoken)),
+        unreported: Some(second.times(length.likely)),
+        sound_second: bounds.sound_second,
+        ..Call::default()
+    })
+}
+
+fn rewrite_form(body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+    Form::read(body, FORM, FILES)?.with_model(changes.model)
+}
+
+#[derive(Deserialize)]
+struct Transcript<'a> {
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    duration: Option<&'a RawValue>,
+}
+
+/// A transcript is JSON, or else itself.
+fn meter(call: &Call, answer: &[u8]) -> Reading {
+    let mut text = Generated::default();
+    let transcript = serde_json::from_slice::<Transcript<'_>>(answer).ok();
+    let Some(transcript) = transcript.filter(|_| answer.trim_ascii_start().starts_with(b"{"))
+    else {
+        text.push(&String::from_utf8_lossy(answer));
+        return Reading {
+            text,
+            complete: true,
+            ..Reading::default()
+        };
+    };
+    text.push(transcript.text.as_deref().unwrap_or_default());
+    let counted = transcript
+        .usage
+        .and_then(|raw| sound::usage(raw.get(), call.sound_second));
+    // The wordy format says how long the recording was, as a number or as a string of one.
+    let lasted = transcript
+        .duration
+        .and_then(|raw| raw.get().trim_matches('"').parse().ok())
+        .map(|seconds: f64| sound::of_seconds(seconds, call.sound_second));
+    Reading {
+        usage: counted.or(lasted),
+        text,
+        complete: true,
+        ..Reading::default()
+    }
+}
+
+pub struct Transcriptions;
+
+impl Dialect for Transcriptions {
+    fn is_form(&self) -> bool {
+        true
+    }
+
+    fn api(&self) -> Api {
+        Api::OpenAi
+    }
+
+    fn path(&self) -> &'static str {
+        "audio/transcriptions"
+    }
+
+    fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
+        read_form(body, bounds)
+    }
+
+    fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+        rewrite_form(body, changes)
+    }
+
+    fn meter(&self, call: &Call, answer: &[u8]) -> Reading {
+        meter(call, answer)
+    }
+
+    fn stream(&self, call: &Call) -> Box<dyn Meter> {
+        Box::new(EventMeter::new(call.sound_second))
+    }
+}
+
+pub struct Translations;
+
+impl Dialect for Translations {
+    fn is_form(&self) -> bool {
+        true
+    }
+
+    fn api(&self) -> Api {
+        Api::OpenAi
+    }
+
+    fn path(&self) -> &'static str {
+        "audio/translations"
+    }
+
+    fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
+        read_form(body, bounds)
+    }
+
+    fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+        rewrite_form(body, changes)
+    }
+
+    fn meter(&self, call: &Call, answer: &[u8]) -> Reading {
+        meter(call, answer)
+    }
+
+    fn stream(&self, call: &Call) -> Box<dyn Meter> {
+        Box::new(EventMeter::new(call.sound_second))
+    }
+}
+
+const SPEECH: &[&str] = &["model", "input", "instructions", "stream_format"];
+
+/// Members that no model reads.
+const NOT_SAID: &[&str] = &[
+    "model",
+    "stream_format",
+    "voice",
+    "response_format",
+    "speed",
+];
+
+/// Sound has about twenty tokens a second, and a byte of text is said in far less than one, even
+/// where it is a digit or where it is said slowly.
+const SOUND_PER_BYTE: u64 = 20;
+
+const BYTES_PER_TOKEN: u64 = 4;
+
+pub struct Speech;
+
+impl Dialect for Speech {
+    fn api(&self) -> Api {
+        Api::OpenAi
+    }
+
+    fn path(&self) -> &'static str {
+        "audio/speech"
+    }
+
+    fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
+        let mut others = 0;
+        let body = Object::body(body.bytes, SPEECH, |name, value| {
+            if !NOT_SAID.contains(&name) {
+                others += value.get().len() as u64;
+            }
+        })?;
+        let input = body.string("input")?.unwrap_or_default();
+        let instructions = body.string("instructions")?.unwrap_or_default();
+        let written = |name| body.value(name).map_or(0, |text| text.get().len() as u64);
+        let text = written("input") + written("instructions") + others;
+        let guess = (instructions.len() as u64).div_ceil(BYTES_PER_TOKEN);
+        Ok(Call {
+            model: body.string("model")?.map(Cow::into_owned),
+            stream: body.string("stream_format")?.as_deref() == Some("sse"),
+            answers: 1,
+            prompt: Tokens::new(text + prompt::message_frames(1)),
+            answer: Some(Tokens::new(input.len() as u64).times(SOUND_PER_BYTE)),
+            unreported: Some(Tokens::new(input.chars().count() as u64 + guess)),
+            sound_second: bounds.sound_second,
+            ..Call::default()
+        })
+    }
+
+    fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+        let body = Object::body(body.bytes, SPEECH, |_, _| {})?;
+        let mut edit = Edit::new(&body);
+        if let Some(model) = changes.model {
+            edit.set("model", &serde_json::Value::from(model).to_string());
+        }
+        Ok(edit.apply())
+    }
+
+    /// The answer is sound.
+    fn meter(&self, _: &Call, _: &[u8]) -> Reading {
+        Reading {
+            complete: true,
+            ..Reading::default()
+        }
+    }
+
+    fn stream(&self, call: &Call) -> Box<dyn Meter> {
+        Box::new(EventMeter::new(call.sound_second))
+    }
+}
+
+#[cfg(test)]
+#[path = "audio_tests.rs"]
+mod tests;

@@ -1,0 +1,124 @@
+//! `POST completions`, the call before chat: one or many prompts in, choices of text out.
+
+use super::choices::{self, StreamMeter};
+use super::input;
+use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
+use crate::dialect::object::{Edit, Object};
+use crate::dialect::{Dialect, Meter};
+use crate::rules::amount::Tokens;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// The limit's name, and the names that some servers let go before it.
+const LIMITS: &[&str] = &["max_tokens", "max_completion_tokens", "n_predict"];
+
+/// The members that the gateway itself reads or writes.
+const KNOWN: &[&str] = &[
+    "model",
+    "prompt",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "n_predict",
+    "n",
+    "best_of",
+];
+
+/// Members that no model reads, and the prompt, which is counted by itself. Everything else, such as
+/// `suffix`, is taken for a part of the prompt.
+const NOT_PROMPT: &[&str] = &[
+    "model",
+    "prompt",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "n_predict",
+    "n",
+    "best_of",
+    "echo",
+    "logprobs",
+    "logit_bias",
+    "temperature",
+    "top_p",
+    "top_k",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "user",
+];
+
+pub struct Completions;
+
+impl Dialect for Completions {
+    fn api(&self) -> Api {
+        Api::OpenAi
+    }
+
+    fn path(&self) -> &'static str {
+        "completions"
+    }
+
+    fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
+        let mut others = 0;
+        let body = Object::body(body.bytes, KNOWN, |name, value| {
+            if !NOT_PROMPT.contains(&name) {
+                others += value.get().len() as u64;
+            }
+        })?;
+        let prompt = input::size(
+            body.value("prompt").map_or("\"\"", RawValue::get),
+            bounds.image,
+        );
+        let mut limit = None;
+        for name in LIMITS {
+            limit = limit.max(body.number(name)?);
+        }
+        // Of `best_of` answers all are generated and counted, and `n` are shown.
+        let each = body.number("n")?.max(body.number("best_of")?).unwrap_or(1);
+        Ok(Call {
+            model: body.string("model")?.map(Cow::into_owned),
+            stream: body.flag("stream")?,
+            wants_usage: choices::wants_usage(&body)?,
+            limit,
+            answers: each.saturating_mul(prompt.texts),
+            prompt: Tokens::new(prompt.tokens + others),
+            ..Call::default()
+        })
+    }
+
+    fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+        let body = Object::body(body.bytes, KNOWN, |_, _| {})?;
+        let mut edit = Edit::new(&body);
+        if let Some(model) = changes.model {
+            edit.set("model", &serde_json::Value::from(model).to_string());
+        }
+        if let Some(limit) = changes.limit {
+            let tokens = limit.tokens.to_string();
+            // This call never had the limit's newer name, whatever the endpoint calls it in a chat.
+            edit.set(LIMITS[0], &tokens);
+            for name in &LIMITS[1..] {
+                if body.value(name).is_some() {
+                    edit.set(name, &tokens);
+                }
+            }
+        }
+        if body.flag("stream")? {
+            choices::ask_for_usage(&body, &mut edit)?;
+        }
+        Ok(edit.apply())
+    }
+
+    fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
+        choices::meter(answer)
+    }
+
+    fn stream(&self, call: &Call) -> Box<dyn Meter> {
+        Box::new(StreamMeter::new(call.wants_usage))
+    }
+}
+
+#[cfg(test)]
+#[path = "completions_tests.rs"]
+mod tests;

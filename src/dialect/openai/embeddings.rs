@@ -1,0 +1,68 @@
+//! `POST embeddings`: texts in, vectors out. The vectors are never looked at.
+
+use super::events::EventMeter;
+use super::{input, usage};
+use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
+use crate::dialect::object::{Edit, Object};
+use crate::dialect::{Dialect, Meter};
+use crate::rules::amount::Tokens;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+const KNOWN: &[&str] = &["model", "input"];
+
+/// Everything else is taken for a part of the prompt.
+const NOT_PROMPT: &[&str] = &["model", "input", "encoding_format", "dimensions", "user"];
+
+pub struct Embeddings;
+
+impl Dialect for Embeddings {
+    fn api(&self) -> Api {
+        Api::OpenAi
+    }
+
+    fn path(&self) -> &'static str {
+        "embeddings"
+    }
+
+    fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
+        let mut others = 0;
+        let body = Object::body(body.bytes, KNOWN, |name, value| {
+            if !NOT_PROMPT.contains(&name) {
+                others += value.get().len() as u64;
+            }
+        })?;
+        let input = input::size(
+            body.value("input").map_or("\"\"", RawValue::get),
+            bounds.image,
+        );
+        Ok(Call {
+            model: body.string("model")?.map(Cow::into_owned),
+            answers: 1,
+            prompt: Tokens::new(input.tokens + others),
+            answer: Some(Tokens::ZERO),
+            ..Call::default()
+        })
+    }
+
+    fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+        let body = Object::body(body.bytes, KNOWN, |_, _| {})?;
+        let mut edit = Edit::new(&body);
+        if let Some(model) = changes.model {
+            edit.set("model", &serde_json::Value::from(model).to_string());
+        }
+        Ok(edit.apply())
+    }
+
+    fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
+        usage::of_answer(answer)
+    }
+
+    fn stream(&self, _: &Call) -> Box<dyn Meter> {
+        Box::new(EventMeter::default())
+    }
+}
+
+#[cfg(test)]
+#[path = "embeddings_tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+//! `POST images/generations`, `images/edits`, `images/variations`.
+//!
+//! Only the newer models report usage. What the older ones cost is told by how many images were
+//! asked for. The images themselves are never looked at.
+
+use super::events::EventMeter;
+use super::multipart::Form;
+use super::usage;
+use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
+use crate::dialect::object::{Edit, Object};
+use crate::dialect::{Dialect, Meter, prompt};
+use crate::rules::amount::Tokens;
+use std::borrow::Cow;
+
+const KNOWN: &[&str] = &["model", "prompt", "n", "stream"];
+
+/// Fields that no model reads. Everything else is taken for a part of the prompt.
+const NOT_PROMPT: &[&str] = &[
+    "model",
+    "n",
+    "stream",
+    "size",
+    "quality",
+    "style",
+    "background",
+    "moderation",
+    "response_format",
+    "output_format",
+    "output_compression",
+    "partial_images",
+    "input_fidelity",
+    "user",
+];
+
+/// Fields that hold an image, however they are sent.
+const FILES: &[&str] = &["image", "image[]", "mask"];
+
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// The facts that all three calls share. `text` and `images` are what the prompt is made of.
+fn call(n: Option<u64>, text: u64, images: u64, bounds: &Bounds) -> Call {
+    let generated = Tokens::new(n.unwrap_or(1).max(1)).times(bounds.image_answer);
+    let shown = Tokens::new(bounds.image).times(images);
+    let guess = Tokens::new(text.div_ceil(BYTES_PER_TOKEN));
+    Call {
+        answers: 1,
+        prompt: Tokens::new(text + prompt::message_frames(1)).plus(shown),
+        answer: Some(generated),
+        unreported: Some(generated.plus(guess)),
+        ..Call::default()
+    }
+}
+
+pub struct Generations;
+
+impl Dialect for Generations {
+    fn api(&self) -> Api {
+        Api::OpenAi
+    }
+
+    fn path(&self) -> &'static str {
+        "images/generations"
+    }
+
+    fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
+        let mut others = 0;
+        let body = Object::body(body.bytes, KNOWN, |name, value| {
+            if !NOT_PROMPT.contains(&name) {
+                others += value.get().len() as u64;
+            }
+        })?;
+        let text = body
+            .value("prompt")
+            .map_or(0, |text| text.get().len() as u64)
+            + others;
+        Ok(Call {
+            model: body.string("model")?.map(Cow::into_owned),
+            stream: body.flag("stream")?,
+            ..call(body.number("n")?, text, 0, bounds)
+        })
+    }
+
+    fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+        let body = Object::body(body.bytes, KNOWN, |_, _| {})?;
+        let mut edit = Edit::new(&body);
+        if let Some(model) = changes.model {
+            edit.set("model", &serde_json::Value::from(model).to_string());
+        }
+        Ok(edit.apply())
+    }
+
+    fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
+        usage::of_answer(answer)
+    }
+
+    fn stream(&self, _: &Call) -> Box<dyn Meter> {
+        Box::new(EventMeter::default())
+    }
+}
+
+fn read_form(body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
+    let form = Form::read(body, KNOWN, FILES)?;
+    let images = form.files().count() as u64;
+    Ok(Call {
+        model: form.field("model")?.map(str::to_owned),
+        stream: form.flag("stream")?,
+        ..call(
+            form.count("n")?,
+            form.length_without(NOT_PROMPT),
+            images,
+            bounds,
+        )
+    })
+}
+
+fn rewrite_form(body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+    Form::read(body, KNOWN, FILES)?.with_model(changes.model)
+}
+
+pub struct Edits;
+
+impl Dialect for Edits {
+    fn is_form(&self) -> bool {
+        true
+    }
+
+    fn api(&self) -> Api {
+        Api::OpenAi
+    }
+
+    fn path(&self) -> &'static str {
+        "images/edits"
+    }
+
+    fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
+        read_form(body, bounds)
+    }
+
+    fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+        rewrite_form(body, changes)
+    }
+
+    fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
+        usage::of_answer(answer)
+    }
+
+    fn stream(&self, _: &Call) -> Box<dyn Meter> {
+        Box::new(EventMeter::default())
+    }
+}
+
+pub struct Variations;
+
+impl Dialect for Variations {
+    fn is_form(&self) -> bool {
+        true
+    }
+
+    fn api(&self) -> Api {
+        Api::OpenAi
+    }
+
+    fn path(&self) -> &'static str {
+        "images/variations"
+    }
+
+    fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
+        read_form(body, bounds)
+    }
+
+    fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+        rewrite_form(body, changes)
+    }
+
+    fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
+        usage::of_answer(answer)
+    }
+
+    fn stream(&self, _: &Call) -> Box<dyn Meter> {
+        Box::new(EventMeter::default())
+    }
+}
+
+#[cfg(test)]
+#[path = "images_tests.rs"]
+mod tests;

@@ -1,0 +1,59 @@
+//! `POST moderations`: says whether a text is fit to be read. The API itself is free.
+
+use super::events::EventMeter;
+use super::usage;
+use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
+use crate::dialect::object::{Edit, Object};
+use crate::dialect::{Dialect, Meter};
+use crate::rules::amount::Tokens;
+use std::borrow::Cow;
+
+const KNOWN: &[&str] = &["model"];
+
+pub struct Moderations;
+
+impl Dialect for Moderations {
+    fn api(&self) -> Api {
+        Api::OpenAi
+    }
+
+    fn path(&self) -> &'static str {
+        "moderations"
+    }
+
+    fn read(&self, body: &Body<'_>, _: &Bounds) -> Result<Call, Unreadable> {
+        let body = Object::body(body.bytes, KNOWN, |_, _| {})?;
+        Ok(Call {
+            model: body.string("model")?.map(Cow::into_owned),
+            answers: 1,
+            answer: Some(Tokens::ZERO),
+            free: true,
+            ..Call::default()
+        })
+    }
+
+    fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
+        let body = Object::body(body.bytes, KNOWN, |_, _| {})?;
+        let mut edit = Edit::new(&body);
+        if let Some(model) = changes.model {
+            edit.set("model", &serde_json::Value::from(model).to_string());
+        }
+        Ok(edit.apply())
+    }
+
+    /// Some servers count all the same; nobody is charged for it.
+    fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
+        Reading {
+            usage: None,
+            ..usage::of_answer(answer)
+        }
+    }
+
+    fn stream(&self, _: &Call) -> Box<dyn Meter> {
+        Box::new(EventMeter::default())
+    }
+}
+
+#[cfg(test)]
+#[path = "moderations_tests.rs"]
+mod tests;

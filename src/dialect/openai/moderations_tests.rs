@@ -1,0 +1,31 @@
+//! Fixtures of `moderations`.
+
+use super::*;
+
+#[test]
+fn a_moderation_is_free() {
+    let body = Body::json(br#"{"model":"m","input":["a",{"type":"text","text":"b"}]}"#);
+    let call = Moderations.read(&body, &Bounds::default()).unwrap();
+    assert!(call.free);
+    assert_eq!(
+        (call.prompt, call.answer),
+        (Tokens::ZERO, Some(Tokens::ZERO))
+    );
+    assert_eq!(call.model.as_deref(), Some("m"));
+    let answer = br#"{"results":[],"usage":{"prompt_tokens":8}}"#;
+    let reading = Moderations.meter(&call, answer);
+    assert_eq!((reading.usage, reading.complete), (None, true));
+}
+
+#[test]
+fn only_the_model_is_changed() {
+    let body = Body::json(br#"{ "input":"a"}"#);
+    let changes = Changes {
+        model: Some("y"),
+        limit: None,
+    };
+    let out = Moderations.rewrite(&body, &changes).unwrap();
+    assert_eq!(out, br#"{"model":"y", "input":"a"}"#);
+    let out = Moderations.rewrite(&body, &Changes::default()).unwrap();
+    assert_eq!(out, body.bytes);
+}

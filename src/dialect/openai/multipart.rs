@@ -1,0 +1,279 @@
+//! Forms with files (`multipart/form-data`): where their parts stand, and edits to them.
+//!
+//! Nothing is copied. Framing is read strictly: what one reader of forms takes for a field and
+//! another for a piece of a file is refused, because the provider may be the other.
+
+use crate::dialect::call::{Body, Unreadable};
+use crate::dialect::splice::Splice;
+use memchr::memmem;
+use std::ops::Range;
+
+/// More than any call has fields.
+const MOST_PARTS: usize = 200;
+
+#[derive(Debug)]
+struct Part<'a> {
+    name: &'a str,
+    is_file: bool,
+    value: Range<usize>,
+}
+
+#[derive(Debug)]
+pub struct Form<'a> {
+    bytes: &'a [u8],
+    boundary: &'a str,
+    /// Where the first boundary stands.
+    start: usize,
+    parts: Vec<Part<'a>>,
+}
+
+fn refused(why: &str) -> Unreadable {
+    Unreadable(format!("The form cannot be read: {why}"))
+}
+
+impl<'a> Form<'a> {
+    /// `known` are the fields that the gateway itself reads or writes, `files` those that hold a
+    /// file even where nothing in them says so.
+    pub fn read(body: &Body<'a>, known: &[&str], files: &[&str]) -> Result<Form<'a>, Unreadable> {
+        let boundary = body.content_type.and_then(boundary).ok_or_else(|| {
+            Unreadable("The body must be multipart/form-data with a boundary".to_owned())
+        })?;
+        let (start, ranges) = ranges(body.bytes, boundary)?;
+        let mut form = Form {
+            bytes: body.bytes,
+            boundary,
+            start,
+            parts: Vec::with_capacity(ranges.len()),
+        };
+        for range in ranges {
+            let mut part = part(body.bytes, range)?;
+            part.is_file |= files.contains(&part.name);
+            form.check(&part, known)?;
+            form.parts.push(part);
+        }
+        Ok(form)
+    }
+
+    /// A name in disguise would be one field here and another at a provider that reads names
+    /// loosely; of two fields with one name some take the first and some the last.
+    fn check(&self, part: &Part<'_>, known: &[&str]) -> Result<(), Unreadable> {
+        let name = part.name;
+        let bare = name.split('[').next().unwrap_or(name).trim();
+        let Some(known) = known.iter().find(|known| known.eq_ignore_ascii_case(bare)) else {
+            return Ok(());
+        };
+        if *known != name {
+            return Err(Unreadable(format!("{name} must be written {known}")));
+        }
+        if part.is_file {
+            return Err(Unreadable(format!("{name} must not be a file")));
+        }
+        if self.parts.iter().any(|other| other.name == name) {
+            return Err(Unreadable(format!("{name} is written twice")));
+        }
+        Ok(())
+    }
+
+    /// A field's text. An empty one counts as absent.
+    pub fn field(&self, name: &str) -> Result<Option<&'a str>, Unreadable> {
+        let Some(part) = self.parts.iter().find(|part| part.name == name) else {
+            return Ok(None);
+        };
+        let text = std::str::from_utf8(&self.bytes[part.value.clone()])
+            .map_err(|_| Unreadable(format!("{name} is not UTF-8")))?;
+        Ok(Some(text).filter(|text| !text.is_empty()))
+    }
+
+    pub fn count(&self, name: &str) -> Result<Option<u64>, Unreadable> {
+        let number = self.field(name)?.map(str::parse);
+        number
+            .transpose()
+            .map_err(|_| Unreadable(format!("{name} must be a whole number")))
+    }
+
+    pub fn flag(&self, name: &str) -> Result<bool, Unreadable> {
+        let text = self.field(name)?.unwrap_or("false").to_ascii_lowercase();
+        match text.as_str() {
+            "true" | "1" | "yes" | "on" => Ok(true),
+            "false" | "0" | "no" | "off" => Ok(false),
+            _ => Err(Unreadable(format!("{name} must be true or false"))),
+        }
+    }
+
+    pub fn files(&self) -> impl Iterator<Item = &'a [u8]> {
+        let files = self.parts.iter().filter(|part| part.is_file);
+        files.map(|part| &self.bytes[part.value.clone()])
+    }
+
+    /// The bytes of all fields but those of `names`, files left out.
+    pub fn length_without(&self, names: &[&str]) -> u64 {
+        self.parts
+            .iter()
+            .filter(|part| !part.is_file && !names.contains(&part.name))
+            .map(|part| part.value.len() as u64)
+            .sum()
+    }
+
+    /// The form with that model, where there is one to be set.
+    pub fn with_model(&self, model: Option<&str>) -> Result<Vec<u8>, Unreadable> {
+        match model {
+            Some(model) => self.with("model", model),
+            None => Ok(self.bytes.to_vec()),
+        }
+    }
+
+    /// The form with one field's value replaced, or the field added before all others.
+    fn with(&self, name: &str, value: &str) -> Result<Vec<u8>, Unreadable> {
+        if value.contains(char::is_control) {
+            return Err(Unreadable(format!("{name} must be one line of text")));
+        }
+        let mut splice = Splice::default();
+        match self.parts.iter().find(|part| part.name == name) {
+            Some(part) => splice.put(part.value.clone(), value),
+            None => splice.put(
+                self.start..self.start,
+                format!(
+                    "--{}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n",
+                    self.boundary
+                ),
+            ),
+        }
+        Ok(splice.apply(self.bytes))
+    }
+}
+
+fn boundary(content_type: &str) -> Option<&str> {
+    let (kind, parameters) = parameters(content_type)?;
+    let mut found = parameters
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("boundary"));
+    let (_, boundary) = found.next()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
+    let fits = kind.eq_ignore_ascii_case("multipart/form-data")
+        && found.next().is_none()
+        && (1..=70).contains(&boundary.len())
+        && !boundary.ends_with(' ')
+        && boundary.bytes().all(plain);
+    fits.then_some(boundary)
+}
+
+/// A header's value: what stands before its parameters, and these. A backslash before a quote is an
+/// escape to some readers and a backslash to others: there is no reading it.
+fn parameters(value: &str) -> Option<(&str, Vec<(&str, &str)>)> {
+    let (head, mut rest) = value.split_once(';').unwrap_or((value, ""));
+    let mut parameters = Vec::new();
+    loop {
+        rest = rest.trim_matches([' ', '\t']);
+        if rest.is_empty() {
+            return Some((head.trim_matches([' ', '\t']), parameters));
+        }
+        let (name, after) = rest.split_once('=')?;
+        let (value, after) = match after.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => {
+                let (word, after) = after.split_at(after.find(';').unwrap_or(after.len()));
+                (word.trim_matches([' ', '\t']), after)
+            }
+        };
+        // What a quote in a bare word, or before it, would mean is anyone's guess.
+        if value.ends_with('\\') || value.contains('"') || name.contains(['"', ';']) {
+            return None;
+        }
+        parameters.push((name.trim(), value));
+        let after = after.trim_start_matches([' ', '\t']);
+        rest = match after.strip_prefix(';') {
+            Some(rest) => rest,
+            None if after.is_empty() => "",
+            None => return None,
+        };
+    }
+}
+
+/// Where the first boundary stands, and where each part does.
+fn ranges(bytes: &[u8], boundary: &str) -> Result<(usize, Vec<Range<usize>>), Unreadable> {
+    let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+    let delimiter = format!("--{boundary}");
+    if !bytes[start..].starts_with(delimiter.as_bytes()) {
+        return Err(refused("it does not begin with its boundary"));
+    }
+    if memmem::find(bytes, format!("\r{delimiter}").as_bytes()).is_some() {
+        return Err(refused("a boundary stands after half a line end"));
+    }
+    let mut parts = Vec::new();
+    let first = start + delimiter.len();
+    let mut at = first;
+    let line = format!("\n{delimiter}");
+    let mut next = memmem::find_iter(&bytes[first..], line.as_bytes()).map(|found| first + found);
+    loop {
+        let after = &bytes[at..];
+        if after.starts_with(b"--") {
+            return match &after[2..] {
+                b"" | b"\r\n" => Ok((start, parts)),
+                _ => Err(refused("something follows its end")),
+            };
+        }
+        if !after.starts_with(b"\r\n") {
+            return Err(refused("a boundary does not end its line"));
+        }
+        let end = next
+            .next()
+            .ok_or_else(|| refused("it ends before its last boundary"))?;
+        let content = at + 2;
+        if end <= content || bytes[end - 1] != b'\r' {
+            return Err(refused("a boundary does not begin a line of its own"));
+        }
+        if parts.len() == MOST_PARTS {
+            return Err(refused("it has more than 200 parts"));
+        }
+        parts.push(content..end - 1);
+        at = end + line.len();
+    }
+}
+
+fn part(bytes: &[u8], whole: Range<usize>) -> Result<Part<'_>, Unreadable> {
+    let no_name = || refused("a part has no plain name");
+    let head_end = memmem::find(&bytes[whole.clone()], b"\r\n\r\n")
+        .ok_or_else(|| refused("a part's head does not end"))?;
+    let head = std::str::from_utf8(&bytes[whole.start..whole.start + head_end])
+        .map_err(|_| refused("a part's head is not UTF-8"))?;
+    let mut disposition = None;
+    for line in head.split("\r\n") {
+        let (name, value) = line
+            .split_once(':')
+            .filter(|(name, _)| !name.contains([' ', '\t']))
+            .filter(|_| !line.contains(|c: char| c.is_control() && c != '\t'))
+            .ok_or_else(|| refused("a part's head has a line that is no header"))?;
+        if name.eq_ignore_ascii_case("content-disposition") {
+            if disposition.replace(value).is_some() {
+                return Err(refused("a part is described twice"));
+            }
+        } else if name.eq_ignore_ascii_case("content-transfer-encoding")
+            && !["7bit", "8bit", "binary"].contains(&value.trim().to_ascii_lowercase().as_str())
+        {
+            return Err(refused("a part is encoded"));
+        }
+    }
+    let (kind, parameters) = disposition.and_then(parameters).ok_or_else(no_name)?;
+    let mut names = parameters.iter().filter(|(name, _)| {
+        name.eq_ignore_ascii_case("name") || name.eq_ignore_ascii_case("name*")
+    });
+    let name = match (names.next(), names.next()) {
+        (Some((key, name)), None) if !key.ends_with('*') && !name.contains(['\\', '%']) => name,
+        _ => return Err(no_name()),
+    };
+    if !kind.eq_ignore_ascii_case("form-data") {
+        return Err(no_name());
+    }
+    let is_file = parameters
+        .iter()
+        .any(|(name, _)| name.to_ascii_lowercase().starts_with("filename"));
+    Ok(Part {
+        name,
+        is_file,
+        value: whole.start + head_end + 4..whole.end,
+    })
+}
+
+#[cfg(test)]
+#[path = "multipart_tests.rs"]
+mod tests;

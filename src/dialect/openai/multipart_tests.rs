@@ -1,0 +1,204 @@
+//! Forms that are read, and forms that could be read in two ways.
+
+use super::*;
+use proptest::prelude::*;
+
+const KIND: &str = "multipart/form-data; boundary=--x-1";
+const KNOWN: &[&str] = &["model", "n", "stream"];
+
+fn body<'a>(bytes: &'a [u8], content_type: &'a str) -> Body<'a> {
+    Body {
+        bytes,
+        content_type: Some(content_type),
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Form<'_>, Unreadable> {
+    Form::read(&body(bytes, KIND), KNOWN, &["file"])
+}
+
+const FORM: &str = concat!(
+    "----x-1\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a;b=\\c.wav\"\r\nContent-Type: audio/wav\r\n\r\n\r\n-- ----x-1 is data here\r\n\r\n",
+    "----x-1\r\ncontent-disposition: form-data; name=model\r\n\r\nm\r\n",
+    "----x-1\r\nContent-Disposition: form-data; name=\"stream\"\r\n\r\n\r\n",
+    "----x-1--\r\n",
+);
+
+#[test]
+fn parts_stand_where_they_were_written() {
+    let form = read(FORM.as_bytes()).unwrap();
+    assert_eq!(form.field("model"), Ok(Some("m")));
+    assert_eq!(
+        (form.field("n"), form.flag("stream")),
+        (Ok(None), Ok(false))
+    );
+    let files: Vec<_> = form.files().collect();
+    assert_eq!(files, [b"\r\n-- ----x-1 is data here\r\n"]);
+    assert_eq!(
+        (form.length_without(&[]), form.length_without(&["model"])),
+        (1, 0)
+    );
+    assert_eq!(form.with_model(None).unwrap(), FORM.as_bytes());
+    let set = String::from_utf8(form.with_model(Some("new")).unwrap()).unwrap();
+    assert_eq!(set, FORM.replace("\r\nm\r\n", "\r\nnew\r\n"));
+    assert!(form.with_model(Some("a\r\n----x-1--")).is_err());
+}
+
+#[test]
+fn a_field_that_is_missing_is_added() {
+    for empty in ["----x-1--", "\r\n----x-1--\r\n"] {
+        let form = read(empty.as_bytes()).unwrap();
+        let out = form.with_model(Some("m")).unwrap();
+        assert_eq!(read(&out).unwrap().field("model"), Ok(Some("m")));
+    }
+}
+
+/// One part with that head and value.
+fn one(head: &str, value: &str) -> String {
+    format!("----x-1\r\n{head}\r\n\r\n{value}\r\n----x-1--\r\n")
+}
+
+#[test]
+fn malformed_framing_is_refused() {
+    for bad in [
+        "",
+        "----x-1",
+        "preamble\r\n----x-1--",
+        "----x-1--\r\nContent",
+        "----x-1 \r\n\r\n----x-1--",
+        "----x-1\r\n----x-1--",
+        "----x-1\r\n\r\n----x-1--",
+        "----x-1\n\n----x-1--",
+    ] {
+        assert!(read(bad.as_bytes()).is_err(), "{bad:?}");
+    }
+    let head = "Content-Disposition: form-data; name=\"a\"";
+    assert!(read(one(head, "v").as_bytes()).is_ok());
+    for value in [
+        "v\n----x-1",
+        "v\r----x-1",
+        "v\r\n----x-1junk",
+        "v\r\n----x-1\t\r\n",
+    ] {
+        assert!(read(one(head, value).as_bytes()).is_err(), "{value:?}");
+    }
+}
+
+#[test]
+fn a_part_that_could_be_read_in_two_ways_is_refused() {
+    for head in [
+        "Content-Type: text/plain",
+        "Content-Disposition: form-data",
+        "Content-Disposition: attachment; name=\"a\"",
+        "Content-Disposition : form-data; name=\"a\"",
+        "Content-Disposition: form-data; name=\"a\"; name=\"model\"",
+        "Content-Disposition: form-data; name*=utf-8''model",
+        "Content-Disposition: form-data; name=\"mo\\del\"",
+        "Content-Disposition: form-data; name=\"mod%65l\"",
+        "Content-Disposition: form-data; filename=\"\\\"; name=\"model\"",
+        "Content-Disposition: form-data; name=\"a\" junk",
+        "Content-Disposition: form-data;\r\n name=\"a\"",
+        "Content-Disposition: form-data; name=\"a\"\nX: y",
+        "Content-Disposition: form-data; name=\"a\"\r\nContent-Disposition: form-data; name=\"b\"",
+        "Content-Disposition: form-data; name=\"a\"\r\nContent-Transfer-Encoding: base64",
+        "Content-Disposition: form-data; name=\"Model\"",
+        "Content-Disposition: form-data; name=\"model[]\"",
+        "Content-Disposition: form-data; name=\" model\"",
+        "Content-Disposition: form-data; name=\"model \"",
+        "Content-Disposition: form-data; name=a\"b",
+        "Content-Disposition: form-data; name=\"model\"; filename=\"m\"",
+    ] {
+        assert!(read(one(head, "v").as_bytes()).is_err(), "{head}");
+    }
+    let field = "----x-1\r\nContent-Disposition: form-data; name=\"n\"\r\n\r\n1\r\n";
+    let twice = format!("{field}{field}----x-1--");
+    assert!(read(twice.as_bytes()).is_err());
+    assert!(
+        read(b"----x-1\r\nContent-Disposition: form-data; name=\"a\xff\"\r\n\r\n\r\n----x-1--")
+            .is_err()
+    );
+}
+
+#[test]
+fn the_number_of_parts_is_bounded() {
+    let field = "----x-1\r\nContent-Disposition: form-data; name=\"a[]\"\r\n\r\n1\r\n";
+    let end = "----x-1--";
+    assert!(read((field.repeat(200) + end).as_bytes()).is_ok());
+    assert!(read((field.repeat(201) + end).as_bytes()).is_err());
+}
+
+#[test]
+fn a_boundary_is_taken_from_the_content_type() {
+    for (kind, expected) in [
+        ("multipart/form-data; boundary=abc", Some("abc")),
+        (
+            "Multipart/Form-Data;charset=utf-8 ; Boundary=\"a b=c\" ;",
+            Some("a b=c"),
+        ),
+        ("multipart/form-data; boundary====abc==", Some("===abc==")),
+        ("multipart/form-data", None),
+        ("multipart/form-data; boundary=", None),
+        ("multipart/form-data; boundary=a; boundary=b", None),
+        ("multipart/form-data; boundary=\"a", None),
+        ("multipart/form-data; boundary=\"a \"", None),
+        ("multipart/form-data; boundary=\"a\"b", None),
+        ("multipart/form-data; boundary=a\u{e9}", None),
+        ("multipart/mixed; boundary=abc", None),
+        ("application/json", None),
+    ] {
+        assert_eq!(boundary(kind), expected, "{kind}");
+    }
+}
+
+#[test]
+fn fields_are_numbers_and_flags() {
+    let head = "Content-Disposition: form-data; name=\"n\"";
+    for (value, expected) in [
+        ("3", Some(Some(3))),
+        ("", Some(None)),
+        ("2.0", None),
+        ("-1", None),
+    ] {
+        let text = one(head, value);
+        assert_eq!(read(text.as_bytes()).unwrap().count("n").ok(), expected);
+        let text = one(&head.replace("\"n\"", "\"stream\""), "maybe");
+        assert!(read(text.as_bytes()).unwrap().flag("stream").is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_and_leaves_as_it_came(
+        fields in proptest::collection::vec(("[a-k]{1,4}", proptest::collection::vec(any::<u8>(), 0..40)), 0..6),
+    ) {
+        let mut bytes = Vec::new();
+        for (name, value) in &fields {
+            bytes.extend(format!("----x-1\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"f\"\r\n\r\n").bytes());
+            bytes.extend(value);
+            bytes.extend(b"\r\n");
+        }
+        bytes.extend(b"----x-1--\r\n");
+        let form = read(&bytes).unwrap();
+        let values: Vec<_> = form.files().collect();
+        let expected: Vec<_> = fields.iter().map(|(_, value)| value.as_slice()).collect();
+        prop_assert_eq!(&values, &expected);
+        prop_assert_eq!(form.with_model(None).unwrap(), bytes.clone());
+        let added = form.with_model(Some("m")).unwrap();
+        prop_assert!(added.ends_with(&bytes));
+        let added = read(&added).unwrap();
+        prop_assert_eq!(added.field("model"), Ok(Some("m")));
+        prop_assert_eq!(added.files().count(), fields.len());
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_panic(
+        text in "((\r|\n|-|x|1|:|;|=|\"|name|Content-Disposition: form-data|----x-1|\r\n----x-1|\r\n){0,12})(----x-1--)?",
+        kind in "\\PC{0,20}|multipart/form-data; ?boundary=\\PC{0,5}",
+    ) {
+        let framed = format!("----x-1\r\n{text}");
+        for bytes in [text.as_bytes(), framed.as_bytes()] {
+            let _ = read(bytes).map(|form| form.with_model(Some("m")));
+            let _ = Form::read(&body(bytes, &kind), KNOWN, &[]);
+        }
+    }
+}
