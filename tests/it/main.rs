@@ -12,6 +12,7 @@ mod accounts;
 mod admin;
 mod chat;
 mod crash;
+mod exact;
 mod failover;
 mod harness_itself;
 mod library;
