@@ -16,7 +16,7 @@ use crate::proxy::shell::Shell;
 use crate::proxy::traffic::Traffic;
 use crate::proxy::upstream::Upstream;
 use crate::settings::{self, Settings};
-use crate::store::journal::{Journal, Legacy};
+use crate::store::journal::{Journal, Legacy, Unfinished};
 use crate::store::tenants::Tenants;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -311,7 +311,7 @@ pub async fn open_journal(settings: &Settings, store: &dyn Store) -> Journal {
     let dir = std::path::Path::new(&settings.accounts.journal);
     match Journal::open(dir) {
         Ok((journal, legacy)) => {
-            settle_legacy(legacy, store).await;
+            settle_legacy(legacy, store, settings.accounts.orphans).await;
             journal
         }
         Err(error) => {
@@ -324,9 +324,13 @@ pub async fn open_journal(settings: &Settings, store: &dyn Store) -> Journal {
     }
 }
 
-async fn settle_legacy(legacy: Legacy, store: &dyn Store) {
+async fn settle_legacy(legacy: Legacy, store: &dyn Store, orphans: settings::Orphans) {
+    // What is known may be less than was served: where not even a crash may give anything away, a
+    // hold that was not decided runs out and is spent.
+    let certain = |open: &&Unfinished| open.decided || orphans == settings::Orphans::Known;
+    let unfinished: Vec<&Unfinished> = legacy.unfinished.iter().filter(certain).collect();
     let mut tokens = 0;
-    for open in &legacy.unfinished {
+    for open in &unfinished {
         match store.settle(&open.account, &open.id, open.used, true).await {
             Ok(settled) => tokens += settled.map_or(0, |settled| settled.charged.count()),
             Err(error @ StoreError::Damaged { .. }) => {
@@ -340,8 +344,8 @@ async fn settle_legacy(legacy: Legacy, store: &dyn Store) {
             }
         }
     }
-    if !legacy.unfinished.is_empty() {
-        let requests = legacy.unfinished.len();
+    if !unfinished.is_empty() {
+        let requests = unfinished.len();
         log::info!("Settled {requests} requests of an earlier process, {tokens} tokens");
     }
     legacy.delete();

@@ -6,7 +6,6 @@
 
 pub mod anthropic;
 pub mod call;
-pub mod edit;
 pub mod error;
 pub mod object;
 pub mod openai;

@@ -49,17 +49,28 @@ impl<'a> Object<'a> {
             known: Vec::new(),
             is_empty: true,
         };
+        let mut refused = None;
         let members = Members {
             names: known,
             object: &mut object,
             other,
+            refused: &mut refused,
         };
         let mut reader = serde_json::Deserializer::from_str(text);
-        reader
+        let read = reader
             .deserialize_map(members)
             .and_then(|()| reader.end())
-            .map_err(|error| Unreadable(format!("{name} cannot be read: {error}")))?;
+            .map_err(|error| Unreadable(format!("{name} cannot be read: {error}")));
+        refused.map_or(read, Err)?;
         Ok(object)
+    }
+
+    /// A known member as it was written, null or not.
+    pub fn written(&self, name: &str) -> Option<&'a RawValue> {
+        let mut known = self.known.iter();
+        known
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| *value)
     }
 
     /// A known member as it was written. One that is null is as good as absent.
@@ -82,21 +93,14 @@ impl<'a> Object<'a> {
         }
     }
 
-    pub fn number(&self, name: &str) -> Result<Option<u64>, Unreadable> {
+    pub fn number(&self, name: &str, least: u64) -> Result<Option<u64>, Unreadable> {
         let Some(value) = self.value(name) else {
             return Ok(None);
         };
-        let number = value.get().parse().ok().filter(|number| *number > 0);
+        let number = value.get().parse().ok().filter(|number| *number >= least);
         number
             .map(Some)
-            .ok_or_else(|| Unreadable(format!("{name} must be a whole number from 1")))
-    }
-
-    fn written(&self, name: &str) -> Option<&'a RawValue> {
-        let mut known = self.known.iter();
-        known
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| *value)
+            .ok_or_else(|| Unreadable(format!("{name} must be a whole number from {least}")))
     }
 }
 
@@ -158,6 +162,10 @@ impl<'a> Edit<'a> {
         }
     }
 
+    pub fn set_model(&mut self, model: &str) {
+        self.set("model", &serde_json::Value::from(model).to_string());
+    }
+
     pub fn apply(mut self) -> Vec<u8> {
         let Object { text, is_empty, .. } = *self.object;
         if !self.added.is_empty() {
@@ -174,6 +182,7 @@ struct Members<'o, 'a, F> {
     names: &'o [&'static str],
     object: &'o mut Object<'a>,
     other: F,
+    refused: &'o mut Option<Unreadable>,
 }
 
 impl<'a, F: FnMut(&'a str, &'a RawValue)> Visitor<'a> for Members<'_, 'a, F> {
@@ -184,46 +193,56 @@ impl<'a, F: FnMut(&'a str, &'a RawValue)> Visitor<'a> for Members<'_, 'a, F> {
     }
 
     fn visit_map<M: MapAccess<'a>>(mut self, mut map: M) -> Result<(), M::Error> {
-        while let Some(name) = map.next_key_seed(Name)? {
+        let refused = loop {
+            let Some(name) = map.next_key_seed(Name)? else {
+                return Ok(());
+            };
+            let Some(name) = name else {
+                break "Member names must be written without escapes".to_owned();
+            };
             let value: &'a RawValue = map.next_value()?;
             self.object.is_empty = false;
             // Providers that read names loosely would take these for the same member.
             let mut names = self.names.iter();
             match names.find(|known| known.eq_ignore_ascii_case(name)) {
                 None => (self.other)(name, value),
-                Some(known) if *known != name => {
-                    return Err(M::Error::custom(format!("{name} must be written {known}")));
-                }
+                Some(known) if *known != name => break format!("{name} must be written {known}"),
                 Some(known) if self.object.written(known).is_some() => {
-                    return Err(M::Error::custom(format!("{known} is written twice")));
+                    break format!("{known} is written twice");
                 }
                 Some(known) => self.object.known.push((known, value)),
             }
-        }
-        Ok(())
+        };
+        *self.refused = Some(Unreadable(refused));
+        Err(M::Error::custom("refused"))
     }
 }
 
-/// A member's name, which must be written without escapes: it would be hidden from a loose look.
+/// A member's name, or nothing for one that is written with escapes: it would be hidden from a
+/// loose look.
 struct Name;
 
 impl<'a> DeserializeSeed<'a> for Name {
-    type Value = &'a str;
+    type Value = Option<&'a str>;
 
-    fn deserialize<D: Deserializer<'a>>(self, reader: D) -> Result<&'a str, D::Error> {
+    fn deserialize<D: Deserializer<'a>>(self, reader: D) -> Result<Self::Value, D::Error> {
         reader.deserialize_str(self)
     }
 }
 
 impl<'a> Visitor<'a> for Name {
-    type Value = &'a str;
+    type Value = Option<&'a str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member name written without escapes")
+        f.write_str("a member name")
     }
 
-    fn visit_borrowed_str<E: Error>(self, name: &'a str) -> Result<&'a str, E> {
-        Ok(name)
+    fn visit_borrowed_str<E: Error>(self, name: &'a str) -> Result<Self::Value, E> {
+        Ok(Some(name))
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
     }
 }
 
@@ -264,7 +283,7 @@ mod tests {
     fn known_members_are_kept_and_the_others_are_heard_of() {
         let (object, others) = read(r#" {"a":"x\ny","c":1,"b":null,"c":{"a":2}} "#).unwrap();
         assert_eq!(object.string("a").unwrap().as_deref(), Some("x\ny"));
-        assert_eq!(object.number("b"), Ok(None));
+        assert_eq!(object.number("b", 1), Ok(None));
         assert_eq!(others, ["c", "c"]);
     }
 
@@ -281,6 +300,43 @@ mod tests {
             r#"{"a":nil}"#,
         ] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_known_member_is_written_once_and_in_one_way() {
+        let refused = |text| {
+            let read = Object::read(text, "It", &["model"], |_, _| {});
+            read.unwrap_err().0
+        };
+        assert_eq!(
+            refused(r#"{"model":1,"a":2,"model":3}"#),
+            "model is written twice"
+        );
+        assert_eq!(refused(r#"{"Model":1}"#), "Model must be written model");
+        assert!(refused(r#"{"mode\u006c":1}"#).contains("escapes"));
+        assert!(refused(r#"{"\u0078":1}"#).contains("escapes"));
+    }
+
+    #[test]
+    fn a_number_has_a_least_value() {
+        let (object, _) = read(r#"{"a":0,"b":1.0}"#).unwrap();
+        assert_eq!(object.number("a", 0), Ok(Some(0)));
+        assert!(object.number("a", 1).unwrap_err().0.ends_with("from 1"));
+        assert!(object.number("b", 0).is_err());
+    }
+
+    #[test]
+    fn a_model_is_set_where_it_stands_or_before_all_others() {
+        for (text, expected) in [
+            (r#" {"x":1,"model" : 2}"#, r#" {"x":1,"model" : "a\"b"}"#),
+            (r#" {"x":1}"#, r#" {"model":"a\"b","x":1}"#),
+            ("{}", r#"{"model":"a\"b"}"#),
+        ] {
+            let object = Object::read(text, "It", &["model"], |_, _| {}).unwrap();
+            let mut edit = Edit::new(&object);
+            edit.set_model("a\"b");
+            assert_eq!(edit.apply(), expected.as_bytes());
         }
     }
 

@@ -6,8 +6,8 @@ use super::pipeline::Pipeline;
 use super::upstream::{Answer, Destination, Failure};
 use super::watch::{Ends, client_leaves};
 use crate::demo;
-use crate::dialect::Dialect;
 use crate::dialect::call::{self, Api, Body, Bounds, Changes, Limit, Unreadable};
+use crate::dialect::{Dialect, tokens};
 use crate::local::credentials;
 use crate::rules::account::{Admission, Admit};
 use crate::rules::amount::Tokens;
@@ -80,7 +80,7 @@ impl Pipeline {
             bytes: &bytes,
             content_type: content_type.as_ref().and_then(|kind| kind.to_str().ok()),
         };
-        let call = dialect.read(&body, &self.bounds())?;
+        let mut call = dialect.read(&body, &self.bounds())?;
         let providers = tenant.config.text.as_ref();
         let model = call.model.as_deref();
         let choice = providers
@@ -97,7 +97,17 @@ impl Pipeline {
         exchange.rate = providers
             .map(|providers| providers.rate(choice.model.or(model)))
             .unwrap_or_default();
-        let held = self.admit(exchange, tenant, &key, &call, most).await?;
+        let admitted = self.admit(exchange, tenant, &key, &call, most).await;
+        // Bytes are a rough bound. Before a call is refused for them, its prompt is counted.
+        let held = match admitted {
+            Err(GatewayError::Spent | GatewayError::Held)
+                if let Some(counted) = counted(&body, &call, choice.endpoint) =>
+            {
+                call.prompt = counted;
+                self.admit(exchange, tenant, &key, &call, most).await?
+            }
+            admitted => admitted?,
+        };
         let changes = Changes {
             model: choice.model,
             limit: limit(&call, held, exchange.rate, most, choice.endpoint),
@@ -269,9 +279,55 @@ impl Pipeline {
     }
 }
 
-fn authenticate(headers: &HeaderMap) -> Result<KeyName, GatewayError> {
+pub(super) fn authenticate(headers: &HeaderMap) -> Result<KeyName, GatewayError> {
     let key = credentials::key(headers).ok_or(GatewayError::NoKey)?;
     KeyName::parse(key).ok_or(GatewayError::UnknownKey)
+}
+
+/// Prompts longer than this are not worth counting for a balance that their bytes exceed.
+const COUNTED: usize = 1 << 20;
+
+/// What stands for more than its letters. Where one of these words is, letters are not counted: it
+/// may be only a word, but that costs no more than a rough bound.
+const HIDDEN: [&str; 9] = [
+    "image",
+    "file",
+    "document",
+    "audio",
+    "video",
+    "web_",
+    "container",
+    "mcp",
+    "input_token",
+];
+
+/// A closer bound of a prompt than its bytes: its tokens, with a margin for vocabularies that cut
+/// finer than the one at hand. The frame of JSON around it is more than a provider's own.
+fn counted(body: &Body<'_>, call: &call::Call, endpoint: &Endpoint) -> Option<Tokens> {
+    let text = std::str::from_utf8(body.bytes)
+        .ok()
+        .filter(|text| text.len() <= COUNTED)?;
+    if call.answer.is_some() || HIDDEN.iter().any(|word| text.contains(word)) {
+        return None;
+    }
+    let tokens = tokens::count(text);
+    let with_margin = if is_openai(endpoint) {
+        tokens + tokens / 10
+    } else {
+        tokens + tokens / 2
+    };
+    let counted = Tokens::new(with_margin + 16);
+    (counted < call.prompt).then_some(counted)
+}
+
+/// OpenAI itself, or the same behind Azure.
+fn is_openai(endpoint: &Endpoint) -> bool {
+    let host = endpoint
+        .url
+        .as_ref()
+        .map(|url| url.host.as_str())
+        .unwrap_or_default();
+    host == "api.openai.com" || host.ends_with(".openai.azure.com")
 }
 
 /// The most one answer of the model that will be asked can have.
@@ -303,12 +359,7 @@ fn limit(
     }
     // OpenAI itself has renamed the limit and its newer models refuse the old name; the others who
     // speak its API know the old one.
-    let host = endpoint
-        .url
-        .as_ref()
-        .map(|url| url.host.as_str())
-        .unwrap_or_default();
-    let openai = host == "api.openai.com" || host.ends_with(".openai.azure.com");
+    let openai = is_openai(endpoint);
     let name = if openai {
         "max_completion_tokens"
     } else {

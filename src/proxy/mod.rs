@@ -7,6 +7,7 @@ pub mod error;
 pub mod exchange;
 pub mod forward;
 pub mod intake;
+pub mod models;
 pub mod ops;
 pub mod pipeline;
 pub mod record;

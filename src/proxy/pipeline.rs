@@ -58,7 +58,7 @@ impl Pipeline {
         let addressed = tenant::address(&path).ok_or(GatewayError::InvalidTenant)?;
         exchange.tenant = Some(addressed.tenant.to_string());
         let provider = route::provider(addressed.route);
-        exchange.api = provider.map(|provider| provider.api);
+        exchange.api = provider.as_ref().map(|provider| provider.api);
         let tenant = match self.tenants.find(&addressed.tenant).await? {
             Lookup::Known(tenant) => tenant,
             Lookup::Unknown => return Err(GatewayError::InvalidTenant),
@@ -76,12 +76,17 @@ impl Pipeline {
                     .await;
             }
         };
-        let Some(Provider { dialect, .. }) = provider else {
+        let Some(Provider { dialect, words, .. }) = provider else {
             let matched = local_route(&method, addressed.route)?;
             return self
                 .answer(session, exchange, &matched, At::Tenant(tenant), &method)
                 .await;
         };
+        if let ["models", wanted @ ..] = words.as_slice()
+            && method == Method::GET
+        {
+            return self.models(session, exchange, &tenant, wanted).await;
+        }
         let dialect = dialect.ok_or(GatewayError::NoSuchCall)?;
         if method != Method::POST {
             return Err(GatewayError::OtherMethods("POST".to_owned()));

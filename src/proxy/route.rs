@@ -21,15 +21,17 @@ const API_HEADS: &[(&str, Api)] = &[
     ("realtime", Api::OpenAi),
 ];
 
-#[derive(Clone, Copy)]
-pub struct Provider {
+#[derive(Clone)]
+pub struct Provider<'a> {
     pub api: Api,
     /// `None`: not served.
     pub dialect: Option<&'static dyn Dialect>,
+    /// The path below `v1`, word by word.
+    pub words: Vec<&'a str>,
 }
 
 /// `None`: not a path of a provider's API at all.
-pub fn provider(route: &str) -> Option<Provider> {
+pub fn provider(route: &str) -> Option<Provider<'_>> {
     let mut words = route.split('/').filter(|word| !word.is_empty()).peekable();
     let mut versions = 0;
     while versions < 2 && words.next_if_eq(&"v1").is_some() {
@@ -46,7 +48,11 @@ pub fn provider(route: &str) -> Option<Provider> {
     }
     let dialect = table::find(&words);
     let api = dialect.map(Dialect::api).or(api).unwrap_or(Api::OpenAi);
-    Some(Provider { api, dialect })
+    Some(Provider {
+        api,
+        dialect,
+        words,
+    })
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ impl Settler {
 
     /// Charges `used` and lets the rest go. Returns what is left, where the store could say.
     pub async fn settle(self: &Arc<Self>, hold: Hold, used: Tokens) -> Option<Tokens> {
+        self.journal.decide(&hold.id, used);
         match self
             .store
             .settle(&hold.account, &hold.id, used, false)
@@ -59,7 +60,6 @@ impl Settler {
             Err(error) => {
                 self.metrics.store_errors.add(1);
                 log::warn!("A settlement of {used} tokens waits: {error}");
-                self.journal.know(&hold.id, used);
                 let done_perhaps = matches!(error, StoreError::Unknown(_));
                 self.later(Waiting::Settlement { hold, used }, done_perhaps);
                 None

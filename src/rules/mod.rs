@@ -13,3 +13,6 @@ pub mod price;
 pub mod record;
 pub mod tenant;
 pub mod window;
+
+#[cfg(test)]
+mod histories;

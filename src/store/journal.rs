@@ -25,6 +25,8 @@ pub struct Unfinished {
     pub id: String,
     /// What it was known to have cost.
     pub used: Tokens,
+    /// That was all: only the store had not heard of it.
+    pub decided: bool,
 }
 
 pub struct Journal {
@@ -34,8 +36,14 @@ pub struct Journal {
 struct State {
     file: File,
     length: u64,
-    open: HashMap<String, (String, u64)>,
+    open: HashMap<String, Entry>,
     failed: bool,
+}
+
+struct Entry {
+    account: String,
+    known: u64,
+    decided: bool,
 }
 
 /// The files of processes that are no more. They are deleted when what they left is settled.
@@ -109,20 +117,33 @@ impl Journal {
     /// A hold is taken, and this much is known of its cost.
     pub fn begin(&self, account: &AccountName, id: &str, known: Tokens) {
         self.write(|state| {
-            state
-                .open
-                .insert(id.to_owned(), (account.as_str().to_owned(), known.count()));
+            let entry = Entry {
+                account: account.as_str().to_owned(),
+                known: known.count(),
+                decided: false,
+            };
+            state.open.insert(id.to_owned(), entry);
             format!("B {id} {known} {}\n", account.as_str())
         });
     }
 
     /// More is known by now.
     pub fn know(&self, id: &str, known: Tokens) {
+        self.learn('K', id, known);
+    }
+
+    /// This is what it has cost, and the store is about to hear of it.
+    pub fn decide(&self, id: &str, used: Tokens) {
+        self.learn('D', id, used);
+    }
+
+    fn learn(&self, kind: char, id: &str, tokens: Tokens) {
         self.write(|state| {
-            if let Some((_, before)) = state.open.get_mut(id) {
-                *before = known.count();
+            if let Some(entry) = state.open.get_mut(id) {
+                entry.known = tokens.count();
+                entry.decided |= kind == 'D';
             }
-            format!("K {id} {known}\n")
+            format!("{kind} {id} {tokens}\n")
         });
     }
 
@@ -149,13 +170,29 @@ impl Journal {
     }
 }
 
+impl Entry {
+    fn lines(&self, id: &str) -> String {
+        let Entry {
+            account,
+            known,
+            decided,
+        } = self;
+        let decided = if *decided {
+            format!("D {id} {known}\n")
+        } else {
+            String::new()
+        };
+        format!("B {id} {known} {account}\n{decided}")
+    }
+}
+
 impl State {
     fn append(&mut self, line: &str) -> io::Result<()> {
         if self.length > LONG {
             let lines: String = self
                 .open
                 .iter()
-                .map(|(id, (account, known))| format!("B {id} {known} {account}\n"))
+                .map(|(id, entry)| entry.lines(id))
                 .collect();
             // Behind the old lines first, then in their place: at no moment is anything missing.
             self.file.write_all(lines.as_bytes())?;
@@ -176,7 +213,7 @@ impl State {
 /// What the lines leave open. Lines that make no sense are torn or half overwritten: the ones that
 /// matter stand elsewhere in the file too.
 fn unfinished(text: &str) -> Vec<Unfinished> {
-    let mut open: HashMap<&str, (AccountName, u64)> = HashMap::new();
+    let mut open: HashMap<&str, (AccountName, u64, bool)> = HashMap::new();
     for line in text
         .split_inclusive('\n')
         .filter_map(|line| line.strip_suffix('\n'))
@@ -191,12 +228,13 @@ fn unfinished(text: &str) -> Vec<Unfinished> {
         ) {
             (Some("B"), Some(id), Some(known), Some(account), None) => {
                 if let (Ok(known), Some(account)) = (known.parse(), AccountName::parse(account)) {
-                    open.insert(id, (account, known));
+                    open.insert(id, (account, known, false));
                 }
             }
-            (Some("K"), Some(id), Some(known), None, None) => {
-                if let (Some((_, before)), Ok(known)) = (open.get_mut(id), known.parse()) {
+            (Some(kind @ ("K" | "D")), Some(id), Some(known), None, None) => {
+                if let (Some((_, before, decided)), Ok(known)) = (open.get_mut(id), known.parse()) {
                     *before = known;
+                    *decided |= kind == "D";
                 }
             }
             (Some("E"), Some(id), None, None, None) => {
@@ -206,10 +244,11 @@ fn unfinished(text: &str) -> Vec<Unfinished> {
         }
     }
     open.into_iter()
-        .map(|(id, (account, known))| Unfinished {
+        .map(|(id, (account, known, decided))| Unfinished {
             account,
             id: id.to_owned(),
             used: Tokens::new(known),
+            decided,
         })
         .collect()
 }
@@ -249,7 +288,8 @@ mod tests {
         assert!(legacy.unfinished.is_empty());
         first.begin(&account(), "r1", Tokens::new(5));
         first.begin(&account(), "r2", Tokens::new(6));
-        first.know("r2", Tokens::new(8));
+        first.know("r2", Tokens::new(7));
+        first.decide("r2", Tokens::new(8));
         first.end("r1");
         let (second, legacy) = Journal::open(&dir).unwrap();
         assert!(legacy.unfinished.is_empty(), "the first one lives");
@@ -259,6 +299,7 @@ mod tests {
             account: account(),
             id: "r2".into(),
             used: Tokens::new(8),
+            decided: true,
         };
         assert_eq!(legacy.unfinished, [expected]);
         legacy.delete();

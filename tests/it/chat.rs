@@ -841,3 +841,60 @@ fn an_early_reply_never_leaves_a_body_to_be_taken_for_a_request() {
     }
     assert_eq!(provider.served(), 0);
 }
+
+#[test]
+fn a_prompt_is_counted_before_it_is_refused_for_its_bytes() {
+    let provider = Provider::start(|_| Script::chat("Hi", 900, 5));
+    let (gateway, key) = start(&provider, 2000);
+    // Some four thousand bytes, and some nine hundred tokens.
+    let prose = "The quick brown fox jumps over the lazy dog. ".repeat(90);
+    let call =
+        |text: &str| json!({"model": "gpt-4o", "messages": [{"role": "user", "content": text}]});
+    assert_eq!(chat(&gateway, "abc", &key, &call(&prose)).status, 200);
+    let sent = provider.requests().pop().unwrap().json();
+    let limit = sent["max_tokens"].as_u64().unwrap();
+    assert!((300..900).contains(&limit), "{limit}");
+    // What stands for more than its letters is not counted by its letters.
+    let hidden = format!("{prose} image");
+    assert_eq!(chat(&gateway, "abc", &key, &call(&hidden)).status, 402);
+}
+
+#[test]
+fn the_tenants_models_are_listed_and_not_the_providers() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let config = sample(&provider).set(
+        "providers.text.endpoints.openai.models",
+        json!(["m1", "org/m2"]),
+    );
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let get = |path: &str| gateway.client().request("GET", path).bearer(&key).send();
+    let listed = get("/abc/v1/models");
+    let ids: Vec<Value> = listed.json()["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| model["id"].clone())
+        .collect();
+    assert_eq!(
+        (listed.status, ids),
+        (200, vec![json!("gpt-4o"), json!("m1"), json!("org/m2")])
+    );
+    assert_eq!(get("/abc/v1/models/org/m2").json()["owned_by"], "openai");
+    assert_eq!(
+        (
+            get("/abc/v1/models/nobody").status,
+            get("/abc/models").status
+        ),
+        (404, 200)
+    );
+    let anthropic = gateway
+        .client()
+        .request("GET", "/abc/v1/models")
+        .header("x-api-key", &key)
+        .header("anthropic-version", "2023-06-01")
+        .send();
+    assert_eq!(anthropic.json()["first_id"], "gpt-4o");
+    assert_eq!(gateway.client().get("/abc/v1/models").status, 401);
+    assert_eq!(provider.requests().len(), 0);
+}

@@ -225,11 +225,8 @@ fn with_known_orphans_a_killed_instance_is_charged_what_it_served_but_for_what_i
 
 #[test]
 fn with_spent_orphans_not_even_a_crash_serves_more_than_is_charged() {
-    kill_one_of_two("spend", |charged, served, rounds| {
-        assert!(
-            charged + 1 > served.saturating_sub(rounds * 3 * 4),
-            "charged {charged}, served {served}"
-        );
+    kill_one_of_two("spend", |charged, served, _| {
+        assert!(charged >= served, "charged {charged}, served {served}");
     });
 }
 

@@ -3,19 +3,13 @@
 //! Nothing is generated and nothing charged, here or at the provider. What the answer counts is not
 //! usage and must never be settled.
 
-use super::{answer, messages, prompt};
+use super::{answer, prompt};
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable, Usage};
-use crate::dialect::edit::{self, Edit};
+use crate::dialect::object::{Edit, Object};
 use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
-use serde::Deserialize;
 use serde_json::value::RawValue;
-
-#[derive(Deserialize)]
-struct Asked<'a> {
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-}
+use std::borrow::Cow;
 
 pub struct CountTokens;
 
@@ -29,11 +23,11 @@ impl Dialect for CountTokens {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let (text, asked, members) = edit::read::<Asked<'_>>(body.bytes, messages::KNOWN)?;
+        let (body, prompt) = prompt::read(body.bytes, bounds)?;
         Ok(Call {
-            model: edit::model(asked.model)?,
+            model: body.string("model")?.map(Cow::into_owned),
             answers: 1,
-            prompt: prompt::bound(text, &members, bounds)?,
+            prompt,
             answer: Some(Tokens::ZERO),
             free: true,
             ..Call::default()
@@ -42,12 +36,12 @@ impl Dialect for CountTokens {
 
     /// The model alone: this call knows no limit and refuses one.
     fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
-        let (text, _, members) = edit::read::<Asked<'_>>(body.bytes, messages::KNOWN)?;
-        let mut edit = Edit::new(&members);
+        let body = Object::body(body.bytes, prompt::KNOWN, |_, _| {})?;
+        let mut edit = Edit::new(&body);
         if let Some(model) = changes.model {
             edit.set_model(model);
         }
-        Ok(edit.apply(text))
+        Ok(edit.apply())
     }
 
     fn meter(&self, _: &Call, answer: &[u8]) -> Reading {

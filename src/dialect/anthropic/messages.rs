@@ -5,29 +5,9 @@
 
 use super::{answer, prompt};
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
-use crate::dialect::edit::{self, Edit};
+use crate::dialect::object::{Edit, Object};
 use crate::dialect::{Dialect, Meter};
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-#[derive(Deserialize)]
-struct Asked<'a> {
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    max_tokens: Option<&'a RawValue>,
-    stream: Option<bool>,
-}
-
-/// The members that the gateway itself reads or writes.
-pub(super) const KNOWN: &[&str] = &[
-    "model",
-    "max_tokens",
-    "stream",
-    "messages",
-    "system",
-    "tools",
-];
+use std::borrow::Cow;
 
 pub struct Messages;
 
@@ -41,30 +21,31 @@ impl Dialect for Messages {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let (text, asked, members) = edit::read::<Asked<'_>>(body.bytes, KNOWN)?;
+        let (body, prompt) = prompt::read(body.bytes, bounds)?;
         // None at all is allowed: it fills the provider's cache.
-        let limit = edit::number(asked.max_tokens, "max_tokens", 0)?
+        let limit = body
+            .number("max_tokens", 0)?
             .ok_or_else(|| Unreadable("max_tokens is required".to_owned()))?;
         Ok(Call {
-            model: edit::model(asked.model)?,
-            stream: asked.stream.unwrap_or(false),
+            model: body.string("model")?.map(Cow::into_owned),
+            stream: body.flag("stream")?,
             limit: Some(limit),
             answers: 1,
-            prompt: prompt::bound(text, &members, bounds)?,
+            prompt,
             ..Call::default()
         })
     }
 
     fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
-        let (text, _, members) = edit::read::<Asked<'_>>(body.bytes, KNOWN)?;
-        let mut edit = Edit::new(&members);
+        let body = Object::body(body.bytes, prompt::KNOWN, |_, _| {})?;
+        let mut edit = Edit::new(&body);
         if let Some(model) = changes.model {
             edit.set_model(model);
         }
         if let Some(limit) = changes.limit {
             edit.set("max_tokens", &limit.tokens.to_string());
         }
-        Ok(edit.apply(text))
+        Ok(edit.apply())
     }
 
     fn meter(&self, _: &Call, answer: &[u8]) -> Reading {

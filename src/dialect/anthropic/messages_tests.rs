@@ -111,7 +111,7 @@ proptest! {
     ) {
         let mut object: serde_json::Map<String, serde_json::Value> = members
             .into_iter()
-            .filter(|(name, _)| !KNOWN.contains(&name.as_str()))
+            .filter(|(name, _)| !prompt::KNOWN.contains(&name.as_str()))
             .map(|(name, value)| (name, value.into()))
             .collect();
         if let Some(model) = model {

@@ -5,13 +5,21 @@
 //! is not understood must never count less than its bytes.
 
 use crate::dialect::call::{Bounds, Unreadable};
-use crate::dialect::{edit, prompt};
-use crate::json::{self, Member};
+use crate::dialect::object::{self, Object};
+use crate::dialect::prompt;
 use crate::rules::amount::Tokens;
-use serde::Deserializer;
-use serde::de::{SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use std::fmt;
+use std::borrow::Cow;
+
+/// The members that the gateway itself reads or writes.
+pub(super) const KNOWN: &[&str] = &[
+    "model",
+    "max_tokens",
+    "stream",
+    "messages",
+    "system",
+    "tools",
+];
 
 /// Members that no model reads. Everything else is taken for a part of the prompt.
 const NOT_PROMPT: &[&str] = &[
@@ -41,23 +49,27 @@ const PDF_BYTES: usize = 50_000;
 /// No API nests content deeper than a message, a tool's result, a document and its parts.
 const DEEPEST: usize = 8;
 
-/// The bound for a whole body, from its members.
-pub fn bound(text: &str, members: &[Member<'_>], bounds: &Bounds) -> Result<Tokens, Unreadable> {
+/// A whole body, and the bound of its prompt.
+pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Tokens), Unreadable> {
+    let mut sum = Tokens::ZERO;
+    let body = Object::body(bytes, KNOWN, |name, value| {
+        if !NOT_PROMPT.contains(&name) {
+            sum = sum.plus(raw(value));
+        }
+    })?;
     let prompt = Prompt {
         image: Tokens::new(bounds.image),
     };
-    let mut sum = Tokens::ZERO;
-    for member in members {
-        let value = &text[member.value.clone()];
-        sum = sum.plus(match member.name {
-            "messages" => prompt.messages(value)?,
-            "system" => frame().plus(prompt.content(value, 0)?),
-            "tools" => prompt.tools(value)?,
-            name if NOT_PROMPT.contains(&name) => Tokens::ZERO,
-            _ => raw(value),
-        });
+    if let Some(messages) = body.written("messages") {
+        sum = sum.plus(prompt.messages(messages)?);
     }
-    Ok(sum)
+    if let Some(system) = body.written("system") {
+        sum = sum.plus(frame()).plus(prompt.content(system, 0)?);
+    }
+    if let Some(tools) = body.written("tools") {
+        sum = sum.plus(prompt.tools(tools)?);
+    }
+    Ok((body, sum))
 }
 
 struct Prompt {
@@ -65,88 +77,87 @@ struct Prompt {
 }
 
 impl Prompt {
-    fn messages(&self, value: &str) -> Result<Tokens, Unreadable> {
-        if !value.starts_with('[') {
-            return Err(Unreadable("messages must be a list".to_owned()));
-        }
-        sum(value, |message| {
-            if !message.starts_with('{') {
+    fn messages(&self, messages: &RawValue) -> Result<Tokens, Unreadable> {
+        sum(messages, "messages", |message| {
+            if !is_object(message) {
                 return Ok(raw(message));
             }
             let mut tokens = frame();
-            for member in edit::members(message, &["role", "content"])? {
-                let value = &message[member.value];
-                tokens = tokens.plus(match member.name {
-                    "role" => Tokens::ZERO,
-                    "content" => self.content(value, 0)?,
-                    _ => raw(value),
-                });
+            let known = &["role", "content"];
+            let message = Object::read(message.get(), "A message", known, |_, value| {
+                tokens = tokens.plus(raw(value));
+            })?;
+            if let Some(content) = message.written("content") {
+                tokens = tokens.plus(self.content(content, 0)?);
             }
             Ok(tokens)
         })
     }
 
-    fn content(&self, value: &str, depth: usize) -> Result<Tokens, Unreadable> {
+    fn content(&self, content: &RawValue, depth: usize) -> Result<Tokens, Unreadable> {
         if depth > DEEPEST {
             return Err(Unreadable("content is nested too deep".to_owned()));
         }
-        match value.as_bytes().first() {
-            Some(b'[') => sum(value, |block| self.block(block, depth)),
-            Some(b'{') => self.block(value, depth),
-            _ => Ok(string(value)),
+        match content.get().as_bytes().first() {
+            Some(b'[') => sum(content, "content", |block| self.block(block, depth)),
+            Some(b'{') => self.block(content, depth),
+            _ => Ok(string(content)),
         }
     }
 
-    fn block(&self, block: &str, depth: usize) -> Result<Tokens, Unreadable> {
-        if !block.starts_with('{') {
+    fn block(&self, block: &RawValue, depth: usize) -> Result<Tokens, Unreadable> {
+        if !is_object(block) {
             return Ok(raw(block));
         }
-        let known = ["type", "text", "content", "source", "cache_control"];
-        let members = edit::members(block, &known)?;
-        let is_image = word(block, &members, "type") == "image";
+        let known = &["type", "text", "content", "source", "cache_control"];
         let mut tokens = frame();
-        for member in &members {
-            let value = &block[member.value.clone()];
-            tokens = tokens.plus(match member.name {
-                "type" | "cache_control" => Tokens::ZERO,
-                "text" => string(value),
-                "content" => self.content(value, depth + 1)?,
-                "source" => self.source(value, is_image, depth)?,
-                // A tool's input, and signatures: thoughts that the provider alone can read.
-                _ => raw(value),
-            });
+        // A tool's input, and signatures: thoughts that the provider alone can read.
+        let block = Object::read(block.get(), "A block of content", known, |_, value| {
+            tokens = tokens.plus(raw(value));
+        })?;
+        if let Some(text) = block.written("text") {
+            tokens = tokens.plus(string(text));
+        }
+        if let Some(content) = block.written("content") {
+            tokens = tokens.plus(self.content(content, depth + 1)?);
+        }
+        if let Some(source) = block.written("source") {
+            let is_image = word(&block, "type") == "image";
+            tokens = tokens.plus(self.source(source, is_image, depth)?);
         }
         Ok(tokens)
     }
 
     /// Of an image, or of anything else, which counts as a document.
-    fn source(&self, source: &str, is_image: bool, depth: usize) -> Result<Tokens, Unreadable> {
+    fn source(&self, value: &RawValue, is_image: bool, depth: usize) -> Result<Tokens, Unreadable> {
         // The source of a search result is its address.
-        if !source.starts_with('{') {
-            return Ok(raw(source));
+        if !is_object(value) {
+            return Ok(raw(value));
         }
-        let known = ["type", "media_type", "data", "content", "url", "file_id"];
-        let members = edit::members(source, &known)?;
-        let value = |name| json::member(&members, name).map(|m| &source[m.value.clone()]);
-        let is_pdf = word(source, &members, "media_type") == "application/pdf";
-        Ok(match word(source, &members, "type").as_str() {
+        let known = &["type", "media_type", "data", "content", "url", "file_id"];
+        let source = Object::read(value.get(), "A source", known, |_, _| {})?;
+        let is_pdf = word(&source, "media_type") == "application/pdf";
+        Ok(match &*word(&source, "type") {
             "base64" if is_image => self.image,
             "base64" if is_pdf => {
-                let bytes = value("data").map_or(0, str::len);
+                let bytes = source.written("data").map_or(0, |data| data.get().len());
                 self.image.times(bytes.div_ceil(PDF_BYTES).max(1) as u64)
             }
-            "base64" | "text" => raw(source),
-            "content" => self.content(value("content").unwrap_or_default(), depth + 1)?,
-            _ if is_image => self.image.max(raw(source)),
-            _ => self.image.times(UNSEEN).max(raw(source)),
+            "base64" | "text" => raw(value),
+            "content" => match source.written("content") {
+                Some(content) => self.content(content, depth + 1)?,
+                None => Tokens::ZERO,
+            },
+            _ if is_image => self.image.max(raw(value)),
+            _ => self.image.times(UNSEEN).max(raw(value)),
         })
     }
 
-    fn tools(&self, value: &str) -> Result<Tokens, Unreadable> {
-        if !value.starts_with('[') {
-            return Ok(raw(value));
+    fn tools(&self, tools: &RawValue) -> Result<Tokens, Unreadable> {
+        if !tools.get().starts_with('[') {
+            return Ok(raw(tools));
         }
-        let tools = sum(value, |tool| {
+        let tokens = sum(tools, "tools", |tool| {
             let fetched = if fetches(tool)? {
                 self.image.times(UNSEEN)
             } else {
@@ -154,32 +165,39 @@ impl Prompt {
             };
             Ok(raw(tool).plus(fetched))
         })?;
-        Ok(if tools.is_zero() {
-            tools
+        Ok(if tokens.is_zero() {
+            tokens
         } else {
-            tools.plus(Tokens::new(TOOL_USE))
+            tokens.plus(Tokens::new(TOOL_USE))
         })
     }
 }
 
 /// Whether the provider itself runs this tool and puts what it fetches into the prompt.
-fn fetches(tool: &str) -> Result<bool, Unreadable> {
-    let members = edit::members(tool, &["type"])?;
-    let kind = word(tool, &members, "type");
+fn fetches(tool: &RawValue) -> Result<bool, Unreadable> {
+    if !is_object(tool) {
+        return Ok(false);
+    }
+    let tool = Object::read(tool.get(), "A tool", &["type"], |_, _| {})?;
+    let kind = word(&tool, "type");
     Ok(kind.starts_with("web_search") || kind.starts_with("web_fetch"))
+}
+
+fn is_object(value: &RawValue) -> bool {
+    value.get().starts_with('{')
 }
 
 fn frame() -> Tokens {
     Tokens::new(prompt::message_frames(1))
 }
 
-fn raw(value: &str) -> Tokens {
-    Tokens::new(value.len() as u64)
+fn raw(value: &RawValue) -> Tokens {
+    Tokens::new(value.get().len() as u64)
 }
 
 /// A string without its quotes. Escapes are never shorter than what they stand for.
-fn string(value: &str) -> Tokens {
-    if value.starts_with('"') {
+fn string(value: &RawValue) -> Tokens {
+    if value.get().starts_with('"') {
         raw(value).minus(Tokens::new(2))
     } else {
         raw(value)
@@ -187,38 +205,23 @@ fn string(value: &str) -> Tokens {
 }
 
 /// A member's value where it is a string, else nothing.
-fn word(text: &str, members: &[Member<'_>], name: &str) -> String {
-    json::member(members, name)
-        .and_then(|member| serde_json::from_str(&text[member.value.clone()]).ok())
-        .unwrap_or_default()
+fn word<'a>(object: &Object<'a>, name: &str) -> Cow<'a, str> {
+    let value = object.written(name);
+    value.and_then(object::string).unwrap_or_default()
 }
 
-/// What the items of a list come to, without keeping them.
+/// What the values of a list come to.
 fn sum(
-    list: &str,
-    item: impl FnMut(&str) -> Result<Tokens, Unreadable>,
+    list: &RawValue,
+    name: &str,
+    mut each: impl FnMut(&RawValue) -> Result<Tokens, Unreadable>,
 ) -> Result<Tokens, Unreadable> {
-    struct Items<F>(F);
-    impl<'de, F: FnMut(&str) -> Result<Tokens, Unreadable>> Visitor<'de> for Items<F> {
-        type Value = Result<Tokens, Unreadable>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut sum = Ok(Tokens::ZERO);
-            while let Some(item) = list.next_element::<&RawValue>()? {
-                if let Ok(so_far) = sum {
-                    sum = (self.0)(item.get()).map(|tokens| so_far.plus(tokens));
-                }
-            }
-            Ok(sum)
-        }
-    }
-    serde_json::Deserializer::from_str(list)
-        .deserialize_seq(Items(item))
-        .map_err(|error| Unreadable(format!("The body cannot be read: {error}")))?
+    let mut sum = Tokens::ZERO;
+    object::list(list, name, |value| {
+        sum = sum.plus(each(value)?);
+        Ok(())
+    })?;
+    Ok(sum)
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 const IMAGE: u64 = 2_000;
 
 fn of(text: &str) -> Result<u64, Unreadable> {
-    let members = edit::members(text, &["messages", "system", "tools"])?;
-    Ok(bound(text, &members, &Bounds::default())?.count())
+    let (_, prompt) = read(text.as_bytes(), &Bounds::default())?;
+    Ok(prompt.count())
 }
 
 /// One message with one block costs its frames and what the block holds.

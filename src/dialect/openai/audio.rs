@@ -211,7 +211,7 @@ impl Dialect for Speech {
         let body = Object::body(body.bytes, SPEECH, |_, _| {})?;
         let mut edit = Edit::new(&body);
         if let Some(model) = changes.model {
-            edit.set("model", &serde_json::Value::from(model).to_string());
+            edit.set_model(model);
         }
         Ok(edit.apply())
     }

@@ -4,10 +4,12 @@
 //! into its text.
 
 use super::choices::{self, StreamMeter, meter};
+use super::content;
 use crate::dialect::call::{self, Api, Bounds, Call, Changes, Reading, Unreadable};
 use crate::dialect::object::{self, Edit, Object};
 use crate::dialect::{Dialect, Meter, prompt};
 use crate::rules::amount::Tokens;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// The members that the gateway itself reads or writes.
@@ -19,6 +21,17 @@ const KNOWN: &[&str] = &[
     "max_tokens",
     "max_completion_tokens",
     "n",
+    "web_search_options",
+];
+
+/// The members of a message, besides its role, its content and its sound.
+const TEXTS: &[&str] = &[
+    "name",
+    "refusal",
+    "reasoning_content",
+    "tool_calls",
+    "tool_call_id",
+    "function_call",
 ];
 
 /// Members that no model reads. Everything else is taken for a part of the prompt.
@@ -81,34 +94,67 @@ impl Dialect for Chat {
 }
 
 fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
-    let mut prompt = 0;
+    let mut prompt = Tokens::ZERO;
     // Whatever is not known to be no part of the prompt counts as one.
     let body = Object::body(bytes, KNOWN, |name, value| {
         if !NOT_PROMPT.contains(&name) {
-            prompt += value.get().len() as u64;
+            prompt = prompt.plus(Tokens::new(value.get().len() as u64));
         }
     })?;
+    if body.value("web_search_options").is_some() {
+        let why = "web_search_options is not served here: \
+            the body does not show what the provider would read for it";
+        return Err(Unreadable(why.to_owned()));
+    }
     if let Some(messages) = body.value("messages") {
-        let mut count = 0;
-        object::list(messages, "messages", |_| {
-            count += 1;
+        object::list(messages, "messages", |value| {
+            prompt = prompt.plus(message(value, bounds)?);
             Ok(())
         })?;
-        prompt += prompt::text_bytes(messages.get(), bounds.image) + prompt::message_frames(count);
     }
     let limits = (
-        body.number("max_completion_tokens")?,
-        body.number("max_tokens")?,
+        body.number("max_completion_tokens", 1)?,
+        body.number("max_tokens", 1)?,
     );
     Ok(Call {
         model: body.string("model")?.map(Cow::into_owned),
         stream: body.flag("stream")?,
         wants_usage: choices::wants_usage(&body)?,
         limit: limits.0.max(limits.1),
-        answers: body.number("n")?.unwrap_or(1),
-        prompt: Tokens::new(prompt),
+        answers: body.number("n", 1)?.unwrap_or(1),
+        prompt,
         ..Call::default()
     })
+}
+
+fn message(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
+    let mut sum = Tokens::new(prompt::message_frames(1));
+    if !value.get().starts_with('{') {
+        return Ok(sum.plus(content::weight(value)));
+    }
+    let known = [&["role", "content", "audio"], TEXTS].concat();
+    let message = Object::read(value.get(), "A message", &known, |name, value| {
+        sum = sum.plus(content::stray(name, value));
+    })?;
+    sum = sum.plus(content::role(&message));
+    sum = sum.plus(content::weights(&message, TEXTS));
+    if let Some(audio) = message.value("audio") {
+        // An answer that was spoken before, which the provider has kept.
+        sum = sum.plus(content::weight(audio).max(content::named(bounds)));
+    }
+    match message.value("content") {
+        Some(list) if list.get().starts_with('[') => object::list(list, "content", |value| {
+            sum = sum.plus(if value.get().starts_with('{') {
+                content::part(value, bounds)?
+            } else {
+                content::weight(value)
+            });
+            Ok(())
+        })?,
+        Some(text) => sum = sum.plus(content::weight(text)),
+        None => {}
+    }
+    Ok(sum)
 }
 
 /// The body that leaves for the provider. A stream is always asked to report its usage.
@@ -116,7 +162,7 @@ fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
     let body = Object::body(bytes, KNOWN, |_, _| {})?;
     let mut edit = Edit::new(&body);
     if let Some(model) = changes.model {
-        edit.set("model", &serde_json::Value::from(model).to_string());
+        edit.set_model(model);
     }
     if let Some(limit) = changes.limit {
         let tokens = limit.tokens.to_string();

@@ -105,13 +105,75 @@ fn whatever_a_model_might_read_counts_as_prompt() {
     let image = r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x.example/a.png"}}]}]}"#;
     assert!(call(image).prompt >= Tokens::new(2000));
     let inline = format!(
-        r#"{{"messages":[{{"content":[{{"image_url":{{"url":"data:image/png;base64,{}"}}}}]}}]}}"#,
+        r#"{{"messages":[{{"content":[{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{}"}}}}]}}]}}"#,
         "A".repeat(100_000)
     );
     assert!(
         call(&inline).prompt < Tokens::new(3000),
         "an image is not its bytes"
     );
+}
+
+#[test]
+fn every_text_of_the_messages_counts_and_the_frame_does_not() {
+    for (messages, expected) in [
+        ("[]", 0),
+        (r#"[{"role":"user","content":"Hi"}]"#, 10),
+        (
+            r#"[{"role":"user","content":"Hello"},{"role":"user","content":[{"type":"text","text":"a\"b"}]}]"#,
+            16 + 5 + 4,
+        ),
+        (
+            r#"[{"role":"tool","tool_call_id":"c1","content":"42"},{"role":"assistant","content":null,"refusal":null,"name":"n"}]"#,
+            16 + 2 + 2 + 1,
+        ),
+        (
+            r#"[{"role":"assistant","tool_calls":[{"id":"c","function":{"arguments":"{}"}}]}]"#,
+            8 + 42,
+        ),
+        (r#"["odd",{"content":["odd",7]}]"#, 16 + 3 + 3 + 1),
+        (r#"[{"role":"assistant","audio":{"id":"a"}}]"#, 8 + 40_000),
+    ] {
+        let read = call(&format!(r#"{{"messages":{messages}}}"#));
+        assert_eq!(read.prompt, Tokens::new(expected), "{messages}");
+    }
+    let text = "x".repeat(1_000);
+    for message in [
+        format!(r#"{{"role":"{text}"}}"#),
+        format!(r#"{{"role":{{"{text}":1}}}}"#),
+        format!(r#"{{"url":"{text}"}}"#),
+        format!(r#"{{"{text}":1}}"#),
+        format!(r#"{{"content":{{"{text}":1}}}}"#),
+        format!(r#"{{"content":[{{"type":"{text}"}}]}}"#),
+        format!(r#"{{"tool_calls":[{{"type":"{text}"}}]}}"#),
+        format!(r#"{{"tool_calls":[{{"{text}":1}}]}}"#),
+    ] {
+        let read = call(&format!(r#"{{"messages":[{message}]}}"#));
+        assert!(read.prompt >= Tokens::new(999), "{message}");
+    }
+}
+
+#[test]
+fn a_message_that_could_be_read_in_two_ways_is_refused() {
+    for message in [
+        r#"{"content":"a","content":"b"}"#,
+        r#"{"content":"a","Content":"b"}"#,
+        r#"{"c\u006fntent":"a"}"#,
+    ] {
+        let body = format!(r#"{{"messages":[{message}]}}"#);
+        assert!(read(body.as_bytes(), &Bounds::default()).is_err(), "{body}");
+    }
+}
+
+#[test]
+fn a_search_by_the_provider_is_refused() {
+    let refused = read(br#"{"web_search_options":{}}"#, &Bounds::default());
+    let Unreadable(why) = refused.unwrap_err();
+    assert!(
+        why.starts_with("web_search_options is not served here"),
+        "{why}"
+    );
+    assert_eq!(call(r#"{"web_search_options":null}"#).prompt, Tokens::ZERO);
 }
 
 #[test]

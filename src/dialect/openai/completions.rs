@@ -73,10 +73,13 @@ impl Dialect for Completions {
         );
         let mut limit = None;
         for name in LIMITS {
-            limit = limit.max(body.number(name)?);
+            limit = limit.max(body.number(name, 1)?);
         }
         // Of `best_of` answers all are generated and counted, and `n` are shown.
-        let each = body.number("n")?.max(body.number("best_of")?).unwrap_or(1);
+        let each = body
+            .number("n", 1)?
+            .max(body.number("best_of", 1)?)
+            .unwrap_or(1);
         Ok(Call {
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.flag("stream")?,
@@ -92,7 +95,7 @@ impl Dialect for Completions {
         let body = Object::body(body.bytes, KNOWN, |_, _| {})?;
         let mut edit = Edit::new(&body);
         if let Some(model) = changes.model {
-            edit.set("model", &serde_json::Value::from(model).to_string());
+            edit.set_model(model);
         }
         if let Some(limit) = changes.limit {
             let tokens = limit.tokens.to_string();

@@ -49,7 +49,7 @@ impl Dialect for Embeddings {
         let body = Object::body(body.bytes, KNOWN, |_, _| {})?;
         let mut edit = Edit::new(&body);
         if let Some(model) = changes.model {
-            edit.set("model", &serde_json::Value::from(model).to_string());
+            edit.set_model(model);
         }
         Ok(edit.apply())
     }

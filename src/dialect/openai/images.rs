@@ -76,7 +76,7 @@ impl Dialect for Generations {
         Ok(Call {
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.flag("stream")?,
-            ..call(body.number("n")?, text, 0, bounds)
+            ..call(body.number("n", 1)?, text, 0, bounds)
         })
     }
 
@@ -84,7 +84,7 @@ impl Dialect for Generations {
         let body = Object::body(body.bytes, KNOWN, |_, _| {})?;
         let mut edit = Edit::new(&body);
         if let Some(model) = changes.model {
-            edit.set("model", &serde_json::Value::from(model).to_string());
+            edit.set_model(model);
         }
         Ok(edit.apply())
     }

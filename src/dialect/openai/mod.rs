@@ -4,6 +4,7 @@ pub mod audio;
 pub mod chat;
 pub mod choices;
 pub mod completions;
+pub mod content;
 pub mod embeddings;
 pub mod events;
 pub mod images;

@@ -5,9 +5,9 @@
 //! whose cost no body bounds, is refused. Tools and input items are served by name: a new kind may
 //! be either.
 
-use crate::dialect::call::{
-    self, Api, Bounds, Call, Changes, Generated, Reading, Unreadable, Usage,
-};
+use super::content::{self, stray, weight, weights};
+use super::usage;
+use crate::dialect::call::{self, Api, Bounds, Call, Changes, Generated, Reading, Unreadable};
 use crate::dialect::object::{self, Edit, Object};
 use crate::dialect::{Dialect, Meter, prompt, sse};
 use crate::rules::amount::Tokens;
@@ -70,6 +70,20 @@ const TEXT_ITEMS: &[&str] = &[
     "reasoning",
 ];
 
+/// The members of such an item, besides its type, its role and what it holds in parts.
+const TEXTS: &[&str] = &[
+    "id",
+    "status",
+    "summary",
+    "encrypted_content",
+    "call_id",
+    "name",
+    "arguments",
+    "input",
+    "tools",
+    "environment",
+];
+
 /// Input items that are known, but not how a model reads them: all of their bytes count.
 const OTHER_ITEMS: &[&str] = &[
     "local_shell_call",
@@ -86,15 +100,6 @@ const OTHER_ITEMS: &[&str] = &[
 /// What a provider may write itself to describe one of its own tools to a model. Not published; a
 /// page of text.
 const BUILT_IN_TOOL: u64 = 1_000;
-
-/// Bytes of a file, as it is written, that are taken for a page.
-const PAGE: u64 = 50_000;
-
-/// How a PDF begins, in base64.
-const PDF: &str = "JVBERi0";
-
-/// Pages of a file that is only named.
-const NAMED_PAGES: u64 = 20;
 
 pub struct Responses;
 
@@ -136,10 +141,10 @@ fn short(word: &str) -> &str {
 }
 
 fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
-    let mut prompt = 0;
+    let mut prompt = Tokens::ZERO;
     let body = Object::body(bytes, KNOWN, |name, value| {
         if !NOT_PROMPT.contains(&name) {
-            prompt += value.get().len() as u64;
+            prompt = prompt.plus(Tokens::new(value.get().len() as u64));
         }
     })?;
     if body.flag("background")? {
@@ -151,62 +156,47 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
         }
     }
     if let Some(list) = body.value("tools") {
-        prompt += weight(list) + tools(list, true)?;
+        prompt = prompt.plus(weight(list)).plus(tools(list, true)?);
     }
     if let Some(instructions) = body.value("instructions") {
-        prompt += weight(instructions) + prompt::message_frames(1);
+        prompt = prompt.plus(weight(instructions)).plus(frame());
     }
     if let Some(value) = body.value("input") {
-        prompt += input(value, bounds)?;
+        prompt = prompt.plus(input(value, bounds)?);
     }
     Ok(Call {
         model: body.string("model")?.map(Cow::into_owned),
         stream: body.flag("stream")?,
         // A stream always says what it used: nothing is asked for in the client's place.
         wants_usage: true,
-        limit: body.number("max_output_tokens")?,
+        limit: body.number("max_output_tokens", 1)?,
         answers: 1,
-        prompt: Tokens::new(prompt),
+        prompt,
         ..Call::default()
     })
 }
 
-/// A string counts with its text; of anything else it is not known how a model reads it.
-fn weight(value: &RawValue) -> u64 {
-    let text = value.get();
-    match text.as_bytes() {
-        b"null" | b"[]" => 0,
-        [b'"', ..] => text.len() as u64 - 2,
-        _ => text.len() as u64,
-    }
+fn frame() -> Tokens {
+    Tokens::new(prompt::message_frames(1))
 }
 
-fn input(value: &RawValue, bounds: &Bounds) -> Result<u64, Unreadable> {
+fn input(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
     if value.get().starts_with('"') {
-        return Ok(weight(value) + prompt::message_frames(1));
+        return Ok(weight(value).plus(frame()));
     }
-    let mut sum = 0;
+    let mut sum = Tokens::ZERO;
     object::list(value, "input", |value| {
-        sum += item(value, bounds)? + prompt::message_frames(1);
+        sum = sum.plus(item(value, bounds)?).plus(frame());
         Ok(())
     })?;
     Ok(sum)
 }
 
-fn item(value: &RawValue, bounds: &Bounds) -> Result<u64, Unreadable> {
-    let known = &[
-        "type",
-        "role",
-        "id",
-        "content",
-        "output",
-        "encrypted_content",
-        "tools",
-        "environment",
-    ];
-    let mut sum = 0;
-    let item = Object::read(value.get(), "An item of input", known, |_, value| {
-        sum += weight(value);
+fn item(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
+    let known = [&["type", "role", "content", "output"], TEXTS].concat();
+    let mut sum = Tokens::ZERO;
+    let item = Object::read(value.get(), "An item of input", &known, |name, value| {
+        sum = sum.plus(stray(name, value));
     })?;
     let kind = match item.string("type")? {
         Some(kind) => kind,
@@ -214,13 +204,13 @@ fn item(value: &RawValue, bounds: &Bounds) -> Result<u64, Unreadable> {
         // An ID alone stands for something stored.
         None => return refused("An item of input must have a type or a role"),
     };
-    let mut built_in = 0;
+    let mut built_in = Tokens::ZERO;
     if let Some(list) = item.value("tools") {
         built_in = tools(list, true)?;
     }
     check_environment(&item)?;
     if OTHER_ITEMS.contains(&&*kind) {
-        return Ok(weight(value) + built_in);
+        return Ok(weight(value).plus(built_in));
     }
     if !TEXT_ITEMS.contains(&&*kind) {
         return refused(format!(
@@ -228,112 +218,49 @@ fn item(value: &RawValue, bounds: &Bounds) -> Result<u64, Unreadable> {
             short(&kind)
         ));
     }
-    let size = |name| item.value(name).map_or(0, weight);
-    if kind == "reasoning" && size("id") > 0 && size("encrypted_content") + size("content") == 0 {
+    let is_empty = |names: &[&str]| weights(&item, names).is_zero();
+    if kind == "reasoning" && !is_empty(&["id"]) && is_empty(&["encrypted_content", "content"]) {
         return refused(
             "An input item of type reasoning must have its content: include reasoning.encrypted_content",
         );
     }
-    // The frame has room for a role of the usual length.
-    sum += size("role").saturating_sub(9);
-    sum += size("id") + size("encrypted_content") + size("tools") + built_in;
+    sum = sum.plus(content::role(&item)).plus(built_in);
+    sum = sum.plus(weights(&item, TEXTS));
     for value in ["content", "output"]
         .iter()
         .filter_map(|name| item.value(name))
     {
         if value.get().starts_with('[') {
             object::list(value, "content", |value| {
-                sum += part(value, bounds)?;
+                sum = sum.plus(content::part(value, bounds)?);
                 Ok(())
             })?;
         } else {
-            sum += weight(value);
+            sum = sum.plus(weight(value));
         }
-    }
-    Ok(sum)
-}
-
-/// A part of an item's content. An image's bytes do not say what a provider makes of it.
-fn part(value: &RawValue, bounds: &Bounds) -> Result<u64, Unreadable> {
-    let known = &[
-        "type",
-        "image_url",
-        "file_id",
-        "file_url",
-        "file_data",
-        "filename",
-    ];
-    let mut sum = 0;
-    let part = Object::read(
-        value.get(),
-        "A part of an item's content",
-        known,
-        |_, value| {
-            sum += weight(value);
-        },
-    )?;
-    let is_string = |name| {
-        part.value(name)
-            .is_none_or(|value| value.get().starts_with('"'))
-    };
-    let rest = |names: &[&str]| {
-        let values = names.iter().filter_map(|name| part.value(name));
-        values.map(weight).sum::<u64>()
-    };
-    Ok(match part.string("type")?.as_deref() {
-        Some("input_text" | "output_text" | "reasoning_text" | "refusal" | "text") => {
-            sum + rest(&known[1..])
-        }
-        Some("input_image") if is_string("image_url") => {
-            sum + bounds.image + rest(&["file_url", "file_data", "filename"])
-        }
-        Some("input_file") => sum + file(&part, bounds)? + rest(&["image_url"]),
-        _ => weight(value),
-    })
-}
-
-fn file(part: &Object<'_>, bounds: &Bounds) -> Result<u64, Unreadable> {
-    let filename = part.string("filename")?.unwrap_or_default();
-    let mut sum = filename.len() as u64;
-    for name in ["file_url", "file_id"] {
-        if part.value(name).is_some() {
-            sum += NAMED_PAGES * bounds.image;
-        }
-    }
-    if let Some(data) = part.value("file_data") {
-        let length = weight(data);
-        let pages = length.div_ceil(PAGE).max(1) * bounds.image;
-        // Only of a PDF is it known that it is made of pages; another may be text from end to end.
-        let text = object::string(data).unwrap_or_default();
-        let is_pdf = text
-            .strip_prefix("data:application/pdf;base64,")
-            .unwrap_or(&text)
-            .starts_with(PDF)
-            && filename.to_ascii_lowercase().ends_with(".pdf");
-        sum += if is_pdf { pages } else { pages.max(length) };
     }
     Ok(sum)
 }
 
 /// Refuses tools that the provider runs itself, and gives what it may add to describe the others.
-fn tools(list: &RawValue, may_nest: bool) -> Result<u64, Unreadable> {
+fn tools(list: &RawValue, may_nest: bool) -> Result<Tokens, Unreadable> {
     let known = &["type", "tools", "environment", "execution"];
-    let mut built_in = 0;
+    let mut built_in = Tokens::ZERO;
     object::list(list, "tools", |value| {
         let tool = Object::read(value.get(), "A tool", known, |_, _| {})?;
         let kind = tool.string("type")?.unwrap_or_default();
-        built_in += match &*kind {
-            "function" | "custom" => 0,
+        let described = match &*kind {
+            "function" | "custom" => Tokens::ZERO,
             "namespace" if may_nest => match tool.value("tools") {
                 Some(list) => tools(list, false)?,
-                None => 0,
+                None => Tokens::ZERO,
             },
             "local_shell" | "apply_patch" | "shell" => {
                 check_environment(&tool)?;
-                BUILT_IN_TOOL
+                Tokens::new(BUILT_IN_TOOL)
             }
             "tool_search" if tool.string("execution")?.as_deref() == Some("client") => {
-                BUILT_IN_TOOL
+                Tokens::new(BUILT_IN_TOOL)
             }
             _ => {
                 return refused(format!(
@@ -342,6 +269,7 @@ fn tools(list: &RawValue, may_nest: bool) -> Result<u64, Unreadable> {
                 ));
             }
         };
+        built_in = built_in.plus(described);
         Ok(())
     })?;
     Ok(built_in)
@@ -366,7 +294,7 @@ fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
     let body = Object::body(bytes, KNOWN, |_, _| {})?;
     let mut edit = Edit::new(&body);
     if let Some(model) = changes.model {
-        edit.set("model", &serde_json::Value::from(model).to_string());
+        edit.set_model(model);
     }
     if let Some(limit) = changes.limit {
         // Every endpoint knows it by this name.
@@ -439,45 +367,13 @@ fn push(value: Option<&RawValue>, text: &mut Generated) {
     }
 }
 
-#[derive(Deserialize)]
-struct Counted {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    input_tokens_details: Option<InputDetails>,
-}
-
-#[derive(Deserialize)]
-struct InputDetails {
-    cached_tokens: Option<u64>,
-}
-
-/// `input_tokens` includes what came from the cache, `output_tokens` the reasoning.
-fn usage(value: &RawValue) -> Option<Usage> {
-    let counted: Counted = serde_json::from_str(value.get()).ok()?;
-    if counted.input_tokens.is_none() && counted.output_tokens.is_none() {
-        return None;
-    }
-    let cached = counted
-        .input_tokens_details
-        .and_then(|details| details.cached_tokens);
-    let input = Tokens::new(counted.input_tokens.unwrap_or(0));
-    let cache_read = Tokens::new(cached.unwrap_or(0)).min(input);
-    Some(Usage {
-        uncached_input: input.minus(cache_read),
-        cache_read,
-        // What was written into a cache is a part of the uncached input here.
-        cache_write: Tokens::ZERO,
-        output: Tokens::new(counted.output_tokens.unwrap_or(0)),
-    })
-}
-
 fn meter(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
     let Ok(response) = serde_json::from_slice::<Response<'_>>(answer) else {
         reading.text.push(&String::from_utf8_lossy(answer));
         return reading;
     };
-    reading.usage = response.usage.and_then(usage);
+    reading.usage = response.usage.and_then(|raw| usage::read(raw.get()));
     let status = response.status.and_then(object::string);
     reading.complete = matches!(
         status.as_deref(),
@@ -551,7 +447,10 @@ fn note(event: &[u8], reading: &mut Reading) {
                 .response
                 .and_then(|response| serde_json::from_str(response.get()).ok())
                 .unwrap_or_default();
-            reading.usage = response.usage.and_then(usage).or(reading.usage);
+            reading.usage = response
+                .usage
+                .and_then(|raw| usage::read(raw.get()))
+                .or(reading.usage);
             reading.complete = true;
         }
         "error" => reading.complete = true,

@@ -1,0 +1,185 @@
+//! What a conversation counts in a prompt: its texts, and the images and files between them.
+//!
+//! A string counts its bytes and every other value its raw length. Only what really is an image or a
+//! file counts otherwise: neither its address nor its bytes say what a provider makes of it. What is
+//! not understood must never count less than its bytes.
+
+use crate::dialect::call::{Bounds, Unreadable};
+use crate::dialect::object::{self, Object};
+use crate::rules::amount::Tokens;
+use serde_json::value::RawValue;
+
+/// The members of a part that a provider may read, whatever its type.
+const PART: &[&str] = &[
+    "type",
+    "text",
+    "refusal",
+    "detail",
+    "annotations",
+    "logprobs",
+    "image_url",
+    "file",
+    "file_id",
+    "file_url",
+    "file_data",
+    "filename",
+];
+
+/// The members that say which file is meant.
+const FILE: &[&str] = &["file_id", "file_url", "file_data", "filename"];
+
+/// The longest usual role: a frame has room for it.
+const ROLE: u64 = 9;
+
+/// Bytes of a file, as it is written, that are taken for a page.
+const PAGE: u64 = 50_000;
+
+/// How a PDF begins, in base64.
+const PDF: &str = "JVBERi0";
+
+/// Pages of what is only named.
+const NAMED_PAGES: u64 = 20;
+
+/// A string counts with its text; of anything else it is not known how a model reads it.
+pub fn weight(value: &RawValue) -> Tokens {
+    let text = value.get();
+    let bytes = match text.as_bytes() {
+        b"null" | b"[]" => 0,
+        [b'"', ..] => text.len() - 2,
+        _ => text.len(),
+    };
+    Tokens::new(bytes as u64)
+}
+
+/// A member that nobody knows: a text could stand in its name too.
+pub fn stray(name: &str, value: &RawValue) -> Tokens {
+    Tokens::new(name.len() as u64).plus(weight(value))
+}
+
+/// The known members of that name, together.
+pub fn weights(object: &Object<'_>, names: &[&str]) -> Tokens {
+    let values = names.iter().filter_map(|name| object.value(name));
+    values.map(weight).sum()
+}
+
+/// What a role has beyond the usual.
+pub fn role(object: &Object<'_>) -> Tokens {
+    weights(object, &["role"]).minus(Tokens::new(ROLE))
+}
+
+/// What is named, and stands in the provider's own store or anywhere else.
+pub fn named(bounds: &Bounds) -> Tokens {
+    Tokens::new(bounds.image).times(NAMED_PAGES)
+}
+
+/// A part of a message's content, or of what a tool gave.
+pub fn part(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
+    let mut others = Tokens::ZERO;
+    let mut is_named = false;
+    let part = Object::read(value.get(), "A part of content", PART, |name, value| {
+        others = others.plus(stray(name, value));
+        // Videos and the like, which only some servers know.
+        is_named |= name.ends_with("_url");
+    })?;
+    let rest = |but: &[&str]| {
+        let names = PART.iter().filter(|name| !but.contains(name));
+        let values = names.filter_map(|name| part.value(name));
+        others.plus(values.map(weight).sum())
+    };
+    let image = Tokens::new(bounds.image);
+    let address = part.value("image_url");
+    let understood = match part.string("type")?.as_deref() {
+        Some("input_text" | "output_text" | "reasoning_text" | "refusal" | "text") => {
+            Some(rest(&["type"]))
+        }
+        Some("input_image") if address.is_none_or(is_of_image) => {
+            Some(image.plus(rest(&["type", "image_url", "file_id"])))
+        }
+        Some("image_url") => match address.map(beside_address).transpose()? {
+            Some(Some(beside)) => Some(image.plus(beside).plus(rest(&["type", "image_url"]))),
+            _ => None,
+        },
+        Some("input_file") => {
+            let rest = rest(&[&["type"], FILE].concat());
+            Some(file(&part, bounds)?.plus(rest))
+        }
+        Some("file") => match part.value("file") {
+            Some(value) if value.get().starts_with('{') => {
+                let mut strays = Tokens::ZERO;
+                let read = Object::read(value.get(), "file", FILE, |name, value| {
+                    strays = strays.plus(stray(name, value));
+                })?;
+                let file = file(&read, bounds)?.plus(strays);
+                Some(file.plus(rest(&["type", "file"])))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    // Read as it stands, or else for what it names.
+    is_named |= ["file", "file_id", "file_url"]
+        .iter()
+        .any(|name| part.value(name).is_some());
+    Ok(understood.unwrap_or_else(|| {
+        let unseen = match address {
+            _ if is_named => named(bounds),
+            Some(_) => image,
+            None => Tokens::ZERO,
+        };
+        weight(value).max(unseen)
+    }))
+}
+
+/// What an `image_url` holds besides an image's address, if it holds one.
+fn beside_address(value: &RawValue) -> Result<Option<Tokens>, Unreadable> {
+    if !value.get().starts_with('{') {
+        return Ok(None);
+    }
+    let mut others = Tokens::ZERO;
+    let known = &["url", "detail"];
+    let image = Object::read(value.get(), "image_url", known, |name, value| {
+        others = others.plus(stray(name, value));
+    })?;
+    let is_image = image.value("url").is_some_and(is_of_image);
+    Ok(is_image.then(|| others.plus(weights(&image, &["detail"]))))
+}
+
+/// Whether an address may be an image's: it does not hold the bytes of anything else.
+fn is_of_image(address: &RawValue) -> bool {
+    let Some(address) = object::string(address) else {
+        return false;
+    };
+    let starts_with = |start: &str| {
+        let head = address.trim_start().get(..start.len());
+        head.is_some_and(|head| head.eq_ignore_ascii_case(start))
+    };
+    starts_with("data:image/") || !starts_with("data:")
+}
+
+fn file(part: &Object<'_>, bounds: &Bounds) -> Result<Tokens, Unreadable> {
+    let filename = part.string("filename")?.unwrap_or_default();
+    let mut sum = Tokens::new(filename.len() as u64);
+    for name in ["file_url", "file_id"] {
+        if part.value(name).is_some() {
+            sum = sum.plus(named(bounds));
+        }
+    }
+    if let Some(data) = part.value("file_data") {
+        let length = weight(data);
+        let pages = length.count().div_ceil(PAGE).max(1);
+        let pages = Tokens::new(bounds.image).times(pages);
+        // Only of a PDF is it known that it is made of pages; another may be text from end to end.
+        let text = object::string(data).unwrap_or_default();
+        let is_pdf = text
+            .strip_prefix("data:application/pdf;base64,")
+            .unwrap_or(&text)
+            .starts_with(PDF)
+            && filename.to_ascii_lowercase().ends_with(".pdf");
+        sum = sum.plus(if is_pdf { pages } else { pages.max(length) });
+    }
+    Ok(sum)
+}
+
+#[cfg(test)]
+#[path = "content_tests.rs"]
+mod tests;

@@ -1,0 +1,137 @@
+//! What every kind of part counts.
+
+use super::*;
+use proptest::prelude::*;
+
+const IMAGE: u64 = 2_000;
+
+fn of(text: &str) -> u64 {
+    let value: &RawValue = serde_json::from_str(text).expect(text);
+    let tokens = part(value, &Bounds::default()).map_err(|Unreadable(why)| why);
+    tokens.expect(text).count()
+}
+
+#[test]
+fn every_kind_of_part_has_its_bound() {
+    for (text, expected) in [
+        (r#"{"type":"text","text":"Hello"}"#, 5),
+        (r#"{"type":"input_text","text":"a\"b"}"#, 4),
+        (r#"{"type":"refusal","refusal":"no"}"#, 2),
+        (
+            r#"{"type":"image_url","image_url":{"url":"https://x.example/a.png","detail":"high"}}"#,
+            IMAGE + 4,
+        ),
+        (
+            r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}"#,
+            IMAGE,
+        ),
+        (
+            r#"{"type":"input_image","image_url":"https://x.example/a.png"}"#,
+            IMAGE,
+        ),
+        (r#"{"type":"input_image","file_id":"file-1"}"#, IMAGE),
+        (r#"{"type":"file","file":{"file_id":"file-1"}}"#, 20 * IMAGE),
+        (
+            r#"{"type":"file","file":{"filename":"a.pdf","file_data":"data:application/pdf;base64,JVBERi0"}}"#,
+            5 + IMAGE,
+        ),
+        (r#"{"type":"input_file","file_id":"file-1"}"#, 20 * IMAGE),
+        // Not understood, and yet they name something.
+        (
+            r#"{"type":"image_url","image_url":"https://x.example/a.png"}"#,
+            IMAGE,
+        ),
+        (r#"{"image_url":{"url":"https://x.example/a.png"}}"#, IMAGE),
+        (
+            r#"{"type":"video_url","video_url":{"url":"https://x.example/a.mp4"}}"#,
+            20 * IMAGE,
+        ),
+        (r#"{"type":"file","file":"file-1"}"#, 20 * IMAGE),
+        (r#"{"type":"thinking","thinking":"Hm"}"#, 35),
+    ] {
+        assert_eq!(of(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_text_counts_wherever_it_hides() {
+    let text = "x".repeat(100_000);
+    for part in [
+        format!(r#"{{"type":"text","text":"{text}"}}"#),
+        format!(r#"{{"type":"text","text":"","url":"{text}"}}"#),
+        format!(r#"{{"type":"text","text":"","{text}":1}}"#),
+        format!(r#"{{"type":"text","text":"","image_url":{{"url":"{text}"}}}}"#),
+        format!(r#"{{"type":"text","text":{{"{text}":1}}}}"#),
+        format!(r#"{{"type":"{text}"}}"#),
+        format!(r#"{{"image_url":{{"url":"{text}"}}}}"#),
+        format!(r#"{{"type":"image_url","image_url":"{text}"}}"#),
+        format!(r#"{{"type":"image_url","image_url":{{"url":["{text}"]}}}}"#),
+        format!(r#"{{"type":"image_url","image_url":{{"url":"a","detail":"{text}"}}}}"#),
+        format!(r#"{{"type":"image_url","image_url":{{"url":"a","{text}":1}}}}"#),
+        format!(r#"{{"type":"image_url","image_url":{{"url":"data:text/plain,{text}"}}}}"#),
+        format!(r#"{{"type":"image_url","image_url":{{"url":"\u0044ata:text/plain,{text}"}}}}"#),
+        format!(r#"{{"type":"image_url","text":"{text}","image_url":{{"url":"a"}}}}"#),
+        format!(r#"{{"type":"input_image","image_url":"data:application/pdf;base64,{text}"}}"#),
+        format!(r#"{{"type":"file","file":{{"file_data":"{text}"}}}}"#),
+        format!(r#"{{"type":"file","file":{{"file_id":"f","url":"{text}"}}}}"#),
+        format!(r#"{{"type":"file","file":{{"file_id":"f","{text}":1}}}}"#),
+        format!(r#"{{"type":"file","file":["{text}"]}}"#),
+        format!(r#"{{"type":"input_audio","input_audio":{{"data":"{text}","format":"wav"}}}}"#),
+    ] {
+        assert!(of(&part) >= 100_000, "{}", &part[..60]);
+    }
+}
+
+#[test]
+fn a_part_that_could_be_read_in_two_ways_is_refused() {
+    for text in [
+        r#"{"type":"text","type":"image_url"}"#,
+        r#"{"type":"text","Type":"image_url"}"#,
+        r#"{"\u0074ype":"text"}"#,
+        r#"{"type":"image_url","image_url":{"url":"a","url":"b"}}"#,
+        r#"{"type":"file","file":{"file_id":"a","File_ID":"b"}}"#,
+        "7",
+    ] {
+        let value: &RawValue = serde_json::from_str(text).unwrap();
+        assert!(part(value, &Bounds::default()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn no_bound_is_large_enough_to_wrap() {
+    let bounds = Bounds {
+        image: u64::MAX,
+        ..Bounds::default()
+    };
+    let value: &RawValue = serde_json::from_str(r#"{"type":"input_file","file_id":"f"}"#).unwrap();
+    assert_eq!(part(value, &bounds), Ok(Tokens::MAX));
+}
+
+proptest! {
+    #[test]
+    fn any_part_is_read_without_panic(
+        part in "(\\{|\\}|\\[|\\]|\"|,|:|\\\\|é|\"type\":|\"text\"|\"image_url\"|\"url\":|\"file\"|\"file_data\":|1){0,30}",
+    ) {
+        for text in [part.clone(), format!(r#"{{"type":"file","file":{{{part}}}}}"#)] {
+            if let Ok(value) = serde_json::from_str::<&RawValue>(&text) {
+                let _ = super::part(value, &Bounds::default());
+            }
+        }
+    }
+
+    #[test]
+    fn text_never_counts_less_than_its_bytes(text in "\\PC{0,40}", name in "\\PC{1,10}") {
+        for object in [
+            serde_json::json!({"type": "text", "text": text}),
+            serde_json::json!({"type": text}),
+            serde_json::json!({"type": "image_url", "image_url": {"url": "u", (name.as_str()): text}}),
+            serde_json::json!({"type": "text", (name.as_str()): text}),
+            serde_json::json!({"type": "text", "text": {(text.as_str()): 1}}),
+        ] {
+            let value = serde_json::value::to_raw_value(&object).unwrap();
+            if let Ok(tokens) = super::part(&value, &Bounds::default()) {
+                prop_assert!(tokens.count() >= text.len() as u64, "{object}");
+            }
+        }
+    }
+}
