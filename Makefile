@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # One step after the other: they share the build directory, and their output is read from top to bottom.
 .NOTPARALLEL:
-.PHONY: help build run test tools fmt clippy house check deny clean-tools
+.PHONY: help build run test kills tools fmt clippy house check deny clean-tools
 
 HOUSE := $(or $(CARGO_TARGET_DIR),target)/house
 
@@ -24,6 +24,9 @@ run: ## the gateway on localhost:3000, with the bundled gateway.yaml
 test: tools fmt clippy ## everything: tools, format, lints, all tests; stops at the first failure
 	$(call heading,tests)
 	cargo test --locked
+
+kills: ## two hundred rounds of kill -9 of one of two instances, in either mode
+	KILL_ROUNDS=200 cargo test --locked --test it -- exact::with --nocapture
 
 check: house fmt clippy ## the quick part: fences, format, lints
 

@@ -96,6 +96,10 @@ impl Pipeline {
             }
             body.extend_from_slice(&bytes);
         }
+        if answer.head.status == StatusCode::TOO_MANY_REQUESTS && is_out_of_credit(&body) {
+            let text = format!("{} has no credit left", exchange.endpoint);
+            return Err(GatewayError::UpstreamRefused(text));
+        }
         exchange.count(&dialect.meter(call, &body));
         if let Some(left) = self.settle(exchange).await {
             exchange.left = Some(left);
@@ -254,6 +258,22 @@ impl Meter for Through {
     fn reading(&self) -> &Reading {
         &self.0
     }
+}
+
+/// Providers say with the status of "too fast" that the operator's credit with them is gone. The
+/// caller must not take that for its own balance, nor try again.
+fn is_out_of_credit(body: &[u8]) -> bool {
+    const CODES: [&str; 5] = [
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+    ];
+    let text = String::from_utf8_lossy(body);
+    CODES
+        .iter()
+        .any(|code| text.contains(&format!("\"{code}\"")))
 }
 
 fn unwritable(error: Box<pingora::Error>) -> GatewayError {

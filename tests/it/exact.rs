@@ -291,3 +291,48 @@ fn a_client_that_leaves_after_k_chunks_pays_for_k_chunks() {
         }
     }
 }
+
+#[test]
+fn no_window_holds_one_request_too_many_over_three_instances() {
+    const LIMIT: u64 = 20;
+    let redis = Redis::start();
+    let provider = Provider::start(|_| Script::chat("x", 1, 1));
+    let config = sample(&provider).tokens(1_000_000).rate_limit(LIMIT, 2);
+    let setup = || {
+        Setup::new()
+            .store(&redis.url())
+            .tenant("abc", config.clone())
+    };
+    let gateways = [
+        Gateway::start(setup()),
+        Gateway::start(setup()),
+        Gateway::start(setup()),
+    ];
+    let all: Vec<&Gateway> = gateways.iter().collect();
+    let key = mint(all[0], "abc");
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(7) {
+        storm(&all, &key, 200, 12);
+    }
+    let mut arrivals: Vec<_> = provider
+        .requests()
+        .iter()
+        .map(|request| request.at)
+        .collect();
+    arrivals.sort();
+    assert!(
+        arrivals.len() as u64 >= 3 * LIMIT,
+        "{} passed",
+        arrivals.len()
+    );
+    // A request may take a moment from its admission to the provider, so the windows that are looked
+    // at are that much shorter.
+    let window = Duration::from_millis(1_900);
+    for (at, first) in arrivals.iter().enumerate() {
+        let inside = arrivals[at..]
+            .iter()
+            .take_while(|other| **other - *first < window)
+            .count();
+        assert!(inside as u64 <= LIMIT, "{inside} within {window:?}");
+    }
+}

@@ -219,6 +219,13 @@ fn a_coding_nobody_asked_for_and_a_redirect_are_the_providers_failure() {
             502,
         ),
         (
+            Script::json(
+                429,
+                &json!({"error": {"message": "org-secret", "code": "insufficient_quota"}}),
+            ),
+            502,
+        ),
+        (
             Script::json(402, &json!({"error": {"message": "org-secret"}})),
             502,
         ),

@@ -2,11 +2,11 @@
 //!
 //! What their users see counts: typed exceptions, streams without surprises, a balance that falls by
 //! what the usage says. The scripts in `tests/sdk` call and print facts; only this file judges them.
-//! SDKs that are not installed fail the tests.
+//! SDKs that are not installed fail the tests. `sdks_calls` and `sdks_errors` go on from here.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,39 +14,49 @@ use serde_json::{Value, json};
 use crate::harness::{Gateway, Setup, mint, within};
 
 const SOON: Duration = Duration::from_secs(10);
-const TENANT: &str = "demo";
-const PLENTY: u64 = 100_000;
-const WINDOW_SECONDS: u64 = 60;
-const SDKS: [Sdk; 2] = [Sdk::Python, Sdk::Node];
+pub const TENANT: &str = "demo";
+pub const PLENTY: u64 = 100_000;
+pub const WINDOW_SECONDS: u64 = 60;
+pub const SDKS: [Sdk; 2] = [Sdk::Python, Sdk::Node];
 
 #[derive(Clone, Copy, Debug)]
-enum Sdk {
+pub enum Sdk {
     Python,
     Node,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vendor {
+    OpenAi,
+    Anthropic,
+}
+
 impl Sdk {
-    fn command(self) -> Command {
-        let (program, library, script) = match self {
+    fn command(self, vendor: Vendor) -> Command {
+        let (script, package) = match vendor {
+            Vendor::OpenAi => ("openai_calls", "openai"),
+            Vendor::Anthropic => ("anthropic_calls", "@anthropic-ai/sdk"),
+        };
+        let (program, library, ending) = match self {
             Sdk::Python => {
                 let python = in_project(".tools/python/bin/python");
-                (python.clone(), python, "openai_calls.py")
+                (python.clone(), python, "py")
             }
             Sdk::Node => {
-                let library = in_project(".tools/node/node_modules/openai");
-                ("node".into(), library, "openai_calls.mjs")
+                let library = in_project(".tools/node/node_modules").join(package);
+                ("node".into(), library, "mjs")
             }
         };
         if !library.exists() {
             missing(&library);
         }
         let mut command = Command::new(program);
-        command.arg(in_project("tests/sdk").join(script));
+        command.arg(in_project("tests/sdk").join(format!("{script}.{ending}")));
         command
     }
 
-    /// What is raised for a status without an exception of its own, as 402 is.
-    fn nameless_error(self) -> &'static str {
+    /// What is raised for a status without an exception of its own, as OpenAI's has none for 402.
+    pub fn nameless_error(self) -> &'static str {
         match self {
             Sdk::Python => "APIStatusError",
             Sdk::Node => "APIError",
@@ -66,43 +76,67 @@ fn missing(what: &Path) -> ! {
 }
 
 /// One run of a script.
-struct Caller<'g> {
-    sdk: Sdk,
-    gateway: &'g Gateway,
-    tenant: &'g str,
-    key: &'g str,
+#[derive(Clone, Copy)]
+pub struct Caller<'g> {
+    pub vendor: Vendor,
+    pub sdk: Sdk,
+    pub gateway: &'g Gateway,
+    pub tenant: &'g str,
+    /// Between the tenant and what the SDK appends of its own accord.
+    pub base: &'g str,
+    pub key: &'g str,
+    pub model: &'g str,
     /// None: as often as the SDK does of its own accord.
-    max_retries: Option<u64>,
+    pub max_retries: Option<u64>,
 }
 
 #[derive(Debug)]
-struct Facts {
-    answers: Vec<Value>,
+pub struct Facts {
+    pub answers: Vec<Value>,
     /// What the SDK raised, or null.
-    refusal: Value,
+    pub refusal: Value,
 }
 
 impl<'g> Caller<'g> {
     fn new(sdk: Sdk, gateway: &'g Gateway, key: &'g str) -> Caller<'g> {
+        Caller::of(Vendor::OpenAi, sdk, gateway, key)
+    }
+
+    pub fn of(vendor: Vendor, sdk: Sdk, gateway: &'g Gateway, key: &'g str) -> Caller<'g> {
         Caller {
+            vendor,
             sdk,
             gateway,
             tenant: TENANT,
+            base: match vendor {
+                Vendor::OpenAi => "/v1",
+                Vendor::Anthropic => "",
+            },
             key,
+            model: "demo-1",
             max_retries: None,
         }
     }
 
-    /// Makes a call until it was made so often, or the SDK raised.
+    /// Runs the script to its end, which may be an exception that is no refusal.
     #[track_caller]
-    fn call(&self, name: &str, times: u64) -> Facts {
-        let mut command = self.sdk.command();
+    pub fn run(&self, name: &str, times: u64) -> Output {
+        let Caller {
+            gateway,
+            tenant,
+            base,
+            ..
+        } = self;
+        let mut command = self.sdk.command(self.vendor);
         command
             .args([name, &times.to_string()])
             .env_clear()
-            .env("GATEWAY", format!("http://{}", self.gateway.addr()))
-            .env("TENANT", self.tenant)
+            .env(
+                "BASE_URL",
+                format!("http://{}/{tenant}{base}", gateway.addr()),
+            )
             .env("API_KEY", self.key)
+            .env("MODEL", self.model)
             .stdin(Stdio::null());
         for name in ["PATH", "HOME"] {
             if let Some(value) = std::env::var_os(name) {
@@ -112,13 +146,19 @@ impl<'g> Caller<'g> {
         if let Some(most) = self.max_retries {
             command.env("MAX_RETRIES", most.to_string());
         }
-        let output = match command.output() {
+        match command.output() {
             Ok(output) => output,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 missing(Path::new(command.get_program()));
             }
             Err(error) => panic!("{:?} does not run: {error}", self.sdk),
-        };
+        }
+    }
+
+    /// Makes a call until it was made so often, or the SDK raised.
+    #[track_caller]
+    pub fn call(&self, name: &str, times: u64) -> Facts {
+        let output = self.run(name, times);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{:?} {name}: {said}", self.sdk);
         let facts: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
@@ -130,7 +170,7 @@ impl<'g> Caller<'g> {
 
     /// The one answer of a call that must succeed.
     #[track_caller]
-    fn answer(&self, name: &str) -> Value {
+    pub fn answer(&self, name: &str) -> Value {
         let mut facts = self.call(name, 1);
         assert_eq!(facts.refusal, Value::Null, "{:?} {name}", self.sdk);
         facts.answers.pop().expect("an answer")
@@ -151,7 +191,7 @@ fn start(tokens: u64, rate_limit: u64) -> Gateway {
 }
 
 #[track_caller]
-fn left(gateway: &Gateway, key: &str) -> u64 {
+pub fn left(gateway: &Gateway, key: &str) -> u64 {
     let response = gateway
         .client()
         .request("GET", &format!("/{TENANT}/auth/me"))
@@ -163,7 +203,7 @@ fn left(gateway: &Gateway, key: &str) -> u64 {
 
 /// The client may have its answer a moment before the books do.
 #[track_caller]
-fn assert_left(gateway: &Gateway, key: &str, expected: u64) {
+pub fn assert_left(gateway: &Gateway, key: &str, expected: u64) {
     within(SOON, || (left(gateway, key) == expected).then_some(()));
     assert_eq!(left(gateway, key), expected, "tokens left");
 }
@@ -176,7 +216,7 @@ fn total_tokens(answer: &Value) -> u64 {
 
 /// Raised at once, as the exception that belongs to the status, with what is needed to report it.
 #[track_caller]
-fn assert_raised(facts: &Facts, raised: &str, status: u64) {
+pub fn assert_raised(facts: &Facts, raised: &str, status: u64) {
     let refusal = &facts.refusal;
     assert_eq!(refusal["raised"], raised, "{facts:?}");
     assert_eq!(refusal["status"], status, "{facts:?}");
