@@ -42,6 +42,8 @@ pub enum GatewayError {
     UpstreamRefused(String),
     /// Draining came to its end, or the request's hold did.
     Ended(&'static str),
+    /// An answer broke off that cannot say so: its connection is closed without a clean end.
+    Torn,
     /// Nobody is there to hear anything.
     ClientGone,
     Panic(String),
@@ -174,6 +176,7 @@ impl GatewayError {
                 ..said(502, "provider_refused", "The provider refused this gateway")
             },
             GatewayError::Ended(why) => again(said(503, "ended", why), 1),
+            GatewayError::Torn => said(502, "provider_failed", "The provider broke off"),
             GatewayError::ClientGone => said(499, "client_gone", "The client has left"),
         }
     }

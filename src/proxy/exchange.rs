@@ -65,6 +65,8 @@ pub struct Exchange {
     pub noted: Instant,
     /// What was settled.
     pub cost: Option<Tokens>,
+    /// The answer is a stream of events, which can say what went wrong.
+    pub speaks_events: bool,
     pub status: u16,
     pub started: Instant,
 }
@@ -117,6 +119,7 @@ impl Exchange {
             known: Arc::default(),
             noted: Instant::now(),
             cost: None,
+            speaks_events: false,
             status: 0,
             started: Instant::now(),
         }

@@ -49,20 +49,20 @@ impl Pipeline {
         ends: Ends<'_>,
     ) -> Result<(), GatewayError> {
         passable(exchange, &answer).inspect_err(|_| exchange.accepted = false)?;
-        let kind = answer
-            .head
-            .headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|kind| kind.to_str().ok());
-        let is_stream = kind.is_some_and(|kind| {
-            kind.get(..EVENT_STREAM.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
-        });
+        let kind = content_type(&answer);
+        let is_stream = speaks_events(&answer);
         let is_sound = kind.is_some_and(|kind| kind.starts_with("audio/"));
         if answer.head.status.is_success() && is_sound {
             // Nothing to meter: what it costs is known from the call.
-            let meter = Box::new(Through(dialect.meter(call, &[])));
-            return self.stream(session, exchange, answer, meter, ends).await;
+            return self
+                .stream(
+                    session,
+                    exchange,
+                    answer,
+                    Box::new(Through::default()),
+                    ends,
+                )
+                .await;
         }
         if answer.head.status.is_success() && is_stream {
             self.stream(session, exchange, answer, dialect.stream(call), ends)
@@ -136,6 +136,7 @@ impl Pipeline {
                 .map_err(unwritable)?;
         }
         exchange.status = head.status.as_u16();
+        exchange.speaks_events = speaks_events(&answer);
         session
             .write_response_header(Box::new(head))
             .await
@@ -209,6 +210,10 @@ impl Pipeline {
         if let Some((level, text)) = error.logged() {
             log::log!(level, "{text}");
         }
+        if !exchange.speaks_events {
+            // In sound there is no place for words: without a clean end it is not taken for whole.
+            return Err(GatewayError::Torn);
+        }
         let written = reply::break_off(session, exchange, &error).await;
         written.map_err(|_| GatewayError::ClientGone)
     }
@@ -243,7 +248,17 @@ fn passable(exchange: &Exchange, answer: &Answer<'_>) -> Result<(), GatewayError
     }
 }
 
+fn content_type<'a>(answer: &'a Answer<'_>) -> Option<&'a str> {
+    answer.head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
+}
+
+fn speaks_events(answer: &Answer<'_>) -> bool {
+    let start = content_type(answer).and_then(|kind| kind.get(..EVENT_STREAM.len()));
+    start.is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
 /// Passes bytes on as they come. Their end is their end.
+#[derive(Default)]
 struct Through(Reading);
 
 impl Meter for Through {
@@ -252,6 +267,7 @@ impl Meter for Through {
     }
 
     fn finish(&mut self) -> Vec<u8> {
+        self.0.complete = true;
         Vec::new()
     }
 

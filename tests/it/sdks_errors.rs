@@ -290,3 +290,21 @@ fn a_stream_that_does_not_come_to_its_end_raises() {
         }
     }
 }
+
+#[test]
+fn sound_that_breaks_off_is_no_whole_answer() {
+    let (_provider, gateway) = start();
+    for sdk in SDKS {
+        let key = mint(&gateway, TENANT);
+        let caller = Caller {
+            model: "cut",
+            ..Caller::of(Vendor::OpenAi, sdk, &gateway, &key)
+        };
+        let output = caller.run("speech", 1);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            !output.status.success(),
+            "{sdk:?} took it for whole: {said}"
+        );
+    }
+}
