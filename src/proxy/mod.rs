@@ -2,6 +2,7 @@
 //!
 //! `pipeline` is the story; each step has a file of its own and shares one word with it.
 
+pub mod admit;
 pub mod client;
 pub mod error;
 pub mod exchange;

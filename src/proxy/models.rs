@@ -6,7 +6,7 @@
 use super::error::GatewayError;
 use super::exchange::Exchange;
 use super::pipeline::Pipeline;
-use super::{forward, reply};
+use super::{admit, reply};
 use crate::dialect::call::Api;
 use crate::local::answer;
 use crate::rules::config::TextProviders;
@@ -32,7 +32,7 @@ impl Pipeline {
             Api::OpenAi
         };
         exchange.api = Some(api);
-        let key = forward::authenticate(headers)?;
+        let key = admit::authenticate(headers)?;
         let found = self.store.find(&key, &tenant.id, &tenant.groups).await?;
         found.ok_or(GatewayError::UnknownKey)?;
         let models = tenant.config.text.as_ref().map(models).unwrap_or_default();

@@ -258,6 +258,22 @@ fn many_answers_on_a_small_balance_are_refused_and_never_asked_for_without_a_lim
 }
 
 #[test]
+fn a_stranger_is_refused_before_a_large_body_is_read() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    // Only the head is sent: whoever reads the body first would wait for it.
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer temp_nobody\r\nContent-Length: 5000000\r\n\r\n"
+    );
+    let answer = raw_for(gateway.addr(), head.as_bytes(), Duration::from_secs(5));
+    assert!(
+        answer.starts_with(b"HTTP/1.1 401 "),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+}
+
+#[test]
 fn a_user_who_has_an_account_gets_a_conflict_and_not_a_lost_store() {
     let redis = Redis::start();
     for setup in [Setup::new(), Setup::new().store(&redis.url())] {

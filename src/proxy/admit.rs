@@ -1,0 +1,249 @@
+//! Authenticate and admit: whose call it is, and what it may cost.
+//!
+//! The most that a call can cost is held before it is forwarded. What the provider is asked for is
+//! never more than what is held pays for.
+
+use super::error::GatewayError;
+use super::exchange::{self, Exchange, Hold};
+use super::pipeline::Pipeline;
+use crate::dialect::call::{Body, Call, Limit};
+use crate::dialect::tokens;
+use crate::local::credentials;
+use crate::rules::account::{Admission, Admit};
+use crate::rules::amount::Tokens;
+use crate::rules::choice::Choice;
+use crate::rules::config::Endpoint;
+use crate::rules::entry::Caller;
+use crate::rules::models;
+use crate::rules::price::Rate;
+use crate::store::name::KeyName;
+use crate::store::tenants::Tenant;
+use crate::store::{Admitted, StoreError};
+use http::HeaderMap;
+use std::time::Instant;
+
+/// No answer is worth asking for with less: OpenAI's newer API itself takes no smaller limit.
+const LEAST_ANSWER: u64 = 16;
+/// What a call without a limit of its own may use at least.
+const OPEN_ANSWER: u64 = 4_096;
+
+/// Who asks, for what, and who will answer.
+pub(super) struct Asked<'a> {
+    pub tenant: &'a Tenant,
+    pub key: &'a KeyName,
+    pub body: &'a Body<'a>,
+    pub endpoint: &'a Endpoint,
+    /// The most one answer of the model can have, where that is known.
+    pub most: Option<u64>,
+}
+
+impl Pipeline {
+    /// Takes the hold. Bytes are a rough bound: before a call is refused for them, its prompt is
+    /// counted.
+    pub(super) async fn admit(
+        &self,
+        exchange: &mut Exchange,
+        asked: &Asked<'_>,
+        call: &mut Call,
+    ) -> Result<Tokens, GatewayError> {
+        match self.ask(exchange, asked, call).await {
+            Err(GatewayError::Spent | GatewayError::Held)
+                if let Some(counted) = counted(asked.body, call, exchange.left, asked.endpoint) =>
+            {
+                call.prompt = counted;
+                self.ask(exchange, asked, call).await
+            }
+            admitted => admitted,
+        }
+    }
+
+    async fn ask(
+        &self,
+        exchange: &mut Exchange,
+        asked: &Asked<'_>,
+        call: &Call,
+    ) -> Result<Tokens, GatewayError> {
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let Asked { tenant, key, .. } = *asked;
+        let most = asked.most.unwrap_or(u64::MAX);
+        let output = call.limit.unwrap_or(OPEN_ANSWER.min(most));
+        let rate = exchange.rate;
+        let prompt = rate.most_for_prompt(call.prompt);
+        let with_answers =
+            |tokens: u64| prompt.plus(rate.for_output(Tokens::new(tokens).times(call.answers)));
+        // What has a size of its own, or none, cannot be made smaller.
+        let whole = call
+            .answer
+            .map(|answer| prompt.plus(rate.for_output(answer)));
+        let whole = if call.free { Some(Tokens::ZERO) } else { whole };
+        let least = whole.unwrap_or_else(|| with_answers(output.min(LEAST_ANSWER)));
+        let ask = Admit {
+            id: &id,
+            least,
+            most: whole.unwrap_or_else(|| with_answers(output)),
+            open: match (call.limit, whole) {
+                (None, None) => with_answers(most),
+                _ => Tokens::ZERO,
+            },
+            known: rate
+                .most_for_prompt(exchange::likely(call.prompt))
+                .min(least),
+            window: None,
+            ttl: self.local.settings.accounts.hold_ttl.into(),
+        };
+        let caller = Caller {
+            tenant: tenant.id.as_str(),
+            key: key.as_str(),
+            groups: &tenant.groups,
+        };
+        // The hold is counted from before it was asked for, by a clock of our own. Where the answer
+        // does not come, the same ID is asked for again.
+        let taken = Instant::now();
+        let mut entry = self.store.admit(key, caller, &ask).await;
+        if matches!(entry, Err(StoreError::Unknown(_))) {
+            entry = self.store.admit(key, caller, &ask).await;
+            if entry.is_err() {
+                self.settler.release_later(key.clone(), id.clone());
+            }
+        }
+        let Admitted::Known {
+            account,
+            group,
+            admission,
+        } = entry.inspect_err(|_| self.metrics.store_errors.add(1))?
+        else {
+            return Err(GatewayError::UnknownKey);
+        };
+        let (left, pace) = match admission {
+            Admission::Granted { left, pace, .. }
+            | Admission::Spent { left, pace }
+            | Admission::Held { left, pace } => (left, pace),
+            Admission::Limited { left, pace, .. } => (left, Some(pace)),
+        };
+        exchange.left = Some(left);
+        exchange.pace = pace;
+        exchange.account = account.id();
+        exchange.group = group;
+        match admission {
+            Admission::Granted { held, .. } => {
+                self.settler.journal.begin(&account, &id, ask.known);
+                exchange.hold = Some(Hold {
+                    account,
+                    id,
+                    held,
+                    taken,
+                });
+                exchange.prompt = call.prompt;
+                exchange.free = call.free;
+                exchange.unreported = call.unreported;
+                Ok(held)
+            }
+            Admission::Spent { .. } => Err(GatewayError::Spent),
+            Admission::Held { .. } => Err(GatewayError::Held),
+            Admission::Limited { wait, .. } => Err(GatewayError::TooFast { wait }),
+        }
+    }
+}
+
+pub(super) fn authenticate(headers: &HeaderMap) -> Result<KeyName, GatewayError> {
+    let key = credentials::key(headers).ok_or(GatewayError::NoKey)?;
+    KeyName::parse(key).ok_or(GatewayError::UnknownKey)
+}
+
+/// Prompts longer than this are not worth counting for a balance that their bytes exceed.
+const COUNTED: usize = 256 << 10;
+/// A token is seldom more than so many bytes: where even that would be too much, counting is vain.
+const DENSEST: u64 = 12;
+
+/// What stands for more than its letters. Where one of these words is, letters are not counted: it
+/// may be only a word, but that costs no more than a rough bound.
+const HIDDEN: [&str; 9] = [
+    "image",
+    "file",
+    "document",
+    "audio",
+    "video",
+    "web_",
+    "container",
+    "mcp",
+    "input_token",
+];
+
+/// A closer bound of a prompt than its bytes: its tokens, with a margin for vocabularies that cut
+/// finer than the one at hand. The frame of JSON around it is more than a provider's own.
+fn counted(
+    body: &Body<'_>,
+    call: &Call,
+    left: Option<Tokens>,
+    endpoint: &Endpoint,
+) -> Option<Tokens> {
+    if call.prompt.share(DENSEST) > left? {
+        return None;
+    }
+    let text = std::str::from_utf8(body.bytes)
+        .ok()
+        .filter(|text| text.len() <= COUNTED)?;
+    if call.answer.is_some() || HIDDEN.iter().any(|word| text.contains(word)) {
+        return None;
+    }
+    let tokens = tokens::count(text);
+    let with_margin = if is_openai(endpoint) {
+        tokens + tokens / 10
+    } else {
+        tokens + tokens / 2
+    };
+    let counted = Tokens::new(with_margin + 16);
+    (counted < call.prompt).then_some(counted)
+}
+
+/// OpenAI itself, or the same behind Azure.
+fn is_openai(endpoint: &Endpoint) -> bool {
+    let host = endpoint
+        .url
+        .as_ref()
+        .map(|url| url.host.as_str())
+        .unwrap_or_default();
+    host == "api.openai.com" || host.ends_with(".openai.azure.com")
+}
+
+/// The most one answer of the model that will be asked can have.
+pub(super) fn most_output(choice: &Choice<'_>, model: Option<&str>) -> Option<u64> {
+    let model = choice.model.or(model);
+    choice
+        .endpoint
+        .max_output_tokens
+        .or_else(|| models::most_output(model?))
+}
+
+/// The limit to send, where the provider could otherwise be asked for more than is held.
+pub(super) fn limit(
+    call: &Call,
+    held: Tokens,
+    rate: Rate,
+    most: Option<u64>,
+    endpoint: &Endpoint,
+) -> Option<Limit> {
+    let for_output = held.minus(rate.most_for_prompt(call.prompt));
+    let tokens = rate.output_for(for_output) / call.answers;
+    // Output that costs nothing, or has a size of its own, needs no limit.
+    if rate.output == 0
+        || call.free
+        || call.answer.is_some()
+        || call.limit.or(most).is_some_and(|limit| limit <= tokens)
+    {
+        return None;
+    }
+    // OpenAI itself has renamed the limit and its newer models refuse the old name; the others who
+    // speak its API know the old one.
+    let openai = is_openai(endpoint);
+    let name = if openai {
+        "max_completion_tokens"
+    } else {
+        "max_tokens"
+    };
+    Some(Limit {
+        tokens,
+        name,
+        always: !openai,
+    })
+}
