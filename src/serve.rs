@@ -208,9 +208,19 @@ impl App {
             tokio::time::sleep(FRESH_CONNECTIONS).await;
         }
         self.drain(&mut signals).await;
-        self.pipeline.recorder.finish().await;
+        self.finish_records().await;
         self.store.close().await;
+        self.pipeline.settler.journal.finish();
         Ok(())
+    }
+
+    async fn finish_records(&self) {
+        if tokio::time::timeout(LAST_WORDS, self.pipeline.recorder.finish())
+            .await
+            .is_err()
+        {
+            log::error!("Not every usage record was written");
+        }
     }
 
     /// Finishes what is in flight, within the time that the operator gives it or until asked again.
@@ -254,7 +264,7 @@ impl App {
             self.traffic.drain();
             tokio::time::sleep(FRESH_CONNECTIONS).await;
             self.drain(signals).await;
-            self.pipeline.recorder.finish().await;
+            self.finish_records().await;
             self.store.close().await;
         }
         let taken = async {

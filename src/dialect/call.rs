@@ -41,7 +41,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Bounds {
         Bounds {
-            image: 2_000,
+            image: 4_000,
             image_answer: 8_000,
             sound_second: 50,
         }

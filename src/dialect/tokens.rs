@@ -22,29 +22,57 @@ const WORDS: &str = concat!(
 const LONGEST_WORD: usize = 512;
 
 /// Every token by its bytes; a lower rank merges first.
-static RANKS: LazyLock<HashMap<Box<[u8]>, u32>> = LazyLock::new(unpack);
+static RANKS: LazyLock<HashMap<&'static [u8], u32>> = LazyLock::new(unpack);
 /// `None` only if the pattern above were wrong, which a test would tell.
 static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(WORDS).ok());
 
-fn unpack() -> HashMap<Box<[u8]>, u32> {
+fn unpack() -> HashMap<&'static [u8], u32> {
     let packed = include_bytes!(concat!(env!("OUT_DIR"), "/o200k.deflate"));
     let mut bytes = Vec::new();
     // What was packed at build time unpacks.
     let _ = DeflateDecoder::new(packed.as_slice()).read_to_end(&mut bytes);
     let mut ranks = HashMap::new();
-    let mut rest = bytes.as_slice();
+    bytes.shrink_to_fit();
+    // Unpacked once and needed until the end.
+    let mut rest: &'static [u8] = bytes.leak();
     while let Some((token, after)) = rest
         .split_first()
         .and_then(|(length, after)| after.split_at_checked(usize::from(*length)))
     {
-        ranks.insert(Box::from(token), ranks.len() as u32);
+        ranks.insert(token, ranks.len() as u32);
         rest = after;
     }
     ranks
 }
 
+/// Models that this vocabulary is the very one of.
+pub fn is_known(model: &str) -> bool {
+    ["gpt-4o", "gpt-4.1", "gpt-5", "o1", "o3", "o4"]
+        .iter()
+        .any(|start| model.starts_with(start))
+}
+
 /// How many tokens a text is.
 pub fn count(text: &str) -> u64 {
+    sum(text, merged)
+}
+
+/// At most how many tokens a text is in any other vocabulary. English words are cut much alike
+/// everywhere; digits, signs and other scripts may be cut down to their bytes.
+pub fn at_most(text: &str) -> u64 {
+    sum(text, |word| {
+        let letters = word.strip_prefix(b" ").unwrap_or(word);
+        let is_word = letters.iter().all(u8::is_ascii_alphabetic);
+        let bytes = word.len() as u64;
+        if is_word {
+            (merged(word) * 3).div_ceil(2).min(bytes)
+        } else {
+            bytes
+        }
+    })
+}
+
+fn sum(text: &str, each: impl Fn(&[u8]) -> u64) -> u64 {
     let Some(pattern) = PATTERN.as_ref() else {
         return text.len() as u64;
     };
@@ -63,7 +91,7 @@ pub fn count(text: &str) -> u64 {
             end = word.start() + last;
         }
         for part in text.as_bytes()[word.start()..end].chunks(LONGEST_WORD) {
-            tokens += merged(part);
+            tokens += each(part);
         }
         at = end;
     }
@@ -127,6 +155,12 @@ mod tests {
         #[test]
         fn counts_are_those_of_the_reference(text in "(\\PC{0,8}| {1,4}|\n{1,2}|[a-zA-Z]{1,14}|[0-9]{1,7}|'s|//){0,24}") {
             prop_assert_eq!(count(&text), bpe_openai::o200k_base().count(text.as_str()) as u64);
+        }
+
+        #[test]
+        fn another_vocabulary_is_given_no_less(text in "\\PC{0,60}") {
+            prop_assert!(at_most(&text) >= count(&text));
+            prop_assert!(at_most(&text) <= text.len() as u64);
         }
 
         #[test]

@@ -157,7 +157,8 @@ const DENSEST: u64 = 12;
 
 /// What stands for more than its letters. Where one of these words is, letters are not counted: it
 /// may be only a word, but that costs no more than a rough bound.
-const HIDDEN: [&str; 9] = [
+const HIDDEN: [&str; 10] = [
+    "tools",
     "image",
     "file",
     "document",
@@ -186,13 +187,14 @@ fn counted(
     if call.answer.is_some() || HIDDEN.iter().any(|word| text.contains(word)) {
         return None;
     }
-    let tokens = tokens::count(text);
-    let with_margin = if is_openai(endpoint) {
+    let known = call.model.as_deref().is_some_and(tokens::is_known);
+    let tokens = if is_openai(endpoint) && known {
+        let tokens = tokens::count(text);
         tokens + tokens / 10
     } else {
-        tokens + tokens / 2
+        tokens::at_most(text)
     };
-    let counted = Tokens::new(with_margin + 16);
+    let counted = Tokens::new(tokens + 16);
     (counted < call.prompt).then_some(counted)
 }
 
@@ -209,10 +211,10 @@ fn is_openai(endpoint: &Endpoint) -> bool {
 /// The most one answer of the model that will be asked can have.
 pub(super) fn most_output(choice: &Choice<'_>, model: Option<&str>) -> Option<u64> {
     let model = choice.model.or(model);
-    choice
-        .endpoint
-        .max_output_tokens
-        .or_else(|| models::most_output(model?))
+    // A name says what a model can do only where its maker serves it.
+    let endpoint = choice.endpoint;
+    let known = || models::most_output(model.filter(|_| is_openai(endpoint))?);
+    endpoint.max_output_tokens.or_else(known)
 }
 
 /// The limit to send, where the provider could otherwise be asked for more than is held.
@@ -226,13 +228,16 @@ pub(super) fn limit(
     let for_output = held.minus(rate.most_for_prompt(call.prompt));
     let tokens = rate.output_for(for_output) / call.answers;
     // Output that costs nothing, or has a size of its own, needs no limit.
-    if rate.output == 0
-        || call.free
-        || call.answer.is_some()
-        || call.limit.or(most).is_some_and(|limit| limit <= tokens)
-    {
+    if rate.output == 0 || call.free || call.answer.is_some() {
         return None;
     }
+    // OpenAI itself knows every name of a limit; of the others each knows its own, so theirs is
+    // written even where the client's is low enough.
+    let enough = call.limit.or(most).is_some_and(|limit| limit <= tokens);
+    if enough && (is_openai(endpoint) || call.limit.is_none()) {
+        return None;
+    }
+    let tokens = call.limit.map_or(tokens, |limit| limit.min(tokens));
     // OpenAI itself has renamed the limit and its newer models refuse the old name; the others who
     // speak its API know the old one.
     let openai = is_openai(endpoint);

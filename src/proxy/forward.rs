@@ -21,6 +21,7 @@ use pingora::protocols::http::ServerSession;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+const LONGEST_MODEL: usize = 256;
 const SMALL_BODY: u64 = 64 << 10;
 
 /// Request headers that providers may see. Never one that carries a key.
@@ -75,6 +76,15 @@ impl Pipeline {
             content_type: content_type.as_ref().and_then(|kind| kind.to_str().ok()),
         };
         let mut call = dialect.read(&body, &self.bounds())?;
+        // It is written into logs and headers, and no model has such a name.
+        if call
+            .model
+            .as_ref()
+            .is_some_and(|model| model.len() > LONGEST_MODEL)
+        {
+            let rule = format!("model must have at most {LONGEST_MODEL} characters");
+            return Err(GatewayError::Unreadable(rule));
+        }
         let providers = tenant.config.text.as_ref();
         let model = call.model.clone();
         let model = model.as_deref();

@@ -54,6 +54,7 @@ impl Settler {
         {
             Ok(settled) => self.note(&hold, settled),
             Err(StoreError::Damaged { name, damage }) => {
+                self.journal.end(&hold.id);
                 log::error!("A settlement of {used} tokens found account {name} damaged: {damage}");
                 None
             }

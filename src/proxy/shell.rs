@@ -41,7 +41,9 @@ impl ProxyHttp for Shell {
         } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(IDLE_SECONDS));
         }
-        session.set_write_timeout(Some(UNREAD));
+        // Behind a blocked write no hold is renewed, so it must end well before one does.
+        let renewal = pipeline.local.settings.accounts.hold_ttl / 4;
+        session.set_write_timeout(Some(UNREAD.min(renewal)));
         let mut exchange = Exchange::new(request_id(session));
         let run = AssertUnwindSafe(pipeline.run(session, &mut exchange)).catch_unwind();
         let outcome = run.await.unwrap_or_else(|panic| {

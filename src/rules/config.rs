@@ -588,6 +588,8 @@ mod tests {
             (500_000, 500_000, 3_000_000)
         );
         assert_eq!(text.rate(None).input, 100_000);
+        assert_eq!(text.rate(Some("m-2024-08-06")).output, 2_000_000);
+        assert_eq!(text.rate(Some("mini")).output, 100_000);
         assert_eq!(with(json!(null)).unwrap().rate(Some("m")).input, 1_000_000);
         for bad in [
             json!({"m": -1}),

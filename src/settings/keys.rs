@@ -141,7 +141,7 @@ pub fn keys() -> Vec<Key> {
         key("usage.age", span(second), "720h", |s| &mut s.usage.age,
             "How long a tenant's usage log keeps them."),
 
-        key("bounds.image", count(1, any_count), "2000", |s| &mut s.bounds.image,
+        key("bounds.image", count(1, any_count), "4000", |s| &mut s.bounds.image,
             "The most tokens that one image in a prompt may count for."),
         key("bounds.image_answer", count(1, any_count), "8000", |s| &mut s.bounds.image_answer,
             "The most tokens that one generated image may count for."),

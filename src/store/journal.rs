@@ -35,7 +35,10 @@ pub struct Journal {
 
 struct State {
     file: File,
+    path: PathBuf,
     length: u64,
+    /// How much of it was still open when it was last written anew.
+    kept: u64,
     open: HashMap<String, Entry>,
     failed: bool,
 }
@@ -97,12 +100,14 @@ impl Journal {
             .create_new(true)
             .write(true)
             .mode(0o600)
-            .open(path)?;
+            .open(&path)?;
         file.try_lock()
             .map_err(|error| io::Error::other(error.to_string()))?;
         let state = State {
             file,
+            path,
             length: 0,
+            kept: 0,
             open: HashMap::new(),
             failed: false,
         };
@@ -112,6 +117,17 @@ impl Journal {
             },
             legacy,
         ))
+    }
+
+    /// At the end of a process that has nothing left open, nothing is left of its journal.
+    pub fn finish(&self) {
+        let Some(state) = &self.state else { return };
+        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.open.is_empty()
+            && let Err(error) = fs::remove_file(&state.path)
+        {
+            log::warn!("Cannot delete {}: {error}", state.path.display());
+        }
     }
 
     /// A hold is taken, and this much is known of its cost.
@@ -188,7 +204,7 @@ impl Entry {
 
 impl State {
     fn append(&mut self, line: &str) -> io::Result<()> {
-        if self.length > LONG {
+        if self.length > LONG.max(4 * self.kept) {
             let lines: String = self
                 .open
                 .iter()
@@ -197,12 +213,13 @@ impl State {
             // Behind the old lines first, then in their place: at no moment is anything missing.
             self.file.write_all(lines.as_bytes())?;
             let keep = lines.len() as u64;
-            if keep < LONG / 2 {
+            if keep < self.length / 2 {
                 self.file.seek(SeekFrom::Start(0))?;
                 self.file.write_all(lines.as_bytes())?;
                 self.file.set_len(keep)?;
             }
             self.length = keep;
+            self.kept = keep;
         }
         self.file.write_all(line.as_bytes())?;
         self.length += line.len() as u64;
@@ -303,8 +320,13 @@ mod tests {
         };
         assert_eq!(legacy.unfinished, [expected]);
         legacy.delete();
+        second.finish();
         drop((second, third));
-        assert!(Journal::open(&dir).unwrap().1.unfinished.is_empty());
+        let (last, legacy) = Journal::open(&dir).unwrap();
+        assert!(legacy.unfinished.is_empty());
+        legacy.delete();
+        last.finish();
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "nothing is left");
         fs::remove_dir_all(dir).unwrap();
     }
 

@@ -401,3 +401,45 @@ fn a_config_that_was_read_can_be_put_back_on_the_command_line() {
     );
     assert_eq!(redis.cli(&["GET", "tenant:abc:config"]).text(), text);
 }
+
+#[test]
+fn a_model_of_any_length_is_not_written_into_logs_and_headers() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    let key = mint(&gateway, "abc");
+    let asked = |length: usize| {
+        let call = json!({"model": "m".repeat(length), "messages": []});
+        chat(&gateway, "abc", &key, &call)
+    };
+    assert_eq!(asked(256).status, 200);
+    let refused = asked(257);
+    assert_eq!(refused.status, 400);
+    let message = refused.json()["error"]["message"].to_string();
+    assert!(message.contains("at most 256 characters"), "{message}");
+    assert_eq!(provider.requests().len(), 1);
+}
+
+#[test]
+fn a_limit_under_a_name_that_the_provider_does_not_know_is_said_again() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    let key = mint(&gateway, "abc");
+    let call = json!({"messages": [], "max_completion_tokens": 20});
+    assert_eq!(chat(&gateway, "abc", &key, &call).status, 200);
+    let sent = provider.requests().pop().unwrap().json();
+    assert_eq!(sent["max_completion_tokens"], 20);
+    assert_eq!(sent["max_tokens"], 20, "what older servers know");
+}
+
+#[test]
+fn a_model_of_the_same_name_elsewhere_has_limits_of_its_own() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let config = sample(&provider).tokens(1_000_000);
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let call = json!({"model": "gpt-4o", "messages": []});
+    assert_eq!(chat(&gateway, "abc", &key, &call).status, 200);
+    let sent = provider.requests().pop().unwrap().json();
+    let limit = sent["max_tokens"].as_u64();
+    assert!(limit.is_some_and(|limit| limit > 16_384), "{limit:?}");
+}

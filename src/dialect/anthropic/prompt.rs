@@ -1,7 +1,7 @@
 //! How many tokens the prompt of a Messages call can be at most.
 //!
 //! Whatever a model may read counts with its bytes, names inside a tool's input included. Only where
-//! the bytes do not tell - images, documents, what is fetched - the operator's bounds stand in. What
+//! the bytes do not tell - images and documents - the operator's bounds stand in. What
 //! is not understood must never count less than its bytes.
 
 use crate::dialect::call::{Bounds, Unreadable};
@@ -33,13 +33,18 @@ const NOT_PROMPT: &[&str] = &[
     "metadata",
     "service_tier",
     "inference_geo",
-    "output_config",
 ];
+
+/// Tools that run at the client, by the beginning of their type.
+const CLIENT_TOOLS: [&str; 5] = ["custom", "bash_", "text_editor_", "computer_", "memory_"];
+
+/// What makes a provider read what the body does not show, more often than anyone can say before.
+const HOSTED: [&str; 2] = ["mcp_servers", "container"];
 
 /// The instructions that a provider adds as soon as there are tools. Published: 159 to 804.
 const TOOL_USE: u64 = 1_000;
 
-/// A document or what a tool fetches, in images, where its bytes are not in the body.
+/// A document, in images, where its bytes are not in the body.
 const UNSEEN: u64 = 20;
 
 /// The bytes of a PDF, in base64, that count as one image. They do not tell how many pages and how
@@ -52,11 +57,18 @@ const DEEPEST: usize = 8;
 /// A whole body, and the bound of its prompt.
 pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Tokens), Unreadable> {
     let mut sum = Tokens::ZERO;
+    let mut hosted = None;
     let body = Object::body(bytes, KNOWN, |name, value| {
         if !NOT_PROMPT.contains(&name) {
             sum = sum.plus(raw(value));
         }
+        if HOSTED.contains(&name) && value.get() != "null" {
+            hosted.get_or_insert_with(|| name.to_owned());
+        }
     })?;
+    if let Some(name) = hosted {
+        return Err(not_served(&name));
+    }
     let prompt = Prompt {
         image: Tokens::new(bounds.image),
     };
@@ -158,12 +170,8 @@ impl Prompt {
             return Ok(raw(tools));
         }
         let tokens = sum(tools, "tools", |tool| {
-            let fetched = if fetches(tool)? {
-                self.image.times(UNSEEN)
-            } else {
-                Tokens::ZERO
-            };
-            Ok(raw(tool).plus(fetched))
+            runs_at_the_client(tool)?;
+            Ok(raw(tool))
         })?;
         Ok(if tokens.is_zero() {
             tokens
@@ -173,14 +181,23 @@ impl Prompt {
     }
 }
 
-/// Whether the provider itself runs this tool and puts what it fetches into the prompt.
-fn fetches(tool: &RawValue) -> Result<bool, Unreadable> {
+/// A tool that the provider runs reads as much as it likes, as often as it likes, for one call.
+fn runs_at_the_client(tool: &RawValue) -> Result<(), Unreadable> {
     if !is_object(tool) {
-        return Ok(false);
+        return Ok(());
     }
     let tool = Object::read(tool.get(), "A tool", &["type"], |_, _| {})?;
     let kind = word(&tool, "type");
-    Ok(kind.starts_with("web_search") || kind.starts_with("web_fetch"))
+    if kind.is_empty() || CLIENT_TOOLS.iter().any(|client| kind.starts_with(client)) {
+        return Ok(());
+    }
+    Err(not_served(&format!("The tool type {kind:?}")))
+}
+
+fn not_served(what: &str) -> Unreadable {
+    Unreadable(format!(
+        "{what} is not served here: what the provider would read for it has no bound"
+    ))
 }
 
 fn is_object(value: &RawValue) -> bool {

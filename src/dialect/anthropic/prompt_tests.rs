@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const IMAGE: u64 = 2_000;
+const IMAGE: u64 = 4_000;
 
 fn of(text: &str) -> Result<u64, Unreadable> {
     let (_, prompt) = read(text.as_bytes(), &Bounds::default())?;
@@ -123,18 +123,39 @@ fn tools_count_with_what_the_provider_adds_for_them() {
         of_tools(&format!("[{custom}]")),
         1_000 + custom.len() as u64
     );
-    for (kind, fetched) in [
-        ("custom", 0),
-        ("bash_20250124", 0),
-        ("text_editor_20250728", 0),
-        ("computer_20250124", 0),
-        ("code_execution_20250825", 0),
-        ("web_search_20250305", 20 * IMAGE),
-        ("web\\u005ffetch_20250910", 20 * IMAGE),
+    for kind in [
+        "custom",
+        "bash_20250124",
+        "text_editor_20250728",
+        "computer_20250124",
+        "memory_20250818",
     ] {
         let tool = format!(r#"{{"type":"{kind}","name":"n"}}"#);
-        let expected = 1_000 + fetched + tool.len() as u64;
+        let expected = 1_000 + tool.len() as u64;
         assert_eq!(of_tools(&format!("[{tool}]")), expected, "{kind}");
+    }
+}
+
+#[test]
+fn what_a_provider_would_run_itself_is_refused() {
+    for (kind, named) in [
+        ("code_execution_20250825", "code_execution_20250825"),
+        ("web_search_20250305", "web_search_20250305"),
+        ("web\\u005ffetch_20250910", "web_fetch_20250910"),
+        ("mcp_toolset", "mcp_toolset"),
+    ] {
+        let refused = of(&format!(r#"{{"tools":[{{"type":"{kind}","name":"n"}}]}}"#));
+        let Unreadable(why) = refused.unwrap_err();
+        let expected = format!("The tool type \"{named}\" is not served here");
+        assert!(why.starts_with(&expected), "{why}");
+    }
+    for name in HOSTED {
+        let Unreadable(why) = of(&format!(r#"{{"{name}":[]}}"#)).unwrap_err();
+        assert!(
+            why.starts_with(&format!("{name} is not served here")),
+            "{why}"
+        );
+        assert!(of(&format!(r#"{{"{name}":null}}"#)).is_ok());
     }
 }
 

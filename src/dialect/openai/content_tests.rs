@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const IMAGE: u64 = 2_000;
+const IMAGE: u64 = 4_000;
 
 fn of(text: &str) -> u64 {
     let value: &RawValue = serde_json::from_str(text).expect(text);

@@ -208,28 +208,28 @@ fn an_image_and_a_file_are_not_their_bytes() {
     for (part, from, to) in [
         (
             r#"{"type":"input_image","image_url":"https://x.example/a.png"}"#.to_owned(),
-            2_000,
-            2_010,
+            4_000,
+            4_010,
         ),
         (
             r#"{"type":"input_image","file_id":"file-1","detail":"high"}"#.to_owned(),
-            2_000,
-            2_020,
+            4_000,
+            4_020,
         ),
         (
             format!(r#"{{"type":"input_image","image_url":"data:image/png;base64,{data}"}}"#),
-            2_000,
-            2_010,
+            4_000,
+            4_010,
         ),
         (
             format!(r#"{{"type":"input_file","filename":"a.pdf","file_data":"{pdf}"}}"#),
-            6_000,
-            6_020,
+            12_000,
+            12_020,
         ),
         (
             r#"{"type":"input_file","filename":"a.pdf","file_data":"JVBERi0"}"#.to_owned(),
-            2_000,
-            2_020,
+            4_000,
+            4_020,
         ),
         (
             format!(r#"{{"type":"input_file","filename":"a.txt","file_data":"{pdf}"}}"#),
@@ -243,13 +243,13 @@ fn an_image_and_a_file_are_not_their_bytes() {
         ),
         (
             r#"{"type":"input_file","file_url":"https://x.example/a.pdf"}"#.to_owned(),
-            40_000,
-            40_010,
+            80_000,
+            80_010,
         ),
         (
             r#"{"type":"input_file","file_id":"file-1"}"#.to_owned(),
-            40_000,
-            40_010,
+            80_000,
+            80_010,
         ),
         (
             format!(r#"{{"type":"input_text","text":"","image_url":"{data}"}}"#),

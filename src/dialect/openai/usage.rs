@@ -15,6 +15,7 @@ struct Counted {
     prompt_tokens_details: Option<Details>,
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
+    total_tokens: Option<u64>,
     input_tokens_details: Option<Details>,
 }
 
@@ -38,13 +39,15 @@ pub fn read(text: &str) -> Option<Usage> {
         .filter_map(|details| details.cached_tokens)
         .max();
     let input = Tokens::new(input.unwrap_or(0));
+    let total = Tokens::new(counted.total_tokens.unwrap_or(0));
     let cache_read = Tokens::new(cached.unwrap_or(0)).min(input);
     Some(Usage {
         uncached_input: input.minus(cache_read),
         cache_read,
         // What was written into a cache is a part of the uncached input here.
         cache_write: Tokens::ZERO,
-        output: Tokens::new(output.unwrap_or(0)),
+        // Some servers leave the reasoning out of the output, and not out of the total.
+        output: Tokens::new(output.unwrap_or(0)).max(total.minus(input)),
     })
 }
 

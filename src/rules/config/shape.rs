@@ -48,12 +48,26 @@ pub struct TextProviders {
 
 impl TextProviders {
     pub fn rate(&self, model: Option<&str>) -> Rate {
-        let named = model.and_then(|model| self.rates.get(model));
+        let named = model.and_then(|model| {
+            let versions = self
+                .rates
+                .iter()
+                .filter(|(name, _)| is_version(model, name));
+            versions.max_by_key(|(name, _)| name.len())
+        });
         named
+            .map(|(_, rate)| rate)
             .or_else(|| self.rates.get("*"))
             .copied()
             .unwrap_or_default()
     }
+}
+
+/// Whether a model is the named one, or a dated or tuned version of it.
+fn is_version(model: &str, name: &str) -> bool {
+    model
+        .strip_prefix(name)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', ':', '@']))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
