@@ -12,6 +12,7 @@ pub mod openai;
 pub mod prompt;
 pub mod splice;
 pub mod sse;
+pub mod stream;
 pub mod table;
 pub mod tokens;
 

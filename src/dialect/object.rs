@@ -4,8 +4,9 @@
 //! at the provider: a known member that is written twice, in other capitals or with escapes is
 //! refused. What is not set leaves as it came.
 
-use super::call::Unreadable;
+use super::call::{Changes, Unreadable};
 use super::splice::Splice;
+use crate::rules::amount::Tokens;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -31,6 +32,22 @@ impl<'a> Object<'a> {
         let text = std::str::from_utf8(bytes)
             .map_err(|_| Unreadable("The body is not UTF-8".to_owned()))?;
         Object::read(text, "The body", known, other)
+    }
+
+    /// A whole body, and the weight of what may be a part of the prompt in it: of every member that is
+    /// neither known nor among those that no model reads.
+    pub fn prompt(
+        bytes: &'a [u8],
+        known: &[&'static str],
+        not_prompt: &[&str],
+    ) -> Result<(Object<'a>, Tokens), Unreadable> {
+        let mut prompt = Tokens::ZERO;
+        let body = Object::body(bytes, known, |name, value| {
+            if !not_prompt.contains(&name) {
+                prompt = prompt.plus(Tokens::new(value.get().len() as u64));
+            }
+        })?;
+        Ok((body, prompt))
     }
 
     /// `name` is what the object is called in a refusal; `other` hears of every member that is not
@@ -138,6 +155,16 @@ pub fn list<'a>(
     }
 }
 
+/// The body of a call in which nothing but the model can change.
+pub fn rewrite_model(
+    bytes: &[u8],
+    known: &[&'static str],
+    changes: &Changes<'_>,
+) -> Result<Vec<u8>, Unreadable> {
+    let body = Object::body(bytes, known, |_, _| {})?;
+    Ok(Edit::of(&body, changes).apply())
+}
+
 /// Members to be set: where they stand, or else before all others.
 pub struct Edit<'a> {
     object: &'a Object<'a>,
@@ -154,16 +181,21 @@ impl<'a> Edit<'a> {
         }
     }
 
+    /// What every call's body has changed: its model.
+    pub fn of(object: &'a Object<'a>, changes: &Changes<'_>) -> Edit<'a> {
+        let mut edit = Edit::new(object);
+        if let Some(model) = changes.model {
+            edit.set("model", &serde_json::Value::from(model).to_string());
+        }
+        edit
+    }
+
     /// Sets one of the known members; of another it is not known where it stands.
     pub fn set(&mut self, name: &str, value: &str) {
         match self.object.written(name) {
             Some(old) => self.splice.put(place(self.object.text, old), value),
             None => self.added.push(format!("\"{name}\":{value}")),
         }
-    }
-
-    pub fn set_model(&mut self, model: &str) {
-        self.set("model", &serde_json::Value::from(model).to_string());
     }
 
     pub fn apply(mut self) -> Vec<u8> {
@@ -334,9 +366,11 @@ mod tests {
             ("{}", r#"{"model":"a\"b"}"#),
         ] {
             let object = Object::read(text, "It", &["model"], |_, _| {}).unwrap();
-            let mut edit = Edit::new(&object);
-            edit.set_model("a\"b");
-            assert_eq!(edit.apply(), expected.as_bytes());
+            let changes = Changes {
+                model: Some("a\"b"),
+                ..Changes::default()
+            };
+            assert_eq!(Edit::of(&object, &changes).apply(), expected.as_bytes());
         }
     }
 

@@ -3,11 +3,11 @@
 use super::Dialect;
 use super::anthropic::count_tokens::CountTokens;
 use super::anthropic::messages::Messages;
-use super::openai::audio::{Speech, Transcriptions, Translations};
+use super::openai::audio::{Speech, TRANSCRIPTIONS, TRANSLATIONS};
 use super::openai::chat::Chat;
 use super::openai::completions::Completions;
 use super::openai::embeddings::Embeddings;
-use super::openai::images::{Edits, Generations, Variations};
+use super::openai::images::{EDITS, Generations, VARIATIONS};
 use super::openai::moderations::Moderations;
 use super::openai::responses::Responses;
 
@@ -18,10 +18,10 @@ static DIALECTS: &[&dyn Dialect] = &[
     &Embeddings,
     &Moderations,
     &Generations,
-    &Edits,
-    &Variations,
-    &Transcriptions,
-    &Translations,
+    &EDITS,
+    &VARIATIONS,
+    &TRANSCRIPTIONS,
+    &TRANSLATIONS,
     &Speech,
     &Messages,
     &CountTokens,

@@ -4,7 +4,8 @@
 //! came, event by event, so that the gateway's own last event never lands in the middle of another.
 
 use crate::dialect::call::{Generated, Reading, Usage};
-use crate::dialect::{Meter, sse};
+use crate::dialect::sse;
+use crate::dialect::stream::{EventStream, Events};
 use crate::rules::amount::Tokens;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -134,41 +135,22 @@ struct Event<'a> {
     usage: Option<&'a RawValue>,
 }
 
-#[derive(Debug, Default)]
-pub struct StreamMeter {
-    splitter: sse::Splitter,
-    read: Read,
-}
+pub type StreamMeter = EventStream<Read>;
 
 #[derive(Debug, Default)]
-struct Read {
+pub struct Read {
     counted: Counted,
     reading: Reading,
 }
 
-impl Meter for StreamMeter {
-    fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(bytes.len());
-        let read = &mut self.read;
-        self.splitter.feed(bytes, |event| {
-            read.event(event);
-            out.extend_from_slice(event);
-        });
-        out
-    }
-
-    fn finish(&mut self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let read = &mut self.read;
-        self.splitter.finish(|event| {
-            read.event(event);
-            out.extend_from_slice(event);
-        });
-        out
+impl Events for Read {
+    fn pass(&mut self, event: &[u8], out: &mut Vec<u8>) {
+        self.event(event);
+        out.extend_from_slice(event);
     }
 
     fn reading(&self) -> &Reading {
-        &self.read.reading
+        &self.reading
     }
 }
 

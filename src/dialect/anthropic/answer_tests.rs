@@ -1,6 +1,7 @@
 //! Fixtures and properties of answers, whole and streamed.
 
 use super::*;
+use crate::dialect::Meter;
 use proptest::prelude::*;
 
 fn tokens(usage: Usage) -> [u64; 4] {

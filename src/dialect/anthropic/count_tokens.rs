@@ -5,7 +5,7 @@
 
 use super::{answer, prompt};
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable, Usage};
-use crate::dialect::object::{Edit, Object};
+use crate::dialect::object;
 use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
@@ -36,12 +36,7 @@ impl Dialect for CountTokens {
 
     /// The model alone: this call knows no limit and refuses one.
     fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
-        let body = Object::body(body.bytes, prompt::KNOWN, |_, _| {})?;
-        let mut edit = Edit::new(&body);
-        if let Some(model) = changes.model {
-            edit.set_model(model);
-        }
-        Ok(edit.apply())
+        object::rewrite_model(body.bytes, prompt::KNOWN, changes)
     }
 
     fn meter(&self, _: &Call, answer: &[u8]) -> Reading {

@@ -38,10 +38,7 @@ impl Dialect for Messages {
 
     fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
         let body = Object::body(body.bytes, prompt::KNOWN, |_, _| {})?;
-        let mut edit = Edit::new(&body);
-        if let Some(model) = changes.model {
-            edit.set_model(model);
-        }
+        let mut edit = Edit::of(&body, changes);
         if let Some(limit) = changes.limit {
             edit.set("max_tokens", &limit.tokens.to_string());
         }

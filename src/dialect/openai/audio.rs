@@ -7,7 +7,7 @@ use super::events::EventMeter;
 use super::multipart::Form;
 use super::sound::{self, Length};
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Generated, Reading, Unreadable};
-use crate::dialect::object::{Edit, Object};
+use crate::dialect::object::{self, Object};
 use crate::dialect::{Dialect, Meter, prompt};
 use crate::rules::amount::Tokens;
 use serde::Deserialize;
@@ -91,9 +91,13 @@ fn meter(call: &Call, answer: &[u8]) -> Reading {
     }
 }
 
-pub struct Transcriptions;
+/// The calls that hear a recording, which differ in their paths alone.
+pub struct Heard(&'static str);
 
-impl Dialect for Transcriptions {
+pub const TRANSCRIPTIONS: Heard = Heard("audio/transcriptions");
+pub const TRANSLATIONS: Heard = Heard("audio/translations");
+
+impl Dialect for Heard {
     fn is_form(&self) -> bool {
         true
     }
@@ -103,39 +107,7 @@ impl Dialect for Transcriptions {
     }
 
     fn path(&self) -> &'static str {
-        "audio/transcriptions"
-    }
-
-    fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        read_form(body, bounds)
-    }
-
-    fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
-        rewrite_form(body, changes)
-    }
-
-    fn meter(&self, call: &Call, answer: &[u8]) -> Reading {
-        meter(call, answer)
-    }
-
-    fn stream(&self, call: &Call) -> Box<dyn Meter> {
-        Box::new(EventMeter::new(call.sound_second))
-    }
-}
-
-pub struct Translations;
-
-impl Dialect for Translations {
-    fn is_form(&self) -> bool {
-        true
-    }
-
-    fn api(&self) -> Api {
-        Api::OpenAi
-    }
-
-    fn path(&self) -> &'static str {
-        "audio/translations"
+        self.0
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
@@ -184,16 +156,11 @@ impl Dialect for Speech {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let mut others = 0;
-        let body = Object::body(body.bytes, SPEECH, |name, value| {
-            if !NOT_SAID.contains(&name) {
-                others += value.get().len() as u64;
-            }
-        })?;
+        let (body, others) = Object::prompt(body.bytes, SPEECH, NOT_SAID)?;
         let input = body.string("input")?.unwrap_or_default();
         let instructions = body.string("instructions")?.unwrap_or_default();
         let written = |name| body.value(name).map_or(0, |text| text.get().len() as u64);
-        let text = written("input") + written("instructions") + others;
+        let text = written("input") + written("instructions") + others.count();
         let guess = (instructions.len() as u64).div_ceil(BYTES_PER_TOKEN);
         Ok(Call {
             model: body.string("model")?.map(Cow::into_owned),
@@ -208,12 +175,7 @@ impl Dialect for Speech {
     }
 
     fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
-        let body = Object::body(body.bytes, SPEECH, |_, _| {})?;
-        let mut edit = Edit::new(&body);
-        if let Some(model) = changes.model {
-            edit.set_model(model);
-        }
-        Ok(edit.apply())
+        object::rewrite_model(body.bytes, SPEECH, changes)
     }
 
     /// The answer is sound.

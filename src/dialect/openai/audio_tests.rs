@@ -25,7 +25,7 @@ fn recording(length: usize) -> Vec<u8> {
 #[test]
 fn a_recording_is_bounded_by_its_bytes() {
     let bytes = recording(8_000);
-    let call = Transcriptions.read(&form(&bytes), &Bounds::default());
+    let call = TRANSCRIPTIONS.read(&form(&bytes), &Bounds::default());
     let call = call.unwrap();
     assert_eq!(
         (call.model.as_deref(), call.stream),
@@ -37,12 +37,12 @@ fn a_recording_is_bounded_by_its_bytes() {
     assert_eq!(call.sound_second, 50);
     assert_eq!(
         call,
-        Translations
+        TRANSLATIONS
             .read(&form(&bytes), &Bounds::default())
             .unwrap()
     );
     assert!(
-        Transcriptions
+        TRANSCRIPTIONS
             .read(&Body::json(b"{}"), &Bounds::default())
             .is_err()
     );
@@ -55,12 +55,12 @@ fn only_the_model_of_a_recording_is_changed() {
         model: Some("other"),
         limit: None,
     };
-    let out = Transcriptions.rewrite(&form(&bytes), &changes).unwrap();
+    let out = TRANSCRIPTIONS.rewrite(&form(&bytes), &changes).unwrap();
     let expected = String::from_utf8(bytes.clone())
         .unwrap()
         .replace("whisper-1", "other");
     assert_eq!(String::from_utf8(out).unwrap(), expected);
-    let out = Translations.rewrite(&form(&bytes), &Changes::default());
+    let out = TRANSLATIONS.rewrite(&form(&bytes), &Changes::default());
     assert_eq!(out.unwrap(), bytes);
 }
 
@@ -92,7 +92,7 @@ fn a_transcript_is_read_in_every_format() {
         ("42", None, "42"),
         ("[]", None, "[]"),
     ] {
-        for dialect in [&Transcriptions as &dyn Dialect, &Translations] {
+        for dialect in [&TRANSCRIPTIONS as &dyn Dialect, &TRANSLATIONS] {
             let reading = dialect.meter(&call, answer.as_bytes());
             assert_eq!(reading.usage.map(|u| u.total().count()), tokens, "{answer}");
             assert_eq!(reading.text.kept, text);

@@ -94,13 +94,7 @@ impl Dialect for Chat {
 }
 
 fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
-    let mut prompt = Tokens::ZERO;
-    // Whatever is not known to be no part of the prompt counts as one.
-    let body = Object::body(bytes, KNOWN, |name, value| {
-        if !NOT_PROMPT.contains(&name) {
-            prompt = prompt.plus(Tokens::new(value.get().len() as u64));
-        }
-    })?;
+    let (body, mut prompt) = Object::prompt(bytes, KNOWN, NOT_PROMPT)?;
     if body.value("web_search_options").is_some() {
         let why = "web_search_options is not served here: \
             the body does not show what the provider would read for it";
@@ -160,10 +154,7 @@ fn message(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
 /// The body that leaves for the provider. A stream is always asked to report its usage.
 fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
     let body = Object::body(bytes, KNOWN, |_, _| {})?;
-    let mut edit = Edit::new(&body);
-    if let Some(model) = changes.model {
-        edit.set_model(model);
-    }
+    let mut edit = Edit::of(&body, changes);
     if let Some(limit) = changes.limit {
         let tokens = limit.tokens.to_string();
         let names = ["max_completion_tokens", "max_tokens"];

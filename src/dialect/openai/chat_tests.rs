@@ -1,6 +1,7 @@
 //! Fixtures and properties of `chat/completions`.
 
 use super::*;
+use crate::dialect::Meter;
 use crate::dialect::call::Limit;
 use proptest::prelude::*;
 

@@ -6,7 +6,8 @@
 use super::usage;
 use crate::dialect::call::{Generated, Reading, Unreadable};
 use crate::dialect::object::{Edit, Object};
-use crate::dialect::{Meter, sse};
+use crate::dialect::sse;
+use crate::dialect::stream::{EventStream, Events};
 use crate::json;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -129,69 +130,55 @@ pub fn meter(answer: &[u8]) -> Reading {
 }
 
 /// Meters a stream as it passes, and takes out what the client did not ask for.
+pub type StreamMeter = EventStream<Chunks>;
+
 #[derive(Debug, Default)]
-pub struct StreamMeter {
-    splitter: sse::Splitter,
+pub struct Chunks {
     wants_usage: bool,
     reading: Reading,
 }
 
 impl StreamMeter {
     pub fn new(wants_usage: bool) -> StreamMeter {
-        StreamMeter {
+        EventStream::of(Chunks {
             wants_usage,
-            ..StreamMeter::default()
-        }
+            ..Chunks::default()
+        })
     }
 }
 
-impl Meter for StreamMeter {
-    fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(bytes.len());
-        let (reading, wants_usage) = (&mut self.reading, self.wants_usage);
-        self.splitter
-            .feed(bytes, |event| pass(event, wants_usage, reading, &mut out));
-        out
-    }
-
-    fn finish(&mut self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let (reading, wants_usage) = (&mut self.reading, self.wants_usage);
-        self.splitter
-            .finish(|event| pass(event, wants_usage, reading, &mut out));
-        out
+impl Events for Chunks {
+    fn pass(&mut self, event: &[u8], out: &mut Vec<u8>) {
+        let reading = &mut self.reading;
+        let data = sse::data(event).unwrap_or_default();
+        if data.trim_ascii() == b"[DONE]" {
+            reading.complete = true;
+        }
+        let text = std::str::from_utf8(&data).unwrap_or_default();
+        let Ok(chunk) = serde_json::from_str::<Answer<'_>>(text) else {
+            out.extend_from_slice(event);
+            return;
+        };
+        // Some servers report in every chunk what they have counted so far: the last word counts.
+        let counted = chunk.usage.and_then(|raw| usage::read(raw.get()));
+        reading.usage = counted.or(reading.usage);
+        reading.complete |= chunk.error.is_some();
+        let choices = chunk.choices.unwrap_or_default();
+        collect(&choices, &mut reading.text);
+        if self.wants_usage {
+            out.extend_from_slice(event);
+        } else if choices.is_empty() && counted.is_some() {
+            // Asked for by the gateway, not by the client, whose code may index the empty choices.
+        } else if let Some(range) = null_usage(event) {
+            out.extend_from_slice(&event[..range.start]);
+            out.extend_from_slice(&event[range.end..]);
+        } else {
+            out.extend_from_slice(event);
+        }
     }
 
     fn reading(&self) -> &Reading {
         &self.reading
-    }
-}
-
-fn pass(event: &[u8], wants_usage: bool, reading: &mut Reading, out: &mut Vec<u8>) {
-    let data = sse::data(event).unwrap_or_default();
-    if data.trim_ascii() == b"[DONE]" {
-        reading.complete = true;
-    }
-    let text = std::str::from_utf8(&data).unwrap_or_default();
-    let Ok(chunk) = serde_json::from_str::<Answer<'_>>(text) else {
-        out.extend_from_slice(event);
-        return;
-    };
-    // Some servers report in every chunk what they have counted so far: the last word counts.
-    let counted = chunk.usage.and_then(|raw| usage::read(raw.get()));
-    reading.usage = counted.or(reading.usage);
-    reading.complete |= chunk.error.is_some();
-    let choices = chunk.choices.unwrap_or_default();
-    collect(&choices, &mut reading.text);
-    if wants_usage {
-        out.extend_from_slice(event);
-    } else if choices.is_empty() && counted.is_some() {
-        // Asked for by the gateway, not by the client, whose code may index the empty choices.
-    } else if let Some(range) = null_usage(event) {
-        out.extend_from_slice(&event[..range.start]);
-        out.extend_from_slice(&event[range.end..]);
-    } else {
-        out.extend_from_slice(event);
     }
 }
 

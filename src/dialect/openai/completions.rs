@@ -25,18 +25,9 @@ const KNOWN: &[&str] = &[
     "best_of",
 ];
 
-/// Members that no model reads, and the prompt, which is counted by itself. Everything else, such as
-/// `suffix`, is taken for a part of the prompt.
+/// Other members that no model reads. Everything else, such as `suffix`, is taken for a part of the
+/// prompt.
 const NOT_PROMPT: &[&str] = &[
-    "model",
-    "prompt",
-    "stream",
-    "stream_options",
-    "max_tokens",
-    "max_completion_tokens",
-    "n_predict",
-    "n",
-    "best_of",
     "echo",
     "logprobs",
     "logit_bias",
@@ -61,12 +52,7 @@ impl Dialect for Completions {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let mut others = 0;
-        let body = Object::body(body.bytes, KNOWN, |name, value| {
-            if !NOT_PROMPT.contains(&name) {
-                others += value.get().len() as u64;
-            }
-        })?;
+        let (body, others) = Object::prompt(body.bytes, KNOWN, NOT_PROMPT)?;
         let prompt = input::size(
             body.value("prompt").map_or("\"\"", RawValue::get),
             bounds.image,
@@ -86,17 +72,14 @@ impl Dialect for Completions {
             wants_usage: choices::wants_usage(&body)?,
             limit,
             answers: each.saturating_mul(prompt.texts),
-            prompt: Tokens::new(prompt.tokens + others),
+            prompt: Tokens::new(prompt.tokens).plus(others),
             ..Call::default()
         })
     }
 
     fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
         let body = Object::body(body.bytes, KNOWN, |_, _| {})?;
-        let mut edit = Edit::new(&body);
-        if let Some(model) = changes.model {
-            edit.set_model(model);
-        }
+        let mut edit = Edit::of(&body, changes);
         if let Some(limit) = changes.limit {
             let tokens = limit.tokens.to_string();
             // This call never had the limit's newer name, whatever the endpoint calls it in a chat.

@@ -3,7 +3,7 @@
 use super::events::EventMeter;
 use super::{input, usage};
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
-use crate::dialect::object::{Edit, Object};
+use crate::dialect::object::{self, Object};
 use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
@@ -11,8 +11,8 @@ use std::borrow::Cow;
 
 const KNOWN: &[&str] = &["model", "input"];
 
-/// Everything else is taken for a part of the prompt.
-const NOT_PROMPT: &[&str] = &["model", "input", "encoding_format", "dimensions", "user"];
+/// Other members that no model reads. Everything else is taken for a part of the prompt.
+const NOT_PROMPT: &[&str] = &["encoding_format", "dimensions", "user"];
 
 pub struct Embeddings;
 
@@ -26,12 +26,7 @@ impl Dialect for Embeddings {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let mut others = 0;
-        let body = Object::body(body.bytes, KNOWN, |name, value| {
-            if !NOT_PROMPT.contains(&name) {
-                others += value.get().len() as u64;
-            }
-        })?;
+        let (body, others) = Object::prompt(body.bytes, KNOWN, NOT_PROMPT)?;
         let input = input::size(
             body.value("input").map_or("\"\"", RawValue::get),
             bounds.image,
@@ -39,19 +34,14 @@ impl Dialect for Embeddings {
         Ok(Call {
             model: body.string("model")?.map(Cow::into_owned),
             answers: 1,
-            prompt: Tokens::new(input.tokens + others),
+            prompt: Tokens::new(input.tokens).plus(others),
             answer: Some(Tokens::ZERO),
             ..Call::default()
         })
     }
 
     fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
-        let body = Object::body(body.bytes, KNOWN, |_, _| {})?;
-        let mut edit = Edit::new(&body);
-        if let Some(model) = changes.model {
-            edit.set_model(model);
-        }
-        Ok(edit.apply())
+        object::rewrite_model(body.bytes, KNOWN, changes)
     }
 
     fn meter(&self, _: &Call, answer: &[u8]) -> Reading {

@@ -4,7 +4,8 @@
 use super::choices::{self, Choice};
 use super::sound;
 use crate::dialect::call::Reading;
-use crate::dialect::{Meter, sse};
+use crate::dialect::sse;
+use crate::dialect::stream::{EventStream, Events};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -34,41 +35,27 @@ struct Event<'a> {
     choices: Option<Vec<Choice<'a>>>,
 }
 
+pub type EventMeter = EventStream<TypedEvents>;
+
 #[derive(Debug, Default)]
-pub struct EventMeter {
-    splitter: sse::Splitter,
+pub struct TypedEvents {
     sound_second: u64,
     reading: Reading,
 }
 
 impl EventMeter {
     pub fn new(sound_second: u64) -> EventMeter {
-        EventMeter {
+        EventStream::of(TypedEvents {
             sound_second,
-            ..EventMeter::default()
-        }
+            ..TypedEvents::default()
+        })
     }
 }
 
-impl Meter for EventMeter {
-    fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(bytes.len());
-        let (reading, sound_second) = (&mut self.reading, self.sound_second);
-        self.splitter.feed(bytes, |event| {
-            note(event, sound_second, reading);
-            out.extend_from_slice(event);
-        });
-        out
-    }
-
-    fn finish(&mut self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let (reading, sound_second) = (&mut self.reading, self.sound_second);
-        self.splitter.finish(|event| {
-            note(event, sound_second, reading);
-            out.extend_from_slice(event);
-        });
-        out
+impl Events for TypedEvents {
+    fn pass(&mut self, event: &[u8], out: &mut Vec<u8>) {
+        note(event, self.sound_second, &mut self.reading);
+        out.extend_from_slice(event);
     }
 
     fn reading(&self) -> &Reading {

@@ -1,6 +1,7 @@
 //! Streams as data: what they are, what they say.
 
 use super::*;
+use crate::dialect::Meter;
 use proptest::prelude::*;
 
 struct Fixture {

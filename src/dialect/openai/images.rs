@@ -7,7 +7,7 @@ use super::events::EventMeter;
 use super::multipart::Form;
 use super::usage;
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
-use crate::dialect::object::{Edit, Object};
+use crate::dialect::object::{self, Object};
 use crate::dialect::{Dialect, Meter, prompt};
 use crate::rules::amount::Tokens;
 use std::borrow::Cow;
@@ -63,16 +63,11 @@ impl Dialect for Generations {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let mut others = 0;
-        let body = Object::body(body.bytes, KNOWN, |name, value| {
-            if !NOT_PROMPT.contains(&name) {
-                others += value.get().len() as u64;
-            }
-        })?;
+        let (body, others) = Object::prompt(body.bytes, KNOWN, NOT_PROMPT)?;
         let text = body
             .value("prompt")
             .map_or(0, |text| text.get().len() as u64)
-            + others;
+            + others.count();
         Ok(Call {
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.flag("stream")?,
@@ -81,12 +76,7 @@ impl Dialect for Generations {
     }
 
     fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
-        let body = Object::body(body.bytes, KNOWN, |_, _| {})?;
-        let mut edit = Edit::new(&body);
-        if let Some(model) = changes.model {
-            edit.set_model(model);
-        }
-        Ok(edit.apply())
+        object::rewrite_model(body.bytes, KNOWN, changes)
     }
 
     fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
@@ -117,9 +107,13 @@ fn rewrite_form(body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unrea
     Form::read(body, KNOWN, FILES)?.with_model(changes.model)
 }
 
-pub struct Edits;
+/// The calls that show the model images, which differ in their paths alone.
+pub struct Changed(&'static str);
 
-impl Dialect for Edits {
+pub const EDITS: Changed = Changed("images/edits");
+pub const VARIATIONS: Changed = Changed("images/variations");
+
+impl Dialect for Changed {
     fn is_form(&self) -> bool {
         true
     }
@@ -129,39 +123,7 @@ impl Dialect for Edits {
     }
 
     fn path(&self) -> &'static str {
-        "images/edits"
-    }
-
-    fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        read_form(body, bounds)
-    }
-
-    fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
-        rewrite_form(body, changes)
-    }
-
-    fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
-        usage::of_answer(answer)
-    }
-
-    fn stream(&self, _: &Call) -> Box<dyn Meter> {
-        Box::new(EventMeter::default())
-    }
-}
-
-pub struct Variations;
-
-impl Dialect for Variations {
-    fn is_form(&self) -> bool {
-        true
-    }
-
-    fn api(&self) -> Api {
-        Api::OpenAi
-    }
-
-    fn path(&self) -> &'static str {
-        "images/variations"
+        self.0
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {

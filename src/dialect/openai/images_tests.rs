@@ -44,7 +44,7 @@ fn images_that_are_made_are_bounded_by_their_number() {
 
 #[test]
 fn images_that_are_shown_count_as_prompt() {
-    let call = Edits.read(&form(FORM.as_bytes()), &BOUNDS).unwrap();
+    let call = EDITS.read(&form(FORM.as_bytes()), &BOUNDS).unwrap();
     assert_eq!(call.prompt, Tokens::new(2 * 2_000 + 6 + 8));
     assert_eq!(
         (call.answer, call.stream),
@@ -53,9 +53,9 @@ fn images_that_are_shown_count_as_prompt() {
     assert_eq!(call.unreported, Some(Tokens::new(16_002)));
     assert_eq!(
         call,
-        Variations.read(&form(FORM.as_bytes()), &BOUNDS).unwrap()
+        VARIATIONS.read(&form(FORM.as_bytes()), &BOUNDS).unwrap()
     );
-    assert!(Edits.read(&Body::json(b"{}"), &BOUNDS).is_err());
+    assert!(EDITS.read(&Body::json(b"{}"), &BOUNDS).is_err());
 }
 
 #[test]
@@ -64,12 +64,12 @@ fn only_the_model_is_changed() {
         model: Some("new"),
         limit: None,
     };
-    let out = Edits.rewrite(&form(FORM.as_bytes()), &changes).unwrap();
-    let read = Edits.read(&form(&out), &BOUNDS).unwrap();
+    let out = EDITS.rewrite(&form(FORM.as_bytes()), &changes).unwrap();
+    let read = EDITS.read(&form(&out), &BOUNDS).unwrap();
     assert_eq!(read.model.as_deref(), Some("new"));
     assert!(out.ends_with(FORM.as_bytes()));
     let body = form(FORM.as_bytes());
-    let same = Variations.rewrite(&body, &Changes::default());
+    let same = VARIATIONS.rewrite(&body, &Changes::default());
     assert_eq!(same.unwrap(), FORM.as_bytes());
     let out = Generations.rewrite(&Body::json(b"{\"n\":1}"), &changes);
     assert_eq!(out.unwrap(), b"{\"model\":\"new\",\"n\":1}");
@@ -78,7 +78,7 @@ fn only_the_model_is_changed() {
 #[test]
 fn usage_is_read_past_the_images() {
     let answer = br#"{"data":[{"b64_json":"AAAA"}],"usage":{"input_tokens":50,"output_tokens":4160,"total_tokens":4210,"input_tokens_details":{"text_tokens":10,"image_tokens":40}}}"#;
-    let reading = Edits.meter(&Call::default(), answer);
+    let reading = EDITS.meter(&Call::default(), answer);
     assert_eq!(reading.usage.unwrap().total(), Tokens::new(4_210));
     assert_eq!(reading.text.bytes, 0);
     let older = Generations.meter(&Call::default(), br#"{"data":[{"url":"u"}]}"#);

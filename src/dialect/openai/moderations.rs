@@ -3,7 +3,7 @@
 use super::events::EventMeter;
 use super::usage;
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
-use crate::dialect::object::{Edit, Object};
+use crate::dialect::object::{self, Object};
 use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
 use std::borrow::Cow;
@@ -33,12 +33,7 @@ impl Dialect for Moderations {
     }
 
     fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
-        let body = Object::body(body.bytes, KNOWN, |_, _| {})?;
-        let mut edit = Edit::new(&body);
-        if let Some(model) = changes.model {
-            edit.set_model(model);
-        }
-        Ok(edit.apply())
+        object::rewrite_model(body.bytes, KNOWN, changes)
     }
 
     /// Some servers count all the same; nobody is charged for it.

@@ -9,6 +9,7 @@ use super::content::{self, stray, weight, weights};
 use super::usage;
 use crate::dialect::call::{self, Api, Bounds, Call, Changes, Generated, Reading, Unreadable};
 use crate::dialect::object::{self, Edit, Object};
+use crate::dialect::stream::{EventStream, Events};
 use crate::dialect::{Dialect, Meter, prompt, sse};
 use crate::rules::amount::Tokens;
 use serde::Deserialize;
@@ -141,12 +142,7 @@ fn short(word: &str) -> &str {
 }
 
 fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
-    let mut prompt = Tokens::ZERO;
-    let body = Object::body(bytes, KNOWN, |name, value| {
-        if !NOT_PROMPT.contains(&name) {
-            prompt = prompt.plus(Tokens::new(value.get().len() as u64));
-        }
-    })?;
+    let (body, mut prompt) = Object::prompt(bytes, KNOWN, NOT_PROMPT)?;
     if body.flag("background")? {
         return refused("background is not served here: wait for the answer or stream it");
     }
@@ -292,10 +288,7 @@ fn check_environment(object: &Object<'_>) -> Result<(), Unreadable> {
 /// change still differs in `store`.
 fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
     let body = Object::body(bytes, KNOWN, |_, _| {})?;
-    let mut edit = Edit::new(&body);
-    if let Some(model) = changes.model {
-        edit.set_model(model);
-    }
+    let mut edit = Edit::of(&body, changes);
     if let Some(limit) = changes.limit {
         // Every endpoint knows it by this name.
         edit.set("max_output_tokens", &limit.tokens.to_string());
@@ -385,32 +378,17 @@ fn meter(answer: &[u8]) -> Reading {
     reading
 }
 
-/// Meters a stream as it passes. Events are passed on whole, so that one of ours can follow any.
+type StreamMeter = EventStream<Items>;
+
 #[derive(Debug, Default)]
-struct StreamMeter {
-    splitter: sse::Splitter,
+struct Items {
     reading: Reading,
 }
 
-impl Meter for StreamMeter {
-    fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(bytes.len());
-        let reading = &mut self.reading;
-        self.splitter.feed(bytes, |event| {
-            out.extend_from_slice(event);
-            note(event, reading);
-        });
-        out
-    }
-
-    fn finish(&mut self) -> Vec<u8> {
-        let mut out = Vec::new();
-        let reading = &mut self.reading;
-        self.splitter.finish(|event| {
-            out.extend_from_slice(event);
-            note(event, reading);
-        });
-        out
+impl Events for Items {
+    fn pass(&mut self, event: &[u8], out: &mut Vec<u8>) {
+        note(event, &mut self.reading);
+        out.extend_from_slice(event);
     }
 
     fn reading(&self) -> &Reading {

@@ -1,6 +1,7 @@
 //! Fixtures and properties of `responses`.
 
 use super::*;
+use crate::dialect::Meter;
 use crate::dialect::call::Limit;
 use proptest::prelude::*;
 
