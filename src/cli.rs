@@ -214,12 +214,10 @@ fn keeping(settings: &Settings) -> Keeping {
     }
 }
 
-fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime, String> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = threads {
-        builder.worker_threads(threads);
-    }
-    builder
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    // Connections are served by threads of their own; this one does what is done beside them.
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|error| format!("Cannot start the runtime: {error}"))
@@ -231,7 +229,7 @@ fn serve(path: Option<&PathBuf>, take_over: bool) -> ExitCode {
         Err(faults) => return fail(&faults),
     };
     telemetry::log::start(&settings.log);
-    let served = runtime(settings.server.threads).and_then(|runtime| {
+    let served = runtime().and_then(|runtime| {
         let served = runtime.block_on(serve_until_stopped(settings, take_over));
         // Whatever still runs has had its time.
         runtime.shutdown_background();
@@ -364,8 +362,7 @@ fn asked_of_keys(command: KeyCommand) -> Asked {
 
 /// Asks the admin routes, as an admin of this process alone, and prints their answer.
 fn ask(path: Option<&PathBuf>, asked: Asked) -> ExitCode {
-    let answered =
-        load(path).and_then(|settings| runtime(Some(1))?.block_on(answer(settings, asked)));
+    let answered = load(path).and_then(|settings| runtime()?.block_on(answer(settings, asked)));
     match answered {
         Ok((true, text)) => print(&text),
         Ok((false, text)) | Err(text) => fail(&text),

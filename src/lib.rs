@@ -6,7 +6,8 @@
 //!     rules/     DECIDES    pure: accounts, holds, windows, tenants, choice     no I/O, no clock, no async
 //!     dialect/   READS      pure: the providers' wire formats, bytes in, facts out
 //!     store/     REMEMBERS  one contract, two engines: embedded on disk, Redis
-//!     proxy/     MOVES      the pipeline over Pingora's phases
+//!     http1/     FRAMES     pure: HTTP/1.1 heads and bodies, from bytes and to bytes
+//!     proxy/     MOVES      the pipeline, from Pingora's socket to the provider and back
 //!     local/     ANSWERS    root, sign-in, admin, operator: http types in, http types out
 //!     demo/      PRETENDS   a stand-in provider for the first five minutes
 //!     settings/  what the operator wrote     telemetry/  what we tell     serve.rs  where the parts meet
@@ -30,6 +31,7 @@
 pub mod cli;
 pub mod demo;
 pub mod dialect;
+pub mod http1;
 pub mod json;
 pub mod local;
 pub mod proxy;

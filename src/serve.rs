@@ -6,6 +6,7 @@
 
 pub mod handover;
 pub mod listen;
+pub mod workers;
 
 use crate::local::Local;
 use crate::proxy::ops::Ops;
@@ -21,26 +22,24 @@ use crate::store::tenants::Tenants;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use handover::Line;
-use pingora::apps::ServerApp;
-use pingora::protocols::l4::stream::Stream;
-use pingora::protocols::{GetSocketDigest, SocketDigest};
-use pingora::proxy::{HttpProxy, http_proxy};
-use pingora::server::configuration::ServerConf;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
+use workers::Workers;
 
 /// After the drain's end, what is left has this long to say goodbye and settle.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Connections that were accepted just before a hand-over may still send their first request.
 const FRESH_CONNECTIONS: Duration = Duration::from_secs(1);
 /// Out of file descriptors: let some connections end first.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 pub struct Deps {
@@ -53,7 +52,7 @@ pub struct Deps {
 pub struct App {
     settings: Arc<Settings>,
     store: Arc<dyn Store>,
-    service: Arc<HttpProxy<Shell>>,
+    service: Arc<Shell>,
     ops: Arc<Ops>,
     traffic: Arc<Traffic>,
     pipeline: Arc<Pipeline>,
@@ -86,10 +85,7 @@ pub fn create_app(deps: Deps) -> App {
         metrics,
         demo: OnceCell::new(),
     });
-    let service = Arc::new(http_proxy(
-        &Arc::new(ServerConf::default()),
-        Shell(pipeline.clone()),
-    ));
+    let service = Arc::new(Shell(pipeline.clone()));
     let ops = Arc::new(Ops(pipeline.clone()));
     App {
         settings,
@@ -169,20 +165,31 @@ impl App {
             spare.push(listener.as_fd().try_clone_to_owned()?);
         }
         let mut accepting: Vec<JoinHandle<()>> = Vec::new();
+        let count = match self.settings.server.threads {
+            Some(count) => count,
+            None => std::thread::available_parallelism()?.get(),
+        };
+        let workers = Arc::new(Workers::start(
+            count,
+            &self.service,
+            &self.stop.subscribe(),
+        )?);
         for listener in sockets.public {
-            accepting.push(tokio::spawn(accept(
-                listener,
-                self.service.clone(),
-                self.stop.subscribe(),
-            )));
+            let workers = workers.clone();
+            accepting.push(tokio::spawn(accept(listener, move |socket, peer| {
+                if let Err(error) = workers.serve(socket, peer) {
+                    log::warn!("A connection cannot be served: {error}");
+                }
+            })));
         }
         for listener in sockets.ops {
-            accepting.push(tokio::spawn(accept(
-                listener,
-                self.ops.clone(),
-                self.stop.subscribe(),
-            )));
+            let (ops, stop) = (self.ops.clone(), self.stop.subscribe());
+            accepting.push(tokio::spawn(accept(listener, move |socket, peer| {
+                let (ops, stop) = (ops.clone(), stop.clone());
+                tokio::spawn(async move { workers::serve(socket, peer, &ops, &stop).await });
+            })));
         }
+        let sweeping = tokio::spawn(sweep(self.pipeline.clone()));
         if let Some(mut line) = line {
             line.say(handover::READY).await?;
         }
@@ -208,9 +215,11 @@ impl App {
             tokio::time::sleep(FRESH_CONNECTIONS).await;
         }
         self.drain(&mut signals).await;
+        sweeping.abort();
         self.finish_records().await;
         self.store.close().await;
         self.pipeline.settler.journal.finish();
+        drop(workers);
         Ok(())
     }
 
@@ -226,9 +235,8 @@ impl App {
     /// Finishes what is in flight, within the time that the operator gives it or until asked again.
     async fn drain(&self, signals: &mut Signals) {
         self.traffic.drain();
-        self.stop.send_replace(true);
         // Wakes the connections that wait for a next request: they close.
-        ServerApp::cleanup(&*self.service).await;
+        self.stop.send_replace(true);
         let quiet = tokio::select! {
             quiet = self.traffic.quiet(self.settings.server.drain_timeout) => quiet,
             () = signals.stop() => false,
@@ -290,29 +298,23 @@ async fn stop_accepting(accepting: &mut Vec<JoinHandle<()>>) {
     }
 }
 
-async fn accept<A>(listener: TcpListener, app: Arc<A>, stop: watch::Receiver<bool>)
-where
-    A: ServerApp + Send + Sync + 'static,
-{
+/// Closes connections to providers that have waited too long.
+async fn sweep(pipeline: Arc<Pipeline>) {
     loop {
-        let (socket, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
+        tokio::time::sleep(SWEEP_EVERY).await;
+        pipeline.upstream.sweep();
+    }
+}
+
+async fn accept(listener: TcpListener, give: impl Fn(TcpStream, SocketAddr)) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => give(socket, peer),
             Err(error) => {
                 log::warn!("Cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
             }
-        };
-        // A socket that is gone already fails where it is read.
-        let _ = socket.set_nodelay(true);
-        let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
-        let _ = digest.peer_addr.set(Some(peer.into()));
-        let mut stream = Stream::from(socket);
-        stream.set_socket_digest(digest);
-        let (app, stop) = (app.clone(), stop.clone());
-        tokio::spawn(async move {
-            app.process_new(Box::new(stream), &stop).await;
-        });
+        }
     }
 }
 

@@ -15,14 +15,17 @@ use std::process::Command;
 
 /// A crate, and the only places that may name it.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("pingora", &["src/proxy/", "src/serve.rs"]),
+    (
+        "pingora",
+        &["src/proxy/", "src/serve.rs", "src/serve/workers.rs"],
+    ),
     ("redis", &["src/store/redis/"]),
     ("redb", &["src/store/embedded/"]),
-    ("hyper", &["src/proxy/upstream", "src/demo/"]),
+    ("hyper", &["src/demo/"]),
 ];
 
 /// Where nothing may wait, ask the clock, roll dice or touch the world.
-const PURE: &[&str] = &["src/rules/", "src/dialect/", "src/json.rs"];
+const PURE: &[&str] = &["src/rules/", "src/dialect/", "src/http1/", "src/json.rs"];
 const IMPURE_WORDS: &str = "async await SystemTime new_v4 now_v7";
 const IMPURE_PATHS: &str = "tokio futures_util rand getrandom ring::rand Instant::now \
      std::env std::fs std::process std::thread \
@@ -35,6 +38,7 @@ const ENVIRONMENT: (&str, &str) = ("src/settings/mod.rs", "load_from_process");
 const ARROWS: &[(&str, &str)] = &[
     ("json", ""),
     ("demo", ""),
+    ("http1", ""),
     ("settings", ""),
     ("rules", "json"),
     ("dialect", "json rules"),
@@ -43,7 +47,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("local", "json settings rules telemetry store"),
     (
         "proxy",
-        "json demo settings rules dialect telemetry store local",
+        "json demo http1 settings rules dialect telemetry store local",
     ),
     ("serve", EVERYTHING),
     ("cli", EVERYTHING),

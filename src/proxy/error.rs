@@ -26,6 +26,7 @@ pub enum GatewayError {
         most: u64,
     },
     BodyTimeout,
+    HeadTimeout,
     NoEndpoint {
         model: Option<String>,
     },
@@ -117,6 +118,9 @@ impl GatewayError {
             ),
             GatewayError::BodyTimeout => {
                 said(408, "body_timeout", "The body did not arrive in time")
+            }
+            GatewayError::HeadTimeout => {
+                said(408, "head_timeout", "The headers did not arrive in time")
             }
             GatewayError::NoEndpoint { model } => {
                 let model = model.as_deref().unwrap_or("this call");

@@ -4,25 +4,31 @@ use super::admit::{self, Asked};
 use super::error::GatewayError;
 use super::exchange::Exchange;
 use super::pipeline::Pipeline;
+use super::session::Session;
+use super::upstream::connection;
 use super::upstream::{Answer, Destination, Failure};
-use super::watch::{Ends, client_leaves};
+use super::watch::Ends;
 use crate::demo;
 use crate::dialect::Dialect;
 use crate::dialect::call::{Api, Body, Bounds, Changes, Unreadable};
+use crate::http1::head::Request;
+use crate::http1::write;
 use crate::rules::choice::{self, Choice};
 use crate::rules::config::{Endpoint, Kind};
 use crate::settings;
 use crate::store::tenants::Tenant;
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use http_body_util::Full;
-use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
+use bytes::BytesMut;
+use http::header;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, ready};
 
 const LONGEST_MODEL: usize = 256;
 const SMALL_BODY: u64 = 64 << 10;
+/// A body up to this length leaves in one write with its head.
+const JOINED: usize = 16 << 10;
+const VERSION: &str = "anthropic-version";
 
 /// Request headers that providers may see. Never one that carries a key.
 const PASSED: &[&str] = &["accept", "user-agent"];
@@ -30,7 +36,7 @@ const PASSED: &[&str] = &["accept", "user-agent"];
 fn passed_to(api: Api) -> &'static [&'static str] {
     match api {
         Api::OpenAi => &["openai-beta", "idempotency-key"],
-        Api::Anthropic => &["anthropic-version", "anthropic-beta"],
+        Api::Anthropic => &[VERSION, "anthropic-beta"],
     }
 }
 
@@ -52,13 +58,16 @@ impl From<Failure> for GatewayError {
 impl Pipeline {
     pub(super) async fn forward(
         &self,
-        session: &mut ServerSession,
+        session: &mut Session,
         exchange: &mut Exchange,
         tenant: &Tenant,
         dialect: &'static dyn Dialect,
     ) -> Result<(), GatewayError> {
-        let key = admit::authenticate(&session.req_header().headers)?;
-        if !is_small(&session.req_header().headers) {
+        let key = admit::authenticate(&session.request().headers)?;
+        if session
+            .body_length()
+            .is_none_or(|length| length > SMALL_BODY)
+        {
             // What is large is read and understood only for someone who is known.
             let found = self.store.find(&key, &tenant.id, &tenant.groups).await?;
             found.ok_or(GatewayError::UnknownKey)?;
@@ -66,14 +75,9 @@ impl Pipeline {
         let bytes = self
             .intake(session, self.local.settings.server.max_body)
             .await?;
-        let content_type = session
-            .req_header()
-            .headers
-            .get(header::CONTENT_TYPE)
-            .cloned();
         let body = Body {
             bytes: &bytes,
-            content_type: content_type.as_ref().and_then(|kind| kind.to_str().ok()),
+            content_type: session.request().header(&header::CONTENT_TYPE),
         };
         let mut call = dialect.read(&body, &self.bounds())?;
         // It is written into logs and headers, and no model has such a name.
@@ -115,14 +119,16 @@ impl Pipeline {
             limit: admit::limit(&call, held, exchange.rate, most, choice.endpoint),
         };
         let body = dialect.rewrite(&body, &changes)?;
+        // What a stream would keep for as long as it lasts.
+        drop(bytes);
         let to = self.destination(choice.endpoint).await?;
-        let request = request(dialect, &choice, &to, session.req_header(), body)?;
+        let request = request(dialect, &choice, &to, session.request(), body)?;
         let mut ends = pin!(match &exchange.hold {
             Some(hold) => self.ends(hold, exchange.known.clone()),
             None => return Err(GatewayError::UnknownKey),
         });
         let answer = self
-            .wait_for_answer(session, exchange, &to, request, ends.as_mut())
+            .wait_for_answer(session, exchange, to, request, ends.as_mut())
             .await?;
         self.relay(session, exchange, answer, dialect, &call, ends)
             .await
@@ -168,39 +174,31 @@ impl Pipeline {
 
     async fn wait_for_answer(
         &self,
-        session: &mut ServerSession,
+        session: &mut Session,
         exchange: &mut Exchange,
-        to: &Destination,
-        request: super::upstream::Request,
+        to: Destination,
+        request: connection::Request,
         mut ends: Ends<'_>,
     ) -> Result<Answer<'_>, GatewayError> {
         let sent = AtomicBool::new(false);
-        let answer = self.upstream.send(to, request, &sent);
-        tokio::select! {
-            biased;
-            ended = &mut ends => Err(ended),
-            answer = answer => {
-                let answer = answer?;
-                exchange.accepted = answer.head.status.is_success();
-                Ok(answer)
+        let mut answer = pin!(self.upstream.send(to, &request, &sent));
+        let ended = poll_fn(|cx| {
+            if let Poll::Ready(ended) = ends.as_mut().poll(cx) {
+                return Poll::Ready(Err(ended));
             }
-            gone = client_leaves(session) => {
-                // The provider is at work on a prompt that nobody will read the answer to.
-                exchange.accepted = sent.load(Ordering::Relaxed);
-                Err(gone)
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(answer.map_err(GatewayError::from));
             }
-        }
+            ready!(session.poll_leaves(cx));
+            Poll::Ready(Err(GatewayError::ClientGone))
+        });
+        let answer = ended.await.inspect_err(|error| {
+            // The provider is at work on a prompt that nobody will read the answer to.
+            exchange.accepted = *error == GatewayError::ClientGone && sent.load(Ordering::Relaxed);
+        })?;
+        exchange.accepted = answer.head.status.is_success();
+        Ok(answer)
     }
-}
-
-/// A body that costs less to read than to ask whose it is.
-fn is_small(headers: &HeaderMap) -> bool {
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok());
-    length
-        .and_then(|length| length.parse::<u64>().ok())
-        .is_some_and(|length| length <= SMALL_BODY)
 }
 
 fn speaks(kind: Kind, api: Api) -> bool {
@@ -211,78 +209,73 @@ fn speaks(kind: Kind, api: Api) -> bool {
     }
 }
 
+/// The request as it leaves, written once.
 fn request(
     dialect: &dyn Dialect,
     choice: &Choice<'_>,
     to: &Destination,
-    client: &RequestHeader,
+    client: &Request,
     body: Vec<u8>,
-) -> Result<super::upstream::Request, GatewayError> {
+) -> Result<connection::Request, GatewayError> {
     let endpoint = choice.endpoint;
-    let bad = |error: &dyn std::fmt::Display| {
-        GatewayError::Upstream(format!("endpoint {}: {error}", endpoint.name))
+    let bad = |_| {
+        let name = &endpoint.name;
+        GatewayError::Upstream(format!("endpoint {name}: a header that is not one line"))
     };
     let (api, call) = (dialect.api(), dialect.path());
     let main = match api {
         Api::OpenAi => "chat/completions",
         Api::Anthropic => "messages",
     };
-    let (mut path, host) = match &endpoint.url {
+    let (path, host) = match &endpoint.url {
         Some(url) => (url.beside(main, call), url.authority()),
         None => (format!("/v1/{call}"), format!("{}:{}", to.host, to.port)),
     };
+    let mut head = BytesMut::with_capacity(512 + if body.len() > JOINED { 0 } else { body.len() });
+    head.extend_from_slice(b"POST ");
+    head.extend_from_slice(path.as_bytes());
     // Anthropic's tools mark what is in beta here too; nothing else in a query is the provider's.
-    if api == Api::Anthropic && client.uri.query() == Some("beta=true") {
-        path.push_str(if path.contains('?') {
-            "&beta=true"
-        } else {
-            "?beta=true"
-        });
+    if api == Api::Anthropic && client.query() == Some("beta=true") {
+        let separator = if path.contains('?') { "&" } else { "?" };
+        head.extend_from_slice(separator.as_bytes());
+        head.extend_from_slice(b"beta=true");
     }
-    let mut request = http::Request::post(path)
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|error| bad(&error))?;
-    let headers = request.headers_mut();
+    head.extend_from_slice(b" HTTP/1.1\r\n");
+    write::header(&mut head, "host", host.as_bytes()).map_err(bad)?;
     for name in PASSED.iter().chain(passed_to(api)) {
-        let name = HeaderName::from_static(name);
-        for value in client.headers.get_all(&name) {
-            headers.append(&name, value.clone());
+        for value in client.headers.get_all(*name) {
+            write::header(&mut head, name, value.as_bytes()).map_err(bad)?;
         }
     }
-    headers.insert(
-        header::HOST,
-        HeaderValue::from_str(&host).map_err(|error| bad(&error))?,
-    );
     // What is metered must not be compressed.
-    headers.insert(
-        header::ACCEPT_ENCODING,
-        HeaderValue::from_static("identity"),
-    );
+    write::header(&mut head, "accept-encoding", b"identity").map_err(bad)?;
     // What was read as JSON leaves as JSON, whatever the client called it; a form names its frontier.
     let form = client
-        .headers
-        .get(header::CONTENT_TYPE)
+        .header(&header::CONTENT_TYPE)
         .filter(|_| dialect.is_form());
-    let kind = form
-        .cloned()
-        .unwrap_or(HeaderValue::from_static("application/json"));
-    headers.insert(header::CONTENT_TYPE, kind);
-    if api == Api::Anthropic {
-        headers
-            .entry("anthropic-version")
-            .or_insert(HeaderValue::from_static("2023-06-01"));
+    let kind = form.unwrap_or("application/json");
+    write::header(&mut head, "content-type", kind.as_bytes()).map_err(bad)?;
+    if api == Api::Anthropic && !client.headers.contains_key(VERSION) {
+        write::header(&mut head, VERSION, b"2023-06-01").map_err(bad)?;
     }
     if let Some(key) = &endpoint.api_key {
-        let (name, value) = match api {
-            Api::OpenAi => (header::AUTHORIZATION, format!("Bearer {}", key.expose())),
-            Api::Anthropic => (
-                HeaderName::from_static("x-api-key"),
-                key.expose().to_owned(),
-            ),
+        let written = match api {
+            Api::OpenAi => {
+                let value = format!("Bearer {}", key.expose());
+                write::header(&mut head, "authorization", value.as_bytes())
+            }
+            Api::Anthropic => write::header(&mut head, "x-api-key", key.expose().as_bytes()),
         };
-        let mut value = HeaderValue::from_str(&value).map_err(|error| bad(&error))?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
+        written.map_err(bad)?;
     }
-    Ok(request)
+    write::number(&mut head, "content-length", body.len() as u64);
+    head.extend_from_slice(b"\r\n");
+    if body.len() > JOINED {
+        return Ok(connection::Request { head, body });
+    }
+    head.extend_from_slice(&body);
+    Ok(connection::Request {
+        head,
+        body: Vec::new(),
+    })
 }

@@ -1,4 +1,4 @@
-//! MOVES. The way of a request, over Pingora's phases. The only place with Pingora's session.
+//! MOVES. The way of a request, from Pingora's socket to the provider and back.
 //!
 //! `pipeline` is the story; each step has a file of its own and shares one word with it.
 
@@ -10,14 +10,16 @@ pub mod forward;
 pub mod intake;
 pub mod models;
 pub mod ops;
+pub mod patience;
 pub mod pipeline;
 pub mod record;
 pub mod relay;
 pub mod reply;
 pub mod route;
+pub mod scratch;
+pub mod session;
 pub mod settle;
 pub mod shell;
-pub mod strict;
 pub mod traffic;
 pub mod upstream;
 pub mod watch;

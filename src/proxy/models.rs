@@ -6,12 +6,12 @@
 use super::error::GatewayError;
 use super::exchange::Exchange;
 use super::pipeline::Pipeline;
+use super::session::Session;
 use super::{admit, reply};
 use crate::dialect::call::Api;
 use crate::local::answer;
 use crate::rules::config::TextProviders;
 use crate::store::tenants::Tenant;
-use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
 /// A client that names a version of Anthropic's API speaks that.
@@ -20,12 +20,12 @@ const ANTHROPIC_VERSION: &str = "anthropic-version";
 impl Pipeline {
     pub(super) async fn models(
         &self,
-        session: &mut ServerSession,
+        session: &mut Session,
         exchange: &mut Exchange,
         tenant: &Tenant,
         wanted: &[&str],
     ) -> Result<(), GatewayError> {
-        let headers = &session.req_header().headers;
+        let headers = &session.request().headers;
         let api = if headers.contains_key(ANTHROPIC_VERSION) {
             Api::Anthropic
         } else {

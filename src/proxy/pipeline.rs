@@ -4,11 +4,13 @@ use super::error::GatewayError;
 use super::exchange::Exchange;
 use super::record::Recorder;
 use super::route::{self, Provider};
+use super::session::Session;
 use super::settle::Settler;
 use super::traffic::Traffic;
 use super::upstream::Upstream;
-use super::{client, reply, strict};
+use super::{client, reply};
 use crate::demo::Demo;
+use crate::http1::head;
 use crate::local::answer::Refusal;
 use crate::local::dispatch::At;
 use crate::local::route::{Found, Matched};
@@ -18,7 +20,6 @@ use crate::store::Store;
 use crate::store::tenants::{Lookup, Tenants};
 use crate::telemetry::metrics::Metrics;
 use http::Method;
-use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
@@ -42,10 +43,10 @@ pub struct Pipeline {
 impl Pipeline {
     pub async fn run(
         &self,
-        session: &mut ServerSession,
+        session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<(), GatewayError> {
-        let (method, path) = strict::target(session)?;
+        let (method, path) = target(session.request())?;
         match crate::local::route::global(&method, &path) {
             Found::Here(matched) => {
                 return self
@@ -98,7 +99,7 @@ impl Pipeline {
     /// What the gateway says itself.
     async fn answer(
         &self,
-        session: &mut ServerSession,
+        session: &mut Session,
         exchange: &mut Exchange,
         matched: &Matched<'_>,
         at: At,
@@ -106,22 +107,13 @@ impl Pipeline {
     ) -> Result<(), GatewayError> {
         self.metrics.requests_local.add(1);
         let body = self.intake(session, LOCAL_BODY).await?;
-        let peer = session
-            .client_addr()
-            .and_then(|peer| peer.as_inet())
-            .copied();
-        let headers = &session.req_header().headers;
-        let address = client::address(peer, headers, &self.local.settings.server.trusted_proxies);
-        let query = session
-            .req_header()
-            .uri
-            .query()
-            .unwrap_or_default()
-            .to_owned();
+        let request = session.request();
+        let trusted = &self.local.settings.server.trusted_proxies;
+        let address = client::address(session.peer, &request.headers, trusted);
         let request = Request {
             method,
-            query: &query,
-            headers,
+            query: request.query().unwrap_or_default(),
+            headers: &request.headers,
             body,
             address,
         };
@@ -130,6 +122,17 @@ impl Pipeline {
             .await
             .map_err(|_| GatewayError::ClientGone)
     }
+}
+
+/// Method and path, where they are for anyone here.
+fn target(request: &head::Request) -> Result<(Method, String), GatewayError> {
+    if request.method == Method::TRACE || request.method == Method::CONNECT {
+        return Err(GatewayError::OtherMethods(
+            "GET, HEAD, POST, PUT, PATCH, DELETE".to_owned(),
+        ));
+    }
+    let path = std::str::from_utf8(request.path()).map_err(|_| GatewayError::InvalidTenant)?;
+    Ok((request.method.clone(), path.to_owned()))
 }
 
 fn local_route<'a>(method: &Method, route: &'a str) -> Result<Matched<'a>, GatewayError> {

@@ -7,15 +7,15 @@ use super::error::GatewayError;
 use super::exchange::Exchange;
 use super::pipeline::Pipeline;
 use super::reply;
+use super::session::Session;
 use super::upstream::Answer;
-use super::watch::{Ends, client_leaves};
+use super::watch::Ends;
 use crate::dialect::call::{Call, Reading};
 use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
-use bytes::{Bytes, BytesMut};
-use http::{StatusCode, Version, header};
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
+use http::StatusCode;
+use std::future::poll_fn;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 /// The longest plain answer.
@@ -41,7 +41,7 @@ const EVENT_STREAM: &str = "text/event-stream";
 impl Pipeline {
     pub(super) async fn relay(
         &self,
-        session: &mut ServerSession,
+        session: &mut Session,
         exchange: &mut Exchange,
         answer: Answer<'_>,
         dialect: &dyn Dialect,
@@ -75,27 +75,28 @@ impl Pipeline {
 
     async fn plain(
         &self,
-        session: &mut ServerSession,
+        session: &mut Session,
         exchange: &mut Exchange,
         mut answer: Answer<'_>,
         dialect: &dyn Dialect,
         call: &Call,
         mut ends: Ends<'_>,
     ) -> Result<(), GatewayError> {
-        let mut body = BytesMut::new();
         loop {
-            let next = next(session, &mut answer, ends.as_mut()).await;
+            let more = more(session, &mut answer, ends.as_mut()).await;
             // Of an answer that broke off its client has nothing.
-            exchange.accepted &= !matches!(next, Err(GatewayError::Upstream(_)));
-            let Some(bytes) = next? else { break };
-            if body.len() + bytes.len() > LONGEST_ANSWER {
+            exchange.accepted &= !matches!(more, Err(GatewayError::Upstream(_)));
+            if !more? {
+                break;
+            }
+            if answer.content.len() > LONGEST_ANSWER {
                 return Err(GatewayError::Upstream(format!(
                     "{} answered without end",
                     exchange.endpoint
                 )));
             }
-            body.extend_from_slice(&bytes);
         }
+        let body = answer.content.split().freeze();
         if answer.head.status == StatusCode::TOO_MANY_REQUESTS && is_out_of_credit(&body) {
             let text = format!("{} has no credit left", exchange.endpoint);
             return Err(GatewayError::UpstreamRefused(text));
@@ -104,47 +105,42 @@ impl Pipeline {
         if let Some(left) = self.settle(exchange).await {
             exchange.left = Some(left);
         }
-        let mut head = head(exchange, &answer).map_err(unwritable)?;
-        head.insert_header(header::CONTENT_LENGTH, body.len())
-            .map_err(unwritable)?;
-        exchange.status = head.status.as_u16();
-        let written = async {
-            session.write_response_header(Box::new(head)).await?;
-            session.write_response_body(body.freeze(), true).await
-        };
-        written.await.map_err(|_| GatewayError::ClientGone)
+        head(session, exchange, &answer);
+        session
+            .whole(body)
+            .await
+            .map_err(|_| GatewayError::ClientGone)
     }
 
     async fn stream(
         &self,
-        session: &mut ServerSession,
+        session: &mut Session,
         exchange: &mut Exchange,
         mut answer: Answer<'_>,
         mut meter: Box<dyn Meter>,
         mut ends: Ends<'_>,
     ) -> Result<(), GatewayError> {
-        let mut head = head(exchange, &answer).map_err(unwritable)?;
-        for (name, value) in [
-            ("cache-control", "no-cache, no-transform"),
-            ("x-accel-buffering", "no"),
-        ] {
-            head.insert_header(name, value).map_err(unwritable)?;
-        }
-        // What is older than chunks ends with its connection.
-        if session.req_header().version >= Version::HTTP_11 {
-            head.insert_header(header::TRANSFER_ENCODING, "chunked")
-                .map_err(unwritable)?;
-        }
-        exchange.status = head.status.as_u16();
         exchange.speaks_events = speaks_events(&answer);
-        session
-            .write_response_header(Box::new(head))
-            .await
-            .map_err(|_| GatewayError::ClientGone)?;
+        head(session, exchange, &answer);
+        // One line each.
+        let _ = session.header("cache-control", b"no-cache, no-transform");
+        let _ = session.header("x-accel-buffering", b"no");
+        session.begin_stream();
+        if !answer.is_under_way() {
+            // Nothing to send it with.
+            session
+                .flush()
+                .await
+                .map_err(|_| GatewayError::ClientGone)?;
+        }
         loop {
-            let (bytes, ended) = match next(session, &mut answer, ends.as_mut()).await {
-                Ok(Some(bytes)) => (meter.feed(&bytes), false),
-                Ok(None) => (meter.finish(), true),
+            let (bytes, ended) = match more(session, &mut answer, ends.as_mut()).await {
+                Ok(true) => {
+                    let bytes = meter.feed(&answer.content);
+                    answer.content.clear();
+                    (bytes, false)
+                }
+                Ok(false) => (meter.finish(), true),
                 Err(GatewayError::ClientGone) => {
                     exchange.count(meter.reading());
                     return Err(GatewayError::ClientGone);
@@ -169,14 +165,13 @@ impl Pipeline {
                 exchange.count(meter.reading());
                 self.settle(exchange).await;
             }
-            let written = session.write_response_body(Bytes::from(bytes), false).await;
-            if written.is_err() {
+            let is_whole = ended && exchange.complete;
+            if session.stream(&bytes, is_whole).await.is_err() {
                 exchange.count(meter.reading());
                 return Err(GatewayError::ClientGone);
             }
-            if ended && exchange.complete {
-                let end = session.write_response_body(Bytes::new(), true).await;
-                return end.map_err(|_| GatewayError::ClientGone);
+            if is_whole {
+                return Ok(());
             }
             if ended {
                 self.metrics.truncated_streams.add(1);
@@ -202,7 +197,7 @@ impl Pipeline {
     /// The stream's head is out, so its end has to say what went wrong.
     async fn break_off(
         &self,
-        session: &mut ServerSession,
+        session: &mut Session,
         exchange: &mut Exchange,
         error: GatewayError,
     ) -> Result<(), GatewayError> {
@@ -239,7 +234,7 @@ fn passable(exchange: &Exchange, answer: &Answer<'_>) -> Result<(), GatewayError
         _ if status.is_informational() || status.is_redirection() => {
             Err(GatewayError::Upstream(text))
         }
-        _ => match answer.head.headers.get(header::CONTENT_ENCODING) {
+        _ => match answer.head.header("content-encoding") {
             Some(coding) if coding != "identity" => Err(GatewayError::Upstream(format!(
                 "{endpoint} answered in a coding it was not asked for"
             ))),
@@ -249,7 +244,7 @@ fn passable(exchange: &Exchange, answer: &Answer<'_>) -> Result<(), GatewayError
 }
 
 fn content_type<'a>(answer: &'a Answer<'_>) -> Option<&'a str> {
-    answer.head.headers.get(header::CONTENT_TYPE)?.to_str().ok()
+    answer.head.header("content-type")
 }
 
 fn speaks_events(answer: &Answer<'_>) -> bool {
@@ -292,31 +287,33 @@ fn is_out_of_credit(body: &[u8]) -> bool {
         .any(|code| text.contains(&format!("\"{code}\"")))
 }
 
-fn unwritable(error: Box<pingora::Error>) -> GatewayError {
-    GatewayError::Upstream(format!("an answer that cannot be passed on: {error}"))
-}
-
-fn head(exchange: &Exchange, answer: &Answer<'_>) -> pingora::Result<ResponseHeader> {
-    let mut head = ResponseHeader::build(answer.head.status, Some(12))?;
+fn head(session: &mut Session, exchange: &mut Exchange, answer: &Answer<'_>) {
+    exchange.status = answer.head.status.as_u16();
+    session.begin_head(answer.head.status);
     for name in PASSED {
-        for value in answer.head.headers.get_all(*name) {
-            head.append_header(*name, value)?;
+        for value in answer.head.all(name) {
+            // It was one line when it came.
+            let _ = session.header(name, value);
         }
     }
-    reply::tell(&mut head, exchange)?;
-    Ok(head)
+    reply::tell(session, exchange);
 }
 
-/// The provider's next bytes, unless something ends the request first.
-async fn next(
-    session: &mut ServerSession,
+/// Waits for more of the answer, unless something ends the request first. False: it is over.
+async fn more(
+    session: &mut Session,
     answer: &mut Answer<'_>,
     mut ends: Ends<'_>,
-) -> Result<Option<Bytes>, GatewayError> {
-    tokio::select! {
-        biased;
-        ended = &mut ends => Err(ended),
-        chunk = answer.chunk() => Ok(chunk?),
-        gone = client_leaves(session) => Err(gone),
-    }
+) -> Result<bool, GatewayError> {
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = ends.as_mut().poll(cx) {
+            return Poll::Ready(Err(ended));
+        }
+        if let Poll::Ready(more) = answer.poll_more(cx) {
+            return Poll::Ready(more.map_err(GatewayError::from));
+        }
+        ready!(session.poll_leaves(cx));
+        Poll::Ready(Err(GatewayError::ClientGone))
+    })
+    .await
 }

@@ -5,22 +5,20 @@
 
 use super::error::GatewayError;
 use super::exchange::Exchange;
+use super::session::{Gone, Session};
 use crate::dialect::call::Api;
 use crate::dialect::error::{self, Shape};
 use crate::local::answer::{self, Answer};
-use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
 use std::time::Duration;
 
 /// How long an unread body is read for a reply's sake.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-pub type Written = Result<(), Box<pingora::Error>>;
+pub type Written = Result<(), Gone>;
 
 pub async fn refuse(
-    session: &mut ServerSession,
+    session: &mut Session,
     exchange: &mut Exchange,
     error: GatewayError,
 ) -> Written {
@@ -64,55 +62,56 @@ pub async fn refuse(
 }
 
 /// Sends a whole answer.
-pub async fn send(session: &mut ServerSession, exchange: &mut Exchange, answer: Answer) -> Written {
+pub async fn send(session: &mut Session, exchange: &mut Exchange, answer: Answer) -> Written {
     let (head, body) = answer.into_parts();
-    let mut response = ResponseHeader::build(head.status, Some(head.headers.len() + 4))?;
-    for (name, value) in &head.headers {
-        response.append_header(name, value)?;
-    }
-    response.insert_header(header::CONTENT_LENGTH, body.len())?;
-    tell(&mut response, exchange)?;
-    exchange.status = head.status.as_u16();
-    let unread = !session.is_body_done();
+    let unread = !session.is_body_read();
     if unread {
-        session.set_keepalive(None);
+        session.close_after();
     }
-    session.write_response_header(Box::new(response)).await?;
-    session.write_response_body(body, true).await?;
+    exchange.status = head.status.as_u16();
+    session.begin_head(head.status);
+    for (name, value) in &head.headers {
+        // A header value is one line.
+        let _ = session.header(name.as_str(), value.as_bytes());
+    }
+    tell(session, exchange);
+    session.whole(body).await?;
     if unread {
         // The client may still be sending: closing now could take the reply away from it.
-        let _ = tokio::time::timeout(DRAIN_TIME, drain(session)).await;
+        let _ = tokio::time::timeout(DRAIN_TIME, session.drain()).await;
     }
     Ok(())
-}
-
-async fn drain(session: &mut ServerSession) {
-    while let Ok(Some(_)) = session.read_request_body().await {}
 }
 
 /// What every reply says of its request. Anthropic's SDK reads a header of its own for the ID.
-pub fn tell(response: &mut ResponseHeader, exchange: &Exchange) -> Written {
-    response.insert_header("x-request-id", exchange.request_id.as_str())?;
+pub fn tell(session: &mut Session, exchange: &Exchange) {
+    // The caller's ID was checked, a name that is not one line is left out.
+    let mut say = |name: &str, value: &str| {
+        let _ = session.header(name, value.as_bytes());
+    };
+    say("x-request-id", &exchange.request_id);
     if exchange.api == Some(Api::Anthropic) {
-        response.insert_header("request-id", exchange.request_id.as_str())?;
+        say("request-id", &exchange.request_id);
     }
     if !exchange.endpoint.is_empty() {
-        response.insert_header("x-resullm-endpoint", exchange.endpoint.as_str())?;
+        say("x-resullm-endpoint", &exchange.endpoint);
     }
     if let Some(left) = exchange.left {
-        response.insert_header("x-resullm-tokens-left", left.to_string())?;
+        session.header_number("x-resullm-tokens-left", left.count());
     }
     if let Some(pace) = exchange.pace {
-        response.insert_header("x-ratelimit-limit-requests", pace.limit.to_string())?;
-        response.insert_header("x-ratelimit-remaining-requests", pace.remaining.to_string())?;
-        response.insert_header("x-ratelimit-reset-requests", format!("{}ms", pace.reset.0))?;
+        session.header_number("x-ratelimit-limit-requests", pace.limit);
+        session.header_number("x-ratelimit-remaining-requests", pace.remaining);
+        let _ = session.header(
+            "x-ratelimit-reset-requests",
+            format!("{}ms", pace.reset.0).as_bytes(),
+        );
     }
-    Ok(())
 }
 
 /// Ends a stream that cannot go on: an event that SDKs raise on, and no clean end.
 pub async fn break_off(
-    session: &mut ServerSession,
+    session: &mut Session,
     exchange: &Exchange,
     error: &GatewayError,
 ) -> Written {
@@ -125,8 +124,7 @@ pub async fn break_off(
         message,
         request_id,
     };
-    session.set_keepalive(None);
-    session
-        .write_response_body(Bytes::from(error::event(api, shape)), true)
-        .await
+    session.close_after();
+    let event = error::event(api, shape);
+    session.stream(event.as_bytes(), true).await
 }

@@ -1,4 +1,4 @@
-//! Pingora's phases around the pipeline: one request in, one reply out, whatever happens between.
+//! A connection's life: one request in, one reply out, whatever happens between, and the next one.
 //!
 //! A panic anywhere in the pipeline ends its request and no other: the hold is settled, the caller
 //! hears a 500, the log an error.
@@ -7,50 +7,108 @@ use super::error::GatewayError;
 use super::exchange::Exchange;
 use super::pipeline::Pipeline;
 use super::reply;
+use super::session::{NoRequest, Session};
+use crate::http1::head::{Refused, Request};
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
-use pingora::upstreams::peer::HttpPeer;
+use http::HeaderName;
+use pingora::apps::ServerApp;
+use pingora::protocols::Stream;
+use pingora::server::ShutdownWatch;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// How long a kept connection may wait for its next request.
-const IDLE_SECONDS: u64 = 75;
-/// A client that reads nothing for so long has left.
-const UNREAD: Duration = Duration::from_secs(30);
 const LONGEST_REQUEST_ID: usize = 128;
 
 pub struct Shell(pub Arc<Pipeline>);
 
 #[async_trait]
-impl ProxyHttp for Shell {
-    type CTX = ();
-
-    fn new_ctx(&self) {}
-
-    fn init_downstream_modules(&self, _: &mut pingora::modules::http::HttpModules) {}
-
-    /// Every request is answered here; `true` says so.
-    async fn request_filter(&self, session: &mut Session, (): &mut ()) -> pingora::Result<bool> {
+impl ServerApp for Shell {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
         let pipeline = &self.0;
-        let _passage = pipeline.traffic.enter();
-        let session = &mut session.downstream_session;
-        if pipeline.traffic.is_draining() {
-            session.set_keepalive(None);
-        } else if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(IDLE_SECONDS));
-        }
+        let peer = stream
+            .get_socket_digest()
+            .and_then(|digest| digest.peer_addr().and_then(|peer| peer.as_inet().copied()));
         // Behind a blocked write no hold is renewed, so it must end well before one does.
         let renewal = pipeline.local.settings.accounts.hold_ttl / 4;
-        session.set_write_timeout(Some(UNREAD.min(renewal)));
-        let mut exchange = Exchange::new(request_id(session));
-        let run = AssertUnwindSafe(pipeline.run(session, &mut exchange)).catch_unwind();
+        let mut session = Session::new(stream, peer, renewal);
+        let mut shutdown = shutdown.clone();
+        let mut draining = pin!(async move {
+            let _ = shutdown.wait_for(|draining| *draining).await;
+        });
+        let mut is_draining = false;
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = session.next() => next,
+                () = &mut draining, if !is_draining => {
+                    is_draining = true;
+                    continue;
+                }
+                // A connection that waits for a next request may close; one that has begun it may not.
+                () = std::future::ready(()), if is_draining && session.is_idle() => break,
+            };
+            match next {
+                Ok(()) => {
+                    if pipeline.traffic.is_draining() {
+                        session.close_after();
+                    }
+                    pipeline.serve(&mut session).await;
+                    if session.keeps() {
+                        continue;
+                    }
+                }
+                Err(NoRequest::Gone) => {}
+                Err(NoRequest::TooSlow) => {
+                    pipeline
+                        .refuse(&mut session, GatewayError::HeadTimeout)
+                        .await;
+                }
+                Err(NoRequest::Refused(refused)) => {
+                    pipeline.refuse(&mut session, refused.into()).await;
+                    session.linger().await;
+                }
+            }
+            break;
+        }
+        session.close().await;
+        None
+    }
+}
+
+impl From<Refused> for GatewayError {
+    fn from(refused: Refused) -> GatewayError {
+        match refused {
+            Refused::Bad(why) => GatewayError::BadRequest(why.to_owned()),
+            Refused::TooLarge => GatewayError::HeadTooLarge,
+            Refused::UnknownCoding => GatewayError::UnknownCoding,
+        }
+    }
+}
+
+impl Pipeline {
+    /// What cannot be read as a request is told so.
+    async fn refuse(&self, session: &mut Session, error: GatewayError) {
+        let mut exchange = Exchange::new(new_request_id());
+        // Where even that fails there is no one to tell.
+        let _ = reply::refuse(session, &mut exchange, error).await;
+        self.metrics.answered(exchange.status);
+    }
+
+    async fn serve(&self, session: &mut Session) {
+        let _passage = self.traffic.enter();
+        let mut exchange = Exchange::new(request_id(session.request()));
+        let run = AssertUnwindSafe(self.run(session, &mut exchange)).catch_unwind();
         let outcome = run.await.unwrap_or_else(|panic| {
-            pipeline.metrics.panics.add(1);
+            self.metrics.panics.add(1);
             Err(GatewayError::Panic(describe(&*panic)))
         });
-        pipeline.settle(&mut exchange).await;
+        self.settle(&mut exchange).await;
         if let Err(error) = outcome {
             if let Some((level, text)) = error.logged() {
                 let (id, tenant) = (
@@ -60,22 +118,18 @@ impl ProxyHttp for Shell {
                 log::log!(level, "{text} (tenant {tenant}, request {id})");
             }
             if error == GatewayError::ClientGone {
-                pipeline.metrics.clients_gone.add(1);
-                session.set_keepalive(None);
-            } else if session
-                .response_written()
-                .is_none_or(|head| head.status.is_informational())
-            {
+                self.metrics.clients_gone.add(1);
+                session.close_after();
+            } else if session.answered().is_none() {
                 // Where even that fails there is no one to tell.
                 let _ = reply::refuse(session, &mut exchange, error).await;
             } else {
-                session.set_keepalive(None);
-                session.shutdown().await;
+                session.close_after();
             }
         }
-        pipeline.metrics.answered(exchange.status);
+        self.metrics.answered(exchange.status);
         if let Some(cost) = exchange.cost {
-            pipeline.recorder.record(&exchange, cost);
+            self.recorder.record(&exchange, cost);
         }
         log::debug!(
             "Answered {} in {:?} (tenant {}, request {})",
@@ -84,46 +138,22 @@ impl ProxyHttp for Shell {
             exchange.tenant.as_deref().unwrap_or("-"),
             exchange.request_id
         );
-        Ok(true)
-    }
-
-    /// Never reached: nothing is left for Pingora to forward.
-    async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora::Result<Box<HttpPeer>> {
-        pingora::Error::e_explain(
-            pingora::ErrorType::InternalError,
-            "no request is forwarded from here",
-        )
-    }
-
-    async fn fail_to_proxy(
-        &self,
-        _: &mut Session,
-        error: &pingora::Error,
-        (): &mut (),
-    ) -> FailToProxy {
-        log::error!("Unexpected end of a request: {error}");
-        FailToProxy {
-            error_code: 500,
-            can_reuse_downstream: false,
-        }
     }
 }
 
 /// The caller's own ID where it is fit to be echoed, else a new one.
-fn request_id(session: &pingora::protocols::http::ServerSession) -> String {
-    let given = session
-        .req_header()
-        .headers
-        .get("x-request-id")
-        .and_then(|id| id.to_str().ok());
+fn request_id(request: &Request) -> String {
+    let given = request.header(&HeaderName::from_static("x-request-id"));
     let fit = |id: &&str| {
         !id.is_empty()
             && id.len() <= LONGEST_REQUEST_ID
             && id.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    given
-        .filter(fit)
-        .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
+    given.filter(fit).map_or_else(new_request_id, str::to_owned)
+}
+
+fn new_request_id() -> String {
+    uuid::Uuid::now_v7().to_string()
 }
 
 fn describe(panic: &(dyn std::any::Any + Send)) -> String {

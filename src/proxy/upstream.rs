@@ -1,29 +1,33 @@
 //! The client that talks to providers: connect to a checked address, send, read, give back.
 //!
-//! HTTP/1.1 by hyper, one connection a request, kept for the next. The address is looked up and
-//! checked here, at every connect, whatever route led to it, and the connection goes to the very
+//! HTTP/1.1, one connection a request, kept for the next one on the same thread. The address is looked
+//! up and checked here, at every connect, whatever route led to it, and the connection goes to the very
 //! address that was checked. Redirects are never followed.
 
+pub mod connection;
+
+use super::scratch;
+use crate::http1::body::Decoder;
+use crate::http1::head::Response;
 use crate::rules::egress;
 use crate::settings;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use bytes::BytesMut;
+use connection::{Broken, Connection, Request};
 use rustls::pki_types::ServerName;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// Idle connections kept for one destination, and for how long.
+/// Idle connections that a thread keeps for one destination, and for how long.
 const KEPT_CONNECTIONS: usize = 256;
-const MANY_DESTINATIONS: usize = 64;
 const KEPT_FOR: Duration = Duration::from_secs(50);
+/// Threads beyond this share their connections.
+const SHELVES: usize = 64;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Destination {
@@ -39,31 +43,35 @@ pub struct Destination {
 pub enum Failure {
     /// Nothing was sent.
     Connect(String),
-    /// Something was sent, and the connection broke before an answer began.
+    /// Something was sent, and the connection broke before an answer began or ended.
     Broken(String),
     Timeout(String),
 }
 
-pub type Request = http::Request<Full<Bytes>>;
+type Shelf = HashMap<Destination, VecDeque<Idle>>;
 
 pub struct Upstream {
     settings: settings::Upstream,
     allow_private: bool,
     tls: TlsConnector,
-    idle: Mutex<HashMap<Destination, Vec<Idle>>>,
+    /// By thread, so that a connection is woken where it is used.
+    idle: Vec<Mutex<Shelf>>,
 }
 
 struct Idle {
-    sender: SendRequest<Full<Bytes>>,
+    connection: Connection,
     since: Instant,
 }
 
 /// An answer whose head is there. Dropping it before its end closes the connection.
 pub struct Answer<'a> {
-    pub head: http::response::Parts,
-    body: Incoming,
-    idle_timeout: Duration,
-    back: Option<(SendRequest<Full<Bytes>>, Destination, &'a Upstream)>,
+    pub head: Response,
+    /// What came of the body and was not taken yet.
+    pub content: BytesMut,
+    decoder: Decoder,
+    connection: Option<Connection>,
+    to: Destination,
+    upstream: &'a Upstream,
 }
 
 impl Upstream {
@@ -72,105 +80,113 @@ impl Upstream {
             settings: settings.upstream.clone(),
             allow_private: settings.egress.allow_private_networks,
             tls: TlsConnector::from(Arc::new(tls_config())),
-            idle: Mutex::default(),
+            idle: (0..SHELVES).map(|_| Mutex::default()).collect(),
         }
     }
 
     /// Sends a request and waits for the head of the answer. `sent` is set once it is on its way.
     pub async fn send(
         &self,
-        to: &Destination,
-        request: Request,
+        to: Destination,
+        request: &Request,
         sent: &AtomicBool,
     ) -> Result<Answer<'_>, Failure> {
         let timeout = self.settings.first_byte_timeout;
-        let slow = |_| Failure::Timeout(format!("no answer from {} within {timeout:?}", to.host));
-        tokio::time::timeout(timeout, self.exchange(to, request, sent))
-            .await
-            .map_err(slow)?
-    }
-
-    async fn exchange(
-        &self,
-        to: &Destination,
-        mut request: Request,
-        sent: &AtomicBool,
-    ) -> Result<Answer<'_>, Failure> {
         loop {
-            let kept = self.take_idle(to);
-            let reused = kept.is_some();
-            let mut sender = match kept {
-                Some(sender) => sender,
-                None => self.connect(to).await?,
+            let kept = self.take_idle(&to);
+            let is_reused = kept.is_some();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => self.connect(&to).await?,
             };
             sent.store(true, Ordering::Relaxed);
-            match sender.try_send_request(request).await {
-                Ok(answer) => {
-                    let (head, body) = answer.into_parts();
-                    let back = Some((sender, to.clone(), self));
-                    let idle_timeout = self.settings.idle_timeout;
+            match connection.exchange(request, timeout).await {
+                Ok(head) => {
+                    connection.expect_within(self.settings.idle_timeout);
                     return Ok(Answer {
+                        decoder: Decoder::new(head.framing),
                         head,
-                        body,
-                        idle_timeout,
-                        back,
+                        content: BytesMut::new(),
+                        connection: Some(connection),
+                        to,
+                        upstream: self,
                     });
                 }
-                Err(mut error) => match error.take_message() {
-                    // A kept connection had died, and not a byte of the request was sent on it.
-                    Some(unsent) if reused => request = unsent,
-                    _ => {
-                        return Err(Failure::Broken(format!(
-                            "{}: {}",
-                            to.host,
-                            describe(error.error())
-                        )));
-                    }
-                },
+                // The provider closed a connection that waited, just when we took it up again.
+                Err(Broken::Unsent(_)) if is_reused => {}
+                Err(Broken::Unsent(why) | Broken::Wrong(why)) => {
+                    return Err(Failure::Broken(format!("{} {why}", to.host)));
+                }
+                Err(Broken::TooSlow) => {
+                    let host = &to.host;
+                    return Err(Failure::Timeout(format!(
+                        "no answer from {host} within {timeout:?}"
+                    )));
+                }
             }
         }
     }
 
-    fn take_idle(&self, to: &Destination) -> Option<SendRequest<Full<Bytes>>> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = idle.get_mut(to)?;
-        while let Some(Idle { sender, since }) = kept.pop() {
-            if since.elapsed() < KEPT_FOR && sender.is_ready() {
-                return Some(sender);
+    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
+        self.idle[scratch::thread_number() % SHELVES]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_idle(&self, to: &Destination) -> Option<Connection> {
+        let mut shelf = self.shelf();
+        let kept = shelf.get_mut(to)?;
+        while let Some(Idle {
+            mut connection,
+            since,
+        }) = kept.pop_back()
+        {
+            if since.elapsed() < KEPT_FOR && connection.is_quiet() {
+                return Some(connection);
             }
         }
         None
     }
 
-    fn give_back(&self, sender: SendRequest<Full<Bytes>>, to: Destination) {
-        if sender.is_closed() {
-            return;
+    fn give_back(&self, connection: Connection, to: &Destination) {
+        let idle = Idle {
+            connection,
+            since: Instant::now(),
+        };
+        let mut shelf = self.shelf();
+        match shelf.get_mut(to) {
+            Some(kept) if kept.len() < KEPT_CONNECTIONS => kept.push_back(idle),
+            Some(_) => {}
+            None => {
+                shelf.insert(to.clone(), VecDeque::from([idle]));
+            }
         }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = |idle: &Idle| idle.since.elapsed() < KEPT_FOR && !idle.sender.is_closed();
-        // Destinations come and go with the tenants' configs.
-        if idle.len() >= MANY_DESTINATIONS {
-            idle.retain(|_, kept| kept.iter().any(fresh));
-        }
-        let kept = idle.entry(to).or_default();
-        kept.retain(fresh);
-        if kept.len() < KEPT_CONNECTIONS {
-            kept.push(Idle {
-                sender,
-                since: Instant::now(),
+    }
+
+    /// Closes what has waited too long. Destinations come and go with the tenants' configs.
+    pub fn sweep(&self) {
+        for shelf in &self.idle {
+            let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+            shelf.retain(|_, kept| {
+                kept.retain_mut(|idle| {
+                    idle.since.elapsed() < KEPT_FOR && idle.connection.is_quiet()
+                });
+                !kept.is_empty()
             });
         }
     }
 
-    async fn connect(&self, to: &Destination) -> Result<SendRequest<Full<Bytes>>, Failure> {
+    async fn connect(&self, to: &Destination) -> Result<Connection, Failure> {
         let timeout = self.settings.connect_timeout;
         let slow = |_| Failure::Connect(format!("{} did not accept within {timeout:?}", to.host));
-        tokio::time::timeout(timeout, self.connect_slowly(to))
+        // Connecting is rare, and would make every request's state larger.
+        let connecting = Box::pin(self.connect_slowly(to));
+        tokio::time::timeout(timeout, connecting)
             .await
             .map_err(slow)?
     }
 
-    async fn connect_slowly(&self, to: &Destination) -> Result<SendRequest<Full<Bytes>>, Failure> {
+    async fn connect_slowly(&self, to: &Destination) -> Result<Connection, Failure> {
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             Failure::Connect(format!("{what} {}: {error}", to.host))
         };
@@ -202,9 +218,9 @@ impl Upstream {
         &self,
         to: &Destination,
         stream: TcpStream,
-    ) -> Result<SendRequest<Full<Bytes>>, Failure> {
+    ) -> Result<Connection, Failure> {
         if !to.https {
-            return speak(to, TokioIo::new(stream)).await;
+            return Ok(Connection::new(Box::new(stream)));
         }
         let name = ServerName::try_from(to.host.clone())
             .map_err(|error| Failure::Connect(format!("{}: {error}", to.host)))?;
@@ -213,57 +229,67 @@ impl Upstream {
             .connect(name, stream)
             .await
             .map_err(|error| Failure::Connect(format!("TLS with {}: {error}", to.host)))?;
-        speak(to, TokioIo::new(stream)).await
+        Ok(Connection::new(Box::new(stream)))
     }
-}
-
-async fn speak<S>(to: &Destination, stream: S) -> Result<SendRequest<Full<Bytes>>, Failure>
-where
-    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        .max_headers(256)
-        .handshake(stream)
-        .await
-        .map_err(|error| Failure::Connect(format!("{}: {}", to.host, describe(&error))))?;
-    // It lives as long as someone sends on it or reads from it.
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    Ok(sender)
 }
 
 impl Answer<'_> {
-    /// The next bytes as they arrive; `None` at the end, after which the connection is kept.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        loop {
-            let silence = |_| Failure::Timeout(format!("silent for {:?}", self.idle_timeout));
-            let frame = tokio::time::timeout(self.idle_timeout, self.body.frame())
-                .await
-                .map_err(silence)?;
-            match frame {
-                None => {
-                    if let Some((sender, to, upstream)) = self.back.take() {
-                        upstream.give_back(sender, to);
-                    }
-                    return Ok(None);
-                }
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(bytes) if !bytes.is_empty() => return Ok(Some(bytes)),
-                    // Trailers, which nobody asked for.
-                    _ => {}
-                },
-                Some(Err(error)) => return Err(Failure::Broken(describe(&error))),
-            }
-        }
+    /// Some of its body is here already.
+    pub fn is_under_way(&self) -> bool {
+        let unread = |connection: &Connection| !connection.unread.is_empty();
+        self.connection.as_ref().is_some_and(unread)
     }
-}
 
-/// Hyper's own words and the cause below them, which it keeps to itself otherwise.
-fn describe(error: &hyper::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
+    /// Waits until more of the body is in `content`. False: it is over, and the connection is kept.
+    pub fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Failure>> {
+        let host = &self.to.host;
+        loop {
+            let Some(connection) = &mut self.connection else {
+                return Poll::Ready(Ok(false));
+            };
+            let before = self.content.len();
+            let decoded = self
+                .decoder
+                .decode(&mut connection.unread, &mut self.content);
+            if decoded.is_err() {
+                self.connection = None;
+                let why = format!("{host} framed its answer wrongly");
+                return Poll::Ready(Err(Failure::Broken(why)));
+            }
+            if self.decoder.is_done()
+                && let Some(connection) = self.connection.take()
+                && self.head.keeps
+                && connection.unread.is_empty()
+            {
+                self.upstream.give_back(connection, &self.to);
+            }
+            if self.content.len() > before {
+                return Poll::Ready(Ok(true));
+            }
+            let Some(connection) = &mut self.connection else {
+                return Poll::Ready(Ok(false));
+            };
+            let why = match ready!(connection.poll_fill(cx)) {
+                Ok(0) if self.decoder.ends_with_connection() => {
+                    self.connection = None;
+                    return Poll::Ready(Ok(false));
+                }
+                Ok(0) => Failure::Broken(format!("{host} closed the connection in its answer")),
+                Ok(_) => {
+                    connection.expect_within(self.upstream.settings.idle_timeout);
+                    continue;
+                }
+                Err(Broken::TooSlow) => {
+                    let silent = self.upstream.settings.idle_timeout;
+                    Failure::Timeout(format!("silent for {silent:?}"))
+                }
+                Err(Broken::Unsent(why) | Broken::Wrong(why)) => {
+                    Failure::Broken(format!("{host} {why}"))
+                }
+            };
+            self.connection = None;
+            return Poll::Ready(Err(why));
+        }
     }
 }
 

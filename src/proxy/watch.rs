@@ -4,8 +4,6 @@ use super::error::GatewayError;
 use super::exchange::Hold;
 use super::pipeline::Pipeline;
 use crate::rules::amount::Tokens;
-use pingora::ErrorType;
-use pingora::protocols::http::ServerSession;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,21 +15,6 @@ const RENEW_PAUSE: Duration = Duration::from_millis(250);
 
 /// What may end a request from our side.
 pub type Ends<'a> = Pin<&'a mut (dyn Future<Output = GatewayError> + Send)>;
-
-/// Returns when the client has closed its side.
-pub async fn client_leaves(session: &mut ServerSession) -> GatewayError {
-    match session.read_body_or_idle(true).await {
-        Ok(_) => std::future::pending().await,
-        Err(error) => {
-            session.set_keepalive(None);
-            match error.etype() {
-                // The next request, sent before this one is answered: not an end.
-                ErrorType::ConnectError => std::future::pending().await,
-                _ => GatewayError::ClientGone,
-            }
-        }
-    }
-}
 
 impl Pipeline {
     /// Returns when the request must end: its hold is gone or could not be renewed in time, or the

@@ -1,0 +1,269 @@
+//! Bodies: how far one reaches, and its content without its framing.
+
+use bytes::{Buf, BytesMut};
+
+/// How a body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    Length(u64),
+    Chunked,
+    /// With its connection. Only an answer may.
+    UntilClose,
+}
+
+/// The longest line between chunks, extensions and trailers included.
+const LONGEST_LINE: usize = 4 << 10;
+const LONGEST_TRAILERS: usize = 16 << 10;
+
+/// Takes a body's content out of what was read, as far as it has come.
+#[derive(Clone, Debug)]
+pub struct Decoder(State);
+
+#[derive(Clone, Debug)]
+enum State {
+    Length(u64),
+    UntilClose,
+    /// Before a chunk's size.
+    Size,
+    /// Inside a chunk.
+    Data(u64),
+    /// Behind a chunk's content.
+    DataEnd,
+    Trailers {
+        read: usize,
+    },
+    Done,
+}
+
+/// The framing is not what it should be; nothing that follows can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unframed;
+
+impl Decoder {
+    pub fn new(framing: Framing) -> Decoder {
+        Decoder(match framing {
+            Framing::Length(0) => State::Done,
+            Framing::Length(length) => State::Length(length),
+            Framing::Chunked => State::Size,
+            Framing::UntilClose => State::UntilClose,
+        })
+    }
+
+    pub fn is_done(&self) -> bool {
+        matches!(self.0, State::Done)
+    }
+
+    /// The end of the connection is the end of the body.
+    pub fn ends_with_connection(&self) -> bool {
+        matches!(self.0, State::UntilClose)
+    }
+
+    /// What is still to come, where that is known.
+    pub fn remaining(&self) -> Option<u64> {
+        match self.0 {
+            State::Length(length) => Some(length),
+            State::Done => Some(0),
+            _ => None,
+        }
+    }
+
+    /// So much of a body with a length was read elsewhere.
+    pub fn skip(&mut self, bytes: u64) {
+        if let State::Length(length) = self.0 {
+            self.0 = match length.saturating_sub(bytes) {
+                0 => State::Done,
+                rest => State::Length(rest),
+            };
+        }
+    }
+
+    /// Moves the next content from `input` behind `output`. Returns when the input is used up or the
+    /// body is done; what lies behind the body stays.
+    pub fn decode(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Result<(), Unframed> {
+        loop {
+            match &mut self.0 {
+                State::Done => return Ok(()),
+                State::UntilClose => {
+                    give(input, output, u64::MAX);
+                    return Ok(());
+                }
+                State::Length(length) => {
+                    *length -= give(input, output, *length);
+                    if *length > 0 {
+                        return Ok(());
+                    }
+                    self.0 = State::Done;
+                }
+                State::Data(length) => {
+                    *length -= give(input, output, *length);
+                    if *length > 0 {
+                        return Ok(());
+                    }
+                    self.0 = State::DataEnd;
+                }
+                State::DataEnd => {
+                    if input.len() < 2 {
+                        return whole(b"\r\n".starts_with(input));
+                    }
+                    whole(input.starts_with(b"\r\n"))?;
+                    input.advance(2);
+                    self.0 = State::Size;
+                }
+                State::Size => {
+                    let Some(line) = line(input)? else {
+                        return Ok(());
+                    };
+                    let size = chunk_size(&input[..line])?;
+                    input.advance(line + 2);
+                    self.0 = match size {
+                        0 => State::Trailers { read: 0 },
+                        size => State::Data(size),
+                    };
+                }
+                State::Trailers { read } => {
+                    let Some(line) = line(input)? else {
+                        return Ok(());
+                    };
+                    input.advance(line + 2);
+                    *read += line + 2;
+                    whole(*read <= LONGEST_TRAILERS)?;
+                    if line == 0 {
+                        self.0 = State::Done;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn whole(is_right: bool) -> Result<(), Unframed> {
+    if is_right { Ok(()) } else { Err(Unframed) }
+}
+
+fn give(input: &mut BytesMut, output: &mut BytesMut, most: u64) -> u64 {
+    let length = usize::try_from(most).unwrap_or(usize::MAX).min(input.len());
+    if output.is_empty() && length == input.len() {
+        // All of it: the bytes change hands without being copied.
+        output.unsplit(input.split());
+    } else {
+        output.extend_from_slice(&input[..length]);
+        input.advance(length);
+    }
+    length as u64
+}
+
+/// The length of the next line without its end. `None`: it is not there yet.
+fn line(input: &[u8]) -> Result<Option<usize>, Unframed> {
+    let Some(at) = memchr::memchr(b'\n', input) else {
+        return whole(input.len() <= LONGEST_LINE).map(|()| None);
+    };
+    whole(at > 0 && at <= LONGEST_LINE && input[at - 1] == b'\r')?;
+    whole(memchr::memchr(b'\r', &input[..at]) == Some(at - 1))?;
+    Ok(Some(at - 1))
+}
+
+/// Hexadecimal digits, and perhaps extensions behind them, which nobody uses.
+fn chunk_size(line: &[u8]) -> Result<u64, Unframed> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
+    let digits = digits.count();
+    // More digits than a body could ever have would also wrap around.
+    whole((1..=15).contains(&digits))?;
+    let rest = line[digits..].trim_ascii_start();
+    whole(rest.is_empty() || rest[0] == b';')?;
+    let text = std::str::from_utf8(&line[..digits]).map_err(|_| Unframed)?;
+    u64::from_str_radix(text, 16).map_err(|_| Unframed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decode(framing: Framing, pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<u8>, bool), Unframed> {
+        let mut decoder = Decoder::new(framing);
+        let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
+        for piece in pieces {
+            input.extend_from_slice(piece);
+            decoder.decode(&mut input, &mut output)?;
+        }
+        Ok((output.to_vec(), input.to_vec(), decoder.is_done()))
+    }
+
+    #[test]
+    fn what_lies_behind_a_body_stays_where_it_is() {
+        let chunked = b"5;x=y\r\nhello\r\n0\r\nTrailer: x\r\n\r\nGET /";
+        let (content, rest, done) = decode(Framing::Chunked, &[chunked]).unwrap();
+        assert_eq!(
+            (&content[..], &rest[..], done),
+            (&b"hello"[..], &b"GET /"[..], true)
+        );
+        let (content, rest, done) = decode(Framing::Length(3), &[b"he", b"llo"]).unwrap();
+        assert_eq!(
+            (&content[..], &rest[..], done),
+            (&b"hel"[..], &b"lo"[..], true)
+        );
+    }
+
+    #[test]
+    fn framing_that_two_readers_could_read_differently_is_refused() {
+        for wrong in [
+            &b"5\nhello\r\n"[..],
+            b"5\r\nhelloX\r\n",
+            b"-5\r\nhello\r\n",
+            b"0x5\r\nhello\r\n",
+            b"+5\r\nhello\r\n",
+            b" 5\r\nhello\r\n",
+            b"\r\nhello\r\n",
+            b"5 5\r\nhello\r\n",
+            b"fffffffffffffffff\r\nhello",
+            b"5\r\r\nhello\r\n",
+            b"5;a\rb\r\nhello\r\n",
+            b"0\r\nTrailer: x\n\r\n",
+        ] {
+            assert!(decode(Framing::Chunked, &[wrong]).is_err(), "{wrong:?}");
+        }
+        let endless = vec![b'1'; LONGEST_LINE + 1];
+        assert!(decode(Framing::Chunked, &[&endless]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_the_bytes_gives_the_same_body(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..8),
+            cuts in proptest::collection::vec(1usize..9, 1..80),
+        ) {
+            let mut bytes = Vec::new();
+            for chunk in &chunks {
+                bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                bytes.extend_from_slice(chunk);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes.extend_from_slice(b"0\r\n\r\nnext");
+            let mut pieces = Vec::new();
+            let mut rest = &bytes[..];
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() { break; }
+                let (piece, after) = rest.split_at((*cut).min(rest.len()));
+                pieces.push(piece);
+                rest = after;
+            }
+            let (content, behind, done) = decode(Framing::Chunked, &pieces).unwrap();
+            prop_assert_eq!(content, chunks.concat());
+            prop_assert_eq!(&behind[..], b"next");
+            prop_assert!(done);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic_or_give_more_than_it_got(
+            pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 0..10),
+        ) {
+            let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+            let given: usize = pieces.iter().map(|piece| piece.len()).sum();
+            for framing in [Framing::Chunked, Framing::UntilClose, Framing::Length(7)] {
+                if let Ok((content, rest, _)) = decode(framing, &pieces) {
+                    prop_assert!(content.len() + rest.len() <= given);
+                }
+            }
+        }
+    }
+}

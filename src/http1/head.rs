@@ -1,0 +1,340 @@
+//! Heads: from bytes to a request or to the head of an answer.
+//!
+//! Requests come from strangers: one meaning or none. Lines end with CR LF, a body has one framing, the
+//! host is said once. Answers come from providers: what is harmless is taken as it is.
+
+use super::body::Framing;
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use std::ops::Range;
+
+/// Beyond any SDK's headers, cookies included.
+const LONGEST: usize = 64 << 10;
+const MOST_HEADERS: usize = 100;
+/// Providers behind several proxies send more than clients do.
+const MOST_ANSWER_HEADERS: usize = 256;
+
+/// The head of a request.
+#[derive(Debug)]
+pub struct Request {
+    pub method: Method,
+    /// As it was sent.
+    pub target: Bytes,
+    /// HTTP/1.1, not 1.0.
+    pub is_current: bool,
+    pub headers: HeaderMap,
+    pub framing: Framing,
+    /// The client asks for the connection to be kept.
+    pub keeps: bool,
+    /// The client waits to be told that its body is wanted.
+    pub expects: bool,
+}
+
+/// Why a head is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Not HTTP, or HTTP that could mean several things.
+    Bad(&'static str),
+    TooLarge,
+    UnknownCoding,
+}
+
+impl Request {
+    /// The path as it was sent, without a host before it or a query behind it.
+    pub fn path(&self) -> &[u8] {
+        let whole = until(&self.target, b'?');
+        // The absolute form names a host first, which means nothing here.
+        let rest = [&b"http://"[..], b"https://"]
+            .iter()
+            .find_map(|scheme| whole.strip_prefix(*scheme));
+        match rest {
+            Some(rest) => match rest.iter().position(|byte| *byte == b'/') {
+                Some(slash) => &rest[slash..],
+                None => b"/",
+            },
+            None => whole,
+        }
+    }
+
+    pub fn query(&self) -> Option<&str> {
+        let path = until(&self.target, b'?').len();
+        std::str::from_utf8(self.target.get(path + 1..)?).ok()
+    }
+
+    pub fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+fn until(bytes: &[u8], end: u8) -> &[u8] {
+    let at = bytes.iter().position(|byte| *byte == end);
+    &bytes[..at.unwrap_or(bytes.len())]
+}
+
+/// Where a head ends, the empty line included. `None`: not yet.
+fn end(bytes: &[u8], searched: usize) -> Option<usize> {
+    let from = searched.saturating_sub(3).min(bytes.len());
+    memchr::memmem::find(&bytes[from..], b"\r\n\r\n").map(|at| from + at + 4)
+}
+
+/// Every line feed follows a carriage return, and no carriage return stands alone.
+fn has_whole_lines(head: &[u8], searched: usize) -> bool {
+    let from = searched.saturating_sub(1).min(head.len());
+    memchr::memchr2_iter(b'\r', b'\n', &head[from..]).all(|at| match head[from + at] {
+        b'\n' => from + at > 0 && head[from + at - 1] == b'\r',
+        _ => head.get(from + at + 1) == Some(&b'\n'),
+    })
+}
+
+/// Takes the next request's head from what was read. `searched`: how much of it was looked at before.
+pub fn take_request(buffer: &mut BytesMut, searched: usize) -> Result<Option<Request>, Refused> {
+    // An empty line before a request is forgiven, as every server does.
+    while buffer.starts_with(b"\r\n") {
+        buffer.advance(2);
+    }
+    let Some(end) = end(buffer, searched) else {
+        // What cannot become a head is not waited for: a lone line feed would never end one.
+        if !has_whole_lines(buffer.strip_suffix(b"\r").unwrap_or(buffer), searched) {
+            return Err(Refused::Bad("Lines must end with CR LF"));
+        }
+        return if buffer.len() > LONGEST {
+            Err(Refused::TooLarge)
+        } else {
+            Ok(None)
+        };
+    };
+    if end > LONGEST {
+        return Err(Refused::TooLarge);
+    }
+    if !has_whole_lines(&buffer[..end], searched) {
+        return Err(Refused::Bad("Lines must end with CR LF"));
+    }
+    let head = buffer.split_to(end).freeze();
+    request(&head).map(Some)
+}
+
+fn request(head: &Bytes) -> Result<Request, Refused> {
+    let mut space = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut parsed = httparse::Request::new(&mut space);
+    match parsed.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Err(httparse::Error::TooManyHeaders) => return Err(Refused::TooLarge),
+        _ => return Err(Refused::Bad("This is not an HTTP request")),
+    }
+    let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(Refused::Bad("This is not an HTTP request"));
+    };
+    let method = Method::from_bytes(method.as_bytes())
+        .map_err(|_| Refused::Bad("This is not an HTTP request"))?;
+    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
+    for line in parsed.headers.iter() {
+        let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(line.name.as_bytes()),
+            HeaderValue::from_maybe_shared(head.slice_ref(line.value)),
+        ) else {
+            return Err(Refused::Bad("A header cannot be read"));
+        };
+        headers.append(name, value);
+    }
+    let is_current = version == 1;
+    let hosts = headers.get_all(header::HOST).iter().count();
+    if hosts > 1 {
+        return Err(Refused::Bad("The Host header is there more than once"));
+    }
+    if hosts == 0 && is_current {
+        return Err(Refused::Bad("The Host header is missing"));
+    }
+    let keeps = match connection(&headers) {
+        Some(true) => false,
+        Some(false) => true,
+        None => is_current,
+    };
+    Ok(Request {
+        method,
+        target: head.slice_ref(target.as_bytes()),
+        is_current,
+        framing: framing(&headers, is_current)?,
+        keeps,
+        expects: headers.contains_key(header::EXPECT),
+        headers,
+    })
+}
+
+/// What a `Connection` header says of keeping it: closed, kept, or nothing.
+fn connection(headers: &HeaderMap) -> Option<bool> {
+    let mut said = None;
+    for line in headers.get_all(header::CONNECTION) {
+        for word in line.as_bytes().split(|byte| *byte == b',') {
+            let word = word.trim_ascii();
+            if word.eq_ignore_ascii_case(b"close") {
+                return Some(true);
+            }
+            if word.eq_ignore_ascii_case(b"keep-alive") {
+                said = Some(false);
+            }
+        }
+    }
+    said
+}
+
+/// How a request's body ends. Never in two ways at once.
+fn framing(headers: &HeaderMap, is_current: bool) -> Result<Framing, Refused> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (codings.next(), lengths.next()) {
+        (None, None) => Ok(Framing::Length(0)),
+        (Some(_), Some(_)) => Err(Refused::Bad("A body has a length or is chunked, not both")),
+        (None, Some(length)) => {
+            if lengths.next().is_some() {
+                return Err(Refused::Bad("Content-Length is there more than once"));
+            }
+            let length = length_of(length.as_bytes());
+            length
+                .map(Framing::Length)
+                .ok_or(Refused::Bad("Content-Length is not a number"))
+        }
+        (Some(coding), None) => {
+            let only =
+                codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+            if !only {
+                return Err(Refused::UnknownCoding);
+            }
+            if !is_current {
+                return Err(Refused::Bad("HTTP/1.0 has no chunks"));
+            }
+            Ok(Framing::Chunked)
+        }
+    }
+}
+
+/// Digits alone: no sign, no space, no list.
+fn length_of(text: &[u8]) -> Option<u64> {
+    let fits = !text.is_empty() && text.len() <= 18 && text.iter().all(u8::is_ascii_digit);
+    fits.then(|| {
+        text.iter()
+            .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
+    })
+}
+
+/// The head of a provider's answer. Its headers stay where they were read.
+#[derive(Debug)]
+pub struct Response {
+    pub status: StatusCode,
+    pub framing: Framing,
+    /// Another request may follow on the connection.
+    pub keeps: bool,
+    head: Bytes,
+    lines: Vec<(Range<u32>, Range<u32>)>,
+}
+
+impl Response {
+    pub fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let part = |range: &Range<u32>| &self.head[range.start as usize..range.end as usize];
+        self.lines
+            .iter()
+            .filter(move |(line, _)| part(line).eq_ignore_ascii_case(name.as_bytes()))
+            .map(move |(_, value)| part(value))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.all(name).next()?).ok()
+    }
+}
+
+/// Takes the head of an answer from what was read. A wrong one is told in words.
+pub fn take_response(
+    buffer: &mut BytesMut,
+    searched: usize,
+) -> Result<Option<Response>, &'static str> {
+    let Some(end) = end(buffer, searched) else {
+        // Some servers end their lines with a line feed alone; theirs is found by parsing.
+        if memchr::memmem::find(buffer, b"\n\n").is_none() {
+            return if buffer.len() > LONGEST {
+                Err("answered with too large a head")
+            } else {
+                Ok(None)
+            };
+        }
+        return response(buffer);
+    };
+    if end > LONGEST {
+        return Err("answered with too large a head");
+    }
+    response(buffer)
+}
+
+fn response(buffer: &mut BytesMut) -> Result<Option<Response>, &'static str> {
+    let mut space = [httparse::EMPTY_HEADER; MOST_ANSWER_HEADERS];
+    let mut parsed = httparse::Response::new(&mut space);
+    let base = buffer.as_ptr() as usize;
+    let length = match parsed.parse(buffer) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err("did not answer in HTTP"),
+    };
+    // Shorter than `LONGEST`, so no offset is cut off.
+    let place = |part: &[u8]| {
+        let start = (part.as_ptr() as usize - base) as u32;
+        start..start + part.len() as u32
+    };
+    let lines: Vec<_> = parsed
+        .headers
+        .iter()
+        .map(|line| (place(line.name.as_bytes()), place(line.value)))
+        .collect();
+    let is_current = parsed.version == Some(1);
+    let status = parsed
+        .code
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .ok_or("did not answer in HTTP")?;
+    let mut response = Response {
+        status,
+        framing: Framing::UntilClose,
+        keeps: is_current,
+        head: buffer.split_to(length).freeze(),
+        lines,
+    };
+    let mut said = response.all("connection");
+    let closes = said.any(|value| {
+        let mut words = value.split(|byte| *byte == b',');
+        words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+    });
+    drop(said);
+    response.keeps &= !closes;
+    response.framing = response_framing(&response)?;
+    response.keeps &= response.framing != Framing::UntilClose;
+    Ok(Some(response))
+}
+
+fn response_framing(response: &Response) -> Result<Framing, &'static str> {
+    let status = response.status;
+    if status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+    {
+        return Ok(Framing::Length(0));
+    }
+    if let Some(coding) = response.all("transfer-encoding").last() {
+        let last = coding.rsplit(|byte| *byte == b',').next();
+        let last = last.unwrap_or_default().trim_ascii();
+        return if last.eq_ignore_ascii_case(b"chunked") {
+            Ok(Framing::Chunked)
+        } else {
+            Ok(Framing::UntilClose)
+        };
+    }
+    let mut length = None;
+    for value in response.all("content-length") {
+        let value = length_of(value).ok_or("answered with a length that is none")?;
+        if length.is_some_and(|length| length != value) {
+            return Err("answered with two lengths");
+        }
+        length = Some(value);
+    }
+    Ok(length.map_or(Framing::UntilClose, Framing::Length))
+}
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

@@ -1,0 +1,107 @@
+//! Heads and chunks, put together in one buffer so that they leave in one write.
+
+use bytes::BytesMut;
+
+/// A header that would not be one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unwritable;
+
+pub fn status_line(out: &mut BytesMut, status: http::StatusCode) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    let reason = status.canonical_reason().unwrap_or("Unknown");
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `name` is one of ours or was read from a header.
+pub fn header(out: &mut BytesMut, name: &str, value: &[u8]) -> Result<(), Unwritable> {
+    let fits = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+    if !value.iter().all(fits) {
+        return Err(Unwritable);
+    }
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+pub fn number(out: &mut BytesMut, name: &str, value: u64) {
+    let mut digits = [0; 20];
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(decimal(&mut digits, value));
+    out.extend_from_slice(b"\r\n");
+}
+
+pub fn decimal(digits: &mut [u8; 20], value: u64) -> &[u8] {
+    written(digits, value, 10)
+}
+
+fn written(digits: &mut [u8; 20], mut value: u64, base: u64) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789abcdef"[(value % base) as usize];
+        value /= base;
+        if value == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+/// One chunk. An empty one would end the body, so nothing is written for it.
+pub fn chunk(out: &mut BytesMut, content: &[u8]) {
+    if content.is_empty() {
+        return;
+    }
+    let mut digits = [0; 20];
+    out.reserve(content.len() + 12);
+    out.extend_from_slice(written(&mut digits, content.len() as u64, 16));
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(content);
+    out.extend_from_slice(b"\r\n");
+}
+
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::body::{Decoder, Framing};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_header_is_one_line_or_none() {
+        let mut out = BytesMut::new();
+        assert_eq!(header(&mut out, "x", b"a\r\ny: b"), Err(Unwritable));
+        assert!(out.is_empty());
+        header(&mut out, "x", "ä".as_bytes()).unwrap();
+        number(&mut out, "n", u64::MAX);
+        number(&mut out, "n", 0);
+        assert_eq!(
+            out,
+            "x: ä\r\nn: 18446744073709551615\r\nn: 0\r\n".as_bytes()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_in_chunks_is_read_as_it_was(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..6),
+        ) {
+            let mut out = BytesMut::new();
+            for content in &chunks {
+                chunk(&mut out, content);
+            }
+            out.extend_from_slice(LAST_CHUNK);
+            let mut read = BytesMut::new();
+            let mut decoder = Decoder::new(Framing::Chunked);
+            decoder.decode(&mut out, &mut read).unwrap();
+            prop_assert!(decoder.is_done() && out.is_empty());
+            prop_assert_eq!(read.to_vec(), chunks.concat());
+        }
+    }
+}

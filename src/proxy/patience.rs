@@ -1,0 +1,70 @@
+//! A timer that costs nothing until it is close.
+//!
+//! Most waits end long before their time, so a new one moves a number and not the runtime's timer.
+//! Only when that fires, or a wait is shorter than the last, is the runtime asked again.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+pub struct Patience {
+    until: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    pub fn new(span: Duration) -> Patience {
+        Patience {
+            until: Instant::now() + span,
+            timer: None,
+        }
+    }
+
+    /// It is over after `span` from now.
+    pub fn set(&mut self, span: Duration) {
+        self.until = Instant::now() + span;
+    }
+
+    pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = self.until;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        if timer.deadline() > until {
+            timer.as_mut().reset(until);
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= until {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(until);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_over_when_its_last_word_says_so() {
+        let start = Instant::now();
+        let mut patience = Patience::new(Duration::from_secs(5));
+        let soon =
+            tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| patience.poll_over(cx)));
+        assert!(soon.await.is_err());
+        patience.set(Duration::from_secs(60));
+        poll_fn(|cx| patience.poll_over(cx)).await;
+        assert_eq!(start.elapsed().as_secs(), 61);
+        patience.set(Duration::from_secs(100));
+        let shorter =
+            tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| patience.poll_over(cx)));
+        assert!(shorter.await.is_err());
+        patience.set(Duration::from_secs(2));
+        poll_fn(|cx| patience.poll_over(cx)).await;
+        assert_eq!(start.elapsed().as_secs(), 64);
+    }
+}

@@ -1,0 +1,59 @@
+//! What a thread's requests share because none of them keeps it: the room that sockets are read into,
+//! and the date.
+//!
+//! A connection that waits for bytes holds no buffer for them. What comes is copied from here to where
+//! it stays, and it is only as much as came.
+
+use crate::rules::amount::Millis;
+use crate::rules::date;
+use bytes::BytesMut;
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::io::{AsyncRead, ReadBuf};
+
+const ROOM: usize = 64 << 10;
+
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into_boxed_slice());
+    static DATE: RefCell<(u64, Vec<u8>)> = const { RefCell::new((u64::MAX, Vec::new())) };
+}
+
+/// A small number of this thread's own.
+pub fn thread_number() -> usize {
+    NUMBER.with(|number| *number)
+}
+
+/// Reads what there is and puts it behind `buffer`. Nought at the end.
+pub fn poll_read<R: AsyncRead + Unpin>(
+    from: &mut R,
+    cx: &mut Context<'_>,
+    buffer: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut room = ReadBuf::new(scratch);
+        ready!(Pin::new(from).poll_read(cx, &mut room))?;
+        buffer.extend_from_slice(room.filled());
+        Poll::Ready(Ok(room.filled().len()))
+    })
+}
+
+/// The `date` header, which changes once a second.
+pub fn with_date(write: impl FnOnce(&[u8])) {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    DATE.with_borrow_mut(|(second, line)| {
+        if *second != now.as_secs() {
+            *second = now.as_secs();
+            *line = format!("date: {}\r\n", date::imf(Millis::from(now))).into_bytes();
+        }
+        write(line);
+    });
+}
