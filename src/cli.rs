@@ -7,6 +7,8 @@ use crate::rules::tenant::TenantId;
 use crate::rules::{account, config};
 use crate::serve::{self, Deps, Sockets, handover};
 use crate::settings::{self, Secret, Settings};
+use crate::store::journal::Journal;
+use crate::store::leases::Leases;
 use crate::store::tenants::{Lookup, Tenants};
 use crate::store::{Clock, Keeping, LogBounds, Store, open};
 use crate::telemetry;
@@ -397,6 +399,12 @@ async fn answer(mut settings: Settings, asked: Asked) -> Result<(bool, String), 
         ));
     };
     let local = Local {
+        leases: Leases::new(
+            store.clone(),
+            Arc::new(Journal::none()),
+            settings.accounts.hold_ttl,
+            Box::new(|_, _| {}),
+        ),
         settings: Arc::new(settings),
         store: store.clone(),
         tenants,

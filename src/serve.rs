@@ -12,12 +12,15 @@ use crate::local::Local;
 use crate::proxy::ops::Ops;
 use crate::proxy::pipeline::Pipeline;
 use crate::proxy::record::Recorder;
-use crate::proxy::settle::Settler;
+use crate::proxy::settle::{Settler, charged};
 use crate::proxy::shell::Shell;
 use crate::proxy::traffic::Traffic;
 use crate::proxy::upstream::Upstream;
+use crate::rules::account::Report;
+use crate::rules::amount::{Millis, Tokens};
 use crate::settings::{self, Settings};
-use crate::store::journal::{Journal, Legacy, Unfinished};
+use crate::store::journal::{Journal, Legacy, OpenLease, Unfinished};
+use crate::store::leases::Leases;
 use crate::store::tenants::Tenants;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -69,17 +72,34 @@ pub fn create_app(deps: Deps) -> App {
     let draining = Arc::new(AtomicBool::new(false));
     let traffic = Traffic::new(draining.clone());
     let tenants = Arc::new(Tenants::new(store.clone()));
+    let journal = Arc::new(journal);
+    let leases = {
+        let metrics = metrics.clone();
+        Leases::new(
+            store.clone(),
+            journal.clone(),
+            settings.accounts.hold_ttl,
+            Box::new(move |account, settled| charged(&metrics, account, settled)),
+        )
+    };
     let pipeline = Arc::new(Pipeline {
         local: Local {
             settings: settings.clone(),
             store: store.clone(),
+            leases: leases.clone(),
             tenants: tenants.clone(),
             draining,
         },
         store: store.clone(),
         tenants,
         upstream: Upstream::new(&settings),
-        settler: Settler::new(store.clone(), metrics.clone(), traffic.clone(), journal),
+        settler: Settler::new(
+            store.clone(),
+            metrics.clone(),
+            traffic.clone(),
+            journal,
+            leases,
+        ),
         traffic: traffic.clone(),
         recorder: Recorder::new(store.clone(), metrics.clone()),
         metrics,
@@ -190,6 +210,7 @@ impl App {
             })));
         }
         let sweeping = tokio::spawn(sweep(self.pipeline.clone()));
+        let reporting = tokio::spawn(self.pipeline.settler.leases.clone().run());
         if let Some(mut line) = line {
             line.say(handover::READY).await?;
         }
@@ -216,14 +237,23 @@ impl App {
         }
         self.drain(&mut signals).await;
         sweeping.abort();
-        self.finish_records().await;
+        reporting.abort();
+        self.finish_books().await;
         self.store.close().await;
         self.pipeline.settler.journal.finish();
         drop(workers);
         Ok(())
     }
 
-    async fn finish_records(&self) {
+    /// What was spent is told, and what happened is written down.
+    async fn finish_books(&self) {
+        let leases = &self.pipeline.settler.leases;
+        if tokio::time::timeout(LAST_WORDS, leases.finish())
+            .await
+            .is_err()
+        {
+            log::error!("What was spent was not told in time: the next start will tell it");
+        }
         if tokio::time::timeout(LAST_WORDS, self.pipeline.recorder.finish())
             .await
             .is_err()
@@ -272,7 +302,7 @@ impl App {
             self.traffic.drain();
             tokio::time::sleep(FRESH_CONNECTIONS).await;
             self.drain(signals).await;
-            self.finish_records().await;
+            self.finish_books().await;
             self.store.close().await;
         }
         let taken = async {
@@ -356,12 +386,66 @@ async fn settle_legacy(legacy: Legacy, store: &dyn Store, orphans: settings::Orp
             }
         }
     }
-    if !unfinished.is_empty() {
+    for lease in &legacy.leases {
+        match settle_lease(lease, store, orphans).await {
+            Ok(charged) => tokens += charged,
+            Err(error @ StoreError::Damaged { .. }) => {
+                log::error!("What an earlier process spent of a lease cannot be told: {error}");
+            }
+            Err(error) => {
+                log::error!("What an earlier process spent of a lease cannot be told: {error}");
+                return;
+            }
+        }
+    }
+    if !unfinished.is_empty() || tokens > 0 {
         let requests = unfinished.len();
         log::info!("Settled {requests} requests of an earlier process, {tokens} tokens");
     }
     legacy.delete();
 }
+
+/// So far beyond a dead process's last number that none of its commands can be later.
+const LATER: u64 = 1 << 40;
+
+/// Tells the store what a dead process had spent of a lease. Where crashes may cost a little, its requests
+/// under way are charged what is known of them and the rest goes back; else the rest runs out.
+async fn settle_lease(
+    lease: &OpenLease,
+    store: &dyn Store,
+    orphans: settings::Orphans,
+) -> Result<u64, StoreError> {
+    let is_known = orphans == settings::Orphans::Known;
+    let under_way = if is_known { lease.known } else { Tokens::ZERO };
+    let back = if is_known { Tokens::MAX } else { Tokens::ZERO };
+    let report = |number, spent, back, ends| Report {
+        instance: &lease.name,
+        number,
+        spent,
+        back,
+        ttl: LEGACY_LIFE,
+        retry: true,
+        ends,
+    };
+    let mut reports = Vec::new();
+    if let Some(spent) = lease.in_doubt {
+        reports.push(report(lease.number, spent, Tokens::ZERO, false));
+    }
+    let later = lease.number + LATER;
+    reports.push(report(later, lease.spent.plus(under_way), back, false));
+    if is_known {
+        reports.push(report(later + 1, Tokens::ZERO, back, true));
+    }
+    let mut tokens = 0;
+    for report in &reports {
+        let reported = store.report(&lease.account, report).await?;
+        tokens += reported.map_or(0, |reported| reported.settlement.charged.count());
+    }
+    Ok(tokens)
+}
+
+/// What is left of a dead process's lease lives on for so long.
+const LEGACY_LIFE: Millis = Millis(1_000);
 
 /// Writes the tenants of the settings where there are none.
 pub async fn seed(settings: &Settings, store: &dyn Store) -> Result<(), String> {

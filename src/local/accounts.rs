@@ -156,6 +156,7 @@ async fn find(
 ) -> Result<(KeyName, Found), Refusal> {
     admin::authorize(local, request, &tenant.id).await?;
     let key = KeyName::parse(key).ok_or(Refusal::NotFound)?;
+    local.leases.give_back(&key).await?;
     let found = local
         .store
         .find(&key, &tenant.id, &tenant.groups)
@@ -199,12 +200,13 @@ pub async fn regroup(
     tenant: &Tenant,
     key: &str,
 ) -> Result<Answer, Refusal> {
-    let (_, found) = find(local, request, tenant, key).await?;
+    let (key, found) = find(local, request, tenant, key).await?;
     let call: MoveCall = answer::body(&request.body)?;
     known_group(tenant, &call.group)?;
     if !local.store.regroup(&found.account, &call.group).await? {
         return Err(Refusal::NotFound);
     }
+    local.leases.distrust(&key);
     Ok(json(200, &json!({"success": true})))
 }
 
@@ -264,5 +266,6 @@ pub async fn revoke(
     if !local.store.revoke(&key).await? {
         return Err(Refusal::NotFound);
     }
+    local.leases.distrust(&key);
     Ok(json(200, &json!({"success": true})))
 }

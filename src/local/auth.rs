@@ -69,6 +69,7 @@ pub async fn me(local: &Local, request: &Request<'_>, tenant: &Tenant) -> Result
     let key = credentials::key(request.headers)
         .and_then(KeyName::parse)
         .ok_or(Refusal::UnknownKey)?;
+    local.leases.give_back(&key).await?;
     let found = local
         .store
         .find(&key, &tenant.id, &tenant.groups)

@@ -15,6 +15,7 @@ pub mod usage;
 
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::store::leases::Leases;
 use crate::store::tenants::Tenants;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -36,6 +37,8 @@ pub struct Request<'a> {
 pub struct Local {
     pub settings: Arc<Settings>,
     pub store: Arc<dyn Store>,
+    /// What this instance holds of accounts: given back before anyone looks at one.
+    pub leases: Arc<Leases>,
     pub tenants: Arc<Tenants>,
     pub draining: Arc<AtomicBool>,
 }

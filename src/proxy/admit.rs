@@ -16,10 +16,13 @@ use crate::rules::config::Endpoint;
 use crate::rules::entry::Caller;
 use crate::rules::models;
 use crate::rules::price::Rate;
+use crate::rules::purse::Cost;
+use crate::store::leases::Covered;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
 use crate::store::{Admitted, StoreError};
 use http::HeaderMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// No answer is worth asking for with less: OpenAI's newer API itself takes no smaller limit.
@@ -96,24 +99,55 @@ impl Pipeline {
             key: key.as_str(),
             groups: &tenant.groups,
         };
-        // The hold is counted from before it was asked for, by a clock of our own. Where the answer
-        // does not come, the same ID is asked for again.
+        // The hold is counted from before it was asked for, by a clock of our own.
         let taken = Instant::now();
-        let mut entry = self.store.admit(key, caller, &ask).await;
-        if matches!(entry, Err(StoreError::Unknown(_))) {
-            entry = self.store.admit(key, caller, &ask).await;
-            if entry.is_err() {
-                self.settler.release_later(key.clone(), id.clone());
-            }
+        let cost = Cost {
+            least: ask.least,
+            most: ask.most,
+            open: ask.open,
+            known: ask.known,
+        };
+        let leases = &self.settler.leases;
+        if let Some(covered) = leases.admit(key, caller, &id, &cost) {
+            let Covered { lease, group, held } = covered;
+            exchange.left = Some(held.left);
+            exchange.pace = held.pace;
+            exchange.account.clone_from(&lease.id);
+            exchange.group = group;
+            exchange.hold = Some(Hold {
+                account: lease.account.clone(),
+                id,
+                held: held.held,
+                lease: Some(lease),
+                taken,
+            });
+            exchange.prompt = call.prompt;
+            exchange.free = call.free;
+            exchange.unreported = call.unreported;
+            return Ok(held.held);
+        }
+        let mut entry = self.ask_store(key, caller, &ask).await?;
+        let is_short = |entry: &Admitted| {
+            let Admitted::Known { admission, .. } = entry else {
+                return false;
+            };
+            matches!(admission, Admission::Spent { .. } | Admission::Held { .. })
+        };
+        if is_short(&entry) && leases.has(key) {
+            // What is missing may be in a purse of our own.
+            leases.give_back(key).await?;
+            entry = self.ask_store(key, caller, &ask).await?;
         }
         let Admitted::Known {
             account,
             group,
             admission,
-        } = entry.inspect_err(|_| self.metrics.store_errors.add(1))?
+        } = entry
         else {
+            leases.distrust(key);
             return Err(GatewayError::UnknownKey);
         };
+        leases.saw(key, caller, &account, &group, &admission);
         let (left, pace) = match admission {
             Admission::Granted { left, pace, .. }
             | Admission::Spent { left, pace }
@@ -123,7 +157,7 @@ impl Pipeline {
         exchange.left = Some(left);
         exchange.pace = pace;
         exchange.account = account.id();
-        exchange.group = group;
+        exchange.group = Arc::from(group);
         match admission {
             Admission::Granted { held, .. } => {
                 self.settler.journal.begin(&account, &id, ask.known);
@@ -131,6 +165,7 @@ impl Pipeline {
                     account,
                     id,
                     held,
+                    lease: None,
                     taken,
                 });
                 exchange.prompt = call.prompt;
@@ -142,6 +177,25 @@ impl Pipeline {
             Admission::Held { .. } => Err(GatewayError::Held),
             Admission::Limited { wait, .. } => Err(GatewayError::TooFast { wait }),
         }
+    }
+}
+
+impl Pipeline {
+    /// Where the answer does not come, the same ID is asked for again.
+    async fn ask_store(
+        &self,
+        key: &KeyName,
+        caller: Caller<'_>,
+        ask: &Admit<'_>,
+    ) -> Result<Admitted, GatewayError> {
+        let mut entry = self.store.admit(key, caller, ask).await;
+        if matches!(entry, Err(StoreError::Unknown(_))) {
+            entry = self.store.admit(key, caller, ask).await;
+            if entry.is_err() {
+                self.settler.release_later(key.clone(), ask.id.to_owned());
+            }
+        }
+        Ok(entry.inspect_err(|_| self.metrics.store_errors.add(1))?)
     }
 }
 

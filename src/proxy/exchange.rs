@@ -7,7 +7,9 @@ use crate::dialect::call::{Api, Reading, Usage};
 use crate::dialect::tokens;
 use crate::rules::amount::Tokens;
 use crate::rules::price::Rate;
+use crate::rules::tenant::TenantId;
 use crate::rules::window::Pace;
+use crate::store::leases::Lease;
 use crate::store::name::AccountName;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,11 +17,12 @@ use std::time::Instant;
 
 /// Balance that is held for this request. It has one end: [`super::settle::Settler::settle`].
 #[must_use]
-#[derive(Debug)]
 pub struct Hold {
     pub account: AccountName,
     pub id: String,
     pub held: Tokens,
+    /// The purse it is held against, where it is one of this instance's own.
+    pub lease: Option<Arc<Lease>>,
     /// Just before it was asked for.
     pub taken: Instant,
 }
@@ -29,10 +32,10 @@ pub struct Exchange {
     pub request_id: String,
     /// The shape that refusals have; `None` on local routes.
     pub api: Option<Api>,
-    pub tenant: Option<String>,
+    pub tenant: Option<TenantId>,
     /// Whose it is, without saying the key, and the group whose limits it has.
     pub account: String,
-    pub group: String,
+    pub group: Arc<str>,
     pub call: &'static str,
     pub model: Option<String>,
     /// Who is to answer; empty until that is known.
@@ -99,7 +102,7 @@ impl Exchange {
             api: None,
             tenant: None,
             account: String::new(),
-            group: String::new(),
+            group: Arc::default(),
             call: "",
             model: None,
             endpoint: String::new(),

@@ -57,7 +57,7 @@ impl Pipeline {
             Found::Nothing => {}
         }
         let addressed = tenant::address(&path).ok_or(GatewayError::InvalidTenant)?;
-        exchange.tenant = Some(addressed.tenant.to_string());
+        exchange.tenant = Some(addressed.tenant.clone());
         let provider = route::provider(addressed.route);
         exchange.api = provider.as_ref().map(|provider| provider.api);
         let tenant = match self.tenants.find(&addressed.tenant).await? {

@@ -1,7 +1,8 @@
 //! One record of every settled request, in its tenant's usage log.
 //!
-//! Records wait in bounded memory for a task of their own: no request waits for its record, and one
-//! that cannot be kept is counted and dropped.
+//! Records wait in bounded memory for a task of their own, which writes them together ten times a second:
+//! no request waits for its record or wakes anyone for it, and one that cannot be kept is counted and
+//! dropped.
 
 use super::exchange::Exchange;
 use crate::rules::amount::{Millis, Tokens};
@@ -9,34 +10,69 @@ use crate::rules::date::rfc3339;
 use crate::rules::tenant::TenantId;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
-use serde_json::json;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-const WAITING: usize = 20_000;
+const WAITING: usize = 50_000;
 const TOGETHER: usize = 500;
+const WRITE_EVERY: Duration = Duration::from_millis(100);
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 
-type Record = (TenantId, String);
-
 pub struct Recorder {
-    sender: Mutex<Option<Sender<Record>>>,
-    receiver: Mutex<Option<Receiver<Record>>>,
+    waiting: Arc<Waiting>,
     worker: Mutex<Option<JoinHandle<()>>>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
 }
 
+#[derive(Default)]
+struct Waiting {
+    records: Mutex<Records>,
+    finish: Notify,
+}
+
+#[derive(Default)]
+struct Records {
+    by_tenant: BTreeMap<TenantId, Vec<String>>,
+    count: usize,
+}
+
+impl Waiting {
+    fn take(&self) -> Records {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *records)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Record<'a> {
+    time: String,
+    tenant: &'a str,
+    account: &'a str,
+    group: &'a str,
+    endpoint: &'a str,
+    model: Option<&'a str>,
+    call: &'a str,
+    tokens_in: Tokens,
+    tokens_out: Tokens,
+    tokens_cached: Tokens,
+    reported: bool,
+    cost: Tokens,
+    status: u16,
+    latency_ms: Millis,
+    request_id: &'a str,
+}
+
 impl Recorder {
     pub fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Recorder {
-        let (sender, receiver) = mpsc::channel(WAITING);
         Recorder {
-            sender: Mutex::new(Some(sender)),
-            receiver: Mutex::new(Some(receiver)),
+            waiting: Arc::default(),
             worker: Mutex::default(),
             store,
             metrics,
@@ -45,23 +81,17 @@ impl Recorder {
 
     /// From here on, what is recorded is written.
     pub fn start(&self) {
-        let receiver = self
-            .receiver
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(receiver) = receiver {
-            let worker = tokio::spawn(write(receiver, self.store.clone(), self.metrics.clone()));
-            *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
-        }
+        let work = write(
+            self.waiting.clone(),
+            self.store.clone(),
+            self.metrics.clone(),
+        );
+        *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(work));
     }
 
     /// Writes what there is and ends.
     pub async fn finish(&self) {
-        self.sender
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.waiting.finish.notify_one();
         let worker = self
             .worker
             .lock()
@@ -76,7 +106,7 @@ impl Recorder {
 
     /// Of a request that was admitted, when it is over.
     pub fn record(&self, exchange: &Exchange, cost: Tokens) {
-        let Some(tenant) = exchange.tenant.as_deref().and_then(TenantId::parse) else {
+        let Some(tenant) = &exchange.tenant else {
             return;
         };
         let now: Millis = SystemTime::now()
@@ -84,54 +114,75 @@ impl Recorder {
             .unwrap_or_default()
             .into();
         let usage = exchange.usage.unwrap_or_default();
-        let record = json!({
-            "time": rfc3339(now),
-            "tenant": tenant.as_str(),
-            "account": exchange.account,
-            "group": exchange.group,
-            "endpoint": exchange.endpoint,
-            "model": exchange.model,
-            "call": exchange.call,
-            "tokensIn": usage.input(),
-            "tokensOut": usage.output,
-            "tokensCached": usage.cache_read,
-            "reported": exchange.usage.is_some(),
-            "cost": cost,
-            "status": exchange.status,
-            "latencyMs": Millis::from(exchange.started.elapsed()),
-            "requestId": exchange.request_id,
-        });
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = sender
-            .as_ref()
-            .is_some_and(|sender| sender.try_send((tenant, record.to_string())).is_ok());
-        if !kept {
+        let record = Record {
+            time: rfc3339(now),
+            tenant: tenant.as_str(),
+            account: &exchange.account,
+            group: &exchange.group,
+            endpoint: &exchange.endpoint,
+            model: exchange.model.as_deref(),
+            call: exchange.call,
+            tokens_in: usage.input(),
+            tokens_out: usage.output,
+            tokens_cached: usage.cache_read,
+            reported: exchange.usage.is_some(),
+            cost,
+            status: exchange.status,
+            latency_ms: Millis::from(exchange.started.elapsed()),
+            request_id: &exchange.request_id,
+        };
+        // Strings and numbers always have a text.
+        let text = serde_json::to_string(&record).unwrap_or_default();
+        let mut waiting = self
+            .waiting
+            .records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if waiting.count >= WAITING {
             self.metrics.records_dropped.add(1);
+            return;
+        }
+        waiting.count += 1;
+        match waiting.by_tenant.get_mut(tenant) {
+            Some(records) => records.push(text),
+            None => {
+                waiting.by_tenant.insert(tenant.clone(), vec![text]);
+            }
         }
     }
 }
 
-async fn write(mut receiver: Receiver<Record>, store: Arc<dyn Store>, metrics: Arc<Metrics>) {
-    let mut records = Vec::new();
-    while receiver.recv_many(&mut records, TOGETHER).await > 0 {
-        let mut by_tenant: BTreeMap<TenantId, Vec<String>> = BTreeMap::new();
-        for (tenant, record) in records.drain(..) {
-            by_tenant.entry(tenant).or_default().push(record);
-        }
-        for (tenant, records) in by_tenant {
-            let mut tries = 0;
-            while let Err(error) = store.record(&tenant, &records).await {
-                tries += 1;
-                if tries == TRIES {
-                    log::error!(
-                        "{} usage records of tenant {tenant} are lost: {error}",
-                        records.len()
-                    );
-                    metrics.records_dropped.add(records.len() as u64);
-                    break;
-                }
-                tokio::time::sleep(PAUSE).await;
+async fn write(waiting: Arc<Waiting>, store: Arc<dyn Store>, metrics: Arc<Metrics>) {
+    loop {
+        let is_last = tokio::time::timeout(WRITE_EVERY, waiting.finish.notified())
+            .await
+            .is_ok();
+        for (tenant, records) in waiting.take().by_tenant {
+            for records in records.chunks(TOGETHER) {
+                write_together(&tenant, records, &*store, &metrics).await;
             }
         }
+        if is_last {
+            return;
+        }
+    }
+}
+
+async fn write_together(
+    tenant: &TenantId,
+    records: &[String],
+    store: &dyn Store,
+    metrics: &Metrics,
+) {
+    let mut tries = 0;
+    while let Err(error) = store.record(tenant, records).await {
+        tries += 1;
+        if tries == TRIES {
+            let count = records.len();
+            log::error!("{count} usage records of tenant {tenant} are lost: {error}");
+            metrics.records_dropped.add(count as u64);
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }

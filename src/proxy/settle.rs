@@ -8,7 +8,8 @@ use super::traffic::Traffic;
 use crate::rules::account::Settlement;
 use crate::rules::amount::Tokens;
 use crate::store::journal::Journal;
-use crate::store::name::KeyName;
+use crate::store::leases::Leases;
+use crate::store::name::{AccountName, KeyName};
 use crate::store::{Outcome, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
@@ -24,7 +25,8 @@ pub struct Settler {
     pub store: Arc<dyn Store>,
     pub metrics: Arc<Metrics>,
     pub traffic: Arc<Traffic>,
-    pub journal: Journal,
+    pub journal: Arc<Journal>,
+    pub leases: Arc<Leases>,
     waiting: AtomicUsize,
 }
 
@@ -33,19 +35,24 @@ impl Settler {
         store: Arc<dyn Store>,
         metrics: Arc<Metrics>,
         traffic: Arc<Traffic>,
-        journal: Journal,
+        journal: Arc<Journal>,
+        leases: Arc<Leases>,
     ) -> Arc<Settler> {
         Arc::new(Settler {
             store,
             metrics,
             traffic,
             journal,
+            leases,
             waiting: AtomicUsize::new(0),
         })
     }
 
     /// Charges `used` and lets the rest go. Returns what is left, where the store could say.
     pub async fn settle(self: &Arc<Self>, hold: Hold, used: Tokens) -> Option<Tokens> {
+        if let Some(lease) = &hold.lease {
+            return Some(self.leases.settle(lease, &hold.id, used));
+        }
         self.journal.decide(&hold.id, used);
         match self
             .store
@@ -71,12 +78,7 @@ impl Settler {
     fn note(&self, hold: &Hold, settled: Option<Settlement>) -> Option<Tokens> {
         self.journal.end(&hold.id);
         let settled = settled?;
-        self.metrics.tokens_charged.add(settled.charged.count());
-        if !settled.overrun.is_zero() {
-            self.metrics.tokens_overrun.add(settled.overrun.count());
-            let (account, overrun) = (hold.account.id(), settled.overrun);
-            log::warn!("Account {account} used {overrun} tokens more than it had");
-        }
+        charged(&self.metrics, &hold.account, settled);
         Some(settled.left)
     }
 
@@ -138,6 +140,16 @@ impl Settler {
             }
             Waiting::Release { key, id } => self.store.release(key, id).await,
         }
+    }
+}
+
+/// Counts what was charged, and says what could not be.
+pub fn charged(metrics: &Metrics, account: &AccountName, settled: Settlement) {
+    metrics.tokens_charged.add(settled.charged.count());
+    if !settled.overrun.is_zero() {
+        metrics.tokens_overrun.add(settled.overrun.count());
+        let (account, overrun) = (account.id(), settled.overrun);
+        log::warn!("Account {account} used {overrun} tokens more than it had");
     }
 }
 

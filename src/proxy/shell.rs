@@ -9,6 +9,7 @@ use super::pipeline::Pipeline;
 use super::reply;
 use super::session::{NoRequest, Session};
 use crate::http1::head::{Refused, Request};
+use crate::rules::tenant::TenantId;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use http::HeaderName;
@@ -113,7 +114,7 @@ impl Pipeline {
             if let Some((level, text)) = error.logged() {
                 let (id, tenant) = (
                     &exchange.request_id,
-                    exchange.tenant.as_deref().unwrap_or("-"),
+                    exchange.tenant.as_ref().map_or("-", TenantId::as_str),
                 );
                 log::log!(level, "{text} (tenant {tenant}, request {id})");
             }
@@ -135,7 +136,7 @@ impl Pipeline {
             "Answered {} in {:?} (tenant {}, request {})",
             exchange.status,
             exchange.started.elapsed(),
-            exchange.tenant.as_deref().unwrap_or("-"),
+            exchange.tenant.as_ref().map_or("-", TenantId::as_str),
             exchange.request_id
         );
     }

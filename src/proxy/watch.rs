@@ -25,6 +25,7 @@ impl Pipeline {
         known: Arc<AtomicU64>,
     ) -> impl Future<Output = GatewayError> + Send + use<> {
         let (store, traffic) = (self.store.clone(), self.traffic.clone());
+        let (leases, lease) = (self.settler.leases.clone(), hold.lease.clone());
         let (account, id) = (hold.account.clone(), hold.id.clone());
         let ttl = self.local.settings.accounts.hold_ttl;
         let mut covered_until = hold.taken + ttl;
@@ -34,6 +35,17 @@ impl Pipeline {
                 loop {
                     let sent = Instant::now();
                     let known = Tokens::new(known.load(Ordering::Relaxed));
+                    if let Some(lease) = &lease {
+                        if leases.renew(lease, &id, known) {
+                            covered_until = sent + ttl;
+                            break;
+                        }
+                        if sent + HOLD_MARGIN >= covered_until {
+                            return GatewayError::Ended("The hold of this request was not renewed");
+                        }
+                        tokio::time::sleep(RENEW_PAUSE).await;
+                        continue;
+                    }
                     match store.renew(&account, &id, known, ttl.into()).await {
                         Ok(true) => {
                             covered_until = sent + ttl;

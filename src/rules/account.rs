@@ -63,6 +63,9 @@ struct Lease {
     number: u64,
     granted: Tokens,
     slots: u64,
+    /// The end of the slice that the slots were taken from.
+    #[serde(default)]
+    slots_until: Millis,
 }
 
 /// What was charged for something that expired, kept for the late settlement. `number` is that of
@@ -132,7 +135,12 @@ pub struct Ask<'a> {
 pub struct Grant {
     pub tokens: Tokens,
     pub slots: u64,
+    /// Slots lapse with their slice: so long from now.
+    pub slots_for: Millis,
+    /// All that the lease holds now.
+    pub reserved: Tokens,
     pub left: Tokens,
+    pub pace: Option<Pace>,
 }
 
 #[derive(Clone, Debug)]
@@ -143,6 +151,15 @@ pub struct Report<'a> {
     pub back: Tokens,
     pub ttl: Millis,
     pub retry: bool,
+    /// The lease is over, where nothing was spent with this. No mark is kept of it.
+    pub ends: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reported {
+    pub settlement: Settlement,
+    /// All that the lease holds now.
+    pub reserved: Tokens,
 }
 
 /// A look at the account that changes nothing.
@@ -326,6 +343,7 @@ impl Account {
     pub fn lease(&mut self, now: Millis, orphans: Orphans, ask: &Ask<'_>) -> Grant {
         self.sweep(now, orphans);
         let left = self.left;
+        let pace = |books: &Books| ask.window.map(|window| books.slices.pace(window, now));
         let before = self.books.leases.get(ask.instance);
         if let Some(lease) = before
             && lease.number >= ask.number
@@ -333,17 +351,20 @@ impl Account {
             return Grant {
                 tokens: lease.granted,
                 slots: lease.slots,
+                slots_for: lease.slots_until.minus(now),
+                reserved: lease.amount,
                 left,
+                pace: pace(&self.books),
             };
         }
         let granted = ask.tokens.min(self.free().share(4));
         let amount = before
             .map_or(Tokens::ZERO, |lease| lease.amount)
             .plus(granted);
-        let slots = ask.window.map_or(0, |window| {
-            let slots = ask.slots.min(self.books.slices.room(window, now));
+        let (slots, slots_until) = ask.window.map_or((0, now), |window| {
+            let slots = ask.slots.min(self.books.slices.room(window, now) / 4);
             self.books.slices.count(window, slots, now);
-            slots
+            (slots, window.slice_end(now))
         });
         let lease = Lease {
             amount,
@@ -351,18 +372,35 @@ impl Account {
             number: ask.number,
             granted,
             slots,
+            slots_until,
         };
         self.books.leases.insert(ask.instance.to_owned(), lease);
         Grant {
             tokens: granted,
             slots,
+            slots_for: slots_until.minus(now),
+            reserved: amount,
             left,
+            pace: pace(&self.books),
         }
     }
 
     /// What an instance spent from its lease and gives back; numbered, so that a repeat does nothing.
-    pub fn report(&mut self, now: Millis, orphans: Orphans, report: &Report<'_>) -> Settlement {
+    pub fn report(&mut self, now: Millis, orphans: Orphans, report: &Report<'_>) -> Reported {
         self.sweep(now, orphans);
+        let settlement = self.charge_reported(now, report);
+        if report.ends && report.spent.is_zero() {
+            self.books.leases.remove(report.instance);
+            self.books.marks.remove(report.instance);
+        }
+        let lease = self.books.leases.get(report.instance);
+        Reported {
+            settlement,
+            reserved: lease.map_or(Tokens::ZERO, |lease| lease.amount),
+        }
+    }
+
+    fn charge_reported(&mut self, now: Millis, report: &Report<'_>) -> Settlement {
         if let Some(lease) = self.books.leases.get_mut(report.instance) {
             if report.number <= lease.number {
                 return self.charge(Tokens::ZERO);
@@ -606,10 +644,19 @@ mod tests {
             back: Tokens::new(15),
             ttl: TTL,
             retry: false,
+            ends: false,
         };
         account.report(NOW, Orphans::Known, &report);
         account.report(NOW, Orphans::Known, &report);
         assert_eq!((account.left.count(), account.free().count()), (90, 90));
+        let end = Report {
+            number: 3,
+            spent: Tokens::ZERO,
+            ends: true,
+            ..report
+        };
+        account.report(NOW, Orphans::Known, &end);
+        assert!(account.books.is_empty(), "nothing is kept of it");
     }
 
     #[test]
@@ -632,6 +679,7 @@ mod tests {
                 back: Tokens::ZERO,
                 ttl: TTL,
                 retry: false,
+                ends: false,
             };
             account.report(NOW.plus(TTL), orphans, &report);
             account.report(NOW.plus(TTL), orphans, &report);

@@ -5,7 +5,8 @@
 //! caller can forget to ask.
 
 use super::account::{
-    Account, Admission, Admit, Ask, Books, Credited, Grant, Look, Orphans, Report, Settlement,
+    Account, Admission, Admit, Ask, Books, Credited, Grant, Look, Orphans, Report, Reported,
+    Settlement,
 };
 use super::amount::{Millis, Tokens};
 use super::record::{self, Damage, Facts};
@@ -157,7 +158,7 @@ impl Entry {
         now: Millis,
         orphans: Orphans,
         report: &Report<'_>,
-    ) -> Result<Settlement, Damage> {
+    ) -> Result<Reported, Damage> {
         self.with(|account| account.report(now, orphans, report))
     }
 

@@ -24,8 +24,8 @@ impl Window {
 
     /// The end of the slice that `now` falls into. Slices are known by their ends, which say
     /// whether a window still touches them even after the tenant has changed the window's length.
-    fn slice_end(self, now: Millis) -> u64 {
-        (now.0 / self.slice() + 1) * self.slice()
+    pub fn slice_end(self, now: Millis) -> Millis {
+        Millis((now.0 / self.slice() + 1) * self.slice())
     }
 }
 
@@ -66,7 +66,7 @@ impl Slices {
         let oldest = now.minus(window.span).0;
         self.0.retain(|end, _| *end > oldest);
         if requests > 0 {
-            *self.0.entry(window.slice_end(now)).or_default() += requests;
+            *self.0.entry(window.slice_end(now).0).or_default() += requests;
         }
     }
 

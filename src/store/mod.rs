@@ -7,13 +7,14 @@
 pub mod embedded;
 mod followers;
 pub mod journal;
+pub mod leases;
 pub mod name;
 pub mod open;
 pub mod redis;
 pub mod tenants;
 
 use crate::rules::account::{
-    Admission, Admit, Ask, Credited, Grant, Look, Orphans, Report, Settlement,
+    Admission, Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement,
 };
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::entry::{Caller, Groups};
@@ -145,11 +146,8 @@ pub trait Store: Send + Sync {
     async fn lease(&self, account: &AccountName, ask: &Ask<'_>) -> Outcome<Option<Grant>>;
 
     /// What an instance spent of its lease, and gives back.
-    async fn report(
-        &self,
-        account: &AccountName,
-        report: &Report<'_>,
-    ) -> Outcome<Option<Settlement>>;
+    async fn report(&self, account: &AccountName, report: &Report<'_>)
+    -> Outcome<Option<Reported>>;
 
     /// Adds to a balance, once per ID.
     async fn credit(

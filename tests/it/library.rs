@@ -3,7 +3,7 @@
 use crate::harness::{Client, TempDir};
 use crate::store_contract::{keeping, open, runtime};
 use async_trait::async_trait;
-use resullm::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Settlement};
+use resullm::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
 use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::{Caller, Groups};
 use resullm::rules::tenant::TenantId;
@@ -66,7 +66,7 @@ impl Store for Defective {
         &self,
         account: &AccountName,
         report: &Report<'_>,
-    ) -> Outcome<Option<Settlement>> {
+    ) -> Outcome<Option<Reported>> {
         self.store.report(account, report).await
     }
     async fn credit(

@@ -48,6 +48,7 @@ enum Op {
         back: u64,
         repeat: bool,
         retry: bool,
+        ends: bool,
     },
     Credit {
         id: u8,
@@ -71,10 +72,10 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(id, least, more, open, known, tenant)| Op::Admit { id, least, more, open, known, tenant }),
         2 => (0u8..6, 0u64..80).prop_map(|(id, known)| Op::Renew { id, known }),
         5 => (0u8..6, amount(), any::<bool>()).prop_map(|(id, used, retry)| Op::Settle { id, used, retry }),
-        2 => (0u8..3, amount(), 0u64..4, any::<bool>(), any::<bool>())
+        2 => (0u8..3, amount(), 0u64..9, any::<bool>(), any::<bool>())
             .prop_map(|(instance, tokens, slots, repeat, window)| Op::Lease { instance, tokens, slots, repeat, window }),
-        2 => (0u8..3, 0u64..60, 0u64..60, any::<bool>(), any::<bool>())
-            .prop_map(|(instance, spent, back, repeat, retry)| Op::Report { instance, spent, back, repeat, retry }),
+        2 => (0u8..3, prop_oneof![Just(0u64), 0u64..60], 0u64..60, any::<bool>(), any::<bool>(), any::<bool>())
+            .prop_map(|(instance, spent, back, repeat, retry, ends)| Op::Report { instance, spent, back, repeat, retry, ends }),
         1 => (0u8..4, amount()).prop_map(|(id, amount)| Op::Credit { id, amount }),
         1 => (0u8..4).prop_map(|group| Op::Regroup { group }),
         4 => prop_oneof![0u64..50, 500u64..3_000, Just(5_000), Just(100_000_000)].prop_map(|millis| Op::Wait { millis }),
@@ -222,6 +223,7 @@ fn by_rule(
             spent,
             back,
             retry,
+            ends,
             ..
         } => {
             let instance = format!("i{instance}");
@@ -231,7 +233,7 @@ fn by_rule(
                     .report(
                         now,
                         orphans,
-                        &report(&instance, number, *spent, *back, *retry)
+                        &report(&instance, number, *spent, *back, (*retry, *ends))
                     )
                     .unwrap()
             )
@@ -309,10 +311,11 @@ async fn by_engine(store: &dyn Store, key: &KeyName, op: &Op, number: u64) -> St
             spent,
             back,
             retry,
+            ends,
             ..
         } => {
             let instance = format!("i{instance}");
-            let report = report(&instance, number, *spent, *back, *retry);
+            let report = report(&instance, number, *spent, *back, (*retry, *ends));
             format!(
                 "{:?}",
                 store.report(&account, &report).await.unwrap().unwrap()
@@ -360,7 +363,13 @@ fn lease(instance: &str, number: u64, tokens: u64, slots: u64, window: bool) -> 
     }
 }
 
-fn report(instance: &str, number: u64, spent: u64, back: u64, retry: bool) -> Report<'_> {
+fn report(
+    instance: &str,
+    number: u64,
+    spent: u64,
+    back: u64,
+    (retry, ends): (bool, bool),
+) -> Report<'_> {
     Report {
         instance,
         number,
@@ -368,6 +377,7 @@ fn report(instance: &str, number: u64, spent: u64, back: u64, retry: bool) -> Re
         back: Tokens::new(back),
         ttl: TTL,
         retry,
+        ends,
     }
 }
 

@@ -13,7 +13,7 @@ use super::name::{self, AccountName, KeyName};
 use super::{
     Admitted, Clock, Counted, Follower, Found, Keeping, Mint, Outcome, Put, Store, StoreError,
 };
-use crate::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Settlement};
+use crate::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::entry::{self, Caller, Entrance, Groups};
 use crate::rules::record::{self, Damage};
@@ -21,7 +21,7 @@ use crate::rules::tenant::TenantId;
 use crate::rules::window::{Slices, Window};
 use async_trait::async_trait;
 use disk::{Disk, Next};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque, hash_map};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,8 +39,14 @@ pub struct Embedded {
     followers: Followers,
     /// Events counted by name. A restart forgets them: they only slow strangers down.
     counters: Mutex<HashMap<String, Slices>>,
-    /// The number of each usage log's latest record.
-    records: Mutex<HashMap<String, u64>>,
+    /// The usage logs' blocks.
+    logs: Mutex<HashMap<String, Log>>,
+}
+
+/// A usage log is kept in blocks of records, each under the number of its first one.
+struct Log {
+    next: u64,
+    blocks: VecDeque<u64>,
 }
 
 fn numbered(log: &str, number: u64) -> String {
@@ -77,7 +83,7 @@ impl Embedded {
             flusher: Mutex::new(Some(flusher)),
             followers,
             counters: Mutex::default(),
-            records: Mutex::default(),
+            logs: Mutex::default(),
         })
     }
 
@@ -132,20 +138,40 @@ impl Embedded {
         }
     }
 
-    /// Records are numbered, so that the oldest ones are found without looking.
-    fn next_record(&self, log: &str) -> Outcome<u64> {
-        let mut numbers = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(number) = numbers.get_mut(log) {
-            *number += 1;
-            return Ok(*number);
+    /// Gives a block of records its number, and takes the oldest ones out where there are too many.
+    fn next_block(&self, log: &str, records: usize) -> Outcome<(u64, Vec<u64>)> {
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = match logs.entry(log.to_owned()) {
+            hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            hash_map::Entry::Vacant(entry) => entry.insert(self.open_log(log)?),
+        };
+        let number = log.next;
+        log.next += records as u64;
+        log.blocks.push_back(number);
+        let oldest = log.next.saturating_sub(self.keeping.log.records);
+        let mut gone = Vec::new();
+        // A block is kept while one of its records is.
+        while log.blocks.get(1).is_some_and(|second| *second <= oldest) {
+            gone.extend(log.blocks.pop_front());
         }
-        let newest = self.disk.newest(&format!("{log}:"), 1)?;
-        let number = newest
+        Ok((number, gone))
+    }
+
+    fn open_log(&self, log: &str) -> Outcome<Log> {
+        let prefix = format!("{log}:");
+        let number = |name: &String| name.strip_prefix(&prefix)?.parse::<u64>().ok();
+        let blocks: VecDeque<u64> = self
+            .disk
+            .names(&prefix)?
+            .iter()
+            .filter_map(number)
+            .collect();
+        let newest = self.disk.newest(&prefix, 1)?;
+        let records = newest
             .first()
-            .and_then(|(name, _)| name.rsplit(':').next()?.parse().ok());
-        let next = number.map_or(0, |number: u64| number + 1);
-        numbers.insert(log.to_owned(), next);
-        Ok(next)
+            .map_or(0, |(_, block)| block.text.lines().count() as u64);
+        let next = blocks.back().map_or(0, |first| first + records);
+        Ok(Log { next, blocks })
     }
 
     /// The account a key stands for, and its record, if both are there.
@@ -333,11 +359,11 @@ impl Store for Embedded {
         &self,
         account: &AccountName,
         report: &Report<'_>,
-    ) -> Outcome<Option<Settlement>> {
+    ) -> Outcome<Option<Reported>> {
         let reported = self.on_account(account, |entry, now, orphans| {
             entry.report(now, orphans, report)
         })?;
-        Ok(reported.map(|(settlement, _)| settlement))
+        Ok(reported.map(|(reported, _)| reported))
     }
 
     async fn credit(
@@ -457,23 +483,17 @@ impl Store for Embedded {
 
     async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()> {
         let log = name::usage(tenant);
-        let now = self.keeping.clock.now();
-        let expires = Some(now.plus(self.keeping.log.age));
-        for record in records {
-            let number = self.next_record(&log)?;
-            self.disk.change(&numbered(&log, number), |_| {
-                Ok((
-                    (),
-                    Next::Set(Stored {
-                        expires,
-                        ..Stored::text(record)
-                    }),
-                ))
-            })?;
-            if let Some(old) = number.checked_sub(self.keeping.log.records) {
-                self.disk
-                    .change(&numbered(&log, old), |_| Ok(((), Next::Remove)))?;
-            }
+        let expires = Some(self.keeping.clock.now().plus(self.keeping.log.age));
+        let (number, gone) = self.next_block(&log, records.len())?;
+        let block = Stored {
+            expires,
+            ..Stored::text(&records.join("\n"))
+        };
+        self.disk
+            .change(&numbered(&log, number), |_| Ok(((), Next::Set(block))))?;
+        for old in gone {
+            self.disk
+                .change(&numbered(&log, old), |_| Ok(((), Next::Remove)))?;
         }
         Ok(())
     }
@@ -490,9 +510,10 @@ impl Store for Embedded {
         let since = since.plus(self.keeping.log.age);
         let newest = self.disk.newest(&format!("{log}:"), most)?;
         let recent = newest
-            .into_iter()
-            .take_while(|(_, stored)| stored.expires >= Some(since));
-        Ok(recent.map(|(_, stored)| stored.text).collect())
+            .iter()
+            .take_while(|(_, block)| block.expires >= Some(since))
+            .flat_map(|(_, block)| block.text.lines().rev());
+        Ok(recent.take(most).map(str::to_owned).collect())
     }
 
     fn follow(&self, follower: Arc<dyn Follower>) {

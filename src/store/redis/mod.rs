@@ -16,7 +16,7 @@ use super::{
     Admitted, Clock, Counted, Follower, Found, Keeping, Mint, Outcome, Put, Store, StoreError,
 };
 use crate::rules::account::{
-    Admission, Admit, Ask, Credited, Grant, Look, Orphans, Report, Settlement,
+    Admission, Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement,
 };
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::entry::{Caller, Groups};
@@ -51,6 +51,7 @@ struct Scripts {
     regroup: Script,
     count: Script,
     replace: Script,
+    record: Script,
 }
 
 impl Scripts {
@@ -66,6 +67,7 @@ impl Scripts {
             regroup: Script::new(include_str!("scripts/regroup.lua")),
             count: Script::new(include_str!("scripts/count.lua")),
             replace: Script::new(include_str!("scripts/replace.lua")),
+            record: Script::new(include_str!("scripts/record.lua")),
         }
     }
 }
@@ -414,7 +416,10 @@ impl Store for Redis {
                 Ok(Grant {
                     tokens: words.tokens()?,
                     slots: words.number()?,
+                    slots_for: Millis(words.number()?),
+                    reserved: words.tokens()?,
                     left: words.tokens()?,
+                    pace: words.pace()?,
                 })
             })
             .transpose()
@@ -424,7 +429,7 @@ impl Store for Redis {
         &self,
         account: &AccountName,
         report: &Report<'_>,
-    ) -> Outcome<Option<Settlement>> {
+    ) -> Outcome<Option<Reported>> {
         let words = [
             report.instance.to_owned(),
             report.number.to_string(),
@@ -432,10 +437,16 @@ impl Store for Redis {
             report.back.to_string(),
             report.ttl.0.to_string(),
             flag(report.retry),
+            flag(report.ends),
         ];
         let reported = self.on_known(&self.scripts.report, account, &words).await?;
         reported
-            .map(|(_, mut words)| words.settlement())
+            .map(|(_, mut words)| {
+                Ok(Reported {
+                    settlement: words.settlement()?,
+                    reserved: words.tokens()?,
+                })
+            })
             .transpose()
     }
 
@@ -579,20 +590,11 @@ impl Store for Redis {
 
     async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()> {
         let name = name::usage(tenant);
-        let most = self.keeping.log.records.to_string();
-        for record in records {
-            let mut command = redis::cmd("XADD");
-            command
-                .arg(&name)
-                .arg(&["MAXLEN", "~", &most, "*", "e", record]);
-            let _: String = self.plain(&name, &command).await?;
-        }
         let oldest = local_now().minus(self.keeping.log.age);
-        let mut command = redis::cmd("XTRIM");
-        command
-            .arg(&name)
-            .arg(&["MINID", "~", &oldest.0.to_string()]);
-        let _: u64 = self.plain(&name, &command).await?;
+        let bounds = [self.keeping.log.records.to_string(), oldest.0.to_string()];
+        let words: Vec<String> = bounds.into_iter().chain(records.iter().cloned()).collect();
+        self.run(&self.scripts.record, [&name, &name], &words)
+            .await?;
         Ok(())
     }
 

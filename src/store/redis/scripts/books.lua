@@ -124,10 +124,10 @@ local function open()
   local flat = redis.call('HGETALL', KEYS[2])
   for i = 1, #flat, 2 do
     local kind, id, value = flat[i]:sub(1, 1), flat[i]:sub(3), flat[i + 1]
-    local a, b, c, d, e = value:match('^(%d+):?(%d*):?(%d*):?(%d*):?(%d*)$')
-    a, b, c, d, e = tonumber(a), tonumber(b), tonumber(c), tonumber(d), tonumber(e)
+    local a, b, c, d, e, f = value:match('^(%d+):?(%d*):?(%d*):?(%d*):?(%d*):?(%d*)$')
+    a, b, c, d, e, f = tonumber(a), tonumber(b), tonumber(c), tonumber(d), tonumber(e), tonumber(f)
     if kind == 'h' then account.holds[id] = { max = a, known = b, expires = c }
-    elseif kind == 'l' then account.leases[id] = { amount = a, expires = b, number = c, granted = d, slots = e }
+    elseif kind == 'l' then account.leases[id] = { amount = a, expires = b, number = c, granted = d, slots = e, slots_until = f or 0 }
     elseif kind == 'm' then account.marks[id] = { charged = a, expires = b, number = c }
     elseif kind == 'c' then account.credits[id] = a
     elseif kind == 's' then account.slices[tonumber(id)] = a
@@ -155,7 +155,7 @@ end
 
 local function put_lease(account, id, lease)
   account.leases[id] = lease
-  put(account, 'l', id, lease.amount, lease.expires, lease.number, lease.granted, lease.slots)
+  put(account, 'l', id, lease.amount, lease.expires, lease.number, lease.granted, lease.slots, lease.slots_until)
 end
 
 local function put_mark(account, id, mark)

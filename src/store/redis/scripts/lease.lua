@@ -4,21 +4,25 @@ if not account then return instead end
 sweep(account)
 local id, number = ARGV[3], tonumber(ARGV[4])
 local before = account.leases[id]
-local granted, slots
+local limit, span
+if ARGV[8] ~= '' then limit, span = tonumber(ARGV[8]), tonumber(ARGV[9]) end
+local granted, slots, slots_until
 if before and before.number >= number then
-  granted, slots = before.granted, before.slots
+  granted, slots, slots_until = before.granted, before.slots, before.slots_until
 else
   granted = math.min(tonumber(ARGV[5]), math.floor(free(account) / 4))
-  slots = 0
-  if ARGV[8] ~= '' then
-    local limit, span = tonumber(ARGV[8]), tonumber(ARGV[9])
-    slots = math.min(tonumber(ARGV[6]), room(account.slices, limit, span))
+  slots, slots_until = 0, now
+  if limit then
+    slots = math.min(tonumber(ARGV[6]), math.floor(room(account.slices, limit, span) / 4))
     count(account, limit, span, slots)
+    slots_until = slice_end(span)
   end
   put_lease(account, id, {
     amount = math.min((before and before.amount or 0) + granted, MOST),
     expires = now + tonumber(ARGV[7]), number = number, granted = granted, slots = slots,
+    slots_until = slots_until,
   })
 end
 save(account)
-return { 'granted', whole(granted), whole(slots), whole(account.left) }
+return { 'granted', whole(granted), whole(slots), whole(math.max(slots_until - now, 0)),
+  whole(account.leases[id].amount), whole(account.left), pace(account, limit, span) }

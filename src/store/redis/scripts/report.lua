@@ -1,4 +1,4 @@
--- ARGV: 3 instance, 4 number, 5 spent, 6 back, 7 ttl, 8 retry ('1')
+-- ARGV: 3 instance, 4 number, 5 spent, 6 back, 7 ttl, 8 retry ('1'), 9 ends ('1')
 local account, instead = open()
 if not account then return instead end
 sweep(account)
@@ -23,5 +23,11 @@ elseif ARGV[8] ~= '1' then
   due = spent
 end
 local charged, overrun = charge(account, due)
+if ARGV[9] == '1' and spent == 0 then
+  account.leases[id], account.marks[id] = nil, nil
+  drop(account, 'l', id)
+  drop(account, 'm', id)
+end
 save(account)
-return { 'settled', whole(charged), whole(overrun), whole(account.left) }
+local reserved = account.leases[id] and account.leases[id].amount or 0
+return { 'settled', whole(charged), whole(overrun), whole(account.left), whole(reserved) }

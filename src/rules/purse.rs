@@ -1,0 +1,377 @@
+//! What an instance holds of an account's balance, and spends without asking.
+//!
+//! A purse is the instance's side of a lease. Requests are held against it by the rules of the account
+//! itself; what they cost is told to the store in numbered reports, one command at a time, and what a
+//! command was is kept until it is answered. The store's answers say what the purse holds; nothing is
+//! promised beyond that. `now` is the instance's own clock, which only ever goes forward.
+
+use super::account::{Grant, Reported};
+use super::amount::{Millis, Tokens};
+use super::window::Pace;
+use std::collections::HashMap;
+
+/// A call without a limit of its own may use so much from a purse: no model's answer is longer.
+const ROOMY: u64 = 131_072;
+
+/// A purse is filled for what so many seconds will take.
+const SECONDS: u64 = 4;
+/// So long without a request, and all of it goes back.
+pub const IDLE: Millis = Millis(2_000);
+/// So many of its largest requests fit into a purse from the beginning.
+const FIRST_REQUESTS: u64 = 4;
+/// A balance that did not fill a purse is left alone for so long.
+const POOR: Millis = Millis(10_000);
+/// Slots are taken only where the window has this many times more.
+const WIDE: u64 = 100;
+
+/// One request's part of a purse.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    max: Tokens,
+    known: Tokens,
+}
+
+/// What the store is asked or told. It stays until it is answered, and is repeated as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    Report {
+        number: u64,
+        spent: Tokens,
+        back: Tokens,
+        ends: bool,
+    },
+    Ask {
+        number: u64,
+        tokens: Tokens,
+        slots: u64,
+    },
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Purse {
+    /// What the store has set aside, by its last answer.
+    reserved: Tokens,
+    holds: HashMap<String, Hold>,
+    held: Tokens,
+    /// Settled here, and not in any report yet.
+    spent: Tokens,
+    number: u64,
+    under_way: Option<Command>,
+    /// The store may have done it already.
+    repeats: bool,
+    /// Until then it may be spent from: the lease itself lives a request's time longer.
+    fresh_until: Millis,
+    slots: u64,
+    slots_until: Millis,
+    /// The balance is not large against what goes on: until then every request asks the store.
+    poor_until: Millis,
+    left: Tokens,
+    pace: Option<Pace>,
+    /// The account is gone, and what was set aside of it.
+    is_gone: bool,
+    busy: Busy,
+}
+
+/// How much goes on, for the size of the purse.
+#[derive(Clone, Copy, Debug, Default)]
+struct Busy {
+    since: Millis,
+    latest: Millis,
+    /// The largest request, the most that was held at once, and what was spent, since then.
+    missed: Tokens,
+    peak: Tokens,
+    spent: Tokens,
+    requests: u64,
+    /// The same, by the second, of the last stretch.
+    last_peak: Tokens,
+    spent_a_second: Tokens,
+    requests_a_second: u64,
+}
+
+/// What a request may cost, as in [`super::account::Admit`].
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    pub least: Tokens,
+    pub most: Tokens,
+    pub open: Tokens,
+    pub known: Tokens,
+}
+
+/// What a request is told of its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub held: Tokens,
+    pub left: Tokens,
+    pub pace: Option<Pace>,
+}
+
+impl Purse {
+    /// What nothing here has a claim on.
+    pub fn free(&self) -> Tokens {
+        let claimed = self.held.plus(self.spent).plus(self.unanswered());
+        self.reserved.minus(claimed)
+    }
+
+    fn unanswered(&self) -> Tokens {
+        match self.under_way {
+            Some(Command::Report { spent, back, .. }) => spent.plus(back),
+            _ => Tokens::ZERO,
+        }
+    }
+
+    /// What is left of the balance, as far as is known here.
+    pub fn left(&self) -> Tokens {
+        let told = match self.under_way {
+            Some(Command::Report { spent, .. }) => spent,
+            _ => Tokens::ZERO,
+        };
+        self.left.minus(told).minus(self.spent)
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        self.pace.map(|pace| Pace {
+            remaining: pace.remaining.saturating_add(self.slots),
+            ..pace
+        })
+    }
+
+    /// Holds a request, if all of it is covered. `None`: the store must be asked.
+    pub fn admit(&mut self, now: Millis, id: &str, cost: &Cost, windowed: bool) -> Option<Held> {
+        let Busy { latest, .. } = self.busy;
+        self.busy.latest = latest.max(now);
+        self.busy.requests += 1;
+        if self.is_gone || now < self.poor_until {
+            return None;
+        }
+        let held = cost
+            .most
+            .max(cost.least)
+            .max(cost.open.min(Tokens::new(ROOMY)));
+        self.busy.missed = self.busy.missed.max(held);
+        if now >= self.fresh_until {
+            return None;
+        }
+        if windowed && (self.slots == 0 || now >= self.slots_until) {
+            return None;
+        }
+        if self.free() < held || self.holds.contains_key(id) {
+            return None;
+        }
+        let known = cost.known.min(held);
+        self.holds.insert(id.to_owned(), Hold { max: held, known });
+        self.held = self.held.plus(held);
+        self.busy.peak = self.busy.peak.max(self.held);
+        if windowed {
+            self.slots -= 1;
+        }
+        Some(Held {
+            held,
+            left: self.left(),
+            pace: if windowed { self.pace() } else { None },
+        })
+    }
+
+    /// A live request's heartbeat. False: its cover ends, and so must it.
+    pub fn renew(&mut self, now: Millis, id: &str, known: Tokens) -> bool {
+        let Some(hold) = self.holds.get_mut(id) else {
+            return false;
+        };
+        hold.known = hold.known.max(known.min(hold.max));
+        !self.is_gone && now < self.fresh_until
+    }
+
+    /// Ends a hold. What is left after it.
+    pub fn settle(&mut self, id: &str, used: Tokens) -> Tokens {
+        if let Some(hold) = self.holds.remove(id) {
+            self.held = self.held.minus(hold.max);
+            self.spent = self.spent.plus(used);
+            self.busy.spent = self.busy.spent.plus(used);
+        }
+        self.left()
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+
+    /// Nothing here is owed to anyone any more.
+    pub fn is_empty(&self) -> bool {
+        let owes = !self.holds.is_empty() || !self.spent.is_zero() || self.under_way.is_some();
+        !owes && (self.is_gone || self.reserved.is_zero())
+    }
+
+    pub fn is_idle(&self, now: Millis) -> bool {
+        self.holds.is_empty() && now >= self.busy.latest.plus(IDLE)
+    }
+
+    /// The next command, if there is anything to say. One that has no answer is said again first.
+    pub fn command(&mut self, now: Millis, renew_after: Millis) -> Option<Command> {
+        if self.is_gone {
+            return None;
+        }
+        if self.under_way.is_none() {
+            self.under_way = self.next(now, renew_after);
+            self.repeats = false;
+        }
+        self.under_way
+    }
+
+    fn next(&mut self, now: Millis, renew_after: Millis) -> Option<Command> {
+        self.busy.turn(now);
+        if !self.spent.is_zero() {
+            return Some(self.report(Tokens::ZERO));
+        }
+        let free = self.free();
+        if self.is_idle(now) {
+            return (!self.reserved.is_zero()).then(|| self.end());
+        }
+        if now < self.poor_until {
+            let free = self.free();
+            return (!free.is_zero()).then(|| self.report(free));
+        }
+        let wanted = self.busy.wanted();
+        if free > wanted.times(4) {
+            return Some(self.report(free.minus(wanted.times(2))));
+        }
+        let slots = self.busy.slots();
+        let has_slots = self.pace.is_none() || (self.slots >= slots / 2 && now < self.slots_until);
+        let is_wide = self
+            .pace()
+            .is_none_or(|pace| pace.remaining >= slots * WIDE);
+        if (free < wanted.share(2) || !has_slots) && is_wide {
+            self.number += 1;
+            return Some(Command::Ask {
+                number: self.number,
+                tokens: wanted.minus(free),
+                slots: if has_slots { 0 } else { slots },
+            });
+        }
+        (now >= self.fresh_until.minus(renew_after)).then(|| self.report(Tokens::ZERO))
+    }
+
+    /// A report of all that was spent, and what goes back with it.
+    fn report(&mut self, back: Tokens) -> Command {
+        self.number += 1;
+        Command::Report {
+            number: self.number,
+            spent: std::mem::take(&mut self.spent),
+            back,
+            ends: false,
+        }
+    }
+
+    /// Gives everything back that no request holds. The lease ends with it, if none does.
+    pub fn give_back(&mut self) -> Option<Command> {
+        if self.under_way.is_none() && !self.is_gone {
+            self.repeats = false;
+            if !self.spent.is_zero() {
+                let free = self.free();
+                self.under_way = Some(self.report(free));
+            } else if !self.reserved.is_zero() {
+                self.under_way = Some(self.end());
+            }
+        }
+        self.under_way
+    }
+
+    fn end(&mut self) -> Command {
+        self.number += 1;
+        Command::Report {
+            number: self.number,
+            spent: Tokens::ZERO,
+            back: self.free(),
+            ends: self.holds.is_empty(),
+        }
+    }
+
+    /// What is to be said, or was said and not answered.
+    pub fn under_way(&self) -> Option<Command> {
+        self.under_way
+    }
+
+    /// The command has been sent before, and may have been done.
+    pub fn is_repeat(&self) -> bool {
+        self.repeats
+    }
+
+    /// Whether it may have been done although no answer came.
+    pub fn unheard(&mut self, perhaps: bool) {
+        self.repeats = perhaps;
+    }
+
+    /// `sent`: just before the command was; `fresh`: how long the purse may be spent from after it.
+    pub fn granted(&mut self, sent: Millis, fresh: Millis, grant: &Grant) {
+        let asked = match self.under_way.take() {
+            Some(Command::Ask { tokens, .. }) => tokens,
+            _ => Tokens::ZERO,
+        };
+        self.reserved = grant.reserved;
+        self.left = grant.left;
+        self.pace = grant.pace;
+        self.fresh_until = self.fresh_until.max(sent.plus(fresh));
+        if grant.slots > 0 {
+            let until = sent.plus(grant.slots_for);
+            // All of them lapse with the first slice that ends; those of an earlier one have already.
+            if sent < self.slots_until {
+                self.slots += grant.slots;
+                self.slots_until = until.min(self.slots_until);
+            } else {
+                self.slots = grant.slots;
+                self.slots_until = until;
+            }
+        }
+        if grant.tokens < asked {
+            self.poor_until = sent.plus(POOR);
+        }
+    }
+
+    /// What the store said of the account when it was asked about a request.
+    pub fn saw(&mut self, left: Tokens, pace: Option<Pace>) {
+        self.left = left;
+        self.pace = pace;
+    }
+
+    pub fn reported(&mut self, sent: Millis, fresh: Millis, reported: &Reported) {
+        self.under_way = None;
+        self.reserved = reported.reserved;
+        self.left = reported.settlement.left;
+        self.fresh_until = self.fresh_until.max(sent.plus(fresh));
+    }
+
+    /// The account is gone.
+    pub fn lost(&mut self) {
+        self.under_way = None;
+        self.is_gone = true;
+    }
+}
+
+impl Busy {
+    /// Begins a new stretch after every second.
+    fn turn(&mut self, now: Millis) {
+        let span = now.minus(self.since).0;
+        if span < 1_000 {
+            return;
+        }
+        let a_second = |count: u64| count.saturating_mul(1_000) / span;
+        self.last_peak = self.peak.max(self.missed);
+        self.spent_a_second = Tokens::new(a_second(self.spent.count()));
+        self.requests_a_second = a_second(self.requests);
+        self.since = now;
+        self.missed = Tokens::ZERO;
+        self.peak = Tokens::ZERO;
+        self.spent = Tokens::ZERO;
+        self.requests = 0;
+    }
+
+    /// What is likely to be needed at once and in the next seconds.
+    fn wanted(&self) -> Tokens {
+        let peak = self.peak.max(self.last_peak);
+        let spent = self.spent.max(self.spent_a_second);
+        let first = self.missed.times(FIRST_REQUESTS);
+        peak.times(2).plus(spent.times(SECONDS)).plus(first)
+    }
+
+    fn slots(&self) -> u64 {
+        2 * self.requests.max(self.requests_a_second) + 8
+    }
+}
