@@ -106,6 +106,7 @@ impl Pipeline {
             most: ask.most,
             open: ask.open,
             known: ask.known,
+            cover: ask.ttl,
         };
         let leases = &self.settler.leases;
         if let Some(covered) = leases.admit(key, caller, &id, &cost) {

@@ -29,6 +29,8 @@ const WIDE: u64 = 100;
 struct Hold {
     max: Tokens,
     known: Tokens,
+    /// Covered until then. A later lease does not cover it.
+    until: Millis,
 }
 
 /// What the store is asked or told. It stays until it is answered, and is repeated as it was.
@@ -57,7 +59,8 @@ pub struct Purse {
     spent: Tokens,
     number: u64,
     under_way: Option<Command>,
-    /// The store may have done it already.
+    /// When it was sent first, and that the store may have done it already.
+    sent: Millis,
     repeats: bool,
     /// Until then it may be spent from: the lease itself lives a request's time longer.
     fresh_until: Millis,
@@ -95,6 +98,8 @@ pub struct Cost {
     pub most: Tokens,
     pub open: Tokens,
     pub known: Tokens,
+    /// How long it is covered, from now or from its last renewal.
+    pub cover: Millis,
 }
 
 /// What a request is told of its account.
@@ -158,7 +163,12 @@ impl Purse {
             return None;
         }
         let known = cost.known.min(held);
-        self.holds.insert(id.to_owned(), Hold { max: held, known });
+        let hold = Hold {
+            max: held,
+            known,
+            until: now.plus(cost.cover),
+        };
+        self.holds.insert(id.to_owned(), hold);
         self.held = self.held.plus(held);
         self.busy.peak = self.busy.peak.max(self.held);
         if windowed {
@@ -172,12 +182,16 @@ impl Purse {
     }
 
     /// A live request's heartbeat. False: its cover ends, and so must it.
-    pub fn renew(&mut self, now: Millis, id: &str, known: Tokens) -> bool {
+    pub fn renew(&mut self, now: Millis, id: &str, known: Tokens, cover: Millis) -> bool {
         let Some(hold) = self.holds.get_mut(id) else {
             return false;
         };
         hold.known = hold.known.max(known.min(hold.max));
-        !self.is_gone && now < self.fresh_until
+        let is_covered = !self.is_gone && now < self.fresh_until && now < hold.until;
+        if is_covered {
+            hold.until = now.plus(cover);
+        }
+        is_covered
     }
 
     /// Ends a hold. What is left after it.
@@ -188,6 +202,11 @@ impl Purse {
             self.busy.spent = self.busy.spent.plus(used);
         }
         self.left()
+    }
+
+    /// Settled, and in no report yet.
+    pub fn unreported(&self) -> Tokens {
+        self.spent
     }
 
     pub fn is_gone(&self) -> bool {
@@ -289,18 +308,25 @@ impl Purse {
         self.under_way
     }
 
-    /// The command has been sent before, and may have been done.
-    pub fn is_repeat(&self) -> bool {
-        self.repeats
+    /// What is said now, and whether it may have been done before.
+    pub fn say(&mut self, now: Millis) -> Option<(Command, bool)> {
+        let is_repeat = self.repeats;
+        // A repeat renews nothing: what an answer is good for counts from the first time.
+        if !is_repeat {
+            self.sent = now;
+        }
+        self.repeats = true;
+        self.under_way.map(|command| (command, is_repeat))
     }
 
-    /// Whether it may have been done although no answer came.
-    pub fn unheard(&mut self, perhaps: bool) {
-        self.repeats = perhaps;
+    /// It was not done, for certain.
+    pub fn unheard(&mut self) {
+        self.repeats = false;
     }
 
-    /// `sent`: just before the command was; `fresh`: how long the purse may be spent from after it.
-    pub fn granted(&mut self, sent: Millis, fresh: Millis, grant: &Grant) {
+    /// `fresh`: how long the purse may be spent from after the command was sent.
+    pub fn granted(&mut self, fresh: Millis, grant: &Grant) {
+        let sent = self.sent;
         let asked = match self.under_way.take() {
             Some(Command::Ask { tokens, .. }) => tokens,
             _ => Tokens::ZERO,
@@ -331,7 +357,8 @@ impl Purse {
         self.pace = pace;
     }
 
-    pub fn reported(&mut self, sent: Millis, fresh: Millis, reported: &Reported) {
+    pub fn reported(&mut self, fresh: Millis, reported: &Reported) {
+        let sent = self.sent;
         self.under_way = None;
         self.reserved = reported.reserved;
         self.left = reported.settlement.left;

@@ -259,7 +259,7 @@ impl Leases {
     /// A request's heartbeat. False: its cover ends.
     pub fn renew(&self, lease: &Lease, id: &str, known: Tokens) -> bool {
         let now = self.now();
-        lease.state().purse.renew(now, id, known)
+        lease.state().purse.renew(now, id, known, self.cover)
     }
 
     /// Reports, asks and gives back, ten times a second, until it is dropped.
@@ -321,24 +321,22 @@ impl Leases {
 
     /// Says what is under way. The caller has the turn.
     async fn deliver(&self, lease: &Lease) -> Outcome<()> {
-        let sent = self.now();
-        let (command, retry, window) = {
+        let now = self.now();
+        let (said, window) = {
             let mut state = lease.state();
-            let command = state.purse.under_way();
-            let retry = state.purse.is_repeat();
-            // Whatever becomes of it now, it may be done.
-            state.purse.unheard(true);
-            (command, retry, state.window)
+            (state.purse.say(now), state.window)
+        };
+        let Some((command, retry)) = said else {
+            return Ok(());
         };
         let ttl = self.life();
         let done = match command {
-            None => return Ok(()),
-            Some(Command::Report {
+            Command::Report {
                 number,
                 spent,
                 back,
                 ends,
-            }) => {
+            } => {
                 self.journal.report(&lease.name, number, spent);
                 let report = Report {
                     instance: &lease.name,
@@ -354,7 +352,7 @@ impl Leases {
                     let mut state = lease.state();
                     match reported {
                         Some(reported) => {
-                            state.purse.reported(sent, self.fresh(), &reported);
+                            state.purse.reported(self.fresh(), &reported);
                             drop(state);
                             (self.charged)(&lease.account, reported.settlement);
                         }
@@ -363,11 +361,11 @@ impl Leases {
                     self.journal.heard(&lease.name);
                 })
             }
-            Some(Command::Ask {
+            Command::Ask {
                 number,
                 tokens,
                 slots,
-            }) => {
+            } => {
                 let ask = Ask {
                     instance: &lease.name,
                     number,
@@ -380,7 +378,7 @@ impl Leases {
                 granted.map(|granted| {
                     let mut state = lease.state();
                     match granted {
-                        Some(grant) => state.purse.granted(sent, self.fresh(), &grant),
+                        Some(grant) => state.purse.granted(self.fresh(), &grant),
                         None => state.purse.lost(),
                     }
                 })
@@ -394,9 +392,9 @@ impl Leases {
                 state.purse.lost();
             }
             Err(error) => {
-                state
-                    .purse
-                    .unheard(matches!(error, StoreError::Unknown(_)) || retry);
+                if !retry && !matches!(error, StoreError::Unknown(_)) {
+                    state.purse.unheard();
+                }
                 if !std::mem::replace(&mut state.said_trouble, true) {
                     log::warn!("What was spent of account {} waits: {error}", lease.id);
                 }
