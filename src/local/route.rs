@@ -148,6 +148,11 @@ fn find<'a>(table: &[Row], method: &Method, path: &'a str) -> Found<'a> {
 /// What stands in the pattern's blanks, if the path fits it.
 fn parts<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
     let pattern = pattern.strip_suffix('/').unwrap_or(pattern);
+    // Most paths are no route of ours, and differ long before a blank.
+    let fixed = &pattern[..pattern.find('{').unwrap_or(pattern.len())];
+    if !path.starts_with(fixed) {
+        return None;
+    }
     let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
     let mut parts = Vec::new();
     loop {

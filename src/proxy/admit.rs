@@ -6,6 +6,7 @@
 use super::error::GatewayError;
 use super::exchange::{self, Exchange, Hold};
 use super::pipeline::Pipeline;
+use super::scratch;
 use crate::dialect::call::{Body, Call, Limit};
 use crate::dialect::tokens;
 use crate::local::credentials;
@@ -66,7 +67,7 @@ impl Pipeline {
         asked: &Asked<'_>,
         call: &Call,
     ) -> Result<Tokens, GatewayError> {
-        let id = uuid::Uuid::now_v7().simple().to_string();
+        let id = scratch::new_id().simple().to_string();
         let Asked { tenant, key, .. } = *asked;
         let most = asked.most.unwrap_or(u64::MAX);
         let output = call.limit.unwrap_or(OPEN_ANSWER.min(most));

@@ -12,7 +12,6 @@ use crate::rules::window::Pace;
 use crate::store::leases::Lease;
 use crate::store::name::AccountName;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Balance that is held for this request. It has one end: [`super::settle::Settler::settle`].
@@ -62,8 +61,6 @@ pub struct Exchange {
     /// Bytes that were generated.
     pub text: u64,
     pub complete: bool,
-    /// What is due by now, for the hold's heartbeat to report.
-    pub known: Arc<AtomicU64>,
     /// When the journal last heard of it.
     pub noted: Instant,
     /// What was settled.
@@ -119,7 +116,6 @@ impl Exchange {
             counted: None,
             text: 0,
             complete: false,
-            known: Arc::default(),
             noted: Instant::now(),
             cost: None,
             speaks_events: false,
@@ -134,7 +130,6 @@ impl Exchange {
         self.input = reading.input;
         self.text = reading.text.bytes;
         self.complete = reading.complete;
-        self.known.store(self.due().count(), Ordering::Relaxed);
     }
 
     /// What was generated is known only by its text: its tokens are counted. Once, at the end.

@@ -123,15 +123,18 @@ impl Pipeline {
         drop(bytes);
         let to = self.destination(choice.endpoint).await?;
         let request = request(dialect, &choice, &to, session.request(), body)?;
-        let mut ends = pin!(match &exchange.hold {
-            Some(hold) => self.ends(hold, exchange.known.clone()),
-            None => return Err(GatewayError::UnknownKey),
-        });
+        let Some(hold) = &exchange.hold else {
+            return Err(GatewayError::UnknownKey);
+        };
+        let mut ends = self.ends(hold.taken, std::mem::take(&mut session.watch));
         let answer = self
-            .wait_for_answer(session, exchange, to, request, ends.as_mut())
+            .wait_for_answer(session, exchange, to, request, &mut ends)
             .await?;
-        self.relay(session, exchange, answer, dialect, &call, ends)
-            .await
+        let relayed = self
+            .relay(session, exchange, answer, dialect, &call, &mut ends)
+            .await;
+        session.watch = ends.patience;
+        relayed
     }
 
     fn bounds(&self) -> Bounds {
@@ -178,12 +181,12 @@ impl Pipeline {
         exchange: &mut Exchange,
         to: Destination,
         request: connection::Request,
-        mut ends: Ends<'_>,
+        ends: &mut Ends<'_>,
     ) -> Result<Answer<'_>, GatewayError> {
         let sent = AtomicBool::new(false);
         let mut answer = pin!(self.upstream.send(to, &request, &sent));
         let ended = poll_fn(|cx| {
-            if let Poll::Ready(ended) = ends.as_mut().poll(cx) {
+            if let Poll::Ready(ended) = ends.poll(cx, exchange) {
                 return Poll::Ready(Err(ended));
             }
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {

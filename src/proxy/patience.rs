@@ -13,6 +13,12 @@ pub struct Patience {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience::new(Duration::ZERO)
+    }
+}
+
 impl Patience {
     pub fn new(span: Duration) -> Patience {
         Patience {

@@ -5,12 +5,12 @@
 //! dropped.
 
 use super::exchange::Exchange;
+use crate::http1::write::decimal;
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::date::rfc3339;
 use crate::rules::tenant::TenantId;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -47,26 +47,6 @@ impl Waiting {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *records)
     }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Record<'a> {
-    time: String,
-    tenant: &'a str,
-    account: &'a str,
-    group: &'a str,
-    endpoint: &'a str,
-    model: Option<&'a str>,
-    call: &'a str,
-    tokens_in: Tokens,
-    tokens_out: Tokens,
-    tokens_cached: Tokens,
-    reported: bool,
-    cost: Tokens,
-    status: u16,
-    latency_ms: Millis,
-    request_id: &'a str,
 }
 
 impl Recorder {
@@ -114,25 +94,34 @@ impl Recorder {
             .unwrap_or_default()
             .into();
         let usage = exchange.usage.unwrap_or_default();
-        let record = Record {
-            time: rfc3339(now),
-            tenant: tenant.as_str(),
-            account: &exchange.account,
-            group: &exchange.group,
-            endpoint: &exchange.endpoint,
-            model: exchange.model.as_deref(),
-            call: exchange.call,
-            tokens_in: usage.input(),
-            tokens_out: usage.output,
-            tokens_cached: usage.cache_read,
-            reported: exchange.usage.is_some(),
-            cost,
-            status: exchange.status,
-            latency_ms: Millis::from(exchange.started.elapsed()),
-            request_id: &exchange.request_id,
-        };
-        // Strings and numbers always have a text.
-        let text = serde_json::to_string(&record).unwrap_or_default();
+        let mut text = String::with_capacity(ROOM);
+        let mut record = Object(&mut text);
+        record.word("time", &rfc3339(now));
+        record.word("tenant", tenant.as_str());
+        record.word("account", &exchange.account);
+        record.word("group", &exchange.group);
+        record.word("endpoint", &exchange.endpoint);
+        match &exchange.model {
+            Some(model) => record.word("model", model),
+            None => record.raw("model", "null"),
+        }
+        record.word("call", exchange.call);
+        record.number("tokensIn", usage.input().count());
+        record.number("tokensOut", usage.output.count());
+        record.number("tokensCached", usage.cache_read.count());
+        record.raw(
+            "reported",
+            if exchange.usage.is_some() {
+                "true"
+            } else {
+                "false"
+            },
+        );
+        record.number("cost", cost.count());
+        record.number("status", exchange.status.into());
+        record.number("latencyMs", Millis::from(exchange.started.elapsed()).0);
+        record.word("requestId", &exchange.request_id);
+        text.push('}');
         let mut waiting = self
             .waiting
             .records
@@ -148,6 +137,45 @@ impl Recorder {
             None => {
                 waiting.by_tenant.insert(tenant.clone(), vec![text]);
             }
+        }
+    }
+}
+
+/// A record has about so many bytes.
+const ROOM: usize = 448;
+
+/// A JSON object, written member by member: one is written with every request.
+struct Object<'a>(&'a mut String);
+
+impl Object<'_> {
+    fn name(&mut self, name: &str) {
+        self.0
+            .push_str(if self.0.is_empty() { "{\"" } else { ",\"" });
+        self.0.push_str(name);
+        self.0.push_str("\":");
+    }
+
+    fn raw(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.0.push_str(value);
+    }
+
+    fn number(&mut self, name: &str, value: u64) {
+        let mut digits = [0; 20];
+        self.name(name);
+        self.0
+            .extend(decimal(&mut digits, value).iter().copied().map(char::from));
+    }
+
+    fn word(&mut self, name: &str, value: &str) {
+        let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+        self.name(name);
+        if value.bytes().all(is_plain) {
+            self.0.push('"');
+            self.0.push_str(value);
+            self.0.push('"');
+        } else {
+            self.0.push_str(&serde_json::Value::from(value).to_string());
         }
     }
 }
@@ -184,5 +212,26 @@ async fn write_together(
             return;
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_in_a_word_the_record_is_json(word in any::<String>(), number: u64) {
+            let mut text = String::new();
+            let mut object = Object(&mut text);
+            object.word("word", &word);
+            object.number("number", number);
+            object.raw("none", "null");
+            text.push('}');
+            let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(&read["word"], &serde_json::Value::from(word));
+            prop_assert_eq!(&read["number"], &serde_json::Value::from(number));
+        }
     }
 }

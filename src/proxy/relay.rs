@@ -46,7 +46,7 @@ impl Pipeline {
         answer: Answer<'_>,
         dialect: &dyn Dialect,
         call: &Call,
-        ends: Ends<'_>,
+        ends: &mut Ends<'_>,
     ) -> Result<(), GatewayError> {
         passable(exchange, &answer).inspect_err(|_| exchange.accepted = false)?;
         let kind = content_type(&answer);
@@ -80,10 +80,10 @@ impl Pipeline {
         mut answer: Answer<'_>,
         dialect: &dyn Dialect,
         call: &Call,
-        mut ends: Ends<'_>,
+        ends: &mut Ends<'_>,
     ) -> Result<(), GatewayError> {
         loop {
-            let more = more(session, &mut answer, ends.as_mut()).await;
+            let more = more(session, &mut answer, ends, exchange).await;
             // Of an answer that broke off its client has nothing.
             exchange.accepted &= !matches!(more, Err(GatewayError::Upstream(_)));
             if !more? {
@@ -118,7 +118,7 @@ impl Pipeline {
         exchange: &mut Exchange,
         mut answer: Answer<'_>,
         mut meter: Box<dyn Meter>,
-        mut ends: Ends<'_>,
+        ends: &mut Ends<'_>,
     ) -> Result<(), GatewayError> {
         exchange.speaks_events = speaks_events(&answer);
         head(session, exchange, &answer);
@@ -134,7 +134,7 @@ impl Pipeline {
                 .map_err(|_| GatewayError::ClientGone)?;
         }
         loop {
-            let (bytes, ended) = match more(session, &mut answer, ends.as_mut()).await {
+            let (bytes, ended) = match more(session, &mut answer, ends, exchange).await {
                 Ok(true) => {
                     let bytes = meter.feed(&answer.content);
                     answer.content.clear();
@@ -226,13 +226,13 @@ impl Pipeline {
 /// that the address has moved.
 fn passable(exchange: &Exchange, answer: &Answer<'_>) -> Result<(), GatewayError> {
     let (status, endpoint) = (answer.head.status, &exchange.endpoint);
-    let text = format!("{endpoint} answered {status}");
+    let text = || format!("{endpoint} answered {status}");
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PAYMENT_REQUIRED => {
-            Err(GatewayError::UpstreamRefused(text))
+            Err(GatewayError::UpstreamRefused(text()))
         }
         _ if status.is_informational() || status.is_redirection() => {
-            Err(GatewayError::Upstream(text))
+            Err(GatewayError::Upstream(text()))
         }
         _ => match answer.head.header("content-encoding") {
             Some(coding) if coding != "identity" => Err(GatewayError::Upstream(format!(
@@ -303,10 +303,11 @@ fn head(session: &mut Session, exchange: &mut Exchange, answer: &Answer<'_>) {
 async fn more(
     session: &mut Session,
     answer: &mut Answer<'_>,
-    mut ends: Ends<'_>,
+    ends: &mut Ends<'_>,
+    exchange: &Exchange,
 ) -> Result<bool, GatewayError> {
     poll_fn(|cx| {
-        if let Poll::Ready(ended) = ends.as_mut().poll(cx) {
+        if let Poll::Ready(ended) = ends.poll(cx, exchange) {
             return Poll::Ready(Err(ended));
         }
         if let Poll::Ready(more) = answer.poll_more(cx) {

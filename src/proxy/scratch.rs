@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncRead, ReadBuf};
+use uuid::{Builder, Uuid};
 
 const ROOM: usize = 64 << 10;
 
@@ -22,7 +23,29 @@ static THREADS: AtomicUsize = AtomicUsize::new(0);
 thread_local! {
     static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into_boxed_slice());
+    static IDS: RefCell<u64> = RefCell::new(Uuid::new_v4().as_u64_pair().1 ^ Uuid::new_v4().as_u64_pair().0);
     static DATE: RefCell<(u64, Vec<u8>)> = const { RefCell::new((u64::MAX, Vec::new())) };
+}
+
+/// An ID that no other request has: the time, and what a generator of this thread's own gives. For
+/// nothing that must not be guessed.
+pub fn new_id() -> Uuid {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let mut bytes = [0; 10];
+    IDS.with_borrow_mut(|state| {
+        for part in bytes.chunks_mut(8) {
+            // SplitMix64: one addition, then mixed.
+            *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = *state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^= z >> 31;
+            part.copy_from_slice(&z.to_le_bytes()[..part.len()]);
+        }
+    });
+    Builder::from_unix_timestamp_millis(now.as_millis() as u64, &bytes).into_uuid()
 }
 
 /// A small number of this thread's own.

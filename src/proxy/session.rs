@@ -54,6 +54,8 @@ pub struct Session {
     keeps: bool,
     patience: Patience,
     write_patience: Duration,
+    /// For whatever watches over a request: lent to it, and kept from one to the next.
+    pub watch: Patience,
 }
 
 /// How an answer's end is told.
@@ -102,6 +104,7 @@ impl Session {
             keeps: false,
             patience: Patience::new(IDLE),
             write_patience: write_patience.min(UNREAD),
+            watch: Patience::new(IDLE),
         }
     }
 

@@ -7,6 +7,7 @@ use super::error::GatewayError;
 use super::exchange::Exchange;
 use super::pipeline::Pipeline;
 use super::reply;
+use super::scratch;
 use super::session::{NoRequest, Session};
 use crate::http1::head::{Refused, Request};
 use crate::rules::tenant::TenantId;
@@ -95,14 +96,14 @@ impl From<Refused> for GatewayError {
 impl Pipeline {
     /// What cannot be read as a request is told so.
     async fn refuse(&self, session: &mut Session, error: GatewayError) {
-        let mut exchange = Exchange::new(new_request_id());
+        let mut exchange = Exchange::new(scratch::new_id().to_string());
         // Where even that fails there is no one to tell.
         let _ = reply::refuse(session, &mut exchange, error).await;
         self.metrics.answered(exchange.status);
     }
 
     async fn serve(&self, session: &mut Session) {
-        let _passage = self.traffic.enter();
+        let _crossing = self.traffic.cross();
         let mut exchange = Exchange::new(request_id(session.request()));
         let run = AssertUnwindSafe(self.run(session, &mut exchange)).catch_unwind();
         let outcome = run.await.unwrap_or_else(|panic| {
@@ -150,11 +151,9 @@ fn request_id(request: &Request) -> String {
             && id.len() <= LONGEST_REQUEST_ID
             && id.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    given.filter(fit).map_or_else(new_request_id, str::to_owned)
-}
-
-fn new_request_id() -> String {
-    uuid::Uuid::now_v7().to_string()
+    given
+        .filter(fit)
+        .map_or_else(|| scratch::new_id().to_string(), str::to_owned)
 }
 
 fn describe(panic: &(dyn std::any::Any + Send)) -> String {

@@ -17,11 +17,18 @@ pub struct Traffic {
 /// One request, or one settlement, under way.
 pub struct Passage(Arc<Traffic>);
 
+/// The same, for as long as something else keeps the traffic.
+pub struct Crossing<'a>(&'a Traffic);
+
 impl Drop for Passage {
     fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.ended.notify_waiters();
-        }
+        self.0.leave();
+    }
+}
+
+impl Drop for Crossing<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 
@@ -38,6 +45,17 @@ impl Traffic {
     pub fn enter(self: &Arc<Self>) -> Passage {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         Passage(self.clone())
+    }
+
+    pub fn cross(&self) -> Crossing<'_> {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        Crossing(self)
+    }
+
+    fn leave(&self) {
+        if self.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.ended.notify_waiters();
+        }
     }
 
     pub fn in_flight(&self) -> usize {

@@ -1,74 +1,140 @@
-//! What may end a request before its answer does: its client, its hold, the end of the gateway.
+//! What may end a request before its answer does: its hold, the end of the gateway.
+//!
+//! Most requests are over before any of this matters, so nothing is set up until one has lasted a
+//! while: until then it costs a number.
 
 use super::error::GatewayError;
-use super::exchange::Hold;
+use super::exchange::Exchange;
+use super::patience::Patience;
 use super::pipeline::Pipeline;
-use crate::rules::amount::Tokens;
+use crate::store::Outcome;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// A request whose hold was not renewed ends this long before the hold does.
 const HOLD_MARGIN: Duration = Duration::from_secs(2);
 const RENEW_PAUSE: Duration = Duration::from_millis(250);
+/// A request that lasts longer hears at once when the gateway ends.
+const SHORT: Duration = Duration::from_secs(1);
 
-/// What may end a request from our side.
-pub type Ends<'a> = Pin<&'a mut (dyn Future<Output = GatewayError> + Send)>;
+type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What may end a request from our side. It lives as long as the request, so that nothing delays its
+/// clock.
+pub struct Ends<'a> {
+    pipeline: &'a Pipeline,
+    /// Taken from the connection, which keeps it from request to request.
+    pub patience: Patience,
+    ttl: Duration,
+    covered_until: Instant,
+    next_beat: Instant,
+    renewal: Option<(Instant, Waiting<Outcome<bool>>)>,
+    cut: Option<Waiting<()>>,
+}
 
 impl Pipeline {
-    /// Returns when the request must end: its hold is gone or could not be renewed in time, or the
-    /// gateway is shutting down. It lives as long as the request, so that nothing delays its clock.
-    pub fn ends(
-        &self,
-        hold: &Hold,
-        known: Arc<AtomicU64>,
-    ) -> impl Future<Output = GatewayError> + Send + use<> {
-        let (store, traffic) = (self.store.clone(), self.traffic.clone());
-        let (leases, lease) = (self.settler.leases.clone(), hold.lease.clone());
-        let (account, id) = (hold.account.clone(), hold.id.clone());
+    /// Of a request whose hold was asked for at `taken`.
+    pub fn ends(&self, taken: Instant, mut patience: Patience) -> Ends<'_> {
         let ttl = self.local.settings.accounts.hold_ttl;
-        let mut covered_until = hold.taken + ttl;
-        let heartbeat = async move {
-            loop {
-                tokio::time::sleep(ttl / 3).await;
-                loop {
-                    let sent = Instant::now();
-                    let known = Tokens::new(known.load(Ordering::Relaxed));
-                    if let Some(lease) = &lease {
-                        if leases.renew(lease, &id, known) {
-                            covered_until = sent + ttl;
-                            break;
-                        }
-                        if sent + HOLD_MARGIN >= covered_until {
-                            return GatewayError::Ended("The hold of this request was not renewed");
-                        }
-                        tokio::time::sleep(RENEW_PAUSE).await;
-                        continue;
-                    }
-                    match store.renew(&account, &id, known, ttl.into()).await {
-                        Ok(true) => {
-                            covered_until = sent + ttl;
-                            break;
-                        }
-                        Ok(false) => {
-                            return GatewayError::Ended("The hold of this request has ended");
-                        }
-                        Err(_) if Instant::now() + HOLD_MARGIN < covered_until => {
-                            tokio::time::sleep(RENEW_PAUSE).await;
-                        }
-                        Err(_) => {
-                            return GatewayError::Ended("The hold of this request was not renewed");
-                        }
-                    }
+        patience.set(SHORT.min(ttl / 3));
+        Ends {
+            pipeline: self,
+            patience,
+            ttl,
+            covered_until: taken + ttl,
+            next_beat: taken + ttl / 3,
+            renewal: None,
+            cut: None,
+        }
+    }
+}
+
+impl Ends<'_> {
+    /// Ready when the request must end: its hold is gone or could not be renewed in time, or the
+    /// gateway is shutting down.
+    pub fn poll(&mut self, cx: &mut Context<'_>, exchange: &Exchange) -> Poll<GatewayError> {
+        loop {
+            if let Some((sent, renewal)) = &mut self.renewal
+                && let Poll::Ready(renewed) = renewal.as_mut().poll(cx)
+            {
+                let sent = *sent;
+                self.renewal = None;
+                if let Some(ended) = self.renewed(sent, renewed) {
+                    return Poll::Ready(ended);
                 }
             }
-        };
-        async move {
-            tokio::select! {
-                ended = heartbeat => ended,
-                () = traffic.is_cut() => GatewayError::Ended("The gateway is shutting down"),
+            if self.patience.poll_over(cx).is_pending() {
+                break;
+            }
+            if let Some(ended) = self.beat(exchange) {
+                return Poll::Ready(ended);
             }
         }
+        match &mut self.cut {
+            Some(cut) => cut
+                .as_mut()
+                .poll(cx)
+                .map(|()| GatewayError::Ended("The gateway is shutting down")),
+            None => Poll::Pending,
+        }
+    }
+
+    fn beat(&mut self, exchange: &Exchange) -> Option<GatewayError> {
+        if self.cut.is_none() {
+            let traffic = self.pipeline.traffic.clone();
+            self.cut = Some(Box::pin(async move { traffic.is_cut().await }));
+        }
+        let now = Instant::now();
+        if now < self.next_beat || self.renewal.is_some() {
+            let wait = self.next_beat.saturating_duration_since(now);
+            self.patience.set(wait.max(RENEW_PAUSE));
+            return None;
+        }
+        self.next_beat = now + self.ttl / 3;
+        self.patience.set(self.ttl / 3);
+        let hold = exchange.hold.as_ref()?;
+        let known = exchange.due();
+        if let Some(lease) = &hold.lease {
+            let leases = &self.pipeline.settler.leases;
+            if leases.renew(lease, &hold.id, known) {
+                return self.renewed(now, Ok(true));
+            }
+            // Its purse may be out of touch for a moment.
+            return self.again();
+        }
+        let (store, account, id) = (
+            self.pipeline.store.clone(),
+            hold.account.clone(),
+            hold.id.clone(),
+        );
+        let ttl = self.ttl.into();
+        let renewal = async move { store.renew(&account, &id, known, ttl).await };
+        self.renewal = Some((now, Box::pin(renewal)));
+        None
+    }
+
+    fn renewed(&mut self, sent: Instant, renewed: Outcome<bool>) -> Option<GatewayError> {
+        match renewed {
+            Ok(true) => {
+                self.covered_until = sent + self.ttl;
+                None
+            }
+            Ok(false) => Some(GatewayError::Ended("The hold of this request has ended")),
+            Err(_) => self.again(),
+        }
+    }
+
+    /// Tries once more in a moment, while the hold lasts.
+    fn again(&mut self) -> Option<GatewayError> {
+        let now = Instant::now();
+        if now + HOLD_MARGIN >= self.covered_until {
+            return Some(GatewayError::Ended(
+                "The hold of this request was not renewed",
+            ));
+        }
+        self.next_beat = now + RENEW_PAUSE;
+        self.patience.set(RENEW_PAUSE);
+        None
     }
 }

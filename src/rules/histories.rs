@@ -467,7 +467,6 @@ impl World {
         };
         let mut purses = std::mem::replace(&mut self.purses[instance], fresh);
         if let Some(knows) = journal {
-            let mut number = 1 << 40;
             // What was told and not answered is told again as it was.
             if let Some(Command::Report { number, spent, .. }) = purses.purse.under_way() {
                 let told = self.report(&purses.name, number, spent, Tokens::ZERO, (true, false));
@@ -479,12 +478,11 @@ impl World {
             let under_way: u64 = dead.iter().filter(|open| open.leased).map(known).sum();
             let spent = purses.purse.unreported().count() + if is_known { under_way } else { 0 };
             let back = if is_known { Tokens::MAX } else { Tokens::ZERO };
-            for (spent, ends) in [(spent, false), (0, is_known)] {
+            for (number, spent, ends) in [(1 << 40, spent, false), (2 << 40, 0, is_known)] {
                 let spent = Tokens::new(spent);
                 let told = self.report(&purses.name, number, spent, back, (true, ends));
                 let settlement = told.settlement;
                 purses.charged += settlement.charged.count() + settlement.overrun.count();
-                number += 1;
             }
         }
         // A lease that had run out was counted then.

@@ -95,6 +95,9 @@ pub fn address(path: &str) -> Option<Addressed<'_>> {
 /// Visible ASCII, decodable where it is percent-encoded, and no step to another folder however it
 /// is spelled.
 fn is_plain_segment(segment: &str) -> bool {
+    if !segment.contains(['%', '\\']) {
+        return segment != "." && segment != ".." && segment.bytes().all(|b| b.is_ascii_graphic());
+    }
     let Some(decoded) = decode(segment) else {
         return false;
     };

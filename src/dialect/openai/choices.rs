@@ -51,6 +51,13 @@ struct Answer<'a> {
     error: Option<&'a RawValue>,
 }
 
+/// A whole answer that says itself what it cost is not read any further.
+#[derive(Deserialize)]
+struct Counted<'a> {
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+}
+
 #[derive(Deserialize)]
 pub struct Choice<'a> {
     #[serde(borrow)]
@@ -119,11 +126,17 @@ pub fn collect(choices: &[Choice<'_>], text: &mut Generated) {
 
 pub fn meter(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
+    let counted = serde_json::from_slice::<Counted<'_>>(answer);
+    let usage = counted.ok().and_then(|counted| counted.usage);
+    reading.usage = usage.and_then(|raw| usage::read(raw.get()));
+    if reading.usage.is_some() {
+        reading.complete = true;
+        return reading;
+    }
     let Ok(answer) = serde_json::from_slice::<Answer<'_>>(answer) else {
         reading.text.push(&String::from_utf8_lossy(answer));
         return reading;
     };
-    reading.usage = answer.usage.and_then(|raw| usage::read(raw.get()));
     reading.complete = true;
     collect(&answer.choices.unwrap_or_default(), &mut reading.text);
     reading
