@@ -51,6 +51,37 @@ pub fn members(text: &str) -> Option<(Vec<Member<'_>>, usize)> {
     }
 }
 
+/// The value of the last member of that name, without looking into any other. `None` also where the
+/// text is no object.
+pub fn value<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut found = None;
+    let mut at = skip_space(bytes, 0);
+    if bytes.get(at) != Some(&b'{') {
+        return None;
+    }
+    at = skip_space(bytes, at + 1);
+    while bytes.get(at)? != &b'}' {
+        let name_end = string_end(bytes, at)?;
+        let is_it = &bytes[at + 1..name_end - 1] == name.as_bytes();
+        at = skip_space(bytes, name_end);
+        if bytes.get(at) != Some(&b':') {
+            return None;
+        }
+        let start = skip_space(bytes, at + 1);
+        at = value_end(bytes, start)?;
+        if is_it {
+            found = Some(&bytes[start..at]);
+        }
+        at = skip_space(bytes, at);
+        match bytes.get(at)? {
+            b',' => at = skip_space(bytes, at + 1),
+            b'}' => {}
+            _ => return None,
+        }
+    }
+    found
+}
+
 /// The last member of that name, which is the one that counts in every JSON reader.
 pub fn member<'a>(members: &'a [Member<'a>], name: &str) -> Option<&'a Member<'a>> {
     members.iter().rev().find(|member| member.name == name)
@@ -140,8 +171,17 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_value_is_that_of_the_last_member(text in "\\{(\"[ab]\":([0-9]{1,3}|\"x\\\\\"\"|\\[1,\\{\\}\\]),? ?){0,4}\\}") {
+            if let Some((list, _)) = members(&text) {
+                let last = member(&list, "a").map(|member| &text[member.value.clone()]);
+                prop_assert_eq!(value(text.as_bytes(), "a"), last.map(str::as_bytes));
+            }
+        }
+
+        #[test]
         fn any_text_is_walked_without_panic(text in "[\\[\\]{}\",:\\\\ a1]{0,40}|\\PC{0,60}") {
             let _ = members(&text);
+            let _ = value(text.as_bytes(), "a");
         }
     }
 }

@@ -189,10 +189,12 @@ impl App {
             Some(count) => count,
             None => std::thread::available_parallelism()?.get(),
         };
+        let journal = self.pipeline.settler.journal.clone();
         let workers = Arc::new(Workers::start(
             count,
             &self.service,
             &self.stop.subscribe(),
+            move || journal.flush_here(),
         )?);
         for listener in sockets.public {
             let workers = workers.clone();

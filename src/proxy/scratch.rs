@@ -10,7 +10,6 @@ use bytes::BytesMut;
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -18,10 +17,7 @@ use uuid::{Builder, Uuid};
 
 const ROOM: usize = 64 << 10;
 
-static THREADS: AtomicUsize = AtomicUsize::new(0);
-
 thread_local! {
-    static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into_boxed_slice());
     static IDS: RefCell<u64> = RefCell::new(Uuid::new_v4().as_u64_pair().1 ^ Uuid::new_v4().as_u64_pair().0);
     static DATE: RefCell<(u64, Vec<u8>)> = const { RefCell::new((u64::MAX, Vec::new())) };
@@ -46,11 +42,6 @@ pub fn new_id() -> Uuid {
         }
     });
     Builder::from_unix_timestamp_millis(now.as_millis() as u64, &bytes).into_uuid()
-}
-
-/// A small number of this thread's own.
-pub fn thread_number() -> usize {
-    NUMBER.with(|number| *number)
 }
 
 /// Reads what there is and puts it behind `buffer`. Nought at the end.

@@ -6,11 +6,11 @@
 
 pub mod connection;
 
-use super::scratch;
 use crate::http1::body::Decoder;
 use crate::http1::head::Response;
 use crate::rules::egress;
 use crate::settings;
+use crate::threads;
 use bytes::BytesMut;
 use connection::{Broken, Connection, Request};
 use rustls::pki_types::ServerName;
@@ -128,7 +128,7 @@ impl Upstream {
     }
 
     fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
-        self.idle[scratch::thread_number() % SHELVES]
+        self.idle[threads::number() % SHELVES]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

@@ -43,8 +43,14 @@ impl Drop for Place {
 }
 
 impl Workers {
-    /// Each serves `app` until these workers are dropped.
-    pub fn start<A>(count: usize, app: &Arc<A>, stop: &ShutdownWatch) -> io::Result<Workers>
+    /// Each serves `app` until these workers are dropped, and does `before_sleep` whenever it has nothing
+    /// to do.
+    pub fn start<A>(
+        count: usize,
+        app: &Arc<A>,
+        stop: &ShutdownWatch,
+        before_sleep: impl Fn() + Clone + Send + Sync + 'static,
+    ) -> io::Result<Workers>
     where
         A: ServerApp + Send + Sync + 'static,
     {
@@ -52,6 +58,7 @@ impl Workers {
         for number in 0..count.max(1) {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
+                .on_thread_park(before_sleep.clone())
                 .build()?;
             let (give, take) = mpsc::unbounded_channel();
             let (app, stop) = (app.clone(), stop.clone());

@@ -2,23 +2,28 @@
 //!
 //! A line is written when a hold is taken, when more is known of its cost, when a settlement is
 //! decided, and when the store has it; of a lease, what is spent of it and what the store was told. The
-//! next start reads the files that no living process holds locked and settles what they left open. A
+//! next start reads the pages that no living process holds locked and settles what they left open. A
 //! line that was cut short by a crash says nothing. It never decides a cost, and a journal that cannot
 //! be written must not stop a request.
+//!
+//! What is spent of a lease is written before the thread that served it sleeps, and before any report
+//! that counts it.
+
+mod page;
 
 use super::name::AccountName;
 use crate::rules::amount::Tokens;
+use crate::threads;
+use page::{Left, Page, Part};
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 const SUFFIX: &str = ".holds";
-/// A file longer than this is written anew with what is still open.
-const LONG: u64 = 4 << 20;
+/// Threads beyond this share their pages.
+const PAGES: usize = 64;
 
 /// A request that a process left open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,38 +50,11 @@ pub struct OpenLease {
     pub known: Tokens,
 }
 
+/// A page for each thread, made when it has something to write.
 pub struct Journal {
-    state: Option<Mutex<State>>,
-}
-
-struct State {
-    file: File,
-    path: PathBuf,
-    length: u64,
-    /// How much of it was still open when it was last written anew.
-    kept: u64,
-    open: HashMap<String, Entry>,
-    leases: HashMap<String, LeaseEntry>,
-    /// Lines that may wait for the next one.
-    waiting: String,
-    failed: bool,
-}
-
-struct Entry {
-    /// Whose it is: an account's, or a lease's.
-    of: String,
-    leased: bool,
-    known: u64,
-    decided: bool,
-}
-
-#[derive(Default)]
-struct LeaseEntry {
-    account: String,
-    number: u64,
-    in_doubt: Option<u64>,
-    /// Less than nothing for the moment between a report and the line that it counts.
-    spent: i128,
+    dir: Option<PathBuf>,
+    name: String,
+    pages: Vec<OnceLock<Option<Mutex<Page>>>>,
 }
 
 /// The files of processes that are no more. They are deleted when what they left is settled.
@@ -101,17 +79,22 @@ impl Legacy {
 impl Journal {
     /// One that writes nothing.
     pub fn none() -> Journal {
-        Journal { state: None }
+        Journal::in_dir(None)
     }
 
-    /// A file of its own in `dir`, and what the dead have left there.
+    fn in_dir(dir: Option<PathBuf>) -> Journal {
+        Journal {
+            dir,
+            name: uuid::Uuid::now_v7().simple().to_string(),
+            pages: (0..PAGES).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    /// One that writes to files of its own in `dir`, and what the dead have left there.
     pub fn open(dir: &Path) -> io::Result<(Journal, Legacy)> {
         fs::create_dir_all(dir)?;
-        let mut legacy = Legacy {
-            unfinished: Vec::new(),
-            leases: Vec::new(),
-            files: Vec::new(),
-        };
+        let mut files = Vec::new();
+        let mut left = Vec::new();
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
             if !path.to_string_lossy().ends_with(SUFFIX) {
@@ -123,340 +106,203 @@ impl Journal {
             }
             let mut text = String::new();
             file.read_to_string(&mut text)?;
-            let (unfinished, leases) = left_open(&text);
-            legacy.unfinished.extend(unfinished);
-            legacy.leases.extend(leases);
-            legacy.files.push((path, file));
+            left.push(Left::read(&text));
+            files.push((path, file));
         }
-        let path = dir.join(format!("{}{SUFFIX}", uuid::Uuid::now_v7().simple()));
-        // It holds keys.
-        let file = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .mode(0o600)
-            .open(&path)?;
-        file.try_lock()
-            .map_err(|error| io::Error::other(error.to_string()))?;
-        let state = State {
-            file,
-            path,
-            length: 0,
-            kept: 0,
-            open: HashMap::new(),
-            leases: HashMap::new(),
-            waiting: String::new(),
-            failed: false,
+        let (unfinished, leases) = together(left);
+        let legacy = Legacy {
+            unfinished,
+            leases,
+            files,
         };
-        Ok((
-            Journal {
-                state: Some(Mutex::new(state)),
-            },
-            legacy,
-        ))
+        let journal = Journal::in_dir(Some(dir.to_owned()));
+        // Whether it can be written is known now, not at the first request.
+        if let Some(page) = journal.page(0) {
+            drop(page);
+        } else {
+            return Err(io::Error::other("it cannot be written"));
+        }
+        Ok((journal, legacy))
     }
 
     /// At the end of a process that has nothing left open, nothing is left of its journal.
     pub fn finish(&self) {
-        let Some(state) = &self.state else { return };
-        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let owes = |lease: &LeaseEntry| lease.spent != 0 || lease.in_doubt.is_some();
-        if state.open.is_empty()
-            && !state.leases.values().any(owes)
-            && let Err(error) = fs::remove_file(&state.path)
-        {
-            log::warn!("Cannot delete {}: {error}", state.path.display());
+        let pages: Vec<_> = self.pages().collect();
+        if !pages.iter().any(|page| page.owes()) {
+            pages.iter().for_each(|page| page.remove());
         }
+    }
+
+    fn page(&self, number: usize) -> Option<MutexGuard<'_, Page>> {
+        let dir = self.dir.as_ref()?;
+        let page = self.pages[number].get_or_init(|| {
+            let page = Page::create(dir, &format!("{}-{number}", self.name));
+            page.inspect_err(|error| log::error!("The journal cannot be written: {error}"))
+                .ok()
+                .map(Mutex::new)
+        });
+        Some(
+            page.as_ref()?
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// This thread's page.
+    fn here(&self) -> Option<MutexGuard<'_, Page>> {
+        self.page(threads::number() % PAGES)
+    }
+
+    /// Every page there is.
+    fn pages(&self) -> impl Iterator<Item = MutexGuard<'_, Page>> {
+        let made = self.pages.iter().filter_map(|page| page.get()?.as_ref());
+        made.map(|page| page.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The page that has a request: almost always this thread's.
+    fn of(&self, id: &str) -> Option<MutexGuard<'_, Page>> {
+        if let Some(page) = self.here().filter(|page| page.has(id)) {
+            return Some(page);
+        }
+        self.pages().find(|page| page.has(id))
     }
 
     /// A hold is taken, and this much is known of its cost.
     pub fn begin(&self, account: &AccountName, id: &str, known: Tokens) {
-        self.write(|state| {
-            let entry = Entry {
-                of: account.as_str().to_owned(),
-                leased: false,
-                known: known.count(),
-                decided: false,
-            };
-            state.open.insert(id.to_owned(), entry);
-            format!("B {id} {known} {}\n", account.as_str())
-        });
-    }
-
-    /// From here on, requests are held against a lease of that name.
-    pub fn lease(&self, account: &AccountName, name: &str) {
-        self.write(|state| {
-            let entry = LeaseEntry {
-                account: account.as_str().to_owned(),
-                ..LeaseEntry::default()
-            };
-            state.leases.insert(name.to_owned(), entry);
-            format!("L {name} {}\n", account.as_str())
-        });
-    }
-
-    /// A request is held against a lease. Its line leaves with the next one, or with a flush.
-    pub fn begin_leased(&self, name: &str, id: &str, known: Tokens) {
-        let Some(state) = &self.state else { return };
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = Entry {
-            of: name.to_owned(),
-            leased: true,
-            known: known.count(),
-            decided: false,
-        };
-        // Writing to a string cannot fail.
-        let _ = writeln!(state.waiting, "b {id} {known} {name}");
-        state.open.insert(id.to_owned(), entry);
-    }
-
-    /// A request has cost this much of its lease.
-    pub fn spend(&self, name: &str, id: &str, used: Tokens) {
-        self.write(|state| {
-            state.open.remove(id);
-            if let Some(lease) = state.leases.get_mut(name) {
-                lease.spent += i128::from(used.count());
-            }
-            format!("S {id} {used} {name}\n")
-        });
-    }
-
-    /// The store is about to hear what was spent of a lease.
-    pub fn report(&self, name: &str, number: u64, spent: Tokens) {
-        self.write(|state| {
-            if let Some(lease) = state.leases.get_mut(name) {
-                lease.number = number;
-                lease.in_doubt = Some(spent.count());
-                lease.spent -= i128::from(spent.count());
-            }
-            format!("R {name} {number} {spent}\n")
-        });
-    }
-
-    /// The store has the latest report.
-    pub fn heard(&self, name: &str) {
-        self.write(|state| {
-            if let Some(lease) = state.leases.get_mut(name) {
-                lease.in_doubt = None;
-            }
-            format!("A {name}\n")
-        });
-    }
-
-    /// Nothing more is owed to a lease.
-    pub fn end_lease(&self, name: &str) {
-        self.write(|state| {
-            state.leases.remove(name);
-            format!("X {name}\n")
-        });
-    }
-
-    /// Writes the lines that wait.
-    pub fn flush(&self) {
-        let waits = |state: &State| !state.waiting.is_empty();
-        let Some(state) = &self.state else { return };
-        if waits(&state.lock().unwrap_or_else(PoisonError::into_inner)) {
-            self.write(|_| String::new());
+        if let Some(mut page) = self.here() {
+            page.begin(account.as_str(), id, known);
         }
     }
 
     /// More is known by now.
     pub fn know(&self, id: &str, known: Tokens) {
-        self.learn('K', id, known);
+        if let Some(mut page) = self.of(id) {
+            page.learn('K', id, known);
+        }
     }
 
     /// This is what it has cost, and the store is about to hear of it.
     pub fn decide(&self, id: &str, used: Tokens) {
-        self.learn('D', id, used);
-    }
-
-    fn learn(&self, kind: char, id: &str, tokens: Tokens) {
-        self.write(|state| {
-            if let Some(entry) = state.open.get_mut(id) {
-                entry.known = tokens.count();
-                entry.decided |= kind == 'D';
-            }
-            format!("{kind} {id} {tokens}\n")
-        });
+        if let Some(mut page) = self.of(id) {
+            page.learn('D', id, used);
+        }
     }
 
     /// The store has the settlement.
     pub fn end(&self, id: &str) {
-        self.write(|state| {
-            state.open.remove(id);
-            format!("E {id}\n")
-        });
+        if let Some(mut page) = self.of(id) {
+            page.end(id);
+        }
     }
 
-    fn write(&self, line: impl FnOnce(&mut State) -> String) {
-        let Some(state) = &self.state else { return };
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = line(&mut state);
-        let written = if state.waiting.is_empty() {
-            state.append(&line)
-        } else {
-            let mut lines = std::mem::take(&mut state.waiting);
-            lines.push_str(&line);
-            let written = state.append(&lines);
-            lines.clear();
-            state.waiting = lines;
-            written
-        };
-        match written {
-            Ok(()) => state.failed = false,
-            Err(error) if !std::mem::replace(&mut state.failed, true) => {
-                log::error!("The journal cannot be written: {error}");
-            }
-            Err(_) => {}
+    /// From here on, requests are held against a lease of that name.
+    pub fn lease(&self, account: &AccountName, name: &str) {
+        if let Some(mut page) = self.here() {
+            page.lease(account.as_str(), name);
         }
+    }
+
+    /// A request is held against a lease. Its line leaves before this thread sleeps.
+    pub fn begin_leased(&self, name: &str, id: &str, known: Tokens) {
+        if let Some(mut page) = self.here() {
+            page.begin_leased(name, id, known);
+        }
+    }
+
+    /// A request has cost this much of its lease. Its line leaves before this thread sleeps.
+    pub fn spend(&self, name: &str, id: &str, used: Tokens) {
+        if let Some(mut page) = self.here() {
+            if !page.has(id) {
+                drop(page);
+                // It was begun on another thread: both lines belong together.
+                if let Some(mut page) = self.of(id) {
+                    page.spend(name, id, used);
+                }
+                return;
+            }
+            page.spend(name, id, used);
+        }
+    }
+
+    /// The store is about to hear what was spent of a lease.
+    pub fn report(&self, name: &str, number: u64, spent: Tokens) {
+        self.flush();
+        if let Some(mut page) = self.here() {
+            page.report(name, number, spent);
+        }
+    }
+
+    /// The store has that report.
+    pub fn heard(&self, name: &str, number: u64) {
+        if let Some(mut page) = self.here() {
+            page.heard(name, number);
+        }
+    }
+
+    /// Nothing more is owed to a lease.
+    pub fn end_lease(&self, name: &str) {
+        self.pages().for_each(|mut page| page.end_lease(name));
+    }
+
+    /// Writes the lines of this thread that wait.
+    pub fn flush_here(&self) {
+        let page = self.pages[threads::number() % PAGES].get();
+        if let Some(Some(page)) = page {
+            page.lock().unwrap_or_else(PoisonError::into_inner).flush();
+        }
+    }
+
+    /// Writes every line that waits.
+    pub fn flush(&self) {
+        self.pages().for_each(|mut page| page.flush());
     }
 }
 
-impl Entry {
-    fn lines(&self, id: &str) -> String {
-        let Entry {
-            of,
-            leased,
-            known,
-            decided,
-        } = self;
-        if *leased {
-            return format!("b {id} {known} {of}\n");
-        }
-        let decided = if *decided {
-            format!("D {id} {known}\n")
-        } else {
-            String::new()
-        };
-        format!("B {id} {known} {of}\n{decided}")
-    }
-}
-
-impl LeaseEntry {
-    fn lines(&self, name: &str) -> String {
-        let LeaseEntry {
-            account,
-            number,
-            in_doubt,
-            spent,
-        } = self;
-        // What is in doubt was counted before it was reported.
-        let counted = spent + i128::from(in_doubt.unwrap_or(0));
-        let report = match in_doubt {
-            Some(spent) => format!("R {name} {number} {spent}\n"),
-            None => String::new(),
-        };
-        format!("L {name} {account}\nS - {counted} {name}\n{report}")
-    }
-}
-
-impl State {
-    fn append(&mut self, line: &str) -> io::Result<()> {
-        if self.length > LONG.max(4 * self.kept) {
-            let leases = self.leases.iter().map(|(name, lease)| lease.lines(name));
-            let open = self.open.iter().map(|(id, entry)| entry.lines(id));
-            let lines: String = leases.chain(open).collect();
-            // Behind the old lines first, then in their place: at no moment is anything missing.
-            self.file.write_all(lines.as_bytes())?;
-            let keep = lines.len() as u64;
-            if keep < self.length / 2 {
-                self.file.seek(SeekFrom::Start(0))?;
-                self.file.write_all(lines.as_bytes())?;
-                self.file.set_len(keep)?;
-            }
-            self.length = keep;
-            self.kept = keep;
-        }
-        self.file.write_all(line.as_bytes())?;
-        self.length += line.len() as u64;
-        Ok(())
-    }
-}
-
-/// What the lines leave open. Lines that make no sense are torn or half overwritten: the ones that
-/// matter stand elsewhere in the file too.
-fn left_open(text: &str) -> (Vec<Unfinished>, Vec<OpenLease>) {
-    let mut open: HashMap<&str, (&str, bool, u64, bool)> = HashMap::new();
-    let mut leases: HashMap<&str, LeaseEntry> = HashMap::new();
-    let whole = |text: &str| text.parse::<u64>().ok();
-    for line in text
-        .split_inclusive('\n')
-        .filter_map(|line| line.strip_suffix('\n'))
-    {
-        let words: Vec<&str> = line.split(' ').collect();
-        match words[..] {
-            [kind @ ("B" | "b"), id, known, of] => {
-                if let Some(known) = whole(known) {
-                    open.insert(id, (of, kind == "b", known, false));
-                }
-            }
-            [kind @ ("K" | "D"), id, known] => {
-                if let (Some((_, _, before, decided)), Some(known)) =
-                    (open.get_mut(id), whole(known))
-                {
-                    *before = known;
-                    *decided |= kind == "D";
-                }
-            }
-            ["E", id] => {
-                open.remove(id);
-            }
-            ["L", name, account] => {
-                let entry = LeaseEntry {
-                    account: account.to_owned(),
-                    ..LeaseEntry::default()
-                };
-                leases.insert(name, entry);
-            }
-            ["S", id, used, name] => {
-                open.remove(id);
-                if let (Some(lease), Ok(used)) = (leases.get_mut(name), used.parse::<i128>()) {
-                    lease.spent += used;
-                }
-            }
-            ["R", name, number, spent] => {
-                if let (Some(lease), Some(number), Some(spent)) =
-                    (leases.get_mut(name), whole(number), whole(spent))
-                {
-                    lease.number = number;
-                    lease.in_doubt = Some(spent);
-                    lease.spent -= i128::from(spent);
-                }
-            }
-            ["A", name] => {
-                if let Some(lease) = leases.get_mut(name) {
-                    lease.in_doubt = None;
-                }
-            }
-            ["X", name] => {
-                leases.remove(name);
-            }
-            _ => {}
-        }
-    }
-    let mut known: HashMap<&str, Tokens> = HashMap::new();
+/// What all pages of the dead leave open together.
+fn together(pages: Vec<Left>) -> (Vec<Unfinished>, Vec<OpenLease>) {
     let mut unfinished = Vec::new();
-    for (id, (of, leased, cost, decided)) in open {
-        let cost = Tokens::new(cost);
-        if leased {
-            let sum = known.entry(of).or_default();
-            *sum = sum.plus(cost);
-        } else if let Some(account) = AccountName::parse(of) {
-            unfinished.push(Unfinished {
-                account,
-                id: id.to_owned(),
-                used: cost,
-                decided,
-            });
+    let mut known: HashMap<String, Tokens> = HashMap::new();
+    let mut leases: HashMap<String, Part> = HashMap::new();
+    let mut ended = Vec::new();
+    for page in pages {
+        for (id, entry) in page.open {
+            let cost = Tokens::new(entry.known);
+            if entry.leased {
+                let sum = known.entry(entry.of).or_default();
+                *sum = sum.plus(cost);
+            } else if let Some(account) = AccountName::parse(&entry.of) {
+                unfinished.push(Unfinished {
+                    account,
+                    id,
+                    used: cost,
+                    decided: entry.decided,
+                });
+            }
         }
+        for (name, part) in page.leases {
+            let whole = leases.entry(name).or_default();
+            whole.spent += part.spent;
+            whole.heard = whole.heard.max(part.heard);
+            whole.account = whole.account.take().or(part.account);
+            if part.number > whole.number {
+                whole.number = part.number;
+                whole.told = part.told;
+            }
+        }
+        ended.extend(page.ended);
     }
-    let leases = leases.into_iter().filter_map(|(name, lease)| {
+    for name in ended {
+        leases.remove(&name);
+    }
+    let leases = leases.into_iter().filter_map(|(name, part)| {
+        let in_doubt = part.number > part.heard;
         Some(OpenLease {
-            account: AccountName::parse(&lease.account)?,
-            name: name.to_owned(),
-            number: lease.number,
-            in_doubt: lease.in_doubt.map(Tokens::new),
-            spent: Tokens::new(u64::try_from(lease.spent).unwrap_or(0)),
-            known: known.get(name).copied().unwrap_or_default(),
+            account: AccountName::parse(part.account.as_deref()?)?,
+            number: part.number,
+            in_doubt: in_doubt.then(|| Tokens::new(part.told)),
+            spent: Tokens::new(u64::try_from(part.spent).unwrap_or(0)),
+            known: known.get(&name).copied().unwrap_or_default(),
+            name,
         })
     });
     (unfinished, leases.collect())
@@ -471,7 +317,7 @@ mod tests {
     }
 
     fn left(text: &str) -> Vec<(String, u64)> {
-        let mut left: Vec<_> = left_open(text)
+        let mut left: Vec<_> = together(vec![Left::read(text)])
             .0
             .into_iter()
             .map(|open| (open.id, open.used.count()))
@@ -493,9 +339,10 @@ mod tests {
 
     #[test]
     fn what_a_lease_owes_is_what_was_spent_and_not_heard() {
-        let text = "L l 0 x\nL l apiKey:k\nb a 3 l\nb b 4 l\nS a 10 l\nR l 5 10\nS c 7 l\nK b 6\n\
-                    L m apiKey:k\nS d 9 m\nR m 2 9\nA m\nL n apiKey:k\nX n\n";
-        let (unfinished, mut leases) = left_open(text);
+        let here = "L l 0 x\nL l apiKey:k\nb a 3 l\nb b 4 l\nS a 10 l\nK b 6\nL n apiKey:k\nS z 5 n\nX n\n\
+                    L m apiKey:k\nS d 9 m\nR m 2 9\nA m 2\n";
+        let there = "S c 7 l\nR l 5 10\nS y 3 n\nR l 5 10\n";
+        let (unfinished, mut leases) = together(vec![Left::read(here), Left::read(there)]);
         assert!(unfinished.is_empty());
         leases.sort_by(|a, b| a.name.cmp(&b.name));
         let owed = |lease: &OpenLease| {
@@ -560,14 +407,14 @@ mod tests {
                 journal.report("lease", i, Tokens::new(2_000));
             }
             if i % 2_000 == 999 {
-                journal.heard("lease");
+                journal.heard("lease", i);
             }
         }
         let size: u64 = fs::read_dir(&dir)
             .unwrap()
             .map(|entry| entry.unwrap().metadata().unwrap().len())
             .sum();
-        assert!(size < 2 * LONG, "{size}");
+        assert!(size < 2 * page::LONG, "{size}");
         drop(journal);
         let (_, legacy) = Journal::open(&dir).unwrap();
         assert_eq!(legacy.unfinished.len(), 1);

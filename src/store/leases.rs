@@ -358,7 +358,7 @@ impl Leases {
                         }
                         None => state.purse.lost(),
                     }
-                    self.journal.heard(&lease.name);
+                    self.journal.heard(&lease.name, number);
                 })
             }
             Command::Ask {

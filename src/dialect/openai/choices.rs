@@ -51,13 +51,6 @@ struct Answer<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// A whole answer that says itself what it cost is not read any further.
-#[derive(Deserialize)]
-struct Counted<'a> {
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-}
-
 #[derive(Deserialize)]
 pub struct Choice<'a> {
     #[serde(borrow)]
@@ -126,9 +119,9 @@ pub fn collect(choices: &[Choice<'_>], text: &mut Generated) {
 
 pub fn meter(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
-    let counted = serde_json::from_slice::<Counted<'_>>(answer);
-    let usage = counted.ok().and_then(|counted| counted.usage);
-    reading.usage = usage.and_then(|raw| usage::read(raw.get()));
+    // What says itself what it cost is not read any further.
+    let usage = json::value(answer, "usage").and_then(|value| std::str::from_utf8(value).ok());
+    reading.usage = usage.and_then(usage::read);
     if reading.usage.is_some() {
         reading.complete = true;
         return reading;
