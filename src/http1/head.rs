@@ -4,9 +4,9 @@
 //! host is said once. Answers come from providers: what is harmless is taken as it is.
 
 use super::body::Framing;
+use super::fields::Fields;
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use std::ops::Range;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 /// Beyond any SDK's headers, cookies included.
 const LONGEST: usize = 64 << 10;
@@ -22,7 +22,7 @@ pub struct Request {
     pub target: Bytes,
     /// HTTP/1.1, not 1.0.
     pub is_current: bool,
-    pub headers: HeaderMap,
+    pub fields: Fields,
     pub framing: Framing,
     /// The client asks for the connection to be kept.
     pub keeps: bool,
@@ -61,8 +61,17 @@ impl Request {
         std::str::from_utf8(self.target.get(path + 1..)?).ok()
     }
 
-    pub fn header(&self, name: &HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+    /// The headers as a table, for those who ask for many.
+    pub fn headers(&self) -> HeaderMap {
+        let line = |(name, value)| {
+            let name = HeaderName::from_bytes(name).ok()?;
+            Some((name, HeaderValue::from_bytes(value).ok()?))
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.fields.iter().filter_map(line) {
+            headers.append(name, value);
+        }
+        headers
     }
 }
 
@@ -127,61 +136,50 @@ fn request(head: &Bytes) -> Result<Request, Refused> {
     };
     let method = Method::from_bytes(method.as_bytes())
         .map_err(|_| Refused::Bad("This is not an HTTP request"))?;
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
-    for line in parsed.headers.iter() {
-        let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(line.name.as_bytes()),
-            HeaderValue::from_maybe_shared(head.slice_ref(line.value)),
-        ) else {
-            return Err(Refused::Bad("A header cannot be read"));
-        };
-        headers.append(name, value);
-    }
-    let is_current = version == 1;
-    let hosts = headers.get_all(header::HOST).iter().count();
-    if hosts > 1 {
-        return Err(Refused::Bad("The Host header is there more than once"));
-    }
-    if hosts == 0 && is_current {
-        return Err(Refused::Bad("The Host header is missing"));
-    }
-    let keeps = match connection(&headers) {
-        Some(true) => false,
-        Some(false) => true,
-        None => is_current,
+    let base = head.as_ptr() as usize;
+    // Shorter than `LONGEST`, so no offset is cut off.
+    let place = |part: &[u8]| {
+        let start = (part.as_ptr() as usize - base) as u32;
+        start..start + part.len() as u32
     };
+    let lines = parsed
+        .headers
+        .iter()
+        .map(|line| (place(line.name.as_bytes()), place(line.value)));
+    let fields = Fields::new(head.clone(), lines.collect());
+    let is_current = version == 1;
+    match (fields.all("host").count(), is_current) {
+        (1, _) | (0, false) => {}
+        (0, true) => return Err(Refused::Bad("The Host header is missing")),
+        _ => return Err(Refused::Bad("The Host header is there more than once")),
+    }
     Ok(Request {
         method,
         target: head.slice_ref(target.as_bytes()),
         is_current,
-        framing: framing(&headers, is_current)?,
-        keeps,
-        expects: headers.contains_key(header::EXPECT),
-        headers,
+        framing: framing(&fields, is_current)?,
+        keeps: keeps(&fields, is_current),
+        expects: fields.has("expect"),
+        fields,
     })
 }
 
-/// What a `Connection` header says of keeping it: closed, kept, or nothing.
-fn connection(headers: &HeaderMap) -> Option<bool> {
-    let mut said = None;
-    for line in headers.get_all(header::CONNECTION) {
-        for word in line.as_bytes().split(|byte| *byte == b',') {
-            let word = word.trim_ascii();
-            if word.eq_ignore_ascii_case(b"close") {
-                return Some(true);
-            }
-            if word.eq_ignore_ascii_case(b"keep-alive") {
-                said = Some(false);
-            }
+/// Whether the connection is kept: as its header says, else as its version does.
+fn keeps(fields: &Fields, is_current: bool) -> bool {
+    let mut said = is_current;
+    for word in fields.words("connection") {
+        if word.eq_ignore_ascii_case(b"close") {
+            return false;
         }
+        said |= word.eq_ignore_ascii_case(b"keep-alive");
     }
     said
 }
 
 /// How a request's body ends. Never in two ways at once.
-fn framing(headers: &HeaderMap, is_current: bool) -> Result<Framing, Refused> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+fn framing(fields: &Fields, is_current: bool) -> Result<Framing, Refused> {
+    let mut codings = fields.all("transfer-encoding");
+    let mut lengths = fields.all("content-length");
     match (codings.next(), lengths.next()) {
         (None, None) => Ok(Framing::Length(0)),
         (Some(_), Some(_)) => Err(Refused::Bad("A body has a length or is chunked, not both")),
@@ -189,15 +187,12 @@ fn framing(headers: &HeaderMap, is_current: bool) -> Result<Framing, Refused> {
             if lengths.next().is_some() {
                 return Err(Refused::Bad("Content-Length is there more than once"));
             }
-            let length = length_of(length.as_bytes());
-            length
+            length_of(length)
                 .map(Framing::Length)
                 .ok_or(Refused::Bad("Content-Length is not a number"))
         }
         (Some(coding), None) => {
-            let only =
-                codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-            if !only {
+            if codings.next().is_some() || !coding.eq_ignore_ascii_case(b"chunked") {
                 return Err(Refused::UnknownCoding);
             }
             if !is_current {
@@ -217,29 +212,14 @@ fn length_of(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// The head of a provider's answer. Its headers stay where they were read.
+/// The head of a provider's answer.
 #[derive(Debug)]
 pub struct Response {
     pub status: StatusCode,
     pub framing: Framing,
     /// Another request may follow on the connection.
     pub keeps: bool,
-    head: Bytes,
-    lines: Vec<(Range<u32>, Range<u32>)>,
-}
-
-impl Response {
-    pub fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        let part = |range: &Range<u32>| &self.head[range.start as usize..range.end as usize];
-        self.lines
-            .iter()
-            .filter(move |(line, _)| part(line).eq_ignore_ascii_case(name.as_bytes()))
-            .map(move |(_, value)| part(value))
-    }
-
-    pub fn header(&self, name: &str) -> Option<&str> {
-        std::str::from_utf8(self.all(name).next()?).ok()
-    }
+    pub fields: Fields,
 }
 
 /// Takes the head of an answer from what was read. A wrong one is told in words.
@@ -292,14 +272,10 @@ fn response(buffer: &mut BytesMut) -> Result<Option<Response>, &'static str> {
         status,
         framing: Framing::UntilClose,
         keeps: is_current,
-        head: buffer.split_to(length).freeze(),
-        lines,
+        fields: Fields::new(buffer.split_to(length).freeze(), lines),
     };
-    let mut said = response.all("connection");
-    let closes = said.any(|value| {
-        let mut words = value.split(|byte| *byte == b',');
-        words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
-    });
+    let mut said = response.fields.words("connection");
+    let closes = said.any(|word| word.eq_ignore_ascii_case(b"close"));
     drop(said);
     response.keeps &= !closes;
     response.framing = response_framing(&response)?;
@@ -315,7 +291,7 @@ fn response_framing(response: &Response) -> Result<Framing, &'static str> {
     {
         return Ok(Framing::Length(0));
     }
-    if let Some(coding) = response.all("transfer-encoding").last() {
+    if let Some(coding) = response.fields.all("transfer-encoding").last() {
         let last = coding.rsplit(|byte| *byte == b',').next();
         let last = last.unwrap_or_default().trim_ascii();
         return if last.eq_ignore_ascii_case(b"chunked") {
@@ -325,7 +301,7 @@ fn response_framing(response: &Response) -> Result<Framing, &'static str> {
         };
     }
     let mut length = None;
-    for value in response.all("content-length") {
+    for value in response.fields.all("content-length") {
         let value = length_of(value).ok_or("answered with a length that is none")?;
         if length.is_some_and(|length| length != value) {
             return Err("answered with two lengths");

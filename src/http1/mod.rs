@@ -4,5 +4,6 @@
 //! take for two different ones is refused here, before anything else looks at it.
 
 pub mod body;
+pub mod fields;
 pub mod head;
 pub mod write;

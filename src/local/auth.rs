@@ -66,7 +66,7 @@ fn neighbourhood(address: IpAddr) -> String {
 }
 
 pub async fn me(local: &Local, request: &Request<'_>, tenant: &Tenant) -> Result<Answer, Refusal> {
-    let key = credentials::key(request.headers)
+    let key = credentials::key(|name| request.headers.get(name)?.to_str().ok())
         .and_then(KeyName::parse)
         .ok_or(Refusal::UnknownKey)?;
     local.leases.give_back(&key).await?;

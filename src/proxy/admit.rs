@@ -9,6 +9,7 @@ use super::pipeline::Pipeline;
 use super::scratch;
 use crate::dialect::call::{Body, Call, Limit};
 use crate::dialect::tokens;
+use crate::http1::head::Request;
 use crate::local::credentials;
 use crate::rules::account::{Admission, Admit};
 use crate::rules::amount::Tokens;
@@ -22,7 +23,6 @@ use crate::store::leases::Covered;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
 use crate::store::{Admitted, StoreError};
-use http::HeaderMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -201,8 +201,8 @@ impl Pipeline {
     }
 }
 
-pub(super) fn authenticate(headers: &HeaderMap) -> Result<KeyName, GatewayError> {
-    let key = credentials::key(headers).ok_or(GatewayError::NoKey)?;
+pub(super) fn authenticate(request: &Request) -> Result<KeyName, GatewayError> {
+    let key = credentials::key(|name| request.fields.get(name)).ok_or(GatewayError::NoKey)?;
     KeyName::parse(key).ok_or(GatewayError::UnknownKey)
 }
 

@@ -18,7 +18,6 @@ use crate::rules::config::{Endpoint, Kind};
 use crate::settings;
 use crate::store::tenants::Tenant;
 use bytes::BytesMut;
-use http::header;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,7 +62,7 @@ impl Pipeline {
         tenant: &Tenant,
         dialect: &'static dyn Dialect,
     ) -> Result<(), GatewayError> {
-        let key = admit::authenticate(&session.request().headers)?;
+        let key = admit::authenticate(session.request())?;
         if session
             .body_length()
             .is_none_or(|length| length > SMALL_BODY)
@@ -77,7 +76,7 @@ impl Pipeline {
             .await?;
         let body = Body {
             bytes: &bytes,
-            content_type: session.request().header(&header::CONTENT_TYPE),
+            content_type: session.request().fields.get("content-type"),
         };
         let mut call = dialect.read(&body, &self.bounds())?;
         // It is written into logs and headers, and no model has such a name.
@@ -246,19 +245,20 @@ fn request(
     head.extend_from_slice(b" HTTP/1.1\r\n");
     write::header(&mut head, "host", host.as_bytes()).map_err(bad)?;
     for name in PASSED.iter().chain(passed_to(api)) {
-        for value in client.headers.get_all(*name) {
-            write::header(&mut head, name, value.as_bytes()).map_err(bad)?;
+        for value in client.fields.all(name) {
+            write::header(&mut head, name, value).map_err(bad)?;
         }
     }
     // What is metered must not be compressed.
     write::header(&mut head, "accept-encoding", b"identity").map_err(bad)?;
     // What was read as JSON leaves as JSON, whatever the client called it; a form names its frontier.
     let form = client
-        .header(&header::CONTENT_TYPE)
+        .fields
+        .get("content-type")
         .filter(|_| dialect.is_form());
     let kind = form.unwrap_or("application/json");
     write::header(&mut head, "content-type", kind.as_bytes()).map_err(bad)?;
-    if api == Api::Anthropic && !client.headers.contains_key(VERSION) {
+    if api == Api::Anthropic && !client.fields.has(VERSION) {
         write::header(&mut head, VERSION, b"2023-06-01").map_err(bad)?;
     }
     if let Some(key) = &endpoint.api_key {

@@ -25,14 +25,14 @@ impl Pipeline {
         tenant: &Tenant,
         wanted: &[&str],
     ) -> Result<(), GatewayError> {
-        let headers = &session.request().headers;
-        let api = if headers.contains_key(ANTHROPIC_VERSION) {
+        let request = session.request();
+        let api = if request.fields.has(ANTHROPIC_VERSION) {
             Api::Anthropic
         } else {
             Api::OpenAi
         };
         exchange.api = Some(api);
-        let key = admit::authenticate(headers)?;
+        let key = admit::authenticate(request)?;
         let found = self.store.find(&key, &tenant.id, &tenant.groups).await?;
         found.ok_or(GatewayError::UnknownKey)?;
         let models = tenant.config.text.as_ref().map(models).unwrap_or_default();

@@ -108,12 +108,13 @@ impl Pipeline {
         self.metrics.requests_local.add(1);
         let body = self.intake(session, LOCAL_BODY).await?;
         let request = session.request();
+        let headers = request.headers();
         let trusted = &self.local.settings.server.trusted_proxies;
-        let address = client::address(session.peer, &request.headers, trusted);
+        let address = client::address(session.peer, &headers, trusted);
         let request = Request {
             method,
             query: request.query().unwrap_or_default(),
-            headers: &request.headers,
+            headers: &headers,
             body,
             address,
         };

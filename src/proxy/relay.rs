@@ -234,7 +234,7 @@ fn passable(exchange: &Exchange, answer: &Answer<'_>) -> Result<(), GatewayError
         _ if status.is_informational() || status.is_redirection() => {
             Err(GatewayError::Upstream(text()))
         }
-        _ => match answer.head.header("content-encoding") {
+        _ => match answer.head.fields.get("content-encoding") {
             Some(coding) if coding != "identity" => Err(GatewayError::Upstream(format!(
                 "{endpoint} answered in a coding it was not asked for"
             ))),
@@ -244,7 +244,7 @@ fn passable(exchange: &Exchange, answer: &Answer<'_>) -> Result<(), GatewayError
 }
 
 fn content_type<'a>(answer: &'a Answer<'_>) -> Option<&'a str> {
-    answer.head.header("content-type")
+    answer.head.fields.get("content-type")
 }
 
 fn speaks_events(answer: &Answer<'_>) -> bool {
@@ -291,7 +291,7 @@ fn head(session: &mut Session, exchange: &mut Exchange, answer: &Answer<'_>) {
     exchange.status = answer.head.status.as_u16();
     session.begin_head(answer.head.status);
     for name in PASSED {
-        for value in answer.head.all(name) {
+        for value in answer.head.fields.all(name) {
             // It was one line when it came.
             let _ = session.header(name, value);
         }

@@ -7,10 +7,11 @@
 use super::patience::Patience;
 use super::scratch;
 use crate::http1::body::{Decoder, Framing};
+use crate::http1::fields::Fields;
 use crate::http1::head::{self, Refused, Request};
 use crate::http1::write::{self, Unwritable};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use pingora::protocols::Stream;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -424,7 +425,7 @@ fn nothing() -> Request {
         method: Method::GET,
         target: Bytes::new(),
         is_current: true,
-        headers: HeaderMap::new(),
+        fields: Fields::default(),
         framing: Framing::Length(0),
         keeps: false,
         expects: false,

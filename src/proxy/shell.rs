@@ -13,7 +13,6 @@ use crate::http1::head::{Refused, Request};
 use crate::rules::tenant::TenantId;
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use http::HeaderName;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
@@ -145,7 +144,7 @@ impl Pipeline {
 
 /// The caller's own ID where it is fit to be echoed, else a new one.
 fn request_id(request: &Request) -> String {
-    let given = request.header(&HeaderName::from_static("x-request-id"));
+    let given = request.fields.get("x-request-id");
     let fit = |id: &&str| {
         !id.is_empty()
             && id.len() <= LONGEST_REQUEST_ID

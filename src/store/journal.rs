@@ -136,7 +136,7 @@ impl Journal {
     fn page(&self, number: usize) -> Option<MutexGuard<'_, Page>> {
         let dir = self.dir.as_ref()?;
         let page = self.pages[number].get_or_init(|| {
-            let page = Page::create(dir, &format!("{}-{number}", self.name));
+            let page = Page::create(dir, &format!("{}-{number}{SUFFIX}", self.name));
             page.inspect_err(|error| log::error!("The journal cannot be written: {error}"))
                 .ok()
                 .map(Mutex::new)

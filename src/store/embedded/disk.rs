@@ -12,7 +12,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 const THINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("things");
@@ -26,6 +26,8 @@ const REMEMBERED: usize = 200_000;
 /// Expired things cleared away in one go.
 const CLEARED: usize = 1_000;
 const CLEAR_EVERY: Duration = Duration::from_secs(30);
+/// So long changes wait for others to be flushed with.
+const GATHER_FOR: Duration = Duration::from_millis(200);
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 pub struct Disk {
@@ -229,6 +231,7 @@ impl Disk {
             (None, Some(stored)) => stored.expires,
             _ => memory.pending.get(name).and_then(|pending| pending.expires),
         };
+        let is_first = memory.pending.is_empty();
         memory.pending.insert(
             change.name.clone(),
             Pending {
@@ -243,13 +246,20 @@ impl Disk {
                 sequence,
             },
         );
-        self.work.notify_one();
+        if is_first {
+            self.work.notify_one();
+        }
         Ok((outcome, sequence))
     }
 
     /// Waits until a change is in the database and flushed.
     pub async fn durable(&self, sequence: u64) -> Outcome<()> {
         let mut flushed = self.flushed.subscribe();
+        {
+            // The flusher is either waiting by now or will see that someone waits for it.
+            let _memory = self.memory();
+            self.work.notify_one();
+        }
         let state = flushed
             .wait_for(|flushed| flushed.sequence >= sequence || flushed.trouble.is_some())
             .await
@@ -347,6 +357,15 @@ impl Disk {
             if waited.timed_out() {
                 break;
             }
+        }
+        // The journal has them: unless someone waits for the flush, one is enough for many changes.
+        let until = Instant::now() + GATHER_FOR;
+        while self.flushed.receiver_count() == 0 && !memory.closing && !memory.pending.is_empty() {
+            let Some(wait) = until.checked_duration_since(Instant::now()) else {
+                break;
+            };
+            let waited = self.work.wait_timeout(memory, wait);
+            memory = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         *batch = Batch {
             changes: std::mem::take(&mut memory.pending),

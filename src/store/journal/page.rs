@@ -3,7 +3,6 @@
 //! A thread writes to a page of its own, so no request waits for another's line. What a lease owes is a
 //! sum over all pages; a page knows its part.
 
-use super::SUFFIX;
 use crate::rules::amount::Tokens;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -55,7 +54,7 @@ pub struct Part {
 impl Page {
     /// `name` must be new in `dir`.
     pub fn create(dir: &Path, name: &str) -> io::Result<Page> {
-        let path = dir.join(format!("{name}{SUFFIX}"));
+        let path = dir.join(name);
         // It holds keys.
         let file = OpenOptions::new()
             .create_new(true)
