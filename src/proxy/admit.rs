@@ -112,6 +112,7 @@ impl Pipeline {
         let leases = &self.settler.leases;
         if let Some(covered) = leases.admit(key, caller, &id, &cost) {
             let Covered { lease, group, held } = covered;
+            self.metrics.admissions_leased.add(1);
             exchange.left = Some(held.left);
             exchange.pace = held.pace;
             exchange.account.clone_from(&lease.id);
@@ -162,6 +163,7 @@ impl Pipeline {
         exchange.group = Arc::from(group);
         match admission {
             Admission::Granted { held, .. } => {
+                self.metrics.admissions_stored.add(1);
                 self.settler.journal.begin(&account, &id, ask.known);
                 exchange.hold = Some(Hold {
                     account,

@@ -12,7 +12,7 @@ use crate::rules::window::Pace;
 use crate::store::leases::Lease;
 use crate::store::name::AccountName;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Balance that is held for this request. It has one end: [`super::settle::Settler::settle`].
 #[must_use]
@@ -69,6 +69,8 @@ pub struct Exchange {
     pub speaks_events: bool,
     pub status: u16,
     pub started: Instant,
+    /// How much of the time since then went by waiting: for the provider, or for the call's own body.
+    pub waited: Duration,
 }
 
 /// Where a provider gives no number: English text has about four bytes a token.
@@ -121,6 +123,7 @@ impl Exchange {
             speaks_events: false,
             status: 0,
             started: Instant::now(),
+            waited: Duration::ZERO,
         }
     }
 

@@ -22,6 +22,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, ready};
+use std::time::Instant;
 
 const LONGEST_MODEL: usize = 256;
 const SMALL_BODY: u64 = 64 << 10;
@@ -72,7 +73,7 @@ impl Pipeline {
             found.ok_or(GatewayError::UnknownKey)?;
         }
         let bytes = self
-            .intake(session, self.local.settings.server.max_body)
+            .intake(session, exchange, self.local.settings.server.max_body)
             .await?;
         let body = Body {
             bytes: &bytes,
@@ -194,7 +195,10 @@ impl Pipeline {
             ready!(session.poll_leaves(cx));
             Poll::Ready(Err(GatewayError::ClientGone))
         });
-        let answer = ended.await.inspect_err(|error| {
+        let begun = Instant::now();
+        let answer = ended.await;
+        exchange.waited += begun.elapsed();
+        let answer = answer.inspect_err(|error| {
             // The provider is at work on a prompt that nobody will read the answer to.
             exchange.accepted = *error == GatewayError::ClientGone && sent.load(Ordering::Relaxed);
         })?;

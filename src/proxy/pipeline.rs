@@ -106,7 +106,7 @@ impl Pipeline {
         method: &Method,
     ) -> Result<(), GatewayError> {
         self.metrics.requests_local.add(1);
-        let body = self.intake(session, LOCAL_BODY).await?;
+        let body = self.intake(session, exchange, LOCAL_BODY).await?;
         let request = session.request();
         let headers = request.headers();
         let trusted = &self.local.settings.server.trusted_proxies;

@@ -83,7 +83,9 @@ impl Pipeline {
         ends: &mut Ends<'_>,
     ) -> Result<(), GatewayError> {
         loop {
+            let begun = Instant::now();
             let more = more(session, &mut answer, ends, exchange).await;
+            exchange.waited += begun.elapsed();
             // Of an answer that broke off its client has nothing.
             exchange.accepted &= !matches!(more, Err(GatewayError::Upstream(_)));
             if !more? {
@@ -134,7 +136,10 @@ impl Pipeline {
                 .map_err(|_| GatewayError::ClientGone)?;
         }
         loop {
-            let (bytes, ended) = match more(session, &mut answer, ends, exchange).await {
+            let begun = Instant::now();
+            let more = more(session, &mut answer, ends, exchange).await;
+            exchange.waited += begun.elapsed();
+            let (bytes, ended) = match more {
                 Ok(true) => {
                     let bytes = meter.feed(&answer.content);
                     answer.content.clear();

@@ -130,6 +130,8 @@ impl Pipeline {
         }
         self.metrics.answered(exchange.status);
         if let Some(cost) = exchange.cost {
+            let own = exchange.started.elapsed().saturating_sub(exchange.waited);
+            self.metrics.own_time.took(own);
             self.recorder.record(&exchange, cost);
         }
         log::debug!(

@@ -66,6 +66,8 @@ pub struct Purse {
     fresh_until: Millis,
     slots: u64,
     slots_until: Millis,
+    /// The part of what was asked for without which the balance is not large.
+    needed: Tokens,
     /// The balance is not large against what goes on: until then every request asks the store.
     poor_until: Millis,
     left: Tokens,
@@ -81,10 +83,12 @@ struct Busy {
     since: Millis,
     latest: Millis,
     /// The largest request, the most that was held at once, and what was spent, since then.
-    missed: Tokens,
+    largest: Tokens,
     peak: Tokens,
     spent: Tokens,
     requests: u64,
+    /// What was not covered since the store was last asked.
+    missed: Tokens,
     /// The same, by the second, of the last stretch.
     last_peak: Tokens,
     spent_a_second: Tokens,
@@ -152,14 +156,13 @@ impl Purse {
             .most
             .max(cost.least)
             .max(cost.open.min(Tokens::new(ROOMY)));
-        self.busy.missed = self.busy.missed.max(held);
-        if now >= self.fresh_until {
+        self.busy.largest = self.busy.largest.max(held);
+        let has_slot = !windowed || (self.slots > 0 && now < self.slots_until);
+        if now >= self.fresh_until || !has_slot || self.free() < held {
+            self.busy.missed = self.busy.missed.plus(held);
             return None;
         }
-        if windowed && (self.slots == 0 || now >= self.slots_until) {
-            return None;
-        }
-        if self.free() < held || self.holds.contains_key(id) {
+        if self.holds.contains_key(id) {
             return None;
         }
         let known = cost.known.min(held);
@@ -249,23 +252,45 @@ impl Purse {
             return (!free.is_zero()).then(|| self.report(free));
         }
         let wanted = self.busy.wanted();
-        if free > wanted.times(4) {
+        if free > wanted.times(4) && self.busy.missed.is_zero() {
             return Some(self.report(free.minus(wanted.times(2))));
         }
-        let slots = self.busy.slots();
+        self.fill(now).or_else(|| {
+            (now >= self.fresh_until.minus(renew_after)).then(|| self.report(Tokens::ZERO))
+        })
+    }
+
+    /// Asks for more, if less than half of what is wanted is there.
+    fn fill(&mut self, now: Millis) -> Option<Command> {
+        let (wanted, slots) = (self.busy.wanted(), self.busy.slots());
         let has_slots = self.pace.is_none() || (self.slots >= slots / 2 && now < self.slots_until);
         let is_wide = self
             .pace()
             .is_none_or(|pace| pace.remaining >= slots * WIDE);
-        if (free < wanted.share(2) || !has_slots) && is_wide {
-            self.number += 1;
-            return Some(Command::Ask {
-                number: self.number,
-                tokens: wanted.minus(free),
-                slots: if has_slots { 0 } else { slots },
-            });
+        let is_short = self.free() < wanted.share(2) || !self.busy.missed.is_zero();
+        ((is_short || !has_slots) && is_wide).then(|| self.ask(wanted, slots, has_slots))
+    }
+
+    /// Asks without waiting for the next report, if there is need.
+    pub fn ask_at_once(&mut self, now: Millis) -> Option<Command> {
+        if self.is_gone || self.under_way.is_some() || now < self.poor_until || self.is_idle(now) {
+            return None;
         }
-        (now >= self.fresh_until.minus(renew_after)).then(|| self.report(Tokens::ZERO))
+        self.busy.turn(now);
+        self.repeats = false;
+        self.under_way = self.fill(now);
+        self.under_way
+    }
+
+    /// Asks for what is wanted and for what was just missed.
+    fn ask(&mut self, wanted: Tokens, slots: u64, has_slots: bool) -> Command {
+        self.number += 1;
+        self.needed = wanted.minus(self.free());
+        Command::Ask {
+            number: self.number,
+            tokens: self.needed.plus(std::mem::take(&mut self.busy.missed)),
+            slots: if has_slots { 0 } else { slots },
+        }
     }
 
     /// A report of all that was spent, and what goes back with it.
@@ -327,10 +352,7 @@ impl Purse {
     /// `fresh`: how long the purse may be spent from after the command was sent.
     pub fn granted(&mut self, fresh: Millis, grant: &Grant) {
         let sent = self.sent;
-        let asked = match self.under_way.take() {
-            Some(Command::Ask { tokens, .. }) => tokens,
-            _ => Tokens::ZERO,
-        };
+        self.under_way = None;
         self.reserved = grant.reserved;
         self.left = grant.left;
         self.pace = grant.pace;
@@ -346,7 +368,7 @@ impl Purse {
                 self.slots_until = until;
             }
         }
-        if grant.tokens < asked {
+        if grant.tokens < self.needed {
             self.poor_until = sent.plus(POOR);
         }
     }
@@ -380,11 +402,11 @@ impl Busy {
             return;
         }
         let a_second = |count: u64| count.saturating_mul(1_000) / span;
-        self.last_peak = self.peak.max(self.missed);
+        self.last_peak = self.peak.max(self.largest);
         self.spent_a_second = Tokens::new(a_second(self.spent.count()));
         self.requests_a_second = a_second(self.requests);
         self.since = now;
-        self.missed = Tokens::ZERO;
+        self.largest = Tokens::ZERO;
         self.peak = Tokens::ZERO;
         self.spent = Tokens::ZERO;
         self.requests = 0;
@@ -394,7 +416,7 @@ impl Busy {
     fn wanted(&self) -> Tokens {
         let peak = self.peak.max(self.last_peak);
         let spent = self.spent.max(self.spent_a_second);
-        let first = self.missed.times(FIRST_REQUESTS);
+        let first = self.largest.times(FIRST_REQUESTS);
         peak.times(2).plus(spent.times(SECONDS)).plus(first)
     }
 

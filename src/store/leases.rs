@@ -79,6 +79,12 @@ struct State {
     said_trouble: bool,
 }
 
+impl State {
+    fn wants_more(&mut self, now: Millis) -> bool {
+        !self.closing && self.purse.ask_at_once(now).is_some()
+    }
+}
+
 /// A request that a purse covers.
 pub struct Covered {
     pub lease: Arc<Lease>,
@@ -147,7 +153,7 @@ impl Leases {
 
     /// Holds a request against its key's purse. `None`: the store must be asked.
     pub fn admit(
-        &self,
+        self: &Arc<Leases>,
         key: &KeyName,
         caller: Caller<'_>,
         id: &str,
@@ -169,12 +175,31 @@ impl Leases {
         {
             return None;
         }
-        let held = state.purse.admit(now, id, cost, window.is_some())?;
+        let Some(held) = state.purse.admit(now, id, cost, window.is_some()) else {
+            drop(state);
+            self.fill(lease);
+            return None;
+        };
         let group = state.group.clone();
         drop(state);
         self.journal
             .begin_leased(&lease.name, id, cost.known.min(held.held));
         Some(Covered { lease, group, held })
+    }
+
+    /// Asks for more at once, if nothing else is under way.
+    fn fill(self: &Arc<Leases>, lease: Arc<Lease>) {
+        if lease.turn.try_lock().is_err() {
+            return;
+        }
+        let now = self.now();
+        if lease.state().wants_more(now) {
+            let leases = self.clone();
+            tokio::spawn(async move {
+                let _turn = lease.turn.lock().await;
+                let _ = leases.deliver(&lease).await;
+            });
+        }
     }
 
     /// The store has admitted a request of this key: from now on it may deserve a purse.
@@ -314,7 +339,11 @@ impl Leases {
         if command.is_some() {
             tokio::spawn(async move {
                 let _turn = lease.turn.lock().await;
-                let _ = leases.deliver(&lease).await;
+                let told = leases.deliver(&lease).await.is_ok();
+                let now = leases.now();
+                if told && lease.state().wants_more(now) {
+                    let _ = leases.deliver(&lease).await;
+                }
             });
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -16,10 +17,59 @@ impl Counter {
     }
 }
 
+/// Upper bounds of the histogram's buckets, in microseconds.
+const BOUNDS: [u64; 12] = [
+    10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000,
+];
+
+/// How often something took how long.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    /// The last one is for all that lies beyond the bounds.
+    buckets: [Counter; BOUNDS.len() + 1],
+    nanoseconds: Counter,
+}
+
+impl Histogram {
+    pub fn took(&self, span: Duration) {
+        let micros = u64::try_from(span.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
+        let at = BOUNDS.partition_point(|bound| *bound < micros);
+        self.buckets[at].add(1);
+        self.nanoseconds
+            .add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Rows of the text format, bucket by bucket, each with all that lie below.
+    fn render(&self, text: &mut String, name: &str) {
+        let mut below = 0;
+        for (at, bucket) in self.buckets.iter().enumerate() {
+            below += bucket.value();
+            // Writing to a string cannot fail.
+            let _ = match BOUNDS.get(at) {
+                Some(bound) => {
+                    let seconds = *bound as f64 / 1e6;
+                    writeln!(text, "resullm_{name}_bucket{{le=\"{seconds}\"}} {below}")
+                }
+                None => writeln!(text, "resullm_{name}_bucket{{le=\"+Inf\"}} {below}"),
+            };
+        }
+        let seconds = self.nanoseconds.value() as f64 / 1e9;
+        let _ = writeln!(
+            text,
+            "resullm_{name}_sum {seconds}\nresullm_{name}_count {below}"
+        );
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Metrics {
     pub requests_local: Counter,
     pub requests_provider: Counter,
+    /// Who said that a call may be paid for: a purse of this instance, or the store.
+    pub admissions_leased: Counter,
+    pub admissions_stored: Counter,
+    /// What a provider's call took beside waiting for the provider and for the call's own body.
+    pub own_time: Histogram,
     /// Answers by the first digit of their status.
     pub answers: [Counter; 6],
     pub tokens_charged: Counter,
@@ -72,6 +122,15 @@ impl Metrics {
             &[
                 ("{answered_by=\"gateway\"}", self.requests_local.value()),
                 ("{answered_by=\"provider\"}", self.requests_provider.value()),
+            ],
+        );
+        family(
+            "admissions_total",
+            "Calls that were admitted, by what was asked: a lease of this gateway's own, or the store",
+            "counter",
+            &[
+                ("{from=\"lease\"}", self.admissions_leased.value()),
+                ("{from=\"store\"}", self.admissions_stored.value()),
             ],
         );
         family(
@@ -134,6 +193,13 @@ impl Metrics {
         ] {
             family(name, help, "counter", &[("", counter.value())]);
         }
+        family(
+            "own_seconds",
+            "What a provider's call took beside waiting for the provider and for the call's own body",
+            "histogram",
+            &[],
+        );
+        self.own_time.render(&mut text, "own_seconds");
         text
     }
 }
@@ -147,7 +213,21 @@ mod tests {
         let metrics = Metrics::default();
         metrics.answered(404);
         metrics.tokens_charged.add(7);
+        for micros in [9, 10, 11, 300_000] {
+            metrics.own_time.took(Duration::from_micros(micros));
+        }
         let text = metrics.render(3);
+        for row in [
+            "# TYPE resullm_own_seconds histogram",
+            "resullm_own_seconds_bucket{le=\"0.00001\"} 2",
+            "resullm_own_seconds_bucket{le=\"0.000025\"} 3",
+            "resullm_own_seconds_bucket{le=\"0.25\"} 3",
+            "resullm_own_seconds_bucket{le=\"+Inf\"} 4",
+            "resullm_own_seconds_sum 0.30003",
+            "resullm_own_seconds_count 4",
+        ] {
+            assert!(text.contains(&format!("{row}\n")), "{row}\n{text}");
+        }
         assert!(text.contains("resullm_answers_total{status=\"4xx\"} 1\n"));
         assert!(text.contains("resullm_tokens_charged_total 7\n"));
         assert!(text.contains("resullm_requests_in_flight 3\n"));
