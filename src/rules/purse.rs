@@ -22,7 +22,7 @@ const FIRST_REQUESTS: u64 = 4;
 /// A balance that did not fill a purse is left alone for so long.
 const POOR: Millis = Millis(10_000);
 /// Slots are taken only where the window has this many times more.
-const WIDE: u64 = 100;
+const WIDE: u64 = 20;
 
 /// One request's part of a purse.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,8 @@ pub enum Command {
 pub struct Purse {
     /// What the store has set aside, by its last answer.
     reserved: Tokens,
+    /// The store has a lease of it, be it empty.
+    is_open: bool,
     holds: HashMap<String, Hold>,
     held: Tokens,
     /// Settled here, and not in any report yet.
@@ -72,6 +74,8 @@ pub struct Purse {
     poor_until: Millis,
     left: Tokens,
     pace: Option<Pace>,
+    /// How long slots last.
+    slice: Millis,
     /// The account is gone, and what was set aside of it.
     is_gone: bool,
     busy: Busy,
@@ -219,7 +223,7 @@ impl Purse {
     /// Nothing here is owed to anyone any more.
     pub fn is_empty(&self) -> bool {
         let owes = !self.holds.is_empty() || !self.spent.is_zero() || self.under_way.is_some();
-        !owes && (self.is_gone || self.reserved.is_zero())
+        !owes && (self.is_gone || !self.is_open)
     }
 
     pub fn is_idle(&self, now: Millis) -> bool {
@@ -245,7 +249,7 @@ impl Purse {
         }
         let free = self.free();
         if self.is_idle(now) {
-            return (!self.reserved.is_zero()).then(|| self.end());
+            return self.is_open.then(|| self.end());
         }
         if now < self.poor_until {
             let free = self.free();
@@ -262,7 +266,7 @@ impl Purse {
 
     /// Asks for more, if less than half of what is wanted is there.
     fn fill(&mut self, now: Millis) -> Option<Command> {
-        let (wanted, slots) = (self.busy.wanted(), self.busy.slots());
+        let (wanted, slots) = (self.busy.wanted(), self.busy.slots(self.slice));
         let has_slots = self.pace.is_none() || (self.slots >= slots / 2 && now < self.slots_until);
         let is_wide = self
             .pace()
@@ -311,7 +315,7 @@ impl Purse {
             if !self.spent.is_zero() {
                 let free = self.free();
                 self.under_way = Some(self.report(free));
-            } else if !self.reserved.is_zero() {
+            } else if self.is_open && (self.holds.is_empty() || !self.free().is_zero()) {
                 self.under_way = Some(self.end());
             }
         }
@@ -353,6 +357,7 @@ impl Purse {
     pub fn granted(&mut self, fresh: Millis, grant: &Grant) {
         let sent = self.sent;
         self.under_way = None;
+        self.is_open = true;
         self.reserved = grant.reserved;
         self.left = grant.left;
         self.pace = grant.pace;
@@ -374,13 +379,16 @@ impl Purse {
     }
 
     /// What the store said of the account when it was asked about a request.
-    pub fn saw(&mut self, left: Tokens, pace: Option<Pace>) {
+    pub fn saw(&mut self, left: Tokens, pace: Option<Pace>, slice: Millis) {
         self.left = left;
         self.pace = pace;
+        self.slice = slice;
     }
 
     pub fn reported(&mut self, fresh: Millis, reported: &Reported) {
         let sent = self.sent;
+        let ended = matches!(self.under_way, Some(Command::Report { ends: true, .. }));
+        self.is_open &= !ended;
         self.under_way = None;
         self.reserved = reported.reserved;
         self.left = reported.settlement.left;
@@ -420,7 +428,9 @@ impl Busy {
         peak.times(2).plus(spent.times(SECONDS)).plus(first)
     }
 
-    fn slots(&self) -> u64 {
-        2 * self.requests.max(self.requests_a_second) + 8
+    /// Twice what a slice, or a second of it, is likely to need.
+    fn slots(&self, slice: Millis) -> u64 {
+        let a_second = self.requests.max(self.requests_a_second);
+        2 * a_second.saturating_mul(slice.0.min(1_000)) / 1_000 + 8
     }
 }

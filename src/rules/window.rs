@@ -18,7 +18,8 @@ pub struct Window {
 }
 
 impl Window {
-    fn slice(self) -> u64 {
+    /// How long a slice is, in milliseconds.
+    pub fn slice(self) -> u64 {
         (self.span.0 / SLICES).max(1)
     }
 

@@ -79,6 +79,10 @@ struct State {
     said_trouble: bool,
 }
 
+fn slice(window: Option<Window>) -> Millis {
+    Millis(window.map_or(0, Window::slice))
+}
+
 impl State {
     fn wants_more(&mut self, now: Millis) -> bool {
         !self.closing && self.purse.ask_at_once(now).is_some()
@@ -226,10 +230,11 @@ impl Leases {
             if *state.group != *group {
                 state.group = Arc::from(group);
             }
-            state.window = caller.groups.window(group);
+            let window = caller.groups.window(group);
+            state.window = window;
             state.checked = now;
             state.checking = false;
-            state.purse.saw(left, pace);
+            state.purse.saw(left, pace, slice(window));
             return;
         }
         if shelf.second != now.0 / 1_000 || shelf.lately.len() >= LATELY {
@@ -246,7 +251,8 @@ impl Leases {
         }
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
         let mut purse = Purse::default();
-        purse.saw(left, pace);
+        let window = caller.groups.window(group);
+        purse.saw(left, pace, slice(window));
         let lease = Lease {
             account: account.clone(),
             id: account.id(),
@@ -255,7 +261,7 @@ impl Leases {
             state: Mutex::new(State {
                 purse,
                 group: Arc::from(group),
-                window: caller.groups.window(group),
+                window,
                 checked: now,
                 checking: false,
                 closing: false,
