@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # One step after the other: they share the build directory, and their output is read from top to bottom.
 .NOTPARALLEL:
-.PHONY: help build run test kills tools fmt clippy house check deny clean-tools
+.PHONY: help build run test kills bench bench-short bench-slow tools fmt clippy house check deny clean-tools
 
 HOUSE := $(or $(CARGO_TARGET_DIR),target)/house
 
@@ -28,6 +28,18 @@ test: tools fmt clippy ## everything: tools, format, lints, all tests; stops at 
 kills: ## two hundred rounds of kill -9 of one of two instances, in either mode
 	KILL_ROUNDS=200 cargo test --locked --test it -- exact::with --nocapture
 
+bench: build ## the gateway beside its peers, half an hour; writes bench/RESULTS.md
+	bench/peers/install.sh
+	cd bench && cargo run --release --locked -- run
+
+bench-short: build ## the same in three minutes, printed only
+	bench/peers/install.sh
+	cd bench && cargo run --release --locked -- run --short
+
+bench-slow: build ## with the peers that take their time; printed only
+	bench/peers/install.sh --slow
+	cd bench && cargo run --release --locked -- run --all --scenarios plain-1,plain-16,stream-16 --rounds 3
+
 check: house fmt clippy ## the quick part: fences, format, lints
 
 tools: ## what the tests need besides cargo: redis-server, the official SDKs
@@ -38,6 +50,7 @@ tools: ## what the tests need besides cargo: redis-server, the official SDKs
 fmt: ## is everything formatted?
 	$(call heading,format)
 	cargo fmt --check
+	cargo fmt --check --manifest-path bench/Cargo.toml
 
 clippy: ## lints; a warning is an error
 	$(call heading,lints)

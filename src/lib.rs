@@ -22,7 +22,7 @@
 //!                  |- authenticate  bearer / x-api-key / api-key -> key   local/credentials.rs
 //!                  |- intake        the body, whole, bounded              proxy/intake.rs
 //!                  |- read          dialect: bytes -> Call                dialect/
-//!                  |- admit         window + balance + hold, ATOMIC       proxy/admit.rs, store.admit()
+//!                  |- admit         window + balance + hold, ATOMIC       proxy/admit.rs, store/leases.rs, store.admit()
 //!                  |- forward       endpoint, address check, credential   proxy/forward.rs, upstream.rs
 //!                  |- relay         chunk by chunk past the meter         proxy/relay.rs
 //!                  '- settle        usage -> cost -> store.settle()       proxy/settle.rs

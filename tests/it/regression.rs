@@ -4,6 +4,7 @@ use crate::harness::{
     Gateway, Provider, Redis, Script, Setup, Step, chat, eventually, mint, raw_for, sample,
 };
 use serde_json::{Value, json};
+use std::io::{Read, Write};
 use std::time::Duration;
 
 const PATH: &str = "/abc/v1/chat/completions";
@@ -189,6 +190,19 @@ fn requests_that_mean_two_things_are_refused() {
             400,
         ),
         ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400),
+        ("GET / HTTP/1.1\nHost: x\n\n", 400),
+        ("GET / HTTP/1.1\r\nHost: x\r\n folded: y\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n\r\nhello",
+            400,
+        ),
+        (
+            "POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        ("nonsense\r\n\r\n", 400),
         (
             "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
             501,
@@ -205,6 +219,61 @@ fn requests_that_mean_two_things_are_refused() {
             &bytes[..bytes.len().min(80)]
         );
     }
+}
+
+#[test]
+fn requests_that_come_together_are_answered_one_after_the_other() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    let key = mint(&gateway, "abc");
+    let call = json!({"messages": [{"role": "user", "content": "x"}]}).to_string();
+    let (length, half) = (call.len(), call.len() / 2);
+    let bytes = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n\
+         POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {length}\r\n\r\n{call}\
+         POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nTransfer-Encoding: chunked\r\n\r\n\
+         {half:x}\r\n{}\r\n{:x};x=y\r\n{}\r\n0\r\nTrailer: x\r\n\r\n\
+         HEAD /abc HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        &call[..half],
+        length - half,
+        &call[half..]
+    );
+    let answer = raw_for(gateway.addr(), bytes.as_bytes(), Duration::from_secs(5));
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 4, "{answer}");
+    assert_eq!(answer.matches("\"content\":\"Hi\"").count(), 2, "{answer}");
+    assert!(answer.ends_with("connection: close\r\n\r\n"), "{answer}");
+    assert!(
+        provider
+            .requests()
+            .iter()
+            .all(|asked| asked.json()["messages"][0]["content"] == "x")
+    );
+}
+
+#[test]
+fn a_head_that_dribbles_is_not_waited_for() {
+    let gateway = Gateway::start(Setup::new());
+    let mut socket = std::net::TcpStream::connect(gateway.addr()).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    socket
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nx: ")
+        .unwrap();
+    let mut answer = Vec::new();
+    // Never silent for long, and never done.
+    for _ in 0..40 {
+        let _ = socket.write_all(b"y");
+        let mut buffer = [0; 512];
+        match socket.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => answer.extend_from_slice(&buffer[..length]),
+            Err(_) => {}
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
 }
 
 #[test]

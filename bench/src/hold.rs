@@ -1,0 +1,148 @@
+//! Opens many streams that say one thing and then nothing, and measures what each costs the
+//! process in between in memory.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::load::{Dice, Message, Wanted};
+use crate::process;
+use crate::wire::{Body, Events, Inbox};
+use crate::{Outcome, fault};
+
+/// How many are being opened at a time; more would only queue.
+const OPENING: usize = 64;
+const OPEN_ALL: Duration = Duration::from_secs(40);
+const SETTLE: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub wanted: Wanted,
+    #[arg(long)]
+    pub streams: usize,
+    /// How long they are kept once all are open
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+    /// The process whose memory is measured, with its children
+    #[arg(long)]
+    pub pid: u32,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    pub streams: usize,
+    /// Of them, those still open at the end.
+    pub survived: usize,
+    pub kb_before: u64,
+    pub kb_open: u64,
+    pub kb_held: u64,
+    pub kb_per_stream: f64,
+}
+
+pub fn run(args: &Args) -> Outcome<Report> {
+    process::raise_descriptors();
+    let mut wanted = args.wanted.clone();
+    wanted.stream = true;
+    // In the prompt, because some gateways know only the models they were told of.
+    wanted.prompt = "pace:idle".to_owned();
+    let message = Arc::new(Message::build(&wanted)?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(hold(args, &message))
+}
+
+async fn hold(args: &Args, message: &Arc<Message>) -> Outcome<Report> {
+    let kb_before = process::resident_kb(args.pid);
+    let gate = Arc::new(Semaphore::new(OPENING));
+    let ended = Arc::new(AtomicUsize::new(0));
+    let mut opening = JoinSet::new();
+    for number in 0..args.streams {
+        let (gate, message) = (Arc::clone(&gate), Arc::clone(message));
+        opening.spawn(async move {
+            let _turn = gate.acquire().await;
+            open(&message, number as u64).await
+        });
+    }
+    let mut waiting = JoinSet::new();
+    let open_all = async {
+        while let Some(opened) = opening.join_next().await {
+            let stream = opened??;
+            let ended = Arc::clone(&ended);
+            waiting.spawn(async move {
+                // Nothing should come before we leave; what comes is the end.
+                let _ = stream.readable().await;
+                ended.fetch_add(1, Ordering::Relaxed);
+                stream
+            });
+        }
+        Outcome::Ok(())
+    };
+    tokio::time::timeout(OPEN_ALL, open_all)
+        .await
+        .map_err(|_| fault("the streams did not open in time"))??;
+    tokio::time::sleep(SETTLE).await;
+    let kb_open = process::resident_kb(args.pid);
+    tokio::time::sleep(Duration::from_secs_f64(args.seconds.clamp(0.0, 3600.0))).await;
+    let kb_held = process::resident_kb(args.pid);
+    let grown = kb_open.max(kb_held).saturating_sub(kb_before);
+    Ok(Report {
+        streams: args.streams,
+        survived: args.streams - ended.load(Ordering::Relaxed),
+        kb_before,
+        kb_open,
+        kb_held,
+        kb_per_stream: grown as f64 / args.streams.max(1) as f64,
+    })
+}
+
+/// A stream whose first event has arrived.
+async fn open(message: &Message, seed: u64) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(message.address).await?;
+    stream.set_nodelay(true)?;
+    let mut space = Vec::new();
+    let request = message.bytes(&mut Dice::new(seed), &mut space);
+    stream.write_all(request).await?;
+    let mut inbox = Inbox::default();
+    let Some(response) = inbox.response(&mut stream).await? else {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    };
+    if response.status != 200 {
+        return Err(io::Error::other(format!("status {}", response.status)));
+    }
+    let mut body = Body::new(response.framing);
+    let mut events = Events::default();
+    while events.count() == 0 {
+        inbox
+            .piece(&mut stream, &mut body, |bytes| events.feed(bytes))
+            .await?;
+        if body.is_done() {
+            return Err(io::Error::other("a stream without events"));
+        }
+    }
+    Ok(stream)
+}
+
+impl Report {
+    pub fn print(&self) {
+        println!(
+            "{} streams, {} still open: {:.1} KB each ({} KB before, {} KB open, {} KB held)",
+            self.streams,
+            self.survived,
+            self.kb_per_stream,
+            self.kb_before,
+            self.kb_open,
+            self.kb_held
+        );
+    }
+}

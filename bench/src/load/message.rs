@@ -1,0 +1,196 @@
+//! The request, built before the clock starts; only the key changes from one to the next.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::{Outcome, fault};
+
+/// The usual English with the usual line ends: what a long prompt looks like to a JSON reader.
+const FILLER: &str =
+    "The quick brown fox jumps over the lazy dog while nobody watches the gateway.\\n";
+/// A limit as careful clients send it; without one a gateway that keeps books adds its own.
+const MAX_TOKENS: u32 = 256;
+
+/// What to ask for, in the words of the command line.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Wanted {
+    /// http://127.0.0.1:PORT/path
+    #[arg(long)]
+    pub url: String,
+    /// 'name: value', as often as needed
+    #[arg(long = "header")]
+    pub headers: Vec<String>,
+    #[arg(long, default_value = "gpt-4o-mini")]
+    pub model: String,
+    #[arg(long, default_value = "Hello")]
+    pub prompt: String,
+    /// Pads the user's message until the body has this size
+    #[arg(long, default_value_t = 0)]
+    pub body_bytes: usize,
+    /// One API key a line, chosen at random for each request
+    #[arg(long)]
+    pub keys: Option<std::path::PathBuf>,
+    #[arg(long)]
+    pub stream: bool,
+}
+
+pub struct Message {
+    pub address: SocketAddr,
+    before_key: Vec<u8>,
+    after_key: Vec<u8>,
+    keys: Vec<String>,
+}
+
+impl Message {
+    pub fn build(wanted: &Wanted) -> Outcome<Message> {
+        let rest = wanted.url.strip_prefix("http://").unwrap_or(&wanted.url);
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let address: SocketAddr = host
+            .parse()
+            .map_err(|_| fault(format!("not an address and port: {host}")))?;
+        if !address.ip().is_loopback() {
+            return Err(fault("this generator stays on its own machine"));
+        }
+        let body = body(wanted);
+        let mut head = format!(
+            "POST {} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+            if path.is_empty() { "/" } else { path },
+            body.len(),
+        );
+        for header in &wanted.headers {
+            head += header.trim();
+            head += "\r\n";
+        }
+        let keys = match &wanted.keys {
+            Some(file) => read_keys(file)?,
+            None => Vec::new(),
+        };
+        let (head, rest) = match keys.is_empty() {
+            true => (format!("{head}\r\n{body}"), String::new()),
+            false => (
+                format!("{head}authorization: Bearer "),
+                format!("\r\n\r\n{body}"),
+            ),
+        };
+        Ok(Message {
+            address,
+            before_key: head.into_bytes(),
+            after_key: rest.into_bytes(),
+            keys,
+        })
+    }
+
+    /// The bytes of the next request; `space` is where one with a key of its own is put together.
+    pub fn bytes<'a>(&'a self, dice: &mut Dice, space: &'a mut Vec<u8>) -> &'a [u8] {
+        if self.keys.is_empty() {
+            return &self.before_key;
+        }
+        let key = &self.keys[dice.roll(self.keys.len())];
+        space.clear();
+        space.extend_from_slice(&self.before_key);
+        space.extend_from_slice(key.as_bytes());
+        space.extend_from_slice(&self.after_key);
+        space
+    }
+}
+
+fn body(wanted: &Wanted) -> String {
+    let stream = match wanted.stream {
+        true => r#","stream":true,"stream_options":{"include_usage":true}"#,
+        false => "",
+    };
+    let before = format!(
+        r#"{{"model":"{}","messages":[{{"role":"user","content":"{}"#,
+        wanted.model, wanted.prompt
+    );
+    let after = format!(r#""}}],"max_tokens":{MAX_TOKENS}{stream}}}"#);
+    let missing = wanted.body_bytes.saturating_sub(before.len() + after.len());
+    let lines = FILLER.repeat(missing / FILLER.len());
+    let rest = ".".repeat(missing % FILLER.len());
+    format!("{before}{lines}{rest}{after}")
+}
+
+fn read_keys(file: &Path) -> Outcome<Vec<String>> {
+    let text = fs::read_to_string(file)?;
+    let keys: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    if keys.is_empty() {
+        return Err(fault(format!("no keys in {}", file.display())));
+    }
+    Ok(keys)
+}
+
+/// xorshift64*: cheap, and the same sequence in every run.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Dice {
+        Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let high = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
+        (high as usize * sides) >> 32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> Wanted {
+        Wanted {
+            url: "http://127.0.0.1:4000/v1/chat/completions".into(),
+            model: "gpt-4o-mini".into(),
+            ..Wanted::default()
+        }
+    }
+
+    #[test]
+    fn a_body_is_json_of_the_size_that_was_asked_for() {
+        for size in [0, 200, 201, 65_536, 1_048_576] {
+            let body = body(&Wanted {
+                body_bytes: size,
+                stream: true,
+                ..wanted()
+            });
+            let value: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(value["stream"], true);
+            assert!(body.len() == size || size == 0);
+        }
+    }
+
+    #[test]
+    fn a_request_announces_its_length_and_has_its_headers() {
+        let message = Message::build(&Wanted {
+            headers: vec!["authorization: Bearer k".into()],
+            ..wanted()
+        })
+        .unwrap();
+        let text = String::from_utf8(message.before_key).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"));
+        assert!(head.contains(&format!("content-length: {}", body.len())));
+        assert!(head.ends_with("authorization: Bearer k"));
+    }
+
+    #[test]
+    fn no_request_leaves_this_machine() {
+        let url = "http://192.0.2.1:80/".to_owned();
+        assert!(Message::build(&Wanted { url, ..wanted() }).is_err());
+    }
+
+    #[test]
+    fn the_dice_reach_every_side() {
+        let mut dice = Dice::new(7);
+        let mut seen = [0; 10];
+        (0..10_000).for_each(|_| seen[dice.roll(10)] += 1);
+        assert!(
+            seen.iter().all(|count| (800..1_200).contains(count)),
+            "{seen:?}"
+        );
+    }
+}

@@ -1,0 +1,289 @@
+//! What is measured against what: how each is started and asked.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::child::{Running, free_port};
+use super::client::{ask, request};
+use super::gateway::{self, Gateway, Store};
+use super::peer::{NOT_INSTALLED, Peer};
+use super::scenario::Keys;
+use crate::{Outcome, fault};
+
+/// Python with everything that LiteLLM imports takes its time.
+const START: Duration = Duration::from_secs(90);
+const PLAIN_PATH: &str = "/v1/chat/completions";
+
+/// Where a run happens.
+pub struct Site {
+    pub provider: u16,
+    pub dir: PathBuf,
+    pub peers: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Direct,
+    Peer(Peer),
+    Bare,
+    Gateway(Store),
+}
+
+/// What the results say of a contender.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct About {
+    pub name: String,
+    pub version: String,
+    pub features: String,
+    /// Why it was not measured.
+    pub missing: Option<String>,
+    pub peak_kb: Option<u64>,
+    pub redis_peak_kb: Option<u64>,
+}
+
+pub struct Contender {
+    pub about: About,
+    pub process: Option<Process>,
+    port: u16,
+    path: String,
+    headers: Vec<String>,
+    model: String,
+}
+
+pub enum Process {
+    Plain(Running),
+    Gateway(Box<Gateway>),
+}
+
+impl Process {
+    pub fn running(&mut self) -> &mut Running {
+        match self {
+            Process::Plain(running) => running,
+            Process::Gateway(gateway) => &mut gateway.running,
+        }
+    }
+}
+
+pub enum Started {
+    Running(Box<Contender>),
+    NotInstalled(String),
+}
+
+impl Kind {
+    pub fn name(&self) -> &str {
+        match self {
+            Kind::Direct => "direct",
+            Kind::Peer(peer) => &peer.name,
+            Kind::Bare => "pingora",
+            Kind::Gateway(Store::Embedded) => "resullm-embedded",
+            Kind::Gateway(Store::Redis) => "resullm-redis",
+        }
+    }
+
+    pub fn about(&self, site: &Site) -> About {
+        let (version, features) = match self {
+            Kind::Direct => (String::new(), "Nothing in between.".to_owned()),
+            Kind::Peer(peer) => (
+                peer.version(&site.peers),
+                peer.features.trim_end_matches('.').to_owned() + ".",
+            ),
+            Kind::Bare => (
+                format!("pingora-proxy {}", pingora_version()),
+                "Its proxy service with default settings and nothing in it.".to_owned(),
+            ),
+            Kind::Gateway(store) => (own_version(*store), own_features(*store)),
+        };
+        About {
+            name: self.name().to_owned(),
+            version,
+            features,
+            ..About::default()
+        }
+    }
+
+    /// `label` keeps apart the files of contenders that are started more than once.
+    pub fn start(&self, site: &Site, label: &str) -> Outcome<Started> {
+        let mut contender = Contender {
+            about: self.about(site),
+            process: None,
+            port: site.provider,
+            path: PLAIN_PATH.to_owned(),
+            headers: Vec::new(),
+            model: "gpt-4o-mini".to_owned(),
+        };
+        let log = site.dir.join(format!("{label}.log"));
+        let mut command = match self {
+            Kind::Direct => return Ok(Started::Running(Box::new(contender))),
+            Kind::Gateway(store) => {
+                let dir = site.dir.join(label);
+                let gateway = gateway::start(*store, site.provider, &dir)?;
+                contender.port = gateway.port;
+                contender.path = gateway::PATH.to_owned();
+                contender.process = Some(Process::Gateway(Box::new(gateway)));
+                contender.wait_answer()?;
+                return Ok(Started::Running(Box::new(contender)));
+            }
+            Kind::Peer(peer) => {
+                contender.path.clone_from(&peer.path);
+                contender.model.clone_from(&peer.model);
+                contender.headers = peer.headers();
+                Command::new(site.peers.join(format!("{}.sh", peer.name)))
+            }
+            Kind::Bare => Command::new(env::current_exe()?),
+        };
+        contender.port = free_port()?;
+        let (provider, port) = (site.provider.to_string(), contender.port.to_string());
+        match self {
+            Kind::Bare => command.args(["bare", "--port", &port, "--provider", &provider]),
+            _ => command
+                .args([&provider, &port])
+                .env("TMPDIR", &site.dir)
+                .current_dir(&site.dir),
+        };
+        let mut running = Running::spawn(self.name(), &mut command, &log)?;
+        match running.wait_port(contender.port, START)? {
+            None => {}
+            Some(NOT_INSTALLED) => {
+                let text = fs::read_to_string(&log).unwrap_or_default();
+                return Ok(Started::NotInstalled(text.trim().to_owned()));
+            }
+            Some(code) => {
+                let text = fs::read_to_string(&log).unwrap_or_default();
+                return Err(fault(format!("ended with {code}: {}", text.trim())));
+            }
+        }
+        contender.process = Some(Process::Plain(running));
+        contender.wait_answer()?;
+        Ok(Started::Running(Box::new(contender)))
+    }
+}
+
+impl Contender {
+    pub fn gateway(&mut self) -> Option<&mut Gateway> {
+        match &mut self.process {
+            Some(Process::Gateway(gateway)) => Some(gateway),
+            _ => None,
+        }
+    }
+
+    pub fn pid(&mut self) -> Option<u32> {
+        Some(self.process.as_mut()?.running().pid())
+    }
+
+    pub fn redis_pid(&mut self) -> Option<u32> {
+        Some(self.gateway()?.redis.as_ref()?.running.pid())
+    }
+
+    /// What the generator must be told to ask this one.
+    pub fn arguments(&mut self, keys: Keys) -> Vec<String> {
+        let mut arguments = vec![
+            "--url".to_owned(),
+            format!("http://127.0.0.1:{}{}", self.port, self.path),
+            "--model".to_owned(),
+            self.model.clone(),
+        ];
+        for header in &self.headers {
+            arguments.extend(["--header".to_owned(), header.clone()]);
+        }
+        if let Some(gateway) = self.gateway() {
+            arguments.extend(gateway.arguments(keys));
+        }
+        arguments
+    }
+
+    /// A port that listens is not yet a gateway that serves.
+    fn wait_answer(&mut self) -> Outcome<()> {
+        // ResuLLM is ready when it listens, and a probe would need a key.
+        if self.gateway().is_some() {
+            return Ok(());
+        }
+        let body = json!({
+            "model": self.model, "messages": [{ "role": "user", "content": "Hello" }],
+        })
+        .to_string();
+        let mut probe = request("POST", &self.path, "", &body);
+        let at = probe.windows(4).position(|four| four == b"\r\n\r\n");
+        for header in &self.headers {
+            let line = format!("\r\n{header}").into_bytes();
+            probe.splice(at.unwrap_or(0)..at.unwrap_or(0), line);
+        }
+        let begun = Instant::now();
+        loop {
+            let what = match ask(self.port, probe.clone()) {
+                Ok(answer) if answer.status == 200 => return Ok(()),
+                Ok(answer) => String::from_utf8_lossy(&answer.body).into_owned(),
+                Err(error) => error.to_string(),
+            };
+            if begun.elapsed() > START {
+                return Err(fault(format!("no answer: {what}")));
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+fn own_version(store: Store) -> String {
+    let ours = first_line(Command::new(gateway::program()).arg("--version"));
+    match store {
+        Store::Embedded => ours,
+        Store::Redis => {
+            let redis = first_line(Command::new("redis-server").arg("--version"));
+            let version = redis
+                .split_whitespace()
+                .find_map(|word| word.strip_prefix("v="));
+            format!("{ours}, Redis {}", version.unwrap_or("?"))
+        }
+    }
+}
+
+fn own_features(store: Store) -> String {
+    let place = match store {
+        Store::Embedded => "on its own disk",
+        Store::Redis => "in Redis with an append-only file",
+    };
+    format!(
+        "Everything that is on by default: key check, rate limit per key, balance held before and settled after each call, usage log, journal; books {place}."
+    )
+}
+
+/// As the lock file has it.
+fn pingora_version() -> &'static str {
+    let lock = include_str!("../../Cargo.lock");
+    let mut lines = lock
+        .lines()
+        .skip_while(|line| *line != "name = \"pingora-proxy\"");
+    lines
+        .nth(1)
+        .and_then(|line| line.split('"').nth(1))
+        .unwrap_or("?")
+}
+
+/// What a program says of its version, on whichever output it likes.
+pub fn first_line(command: &mut Command) -> String {
+    let Ok(output) = command.output() else {
+        return "?".to_owned();
+    };
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find(|line| !line.trim().is_empty());
+    line.unwrap_or("?").trim().to_owned()
+}
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_lock_file_says_which_pingora_is_measured() {
+        assert!(super::pingora_version().starts_with("0.9"));
+    }
+}

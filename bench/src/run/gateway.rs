@@ -1,0 +1,263 @@
+//! ResuLLM as it is measured: everything on that is on by default, a rate limit and a balance that
+//! are counted and never reached, and its books held against what the provider served.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::child::{Running, free_port};
+use super::client::{ask, ask_all, request};
+use super::redis::{self, Redis};
+use super::scenario::{HUNDRED, Keys, MANY};
+use crate::{Outcome, fault};
+
+pub const PATH: &str = "/bench/v1/chat/completions";
+const ADMIN: &str = "bench-admin-token";
+const START: Duration = Duration::from_secs(20);
+/// The gateway settles after it has answered: so long may the books take to be right.
+const SETTLE: Duration = Duration::from_secs(2);
+const HOT: u64 = 9_000_000_000_000_000;
+const EACH: u64 = 1_000_000_000_000;
+const READERS: usize = 64;
+/// An embedded store writes what came during the last write in one go: many at once are cheap.
+const MINTERS: usize = 256;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    Embedded,
+    Redis,
+}
+
+/// Keys that are charged together, and what the provider served on them.
+#[derive(Default)]
+struct Ledger {
+    keys: Vec<String>,
+    granted: u64,
+    served: u64,
+}
+
+pub struct Gateway {
+    pub running: Running,
+    pub redis: Option<Redis>,
+    pub port: u16,
+    dir: PathBuf,
+    hot: Ledger,
+    hundred: Ledger,
+    many: Ledger,
+    spent: String,
+}
+
+/// What was charged and what the provider counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Books {
+    pub charged: u64,
+    pub served: u64,
+}
+
+pub fn program() -> PathBuf {
+    match env::var_os("RESULLM_BIN") {
+        Some(path) => path.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/resullm"),
+    }
+}
+
+pub fn start(store: Store, provider: u16, dir: &Path) -> Outcome<Gateway> {
+    fs::create_dir_all(dir)?;
+    let redis = match store {
+        Store::Redis => Some(redis::start(dir)?),
+        Store::Embedded => None,
+    };
+    let port = free_port()?;
+    let url = match &redis {
+        Some(redis) => format!("redis://127.0.0.1:{}", redis.port),
+        None => format!("embedded:{}", dir.join("data").display()),
+    };
+    let config = dir.join("gateway.yaml");
+    fs::write(&config, settings(port, &url, provider))?;
+    let mut command = Command::new(program());
+    command.arg("--config").arg(&config).current_dir(dir);
+    for name in ["PORT", "HOST", "REDIS_URL", "ADMIN_TOKEN", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    let log = dir.join("gateway.log");
+    let mut running = Running::spawn("resullm", &mut command, &log)?;
+    if let Some(code) = running.wait_port(port, START)? {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        return Err(fault(format!("resullm ended with {code}: {text}")));
+    }
+    let mut gateway = Gateway {
+        running,
+        redis,
+        port,
+        dir: dir.to_owned(),
+        hot: Ledger::default(),
+        hundred: Ledger::default(),
+        many: Ledger::default(),
+        spent: String::new(),
+    };
+    gateway.hot = gateway.mint(1, HOT)?;
+    gateway.spent = gateway.mint(1, 1)?.keys.remove(0);
+    Ok(gateway)
+}
+
+/// JSON is YAML: the values go in without any quoting of our own.
+fn settings(port: u16, store: &str, provider: u16) -> String {
+    let tenants = json!({ "bench": {
+        "user_groups": { "bench": {
+            "tokens": HOT, "rate_limit": 1_000_000_000, "rate_limit_window": 60,
+        } },
+        "providers": { "text": { "default": "provider", "endpoints": { "provider": {
+            "url": format!("http://127.0.0.1:{provider}/v1/chat/completions"),
+            "api_key": "provider-key",
+            "default_model": "gpt-4o-mini",
+        } } } },
+    } });
+    let sections = [
+        ("server", json!({ "listen": [format!("127.0.0.1:{port}")] })),
+        ("store", json!(store)),
+        ("admin", json!({ "token": ADMIN })),
+        ("egress", json!({ "allow_private_networks": true })),
+        ("tenants", tenants),
+    ];
+    sections
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\n"))
+        .collect()
+}
+
+impl Gateway {
+    fn mint(&self, count: usize, tokens: u64) -> Outcome<Ledger> {
+        let wanted = json!({ "group": "bench", "tokens": tokens }).to_string();
+        let one = request("POST", "/bench/admin/keys", ADMIN, &wanted);
+        let mut keys = Vec::with_capacity(count);
+        for answer in ask_all(self.port, vec![one; count], MINTERS)? {
+            let key = answer.json(201)?["apiKey"].as_str().map(str::to_owned);
+            keys.push(key.ok_or_else(|| fault("a minted key without its name"))?);
+        }
+        Ok(Ledger {
+            granted: tokens * count as u64,
+            keys,
+            served: 0,
+        })
+    }
+
+    /// Records that another program wrote, as the contract allows: 100,000 at once.
+    fn write(&self, port: u16, count: usize) -> Outcome<Ledger> {
+        let record = json!({
+            "userId": null, "createdAt": "2026-01-01T00:00:00.000Z",
+            "tokensLeft": EACH, "tenantId": "bench", "group": "bench",
+        })
+        .to_string();
+        let keys: Vec<String> = (0..count)
+            .map(|number| format!("user_bench-{number:06}"))
+            .collect();
+        let pairs: Vec<_> = keys
+            .iter()
+            .map(|key| (format!("apiKey:{key}"), record.clone()))
+            .collect();
+        redis::set_all(port, &pairs)?;
+        Ok(Ledger {
+            granted: EACH * count as u64,
+            keys,
+            served: 0,
+        })
+    }
+
+    /// Before the first measurement with them.
+    pub fn prepare(&mut self, keys: Keys) -> Outcome<()> {
+        let made = match (keys, &self.redis) {
+            (Keys::Hundred, _) if self.hundred.keys.is_empty() => self.mint(HUNDRED, EACH)?,
+            (Keys::Many, None) if self.many.keys.is_empty() => self.mint(MANY, EACH)?,
+            (Keys::Many, Some(redis)) if self.many.keys.is_empty() => {
+                self.write(redis.port, MANY)?
+            }
+            _ => return Ok(()),
+        };
+        fs::write(self.file(keys), made.keys.join("\n"))?;
+        match keys {
+            Keys::Many => self.many = made,
+            _ => self.hundred = made,
+        }
+        Ok(())
+    }
+
+    fn file(&self, keys: Keys) -> PathBuf {
+        self.dir.join(format!("keys-{keys:?}").to_lowercase())
+    }
+
+    /// What the generator is told about keys.
+    pub fn arguments(&self, keys: Keys) -> Vec<String> {
+        let header = |key: &str| {
+            vec![
+                "--header".to_owned(),
+                format!("authorization: Bearer {key}"),
+            ]
+        };
+        match keys {
+            Keys::Hot => header(&self.hot.keys[0]),
+            Keys::Unknown => header("user_nobody-has-this-key"),
+            Keys::Spent => header(&self.spent),
+            Keys::Hundred | Keys::Many => {
+                vec![
+                    "--keys".to_owned(),
+                    self.file(keys).to_string_lossy().into(),
+                ]
+            }
+        }
+    }
+
+    fn ledger(&mut self, keys: Keys) -> &mut Ledger {
+        match keys {
+            Keys::Hundred => &mut self.hundred,
+            Keys::Many => &mut self.many,
+            Keys::Hot | Keys::Unknown | Keys::Spent => &mut self.hot,
+        }
+    }
+
+    pub fn served(&mut self, keys: Keys, tokens: u64) {
+        self.ledger(keys).served += tokens;
+    }
+
+    /// Waits a moment for them to agree; what they say then is the result.
+    pub fn books(&mut self, keys: Keys) -> Outcome<Books> {
+        let begun = Instant::now();
+        loop {
+            let ledger = self.ledger(keys);
+            let (granted, served) = (ledger.granted, ledger.served);
+            let left = self.left(keys)?;
+            let charged = granted.saturating_sub(left);
+            if charged == served || begun.elapsed() > SETTLE {
+                return Ok(Books { charged, served });
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn left(&mut self, keys: Keys) -> Outcome<u64> {
+        let port = self.port;
+        let looks = self.ledger(keys).keys.iter();
+        let looks = looks.map(|key| request("GET", "/bench/auth/me", key, ""));
+        let mut sum = 0;
+        for answer in ask_all(port, looks.collect(), READERS)? {
+            let left = answer.json(200)?["tokensLeft"].as_u64();
+            sum += left.ok_or_else(|| fault("a balance that is no number"))?;
+        }
+        Ok(sum)
+    }
+
+    /// Whether the 100,000 keys were used at all.
+    pub fn used_many(&self) -> bool {
+        !self.many.keys.is_empty()
+    }
+}
+
+/// The provider's own count.
+pub fn provider_count(port: u16) -> Outcome<crate::provider::Count> {
+    let answer = ask(port, request("GET", "/count", "", ""))?;
+    Ok(serde_json::from_value(answer.json(200)?)?)
+}

@@ -1,0 +1,124 @@
+//! One measurement: one contender, one scenario, a few seconds.
+
+use std::env;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::contender::Contender;
+use super::gateway::provider_count;
+use super::scenario::{Keys, Scenario};
+use crate::process::cpu_nanos;
+use crate::{Outcome, fault, hold, load};
+
+/// What is done after the last answer belongs to it too: settling, logging, closing.
+const AFTERMATH: Duration = Duration::from_millis(100);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sample {
+    pub round: usize,
+    pub contender: String,
+    pub scenario: String,
+    pub load: load::Report,
+    /// Microseconds of CPU a request, of the contender and all its processes but Redis.
+    pub cpu: Option<f64>,
+    pub redis_cpu: Option<f64>,
+    /// Tokens charged and tokens served, on these keys since the start.
+    pub books: Option<(u64, u64)>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Idle {
+    pub contender: String,
+    pub wanted: usize,
+    pub held: Option<hold::Report>,
+    pub failure: Option<String>,
+}
+
+/// The generator as a process of its own, and the figures it prints.
+fn generate<T: for<'de> Deserialize<'de>>(what: &str, arguments: &[String]) -> Outcome<T> {
+    let output = Command::new(env::current_exe()?)
+        .arg(what)
+        .arg("--json")
+        .args(arguments)
+        .output()?;
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        let text = String::from_utf8_lossy(&output.stderr);
+        fault(text.trim().trim_start_matches("bench: "))
+    })
+}
+
+pub fn load(
+    contender: &mut Contender,
+    scenario: &Scenario,
+    seconds: f64,
+    provider: u16,
+) -> Outcome<Sample> {
+    let mut arguments = contender.arguments(scenario.keys);
+    for (name, value) in [
+        ("--connections", scenario.connections.to_string()),
+        ("--seconds", seconds.to_string()),
+        ("--body-bytes", scenario.body_bytes.to_string()),
+        ("--expect", scenario.expect.to_string()),
+    ] {
+        arguments.extend([name.to_owned(), value]);
+    }
+    if scenario.stream {
+        arguments.push("--stream".to_owned());
+    }
+    let (pid, redis) = (contender.pid(), contender.redis_pid());
+    let tokens_before = provider_count(provider)?.tokens;
+    let cpu_before = pid.map(cpu_nanos);
+    let redis_before = redis.map(cpu_nanos);
+    let report: load::Report = generate("load", &arguments)?;
+    thread::sleep(AFTERMATH);
+    let each = |pid: Option<u32>, before: Option<u64>| {
+        let spent = cpu_nanos(pid?).saturating_sub(before?);
+        (report.requests > 0).then(|| spent as f64 / 1_000.0 / report.requests as f64)
+    };
+    let cpu = each(pid, cpu_before);
+    let redis_cpu = each(redis, redis_before);
+    let tokens = provider_count(provider)?.tokens - tokens_before;
+    let books = match contender.gateway() {
+        None => None,
+        Some(gateway) => {
+            gateway.served(scenario.keys, tokens);
+            // 100,000 balances are read once, at the end of the run.
+            match scenario.keys {
+                Keys::Many => None,
+                keys => Some(gateway.books(keys)?),
+            }
+        }
+    };
+    Ok(Sample {
+        round: 0,
+        contender: contender.about.name.clone(),
+        scenario: scenario.name.to_owned(),
+        load: report,
+        cpu,
+        redis_cpu,
+        books: books.map(|books| (books.charged, books.served)),
+    })
+}
+
+/// On a contender that has just been started: memory that an earlier scenario left behind would
+/// make streams look free.
+pub fn idle(contender: &mut Contender, streams: usize) -> Outcome<hold::Report> {
+    let pid = contender.pid().ok_or_else(|| fault("no process"))?;
+    // Ten thousand streams of one user would measure something else.
+    let keys = Keys::Hundred;
+    if let Some(gateway) = contender.gateway() {
+        gateway.prepare(keys)?;
+    }
+    let mut arguments = contender.arguments(keys);
+    for (name, value) in [
+        ("--streams", streams.to_string()),
+        ("--pid", pid.to_string()),
+        ("--seconds", "2".to_owned()),
+    ] {
+        arguments.extend([name.to_owned(), value]);
+    }
+    generate("hold", &arguments)
+}

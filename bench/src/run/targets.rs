@@ -1,0 +1,89 @@
+//! What ResuLLM is meant to reach, and whether it did.
+
+use super::results::{Figures, Results};
+
+pub struct Verdict {
+    pub target: String,
+    pub contender: String,
+    pub found: String,
+    /// `None` where the run did not measure it.
+    pub reached: Option<bool>,
+}
+
+const CPU_TO_NGINX: f64 = 2.0;
+const FIRST_EVENT_TO_NGINX: f64 = 1.5;
+const KB_PER_STREAM: f64 = 48.0;
+const MANY_KEYS: f64 = 0.9;
+
+pub fn judge(results: &Results) -> Vec<Verdict> {
+    results.ours().flat_map(|ours| of(results, ours)).collect()
+}
+
+fn of(results: &Results, ours: &str) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    let mut add = |target: String, found: Option<(String, bool)>| {
+        let (found, reached) = match found {
+            Some((found, reached)) => (found, Some(reached)),
+            None => ("not measured".to_owned(), None),
+        };
+        verdicts.push(Verdict {
+            target,
+            contender: ours.to_owned(),
+            found,
+            reached,
+        });
+    };
+    for scenario in ["plain-16", "plain-64", "stream-16", "stream-64"] {
+        let ratio = results.figures(ours, scenario).cpu_to_nginx;
+        add(
+            format!("CPU at most {CPU_TO_NGINX} times nginx's, {scenario}"),
+            ratio.map(|ratio| (format!("{ratio:.2} times"), ratio <= CPU_TO_NGINX)),
+        );
+    }
+    for other in ["pingora", "envoy"] {
+        for scenario in ["plain-16", "plain-64"] {
+            let ratio = results.compared((ours, scenario), (other, scenario), |ours, theirs| {
+                Some(ours.load.requests_per_second / theirs.load.requests_per_second)
+            });
+            add(
+                format!("more requests a second than {other}, {scenario}"),
+                ratio.map(|ratio| (format!("{ratio:.2} times"), ratio > 1.0)),
+            );
+        }
+    }
+    let both = |other: &str, scenario: &str, figure: fn(Figures) -> Option<f64>| {
+        let mine = figure(results.figures(ours, scenario))?;
+        Some((mine, figure(results.figures(other, scenario))?))
+    };
+    add(
+        "p50 added at 1 connection at most pingora's".to_owned(),
+        both("pingora", "plain-1", |figures| figures.p50_added)
+            .map(|(mine, other)| (format!("{mine:.0} against {other:.0} us"), mine <= other)),
+    );
+    add(
+        format!("first chunk added at most {FIRST_EVENT_TO_NGINX} times nginx's, stream-1"),
+        both("nginx", "stream-1", |figures| figures.first_event_added).map(|(mine, other)| {
+            let reached = mine <= FIRST_EVENT_TO_NGINX * other;
+            (format!("{mine:.0} against {other:.0} us"), reached)
+        }),
+    );
+    add(
+        format!("at most {KB_PER_STREAM} KB a stream, 10,000 idle streams"),
+        results
+            .kb_per_stream(ours, 10_000)
+            .map(|kb| (format!("{kb:.1} KB"), kb <= KB_PER_STREAM)),
+    );
+    let many = results.compared((ours, "keys-100k"), (ours, "keys-100"), |many, few| {
+        Some(many.load.requests_per_second / few.load.requests_per_second)
+    });
+    add(
+        "100,000 keys, each used in turn, at least 0.9 times as fast as 100".to_owned(),
+        many.map(|ratio| (format!("{ratio:.2} times"), ratio >= MANY_KEYS)),
+    );
+    let (exact, looked) = results.exact(ours);
+    add(
+        "books exact".to_owned(),
+        (looked > 0).then(|| (format!("{exact} of {looked} times"), exact == looked)),
+    );
+    verdicts
+}
