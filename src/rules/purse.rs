@@ -222,8 +222,9 @@ impl Purse {
 
     /// Nothing here is owed to anyone any more.
     pub fn is_empty(&self) -> bool {
-        let owes = !self.holds.is_empty() || !self.spent.is_zero() || self.under_way.is_some();
-        !owes && (self.is_gone || !self.is_open)
+        // What was spent of an account that is gone is owed to nobody.
+        let owes = !self.spent.is_zero() || self.under_way.is_some() || self.is_open;
+        self.holds.is_empty() && (self.is_gone || !owes)
     }
 
     pub fn is_idle(&self, now: Millis) -> bool {
@@ -432,5 +433,112 @@ impl Busy {
     fn slots(&self, slice: Millis) -> u64 {
         let a_second = self.requests.max(self.requests_a_second);
         2 * a_second.saturating_mul(slice.0.min(1_000)) / 1_000 + 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::account::Settlement;
+    use super::*;
+
+    const FRESH: Millis = Millis(20);
+
+    fn cost(most: u64, open: u64) -> Cost {
+        Cost {
+            least: Tokens::new(1),
+            most: Tokens::new(most),
+            open: Tokens::new(open),
+            known: Tokens::ZERO,
+            cover: Millis(60),
+        }
+    }
+
+    /// A purse that was filled at 1,000, as the store would have filled it.
+    fn filled(tokens: u64, cost: &Cost) -> Purse {
+        let now = Millis(1_000);
+        let mut purse = Purse::default();
+        assert_eq!(purse.admit(now, "first", cost, false), None);
+        let asked = purse.ask_at_once(now).unwrap();
+        assert!(matches!(asked, Command::Ask { number: 1, .. }));
+        purse.say(now).unwrap();
+        let grant = Grant {
+            tokens: Tokens::MAX,
+            reserved: Tokens::new(tokens),
+            left: Tokens::new(4 * tokens),
+            ..Grant::default()
+        };
+        purse.granted(FRESH, &grant);
+        purse
+    }
+
+    #[test]
+    fn a_request_is_held_whole_or_not_at_all_and_only_while_the_purse_is_fresh() {
+        let cost = cost(60, 0);
+        let mut purse = filled(100, &cost);
+        let now = Millis(1_001);
+        assert_eq!(
+            purse.admit(now, "a", &cost, false).unwrap().held.count(),
+            60
+        );
+        assert_eq!(purse.admit(now, "b", &cost, false), None, "40 are free");
+        assert_eq!(purse.settle("a", Tokens::new(10)).count(), 390);
+        assert_eq!(purse.free().count(), 90);
+        assert!(purse.admit(Millis(1_019), "c", &cost, false).is_some());
+        assert!(purse.renew(Millis(1_019), "c", Tokens::ZERO, Millis(60)));
+        assert_eq!(purse.admit(Millis(1_020), "d", &cost, false), None);
+        assert!(!purse.renew(Millis(1_020), "c", Tokens::ZERO, Millis(60)));
+    }
+
+    #[test]
+    fn a_call_without_a_limit_has_room_for_any_models_answer() {
+        let cost = cost(4_096, u64::MAX);
+        let mut purse = filled(200_000, &cost);
+        let held = purse.admit(Millis(1_001), "a", &cost, false).unwrap().held;
+        assert_eq!(held.count(), ROOMY);
+    }
+
+    #[test]
+    fn what_was_spent_is_told_once_and_then_the_rest_goes_back() {
+        let cost = cost(60, 0);
+        let mut purse = filled(100, &cost);
+        purse.admit(Millis(1_001), "a", &cost, false).unwrap();
+        purse.settle("a", Tokens::new(10));
+        let (told, again) = (purse.give_back(), purse.give_back());
+        assert_eq!(told, again, "until it is answered");
+        assert!(matches!(told, Some(Command::Report { spent, .. }) if spent.count() == 10));
+        assert!(!purse.say(Millis(1_002)).unwrap().1);
+        let (_, is_repeat) = purse.say(Millis(1_003)).unwrap();
+        assert!(is_repeat, "the second time");
+        let settlement = Settlement {
+            charged: Tokens::new(10),
+            overrun: Tokens::ZERO,
+            left: Tokens::new(390),
+        };
+        let reported = Reported {
+            settlement,
+            reserved: Tokens::ZERO,
+        };
+        purse.reported(FRESH, &reported);
+        assert!(matches!(
+            purse.give_back(),
+            Some(Command::Report { ends: true, .. })
+        ));
+        purse.say(Millis(1_004));
+        purse.reported(FRESH, &reported);
+        assert_eq!(purse.give_back(), None);
+        assert!(purse.is_empty());
+    }
+
+    #[test]
+    fn a_purse_of_an_account_that_is_gone_owes_nothing() {
+        let cost = cost(60, 0);
+        let mut purse = filled(100, &cost);
+        purse.admit(Millis(1_001), "a", &cost, false).unwrap();
+        purse.lost();
+        assert!(!purse.is_empty(), "a request is under way");
+        assert!(!purse.renew(Millis(1_001), "a", Tokens::ZERO, Millis(60)));
+        purse.settle("a", Tokens::new(10));
+        assert!(purse.is_empty());
+        assert_eq!(purse.command(Millis(1_002), FRESH), None);
     }
 }

@@ -6,8 +6,8 @@
 //! line that was cut short by a crash says nothing. It never decides a cost, and a journal that cannot
 //! be written must not stop a request.
 //!
-//! What is spent of a lease is written before the thread that served it sleeps, and before any report
-//! that counts it.
+//! What is spent of a lease is written before its client hears the end of the answer, and before any
+//! report that counts it.
 
 mod page;
 
@@ -209,7 +209,7 @@ impl Journal {
         }
     }
 
-    /// A request has cost this much of its lease. Its line leaves before this thread sleeps.
+    /// A request has cost this much of its lease.
     pub fn spend(&self, name: &str, id: &str, used: Tokens) {
         if let Some(mut page) = self.here() {
             if !page.has(id) {

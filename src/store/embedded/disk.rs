@@ -202,19 +202,8 @@ impl Disk {
             Next::Set(stored) => Some(stored),
             Next::Remove => None,
         };
-        if memory.closing {
-            return Err(StoreError::Unavailable("the store is closed".to_owned()));
-        }
-        if let Some(trouble) = &self.flushed.borrow().trouble {
-            return Err(StoreError::Unavailable(trouble.clone()));
-        }
-        let unavailable =
-            |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
-        let value = stored
-            .as_ref()
-            .map(Stored::encode)
-            .transpose()
-            .map_err(|error| unavailable(&error))?;
+        self.writable(&memory)?;
+        let value = encoded(stored.as_ref())?;
         let sequence = memory.sequence + 1;
         let change = Change {
             sequence,
@@ -224,7 +213,7 @@ impl Disk {
         memory
             .journal
             .append(&change)
-            .map_err(|error| unavailable(&error))?;
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         memory.sequence = sequence;
         // Only a new thing brings its expiry: nothing changes it later.
         let expires = match (&found, &stored) {
@@ -250,6 +239,35 @@ impl Disk {
             self.work.notify_one();
         }
         Ok((outcome, sequence))
+    }
+
+    /// Writes or removes a thing that is not looked at before it is flushed, and that may be lost with the
+    /// process: it is in no journal.
+    pub fn put_aside(&self, name: &str, stored: Option<&Stored>) -> Outcome<()> {
+        let value = encoded(stored)?;
+        let mut memory = self.memory();
+        self.writable(&memory)?;
+        memory.sequence += 1;
+        let is_first = memory.pending.is_empty();
+        let pending = Pending {
+            value,
+            expires: stored.and_then(|stored| stored.expires),
+        };
+        memory.pending.insert(name.to_owned(), pending);
+        if is_first {
+            self.work.notify_one();
+        }
+        Ok(())
+    }
+
+    fn writable(&self, memory: &Memory) -> Outcome<()> {
+        if memory.closing {
+            return Err(StoreError::Unavailable("the store is closed".to_owned()));
+        }
+        match &self.flushed.borrow().trouble {
+            Some(trouble) => Err(StoreError::Unavailable(trouble.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Waits until a change is in the database and flushed.
@@ -382,14 +400,6 @@ impl Disk {
         for name in cleared {
             memory.things.remove(&name);
         }
-        // Records are written once and seldom read: they need no place in memory.
-        let records = batch
-            .changes
-            .keys()
-            .filter(|name| name.starts_with("usage:"));
-        for name in records {
-            memory.things.remove(name);
-        }
         let Some(file) = batch.file else {
             return Ok(());
         };
@@ -412,6 +422,11 @@ impl Disk {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
     }
+}
+
+fn encoded(stored: Option<&Stored>) -> Outcome<Option<Vec<u8>>> {
+    let value = stored.map(Stored::encode).transpose();
+    value.map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
 fn progress(database: &Database) -> Result<u64, redb::Error> {

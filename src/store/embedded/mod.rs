@@ -489,11 +489,9 @@ impl Store for Embedded {
             expires,
             ..Stored::text(&records.join("\n"))
         };
-        self.disk
-            .change(&numbered(&log, number), |_| Ok(((), Next::Set(block))))?;
+        self.disk.put_aside(&numbered(&log, number), Some(&block))?;
         for old in gone {
-            self.disk
-                .change(&numbered(&log, old), |_| Ok(((), Next::Remove)))?;
+            self.disk.put_aside(&numbered(&log, old), None)?;
         }
         Ok(())
     }

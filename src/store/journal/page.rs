@@ -135,11 +135,11 @@ impl Page {
         self.line(format_args!("b {id} {known} {name}"));
     }
 
-    /// Its line waits.
     pub fn spend(&mut self, name: &str, id: &str, used: Tokens) {
         self.open.remove(id);
         self.part(name).spent += i128::from(used.count());
         self.line(format_args!("S {id} {used} {name}"));
+        self.flush();
     }
 
     pub fn report(&mut self, name: &str, number: u64, spent: Tokens) {
