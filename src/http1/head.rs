@@ -7,6 +7,7 @@ use super::body::Framing;
 use super::fields::Fields;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use std::ops::Range;
 
 /// Beyond any SDK's headers, cookies included.
 const LONGEST: usize = 64 << 10;
@@ -136,17 +137,7 @@ fn request(head: &Bytes) -> Result<Request, Refused> {
     };
     let method = Method::from_bytes(method.as_bytes())
         .map_err(|_| Refused::Bad("This is not an HTTP request"))?;
-    let base = head.as_ptr() as usize;
-    // Shorter than `LONGEST`, so no offset is cut off.
-    let place = |part: &[u8]| {
-        let start = (part.as_ptr() as usize - base) as u32;
-        start..start + part.len() as u32
-    };
-    let lines = parsed
-        .headers
-        .iter()
-        .map(|line| (place(line.name.as_bytes()), place(line.value)));
-    let fields = Fields::new(head.clone(), lines.collect());
+    let fields = Fields::new(head.clone(), places(head, parsed.headers));
     let is_current = version == 1;
     match (fields.all("host").count(), is_current) {
         (1, _) | (0, false) => {}
@@ -162,6 +153,18 @@ fn request(head: &Bytes) -> Result<Request, Refused> {
         expects: fields.has("expect"),
         fields,
     })
+}
+
+/// Where a head's names and values stand in it.
+fn places(head: &[u8], lines: &[httparse::Header<'_>]) -> Vec<(Range<u32>, Range<u32>)> {
+    let base = head.as_ptr() as usize;
+    // A head is shorter than `LONGEST`, so no offset is cut off.
+    let place = |part: &[u8]| {
+        let start = (part.as_ptr() as usize - base) as u32;
+        start..start + part.len() as u32
+    };
+    let places = |line: &httparse::Header<'_>| (place(line.name.as_bytes()), place(line.value));
+    lines.iter().map(places).collect()
 }
 
 /// Whether the connection is kept: as its header says, else as its version does.
@@ -247,22 +250,12 @@ pub fn take_response(
 fn response(buffer: &mut BytesMut) -> Result<Option<Response>, &'static str> {
     let mut space = [httparse::EMPTY_HEADER; MOST_ANSWER_HEADERS];
     let mut parsed = httparse::Response::new(&mut space);
-    let base = buffer.as_ptr() as usize;
     let length = match parsed.parse(buffer) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(_) => return Err("did not answer in HTTP"),
     };
-    // Shorter than `LONGEST`, so no offset is cut off.
-    let place = |part: &[u8]| {
-        let start = (part.as_ptr() as usize - base) as u32;
-        start..start + part.len() as u32
-    };
-    let lines: Vec<_> = parsed
-        .headers
-        .iter()
-        .map(|line| (place(line.name.as_bytes()), place(line.value)))
-        .collect();
+    let lines = places(buffer, parsed.headers);
     let is_current = parsed.version == Some(1);
     let status = parsed
         .code

@@ -18,7 +18,6 @@ use crate::rules::config::Endpoint;
 use crate::rules::entry::Caller;
 use crate::rules::models;
 use crate::rules::price::Rate;
-use crate::rules::purse::Cost;
 use crate::store::leases::Covered;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
@@ -102,15 +101,8 @@ impl Pipeline {
         };
         // The hold is counted from before it was asked for, by a clock of our own.
         let taken = Instant::now();
-        let cost = Cost {
-            least: ask.least,
-            most: ask.most,
-            open: ask.open,
-            known: ask.known,
-            cover: ask.ttl,
-        };
         let leases = &self.settler.leases;
-        if let Some(covered) = leases.admit(key, caller, &id, &cost) {
+        if let Some(covered) = leases.admit(key, caller, &ask) {
             let Covered { lease, group, held } = covered;
             self.metrics.admissions_leased.add(1);
             exchange.left = Some(held.left);

@@ -94,10 +94,9 @@ impl Ends<'_> {
         self.next_beat = now + self.ttl / 3;
         self.patience.set(self.ttl / 3);
         let hold = exchange.hold.as_ref()?;
-        let known = exchange.due();
         if let Some(lease) = &hold.lease {
             let leases = &self.pipeline.settler.leases;
-            if leases.renew(lease, &hold.id, known) {
+            if leases.renew(lease, &hold.id) {
                 return self.renewed(now, Ok(true));
             }
             // Its purse may be out of touch for a moment.
@@ -108,7 +107,7 @@ impl Ends<'_> {
             hold.account.clone(),
             hold.id.clone(),
         );
-        let ttl = self.ttl.into();
+        let (known, ttl) = (exchange.due(), self.ttl.into());
         let renewal = async move { store.renew(&account, &id, known, ttl).await };
         self.renewal = Some((now, Box::pin(renewal)));
         None

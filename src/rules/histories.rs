@@ -4,7 +4,7 @@
 
 use super::account::{Account, Admission, Admit, Ask, Books, Orphans, Report, Reported};
 use super::amount::{Millis, Tokens};
-use super::purse::{Command, Cost, Purse};
+use super::purse::{Command, Purse};
 use proptest::prelude::*;
 
 const GRANT: u64 = 300;
@@ -127,6 +127,18 @@ struct World {
     unreported: u64,
     crashed: bool,
     count: u64,
+}
+
+fn ask(id: &str, least: u64, more: u64) -> Admit<'_> {
+    Admit {
+        id,
+        least: Tokens::new(least),
+        most: Tokens::new(least + more),
+        open: Tokens::ZERO,
+        known: Tokens::ZERO,
+        window: None,
+        ttl: Millis(TTL),
+    }
 }
 
 impl World {
@@ -258,16 +270,10 @@ impl World {
     fn begin_leased(&mut self, instance: usize, least: u64, more: u64) {
         self.count += 1;
         let id = format!("r{}", self.count);
-        let cost = Cost {
-            least: Tokens::new(least),
-            most: Tokens::new(least + more),
-            open: Tokens::ZERO,
-            known: Tokens::ZERO,
-            cover: Millis(TTL),
-        };
+        let ask = ask(&id, least, more);
         let now = self.time();
         let purse = &mut self.purses[instance].purse;
-        if let Some(held) = purse.admit(now, &id, &cost, false) {
+        if let Some(held) = purse.admit(now, &ask, false) {
             self.open.push(Request {
                 id,
                 instance,
@@ -368,15 +374,7 @@ impl World {
         }
         self.count += 1;
         let id = format!("r{}", self.count);
-        let ask = Admit {
-            id: &id,
-            least: Tokens::new(least),
-            most: Tokens::new(least + more),
-            open: Tokens::ZERO,
-            known: Tokens::ZERO,
-            window: None,
-            ttl: Millis(TTL),
-        };
+        let ask = ask(&id, least, more);
         let covered_until = self.now + TTL;
         let (now, orphans) = (self.time(), self.orphans);
         let mut admission = self.account.admit(now, orphans, &ask);
@@ -407,7 +405,7 @@ impl World {
         let request = &mut self.open[at];
         if request.leased {
             let purse = &mut self.purses[request.instance].purse;
-            if purse.renew(now, &request.id, Tokens::new(request.served), Millis(TTL)) {
+            if purse.renew(now, &request.id, Millis(TTL)) {
                 request.covered_until = self.now + TTL;
             }
             return;

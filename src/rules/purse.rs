@@ -5,7 +5,7 @@
 //! command was is kept until it is answered. The store's answers say what the purse holds; nothing is
 //! promised beyond that. `now` is the instance's own clock, which only ever goes forward.
 
-use super::account::{Grant, Reported};
+use super::account::{Admit, Grant, Reported};
 use super::amount::{Millis, Tokens};
 use super::window::Pace;
 use std::collections::HashMap;
@@ -28,7 +28,6 @@ const WIDE: u64 = 20;
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     max: Tokens,
-    known: Tokens,
     /// Covered until then. A later lease does not cover it.
     until: Millis,
 }
@@ -99,17 +98,6 @@ struct Busy {
     requests_a_second: u64,
 }
 
-/// What a request may cost, as in [`super::account::Admit`].
-#[derive(Clone, Copy, Debug)]
-pub struct Cost {
-    pub least: Tokens,
-    pub most: Tokens,
-    pub open: Tokens,
-    pub known: Tokens,
-    /// How long it is covered, from now or from its last renewal.
-    pub cover: Millis,
-}
-
 /// What a request is told of its account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -149,33 +137,29 @@ impl Purse {
     }
 
     /// Holds a request, if all of it is covered. `None`: the store must be asked.
-    pub fn admit(&mut self, now: Millis, id: &str, cost: &Cost, windowed: bool) -> Option<Held> {
+    pub fn admit(&mut self, now: Millis, ask: &Admit<'_>, windowed: bool) -> Option<Held> {
         let Busy { latest, .. } = self.busy;
         self.busy.latest = latest.max(now);
         self.busy.requests += 1;
         if self.is_gone || now < self.poor_until {
             return None;
         }
-        let held = cost
-            .most
-            .max(cost.least)
-            .max(cost.open.min(Tokens::new(ROOMY)));
+        let open = ask.open.min(Tokens::new(ROOMY));
+        let held = ask.most.max(ask.least).max(open);
         self.busy.largest = self.busy.largest.max(held);
         let has_slot = !windowed || (self.slots > 0 && now < self.slots_until);
         if now >= self.fresh_until || !has_slot || self.free() < held {
             self.busy.missed = self.busy.missed.plus(held);
             return None;
         }
-        if self.holds.contains_key(id) {
+        if self.holds.contains_key(ask.id) {
             return None;
         }
-        let known = cost.known.min(held);
         let hold = Hold {
             max: held,
-            known,
-            until: now.plus(cost.cover),
+            until: now.plus(ask.ttl),
         };
-        self.holds.insert(id.to_owned(), hold);
+        self.holds.insert(ask.id.to_owned(), hold);
         self.held = self.held.plus(held);
         self.busy.peak = self.busy.peak.max(self.held);
         if windowed {
@@ -189,11 +173,10 @@ impl Purse {
     }
 
     /// A live request's heartbeat. False: its cover ends, and so must it.
-    pub fn renew(&mut self, now: Millis, id: &str, known: Tokens, cover: Millis) -> bool {
+    pub fn renew(&mut self, now: Millis, id: &str, cover: Millis) -> bool {
         let Some(hold) = self.holds.get_mut(id) else {
             return false;
         };
-        hold.known = hold.known.max(known.min(hold.max));
         let is_covered = !self.is_gone && now < self.fresh_until && now < hold.until;
         if is_covered {
             hold.until = now.plus(cover);
@@ -248,12 +231,11 @@ impl Purse {
         if !self.spent.is_zero() {
             return Some(self.report(Tokens::ZERO));
         }
-        let free = self.free();
         if self.is_idle(now) {
             return self.is_open.then(|| self.end());
         }
+        let free = self.free();
         if now < self.poor_until {
-            let free = self.free();
             return (!free.is_zero()).then(|| self.report(free));
         }
         let wanted = self.busy.wanted();
@@ -443,21 +425,23 @@ mod tests {
 
     const FRESH: Millis = Millis(20);
 
-    fn cost(most: u64, open: u64) -> Cost {
-        Cost {
+    fn ask(id: &str, most: u64, open: u64) -> Admit<'_> {
+        Admit {
+            id,
             least: Tokens::new(1),
             most: Tokens::new(most),
             open: Tokens::new(open),
             known: Tokens::ZERO,
-            cover: Millis(60),
+            window: None,
+            ttl: Millis(60),
         }
     }
 
     /// A purse that was filled at 1,000, as the store would have filled it.
-    fn filled(tokens: u64, cost: &Cost) -> Purse {
+    fn filled(tokens: u64, most: u64, open: u64) -> Purse {
         let now = Millis(1_000);
         let mut purse = Purse::default();
-        assert_eq!(purse.admit(now, "first", cost, false), None);
+        assert_eq!(purse.admit(now, &ask("first", most, open), false), None);
         let asked = purse.ask_at_once(now).unwrap();
         assert!(matches!(asked, Command::Ask { number: 1, .. }));
         purse.say(now).unwrap();
@@ -473,35 +457,47 @@ mod tests {
 
     #[test]
     fn a_request_is_held_whole_or_not_at_all_and_only_while_the_purse_is_fresh() {
-        let cost = cost(60, 0);
-        let mut purse = filled(100, &cost);
+        let mut purse = filled(100, 60, 0);
         let now = Millis(1_001);
         assert_eq!(
-            purse.admit(now, "a", &cost, false).unwrap().held.count(),
+            purse
+                .admit(now, &ask("a", 60, 0), false)
+                .unwrap()
+                .held
+                .count(),
             60
         );
-        assert_eq!(purse.admit(now, "b", &cost, false), None, "40 are free");
+        assert_eq!(
+            purse.admit(now, &ask("b", 60, 0), false),
+            None,
+            "40 are free"
+        );
         assert_eq!(purse.settle("a", Tokens::new(10)).count(), 390);
         assert_eq!(purse.free().count(), 90);
-        assert!(purse.admit(Millis(1_019), "c", &cost, false).is_some());
-        assert!(purse.renew(Millis(1_019), "c", Tokens::ZERO, Millis(60)));
-        assert_eq!(purse.admit(Millis(1_020), "d", &cost, false), None);
-        assert!(!purse.renew(Millis(1_020), "c", Tokens::ZERO, Millis(60)));
+        assert!(
+            purse
+                .admit(Millis(1_019), &ask("c", 60, 0), false)
+                .is_some()
+        );
+        assert!(purse.renew(Millis(1_019), "c", Millis(60)));
+        assert_eq!(purse.admit(Millis(1_020), &ask("d", 60, 0), false), None);
+        assert!(!purse.renew(Millis(1_020), "c", Millis(60)));
     }
 
     #[test]
     fn a_call_without_a_limit_has_room_for_any_models_answer() {
-        let cost = cost(4_096, u64::MAX);
-        let mut purse = filled(200_000, &cost);
-        let held = purse.admit(Millis(1_001), "a", &cost, false).unwrap().held;
+        let mut purse = filled(200_000, 4_096, u64::MAX);
+        let held = purse
+            .admit(Millis(1_001), &ask("a", 4_096, u64::MAX), false)
+            .unwrap()
+            .held;
         assert_eq!(held.count(), ROOMY);
     }
 
     #[test]
     fn what_was_spent_is_told_once_and_then_the_rest_goes_back() {
-        let cost = cost(60, 0);
-        let mut purse = filled(100, &cost);
-        purse.admit(Millis(1_001), "a", &cost, false).unwrap();
+        let mut purse = filled(100, 60, 0);
+        purse.admit(Millis(1_001), &ask("a", 60, 0), false).unwrap();
         purse.settle("a", Tokens::new(10));
         let (told, again) = (purse.give_back(), purse.give_back());
         assert_eq!(told, again, "until it is answered");
@@ -531,12 +527,11 @@ mod tests {
 
     #[test]
     fn a_purse_of_an_account_that_is_gone_owes_nothing() {
-        let cost = cost(60, 0);
-        let mut purse = filled(100, &cost);
-        purse.admit(Millis(1_001), "a", &cost, false).unwrap();
+        let mut purse = filled(100, 60, 0);
+        purse.admit(Millis(1_001), &ask("a", 60, 0), false).unwrap();
         purse.lost();
         assert!(!purse.is_empty(), "a request is under way");
-        assert!(!purse.renew(Millis(1_001), "a", Tokens::ZERO, Millis(60)));
+        assert!(!purse.renew(Millis(1_001), "a", Millis(60)));
         purse.settle("a", Tokens::new(10));
         assert!(purse.is_empty());
         assert_eq!(purse.command(Millis(1_002), FRESH), None);

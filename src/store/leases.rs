@@ -8,10 +8,10 @@
 use super::journal::Journal;
 use super::name::{AccountName, KeyName};
 use super::{Outcome, Store, StoreError};
-use crate::rules::account::{Admission, Ask, Report, Settlement};
+use crate::rules::account::{Admission, Admit, Ask, Report, Settlement};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::entry::Caller;
-use crate::rules::purse::{Command, Cost, Held, Purse};
+use crate::rules::purse::{Command, Held, Purse};
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
 use std::collections::HashMap;
@@ -160,8 +160,7 @@ impl Leases {
         self: &Arc<Leases>,
         key: &KeyName,
         caller: Caller<'_>,
-        id: &str,
-        cost: &Cost,
+        ask: &Admit<'_>,
     ) -> Option<Covered> {
         let lease = self.find(key)?;
         if lease.tenant.as_str() != caller.tenant {
@@ -179,7 +178,7 @@ impl Leases {
         {
             return None;
         }
-        let Some(held) = state.purse.admit(now, id, cost, window.is_some()) else {
+        let Some(held) = state.purse.admit(now, ask, window.is_some()) else {
             drop(state);
             self.fill(lease);
             return None;
@@ -187,7 +186,7 @@ impl Leases {
         let group = state.group.clone();
         drop(state);
         self.journal
-            .begin_leased(&lease.name, id, cost.known.min(held.held));
+            .begin_leased(&lease.name, ask.id, ask.known.min(held.held));
         Some(Covered { lease, group, held })
     }
 
@@ -288,9 +287,9 @@ impl Leases {
     }
 
     /// A request's heartbeat. False: its cover ends.
-    pub fn renew(&self, lease: &Lease, id: &str, known: Tokens) -> bool {
+    pub fn renew(&self, lease: &Lease, id: &str) -> bool {
         let now = self.now();
-        lease.state().purse.renew(now, id, known, self.cover)
+        lease.state().purse.renew(now, id, self.cover)
     }
 
     /// Reports, asks and gives back, ten times a second, until it is dropped.
