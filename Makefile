@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # One step after the other: they share the build directory, and their output is read from top to bottom.
 .NOTPARALLEL:
-.PHONY: help build run test kills bench bench-short bench-slow tools fmt clippy house check deny clean-tools
+.PHONY: help build run test kills faults bench bench-short bench-slow tools fmt clippy house check deny clean-tools
 
 HOUSE := $(or $(CARGO_TARGET_DIR),target)/house
 
@@ -27,6 +27,9 @@ test: tools fmt clippy ## everything: tools, format, lints, all tests; stops at 
 
 kills: ## two hundred rounds of kill -9 of one of two instances, in either mode
 	KILL_ROUNDS=200 cargo test --locked --test it -- exact::with --nocapture
+
+faults: tools ## what breaks or breaks in, at full length; prints a table of cases
+	tests/tools/faults.sh
 
 bench: build ## the gateway beside its peers, half an hour; writes bench/RESULTS.md
 	bench/peers/install.sh

@@ -14,6 +14,7 @@ mod chat;
 mod crash;
 mod exact;
 mod failover;
+mod faults;
 mod harness_itself;
 mod leases;
 mod library;

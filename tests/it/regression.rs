@@ -4,7 +4,6 @@ use crate::harness::{
     Gateway, Provider, Redis, Script, Setup, Step, chat, eventually, mint, raw_for, sample,
 };
 use serde_json::{Value, json};
-use std::io::{Read, Write};
 use std::time::Duration;
 
 const PATH: &str = "/abc/v1/chat/completions";
@@ -249,31 +248,6 @@ fn requests_that_come_together_are_answered_one_after_the_other() {
             .iter()
             .all(|asked| asked.json()["messages"][0]["content"] == "x")
     );
-}
-
-#[test]
-fn a_head_that_dribbles_is_not_waited_for() {
-    let gateway = Gateway::start(Setup::new());
-    let mut socket = std::net::TcpStream::connect(gateway.addr()).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(1)))
-        .unwrap();
-    socket
-        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nx: ")
-        .unwrap();
-    let mut answer = Vec::new();
-    // Never silent for long, and never done.
-    for _ in 0..40 {
-        let _ = socket.write_all(b"y");
-        let mut buffer = [0; 512];
-        match socket.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => answer.extend_from_slice(&buffer[..length]),
-            Err(_) => {}
-        }
-    }
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
 }
 
 #[test]

@@ -1,0 +1,1 @@
+//! Tenants do not see each other.

@@ -1,0 +1,1 @@
+//! More than the gateway can take, and stopping in the middle of it.

@@ -1,0 +1,1 @@
+//! Redis lost, slow, restarted, failing over, replying late.
