@@ -5,7 +5,7 @@ use crate::local::route::{self, Found};
 use crate::local::{Local, Request, root};
 use crate::rules::tenant::TenantId;
 use crate::rules::{account, config};
-use crate::serve::{self, Deps, Sockets, handover};
+use crate::serve::{self, Deps, Sockets, handover, limits};
 use crate::settings::{self, Secret, Settings};
 use crate::store::journal::Journal;
 use crate::store::leases::Leases;
@@ -247,6 +247,7 @@ fn serve(path: Option<&PathBuf>, take_over: bool) -> ExitCode {
 }
 
 async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result<(), String> {
+    limits::raise_descriptors();
     let cannot = |error: std::io::Error| format!("Cannot take over: {error}");
     let inherited = if take_over {
         let (mut line, listeners) = handover::receive().map_err(cannot)?;

@@ -141,6 +141,34 @@ fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
+/// A text's brackets are never open more than `most` deep. Of what is not JSON that says nothing.
+pub fn is_flat(bytes: &[u8], most: usize) -> bool {
+    // Few texts have so many brackets at all.
+    if memchr::memchr2_iter(b'[', b'{', bytes).nth(most).is_none() {
+        return true;
+    }
+    let (mut depth, mut at) = (0usize, 0);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => match string_end(bytes, at) {
+                Some(end) => {
+                    at = end;
+                    continue;
+                }
+                None => return true,
+            },
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > most {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +195,16 @@ mod tests {
             "\"a\":\"x,y\""
         );
         assert_eq!(&text[end..], "} tail");
+    }
+
+    #[test]
+    fn depth_is_that_of_brackets_outside_of_strings() {
+        let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(is_flat(nested(5).as_bytes(), 5) && !is_flat(nested(6).as_bytes(), 5));
+        assert!(is_flat(format!("[{}]", "[1],".repeat(900)).as_bytes(), 2));
+        assert!(is_flat(b"[\"[[[[[[\\\"[[\"]", 1));
+        assert!(!is_flat(b"{\"a\":{\"b\":[]}}", 2));
+        assert!(is_flat(b"\"[[[[", 2) && is_flat(b"]]]][", 1));
     }
 
     proptest! {

@@ -5,13 +5,16 @@
 //! server cannot say which port it got and waits for minutes where nothing is left to wait for.
 
 pub mod handover;
+pub mod limits;
 pub mod listen;
 pub mod workers;
 
 use crate::local::Local;
 use crate::proxy::ops::Ops;
 use crate::proxy::pipeline::Pipeline;
+use crate::proxy::places::Places;
 use crate::proxy::record::Recorder;
+use crate::proxy::room::Room;
 use crate::proxy::settle::{Settler, charged};
 use crate::proxy::shell::Shell;
 use crate::proxy::traffic::Traffic;
@@ -71,6 +74,9 @@ pub fn create_app(deps: Deps) -> App {
     let metrics = Arc::new(Metrics::default());
     let draining = Arc::new(AtomicBool::new(false));
     let traffic = Traffic::new(draining.clone());
+    let most = limits::connections(&settings.server);
+    let places = Places::new(most.in_all, most.each, &settings.server.trusted_proxies);
+    let room = Room::new(settings.server.max_buffered);
     let tenants = Arc::new(Tenants::new(store.clone()));
     let journal = Arc::new(journal);
     let leases = {
@@ -101,6 +107,9 @@ pub fn create_app(deps: Deps) -> App {
             leases,
         ),
         traffic: traffic.clone(),
+        places,
+        room,
+        most_requests: settings.server.max_requests.unwrap_or(most.in_all),
         recorder: Recorder::new(store.clone(), metrics.clone()),
         metrics,
         demo: OnceCell::new(),
@@ -194,12 +203,17 @@ impl App {
             count,
             &self.service,
             &self.stop.subscribe(),
+            self.settings.server.shed_after,
             move || journal.flush_here(),
         )?);
         for listener in sockets.public {
-            let workers = workers.clone();
+            let (workers, pipeline) = (workers.clone(), self.pipeline.clone());
             accepting.push(tokio::spawn(accept(listener, move |socket, peer| {
-                if let Err(error) = workers.serve(socket, peer) {
+                let seat = match pipeline.places.seat(peer.ip()) {
+                    Ok(seat) => seat,
+                    Err(full) => return limits::turn_away(socket, full, &pipeline.metrics),
+                };
+                if let Err(error) = workers.serve(socket, peer, seat) {
                     log::warn!("A connection cannot be served: {error}");
                 }
             })));
@@ -231,6 +245,15 @@ impl App {
             }
         };
         log::info!("Server shutting down");
+        if !succeeded {
+            // Load balancers see it in `/readyz` and go elsewhere, unless somebody is in a hurry.
+            self.traffic.drain();
+            let delay = tokio::time::sleep(self.settings.server.drain_delay);
+            tokio::select! {
+                () = delay => {}
+                () = signals.stop() => {}
+            }
+        }
         stop_accepting(&mut accepting).await;
         drop(spare);
         if succeeded {

@@ -53,4 +53,9 @@ pub trait Meter: Send {
     fn finish(&mut self) -> Vec<u8>;
 
     fn reading(&self) -> &Reading;
+
+    /// Bytes that were fed and not given yet.
+    fn withheld(&self) -> usize {
+        0
+    }
 }

@@ -6,6 +6,7 @@
 
 use super::call::{Changes, Unreadable};
 use super::splice::Splice;
+use crate::json;
 use crate::rules::amount::Tokens;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
@@ -13,6 +14,9 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+
+/// More levels than anyone means; readers that climb them one by one run out of room.
+const DEEPEST: usize = 128;
 
 /// An object's known members.
 #[derive(Debug)]
@@ -31,6 +35,11 @@ impl<'a> Object<'a> {
     ) -> Result<Object<'a>, Unreadable> {
         let text = std::str::from_utf8(bytes)
             .map_err(|_| Unreadable("The body is not UTF-8".to_owned()))?;
+        if !json::is_flat(bytes, DEEPEST) {
+            return Err(Unreadable(format!(
+                "The body is nested more than {DEEPEST} levels deep"
+            )));
+        }
         Object::read(text, "The body", known, other)
     }
 

@@ -36,6 +36,11 @@ impl Splitter {
         }
     }
 
+    /// Bytes of an event that is not complete yet.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
     /// What is left when the stream ends.
     pub fn finish(&mut self, mut event: impl FnMut(&[u8])) {
         if !self.pending.is_empty() {

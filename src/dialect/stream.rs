@@ -46,4 +46,8 @@ impl<E: Events + Send> Meter for EventStream<E> {
     fn reading(&self) -> &Reading {
         self.events.reading()
     }
+
+    fn withheld(&self) -> usize {
+        self.splitter.pending()
+    }
 }

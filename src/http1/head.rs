@@ -38,17 +38,15 @@ pub enum Refused {
     Bad(&'static str),
     TooLarge,
     UnknownCoding,
+    UnknownExpectation,
 }
 
 impl Request {
     /// The path as it was sent, without a host before it or a query behind it.
     pub fn path(&self) -> &[u8] {
         let whole = until(&self.target, b'?');
-        // The absolute form names a host first, which means nothing here.
-        let rest = [&b"http://"[..], b"https://"]
-            .iter()
-            .find_map(|scheme| whole.strip_prefix(*scheme));
-        match rest {
+        // The absolute form names a host first, which is this one.
+        match after_scheme(whole) {
             Some(rest) => match rest.iter().position(|byte| *byte == b'/') {
                 Some(slash) => &rest[slash..],
                 None => b"/",
@@ -139,11 +137,7 @@ fn request(head: &Bytes) -> Result<Request, Refused> {
         .map_err(|_| Refused::Bad("This is not an HTTP request"))?;
     let fields = Fields::new(head.clone(), places(head, parsed.headers));
     let is_current = version == 1;
-    match (fields.all("host").count(), is_current) {
-        (1, _) | (0, false) => {}
-        (0, true) => return Err(Refused::Bad("The Host header is missing")),
-        _ => return Err(Refused::Bad("The Host header is there more than once")),
-    }
+    addressed(&fields, target.as_bytes(), &method, is_current)?;
     Ok(Request {
         method,
         target: head.slice_ref(target.as_bytes()),
@@ -153,6 +147,62 @@ fn request(head: &Bytes) -> Result<Request, Refused> {
         expects: fields.has("expect"),
         fields,
     })
+}
+
+/// It says once and plainly whom it is for, and expects nothing unheard of.
+fn addressed(
+    fields: &Fields,
+    target: &[u8],
+    method: &Method,
+    is_current: bool,
+) -> Result<(), Refused> {
+    let mut hosts = fields.all("host");
+    let host = match (hosts.next(), hosts.next()) {
+        (None, _) if is_current => return Err(Refused::Bad("The Host header is missing")),
+        (_, Some(_)) => {
+            return Err(Refused::Bad("The Host header is there more than once"));
+        }
+        (host, None) => host,
+    };
+    if !host.is_none_or(is_host) {
+        return Err(Refused::Bad("The Host header is no host"));
+    }
+    if !is_target(target, method, host) {
+        return Err(Refused::Bad("The request's target is not a path here"));
+    }
+    let mut expectations = fields.all("expect");
+    if expectations.any(|expected| !expected.eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Refused::UnknownExpectation);
+    }
+    Ok(())
+}
+
+/// What may stand in a `Host` header: no path, no user, no list. It may be empty.
+fn is_host(host: &[u8]) -> bool {
+    host.iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte))
+}
+
+/// A path, the same behind this very host, or an asterisk where the options of all are asked for.
+fn is_target(target: &[u8], method: &Method, host: Option<&[u8]>) -> bool {
+    if target.contains(&b'#') {
+        return false;
+    }
+    match after_scheme(target) {
+        Some(rest) => {
+            let named = rest.split(|byte| b"/?".contains(byte)).next();
+            let named = named.unwrap_or_default();
+            is_host(named) && host.is_none_or(|host| host.eq_ignore_ascii_case(named))
+        }
+        None => target.starts_with(b"/") || (target == b"*" && method == Method::OPTIONS),
+    }
+}
+
+/// What follows the scheme of the absolute form.
+fn after_scheme(target: &[u8]) -> Option<&[u8]> {
+    [&b"http://"[..], b"https://"]
+        .iter()
+        .find_map(|scheme| target.strip_prefix(*scheme))
 }
 
 /// Where a head's names and values stand in it.

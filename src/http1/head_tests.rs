@@ -30,13 +30,13 @@ fn a_request_is_read_and_what_follows_it_stays() {
 #[test]
 fn the_absolute_form_means_its_path() {
     for (target, path) in [
-        ("http://host/a/b?c", &b"/a/b"[..]),
-        ("https://host", b"/"),
-        ("http://host?x", b"/"),
+        ("http://x/a/b?c", &b"/a/b"[..]),
+        ("https://x", b"/"),
+        ("http://x?x", b"/"),
         ("/http://x", b"/http://x"),
         ("*", b"*"),
     ] {
-        let text = format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let text = format!("OPTIONS {target} HTTP/1.1\r\nhost: x\r\n\r\n");
         assert_eq!(
             read(text.as_bytes()).unwrap().unwrap().path(),
             path,
@@ -100,6 +100,43 @@ fn a_request_with_two_meanings_is_refused() {
         is_bad(b"GET / HTTP/1.1\nHost: x\n\n"),
         "a bare line feed ends nothing"
     );
+}
+
+#[test]
+fn a_request_says_plainly_whom_it_is_for() {
+    let asked = |target: &str, host: &str| {
+        let text = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        read(text.as_bytes()).map(|request| request.unwrap().path().to_owned())
+    };
+    for (target, host, path) in [
+        ("/a?b", "x", "/a"),
+        ("/", "", "/"),
+        ("/", "[::1]:80", "/"),
+        ("http://X/a?b", "x", "/a"),
+        ("https://x:1", "x:1", "/"),
+    ] {
+        assert_eq!(asked(target, host).unwrap(), path.as_bytes(), "{target}");
+    }
+    for (target, host) in [
+        ("/", "a b"),
+        ("/", "a, b"),
+        ("/", "a/b"),
+        ("/", "a@b"),
+        ("a", "x"),
+        ("*", "x"),
+        ("/a#b", "x"),
+        ("http://y/a", "x"),
+        ("http://a@x/a", "x"),
+        ("ftp://x/a", "x"),
+        ("x:443", "x"),
+    ] {
+        assert!(
+            matches!(asked(target, host), Err(Refused::Bad(_))),
+            "{target} {host}"
+        );
+    }
+    let miracle = b"GET / HTTP/1.1\r\nHost: x\r\nExpect: a miracle\r\n\r\n";
+    assert_eq!(read(miracle).unwrap_err(), Refused::UnknownExpectation);
 }
 
 #[test]

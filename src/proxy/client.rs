@@ -10,11 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 pub fn address(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[(IpAddr, u8)]) -> IpAddr {
     let unknown = IpAddr::from([0, 0, 0, 0]);
     let peer = peer.map_or(unknown, |peer| peer.ip().to_canonical());
-    let is_trusted = |address: IpAddr| {
-        trusted
-            .iter()
-            .any(|(network, bits)| within(address, *network, *bits))
-    };
+    let is_trusted = |address: IpAddr| is_within(address, trusted);
     if !is_trusted(peer) {
         return peer;
     }
@@ -37,6 +33,12 @@ pub fn address(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[(IpAddr
         }
     }
     last
+}
+
+pub fn is_within(address: IpAddr, networks: &[(IpAddr, u8)]) -> bool {
+    networks
+        .iter()
+        .any(|(network, bits)| within(address, *network, *bits))
 }
 
 fn within(address: IpAddr, network: IpAddr, bits: u8) -> bool {

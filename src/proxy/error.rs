@@ -17,6 +17,7 @@ pub enum GatewayError {
     NoSuchCall,
     HeadTooLarge,
     UnknownCoding,
+    UnknownExpectation,
     OtherMethods(String),
     BadRequest(String),
     NoKey,
@@ -30,6 +31,8 @@ pub enum GatewayError {
     NoEndpoint {
         model: Option<String>,
     },
+    /// More than this gateway can do, or keep, at one time.
+    Overloaded,
     Spent,
     Held,
     TooFast {
@@ -101,6 +104,11 @@ impl GatewayError {
                 "unknown_coding",
                 "A body may be chunked and nothing else",
             ),
+            GatewayError::UnknownExpectation => said(
+                417,
+                "unknown_expectation",
+                "Only 100-continue can be expected",
+            ),
             GatewayError::NoSuchCall => said(404, "not_found", "This gateway serves no such call"),
             GatewayError::OtherMethods(_) => said(405, "method_not_allowed", "Method not allowed"),
             GatewayError::BadRequest(text) => said(400, "bad_request", text),
@@ -130,6 +138,14 @@ impl GatewayError {
                     &format!("No provider is configured for {model}"),
                 )
             }
+            GatewayError::Overloaded => again(
+                said(
+                    503,
+                    "overloaded",
+                    "The gateway has more to do than it can; try again",
+                ),
+                1,
+            ),
             GatewayError::Spent => Said {
                 is_final: true,
                 ..said(

@@ -3,6 +3,7 @@
 //! It is kept outside the pipeline's own stack, so that whatever ends the request - its end, an
 //! error, a client that leaves, a panic - what is due can still be told and settled.
 
+use super::room::Share;
 use crate::dialect::call::{Api, Reading, Usage};
 use crate::dialect::tokens;
 use crate::rules::amount::Tokens;
@@ -43,6 +44,8 @@ pub struct Exchange {
     pub left: Option<Tokens>,
     pub pace: Option<Pace>,
     pub hold: Option<Hold>,
+    /// Of the room for bodies, where it keeps large ones.
+    pub share: Option<Share>,
     /// The provider has the request; from now on it may cost something.
     pub accepted: bool,
     /// What is charged for the prompt where the provider does not say.
@@ -108,6 +111,7 @@ impl Exchange {
             left: None,
             pace: None,
             hold: None,
+            share: None,
             accepted: false,
             prompt: Tokens::ZERO,
             rate: Rate::default(),

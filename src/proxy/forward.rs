@@ -203,6 +203,8 @@ impl Pipeline {
             exchange.accepted = *error == GatewayError::ClientGone && sent.load(Ordering::Relaxed);
         })?;
         exchange.accepted = answer.head.status.is_success();
+        // What was sent is not kept any longer.
+        exchange.share = None;
         Ok(answer)
     }
 }

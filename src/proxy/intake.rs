@@ -15,25 +15,33 @@ impl Pipeline {
         most: u64,
     ) -> Result<Bytes, GatewayError> {
         if session.is_body_here() {
-            // The usual case: it came with its head.
-            return session.body(most).await.map_err(|why| refused(why, most));
+            // The usual case: it came with its head, and is bounded as that is.
+            let body = session.body(most, |_| true).await;
+            return body.map_err(|why| self.no_body(why, most));
         }
         let begun = Instant::now();
+        let share = exchange.share.get_or_insert_with(|| self.room.share());
         let body = tokio::select! {
             biased;
-            body = session.body(most) => body.map_err(|why| refused(why, most)),
+            body = session.body(most, |bytes| share.keep(bytes)) => body.map_err(|why| self.no_body(why, most)),
             () = self.traffic.is_cut() => Err(GatewayError::Ended("The gateway is shutting down")),
         };
         exchange.waited += begun.elapsed();
         body
     }
-}
 
-fn refused(why: NoBody, most: u64) -> GatewayError {
-    match why {
-        NoBody::Gone => GatewayError::ClientGone,
-        NoBody::TooSlow => GatewayError::BodyTimeout,
-        NoBody::TooLong => GatewayError::BodyTooLarge { most },
-        NoBody::Unframed => GatewayError::BadRequest("The body's framing is wrong".to_owned()),
+    fn no_body(&self, why: NoBody, most: u64) -> GatewayError {
+        match why {
+            NoBody::Gone => GatewayError::ClientGone,
+            NoBody::TooSlow => GatewayError::BodyTimeout,
+            NoBody::TooLong => GatewayError::BodyTooLarge { most },
+            NoBody::NoRoom => self.no_room(),
+            NoBody::Unframed => GatewayError::BadRequest("The body's framing is wrong".to_owned()),
+        }
+    }
+
+    pub(super) fn no_room(&self) -> GatewayError {
+        self.metrics.shed_bodies.add(1);
+        GatewayError::Overloaded
     }
 }

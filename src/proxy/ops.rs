@@ -2,6 +2,7 @@
 
 use super::pipeline::Pipeline;
 use crate::local::root;
+use crate::telemetry::metrics::Levels;
 use async_trait::async_trait;
 use http::{Response, header};
 use pingora::apps::http_app::ServeHttp;
@@ -16,8 +17,12 @@ impl ServeHttp for Ops {
         let pipeline: &Pipeline = &self.0;
         let answer = match session.req_header().uri.path() {
             "/metrics" => {
-                let text = pipeline.metrics.render(pipeline.traffic.in_flight());
-                return plain(text);
+                let levels = Levels {
+                    requests: pipeline.traffic.in_flight(),
+                    connections: pipeline.places.taken(),
+                    buffered: pipeline.room.taken(),
+                };
+                return plain(pipeline.metrics.render(levels));
             }
             "/healthz" => root::health(),
             "/readyz" => root::ready(&pipeline.local)

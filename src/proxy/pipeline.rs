@@ -2,13 +2,15 @@
 
 use super::error::GatewayError;
 use super::exchange::Exchange;
+use super::places::Places;
 use super::record::Recorder;
+use super::room::Room;
 use super::route::{self, Provider};
 use super::session::Session;
 use super::settle::Settler;
 use super::traffic::Traffic;
 use super::upstream::Upstream;
-use super::{client, reply};
+use super::{client, lag, reply};
 use crate::demo::Demo;
 use crate::http1::head;
 use crate::local::answer::Refusal;
@@ -34,6 +36,10 @@ pub struct Pipeline {
     pub upstream: Upstream,
     pub settler: Arc<Settler>,
     pub traffic: Arc<Traffic>,
+    pub places: Arc<Places>,
+    pub room: Arc<Room>,
+    /// The most requests in flight.
+    pub most_requests: usize,
     pub metrics: Arc<Metrics>,
     pub recorder: Recorder,
     /// Started by the first call that needs it.
@@ -46,7 +52,7 @@ impl Pipeline {
         session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<(), GatewayError> {
-        let (method, path) = target(session.request())?;
+        let (method, path) = target(session.request()).inspect_err(|_| session.close_after())?;
         match crate::local::route::global(&method, &path) {
             Found::Here(matched) => {
                 return self
@@ -60,6 +66,7 @@ impl Pipeline {
         exchange.tenant = Some(addressed.tenant.clone());
         let provider = route::provider(addressed.route);
         exchange.api = provider.as_ref().map(|provider| provider.api);
+        self.can_take_more()?;
         let tenant = match self.tenants.find(&addressed.tenant).await? {
             Lookup::Known(tenant) => tenant,
             Lookup::Unknown => return Err(GatewayError::InvalidTenant),
@@ -94,6 +101,19 @@ impl Pipeline {
         }
         self.metrics.requests_provider.add(1);
         self.forward(session, exchange, &tenant, dialect).await
+    }
+
+    /// Whoever comes when there is too much to do is told so before anything else is done for them.
+    fn can_take_more(&self) -> Result<(), GatewayError> {
+        // This one is in flight already.
+        if self.traffic.in_flight() > self.most_requests {
+            self.metrics.shed_requests.add(1);
+        } else if lag::is_late() {
+            self.metrics.shed_late.add(1);
+        } else {
+            return Ok(());
+        }
+        Err(GatewayError::Overloaded)
     }
 
     /// What the gateway says itself.

@@ -7,6 +7,7 @@ use super::error::GatewayError;
 use super::exchange::Exchange;
 use super::pipeline::Pipeline;
 use super::reply;
+use super::room;
 use super::session::Session;
 use super::upstream::Answer;
 use super::watch::Ends;
@@ -91,6 +92,9 @@ impl Pipeline {
             if !more? {
                 break;
             }
+            if !self.keeps(exchange, answer.content.len()) {
+                return Err(self.no_room());
+            }
             if answer.content.len() > LONGEST_ANSWER {
                 return Err(GatewayError::Upstream(format!(
                     "{} answered without end",
@@ -159,6 +163,10 @@ impl Pipeline {
             };
             exchange.read(meter.reading());
             self.note(exchange);
+            if !self.keeps(exchange, meter.withheld()) {
+                exchange.count(meter.reading());
+                return self.break_off(session, exchange, self.no_room()).await;
+            }
             if exchange.exceeds_its_hold() {
                 let error = GatewayError::Upstream(format!(
                     "{} sends more than it was asked for",
@@ -187,6 +195,15 @@ impl Pipeline {
                 return self.break_off(session, exchange, error).await;
             }
         }
+    }
+
+    /// There is room to keep so much for this request.
+    fn keeps(&self, exchange: &mut Exchange, bytes: usize) -> bool {
+        bytes <= room::FREE
+            || exchange
+                .share
+                .get_or_insert_with(|| self.room.share())
+                .keep(bytes)
     }
 
     /// Tells the journal what a stream is known to have cost, now and then.

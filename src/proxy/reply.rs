@@ -64,6 +64,7 @@ pub async fn refuse(
 /// Sends a whole answer.
 pub async fn send(session: &mut Session, exchange: &mut Exchange, answer: Answer) -> Written {
     let (head, body) = answer.into_parts();
+    session.skip_body();
     let unread = !session.is_body_read();
     if unread {
         session.close_after();

@@ -17,21 +17,26 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// How long a kept connection may wait for its next request.
 const IDLE: Duration = Duration::from_secs(75);
-/// A head that has begun is there after so long, however it dribbles.
-const HEAD_TIME: Duration = Duration::from_secs(15);
+/// The same where places for connections are few.
+const IDLE_IN_A_CROWD: Duration = Duration::from_secs(5);
+/// What a body brings in this time may be as little as it likes.
+const BODY_GRACE: Duration = Duration::from_secs(10);
 /// The longest silence inside a body.
 const BODY_SILENCE: Duration = Duration::from_secs(30);
 /// A client that reads nothing for so long has left.
 const UNREAD: Duration = Duration::from_secs(30);
+/// And so has one that, on the average after that time, reads less than this in a second.
+const LEAST_READ: u64 = 1 << 10;
 /// A body up to this length leaves in one write with its head.
 const SMALL: usize = 16 << 10;
-/// A body is not believed to be longer than what has come of it by more than this.
+/// A body is not believed to be longer than twice what has come of it, or by more than this.
 const AHEAD: usize = 1 << 20;
+const FIRST_AHEAD: usize = 64 << 10;
 /// So much of the next requests may come before this one is answered.
 const PIPELINED: usize = 64 << 10;
 /// How long a refused client may go on sending.
@@ -54,9 +59,22 @@ pub struct Session {
     ending: Ending,
     keeps: bool,
     patience: Patience,
-    write_patience: Duration,
+    limits: Limits,
+    /// Nothing was ever asked on this connection.
+    is_new: bool,
     /// For whatever watches over a request: lent to it, and kept from one to the next.
     pub watch: Patience,
+}
+
+/// How long a client is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A head is there after so long, however it dribbles.
+    pub head: Duration,
+    /// The least that a body brings in a second.
+    pub body_rate: u64,
+    /// How long a write may be blocked, where that is less than usual.
+    pub write: Duration,
 }
 
 /// How an answer's end is told.
@@ -82,6 +100,8 @@ pub enum NoBody {
     Gone,
     TooSlow,
     TooLong,
+    /// It would not fit beside what others send.
+    NoRoom,
     Unframed,
 }
 
@@ -90,8 +110,7 @@ pub enum NoBody {
 pub struct Gone;
 
 impl Session {
-    /// `write_patience`: how long a write may be blocked, where that is less than usual.
-    pub fn new(stream: Stream, peer: Option<SocketAddr>, write_patience: Duration) -> Session {
+    pub fn new(stream: Stream, peer: Option<SocketAddr>, limits: Limits) -> Session {
         Session {
             stream,
             peer,
@@ -104,7 +123,11 @@ impl Session {
             ending: Ending::Length,
             keeps: false,
             patience: Patience::new(IDLE),
-            write_patience: write_patience.min(UNREAD),
+            limits: Limits {
+                write: limits.write.min(UNREAD),
+                ..limits
+            },
+            is_new: true,
             watch: Patience::new(IDLE),
         }
     }
@@ -118,15 +141,20 @@ impl Session {
         self.unread.is_empty()
     }
 
-    /// Waits for the next request's head.
-    pub async fn next(&mut self) -> Result<(), NoRequest> {
+    /// Waits for the next request's head, for less long where there `is_crowd`.
+    pub async fn next(&mut self, is_crowd: bool) -> Result<(), NoRequest> {
         let mut searched = 0;
         self.request = nothing();
         self.body = Decoder::new(Framing::Length(0));
         self.answered = None;
         self.keeps = false;
         let mut begun = !self.unread.is_empty();
-        self.patience.set(if begun { HEAD_TIME } else { IDLE });
+        // Whoever connects has something to say.
+        self.patience.set(match (begun || self.is_new, is_crowd) {
+            (true, _) => self.limits.head,
+            (false, true) => IDLE_IN_A_CROWD,
+            (false, false) => IDLE,
+        });
         loop {
             if let Some(request) =
                 head::take_request(&mut self.unread, searched).map_err(NoRequest::Refused)?
@@ -135,6 +163,7 @@ impl Session {
                 self.expects = request.expects;
                 self.keeps = request.keeps;
                 self.request = request;
+                self.is_new = false;
                 return Ok(());
             }
             searched = self.unread.len();
@@ -146,7 +175,7 @@ impl Session {
             }
             if !begun {
                 begun = true;
-                self.patience.set(HEAD_TIME);
+                self.patience.set(self.limits.head);
             }
         }
     }
@@ -185,8 +214,12 @@ impl Session {
             .is_some_and(|remaining| remaining <= self.unread.len() as u64)
     }
 
-    /// The whole body, if it is not longer than `most`.
-    pub async fn body(&mut self, most: u64) -> Result<Bytes, NoBody> {
+    /// The whole body, if it is not longer than `most` and what is kept of it always `fits`.
+    pub async fn body(
+        &mut self,
+        most: u64,
+        mut fits: impl FnMut(usize) -> bool,
+    ) -> Result<Bytes, NoBody> {
         if self.body_length().is_some_and(|length| length > most) {
             return Err(NoBody::TooLong);
         }
@@ -198,6 +231,7 @@ impl Session {
             self.flush().await.map_err(|Gone| NoBody::Gone)?;
         }
         let mut body = BytesMut::new();
+        let begun = Instant::now();
         loop {
             self.body
                 .decode(&mut self.unread, &mut body)
@@ -205,10 +239,15 @@ impl Session {
             if body.len() as u64 > most {
                 return Err(NoBody::TooLong);
             }
+            if !fits(body.capacity()) {
+                return Err(NoBody::NoRoom);
+            }
             if self.body.is_done() {
                 return Ok(body.freeze());
             }
-            self.patience.set(BODY_SILENCE);
+            let due = BODY_GRACE + at_rate(body.len(), self.limits.body_rate);
+            let rest = due.saturating_sub(begun.elapsed());
+            self.patience.set(rest.min(BODY_SILENCE));
             let read = match self.body.remaining() {
                 Some(remaining) if self.unread.is_empty() => {
                     self.read_into(&mut body, remaining).await
@@ -225,7 +264,10 @@ impl Session {
 
     /// Reads what belongs to the body straight to where it stays.
     async fn read_into(&mut self, body: &mut BytesMut, remaining: u64) -> Result<usize, Stalled> {
-        let ahead = usize::try_from(remaining).unwrap_or(usize::MAX).min(AHEAD);
+        let believed = body.len().clamp(FIRST_AHEAD, AHEAD);
+        let ahead = usize::try_from(remaining)
+            .unwrap_or(usize::MAX)
+            .min(believed);
         if body.capacity() - body.len() < ahead.min(SMALL) {
             body.reserve(ahead);
         }
@@ -239,6 +281,14 @@ impl Session {
         };
         self.body.skip(length as u64);
         Ok(length)
+    }
+
+    /// Throws away a body that is all here already.
+    pub fn skip_body(&mut self) {
+        if self.is_body_here() {
+            // It is as long as it says.
+            let _ = self.body.decode(&mut self.unread, &mut BytesMut::new());
+        }
     }
 
     /// Reads on and throws away, until the body is over or nothing more comes.
@@ -364,6 +414,7 @@ impl Session {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         let mut rest = bytes;
         let mut blocked = false;
+        let mut due = None;
         let written = poll_fn(|cx| {
             while !rest.is_empty() {
                 match Pin::new(&mut self.stream).poll_write(cx, rest) {
@@ -374,7 +425,10 @@ impl Session {
                     Poll::Ready(_) => return Poll::Ready(Err(Gone)),
                     Poll::Pending => {
                         if !std::mem::replace(&mut blocked, true) {
-                            self.patience.set(self.write_patience);
+                            let slow =
+                                || Instant::now() + UNREAD + at_rate(bytes.len(), LEAST_READ);
+                            let rest = due.get_or_insert_with(slow).duration_since(Instant::now());
+                            self.patience.set(rest.min(self.limits.write));
                         }
                         ready!(self.patience.poll_over(cx));
                         return Poll::Ready(Err(Gone));
@@ -415,7 +469,15 @@ impl Session {
 
     /// Nothing more is read or written.
     pub async fn close(mut self) {
-        let _ = tokio::time::timeout(self.write_patience, self.stream.shutdown()).await;
+        let _ = tokio::time::timeout(self.limits.write, self.stream.shutdown()).await;
+    }
+}
+
+/// How long so many bytes take.
+fn at_rate(bytes: usize, rate: u64) -> Duration {
+    match rate {
+        0 => Duration::from_secs(u64::from(u32::MAX)),
+        rate => Duration::from_millis((bytes as u64).saturating_mul(1_000) / rate),
     }
 }
 

@@ -8,7 +8,7 @@ use super::exchange::Exchange;
 use super::pipeline::Pipeline;
 use super::reply;
 use super::scratch;
-use super::session::{NoRequest, Session};
+use super::session::{Limits, NoRequest, Session};
 use crate::http1::head::{Refused, Request};
 use crate::rules::tenant::TenantId;
 use async_trait::async_trait;
@@ -36,8 +36,13 @@ impl ServerApp for Shell {
             .get_socket_digest()
             .and_then(|digest| digest.peer_addr().and_then(|peer| peer.as_inet().copied()));
         // Behind a blocked write no hold is renewed, so it must end well before one does.
-        let renewal = pipeline.local.settings.accounts.hold_ttl / 4;
-        let mut session = Session::new(stream, peer, renewal);
+        let settings = &pipeline.local.settings;
+        let limits = Limits {
+            head: settings.server.header_timeout,
+            body_rate: settings.server.body_rate,
+            write: settings.accounts.hold_ttl / 4,
+        };
+        let mut session = Session::new(stream, peer, limits);
         let mut shutdown = shutdown.clone();
         let mut draining = pin!(async move {
             let _ = shutdown.wait_for(|draining| *draining).await;
@@ -46,7 +51,7 @@ impl ServerApp for Shell {
         loop {
             let next = tokio::select! {
                 biased;
-                next = session.next() => next,
+                next = session.next(pipeline.places.is_crowded()) => next,
                 () = &mut draining, if !is_draining => {
                     is_draining = true;
                     continue;
@@ -88,6 +93,7 @@ impl From<Refused> for GatewayError {
             Refused::Bad(why) => GatewayError::BadRequest(why.to_owned()),
             Refused::TooLarge => GatewayError::HeadTooLarge,
             Refused::UnknownCoding => GatewayError::UnknownCoding,
+            Refused::UnknownExpectation => GatewayError::UnknownExpectation,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Nothing a request does wakes another thread: its provider's connection, its timers and what it
 //! spawns stay where it is. Connections are given out one by one, to whoever has the fewest.
 
+use crate::proxy::lag;
+use crate::proxy::places::Seat;
 use pingora::apps::ServerApp;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::{GetSocketDigest, SocketDigest};
@@ -12,10 +14,11 @@ use std::net::{SocketAddr, TcpStream as StdStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-type Accepted = (StdStream, SocketAddr, Place);
+type Accepted = (StdStream, SocketAddr, (Place, Seat));
 
 pub struct Workers {
     all: Vec<Worker>,
@@ -43,12 +46,13 @@ impl Drop for Place {
 }
 
 impl Workers {
-    /// Each serves `app` until these workers are dropped, and does `before_sleep` whenever it has nothing
-    /// to do.
+    /// Each serves `app` until these workers are dropped, does `before_sleep` whenever it has nothing
+    /// to do, and takes itself for overloaded where it is later than `late`.
     pub fn start<A>(
         count: usize,
         app: &Arc<A>,
         stop: &ShutdownWatch,
+        late: Duration,
         before_sleep: impl Fn() + Clone + Send + Sync + 'static,
     ) -> io::Result<Workers>
     where
@@ -64,7 +68,7 @@ impl Workers {
             let (app, stop) = (app.clone(), stop.clone());
             std::thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || runtime.block_on(work(take, app, stop)))?;
+                .spawn(move || runtime.block_on(work(take, app, stop, late)))?;
             let load = Arc::default();
             all.push(Worker { give, load });
         }
@@ -72,7 +76,7 @@ impl Workers {
     }
 
     /// Gives a connection to the worker that has the fewest.
-    pub fn serve(&self, socket: TcpStream, peer: SocketAddr) -> io::Result<()> {
+    pub fn serve(&self, socket: TcpStream, peer: SocketAddr, seat: Seat) -> io::Result<()> {
         // It leaves this thread's runtime for another's.
         let socket = socket.into_std()?;
         let least = self
@@ -83,15 +87,20 @@ impl Workers {
         let place = Place::of(&worker.load);
         worker
             .give
-            .send((socket, peer, place))
+            .send((socket, peer, (place, seat)))
             .map_err(|_| io::Error::from(io::ErrorKind::NotConnected))
     }
 }
 
-async fn work<A>(mut take: UnboundedReceiver<Accepted>, app: Arc<A>, stop: ShutdownWatch)
-where
+async fn work<A>(
+    mut take: UnboundedReceiver<Accepted>,
+    app: Arc<A>,
+    stop: ShutdownWatch,
+    late: Duration,
+) where
     A: ServerApp + Send + Sync + 'static,
 {
+    tokio::spawn(lag::watch(late));
     while let Some((socket, peer, place)) = take.recv().await {
         let Ok(socket) = TcpStream::from_std(socket) else {
             continue;

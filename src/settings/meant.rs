@@ -44,6 +44,19 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// Bytes.
     pub max_body: u64,
+    pub drain_delay: Duration,
+    pub header_timeout: Duration,
+    /// Bytes a second.
+    pub body_rate: u64,
+    /// None: as many as there are file descriptors for.
+    pub max_connections: Option<usize>,
+    /// None: a quarter of them.
+    pub max_connections_per_address: Option<usize>,
+    /// None: one for each connection.
+    pub max_requests: Option<usize>,
+    /// Bytes.
+    pub max_buffered: u64,
+    pub shed_after: Duration,
     /// Networks as address and prefix length; a single address has the full length.
     pub trusted_proxies: Vec<(IpAddr, u8)>,
 }

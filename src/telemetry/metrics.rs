@@ -81,6 +81,21 @@ pub struct Metrics {
     pub clients_gone: Counter,
     pub panics: Counter,
     pub records_dropped: Counter,
+    /// What was turned away: connections beyond all places and beyond one address's, requests beyond the
+    /// bound, bodies without room, and calls to a worker that is late.
+    pub shed_connections: Counter,
+    pub shed_addresses: Counter,
+    pub shed_requests: Counter,
+    pub shed_bodies: Counter,
+    pub shed_late: Counter,
+}
+
+/// How much there is of what goes up and down.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Levels {
+    pub requests: usize,
+    pub connections: usize,
+    pub buffered: usize,
 }
 
 impl Metrics {
@@ -91,7 +106,7 @@ impl Metrics {
     }
 
     /// In the Prometheus text format.
-    pub fn render(&self, in_flight: usize) -> String {
+    pub fn render(&self, levels: Levels) -> String {
         let mut text = String::new();
         let mut family = |name: &str, help: &str, kind: &str, rows: &[(&str, u64)]| {
             // Writing to a string cannot fail.
@@ -109,11 +124,32 @@ impl Metrics {
             "gauge",
             &[(concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1)],
         );
+        for (name, help, level) in [
+            (
+                "requests_in_flight",
+                "Requests being served",
+                levels.requests,
+            ),
+            ("connections", "Connections of clients", levels.connections),
+            (
+                "buffered_bytes",
+                "Bytes of large bodies that are kept",
+                levels.buffered,
+            ),
+        ] {
+            family(name, help, "gauge", &[("", level as u64)]);
+        }
         family(
-            "requests_in_flight",
-            "Requests being served",
-            "gauge",
-            &[("", in_flight as u64)],
+            "shed_total",
+            "What was turned away because there was too much of it",
+            "counter",
+            &[
+                ("{what=\"connections\"}", self.shed_connections.value()),
+                ("{what=\"address\"}", self.shed_addresses.value()),
+                ("{what=\"requests\"}", self.shed_requests.value()),
+                ("{what=\"bodies\"}", self.shed_bodies.value()),
+                ("{what=\"late\"}", self.shed_late.value()),
+            ],
         );
         family(
             "requests_total",
@@ -216,7 +252,10 @@ mod tests {
         for micros in [9, 10, 11, 300_000] {
             metrics.own_time.took(Duration::from_micros(micros));
         }
-        let text = metrics.render(3);
+        let text = metrics.render(Levels {
+            requests: 3,
+            ..Levels::default()
+        });
         for row in [
             "# TYPE resullm_own_seconds histogram",
             "resullm_own_seconds_bucket{le=\"0.00001\"} 2",

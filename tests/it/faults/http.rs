@@ -1,14 +1,20 @@
 //! Requests that are crooked, slow or greedy.
 
 use super::{case, many};
-use crate::harness::{Gateway, Setup};
+use crate::harness::{
+    Gateway, Origin, Provider, Script, Setup, Step, chat, eventually, mint, raw_for, sample,
+    sample_at,
+};
+use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 #[test]
 fn a_head_that_dribbles_does_not_outlive_its_deadline() {
-    let gateway = Gateway::start(Setup::new());
+    let deadline = many("2s", "10s");
+    let setup = Setup::new().env("RESULLM__SERVER__HEADER_TIMEOUT", deadline);
+    let gateway = Gateway::start(setup);
     case("slow: a head of one byte every half second", || {
         let connections: Vec<_> = (0..many(4, 500))
             .map(|_| {
@@ -43,5 +49,366 @@ fn a_head_that_dribbles_does_not_outlive_its_deadline() {
             assert!(answer.starts_with(b"HTTP/1.1 408 "), "{answer:?}");
         }
         format!("{} closed within {:?}", answers.len(), begun.elapsed())
+    });
+}
+
+/// One file of `crooked/`: what is to come back, and what is sent.
+struct Crooked {
+    name: String,
+    /// For each answer, what it may be: `400|501`, or `200(m-1)` with the marker of its request.
+    answers: Vec<String>,
+    bytes: Vec<u8>,
+}
+
+fn crooked(key: &str) -> Vec<Crooked> {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/faults/crooked");
+    let read = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let file = std::fs::read(&path).unwrap();
+        let line = file.iter().position(|byte| *byte == b'\n').unwrap();
+        let first = std::str::from_utf8(&file[..line]).unwrap();
+        let answers = first.trim_start_matches('#').split_whitespace();
+        Crooked {
+            answers: answers.map(str::to_owned).collect(),
+            bytes: with_key(&file[line + 1..], key),
+            name,
+        }
+    };
+    std::fs::read_dir(dir).unwrap().map(read).collect()
+}
+
+fn with_key(mut bytes: &[u8], key: &str) -> Vec<u8> {
+    const PLACE: &[u8] = b"{KEY}";
+    let mut whole = Vec::new();
+    while !bytes.is_empty() {
+        if let Some(rest) = bytes.strip_prefix(PLACE) {
+            whole.extend_from_slice(key.as_bytes());
+            bytes = rest;
+        } else {
+            whole.push(bytes[0]);
+            bytes = &bytes[1..];
+        }
+    }
+    whole
+}
+
+/// The answers on a connection, each as its status and the marker it bears.
+fn answers(mut bytes: &[u8]) -> Vec<String> {
+    let mut answers = Vec::new();
+    while !bytes.is_empty() {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, _) = text.split_once("\r\n\r\n").expect("a whole head");
+        assert!(head.starts_with("HTTP/1.1 "), "{text}");
+        let status = head[9..12].to_owned();
+        let lower = head.to_ascii_lowercase();
+        let length = lower
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let length = length.map_or(0, |length| length.parse().unwrap());
+        let end = head.len() + 4 + length;
+        let body = String::from_utf8_lossy(&bytes[head.len() + 4..end]).into_owned();
+        bytes = &bytes[end..];
+        let marker = body.split("\"content\":\"").nth(1);
+        let marker = marker.and_then(|rest| rest.split('"').next());
+        match (status.as_str(), marker) {
+            ("100", _) => {}
+            (_, Some(marker)) => answers.push(format!("{status}({marker})")),
+            _ => answers.push(status),
+        }
+    }
+    answers
+}
+
+#[test]
+fn no_crooked_request_carries_another_one_in() {
+    let origin = Origin::start();
+    let sample = sample_at(&origin.url("/v1/chat/completions")).tokens(1_000_000);
+    let setup = Setup::new()
+        .tenant("abc", sample.clone())
+        .tenant("evil", sample)
+        .yaml("server: { header_timeout: 2s }");
+    let gateway = Gateway::start(setup);
+    let key = mint(&gateway, "abc");
+    case("smuggling: crooked requests against a raw origin", || {
+        let all = crooked(&key);
+        let (count, mut forwarded, mut faults) = (all.len(), 0, Vec::new());
+        let mut outcomes = Vec::new();
+        for some in all.chunks(24) {
+            std::thread::scope(|scope| {
+                let sent: Vec<_> = some
+                    .iter()
+                    .map(|one| {
+                        let addr = gateway.addr();
+                        scope.spawn(move || raw_for(addr, &one.bytes, Duration::from_secs(3)))
+                    })
+                    .collect();
+                for (one, answer) in some.iter().zip(sent) {
+                    outcomes.push((one, answers(&answer.join().unwrap())));
+                }
+            });
+        }
+        for (one, answers) in outcomes {
+            let fits = |(answer, may): (&String, &String)| may.split('|').any(|may| may == answer);
+            if answers.len() != one.answers.len() || !answers.iter().zip(&one.answers).all(fits) {
+                faults.push(format!("{}: {answers:?}, not {:?}", one.name, one.answers));
+            }
+            forwarded += answers.iter().filter(|answer| answer.contains('(')).count();
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+        let seen = origin.requests();
+        let smuggled = |request: &&Vec<u8>| String::from_utf8_lossy(request).contains("SMUGGLED");
+        assert_eq!(seen.iter().filter(smuggled).count(), 0);
+        assert_eq!(seen.len(), forwarded, "each answer is of one request");
+        format!("{count} sent, {forwarded} meant and forwarded, 0 smuggled, 0 mismatched")
+    });
+}
+
+const PATH: &str = "/abc/v1/chat/completions";
+
+fn post(key: &str, framing: &str) -> Vec<u8> {
+    format!("POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n{framing}\r\n\r\n")
+        .into_bytes()
+}
+
+/// Writes `piece` now and then until the other side closes, and returns what that said and when.
+fn dribble(mut socket: TcpStream, piece: &[u8], most: Duration) -> (String, Duration) {
+    let begun = Instant::now();
+    let pause = Duration::from_millis(250);
+    socket.set_read_timeout(Some(pause)).unwrap();
+    let mut answer = Vec::new();
+    loop {
+        assert!(begun.elapsed() < most, "still open after {most:?}");
+        let _ = socket.write_all(piece);
+        let mut room = [0; 2048];
+        match socket.read(&mut room) {
+            Ok(0) => break,
+            Ok(length) => answer.extend_from_slice(&room[..length]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    (answer, begun.elapsed())
+}
+
+#[test]
+fn a_connection_that_says_nothing_and_a_body_that_dribbles_are_not_waited_for() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let setup = Setup::new()
+        .tenant("abc", sample(&provider).tokens(1000))
+        .yaml("server: { header_timeout: 2s }");
+    let gateway = Gateway::start(setup);
+    let key = mint(&gateway, "abc");
+    let connect = || TcpStream::connect(gateway.addr()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            case("slow: a connection that says nothing", || {
+                let (said, took) = dribble(connect(), b"", Duration::from_secs(8));
+                assert_eq!(said, "");
+                format!("closed after {took:?}, asked to after 2 s")
+            });
+        });
+        for (name, framing, piece) in [
+            ("with a length", "Content-Length: 1000", &b"x"[..]),
+            ("in chunks", "Transfer-Encoding: chunked", b"1\r\nx\r\n"),
+            (
+                "in a chunk's extension",
+                "Transfer-Encoding: chunked",
+                b"1;x",
+            ),
+        ] {
+            let (key, connect) = (&key, &connect);
+            scope.spawn(move || {
+                case(
+                    &format!("slow: a body of a byte now and then, {name}"),
+                    || {
+                        let mut socket = connect();
+                        socket.write_all(&post(key, framing)).unwrap();
+                        let (said, took) = dribble(socket, piece, Duration::from_secs(20));
+                        let expected = if name.contains("extension") {
+                            "HTTP/1.1 4"
+                        } else {
+                            "HTTP/1.1 408 "
+                        };
+                        assert!(said.starts_with(expected), "{said}");
+                        format!("refused after {took:?}")
+                    },
+                );
+            });
+        }
+    });
+    assert_eq!(provider.requests().len(), 0);
+    assert_eq!(tokens_left(&gateway, &key), 1000);
+}
+
+fn tokens_left(gateway: &Gateway, key: &str) -> u64 {
+    let client = gateway.client();
+    let me = client.request("GET", "/abc/auth/me").bearer(key).send();
+    me.json()["tokensLeft"].as_u64().unwrap()
+}
+
+#[test]
+fn a_provider_may_be_silent_for_longer_than_a_client() {
+    let silence = Duration::from_secs(many(4, 95));
+    let provider = Provider::start(move |_| {
+        Script::chat_stream(&["one ", "two "], 10, 2).after(2, Step::Wait(silence))
+    });
+    let setup = Setup::new()
+        .tenant("abc", sample(&provider).tokens(1000))
+        .yaml("server: { header_timeout: 1s }");
+    let gateway = Gateway::start(setup);
+    let key = mint(&gateway, "abc");
+    case(
+        "slow: a provider silent in the middle of its stream",
+        || {
+            let call = json!({"stream": true, "messages": []});
+            let client = gateway.client().timeout(silence + Duration::from_secs(20));
+            let answer = client.request("POST", PATH).bearer(&key).json(&call).send();
+            assert!(
+                answer.text().ends_with("data: [DONE]\n\n"),
+                "{}",
+                answer.text()
+            );
+            assert_eq!(tokens_left(&gateway, &key), 988);
+            format!("{silence:?}, and the stream was whole")
+        },
+    );
+}
+
+#[test]
+fn a_client_that_does_not_read_is_not_written_to_for_ever() {
+    let provider = Provider::start(|_| {
+        let word = "word ".repeat(2_000);
+        let words: Vec<&str> = std::iter::repeat_n(word.as_str(), 3_000).collect();
+        Script::chat_stream(&words, 10, 100_000)
+    });
+    let setup = Setup::new()
+        .tenant("abc", sample(&provider).tokens(100_000_000))
+        .yaml("accounts: { hold_ttl: 5s }");
+    let gateway = Gateway::start(setup);
+    let key = mint(&gateway, "abc");
+    case(
+        "slow: clients that read nothing of an endless stream",
+        || {
+            let call = json!({"stream": true, "messages": []}).to_string();
+            let request = [
+                post(&key, &format!("Content-Length: {}", call.len())),
+                call.into(),
+            ];
+            let before = gateway.memory_kib();
+            let sockets: Vec<TcpStream> = (0..many(4, 64))
+                .map(|_| {
+                    let mut socket = TcpStream::connect(gateway.addr()).unwrap();
+                    socket.write_all(&request.concat()).unwrap();
+                    socket
+                })
+                .collect();
+            provider.wait_requests(sockets.len());
+            let begun = Instant::now();
+            for left in 0..sockets.len() {
+                provider.wait_left(left);
+            }
+            let took = begun.elapsed();
+            let grown = gateway.memory_kib().saturating_sub(before) >> 10;
+            assert!(grown < 256, "{grown} MiB");
+            assert!(
+                tokens_left(&gateway, &key) < 100_000_000,
+                "what was sent is paid for"
+            );
+            let count = sockets.len();
+            format!("{count} given up within {took:?}, {grown} MiB more")
+        },
+    );
+}
+
+#[test]
+fn bodies_are_kept_only_where_there_is_room_for_them_in_all() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let setup = Setup::new()
+        .tenant("abc", sample(&provider).tokens(100_000_000))
+        .yaml("server: { max_buffered: 16MiB, ops_listen: '127.0.0.1:0' }");
+    let gateway = Gateway::start(setup);
+    let key = mint(&gateway, "abc");
+    let half = vec![b' '; 4 << 20];
+    case(
+        "greedy: half bodies of 8 MiB, room for 16 MiB in all",
+        || {
+            let before = gateway.memory_kib();
+            let greedy: Vec<TcpStream> = (0..many(12, 64))
+                .map(|_| {
+                    let mut socket = TcpStream::connect(gateway.addr()).unwrap();
+                    socket
+                        .write_all(&post(&key, "Content-Length: 8388608"))
+                        .unwrap();
+                    // Who is refused in the middle of it may not take it all.
+                    let _ = socket.write_all(&half);
+                    socket
+                })
+                .collect();
+            let refused = || {
+                let begins = |socket: &TcpStream| {
+                    socket.set_nonblocking(true).unwrap();
+                    let mut room = [0; 13];
+                    let peeked = socket.peek(&mut room);
+                    socket.set_nonblocking(false).unwrap();
+                    peeked.is_ok_and(|length| room[..length] == *b"HTTP/1.1 503 ")
+                };
+                greedy.iter().filter(|socket| begins(socket)).count()
+            };
+            let refused = eventually(
+                Duration::from_secs(8),
+                "those beyond the room hear of it",
+                || Some(refused()).filter(|refused| *refused + 4 >= greedy.len()),
+            );
+            let grown = gateway.memory_kib().saturating_sub(before) >> 10;
+            assert!(grown < 64, "{grown} MiB");
+            let small = chat(&gateway, "abc", &key, &json!({"messages": []}));
+            assert_eq!(small.status, 200, "what is small is served meanwhile");
+            drop(greedy);
+            eventually(Duration::from_secs(8), "there is room again", || {
+                let padding = " ".repeat(8 << 20);
+                let call = format!("{{\"messages\":[]}}{padding}");
+                let client = gateway.client();
+                let answer = client.request("POST", PATH).bearer(&key).body(call).send();
+                (answer.status == 200).then_some(())
+            });
+            format!("{refused} refused, {grown} MiB more")
+        },
+    );
+}
+
+#[test]
+fn json_of_any_depth_is_refused_and_not_climbed() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    let key = mint(&gateway, "abc");
+    case("greedy: JSON of a hundred thousand levels", || {
+        let levels = 100_000;
+        let (open, close) = ("[".repeat(levels), "]".repeat(levels));
+        let objects = ("{\"a\":".repeat(levels), "}".repeat(levels));
+        let client = gateway.client();
+        for body in [
+            format!("{{\"messages\":{open}{close}}}"),
+            format!("{{\"messages\":[],\"x\":{open}{close}}}"),
+            format!("{{\"messages\":[],\"x\":{}1{}}}", objects.0, objects.1),
+            format!("{{\"messages\":[],\"tools\":{open}"),
+            open.clone(),
+        ] {
+            let answer = client
+                .request("POST", PATH)
+                .bearer(&key)
+                .body(body.clone())
+                .send();
+            assert_eq!(answer.status, 400, "{}", answer.text());
+            let put = client
+                .request("PUT", "/abc/admin/config")
+                .bearer(gateway.admin_token())
+                .body(body)
+                .send();
+            assert_eq!(put.status, 400, "{}", put.text());
+        }
+        assert_eq!(provider.requests().len(), 0);
+        "400 each time, on either kind of route".to_owned()
     });
 }

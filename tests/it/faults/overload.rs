@@ -1,1 +1,336 @@
 //! More than the gateway can take, and stopping in the middle of it.
+
+use super::{case, many};
+use crate::harness::{
+    Client, Gate, Gateway, Provider, Redis, Response, Script, Setup, Step, chat, eventually, mint,
+    raw_for, sample,
+};
+use serde_json::json;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const PATH: &str = "/abc/v1/chat/completions";
+
+#[track_caller]
+fn assert_overloaded(answer: &Response) {
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(answer.json()["error"]["code"], "overloaded");
+}
+
+#[test]
+fn requests_in_flight_are_bounded_and_probes_are_not_refused() {
+    let gate = Gate::new();
+    let hold = gate.clone();
+    let provider = Provider::start(move |_| {
+        Script::chat("Hi", 3, 4).first(Step::WaitUntilReleased(hold.clone()))
+    });
+    let setup = Setup::new()
+        .tenant("abc", sample(&provider).tokens(1_000_000))
+        .yaml("server: { max_requests: 8 }");
+    let gateway = Gateway::start(setup);
+    let key = mint(&gateway, "abc");
+    let call = json!({"messages": [], "max_tokens": 10});
+    case("overload: more requests in flight than are allowed", || {
+        std::thread::scope(|scope| {
+            let waiting: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| chat(&gateway, "abc", &key, &call)))
+                .collect();
+            provider.wait_requests(8);
+            assert_overloaded(&chat(&gateway, "abc", &key, &call));
+            for path in ["/", "/healthz", "/readyz"] {
+                assert_eq!(gateway.client().get(path).status, 200, "{path}");
+            }
+            gate.open();
+            for answer in waiting {
+                assert_eq!(answer.join().unwrap().status, 200);
+            }
+        });
+        assert_eq!(chat(&gateway, "abc", &key, &call).status, 200);
+        assert_eq!(provider.requests().len(), 9);
+        "8 in flight, the ninth refused at once, probes answered".to_owned()
+    });
+}
+
+#[test]
+fn connections_are_bounded_in_all_and_from_one_address() {
+    for (bounds, case_name) in [
+        (
+            "max_connections: 16, max_connections_per_address: 16",
+            "in all",
+        ),
+        ("max_connections_per_address: 16", "from one address"),
+    ] {
+        let setup = Setup::new().yaml(&format!("server: {{ {bounds} }}"));
+        let gateway = Gateway::start(setup);
+        case(
+            &format!("overload: more connections than there are places {case_name}"),
+            || {
+                let mut seated: Vec<_> = (0..16).map(|_| gateway.client().connect()).collect();
+                for connection in &mut seated {
+                    assert_eq!(connection.request("GET", "/").send().status, 200);
+                }
+                for _ in 0..many(20, 2_000) {
+                    let text = raw_for(
+                        gateway.addr(),
+                        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+                        Duration::from_secs(5),
+                    );
+                    let text = String::from_utf8_lossy(&text).into_owned();
+                    assert!(
+                        text.is_empty() || text.starts_with("HTTP/1.1 503 "),
+                        "{text}"
+                    );
+                }
+                let mut first = seated.pop().unwrap();
+                assert_eq!(
+                    first.request("GET", "/").send().status,
+                    200,
+                    "who has a place keeps it"
+                );
+                drop(first);
+                eventually(Duration::from_secs(5), "a place is free", || {
+                    let answer = gateway.client().request("GET", "/").try_send();
+                    answer
+                        .is_ok_and(|answer| answer.status == 200)
+                        .then_some(())
+                });
+                "16 served, all others 503, a free place is given at once".to_owned()
+            },
+        );
+    }
+}
+
+#[test]
+fn a_proxy_that_is_trusted_may_have_all_places() {
+    let setup = Setup::new()
+        .yaml("server: { max_connections_per_address: 1, trusted_proxies: [127.0.0.0/8] }");
+    let gateway = Gateway::start(setup);
+    let mut both = [gateway.client().connect(), gateway.client().connect()];
+    for connection in &mut both {
+        assert_eq!(connection.request("GET", "/").send().status, 200);
+    }
+}
+
+/// Asks over and over on connections of its own, and counts what comes back.
+#[derive(Default)]
+struct Load {
+    stop: AtomicBool,
+    served: AtomicUsize,
+    shed: AtomicUsize,
+    others: Mutex<Vec<String>>,
+    waits: Mutex<Vec<Duration>>,
+}
+
+impl Load {
+    fn run(
+        self: &Arc<Self>,
+        client: &Client,
+        key: &str,
+        count: usize,
+    ) -> Vec<std::thread::JoinHandle<()>> {
+        let one = |_| {
+            let (load, client, key) = (self.clone(), *client, key.to_owned());
+            let body = move || {
+                let call = json!({"messages": [], "max_tokens": 10});
+                let mut connection = client.connect();
+                while !load.stop.load(Ordering::Relaxed) {
+                    let begun = Instant::now();
+                    let asked = connection.request("POST", PATH).bearer(&key).json(&call);
+                    match asked.try_send() {
+                        Ok(answer) if answer.status == 200 => {
+                            load.served.fetch_add(1, Ordering::Relaxed);
+                            load.waits.lock().unwrap().push(begun.elapsed());
+                        }
+                        Ok(answer) if answer.status == 503 => {
+                            assert_eq!(answer.header("retry-after"), Some("1"));
+                            load.shed.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Ok(answer) => load.others.lock().unwrap().push(answer.text()),
+                        Err(error) => {
+                            load.others.lock().unwrap().push(error.to_string());
+                            connection = client.connect();
+                        }
+                    }
+                }
+            };
+            let small = std::thread::Builder::new().stack_size(256 << 10);
+            small.spawn(body).unwrap()
+        };
+        (0..count).map(one).collect()
+    }
+}
+
+#[test]
+fn what_is_too_much_is_shed_and_the_rest_is_served_and_paid_for() {
+    let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+    let tokens = 9_000_000_000_u64;
+    let config = sample(&provider)
+        .tokens(tokens)
+        .rate_limit(1_000_000_000, 60);
+    let setup = Setup::new()
+        .tenant("abc", config)
+        .env("RESULLM__SERVER__SHED_AFTER", "10ms");
+    let gateway = Gateway::start(setup);
+    let key = mint(&gateway, "abc");
+    let span = Duration::from_secs(many(2, 60));
+    case(
+        "overload: far more callers than the gateway can serve",
+        || {
+            let run = |count: usize| {
+                let load = Arc::new(Load::default());
+                let threads = load.run(&gateway.client(), &key, count);
+                std::thread::sleep(span);
+                let most = gateway.memory_kib();
+                load.stop.store(true, Ordering::Relaxed);
+                for thread in threads {
+                    thread.join().unwrap();
+                }
+                let others = load.others.lock().unwrap();
+                assert!(others.is_empty(), "{} others: {}", others.len(), others[0]);
+                let mut waits = load.waits.lock().unwrap().clone();
+                waits.sort();
+                let p99 = waits[waits.len() * 99 / 100];
+                let served = load.served.load(Ordering::Relaxed);
+                (served, load.shed.load(Ordering::Relaxed), p99, most)
+            };
+            let (peak, shed_at_peak, p99_at_peak, before) = run(16);
+            let (served, shed, p99, most) = run(many(200, 600));
+            let begun = Instant::now();
+            eventually(Duration::from_secs(5), "it serves as before", || {
+                let answer = chat(&gateway, "abc", &key, &json!({"messages": []}));
+                (answer.status == 200).then_some(())
+            });
+            let recovered = begun.elapsed();
+            let me = gateway
+                .client()
+                .request("GET", "/abc/auth/me")
+                .bearer(&key)
+                .send()
+                .json();
+            let calls = (peak + served + 1) as u64;
+            assert_eq!(
+                me["tokensLeft"],
+                tokens - calls * 7,
+                "every call that was served is paid for, and no other"
+            );
+            let grown = most.saturating_sub(before) >> 10;
+            assert!(grown < 256, "{grown} MiB");
+            format!(
+                "served {served} ({}% of {peak}), shed {shed} (before: {shed_at_peak}), p99 {p99:?} (before: {p99_at_peak:?}), \
+             {grown} MiB more, recovered in {recovered:?}",
+                served * 100 / peak.max(1)
+            )
+        },
+    );
+}
+
+/// A client that asks whoever says that he is ready, as a load balancer's would.
+fn ready(gateways: &[Client]) -> Option<&Client> {
+    gateways.iter().find(|client| {
+        client
+            .request("GET", "/readyz")
+            .try_send()
+            .is_ok_and(|answer| answer.status == 200)
+    })
+}
+
+#[test]
+fn a_rolling_restart_cuts_no_stream_and_refuses_no_connection() {
+    let redis = Redis::start();
+    let provider = Provider::start(|_| {
+        let words = ["word "; 20];
+        let mut script = Script::chat_stream(&words, 10, 20);
+        for at in (1..20).rev() {
+            script = script.after(at, Step::Wait(Duration::from_millis(100)));
+        }
+        script
+    });
+    let config = sample(&provider)
+        .tokens(100_000_000)
+        .rate_limit(1_000_000, 60);
+    let setup = |dir: Setup| {
+        dir.store(&redis.url())
+            .tenant("abc", config.clone())
+            .yaml("server: { drain_delay: 1s, max_connections_per_address: 4000 }")
+    };
+    let mut gateways = [
+        Gateway::start(setup(Setup::new())),
+        Gateway::start(setup(Setup::new())),
+    ];
+    let key = mint(&gateways[0], "abc");
+    let (streams, rounds) = (many(60, 200), many(1, 20));
+    case(
+        "drain: rolling restarts of two instances under streams",
+        || {
+            let clients = Mutex::new(gateways.iter().map(Gateway::client).collect::<Vec<_>>());
+            let stop = AtomicBool::new(false);
+            let (whole, faults) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+            std::thread::scope(|scope| {
+                for number in 0..streams {
+                    let (clients, stop, whole, faults, key) =
+                        (&clients, &stop, &whole, &faults, &key);
+                    scope.spawn(move || {
+                        while !stop.load(Ordering::Relaxed) {
+                            let known = clients.lock().unwrap().clone();
+                            // Half of them look at the one first, half at the other.
+                            let order: Vec<Client> = if number % 2 == 0 {
+                                known
+                            } else {
+                                known.into_iter().rev().collect()
+                            };
+                            let Some(client) = ready(&order) else {
+                                faults.lock().unwrap().push("nobody is ready".to_owned());
+                                continue;
+                            };
+                            let call = json!({"stream": true, "messages": [], "max_tokens": 30});
+                            match client
+                                .request("POST", PATH)
+                                .bearer(key)
+                                .json(&call)
+                                .try_send()
+                            {
+                                Ok(answer)
+                                    if answer.status == 200
+                                        && answer.text().ends_with("data: [DONE]\n\n") =>
+                                {
+                                    whole.fetch_add(1, Ordering::Relaxed);
+                                }
+                                Ok(answer) => faults.lock().unwrap().push(answer.text()),
+                                Err(error) => faults.lock().unwrap().push(error.to_string()),
+                            }
+                        }
+                    });
+                }
+                for _ in 0..rounds {
+                    for at in [0, 1] {
+                        std::thread::sleep(Duration::from_millis(500));
+                        gateways[at].signal("TERM");
+                        assert_eq!(
+                            gateways[at].wait_exit(Duration::from_secs(20)).code(),
+                            Some(0)
+                        );
+                        gateways[at] = Gateway::start(setup(Setup::new()));
+                        clients.lock().unwrap()[at] = gateways[at].client();
+                    }
+                }
+                stop.store(true, Ordering::Relaxed);
+            });
+            let faults = faults.into_inner().unwrap();
+            assert!(faults.is_empty(), "{} faults: {}", faults.len(), faults[0]);
+            let whole = whole.into_inner();
+            let me = gateways[0]
+                .client()
+                .request("GET", "/abc/auth/me")
+                .bearer(&key)
+                .send()
+                .json();
+            assert_eq!(me["tokensLeft"], 100_000_000 - 30 * whole as u64);
+            format!(
+                "{} restarts, {whole} streams whole and paid for, 0 cut, 0 refused",
+                2 * rounds
+            )
+        },
+    );
+}

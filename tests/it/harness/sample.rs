@@ -16,6 +16,11 @@ pub struct Sample {
 
 /// The default endpoint is called `openai` and speaks chat completions.
 pub fn sample(provider: &Provider) -> Sample {
+    sample_at(&provider.url("/v1/chat/completions"))
+}
+
+/// The same with its endpoint elsewhere.
+pub fn sample_at(url: &str) -> Sample {
     let config = json!({
         "auth": {},
         "user_groups": {
@@ -25,7 +30,7 @@ pub fn sample(provider: &Provider) -> Sample {
             "text": {"default": "openai", "endpoints": {}},
         },
     });
-    Sample { config }.endpoint("openai", &provider.url("/v1/chat/completions"), "gpt-4o")
+    Sample { config }.endpoint("openai", url, "gpt-4o")
 }
 
 impl Sample {
