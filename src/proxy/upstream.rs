@@ -5,6 +5,7 @@
 //! address that was checked. Redirects are never followed.
 
 pub mod connection;
+pub mod names;
 
 use crate::http1::body::Decoder;
 use crate::http1::head::Response;
@@ -13,9 +14,10 @@ use crate::settings;
 use crate::threads;
 use bytes::BytesMut;
 use connection::{Broken, Connection, Request};
+use names::Names;
 use rustls::pki_types::ServerName;
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -54,6 +56,7 @@ pub struct Upstream {
     settings: settings::Upstream,
     allow_private: bool,
     tls: TlsConnector,
+    names: Names,
     /// By thread, so that a connection is woken where it is used.
     idle: Vec<Mutex<Shelf>>,
 }
@@ -80,6 +83,7 @@ impl Upstream {
             settings: settings.upstream.clone(),
             allow_private: settings.egress.allow_private_networks,
             tls: TlsConnector::from(Arc::new(tls_config())),
+            names: Names::new(&settings.egress),
             idle: (0..SHELVES).map(|_| Mutex::default()).collect(),
         }
     }
@@ -165,6 +169,7 @@ impl Upstream {
 
     /// Closes what has waited too long. Destinations come and go with the tenants' configs.
     pub fn sweep(&self) {
+        self.names.refresh();
         for shelf in &self.idle {
             let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
             shelf.retain(|_, kept| {
@@ -190,28 +195,40 @@ impl Upstream {
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             Failure::Connect(format!("{what} {}: {error}", to.host))
         };
-        let addresses = tokio::net::lookup_host((to.host.as_str(), to.port))
-            .await
-            .map_err(|error| failed("cannot look up", &error))?;
+        if !to.https && !to.ours && !self.allow_private {
+            let why = format!("{} would get its key in the clear: it needs https", to.host);
+            return Err(Failure::Connect(why));
+        }
+        let found = self.names.addresses(&to.host).await;
+        let addresses = found.map_err(|error| failed("cannot look up", &error))?;
         let mut last = Failure::Connect(format!("{} has no address", to.host));
-        for address in addresses {
-            if !self.may_reach(to, address) {
+        let begun = Instant::now();
+        for (tried, address) in addresses.iter().enumerate() {
+            if !self.may_reach(to, *address) {
                 last = Failure::Connect(format!("{} leads to a private address", to.host));
                 continue;
             }
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
+            // One that does not answer leaves time for the others.
+            let rest = self
+                .settings
+                .connect_timeout
+                .saturating_sub(begun.elapsed());
+            let turn = rest / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+            let connecting = TcpStream::connect((*address, to.port));
+            match tokio::time::timeout(turn, connecting).await {
+                Ok(Ok(stream)) => {
                     let _ = stream.set_nodelay(true);
                     return self.shake_hands(to, stream).await;
                 }
-                Err(error) => last = failed("cannot connect to", &error),
+                Ok(Err(error)) => last = failed("cannot connect to", &error),
+                Err(_) => last = failed("cannot connect to", &"it does not accept"),
             }
         }
         Err(last)
     }
 
-    fn may_reach(&self, to: &Destination, address: SocketAddr) -> bool {
-        to.ours || self.allow_private || egress::is_public(address.ip())
+    fn may_reach(&self, to: &Destination, address: IpAddr) -> bool {
+        to.ours || self.allow_private || egress::is_public(address)
     }
 
     async fn shake_hands(

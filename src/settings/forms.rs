@@ -2,7 +2,7 @@
 //! by side. A form knows no setting; `keys.rs` says which setting has which form.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
@@ -108,6 +108,16 @@ pub fn network() -> Form<(IpAddr, u8)> {
         let longest = if address.is_ipv4() { 32 } else { 128 };
         let length = length.unwrap_or(longest);
         (length <= longest).then_some((address, length))
+    })
+}
+
+pub fn name_server() -> Form<SocketAddr> {
+    let expected = "the IP address of a name server, perhaps with a port, such as 10.0.0.2:53";
+    scalar(expected, json!({"type": "string"}), |text| {
+        let alone = text
+            .parse()
+            .map(|address: IpAddr| SocketAddr::new(address, 53));
+        alone.or_else(|_| text.parse()).ok()
     })
 }
 

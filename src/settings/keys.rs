@@ -93,7 +93,7 @@ fn key<T: 'static>(
 /// Every setting, in the order of the file.
 #[rustfmt::skip] // A table: one setting, one paragraph.
 pub fn keys() -> Vec<Key> {
-    use forms::{address, choice, count, list, log_levels, network, optional, size, span, store, switch, text, token};
+    use forms::{address, choice, count, list, log_levels, name_server, network, optional, size, span, store, switch, text, token};
     let millisecond = Duration::from_millis(1);
     let second = Duration::from_secs(1);
     let shortest_hold = Duration::from_secs(5);
@@ -169,7 +169,9 @@ pub fn keys() -> Vec<Key> {
             .plain_env("ADMIN_TOKEN"),
 
         key("egress.allow_private_networks", switch(), "false", |s| &mut s.egress.allow_private_networks,
-            "May URLs in tenant configs reach loopback and private addresses?"),
+            "May URLs in tenant configs reach loopback and private addresses, and any without TLS?"),
+        key("egress.nameservers", list(name_server(), 0), "[]", |s| &mut s.egress.nameservers,
+            "Name servers to ask for providers' addresses, as IP addresses with or without a port. None: the system's."),
 
         key("upstream.connect_timeout", span(millisecond), "5s", |s| &mut s.upstream.connect_timeout,
             "How long connecting to a provider may take."),

@@ -4,7 +4,12 @@
 //! `Default` of a section is the blank that the table in `keys.rs` fills; the defaults stand there.
 //! Only `Settings::default()` has them.
 
-use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -145,6 +150,8 @@ pub struct Admin {
 #[derive(Debug, Clone, Default)]
 pub struct Egress {
     pub allow_private_networks: bool,
+    /// Empty: the system's.
+    pub nameservers: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Default)]

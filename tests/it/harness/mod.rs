@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod dir;
+pub mod dns;
 pub mod gateway;
 pub mod http;
 pub mod net;
