@@ -17,6 +17,7 @@ use crate::proxy::record::Recorder;
 use crate::proxy::room::Room;
 use crate::proxy::settle::{Settler, charged};
 use crate::proxy::shell::Shell;
+use crate::proxy::strangers::Strangers;
 use crate::proxy::traffic::Traffic;
 use crate::proxy::upstream::Upstream;
 use crate::rules::account::Report;
@@ -33,7 +34,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OnceCell, watch};
@@ -109,6 +110,7 @@ pub fn create_app(deps: Deps) -> App {
         traffic: traffic.clone(),
         places,
         room,
+        strangers: Strangers::new(settings.accounts.failures_per_address),
         most_requests: settings.server.max_requests.unwrap_or(most.in_all),
         recorder: Recorder::new(store.clone(), metrics.clone()),
         metrics,
@@ -353,11 +355,12 @@ async fn stop_accepting(accepting: &mut Vec<JoinHandle<()>>) {
     }
 }
 
-/// Closes connections to providers that have waited too long.
+/// Closes connections to providers that have waited too long, and forgets strangers.
 async fn sweep(pipeline: Arc<Pipeline>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         pipeline.upstream.sweep();
+        pipeline.strangers.sweep(Instant::now());
     }
 }
 

@@ -2,18 +2,24 @@
 //!
 //! A forwarded address counts only where it was written by a proxy that the operator trusts.
 
+use crate::rules::neighbours::is_within;
 use http::HeaderMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// The client's address: the peer's, or, behind trusted proxies, the last one in `x-forwarded-for`
 /// that is not itself trusted.
-pub fn address(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[(IpAddr, u8)]) -> IpAddr {
+pub fn address(
+    peer: Option<SocketAddr>,
+    headers: impl FnOnce() -> HeaderMap,
+    trusted: &[(IpAddr, u8)],
+) -> IpAddr {
     let unknown = IpAddr::from([0, 0, 0, 0]);
     let peer = peer.map_or(unknown, |peer| peer.ip().to_canonical());
     let is_trusted = |address: IpAddr| is_within(address, trusted);
     if !is_trusted(peer) {
         return peer;
     }
+    let headers = headers();
     let lines = headers
         .get_all("x-forwarded-for")
         .iter()
@@ -35,30 +41,6 @@ pub fn address(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[(IpAddr
     last
 }
 
-pub fn is_within(address: IpAddr, networks: &[(IpAddr, u8)]) -> bool {
-    networks
-        .iter()
-        .any(|(network, bits)| within(address, *network, *bits))
-}
-
-fn within(address: IpAddr, network: IpAddr, bits: u8) -> bool {
-    match (address, network.to_canonical()) {
-        (IpAddr::V4(address), IpAddr::V4(network)) => {
-            let mask = u32::MAX
-                .checked_shl(32 - u32::from(bits.min(32)))
-                .unwrap_or(0);
-            address.to_bits() & mask == network.to_bits() & mask
-        }
-        (IpAddr::V6(address), IpAddr::V6(network)) => {
-            let mask = u128::MAX
-                .checked_shl(128 - u32::from(bits.min(128)))
-                .unwrap_or(0);
-            address.to_bits() & mask == network.to_bits() & mask
-        }
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,7 +57,7 @@ mod tests {
                 headers.append("x-forwarded-for", line.parse().unwrap());
             }
             let peer = SocketAddr::new(peer.parse().unwrap(), 1);
-            address(Some(peer), &headers, &trusted).to_string()
+            address(Some(peer), || headers, &trusted).to_string()
         };
         assert_eq!(of("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
         assert_eq!(of("10.0.0.1", &["198.51.100.7"]), "198.51.100.7");

@@ -31,6 +31,10 @@ pub enum GatewayError {
     NoEndpoint {
         model: Option<String>,
     },
+    /// Too many wrong keys came from its address.
+    Unwelcome {
+        wait: Millis,
+    },
     /// More than this gateway can do, or keep, at one time.
     Overloaded,
     Spent,
@@ -138,6 +142,14 @@ impl GatewayError {
                     &format!("No provider is configured for {model}"),
                 )
             }
+            GatewayError::Unwelcome { wait } => again(
+                said(
+                    429,
+                    "too_many_wrong_keys",
+                    "Too many wrong keys came from this address; try again later",
+                ),
+                wait.seconds_up().max(1),
+            ),
             GatewayError::Overloaded => again(
                 said(
                     503,

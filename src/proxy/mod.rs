@@ -23,6 +23,7 @@ pub mod scratch;
 pub mod session;
 pub mod settle;
 pub mod shell;
+pub mod strangers;
 pub mod traffic;
 pub mod upstream;
 pub mod watch;

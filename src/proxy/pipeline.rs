@@ -8,6 +8,7 @@ use super::room::Room;
 use super::route::{self, Provider};
 use super::session::Session;
 use super::settle::Settler;
+use super::strangers::Strangers;
 use super::traffic::Traffic;
 use super::upstream::Upstream;
 use super::{client, lag, reply};
@@ -22,7 +23,9 @@ use crate::store::Store;
 use crate::store::tenants::{Lookup, Tenants};
 use crate::telemetry::metrics::Metrics;
 use http::Method;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::OnceCell;
 
 /// The longest body that a local route reads.
@@ -38,6 +41,7 @@ pub struct Pipeline {
     pub traffic: Arc<Traffic>,
     pub places: Arc<Places>,
     pub room: Arc<Room>,
+    pub strangers: Strangers,
     /// The most requests in flight.
     pub most_requests: usize,
     pub metrics: Arc<Metrics>,
@@ -55,6 +59,9 @@ impl Pipeline {
         let (method, path) = target(session.request()).inspect_err(|_| session.close_after())?;
         match crate::local::route::global(&method, &path) {
             Found::Here(matched) => {
+                if path.starts_with("/admin") {
+                    self.is_welcome(session)?;
+                }
                 return self
                     .answer(session, exchange, &matched, At::Nowhere, &method)
                     .await;
@@ -67,6 +74,7 @@ impl Pipeline {
         let provider = route::provider(addressed.route);
         exchange.api = provider.as_ref().map(|provider| provider.api);
         self.can_take_more()?;
+        self.is_welcome(session)?;
         let tenant = match self.tenants.find(&addressed.tenant).await? {
             Lookup::Known(tenant) => tenant,
             Lookup::Unknown => return Err(GatewayError::InvalidTenant),
@@ -108,12 +116,29 @@ impl Pipeline {
         // This one is in flight already.
         if self.traffic.in_flight() > self.most_requests {
             self.metrics.shed_requests.add(1);
-        } else if lag::is_late() {
+        } else if lag::is_too_late() {
             self.metrics.shed_late.add(1);
         } else {
             return Ok(());
         }
         Err(GatewayError::Overloaded)
+    }
+
+    /// Who has come with too many wrong keys is not listened to.
+    fn is_welcome(&self, session: &Session) -> Result<(), GatewayError> {
+        if !self.strangers.may_be_here() {
+            return Ok(());
+        }
+        match self.strangers.wait(self.address(session), Instant::now()) {
+            Some(wait) => Err(GatewayError::Unwelcome { wait: wait.into() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whose request it is, as far as addresses go.
+    pub(super) fn address(&self, session: &Session) -> IpAddr {
+        let trusted = &self.local.settings.server.trusted_proxies;
+        client::address(session.peer, || session.request().headers(), trusted)
     }
 
     /// What the gateway says itself.
@@ -127,10 +152,9 @@ impl Pipeline {
     ) -> Result<(), GatewayError> {
         self.metrics.requests_local.add(1);
         let body = self.intake(session, exchange, LOCAL_BODY).await?;
+        let address = self.address(session);
         let request = session.request();
         let headers = request.headers();
-        let trusted = &self.local.settings.server.trusted_proxies;
-        let address = client::address(session.peer, &headers, trusted);
         let request = Request {
             method,
             query: request.query().unwrap_or_default(),

@@ -2,11 +2,11 @@
 //!
 //! A connection costs file descriptors, its provider's included, so there are places for as many as
 //! the process can have. No one address gets them all, save that of a trusted proxy, behind which
-//! everybody may stand. An IPv6 client commands a whole /64, so that counts as one address.
+//! everybody may stand. Neighbours count as one address.
 
-use super::client::is_within;
+use crate::rules::neighbours::{is_within, neighbourhood};
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -61,7 +61,7 @@ impl Places {
         };
         let address = address.to_canonical();
         if !is_within(address, &self.trusted) {
-            let address = network(address);
+            let address = neighbourhood(address);
             let mut by_address = self.by_address();
             let count = by_address.entry(address).or_default();
             if *count >= self.most_each {
@@ -91,13 +91,6 @@ impl Drop for Seat {
                 by_address.remove(&address);
             }
         }
-    }
-}
-
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(six) => IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX))),
     }
 }
 

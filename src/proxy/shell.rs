@@ -19,6 +19,7 @@ use pingora::server::ShutdownWatch;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 const LONGEST_REQUEST_ID: usize = 128;
 
@@ -135,6 +136,9 @@ impl Pipeline {
             }
         }
         self.metrics.answered(exchange.status);
+        if exchange.status == 401 {
+            self.strangers.failed(self.address(session), Instant::now());
+        }
         if let Some(cost) = exchange.cost {
             let own = exchange.started.elapsed().saturating_sub(exchange.waited);
             self.metrics.own_time.took(own);

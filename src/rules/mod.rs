@@ -9,6 +9,7 @@ pub mod date;
 pub mod egress;
 pub mod entry;
 pub mod models;
+pub mod neighbours;
 pub mod price;
 pub mod purse;
 pub mod record;

@@ -128,7 +128,7 @@ pub fn keys() -> Vec<Key> {
         key("server.max_buffered", size(), "512MiB", |s| &mut s.server.max_buffered,
             "The most bytes of bodies that are kept at one time, all requests together; what would be more is refused with 503."),
         key("server.shed_after", span(millisecond), "500ms", |s| &mut s.server.shed_after,
-            "How late a worker may be before it refuses new calls with 503 until it has caught up."),
+            "How late a worker may be before it refuses a part of the new calls with 503."),
         key("server.trusted_proxies", list(network(), 0), "[]", |s| &mut s.server.trusted_proxies,
             "Addresses and blocks of proxies whose word on the client's address is believed."),
 
@@ -151,6 +151,8 @@ pub fn keys() -> Vec<Key> {
             "How many anonymous keys one client address may take in one mint_window."),
         key("accounts.mint_window", span(second), "1h", |s| &mut s.accounts.mint_window,
             "The window of mints_per_address."),
+        key("accounts.failures_per_address", count(1, any_count), "10000", |s| &mut s.accounts.failures_per_address,
+            "How many wrong keys and tokens one client address may send within a minute before it is refused with 429."),
 
         key("usage.records", count(1, any_count), "100000", |s| &mut s.usage.records,
             "How many settled requests a tenant's usage log keeps."),

@@ -108,6 +108,8 @@ pub struct Accounts {
     /// Anonymous keys that one client address may take in one `mint_window`.
     pub mints_per_address: u64,
     pub mint_window: Duration,
+    /// Wrong keys that one client address may send within a minute.
+    pub failures_per_address: u64,
 }
 
 /// Which shape of account record is written; both are read.

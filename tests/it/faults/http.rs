@@ -2,7 +2,7 @@
 
 use super::{case, many};
 use crate::harness::{
-    Gateway, Origin, Provider, Script, Setup, Step, chat, eventually, mint, raw_for, sample,
+    Gateway, Origin, Provider, Redis, Script, Setup, Step, chat, eventually, mint, raw_for, sample,
     sample_at,
 };
 use serde_json::json;
@@ -297,7 +297,7 @@ fn a_client_that_does_not_read_is_not_written_to_for_ever() {
                 call.into(),
             ];
             let before = gateway.memory_kib();
-            let sockets: Vec<TcpStream> = (0..many(4, 64))
+            let sockets: Vec<TcpStream> = (0..many(4, 16))
                 .map(|_| {
                     let mut socket = TcpStream::connect(gateway.addr()).unwrap();
                     socket.write_all(&request.concat()).unwrap();
@@ -410,5 +410,132 @@ fn json_of_any_depth_is_refused_and_not_climbed() {
         }
         assert_eq!(provider.requests().len(), 0);
         "400 each time, on either kind of route".to_owned()
+    });
+}
+
+/// The healthy client's slowest of a hundred, and its median.
+fn healthy(gateway: &Gateway, key: &str) -> (Duration, Duration) {
+    let mut connection = gateway.client().connect();
+    let call = json!({"messages": [], "max_tokens": 10});
+    let mut waits: Vec<Duration> = (0..500)
+        .map(|_| {
+            let begun = Instant::now();
+            let asked = connection.request("POST", PATH).bearer(key).json(&call);
+            assert_eq!(asked.send().status, 200);
+            begun.elapsed()
+        })
+        .collect();
+    waits.sort();
+    (waits[waits.len() / 2], waits[waits.len() * 99 / 100])
+}
+
+#[test]
+fn many_slow_clients_do_not_slow_down_a_healthy_one() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let config = sample(&provider)
+        .tokens(100_000_000)
+        .rate_limit(1_000_000, 60);
+    let setup = Setup::new()
+        .tenant("abc", config)
+        .yaml("server: { max_connections_per_address: 9000 }");
+    let gateway = Gateway::start(setup);
+    let key = mint(&gateway, "abc");
+    let count = many(300, 5_000);
+    case(
+        "slow: thousands of slow connections beside a healthy one",
+        || {
+            let (median, p99) = healthy(&gateway, &key);
+            let before = gateway.memory_kib();
+            let begins = [
+                b"GET / HTTP/1.1\r\nHost: x\r\nx: ".to_vec(),
+                post(&key, "Content-Length: 100000"),
+                post(&key, "Transfer-Encoding: chunked"),
+                Vec::new(),
+            ];
+            let slow: Vec<TcpStream> = (0..count)
+                .map(|number: usize| {
+                    let mut socket = TcpStream::connect(gateway.addr()).unwrap();
+                    socket.write_all(&begins[number % begins.len()]).unwrap();
+                    socket.set_nonblocking(true).unwrap();
+                    socket
+                })
+                .collect();
+            let (median_then, p99_then) = healthy(&gateway, &key);
+            let grown = gateway.memory_kib().saturating_sub(before) >> 10;
+            assert!(grown < 256, "{grown} MiB");
+            // Whatever they go on to send, they are gone when their time is over.
+            let begun = Instant::now();
+            let is_open = |mut socket: &TcpStream| {
+                let mut room = [0; 512];
+                loop {
+                    match socket.read(&mut room) {
+                        Ok(0) => return false,
+                        Ok(_) => {}
+                        Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+                    }
+                }
+            };
+            eventually(Duration::from_secs(40), "slow clients are gone", || {
+                std::thread::sleep(Duration::from_millis(200));
+                (!slow.iter().any(is_open)).then_some(())
+            });
+            let gone = begun.elapsed();
+            format!(
+                "{count}: median {median:?} then {median_then:?}, p99 {p99:?} then {p99_then:?}, {grown} MiB more, \
+             all gone after {gone:?}"
+            )
+        },
+    );
+}
+
+#[test]
+fn whoever_keeps_guessing_is_refused_before_anything_is_looked_up() {
+    let redis = Redis::start();
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let guesses = many(200, 10_000);
+    let setup = Setup::new()
+        .store(&redis.url())
+        .tenant("abc", sample(&provider))
+        .env(
+            "RESULLM__ACCOUNTS__FAILURES_PER_ADDRESS",
+            &guesses.to_string(),
+        )
+        .yaml("server: { trusted_proxies: [127.0.0.1] }");
+    let gateway = Gateway::start(setup);
+    let key = mint(&gateway, "abc");
+    case("guessing: wrong keys and tokens from one address", || {
+        let mut connection = gateway.client().connect();
+        let mut ask = |number: usize, from: &str| {
+            let (method, path) = match number % 4 {
+                0 => ("GET", "/abc/auth/me"),
+                1 => ("GET", "/abc/admin/config"),
+                2 => ("GET", "/abc/v1/models"),
+                _ => ("POST", PATH),
+            };
+            let request = connection
+                .request(method, path)
+                .header("x-forwarded-for", from)
+                .bearer(&format!("temp_{number}"));
+            request.json(&json!({"messages": []})).send()
+        };
+        for number in 0..guesses {
+            assert_eq!(ask(number, "198.51.100.7").status, 401);
+        }
+        let looked_up = redis.calls("evalsha");
+        for number in 0..20 {
+            let refused = ask(number, "198.51.100.7");
+            assert_eq!(refused.status, 429, "{}", refused.text());
+            let wait = refused.header("retry-after").map(str::parse::<u64>);
+            assert!(matches!(wait, Some(Ok(1..=60))));
+        }
+        assert_eq!(redis.calls("evalsha"), looked_up);
+        assert_eq!(
+            ask(0, "198.51.100.8").status,
+            401,
+            "neighbours are not meant"
+        );
+        let good = chat(&gateway, "abc", &key, &json!({"messages": []}));
+        assert_eq!(good.status, 200);
+        format!("{guesses} refused with 401, then 429 without asking the store")
     });
 }

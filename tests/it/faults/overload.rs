@@ -146,6 +146,8 @@ impl Load {
                         Ok(answer) if answer.status == 503 => {
                             assert_eq!(answer.header("retry-after"), Some("1"));
                             load.shed.fetch_add(1, Ordering::Relaxed);
+                            // It was asked to come back later.
+                            std::thread::sleep(Duration::from_millis(100));
                         }
                         Ok(answer) => load.others.lock().unwrap().push(answer.text()),
                         Err(error) => {
@@ -171,7 +173,7 @@ fn what_is_too_much_is_shed_and_the_rest_is_served_and_paid_for() {
         .rate_limit(1_000_000_000, 60);
     let setup = Setup::new()
         .tenant("abc", config)
-        .env("RESULLM__SERVER__SHED_AFTER", "10ms");
+        .env("RESULLM__SERVER__SHED_AFTER", "15ms");
     let gateway = Gateway::start(setup);
     let key = mint(&gateway, "abc");
     let span = Duration::from_secs(many(2, 60));
