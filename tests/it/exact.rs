@@ -1,6 +1,7 @@
 //! The promise: a key worth N tokens never gets more than N, whatever the concurrency, the number of
 //! instances, or the crash.
 
+use crate::faults::{case, many};
 use crate::harness::{Gateway, Provider, Redis, Script, Setup, Step, eventually, mint, sample};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -76,7 +77,7 @@ fn balance(gateway: &Gateway, key: &str) -> (u64, u64) {
 }
 
 #[track_caller]
-fn a_thousand_at_once(setups: Vec<Setup>, served: &Arc<AtomicU64>) {
+fn a_thousand_at_once(store: &str, setups: Vec<Setup>, served: &Arc<AtomicU64>) {
     let gateways: Vec<Gateway> = setups.into_iter().map(Gateway::start).collect();
     let all: Vec<&Gateway> = gateways.iter().collect();
     let key = mint(all[0], "abc");
@@ -126,8 +127,14 @@ fn a_thousand_at_once(setups: Vec<Setup>, served: &Arc<AtomicU64>) {
         exact(answered);
     }
     let served = exact(answered);
-    // Enough was served for the promise to mean something.
-    assert!(served >= 80, "{served}");
+    case(
+        &format!("exact: a thousand at once on a key worth 100 tokens, {store}"),
+        || {
+            // Enough was served for the promise to mean something.
+            assert!(served >= 80, "{served}");
+            format!("{answered} answered, {served} tokens served, as many charged")
+        },
+    );
 }
 
 #[test]
@@ -143,7 +150,7 @@ fn a_thousand_concurrent_requests_over_three_instances_get_no_more_than_the_key_
                 .tenant("abc", config.clone())
         })
         .collect();
-    a_thousand_at_once(setups, &served);
+    a_thousand_at_once("three instances on Redis", setups, &served);
 }
 
 #[test]
@@ -151,6 +158,7 @@ fn a_thousand_concurrent_requests_on_an_embedded_store_get_no_more_than_the_key_
     let served = Arc::new(AtomicU64::new(0));
     let provider = counting(&served);
     a_thousand_at_once(
+        "embedded",
         vec![Setup::new().tenant("abc", sample(&provider).tokens(100))],
         &served,
     );
@@ -161,7 +169,7 @@ fn rounds() -> usize {
     std::env::var("KILL_ROUNDS")
         .ok()
         .and_then(|rounds| rounds.parse().ok())
-        .unwrap_or(20)
+        .unwrap_or(many(20, 200))
 }
 
 /// Two instances under load on one key; one of them is killed again and again and started anew.
@@ -218,7 +226,17 @@ fn kill_one_of_two(orphans: &str, check: impl Fn(u64, u64, u64)) {
         let (left, free) = balance(&last, &key);
         (left == free).then_some((left, free))
     });
-    check(GRANT - left, served.load(Ordering::SeqCst), rounds() as u64);
+    let (charged, served) = (GRANT - left, served.load(Ordering::SeqCst));
+    case(
+        &format!("crash: one of two instances killed, orphans {orphans}"),
+        || {
+            check(charged, served, rounds() as u64);
+            format!(
+                "{} kills, {served} tokens served, {charged} charged",
+                rounds()
+            )
+        },
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Leases: a key that is used often is spent from a purse of the instance, and the promise holds all the
 //! same. That purses were used is read from the metrics: a test that never met one would prove nothing.
 
+use crate::faults::{case, many};
 use crate::harness::{
     Client, Gateway, Provider, Redis, Reply, Script, Setup, eventually, mint, sample,
 };
@@ -167,7 +168,7 @@ fn an_embedded_store_with_purses_spends_a_key_to_its_end_and_not_a_token_more() 
 /// Killed while it spends from a purse, again and again; its next start tells what it spent.
 fn kill_with_purses(store: Option<&str>, orphans: &str, check: impl Fn(u64, u64, u64)) {
     const GRANT: u64 = 100_000_000;
-    const ROUNDS: u64 = 6;
+    let rounds = many(6, 40);
     let served = Arc::new(AtomicU64::new(0));
     let provider = counting(&served);
     let config = sample(&provider)
@@ -182,7 +183,7 @@ fn kill_with_purses(store: Option<&str>, orphans: &str, check: impl Fn(u64, u64,
     let key = mint(&first, "abc");
     drop(first);
     let mut answered = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let gateway = Gateway::start(setup.clone());
         let load = Load::start(&[&gateway], &key, 4);
         eventually(Duration::from_secs(20), "purses are used", || {
@@ -197,7 +198,15 @@ fn kill_with_purses(store: Option<&str>, orphans: &str, check: impl Fn(u64, u64,
         (left == free).then_some(left)
     });
     assert!(answered > 600, "{answered}");
-    check(GRANT - left, served.load(Ordering::SeqCst), ROUNDS);
+    let (charged, served) = (GRANT - left, served.load(Ordering::SeqCst));
+    let engine = if store.is_some() { "Redis" } else { "embedded" };
+    case(
+        &format!("crash: killed while spending from a purse, {engine}, orphans {orphans}"),
+        || {
+            check(charged, served, rounds);
+            format!("{rounds} kills, {served} tokens served, {charged} charged")
+        },
+    );
 }
 
 /// Four requests were under way at each death, four tokens each at most.

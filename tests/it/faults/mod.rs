@@ -11,12 +11,13 @@ mod isolation;
 mod overload;
 mod redis;
 mod secrets;
+mod streams;
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// How much of something: little in `make test`, all of it in `make faults`.
-fn many<T>(short: T, long: T) -> T {
+pub fn many<T>(short: T, long: T) -> T {
     if std::env::var_os("FAULTS_LONG").is_some() {
         long
     } else {
@@ -25,7 +26,7 @@ fn many<T>(short: T, long: T) -> T {
 }
 
 /// One row of the table. `run` says the figure, or panics.
-fn case(name: &str, run: impl FnOnce() -> String) {
+pub fn case(name: &str, run: impl FnOnce() -> String) {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(figure) => row(name, &figure, "pass"),
         Err(panic) => {
