@@ -365,11 +365,17 @@ async fn sweep(pipeline: Arc<Pipeline>) {
 }
 
 async fn accept(listener: TcpListener, give: impl Fn(TcpStream, SocketAddr)) {
+    let mut is_failing = false;
     loop {
         match listener.accept().await {
-            Ok((socket, peer)) => give(socket, peer),
+            Ok((socket, peer)) => {
+                is_failing = false;
+                give(socket, peer);
+            }
             Err(error) => {
-                log::warn!("Cannot accept a connection: {error}");
+                if !std::mem::replace(&mut is_failing, true) {
+                    log::warn!("Cannot accept connections: {error}");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
