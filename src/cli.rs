@@ -10,6 +10,7 @@ use crate::settings::{self, Secret, Settings};
 use crate::store::journal::Journal;
 use crate::store::leases::Leases;
 use crate::store::tenants::{Lookup, Tenants};
+use crate::store::vault::Vault;
 use crate::store::{Clock, Keeping, LogBounds, Store, open};
 use crate::telemetry;
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -69,6 +70,15 @@ enum TenantCommand {
     Put { tenant: String, file: PathBuf },
     /// Forget a tenant's config
     Delete { tenant: String },
+    /// Seal the secrets of stored configs with secrets.key: those that are readable, and those that
+    /// one of secrets.old_keys has sealed
+    Seal {
+        #[arg(required_unless_present = "all")]
+        tenants: Vec<String>,
+        /// Those of every tenant
+        #[arg(long, conflicts_with = "tenants")]
+        all: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -124,10 +134,7 @@ pub fn main() -> ExitCode {
         Some(Command::Openapi) => print(root::OPENAPI),
         Some(Command::Schema { of }) => print(&schema(&of)),
         Some(Command::Check) => check(arguments.config.as_ref()),
-        Some(Command::Tenant(command)) => asked_of_tenants(command).map_or_else(
-            |error| fail(&error),
-            |asked| ask(arguments.config.as_ref(), asked),
-        ),
+        Some(Command::Tenant(command)) => tenant(arguments.config.as_ref(), command),
         Some(Command::Key(command)) => ask(arguments.config.as_ref(), asked_of_keys(command)),
         None => serve(arguments.config.as_ref(), arguments.take_over),
     }
@@ -166,12 +173,12 @@ fn load(path: Option<&PathBuf>) -> Result<Settings, String> {
                 "{id:?} cannot be a tenant ID: 1 to 63 letters, digits, _ or -, not a route"
             )),
         },
-        tenant_config: &|config| match config::read(config) {
-            Ok(_) => Vec::new(),
-            Err(faults) => faults
-                .into_iter()
-                .map(|fault| (fault.path, fault.message))
-                .collect(),
+        tenant_config: &|id, config, secrets| {
+            // An ID that cannot be is a fault already; the rest is told as well.
+            let id = TenantId::parse(id).unwrap_or_else(TenantId::default_tenant);
+            let faults = Vault::new(secrets).check(&id, config).err();
+            let faults = faults.into_iter().flatten();
+            faults.map(|fault| (fault.path, fault.message)).collect()
         },
     };
     settings::load_from_process(path.map(PathBuf::as_path), &checks)
@@ -262,6 +269,14 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
     if settings.admin.token.is_none() {
         log::warn!("admin.token is not set: the admin API refuses everyone");
     }
+    let unset = settings
+        .secrets
+        .env
+        .iter()
+        .filter(|one| one.value.is_none());
+    for approval in unset {
+        log::warn!("secrets.env approves {}, which is not set", approval.name);
+    }
     let store = open::open(&settings.store, keeping(&settings)).await?;
     serve::seed(&settings, &*store).await?;
     let journal = serve::open_journal(&settings, &*store).await;
@@ -280,40 +295,42 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
         .map_err(|error| format!("Cannot serve: {error}"))
 }
 
-fn asked_of_tenants(command: TenantCommand) -> Result<Asked, String> {
-    let asked = |method, path| Asked {
+fn tenant(path: Option<&PathBuf>, command: TenantCommand) -> ExitCode {
+    let asked = |method, below: &str, body| Asked {
         method,
         tenant: None,
-        path,
-        body: String::new(),
+        path: format!("/admin/tenants{below}"),
+        body,
     };
-    Ok(match command {
-        TenantCommand::List => asked(Method::GET, "/admin/tenants".to_owned()),
-        TenantCommand::Get { tenant } => asked(Method::GET, format!("/admin/tenants/{tenant}")),
-        TenantCommand::Delete { tenant } => {
-            asked(Method::DELETE, format!("/admin/tenants/{tenant}"))
-        }
-        TenantCommand::Put { tenant, file } => {
-            let cannot =
-                |error: &dyn std::fmt::Display| format!("Cannot read {}: {error}", file.display());
-            let mut text = String::new();
-            if file.as_os_str() == "-" {
-                std::io::stdin()
-                    .read_to_string(&mut text)
-                    .map_err(|error| cannot(&error))?;
-            } else {
-                text = std::fs::read_to_string(&file).map_err(|error| cannot(&error))?;
-            }
-            let config: Box<RawValue> =
-                serde_json::from_str(&text).map_err(|error| cannot(&error))?;
-            Asked {
-                method: Method::PUT,
-                tenant: None,
-                path: format!("/admin/tenants/{tenant}"),
+    let one = |method, tenant: &str| asked(method, &format!("/{tenant}"), String::new());
+    let asked = match command {
+        TenantCommand::List => asked(Method::GET, "", String::new()),
+        TenantCommand::Get { tenant } => one(Method::GET, &tenant),
+        TenantCommand::Delete { tenant } => one(Method::DELETE, &tenant),
+        TenantCommand::Put { tenant, file } => match written(&file) {
+            Ok(config) => Asked {
                 body: format!("{{\"config\":{config}}}"),
-            }
-        }
-    })
+                ..one(Method::PUT, &tenant)
+            },
+            Err(error) => return fail(&error),
+        },
+        TenantCommand::Seal { tenants, .. } => return seal(path, tenants),
+    };
+    ask(path, asked)
+}
+
+/// A config in a file.
+fn written(file: &Path) -> Result<Box<RawValue>, String> {
+    let cannot = |error: &dyn std::fmt::Display| format!("Cannot read {}: {error}", file.display());
+    let mut text = String::new();
+    if file.as_os_str() == "-" {
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|error| cannot(&error))?;
+    } else {
+        text = std::fs::read_to_string(file).map_err(|error| cannot(&error))?;
+    }
+    serde_json::from_str(&text).map_err(|error| cannot(&error))
 }
 
 fn asked_of_keys(command: KeyCommand) -> Asked {
@@ -363,74 +380,134 @@ fn asked_of_keys(command: KeyCommand) -> Asked {
     }
 }
 
-/// Asks the admin routes, as an admin of this process alone, and prints their answer.
+/// Asks the admin routes, and prints their answer.
 fn ask(path: Option<&PathBuf>, asked: Asked) -> ExitCode {
-    let answered = load(path).and_then(|settings| runtime()?.block_on(answer(settings, asked)));
+    let answered = load(path).and_then(|settings| {
+        runtime()?.block_on(async {
+            let desk = Desk::open(settings).await?;
+            let answered = desk.ask(asked).await;
+            desk.local.store.close().await;
+            answered
+        })
+    });
     match answered {
         Ok((true, text)) => print(&text),
         Ok((false, text)) | Err(text) => fail(&text),
     }
 }
 
-async fn answer(mut settings: Settings, asked: Asked) -> Result<(bool, String), String> {
-    let token = uuid::Uuid::new_v4().to_string();
-    settings.admin.token = Some(Secret::new(token.clone()));
-    let store: Arc<dyn Store> = open::open(&settings.store, keeping(&settings)).await?;
-    let tenants = Arc::new(Tenants::new(store.clone()));
-    let at = match &asked.tenant {
-        None => At::Nowhere,
-        Some(id) => {
-            let unknown = || format!("There is no tenant {id}");
-            let id = TenantId::parse(id).ok_or_else(unknown)?;
-            match tenants.find(&id).await.map_err(|error| error.to_string())? {
-                Lookup::Known(tenant) => At::Tenant(tenant),
-                Lookup::Unknown => return Err(unknown()),
-                Lookup::Unusable => At::Broken(id),
+/// Seals one tenant after the other, and goes on after one that cannot be. No names: all of them.
+fn seal(path: Option<&PathBuf>, tenants: Vec<String>) -> ExitCode {
+    let sealed = load(path).and_then(|settings| {
+        runtime()?.block_on(async {
+            let desk = Desk::open(settings).await?;
+            let tenants = if tenants.is_empty() {
+                let all = desk.local.store.tenants().await;
+                let all = all.map_err(|error| error.to_string())?;
+                all.iter().map(ToString::to_string).collect()
+            } else {
+                tenants
+            };
+            let mut told = Vec::new();
+            for tenant in tenants {
+                let asked = Asked {
+                    method: Method::POST,
+                    tenant: None,
+                    path: format!("/admin/tenants/{tenant}/seal"),
+                    body: String::new(),
+                };
+                let answered = desk.ask(asked).await;
+                told.push((tenant, answered.unwrap_or_else(|error| (false, error))));
             }
-        }
-    };
-    let found = match asked.tenant {
-        None => route::global(&asked.method, &asked.path),
-        Some(_) => route::of_tenant(&asked.method, &asked.path),
-    };
-    let Found::Here(matched) = found else {
-        return Err(format!(
-            "{} is no name that a tenant or key can have",
-            asked.path
-        ));
-    };
-    let local = Local {
-        leases: Leases::new(
-            store.clone(),
-            Arc::new(Journal::none()),
-            settings.accounts.hold_ttl,
-            Box::new(|_, _| {}),
-        ),
-        settings: Arc::new(settings),
-        store: store.clone(),
-        tenants,
-        draining: Arc::default(),
-    };
-    let mut headers = HeaderMap::new();
-    let bearer =
-        HeaderValue::from_str(&format!("Bearer {token}")).map_err(|error| error.to_string())?;
-    headers.insert(header::AUTHORIZATION, bearer);
-    let body = Bytes::from(asked.body);
-    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let request = Request {
-        method: &asked.method,
-        query: "",
-        headers: &headers,
-        body,
-        address,
-    };
-    let answer = local
-        .answer(&matched, at, request)
-        .await
-        .unwrap_or_else(super::local::answer::Refusal::into_answer);
-    store.close().await;
-    let done = answer.status().is_success();
-    Ok((done, told(done, matched.route, answer.body())))
+            desk.local.store.close().await;
+            Ok(told)
+        })
+    });
+    match sealed {
+        Ok(told) => told
+            .iter()
+            .fold(ExitCode::SUCCESS, |code, (tenant, told)| match told {
+                (true, text) => {
+                    print(text);
+                    code
+                }
+                (false, why) => fail(&format!("Tenant {tenant} is as it was: {why}")),
+            }),
+        Err(text) => fail(&text),
+    }
+}
+
+/// Where the admin routes are asked without a socket, by an admin of this process alone.
+struct Desk {
+    local: Local,
+    token: String,
+}
+
+impl Desk {
+    async fn open(mut settings: Settings) -> Result<Desk, String> {
+        let token = uuid::Uuid::new_v4().to_string();
+        settings.admin.token = Some(Secret::new(token.clone()));
+        let store: Arc<dyn Store> = open::open(&settings.store, keeping(&settings)).await?;
+        let vault = Vault::new(&settings.secrets);
+        let local = Local {
+            leases: Leases::new(
+                store.clone(),
+                Arc::new(Journal::none()),
+                settings.accounts.hold_ttl,
+                Box::new(|_, _| {}),
+            ),
+            settings: Arc::new(settings),
+            tenants: Arc::new(Tenants::new(store.clone(), vault)),
+            store,
+            draining: Arc::default(),
+        };
+        Ok(Desk { local, token })
+    }
+
+    /// Whether it was done, and what is to be said of it.
+    async fn ask(&self, asked: Asked) -> Result<(bool, String), String> {
+        let at = match &asked.tenant {
+            None => At::Nowhere,
+            Some(id) => {
+                let unknown = || format!("There is no tenant {id}");
+                let id = TenantId::parse(id).ok_or_else(unknown)?;
+                let found = self.local.tenants.find(&id).await;
+                match found.map_err(|error| error.to_string())? {
+                    Lookup::Known(tenant) => At::Tenant(tenant),
+                    Lookup::Unknown => return Err(unknown()),
+                    Lookup::Unusable => At::Broken(id),
+                }
+            }
+        };
+        let found = match asked.tenant {
+            None => route::global(&asked.method, &asked.path),
+            Some(_) => route::of_tenant(&asked.method, &asked.path),
+        };
+        let Found::Here(matched) = found else {
+            return Err(format!(
+                "{} is no name that a tenant or key can have",
+                asked.path
+            ));
+        };
+        let mut headers = HeaderMap::new();
+        let bearer = HeaderValue::from_str(&format!("Bearer {}", self.token))
+            .map_err(|error| error.to_string())?;
+        headers.insert(header::AUTHORIZATION, bearer);
+        let request = Request {
+            method: &asked.method,
+            query: "",
+            headers: &headers,
+            body: Bytes::from(asked.body),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        };
+        let answer = self
+            .local
+            .answer(&matched, at, request)
+            .await
+            .unwrap_or_else(super::local::answer::Refusal::into_answer);
+        let done = answer.status().is_success();
+        Ok((done, told(done, matched.route, answer.body())))
+    }
 }
 
 /// A config is printed as it is stored, so that it can be put back; a refusal is its sentence.

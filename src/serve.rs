@@ -26,6 +26,7 @@ use crate::settings::{self, Settings};
 use crate::store::journal::{Journal, Legacy, OpenLease, Unfinished};
 use crate::store::leases::Leases;
 use crate::store::tenants::Tenants;
+use crate::store::vault::Vault;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use handover::Line;
@@ -78,7 +79,8 @@ pub fn create_app(deps: Deps) -> App {
     let most = limits::connections(&settings.server);
     let places = Places::new(most.in_all, most.each, &settings.server.trusted_proxies);
     let room = Room::new(settings.server.max_buffered);
-    let tenants = Arc::new(Tenants::new(store.clone()));
+    let vault = Vault::new(&settings.secrets);
+    let tenants = Arc::new(Tenants::new(store.clone(), vault));
     let journal = Arc::new(journal);
     let leases = {
         let metrics = metrics.clone();
@@ -483,15 +485,14 @@ const LEGACY_LIFE: Millis = Millis(1_000);
 
 /// Writes the tenants of the settings where there are none.
 pub async fn seed(settings: &Settings, store: &dyn Store) -> Result<(), String> {
+    let vault = Vault::new(&settings.secrets);
     for (id, config) in &settings.tenants {
         let failed = |error: &dyn std::fmt::Display| format!("Cannot seed tenant {id}: {error}");
         let id =
             crate::rules::tenant::TenantId::parse(id).ok_or_else(|| failed(&"not a tenant ID"))?;
         let text = serde_json::to_string(config).map_err(|error| failed(&error))?;
-        store
-            .seed_config(&id, &text)
-            .await
-            .map_err(|error| failed(&error))?;
+        let seeded = vault.seed(store, &id, &text).await;
+        seeded.map_err(|error| failed(&error))?;
     }
     Ok(())
 }

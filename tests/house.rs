@@ -34,6 +34,10 @@ const IMPURE_PATHS: &str = "tokio futures_util rand getrandom ring::rand Instant
 /// The one function that reads the environment.
 const ENVIRONMENT: (&str, &str) = ("src/settings/mod.rs", "load_from_process");
 
+/// The verbs that store a config, and their only caller: what it stores, it has sealed.
+const CONFIG_VERBS: &str = "seed_config replace_config";
+const CONFIG_WRITER: &str = "src/store/vault.rs";
+
 /// What each folder may use of the crate besides itself: only folders further up in this list.
 const ARROWS: &[(&str, &str)] = &[
     ("json", ""),
@@ -146,6 +150,22 @@ fn function_at(source: &Source, line: usize) -> Option<&str> {
     let pairs = source.words.windows(2);
     let mut functions = pairs.filter(|pair| pair[0].text == "fn" && pair[0].line <= line);
     functions.next_back().map(|pair| pair[1].text.as_str())
+}
+
+#[test]
+fn no_config_is_stored_past_the_vault() -> io::Result<()> {
+    let mut breaches = Vec::new();
+    for source in &Sources::read()?.all {
+        let calls = source.words.windows(2).filter(|pair| pair[0].text == ".");
+        for call in calls.filter(|pair| has(CONFIG_VERBS, &pair[1].text)) {
+            if source.path != CONFIG_WRITER {
+                let why = format!("a config is stored only by {CONFIG_WRITER}, which seals it");
+                breaches.push(source.breach(call[1].line, &why));
+            }
+        }
+    }
+    assert_none(&breaches);
+    Ok(())
 }
 
 #[test]

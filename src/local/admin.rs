@@ -3,7 +3,6 @@
 use super::answer::{self, Answer, Refusal, json, text};
 use super::{Local, Request, credentials};
 use crate::rules::tenant::TenantId;
-use crate::store::{Put, tenants};
 use http::{HeaderValue, header};
 use serde::Deserialize;
 use serde_json::json;
@@ -92,8 +91,13 @@ struct PutCall<'a> {
 }
 
 /// The config in a body, valid, as it was written.
-pub fn valid_config<'a>(tenant: &TenantId, config: &'a RawValue) -> Result<&'a str, Refusal> {
-    tenants::parse(tenant, config.get()).map_err(Refusal::Faulty)?;
+pub fn valid_config<'a>(
+    local: &Local,
+    tenant: &TenantId,
+    config: &'a RawValue,
+) -> Result<&'a str, Refusal> {
+    let read = local.tenants.vault.read(tenant, config.get());
+    read.map_err(Refusal::Faulty)?;
     Ok(config.get())
 }
 
@@ -105,7 +109,7 @@ pub async fn put(
     tenant: &TenantId,
 ) -> Result<(bool, String), Refusal> {
     let call: PutCall<'_> = answer::body(&request.body)?;
-    let config = valid_config(tenant, call.config)?;
+    let config = valid_config(local, tenant, call.config)?;
     let stored = local.store.config(tenant).await?;
     let expected = match request.headers.get(header::IF_MATCH) {
         None => None,
@@ -117,10 +121,10 @@ pub async fn put(
             Some(stored)
         }
     };
-    match local.store.replace_config(tenant, expected, config).await? {
-        Put::Done => Ok((stored.is_some(), etag(config))),
-        Put::Changed => Err(Refusal::Stale),
-    }
+    let vault = &local.tenants.vault;
+    let put = vault.replace(&*local.store, tenant, expected, config);
+    let now = put.await?.ok_or(Refusal::Stale)?;
+    Ok((stored.is_some(), etag(&now)))
 }
 
 /// `If-Match` lists tags, or `*` for whatever there is.

@@ -35,6 +35,7 @@ impl Local {
             (Route::TenantReplace, _) => operator::replace(self, &request, part(0)).await,
             (Route::TenantDelete, _) => operator::delete(self, &request, part(0)).await,
             (Route::TenantTokens, _) => operator::appoint(self, &request, part(0)).await,
+            (Route::TenantSeal, _) => operator::seal(self, &request, part(0)).await,
 
             (Route::Config, At::Tenant(tenant)) => admin::read(self, &request, &tenant.id).await,
             (Route::Config, At::Broken(id)) => admin::read(self, &request, &id).await,

@@ -2,7 +2,9 @@
 
 use super::answer::{self, Answer, Refusal, json};
 use super::{Local, Request, admin, credentials};
+use crate::rules::config::Sealed;
 use crate::rules::tenant::TenantId;
+use crate::store::vault::Resealed;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -35,8 +37,9 @@ pub async fn create(local: &Local, request: &Request<'_>) -> Result<Answer, Refu
     admin::authorize_operator(local, request)?;
     let call: CreateCall<'_> = answer::body(&request.body)?;
     let id = id(&call.id)?;
-    let config = admin::valid_config(&id, call.config)?;
-    if !local.store.seed_config(&id, config).await? {
+    let config = admin::valid_config(local, &id, call.config)?;
+    let vault = &local.tenants.vault;
+    if !vault.seed(&*local.store, &id, config).await? {
         return Err(Refusal::Conflict(format!("There is a tenant {id} already")));
     }
     Ok(json(201, &json!({"id": id.as_str()})))
@@ -64,6 +67,28 @@ pub async fn delete(local: &Local, request: &Request<'_>, tenant: &str) -> Resul
         return Err(Refusal::NotFound);
     }
     Ok(json(200, &json!({"success": true})))
+}
+
+/// Seals what is readable in a tenant's config, and what an old key has sealed, with the present one.
+pub async fn seal(local: &Local, request: &Request<'_>, tenant: &str) -> Result<Answer, Refusal> {
+    admin::authorize_operator(local, request)?;
+    let id = id(tenant)?;
+    let vault = &local.tenants.vault;
+    if !vault.seals() {
+        let why = "secrets.key is not set: there is nothing to seal with";
+        return Err(Refusal::Conflict(why.to_owned()));
+    }
+    match vault.reseal(&*local.store, &id).await? {
+        Resealed::NoTenant => Err(Refusal::NotFound),
+        Resealed::Changing => Err(Refusal::Stale),
+        Resealed::Faulty(faults) => Err(Refusal::Faulty(faults)),
+        Resealed::Done(Sealed {
+            fresh, again, kept, ..
+        }) => {
+            let told = json!({"id": id.as_str(), "sealed": fresh, "resealed": again, "kept": kept});
+            Ok(json(200, &told))
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -14,6 +14,7 @@ pub enum Local {
     TenantReplace,
     TenantDelete,
     TenantTokens,
+    TenantSeal,
     TenantRoot,
     Anonymous,
     Me,
@@ -83,6 +84,10 @@ const GLOBAL: &[Row] = &[
     (
         "/admin/tenants/{}/tokens",
         &[(Method::PUT, Local::TenantTokens)],
+    ),
+    (
+        "/admin/tenants/{}/seal",
+        &[(Method::POST, Local::TenantSeal)],
     ),
 ];
 

@@ -8,18 +8,34 @@ mod key;
 mod node;
 mod read;
 mod schema;
+mod secret;
 mod shape;
 mod url;
 
 pub use key::Key;
 pub use node::Fault;
-pub use read::read;
+pub use read::read_for;
 pub use schema::schema;
+pub use secret::{Approved, Found, Keyring, Owner, Sealed, seal_text, secrets_in};
 pub use shape::{
     Auth, Caching, Endpoint, Group, Kind, Oauth, RateLimit, RealtimeEndpoint, RealtimeProviders,
     TenantConfig, TextProviders,
 };
-pub use url::Url;
+pub use url::{Origin, Url};
+
+/// A config that says all of its secrets itself.
+#[cfg(test)]
+pub fn read(value: &serde_json::Value) -> Result<TenantConfig, Vec<Fault>> {
+    let (tenant, keyring) = (
+        super::tenant::TenantId::default_tenant(),
+        Keyring::default(),
+    );
+    let owner = Owner {
+        tenant: &tenant,
+        keyring: &keyring,
+    };
+    read_for(owner, value)
+}
 
 #[cfg(test)]
 mod tests {

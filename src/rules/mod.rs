@@ -13,6 +13,7 @@ pub mod neighbours;
 pub mod price;
 pub mod purse;
 pub mod record;
+pub mod seal;
 pub mod tenant;
 pub mod window;
 

@@ -6,10 +6,15 @@ use std::{
     time::Duration,
 };
 
+use base64::{
+    Engine, alphabet,
+    engine::DecodePaddingMode,
+    engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig},
+};
 use serde_json::{Value, json};
 
 use super::{
-    meant::{Secret, Store},
+    meant::{Approval, SealKey, Secret, Store},
     store_url,
     yaml::{Kind, Node},
 };
@@ -150,6 +155,106 @@ pub fn token() -> Form<Secret> {
             )),
         }),
     }
+}
+
+/// Its message never repeats what was written.
+pub fn seal_key() -> Form<SealKey> {
+    Form {
+        schema: json!({"type": "string", "pattern": "^([0-9A-Fa-f]{64}|[A-Za-z0-9+/_-]{43}=?)$"}),
+        list: false,
+        read: Box::new(|node| {
+            let meant = match &node.kind {
+                Kind::Scalar { text, .. } => key_bytes(text.trim()),
+                Kind::Map(_) | Kind::List(_) => None,
+            };
+            meant.map(SealKey).ok_or_else(|| {
+                "expected 32 bytes as 64 hex digits or in base64 (openssl rand -hex 32 makes some)"
+                    .to_owned()
+            })
+        }),
+    }
+}
+
+/// 32 bytes in hex, or in base64 with either alphabet, padded or not.
+pub fn key_bytes(text: &str) -> Option<[u8; 32]> {
+    if text.len() == 64 {
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let pairs = text.as_bytes().chunks_exact(2);
+        let bytes = pairs.map(|pair| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok());
+        return bytes.collect::<Option<Vec<u8>>>()?.try_into().ok();
+    }
+    let any_padding =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let alphabets = [&alphabet::STANDARD, &alphabet::URL_SAFE];
+    alphabets.into_iter().find_map(|alphabet| {
+        let bytes = GeneralPurpose::new(alphabet, any_padding)
+            .decode(text)
+            .ok()?;
+        bytes.try_into().ok()
+    })
+}
+
+const APPROVED: &str = "expected NAME=host, where host is as in https://host:port (https and 443 unless \
+    written), and for some tenants only: NAME=host for TENANT TENANT";
+
+/// Its message never repeats what was written: a value may stand where a name should.
+pub fn approval() -> Form<Approval> {
+    Form {
+        schema: json!({"type": "string", "pattern":
+            "^[A-Za-z_][A-Za-z0-9_]*=(https?://)?[^\\s/]+( +for( +[A-Za-z0-9][A-Za-z0-9_-]{0,62})+)?$"}),
+        list: false,
+        read: Box::new(|node| {
+            let meant = match &node.kind {
+                Kind::Scalar { text, .. } => approved(text.trim()),
+                Kind::Map(_) | Kind::List(_) => None,
+            };
+            meant.ok_or_else(|| APPROVED.to_owned())
+        }),
+    }
+}
+
+fn approved(text: &str) -> Option<Approval> {
+    let (name, rest) = text.split_once('=')?;
+    let first = name.bytes().next()?;
+    let is_name = name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
+    if !is_name || first.is_ascii_digit() {
+        return None;
+    }
+    let mut words = rest.split_whitespace();
+    let (https, place) = match words.next()? {
+        place if place.starts_with("http://") => (false, &place[7..]),
+        place => (true, place.strip_prefix("https://").unwrap_or(place)),
+    };
+    let usual = if https { 443 } else { 80 };
+    let (host, port) = match host_and_port(place) {
+        Some((host, port)) if port > 0 => (host, port),
+        _ => (is_host(place).then_some(place)?, usual),
+    };
+    let host = match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        Some(address) => address.parse::<Ipv6Addr>().ok()?.to_string(),
+        None => host.to_ascii_lowercase(),
+    };
+    let tenants: Vec<String> = match words.next() {
+        None => Vec::new(),
+        Some("for") => words.map(str::to_owned).collect(),
+        Some(_) => return None,
+    };
+    let is_id = |id: &String| {
+        id.bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b"_-".contains(&c))
+    };
+    let whole = rest.split_whitespace().count() != 2 && tenants.iter().all(is_id);
+    whole.then(|| Approval {
+        name: name.to_owned(),
+        https,
+        host,
+        port,
+        tenants,
+        value: None,
+    })
 }
 
 /// Its message never repeats what was written.
@@ -436,6 +541,86 @@ mod tests {
             let message = read(&token(), text).unwrap_err();
             assert!(message.contains("at least 8 visible"), "{message}");
             assert!(!message.contains(text), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_seal_key_is_32_bytes_and_never_repeated() {
+        let hex = "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F";
+        let bytes: Vec<u8> = (0..32).collect();
+        let base64 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+        for text in [hex, base64, &format!("{base64}="), &format!(" {hex} ")] {
+            let key = read(&seal_key(), text).unwrap();
+            assert_eq!(key.0.as_slice(), bytes, "{text}");
+            assert_eq!(format!("{key:?}"), "***");
+        }
+        let url_safe = "__________________________________________8";
+        assert_eq!(read(&seal_key(), url_safe).unwrap().0, [255; 32]);
+        assert_eq!(
+            read(&seal_key(), &url_safe.replace('_', "/")).unwrap().0,
+            [255; 32]
+        );
+        for text in [
+            "",
+            "s3cret-key",
+            &hex[..62],
+            &format!("{hex}00"),
+            &hex.replace("00", "zz"),
+            &base64[1..],
+        ] {
+            let message = read(&seal_key(), text).unwrap_err();
+            assert!(message.contains("32 bytes"), "{message}");
+            assert!(text.is_empty() || !message.contains(text), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_approval_names_a_variable_and_where_it_may_go() {
+        let shown = |text: &str| {
+            let one = read(&approval(), text).ok()?;
+            let scheme = if one.https { "https" } else { "http" };
+            Some(format!(
+                "{} {scheme} {} {} {:?}",
+                one.name, one.host, one.port, one.tenants
+            ))
+        };
+        for (text, meant) in [
+            (
+                "OPENAI_API_KEY=api.openai.com",
+                "OPENAI_API_KEY https api.openai.com 443 []",
+            ),
+            (
+                "A=https://API.Openai.com:8443",
+                "A https api.openai.com 8443 []",
+            ),
+            ("A=http://127.0.0.1:8000", "A http 127.0.0.1 8000 []"),
+            ("A=http://[::1]", "A http ::1 80 []"),
+            (
+                "A=[0:0::1]:1 for abc  x-y_z",
+                r#"A https ::1 1 ["abc", "x-y_z"]"#,
+            ),
+        ] {
+            assert_eq!(shown(text).as_deref(), Some(meant), "{text}");
+        }
+        for text in [
+            "A",
+            "A=",
+            "=h",
+            "A b=h",
+            "1A=h",
+            "A=h/path",
+            "A=h:x",
+            "A=h:0",
+            "A=*",
+            "A=ftp://h",
+            "A=h for",
+            "A=h abc",
+            "A=h for a:b",
+            "A=https://",
+            "sk-s3cret",
+        ] {
+            let message = read(&approval(), text).map(|one| one.name).unwrap_err();
+            assert_eq!(message, APPROVED, "{text}");
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The sections, in the order of the file. `store` is a key of its own, `tenants` are data.
-pub const SECTIONS: [(&str, &str); 9] = [
+pub const SECTIONS: [(&str, &str); 10] = [
     ("service", "How the gateway presents itself."),
     (
         "server",
@@ -27,6 +27,10 @@ pub const SECTIONS: [(&str, &str); 9] = [
         "The most that something may cost whose size its bytes do not show.",
     ),
     ("admin", "Who may administer every tenant."),
+    (
+        "secrets",
+        "How the secrets of tenant configs are kept, and which of yours they may name.",
+    ),
     ("egress", "Where requests to providers may go."),
     ("upstream", "How long a provider may take."),
     ("log", "What the gateway tells, and how."),
@@ -93,7 +97,7 @@ fn key<T: 'static>(
 /// Every setting, in the order of the file.
 #[rustfmt::skip] // A table: one setting, one paragraph.
 pub fn keys() -> Vec<Key> {
-    use forms::{address, choice, count, list, log_levels, name_server, network, optional, size, span, store, switch, text, token};
+    use forms::{address, approval, choice, count, list, log_levels, name_server, network, optional, seal_key, size, span, store, switch, text, token};
     let millisecond = Duration::from_millis(1);
     let second = Duration::from_secs(1);
     let shortest_hold = Duration::from_secs(5);
@@ -169,6 +173,15 @@ pub fn keys() -> Vec<Key> {
         key("admin.token", optional(token()), "", |s| &mut s.admin.token,
             "The operator's token, which opens the admin API of every tenant. Unset: it refuses everyone.")
             .plain_env("ADMIN_TOKEN"),
+
+        key("secrets.key", optional(seal_key()), "", |s| &mut s.secrets.key,
+            "Seals the secrets of tenant configs before they are stored: 32 bytes as hex or base64. Unset: they \
+             are stored as they are."),
+        key("secrets.old_keys", list(seal_key(), 0), "[]", |s| &mut s.secrets.old_keys,
+            "Keys that still open what was sealed with them, and seal nothing any more."),
+        key("secrets.env", list(approval(), 0), "[]", |s| &mut s.secrets.env,
+            "Variables of this gateway's environment that tenant configs may name as secrets, each as \
+             NAME=host or NAME=host for TENANT TENANT; the value is sent to that host alone."),
 
         key("egress.allow_private_networks", switch(), "false", |s| &mut s.egress.allow_private_networks,
             "May URLs in tenant configs reach loopback and private addresses, and any without TLS?"),

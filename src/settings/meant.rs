@@ -27,6 +27,7 @@ pub struct Settings {
     pub usage: Usage,
     pub bounds: Bounds,
     pub admin: Admin,
+    pub secrets: Secrets,
     pub egress: Egress,
     pub upstream: Upstream,
     pub log: Log,
@@ -149,6 +150,39 @@ pub struct Admin {
     pub token: Option<Secret>,
 }
 
+/// How the secrets of tenant configs are kept, and which of the operator's own they may name.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets {
+    /// None: what is written is stored as it is.
+    pub key: Option<SealKey>,
+    pub old_keys: Vec<SealKey>,
+    pub env: Vec<Approval>,
+}
+
+/// The bytes that secrets are sealed with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealKey(pub [u8; 32]);
+
+impl fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A variable of the environment that configs may name as a secret which goes to this place.
+#[derive(Debug, Clone)]
+pub struct Approval {
+    pub name: String,
+    pub https: bool,
+    /// In lower case; an IPv6 address without its brackets.
+    pub host: String,
+    pub port: u16,
+    /// Empty: every tenant.
+    pub tenants: Vec<String>,
+    /// None: it is not set.
+    pub value: Option<Secret>,
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Egress {
     pub allow_private_networks: bool,
@@ -212,6 +246,7 @@ impl Settings {
             usage: Usage::default(),
             bounds: Bounds::default(),
             admin: Admin::default(),
+            secrets: Secrets::default(),
             egress: Egress::default(),
             upstream: Upstream::default(),
             log: Log::default(),
@@ -233,6 +268,7 @@ impl fmt::Debug for Settings {
             .field("usage", &self.usage)
             .field("bounds", &self.bounds)
             .field("admin", &self.admin)
+            .field("secrets", &self.secrets)
             .field("egress", &self.egress)
             .field("upstream", &self.upstream)
             .field("log", &self.log)

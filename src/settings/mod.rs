@@ -24,8 +24,8 @@ use serde_json::Value;
 
 pub use faults::{Fault, Faults};
 pub use meant::{
-    Accounts, Admin, Bounds, Egress, Layout, Log, LogFormat, Orphans, Redis, RedisKind, Secret,
-    Server, Service, Settings, Store, Upstream, Usage,
+    Accounts, Admin, Approval, Bounds, Egress, Layout, Log, LogFormat, Orphans, Redis, RedisKind,
+    SealKey, Secret, Secrets, Server, Service, Settings, Store, Upstream, Usage,
 };
 pub use schema::gateway_schema;
 
@@ -43,9 +43,12 @@ const SAMPLE_TENANT: &str = include_str!("sample_tenant.json");
 pub struct Checks<'a> {
     /// The message if this may not be the ID of a tenant.
     pub tenant_id: &'a dyn Fn(&str) -> Result<(), String>,
-    /// What is wrong with a config: path within it, and message.
-    pub tenant_config: &'a dyn Fn(&Value) -> Vec<(String, String)>,
+    /// What is wrong with this tenant's config.
+    pub tenant_config: &'a dyn Fn(&str, &Value, &Secrets) -> Vec<Wrong>,
 }
+
+/// Path within a config, and message.
+pub type Wrong = (String, String);
 
 /// Settings from the process: the file named (it must exist), else `./gateway.yaml` if it is there,
 /// else the defaults; and the process's environment.
@@ -78,11 +81,9 @@ pub fn load(
     // Set to nothing is not set: that is how a shell or a compose file switches a variable off.
     let env = |name: &str| env(name).filter(|value| !value.trim().is_empty());
     reading.environment(&env, env_names);
-    if reading.faults.0.is_empty() {
-        Ok(reading.settings)
-    } else {
-        Err(reading.faults)
-    }
+    reading.approvals(&env);
+    reading.configs(checks);
+    reading.finish()
 }
 
 impl Default for Settings {
@@ -98,6 +99,9 @@ struct Reading {
     keys: Vec<Key>,
     settings: Settings,
     faults: Faults,
+    found: Vec<Located>,
+    /// Where each of the settings' tenants is written, to be checked when all settings are known.
+    written: Vec<(Place, Node)>,
 }
 
 /// Something wrong in the file, before the file's name is put to it.
@@ -109,6 +113,8 @@ impl Reading {
             keys: keys(),
             settings: Settings::blank(),
             faults: Faults::default(),
+            found: Vec::new(),
+            written: Vec::new(),
         };
         for key in &reading.keys {
             let (Some(node), _) = yaml::parse(key.default, &|_| None) else {
@@ -144,32 +150,40 @@ impl Reading {
             }
         };
         let (root, flaws) = yaml::parse(&text, env);
-        let mut found: Vec<Located> = flaws
-            .into_iter()
-            .map(|flaw| (flaw.place, flaw.path, flaw.message))
-            .collect();
+        let flaws = flaws.into_iter();
+        self.found
+            .extend(flaws.map(|flaw| (flaw.place, flaw.path, flaw.message)));
         if let Some(root) = root.filter(|root| !root.is_unset()) {
-            self.mapping("", &root, root.place, checks, &mut found);
-        }
-        found.sort_by_key(|(place, ..)| *place);
-        for (place, path, message) in found {
-            let place = format!("{file}:{}:{}", place.line, place.column);
-            self.faults.add(fault(&place, &path, message));
+            self.mapping("", &root, root.place, checks);
         }
     }
 
-    fn mapping(
-        &mut self,
-        prefix: &str,
-        node: &Node,
-        place: Place,
-        checks: &Checks,
-        found: &mut Vec<Located>,
-    ) {
+    /// Everything that is wrong: the file's faults in their order, then the environment's.
+    fn finish(mut self) -> Result<Settings, Faults> {
+        let file = self.settings.source.as_deref().map(Path::display);
+        self.found.sort_by_key(|(place, ..)| *place);
+        let mut faults = Faults::default();
+        for (place, path, message) in self.found {
+            let file = file.as_ref().map(ToString::to_string).unwrap_or_default();
+            let place = format!("{file}:{}:{}", place.line, place.column);
+            faults.add(fault(&place, &path, message));
+        }
+        self.faults
+            .0
+            .into_iter()
+            .for_each(|fault| faults.add(fault));
+        if faults.0.is_empty() {
+            Ok(self.settings)
+        } else {
+            Err(faults)
+        }
+    }
+
+    fn mapping(&mut self, prefix: &str, node: &Node, place: Place, checks: &Checks) {
         let Kind::Map(entries) = &node.kind else {
             // Not repeated: a token written one level too high is a secret all the same.
             let message = "expected a mapping of settings".to_owned();
-            found.push((place, prefix.to_owned(), message));
+            self.found.push((place, prefix.to_owned(), message));
             return;
         };
         for (name, node) in entries {
@@ -178,17 +192,17 @@ impl Reading {
             let is_section = SECTIONS.iter().any(|(section, _)| *section == path);
             if key.is_none() && !is_section && path != "tenants" {
                 let message = self.unknown(prefix, &name.name);
-                found.push((name.place, path, message));
+                self.found.push((name.place, path, message));
             } else if node.is_unset() {
                 // Left empty: whatever holds without it.
             } else if let Some(key) = key {
                 if let Err(message) = key.fill(&mut self.settings, node) {
-                    found.push((name.place, path, message));
+                    self.found.push((name.place, path, message));
                 }
             } else if is_section {
-                self.mapping(&path, node, name.place, checks, found);
+                self.mapping(&path, node, name.place, checks);
             } else {
-                self.tenants(node, name.place, checks, found);
+                self.tenants(node, name.place, checks);
             }
         }
     }
@@ -209,28 +223,84 @@ impl Reading {
         unknown_message(&format!("unknown key \"{name}\""), meant)
     }
 
-    fn tenants(&mut self, node: &Node, place: Place, checks: &Checks, found: &mut Vec<Located>) {
+    fn tenants(&mut self, node: &Node, place: Place, checks: &Checks) {
         let Kind::Map(entries) = &node.kind else {
             let message = "expected a mapping of tenant IDs to configs".to_owned();
-            found.push((place, "tenants".to_owned(), message));
+            self.found.push((place, "tenants".to_owned(), message));
             return;
         };
         for (id, node) in entries {
             let path = joined("tenants", &id.name);
             if let Err(message) = (checks.tenant_id)(&id.name) {
-                found.push((id.place, path.clone(), message));
+                self.found.push((id.place, path.clone(), message));
             }
             if !matches!(node.kind, Kind::Map(_)) {
                 let message = "expected a tenant config, which is a mapping".to_owned();
-                found.push((id.place, path, message));
+                self.found.push((id.place, path, message));
                 continue;
             }
-            let config = node.json();
-            for (within, message) in (checks.tenant_config)(&config) {
-                let place = node.place_of(&within).unwrap_or(id.place);
-                found.push((place, joined(&path, &within), message));
+            self.settings.tenants.push((id.name.clone(), node.json()));
+            self.written.push((id.place, node.clone()));
+        }
+    }
+
+    fn configs(&mut self, checks: &Checks) {
+        for ((id, config), (place, node)) in self.settings.tenants.iter().zip(&self.written) {
+            for (within, message) in (checks.tenant_config)(id, config, &self.settings.secrets) {
+                let place = node.place_of(&within).unwrap_or(*place);
+                let path = joined(&joined("tenants", id), &within);
+                self.found.push((place, path, message));
             }
-            self.settings.tenants.push((id.name.clone(), config));
+        }
+    }
+
+    /// Takes the values of the variables that configs may name. What guards the gateway itself is not
+    /// among them, under whatever name.
+    fn approvals(&mut self, env: Env) {
+        let own = ["PORT", "HOST"].into_iter();
+        let own: Vec<&str> = own
+            .chain(self.keys.iter().filter_map(|key| key.plain_env))
+            .collect();
+        let settings = &self.settings;
+        let mut guards: Vec<&Secret> = settings.admin.token.iter().collect();
+        if let Store::Redis(redis) = &settings.store {
+            guards.push(&redis.url);
+            guards.extend(&redis.password);
+        }
+        let keys = settings
+            .secrets
+            .key
+            .iter()
+            .chain(&settings.secrets.old_keys);
+        let keys: Vec<&SealKey> = keys.collect();
+        let is_guard = |value: &str| {
+            let bytes = forms::key_bytes(value.trim());
+            guards.iter().any(|guard| guard.expose() == value)
+                || keys.iter().any(|key| bytes == Some(key.0))
+        };
+        let mut values = Vec::new();
+        for Approval { name, .. } in &settings.secrets.env {
+            let value = env(name);
+            let message = match &value {
+                _ if own.contains(&name.as_str()) || name.starts_with(ENV_PREFIX) => {
+                    Some("is a setting of the gateway, which no tenant config may name")
+                }
+                Some(value) if is_guard(value) => {
+                    Some("guards the gateway itself, so no tenant config may name it")
+                }
+                Some(value) if !value.bytes().all(|c| c.is_ascii_graphic()) => {
+                    Some("must hold visible ASCII characters only, without spaces or line ends")
+                }
+                _ => None,
+            };
+            if let Some(message) = message {
+                let fault = in_environment(name, "secrets.env", format!("{name} {message}"));
+                self.faults.add(fault);
+            }
+            values.push(value);
+        }
+        for (approval, value) in self.settings.secrets.env.iter_mut().zip(values) {
+            approval.value = value.map(Secret::new);
         }
     }
 

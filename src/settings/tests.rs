@@ -13,7 +13,9 @@ fn with_checks<T>(run: impl FnOnce(&Checks) -> T) -> T {
         "auth" => Err("\"auth\" is a route".to_owned()),
         _ => Ok(()),
     };
-    let config = |config: &Value| match config.pointer("/user_groups/anonymous/tokens") {
+    let config = |_: &str, config: &Value, _: &Secrets| match config
+        .pointer("/user_groups/anonymous/tokens")
+    {
         Some(tokens) if !tokens.is_u64() => vec![(
             "user_groups.anonymous.tokens".to_owned(),
             "expected a whole number".to_owned(),
@@ -349,4 +351,125 @@ fn tenants_keep_their_order_and_take_references() {
         ("alpha".to_owned(), json!({"k": ""})),
     ];
     assert_eq!(settings.tenants, expected);
+}
+
+const HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+#[test]
+fn keys_that_seal_are_read_and_never_shown() {
+    let text = "secrets: { key: ${SECRETS_KEY}, old_keys: [\"${OLD}\"] }\n";
+    let old = HEX.replace('0', "a");
+    let settings = read(Some(text), &[("SECRETS_KEY", HEX), ("OLD", &old)]).unwrap();
+    assert_eq!(settings.secrets.key.as_ref().map(|key| key.0[31]), Some(31));
+    assert_eq!(settings.secrets.old_keys.len(), 1);
+    let shown = format!("{settings:?}");
+    assert!(
+        shown.contains("key: Some(***)") && !shown.contains("30, 31"),
+        "{shown}"
+    );
+    let settings = read(Some("secrets: { key: ${SECRETS_KEY} }\n"), &[]).unwrap();
+    assert!(settings.secrets.key.is_none() && settings.secrets.old_keys.is_empty());
+
+    let found = read(Some(text), &[("SECRETS_KEY", "s3cret"), ("OLD", &HEX[1..])]).unwrap_err();
+    let rest = "expected 32 bytes as 64 hex digits or in base64 (openssl rand -hex 32 makes some)";
+    assert_eq!(
+        found,
+        [
+            format!("f:1:12: secrets.key: {rest}"),
+            format!("f:1:33: secrets.old_keys: {rest}")
+        ]
+    );
+}
+
+#[test]
+fn a_variable_is_taken_from_the_environment_only_where_it_is_approved() {
+    let text = "secrets: { env: [OPENAI_API_KEY=api.openai.com, UNSET=h, A=http://h:1 for abc] }\n";
+    let vars = [
+        ("OPENAI_API_KEY", "sk-s3cret"),
+        ("A", "sk-a"),
+        ("PATH", "p"),
+    ];
+    let settings = read(Some(text), &vars).unwrap();
+    let values: Vec<_> = settings
+        .secrets
+        .env
+        .iter()
+        .map(|one| (one.name.as_str(), one.value.as_ref().map(Secret::expose)))
+        .collect();
+    assert_eq!(
+        values,
+        [
+            ("OPENAI_API_KEY", Some("sk-s3cret")),
+            ("UNSET", None),
+            ("A", Some("sk-a"))
+        ]
+    );
+    assert!(!format!("{settings:?}").contains("sk-"));
+}
+
+#[test]
+fn what_guards_the_gateway_cannot_be_approved_under_any_name() {
+    let text = "\
+admin: {token: ${MINE}}
+secrets:
+  key: ${SEALS}
+  env: [MINE=h, SEALS=h, SAME=h, ADMIN_TOKEN=h, RESULLM__LOG__LEVEL=h, DB=h, SPACED=h, FINE=h]
+store: redis://:s3cret-of-redis@h
+";
+    let vars = [
+        ("MINE", "s3cret-token"),
+        ("SEALS", HEX),
+        ("SAME", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+        ("DB", "s3cret-of-redis"),
+        ("SPACED", "s3cret with spaces"),
+        ("FINE", "sk-1"),
+    ];
+    let found = read(Some(text), &vars).unwrap_err();
+    let guards = "guards the gateway itself, so no tenant config may name it";
+    let setting = "is a setting of the gateway, which no tenant config may name";
+    let expected = [
+        "MINE",
+        "SEALS",
+        "SAME",
+        "ADMIN_TOKEN",
+        "RESULLM__LOG__LEVEL",
+        "DB",
+        "SPACED",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (fault, name) in found.iter().zip(expected) {
+        assert!(
+            fault.starts_with(&format!("environment {name}: secrets.env: {name} ")),
+            "{fault}"
+        );
+        assert!(!fault.contains("s3cret") && !fault.contains(HEX), "{fault}");
+        let said = [guards, setting, "visible ASCII"]
+            .iter()
+            .any(|part| fault.contains(part));
+        assert!(said, "{fault}");
+    }
+}
+
+#[test]
+fn a_tenants_config_is_checked_with_all_settings_known_wherever_they_stand() {
+    let text = "tenants:\n  abc: {k: 1}\nsecrets: {env: [A=h]}\nserver: {threads: 0}\n";
+    let file = File::of(text);
+    let id = |_: &str| Ok(());
+    let config = |id: &str, _: &Value, secrets: &Secrets| {
+        let value = secrets.env[0].value.as_ref().map(Secret::expose);
+        vec![("k".to_owned(), format!("{id} {value:?}"))]
+    };
+    let checks = Checks {
+        tenant_id: &id,
+        tenant_config: &config,
+    };
+    let env = |name: &str| (name == "A").then(|| "1".to_owned());
+    let faults = load(Some(&file.0), &env, &[], &checks).unwrap_err();
+    let told: Vec<&str> = faults
+        .0
+        .iter()
+        .map(|fault| fault.message.as_str())
+        .collect();
+    assert_eq!(told[0], "abc Some(\"1\")");
+    assert!(told[1].contains("from 1 to 1024"), "{told:?}");
 }

@@ -12,6 +12,7 @@ pub mod name;
 pub mod open;
 pub mod redis;
 pub mod tenants;
+pub mod vault;
 
 use crate::rules::account::{
     Admission, Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement,

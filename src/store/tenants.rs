@@ -4,6 +4,7 @@
 //! it does not, what is kept is good for half a second. A config that cannot be used, or a store
 //! that cannot be read, does not take a tenant away that worked a moment ago.
 
+use super::vault::Vault;
 use super::{Follower, Outcome, Store};
 use crate::rules::amount::Millis;
 use crate::rules::config::{self, Fault, TenantConfig};
@@ -39,6 +40,7 @@ pub enum Lookup {
 }
 
 pub struct Tenants {
+    pub vault: Vault,
     store: Arc<dyn Store>,
     kept: Arc<Kept>,
 }
@@ -130,10 +132,10 @@ impl Entry {
 }
 
 impl Tenants {
-    pub fn new(store: Arc<dyn Store>) -> Tenants {
+    pub fn new(store: Arc<dyn Store>, vault: Vault) -> Tenants {
         let kept = Arc::new(Kept::default());
         store.follow(kept.clone());
-        Tenants { store, kept }
+        Tenants { vault, store, kept }
     }
 
     pub async fn find(&self, id: &TenantId) -> Outcome<Lookup> {
@@ -168,7 +170,7 @@ impl Tenants {
         let reading = match answer {
             Ok(text) => {
                 entry.changed = entry.changes != changes;
-                read(id, text, before, started, followed)
+                read(&self.vault, id, text, before, started, followed)
             }
             // What was reported as changed stays so until it is read.
             Err(error) => match before {
@@ -201,6 +203,7 @@ fn make_room(entries: &mut HashMap<TenantId, Entry>) {
 }
 
 fn read(
+    vault: &Vault,
     id: &TenantId,
     text: Option<Arc<str>>,
     before: Option<Reading>,
@@ -222,7 +225,7 @@ fn read(
     }
     let lookup = match &text {
         None => Lookup::Unknown,
-        Some(text) => match parse(id, text) {
+        Some(text) => match parse(vault, id, text) {
             Ok(tenant) => {
                 log::info!("Loaded tenant config for {id}");
                 Lookup::Known(Arc::new(tenant))
@@ -249,15 +252,8 @@ fn read(
 }
 
 /// A tenant from its config's text, or everything that is wrong with it.
-pub fn parse(id: &TenantId, text: &str) -> Result<Tenant, Vec<Fault>> {
-    let not_json = |error: serde_json::Error| {
-        vec![Fault {
-            path: String::new(),
-            message: format!("not JSON: {error}"),
-        }]
-    };
-    let value = serde_json::from_str(text).map_err(not_json)?;
-    let config = config::read(&value)?;
+fn parse(vault: &Vault, id: &TenantId, text: &str) -> Result<Tenant, Vec<Fault>> {
+    let config = vault.read(id, text)?;
     let window = |group: &config::Group| {
         group.limit.map(|limit| Window {
             requests: limit.requests,

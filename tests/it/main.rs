@@ -23,6 +23,7 @@ mod sdks;
 mod sdks_calls;
 mod sdks_errors;
 mod sdks_provider;
+mod sealing;
 mod start;
 mod stop;
 mod store_contract;

@@ -6,7 +6,7 @@
 pub struct Key(String);
 
 impl Key {
-    pub(super) fn new(text: String) -> Key {
+    pub fn new(text: String) -> Key {
         Key(text)
     }
 

@@ -46,13 +46,32 @@ impl Faults {
 
 pub(super) struct Node<'v> {
     path: String,
+    /// The same as a JSON pointer, which takes names as they are.
+    pointer: String,
     value: &'v Value,
+}
+
+/// A path with a name more. Names are the tenant's own words: long ones are cut, line ends and the
+/// like are escaped, so that a path stays one readable line.
+pub(super) fn joined(path: &str, name: &str) -> String {
+    let mut path = path.to_owned();
+    if !path.is_empty() {
+        path.push('.');
+    }
+    path.extend(name.chars().take(64).flat_map(char::escape_debug));
+    path
+}
+
+/// A name as a step of a JSON pointer.
+pub(super) fn step(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 impl<'v> Node<'v> {
     pub(super) fn root(value: &'v Value) -> Node<'v> {
         Node {
             path: String::new(),
+            pointer: String::new(),
             value,
         }
     }
@@ -61,24 +80,30 @@ impl<'v> Node<'v> {
         &self.path
     }
 
-    /// Names are the tenant's own words: long ones are cut, line ends and the like are escaped, so
-    /// that a path stays one readable line.
+    pub(super) fn pointer(&self) -> &str {
+        &self.pointer
+    }
+
+    pub(super) fn value(&self) -> &'v Value {
+        self.value
+    }
+
     pub(super) fn child_path(&self, name: &str) -> String {
-        let mut path = self.path.clone();
-        if !path.is_empty() {
-            path.push('.');
+        joined(&self.path, name)
+    }
+
+    fn child(&self, name: &str, value: &'v Value) -> Node<'v> {
+        Node {
+            path: self.child_path(name),
+            pointer: format!("{}{}", self.pointer, step(name)),
+            value,
         }
-        path.extend(name.chars().take(64).flat_map(char::escape_debug));
-        path
     }
 
     /// A field that is there; `null` is not.
     pub(super) fn field(&self, name: &str) -> Option<Node<'v>> {
         let value = self.value.get(name).filter(|value| !value.is_null())?;
-        Some(Node {
-            path: self.child_path(name),
-            value,
-        })
+        Some(self.child(name, value))
     }
 
     pub(super) fn required(&self, name: &str, faults: &mut Faults) -> Option<Node<'v>> {
@@ -109,10 +134,7 @@ impl<'v> Node<'v> {
 
     pub(super) fn entries(&self) -> impl Iterator<Item = (&'v str, Node<'v>)> {
         let fields = self.value.as_object().into_iter().flatten();
-        fields.map(|(name, value)| {
-            let path = self.child_path(name);
-            (name.as_str(), Node { path, value })
-        })
+        fields.map(|(name, value)| (name.as_str(), self.child(name, value)))
     }
 
     /// The elements of a list; an absent list has none.
@@ -124,11 +146,10 @@ impl<'v> Node<'v> {
             list.expected("a list", faults);
             return Vec::new();
         };
-        let element = |(index, value): (usize, &'v Value)| Node {
-            path: format!("{}.{index}", list.path),
-            value,
-        };
-        values.iter().enumerate().map(element).collect()
+        let elements = values.iter().enumerate();
+        elements
+            .map(|(index, value)| list.child(&index.to_string(), value))
+            .collect()
     }
 
     pub(super) fn text(&self, faults: &mut Faults) -> Option<String> {
@@ -194,7 +215,7 @@ impl<'v> Node<'v> {
         faults.add(self.path(), message);
     }
 
-    fn type_name(&self) -> &'static str {
+    pub(super) fn type_name(&self) -> &'static str {
         match self.value {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",

@@ -5,17 +5,18 @@
 
 use super::key::Key;
 use super::node::{Fault, Faults, Node};
+use super::secret::Owner;
 use super::shape::{
     Auth, Caching, Endpoint, Group, Kind, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST, Oauth,
     RateLimit, RealtimeEndpoint, RealtimeProviders, TenantConfig, TextProviders,
 };
-use super::url::Url;
+use super::url::{Origin, Url};
 use crate::rules::price::Rate;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The config, or everything that is wrong with it.
-pub fn read(value: &Value) -> Result<TenantConfig, Vec<Fault>> {
+pub fn read_for(owner: Owner<'_>, value: &Value) -> Result<TenantConfig, Vec<Fault>> {
     let mut faults = Faults::default();
     let root = Node::root(value);
     let mut config = TenantConfig {
@@ -41,16 +42,16 @@ pub fn read(value: &Value) -> Result<TenantConfig, Vec<Fault>> {
         if let Some(providers) = root.section("providers", &mut faults) {
             config.text = providers
                 .section("text", &mut faults)
-                .map(|node| text_providers(&node, &mut faults));
+                .map(|node| text_providers(&node, owner, &mut faults));
             config.realtime = providers
                 .section("realtime", &mut faults)
-                .map(|node| realtime_providers(&node, &mut faults));
+                .map(|node| realtime_providers(&node, owner, &mut faults));
         }
         if let Some(node) = root.section("caching", &mut faults) {
             config.caching = caching(&node, &mut faults);
         }
         if let Some(node) = root.section("auth", &mut faults) {
-            config.auth = auth(&node, &mut faults);
+            config.auth = auth(&node, owner, &mut faults);
         }
     }
     faults.none_or(config)
@@ -92,10 +93,10 @@ fn group(node: &Node, faults: &mut Faults) -> Group {
     }
 }
 
-fn text_providers(node: &Node, faults: &mut Faults) -> TextProviders {
+fn text_providers(node: &Node, owner: Owner<'_>, faults: &mut Faults) -> TextProviders {
     let endpoints: Vec<Endpoint> = endpoints(node, faults)
         .into_iter()
-        .map(|(name, node)| endpoint(name, &node, faults))
+        .map(|(name, node)| endpoint(name, &node, owner, faults))
         .collect();
     let names: Vec<&str> = endpoints.iter().map(|each| each.name.as_str()).collect();
     let default = default_endpoint(node, &names, faults);
@@ -134,7 +135,7 @@ fn rate(node: &Node, faults: &mut Faults) -> Rate {
     }
 }
 
-fn endpoint(name: String, node: &Node, faults: &mut Faults) -> Endpoint {
+fn endpoint(name: String, node: &Node, owner: Owner<'_>, faults: &mut Faults) -> Endpoint {
     let given = node
         .field("kind")
         .and_then(|kind| kind_given(&kind, faults));
@@ -153,8 +154,8 @@ fn endpoint(name: String, node: &Node, faults: &mut Faults) -> Endpoint {
     Endpoint {
         name,
         kind: given.unwrap_or(follows),
+        api_key: api_key(node, owner, url.as_ref().map(Url::origin).as_ref(), faults),
         url,
-        api_key: api_key(node, faults),
         default_model: words(node, "default_model", faults),
         models: models
             .iter()
@@ -187,14 +188,15 @@ fn kind_of(url: &Url) -> Kind {
     }
 }
 
-fn realtime_providers(node: &Node, faults: &mut Faults) -> RealtimeProviders {
+fn realtime_providers(node: &Node, owner: Owner<'_>, faults: &mut Faults) -> RealtimeProviders {
     let endpoints: Vec<RealtimeEndpoint> = endpoints(node, faults)
         .into_iter()
         .map(|(name, node)| RealtimeEndpoint {
             name,
             model: words(&node, "model", faults),
             voice: words(&node, "voice", faults),
-            api_key: api_key(&node, faults),
+            // Until it says where it goes, only the tenant's own key can stand there.
+            api_key: api_key(&node, owner, None, faults),
             sample_rate_hertz: node
                 .field("sampleRate")
                 .and_then(|rate| rate.whole(1..=MOST, faults)),
@@ -256,16 +258,25 @@ fn endpoint_name(node: &Node, names: &[&str], faults: &mut Faults) -> Option<Str
 }
 
 /// A provider's key, which becomes the value of a header.
-fn api_key(node: &Node, faults: &mut Faults) -> Option<Key> {
-    let node = node.field("api_key")?;
-    let text = node.words(faults)?;
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+fn api_key(
+    node: &Node,
+    owner: Owner<'_>,
+    goes: Option<&Origin>,
+    faults: &mut Faults,
+) -> Option<Key> {
+    let key = secret(node, "api_key", owner, goes, faults)?;
+    let path = node.child_path("api_key");
+    if key.expose().is_empty() {
+        faults.add(path, "must not be empty");
+        return None;
+    }
+    if !key.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
         faults.add(
-            node.path(),
+            path,
             "expected visible ASCII characters only, without spaces or line ends",
         );
     }
-    Some(Key::new(text))
+    Some(key)
 }
 
 fn words(node: &Node, name: &str, faults: &mut Faults) -> Option<String> {
@@ -294,27 +305,52 @@ fn caching(node: &Node, faults: &mut Faults) -> Caching {
     }
 }
 
-fn auth(node: &Node, faults: &mut Faults) -> Auth {
+// Where the secrets of sign-in and billing go. A URL that a config may set in its place must be asked
+// instead, or a tenant could choose where an operator's secret goes.
+const STRIPE: &str = "api.stripe.com";
+const GOOGLE: &str = "oauth2.googleapis.com";
+const APPLE: &str = "appleid.apple.com";
+
+fn auth(node: &Node, owner: Owner<'_>, faults: &mut Faults) -> Auth {
+    let stripe = Origin::of(STRIPE);
     Auth {
         stripe_api_key: node
             .section("stripe", faults)
-            .and_then(|stripe| secret(&stripe, "api_key", faults)),
-        google: oauth(node, "google_oauth", faults),
-        apple: oauth(node, "apple_oauth", faults),
+            .and_then(|node| secret(&node, "api_key", owner, Some(&stripe), faults)),
+        google: oauth(node, "google_oauth", owner, GOOGLE, faults),
+        apple: oauth(node, "apple_oauth", owner, APPLE, faults),
     }
 }
 
-fn oauth(node: &Node, name: &str, faults: &mut Faults) -> Option<Oauth> {
+fn oauth(
+    node: &Node,
+    name: &str,
+    owner: Owner<'_>,
+    host: &str,
+    faults: &mut Faults,
+) -> Option<Oauth> {
     let node = node.section(name, faults)?;
     let client_id = node
         .required("client_id", faults)
         .and_then(|id| id.text(faults));
+    let goes = Origin::of(host);
     Some(Oauth {
         client_id: client_id.unwrap_or_default(),
-        client_secret: secret(&node, "client_secret", faults),
+        client_secret: secret(&node, "client_secret", owner, Some(&goes), faults),
     })
 }
 
-fn secret(node: &Node, name: &str, faults: &mut Faults) -> Option<Key> {
-    node.field(name)?.text(faults).map(Key::new)
+/// The only way from a config to a `Key`. `goes`: where it is sent, as far as the config says.
+fn secret(
+    node: &Node,
+    name: &str,
+    owner: Owner<'_>,
+    goes: Option<&Origin>,
+    faults: &mut Faults,
+) -> Option<Key> {
+    let field = node.field(name)?;
+    owner
+        .secret(&field, goes)
+        .map_err(|message| faults.add(field.path(), message))
+        .ok()
 }

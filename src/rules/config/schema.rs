@@ -15,7 +15,7 @@ pub fn schema() -> Value {
         "properties": {
             "auth": section("How end users sign in.", json!({
                 "stripe": section("The tenant's Stripe account.", json!({
-                    "api_key": string("Secret API key.")
+                    "api_key": secret("Secret API key.", json!({}))
                 })),
                 "google_oauth": oauth("Sign-in with Google."),
                 "apple_oauth": oauth("Sign-in with Apple.")
@@ -113,7 +113,7 @@ fn text_endpoint() -> Value {
                 "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$",
                 "maxLength": 2048
             },
-            "api_key": api_key(),
+            "api_key": providers_key(),
             "default_model": word("For requests that name no model."),
             "models": list("The models it serves."),
             "max_output_tokens": {
@@ -136,7 +136,7 @@ fn realtime_endpoint() -> Value {
             "voice": word("The voice it speaks with."),
             "sampleRate": whole("Samples of audio a second.", 1, MOST),
             "encoding": word("How its audio is encoded, for example pcm_s16le."),
-            "api_key": api_key()
+            "api_key": providers_key()
         }
     })
 }
@@ -172,7 +172,7 @@ fn oauth(description: &str) -> Value {
         description,
         json!({
             "client_id": { "type": "string" },
-            "client_secret": string("Needed by the code flow only.")
+            "client_secret": secret("Needed by the code flow only.", json!({}))
         }),
     );
     oauth["required"] = json!(["client_id"]);
@@ -183,20 +183,37 @@ fn section(description: &str, properties: Value) -> Value {
     json!({ "description": description, "type": ["object", "null"], "properties": properties })
 }
 
-fn string(description: &str) -> Value {
-    json!({ "description": description, "type": ["string", "null"] })
+fn providers_key() -> Value {
+    let about = "The provider's key. It never reaches a client.";
+    secret(about, json!({ "pattern": "^[!-~]+$" }))
+}
+
+/// A text that is sealed before it is stored, where the operator has a key for that. The mark is what
+/// makes it so.
+fn secret(description: &str, text: Value) -> Value {
+    let mut secret = json!({
+        "description": description,
+        "anyOf": [{ "type": ["string", "null"], "format": "password" }, {
+            "description": "A variable of the gateway's environment that the operator has approved \
+                for where this is sent.",
+            "type": "object",
+            "required": ["env"],
+            "additionalProperties": false,
+            "properties": { "env": { "type": "string", "minLength": 1 } }
+        }]
+    });
+    if let (Value::Object(written), Value::Object(more)) = (&mut secret["anyOf"][0], text) {
+        written.extend(more);
+    }
+    secret
+}
+
+pub(super) fn is_secret(schema: &Value) -> bool {
+    schema["anyOf"][0]["format"] == "password"
 }
 
 fn word(description: &str) -> Value {
     json!({ "description": description, "type": ["string", "null"], "minLength": 1 })
-}
-
-fn api_key() -> Value {
-    json!({
-        "description": "The provider's key. It never reaches a client.",
-        "type": ["string", "null"],
-        "pattern": "^[!-~]+$"
-    })
 }
 
 fn list(description: &str) -> Value {

@@ -18,7 +18,35 @@ pub struct Url {
     pub path_and_query: String,
 }
 
+/// Scheme, host and port: what a request is sent to, whatever it asks for there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub https: bool,
+    /// As in a [`Url`].
+    pub host: String,
+    pub port: u16,
+}
+
+impl Origin {
+    /// Of a host's usual HTTPS.
+    pub fn of(host: &str) -> Origin {
+        Origin {
+            https: true,
+            host: host.to_owned(),
+            port: 443,
+        }
+    }
+}
+
 impl Url {
+    pub fn origin(&self) -> Origin {
+        Origin {
+            https: self.https,
+            host: self.host.clone(),
+            port: self.port,
+        }
+    }
+
     /// The error says what is wrong and never repeats the URL, which may hold a secret.
     pub fn parse(text: &str) -> Result<Url, &'static str> {
         if text.len() > LONGEST {

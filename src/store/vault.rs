@@ -1,0 +1,154 @@
+//! The vault: through it configs are written with their secrets sealed, and read with them opened.
+//!
+//! It holds the operator's keys, throws the nonces, and is the only caller of the verbs that store a
+//! config. What it has opened lives in memory only, in types that are never printed.
+
+use super::{Outcome, Put, Store, StoreError};
+use crate::rules::config::{
+    self, Approved, Fault, Found, Key, Keyring, Origin, Owner, Sealed, TenantConfig,
+};
+use crate::rules::seal::{Nonce, SealKey};
+use crate::rules::tenant::TenantId;
+use crate::settings::{self, Approval};
+use ring::rand::{SecureRandom, SystemRandom};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+pub struct Vault {
+    keyring: Keyring,
+    random: SystemRandom,
+}
+
+/// What became of a tenant's secrets.
+pub enum Resealed {
+    NoTenant,
+    /// Somebody else writes the config all the time.
+    Changing,
+    Faulty(Vec<Fault>),
+    Done(Sealed),
+}
+
+/// How often a config is read again that changed before it was written.
+const TRIES: usize = 5;
+
+impl Vault {
+    pub fn new(secrets: &settings::Secrets) -> Vault {
+        let key = |key: &settings::SealKey| SealKey::new(&key.0);
+        let approved = |one: &Approval| {
+            Some(Approved {
+                name: one.name.clone(),
+                origin: Origin {
+                    https: one.https,
+                    host: one.host.clone(),
+                    port: one.port,
+                },
+                tenants: one
+                    .tenants
+                    .iter()
+                    .filter_map(|id| TenantId::parse(id))
+                    .collect(),
+                value: Key::new(one.value.as_ref()?.expose().to_owned()),
+            })
+        };
+        Vault {
+            keyring: Keyring {
+                present: secrets.key.as_ref().map(key),
+                old: secrets.old_keys.iter().map(key).collect(),
+                approved: secrets.env.iter().filter_map(approved).collect(),
+            },
+            random: SystemRandom::new(),
+        }
+    }
+
+    pub fn seals(&self) -> bool {
+        self.keyring.present.is_some()
+    }
+
+    /// A tenant's config, or everything that is wrong with it.
+    pub fn read(&self, tenant: &TenantId, text: &str) -> Result<TenantConfig, Vec<Fault>> {
+        let value = serde_json::from_str(text).map_err(not_json)?;
+        self.check(tenant, &value)
+    }
+
+    pub fn check(&self, tenant: &TenantId, config: &Value) -> Result<TenantConfig, Vec<Fault>> {
+        config::read_for(self.owner(tenant), config)
+    }
+
+    /// Stores a config where there is none. False: there was one.
+    pub async fn seed(&self, store: &dyn Store, tenant: &TenantId, text: &str) -> Outcome<bool> {
+        store.seed_config(tenant, &self.sealed(tenant, text)?).await
+    }
+
+    /// Replaces a config; with `expected`, only that very text. Returns what is stored now.
+    pub async fn replace(
+        &self,
+        store: &dyn Store,
+        tenant: &TenantId,
+        expected: Option<&str>,
+        text: &str,
+    ) -> Outcome<Option<String>> {
+        let sealed = self.sealed(tenant, text)?;
+        let put = store.replace_config(tenant, expected, &sealed).await?;
+        Ok((put == Put::Done).then_some(sealed))
+    }
+
+    /// Seals everything of a stored config with the present key.
+    pub async fn reseal(&self, store: &dyn Store, tenant: &TenantId) -> Outcome<Resealed> {
+        for _ in 0..TRIES {
+            let Some(stored) = store.config(tenant).await? else {
+                return Ok(Resealed::NoTenant);
+            };
+            if let Err(error) = serde_json::from_str::<&RawValue>(&stored) {
+                return Ok(Resealed::Faulty(not_json(error)));
+            }
+            let secrets = self.with_nonces(config::secrets_in(&stored))?;
+            let sealed = match config::seal_text(&stored, self.owner(tenant), true, secrets) {
+                Ok(sealed) => sealed,
+                Err(faults) => return Ok(Resealed::Faulty(faults)),
+            };
+            if sealed.text == *stored {
+                return Ok(Resealed::Done(sealed));
+            }
+            let put = store.replace_config(tenant, Some(&stored), &sealed.text);
+            if put.await? == Put::Done {
+                return Ok(Resealed::Done(sealed));
+            }
+        }
+        Ok(Resealed::Changing)
+    }
+
+    fn owner<'a>(&'a self, tenant: &'a TenantId) -> Owner<'a> {
+        Owner {
+            tenant,
+            keyring: &self.keyring,
+        }
+    }
+
+    /// What is readable is sealed, and what is sealed stays as it is.
+    fn sealed(&self, tenant: &TenantId, text: &str) -> Outcome<String> {
+        let secrets = self.with_nonces(config::secrets_in(text))?;
+        let sealed = config::seal_text(text, self.owner(tenant), false, secrets);
+        let faulty = |faults: Vec<Fault>| {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            StoreError::Unavailable(format!("not sealed: {}", faults.join("; ")))
+        };
+        sealed.map(|sealed| sealed.text).map_err(faulty)
+    }
+
+    fn with_nonces(&self, secrets: Vec<Found>) -> Outcome<Vec<(Found, Nonce)>> {
+        let drawn = secrets.into_iter().map(|secret| {
+            let mut nonce = Nonce::default();
+            let filled = self.random.fill(&mut nonce);
+            let none = |_| StoreError::Unavailable("the system has no random numbers".to_owned());
+            filled.map_err(none).map(|()| (secret, nonce))
+        });
+        drawn.collect()
+    }
+}
+
+fn not_json(error: serde_json::Error) -> Vec<Fault> {
+    vec![Fault {
+        path: String::new(),
+        message: format!("not JSON: {error}"),
+    }]
+}
