@@ -5,11 +5,18 @@
 use bytes::Bytes;
 use std::ops::Range;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Fields {
     head: Bytes,
     /// Names and values.
     lines: Vec<(Range<u32>, Range<u32>)>,
+}
+
+/// Keys and cookies are among them.
+impl std::fmt::Debug for Fields {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fields({})", self.lines.len())
+    }
 }
 
 impl Fields {

@@ -16,7 +16,6 @@ const MOST_HEADERS: usize = 100;
 const MOST_ANSWER_HEADERS: usize = 256;
 
 /// The head of a request.
-#[derive(Debug)]
 pub struct Request {
     pub method: Method,
     /// As it was sent.
@@ -39,6 +38,13 @@ pub enum Refused {
     TooLarge,
     UnknownCoding,
     UnknownExpectation,
+}
+
+/// A path may hold a key.
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Request({} {:?})", self.method, self.framing)
+    }
 }
 
 impl Request {

@@ -109,5 +109,63 @@ fn with(mut answer: Answer, name: header::HeaderName, value: &str) -> Answer {
 pub fn body<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Refusal> {
     let text = if bytes.is_empty() { b"{}" } else { bytes };
     serde_json::from_slice(text)
-        .map_err(|error| Refusal::Bad(format!("The body cannot be read: {error}")))
+        .map_err(|error| Refusal::Bad(format!("The body cannot be read: {}", told(&error))))
+}
+
+/// What is wrong, without the text that is: a token in the wrong place is a secret all the same.
+fn told(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let repeats = [
+        "invalid type: string",
+        "invalid value: string",
+        "unknown field",
+        "unknown variant",
+    ];
+    let Some(start) = repeats.iter().find(|start| text.starts_with(**start)) else {
+        return text;
+    };
+    let rest = text.rfind(", expected ").map_or("", |at| &text[at..]);
+    format!("{start}{rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read")]
+    struct Call {
+        tokens: Vec<String>,
+        life: Option<u64>,
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_body_is_told_without_repeating_it() {
+        for (text, part) in [
+            (
+                r#"{"tokens":"s3cret, expected much"}"#,
+                "invalid type: string, expected a sequence at line 1",
+            ),
+            (
+                r#"{"tokens":[],"life":"s3cret"}"#,
+                "invalid type: string, expected u64",
+            ),
+            (
+                r#"{"s3cret":1}"#,
+                "unknown field, expected `tokens` or `life`",
+            ),
+            (
+                r#"{"tokens":["s3cret" 1]}"#,
+                "expected `,` or `]` at line 1",
+            ),
+            ("{}", "missing field `tokens`"),
+        ] {
+            let Refusal::Bad(told) = body::<Call>(text.as_bytes()).unwrap_err() else {
+                panic!("{text}");
+            };
+            assert!(told.contains(part) && !told.contains("s3cret"), "{told}");
+        }
+    }
 }

@@ -29,10 +29,17 @@ pub enum Local {
 }
 
 /// A route, and what stood in its blanks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Matched<'a> {
     pub route: Local,
     pub parts: Vec<&'a str>,
+}
+
+/// What stands in a blank may be a key.
+impl std::fmt::Debug for Matched<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} with {} blanks", self.route, self.parts.len())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

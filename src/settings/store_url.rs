@@ -102,7 +102,7 @@ fn database(text: &str) -> Result<i64, String> {
         return Ok(0);
     }
     let number = text.parse::<u32>().map(i64::from);
-    number.map_err(|_| format!("expected a database number after the host, not \"{text}\""))
+    number.map_err(|_| "expected a database number after the host".to_owned())
 }
 
 fn credentials(userinfo: &str) -> Result<(Option<String>, Option<Secret>), String> {
@@ -125,7 +125,7 @@ fn host_and_port(node: &str, default_port: u16) -> Result<(String, u16), String>
         let (host, port) = rest
             .split_once(']')
             .filter(|(host, _)| host.parse::<Ipv6Addr>().is_ok())
-            .ok_or_else(|| format!("expected an IPv6 address in brackets, not \"{node}\""))?;
+            .ok_or("expected an IPv6 address in brackets")?;
         (host, port)
     } else {
         node.split_at(node.find(':').unwrap_or(node.len()))
@@ -134,14 +134,15 @@ fn host_and_port(node: &str, default_port: u16) -> Result<(String, u16), String>
         return Err("expected a host, such as redis://localhost:6379".into());
     }
     if host.contains(char::is_whitespace) {
-        return Err(format!("expected a host name, not \"{host}\""));
+        return Err("expected a host name".into());
     }
     if port.is_empty() {
         return Ok((host.to_owned(), default_port));
     }
     let number = port.strip_prefix(':').and_then(|port| port.parse().ok());
     match number {
-        None | Some(0) => Err(format!("expected host:port, not \"{node}\"")),
+        // A password whose host was forgotten looks like a port.
+        None | Some(0) => Err("expected host:port after the scheme or the @".into()),
         Some(number) => Ok((host.to_owned(), number)),
     }
 }
@@ -235,12 +236,13 @@ mod tests {
             ("http://h", "the schemes are redis, rediss,"),
             ("redis://", "expected a host"),
             ("redis://:s3cret@", "expected a host"),
-            ("redis://h:port", "expected host:port, not \"h:port\""),
+            ("redis://h:port", "expected host:port"),
+            ("redis://user:s3cret", "expected host:port"),
+            ("redis://h/s3cret", "expected a database number"),
+            ("redis://:s3cret", "expected a host"),
+            ("redis://[s3cret", "expected an IPv6 address"),
             ("redis://h:0", "expected host:port"),
-            (
-                "redis://u:s3cret@h:70000",
-                "expected host:port, not \"h:70000\"",
-            ),
+            ("redis://u:s3cret@h:70000", "expected host:port"),
             ("redis://[::1", "expected an IPv6 address in brackets"),
             ("redis://[::1]x", "expected host:port"),
             ("redis://h h", "expected a host name"),

@@ -12,11 +12,18 @@ use std::path::Path;
 const HEAD: usize = 4 + 8 + 8 + 2;
 
 /// One change: the thing's name and its new bytes (`None`: it is gone).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Change {
     pub sequence: u64,
     pub name: String,
     pub value: Option<Vec<u8>>,
+}
+
+/// Names hold keys, and values are records and configs.
+impl std::fmt::Debug for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Change({})", self.sequence)
+    }
 }
 
 pub struct Journal {

@@ -4,7 +4,7 @@ use crate::rules::account::Books;
 use crate::rules::amount::Millis;
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
     pub text: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -30,7 +30,7 @@ pub struct Page {
 }
 
 /// A request under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Whose it is: an account's, or a lease's.
     pub of: String,
@@ -40,7 +40,7 @@ pub struct Entry {
 }
 
 /// What a page knows of a lease.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Part {
     pub account: Option<String>,
     /// Settled and not reported; less than nothing where it was settled on another page.
@@ -266,7 +266,7 @@ impl Part {
 }
 
 /// What a page's lines leave open.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Left {
     pub open: HashMap<String, Entry>,
     pub leases: HashMap<String, Part>,

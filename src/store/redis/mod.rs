@@ -93,7 +93,7 @@ impl Words {
     fn number(&mut self) -> Outcome<u64> {
         let word = self.word()?;
         word.parse().map_err(|_| {
-            StoreError::Unavailable(format!("a script answered {word:?}, not a number"))
+            StoreError::Unavailable("a script answered something that is no number".to_owned())
         })
     }
 
