@@ -78,6 +78,7 @@ pub fn create_app(deps: Deps) -> App {
     let traffic = Traffic::new(draining.clone());
     let most = limits::connections(&settings.server);
     let places = Places::new(most.in_all, most.each, &settings.server.trusted_proxies);
+    let most_requests = settings.server.max_requests.unwrap_or(most.in_all);
     let room = Room::new(settings.server.max_buffered);
     let vault = Vault::new(&settings.secrets);
     let tenants = Arc::new(Tenants::new(store.clone(), vault));
@@ -113,7 +114,11 @@ pub fn create_app(deps: Deps) -> App {
         places,
         room,
         strangers: Strangers::new(settings.accounts.failures_per_address),
-        most_requests: settings.server.max_requests.unwrap_or(most.in_all),
+        most_requests,
+        most_of_tenant: settings
+            .server
+            .max_requests_per_tenant
+            .unwrap_or((most_requests - most_requests / 4).max(1)),
         recorder: Recorder::new(store.clone(), metrics.clone()),
         metrics,
         demo: OnceCell::new(),

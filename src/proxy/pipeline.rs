@@ -9,7 +9,7 @@ use super::route::{self, Provider};
 use super::session::Session;
 use super::settle::Settler;
 use super::strangers::Strangers;
-use super::traffic::Traffic;
+use super::traffic::{Share, Traffic};
 use super::upstream::Upstream;
 use super::{client, lag, reply};
 use crate::demo::Demo;
@@ -44,6 +44,8 @@ pub struct Pipeline {
     pub strangers: Strangers,
     /// The most requests in flight.
     pub most_requests: usize,
+    /// The most calls of one tenant among them.
+    pub most_of_tenant: usize,
     pub metrics: Arc<Metrics>,
     pub recorder: Recorder,
     /// Started by the first call that needs it.
@@ -108,6 +110,11 @@ impl Pipeline {
             return Err(GatewayError::OtherMethods("POST".to_owned()));
         }
         self.metrics.requests_provider.add(1);
+        let share = Share::of(&tenant.under_way, self.most_of_tenant);
+        let _share = share.ok_or_else(|| {
+            self.metrics.shed_tenants.add(1);
+            GatewayError::Overloaded
+        })?;
         self.forward(session, exchange, &tenant, dialect).await
     }
 

@@ -20,6 +20,24 @@ pub struct Passage(Arc<Traffic>);
 /// The same, for as long as something else keeps the traffic.
 pub struct Crossing<'a>(&'a Traffic);
 
+/// One call of a tenant's, counted for as long as it lasts.
+pub struct Share<'a>(&'a AtomicUsize);
+
+impl<'a> Share<'a> {
+    /// None: so many of them are under way already.
+    pub fn of(under_way: &'a AtomicUsize, most: usize) -> Option<Share<'a>> {
+        let share = Share(under_way);
+        // Dropped again where it is one too many.
+        (under_way.fetch_add(1, Ordering::Relaxed) < most).then_some(share)
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Passage {
     fn drop(&mut self) {
         self.0.leave();

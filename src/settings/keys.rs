@@ -129,6 +129,8 @@ pub fn keys() -> Vec<Key> {
             "The most of them from one address, or from one /64 of IPv6; trusted_proxies may have all. Unset: a quarter."),
         key("server.max_requests", optional(count(1, 10_000_000)), "", |s| &mut s.server.max_requests,
             "The most requests in flight; more are refused with 503. Unset: as many as there are connections."),
+        key("server.max_requests_per_tenant", optional(count(1, 10_000_000)), "", |s| &mut s.server.max_requests_per_tenant,
+            "The most calls of one tenant in flight; more are refused with 503. Unset: three quarters of max_requests."),
         key("server.max_buffered", size(), "512MiB", |s| &mut s.server.max_buffered,
             "The most bytes of bodies that are kept at one time, all requests together; what would be more is refused with 503."),
         key("server.shed_after", span(millisecond), "500ms", |s| &mut s.server.shed_after,

@@ -60,6 +60,8 @@ pub struct Server {
     pub max_connections_per_address: Option<usize>,
     /// None: one for each connection.
     pub max_requests: Option<usize>,
+    /// None: three quarters of them.
+    pub max_requests_per_tenant: Option<usize>,
     /// Bytes.
     pub max_buffered: u64,
     pub shed_after: Duration,

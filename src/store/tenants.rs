@@ -12,6 +12,7 @@ use crate::rules::entry::Groups;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub struct Tenant {
     pub id: TenantId,
     pub config: TenantConfig,
     pub groups: Groups,
+    /// Calls of this tenant's that are under way here, whatever its config says meanwhile.
+    pub under_way: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Debug)]
@@ -226,8 +229,11 @@ fn read(
     let lookup = match &text {
         None => Lookup::Unknown,
         Some(text) => match parse(vault, id, text) {
-            Ok(tenant) => {
+            Ok(mut tenant) => {
                 log::info!("Loaded tenant config for {id}");
+                if let Some(Lookup::Known(before)) = before.map(|before| before.lookup) {
+                    tenant.under_way = before.under_way.clone();
+                }
                 Lookup::Known(Arc::new(tenant))
             }
             Err(faults) => {
@@ -269,5 +275,6 @@ fn parse(vault: &Vault, id: &TenantId, text: &str) -> Result<Tenant, Vec<Fault>>
         id: id.clone(),
         config,
         groups: Groups::new(groups),
+        under_way: Arc::default(),
     })
 }

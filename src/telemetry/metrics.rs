@@ -82,10 +82,11 @@ pub struct Metrics {
     pub panics: Counter,
     pub records_dropped: Counter,
     /// What was turned away: connections beyond all places and beyond one address's, requests beyond the
-    /// bound, bodies without room, and calls to a worker that is late.
+    /// bound, calls beyond one tenant's, bodies without room, and calls to a worker that is late.
     pub shed_connections: Counter,
     pub shed_addresses: Counter,
     pub shed_requests: Counter,
+    pub shed_tenants: Counter,
     pub shed_bodies: Counter,
     pub shed_late: Counter,
 }
@@ -147,6 +148,7 @@ impl Metrics {
                 ("{what=\"connections\"}", self.shed_connections.value()),
                 ("{what=\"address\"}", self.shed_addresses.value()),
                 ("{what=\"requests\"}", self.shed_requests.value()),
+                ("{what=\"tenant\"}", self.shed_tenants.value()),
                 ("{what=\"bodies\"}", self.shed_bodies.value()),
                 ("{what=\"late\"}", self.shed_late.value()),
             ],

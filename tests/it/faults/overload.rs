@@ -28,9 +28,10 @@ fn requests_in_flight_are_bounded_and_probes_are_not_refused() {
     });
     let setup = Setup::new()
         .tenant("abc", sample(&provider).tokens(1_000_000))
-        .yaml("server: { max_requests: 8 }");
+        .tenant("other", sample(&provider).tokens(1_000_000))
+        .yaml("server: { max_requests: 9, max_requests_per_tenant: 8 }");
     let gateway = Gateway::start(setup);
-    let key = mint(&gateway, "abc");
+    let (key, others) = (mint(&gateway, "abc"), mint(&gateway, "other"));
     let call = json!({"messages": [], "max_tokens": 10});
     case("overload: more requests in flight than are allowed", || {
         std::thread::scope(|scope| {
@@ -39,6 +40,10 @@ fn requests_in_flight_are_bounded_and_probes_are_not_refused() {
                 .collect();
             provider.wait_requests(8);
             assert_overloaded(&chat(&gateway, "abc", &key, &call));
+            // One tenant does not take another's place; together they have no more than there are.
+            let last = scope.spawn(|| chat(&gateway, "other", &others, &call));
+            provider.wait_requests(9);
+            assert_overloaded(&chat(&gateway, "other", &others, &call));
             for path in ["/", "/healthz", "/readyz"] {
                 assert_eq!(gateway.client().get(path).status, 200, "{path}");
             }
@@ -46,10 +51,11 @@ fn requests_in_flight_are_bounded_and_probes_are_not_refused() {
             for answer in waiting {
                 assert_eq!(answer.join().unwrap().status, 200);
             }
+            assert_eq!(last.join().unwrap().status, 200);
         });
         assert_eq!(chat(&gateway, "abc", &key, &call).status, 200);
-        assert_eq!(provider.requests().len(), 9);
-        "8 in flight, the ninth refused at once, probes answered".to_owned()
+        assert_eq!(provider.requests().len(), 10);
+        "8 of a tenant and 9 in all in flight, one more refused at once, probes answered".to_owned()
     });
 }
 
