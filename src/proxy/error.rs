@@ -219,6 +219,8 @@ impl GatewayError {
             GatewayError::Store(error @ StoreError::Damaged { .. }) => {
                 Some((Level::Error, format!("A record is damaged: {error}")))
             }
+            // One line when it was lost and one when it is back are enough.
+            GatewayError::Store(StoreError::Lost(_)) => None,
             GatewayError::Store(error) => Some((Level::Warn, error.to_string())),
             GatewayError::Panic(text) => Some((Level::Error, format!("Panic: {text}"))),
             GatewayError::Upstream(why) | GatewayError::UpstreamTimeout(why) => {

@@ -21,6 +21,7 @@ impl ServeHttp for Ops {
                     requests: pipeline.traffic.in_flight(),
                     connections: pipeline.places.taken(),
                     buffered: pipeline.room.taken(),
+                    store_up: pipeline.store.is_up(),
                 };
                 return plain(pipeline.metrics.render(levels));
             }

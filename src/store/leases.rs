@@ -429,7 +429,9 @@ impl Leases {
                 if !retry && !matches!(error, StoreError::Unknown(_)) {
                     state.purse.unheard();
                 }
-                if !std::mem::replace(&mut state.said_trouble, true) {
+                if !matches!(error, StoreError::Lost(_))
+                    && !std::mem::replace(&mut state.said_trouble, true)
+                {
                     log::warn!("What was spent of account {} waits: {error}", lease.id);
                 }
             }

@@ -31,6 +31,8 @@ use std::sync::Arc;
 pub enum StoreError {
     /// The store cannot be reached, or answers with an error of its own. Nothing was done.
     Unavailable(String),
+    /// The same, and known before: the log has said so already. Nothing was sent.
+    Lost(String),
     /// The command was sent and no answer came: done or not, nobody knows. Repeat it as a retry.
     Unknown(String),
     /// What is stored there is no record. Someone must look at it.
@@ -40,7 +42,9 @@ pub enum StoreError {
 impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            StoreError::Unavailable(why) => write!(f, "store unavailable: {why}"),
+            StoreError::Unavailable(why) | StoreError::Lost(why) => {
+                write!(f, "store unavailable: {why}")
+            }
             StoreError::Unknown(why) => write!(f, "store did not answer: {why}"),
             StoreError::Damaged { name, damage } => write!(f, "{name}: {damage}"),
         }
@@ -205,6 +209,9 @@ pub trait Store: Send + Sync {
 
     /// Does it answer?
     async fn ready(&self) -> Outcome<()>;
+
+    /// What is known of that without asking.
+    fn is_up(&self) -> bool;
 
     /// Everything acknowledged is durable and the engine is let go.
     async fn close(&self);

@@ -165,20 +165,21 @@ impl Tenants {
                 .map(|entry| (entry.changes, entry.reading.clone()))
                 .unwrap_or_default()
         };
-        let started = Instant::now();
         let answer = self.store.config(id).await;
+        // From the end of the reading: else who waited for a slow one would each begin another.
+        let now = Instant::now();
         let mut state = self.kept.state();
         let followed = state.followed;
         let entry = state.entries.entry(id.clone()).or_default();
         let reading = match answer {
             Ok(text) => {
                 entry.changed = entry.changes != changes;
-                read(&self.vault, id, text, before, started, followed)
+                read(&self.vault, id, text, before, now, followed)
             }
             // What was reported as changed stays so until it is read.
             Err(error) => match before {
                 Some(before) if before.read.elapsed() < LAST_GOOD => Reading {
-                    tried: started,
+                    tried: now,
                     ..before
                 },
                 _ => return Err(error),

@@ -97,6 +97,7 @@ pub struct Levels {
     pub requests: usize,
     pub connections: usize,
     pub buffered: usize,
+    pub store_up: bool,
 }
 
 impl Metrics {
@@ -152,6 +153,12 @@ impl Metrics {
                 ("{what=\"bodies\"}", self.shed_bodies.value()),
                 ("{what=\"late\"}", self.shed_late.value()),
             ],
+        );
+        family(
+            "store_up",
+            "1 while the store takes commands",
+            "gauge",
+            &[("", u64::from(levels.store_up))],
         );
         family(
             "requests_total",
@@ -256,6 +263,7 @@ mod tests {
         }
         let text = metrics.render(Levels {
             requests: 3,
+            store_up: true,
             ..Levels::default()
         });
         for row in [
@@ -272,6 +280,7 @@ mod tests {
         assert!(text.contains("resullm_answers_total{status=\"4xx\"} 1\n"));
         assert!(text.contains("resullm_tokens_charged_total 7\n"));
         assert!(text.contains("resullm_requests_in_flight 3\n"));
+        assert!(text.contains("resullm_store_up 1\n"));
         assert!(text.contains("# TYPE resullm_requests_in_flight gauge\n"));
     }
 }

@@ -129,6 +129,9 @@ impl Store for Defective {
     async fn ready(&self) -> Outcome<()> {
         self.store.ready().await
     }
+    fn is_up(&self) -> bool {
+        self.store.is_up()
+    }
     async fn close(&self) {
         self.store.close().await;
     }

@@ -525,6 +525,10 @@ impl Store for Embedded {
         }
     }
 
+    fn is_up(&self) -> bool {
+        self.disk.trouble().is_none()
+    }
+
     async fn close(&self) {
         let flusher = self
             .flusher

@@ -5,8 +5,8 @@
 //! because only the caller can say that it is a repeat.
 
 use super::dial::{Dial, Place};
-use super::node::{Failure, Node, describe};
-use super::slot;
+use super::node::{Failure, Node, PROBE, describe};
+use super::{slot, version};
 use crate::settings::{Redis as Target, RedisKind};
 use crate::store::StoreError;
 use redis::{Cmd, RedisError, Value, from_redis_value};
@@ -20,6 +20,8 @@ const START_PAUSE: Duration = Duration::from_millis(100);
 const NODE_PATIENCE: Duration = Duration::from_secs(1);
 const MAP_EVERY: Duration = Duration::from_secs(5);
 const REDIRECTS: usize = 4;
+/// Enough to find one in every range of slots that is worth its own server.
+const PROBE_NAMES: u32 = 1_000;
 
 pub enum Fleet {
     One(Arc<Node>),
@@ -49,7 +51,7 @@ impl Fleet {
             }
         };
         let deadline = Instant::now() + START_PATIENCE;
-        let (dial, connection) = loop {
+        let (dial, mut connection) = loop {
             let error = match first_to_answer(&dials).await {
                 Ok(answered) => break answered,
                 Err(error) => error,
@@ -59,6 +61,7 @@ impl Fleet {
             }
             tokio::time::sleep(START_PAUSE).await;
         };
+        version::warn_of_holes(&mut connection).await;
         if target.kind != RedisKind::Cluster {
             return Ok(Fleet::One(Node::start(dial, Some(connection))));
         }
@@ -217,8 +220,12 @@ impl Cluster {
         if slots.is_empty() {
             return Err("the cluster has no slots assigned".to_owned());
         }
-        for (_, _, place) in &slots {
-            self.node_at(place.clone());
+        for (first, last, place) in &slots {
+            let node = self.node_at(place.clone());
+            let mut names = (0..PROBE_NAMES).map(|number| format!("{PROBE}:{number}"));
+            if let Some(name) = names.find(|name| (*first..=*last).contains(&slot::of(name))) {
+                node.probe_at(name);
+            }
         }
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         map.nodes

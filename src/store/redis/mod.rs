@@ -3,12 +3,14 @@
 //! Every verb is one script on one slot. The scripts repeat the pure rules; this file only turns
 //! verbs into words and words into answers, and must never decide anything of its own.
 
+mod breaker;
 mod dial;
 mod fleet;
 mod node;
 mod script;
 mod slot;
 mod tracking;
+mod version;
 
 use super::followers::Followers;
 use super::name::{self, AccountName, KeyName};
@@ -86,14 +88,14 @@ struct Words(std::vec::IntoIter<String>);
 
 impl Words {
     fn word(&mut self) -> Outcome<String> {
-        let none = || StoreError::Unavailable("a script answered with too few words".to_owned());
+        let none = || StoreError::Unknown("a script answered with too few words".to_owned());
         self.0.next().ok_or_else(none)
     }
 
     fn number(&mut self) -> Outcome<u64> {
         let word = self.word()?;
         word.parse().map_err(|_| {
-            StoreError::Unavailable("a script answered something that is no number".to_owned())
+            StoreError::Unknown("a script answered something that is no number".to_owned())
         })
     }
 
@@ -240,7 +242,7 @@ impl Redis {
             .run(name, command)
             .await
             .map_err(Failure::into_error)?;
-        from_redis_value(value).map_err(|error| StoreError::Unavailable(error.to_string()))
+        from_redis_value(value).map_err(|error| StoreError::Unknown(error.to_string()))
     }
 
     async fn text(&self, name: &str) -> Outcome<Option<String>> {
@@ -630,6 +632,10 @@ impl Store for Redis {
                 .map_err(Failure::into_error)?;
         }
         Ok(())
+    }
+
+    fn is_up(&self) -> bool {
+        self.fleet.nodes().iter().all(|node| node.is_up())
     }
 
     async fn close(&self) {}

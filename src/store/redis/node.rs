@@ -2,39 +2,65 @@
 //!
 //! A command never waits for a connection: without one it fails at once, so that a lost server
 //! costs its callers nothing but the answer. The keeper finds out that a connection is dead, by its
-//! errors or by silence, and makes another.
+//! errors or by silence, and makes another. A server that answers too late or takes no writes is let go
+//! in the same way, and its next connection must show that it is better now.
 
+use super::breaker::{BUDGET, Beat, Breaker, Fault};
 use super::dial::Dial;
 use crate::store::StoreError;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 const HEARTBEAT: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_secs(1);
+/// Every so many heartbeats it is a write, so that a server that takes none is noticed without any calls.
+const WRITE_EVERY: u64 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Between one proof that a server is fit and the next.
+const PROOF_PAUSE: Duration = Duration::from_millis(50);
+/// Commands that may wait for their answers at once: what a server that runs ten thousand scripts a
+/// second answers within the budget.
+const MOST_WAITING: usize = 4_096;
+/// A name that any server may be asked to write. In a Cluster each gets one of its own slots.
+pub const PROBE: &str = "count:probe";
+const PROBE_LIFE_MS: u32 = 1_000;
+/// Answers that say something of the server and nothing of the command.
+const REFUSALS: [&str; 7] = [
+    "READONLY",
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "MASTERDOWN",
+    "LOADING",
+    "BUSY",
+];
 
 pub struct Node {
     dial: Dial,
     live: watch::Sender<Option<Live>>,
     trouble: Mutex<String>,
+    probe: Mutex<String>,
+    timely: AtomicU64,
+    late: AtomicU64,
 }
 
-/// A connection, and the way to say that it is of no more use.
+/// A connection, and the way to say that it may be of no more use. Every command under way holds a clone.
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
-    broken: Arc<Notify>,
+    doubt: Arc<Notify>,
 }
 
 impl Live {
     fn new(connection: MultiplexedConnection) -> Live {
         Live {
             connection,
-            broken: Arc::default(),
+            doubt: Arc::default(),
         }
     }
 }
@@ -48,6 +74,10 @@ pub enum Failure {
     Ask { place: String },
 }
 
+fn lock(text: &Mutex<String>) -> MutexGuard<'_, String> {
+    text.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Node {
     /// `connection`: the one that is there already, if there is.
     pub fn start(dial: Dial, connection: Option<MultiplexedConnection>) -> Arc<Node> {
@@ -55,6 +85,9 @@ impl Node {
             dial,
             live: watch::Sender::new(connection.map(Live::new)),
             trouble: Mutex::new("not connected yet".to_owned()),
+            probe: Mutex::new(PROBE.to_owned()),
+            timely: AtomicU64::new(0),
+            late: AtomicU64::new(0),
         });
         tokio::spawn(keep(Arc::downgrade(&node)));
         node
@@ -62,19 +95,22 @@ impl Node {
 
     fn live(&self) -> Result<Live, Failure> {
         let live = self.live.borrow().clone();
-        live.ok_or_else(|| {
-            let trouble = self
-                .trouble
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
-            Failure::Store(StoreError::Unavailable(trouble))
-        })
+        let Some(live) = live else {
+            let trouble = lock(&self.trouble).clone();
+            return Err(Failure::Store(StoreError::Lost(trouble)));
+        };
+        if Arc::strong_count(&live.doubt) > MOST_WAITING {
+            let why = format!("{MOST_WAITING} commands wait already");
+            return Err(Failure::Store(StoreError::Unavailable(why)));
+        }
+        Ok(live)
     }
 
     pub async fn run(&self, command: &Cmd) -> Result<Value, Failure> {
         let mut live = self.live()?;
+        let sent = Instant::now();
         let answer = command.query_async(&mut live.connection).await;
+        self.took(sent.elapsed());
         answer.map_err(|error| judge(&error, &live))
     }
 
@@ -83,7 +119,9 @@ impl Node {
         let mut live = self.live()?;
         let mut both = redis::pipe();
         both.cmd("ASKING").ignore().add_command(command.clone());
+        let sent = Instant::now();
         let answers: Result<Vec<Value>, RedisError> = both.query_async(&mut live.connection).await;
+        self.took(sent.elapsed());
         match answers.map(|mut answers| answers.pop()) {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(Failure::Store(StoreError::Unknown(
@@ -100,6 +138,43 @@ impl Node {
             .await
             .is_ok_and(|there| there.is_ok())
     }
+
+    /// There is a connection, and it is trusted.
+    pub fn is_up(&self) -> bool {
+        self.live.borrow().is_some()
+    }
+
+    pub fn probe_at(&self, name: String) {
+        *lock(&self.probe) = name;
+    }
+
+    /// A write that says whether others would be taken, and that nobody ever reads.
+    fn probe(&self) -> Cmd {
+        let mut command = redis::cmd("SET");
+        command.arg(lock(&self.probe).as_str());
+        command.arg(&["1", "PX"]).arg(PROBE_LIFE_MS);
+        command
+    }
+
+    fn took(&self, span: Duration) {
+        let count = if span <= BUDGET {
+            &self.timely
+        } else {
+            &self.late
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn take_beat(&self) -> Beat {
+        Beat {
+            timely: self.timely.swap(0, Ordering::Relaxed),
+            late: self.late.swap(0, Ordering::Relaxed),
+        }
+    }
+
+    fn set_trouble(&self, why: String) {
+        *lock(&self.trouble) = why;
+    }
 }
 
 fn judge(error: &RedisError, live: &Live) -> Failure {
@@ -114,24 +189,40 @@ fn judge(error: &RedisError, live: &Live) -> Failure {
         ErrorKind::Server(ServerErrorKind::NoScript) => Failure::NoScript,
         ErrorKind::Server(ServerErrorKind::Moved) => Failure::Moved { place: place() },
         ErrorKind::Server(ServerErrorKind::Ask) => Failure::Ask { place: place() },
-        // This was the primary once, or is not one yet: the address must be asked for again.
-        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => {
-            live.broken.notify_one();
+        // The server's own word that it did not.
+        _ if !is_gone(error) => {
+            if is_refusal(error) {
+                live.doubt.notify_one();
+            }
             Failure::Store(StoreError::Unavailable(text))
         }
-        ErrorKind::Io => {
+        _ => {
             if !error.is_timeout() {
-                live.broken.notify_one();
+                live.doubt.notify_one();
             }
             Failure::Store(StoreError::Unknown(text))
         }
-        _ => Failure::Store(StoreError::Unavailable(text)),
     }
+}
+
+/// The server takes no commands, whatever they are.
+fn is_refusal(error: &RedisError) -> bool {
+    if error.code().is_some_and(|code| REFUSALS.contains(&code)) {
+        return true;
+    }
+    // Redis 6 wraps what a script was refused into an error of its own: "… @user_script: 1: -OOM …".
+    let text = error.to_string();
+    REFUSALS
+        .iter()
+        .any(|code| text.contains(&format!(" -{code} ")))
 }
 
 /// In one line, and without what a server repeats of a command: that may hold a key.
 pub fn describe(error: &RedisError) -> String {
-    let text = error.to_string();
+    let text = match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    };
     let text = text
         .split(['\r', '\n', '\'', '"', '`'])
         .next()
@@ -144,57 +235,126 @@ pub fn describe(error: &RedisError) -> String {
 }
 
 async fn keep(node: Weak<Node>) {
-    let mut pause = FIRST_PAUSE;
-    let mut lost = false;
+    let mut breaker = Breaker::default();
+    let mut lost: Option<Instant> = None;
     loop {
+        let there = match node.upgrade() {
+            Some(this) => this.live.borrow().clone(),
+            None => return,
+        };
+        let live = match there {
+            Some(live) => live,
+            None => match regain(&node, &mut breaker).await {
+                Some(live) => live,
+                None => return,
+            },
+        };
         let Some(this) = node.upgrade() else { return };
-        let there = this.live.borrow().clone();
-        let dialled = match there {
-            Some(live) => Ok(live),
-            None => this.dial.connect().await.map(Live::new),
-        };
-        let set_trouble = |this: &Node, why: String| {
-            *this.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
-        };
-        match dialled {
-            Ok(live) => {
-                pause = FIRST_PAUSE;
-                if std::mem::take(&mut lost) {
-                    log::info!("Redis connection restored");
-                }
-                this.live.send_replace(Some(live.clone()));
-                drop(this);
-                let why = watch_over(&node, live).await;
-                let Some(this) = node.upgrade() else { return };
-                log::warn!("Redis connection lost: {why}");
-                lost = true;
-                set_trouble(&this, why);
-                this.live.send_replace(None);
-            }
-            Err(error) => {
-                set_trouble(&this, describe(&error));
-                drop(this);
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+        if let Some(lost) = lost.take() {
+            let seconds = lost.elapsed().as_secs_f64();
+            log::info!("Redis can be used again, after {seconds:.1} s");
         }
+        this.take_beat();
+        this.live.send_replace(Some(live.clone()));
+        drop(this);
+        let (fault, why) = watch_over(&node, &mut breaker, live).await;
+        let Some(this) = node.upgrade() else { return };
+        log::warn!("Redis cannot be used: {why}");
+        lost = Some(Instant::now());
+        this.set_trouble(why);
+        this.live.send_replace(None);
+        breaker.let_go(fault, Instant::now());
     }
 }
 
-/// Returns when the connection is dead, or nobody needs it any more.
-async fn watch_over(node: &Weak<Node>, mut live: Live) -> String {
-    while node.strong_count() > 0 {
-        let broken = tokio::time::timeout(HEARTBEAT, live.broken.notified())
+/// A connection that has shown what it must. `None`: nobody needs it any more.
+async fn regain(node: &Weak<Node>, breaker: &mut Breaker) -> Option<Live> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let this = node.upgrade()?;
+        let why = match this.dial.connect().await {
+            Ok(connection) => {
+                let mut live = Live::new(connection);
+                let probe = this.probe();
+                loop {
+                    match prove(&mut live, &probe).await {
+                        Ok(()) if breaker.proven(Instant::now()) => return Some(live),
+                        Ok(()) => tokio::time::sleep(PROOF_PAUSE).await,
+                        Err(why) => {
+                            breaker.refuted();
+                            break why;
+                        }
+                    }
+                }
+            }
+            Err(error) => describe(&error),
+        };
+        this.set_trouble(why);
+        drop(this);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// It answers in time and takes writes.
+async fn prove(live: &mut Live, probe: &Cmd) -> Result<(), String> {
+    let answer = probe.query_async::<Value>(&mut live.connection);
+    match tokio::time::timeout(BUDGET, answer).await {
+        Err(_) => Err(too_slow()),
+        Ok(Err(error)) if is_unfit(&error) => Err(describe(&error)),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn too_slow() -> String {
+    format!("it takes longer than {} ms to answer", BUDGET.as_millis())
+}
+
+/// Another server's slot, or a permission, says nothing of what the server can do.
+fn is_unfit(error: &RedisError) -> bool {
+    is_gone(error) || is_refusal(error)
+}
+
+/// No answer, or half of one.
+fn is_gone(error: &RedisError) -> bool {
+    !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+}
+
+/// Returns when the connection is of no more use, or nobody needs it.
+async fn watch_over(node: &Weak<Node>, breaker: &mut Breaker, mut live: Live) -> (Fault, String) {
+    let mut beats = 0_u64;
+    let mut next_beat = tokio::time::Instant::now() + HEARTBEAT;
+    loop {
+        let doubted = tokio::time::timeout_at(next_beat, live.doubt.notified())
             .await
             .is_ok();
-        let ping = redis::cmd("PING");
-        let answer = ping.query_async::<String>(&mut live.connection);
+        let write = doubted || beats.is_multiple_of(WRITE_EVERY);
+        let question = match node.upgrade() {
+            Some(this) if write => this.probe(),
+            Some(_) => redis::cmd("PING"),
+            None => return (Fault::Gone, "no longer needed".to_owned()),
+        };
+        let asked = Instant::now();
+        let answer = question.query_async::<Value>(&mut live.connection);
         match tokio::time::timeout(SILENCE, answer).await {
-            Err(_) => return "it does not answer".to_owned(),
-            Ok(Err(error)) => return describe(&error),
-            Ok(Ok(_)) if broken => return "it takes no commands".to_owned(),
-            Ok(Ok(_)) => {}
+            Err(_) => return (Fault::Gone, "it does not answer".to_owned()),
+            Ok(Err(error)) if is_gone(&error) => {
+                return (Fault::Gone, describe(&error));
+            }
+            Ok(Err(error)) if is_unfit(&error) || !write => {
+                return (Fault::Unfit, describe(&error));
+            }
+            Ok(_) => {}
+        }
+        let Some(this) = node.upgrade() else { continue };
+        this.took(asked.elapsed());
+        if !doubted {
+            beats += 1;
+            // However long the answer took, unless that was longer than a beat.
+            next_beat += HEARTBEAT.max(asked.elapsed());
+            if breaker.beat(this.take_beat(), Instant::now()) {
+                return (Fault::Unfit, too_slow());
+            }
         }
     }
-    "no longer needed".to_owned()
 }

@@ -42,6 +42,6 @@ impl Script {
             answer = fleet.run(names[0], &command("EVAL", &self.text)).await;
         }
         let words = answer.map_err(Failure::into_error)?;
-        from_redis_value(words).map_err(|error| StoreError::Unavailable(error.to_string()))
+        from_redis_value(words).map_err(|error| StoreError::Unknown(error.to_string()))
     }
 }

@@ -4,6 +4,7 @@
 //! when the test panics. Tests wait for conditions with `eventually`, never for a length of time.
 //! A missing server program fails the test that needs it; nothing is ever skipped.
 
+pub mod chaos;
 pub mod cluster;
 pub mod dir;
 pub mod dns;
@@ -23,6 +24,7 @@ pub mod setup;
 pub mod wait;
 pub mod wire;
 
+pub use chaos::Chaos;
 pub use cluster::Cluster;
 pub use dir::TempDir;
 pub use gateway::{Gateway, chat, mint, resullm};

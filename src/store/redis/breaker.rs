@@ -1,0 +1,173 @@
+//! When a server is let go although it can be reached, and when it is trusted again.
+//!
+//! Pure: counts and moments come in. A server that answers too late to too many is let go, because whoever
+//! waits for it would wait longer and longer; so is one that takes no writes. What comes back must prove
+//! itself, and the longer, the sooner it fell back before. A lost connection needs one proof only.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// An answer that took longer came too late. Servers across an ocean are well below it.
+pub const BUDGET: Duration = Duration::from_millis(500);
+/// How long a beat is remembered.
+const LATELY: Duration = Duration::from_secs(2);
+/// So few late answers say nothing.
+const FEWEST: u64 = 3;
+/// Let go again so soon after it was trusted, it has fallen back.
+const RELAPSE: Duration = Duration::from_secs(30);
+const MOST_PROOFS: u32 = 32;
+
+/// The answers of one beat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beat {
+    pub timely: u64,
+    pub late: u64,
+}
+
+/// What was wrong with the server that was let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is gone, or silent.
+    Gone,
+    /// It answers: too late, or that it takes no commands.
+    Unfit,
+}
+
+#[derive(Debug, Default)]
+pub struct Breaker {
+    beats: VecDeque<(Instant, Beat)>,
+    wanted: u32,
+    given: u32,
+    trusted: Option<Instant>,
+}
+
+impl Breaker {
+    /// True: half of what was asked lately, or more, was answered too late.
+    pub fn beat(&mut self, beat: Beat, now: Instant) -> bool {
+        self.beats.push_back((now, beat));
+        self.beats
+            .retain(|(at, _)| now.saturating_duration_since(*at) < LATELY);
+        let late: u64 = self.beats.iter().map(|(_, beat)| beat.late).sum();
+        let timely: u64 = self.beats.iter().map(|(_, beat)| beat.timely).sum();
+        late >= FEWEST && late >= timely
+    }
+
+    pub fn let_go(&mut self, fault: Fault, now: Instant) {
+        let relapsed = self
+            .trusted
+            .is_some_and(|trusted| now.saturating_duration_since(trusted) < RELAPSE);
+        self.wanted = match fault {
+            Fault::Unfit if relapsed => (self.wanted * 2).clamp(2, MOST_PROOFS),
+            _ => 1,
+        };
+        self.given = 0;
+        self.beats.clear();
+    }
+
+    /// It has answered in time and takes writes. True: often enough in a row.
+    pub fn proven(&mut self, now: Instant) -> bool {
+        self.given += 1;
+        let trusted = self.given >= self.wanted;
+        if trusted {
+            self.trusted = Some(now);
+        }
+        trusted
+    }
+
+    pub fn refuted(&mut self) {
+        self.given = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn beat(timely: u64, late: u64) -> Beat {
+        Beat { timely, late }
+    }
+
+    #[test]
+    fn a_few_late_answers_are_no_reason() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        assert!(!breaker.beat(beat(0, 2), now));
+        assert!(!breaker.beat(beat(1_000, 500), now));
+    }
+
+    #[test]
+    fn half_of_them_late_is_one() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        assert!(!breaker.beat(beat(10, 5), now));
+        assert!(breaker.beat(beat(0, 5), now));
+    }
+
+    #[test]
+    fn what_was_long_ago_is_forgotten() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        assert!(!breaker.beat(beat(1_000_000, 0), now));
+        assert!(!breaker.beat(beat(5, 5), now + LATELY / 2));
+        assert!(breaker.beat(beat(5, 5), now + LATELY));
+    }
+
+    #[test]
+    fn whoever_falls_back_must_prove_more_and_a_lost_connection_never() {
+        let mut breaker = Breaker::default();
+        let now = Instant::now();
+        let proofs = |breaker: &mut Breaker, fault| {
+            breaker.let_go(fault, now);
+            (1..).find(|_| breaker.proven(now)).unwrap()
+        };
+        let unfit: Vec<u32> = (0..8).map(|_| proofs(&mut breaker, Fault::Unfit)).collect();
+        assert_eq!(unfit, [1, 2, 4, 8, 16, 32, 32, 32]);
+        assert_eq!(proofs(&mut breaker, Fault::Gone), 1);
+        breaker.let_go(Fault::Unfit, now + RELAPSE);
+        assert!(breaker.proven(now + RELAPSE));
+    }
+
+    #[test]
+    fn proofs_count_in_a_row() {
+        let mut breaker = Breaker::default();
+        let now = Instant::now();
+        breaker.let_go(Fault::Unfit, now);
+        assert!(breaker.proven(now));
+        breaker.let_go(Fault::Unfit, now);
+        assert!(!breaker.proven(now));
+        breaker.refuted();
+        assert!(!breaker.proven(now));
+        assert!(breaker.proven(now));
+    }
+
+    proptest! {
+        #[test]
+        fn it_lets_go_exactly_when_half_of_the_last_two_seconds_was_late(
+            beats in prop::collection::vec((0_u64..20, 0_u64..20, 0_u64..1_500), 1..40),
+        ) {
+            let (mut breaker, begun) = (Breaker::default(), Instant::now());
+            let (mut now, mut all) = (0, Vec::new());
+            for (timely, late, pause) in beats {
+                now += pause;
+                all.push((now, timely, late));
+                let said = breaker.beat(beat(timely, late), begun + Duration::from_millis(now));
+                let lately = || all.iter().filter(|(at, ..)| now - at < 2_000);
+                let timely: u64 = lately().map(|(_, timely, _)| timely).sum();
+                let late: u64 = lately().map(|(.., late)| late).sum();
+                prop_assert_eq!(said, late >= 3 && 2 * late >= timely + late);
+            }
+        }
+
+        #[test]
+        fn proofs_are_never_more_than_bounded(
+            faults in prop::collection::vec((any::<bool>(), 0_u64..60), 1..40),
+        ) {
+            let mut breaker = Breaker::default();
+            let mut now = Instant::now();
+            for (unfit, pause) in faults {
+                now += Duration::from_secs(pause);
+                breaker.let_go(if unfit { Fault::Unfit } else { Fault::Gone }, now);
+                let needed = (1..=MOST_PROOFS).find(|_| breaker.proven(now));
+                prop_assert!(needed.is_some());
+            }
+        }
+    }
+}
