@@ -8,6 +8,10 @@ use crate::harness::{
     Chaos, Client, Cluster, Gate, Gateway, Provider, Redis, RedisTls, Script, Sentinel, Setup,
     eventually, mint, sample, within,
 };
+use crate::store_contract::{keeping, open, runtime};
+use resullm::rules::account::Orphans;
+use resullm::rules::tenant::TenantId;
+use resullm::store::{Clock, StoreError};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -395,14 +399,25 @@ fn redis_is_not_heard() {
 }
 
 #[test]
-fn answers_of_redis_are_lost() {
+fn answers_of_redis_are_lost_where_purses_are_used() {
+    answers_are_lost("redis: one answer in ten is cut off, keys with purses", 40);
+}
+
+#[test]
+fn answers_of_redis_are_lost_where_each_call_asks_the_store() {
+    let name = "redis: one answer in ten is cut off, keys without purses";
+    answers_are_lost(name, many(400, 4_000));
+}
+
+#[track_caller]
+fn answers_are_lost(name: &str, count: usize) {
     let redis = Redis::start();
     let chaos = Chaos::before(redis.port());
     let (served, gate) = (Served::default(), Gate::new());
     let provider = served.provider(&gate);
     let gateway = Gateway::start(setup(&chaos.url(), &provider));
-    case("redis: one answer in ten is cut off", || {
-        let keys = keys(&gateway, 40);
+    case(name, || {
+        let keys = keys(&gateway, count);
         chaos.cut_one_in(10);
         let wanted = many(500, 100_000);
         let (answered, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -437,13 +452,58 @@ fn answers_of_redis_are_lost() {
         let cuts = chaos.cuts();
         chaos.cut_one_in(0);
         let charged = exact(&gateway, &served, &keys);
-        assert!(cuts > many(20, 500), "{cuts} answers were cut off");
+        assert!(cuts > many(10, 500), "{cuts} answers were cut off");
         assert_eq!(charged, answered.load(Ordering::SeqCst) * COST);
         format!(
             "{cuts} cuts, {} answered, {} refused; {charged} tokens charged and served, nothing held",
             answered.load(Ordering::SeqCst),
             refused.load(Ordering::SeqCst)
         )
+    });
+}
+
+#[test]
+fn commands_do_not_queue_without_end() {
+    const MOST: usize = 4_096;
+    let redis = Redis::start();
+    let chaos = Chaos::before(redis.port());
+    case("redis: more commands at once than may wait", || {
+        let (refused, slowest, unknown) = runtime().block_on(async {
+            let store = open(&chaos.url(), keeping(Orphans::Known, Clock::Store)).await;
+            chaos.silence(true);
+            let tasks: Vec<_> = (0..2 * MOST)
+                .map(|_| {
+                    let store = store.clone();
+                    tokio::spawn(async move {
+                        let begun = Instant::now();
+                        let tenant = TenantId::parse("abc").unwrap();
+                        (store.config(&tenant).await, begun.elapsed())
+                    })
+                })
+                .collect();
+            let (mut refused, mut slowest, mut unknown) = (0, Duration::ZERO, 0);
+            for task in tasks {
+                match task.await.unwrap() {
+                    (Err(StoreError::Unavailable(_)), took) => {
+                        refused += 1;
+                        slowest = slowest.max(took);
+                    }
+                    (Err(StoreError::Unknown(_)), took) => {
+                        assert!(took < Duration::from_secs(3), "{took:?}");
+                        unknown += 1;
+                    }
+                    (other, _) => panic!("{other:?}"),
+                }
+            }
+            (refused, slowest, unknown)
+        });
+        // The keeper's own commands are among them.
+        assert!((MOST - 10..=MOST).contains(&unknown), "{unknown} waited");
+        assert!(
+            slowest < Duration::from_millis(200),
+            "refused after {slowest:?}"
+        );
+        format!("{unknown} waited, {refused} refused within {slowest:.1?}")
     });
 }
 
