@@ -526,7 +526,7 @@ impl Store for Embedded {
     }
 
     fn is_up(&self) -> bool {
-        self.disk.trouble().is_none()
+        self.disk.ready().is_ok()
     }
 
     async fn close(&self) {
