@@ -185,6 +185,10 @@ impl GatewayError {
             GatewayError::Store(StoreError::Damaged { .. }) | GatewayError::Panic(_) => {
                 said(500, "internal_error", "Internal Server Error")
             }
+            GatewayError::Store(StoreError::Full) => again(
+                said(503, "store_full", "The store has no room; try again later"),
+                2,
+            ),
             GatewayError::Store(_) => again(
                 said(
                     503,
@@ -219,8 +223,8 @@ impl GatewayError {
             GatewayError::Store(error @ StoreError::Damaged { .. }) => {
                 Some((Level::Error, format!("A record is damaged: {error}")))
             }
-            // One line when it was lost and one when it is back are enough.
-            GatewayError::Store(StoreError::Lost(_)) => None,
+            // The store has said so itself, once when it began; it will once more when it is over.
+            GatewayError::Store(StoreError::Lost(_) | StoreError::Full) => None,
             GatewayError::Store(error) => Some((Level::Warn, error.to_string())),
             GatewayError::Panic(text) => Some((Level::Error, format!("Panic: {text}"))),
             GatewayError::Upstream(why) | GatewayError::UpstreamTimeout(why) => {
@@ -259,5 +263,7 @@ mod tests {
         let lost = GatewayError::Store(StoreError::Unavailable("secret detail".into())).said();
         assert_eq!((lost.status, lost.retry_after), (503, Some(1)));
         assert!(!lost.message.contains("secret"));
+        let full = GatewayError::Store(StoreError::Full).said();
+        assert_eq!((full.status, full.retry_after), (503, Some(2)));
     }
 }

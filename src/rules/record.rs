@@ -22,6 +22,8 @@ pub struct Facts {
 pub enum Damage {
     NotAnObject,
     NoBalance,
+    /// Its checksum is not that of what was written.
+    Altered,
 }
 
 impl std::fmt::Display for Damage {
@@ -29,6 +31,9 @@ impl std::fmt::Display for Damage {
         f.write_str(match self {
             Damage::NotAnObject => "the record is not a JSON object",
             Damage::NoBalance => "the record has no whole number tokensLeft from 0 to 2^53-1",
+            Damage::Altered => {
+                "what is stored is not what was written; see `resullm store check` and `restore`"
+            }
         })
     }
 }

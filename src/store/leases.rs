@@ -429,9 +429,8 @@ impl Leases {
                 if !retry && !matches!(error, StoreError::Unknown(_)) {
                     state.purse.unheard();
                 }
-                if !matches!(error, StoreError::Lost(_))
-                    && !std::mem::replace(&mut state.said_trouble, true)
-                {
+                let is_said = matches!(error, StoreError::Lost(_) | StoreError::Full);
+                if !is_said && !std::mem::replace(&mut state.said_trouble, true) {
                     log::warn!("What was spent of account {} waits: {error}", lease.id);
                 }
             }

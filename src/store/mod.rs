@@ -4,6 +4,7 @@
 //! or Cluster). The rules say what a verb does; an engine only makes it atomic and durable. Nothing
 //! outside this folder knows which engine it talks to, and no verb here is a get or a set.
 
+mod checksum;
 pub mod embedded;
 mod followers;
 pub mod journal;
@@ -33,6 +34,8 @@ pub enum StoreError {
     Unavailable(String),
     /// The same, and known before: the log has said so already. Nothing was sent.
     Lost(String),
+    /// It has no room left and takes nothing new. Nothing was done.
+    Full,
     /// The command was sent and no answer came: done or not, nobody knows. Repeat it as a retry.
     Unknown(String),
     /// What is stored there is no record. Someone must look at it.
@@ -45,6 +48,7 @@ impl std::fmt::Display for StoreError {
             StoreError::Unavailable(why) | StoreError::Lost(why) => {
                 write!(f, "store unavailable: {why}")
             }
+            StoreError::Full => f.write_str("the store's disk is full"),
             StoreError::Unknown(why) => write!(f, "store did not answer: {why}"),
             StoreError::Damaged { name, damage } => write!(f, "{name}: {damage}"),
         }

@@ -53,11 +53,7 @@ impl AccountName {
 
     /// Names the account in logs without saying its key.
     pub fn id(&self) -> String {
-        let digest = ring::digest::digest(&ring::digest::SHA256, self.0.as_bytes());
-        digest.as_ref()[..6]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hashed(&self.0)
     }
 
     /// Beside the record and on the same slot: the record's whole name is the tag.
@@ -69,6 +65,22 @@ impl AccountName {
 impl fmt::Debug for AccountName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AccountName(***)")
+    }
+}
+
+fn hashed(name: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
+    digest.as_ref()[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Names anything that is stored in logs: an account by its ID, the rest as it is called.
+pub fn id(name: &str) -> String {
+    match name.split_once(':') {
+        Some(("tenant" | "usage", _)) => name.to_owned(),
+        _ => format!("account {}", hashed(name)),
     }
 }
 

@@ -4,31 +4,27 @@
 //! flusher then commits everything that arrived meanwhile to the database in one transaction with a
 //! real flush (group commit). Memory is ahead of the database, never behind it.
 
+use super::database::{self, Batch, Pending};
 use super::journal::{Change, Journal};
-use super::stored::Stored;
+use super::room::{Room, is_full};
+use super::stored::{Altered, Stored};
 use crate::rules::amount::Millis;
-use crate::store::{Outcome, StoreError};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use crate::rules::record::Damage;
+use crate::store::{Outcome, StoreError, name};
+use redb::Database;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-const THINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("things");
-/// When a thing expires, then its name: what the flusher clears away.
-const EXPIRIES: TableDefinition<(u64, &str), ()> = TableDefinition::new("expiries");
-/// The number of the latest change the database holds, so that no older one is replayed over it.
-const PROGRESS: TableDefinition<(), u64> = TableDefinition::new("progress");
-
 /// Things kept in memory before the flushed ones are let go.
 const REMEMBERED: usize = 200_000;
-/// Expired things cleared away in one go.
-const CLEARED: usize = 1_000;
 const CLEAR_EVERY: Duration = Duration::from_secs(30);
 /// So long changes wait for others to be flushed with.
 const GATHER_FOR: Duration = Duration::from_millis(200);
-const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// How often the flusher looks whether the disk still has room, and in trouble whether it is over.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub struct Disk {
     /// Gone once the store is closed, so that another process can have the directory.
@@ -36,6 +32,7 @@ pub struct Disk {
     memory: Mutex<Memory>,
     work: Condvar,
     flushed: watch::Sender<Flushed>,
+    room: Room,
 }
 
 struct Memory {
@@ -51,24 +48,36 @@ struct Remembered {
     sequence: u64,
 }
 
-struct Pending {
-    value: Option<Vec<u8>>,
-    expires: Option<Millis>,
-}
-
-/// Everything up to `sequence` that the database does not have yet, and the journal file it fills.
-#[derive(Default)]
-struct Batch {
-    changes: HashMap<String, Pending>,
-    sequence: u64,
-    file: Option<usize>,
-}
-
 /// How far the database has come, and why it does not come further.
 #[derive(Clone, Debug, Default)]
 struct Flushed {
     sequence: u64,
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
+}
+
+/// Why nothing new is taken. What only ends something that was begun goes on as long as it can.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// There is no room. The reserve is given back, for what must still be written.
+    Full,
+    /// The database cannot be written, for another reason.
+    Broken(String),
+}
+
+impl From<Trouble> for StoreError {
+    fn from(trouble: Trouble) -> StoreError {
+        match trouble {
+            Trouble::Full => StoreError::Full,
+            Trouble::Broken(why) => StoreError::Unavailable(why),
+        }
+    }
+}
+
+/// Does a change promise something, or end what was promised?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Begins,
+    Ends,
 }
 
 /// What a change wants done to a thing.
@@ -84,28 +93,43 @@ impl Disk {
             format!("cannot {what} {}: {error}", dir.display())
         };
         std::fs::create_dir_all(dir).map_err(|error| at("create", &error))?;
-        let database = Database::create(dir.join("resullm.redb")).map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => format!(
-                "{} is in use by another process{}; an embedded store serves one process at a time",
-                dir.display(),
-                std::fs::read_to_string(dir.join("pid"))
-                    .map(|pid| format!(" (pid {})", pid.trim()))
-                    .unwrap_or_default()
-            ),
-            error => at("open the store in", &error),
-        })?;
+        let path = database::file(dir);
+        let mut database = database::open(dir)?;
+        let room = Room::new(dir);
+        // The start needs some itself; the reserve is made anew below.
+        if room.is_low() {
+            room.give_reserve_back();
+        }
         std::fs::write(dir.join("pid"), format!("{}\n", std::process::id()))
             .map_err(|error| at("write to", &error))?;
-        let (mut journal, changes) =
-            Journal::open(dir).map_err(|error| at("open the journal in", &error))?;
-        let done = progress(&database).map_err(|error| at("read", &error))?;
+        database::verify(&mut database, &path)?;
+        let refused = |error: redb::Error| at("write to the store in", &error);
+        let (mut journal, held) =
+            Journal::open(dir).map_err(|error| format!("{error}; {RESTORE}"))?;
+        let done = database::progress(&database).map_err(refused)?;
+        if held.mark > done {
+            let why = format!("it has {done} changes and had {}", held.mark);
+            return Err(database::damaged(&path, &why));
+        }
+        let mut changes = held.changes;
+        if !database::is_sealed(&database).map_err(refused)? {
+            database::seal(&database)
+                .map_err(refused)?
+                .map_err(|Altered| database::damaged(&path, &"a thing in it cannot be read"))?;
+            let earlier = Journal::earlier(dir).map_err(|error| at("read", &error))?;
+            changes.extend(sealed(earlier).map_err(|Altered| at("read the journal in", &"?"))?);
+        }
         let mut replayed = Batch {
             sequence: done,
             ..Batch::default()
         };
         for change in changes.into_iter().filter(|change| change.sequence > done) {
-            let stored = change.value.as_deref().map(Stored::decode).transpose();
-            let stored = stored.map_err(|error| at("read the journal in", &error))?;
+            let value = change.value.as_deref();
+            let stored = value.map(|value| Stored::decode(&change.name, value));
+            let stored = stored.transpose().map_err(|Altered| {
+                let id = name::id(&change.name);
+                at("read the journal in", &format!("{id} was altered"))
+            })?;
             let pending = Pending {
                 value: change.value,
                 expires: stored.and_then(|s| s.expires),
@@ -113,14 +137,17 @@ impl Disk {
             replayed.changes.insert(change.name, pending);
             replayed.sequence = change.sequence;
         }
-        commit(&database, &replayed, None).map_err(|error| at("write to", &error))?;
+        database::commit(&database, &replayed, None).map_err(refused)?;
+        let sequence = replayed.sequence;
         for file in [0, 1] {
             journal
-                .empty(file)
+                .empty(file, sequence)
                 .map_err(|error| at("write to", &error))?;
         }
-        let sequence = replayed.sequence;
-        Ok(Disk {
+        journal
+            .forget_earlier()
+            .map_err(|error| at("write to", &error))?;
+        let disk = Disk {
             database: Mutex::new(Some(Arc::new(database))),
             memory: Mutex::new(Memory {
                 things: HashMap::new(),
@@ -134,7 +161,12 @@ impl Disk {
                 sequence,
                 trouble: None,
             }),
-        })
+            room,
+        };
+        if let Err(error) = disk.room.make_reserve() {
+            disk.suffer(trouble_of(&error));
+        }
+        Ok(disk)
     }
 
     /// A panic elsewhere must not take the store with it: nothing here is left half done, because
@@ -153,9 +185,7 @@ impl Disk {
         if let Some(known) = memory.things.get(name) {
             return Ok(known.stored.clone());
         }
-        let stored = self
-            .fetch(name)
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let stored = self.fetch(name)?;
         if memory.things.len() >= REMEMBERED {
             let flushed = self.flushed.borrow().sequence;
             memory.things.retain(|_, thing| thing.sequence > flushed);
@@ -171,27 +201,26 @@ impl Disk {
         Ok(stored)
     }
 
-    fn database(&self) -> Result<Arc<Database>, String> {
+    fn database(&self) -> Outcome<Arc<Database>> {
         let database = self
             .database
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        database.ok_or_else(|| "the store is closed".to_owned())
+        database.ok_or_else(|| StoreError::Unavailable("the store is closed".to_owned()))
     }
 
-    fn fetch(&self, name: &str) -> Result<Option<Arc<Stored>>, Box<dyn std::error::Error>> {
-        let table = self.database()?.begin_read()?.open_table(THINGS)?;
-        let Some(bytes) = table.get(name)? else {
-            return Ok(None);
-        };
-        Ok(Some(Arc::new(Stored::decode(bytes.value())?)))
+    fn fetch(&self, name: &str) -> Outcome<Option<Arc<Stored>>> {
+        let bytes = database::get(&*self.database()?, name).map_err(unavailable)?;
+        let stored = bytes.map(|bytes| decoded(name, &bytes)).transpose()?;
+        Ok(stored.map(Arc::new))
     }
 
     /// One atomic step on one thing. Returns what the step found and the number to wait for.
     pub fn change<T>(
         &self,
         name: &str,
+        kind: Kind,
         step: impl FnOnce(Option<&Stored>) -> Outcome<(T, Next)>,
     ) -> Outcome<(T, u64)> {
         let mut memory = self.memory();
@@ -202,18 +231,26 @@ impl Disk {
             Next::Set(stored) => Some(stored),
             Next::Remove => None,
         };
-        self.writable(&memory)?;
-        let value = encoded(stored.as_ref())?;
+        self.writable(&memory, kind)?;
+        let value = encoded(name, stored.as_ref())?;
         let sequence = memory.sequence + 1;
         let change = Change {
             sequence,
             name: name.to_owned(),
             value,
         };
-        memory
-            .journal
-            .append(&change)
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        if let Err(error) = memory.journal.append(&change) {
+            let trouble = trouble_of(&error);
+            if trouble != Trouble::Full {
+                return Err(trouble.into());
+            }
+            self.suffer(trouble);
+            self.work.notify_one();
+            // On the reserve, which there is now.
+            if kind == Kind::Begins || memory.journal.append(&change).is_err() {
+                return Err(StoreError::Full);
+            }
+        }
         memory.sequence = sequence;
         // Only a new thing brings its expiry: nothing changes it later.
         let expires = match (&found, &stored) {
@@ -244,9 +281,9 @@ impl Disk {
     /// Writes or removes a thing that is not looked at before it is flushed, and that may be lost with the
     /// process: it is in no journal.
     pub fn put_aside(&self, name: &str, stored: Option<&Stored>) -> Outcome<()> {
-        let value = encoded(stored)?;
+        let value = encoded(name, stored)?;
         let mut memory = self.memory();
-        self.writable(&memory)?;
+        self.writable(&memory, Kind::Begins)?;
         memory.sequence += 1;
         let is_first = memory.pending.is_empty();
         let pending = Pending {
@@ -260,13 +297,13 @@ impl Disk {
         Ok(())
     }
 
-    fn writable(&self, memory: &Memory) -> Outcome<()> {
+    fn writable(&self, memory: &Memory, kind: Kind) -> Outcome<()> {
         if memory.closing {
             return Err(StoreError::Unavailable("the store is closed".to_owned()));
         }
-        match &self.flushed.borrow().trouble {
-            Some(trouble) => Err(StoreError::Unavailable(trouble.clone())),
-            None => Ok(()),
+        match self.trouble() {
+            Some(trouble) if kind == Kind::Begins => Err(trouble.into()),
+            _ => Ok(()),
         }
     }
 
@@ -283,30 +320,52 @@ impl Disk {
             .await
             .map_err(|_| StoreError::Unknown("the store is closed".to_owned()))?;
         match &state.trouble {
-            Some(trouble) if state.sequence < sequence => Err(StoreError::Unknown(trouble.clone())),
+            Some(trouble) if state.sequence < sequence => Err(StoreError::Unknown(
+                StoreError::from(trouble.clone()).to_string(),
+            )),
             _ => Ok(()),
         }
     }
 
-    pub fn trouble(&self) -> Option<String> {
+    fn trouble(&self) -> Option<Trouble> {
         self.flushed.borrow().trouble.clone()
+    }
+
+    /// Can anything new be begun?
+    pub fn ready(&self) -> Outcome<()> {
+        self.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
+    }
+
+    /// Said once, however often it is found again.
+    fn suffer(&self, trouble: Trouble) {
+        let mut before = None;
+        self.flushed
+            .send_modify(|flushed| before = flushed.trouble.replace(trouble.clone()));
+        match (&trouble, before) {
+            (Trouble::Full, Some(Trouble::Full)) => {}
+            (Trouble::Full, _) => {
+                self.room.give_reserve_back();
+                log::error!(
+                    "The disk of {} is full: what is under way is settled, nothing new is taken",
+                    self.room.dir().display()
+                );
+            }
+            (Trouble::Broken(why), None | Some(Trouble::Full)) => {
+                log::error!("Embedded store cannot write: {why}");
+            }
+            (Trouble::Broken(_), Some(Trouble::Broken(_))) => {}
+        }
     }
 
     /// Names that start with `prefix`. Only for things that are flushed as they are written.
     pub fn names(&self, prefix: &str) -> Outcome<Vec<String>> {
-        let list = || -> Result<Vec<String>, Box<dyn std::error::Error>> {
-            let table = self.database()?.begin_read()?.open_table(THINGS)?;
-            let mut names = Vec::new();
-            for row in table.range(prefix..)? {
-                let (name, _) = row?;
-                if !name.value().starts_with(prefix) {
-                    break;
-                }
-                names.push(name.value().to_owned());
-            }
-            Ok(names)
+        let mut names = Vec::new();
+        let see = |name: &str, _: &[u8]| {
+            names.push(name.to_owned());
+            true
         };
-        list().map_err(|error| StoreError::Unavailable(error.to_string()))
+        database::each(&*self.database()?, prefix, see).map_err(unavailable)?;
+        Ok(names)
     }
 
     /// The number of the latest change.
@@ -316,46 +375,69 @@ impl Disk {
 
     /// The last things whose names start with `prefix`, the last one first. Only what is flushed.
     pub fn newest(&self, prefix: &str, most: usize) -> Outcome<Vec<(String, Stored)>> {
-        let list = || -> Result<Vec<(String, Stored)>, Box<dyn std::error::Error>> {
-            let table = self.database()?.begin_read()?.open_table(THINGS)?;
-            let end = format!("{prefix}\u{7f}");
-            let mut things = Vec::new();
-            for row in table.range(prefix..end.as_str())?.rev().take(most) {
-                let (name, bytes) = row?;
-                things.push((name.value().to_owned(), Stored::decode(bytes.value())?));
-            }
-            Ok(things)
-        };
-        list().map_err(|error| StoreError::Unavailable(error.to_string()))
+        let newest = database::newest(&*self.database()?, prefix, most).map_err(unavailable)?;
+        let things = newest.into_iter().map(|(name, bytes)| {
+            let stored = decoded(&name, &bytes)?;
+            Ok((name, stored))
+        });
+        things.collect()
     }
 
     /// The flusher's life. Returns when [`Disk::stop`] was called and everything is flushed.
     pub fn flush_until_stopped(&self, now: impl Fn() -> Millis) {
         let mut batch = Batch::default();
+        let mut cleared = Instant::now();
+        // After a failed write the database answers nothing more until it is opened again.
+        let mut stuck = false;
         loop {
             let closing = self.gather(&mut batch);
-            match self.flush(&batch, now()) {
+            let trouble = self.trouble();
+            let full = trouble == Some(Trouble::Full);
+            if !full && self.room.is_low() {
+                self.suffer(Trouble::Full);
+            }
+            let is_over = if full {
+                self.room.is_back()
+            } else {
+                trouble.is_some()
+            };
+            let is_due = batch.file.is_some() || cleared.elapsed() >= CLEAR_EVERY;
+            if !(is_due || is_over || closing) {
+                continue;
+            }
+            match self.flush(&batch, now(), &mut stuck) {
                 Ok(()) => {
-                    let sequence = batch.sequence;
-                    batch = Batch::default();
-                    self.flushed.send_replace(Flushed {
-                        sequence,
-                        trouble: None,
-                    });
-                    if closing {
-                        return;
+                    let sequence = std::mem::take(&mut batch).sequence;
+                    cleared = Instant::now();
+                    self.flushed
+                        .send_modify(|flushed| flushed.sequence = sequence);
+                    if is_over {
+                        self.recover();
                     }
                 }
-                Err(error) => {
-                    log::error!("Embedded store cannot write: {error}");
-                    self.flushed
-                        .send_modify(|flushed| flushed.trouble = Some(error));
-                    if closing {
-                        return;
+                Err(trouble) => {
+                    self.suffer(trouble);
+                    if !closing {
+                        std::thread::sleep(LOOK_EVERY);
                     }
-                    std::thread::sleep(RETRY_EVERY);
                 }
             }
+            if closing {
+                return;
+            }
+        }
+    }
+
+    fn recover(&self) {
+        match self.room.make_reserve() {
+            Ok(()) => {
+                log::info!(
+                    "Embedded store in {} writes again",
+                    self.room.dir().display()
+                );
+                self.flushed.send_modify(|flushed| flushed.trouble = None);
+            }
+            Err(error) => self.suffer(trouble_of(&error)),
         }
     }
 
@@ -366,15 +448,9 @@ impl Disk {
         if batch.file.is_some() {
             return memory.closing;
         }
-        while memory.pending.is_empty() && !memory.closing {
-            let (back, waited) = self
-                .work
-                .wait_timeout(memory, CLEAR_EVERY)
-                .unwrap_or_else(PoisonError::into_inner);
-            memory = back;
-            if waited.timed_out() {
-                break;
-            }
+        if memory.pending.is_empty() && !memory.closing {
+            let waited = self.work.wait_timeout(memory, LOOK_EVERY);
+            memory = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         // The journal has them: unless someone waits for the flush, one is enough for many changes.
         let until = Instant::now() + GATHER_FOR;
@@ -385,17 +461,33 @@ impl Disk {
             let waited = self.work.wait_timeout(memory, wait);
             memory = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        let is_filled = !memory.pending.is_empty();
         *batch = Batch {
             changes: std::mem::take(&mut memory.pending),
             sequence: memory.sequence,
-            file: Some(memory.journal.turn()),
+            file: is_filled.then(|| memory.journal.turn()),
         };
         memory.closing
     }
 
-    fn flush(&self, batch: &Batch, now: Millis) -> Result<(), String> {
-        let database = self.database()?;
-        let cleared = commit(&database, batch, Some(now)).map_err(|error| error.to_string())?;
+    fn flush(&self, batch: &Batch, now: Millis, stuck: &mut bool) -> Result<(), Trouble> {
+        if !self.room.has_for(batch.bytes()) {
+            return Err(Trouble::Full);
+        }
+        if *stuck {
+            self.open_again().map_err(Trouble::Broken)?;
+            *stuck = false;
+        }
+        let database = self
+            .database()
+            .map_err(|error| Trouble::Broken(error.to_string()))?;
+        let cleared = database::commit(&database, batch, Some(now)).map_err(|error| {
+            *stuck = true;
+            match error {
+                redb::Error::Io(error) => trouble_of(&error),
+                error => Trouble::Broken(error.to_string()),
+            }
+        })?;
         let mut memory = self.memory();
         for name in cleared {
             memory.things.remove(&name);
@@ -405,8 +497,22 @@ impl Disk {
         };
         memory
             .journal
-            .empty(file)
-            .map_err(|error| error.to_string())
+            .empty(file, batch.sequence)
+            .map_err(|error| trouble_of(&error))
+    }
+
+    fn open_again(&self) -> Result<(), String> {
+        let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        // Readers that still have it let go of it soon, and then the next try succeeds.
+        drop(database.take());
+        let opened = database::open(self.room.dir())?;
+        let done = database::progress(&opened).map_err(|error| error.to_string())?;
+        if done < self.flushed.borrow().sequence {
+            let path = database::file(self.room.dir());
+            return Err(database::damaged(&path, &"it has lost what was written"));
+        }
+        *database = Some(Arc::new(opened));
+        Ok(())
     }
 
     /// The flusher writes what there is and ends.
@@ -424,56 +530,141 @@ impl Disk {
     }
 }
 
-fn encoded(stored: Option<&Stored>) -> Outcome<Option<Vec<u8>>> {
-    let value = stored.map(Stored::encode).transpose();
+const RESTORE: &str = "`resullm store restore` puts a backup in the place of this directory";
+
+fn sealed(changes: Vec<Change>) -> Result<Vec<Change>, Altered> {
+    let seal = |change: Change| {
+        let value = change.value.as_deref();
+        let value = value.map(|value| Stored::sealed(&change.name, value));
+        Ok(Change {
+            value: value.transpose()?,
+            ..change
+        })
+    };
+    changes.into_iter().map(seal).collect()
+}
+
+fn trouble_of(error: &std::io::Error) -> Trouble {
+    if is_full(error) {
+        Trouble::Full
+    } else {
+        Trouble::Broken(error.to_string())
+    }
+}
+
+fn unavailable(error: redb::Error) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}
+
+fn decoded(name: &str, bytes: &[u8]) -> Outcome<Stored> {
+    Stored::decode(name, bytes).map_err(|Altered| StoreError::Damaged {
+        name: name::id(name),
+        damage: Damage::Altered,
+    })
+}
+
+fn encoded(name: &str, stored: Option<&Stored>) -> Outcome<Option<Vec<u8>>> {
+    let value = stored.map(|stored| stored.encode(name)).transpose();
     value.map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
-fn progress(database: &Database) -> Result<u64, redb::Error> {
-    match database.begin_read()?.open_table(PROGRESS) {
-        Ok(table) => Ok(table.get(())?.map_or(0, |sequence| sequence.value())),
-        Err(redb::TableError::TableDoesNotExist(_)) => Ok(0),
-        Err(error) => Err(error.into()),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redb::TableDefinition;
 
-/// Writes a batch and, given the time, clears away what has expired. Returns the names cleared.
-fn commit(
-    database: &Database,
-    batch: &Batch,
-    now: Option<Millis>,
-) -> Result<Vec<String>, redb::Error> {
-    let transaction = database.begin_write()?;
-    let mut cleared = Vec::new();
-    {
-        let mut things = transaction.open_table(THINGS)?;
-        let mut expiries = transaction.open_table(EXPIRIES)?;
-        for (name, change) in &batch.changes {
-            match &change.value {
-                Some(value) => things.insert(name.as_str(), value.as_slice())?,
-                None => things.remove(name.as_str())?,
-            };
-            if let Some(expires) = change.expires {
-                expiries.insert((expires.0, name.as_str()), ())?;
-            }
-        }
-        let mut due = Vec::new();
-        if let Some(now) = now {
-            for row in expiries.range(..(now.0, ""))?.take(CLEARED) {
-                let (key, _) = row?;
-                let (expires, name) = key.value();
-                due.push((expires, name.to_owned()));
-            }
-        }
-        for (expires, name) in due {
-            expiries.remove((expires, name.as_str()))?;
-            things.remove(name.as_str())?;
-            cleared.push(name);
-        }
-        transaction
-            .open_table(PROGRESS)?
-            .insert((), batch.sequence)?;
+    const THINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("things");
+    const PROGRESS: TableDefinition<(), u64> = TableDefinition::new("progress");
+
+    fn new_dir() -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("resullm-disk-{}", uuid::Uuid::new_v4()))
     }
-    transaction.commit()?;
-    Ok(cleared)
+
+    fn text_of(disk: &Disk, name: &str) -> String {
+        disk.read(name).unwrap().unwrap().text.clone()
+    }
+
+    #[test]
+    fn a_store_of_an_earlier_version_is_read_and_sealed() {
+        let dir = new_dir();
+        std::fs::create_dir_all(&dir).unwrap();
+        let old = Database::create(database::file(&dir)).unwrap();
+        let transaction = old.begin_write().unwrap();
+        {
+            let mut things = transaction.open_table(THINGS).unwrap();
+            things
+                .insert("user:a", br#"{"text":"one"}"#.as_slice())
+                .unwrap();
+            things
+                .insert("user:b", br#"{"text":"two"}"#.as_slice())
+                .unwrap();
+            let mut progress = transaction.open_table(PROGRESS).unwrap();
+            progress.insert((), 7).unwrap();
+        }
+        transaction.commit().unwrap();
+        drop(old);
+        // Two changes of its journal: one that the database has, and a later one.
+        let earlier = |sequence: u64, text: &str| {
+            let mut record = vec![0; 12];
+            record.extend_from_slice(&sequence.to_le_bytes());
+            record.extend_from_slice(&6u16.to_le_bytes());
+            record.extend_from_slice(b"user:b");
+            record.extend_from_slice(format!(r#"{{"text":"{text}"}}"#).as_bytes());
+            let length = record.len() as u32;
+            record[..4].copy_from_slice(&length.to_le_bytes());
+            let sum = record[12..]
+                .iter()
+                .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+                    (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+                });
+            record[4..12].copy_from_slice(&sum.to_le_bytes());
+            record
+        };
+        let records = [earlier(7, "old"), earlier(9, "three")].concat();
+        std::fs::write(dir.join("journal.1"), records).unwrap();
+        for _ in 0..2 {
+            let disk = Disk::open(&dir).unwrap();
+            assert_eq!(text_of(&disk, "user:a"), "one");
+            assert_eq!(text_of(&disk, "user:b"), "three");
+            assert!(!dir.join("journal.1").exists());
+            disk.release();
+        }
+        // From here on a value without a checksum is damage.
+        let new = Database::create(database::file(&dir)).unwrap();
+        let transaction = new.begin_write().unwrap();
+        let mut things = transaction.open_table(THINGS).unwrap();
+        things
+            .insert("user:a", br#"{"text":"one"}"#.as_slice())
+            .unwrap();
+        drop(things);
+        transaction.commit().unwrap();
+        drop(new);
+        let refused = Disk::open(&dir).err().unwrap();
+        let id = name::id("user:a");
+        assert!(
+            refused.contains(&id) && !refused.contains("user:a"),
+            "{refused}"
+        );
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_database_that_has_gone_back_in_time_is_refused() {
+        let dir = new_dir();
+        let disk = Disk::open(&dir).unwrap();
+        drop(disk);
+        let old = std::fs::read(database::file(&dir)).unwrap();
+        let disk = Disk::open(&dir).unwrap();
+        disk.change("user:a", Kind::Begins, |_| {
+            Ok(((), Next::Set(Stored::text("one"))))
+        })
+        .unwrap();
+        disk.stop();
+        disk.flush_until_stopped(|| Millis(0));
+        drop(disk);
+        std::fs::write(database::file(&dir), old).unwrap();
+        let refused = Disk::open(&dir).err().unwrap();
+        assert!(refused.contains("it has 0 changes and had 1"), "{refused}");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

@@ -3,13 +3,23 @@
 //! A change is written here, in one write, before it is acknowledged: that is enough to survive
 //! kill -9, because what the system has taken it keeps. The database follows within milliseconds
 //! with a real flush, and then the journal is emptied. Two files take turns, so that new changes
-//! never wait for a flush. A record that was cut short by a crash was never acknowledged.
+//! never wait for a flush. A record that was cut short by a crash was never acknowledged; one that is
+//! whole and wrong was, and then nothing in here may be believed.
+//!
+//! Each file begins with a mark: up to which change the database has everything. A database that has
+//! less than a mark says has gone back in time.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use crate::store::checksum;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
-const HEAD: usize = 4 + 8 + 8 + 2;
+/// Length, its own checksum, the record's checksum, the change's number, the name's length.
+const HEAD: usize = 4 + 4 + 8 + 8 + 2;
+const FILES: [&str; 2] = ["changes.0", "changes.1"];
+/// Written by earlier versions, whose records had weaker checksums.
+const EARLIER: [&str; 2] = ["journal.0", "journal.1"];
 
 /// One change: the thing's name and its new bytes (`None`: it is gone).
 #[derive(Clone, PartialEq, Eq)]
@@ -26,53 +36,97 @@ impl std::fmt::Debug for Change {
     }
 }
 
+/// What the files held, in the order it was written.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub changes: Vec<Change>,
+    /// The database has had everything up to this change.
+    pub mark: u64,
+}
+
 pub struct Journal {
-    files: [File; 2],
+    dir: PathBuf,
+    files: [Half; 2],
     current: usize,
     buffer: Vec<u8>,
 }
 
+struct Half {
+    file: File,
+    length: u64,
+    /// What stands behind `length` is of a write that failed.
+    torn: bool,
+}
+
 impl Journal {
-    /// Opens both files and returns what they hold, in the order it was written.
-    pub fn open(dir: &Path) -> io::Result<(Journal, Vec<Change>)> {
-        let open = |name: &str| {
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(dir.join(name))
-        };
-        let mut files = [open("journal.0")?, open("journal.1")?];
-        let mut changes = Vec::new();
-        for file in &mut files {
+    pub fn open(dir: &Path) -> Result<(Journal, Held), String> {
+        let mut held = Held::default();
+        let mut open = |name: &str| {
+            let path = dir.join(name);
+            let cannot = |error: io::Error| format!("cannot open {}: {error}", path.display());
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            let mut file = options.open(&path).map_err(cannot)?;
             let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            read_changes(&bytes, &mut changes);
+            file.read_to_end(&mut bytes).map_err(cannot)?;
+            read_changes(&bytes, &mut held)
+                .map_err(|at| format!("{} is damaged at byte {at}", path.display()))?;
+            Ok::<Half, String>(Half {
+                file,
+                length: bytes.len() as u64,
+                torn: false,
+            })
+        };
+        let files = [open(FILES[0])?, open(FILES[1])?];
+        held.changes.sort_by_key(|change| change.sequence);
+        let journal = Journal {
+            dir: dir.to_owned(),
+            files,
+            current: 0,
+            buffer: Vec::new(),
+        };
+        Ok((journal, held))
+    }
+
+    /// What an earlier version left, in the order it was written.
+    pub fn earlier(dir: &Path) -> io::Result<Vec<Change>> {
+        let mut changes = Vec::new();
+        for name in EARLIER {
+            match fs::read(dir.join(name)) {
+                Ok(bytes) => read_earlier(&bytes, &mut changes),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         changes.sort_by_key(|change| change.sequence);
-        Ok((
-            Journal {
-                files,
-                current: 0,
-                buffer: Vec::new(),
-            },
-            changes,
-        ))
+        Ok(changes)
+    }
+
+    /// The database has all of them, and knows that it has.
+    pub fn forget_earlier(&self) -> io::Result<()> {
+        for name in EARLIER {
+            match fs::remove_file(self.dir.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// After this returns, the change outlives the process.
     pub fn append(&mut self, change: &Change) -> io::Result<()> {
         self.buffer.clear();
         encode(change, &mut self.buffer)?;
-        let file = &mut self.files[self.current];
-        let before = file.stream_position()?;
-        file.write_all(&self.buffer).inspect_err(|_| {
+        let half = &mut self.files[self.current];
+        half.cut()?;
+        if let Err(error) = half.file.write_all_at(&self.buffer, half.length) {
             // A part of it may be there. It must not stand before what comes next.
-            let _ = file
-                .set_len(before)
-                .and_then(|()| file.seek(SeekFrom::Start(before)));
-        })
+            half.torn = true;
+            let _ = half.cut();
+            return Err(error);
+        }
+        half.length += self.buffer.len() as u64;
+        Ok(())
     }
 
     /// New changes go to the other file from now on. Returns the one to empty after the flush.
@@ -82,10 +136,39 @@ impl Journal {
         full
     }
 
-    pub fn empty(&mut self, file: usize) -> io::Result<()> {
-        self.files[file].set_len(0)?;
-        self.files[file].seek(SeekFrom::Start(0)).map(|_| ())
+    /// The database has everything up to `mark`, and with it all that this file holds.
+    pub fn empty(&mut self, file: usize, mark: u64) -> io::Result<()> {
+        let mut record = Vec::with_capacity(HEAD);
+        let mark = Change {
+            sequence: mark,
+            name: String::new(),
+            value: None,
+        };
+        encode(&mark, &mut record)?;
+        let half = &mut self.files[file];
+        // The mark stands where the last one stood, so a full disk has room for it; and what is cut off
+        // first is all that stands behind it, so that no moment leaves half a record.
+        half.length = half.length.min(HEAD as u64);
+        half.torn = true;
+        half.cut()?;
+        half.file.write_all_at(&record, 0)?;
+        half.length = HEAD as u64;
+        Ok(())
     }
+}
+
+impl Half {
+    fn cut(&mut self) -> io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.length)?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+}
+
+fn length_sum(length: u32) -> u32 {
+    checksum::of(b"length", &length.to_le_bytes()) as u32
 }
 
 fn encode(change: &Change, out: &mut Vec<u8>) -> io::Result<()> {
@@ -95,49 +178,104 @@ fn encode(change: &Change, out: &mut Vec<u8>) -> io::Result<()> {
     // A thing that is gone has no bytes; a thing that is there always has some.
     let length = u32::try_from(HEAD + change.name.len() + value.len()).map_err(too_long)?;
     out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&length_sum(length).to_le_bytes());
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(&change.sequence.to_le_bytes());
     out.extend_from_slice(&name_length.to_le_bytes());
     out.extend_from_slice(change.name.as_bytes());
     out.extend_from_slice(value);
-    let sum = checksum(&out[12..]);
-    out[4..12].copy_from_slice(&sum.to_le_bytes());
+    let sum = checksum::of(b"change", &out[16..]);
+    out[8..16].copy_from_slice(&sum.to_le_bytes());
     Ok(())
 }
 
-fn read_changes(mut bytes: &[u8], changes: &mut Vec<Change>) {
-    while let Some((change, rest)) = decode(bytes) {
+/// Everything that is whole, or the place of what is whole and wrong.
+fn read_changes(bytes: &[u8], held: &mut Held) -> Result<(), usize> {
+    let mut at = 0;
+    while let Some((change, length)) = decode(&bytes[at..]).map_err(|Wrong| at)? {
+        if change.name.is_empty() {
+            held.mark = held.mark.max(change.sequence);
+        } else {
+            held.changes.push(change);
+        }
+        at += length;
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Wrong;
+
+/// The next record and its length. `None`: there is none, or the last one was cut short.
+fn decode(bytes: &[u8]) -> Result<Option<(Change, usize)>, Wrong> {
+    let number = |at: usize| {
+        let four = bytes.get(at..at + 4)?.try_into().ok()?;
+        Some(u32::from_le_bytes(four))
+    };
+    let (Some(length), Some(sum)) = (number(0), number(4)) else {
+        return Ok(None);
+    };
+    if sum != length_sum(length) {
+        // After a power cut a file can be longer than what was written to it.
+        let unwritten = bytes.iter().all(|byte| *byte == 0);
+        return if unwritten { Ok(None) } else { Err(Wrong) };
+    }
+    let length = length as usize;
+    let Some(record) = bytes.get(..length) else {
+        return Ok(None);
+    };
+    whole(record)
+        .map(|change| Some((change, length)))
+        .ok_or(Wrong)
+}
+
+fn whole(record: &[u8]) -> Option<Change> {
+    let sum = u64::from_le_bytes(record.get(8..16)?.try_into().ok()?);
+    if sum != checksum::of(b"change", &record[16..]) {
+        return None;
+    }
+    let sequence = u64::from_le_bytes(record.get(16..24)?.try_into().ok()?);
+    let name_end = HEAD + u16::from_le_bytes(record.get(24..26)?.try_into().ok()?) as usize;
+    let name = std::str::from_utf8(record.get(HEAD..name_end)?).ok()?;
+    let value = &record[name_end..];
+    Some(Change {
+        sequence,
+        name: name.to_owned(),
+        value: (!value.is_empty()).then(|| value.to_vec()),
+    })
+}
+
+/// The records of earlier versions. What they had not finished writing cannot be told from what was
+/// damaged later, so the first one that makes no sense ends a file.
+fn read_earlier(mut bytes: &[u8], changes: &mut Vec<Change>) {
+    while let Some((change, rest)) = decode_earlier(bytes) {
         changes.push(change);
         bytes = rest;
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<(Change, &[u8])> {
+fn decode_earlier(bytes: &[u8]) -> Option<(Change, &[u8])> {
+    const HEAD: usize = 4 + 8 + 8 + 2;
     let length = u32::from_le_bytes(bytes.get(0..4)?.try_into().ok()?) as usize;
     let record = bytes.get(..length).filter(|_| length >= HEAD)?;
     let sum = u64::from_le_bytes(record[4..12].try_into().ok()?);
-    if sum != checksum(&record[12..]) {
+    if sum != earlier_checksum(&record[12..]) {
         return None;
     }
     let sequence = u64::from_le_bytes(record[12..20].try_into().ok()?);
     let name_end = HEAD + u16::from_le_bytes(record[20..22].try_into().ok()?) as usize;
-    let name = std::str::from_utf8(record.get(HEAD..name_end)?)
-        .ok()?
-        .to_owned();
+    let name = std::str::from_utf8(record.get(HEAD..name_end)?).ok()?;
     let value = &record[name_end..];
-    let value = (!value.is_empty()).then(|| value.to_vec());
-    Some((
-        Change {
-            sequence,
-            name,
-            value,
-        },
-        &bytes[length..],
-    ))
+    let change = Change {
+        sequence,
+        name: name.to_owned(),
+        value: (!value.is_empty()).then(|| value.to_vec()),
+    };
+    Some((change, &bytes[length..]))
 }
 
-/// FNV-1a: it has to tell a torn record from a whole one, nothing more.
-fn checksum(bytes: &[u8]) -> u64 {
+/// FNV-1a.
+fn earlier_checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
@@ -157,33 +295,78 @@ mod tests {
         }
     }
 
+    fn written(count: u64) -> (Vec<u8>, Vec<usize>) {
+        let mut bytes = Vec::new();
+        let mut ends = Vec::new();
+        for sequence in 0..count {
+            encode(&change(sequence), &mut bytes).unwrap();
+            ends.push(bytes.len());
+        }
+        (bytes, ends)
+    }
+
+    fn encode(change: &Change, out: &mut Vec<u8>) -> io::Result<()> {
+        let mut record = Vec::new();
+        super::encode(change, &mut record)?;
+        out.extend(record);
+        Ok(())
+    }
+
+    fn read(bytes: &[u8]) -> Result<Vec<Change>, usize> {
+        let mut held = Held::default();
+        read_changes(bytes, &mut held)?;
+        Ok(held.changes)
+    }
+
     proptest! {
         #[test]
-        fn a_torn_tail_loses_only_what_was_never_acknowledged(count in 1u64..20, cut in 0usize..400) {
-            let mut bytes = Vec::new();
-            let mut ends = Vec::new();
-            for sequence in 0..count {
-                let mut record = Vec::new();
-                encode(&change(sequence), &mut record).unwrap();
-                bytes.extend(record);
-                ends.push(bytes.len());
+        fn a_torn_tail_loses_only_what_was_never_acknowledged(
+            count in 1u64..20,
+            cut: prop::sample::Index,
+            unwritten in 0usize..40,
+        ) {
+            let (mut bytes, ends) = written(count);
+            bytes.truncate(cut.index(bytes.len() + 1));
+            let whole = ends.iter().filter(|end| **end <= bytes.len()).count() as u64;
+            let expected: Vec<_> = (0..whole).map(change).collect();
+            prop_assert_eq!(read(&bytes), Ok(expected.clone()));
+            if ends.contains(&bytes.len()) {
+                bytes.extend(vec![0; unwritten]);
+                prop_assert_eq!(read(&bytes), Ok(expected));
             }
-            let cut = cut.min(bytes.len());
-            let mut read = Vec::new();
-            read_changes(&bytes[..cut], &mut read);
-            let whole = ends.iter().filter(|end| **end <= cut).count() as u64;
-            prop_assert_eq!(read, (0..whole).map(change).collect::<Vec<_>>());
         }
 
         #[test]
-        fn a_flipped_bit_is_never_taken_for_a_change(at in 0usize..30, bit in 0u8..8) {
-            let mut bytes = Vec::new();
-            encode(&change(1), &mut bytes).unwrap();
-            let at = at % bytes.len();
-            bytes[at] ^= 1 << bit;
-            let mut read = Vec::new();
-            read_changes(&bytes, &mut read);
-            prop_assert!(read.is_empty());
+        fn a_changed_byte_is_found_at_its_record_and_nothing_is_believed(
+            count in 1u64..20,
+            at: prop::sample::Index,
+            flip in 1u8..=255,
+        ) {
+            let (mut bytes, ends) = written(count);
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            let start = ends.iter().copied().filter(|end| *end <= at).max().unwrap_or(0);
+            prop_assert_eq!(read(&bytes), Err(start));
         }
+    }
+
+    #[test]
+    fn what_an_earlier_version_wrote_is_read() {
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(&26u32.to_le_bytes());
+        bytes.extend_from_slice(&[0; 8]);
+        bytes.extend_from_slice(&7u64.to_le_bytes());
+        bytes.extend_from_slice(&3u16.to_le_bytes());
+        bytes.extend_from_slice(b"abcd");
+        let sum = earlier_checksum(&bytes[12..]);
+        bytes[4..12].copy_from_slice(&sum.to_le_bytes());
+        let mut changes = Vec::new();
+        read_earlier(&[&bytes[..], b"torn"].concat(), &mut changes);
+        let expected = Change {
+            sequence: 7,
+            name: "abc".to_owned(),
+            value: Some(b"d".to_vec()),
+        };
+        assert_eq!(changes, [expected]);
     }
 }

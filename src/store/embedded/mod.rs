@@ -4,8 +4,11 @@
 //! never decide anything of its own. What was acknowledged survives kill -9; what adds to or ends
 //! an account is flushed to the disk before it is acknowledged.
 
+mod contain;
+mod database;
 mod disk;
 mod journal;
+mod room;
 mod stored;
 
 use super::followers::Followers;
@@ -20,7 +23,7 @@ use crate::rules::record::{self, Damage};
 use crate::rules::tenant::TenantId;
 use crate::rules::window::{Slices, Window};
 use async_trait::async_trait;
-use disk::{Disk, Next};
+use disk::{Disk, Kind, Next};
 use std::collections::{HashMap, VecDeque, hash_map};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -91,10 +94,11 @@ impl Embedded {
     fn on_account<T>(
         &self,
         account: &AccountName,
+        kind: Kind,
         step: impl FnOnce(&mut entry::Entry, Millis, Orphans) -> Result<T, Damage>,
     ) -> Outcome<Option<(T, u64)>> {
         let now = self.keeping.clock.now();
-        let (outcome, sequence) = self.disk.change(account.as_str(), |found| {
+        let (outcome, sequence) = self.disk.change(account.as_str(), kind, |found| {
             let Some(stored) = found.filter(|stored| !stored.expired(now)) else {
                 return Ok((None, Next::Keep));
             };
@@ -129,7 +133,7 @@ impl Embedded {
         account: &AccountName,
         step: impl FnOnce(&mut entry::Entry, Millis, Orphans) -> Result<T, Damage> + Send,
     ) -> Outcome<Option<T>> {
-        match self.on_account(account, step)? {
+        match self.on_account(account, Kind::Begins, step)? {
             None => Ok(None),
             Some((outcome, sequence)) => {
                 self.disk.durable(sequence).await?;
@@ -201,7 +205,7 @@ impl Embedded {
         name: &str,
         step: impl FnOnce(Option<&str>) -> Option<Option<String>>,
     ) -> Outcome<(bool, u64)> {
-        self.disk.change(name, |found| {
+        self.disk.change(name, Kind::Begins, |found| {
             Ok(match step(found.map(|stored| stored.text.as_str())) {
                 None => (false, Next::Keep),
                 Some(None) => (true, Next::Remove),
@@ -217,7 +221,7 @@ impl Store for Embedded {
         let now = self.keeping.clock.now();
         let expires = mint.life.map(|life| now.plus(life));
         let place = |name: &AccountName, text: &str| {
-            self.disk.change(name.as_str(), |found| {
+            self.disk.change(name.as_str(), Kind::Begins, |found| {
                 Ok(match found {
                     Some(_) => (false, Next::Keep),
                     None => (
@@ -290,7 +294,7 @@ impl Store for Embedded {
         let Some((account, _)) = self.resolve(key)? else {
             return Ok(Admitted::Unknown);
         };
-        let admitted = self.on_account(&account, |entry, now, orphans| {
+        let admitted = self.on_account(&account, Kind::Begins, |entry, now, orphans| {
             entry.admit(now, orphans, caller, ask)
         })?;
         let Some((Entrance::Known { group, admission }, sequence)) = admitted else {
@@ -314,7 +318,7 @@ impl Store for Embedded {
         known: Tokens,
         ttl: Millis,
     ) -> Outcome<bool> {
-        let renewed = self.on_account(account, |entry, now, orphans| {
+        let renewed = self.on_account(account, Kind::Ends, |entry, now, orphans| {
             entry.renew(now, orphans, id, known, ttl)
         })?;
         Ok(renewed.is_some_and(|(renewed, _)| renewed))
@@ -327,7 +331,7 @@ impl Store for Embedded {
         used: Tokens,
         retry: bool,
     ) -> Outcome<Option<Settlement>> {
-        let settled = self.on_account(account, |entry, now, orphans| {
+        let settled = self.on_account(account, Kind::Ends, |entry, now, orphans| {
             entry.settle(now, orphans, id, used, retry)
         })?;
         Ok(settled.map(|(settlement, _)| settlement))
@@ -344,7 +348,7 @@ impl Store for Embedded {
     }
 
     async fn lease(&self, account: &AccountName, ask: &Ask<'_>) -> Outcome<Option<Grant>> {
-        let granted = self.on_account(account, |entry, now, orphans| {
+        let granted = self.on_account(account, Kind::Begins, |entry, now, orphans| {
             entry.lease(now, orphans, ask)
         })?;
         if let Some((_, sequence)) = granted
@@ -360,7 +364,7 @@ impl Store for Embedded {
         account: &AccountName,
         report: &Report<'_>,
     ) -> Outcome<Option<Reported>> {
-        let reported = self.on_account(account, |entry, now, orphans| {
+        let reported = self.on_account(account, Kind::Ends, |entry, now, orphans| {
             entry.report(now, orphans, report)
         })?;
         Ok(reported.map(|(reported, _)| reported))
@@ -387,12 +391,14 @@ impl Store for Embedded {
 
     async fn revoke(&self, key: &KeyName) -> Outcome<bool> {
         let now = self.keeping.clock.now();
-        let (revoked, sequence) = self.disk.change(key.account().as_str(), |found| {
-            Ok((
-                found.is_some_and(|stored| !stored.expired(now)),
-                Next::Remove,
-            ))
-        })?;
+        let (revoked, sequence) =
+            self.disk
+                .change(key.account().as_str(), Kind::Begins, |found| {
+                    Ok((
+                        found.is_some_and(|stored| !stored.expired(now)),
+                        Next::Remove,
+                    ))
+                })?;
         self.disk.durable(sequence).await?;
         Ok(revoked)
     }
@@ -519,10 +525,7 @@ impl Store for Embedded {
     }
 
     async fn ready(&self) -> Outcome<()> {
-        match self.disk.trouble() {
-            Some(trouble) => Err(StoreError::Unavailable(trouble)),
-            None => Ok(()),
-        }
+        self.disk.ready()
     }
 
     fn is_up(&self) -> bool {

@@ -1,8 +1,14 @@
 //! One stored thing: its text, when it expires, and, where it is an account, its books.
+//!
+//! On disk a checksum that is bound to the thing's name stands before it, and no byte of it is
+//! believed before that is right.
 
 use crate::rules::account::Books;
 use crate::rules::amount::Millis;
+use crate::store::checksum;
 use serde::{Deserialize, Serialize};
+
+const SUM: usize = size_of::<u64>();
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
@@ -12,6 +18,17 @@ pub struct Stored {
     #[serde(default, skip_serializing_if = "Books::is_empty")]
     pub books: Books,
 }
+
+/// It may be a record or a config.
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stored(***)")
+    }
+}
+
+/// What is on disk is not what was written there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Altered;
 
 impl Stored {
     pub fn text(text: &str) -> Stored {
@@ -26,11 +43,71 @@ impl Stored {
         self.expires.is_some_and(|expires| expires <= now)
     }
 
-    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(self)
+    pub fn encode(&self, name: &str) -> Result<Vec<u8>, serde_json::Error> {
+        let mut bytes = Vec::with_capacity(SUM + 64 + self.text.len());
+        bytes.extend_from_slice(&[0; SUM]);
+        serde_json::to_writer(&mut bytes, self)?;
+        seal(name, &mut bytes);
+        Ok(bytes)
     }
 
-    pub fn decode(bytes: &[u8]) -> Result<Stored, serde_json::Error> {
-        serde_json::from_slice(bytes)
+    pub fn decode(name: &str, bytes: &[u8]) -> Result<Stored, Altered> {
+        let bytes = opened(name, bytes).ok_or(Altered)?;
+        serde_json::from_slice(bytes).map_err(|_| Altered)
+    }
+
+    pub fn is_whole(name: &str, bytes: &[u8]) -> bool {
+        opened(name, bytes).is_some()
+    }
+
+    /// What earlier versions wrote, without a checksum, as it is written now.
+    pub fn sealed(name: &str, bytes: &[u8]) -> Result<Vec<u8>, Altered> {
+        serde_json::from_slice::<Stored>(bytes).map_err(|_| Altered)?;
+        let mut sealed = [&[0; SUM], bytes].concat();
+        seal(name, &mut sealed);
+        Ok(sealed)
+    }
+}
+
+fn opened<'a>(name: &str, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let (sum, bytes) = bytes.split_first_chunk::<SUM>()?;
+    (u64::from_le_bytes(*sum) == checksum::of(name.as_bytes(), bytes)).then_some(bytes)
+}
+
+fn seal(name: &str, bytes: &mut [u8]) {
+    let sum = checksum::of(name.as_bytes(), &bytes[SUM..]);
+    bytes[..SUM].copy_from_slice(&sum.to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_an_earlier_version_wrote_is_sealed_and_read() {
+        let old = br#"{"text":"{\"tokensLeft\":5}"}"#;
+        let sealed = Stored::sealed("apiKey:a", old).unwrap();
+        let stored = Stored::decode("apiKey:a", &sealed).unwrap();
+        assert_eq!(stored.text, "{\"tokensLeft\":5}");
+        assert_eq!(stored.encode("apiKey:a").unwrap(), sealed);
+        assert_eq!(Stored::decode("apiKey:b", &sealed), Err(Altered));
+        // Neither is ever taken for the other.
+        assert_eq!(Stored::decode("apiKey:a", old), Err(Altered));
+        assert_eq!(Stored::sealed("apiKey:a", &sealed), Err(Altered));
+    }
+
+    proptest! {
+        #[test]
+        fn no_byte_of_a_stored_thing_can_change_unseen(
+            text in ".{0,80}",
+            at: prop::sample::Index,
+            flip in 1u8..=255,
+        ) {
+            let mut bytes = Stored::text(&text).encode("name").unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            prop_assert_eq!(Stored::decode("name", &bytes), Err(Altered));
+        }
     }
 }

@@ -1,1 +1,357 @@
-//! The embedded store on a bad disk.
+//! A disk that lies, fills up, or cannot be written: refused or harmless, never another balance.
+
+use super::{case, many};
+use crate::harness::TempDir;
+use crate::store_contract::{keeping, runtime};
+use resullm::rules::account::{Admission, Admit, Orphans};
+use resullm::rules::amount::{Millis, Tokens};
+use resullm::rules::entry::{Caller, Groups};
+use resullm::rules::tenant::TenantId;
+use resullm::store::embedded::Embedded;
+use resullm::store::name::KeyName;
+use resullm::store::{Admitted, Clock, Mint, Store, StoreError};
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Another sequence each time, and the same one again for the seed it has printed.
+struct Dice(u64);
+
+impl Dice {
+    fn new(what: &str) -> Dice {
+        let given = std::env::var("FAULTS_SEED").ok();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let seed = given.map_or(now.as_nanos() as u64 | 1, |seed| seed.parse().unwrap());
+        told(&format!("{what}: FAULTS_SEED={seed}"));
+        Dice(seed)
+    }
+
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % sides
+    }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "that of a test is shown where it fails"
+)]
+fn told(text: &str) {
+    println!("{text}");
+}
+
+fn tenant() -> TenantId {
+    TenantId::parse("abc").unwrap()
+}
+
+fn open(dir: &Path) -> Result<Embedded, String> {
+    Embedded::open(dir, keeping(Orphans::Known, Clock::Store))
+}
+
+fn key(number: usize) -> KeyName {
+    KeyName::parse(&format!("key_of_the_test_{number}")).unwrap()
+}
+
+/// What a store must say of itself.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    balances: Vec<u64>,
+    config: String,
+    admins: Vec<String>,
+    records: usize,
+}
+
+impl Known {
+    async fn mint(&mut self, store: &dyn Store, left: u64) {
+        let mint = Mint {
+            key: key(self.balances.len()),
+            user: None,
+            record: format!(r#"{{"tokensLeft":{left},"tenantId":"abc","group":"paid"}}"#),
+            life: None,
+        };
+        assert!(store.mint(&mint).await.unwrap());
+        self.balances.push(left);
+    }
+
+    /// One request of a key, begun and settled.
+    async fn spend(&mut self, store: &dyn Store, number: usize, used: u64) {
+        let (key, id) = (key(number), uuid::Uuid::new_v4().to_string());
+        let groups = Groups::default();
+        let caller = Caller {
+            tenant: "abc",
+            key: key.as_str(),
+            groups: &groups,
+        };
+        let ask = Admit {
+            id: &id,
+            least: Tokens::new(used),
+            most: Tokens::new(used),
+            open: Tokens::ZERO,
+            known: Tokens::ZERO,
+            window: None,
+            ttl: Millis(600_000),
+        };
+        let admitted = store.admit(&key, caller, &ask).await.unwrap();
+        let Admitted::Known {
+            account,
+            admission: Admission::Granted { .. },
+            ..
+        } = admitted
+        else {
+            panic!("{admitted:?}");
+        };
+        let settled = store.settle(&account, &id, Tokens::new(used), false).await;
+        assert_eq!(settled.unwrap().unwrap().charged, Tokens::new(used));
+        self.balances[number] -= used;
+    }
+
+    async fn fill(&mut self, store: &dyn Store, dice: &mut Dice) {
+        for _ in 0..40 {
+            self.mint(store, 1_000_000 + dice.roll(1_000_000) as u64)
+                .await;
+        }
+        self.config = format!(
+            r#"{{"user_groups":{{"paid":{{"tokens":{}}}}}}}"#,
+            dice.roll(999)
+        );
+        store.seed_config(&tenant(), &self.config).await.unwrap();
+        self.admins = vec!["a".repeat(64), format!("{:064}", dice.roll(1_000_000))];
+        store.appoint_admins(&tenant(), &self.admins).await.unwrap();
+        let record = |number| format!(r#"{{"requestId":"r{number}","cost":7}}"#);
+        let records: Vec<_> = (0..60).map(record).collect();
+        store.record(&tenant(), &records).await.unwrap();
+        self.records = records.len();
+    }
+
+    async fn spend_here_and_there(&mut self, store: &dyn Store, dice: &mut Dice, times: usize) {
+        for _ in 0..times {
+            let number = dice.roll(self.balances.len());
+            self.spend(store, number, 1 + dice.roll(500) as u64).await;
+        }
+    }
+
+    /// Everything is as it should be, or is said to be damaged. How often it was.
+    async fn check(&self, store: &dyn Store) -> usize {
+        let mut damaged = 0;
+        for (number, left) in self.balances.iter().enumerate() {
+            match store
+                .find(&key(number), &tenant(), &Groups::default())
+                .await
+            {
+                Ok(Some(found)) => assert_eq!(found.look.left, Tokens::new(*left)),
+                Ok(None) => panic!("key {number} is unknown"),
+                Err(StoreError::Damaged { .. } | StoreError::Unavailable(_)) => damaged += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        match store.config(&tenant()).await {
+            Ok(config) => assert_eq!(config.as_deref(), Some(self.config.as_str())),
+            Err(_) => damaged += 1,
+        }
+        match store.admins(&tenant()).await {
+            Ok(admins) => assert_eq!(admins, self.admins),
+            Err(_) => damaged += 1,
+        }
+        match store.recorded(&tenant(), Millis(0), 100).await {
+            Ok(records) => assert_eq!(records.len(), self.records),
+            Err(_) => damaged += 1,
+        }
+        damaged
+    }
+}
+
+/// The files of a store, as they were at one moment.
+#[derive(Clone)]
+struct Copy(Vec<(String, Vec<u8>)>);
+
+impl Copy {
+    fn of(dir: &Path) -> Copy {
+        let names = ["resullm.redb", "changes.0", "changes.1"];
+        Copy(
+            names
+                .map(|n| (n.to_owned(), std::fs::read(dir.join(n)).unwrap()))
+                .into(),
+        )
+    }
+
+    fn lay_out(&self) -> TempDir {
+        let dir = TempDir::new();
+        for (name, bytes) in &self.0 {
+            std::fs::write(dir.file(name), bytes).unwrap();
+        }
+        dir
+    }
+
+    fn journals(&self) -> usize {
+        self.0[1..].iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+}
+
+/// A store with known balances: closed, and as kill -9 would have left it a moment earlier.
+fn stores(dice: &mut Dice) -> [(Copy, Known); 2] {
+    let dir = TempDir::new();
+    let mut known = Known::default();
+    runtime().block_on(async {
+        let store = open(dir.path()).unwrap();
+        known.fill(&store, dice).await;
+        store.close().await;
+        let store = open(dir.path()).unwrap();
+        known.spend_here_and_there(&store, dice, 50).await;
+        store.close().await;
+        let closed = (Copy::of(dir.path()), known.clone());
+        let store = open(dir.path()).unwrap();
+        known.spend_here_and_there(&store, dice, 50).await;
+        store.recorded(&tenant(), Millis(0), 1).await.unwrap();
+        // What is written from here on is in the journal alone, for the fifth of a second that the
+        // flusher waits for more.
+        known.spend_here_and_there(&store, dice, 20).await;
+        let killed = (Copy::of(dir.path()), known.clone());
+        store.close().await;
+        [closed, killed]
+    })
+}
+
+#[test]
+fn a_flipped_byte_is_refused_or_harmless_and_never_another_balance() {
+    let mut dice = Dice::new("flips");
+    let stores = stores(&mut dice);
+    for (copy, known) in &stores {
+        let dir = copy.lay_out();
+        runtime().block_on(async {
+            let store = open(dir.path()).unwrap();
+            assert_eq!(known.check(&store).await, 0);
+            store.close().await;
+        });
+    }
+    assert!(stores[1].0.journals() > 4_000, "the journal holds changes");
+    let runtime = runtime();
+    case("disk: one byte flipped in a store", || {
+        let (mut refused, mut damaged, mut harmless) = (0, 0, 0);
+        for round in 0..many(40, 500) {
+            let (mut copy, known) = stores[round % 2].clone();
+            // Mostly where something stands, for most of a database is free room; and often in its first
+            // page, which says where everything is.
+            let file = [0, 0, 0, 0, 1, 2][dice.roll(6)];
+            let (name, bytes) = &mut copy.0[file];
+            let most = match dice.roll(4) {
+                0 => bytes.len().min(320),
+                _ => bytes.len(),
+            };
+            let mut at = dice.roll(most);
+            for _ in 0..100 * dice.roll(2) {
+                if !matches!(bytes[at], 0 | 0xff) {
+                    break;
+                }
+                at = dice.roll(most);
+            }
+            let before = bytes[at];
+            bytes[at] ^= 1 + dice.roll(255) as u8;
+            let what = format!("{name} at {at}: {before:#x} -> {:#x}", bytes[at]);
+            told(&format!("{round}: {what}"));
+            let name = name.clone();
+            let dir = copy.lay_out();
+            match open(dir.path()) {
+                Err(why) => {
+                    assert!(
+                        why.contains(&name) || name != "resullm.redb",
+                        "{what}: {why}"
+                    );
+                    assert!(why.contains("resullm store restore"), "{what}: {why}");
+                    assert!(!why.contains("key_of_the_test"), "{what}: {why}");
+                    assert_eq!(why.lines().count(), 1, "{what}: {why}");
+                    // And it is refused again.
+                    assert!(open(dir.path()).is_err(), "{what}");
+                    refused += 1;
+                }
+                Ok(store) => runtime.block_on(async {
+                    match known.check(&store).await {
+                        0 => harmless += 1,
+                        _ => damaged += 1,
+                    }
+                    store.close().await;
+                }),
+            }
+        }
+        format!("{refused} refused, {damaged} said to be damaged, {harmless} harmless, 0 wrong")
+    });
+}
+
+/// The whole records of a journal's file that starts with these bytes: number, name, balance.
+fn records(mut bytes: &[u8]) -> Vec<(u64, String, u64)> {
+    let mut records = Vec::new();
+    while let Some(length) = bytes.get(..4) {
+        let length = u32::from_le_bytes(length.try_into().unwrap()) as usize;
+        let Some(record) = bytes.get(..length) else {
+            break;
+        };
+        let sequence = u64::from_le_bytes(record[16..24].try_into().unwrap());
+        let name_end = 26 + u16::from_le_bytes(record[24..26].try_into().unwrap()) as usize;
+        let name = String::from_utf8(record[26..name_end].to_vec()).unwrap();
+        if !name.is_empty() {
+            let value: serde_json::Value = serde_json::from_slice(&record[name_end + 8..]).unwrap();
+            let text: serde_json::Value =
+                serde_json::from_str(value["text"].as_str().unwrap()).unwrap();
+            records.push((sequence, name, text["tokensLeft"].as_u64().unwrap()));
+        }
+        bytes = &bytes[length..];
+    }
+    records
+}
+
+#[test]
+fn a_journal_cut_anywhere_has_what_was_whole_and_nothing_else() {
+    let mut dice = Dice::new("cuts");
+    let [_, (copy, known)] = stores(&mut dice);
+    let runtime = runtime();
+    let balances = |copy: &Copy| -> Vec<u64> {
+        let dir = copy.lay_out();
+        runtime.block_on(async {
+            let store = open(dir.path()).unwrap();
+            let mut balances = Vec::new();
+            for number in 0..known.balances.len() {
+                let found = store
+                    .find(&key(number), &tenant(), &Groups::default())
+                    .await;
+                balances.push(found.unwrap().unwrap().look.left.count());
+            }
+            store.close().await;
+            balances
+        })
+    };
+    case("disk: a journal cut short by a crash", || {
+        let mut without = copy.clone();
+        without.0[1].1.clear();
+        without.0[2].1.clear();
+        let base = balances(&without);
+        let full = 1 + usize::from(copy.0[2].1.len() > copy.0[1].1.len());
+        let length = copy.0[full].1.len();
+        let cuts: Vec<usize> = (0..many(40, 1_000)).map(|_| dice.roll(length)).collect();
+        for cut in cuts.iter().copied().chain([0, length - 1, length]) {
+            let mut short = copy.clone();
+            short.0[full].1.truncate(cut);
+            let mut whole: Vec<_> = short.0[1..]
+                .iter()
+                .flat_map(|file| records(&file.1))
+                .collect();
+            whole.sort();
+            let latest: HashMap<_, _> = whole
+                .into_iter()
+                .map(|(_, name, left)| (name, left))
+                .collect();
+            let expected: Vec<u64> = (0..base.len())
+                .map(|number| {
+                    let name = key(number).account();
+                    latest.get(name.as_str()).copied().unwrap_or(base[number])
+                })
+                .collect();
+            assert_eq!(balances(&short), expected, "cut at {cut} of {length}");
+        }
+        assert_eq!(balances(&copy), known.balances);
+        format!(
+            "{} cuts, every balance that of its last whole record",
+            cuts.len() + 3
+        )
+    });
+}
