@@ -8,9 +8,9 @@ use crate::rules::date::rfc3339;
 use crate::rules::entry::ANONYMOUS;
 use crate::rules::neighbours::neighbourhood;
 use crate::rules::window::Window;
-use crate::store::Counted;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
+use crate::store::{Counted, StoreError};
 use serde_json::json;
 
 /// A key for someone who does not say who they are: small, and gone in a day.
@@ -60,7 +60,11 @@ pub async fn me(local: &Local, request: &Request<'_>, tenant: &Tenant) -> Result
     let key = credentials::key(|name| request.headers.get(name)?.to_str().ok())
         .and_then(KeyName::parse)
         .ok_or(Refusal::UnknownKey)?;
-    local.leases.give_back(&key).await?;
+    match local.leases.give_back(&key).await {
+        // What the store knows can still be read.
+        Err(StoreError::Full) => {}
+        told => told?,
+    }
     let found = local
         .store
         .find(&key, &tenant.id, &tenant.groups)

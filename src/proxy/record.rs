@@ -9,7 +9,7 @@ use crate::http1::write::decimal;
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::date::rfc3339;
 use crate::rules::tenant::TenantId;
-use crate::store::Store;
+use crate::store::{Outcome, Store};
 use crate::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -181,13 +181,29 @@ impl Object<'_> {
 }
 
 async fn write(waiting: Arc<Waiting>, store: Arc<dyn Store>, metrics: Arc<Metrics>) {
+    let mut lost = 0;
     loop {
         let is_last = tokio::time::timeout(WRITE_EVERY, waiting.finish.notified())
             .await
             .is_ok();
         for (tenant, records) in waiting.take().by_tenant {
             for records in records.chunks(TOGETHER) {
-                write_together(&tenant, records, &*store, &metrics).await;
+                let written = write_together(&tenant, records, &*store).await;
+                // Said when it begins and when it is over: a store can be lost for long.
+                match written {
+                    Ok(()) if lost > 0 => {
+                        log::error!("{lost} usage records are lost; they are written again");
+                        lost = 0;
+                    }
+                    Ok(()) => {}
+                    Err(error) => {
+                        if lost == 0 {
+                            log::error!("Usage records cannot be written: {error}");
+                        }
+                        lost += records.len() as u64;
+                        metrics.records_dropped.add(records.len() as u64);
+                    }
+                }
             }
         }
         if is_last {
@@ -196,20 +212,12 @@ async fn write(waiting: Arc<Waiting>, store: Arc<dyn Store>, metrics: Arc<Metric
     }
 }
 
-async fn write_together(
-    tenant: &TenantId,
-    records: &[String],
-    store: &dyn Store,
-    metrics: &Metrics,
-) {
-    let mut tries = 0;
-    while let Err(error) = store.record(tenant, records).await {
-        tries += 1;
-        if tries == TRIES {
-            let count = records.len();
-            log::error!("{count} usage records of tenant {tenant} are lost: {error}");
-            metrics.records_dropped.add(count as u64);
-            return;
+async fn write_together(tenant: &TenantId, records: &[String], store: &dyn Store) -> Outcome<()> {
+    let mut tries = 1;
+    loop {
+        match store.record(tenant, records).await {
+            Err(_) if tries < TRIES => tries += 1,
+            written => return written,
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -649,6 +649,48 @@ mod tests {
     }
 
     #[test]
+    fn after_a_failed_write_the_database_is_opened_again_with_all_it_had() {
+        let dir = new_dir();
+        let disk = Disk::open(&dir).unwrap();
+        let set = |text: &str| {
+            let next = Next::Set(Stored::text(text));
+            disk.change("user:a", Kind::Begins, |_| Ok(((), next)))
+                .unwrap();
+        };
+        for (text, mut stuck) in [("one", false), ("two", true)] {
+            set(text);
+            let mut batch = Batch::default();
+            disk.gather(&mut batch);
+            disk.flush(&batch, Millis(0), &mut stuck).unwrap();
+            assert!(!stuck);
+        }
+        disk.memory().things.clear();
+        assert_eq!(text_of(&disk, "user:a"), "two");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_only_ends_something_goes_on_while_the_disk_is_full() {
+        let dir = new_dir();
+        let disk = Disk::open(&dir).unwrap();
+        assert!(dir.join("reserve").exists());
+        disk.suffer(Trouble::Full);
+        assert!(!dir.join("reserve").exists());
+        let change = |kind| {
+            let next = Next::Set(Stored::text("one"));
+            disk.change("user:a", kind, |_| Ok(((), next))).err()
+        };
+        assert_eq!(change(Kind::Begins), Some(StoreError::Full));
+        assert_eq!(disk.ready(), Err(StoreError::Full));
+        assert_eq!(disk.put_aside("usage:a:1", None), Err(StoreError::Full));
+        assert_eq!(change(Kind::Ends), None);
+        disk.recover();
+        assert!(dir.join("reserve").exists());
+        assert_eq!((disk.ready(), change(Kind::Begins)), (Ok(()), None));
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
     fn a_database_that_has_gone_back_in_time_is_refused() {
         let dir = new_dir();
         let disk = Disk::open(&dir).unwrap();

@@ -348,9 +348,24 @@ impl Store for Embedded {
     }
 
     async fn lease(&self, account: &AccountName, ask: &Ask<'_>) -> Outcome<Option<Grant>> {
-        let granted = self.on_account(account, Kind::Begins, |entry, now, orphans| {
-            entry.lease(now, orphans, ask)
-        })?;
+        let lease = |kind, ask: &Ask<'_>| {
+            self.on_account(account, kind, |entry, now, orphans| {
+                entry.lease(now, orphans, ask)
+            })
+        };
+        let granted = match lease(Kind::Begins, ask) {
+            // Nothing more, but an answer: what the instance has spent can be told after it.
+            Err(StoreError::Full) => {
+                let (tokens, slots) = (Tokens::ZERO, 0);
+                let nothing = Ask {
+                    tokens,
+                    slots,
+                    ..ask.clone()
+                };
+                lease(Kind::Ends, &nothing)?
+            }
+            granted => granted?,
+        };
         if let Some((_, sequence)) = granted
             && self.keeping.orphans == Orphans::Spend
         {

@@ -1,7 +1,10 @@
 //! A disk that lies, fills up, or cannot be written: refused or harmless, never another balance.
 
 use super::{case, many};
-use crate::harness::TempDir;
+use crate::harness::{
+    Client, Gate, Gateway, Provider, Script, Setup, SmallDisk, Step, TempDir, chat, eventually,
+    free_port, mint, sample,
+};
 use crate::store_contract::{keeping, runtime};
 use resullm::rules::account::{Admission, Admit, Orphans};
 use resullm::rules::amount::{Millis, Tokens};
@@ -10,9 +13,12 @@ use resullm::rules::tenant::TenantId;
 use resullm::store::embedded::Embedded;
 use resullm::store::name::KeyName;
 use resullm::store::{Admitted, Clock, Mint, Store, StoreError};
+use serde_json::json;
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Another sequence each time, and the same one again for the seed it has printed.
 struct Dice(u64);
@@ -353,5 +359,261 @@ fn a_journal_cut_anywhere_has_what_was_whole_and_nothing_else() {
             "{} cuts, every balance that of its last whole record",
             cuts.len() + 3
         )
+    });
+}
+
+const GRANT: u64 = 10_000_000;
+const COST: u64 = 7;
+const CLIENTS: usize = 4;
+
+/// Clients that call without end, each with a key of its own.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answered: Vec<Arc<AtomicU64>>,
+    refused: Arc<AtomicU64>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(gateway: &Gateway, keys: &[String]) -> Load {
+        let stop: Arc<AtomicBool> = Arc::default();
+        let refused: Arc<AtomicU64> = Arc::default();
+        let answered: Vec<Arc<AtomicU64>> = keys.iter().map(|_| Arc::default()).collect();
+        let threads = keys.iter().zip(&answered).map(|(key, answered)| {
+            let (client, key) = (gateway.client(), key.clone());
+            let (stop, answered, refused) = (stop.clone(), answered.clone(), refused.clone());
+            std::thread::spawn(move || {
+                let call =
+                    json!({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 20});
+                while !stop.load(Ordering::SeqCst) {
+                    let request = client.request("POST", "/abc/v1/chat/completions");
+                    let answer = request.bearer(&key).json(&call).send();
+                    match answer.status {
+                        200 => answered.fetch_add(1, Ordering::SeqCst),
+                        503 => {
+                            assert!(answer.header("retry-after").is_some());
+                            std::thread::sleep(Duration::from_millis(5));
+                            refused.fetch_add(1, Ordering::SeqCst)
+                        }
+                        status => panic!("{status}: {}", answer.text()),
+                    };
+                }
+            })
+        });
+        Load {
+            threads: threads.collect(),
+            stop,
+            answered,
+            refused,
+        }
+    }
+
+    fn stop(self) -> (Vec<u64>, u64) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+        let answered = self
+            .answered
+            .iter()
+            .map(|count| count.load(Ordering::SeqCst));
+        (answered.collect(), self.refused.load(Ordering::SeqCst))
+    }
+}
+
+fn left(gateway: &Gateway, key: &str) -> (u64, u64) {
+    let me = gateway
+        .client()
+        .request("GET", "/abc/auth/me")
+        .bearer(key)
+        .send();
+    assert_eq!(me.status, 200, "{}", me.text());
+    let number = |name: &str| me.json()[name].as_u64().unwrap();
+    (number("tokensLeft"), number("tokensFree"))
+}
+
+/// Fills the disk under load, once or with everything that becomes free again, and looks at everything
+/// that is promised of it. How long it took to go on.
+fn fill_and_free(greedy: bool) -> String {
+    let gate = Gate::new();
+    let hold = gate.clone();
+    let provider = Provider::start(move |received| {
+        if received.text().contains("stream") {
+            Script::chat_stream(&["one ", "two "], 10, 2)
+                .after(2, Step::WaitUntilReleased(hold.clone()))
+        } else {
+            Script::chat("Hi", 3, 4)
+        }
+    });
+    let port = free_port();
+    let setup = Setup::new();
+    let disk = Arc::new(SmallDisk::mount(&setup.path().join("data"), 64));
+    let setup = setup
+        .on(&disk)
+        .tenant("abc", sample(&provider).tokens(GRANT))
+        .yaml(&format!("server: {{ ops_listen: \"127.0.0.1:{port}\" }}"));
+    let gateway = Gateway::start(setup.clone());
+    let ops = Client::new(format!("127.0.0.1:{port}").parse().unwrap());
+    let keys: Vec<_> = (0..CLIENTS).map(|_| mint(&gateway, "abc")).collect();
+    let (streaming, quiet) = (mint(&gateway, "abc"), mint(&gateway, "abc"));
+    let mut stream = gateway
+        .client()
+        .request("POST", "/abc/v1/chat/completions")
+        .bearer(&streaming)
+        .json(&json!({"stream": true, "messages": []}))
+        .send_streaming();
+    stream.wait_for("one ");
+    let load = Load::start(&gateway, &keys);
+    eventually(Duration::from_secs(20), "calls are answered", || {
+        let all = load
+            .answered
+            .iter()
+            .all(|count| count.load(Ordering::SeqCst) > 20);
+        all.then_some(())
+    });
+    assert_eq!(ops.get("/readyz").status, 200);
+
+    disk.fill();
+    let begun = Instant::now();
+    let never = Arc::new(AtomicBool::new(false));
+    let eater = greedy.then(|| {
+        let (disk, never) = (disk.clone(), never.clone());
+        std::thread::spawn(move || {
+            while !never.load(Ordering::SeqCst) {
+                disk.fill();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        })
+    });
+    let call = json!({"messages": [{"role": "user", "content": "Hi"}]});
+    let mut quietly = 0;
+    let refusal = eventually(Duration::from_secs(10), "a full disk refuses", || {
+        let answer = chat(&gateway, "abc", &quiet, &call);
+        quietly += u64::from(answer.status == 200);
+        (answer.status == 503).then_some(answer)
+    });
+    left(&gateway, &quiet);
+    assert_eq!(
+        refusal.json()["error"]["code"],
+        "store_full",
+        "{}",
+        refusal.text()
+    );
+    assert_eq!(refusal.header("retry-after"), Some("2"));
+    assert_eq!(ops.get("/readyz").status, 503);
+    assert_eq!(ops.get("/healthz").status, 200);
+    let minted = gateway
+        .client()
+        .request("POST", "/abc/auth/anonymous")
+        .send();
+    assert_eq!(minted.status, 503, "{}", minted.text());
+    // What was under way comes to its end, and is settled on the reserve.
+    gate.open();
+    stream.wait_for("[DONE]");
+    if !greedy {
+        eventually(Duration::from_secs(5), "the stream is settled", || {
+            (left(&gateway, &streaming) == (GRANT - 12, GRANT - 12)).then_some(())
+        });
+    }
+    let refused = load.refused.load(Ordering::SeqCst);
+    eventually(Duration::from_secs(10), "everyone is refused", || {
+        (load.refused.load(Ordering::SeqCst) > refused + 200).then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(3).saturating_sub(begun.elapsed()));
+    assert_eq!(
+        gateway.count_logs("[ERROR] The disk of"),
+        1,
+        "{:#?}",
+        gateway.logs()
+    );
+
+    never.store(true, Ordering::SeqCst);
+    eater.into_iter().for_each(|eater| eater.join().unwrap());
+    disk.free();
+    let freed = Instant::now();
+    eventually(Duration::from_secs(10), "it goes on by itself", || {
+        (chat(&gateway, "abc", &quiet, &call).status == 200).then_some(())
+    });
+    let recovery = freed.elapsed();
+    assert!(recovery < Duration::from_secs(2), "{recovery:?}");
+    assert_eq!(ops.get("/readyz").status, 200);
+    let (before, _): (Vec<u64>, u64) = (
+        load.answered
+            .iter()
+            .map(|count| count.load(Ordering::SeqCst))
+            .collect(),
+        0,
+    );
+    eventually(Duration::from_secs(10), "everyone is served", || {
+        let mut now = load
+            .answered
+            .iter()
+            .map(|count| count.load(Ordering::SeqCst));
+        before
+            .iter()
+            .all(|before| now.next() > Some(*before + 5))
+            .then_some(())
+    });
+    assert_eq!(
+        gateway.count_logs("writes again"),
+        1,
+        "{:#?}",
+        gateway.logs()
+    );
+    assert_eq!(gateway.count_logs("panic"), 0, "{:#?}", gateway.logs());
+    let (answered, refused) = load.stop();
+
+    gateway.kill9();
+    let gateway = Gateway::start(setup);
+    for (key, answered) in keys.iter().zip(&answered) {
+        let exact = GRANT - answered * COST;
+        eventually(Duration::from_secs(5), "every balance is exact", || {
+            (left(&gateway, key) == (exact, exact)).then_some(())
+        });
+    }
+    assert_eq!(left(&gateway, &streaming), (GRANT - 12, GRANT - 12));
+    assert_eq!(left(&gateway, &quiet).0, GRANT - (quietly + 1) * COST);
+    let answered: u64 = answered.iter().sum();
+    format!(
+        "{answered} answered, {refused} refused, back after {} ms, exact",
+        recovery.as_millis()
+    )
+}
+
+#[test]
+fn a_full_disk_refuses_what_promises_and_settles_what_is_under_way() {
+    for _ in 0..many(1, 5) {
+        case("disk: full under load", || fill_and_free(false));
+    }
+}
+
+#[test]
+fn a_disk_that_stays_full_even_without_the_reserve_loses_nothing() {
+    for _ in 0..many(1, 5) {
+        case("disk: full under load, the reserve eaten too", || {
+            fill_and_free(true)
+        });
+    }
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_ends_the_start_with_one_line() {
+    case("disk: read-only at the start", || {
+        let setup = Setup::new();
+        let disk = Arc::new(SmallDisk::mount(&setup.path().join("data"), 64));
+        let setup = setup.on(&disk);
+        disk.read_only();
+        let (status, logs, took) = Gateway::run_to_end(setup);
+        assert_eq!(status.code(), Some(1), "{logs:#?}");
+        let errors: Vec<_> = logs
+            .iter()
+            .filter(|line| line.contains("[ERROR]"))
+            .collect();
+        assert_eq!(errors.len(), 1, "{logs:#?}");
+        assert!(
+            errors[0].contains("Embedded store failed: ") && errors[0].contains("Read-only"),
+            "{errors:?}"
+        );
+        format!("exit 1 after {} ms", took.as_millis())
     });
 }

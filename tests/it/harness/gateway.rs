@@ -191,7 +191,10 @@ pub fn chat(gateway: &Gateway, tenant: &str, key: &str, call: &Value) -> Respons
 }
 
 fn clean_command() -> Command {
-    let mut command = Command::new(PROGRAM);
+    cleaned(Command::new(PROGRAM))
+}
+
+fn cleaned(mut command: Command) -> Command {
     command.env_clear();
     for name in ["PATH", "HOME"] {
         if let Some(value) = std::env::var_os(name) {
@@ -204,7 +207,14 @@ fn clean_command() -> Command {
 #[track_caller]
 fn spawn(setup: &Setup) -> (Process, Logs) {
     let config = setup.write_config();
-    let mut command = clean_command();
+    let mut command = match setup.disk() {
+        None => clean_command(),
+        Some(disk) => {
+            let mut command = disk.inside();
+            command.arg(PROGRAM);
+            cleaned(command)
+        }
+    };
     command
         .arg("--config")
         .arg(config)

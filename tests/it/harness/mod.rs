@@ -21,6 +21,7 @@ pub mod sample;
 pub mod script;
 pub mod sentinel;
 pub mod setup;
+pub mod small_disk;
 pub mod wait;
 pub mod wire;
 
@@ -39,4 +40,5 @@ pub use sample::{sample, sample_at};
 pub use script::{Gate, Script, Step};
 pub use sentinel::Sentinel;
 pub use setup::Setup;
+pub use small_disk::SmallDisk;
 pub use wait::{eventually, within};

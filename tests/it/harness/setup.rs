@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::dir::TempDir;
+use super::small_disk::SmallDisk;
 
 pub const ADMIN_TOKEN: &str = "admin-token-for-tests";
 
@@ -23,6 +24,7 @@ pub struct Setup {
     admin_token: String,
     tenants: Map<String, Value>,
     allow_private: bool,
+    disk: Option<Arc<SmallDisk>>,
 }
 
 impl Setup {
@@ -37,6 +39,7 @@ impl Setup {
             admin_token: ADMIN_TOKEN.to_owned(),
             tenants: Map::new(),
             allow_private: true,
+            disk: None,
         }
     }
 
@@ -79,6 +82,16 @@ impl Setup {
     pub fn dir(mut self, dir: &Path) -> Setup {
         self.dir = Some(dir.to_owned());
         self
+    }
+
+    /// The gateway runs where this disk is seen.
+    pub fn on(mut self, disk: &Arc<SmallDisk>) -> Setup {
+        self.disk = Some(disk.clone());
+        self
+    }
+
+    pub fn disk(&self) -> Option<&SmallDisk> {
+        self.disk.as_deref()
     }
 
     pub fn path(&self) -> &Path {

@@ -1,0 +1,95 @@
+//! A disk of a few mebibytes, mounted where only the processes of one namespace see it.
+//!
+//! Nothing of it is left when the guard is dropped, and no rights are needed but those over a namespace
+//! of one's own. Where not even those are given, the test fails and says so.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::process::Process;
+
+pub struct SmallDisk {
+    holder: Process,
+    dir: PathBuf,
+}
+
+impl SmallDisk {
+    /// Over `dir`, for those who are started inside.
+    #[track_caller]
+    pub fn mount(dir: &Path, mebibytes: u64) -> SmallDisk {
+        std::fs::create_dir_all(dir).expect("a directory to mount on");
+        // It holds the namespace, and ends with the pipe that it reads.
+        let script = "mount -t tmpfs -o \"size=$2m\" tmpfs \"$1\" && echo mounted && exec cat";
+        let mut command = Command::new("unshare");
+        command
+            .args(["-r", "-m", "sh", "-c", script, "sh"])
+            .arg(dir)
+            .arg(mebibytes.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let holder = Process::spawn(&mut command);
+        let (stdout, stderr) = holder.take_output();
+        let mut line = String::new();
+        let _ = BufReader::new(stdout).read_line(&mut line);
+        if line != "mounted\n" {
+            let mut why = String::new();
+            let _ = BufReader::new(stderr).read_line(&mut why);
+            panic!(
+                "this test needs a mount of its own: run it where user namespaces are allowed ({})",
+                why.trim()
+            );
+        }
+        SmallDisk {
+            holder,
+            dir: dir.to_owned(),
+        }
+    }
+
+    /// A command that runs where the disk is seen.
+    pub fn inside(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        let target = self.holder.pid().to_string();
+        command.args(["--preserve-credentials", "-U", "-m", "-t", &target, "--"]);
+        command
+    }
+
+    /// A file on it, as it is reached from outside.
+    pub fn file(&self, name: &str) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.holder.pid()));
+        let inside = self.dir.strip_prefix("/").expect("an absolute path");
+        root.join(inside).join(name)
+    }
+
+    /// Takes all the room there is, or what has become free since.
+    #[track_caller]
+    pub fn fill(&self) {
+        let mut options = OpenOptions::new();
+        let options = options.append(true).create(true);
+        let mut filler: File = options.open(self.file("filler")).expect("a file to fill");
+        for size in [1 << 20, 4 << 10, 1] {
+            let block = vec![b'x'; size];
+            loop {
+                match filler.write_all(&block) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                    Err(error) => panic!("the disk cannot be filled: {error}"),
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    pub fn free(&self) {
+        std::fs::remove_file(self.file("filler")).expect("the filler to remove");
+    }
+
+    #[track_caller]
+    pub fn read_only(&self) {
+        let mut command = self.inside();
+        command.args(["mount", "-o", "remount,ro"]).arg(&self.dir);
+        assert!(command.status().expect("mount").success());
+    }
+}
