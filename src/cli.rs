@@ -7,6 +7,7 @@ use crate::rules::tenant::TenantId;
 use crate::rules::{account, config};
 use crate::serve::{self, Deps, Sockets, handover, limits};
 use crate::settings::{self, Secret, Settings};
+use crate::store::embedded::care;
 use crate::store::journal::Journal;
 use crate::store::leases::Leases;
 use crate::store::tenants::{Lookup, Tenants};
@@ -51,6 +52,9 @@ enum Command {
     /// Keys: mint, show, credit, revoke
     #[command(subcommand)]
     Key(KeyCommand),
+    /// The embedded store of a gateway that does not run: check, backup, restore
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Print the OpenAPI document of the gateway's own routes
     Openapi,
     /// Print the JSON Schema of gateway.yaml, or of a tenant's config
@@ -114,6 +118,16 @@ enum KeyCommand {
     Revoke { tenant: String, key: String },
 }
 
+#[derive(Subcommand)]
+enum StoreCommand {
+    /// Read everything in it and say what is wrong
+    Check,
+    /// Copy it into one new file
+    Backup { file: PathBuf },
+    /// Bring a backup back, into a directory that is empty or not there
+    Restore { file: PathBuf },
+}
+
 /// What a command asks of the admin routes.
 struct Asked {
     method: Method,
@@ -136,6 +150,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check) => check(arguments.config.as_ref()),
         Some(Command::Tenant(command)) => tenant(arguments.config.as_ref(), command),
         Some(Command::Key(command)) => ask(arguments.config.as_ref(), asked_of_keys(command)),
+        Some(Command::Store(command)) => care_for(arguments.config.as_ref(), &command),
         None => serve(arguments.config.as_ref(), arguments.take_over),
     }
 }
@@ -293,6 +308,43 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
     app.serve(sockets, line)
         .await
         .map_err(|error| format!("Cannot serve: {error}"))
+}
+
+/// Prints what there is, also where something is wrong with it.
+fn care_for(path: Option<&PathBuf>, command: &StoreCommand) -> ExitCode {
+    let dir = match load(path).map(|settings| settings.store) {
+        Ok(settings::Store::Embedded(dir)) => dir,
+        Ok(settings::Store::Redis(_)) => {
+            return fail("This is for the embedded store; Redis has tools of its own");
+        }
+        Err(faults) => return fail(&faults),
+    };
+    let store = dir.display().to_string();
+    let done = match command {
+        StoreCommand::Check => care::check(&dir).map(|(contents, faults)| {
+            let told = json!({"store": store, "contents": contents, "faults": faults.len()});
+            (told, faults)
+        }),
+        StoreCommand::Backup { file } => care::backup(&dir, file).map(|things| {
+            let told = json!({"store": store, "backup": file, "things": things});
+            (told, Vec::new())
+        }),
+        StoreCommand::Restore { file } => care::restore(&dir, file).map(|things| {
+            let told = json!({"store": store, "restored": file, "things": things});
+            (told, Vec::new())
+        }),
+    };
+    match done {
+        Ok((told, faults)) => {
+            let printed = print(&format!("{told:#}"));
+            if faults.is_empty() {
+                printed
+            } else {
+                fail(&faults.join("\n"))
+            }
+        }
+        Err(why) => fail(&why),
+    }
 }
 
 fn tenant(path: Option<&PathBuf>, command: TenantCommand) -> ExitCode {

@@ -171,6 +171,14 @@ pub struct Look {
     pub pace: Option<Pace>,
 }
 
+/// The promises of an account, those that have run out included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promised {
+    pub tokens: Tokens,
+    pub holds: usize,
+    pub leases: usize,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credited {
     Added {
@@ -454,6 +462,15 @@ impl Account {
 }
 
 impl Books {
+    /// What is promised, to how many.
+    pub fn promised(&self) -> Promised {
+        Promised {
+            tokens: self.claimed(),
+            holds: self.holds.len(),
+            leases: self.leases.len(),
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         *self == Books::default()
     }

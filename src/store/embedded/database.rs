@@ -82,7 +82,7 @@ pub fn open(dir: &Path) -> Result<Database, String> {
         let pid = std::fs::read_to_string(dir.join("pid"));
         let pid = pid.map(|pid| format!(" (pid {})", pid.trim()));
         format!(
-            "{} is in use by another process{}; an embedded store serves one process at a time",
+            "{} is in use by another process{}; an embedded store serves one process at a time, so stop that one first",
             dir.display(),
             pid.unwrap_or_default()
         )
@@ -98,7 +98,6 @@ fn is_nonsense(kind: std::io::ErrorKind) -> bool {
 /// Every page and every value, before anything in the file is believed.
 pub fn verify(database: &mut Database, path: &Path) -> Result<(), String> {
     let bad = |error: redb::Error| damaged(path, &error);
-    let before = progress(database).map_err(bad)?;
     if is_sealed(database).map_err(bad)? {
         let altered = altered(database).map_err(bad)?;
         if !altered.is_empty() {
@@ -112,6 +111,13 @@ pub fn verify(database: &mut Database, path: &Path) -> Result<(), String> {
             return Err(damaged(path, &why));
         }
     }
+    verify_pages(database, path)
+}
+
+/// Every page alone. What is not used, it may repair.
+pub fn verify_pages(database: &mut Database, path: &Path) -> Result<(), String> {
+    let bad = |error: redb::Error| damaged(path, &error);
+    let before = progress(database).map_err(bad)?;
     let clean = contained(|| database.check_integrity()).map_err(bad)?;
     if progress(database).map_err(bad)? != before {
         return Err(damaged(path, &"its latest state cannot be read"));
@@ -263,5 +269,28 @@ pub fn seal(database: &Database) -> Result<Result<(), Altered>, redb::Error> {
         }
         transaction.commit()?;
         Ok::<_, redb::Error>(Ok(()))
+    })
+}
+
+/// Writes everything that a new store has, in one step.
+pub fn fill(database: &Database, all: &[(String, Stored)]) -> Result<(), redb::Error> {
+    contained(|| {
+        let transaction = database.begin_write()?;
+        {
+            let mut things = transaction.open_table(THINGS)?;
+            let mut expiries = transaction.open_table(EXPIRIES)?;
+            for (name, stored) in all {
+                let bytes = stored
+                    .encode(name)
+                    .map_err(|error| redb::Error::Io(error.into()))?;
+                things.insert(name.as_str(), bytes.as_slice())?;
+                if let Some(expires) = stored.expires {
+                    expiries.insert((expires.0, name.as_str()), ())?;
+                }
+            }
+            transaction.open_table(FORMAT)?.insert((), SEALED)?;
+        }
+        transaction.commit()?;
+        Ok::<_, redb::Error>(())
     })
 }

@@ -58,7 +58,32 @@ struct Half {
     torn: bool,
 }
 
+impl Change {
+    /// Not a change, but how far all has come.
+    pub fn mark(sequence: u64) -> Change {
+        Change {
+            sequence,
+            name: String::new(),
+            value: None,
+        }
+    }
+}
+
 impl Journal {
+    /// What the files hold, without touching them.
+    pub fn read(dir: &Path) -> Result<Held, String> {
+        let mut held = Held::default();
+        for path in FILES.map(|name| dir.join(name)) {
+            match fs::read(&path) {
+                Ok(bytes) => read_changes(&bytes, &mut held).map_err(|at| damaged(&path, at))?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+            }
+        }
+        held.changes.sort_by_key(|change| change.sequence);
+        Ok(held)
+    }
+
     pub fn open(dir: &Path) -> Result<(Journal, Held), String> {
         let mut held = Held::default();
         let mut open = |name: &str| {
@@ -69,8 +94,7 @@ impl Journal {
             let mut file = options.open(&path).map_err(cannot)?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).map_err(cannot)?;
-            read_changes(&bytes, &mut held)
-                .map_err(|at| format!("{} is damaged at byte {at}", path.display()))?;
+            read_changes(&bytes, &mut held).map_err(|at| damaged(&path, at))?;
             Ok::<Half, String>(Half {
                 file,
                 length: bytes.len() as u64,
@@ -138,13 +162,7 @@ impl Journal {
 
     /// The database has everything up to `mark`, and with it all that this file holds.
     pub fn empty(&mut self, file: usize, mark: u64) -> io::Result<()> {
-        let mut record = Vec::with_capacity(HEAD);
-        let mark = Change {
-            sequence: mark,
-            name: String::new(),
-            value: None,
-        };
-        encode(&mark, &mut record)?;
+        let record = encoded(&Change::mark(mark))?;
         let half = &mut self.files[file];
         // The mark stands where the last one stood, so a full disk has room for it; and what is cut off
         // first is all that stands behind it, so that no moment leaves half a record.
@@ -167,8 +185,18 @@ impl Half {
     }
 }
 
+fn damaged(path: &Path, at: usize) -> String {
+    format!("{} is damaged at byte {at}", path.display())
+}
+
 fn length_sum(length: u32) -> u32 {
     checksum::of(b"length", &length.to_le_bytes()) as u32
+}
+
+pub fn encoded(change: &Change) -> io::Result<Vec<u8>> {
+    let mut record = Vec::new();
+    encode(change, &mut record)?;
+    Ok(record)
 }
 
 fn encode(change: &Change, out: &mut Vec<u8>) -> io::Result<()> {
@@ -192,7 +220,7 @@ fn encode(change: &Change, out: &mut Vec<u8>) -> io::Result<()> {
 /// Everything that is whole, or the place of what is whole and wrong.
 fn read_changes(bytes: &[u8], held: &mut Held) -> Result<(), usize> {
     let mut at = 0;
-    while let Some((change, length)) = decode(&bytes[at..]).map_err(|Wrong| at)? {
+    while let Some((change, length)) = next(&bytes[at..]).map_err(|Wrong| at)? {
         if change.name.is_empty() {
             held.mark = held.mark.max(change.sequence);
         } else {
@@ -203,11 +231,12 @@ fn read_changes(bytes: &[u8], held: &mut Held) -> Result<(), usize> {
     Ok(())
 }
 
+/// A whole record that is not what was written.
 #[derive(Debug)]
-struct Wrong;
+pub struct Wrong;
 
 /// The next record and its length. `None`: there is none, or the last one was cut short.
-fn decode(bytes: &[u8]) -> Result<Option<(Change, usize)>, Wrong> {
+pub fn next(bytes: &[u8]) -> Result<Option<(Change, usize)>, Wrong> {
     let number = |at: usize| {
         let four = bytes.get(at..at + 4)?.try_into().ok()?;
         Some(u32::from_le_bytes(four))
@@ -299,17 +328,10 @@ mod tests {
         let mut bytes = Vec::new();
         let mut ends = Vec::new();
         for sequence in 0..count {
-            encode(&change(sequence), &mut bytes).unwrap();
+            bytes.extend(encoded(&change(sequence)).unwrap());
             ends.push(bytes.len());
         }
         (bytes, ends)
-    }
-
-    fn encode(change: &Change, out: &mut Vec<u8>) -> io::Result<()> {
-        let mut record = Vec::new();
-        super::encode(change, &mut record)?;
-        out.extend(record);
-        Ok(())
     }
 
     fn read(bytes: &[u8]) -> Result<Vec<Change>, usize> {

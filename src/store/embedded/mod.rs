@@ -4,6 +4,7 @@
 //! never decide anything of its own. What was acknowledged survives kill -9; what adds to or ends
 //! an account is flushed to the disk before it is acknowledged.
 
+pub mod care;
 mod contain;
 mod database;
 mod disk;

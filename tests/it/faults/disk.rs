@@ -3,7 +3,7 @@
 use super::{case, many};
 use crate::harness::{
     Client, Gate, Gateway, Provider, Script, Setup, SmallDisk, Step, TempDir, chat, eventually,
-    free_port, mint, sample,
+    free_port, mint, resullm, sample,
 };
 use crate::store_contract::{keeping, runtime};
 use resullm::rules::account::{Admission, Admit, Orphans};
@@ -615,5 +615,168 @@ fn a_disk_that_cannot_be_written_ends_the_start_with_one_line() {
             "{errors:?}"
         );
         format!("exit 1 after {} ms", took.as_millis())
+    });
+}
+
+/// What a command about a store says, and whether it went well.
+#[track_caller]
+fn command(setup: &Setup, args: &[&str]) -> (bool, String) {
+    let config = setup.write_config().display().to_string();
+    let output = resullm(
+        &[&["--config", config.as_str(), "store"], args].concat(),
+        &[],
+    );
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(
+        !text.contains("key_of_the_test") && !text.contains("panicked"),
+        "{text}"
+    );
+    (output.status.success(), text)
+}
+
+/// A setup on the files of a store.
+fn laid_out(copy: &Copy) -> Setup {
+    let setup = Setup::new();
+    let data = setup.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    for (name, bytes) in &copy.0 {
+        std::fs::write(data.join(name), bytes).unwrap();
+    }
+    setup
+}
+
+#[test]
+fn a_backup_brings_everything_back_or_changes_nothing() {
+    let mut dice = Dice::new("backups");
+    let stores = stores(&mut dice);
+    case("disk: backup and restore", || {
+        let mut bytes = 0;
+        let mut flips = 0;
+        for (copy, known) in &stores {
+            let setup = laid_out(copy);
+            let (good, text) = command(&setup, &["check"]);
+            assert!(good, "{text}");
+            let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let contents = &told["contents"];
+            assert_eq!(contents["accounts"], 40, "{text}");
+            assert_eq!(
+                contents["tokensLeft"],
+                known.balances.iter().sum::<u64>(),
+                "{text}"
+            );
+            assert_eq!(
+                (&contents["tenants"], &contents["usageRecords"]),
+                (&json!(1), &json!(60))
+            );
+            let backup = setup.path().join("backup").display().to_string();
+            let (good, text) = command(&setup, &["backup", &backup]);
+            assert!(good, "{text}");
+            let (good, text) = command(&setup, &["backup", &backup]);
+            assert!(!good && text.contains("never written over"), "{text}");
+            // Not over what is there.
+            let before = Copy::of(&setup.path().join("data"));
+            let (good, text) = command(&setup, &["restore", &backup]);
+            assert!(!good && text.contains("move the directory away"), "{text}");
+            assert!(before.0 == Copy::of(&setup.path().join("data")).0);
+            // Not with a byte that is wrong or missing.
+            let whole = std::fs::read(&backup).unwrap();
+            for round in 0..many(10, 150) {
+                let empty = Setup::new();
+                let mut broken = whole.clone();
+                let at = dice.roll(broken.len());
+                if round % 5 == 4 {
+                    broken.truncate(at);
+                } else {
+                    broken[at] ^= 1 + dice.roll(255) as u8;
+                }
+                let file = empty.path().join("broken");
+                std::fs::write(&file, broken).unwrap();
+                let (good, text) = command(&empty, &["restore", &file.display().to_string()]);
+                assert!(!good && text.contains("no good backup"), "{at}: {text}");
+                assert!(!empty.path().join("data").exists());
+                flips += 1;
+            }
+            // And then all of it.
+            let new = Setup::new();
+            let (good, text) = command(&new, &["restore", &backup]);
+            assert!(good, "{text}");
+            let again = new.path().join("again").display().to_string();
+            let (good, text) = command(&new, &["backup", &again]);
+            assert!(good, "{text}");
+            assert!(
+                std::fs::read(&again).unwrap() == whole,
+                "the same, byte for byte"
+            );
+            bytes += whole.len();
+            runtime().block_on(async {
+                let store = open(&new.path().join("data")).unwrap();
+                assert_eq!(known.check(&store).await, 0);
+                store.close().await;
+            });
+        }
+        format!("{bytes} bytes there and back; {flips} damaged backups refused, nothing changed")
+    });
+}
+
+#[test]
+fn a_damaged_store_is_named_by_check_and_by_the_start() {
+    let mut dice = Dice::new("named");
+    let [(copy, _), _] = stores(&mut dice);
+    case("disk: a damaged value is named", || {
+        let mut copy = copy.clone();
+        let bytes = &mut copy.0[0].1;
+        let text = b"tokensLeft";
+        let mut places = bytes.windows(text.len()).enumerate();
+        // Pages that are no longer used may have one, too.
+        let places: Vec<usize> = places
+            .by_ref()
+            .filter(|(_, b)| b == text)
+            .map(|(at, _)| at)
+            .collect();
+        for at in places {
+            bytes[at + text.len() + 4] ^= 1;
+        }
+        let setup = laid_out(&copy);
+        let (good, text) = command(&setup, &["check"]);
+        assert!(!good, "{text}");
+        let id = key(0).account().id();
+        let line = text.lines().find(|line| line.contains(&id)).unwrap();
+        assert!(
+            line.starts_with("[ERROR] account ") && line.contains("not what was written"),
+            "{line}"
+        );
+        let (status, logs, _) = Gateway::run_to_end(setup);
+        assert_eq!(status.code(), Some(1), "{logs:#?}");
+        let errors: Vec<_> = logs
+            .iter()
+            .filter(|line| line.contains("[ERROR]"))
+            .collect();
+        assert_eq!(errors.len(), 1, "{logs:#?}");
+        assert!(
+            errors[0].contains("resullm.redb is damaged: 40 things"),
+            "{errors:?}"
+        );
+        assert!(errors[0].contains("resullm store restore"), "{errors:?}");
+        "40 accounts by their IDs, exit 1, no key in clear".to_owned()
+    });
+}
+
+#[test]
+fn a_store_in_use_and_one_on_redis_are_left_alone() {
+    case("disk: commands beside a running gateway", || {
+        let gateway = Gateway::start(Setup::new());
+        let setup = gateway.setup();
+        let file = setup.path().join("backup").display().to_string();
+        for args in [&["check"][..], &["backup", &file]] {
+            let (good, text) = command(setup, args);
+            assert!(
+                !good && text.contains("in use by another process (pid"),
+                "{text}"
+            );
+        }
+        assert_eq!(gateway.client().get("/").status, 200);
+        let (good, text) = command(&Setup::new().store("redis://127.0.0.1:1"), &["check"]);
+        assert!(!good && text.contains("embedded store"), "{text}");
+        "refused with the pid of the gateway".to_owned()
     });
 }

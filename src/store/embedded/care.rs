@@ -1,0 +1,235 @@
+//! What an operator does with a store that no gateway has open: check it, copy it, bring it back.
+//!
+//! A backup is one file: a line that says what it is, then every thing as a record of its own with a
+//! checksum and a number, then a mark with how many there are. It is believed as a whole or not at all.
+
+use super::database;
+use super::disk::Disk;
+use super::journal::{self, Change, Journal};
+use super::stored::{Altered, Stored};
+use crate::rules::record;
+use crate::store::name;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+const BACKUP: &[u8] = b"resullm backup 1\n";
+
+/// What a store holds.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Contents {
+    pub accounts: u64,
+    /// Keys whose account is their user's.
+    pub keys_of_users: u64,
+    pub tokens_left: u64,
+    /// Of that, what requests under way and leases hold.
+    pub tokens_held: u64,
+    pub holds: u64,
+    pub leases: u64,
+    pub tenants: u64,
+    pub usage_records: u64,
+    /// Changes that only the journal has so far.
+    pub in_journal: u64,
+}
+
+/// What there is, and everything that is wrong with it, one line each.
+pub fn check(dir: &Path) -> Result<(Contents, Vec<String>), String> {
+    let path = database::file(dir);
+    if !path.exists() {
+        return Err(format!("there is no store in {}", dir.display()));
+    }
+    let mut database = database::open(dir)?;
+    let mut faults = Vec::new();
+    let mut contents = Contents::default();
+    let unreadable = |error: redb::Error| database::damaged(&path, &error);
+    let is_sealed = database::is_sealed(&database).map_err(unreadable)?;
+    let done = database::progress(&database).map_err(unreadable)?;
+    let changes = match Journal::read(dir) {
+        Ok(held) => {
+            if held.mark > done {
+                let why = format!("it has {done} changes and had {}", held.mark);
+                faults.push(database::damaged(&path, &why));
+            }
+            held.changes
+        }
+        Err(fault) => {
+            faults.push(fault);
+            Vec::new()
+        }
+    };
+    let later = changes.into_iter().filter(|change| change.sequence > done);
+    let mut journalled: BTreeMap<String, Option<Vec<u8>>> =
+        later.map(|change| (change.name, change.value)).collect();
+    contents.in_journal = journalled.len() as u64;
+    let read = database::each(&database, "", |name, bytes| {
+        match journalled.remove(name) {
+            Some(None) => {}
+            Some(Some(bytes)) => contents.take(name, &bytes, true, &mut faults),
+            None => contents.take(name, bytes, is_sealed, &mut faults),
+        }
+        true
+    });
+    if let Err(error) = read {
+        faults.push(unreadable(error));
+    }
+    for (name, value) in journalled {
+        if let Some(bytes) = value {
+            contents.take(&name, &bytes, true, &mut faults);
+        }
+    }
+    // Last, because it repairs what it can.
+    if let Err(fault) = database::verify_pages(&mut database, &path) {
+        faults.push(fault);
+    }
+    Ok((contents, faults))
+}
+
+impl Contents {
+    fn take(&mut self, name: &str, bytes: &[u8], is_sealed: bool, faults: &mut Vec<String>) {
+        let mut fault = |why: &dyn Display| faults.push(format!("{}: {why}", name::id(name)));
+        let stored = if is_sealed {
+            Stored::decode(name, bytes)
+        } else {
+            Stored::sealed(name, bytes).and_then(|bytes| Stored::decode(name, &bytes))
+        };
+        let Ok(stored) = stored else {
+            return fault(&record::Damage::Altered);
+        };
+        match name.split_once(':') {
+            Some(("apiKey", _)) if !record::is_record(&stored.text) => self.keys_of_users += 1,
+            Some(("apiKey" | "user", _)) => match record::read(&stored.text) {
+                Ok(facts) => {
+                    let held = stored.books.promised();
+                    self.accounts += 1;
+                    self.tokens_left = self.tokens_left.saturating_add(facts.left.count());
+                    let tokens = held.tokens.min(facts.left).count();
+                    self.tokens_held = self.tokens_held.saturating_add(tokens);
+                    self.holds += held.holds as u64;
+                    self.leases += held.leases as u64;
+                }
+                Err(damage) => fault(&damage),
+            },
+            Some(("tenant", _)) if name::tenant_of_config(name).is_some() => {
+                match serde_json::from_str::<serde_json::Value>(&stored.text) {
+                    Ok(_) => self.tenants += 1,
+                    Err(error) => fault(&format!("the config is not JSON: {error}")),
+                }
+            }
+            Some(("tenant", _)) => {}
+            Some(("usage", _)) => self.usage_records += stored.text.lines().count() as u64,
+            _ => fault(&"nothing is stored under such a name"),
+        }
+    }
+}
+
+/// Copies a store into a new file. How many things it has.
+pub fn backup(dir: &Path, to: &Path) -> Result<u64, String> {
+    let cannot = |error: &dyn Display| format!("cannot write {}: {error}", to.display());
+    if !database::file(dir).exists() {
+        return Err(format!("there is no store in {}", dir.display()));
+    }
+    if to.exists() {
+        return Err(cannot(&"it exists, and a backup is never written over"));
+    }
+    // With this it is whole and checked, its journal included.
+    drop(Disk::open(dir)?);
+    let database = database::open(dir)?;
+    // It has in it what the store has: keys, and the providers'.
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create_new(true).mode(0o600);
+    let file = options.open(to).map_err(|error| cannot(&error))?;
+    let written = copy(&database, file);
+    written.map_err(|error| {
+        let _ = fs::remove_file(to);
+        cannot(&error)
+    })
+}
+
+fn copy(database: &redb::Database, file: File) -> io::Result<u64> {
+    let mut out = BufWriter::new(file);
+    out.write_all(BACKUP)?;
+    let mut count = 0;
+    let mut failed = Ok(());
+    database::each(database, "", |name, bytes| {
+        count += 1;
+        let record = Change {
+            sequence: count,
+            name: name.to_owned(),
+            value: Some(bytes.to_vec()),
+        };
+        failed = journal::encoded(&record).and_then(|record| out.write_all(&record));
+        failed.is_ok()
+    })
+    .map_err(io::Error::other)?;
+    failed?;
+    out.write_all(&journal::encoded(&Change::mark(count))?)?;
+    out.into_inner()?.sync_all()?;
+    Ok(count)
+}
+
+/// Brings a backup back, into a directory that has nothing in it. How many things it has.
+pub fn restore(dir: &Path, from: &Path) -> Result<u64, String> {
+    let things = read_backup(from)?;
+    let at = |what: &str, error: &dyn Display| format!("cannot {what} {}: {error}", dir.display());
+    let found = match fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().transpose(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    if let Some(entry) = found.map_err(|error| at("read", &error))? {
+        let name = entry.file_name();
+        let why = format!(
+            "{} is in it; move the directory away first",
+            name.to_string_lossy()
+        );
+        return Err(at("restore into", &why));
+    }
+    fs::create_dir_all(dir).map_err(|error| at("create", &error))?;
+    let filled = database::open(dir).and_then(|mut database| {
+        database::fill(&database, &things).map_err(|error| at("write to", &error))?;
+        database::verify(&mut database, &database::file(dir))
+    });
+    if let Err(error) = filled {
+        let _ = fs::remove_file(database::file(dir));
+        return Err(error);
+    }
+    Ok(things.len() as u64)
+}
+
+/// Everything in a backup, once every byte of it is known to be right.
+fn read_backup(from: &Path) -> Result<Vec<(String, Stored)>, String> {
+    let bad = |why: &dyn Display| format!("{} is no good backup: {why}", from.display());
+    let bytes =
+        fs::read(from).map_err(|error| format!("cannot read {}: {error}", from.display()))?;
+    let mut rest = bytes
+        .strip_prefix(BACKUP)
+        .ok_or_else(|| bad(&"it does not begin as one"))?;
+    let mut things = Vec::new();
+    loop {
+        let at = bytes.len() - rest.len();
+        let damaged = || bad(&format!("it is damaged at byte {at}"));
+        let (record, length) = journal::next(rest)
+            .map_err(|_| damaged())?
+            .ok_or_else(damaged)?;
+        rest = &rest[length..];
+        match record {
+            Change {
+                sequence,
+                name,
+                value: Some(value),
+            } if sequence == things.len() as u64 + 1 && !name.is_empty() => {
+                let stored = Stored::decode(&name, &value).map_err(|Altered| damaged())?;
+                things.push((name, stored));
+            }
+            mark if mark == Change::mark(things.len() as u64) && rest.is_empty() => {
+                return Ok(things);
+            }
+            _ => return Err(damaged()),
+        }
+    }
+}
