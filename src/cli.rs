@@ -8,7 +8,7 @@ use crate::rules::{account, config};
 use crate::serve::{self, Deps, Sockets, handover, limits};
 use crate::settings::{self, Secret, Settings};
 use crate::store::embedded::care;
-use crate::store::journal::Journal;
+use crate::store::journal::{self, Journal};
 use crate::store::leases::Leases;
 use crate::store::tenants::{Lookup, Tenants};
 use crate::store::vault::Vault;
@@ -294,7 +294,7 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
     }
     let store = open::open(&settings.store, keeping(&settings)).await?;
     serve::seed(&settings, &*store).await?;
-    let journal = serve::open_journal(&settings, &*store).await;
+    let journal = serve::open_journal(&settings, &*store).await?;
     let app = serve::create_app(Deps {
         settings: settings.clone(),
         store,
@@ -312,16 +312,19 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
 
 /// Prints what there is, also where something is wrong with it.
 fn care_for(path: Option<&PathBuf>, command: &StoreCommand) -> ExitCode {
-    let dir = match load(path).map(|settings| settings.store) {
-        Ok(settings::Store::Embedded(dir)) => dir,
-        Ok(settings::Store::Redis(_)) => {
-            return fail("This is for the embedded store; Redis has tools of its own");
-        }
+    let settings = match load(path) {
+        Ok(settings) => settings,
         Err(faults) => return fail(&faults),
+    };
+    let settings::Store::Embedded(dir) = settings.store else {
+        return fail("This is for the embedded store; Redis has tools of its own");
     };
     let store = dir.display().to_string();
     let done = match command {
-        StoreCommand::Check => care::check(&dir).map(|(contents, faults)| {
+        StoreCommand::Check => care::check(&dir).map(|(contents, mut faults)| {
+            // Where there is no such directory, nothing was under way.
+            let pages = journal::check(Path::new(&settings.accounts.journal));
+            faults.extend(pages.unwrap_or_default());
             let told = json!({"store": store, "contents": contents, "faults": faults.len()});
             (told, faults)
         }),

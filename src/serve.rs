@@ -23,7 +23,7 @@ use crate::proxy::upstream::Upstream;
 use crate::rules::account::Report;
 use crate::rules::amount::{Millis, Tokens};
 use crate::settings::{self, Settings};
-use crate::store::journal::{Journal, Legacy, OpenLease, Unfinished};
+use crate::store::journal::{Journal, Legacy, NoJournal, OpenLease, Unfinished};
 use crate::store::leases::Leases;
 use crate::store::tenants::Tenants;
 use crate::store::vault::Vault;
@@ -390,21 +390,27 @@ async fn accept(listener: TcpListener, give: impl Fn(TcpStream, SocketAddr)) {
 }
 
 /// The journal of this process, once what the dead left open is settled.
-pub async fn open_journal(settings: &Settings, store: &dyn Store) -> Journal {
+pub async fn open_journal(settings: &Settings, store: &dyn Store) -> Result<Journal, String> {
     let dir = std::path::Path::new(&settings.accounts.journal);
-    match Journal::open(dir) {
+    Ok(match Journal::open(dir) {
         Ok((journal, legacy)) => {
             settle_legacy(legacy, store, settings.accounts.orphans).await;
             journal
         }
-        Err(error) => {
+        // It is not for the gateway to say that what it cannot read costs nothing.
+        Err(NoJournal::Damaged(why)) => {
+            return Err(format!(
+                "{why}: it has what an earlier process had under way; moved away, that runs out as holds do"
+            ));
+        }
+        Err(NoJournal::Unwritable(error)) => {
             log::warn!(
                 "No journal in {}: {error}; a crash leaves holds to expire",
                 dir.display()
             );
             Journal::none()
         }
-    }
+    })
 }
 
 async fn settle_legacy(legacy: Legacy, store: &dyn Store, orphans: settings::Orphans) {

@@ -3,8 +3,8 @@
 //! A line is written when a hold is taken, when more is known of its cost, when a settlement is
 //! decided, and when the store has it; of a lease, what is spent of it and what the store was told. The
 //! next start reads the pages that no living process holds locked and settles what they left open. A
-//! line that was cut short by a crash says nothing. It never decides a cost, and a journal that cannot
-//! be written must not stop a request.
+//! line that was cut short by a crash says nothing; a page that is damaged ends the start. It never
+//! decides a cost, and a journal that cannot be written must not stop a request.
 //!
 //! What is spent of a lease is written before its client hears the end of the answer, and before any
 //! report that counts it.
@@ -18,10 +18,13 @@ use page::{Left, Page, Part};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-const SUFFIX: &str = ".holds";
+const SUFFIX: &str = ".held";
+/// That of earlier versions, whose lines had no checksums.
+const EARLIER: &str = ".holds";
 /// Threads beyond this share their pages.
 const PAGES: usize = 64;
 
@@ -55,6 +58,21 @@ pub struct Journal {
     dir: Option<PathBuf>,
     name: String,
     pages: Vec<OnceLock<Option<Mutex<Page>>>>,
+}
+
+/// Why there is no journal.
+#[derive(Debug)]
+pub enum NoJournal {
+    /// What a dead process had under way cannot be read: someone must look at it.
+    Damaged(String),
+    /// Nothing can be written there. Requests can go on without.
+    Unwritable(io::Error),
+}
+
+impl From<io::Error> for NoJournal {
+    fn from(error: io::Error) -> NoJournal {
+        NoJournal::Unwritable(error)
+    }
 }
 
 /// The files of processes that are no more. They are deleted when what they left is settled.
@@ -91,22 +109,26 @@ impl Journal {
     }
 
     /// One that writes to files of its own in `dir`, and what the dead have left there.
-    pub fn open(dir: &Path) -> io::Result<(Journal, Legacy)> {
+    pub fn open(dir: &Path) -> Result<(Journal, Legacy), NoJournal> {
         fs::create_dir_all(dir)?;
         let mut files = Vec::new();
         let mut left = Vec::new();
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
-            if !path.to_string_lossy().ends_with(SUFFIX) {
+            if !is_page(&path) {
                 continue;
             }
-            let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
-            if file.try_lock().is_err() {
+            let Some(mut file) = of_the_dead(&path)? else {
+                continue;
+            };
+            if path.to_string_lossy().ends_with(page::UNFINISHED) {
+                // Its page has all that it has.
+                fs::remove_file(&path)?;
                 continue;
             }
-            let mut text = String::new();
-            file.read_to_string(&mut text)?;
-            left.push(Left::read(&text));
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            left.push(read_page(&path, &bytes).map_err(NoJournal::Damaged)?);
             files.push((path, file));
         }
         let (unfinished, leases) = together(left);
@@ -120,7 +142,7 @@ impl Journal {
         if let Some(page) = journal.page(0) {
             drop(page);
         } else {
-            return Err(io::Error::other("it cannot be written"));
+            return Err(io::Error::other("it cannot be written").into());
         }
         Ok((journal, legacy))
     }
@@ -258,6 +280,48 @@ impl Journal {
     }
 }
 
+/// What is wrong with the pages in a directory. They are not touched.
+pub fn check(dir: &Path) -> io::Result<Vec<String>> {
+    let mut faults = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if is_page(&path) && !path.to_string_lossy().ends_with(page::UNFINISHED) {
+            faults.extend(read_page(&path, &fs::read(&path)?).err());
+        }
+    }
+    Ok(faults)
+}
+
+fn is_page(path: &Path) -> bool {
+    let path = path.to_string_lossy();
+    let name = path.strip_suffix(page::UNFINISHED).unwrap_or(&path);
+    name.ends_with(SUFFIX) || name.ends_with(EARLIER)
+}
+
+fn read_page(path: &Path, bytes: &[u8]) -> Result<Left, String> {
+    if path.to_string_lossy().ends_with(EARLIER) {
+        return Ok(Left::read_earlier(&String::from_utf8_lossy(bytes)));
+    }
+    Left::read(bytes).map_err(|at| format!("{} is damaged at byte {at}", path.display()))
+}
+
+/// A page whose process is no more, locked. A living one may just be writing it anew: then another file
+/// has its place by now.
+fn of_the_dead(path: &Path) -> io::Result<Option<File>> {
+    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let file = match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if is_gone(&error) => return Ok(None),
+        file => file?,
+    };
+    if file.try_lock().is_err() {
+        return Ok(None);
+    }
+    match fs::metadata(path) {
+        Err(error) if is_gone(&error) => Ok(None),
+        there => Ok((there?.ino() == file.metadata()?.ino()).then_some(file)),
+    }
+}
+
 /// What all pages of the dead leave open together.
 fn together(pages: Vec<Left>) -> (Vec<Unfinished>, Vec<OpenLease>) {
     let mut unfinished = Vec::new();
@@ -317,7 +381,7 @@ mod tests {
     }
 
     fn left(text: &str) -> Vec<(String, u64)> {
-        let mut left: Vec<_> = together(vec![Left::read(text)])
+        let mut left: Vec<_> = together(vec![Left::read_earlier(text)])
             .0
             .into_iter()
             .map(|open| (open.id, open.used.count()))
@@ -342,7 +406,8 @@ mod tests {
         let here = "L l 0 x\nL l apiKey:k\nb a 3 l\nb b 4 l\nS a 10 l\nK b 6\nL n apiKey:k\nS z 5 n\nX n\n\
                     L m apiKey:k\nS d 9 m\nR m 2 9\nA m 2\n";
         let there = "S c 7 l\nR l 5 10\nS y 3 n\nR l 5 10\n";
-        let (unfinished, mut leases) = together(vec![Left::read(here), Left::read(there)]);
+        let (unfinished, mut leases) =
+            together(vec![Left::read_earlier(here), Left::read_earlier(there)]);
         assert!(unfinished.is_empty());
         leases.sort_by(|a, b| a.name.cmp(&b.name));
         let owed = |lease: &OpenLease| {

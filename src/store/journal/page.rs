@@ -1,14 +1,16 @@
 //! One file of the journal: lines in, and what they leave open out.
 //!
 //! A thread writes to a page of its own, so no request waits for another's line. What a lease owes is a
-//! sum over all pages; a page knows its part.
+//! sum over all pages; a page knows its part. Every line ends with a checksum: the last one may have been
+//! cut short by a crash, a whole one that is wrong makes the page damaged.
 
 use crate::rules::amount::Tokens;
+use crate::store::checksum;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A file longer than this is written anew with what is still open.
@@ -26,8 +28,12 @@ pub struct Page {
     leases: HashMap<String, Part>,
     /// Lines that may wait for the next one.
     waiting: String,
+    /// Lines are missing in the file: it must be written anew before any other is added.
     failed: bool,
 }
+
+/// A page that is being written anew, until it takes the old one's place.
+pub const UNFINISHED: &str = ".new";
 
 /// A request under way.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,14 +61,7 @@ impl Page {
     /// `name` must be new in `dir`.
     pub fn create(dir: &Path, name: &str) -> io::Result<Page> {
         let path = dir.join(name);
-        // It holds keys.
-        let file = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .mode(0o600)
-            .open(&path)?;
-        file.try_lock()
-            .map_err(|error| io::Error::other(error.to_string()))?;
+        let file = new_file(&path)?;
         Ok(Page {
             file,
             path,
@@ -175,9 +174,7 @@ impl Page {
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        // Writing to a string cannot fail.
-        let _ = self.waiting.write_fmt(line);
-        self.waiting.push('\n');
+        write_line(&mut self.waiting, line);
         if self.waiting.len() > WAITING {
             self.flush();
         }
@@ -190,7 +187,10 @@ impl Page {
         }
         let mut lines = std::mem::take(&mut self.waiting);
         match self.append(&lines) {
-            Ok(()) => self.failed = false,
+            Ok(()) if std::mem::replace(&mut self.failed, false) => {
+                log::info!("The journal is written again");
+            }
+            Ok(()) => {}
             Err(error) if !std::mem::replace(&mut self.failed, true) => {
                 log::error!("The journal cannot be written: {error}");
             }
@@ -201,32 +201,78 @@ impl Page {
     }
 
     fn append(&mut self, lines: &str) -> io::Result<()> {
-        if self.length > LONG.max(4 * self.kept) {
-            let parts = self.leases.iter().map(|(name, part)| part.lines(name));
-            let open = self.open.iter().map(|(id, entry)| entry.lines(id));
-            let block: String = parts.chain(open).collect();
-            // Behind the old lines first, then in their place: at no moment is anything missing. The block
-            // has in it what the newest lines say, and begins its sums anew.
-            self.file.write_all(lines.as_bytes())?;
-            self.file.write_all(block.as_bytes())?;
-            let keep = block.len() as u64;
-            if keep < self.length / 2 {
-                self.file.seek(SeekFrom::Start(0))?;
-                self.file.write_all(block.as_bytes())?;
-                self.file.set_len(keep)?;
-            }
-            self.length = keep;
-            self.kept = keep;
-            return Ok(());
+        if self.failed || self.length > LONG.max(4 * self.kept) {
+            return self.write_anew();
         }
-        self.file.write_all(lines.as_bytes())?;
+        self.file.write_all_at(lines.as_bytes(), self.length)?;
         self.length += lines.len() as u64;
+        Ok(())
+    }
+
+    /// What is still open, and what the newest lines say with it, in a file that takes the old one's place:
+    /// at no moment is anything missing, and nothing is left of a line that was not written whole.
+    fn write_anew(&mut self) -> io::Result<()> {
+        let mut block = String::new();
+        for (name, part) in &self.leases {
+            part.write(name, &mut block);
+        }
+        for (id, entry) in &self.open {
+            entry.write(id, &mut block);
+        }
+        let mut unfinished = self.path.clone().into_os_string();
+        unfinished.push(UNFINISHED);
+        let written = new_file(Path::new(&unfinished)).and_then(|file| {
+            file.write_all_at(block.as_bytes(), 0)?;
+            fs::rename(&unfinished, &self.path)?;
+            Ok(file)
+        });
+        self.file = written.inspect_err(|_| {
+            let _ = fs::remove_file(&unfinished);
+        })?;
+        self.length = block.len() as u64;
+        self.kept = self.length;
         Ok(())
     }
 }
 
+/// A locked file that holds keys.
+fn new_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let options = options.create_new(true).write(true).mode(0o600);
+    let file = options.open(path)?;
+    file.try_lock()
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(file)
+}
+
+fn sum(line: &[u8]) -> u32 {
+    checksum::of(b"", line) as u32
+}
+
+fn write_line(out: &mut String, line: std::fmt::Arguments<'_>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let start = out.len();
+    // Writing to a string cannot fail.
+    let _ = out.write_fmt(line);
+    let sum = sum(&out.as_bytes()[start..]);
+    out.push(' ');
+    for place in (0..8).rev() {
+        out.push(DIGITS[(sum >> (4 * place)) as usize & 15].into());
+    }
+    out.push('\n');
+}
+
+/// A line without its checksum, if that is right.
+fn whole(line: &[u8]) -> Option<&str> {
+    let (line, end) = line.split_at_checked(line.len().checked_sub(9)?)?;
+    let written = u32::from_str_radix(std::str::from_utf8(end).ok()?.strip_prefix(' ')?, 16);
+    // One spelling alone, so that no byte of it can change.
+    let is_plain = !end.iter().any(|byte| matches!(byte, b'A'..=b'F' | b'+'));
+    (is_plain && written == Ok(sum(line))).then(|| std::str::from_utf8(line).ok())?
+}
+
 impl Entry {
-    fn lines(&self, id: &str) -> String {
+    fn write(&self, id: &str, out: &mut String) {
         let Entry {
             of,
             leased,
@@ -234,17 +280,15 @@ impl Entry {
             decided,
         } = self;
         let kind = if *leased { 'b' } else { 'B' };
-        let decided = if *decided {
-            format!("D {id} {known}\n")
-        } else {
-            String::new()
-        };
-        format!("{kind} {id} {known} {of}\n{decided}")
+        write_line(out, format_args!("{kind} {id} {known} {of}"));
+        if *decided {
+            write_line(out, format_args!("D {id} {known}"));
+        }
     }
 }
 
 impl Part {
-    fn lines(&self, name: &str) -> String {
+    fn write(&self, name: &str, out: &mut String) {
         let Part {
             account,
             spent,
@@ -254,14 +298,18 @@ impl Part {
         } = self;
         // What was told is taken off again by its own line.
         let counted = spent + i128::from(if *number > 0 { *told } else { 0 });
-        let mut lines = format!("P {name}\nS - {counted} {name}\n");
+        write_line(out, format_args!("P {name}"));
+        write_line(out, format_args!("S - {counted} {name}"));
         if let Some(account) = account {
-            lines.push_str(&format!("L {name} {account}\n"));
+            write_line(out, format_args!("L {name} {account}"));
         }
         if *number > 0 {
-            lines.push_str(&format!("R {name} {number} {told}\nA {name} {heard}\n"));
+            write_line(out, format_args!("R {name} {number} {told}"));
         }
-        lines
+        // Perhaps of a report that stands on another page.
+        if *heard > 0 {
+            write_line(out, format_args!("A {name} {heard}"));
+        }
     }
 }
 
@@ -275,9 +323,30 @@ pub struct Left {
 }
 
 impl Left {
-    /// Lines that make no sense are torn or half overwritten: the ones that matter stand elsewhere in
-    /// the page too.
-    pub fn read(text: &str) -> Left {
+    /// Everything that is whole, or the place of what is whole and wrong.
+    pub fn read(bytes: &[u8]) -> Result<Left, usize> {
+        let mut left = Left::default();
+        let mut at = 0;
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let text = match line.strip_suffix(b"\n") {
+                Some(line) => Some(whole(line).ok_or(at)?),
+                // A line whose end alone is wrong was not cut short.
+                None if whole(&line[..line.len() - 1]).is_some() => return Err(at),
+                None => whole(line),
+            };
+            if let Some(text) = text {
+                let words: Vec<&str> = text.split(' ').collect();
+                // What is said in words of later versions is not for this one.
+                let _ = left.take(&words);
+            }
+            at += line.len();
+        }
+        Ok(left)
+    }
+
+    /// The pages of earlier versions had no checksums. Lines that make no sense are torn or half
+    /// overwritten: the ones that matter stand elsewhere in the page too.
+    pub fn read_earlier(text: &str) -> Left {
         let mut left = Left::default();
         for line in text
             .split_inclusive('\n')
@@ -340,5 +409,111 @@ impl Left {
 
     fn part(&mut self, name: &str) -> &mut Part {
         self.leases.entry(name.to_owned()).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn page() -> (Page, PathBuf) {
+        let dir = std::env::temp_dir().join(format!("resullm-page-{}", uuid::Uuid::new_v4()));
+        fs::create_dir(&dir).unwrap();
+        (Page::create(&dir, "page.held").unwrap(), dir)
+    }
+
+    fn say(page: &mut Page, steps: &[(u8, u8, u64)]) {
+        for (kind, id, tokens) in steps {
+            let (id, lease) = (format!("r{id}"), format!("l{}", id % 3));
+            let tokens = Tokens::new(*tokens);
+            match kind {
+                0 => page.begin("user:u1", &id, tokens),
+                1 => page.learn('K', &id, tokens),
+                2 => page.learn('D', &id, tokens),
+                3 => page.end(&id),
+                4 => page.lease("apiKey:k", &lease),
+                5 => page.begin_leased(&lease, &id, tokens),
+                6 => page.spend(&lease, &id, tokens),
+                7 => page.report(&lease, 1 + tokens.count(), tokens),
+                8 => page.heard(&lease, tokens.count()),
+                _ => page.end_lease(&lease),
+            }
+        }
+        page.flush();
+    }
+
+    fn read(bytes: &[u8]) -> Result<String, usize> {
+        let left = Left::read(bytes)?;
+        let mut open: Vec<_> = left.open.into_iter().collect();
+        let mut leases: Vec<_> = left.leases.into_iter().collect();
+        open.sort_by(|a, b| a.0.cmp(&b.0));
+        leases.sort_by(|a, b| a.0.cmp(&b.0));
+        let told = |(id, entry): &(String, Entry)| {
+            let Entry {
+                of,
+                leased,
+                known,
+                decided,
+            } = entry;
+            format!("{id} {of} {leased} {known} {decided};")
+        };
+        let owed = |(name, part): &(String, Part)| {
+            let (account, numbers) = (&part.account, (part.number, part.told, part.heard));
+            format!("{name} {account:?} {} {numbers:?};", part.spent)
+        };
+        Ok(open
+            .iter()
+            .map(told)
+            .chain(leases.iter().map(owed))
+            .collect())
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<(u8, u8, u64)>> {
+        proptest::collection::vec((0u8..10, 0u8..6, 0u64..1_000), 1..40)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_page_cut_anywhere_says_its_whole_lines_and_a_changed_byte_makes_it_damaged(
+            steps in steps(),
+            at: prop::sample::Index,
+            flip in 1u8..=255,
+        ) {
+            let (mut page, dir) = page();
+            say(&mut page, &steps);
+            let mut bytes = fs::read(dir.join("page.held")).unwrap();
+            fs::remove_dir_all(dir).unwrap();
+            prop_assume!(!bytes.is_empty());
+            let whole = read(&bytes).unwrap();
+            let cut = at.index(bytes.len());
+            // A line that lacks its end alone is whole.
+            let lines = bytes[..=cut].iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+            let kept = if lines == cut + 1 { lines } else { lines.min(cut) };
+            prop_assert_eq!(read(&bytes[..cut]), read(&bytes[..kept]));
+            bytes[cut] ^= flip;
+            prop_assert!(read(&bytes).is_err(), "{} {whole}", cut);
+        }
+
+        #[test]
+        fn a_page_written_anew_after_a_failure_says_the_same(first in steps(), second in steps()) {
+            let (mut whole, one) = page();
+            let (mut failed, other) = page();
+            say(&mut whole, &first);
+            say(&mut failed, &first);
+            // The disk was full for a while.
+            failed.failed = true;
+            say(&mut whole, &second);
+            say(&mut failed, &second);
+            let bytes = [one, other].map(|dir| {
+                let bytes = fs::read(dir.join("page.held")).unwrap();
+                assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+                fs::remove_dir_all(dir).unwrap();
+                bytes
+            });
+            prop_assert_eq!(read(&bytes[0]).unwrap(), read(&bytes[1]).unwrap());
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A disk that lies, fills up, or cannot be written: refused or harmless, never another balance.
 
 use super::{case, many};
+use crate::crash::kill_and_compare;
 use crate::harness::{
     Client, Gate, Gateway, Provider, Script, Setup, SmallDisk, Step, TempDir, chat, eventually,
     free_port, mint, resullm, sample,
@@ -778,5 +779,71 @@ fn a_store_in_use_and_one_on_redis_are_left_alone() {
         let (good, text) = command(&Setup::new().store("redis://127.0.0.1:1"), &["check"]);
         assert!(!good && text.contains("embedded store"), "{text}");
         "refused with the pid of the gateway".to_owned()
+    });
+}
+
+#[test]
+fn a_damaged_page_of_what_was_under_way_ends_the_start() {
+    case("disk: one byte flipped in a page of holds", || {
+        let gate = Gate::new();
+        let hold = gate.clone();
+        let provider = Provider::start(move |_| {
+            Script::chat_stream(&["one ", "two "], 10, 2)
+                .after(2, Step::WaitUntilReleased(hold.clone()))
+        });
+        let setup = Setup::new().tenant("abc", sample(&provider).tokens(GRANT));
+        // Named in full: a command does not run where the gateway does.
+        let data = setup.path().join("data").display().to_string();
+        let setup = setup.yaml(&format!("accounts: {}", json!({"journal": data})));
+        let gateway = Gateway::start(setup.clone());
+        let key = mint(&gateway, "abc");
+        let mut stream = gateway
+            .client()
+            .request("POST", "/abc/v1/chat/completions")
+            .bearer(&key)
+            .json(&json!({"stream": true, "messages": [{"role": "user", "content": "x".repeat(400)}]}))
+            .send_streaming();
+        stream.wait_for("one ");
+        gateway.kill9();
+        gate.open();
+        let pages = std::fs::read_dir(setup.path().join("data")).unwrap();
+        let pages = pages.map(|entry| entry.unwrap().path());
+        let page = pages
+            .filter(|path| path.extension().is_some_and(|name| name == "held"))
+            .find(|path| !std::fs::read(path).unwrap().is_empty())
+            .unwrap();
+        let whole = std::fs::read(&page).unwrap();
+        let places = [0, whole.len() / 2, whole.len() - 1];
+        for at in places {
+            let mut broken = whole.clone();
+            broken[at] ^= 1;
+            std::fs::write(&page, broken).unwrap();
+            let (good, text) = command(&setup, &["check"]);
+            assert!(!good && text.contains(".held is damaged at byte"), "{text}");
+            let (status, logs, _) = Gateway::run_to_end(setup.clone());
+            assert_eq!(status.code(), Some(1), "{logs:#?}");
+            let errors: Vec<_> = logs
+                .iter()
+                .filter(|line| line.contains("[ERROR]"))
+                .collect();
+            assert_eq!(errors.len(), 1, "{logs:#?}");
+            assert!(errors[0].contains(".held is damaged at byte"), "{errors:?}");
+            assert!(!errors[0].contains(&key), "{errors:?}");
+        }
+        // As it was, it is settled.
+        std::fs::write(&page, whole).unwrap();
+        let gateway = Gateway::start(setup);
+        let (left, free) = left(&gateway, &key);
+        assert!(left == free && left < GRANT, "{left} {free}");
+        format!("{} flips, each refused with file and offset", places.len())
+    });
+}
+
+#[test]
+fn kills_lose_no_acknowledged_mint_or_charge() {
+    case("disk: kill -9 of the embedded store", || {
+        let rounds = many(3, 200);
+        let (keys, charges) = kill_and_compare(rounds);
+        format!("{rounds} kills, {keys} keys, {charges} charges, 0 lost")
     });
 }
