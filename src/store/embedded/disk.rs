@@ -163,8 +163,8 @@ impl Disk {
             }),
             room,
         };
-        if let Err(error) = disk.room.make_reserve() {
-            disk.suffer(trouble_of(&error));
+        if !disk.reserves() {
+            disk.suffer(Trouble::Full);
         }
         Ok(disk)
     }
@@ -429,15 +429,26 @@ impl Disk {
     }
 
     fn recover(&self) {
+        if !self.reserves() {
+            return self.suffer(Trouble::Full);
+        }
+        log::info!(
+            "Embedded store in {} writes again",
+            self.room.dir().display()
+        );
+        self.flushed.send_modify(|flushed| flushed.trouble = None);
+    }
+
+    /// Has the reserve, or can have none for another reason than a full disk.
+    fn reserves(&self) -> bool {
         match self.room.make_reserve() {
-            Ok(()) => {
-                log::info!(
-                    "Embedded store in {} writes again",
-                    self.room.dir().display()
-                );
-                self.flushed.send_modify(|flushed| flushed.trouble = None);
+            Err(error) if is_full(&error) => false,
+            Err(error) => {
+                let dir = self.room.dir().display();
+                log::warn!("No reserve for a full disk in {dir}: {error}");
+                true
             }
-            Err(error) => self.suffer(trouble_of(&error)),
+            Ok(()) => true,
         }
     }
 

@@ -59,7 +59,7 @@ impl Room {
             return Ok(());
         }
         let made = match fallocate(&file, FallocateFlags::empty(), 0, RESERVE) {
-            Err(rustix::io::Errno::OPNOTSUPP) => {
+            Err(error) if !is_full(&error.into()) => {
                 // A file system that cannot set room aside may still keep what is written.
                 let block = vec![0; 1 << 20];
                 (0..RESERVE >> 20).try_for_each(|_| file.write_all(&block))

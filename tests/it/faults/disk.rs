@@ -847,3 +847,76 @@ fn kills_lose_no_acknowledged_mint_or_charge() {
         format!("{rounds} kills, {keys} keys, {charges} charges, 0 lost")
     });
 }
+
+/// Every write behind a file's first bytes fails, the database's above all, and then they succeed again.
+fn fail_and_mend() -> String {
+    let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+    let setup = Setup::new();
+    let disk = Arc::new(SmallDisk::mount(&setup.path().join("data"), 64));
+    let setup = setup
+        .on(&disk)
+        .tenant("abc", sample(&provider).tokens(GRANT));
+    let gateway = Gateway::start(setup.clone());
+    let keys: Vec<_> = (0..CLIENTS).map(|_| mint(&gateway, "abc")).collect();
+    let load = Load::start(&gateway, &keys);
+    let all_beyond = |least: &[u64]| {
+        let counts = load
+            .answered
+            .iter()
+            .map(|count| count.load(Ordering::SeqCst));
+        counts
+            .zip(least)
+            .all(|(count, least)| count > least + 20)
+            .then_some(())
+    };
+    eventually(Duration::from_secs(20), "calls are answered", || {
+        all_beyond(&[0; CLIENTS])
+    });
+    SmallDisk::limit(gateway.pid(), Some(16 << 10));
+    eventually(Duration::from_secs(20), "everyone is refused", || {
+        (load.refused.load(Ordering::SeqCst) > 400).then_some(())
+    });
+    assert_eq!(
+        gateway.count_logs("Embedded store cannot write"),
+        1,
+        "{:#?}",
+        gateway.logs()
+    );
+    let counts = load
+        .answered
+        .iter()
+        .map(|count| count.load(Ordering::SeqCst));
+    let before: Vec<u64> = counts.collect();
+    SmallDisk::limit(gateway.pid(), None);
+    let mended = Instant::now();
+    eventually(Duration::from_secs(20), "everyone is served", || {
+        all_beyond(&before)
+    });
+    let recovery = mended.elapsed();
+    let (answered, refused) = load.stop();
+    assert_eq!(
+        gateway.count_logs("writes again"),
+        1,
+        "{:#?}",
+        gateway.logs()
+    );
+    assert_eq!(gateway.count_logs("panic"), 0, "{:#?}", gateway.logs());
+    gateway.kill9();
+    let gateway = Gateway::start(setup);
+    for (key, answered) in keys.iter().zip(&answered) {
+        let exact = GRANT - answered * COST;
+        assert_eq!(left(&gateway, key), (exact, exact));
+    }
+    let answered: u64 = answered.iter().sum();
+    format!(
+        "{answered} answered, {refused} refused, all served after {} ms, exact",
+        recovery.as_millis()
+    )
+}
+
+#[test]
+fn writes_that_fail_for_a_while_lose_nothing() {
+    for _ in 0..many(1, 5) {
+        case("disk: writes fail under load", fail_and_mend);
+    }
+}

@@ -53,6 +53,8 @@ impl SmallDisk {
         let mut command = Command::new("nsenter");
         let target = self.holder.pid().to_string();
         command.args(["--preserve-credentials", "-U", "-m", "-t", &target, "--"]);
+        // A file that may not grow is an error there, and not the end.
+        command.args(["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
         command
     }
 
@@ -84,6 +86,19 @@ impl SmallDisk {
     #[track_caller]
     pub fn free(&self) {
         std::fs::remove_file(self.file("filler")).expect("the filler to remove");
+    }
+
+    /// From here on a process inside cannot write behind so many bytes of any file, or anywhere again.
+    #[track_caller]
+    pub fn limit(pid: u32, bytes: Option<u64>) {
+        let bytes = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let mut command = Command::new("prlimit");
+        command.args([
+            "--pid",
+            &pid.to_string(),
+            &format!("--fsize={bytes}:unlimited"),
+        ]);
+        assert!(command.status().expect("prlimit").success());
     }
 
     #[track_caller]
