@@ -57,7 +57,7 @@ pub fn file(dir: &Path) -> PathBuf {
 /// What an operator reads who has a damaged store.
 pub fn damaged(path: &Path, why: &dyn Display) -> String {
     format!(
-        "{} is damaged: {why}; `resullm store restore` puts a backup in the place of this directory",
+        "{} is damaged: {why}; `resullm store check` names what is hit, `resullm store restore` brings a backup back",
         path.display()
     )
 }
@@ -97,6 +97,8 @@ fn is_nonsense(kind: std::io::ErrorKind) -> bool {
 
 /// Every page and every value, before anything in the file is believed.
 pub fn verify(database: &mut Database, path: &Path) -> Result<(), String> {
+    // Before anything else walks them: a page that points astray can stand for gigabytes.
+    verify_pages(database, path)?;
     let bad = |error: redb::Error| damaged(path, &error);
     if is_sealed(database).map_err(bad)? {
         let altered = altered(database).map_err(bad)?;
@@ -111,7 +113,7 @@ pub fn verify(database: &mut Database, path: &Path) -> Result<(), String> {
             return Err(damaged(path, &why));
         }
     }
-    verify_pages(database, path)
+    Ok(())
 }
 
 /// Every page alone. What is not used, it may repair.

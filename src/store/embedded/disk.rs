@@ -541,7 +541,7 @@ impl Disk {
     }
 }
 
-const RESTORE: &str = "`resullm store restore` puts a backup in the place of this directory";
+const RESTORE: &str = "`resullm store restore` brings a backup back";
 
 fn sealed(changes: Vec<Change>) -> Result<Vec<Change>, Altered> {
     let seal = |change: Change| {
