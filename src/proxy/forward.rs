@@ -4,7 +4,9 @@ use super::admit::{self, Asked};
 use super::error::GatewayError;
 use super::exchange::Exchange;
 use super::pipeline::Pipeline;
+use super::relay::AskedOf;
 use super::session::Session;
+use super::strike::Credentials;
 use super::upstream::connection;
 use super::upstream::{Answer, Destination, Failure};
 use super::watch::Ends;
@@ -130,8 +132,13 @@ impl Pipeline {
         let answer = self
             .wait_for_answer(session, exchange, to, request, &mut ends)
             .await?;
+        let asked_of = AskedOf {
+            dialect,
+            call: &call,
+            credentials: Credentials::of(choice.endpoint),
+        };
         let relayed = self
-            .relay(session, exchange, answer, dialect, &call, &mut ends)
+            .relay(session, exchange, answer, &asked_of, &mut ends)
             .await;
         session.watch = ends.patience;
         relayed

@@ -24,6 +24,7 @@ pub mod session;
 pub mod settle;
 pub mod shell;
 pub mod strangers;
+pub mod strike;
 pub mod traffic;
 pub mod upstream;
 pub mod watch;

@@ -9,6 +9,7 @@ use super::pipeline::Pipeline;
 use super::reply;
 use super::room;
 use super::session::Session;
+use super::strike::Credentials;
 use super::upstream::Answer;
 use super::watch::Ends;
 use crate::dialect::call::{Call, Reading};
@@ -39,14 +40,20 @@ const NOTE_EVERY: Duration = Duration::from_millis(100);
 
 const EVENT_STREAM: &str = "text/event-stream";
 
+/// What an answer is the answer to, and what its client must not read in it.
+pub(super) struct AskedOf<'a> {
+    pub dialect: &'static dyn Dialect,
+    pub call: &'a Call,
+    pub credentials: Credentials<'a>,
+}
+
 impl Pipeline {
     pub(super) async fn relay(
         &self,
         session: &mut Session,
         exchange: &mut Exchange,
         answer: Answer<'_>,
-        dialect: &dyn Dialect,
-        call: &Call,
+        asked: &AskedOf<'_>,
         ends: &mut Ends<'_>,
     ) -> Result<(), GatewayError> {
         passable(exchange, &answer).inspect_err(|_| exchange.accepted = false)?;
@@ -55,22 +62,17 @@ impl Pipeline {
         let is_sound = kind.is_some_and(|kind| kind.starts_with("audio/"));
         if answer.head.status.is_success() && is_sound {
             // Nothing to meter: what it costs is known from the call.
+            let meter = Box::new(Through::default());
             return self
-                .stream(
-                    session,
-                    exchange,
-                    answer,
-                    Box::new(Through::default()),
-                    ends,
-                )
+                .stream(session, exchange, answer, asked, meter, ends)
                 .await;
         }
         if answer.head.status.is_success() && is_stream {
-            self.stream(session, exchange, answer, dialect.stream(call), ends)
+            let meter = asked.dialect.stream(asked.call);
+            self.stream(session, exchange, answer, asked, meter, ends)
                 .await
         } else {
-            self.plain(session, exchange, answer, dialect, call, ends)
-                .await
+            self.plain(session, exchange, answer, asked, ends).await
         }
     }
 
@@ -79,8 +81,7 @@ impl Pipeline {
         session: &mut Session,
         exchange: &mut Exchange,
         mut answer: Answer<'_>,
-        dialect: &dyn Dialect,
-        call: &Call,
+        asked: &AskedOf<'_>,
         ends: &mut Ends<'_>,
     ) -> Result<(), GatewayError> {
         loop {
@@ -102,16 +103,19 @@ impl Pipeline {
                 )));
             }
         }
-        let body = answer.content.split().freeze();
+        let mut body = answer.content.split().freeze();
         if answer.head.status == StatusCode::TOO_MANY_REQUESTS && is_out_of_credit(&body) {
             let text = format!("{} has no credit left", exchange.endpoint);
             return Err(GatewayError::UpstreamRefused(text));
         }
-        exchange.count(&dialect.meter(call, &body));
+        exchange.count(&asked.dialect.meter(asked.call, &body));
+        if let Some(struck) = asked.credentials.strike(&body) {
+            body = struck.into();
+        }
         if let Some(left) = self.settle(exchange).await {
             exchange.left = Some(left);
         }
-        head(session, exchange, &answer);
+        head(session, exchange, &answer, &asked.credentials);
         session
             .whole(body)
             .await
@@ -123,11 +127,12 @@ impl Pipeline {
         session: &mut Session,
         exchange: &mut Exchange,
         mut answer: Answer<'_>,
+        asked: &AskedOf<'_>,
         mut meter: Box<dyn Meter>,
         ends: &mut Ends<'_>,
     ) -> Result<(), GatewayError> {
         exchange.speaks_events = speaks_events(&answer);
-        head(session, exchange, &answer);
+        head(session, exchange, &answer, &asked.credentials);
         // One line each.
         let _ = session.header("cache-control", b"no-cache, no-transform");
         let _ = session.header("x-accel-buffering", b"no");
@@ -161,6 +166,8 @@ impl Pipeline {
                     return self.break_off(session, exchange, error).await;
                 }
             };
+            // Events leave whole, so none is cut off in the middle of a credential.
+            let bytes = asked.credentials.strike(&bytes).unwrap_or(bytes);
             exchange.read(meter.reading());
             self.note(exchange);
             if !self.keeps(exchange, meter.withheld()) {
@@ -309,11 +316,17 @@ fn is_out_of_credit(body: &[u8]) -> bool {
         .any(|code| text.contains(&format!("\"{code}\"")))
 }
 
-fn head(session: &mut Session, exchange: &mut Exchange, answer: &Answer<'_>) {
+fn head(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    answer: &Answer<'_>,
+    credentials: &Credentials<'_>,
+) {
     exchange.status = answer.head.status.as_u16();
     session.begin_head(answer.head.status);
     for name in PASSED {
-        for value in answer.head.fields.all(name) {
+        let values = answer.head.fields.all(name);
+        for value in values.filter(|value| !credentials.are_in(value)) {
             // It was one line when it came.
             let _ = session.header(name, value);
         }
