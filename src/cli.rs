@@ -539,10 +539,8 @@ impl Desk {
             Some(_) => route::of_tenant(&asked.method, &asked.path),
         };
         let Found::Here(matched) = found else {
-            return Err(format!(
-                "{} is no name that a tenant or key can have",
-                asked.path
-            ));
+            // Not repeated: it may be a key of another kind.
+            return Err("That is no name that a tenant or key can have".to_owned());
         };
         let mut headers = HeaderMap::new();
         let bearer = HeaderValue::from_str(&format!("Bearer {}", self.token))

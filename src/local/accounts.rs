@@ -141,7 +141,7 @@ fn known_group<'a>(
     tenant.config.groups.get(name).ok_or_else(|| {
         let names: Vec<&str> = tenant.config.groups.keys().map(String::as_str).collect();
         Refusal::Bad(format!(
-            "There is no group {name:?}; there are: {}",
+            "There is no such group; there are: {}",
             names.join(", ")
         ))
     })
