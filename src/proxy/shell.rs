@@ -11,6 +11,7 @@ use super::scratch;
 use super::session::{Limits, NoRequest, Session};
 use crate::http1::head::{Refused, Request};
 use crate::rules::tenant::TenantId;
+use crate::telemetry::panics;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use pingora::apps::ServerApp;
@@ -114,7 +115,7 @@ impl Pipeline {
         let run = AssertUnwindSafe(self.run(session, &mut exchange)).catch_unwind();
         let outcome = run.await.unwrap_or_else(|panic| {
             self.metrics.panics.add(1);
-            Err(GatewayError::Panic(describe(&*panic)))
+            Err(GatewayError::Panic(panics::words(&*panic).to_owned()))
         });
         self.settle(&mut exchange).await;
         if let Err(error) = outcome {
@@ -165,12 +166,4 @@ fn request_id(request: &Request) -> String {
     given
         .filter(fit)
         .map_or_else(|| scratch::new_id().to_string(), str::to_owned)
-}
-
-fn describe(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without a message".to_owned())
 }

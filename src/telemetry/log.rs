@@ -16,7 +16,7 @@ struct Logger {
     levels: Vec<(String, LevelFilter)>,
 }
 
-/// From here on `log` works. Only the first call in a process counts.
+/// From here on `log` works, for panics too. Only the first call in a process counts.
 pub fn start(settings: &Log) {
     let levels = levels(&settings.level);
     let most = levels
@@ -30,6 +30,7 @@ pub fn start(settings: &Log) {
     };
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(most);
+        super::panics::follow();
     }
 }
 
