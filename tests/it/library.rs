@@ -1,5 +1,6 @@
 //! The service as a library: built from its dependencies, without binding or starting anything.
 
+use crate::harness::http::Response;
 use crate::harness::{Client, TempDir};
 use crate::store_contract::{keeping, open, runtime};
 use async_trait::async_trait;
@@ -14,17 +15,19 @@ use resullm::store::name::{AccountName, KeyName};
 use resullm::store::{Admitted, Clock, Counted, Follower, Found, Mint, Outcome, Put, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::runtime::Runtime;
 
-/// A real store with a defect: it panics where a test wants it to.
+/// A real store with a defect: it panics where a test wants it to, in these words.
 struct Defective {
     store: Arc<dyn Store>,
     panics: AtomicBool,
+    words: &'static str,
 }
 
 #[async_trait]
 impl Store for Defective {
     async fn mint(&self, mint: &Mint) -> Outcome<bool> {
-        assert!(!self.panics.load(Ordering::SeqCst), "a defect, on purpose");
+        assert!(!self.panics.load(Ordering::SeqCst), "{}", self.words);
         self.store.mint(mint).await
     }
     async fn find(
@@ -137,8 +140,8 @@ impl Store for Defective {
     }
 }
 
-#[test]
-fn an_app_is_built_without_starting_and_a_panic_ends_one_request_and_no_more() {
+/// An app on a socket of its own, with such a store. The directory and the runtime keep it alive.
+fn app(words: &'static str) -> (TempDir, Runtime, Client, Arc<Defective>) {
     let dir = TempDir::new();
     let runtime = runtime();
     let (client, defective) = runtime.block_on(async {
@@ -152,6 +155,7 @@ fn an_app_is_built_without_starting_and_a_panic_ends_one_request_and_no_more() {
         let defective = Arc::new(Defective {
             store,
             panics: AtomicBool::new(false),
+            words,
         });
         let mut settings = Settings::default();
         settings.server.listen = vec!["127.0.0.1:0".to_owned()];
@@ -167,6 +171,22 @@ fn an_app_is_built_without_starting_and_a_panic_ends_one_request_and_no_more() {
         tokio::spawn(app.serve(sockets, None));
         (Client::new(address), defective)
     });
+    (dir, runtime, client, defective)
+}
+
+/// What a client gets of a request that panics in these words.
+pub fn panicked(words: &'static str) -> Response {
+    let (_dir, runtime, client, defective) = app(words);
+    defective.panics.store(true, Ordering::SeqCst);
+    let answer = client.request("POST", "/abc/auth/anonymous").send();
+    assert_eq!(answer.status, 500);
+    runtime.block_on(defective.close());
+    answer
+}
+
+#[test]
+fn an_app_is_built_without_starting_and_a_panic_ends_one_request_and_no_more() {
+    let (_dir, runtime, client, defective) = app("a defect, on purpose");
     let mut connection = client.connect();
     assert_eq!(
         connection

@@ -10,6 +10,7 @@ mod http;
 mod isolation;
 mod overload;
 mod redis;
+mod routes;
 mod secrets;
 mod streams;
 

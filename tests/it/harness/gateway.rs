@@ -18,7 +18,8 @@ use super::setup::Setup;
 use super::wait::within;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_resullm");
-const LISTENING: &str = "[INFO] Listening on http://127.0.0.1:";
+/// In either format of the log.
+const LISTENING: &str = "Listening on http://127.0.0.1:";
 const START: Duration = Duration::from_secs(10);
 const LOG: Duration = Duration::from_secs(10);
 const END: Duration = Duration::from_secs(60);
