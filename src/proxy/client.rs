@@ -20,17 +20,17 @@ pub fn address(
         return peer;
     }
     let headers = headers();
-    let lines = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|line| line.to_str().ok());
-    let hops: Vec<&str> = lines
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
+    // A line that is no text is still there: without it the one before would count, which may be the
+    // client's own.
+    let lines = headers.get_all("x-forwarded-for").iter();
+    let hops: Vec<&[u8]> = lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
         .collect();
     let mut last = peer;
     for hop in hops.iter().rev() {
-        let Ok(address) = hop.parse::<IpAddr>() else {
+        let hop = std::str::from_utf8(hop).ok();
+        let Some(address) = hop.and_then(|hop| hop.parse::<IpAddr>().ok()) else {
             return last;
         };
         last = address.to_canonical();
@@ -44,6 +44,7 @@ pub fn address(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     #[test]
     fn a_forwarded_address_counts_only_from_a_trusted_proxy() {
@@ -54,7 +55,8 @@ mod tests {
         let of = |peer: &str, lines: &[&str]| {
             let mut headers = HeaderMap::new();
             for line in lines {
-                headers.append("x-forwarded-for", line.parse().unwrap());
+                let line = HeaderValue::from_bytes(line.as_bytes()).unwrap();
+                headers.append("x-forwarded-for", line);
             }
             let peer = SocketAddr::new(peer.parse().unwrap(), 1);
             address(Some(peer), || headers, &trusted).to_string()
@@ -71,6 +73,11 @@ mod tests {
         );
         assert_eq!(of("10.0.0.1", &["nonsense, 10.2.2.2"]), "10.2.2.2");
         assert_eq!(of("10.0.0.1", &["nonsense"]), "10.0.0.1");
+        assert_eq!(
+            of("10.0.0.1", &["203.0.113.9", "ä, 198.51.100.7"]),
+            "198.51.100.7"
+        );
+        assert_eq!(of("10.0.0.1", &["203.0.113.9", "ä"]), "10.0.0.1");
         assert_eq!(of("10.0.0.1", &[]), "10.0.0.1");
     }
 }
