@@ -24,6 +24,8 @@ impl std::fmt::Display for Fault {
     }
 }
 
+pub(super) const NOT_A_LINE: &str = "must not have line ends or control characters";
+
 #[derive(Default)]
 pub(super) struct Faults(Vec<Fault>);
 
@@ -160,9 +162,19 @@ impl<'v> Node<'v> {
         text.map(str::to_owned)
     }
 
-    /// A string with something in it.
-    pub(super) fn words(&self, faults: &mut Faults) -> Option<String> {
+    /// A string that may stand in a header, a URL or a log line: it ends no line and starts none.
+    pub(super) fn line(&self, faults: &mut Faults) -> Option<String> {
         let text = self.text(faults)?;
+        if text.chars().any(char::is_control) {
+            faults.add(self.path(), NOT_A_LINE);
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Such a string with something in it.
+    pub(super) fn words(&self, faults: &mut Faults) -> Option<String> {
+        let text = self.line(faults)?;
         if text.is_empty() {
             faults.add(self.path(), "must not be empty");
             return None;

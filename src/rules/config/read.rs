@@ -4,7 +4,7 @@
 //! never ends the reading: whoever mends a config should have to mend it once.
 
 use super::key::Key;
-use super::node::{Fault, Faults, Node};
+use super::node::{self, Fault, Faults, Node};
 use super::secret::Owner;
 use super::shape::{
     Auth, Caching, Endpoint, Group, Kind, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST, Oauth,
@@ -316,7 +316,7 @@ fn auth(node: &Node, owner: Owner<'_>, faults: &mut Faults) -> Auth {
     Auth {
         stripe_api_key: node
             .section("stripe", faults)
-            .and_then(|node| secret(&node, "api_key", owner, Some(&stripe), faults)),
+            .and_then(|node| secret_line(&node, "api_key", owner, Some(&stripe), faults)),
         google: oauth(node, "google_oauth", owner, GOOGLE, faults),
         apple: oauth(node, "apple_oauth", owner, APPLE, faults),
     }
@@ -332,11 +332,11 @@ fn oauth(
     let node = node.section(name, faults)?;
     let client_id = node
         .required("client_id", faults)
-        .and_then(|id| id.text(faults));
+        .and_then(|id| id.line(faults));
     let goes = Origin::of(host);
     Some(Oauth {
         client_id: client_id.unwrap_or_default(),
-        client_secret: secret(&node, "client_secret", owner, Some(&goes), faults),
+        client_secret: secret_line(&node, "client_secret", owner, Some(&goes), faults),
     })
 }
 
@@ -353,4 +353,20 @@ fn secret(
         .secret(&field, goes)
         .map_err(|message| faults.add(field.path(), message))
         .ok()
+}
+
+/// One that goes into a header or a form: it ends no line.
+fn secret_line(
+    node: &Node,
+    name: &str,
+    owner: Owner<'_>,
+    goes: Option<&Origin>,
+    faults: &mut Faults,
+) -> Option<Key> {
+    let key = secret(node, name, owner, goes, faults)?;
+    if key.expose().chars().any(char::is_control) {
+        faults.add(node.child_path(name), node::NOT_A_LINE);
+        return None;
+    }
+    Some(key)
 }
