@@ -94,13 +94,15 @@ impl Pipeline {
         let providers = tenant.config.text.as_ref();
         let model = call.model.clone();
         let model = model.as_deref();
-        let choice = providers
-            .and_then(|providers| {
-                choice::choose(providers, model, |kind| speaks(kind, dialect.api()))
-            })
-            .ok_or_else(|| GatewayError::NoEndpoint {
-                model: call.model.clone(),
-            })?;
+        let choice = providers.and_then(|providers| {
+            choice::choose(providers, model, |kind| speaks(kind, dialect.api()))
+        });
+        let Some(choice) = choice else {
+            // Which models a tenant has is nothing that a stranger is told.
+            let found = self.store.find(&key, &tenant.id, &tenant.groups).await?;
+            found.ok_or(GatewayError::UnknownKey)?;
+            return Err(GatewayError::NoEndpoint { model: call.model });
+        };
         exchange.endpoint.clone_from(&choice.endpoint.name);
         exchange.call = dialect.path();
         exchange.model = choice.model.or(model).map(str::to_owned);
