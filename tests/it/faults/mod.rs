@@ -13,6 +13,7 @@ mod redis;
 mod routes;
 mod secrets;
 mod streams;
+mod urls;
 
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -2,6 +2,8 @@
 //! no new route is forgotten, and the providers' calls.
 
 use crate::harness::Client;
+use crate::harness::http::Response;
+use serde_json::{Value, json};
 
 /// The calls of the providers' APIs that are served, below `v1`.
 pub const PROVIDER_CALLS: &[&str] = &[
@@ -26,6 +28,10 @@ pub struct Operation {
     /// With its blanks: `/{tenant}/admin/keys/{key}`.
     pub template: String,
     pub has_body: bool,
+    /// It asks for an admin's token.
+    pub is_admins: bool,
+    /// It asks for an end user's key.
+    pub is_users: bool,
 }
 
 impl Operation {
@@ -47,10 +53,16 @@ pub fn operations(client: &Client) -> Vec<Operation> {
     for (template, methods) in document["paths"].as_object().unwrap() {
         let methods = methods.as_object().unwrap().iter();
         for (method, operation) in methods.filter(|(name, _)| *name != "parameters") {
+            let asks = |scheme: &str| {
+                let mut ways = operation["security"].as_array().into_iter().flatten();
+                ways.any(|way| way.get(scheme).is_some())
+            };
             operations.push(Operation {
                 method: method.to_uppercase(),
                 template: template.clone(),
                 has_body: operation.get("requestBody").is_some(),
+                is_admins: asks("admin"),
+                is_users: asks("apiKey"),
             });
         }
     }
@@ -74,4 +86,33 @@ pub fn form(call: &str, prompt: &str) -> Option<(String, String)> {
         "--b\r\ncontent-disposition: form-data; name=\"{file}\"; filename=\"f\"\r\n\r\nbytes\r\n--b--\r\n"
     );
     Some(("multipart/form-data; boundary=b".to_owned(), body))
+}
+
+/// What can be told of an answer: its status, its body, and every header but those that differ each time.
+pub fn face(answer: &Response) -> (u16, Vec<(String, String)>, String) {
+    let mut headers = answer.headers.clone();
+    headers.retain(|(name, _)| {
+        let own = ["date", "x-request-id", "request-id"];
+        !own.iter().any(|own| name.eq_ignore_ascii_case(own))
+    });
+    let id = answer.header("x-request-id").unwrap_or("no request ID");
+    (answer.status, headers, answer.text().replace(id, "its ID"))
+}
+
+/// The JSON body of a call that asks something.
+pub fn asking(call: &str, prompt: &str, stream: bool) -> Value {
+    let mut body = match call {
+        "chat/completions" | "messages" | "messages/count_tokens" => {
+            json!({"model": "m", "max_tokens": 20, "messages": [{"role": "user", "content": prompt}]})
+        }
+        "completions" | "images/generations" => json!({"model": "m", "prompt": prompt}),
+        _ => json!({"model": "m", "input": prompt, "voice": "alloy"}),
+    };
+    if call == "completions" {
+        body["max_tokens"] = json!(20);
+    }
+    if stream {
+        body["stream"] = json!(true);
+    }
+    body
 }

@@ -6,7 +6,7 @@
 //! given, a config to its admin, a prompt and its answer to who asked.
 
 use super::case;
-use super::routes::{Operation, PROVIDER_CALLS, form, operations};
+use super::routes::{Operation, PROVIDER_CALLS, asking, form, operations};
 use crate::harness::http::Response;
 use crate::harness::{
     Client, Gateway, Provider, Redis, Script, Setup, Step, TempDir, eventually, free_port, resullm,
@@ -359,7 +359,7 @@ fn provider_calls(client: &Client, watch: &mut Watch) {
                     .bearer(&key);
                 let request = match form(call, &prompt) {
                     Some((kind, body)) => request.header("content-type", &kind).body(body),
-                    None => request.json(&call_of(call, &prompt, stream)),
+                    None => request.json(&asking(call, &prompt, stream)),
                 };
                 let answer = request.try_send_streaming();
                 // A stream that is cut is not whole, and what came of it counts all the same.
@@ -390,23 +390,6 @@ fn provider_calls(client: &Client, watch: &mut Watch) {
             watch.look_at(endpoint, &answer, &[PROMPT, ANSWER]);
         }
     }
-}
-
-fn call_of(call: &str, prompt: &str, stream: bool) -> Value {
-    let mut body = match call {
-        "chat/completions" | "messages" | "messages/count_tokens" => {
-            json!({"model": "m", "max_tokens": 20, "messages": [{"role": "user", "content": prompt}]})
-        }
-        "completions" | "images/generations" => json!({"model": "m", "prompt": prompt}),
-        _ => json!({"model": "m", "input": prompt, "voice": "alloy"}),
-    };
-    if call == "completions" {
-        body["max_tokens"] = json!(20);
-    }
-    if stream {
-        body["stream"] = json!(true);
-    }
-    body
 }
 
 /// Requests that are hardly any, and keys in places where they do not belong.

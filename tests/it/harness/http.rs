@@ -34,6 +34,10 @@ impl Client {
         Client { timeout, ..self }
     }
 
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     pub fn request(&self, method: &str, path: &str) -> Request<'static> {
         Request::new(Route::Fresh(*self), method, path)
     }
