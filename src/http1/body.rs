@@ -152,13 +152,15 @@ fn give(input: &mut BytesMut, output: &mut BytesMut, most: u64) -> u64 {
     length as u64
 }
 
-/// The length of the next line without its end. `None`: it is not there yet.
+/// The length of the next line without its end. `None`: it is not there yet. One with control
+/// characters is none: readers disagree on what they end.
 fn line(input: &[u8]) -> Result<Option<usize>, Unframed> {
     let Some(at) = memchr::memchr(b'\n', input) else {
         return whole(input.len() <= LONGEST_LINE).map(|()| None);
     };
     whole(at > 0 && at <= LONGEST_LINE && input[at - 1] == b'\r')?;
-    whole(memchr::memchr(b'\r', &input[..at]) == Some(at - 1))?;
+    let fits = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+    whole(input[..at - 1].iter().all(fits))?;
     Ok(Some(at - 1))
 }
 
@@ -218,6 +220,9 @@ mod tests {
             b"fffffffffffffffff\r\nhello",
             b"5\r\r\nhello\r\n",
             b"5;a\rb\r\nhello\r\n",
+            b"5\x0c\r\nhello\r\n",
+            b"5;\0\r\nhello\r\n",
+            b"0\r\nTrailer: \x0b\r\n\r\n",
             b"0\r\nTrailer: x\n\r\n",
         ] {
             assert!(decode(Framing::Chunked, &[wrong]).is_err(), "{wrong:?}");
