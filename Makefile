@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # One step after the other: they share the build directory, and their output is read from top to bottom.
 .NOTPARALLEL:
-.PHONY: help build run test kills faults bench bench-short bench-slow tools fmt clippy house check deny clean-tools
+.PHONY: help build run test kills faults fuzz bench bench-short bench-slow tools fmt clippy house check deny clean-tools
 
 HOUSE := $(or $(CARGO_TARGET_DIR),target)/house
 
@@ -24,12 +24,19 @@ run: ## the gateway on localhost:3000, with the bundled gateway.yaml
 test: tools fmt clippy ## everything: tools, format, lints, all tests; stops at the first failure
 	$(call heading,tests)
 	cargo test --locked
+	$(call heading,fuzzing)
+	tests/tools/fuzz.sh --if-built
 
 kills: ## two hundred rounds of kill -9 of one of two instances, in either mode
 	KILL_ROUNDS=200 cargo test --locked --test it -- exact::with --nocapture
 
 faults: tools ## what breaks or breaks in, at full length; prints a table of cases
 	tests/tools/faults.sh
+
+fuzz: ## arbitrary bytes for every reader, FUZZ_SECONDS each (60); the first time builds for minutes
+	$(call heading,fuzzing)
+	tests/tools/install-fuzz.sh
+	tests/tools/fuzz.sh
 
 bench: build ## the gateway beside its peers, half an hour; writes bench/RESULTS.md
 	bench/peers/install.sh
@@ -54,6 +61,7 @@ fmt: ## is everything formatted?
 	$(call heading,format)
 	cargo fmt --check
 	cargo fmt --check --manifest-path bench/Cargo.toml
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 
 clippy: ## lints; a warning is an error
 	$(call heading,lints)

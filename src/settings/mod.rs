@@ -78,12 +78,21 @@ pub fn load(
         Some(path) => reading.file(path, env, checks),
         None => reading.sample_tenant(),
     }
-    // Set to nothing is not set: that is how a shell or a compose file switches a variable off.
-    let env = |name: &str| env(name).filter(|value| !value.trim().is_empty());
-    reading.environment(&env, env_names);
-    reading.approvals(&env);
-    reading.configs(checks);
-    reading.finish()
+    reading.end(env, env_names, checks)
+}
+
+/// The same from a file's text, under the name that its faults are told with.
+pub fn load_text(
+    file: &Path,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    env_names: &[String],
+    checks: &Checks,
+) -> Result<Settings, Faults> {
+    let mut reading = Reading::from_defaults();
+    reading.settings.source = Some(file.to_owned());
+    reading.text(text, env, checks);
+    reading.end(env, env_names, checks)
 }
 
 impl Default for Settings {
@@ -149,13 +158,27 @@ impl Reading {
                 return;
             }
         };
-        let (root, flaws) = yaml::parse(&text, env);
+        self.text(&text, env, checks);
+    }
+
+    fn text(&mut self, text: &str, env: Env, checks: &Checks) {
+        let (root, flaws) = yaml::parse(text, env);
         let flaws = flaws.into_iter();
         self.found
             .extend(flaws.map(|flaw| (flaw.place, flaw.path, flaw.message)));
         if let Some(root) = root.filter(|root| !root.is_unset()) {
             self.mapping("", &root, root.place, checks);
         }
+    }
+
+    /// The environment has the last word.
+    fn end(mut self, env: Env, env_names: &[String], checks: &Checks) -> Result<Settings, Faults> {
+        // Set to nothing is not set: that is how a shell or a compose file switches a variable off.
+        let env = |name: &str| env(name).filter(|value| !value.trim().is_empty());
+        self.environment(&env, env_names);
+        self.approvals(&env);
+        self.configs(checks);
+        self.finish()
     }
 
     /// Everything that is wrong: the file's faults in their order, then the environment's.

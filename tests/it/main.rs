@@ -15,6 +15,7 @@ mod crash;
 mod exact;
 mod failover;
 mod faults;
+mod fuzz;
 mod harness_itself;
 mod leases;
 mod library;

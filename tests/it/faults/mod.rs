@@ -4,6 +4,7 @@
 //! of it, and whether that passes. `make test` runs them short; `make faults` runs them at full length
 //! and prints the table.
 
+mod bytes;
 mod disk;
 mod egress;
 mod http;

@@ -1,0 +1,186 @@
+//! Calls and answers in the providers' wire formats.
+
+use super::cut;
+use resullm::dialect::call::{Body, Bounds, Call, Changes, Limit, Reading};
+use resullm::dialect::openai::multipart::Form;
+use resullm::dialect::sse::Splitter;
+use resullm::dialect::{Dialect, table};
+use serde_json::Value;
+
+const CALLS: &[&[&str]] = &[
+    &["chat", "completions"],
+    &["responses"],
+    &["completions"],
+    &["embeddings"],
+    &["moderations"],
+    &["images", "generations"],
+    &["images", "edits"],
+    &["images", "variations"],
+    &["audio", "transcriptions"],
+    &["audio", "translations"],
+    &["audio", "speech"],
+    &["messages"],
+    &["messages", "count_tokens"],
+];
+
+fn dialects() -> impl Iterator<Item = &'static dyn Dialect> {
+    CALLS
+        .iter()
+        .map(|words| table::find(words).expect("a served call"))
+}
+
+/// Events: the same however they were cut, and every byte is in one.
+pub fn sse(bytes: &[u8]) {
+    let (pieces, whole) = cut(bytes);
+    let split = |pieces: &[&[u8]]| {
+        let mut splitter = Splitter::default();
+        let mut events = Vec::new();
+        for piece in pieces {
+            splitter.feed(piece, |event| events.push(event.to_vec()));
+        }
+        splitter.finish(|event| events.push(event.to_vec()));
+        events
+    };
+    let events = split(&[whole]);
+    assert_eq!(events.concat(), whole);
+    assert_eq!(events, split(&pieces));
+}
+
+/// Meters: what is passed on and what is charged are the same however the answer was cut.
+pub fn meters(bytes: &[u8]) {
+    let (pieces, whole) = cut(bytes);
+    for dialect in dialects() {
+        for wants_usage in [false, true] {
+            let call = Call {
+                stream: true,
+                wants_usage,
+                answers: 1,
+                sound_second: 50,
+                ..Call::default()
+            };
+            let metered = |pieces: &[&[u8]]| -> (Vec<u8>, Reading) {
+                let mut meter = dialect.stream(&call);
+                let mut out = Vec::new();
+                for piece in pieces {
+                    out.extend(meter.feed(piece));
+                }
+                out.extend(meter.finish());
+                (out, meter.reading().clone())
+            };
+            let one = metered(&[whole]);
+            assert_eq!(one, metered(&pieces), "{}", dialect.path());
+            assert!(one.0.len() <= whole.len(), "{}", dialect.path());
+            if wants_usage {
+                assert_eq!(one.0, whole, "{}", dialect.path());
+            }
+            let plain = dialect.meter(&call, whole);
+            assert!(plain.text.kept.len() as u64 <= plain.text.bytes);
+        }
+    }
+}
+
+/// Bodies in JSON: what is set is set, and nothing else.
+pub fn calls(bytes: &[u8]) {
+    let Some((always, body)) = bytes.split_first() else {
+        return;
+    };
+    let body = Body::json(body);
+    for dialect in dialects().filter(|dialect| !dialect.is_form()) {
+        let path = dialect.path();
+        let Ok(call) = dialect.read(&body, &Bounds::default()) else {
+            continue;
+        };
+        let limit = Limit {
+            tokens: 7,
+            name: "max_tokens",
+            always: always % 2 == 1,
+        };
+        let changes = Changes {
+            model: Some("m\"\n"),
+            limit: call.answer.is_none().then_some(limit),
+        };
+        let written = dialect.rewrite(&body, &changes).expect("what was read");
+        let again = dialect
+            .read(&Body::json(&written), &Bounds::default())
+            .expect("what was written");
+        assert_eq!(again.model.as_deref(), Some("m\"\n"), "{path}");
+        assert_eq!(again.stream, call.stream, "{path}");
+        assert_eq!(again.answers, call.answers, "{path}");
+        if changes.limit.is_some() && !call.free {
+            assert_eq!(again.limit, Some(7), "{path}");
+        }
+        others_stay(body.bytes, &written, path);
+        let kept = dialect
+            .rewrite(&body, &Changes::default())
+            .expect("what was read");
+        others_stay(body.bytes, &kept, path);
+    }
+}
+
+/// Members that a rewrite may set.
+const SET: &[&str] = &[
+    "model",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "stream_options",
+    "n_predict",
+    "store",
+];
+
+fn others_stay(before: &[u8], after: &[u8], path: &str) {
+    let members = |bytes: &[u8]| {
+        let mut value: Value = serde_json::from_slice(bytes).expect("JSON");
+        let members = value.as_object_mut().expect("an object");
+        members.retain(|name, _| !SET.contains(&name.as_str()));
+        value
+    };
+    // A number beyond any reader's range is text here, and no value to compare.
+    if serde_json::from_slice::<Value>(before).is_ok() {
+        assert_eq!(members(before), members(after), "{path}");
+    }
+}
+
+/// Forms: read without guessing, and changed in one field alone.
+pub fn multipart(bytes: &[u8]) {
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    let (kind, bytes) = bytes.split_at(end.map_or(0, |end| end + 1));
+    let Ok(kind) = std::str::from_utf8(kind.trim_ascii_end()) else {
+        return;
+    };
+    let body = Body {
+        bytes,
+        content_type: Some(kind),
+    };
+    let known = &["model", "n", "stream"];
+    if let Ok(form) = Form::read(&body, known, &["file"]) {
+        let files: Vec<&[u8]> = form.files().collect();
+        let written = form.with_model(Some("m")).expect("a plain model");
+        let again = Body {
+            bytes: &written,
+            content_type: Some(kind),
+        };
+        let again = Form::read(&again, known, &["file"]).expect("what was written");
+        assert_eq!(again.field("model"), Ok(Some("m")));
+        assert_eq!(again.files().collect::<Vec<_>>(), files);
+        assert_eq!(again.field("n"), form.field("n"));
+        assert_eq!(form.with_model(None).expect("no change"), bytes);
+    }
+    for dialect in dialects().filter(|dialect| dialect.is_form()) {
+        if dialect.read(&body, &Bounds::default()).is_ok() {
+            let changes = Changes {
+                model: Some("m"),
+                limit: None,
+            };
+            let written = dialect.rewrite(&body, &changes).expect("what was read");
+            let again = Body {
+                bytes: &written,
+                content_type: Some(kind),
+            };
+            let again = dialect
+                .read(&again, &Bounds::default())
+                .expect("what was written");
+            assert_eq!(again.model.as_deref(), Some("m"));
+        }
+    }
+}
