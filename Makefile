@@ -21,7 +21,7 @@ build: ## the release binary
 run: ## the gateway on localhost:3000, with the bundled gateway.yaml
 	cargo run --release --locked
 
-test: tools fmt clippy ## everything: tools, format, lints, all tests; stops at the first failure
+test: tools fmt clippy deny ## everything: tools, format, lints, dependencies, all tests; stops at the first failure
 	$(call heading,tests)
 	cargo test --locked
 	$(call heading,fuzzing)
@@ -52,10 +52,11 @@ bench-slow: build ## with the peers that take their time; printed only
 
 check: house fmt clippy ## the quick part: fences, format, lints
 
-tools: ## what the tests need besides cargo: redis-server, the official SDKs
+tools: ## what the tests need besides cargo: redis-server, the official SDKs, cargo-deny
 	$(call heading,tools)
 	tests/tools/install-redis.sh
 	tests/tools/install-sdks.sh
+	tests/tools/install-deny.sh
 
 fmt: ## is everything formatted?
 	$(call heading,format)
@@ -74,13 +75,10 @@ house: ## the fences between the folders
 	CARGO_MANIFEST_DIR='$(CURDIR)' rustc --edition 2024 --test tests/house.rs -o '$(HOUSE)'
 	'$(HOUSE)' --quiet
 
-deny: ## licences, advisories and sources of the dependencies (needs cargo-deny)
-	@if command -v cargo-deny >/dev/null; then \
-		cargo deny --locked check; \
-	else \
-		echo 'cargo-deny is not installed: cargo install --locked cargo-deny' >&2; \
-		exit 1; \
-	fi
+deny: ## licences, sources and advisories of the dependencies
+	$(call heading,dependencies)
+	tests/tools/install-deny.sh
+	tests/tools/deny.sh
 
 clean-tools: ## forget the tools that the tests downloaded
 	rm -rf .tools
