@@ -286,30 +286,43 @@ pub fn take_response(
     buffer: &mut BytesMut,
     searched: usize,
 ) -> Result<Option<Response>, &'static str> {
-    let Some(end) = end(buffer, searched) else {
-        // Some servers end their lines with a line feed alone; theirs is found by parsing.
-        if memchr::memmem::find(buffer, b"\n\n").is_none() {
-            return if buffer.len() > LONGEST {
-                Err("answered with too large a head")
-            } else {
-                Ok(None)
-            };
+    // Empty lines before an answer are forgiven too; behind them the first one is the head's end.
+    while let Some(b'\r' | b'\n') = buffer.first() {
+        match end_of_line(buffer, 0) {
+            Some(after) => buffer.advance(after),
+            None if buffer.len() < 2 => return Ok(None),
+            None => return Err("did not answer in HTTP"),
         }
-        return response(buffer);
-    };
-    if end > LONGEST {
-        return Err("answered with too large a head");
     }
-    response(buffer)
+    match end_of_answer(buffer, searched) {
+        Some(end) if end <= LONGEST => response(buffer, end).map(Some),
+        None if buffer.len() <= LONGEST => Ok(None),
+        _ => Err("answered with too large a head"),
+    }
 }
 
-fn response(buffer: &mut BytesMut) -> Result<Option<Response>, &'static str> {
+/// Where the empty line ends that ends the head. Some servers end their lines with a line feed alone, and
+/// some only some of them.
+fn end_of_answer(bytes: &[u8], searched: usize) -> Option<usize> {
+    let from = searched.saturating_sub(3).min(bytes.len());
+    let mut lines = memchr::memchr_iter(b'\n', &bytes[from..]);
+    lines.find_map(|at| end_of_line(bytes, from + at + 1))
+}
+
+/// The place behind the line end that stands at `at`.
+fn end_of_line(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at..)? {
+        [b'\n', ..] => Some(at + 1),
+        [b'\r', b'\n', ..] => Some(at + 2),
+        _ => None,
+    }
+}
+
+fn response(buffer: &mut BytesMut, end: usize) -> Result<Response, &'static str> {
     let mut space = [httparse::EMPTY_HEADER; MOST_ANSWER_HEADERS];
     let mut parsed = httparse::Response::new(&mut space);
-    let length = match parsed.parse(buffer) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err("did not answer in HTTP"),
+    let Ok(httparse::Status::Complete(length)) = parsed.parse(&buffer[..end]) else {
+        return Err("did not answer in HTTP");
     };
     let lines = places(buffer, parsed.headers);
     let is_current = parsed.version == Some(1);
@@ -329,7 +342,7 @@ fn response(buffer: &mut BytesMut) -> Result<Option<Response>, &'static str> {
     response.keeps &= !closes;
     response.framing = response_framing(&response)?;
     response.keeps &= response.framing != Framing::UntilClose;
-    Ok(Some(response))
+    Ok(response)
 }
 
 fn response_framing(response: &Response) -> Result<Framing, &'static str> {

@@ -204,6 +204,27 @@ fn an_answer_is_framed_as_it_says() {
     );
 }
 
+#[test]
+fn an_answer_ends_at_its_first_empty_line_whatever_ends_the_others() {
+    for text in [
+        "HTTP/1.1 200 OK\r\nA: b\n\r\nrest",
+        "HTTP/1.1 200 OK\nA: b\r\n\nrest",
+        "\r\n\nHTTP/1.1 200 OK\nA: b\n\nrest",
+    ] {
+        let mut buffer = BytesMut::new();
+        let (mut searched, mut found) = (0, None);
+        for byte in text.bytes() {
+            buffer.extend_from_slice(&[byte]);
+            if found.is_none() {
+                found = take_response(&mut buffer, searched).unwrap();
+                searched = buffer.len();
+            }
+        }
+        assert_eq!(found.unwrap().fields.get("a"), Some("b"), "{text:?}");
+        assert_eq!(&buffer[..], b"rest");
+    }
+}
+
 proptest! {
     #[test]
     fn a_head_is_the_same_however_it_arrives(cuts in proptest::collection::vec(1usize..20, 1..40)) {

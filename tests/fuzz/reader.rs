@@ -74,6 +74,15 @@ fn message(bytes: &[u8]) -> Option<(Message, usize)> {
         (1, _) | (0, false) => {}
         _ => return None,
     }
+    let host = all("host").first().copied();
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
+    if !host.is_none_or(|host| host.iter().all(fits)) || !is_form(method, target, host) {
+        return None;
+    }
+    let unheard_of = |expected: &&[u8]| !expected.eq_ignore_ascii_case(b"100-continue");
+    if all("expect").iter().any(unheard_of) {
+        return None;
+    }
     let connection: Vec<Vec<u8>> = all("connection")
         .iter()
         .flat_map(|value| value.split(|byte| *byte == b','))
@@ -109,6 +118,23 @@ fn message(bytes: &[u8]) -> Option<(Message, usize)> {
         fields: fields.clone(),
     };
     Some((message, end + 4 + length))
+}
+
+/// The origin form, the absolute form with the same host, or an asterisk for OPTIONS; never a fragment.
+fn is_form(method: &[u8], target: &[u8], host: Option<&[u8]>) -> bool {
+    if target.contains(&b'#') {
+        return false;
+    }
+    for scheme in [&b"http://"[..], b"https://"] {
+        if let Some(rest) = target.strip_prefix(scheme) {
+            let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
+            let named = &rest[..end.unwrap_or(rest.len())];
+            let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
+            let same = host.is_none_or(|host| host.eq_ignore_ascii_case(named));
+            return named.iter().all(plain) && same;
+        }
+    }
+    target[0] == b'/' || (target == b"*" && method == b"OPTIONS")
 }
 
 /// The content of a chunked body, and its length in its framing.
