@@ -118,14 +118,13 @@ pub fn url(bytes: &[u8]) {
     if let Some(loose) = loosely(&url.host) {
         assert_eq!(url.host.parse(), Ok(loose), "{text:?}");
     }
-    let hidden = format!("{url:?}");
-    if let Some((_, query)) = url.path_and_query.split_once('?')
-        && query.len() > 8
-        && !url.path().contains(query)
-        && !url.host.contains(query)
-    {
-        assert!(!hidden.contains(query), "{hidden}");
-    }
+    let query = if url.path_and_query.contains('?') {
+        "?***"
+    } else {
+        ""
+    };
+    let shown = format!("{scheme}://{}{}{query}", url.authority(), url.path());
+    assert_eq!(format!("{url:?}"), shown);
 }
 
 /// As `inet_aton` reads an address: one to four numbers, decimal, octal or hexadecimal.
