@@ -338,7 +338,7 @@ fn the_example_of_redis_permissions_grants_every_command_that_is_sent() -> io::R
 
 #[test]
 fn what_a_newcomer_looks_for_is_there() {
-    let wanted = "gateway.yaml README.md ARCHITECTURE.md CHANGELOG.md".split(' ');
+    let wanted = "gateway.yaml README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md".split(' ');
     let missing = wanted.filter(|name| !Path::new(ROOT).join(name).is_file());
     let told: Vec<String> = missing.map(|name| format!("{name} is missing")).collect();
     assert_none(&told);
