@@ -4,7 +4,7 @@
 #[path = "../fuzz/mod.rs"]
 mod checks;
 
-use checks::mutate::{Dice, mutated};
+pub use checks::mutate::{Dice, mutated};
 pub use checks::{TARGETS, Target};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

@@ -1,7 +1,8 @@
 //! Tenants do not see each other, and no client writes in a provider's or a proxy's name.
 
-use super::case;
 use super::routes::{Operation, PROVIDER_CALLS, asking, face, form, operations};
+use super::{case, many};
+use crate::fuzz::{Dice, mutated};
 use crate::harness::http::Response;
 use crate::harness::sample::PROVIDER_KEY;
 use crate::harness::{Client, Gateway, Provider, Redis, Script, Setup, mint, raw_for, sample};
@@ -179,6 +180,57 @@ fn worth(client: &Client, key: &str) -> (u64, Value) {
         me.json()["tokensLeft"].as_u64().unwrap(),
         me.json()["group"].clone(),
     )
+}
+
+#[test]
+fn no_admin_route_answers_a_stranger_and_no_body_makes_one_fail() {
+    case("admin: generated bodies with and without a token", || {
+        let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+        let setup = Setup::new().yaml("accounts: { failures_per_address: 1000000 }");
+        let gateway = two_tenants(setup, &provider, &provider);
+        let client = gateway.client();
+        let key = mint(&gateway, "abc");
+        let config: Value = sample(&provider).into();
+        let bodies: Vec<Vec<u8>> = [
+            json!({"config": config}),
+            json!({"id": "new", "config": config}),
+            json!({"tokens": 5, "id": "once", "group": "anonymous", "userId": "u"}),
+            json!({"tokens": ["0123456789abcdef"]}),
+        ]
+        .iter()
+        .map(|body| body.to_string().into_bytes())
+        .collect();
+        let mut asked = 0;
+        let operations = operations(&client);
+        for operation in operations.iter().filter(|operation| operation.is_admins) {
+            for number in 0..many(15, 1500) {
+                let mut dice = Dice::new(number);
+                let seed = &bodies[dice.throw(bodies.len())];
+                let body = mutated(seed, &bodies, &mut dice);
+                let path = operation.path("other", &key);
+                for credential in ["", "nobody", &key, ADMIN_OF_ABC, gateway.admin_token()] {
+                    // Whoever may delete everything has deleted it.
+                    let is_operator = credential == gateway.admin_token();
+                    if is_operator && operation.method == "DELETE" {
+                        continue;
+                    }
+                    let request = client.request(&operation.method, &path);
+                    let request = request.bearer(credential).body(body.clone());
+                    let answer = request.send();
+                    let what = || format!("{} {path} {}", operation.method, body.escape_ascii());
+                    assert!(answer.status < 500, "{}: {}", what(), answer.text());
+                    assert!(
+                        is_operator || answer.status == 401,
+                        "{} {}",
+                        answer.status,
+                        what()
+                    );
+                    asked += 1;
+                }
+            }
+        }
+        format!("{asked} requests, no 5xx, no stranger answered")
+    });
 }
 
 /// `\xNN` is a byte.
