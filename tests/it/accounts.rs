@@ -294,7 +294,12 @@ fn an_admin_mints_shows_credits_moves_and_revokes_keys() {
                 json!({"tokens": 9_007_199_254_740_992_u64}),
                 "at most",
             ),
-            ("POST", String::new(), json!({"colour": 1}), "colour"),
+            (
+                "POST",
+                String::new(),
+                json!({"colour": 1}),
+                "unknown field, expected one of `group`",
+            ),
             ("POST", String::new(), json!({"userId": "a b"}), "user ID"),
             ("PATCH", format!("/{key}"), json!({}), "group"),
             (

@@ -3,6 +3,7 @@
 use crate::harness::sample::PROVIDER_KEY;
 use crate::harness::{
     Gate, Gateway, Provider, Redis, Script, Setup, Step, chat, eventually, mint, raw_for, sample,
+    sample_at,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -488,9 +489,12 @@ fn a_provider_that_is_away_or_breaks_off_is_502_and_costs_nothing() {
 #[test]
 fn a_private_address_is_not_reached_unless_the_operator_says_so() {
     let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let url = provider
+        .url("/v1/chat/completions")
+        .replace("http:", "https:");
     let gateway = Gateway::start(
         Setup::new()
-            .tenant("abc", sample(&provider))
+            .tenant("abc", sample_at(&url))
             .allow_private(false),
     );
     let key = mint(&gateway, "abc");
