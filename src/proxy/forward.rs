@@ -15,8 +15,10 @@ use crate::dialect::Dialect;
 use crate::dialect::call::{Api, Body, Bounds, Changes, Unreadable};
 use crate::http1::head::Request;
 use crate::http1::write;
+use crate::local::credentials;
 use crate::rules::choice::{self, Choice};
 use crate::rules::config::{Endpoint, Kind};
+use crate::rules::tenant::TenantId;
 use crate::settings;
 use crate::store::tenants::Tenant;
 use bytes::BytesMut;
@@ -35,9 +37,25 @@ const VERSION: &str = "anthropic-version";
 /// Request headers that providers may see. Never one that carries a key.
 const PASSED: &[&str] = &["accept", "user-agent"];
 
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Whose call it is.
+struct Owner<'a> {
+    tenant: &'a TenantId,
+    account: &'a str,
+}
+
+impl Owner<'_> {
+    /// A name that callers choose, made their own: at the provider they are all one customer, and one
+    /// must not be given the answer of another.
+    fn own(&self, name: &str) -> String {
+        credentials::hash(&format!("{}\0{}\0{name}", self.tenant, self.account))
+    }
+}
+
 fn passed_to(api: Api) -> &'static [&'static str] {
     match api {
-        Api::OpenAi => &["openai-beta", "idempotency-key"],
+        Api::OpenAi => &["openai-beta"],
         Api::Anthropic => &[VERSION, "anthropic-beta"],
     }
 }
@@ -126,7 +144,11 @@ impl Pipeline {
         // What a stream would keep for as long as it lasts.
         drop(bytes);
         let to = self.destination(choice.endpoint).await?;
-        let request = request(dialect, &choice, &to, session.request(), body)?;
+        let owner = Owner {
+            tenant: &tenant.id,
+            account: &exchange.account,
+        };
+        let request = request(dialect, &choice, &to, session.request(), owner, body)?;
         let Some(hold) = &exchange.hold else {
             return Err(GatewayError::UnknownKey);
         };
@@ -232,6 +254,7 @@ fn request(
     choice: &Choice<'_>,
     to: &Destination,
     client: &Request,
+    owner: Owner<'_>,
     body: Vec<u8>,
 ) -> Result<connection::Request, GatewayError> {
     let endpoint = choice.endpoint;
@@ -263,6 +286,9 @@ fn request(
         for value in client.fields.all(name) {
             write::header(&mut head, name, value).map_err(bad)?;
         }
+    }
+    if let (Api::OpenAi, Some(given)) = (api, client.fields.get(IDEMPOTENCY_KEY)) {
+        write::header(&mut head, IDEMPOTENCY_KEY, owner.own(given).as_bytes()).map_err(bad)?;
     }
     // What is metered must not be compressed.
     write::header(&mut head, "accept-encoding", b"identity").map_err(bad)?;

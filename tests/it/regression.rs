@@ -486,3 +486,22 @@ fn a_model_of_the_same_name_elsewhere_has_limits_of_its_own() {
     let limit = sent["max_tokens"].as_u64();
     assert!(limit.is_some_and(|limit| limit > 16_384), "{limit:?}");
 }
+
+#[test]
+fn two_users_of_one_idempotency_key_are_two_to_the_provider() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    let [one, other] = [mint(&gateway, "abc"), mint(&gateway, "abc")];
+    let sent = |key: &str, name: &str| {
+        let client = gateway.client();
+        let request = client.request("POST", PATH).bearer(key).json(&hi());
+        assert_eq!(request.header("idempotency-key", name).send().status, 200);
+        let asked = provider.requests().pop().unwrap();
+        asked.header("idempotency-key").unwrap().to_owned()
+    };
+    let first = sent(&one, "retry-1");
+    assert_eq!(sent(&one, "retry-1"), first, "a repeat is a repeat");
+    assert_ne!(sent(&other, "retry-1"), first);
+    assert_ne!(sent(&one, "retry-2"), first);
+    assert!(!first.contains("retry"));
+}
