@@ -2,8 +2,8 @@
 
 use crate::harness::sample::PROVIDER_KEY;
 use crate::harness::{
-    Gate, Gateway, Provider, Redis, Script, Setup, Step, chat, eventually, mint, raw_for, sample,
-    sample_at,
+    Gate, Gateway, Provider, Redis, Script, Setup, Step, balance, chat, eventually, mint, raw_for,
+    sample, sample_at,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -15,15 +15,9 @@ fn hi() -> Value {
 }
 
 fn left(gateway: &Gateway, key: &str) -> u64 {
-    let me = gateway
-        .client()
-        .request("GET", "/abc/auth/me")
-        .bearer(key)
-        .send();
-    assert_eq!(me.status, 200, "{}", me.text());
-    let me = me.json();
-    assert_eq!(me["tokensLeft"], me["tokensFree"], "no hold is left");
-    me["tokensLeft"].as_u64().unwrap()
+    let (left, free) = balance(gateway, key);
+    assert_eq!(left, free, "no hold is left");
+    left
 }
 
 fn start(provider: &Provider, tokens: u64) -> (Gateway, String) {

@@ -1,7 +1,7 @@
 //! kill -9 in the middle of everything: nothing that was acknowledged is lost.
 
 use crate::harness::{
-    Gate, Gateway, Provider, Redis, Script, Setup, Step, chat, eventually, mint, sample,
+    Gate, Gateway, Provider, Redis, Script, Setup, Step, balance, chat, eventually, mint, sample,
 };
 use serde_json::json;
 use std::collections::HashMap;
@@ -117,19 +117,6 @@ pub fn kill_and_compare(rounds: usize) -> (usize, u64) {
 }
 
 const PATH: &str = "/abc/v1/chat/completions";
-
-fn balance(gateway: &Gateway, key: &str) -> (u64, u64) {
-    let me = gateway
-        .client()
-        .request("GET", "/abc/auth/me")
-        .bearer(key)
-        .send()
-        .json();
-    (
-        me["tokensLeft"].as_u64().unwrap(),
-        me["tokensFree"].as_u64().unwrap(),
-    )
-}
 
 #[test]
 fn the_next_start_settles_what_a_killed_process_had_under_way() {

@@ -2,7 +2,9 @@
 //! instances, or the crash.
 
 use crate::faults::{case, many};
-use crate::harness::{Gateway, Provider, Redis, Script, Setup, Step, eventually, mint, sample};
+use crate::harness::{
+    Gateway, Provider, Redis, Script, Setup, Step, balance, eventually, mint, sample,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -61,19 +63,6 @@ fn storm(gateways: &[&Gateway], key: &str, calls: u64, threads: usize) -> [u64; 
             .for_each(|status| statuses[usize::from(status)] += 1);
     }
     statuses
-}
-
-fn balance(gateway: &Gateway, key: &str) -> (u64, u64) {
-    let me = gateway
-        .client()
-        .request("GET", "/abc/auth/me")
-        .bearer(key)
-        .send();
-    assert_eq!(me.status, 200, "{}", me.text());
-    (
-        me.json()["tokensLeft"].as_u64().unwrap(),
-        me.json()["tokensFree"].as_u64().unwrap(),
-    )
 }
 
 #[track_caller]

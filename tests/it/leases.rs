@@ -3,7 +3,7 @@
 
 use crate::faults::{case, many};
 use crate::harness::{
-    Client, Gateway, Provider, Redis, Reply, Script, Setup, eventually, mint, sample,
+    Client, Gateway, Provider, Redis, Reply, Script, Setup, balance, eventually, mint, sample,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -74,17 +74,6 @@ impl Load {
 
 fn count(statuses: &[u16], wanted: u16) -> u64 {
     statuses.iter().filter(|status| **status == wanted).count() as u64
-}
-
-fn balance(gateway: &Gateway, key: &str) -> (u64, u64) {
-    let me = gateway
-        .client()
-        .request("GET", "/abc/auth/me")
-        .bearer(key)
-        .send();
-    assert_eq!(me.status, 200, "{}", me.text());
-    let field = |name: &str| me.json()[name].as_u64().unwrap();
-    (field("tokensLeft"), field("tokensFree"))
 }
 
 fn setup() -> Setup {

@@ -1,25 +1,12 @@
 //! One test for each bug that was found, named for what went wrong.
 
 use crate::harness::{
-    Gateway, Provider, Redis, Script, Setup, Step, chat, eventually, mint, raw_for, sample,
+    Gateway, Provider, Redis, Script, Setup, Step, balance, chat, eventually, mint, raw_for, sample,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
 
 const PATH: &str = "/abc/v1/chat/completions";
-
-fn tokens(gateway: &Gateway, key: &str) -> (u64, u64) {
-    let me = gateway
-        .client()
-        .request("GET", "/abc/auth/me")
-        .bearer(key)
-        .send()
-        .json();
-    (
-        me["tokensLeft"].as_u64().unwrap(),
-        me["tokensFree"].as_u64().unwrap(),
-    )
-}
 
 fn hi() -> Value {
     json!({"messages": [{"role": "user", "content": "Hi"}]})
@@ -279,7 +266,7 @@ fn a_coding_nobody_asked_for_and_a_redirect_are_the_providers_failure() {
         let answer = chat(&gateway, "abc", &key, &hi());
         assert_eq!(answer.status, status, "{}", answer.text());
         assert!(!answer.text().contains("org-secret"));
-        assert_eq!(tokens(&gateway, &key), (1000, 1000));
+        assert_eq!(balance(&gateway, &key), (1000, 1000));
         assert_eq!(provider.requests().len(), 1, "a redirect is not followed");
     }
 }
@@ -357,7 +344,7 @@ fn a_client_that_leaves_before_the_answer_pays_for_the_prompt() {
     provider.wait_requests(1);
     drop(connection);
     eventually(Duration::from_secs(3), "the prompt is charged", || {
-        let (left, free) = tokens(&gateway, &key);
+        let (left, free) = balance(&gateway, &key);
         (left == free && left < 950 && left > 850).then_some(())
     });
 }
@@ -390,7 +377,7 @@ fn a_stream_that_was_complete_needs_no_clean_end_and_old_clients_get_no_chunks()
         "{answer}"
     );
     assert!(answer.trim_end().ends_with("data: [DONE]"), "{answer}");
-    assert_eq!(tokens(&gateway, &key), (976, 976));
+    assert_eq!(balance(&gateway, &key), (976, 976));
 }
 
 #[test]

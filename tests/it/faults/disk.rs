@@ -3,8 +3,8 @@
 use super::{case, many};
 use crate::crash::kill_and_compare;
 use crate::harness::{
-    Client, Gate, Gateway, Provider, Script, Setup, SmallDisk, Step, TempDir, chat, eventually,
-    free_port, mint, resullm, sample,
+    Client, Gate, Gateway, Provider, Script, Setup, SmallDisk, Step, TempDir, balance, chat,
+    eventually, free_port, mint, resullm, sample,
 };
 use crate::store_contract::{keeping, runtime};
 use resullm::rules::account::{Admission, Admit, Orphans};
@@ -422,17 +422,6 @@ impl Load {
     }
 }
 
-fn left(gateway: &Gateway, key: &str) -> (u64, u64) {
-    let me = gateway
-        .client()
-        .request("GET", "/abc/auth/me")
-        .bearer(key)
-        .send();
-    assert_eq!(me.status, 200, "{}", me.text());
-    let number = |name: &str| me.json()[name].as_u64().unwrap();
-    (number("tokensLeft"), number("tokensFree"))
-}
-
 /// Fills the disk under load, once or with everything that becomes free again, and looks at everything
 /// that is promised of it. How long it took to go on.
 fn fill_and_free(greedy: bool) -> String {
@@ -493,7 +482,7 @@ fn fill_and_free(greedy: bool) -> String {
         quietly += u64::from(answer.status == 200);
         (answer.status == 503).then_some(answer)
     });
-    left(&gateway, &quiet);
+    balance(&gateway, &quiet);
     assert_eq!(
         refusal.json()["error"]["code"],
         "store_full",
@@ -513,7 +502,7 @@ fn fill_and_free(greedy: bool) -> String {
     stream.wait_for("[DONE]");
     if !greedy {
         eventually(Duration::from_secs(5), "the stream is settled", || {
-            (left(&gateway, &streaming) == (GRANT - 12, GRANT - 12)).then_some(())
+            (balance(&gateway, &streaming) == (GRANT - 12, GRANT - 12)).then_some(())
         });
     }
     let refused = load.refused.load(Ordering::SeqCst);
@@ -569,11 +558,11 @@ fn fill_and_free(greedy: bool) -> String {
     for (key, answered) in keys.iter().zip(&answered) {
         let exact = GRANT - answered * COST;
         eventually(Duration::from_secs(5), "every balance is exact", || {
-            (left(&gateway, key) == (exact, exact)).then_some(())
+            (balance(&gateway, key) == (exact, exact)).then_some(())
         });
     }
-    assert_eq!(left(&gateway, &streaming), (GRANT - 12, GRANT - 12));
-    assert_eq!(left(&gateway, &quiet).0, GRANT - (quietly + 1) * COST);
+    assert_eq!(balance(&gateway, &streaming), (GRANT - 12, GRANT - 12));
+    assert_eq!(balance(&gateway, &quiet).0, GRANT - (quietly + 1) * COST);
     let answered: u64 = answered.iter().sum();
     format!(
         "{answered} answered, {refused} refused, back after {} ms, exact",
@@ -833,7 +822,7 @@ fn a_damaged_page_of_what_was_under_way_ends_the_start() {
         // As it was, it is settled.
         std::fs::write(&page, whole).unwrap();
         let gateway = Gateway::start(setup);
-        let (left, free) = left(&gateway, &key);
+        let (left, free) = balance(&gateway, &key);
         assert!(left == free && left < GRANT, "{left} {free}");
         format!("{} flips, each refused with file and offset", places.len())
     });
@@ -905,7 +894,7 @@ fn fail_and_mend() -> String {
     let gateway = Gateway::start(setup);
     for (key, answered) in keys.iter().zip(&answered) {
         let exact = GRANT - answered * COST;
-        assert_eq!(left(&gateway, key), (exact, exact));
+        assert_eq!(balance(&gateway, key), (exact, exact));
     }
     let answered: u64 = answered.iter().sum();
     format!(

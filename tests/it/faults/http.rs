@@ -2,8 +2,8 @@
 
 use super::{case, many};
 use crate::harness::{
-    Gateway, Origin, Provider, Redis, Script, Setup, Step, chat, eventually, mint, raw_for, sample,
-    sample_at,
+    Gateway, Origin, Provider, Redis, Script, Setup, Step, balance, chat, eventually, mint,
+    raw_for, sample, sample_at,
 };
 use serde_json::json;
 use std::io::{Read, Write};
@@ -239,13 +239,7 @@ fn a_connection_that_says_nothing_and_a_body_that_dribbles_are_not_waited_for() 
         }
     });
     assert_eq!(provider.requests().len(), 0);
-    assert_eq!(tokens_left(&gateway, &key), 1000);
-}
-
-fn tokens_left(gateway: &Gateway, key: &str) -> u64 {
-    let client = gateway.client();
-    let me = client.request("GET", "/abc/auth/me").bearer(key).send();
-    me.json()["tokensLeft"].as_u64().unwrap()
+    assert_eq!(balance(&gateway, &key).0, 1000);
 }
 
 #[test]
@@ -270,7 +264,7 @@ fn a_provider_may_be_silent_for_longer_than_a_client() {
                 "{}",
                 answer.text()
             );
-            assert_eq!(tokens_left(&gateway, &key), 988);
+            assert_eq!(balance(&gateway, &key).0, 988);
             format!("{silence:?}, and the stream was whole")
         },
     );
@@ -313,7 +307,7 @@ fn a_client_that_does_not_read_is_not_written_to_for_ever() {
             let grown = gateway.memory_kib().saturating_sub(before) >> 10;
             assert!(grown < 256, "{grown} MiB");
             assert!(
-                tokens_left(&gateway, &key) < 100_000_000,
+                balance(&gateway, &key).0 < 100_000_000,
                 "what was sent is paid for"
             );
             let count = sockets.len();

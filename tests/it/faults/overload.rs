@@ -2,8 +2,8 @@
 
 use super::{case, many};
 use crate::harness::{
-    Client, Gate, Gateway, Provider, Redis, Response, Script, Setup, Step, chat, eventually, mint,
-    raw_for, sample,
+    Client, Gate, Gateway, Provider, Redis, Response, Script, Setup, Step, balance, chat,
+    eventually, mint, raw_for, sample,
 };
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -211,15 +211,9 @@ fn what_is_too_much_is_shed_and_the_rest_is_served_and_paid_for() {
                 (answer.status == 200).then_some(())
             });
             let recovered = begun.elapsed();
-            let me = gateway
-                .client()
-                .request("GET", "/abc/auth/me")
-                .bearer(&key)
-                .send()
-                .json();
             let calls = (peak + served + 1) as u64;
             assert_eq!(
-                me["tokensLeft"],
+                balance(&gateway, &key).0,
                 tokens - calls * 7,
                 "every call that was served is paid for, and no other"
             );
@@ -328,13 +322,8 @@ fn a_rolling_restart_cuts_no_stream_and_refuses_no_connection() {
             let faults = faults.into_inner().unwrap();
             assert!(faults.is_empty(), "{} faults: {}", faults.len(), faults[0]);
             let whole = whole.into_inner();
-            let me = gateways[0]
-                .client()
-                .request("GET", "/abc/auth/me")
-                .bearer(&key)
-                .send()
-                .json();
-            assert_eq!(me["tokensLeft"], 100_000_000 - 30 * whole as u64);
+            let (left, _) = balance(&gateways[0], &key);
+            assert_eq!(left, 100_000_000 - 30 * whole as u64);
             format!(
                 "{} restarts, {whole} streams whole and paid for, 0 cut, 0 refused",
                 2 * rounds

@@ -1,7 +1,7 @@
 //! Streams that do not come to their end.
 
 use super::case;
-use crate::harness::{Gateway, Provider, Script, Setup, mint, sample};
+use crate::harness::{Gateway, Provider, Script, Setup, balance, mint, sample};
 use serde_json::{Value, json};
 
 const GRANT: u64 = 100_000;
@@ -170,13 +170,9 @@ fn a_stream_cut_after_any_event_says_so_and_costs_what_came() {
                             .into_response()
                             .map(|answer| answer.text())
                             .unwrap_or_default();
-                        let left = client
-                            .request("GET", "/abc/auth/me")
-                            .bearer(&key)
-                            .send()
-                            .json();
-                        let charged = GRANT - left["tokensLeft"].as_u64().unwrap();
-                        assert_eq!(left["tokensLeft"], left["tokensFree"], "nothing is held");
+                        let (left, free) = balance(&gateway, &key);
+                        let charged = GRANT - left;
+                        assert_eq!(left, free, "nothing is held");
                         let sent = whole[..after].concat();
                         if sent.contains(api.end) {
                             assert!(

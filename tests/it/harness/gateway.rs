@@ -180,6 +180,19 @@ pub fn mint(gateway: &Gateway, tenant: &str) -> String {
     }
 }
 
+/// What a key of tenant `abc` has left, and how much of that nothing holds.
+#[track_caller]
+pub fn balance(gateway: &Gateway, key: &str) -> (u64, u64) {
+    let me = gateway
+        .client()
+        .request("GET", "/abc/auth/me")
+        .bearer(key)
+        .send();
+    assert_eq!(me.status, 200, "{}", me.text());
+    let field = |name: &str| me.json()[name].as_u64().unwrap();
+    (field("tokensLeft"), field("tokensFree"))
+}
+
 /// One chat completion, not streamed unless the JSON says so.
 #[track_caller]
 pub fn chat(gateway: &Gateway, tenant: &str, key: &str, call: &Value) -> Response {

@@ -28,7 +28,7 @@ pub mod wire;
 pub use chaos::Chaos;
 pub use cluster::Cluster;
 pub use dir::TempDir;
-pub use gateway::{Gateway, chat, mint, resullm};
+pub use gateway::{Gateway, balance, chat, mint, resullm};
 pub use http::{Client, Response, raw, raw_for};
 pub use net::free_port;
 pub use origin::Origin;
