@@ -118,7 +118,15 @@ fn settings(port: u16, store: &str, provider: u16) -> String {
         } } } },
     } });
     let sections = [
-        ("server", json!({ "listen": [format!("127.0.0.1:{port}")] })),
+        // All its clients are one address here.
+        (
+            "server",
+            json!({
+                "listen": [format!("127.0.0.1:{port}")],
+                "max_connections": 20_000,
+                "max_connections_per_address": 20_000,
+            }),
+        ),
         ("store", json!(store)),
         ("admin", json!({ "token": ADMIN })),
         ("egress", json!({ "allow_private_networks": true })),
