@@ -2,10 +2,10 @@
 
 use super::{case, many};
 use crate::harness::{
-    Client, Gate, Gateway, Provider, Redis, Response, Script, Setup, Step, balance, chat,
+    Client, Gate, Gateway, Provider, Redis, Response, Sample, Script, Setup, Step, balance, chat,
     eventually, mint, raw_for, sample,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -170,60 +170,145 @@ impl Load {
     }
 }
 
+/// What came of so many callers in a span of time.
+struct Seen {
+    served: usize,
+    shed: usize,
+    p99: Duration,
+    memory_kib: u64,
+}
+
+/// Lets so many callers ask for the span. Nothing but answers and refusals may come back.
+fn press(gateway: &Gateway, key: &str, count: usize, span: Duration) -> Seen {
+    let load = Arc::new(Load::default());
+    let threads = load.run(&gateway.client(), key, count);
+    std::thread::sleep(span);
+    let memory_kib = gateway.memory_kib();
+    load.stop.store(true, Ordering::Relaxed);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let others = load.others.lock().unwrap();
+    assert!(others.is_empty(), "{} others: {}", others.len(), others[0]);
+    let mut waits = load.waits.lock().unwrap().clone();
+    waits.sort();
+    Seen {
+        served: load.served.load(Ordering::Relaxed),
+        shed: load.shed.load(Ordering::Relaxed),
+        p99: waits[waits.len() * 99 / 100],
+        memory_kib,
+    }
+}
+
+/// Asks again as long as it is turned away.
+fn answered(gateway: &Gateway, method: &str, path: &str, key: Option<&str>) -> Value {
+    eventually(Duration::from_secs(5), path, || {
+        let request = gateway.client().request(method, path);
+        let answer = match key {
+            Some(key) => request.bearer(key).send(),
+            None => request.send(),
+        };
+        (answer.status == 200).then(|| answer.json())
+    })
+}
+
+/// The same with few and with many callers: what many of them get, and what it costs. Every call that is
+/// served is paid for, and no other.
+fn few_then_many(gateway: &Gateway, (few, many): (usize, usize), span: Duration) -> (Seen, String) {
+    let minted = answered(gateway, "POST", "/abc/auth/anonymous", None);
+    let (key, tokens) = (
+        minted["apiKey"].as_str().unwrap(),
+        minted["tokensLeft"].as_u64().unwrap(),
+    );
+    let peak = press(gateway, key, few, span);
+    let crowd = press(gateway, key, many, span);
+    let begun = Instant::now();
+    eventually(Duration::from_secs(5), "it serves as before", || {
+        let answer = chat(gateway, "abc", key, &json!({"messages": []}));
+        (answer.status == 200).then_some(())
+    });
+    let recovered = begun.elapsed();
+    let calls = (peak.served + crowd.served + 1) as u64;
+    let left = answered(gateway, "GET", "/abc/auth/me", Some(key))["tokensLeft"].clone();
+    assert_eq!(left, tokens - calls * 7);
+    let grown = crowd.memory_kib.saturating_sub(peak.memory_kib) >> 10;
+    assert!(grown < 256, "{grown} MiB");
+    let figure = format!(
+        "served {} ({}% of {}), shed {} (before: {}), p99 {:.1?} (before: {:.1?}), {grown} MiB more, recovered in {recovered:.1?}",
+        crowd.served,
+        crowd.served * 100 / peak.served.max(1),
+        peak.served,
+        crowd.shed,
+        peak.shed,
+        crowd.p99,
+        peak.p99,
+    );
+    (crowd, figure)
+}
+
+fn endless(provider: &Provider) -> Sample {
+    sample(provider)
+        .tokens(9_000_000_000)
+        .rate_limit(1_000_000_000, 60)
+}
+
 #[test]
-fn what_is_too_much_is_shed_and_the_rest_is_served_and_paid_for() {
+fn far_more_callers_than_can_be_served_are_served_or_refused_and_pay_for_what_they_got() {
     let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
-    let tokens = 9_000_000_000_u64;
-    let config = sample(&provider)
-        .tokens(tokens)
-        .rate_limit(1_000_000_000, 60);
     let setup = Setup::new()
-        .tenant("abc", config)
+        .tenant("abc", endless(&provider))
         .env("RESULLM__SERVER__SHED_AFTER", many("15ms", "50ms"));
     let gateway = Gateway::start(setup);
-    let key = mint(&gateway, "abc");
     let span = Duration::from_secs(many(2, 60));
     case(
         "overload: far more callers than the gateway can serve",
+        || few_then_many(&gateway, (16, many(200, 600)), span).1,
+    );
+}
+
+#[test]
+fn a_gateway_that_falls_behind_turns_a_part_of_the_calls_away() {
+    let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+    let setup = Setup::new()
+        .tenant("abc", endless(&provider))
+        .env("RESULLM__SERVER__SHED_AFTER", "3ms");
+    let gateway = Gateway::start(setup);
+    let span = Duration::from_secs(many(2, 20));
+    case("overload: a gateway that is soon said to be behind", || {
+        let (crowd, figure) = few_then_many(&gateway, (16, many(300, 600)), span);
+        assert!(crowd.shed > 0 && crowd.served > 0, "{figure}");
+        figure
+    });
+}
+
+/// Answers take their time, as a model's do: what can be served follows from the places there are.
+#[test]
+fn three_times_the_callers_that_there_are_places_for_do_not_slow_those_that_are_served() {
+    const PLACES: usize = 64;
+    let busiest = Arc::new(AtomicUsize::new(0));
+    let (busy, most) = (AtomicUsize::new(0), busiest.clone());
+    let provider = Provider::start(move |_| {
+        let now = busy.fetch_add(1, Ordering::Relaxed) + 1;
+        most.fetch_max(now, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(100));
+        busy.fetch_sub(1, Ordering::Relaxed);
+        Script::chat("Hi", 3, 4)
+    });
+    let setup = Setup::new()
+        .tenant("abc", endless(&provider))
+        .yaml(&format!(
+            "server: {{ max_requests: {PLACES}, max_requests_per_tenant: {PLACES} }}"
+        ));
+    let gateway = Gateway::start(setup);
+    let span = Duration::from_secs(many(2, 60));
+    case(
+        "overload: three times the callers that there are places for",
         || {
-            let run = |count: usize| {
-                let load = Arc::new(Load::default());
-                let threads = load.run(&gateway.client(), &key, count);
-                std::thread::sleep(span);
-                let most = gateway.memory_kib();
-                load.stop.store(true, Ordering::Relaxed);
-                for thread in threads {
-                    thread.join().unwrap();
-                }
-                let others = load.others.lock().unwrap();
-                assert!(others.is_empty(), "{} others: {}", others.len(), others[0]);
-                let mut waits = load.waits.lock().unwrap().clone();
-                waits.sort();
-                let p99 = waits[waits.len() * 99 / 100];
-                let served = load.served.load(Ordering::Relaxed);
-                (served, load.shed.load(Ordering::Relaxed), p99, most)
-            };
-            let (peak, shed_at_peak, p99_at_peak, before) = run(16);
-            let (served, shed, p99, most) = run(many(200, 600));
-            let begun = Instant::now();
-            eventually(Duration::from_secs(5), "it serves as before", || {
-                let answer = chat(&gateway, "abc", &key, &json!({"messages": []}));
-                (answer.status == 200).then_some(())
-            });
-            let recovered = begun.elapsed();
-            let calls = (peak + served + 1) as u64;
-            assert_eq!(
-                balance(&gateway, &key).0,
-                tokens - calls * 7,
-                "every call that was served is paid for, and no other"
-            );
-            let grown = most.saturating_sub(before) >> 10;
-            assert!(grown < 256, "{grown} MiB");
-            format!(
-                "served {served} ({}% of {peak}), shed {shed} (before: {shed_at_peak}), p99 {p99:?} (before: {p99_at_peak:?}), \
-             {grown} MiB more, recovered in {recovered:?}",
-                served * 100 / peak.max(1)
-            )
+            let (crowd, figure) = few_then_many(&gateway, (PLACES, 3 * PLACES), span);
+            assert!(crowd.shed > 0, "nobody was turned away");
+            let busiest = busiest.load(Ordering::Relaxed);
+            assert!(busiest <= PLACES, "{busiest} at the provider at once");
+            figure
         },
     );
 }

@@ -36,7 +36,7 @@ pub use provider::Provider;
 pub use redis::Redis;
 pub use redis_tls::RedisTls;
 pub use resp::Reply;
-pub use sample::{sample, sample_at};
+pub use sample::{Sample, sample, sample_at};
 pub use script::{Gate, Script, Step};
 pub use sentinel::Sentinel;
 pub use setup::Setup;
