@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use serde_json::json;
 use super::child::{Running, free_port};
 use super::client::{ask, request};
 use super::gateway::{self, Gateway, Store};
+use super::machine::first_line;
 use super::peer::{NOT_INSTALLED, Peer};
 use super::scenario::Keys;
 use crate::{Outcome, fault};
@@ -263,21 +264,6 @@ fn pingora_version() -> &'static str {
         .nth(1)
         .and_then(|line| line.split('"').nth(1))
         .unwrap_or("?")
-}
-
-/// What a program says of its version, on whichever output it likes.
-pub fn first_line(command: &mut Command) -> String {
-    let Ok(output) = command.output() else {
-        return "?".to_owned();
-    };
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    let line = text.lines().find(|line| !line.trim().is_empty());
-    line.unwrap_or("?").trim().to_owned()
-}
-
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::child::{Running, free_port};
 use super::client::{ask, ask_all, request};
+use super::machine::root;
 use super::redis::{self, Redis};
 use super::scenario::{HUNDRED, Keys, MANY};
 use crate::{Outcome, fault};
@@ -62,7 +63,7 @@ pub struct Books {
 pub fn program() -> PathBuf {
     match env::var_os("RESULLM_BIN") {
         Some(path) => path.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/resullm"),
+        None => root().join("target/release/resullm"),
     }
 }
 

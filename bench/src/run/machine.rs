@@ -1,11 +1,10 @@
-//! On what it was measured.
+//! On what it was measured: the machine, its programs, and where ours are.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
-
-use super::contender::first_line;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Machine {
@@ -37,4 +36,20 @@ fn field(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// What a program says of its version, on whichever output it likes.
+pub fn first_line(command: &mut Command) -> String {
+    let Ok(output) = command.output() else {
+        return "?".to_owned();
+    };
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find(|line| !line.trim().is_empty());
+    line.unwrap_or("?").trim().to_owned()
+}
+
+/// Of the project, where its releases are built.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use super::contender::{first_line, root};
+use super::machine::{first_line, root};
 use crate::{Outcome, fault};
 
 /// What a peer's script exits with when its program is not there.
