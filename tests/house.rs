@@ -336,6 +336,36 @@ fn the_example_of_redis_permissions_grants_every_command_that_is_sent() -> io::R
     Ok(())
 }
 
+/// What the fuzzer breaks must be what runs.
+#[test]
+fn the_fuzz_targets_are_locked_to_what_the_gateway_is_locked_to() -> io::Result<()> {
+    let (ours, theirs) = (text_of("Cargo.lock")?, text_of("fuzz/Cargo.lock")?);
+    let ours: Vec<(&str, &str)> = locked(&ours).collect();
+    assert!(ours.len() > 100, "{}", ours.len());
+    let stray = |(name, version): &(&str, &str)| {
+        ours.iter().any(|(known, _)| known == name) && !ours.contains(&(name, version))
+    };
+    let strays: Vec<String> = locked(&theirs)
+        .filter(stray)
+        .map(|(name, version)| format!("fuzz/Cargo.lock has {name} {version}, Cargo.lock another"))
+        .collect();
+    assert_none(&strays);
+    Ok(())
+}
+
+/// Names and versions, as a lock file lists them.
+fn locked(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split("[[package]]").filter_map(|package| {
+        let field = |name: &str| {
+            let mut lines = package.lines().filter_map(|line| line.split_once(" = "));
+            lines
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.trim_matches('"'))
+        };
+        Some((field("name")?, field("version")?))
+    })
+}
+
 #[test]
 fn what_a_newcomer_looks_for_is_there() {
     let wanted = "gateway.yaml README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md".split(' ');
