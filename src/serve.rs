@@ -449,6 +449,11 @@ async fn settle_legacy(legacy: Legacy, store: &dyn Store, orphans: settings::Orp
         let requests = unfinished.len();
         log::info!("Settled {requests} requests of an earlier process, {tokens} tokens");
     }
+    // The lines go when nothing, not even a loss of power, can make them needed again.
+    if let Err(error) = store.flush().await {
+        log::error!("What an earlier process left open may be lost with the power: {error}");
+        return;
+    }
     legacy.delete();
 }
 

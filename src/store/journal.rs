@@ -6,11 +6,15 @@
 //! line that was cut short by a crash says nothing; a page that is damaged ends the start. It never
 //! decides a cost, and a journal that cannot be written must not stop a request.
 //!
+//! Pages are never flushed. After the machine was started anew, lines may be missing anywhere: a page is taken to its
+//! first fault, and nothing in it is charged that the store may have heard of in a line that is lost.
+//!
 //! What is spent of a lease is written before its client hears the end of the answer, and before any
 //! report that counts it.
 
 mod page;
 
+use super::boot::{self, Boot};
 use super::name::AccountName;
 use crate::rules::amount::Tokens;
 use crate::threads;
@@ -57,6 +61,8 @@ pub struct OpenLease {
 pub struct Journal {
     dir: Option<PathBuf>,
     name: String,
+    /// In the name of each page, which no loss of power can tear.
+    boot: String,
     pages: Vec<OnceLock<Option<Mutex<Page>>>>,
 }
 
@@ -104,6 +110,7 @@ impl Journal {
         Journal {
             dir,
             name: uuid::Uuid::now_v7().simple().to_string(),
+            boot: boot::id().unwrap_or_default(),
             pages: (0..PAGES).map(|_| OnceLock::new()).collect(),
         }
     }
@@ -158,7 +165,8 @@ impl Journal {
     fn page(&self, number: usize) -> Option<MutexGuard<'_, Page>> {
         let dir = self.dir.as_ref()?;
         let page = self.pages[number].get_or_init(|| {
-            let page = Page::create(dir, &format!("{}-{number}{SUFFIX}", self.name));
+            let name = format!("{}-{number}.{}{SUFFIX}", self.name, self.boot);
+            let page = Page::create(dir, &name);
             page.inspect_err(|error| log::error!("The journal cannot be written: {error}"))
                 .ok()
                 .map(Mutex::new)
@@ -302,7 +310,16 @@ fn read_page(path: &Path, bytes: &[u8]) -> Result<Left, String> {
     if path.to_string_lossy().ends_with(EARLIER) {
         return Ok(Left::read_earlier(&String::from_utf8_lossy(bytes)));
     }
-    Left::read(bytes).map_err(|at| format!("{} is damaged at byte {at}", path.display()))
+    Left::read(bytes, boot_of(path))
+        .map_err(|at| format!("{} is damaged at byte {at}", path.display()))
+}
+
+fn boot_of(path: &Path) -> Boot {
+    let name = path.file_stem().map(|name| name.to_string_lossy());
+    Boot::of(
+        name.as_deref()
+            .and_then(|name| Some(name.rsplit_once('.')?.1)),
+    )
 }
 
 /// A page whose process is no more, locked. A living one may just be writing it anew: then another file

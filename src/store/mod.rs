@@ -4,8 +4,10 @@
 //! or Cluster). The rules say what a verb does; an engine only makes it atomic and durable. Nothing
 //! outside this folder knows which engine it talks to, and no verb here is a get or a set.
 
+mod boot;
 mod checksum;
 pub mod embedded;
+mod folder;
 mod followers;
 pub mod journal;
 pub mod leases;
@@ -210,6 +212,10 @@ pub trait Store: Send + Sync {
 
     /// Changes of configs are told to `follower` from now on.
     fn follow(&self, follower: Arc<dyn Follower>);
+
+    /// Waits until what it has answered so far also survives a loss of power of this machine. A store
+    /// elsewhere has that in its own hands.
+    async fn flush(&self) -> Outcome<()>;
 
     /// Does it answer?
     async fn ready(&self) -> Outcome<()>;

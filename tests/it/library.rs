@@ -129,6 +129,9 @@ impl Store for Defective {
     fn follow(&self, follower: Arc<dyn Follower>) {
         self.store.follow(follower);
     }
+    async fn flush(&self) -> Outcome<()> {
+        self.store.flush().await
+    }
     async fn ready(&self) -> Outcome<()> {
         self.store.ready().await
     }

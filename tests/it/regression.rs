@@ -492,3 +492,106 @@ fn two_users_of_one_idempotency_key_are_two_to_the_provider() {
     assert_ne!(sent(&one, "retry-2"), first);
     assert!(!first.contains("retry"));
 }
+
+/// The files of a gateway's directory whose names end so.
+fn files(setup: &Setup, end: &str) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(setup.path().join("data")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.to_string_lossy().ends_with(end))
+        .collect()
+}
+
+#[test]
+fn holes_that_a_loss_of_power_left_in_journals_do_not_refuse_the_start() {
+    let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+    let setup = Setup::new().tenant("abc", sample(&provider).tokens(1_000_000));
+    let gateway = Gateway::start(setup.clone().in_another_boot());
+    let key = mint(&gateway, "abc");
+    for _ in 0..40 {
+        assert_eq!(chat(&gateway, "abc", &key, &hi()).status, 200);
+    }
+    gateway.kill9();
+    for path in [
+        files(&setup, "changes.0"),
+        files(&setup, "changes.1"),
+        files(&setup, ".held"),
+    ]
+    .concat()
+    {
+        let mut bytes = std::fs::read(&path).unwrap();
+        let end = bytes.len().min(1_000);
+        bytes[end / 2..end].fill(0);
+        bytes.extend(b"what stood there before");
+        std::fs::write(&path, bytes).unwrap();
+    }
+    // The second start is on the same machine, still running: there it would be damage.
+    for _ in 0..2 {
+        let gateway = Gateway::start(setup.clone());
+        let (left, _) = balance(&gateway, &key);
+        assert!((1_000_000 - 40 * 7..=1_000_000).contains(&left), "{left}");
+        gateway.kill9();
+    }
+}
+
+#[test]
+fn what_was_reported_of_a_lease_is_not_charged_again_where_a_loss_of_power_took_the_report() {
+    let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+    let setup = Setup::new().tenant("abc", sample(&provider).tokens(1_000_000));
+    let gateway = Gateway::start(setup.clone().in_another_boot());
+    let key = mint(&gateway, "abc");
+    for _ in 0..100 {
+        assert_eq!(chat(&gateway, "abc", &key, &hi()).status, 200);
+    }
+    eventually(Duration::from_secs(5), "all is reported", || {
+        (balance(&gateway, &key).0 == 1_000_000 - 700).then_some(())
+    });
+    gateway.kill9();
+    let is_report = |line: &&[u8]| matches!(line.first(), Some(b'R' | b'A' | b'X'));
+    for path in files(&setup, ".held") {
+        let bytes = std::fs::read(&path).unwrap();
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        let kept: Vec<&[u8]> = lines.take_while(|line| !is_report(line)).collect();
+        std::fs::write(&path, kept.concat()).unwrap();
+    }
+    let gateway = Gateway::start(setup);
+    assert_eq!(balance(&gateway, &key), (1_000_000 - 700, 1_000_000 - 700));
+}
+
+#[test]
+fn a_database_that_was_being_made_when_the_power_went_is_made_anew() {
+    let setup = Setup::new();
+    let data = setup.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("resullm.redb.new"), [0; 8_192]).unwrap();
+    let gateway = Gateway::start(setup);
+    assert_eq!(gateway.client().get("/readyz").status, 200);
+    assert!(!data.join("resullm.redb.new").exists());
+}
+
+#[test]
+fn what_an_earlier_process_left_is_flushed_before_its_pages_go() {
+    let provider = Provider::start(|_| {
+        let script = Script::chat_stream(&["one ", "two "], 10, 2);
+        script.after(2, Step::Stall)
+    });
+    let setup = Setup::new().tenant("abc", sample(&provider).tokens(10_000));
+    let gateway = Gateway::start(setup.clone());
+    let key = mint(&gateway, "abc");
+    let call = json!({"stream": true, "messages": [{"role": "user", "content": "x".repeat(400)}]});
+    let request = gateway.client().request("POST", PATH);
+    let mut stream = request.bearer(&key).json(&call).send_streaming();
+    stream.wait_for("one ");
+    gateway.kill9();
+    let pages = files(&setup, ".held").len();
+    let gateway = Gateway::start(setup.clone());
+    let (left, _) = balance(&gateway, &key);
+    gateway.kill9();
+    assert!(left < 10_000, "{left}, {pages} pages");
+    // That much is left where nothing was flushed that was not waited for.
+    for path in [files(&setup, "changes.0"), files(&setup, "changes.1")].concat() {
+        std::fs::remove_file(path).unwrap();
+    }
+    let gateway = Gateway::start(setup);
+    assert_eq!(balance(&gateway, &key), (left, left));
+}

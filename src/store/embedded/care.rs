@@ -8,7 +8,8 @@ use super::disk::Disk;
 use super::journal::{self, Change, Journal};
 use super::stored::{Altered, Stored};
 use crate::rules::record;
-use crate::store::name;
+use crate::store::boot::Boot;
+use crate::store::{folder, name};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -49,7 +50,8 @@ pub fn check(dir: &Path) -> Result<(Contents, Vec<String>), String> {
     let unreadable = |error: redb::Error| database::damaged(&path, &error);
     let is_sealed = database::is_sealed(&database).map_err(unreadable)?;
     let done = database::progress(&database).map_err(unreadable)?;
-    let changes = match Journal::read(dir) {
+    let boot = database::boot(&database).map_err(unreadable)?;
+    let changes = match Journal::read(dir, Boot::of(boot.as_deref())) {
         Ok(held) => {
             if held.mark > done {
                 let why = format!("it has {done} changes and had {}", held.mark);
@@ -143,7 +145,10 @@ pub fn backup(dir: &Path, to: &Path) -> Result<u64, String> {
     let mut options = OpenOptions::new();
     let options = options.write(true).create_new(true).mode(0o600);
     let file = options.open(to).map_err(|error| cannot(&error))?;
-    let written = copy(&database, file);
+    let written = copy(&database, file).and_then(|count| {
+        folder::flush(folder::above(to))?;
+        Ok(count)
+    });
     written.map_err(|error| {
         let _ = fs::remove_file(to);
         cannot(&error)
@@ -189,7 +194,7 @@ pub fn restore(dir: &Path, from: &Path) -> Result<u64, String> {
         );
         return Err(at("restore into", &why));
     }
-    fs::create_dir_all(dir).map_err(|error| at("create", &error))?;
+    folder::make(dir).map_err(|error| at("create", &error))?;
     let filled = database::open(dir).and_then(|mut database| {
         database::fill(&database, &things).map_err(|error| at("write to", &error))?;
         database::verify(&mut database, &database::file(dir))

@@ -7,10 +7,12 @@
 use super::contain::contained;
 use super::stored::{Altered, Stored};
 use crate::rules::amount::Millis;
-use crate::store::name;
+use crate::store::{folder, name};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const THINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("things");
@@ -21,6 +23,8 @@ const PROGRESS: TableDefinition<(), u64> = TableDefinition::new("progress");
 /// From the second format on, every value has a checksum. Without this row it is the first one.
 const FORMAT: TableDefinition<(), u64> = TableDefinition::new("format");
 const SEALED: u64 = 2;
+/// The start of the machine since which the journal was written.
+const BOOT: TableDefinition<(), &str> = TableDefinition::new("boot");
 
 /// Expired things cleared away in one go.
 const CLEARED: usize = 1_000;
@@ -65,9 +69,12 @@ pub fn damaged(path: &Path, why: &dyn Display) -> String {
 /// Opens the file, or makes it.
 pub fn open(dir: &Path) -> Result<Database, String> {
     let path = file(dir);
-    contained(|| match Database::create(&path) {
-        Err(redb::DatabaseError::DatabaseAlreadyOpen) => Ok(None),
-        opened => opened.map(Some).map_err(redb::Error::from),
+    contained(|| {
+        make(dir, &path)?;
+        match Database::create(&path) {
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) => Ok(None),
+            opened => opened.map(Some).map_err(redb::Error::from),
+        }
     })
     .map_err(|error| match error {
         redb::Error::Corrupted(why) => damaged(&path, &why),
@@ -87,6 +94,28 @@ pub fn open(dir: &Path) -> Result<Database, String> {
             pid.unwrap_or_default()
         )
     })
+}
+
+/// Where there is none: whole, and under another name until then, so that a loss of power leaves no half of
+/// one. Then its name is flushed, and that of its directory.
+fn make(dir: &Path, path: &Path) -> Result<(), redb::Error> {
+    let turn = File::open(dir)?;
+    if !path.exists() {
+        // Of two that find none, one makes it. Not every file system can lock a directory.
+        let _ = turn.lock();
+    }
+    if !path.exists() {
+        let new = path.with_extension("redb.new");
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        drop(Database::create(&new)?);
+        File::open(&new)?.sync_all()?;
+        fs::rename(&new, path)?;
+    }
+    folder::flush(dir)?;
+    Ok(folder::flush(folder::above(dir))?)
 }
 
 /// The disk did as it was told, and what it gave is no database.
@@ -136,6 +165,25 @@ pub fn is_sealed(database: &Database) -> Result<bool, redb::Error> {
 
 pub fn progress(database: &Database) -> Result<u64, redb::Error> {
     Ok(number(database, PROGRESS)?.unwrap_or(0))
+}
+
+/// The start of the machine since which the journal was written.
+pub fn boot(database: &Database) -> Result<Option<String>, redb::Error> {
+    contained(|| match database.begin_read()?.open_table(BOOT) {
+        Ok(table) => Ok::<_, redb::Error>(table.get(())?.map(|id| id.value().to_owned())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    })
+}
+
+/// From here on, the journal is of this start.
+pub fn note_boot(database: &Database, id: &str) -> Result<(), redb::Error> {
+    contained(|| {
+        let transaction = database.begin_write()?;
+        transaction.open_table(BOOT)?.insert((), id)?;
+        transaction.commit()?;
+        Ok::<_, redb::Error>(())
+    })
 }
 
 fn number(

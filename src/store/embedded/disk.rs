@@ -10,7 +10,8 @@ use super::room::{Room, is_full};
 use super::stored::{Altered, Stored};
 use crate::rules::amount::Millis;
 use crate::rules::record::Damage;
-use crate::store::{Outcome, StoreError, name};
+use crate::store::boot::{self, Boot};
+use crate::store::{Outcome, StoreError, folder, name};
 use redb::Database;
 use std::collections::HashMap;
 use std::path::Path;
@@ -92,7 +93,7 @@ impl Disk {
         let at = |what: &str, error: &dyn std::fmt::Display| {
             format!("cannot {what} {}: {error}", dir.display())
         };
-        std::fs::create_dir_all(dir).map_err(|error| at("create", &error))?;
+        folder::make(dir).map_err(|error| at("create", &error))?;
         let path = database::file(dir);
         let mut database = database::open(dir)?;
         let room = Room::new(dir);
@@ -104,8 +105,9 @@ impl Disk {
             .map_err(|error| at("write to", &error))?;
         database::verify(&mut database, &path)?;
         let refused = |error: redb::Error| at("write to the store in", &error);
+        let boot = Boot::of(database::boot(&database).map_err(refused)?.as_deref());
         let (mut journal, held) =
-            Journal::open(dir).map_err(|error| format!("{error}; {RESTORE}"))?;
+            Journal::open(dir, boot).map_err(|error| format!("{error}; {RESTORE}"))?;
         let done = database::progress(&database).map_err(refused)?;
         if held.mark > done {
             let why = format!("it has {done} changes and had {}", held.mark);
@@ -116,9 +118,9 @@ impl Disk {
             database::seal(&database)
                 .map_err(refused)?
                 .map_err(|Altered| database::damaged(&path, &"a thing in it cannot be read"))?;
-            let earlier = Journal::earlier(dir).map_err(|error| at("read", &error))?;
-            changes.extend(sealed(earlier).map_err(|Altered| at("read the journal in", &"?"))?);
         }
+        let earlier = Journal::earlier(dir).map_err(|error| at("read", &error))?;
+        changes.extend(sealed(earlier).map_err(|Altered| at("read the journal in", &"?"))?);
         let mut replayed = Batch {
             sequence: done,
             ..Batch::default()
@@ -147,6 +149,14 @@ impl Disk {
         journal
             .forget_earlier()
             .map_err(|error| at("write to", &error))?;
+        if boot == Boot::Other {
+            // Numbers may be given again that stand in what was lost: nothing of it may come back. And
+            // only now that nothing of it is left, this start may answer for the files.
+            journal.flush().map_err(|error| at("write to", &error))?;
+            boot::id()
+                .map_or(Ok(()), |id| database::note_boot(&database, &id))
+                .map_err(refused)?;
+        }
         let disk = Disk {
             database: Mutex::new(Some(Arc::new(database))),
             memory: Mutex::new(Memory {
@@ -595,6 +605,24 @@ mod tests {
         disk.read(name).unwrap().unwrap().text.clone()
     }
 
+    /// A record of `user:b` in the journal of an earlier version.
+    fn earlier(sequence: u64, text: &str) -> Vec<u8> {
+        let mut record = vec![0; 12];
+        record.extend_from_slice(&sequence.to_le_bytes());
+        record.extend_from_slice(&6u16.to_le_bytes());
+        record.extend_from_slice(b"user:b");
+        record.extend_from_slice(format!(r#"{{"text":"{text}"}}"#).as_bytes());
+        let length = record.len() as u32;
+        record[..4].copy_from_slice(&length.to_le_bytes());
+        let sum = record[12..]
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+                (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        record[4..12].copy_from_slice(&sum.to_le_bytes());
+        record
+    }
+
     #[test]
     fn a_store_of_an_earlier_version_is_read_and_sealed() {
         let dir = new_dir();
@@ -615,22 +643,6 @@ mod tests {
         transaction.commit().unwrap();
         drop(old);
         // Two changes of its journal: one that the database has, and a later one.
-        let earlier = |sequence: u64, text: &str| {
-            let mut record = vec![0; 12];
-            record.extend_from_slice(&sequence.to_le_bytes());
-            record.extend_from_slice(&6u16.to_le_bytes());
-            record.extend_from_slice(b"user:b");
-            record.extend_from_slice(format!(r#"{{"text":"{text}"}}"#).as_bytes());
-            let length = record.len() as u32;
-            record[..4].copy_from_slice(&length.to_le_bytes());
-            let sum = record[12..]
-                .iter()
-                .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
-                    (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-                });
-            record[4..12].copy_from_slice(&sum.to_le_bytes());
-            record
-        };
         let records = [earlier(7, "old"), earlier(9, "three")].concat();
         std::fs::write(dir.join("journal.1"), records).unwrap();
         for _ in 0..2 {
@@ -656,6 +668,16 @@ mod tests {
             refused.contains(&id) && !refused.contains("user:a"),
             "{refused}"
         );
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_journal_of_an_earlier_version_is_read_where_its_store_was_sealed_and_no_more() {
+        let dir = new_dir();
+        Disk::open(&dir).unwrap().release();
+        std::fs::write(dir.join("journal.0"), earlier(9, "three")).unwrap();
+        let disk = Disk::open(&dir).unwrap();
+        assert_eq!(text_of(&disk, "user:b"), "three");
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -6,9 +6,13 @@
 //! never wait for a flush. A record that was cut short by a crash was never acknowledged; one that is
 //! whole and wrong was, and then nothing in here may be believed.
 //!
+//! The files themselves are never flushed, so after a loss of power anything may be missing in them. What had to be
+//! safe from that is in the database; of the rest is taken what stands before the first fault.
+//!
 //! Each file begins with a mark: up to which change the database has everything. A database that has
 //! less than a mark says has gone back in time.
 
+use crate::store::boot::Boot;
 use crate::store::checksum;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -71,11 +75,11 @@ impl Change {
 
 impl Journal {
     /// What the files hold, without touching them.
-    pub fn read(dir: &Path) -> Result<Held, String> {
+    pub fn read(dir: &Path, boot: Boot) -> Result<Held, String> {
         let mut held = Held::default();
         for path in FILES.map(|name| dir.join(name)) {
             match fs::read(&path) {
-                Ok(bytes) => read_changes(&bytes, &mut held).map_err(|at| damaged(&path, at))?,
+                Ok(bytes) => read_file(&path, &bytes, boot, &mut held)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
             }
@@ -84,7 +88,7 @@ impl Journal {
         Ok(held)
     }
 
-    pub fn open(dir: &Path) -> Result<(Journal, Held), String> {
+    pub fn open(dir: &Path, boot: Boot) -> Result<(Journal, Held), String> {
         let mut held = Held::default();
         let mut open = |name: &str| {
             let path = dir.join(name);
@@ -94,7 +98,7 @@ impl Journal {
             let mut file = options.open(&path).map_err(cannot)?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).map_err(cannot)?;
-            read_changes(&bytes, &mut held).map_err(|at| damaged(&path, at))?;
+            read_file(&path, &bytes, boot, &mut held)?;
             Ok::<Half, String>(Half {
                 file,
                 length: bytes.len() as u64,
@@ -153,6 +157,11 @@ impl Journal {
         Ok(())
     }
 
+    /// What stands in the files now is all that will, whatever happens to the machine.
+    pub fn flush(&self) -> io::Result<()> {
+        self.files.iter().try_for_each(|half| half.file.sync_data())
+    }
+
     /// New changes go to the other file from now on. Returns the one to empty after the flush.
     pub fn turn(&mut self) -> usize {
         let full = self.current;
@@ -187,6 +196,20 @@ impl Half {
 
 fn damaged(path: &Path, at: usize) -> String {
     format!("{} is damaged at byte {at}", path.display())
+}
+
+fn read_file(path: &Path, bytes: &[u8], boot: Boot, held: &mut Held) -> Result<(), String> {
+    match (read_changes(bytes, held), boot) {
+        (Err(at), Boot::Same) => Err(damaged(path, at)),
+        (Err(at), Boot::Other) => {
+            log::warn!(
+                "{} is torn at byte {at}, as a loss of power leaves it: what had not been flushed is lost",
+                path.display()
+            );
+            Ok(())
+        }
+        (Ok(()), _) => Ok(()),
+    }
 }
 
 fn length_sum(length: u32) -> u32 {
@@ -369,6 +392,20 @@ mod tests {
             bytes[at] ^= flip;
             let start = ends.iter().copied().filter(|end| *end <= at).max().unwrap_or(0);
             prop_assert_eq!(read(&bytes), Err(start));
+        }
+    }
+
+    #[test]
+    fn after_a_loss_of_power_a_file_is_believed_up_to_its_first_fault() {
+        let (mut bytes, ends) = written(4);
+        bytes[ends[1]..ends[2]].fill(0);
+        for (boot, expected) in [
+            (Boot::Same, None),
+            (Boot::Other, Some(vec![change(0), change(1)])),
+        ] {
+            let mut held = Held::default();
+            let read = read_file(Path::new("changes.0"), &bytes, boot, &mut held);
+            assert_eq!(read.ok().map(|()| held.changes), expected, "{boot:?}");
         }
     }
 

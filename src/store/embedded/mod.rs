@@ -540,6 +540,10 @@ impl Store for Embedded {
         self.followers.add(follower);
     }
 
+    async fn flush(&self) -> Outcome<()> {
+        self.disk.durable(self.disk.sequence()).await
+    }
+
     async fn ready(&self) -> Outcome<()> {
         self.disk.ready()
     }

@@ -5,6 +5,7 @@
 //! cut short by a crash, a whole one that is wrong makes the page damaged.
 
 use crate::rules::amount::Tokens;
+use crate::store::boot::Boot;
 use crate::store::checksum;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -323,9 +324,26 @@ pub struct Left {
 }
 
 impl Left {
-    /// Everything that is whole, or the place of what is whole and wrong.
-    pub fn read(bytes: &[u8]) -> Result<Left, usize> {
+    /// Everything that is whole, or the place of what is whole and wrong. Where power may have been lost, what
+    /// stands before that.
+    pub fn read(bytes: &[u8], boot: Boot) -> Result<Left, usize> {
         let mut left = Left::default();
+        match (left.read_lines(bytes), boot) {
+            (Err(at), Boot::Same) => return Err(at),
+            (_, Boot::Same) => {}
+            (_, Boot::Other) => left.forget_unreported(),
+        }
+        Ok(left)
+    }
+
+    /// Reports may have been made and heard whose lines are lost, here or on another page. What they told must not
+    /// be told again; a report that is here can be repeated, for it has a number.
+    fn forget_unreported(&mut self) {
+        self.open.retain(|_, entry| !entry.leased);
+        self.leases.values_mut().for_each(|part| part.spent = 0);
+    }
+
+    fn read_lines(&mut self, bytes: &[u8]) -> Result<(), usize> {
         let mut at = 0;
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             let text = match line.strip_suffix(b"\n") {
@@ -337,11 +355,11 @@ impl Left {
             if let Some(text) = text {
                 let words: Vec<&str> = text.split(' ').collect();
                 // What is said in words of later versions is not for this one.
-                let _ = left.take(&words);
+                let _ = self.take(&words);
             }
             at += line.len();
         }
-        Ok(left)
+        Ok(())
     }
 
     /// The pages of earlier versions had no checksums. Lines that make no sense are torn or half
@@ -444,7 +462,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Result<String, usize> {
-        let left = Left::read(bytes)?;
+        let left = Left::read(bytes, Boot::Same)?;
         let mut open: Vec<_> = left.open.into_iter().collect();
         let mut leases: Vec<_> = left.leases.into_iter().collect();
         open.sort_by(|a, b| a.0.cmp(&b.0));
@@ -467,6 +485,36 @@ mod tests {
             .map(told)
             .chain(leases.iter().map(owed))
             .collect())
+    }
+
+    #[test]
+    fn after_a_loss_of_power_a_page_charges_what_is_decided_and_nothing_that_may_be_reported() {
+        let (mut page, dir) = page();
+        say(
+            &mut page,
+            &[
+                (0, 1, 5),
+                (2, 1, 9),
+                (4, 0, 0),
+                (6, 0, 7),
+                (7, 0, 2),
+                (6, 3, 4),
+                (5, 6, 3),
+            ],
+        );
+        let mut bytes = fs::read(dir.join("page.held")).unwrap();
+        fs::remove_dir_all(dir).unwrap();
+        bytes.extend([0; 600]);
+        bytes.extend_from_slice(b"torn\n");
+        assert!(Left::read(&bytes, Boot::Same).is_err());
+        let left = Left::read(&bytes, Boot::Other).ok().unwrap();
+        assert_eq!(left.open.len(), 1);
+        assert!(left.open["r1"].decided && left.open["r1"].known == 9);
+        let part = &left.leases["l0"];
+        assert_eq!(
+            (part.spent, part.number, part.told, part.heard),
+            (0, 3, 2, 0)
+        );
     }
 
     fn steps() -> impl Strategy<Value = Vec<(u8, u8, u64)>> {

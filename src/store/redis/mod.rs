@@ -625,6 +625,10 @@ impl Store for Redis {
         self.followers.add(follower);
     }
 
+    async fn flush(&self) -> Outcome<()> {
+        Ok(())
+    }
+
     async fn ready(&self) -> Outcome<()> {
         for node in self.fleet.nodes() {
             node.run(&redis::cmd("PING"))

@@ -221,10 +221,9 @@ fn cleaned(mut command: Command) -> Command {
 #[track_caller]
 fn spawn(setup: &Setup) -> (Process, Logs) {
     let config = setup.write_config();
-    let mut command = match setup.disk() {
+    let mut command = match setup.wrapper() {
         None => clean_command(),
-        Some(disk) => {
-            let mut command = disk.inside();
+        Some(mut command) => {
             command.arg(PROGRAM);
             cleaned(command)
         }

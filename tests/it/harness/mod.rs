@@ -4,6 +4,7 @@
 //! when the test panics. Tests wait for conditions with `eventually`, never for a length of time.
 //! A missing server program fails the test that needs it; nothing is ever skipped.
 
+pub mod boot;
 pub mod chaos;
 pub mod cluster;
 pub mod dir;

@@ -4,10 +4,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::boot::another_boot;
 use super::dir::TempDir;
 use super::small_disk::SmallDisk;
 
@@ -25,6 +27,7 @@ pub struct Setup {
     tenants: Map<String, Value>,
     allow_private: bool,
     disk: Option<Arc<SmallDisk>>,
+    another_boot: bool,
 }
 
 impl Setup {
@@ -40,6 +43,7 @@ impl Setup {
             tenants: Map::new(),
             allow_private: true,
             disk: None,
+            another_boot: false,
         }
     }
 
@@ -90,8 +94,17 @@ impl Setup {
         self
     }
 
-    pub fn disk(&self) -> Option<&SmallDisk> {
-        self.disk.as_deref()
+    /// The gateway believes that the machine was started for it.
+    pub fn in_another_boot(mut self) -> Setup {
+        self.another_boot = true;
+        self
+    }
+
+    /// What the gateway is started inside of, if it is not started plainly.
+    pub fn wrapper(&self) -> Option<Command> {
+        let disk = self.disk.as_ref().map(|disk| disk.inside());
+        let boot = self.another_boot.then(|| another_boot(self.path()));
+        disk.or(boot)
     }
 
     pub fn path(&self) -> &Path {
