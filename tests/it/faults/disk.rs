@@ -22,10 +22,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Another sequence each time, and the same one again for the seed it has printed.
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    fn new(what: &str) -> Dice {
+    pub fn new(what: &str) -> Dice {
         let given = std::env::var("FAULTS_SEED").ok();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let seed = given.map_or(now.as_nanos() as u64 | 1, |seed| seed.parse().unwrap());
@@ -33,7 +33,7 @@ impl Dice {
         Dice(seed)
     }
 
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -45,7 +45,7 @@ impl Dice {
     clippy::print_stdout,
     reason = "that of a test is shown where it fails"
 )]
-fn told(text: &str) {
+pub fn told(text: &str) {
     println!("{text}");
 }
 

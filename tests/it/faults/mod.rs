@@ -10,6 +10,7 @@ mod egress;
 mod http;
 mod isolation;
 mod overload;
+mod power;
 mod redis;
 mod routes;
 mod secrets;

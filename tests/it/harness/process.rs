@@ -102,6 +102,18 @@ pub fn redis_server() -> Command {
     command
 }
 
+/// The program that writes down what another one does.
+pub fn strace() -> PathBuf {
+    if on_path("strace") {
+        return PathBuf::from("strace");
+    }
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/strace/strace");
+    if !unpacked.is_file() {
+        missing("strace");
+    }
+    unpacked
+}
+
 pub fn openssl() -> Command {
     if !on_path("openssl") {
         missing("openssl");

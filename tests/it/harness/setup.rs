@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::boot::another_boot;
 use super::dir::TempDir;
+use super::recorder::Recorder;
 use super::small_disk::SmallDisk;
 
 pub const ADMIN_TOKEN: &str = "admin-token-for-tests";
@@ -27,6 +28,7 @@ pub struct Setup {
     tenants: Map<String, Value>,
     allow_private: bool,
     disk: Option<Arc<SmallDisk>>,
+    recorder: Option<Recorder>,
     another_boot: bool,
 }
 
@@ -43,6 +45,7 @@ impl Setup {
             tenants: Map::new(),
             allow_private: true,
             disk: None,
+            recorder: None,
             another_boot: false,
         }
     }
@@ -94,6 +97,12 @@ impl Setup {
         self
     }
 
+    /// What the gateway does to its files is written down.
+    pub fn recorded(mut self, recorder: &Recorder) -> Setup {
+        self.recorder = Some(recorder.clone());
+        self
+    }
+
     /// The gateway believes that the machine was started for it.
     pub fn in_another_boot(mut self) -> Setup {
         self.another_boot = true;
@@ -103,8 +112,9 @@ impl Setup {
     /// What the gateway is started inside of, if it is not started plainly.
     pub fn wrapper(&self) -> Option<Command> {
         let disk = self.disk.as_ref().map(|disk| disk.inside());
+        let recorder = self.recorder.as_ref().map(Recorder::inside);
         let boot = self.another_boot.then(|| another_boot(self.path()));
-        disk.or(boot)
+        disk.or(recorder).or(boot)
     }
 
     pub fn path(&self) -> &Path {

@@ -1,0 +1,287 @@
+//! What a disk may hold after its machine lost power, by the record of what was done to it.
+//!
+//! What was flushed is there. Of everything later each write may be there, missing, or torn where sectors
+//! meet; a file may be as long as it ever was, with zeros where nothing was written; and what happened to
+//! names and lengths may be there or not. An entry of a directory is flushed with its directory alone,
+//! unless the file system orders such things: then flushing any file flushes all of them before it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::recorder::{Event, What};
+
+const SECTOR: u64 = 512;
+
+/// How a disk lost what it had not flushed.
+#[derive(Clone, Copy, Debug)]
+pub struct Loss {
+    /// Everything that was begun before this moment may be there.
+    pub cut: usize,
+    /// So many of a hundred writes are there.
+    pub kept: usize,
+    /// Each sector has a fate of its own.
+    pub torn: bool,
+    /// Names and lengths are kept up to some moment, and not after it.
+    pub ordered: bool,
+    /// Files are as long as they ever were.
+    pub long: bool,
+}
+
+enum Change<'r> {
+    Write(u64, &'r [u8]),
+    Length(u64),
+    Grow(u64),
+}
+
+struct Pending<T> {
+    begun: usize,
+    ended: usize,
+    change: T,
+}
+
+#[derive(Default)]
+struct File<'r> {
+    flushed: Vec<u8>,
+    pending: Vec<Pending<Change<'r>>>,
+}
+
+/// A change of names: one goes, one comes.
+struct Renaming {
+    gone: Option<PathBuf>,
+    new: Option<(PathBuf, Thing)>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Thing {
+    Dir,
+    File(usize),
+}
+
+#[derive(Default)]
+struct Platter<'r> {
+    files: Vec<File<'r>>,
+    /// As the process sees them.
+    names: HashMap<PathBuf, Thing>,
+    flushed_names: HashMap<PathBuf, Thing>,
+    renamings: Vec<Pending<Renaming>>,
+}
+
+/// Lays out below `root` what the disk may hold. `roll` says a number below the one it is given.
+pub fn lay_out(events: &[Event], loss: Loss, roll: &mut dyn FnMut(usize) -> usize, root: &Path) {
+    let mut platter = Platter::default();
+    for event in events.iter().take_while(|event| event.begun < loss.cut) {
+        platter.see(event, loss);
+    }
+    platter.lose_and_write(loss, roll, root);
+}
+
+impl<'r> Platter<'r> {
+    fn see(&mut self, event: &'r Event, loss: Loss) {
+        match &event.what {
+            What::Open { path, empties } => {
+                if !self.names.contains_key(path) {
+                    self.files.push(File::default());
+                    let file = Thing::File(self.files.len() - 1);
+                    self.rename(event, None, Some((path.clone(), file)));
+                } else if *empties {
+                    self.change(event, path, Change::Length(0));
+                }
+            }
+            What::MakeDir(path) => self.rename(event, None, Some((path.clone(), Thing::Dir))),
+            What::Rename(from, to) => {
+                let thing = self.names[from];
+                self.rename(event, Some(from.clone()), Some((to.clone(), thing)));
+            }
+            What::Remove(path) => self.rename(event, Some(path.clone()), None),
+            What::Write { path, at, bytes } => self.change(event, path, Change::Write(*at, bytes)),
+            What::Length(path, length) => self.change(event, path, Change::Length(*length)),
+            What::Grow(path, length) => self.change(event, path, Change::Grow(*length)),
+            What::Flush(path) if event.ended < loss.cut => self.flush(path, event.begun, loss),
+            What::Flush(_) | What::Answer(_) => {}
+        }
+    }
+
+    fn change(&mut self, event: &Event, path: &Path, change: Change<'r>) {
+        let Some(Thing::File(file)) = self.names.get(path) else {
+            panic!("{} is written and was never opened", path.display());
+        };
+        self.files[*file].pending.push(Pending {
+            begun: event.begun,
+            ended: event.ended,
+            change,
+        });
+    }
+
+    fn rename(&mut self, event: &Event, gone: Option<PathBuf>, new: Option<(PathBuf, Thing)>) {
+        let renaming = Renaming { gone, new };
+        renaming.apply(&mut self.names);
+        self.renamings.push(Pending {
+            begun: event.begun,
+            ended: event.ended,
+            change: renaming,
+        });
+    }
+
+    /// What had ended before `begun` is on the disk for good.
+    fn flush(&mut self, path: &Path, begun: usize, loss: Loss) {
+        let is_dir = match self.names.get(path) {
+            Some(Thing::File(file)) => {
+                self.files[*file].flush(begun);
+                false
+            }
+            // That of the test has no name here.
+            Some(Thing::Dir) | None => true,
+        };
+        let pending = std::mem::take(&mut self.renamings);
+        for renaming in pending {
+            let is_here = is_dir && renaming.change.is_in(path);
+            if renaming.ended < begun && (is_here || loss.ordered) {
+                renaming.change.apply(&mut self.flushed_names);
+            } else {
+                self.renamings.push(renaming);
+            }
+        }
+    }
+
+    fn lose_and_write(mut self, loss: Loss, roll: &mut dyn FnMut(usize) -> usize, root: &Path) {
+        let last = match roll(3) {
+            0 => 0,
+            1 => loss.cut,
+            _ => self.moment_of_names(roll).unwrap_or(loss.cut),
+        };
+        let names = roll(101);
+        let mut is_kept = |begun: usize| match loss.ordered {
+            true => begun < last,
+            false => roll(100) < names,
+        };
+        for renaming in &self.renamings {
+            if is_kept(renaming.begun) {
+                renaming.change.apply(&mut self.flushed_names);
+            }
+        }
+        let lengths: Vec<Vec<bool>> = self
+            .files
+            .iter()
+            .map(|file| file.pending.iter().map(|p| is_kept(p.begun)).collect())
+            .collect();
+        let is_there = |path: &Path| {
+            let dirs = path.ancestors().skip(1).filter(|dir| *dir != Path::new(""));
+            dirs.into_iter()
+                .all(|dir| self.flushed_names.get(dir) == Some(&Thing::Dir))
+        };
+        for (path, thing) in &self.flushed_names {
+            match thing {
+                Thing::Dir if is_there(path) => {
+                    std::fs::create_dir_all(root.join(path)).expect("a directory");
+                }
+                Thing::File(file) if is_there(path) => {
+                    let bytes = self.files[*file].after(loss, &lengths[*file], roll);
+                    let path = root.join(path);
+                    std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+                    std::fs::write(path, bytes).expect("a file");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn moment_of_names(&self, roll: &mut dyn FnMut(usize) -> usize) -> Option<usize> {
+        let lengths = self.files.iter().flat_map(|file| &file.pending);
+        let lengths = lengths.filter(|pending| !matches!(pending.change, Change::Write(..)));
+        let moments = lengths.map(|pending| pending.begun);
+        let moments: Vec<usize> = moments
+            .chain(self.renamings.iter().map(|pending| pending.begun))
+            .collect();
+        (!moments.is_empty()).then(|| moments[roll(moments.len())])
+    }
+}
+
+impl Renaming {
+    fn apply(&self, names: &mut HashMap<PathBuf, Thing>) {
+        if let Some(gone) = &self.gone {
+            names.remove(gone);
+        }
+        if let Some((path, thing)) = &self.new {
+            names.insert(path.clone(), *thing);
+        }
+    }
+
+    fn is_in(&self, dir: &Path) -> bool {
+        let new = self.new.as_ref().map(|(path, _)| path);
+        [self.gone.as_ref(), new]
+            .into_iter()
+            .flatten()
+            .all(|path| path.parent() == Some(dir))
+    }
+}
+
+impl<'r> File<'r> {
+    fn flush(&mut self, begun: usize) {
+        let pending = std::mem::take(&mut self.pending);
+        for change in pending {
+            if change.ended < begun {
+                write(&mut self.flushed, &change.change);
+            } else {
+                self.pending.push(change);
+            }
+        }
+    }
+
+    fn after(&self, loss: Loss, lengths: &[bool], roll: &mut dyn FnMut(usize) -> usize) -> Vec<u8> {
+        let mut bytes = self.flushed.clone();
+        let mut longest = bytes.len();
+        for (pending, is_kept) in self.pending.iter().zip(lengths) {
+            match &pending.change {
+                Change::Write(at, written) => {
+                    longest = longest.max(*at as usize + written.len());
+                    lose(&mut bytes, *at, written, loss, roll);
+                }
+                _ if !is_kept => {}
+                length => {
+                    write(&mut bytes, length);
+                    longest = bytes.len();
+                }
+            }
+        }
+        if loss.long {
+            bytes.resize(longest.max(bytes.len()), 0);
+        }
+        bytes
+    }
+}
+
+fn write(bytes: &mut Vec<u8>, change: &Change) {
+    match *change {
+        Change::Length(length) => bytes.resize(length as usize, 0),
+        Change::Grow(length) => bytes.resize(bytes.len().max(length as usize), 0),
+        Change::Write(at, written) => {
+            let (at, end) = (at as usize, at as usize + written.len());
+            bytes.resize(bytes.len().max(end), 0);
+            bytes[at..end].copy_from_slice(written);
+        }
+    }
+}
+
+/// Writes what is not lost of it.
+fn lose(
+    bytes: &mut Vec<u8>,
+    at: u64,
+    written: &[u8],
+    loss: Loss,
+    roll: &mut dyn FnMut(usize) -> usize,
+) {
+    let mut is_lost = roll(100) >= loss.kept;
+    let mut done = 0;
+    while done < written.len() {
+        let here = at + done as u64;
+        let sector = (SECTOR - here % SECTOR) as usize;
+        let end = written.len().min(done + sector);
+        if loss.torn && done > 0 {
+            is_lost = roll(100) >= loss.kept;
+        }
+        if !is_lost {
+            write(bytes, &Change::Write(here, &written[done..end]));
+        }
+        done = end;
+    }
+}
