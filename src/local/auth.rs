@@ -6,12 +6,13 @@ use super::{Local, Request, credentials};
 use crate::rules::amount::Millis;
 use crate::rules::date::rfc3339;
 use crate::rules::entry::ANONYMOUS;
-use crate::rules::neighbours::neighbourhood;
+use crate::rules::neighbours::{neighbourhood, network};
 use crate::rules::window::Window;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
 use crate::store::{Counted, StoreError};
 use serde_json::json;
+use std::net::IpAddr;
 
 /// A key for someone who does not say who they are: small, and gone in a day.
 pub async fn anonymous(
@@ -25,14 +26,7 @@ pub async fn anonymous(
             "This tenant has no anonymous sign-in".to_owned(),
         ));
     };
-    let window = Window {
-        requests: accounts.mints_per_address,
-        span: accounts.mint_window.into(),
-    };
-    // Names in the store are cut at colons.
-    let neighbours = neighbourhood(request.address).to_string().replace(':', "-");
-    let counter = format!("mint:{}:{neighbours}", tenant.id);
-    if let Counted::Limited { wait } = local.store.count(&counter, window).await? {
+    if let Counted::Limited { wait } = take_place(local, request.address, tenant).await? {
         return Err(Refusal::TooFast { wait });
     }
     let key = NewKey {
@@ -54,6 +48,31 @@ pub async fn anonymous(
         answer["rateLimitWindow"] = (limit.window_millis / 1000).into();
     }
     Ok(json(200, &answer))
+}
+
+/// One of the places for new keys: of the address, of the network around it, of the tenant. All three or none:
+/// who is refused takes no place from others.
+async fn take_place(
+    local: &Local,
+    address: IpAddr,
+    tenant: &Tenant,
+) -> Result<Counted, StoreError> {
+    let accounts = &local.settings.accounts;
+    let window = |requests| Window {
+        requests,
+        span: accounts.mint_window.into(),
+    };
+    // Names in the store are cut at colons.
+    let named = |kind: &str, address: IpAddr| format!("{kind}-{address}").replace(':', "-");
+    let near = named("address", neighbourhood(address));
+    let far = named("network", network(address));
+    let bounds = [
+        (near.as_str(), window(accounts.mints_per_address)),
+        (far.as_str(), window(accounts.most_mints_per_network())),
+        ("all", window(accounts.most_mints_per_tenant())),
+    ];
+    let what = format!("mint:{}", tenant.id);
+    local.store.count(&what, &bounds).await
 }
 
 pub async fn me(local: &Local, request: &Request<'_>, tenant: &Tenant) -> Result<Answer, Refusal> {

@@ -1,14 +1,17 @@
 //! Which addresses stand for one another: networks, and what one client can call its own.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address and everyone who can have it for the asking: alone in IPv4; in IPv6 a /64, the least that a
 /// household gets.
 pub fn neighbourhood(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(four) => IpAddr::V4(four),
-        IpAddr::V6(six) => IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX))),
-    }
+    first_bits(address.to_canonical(), 32, 64)
+}
+
+/// The network around it, the least that is routed by itself: a /24 in IPv4, a /48 in IPv6. Whoever rents
+/// addresses has one of these sooner than the same number here and there.
+pub fn network(address: IpAddr) -> IpAddr {
+    first_bits(address.to_canonical(), 24, 48)
 }
 
 /// One of these networks, each an address and how many of its bits count, has the address.
@@ -19,26 +22,89 @@ pub fn is_within(address: IpAddr, networks: &[(IpAddr, u8)]) -> bool {
 }
 
 fn within(address: IpAddr, network: IpAddr, bits: u8) -> bool {
-    match (address, network.to_canonical()) {
-        (IpAddr::V4(address), IpAddr::V4(network)) => {
+    let network = network.to_canonical();
+    address.is_ipv4() == network.is_ipv4()
+        && first_bits(address, bits, bits) == first_bits(network, bits, bits)
+}
+
+/// The address with all but its first bits cleared, so many of them for each kind.
+fn first_bits(address: IpAddr, four: u8, six: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
             let mask = u32::MAX
-                .checked_shl(32 - u32::from(bits.min(32)))
+                .checked_shl(32 - u32::from(four.min(32)))
                 .unwrap_or(0);
-            address.to_bits() & mask == network.to_bits() & mask
+            IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & mask))
         }
-        (IpAddr::V6(address), IpAddr::V6(network)) => {
+        IpAddr::V6(address) => {
             let mask = u128::MAX
-                .checked_shl(128 - u32::from(bits.min(128)))
+                .checked_shl(128 - u32::from(six.min(128)))
                 .unwrap_or(0);
-            address.to_bits() & mask == network.to_bits() & mask
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
         }
-        _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// The address with one bit turned, counted from the first.
+    fn turned(address: IpAddr, bit: u32) -> IpAddr {
+        match address {
+            IpAddr::V4(four) => Ipv4Addr::from_bits(four.to_bits() ^ (1 << (31 - bit))).into(),
+            IpAddr::V6(six) => Ipv6Addr::from_bits(six.to_bits() ^ (1 << (127 - bit))).into(),
+        }
+    }
+
+    fn is_mapped(address: IpAddr) -> bool {
+        address.to_canonical() != address
+    }
+
+    proptest! {
+        #[test]
+        fn a_bit_of_an_ipv4_address_is_the_networks_or_not(bits: u32, bit in 0u32..32) {
+            let address = IpAddr::V4(Ipv4Addr::from_bits(bits));
+            let other = turned(address, bit);
+            prop_assert_ne!(neighbourhood(address), neighbourhood(other));
+            prop_assert_eq!(network(address) == network(other), bit >= 24);
+            prop_assert!(is_within(other, &[(network(other), 24)]));
+        }
+
+        #[test]
+        fn a_bit_of_an_ipv6_address_is_the_households_or_the_networks_or_not(
+            bits: u128,
+            bit in 0u32..128,
+        ) {
+            let address = IpAddr::V6(Ipv6Addr::from_bits(bits));
+            let other = turned(address, bit);
+            prop_assume!(!is_mapped(address) && !is_mapped(other));
+            prop_assert_eq!(neighbourhood(address) == neighbourhood(other), bit >= 64);
+            prop_assert_eq!(network(address) == network(other), bit >= 48);
+            prop_assert!(is_within(other, &[(network(other), 48)]));
+        }
+
+        #[test]
+        fn a_neighbourhood_lies_in_one_network_and_both_are_their_own(bits: u128, four: bool) {
+            let address = match four {
+                true => IpAddr::V4(Ipv4Addr::from_bits(bits as u32)),
+                false => IpAddr::V6(Ipv6Addr::from_bits(bits)),
+            };
+            let (near, far) = (neighbourhood(address), network(address));
+            prop_assert_eq!(neighbourhood(near), near);
+            prop_assert_eq!(network(near), far);
+            prop_assert_eq!(network(far), far);
+        }
+
+        #[test]
+        fn an_ipv4_address_in_ipv6s_clothes_is_that_address(bits: u32) {
+            let four = Ipv4Addr::from_bits(bits);
+            let mapped = IpAddr::V6(four.to_ipv6_mapped());
+            prop_assert_eq!(neighbourhood(mapped), neighbourhood(four.into()));
+            prop_assert_eq!(network(mapped), network(four.into()));
+        }
+    }
 
     #[test]
     fn neighbours_are_one_and_strangers_are_not() {

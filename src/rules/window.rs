@@ -56,10 +56,14 @@ impl Slices {
             .map(|(end, count)| (*end, *count))
     }
 
+    /// How many requests the window has seen.
+    pub fn used(&self, window: Window, now: Millis) -> u64 {
+        self.touched(window, now).map(|(_, count)| count).sum()
+    }
+
     /// How many requests the window still has room for.
     pub fn room(&self, window: Window, now: Millis) -> u64 {
-        let used = self.touched(window, now).map(|(_, count)| count).sum();
-        window.requests.saturating_sub(used)
+        window.requests.saturating_sub(self.used(window, now))
     }
 
     /// Counts `requests` now and forgets what no window touches any more.
@@ -73,7 +77,7 @@ impl Slices {
 
     /// How long until one more may pass, were nothing else counted meanwhile.
     pub fn wait(&self, window: Window, now: Millis) -> Millis {
-        let mut used: u64 = self.touched(window, now).map(|(_, count)| count).sum();
+        let mut used = self.used(window, now);
         for (end, count) in self.touched(window, now) {
             if used < window.requests {
                 break;

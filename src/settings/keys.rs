@@ -155,8 +155,12 @@ pub fn keys() -> Vec<Key> {
             "How long an anonymous key lives."),
         key("accounts.mints_per_address", count(1, any_count), "600", |s| &mut s.accounts.mints_per_address,
             "How many anonymous keys one client address may take in one mint_window."),
+        key("accounts.mints_per_network", optional(count(1, any_count)), "", |s| &mut s.accounts.mints_per_network,
+            "The same for all addresses of one network: a /24 in IPv4, a /48 in IPv6. Unset: ten times mints_per_address."),
+        key("accounts.mints_per_tenant", optional(count(1, any_count)), "", |s| &mut s.accounts.mints_per_tenant,
+            "The same for all addresses together, at each tenant. Unset: two hundred times mints_per_address."),
         key("accounts.mint_window", span(second), "1h", |s| &mut s.accounts.mint_window,
-            "The window of mints_per_address."),
+            "The window of mints_per_address, mints_per_network and mints_per_tenant."),
         key("accounts.failures_per_address", count(1, any_count), "10000", |s| &mut s.accounts.failures_per_address,
             "How many wrong keys and tokens one client address may send within a minute before it is refused with 429."),
 

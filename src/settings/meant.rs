@@ -110,9 +110,26 @@ pub struct Accounts {
     pub anonymous_ttl: Duration,
     /// Anonymous keys that one client address may take in one `mint_window`.
     pub mints_per_address: u64,
+    /// The same of the network around it, and of all addresses. None: see below.
+    pub mints_per_network: Option<u64>,
+    pub mints_per_tenant: Option<u64>,
     pub mint_window: Duration,
     /// Wrong keys that one client address may send within a minute.
     pub failures_per_address: u64,
+}
+
+impl Accounts {
+    /// Unset, ten addresses may take all that is theirs.
+    pub fn most_mints_per_network(&self) -> u64 {
+        let unset = self.mints_per_address.saturating_mul(10);
+        self.mints_per_network.unwrap_or(unset)
+    }
+
+    /// Unset, two hundred addresses may take all that is theirs.
+    pub fn most_mints_per_tenant(&self) -> u64 {
+        let unset = self.mints_per_address.saturating_mul(200);
+        self.mints_per_tenant.unwrap_or(unset)
+    }
 }
 
 /// Which shape of account record is written; both are read.

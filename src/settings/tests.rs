@@ -84,6 +84,8 @@ fn without_a_file_the_defaults_hold() {
     assert_eq!(settings.server.threads, None);
     assert_eq!(settings.accounts.hold_ttl, Duration::from_secs(60));
     assert_eq!(settings.accounts.mints_per_address, 600);
+    assert_eq!(settings.accounts.most_mints_per_network(), 6_000);
+    assert_eq!(settings.accounts.most_mints_per_tenant(), 120_000);
     assert!(settings.admin.token.is_none());
     let Store::Redis(redis) = &settings.store else {
         panic!("a redis")

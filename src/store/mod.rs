@@ -174,8 +174,8 @@ pub trait Store: Send + Sync {
     /// Ends a key, and its account where the account is the key's own. False: no such key.
     async fn revoke(&self, key: &KeyName) -> Outcome<bool>;
 
-    /// Counts one event under a name, if its window has room.
-    async fn count(&self, name: &str, window: Window) -> Outcome<Counted>;
+    /// Counts one event under each of these names of one thing, if every window has room; else under none.
+    async fn count(&self, what: &str, bounds: &[(&str, Window)]) -> Outcome<Counted>;
 
     /// A tenant's config, the very text that was stored.
     async fn config(&self, tenant: &TenantId) -> Outcome<Option<Arc<str>>>;

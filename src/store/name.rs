@@ -102,8 +102,9 @@ pub fn usage(tenant: &TenantId) -> String {
     format!("usage:{tenant}")
 }
 
-pub fn counter(name: &str) -> String {
-    format!("count:{name}")
+/// Counters of one thing share a slot.
+pub fn counter(what: &str, name: &str) -> String {
+    format!("count:{{{what}}}:{name}")
 }
 
 /// Hashes are kept as a JSON list of strings.

@@ -86,8 +86,8 @@ impl Store for Defective {
     async fn revoke(&self, key: &KeyName) -> Outcome<bool> {
         self.store.revoke(key).await
     }
-    async fn count(&self, name: &str, window: Window) -> Outcome<Counted> {
-        self.store.count(name, window).await
+    async fn count(&self, what: &str, bounds: &[(&str, Window)]) -> Outcome<Counted> {
+        self.store.count(what, bounds).await
     }
     async fn config(&self, tenant: &TenantId) -> Outcome<Option<Arc<str>>> {
         self.store.config(tenant).await

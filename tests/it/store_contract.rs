@@ -103,7 +103,8 @@ contract!(
     a_config_is_replaced_only_where_it_is_the_expected_one,
     tenants_are_listed_and_deleted,
     admins_are_kept_as_they_were_appointed,
-    events_are_counted_by_name,
+    events_are_counted_under_each_of_their_names_or_none,
+    concurrent_events_are_counted_exactly,
     followers_hear_of_changes,
     a_damaged_record_is_reported_and_left_alone,
     a_usage_log_is_bounded_and_read_newest_first,
@@ -487,20 +488,53 @@ mod cases {
         assert_eq!(store.admins(&id).await.unwrap(), hashes);
     }
 
-    pub async fn events_are_counted_by_name(store: Arc<dyn Store>) {
-        let window = Window {
-            requests: 3,
+    pub async fn events_are_counted_under_each_of_their_names_or_none(store: Arc<dyn Store>) {
+        let window = |requests| Window {
+            requests,
             span: Millis(60_000),
         };
-        let (name, other) = (fresh("mint:"), fresh("mint:"));
+        let (what, other) = (fresh("mint:"), fresh("mint:"));
+        let count = async |what: &str, near: &str| {
+            let bounds = [(near, window(3)), ("far", window(5)), ("all", window(7))];
+            store.count(what, &bounds).await.unwrap()
+        };
+        let limited = |counted| matches!(counted, Counted::Limited { wait } if wait.0 > 50_000 && wait.0 <= 66_000);
         for _ in 0..3 {
-            assert_eq!(store.count(&name, window).await.unwrap(), Counted::Passed);
+            assert_eq!(count(&what, "a").await, Counted::Passed);
         }
-        let limited = store.count(&name, window).await.unwrap();
-        assert!(
-            matches!(limited, Counted::Limited { wait } if wait.0 > 50_000 && wait.0 <= 66_000)
-        );
-        assert_eq!(store.count(&other, window).await.unwrap(), Counted::Passed);
+        for _ in 0..20 {
+            assert!(limited(count(&what, "a").await));
+        }
+        // Those who were refused took no place from the others.
+        assert_eq!(count(&what, "b").await, Counted::Passed);
+        assert_eq!(count(&what, "b").await, Counted::Passed);
+        assert!(limited(count(&what, "b").await));
+        assert_eq!(count(&other, "a").await, Counted::Passed);
+        // Nor of their own: one of three is left, however often the two above it refused.
+        let own = [("b", window(3))];
+        assert_eq!(store.count(&what, &own).await.unwrap(), Counted::Passed);
+        assert!(limited(store.count(&what, &own).await.unwrap()));
+    }
+
+    pub async fn concurrent_events_are_counted_exactly(store: Arc<dyn Store>) {
+        let what = fresh("mint:");
+        let tasks = (0..60).map(|number| {
+            let (store, what) = (store.clone(), what.clone());
+            tokio::spawn(async move {
+                let near = format!("near-{}", number % 7);
+                let window = |requests| Window {
+                    requests,
+                    span: Millis(60_000),
+                };
+                let bounds = [(near.as_str(), window(5)), ("all", window(17))];
+                store.count(&what, &bounds).await.unwrap()
+            })
+        });
+        let mut passed = 0;
+        for task in tasks.collect::<Vec<_>>() {
+            passed += u32::from(task.await.unwrap() == Counted::Passed);
+        }
+        assert_eq!(passed, 17);
     }
 
     #[derive(Default)]

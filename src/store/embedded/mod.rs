@@ -6,6 +6,7 @@
 
 pub mod care;
 mod contain;
+mod counters;
 mod database;
 mod disk;
 mod journal;
@@ -22,8 +23,9 @@ use crate::rules::amount::{Millis, Tokens};
 use crate::rules::entry::{self, Caller, Entrance, Groups};
 use crate::rules::record::{self, Damage};
 use crate::rules::tenant::TenantId;
-use crate::rules::window::{Slices, Window};
+use crate::rules::window::Window;
 use async_trait::async_trait;
+use counters::Counters;
 use disk::{Disk, Kind, Next};
 use std::collections::{HashMap, VecDeque, hash_map};
 use std::path::Path;
@@ -33,16 +35,13 @@ use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 use stored::Stored;
 
-/// Counters kept before those whose windows have passed are dropped.
-const COUNTERS: usize = 100_000;
-
 pub struct Embedded {
     disk: Arc<Disk>,
     keeping: Keeping,
     flusher: Mutex<Option<JoinHandle<()>>>,
     followers: Followers,
     /// Events counted by name. A restart forgets them: they only slow strangers down.
-    counters: Mutex<HashMap<String, Slices>>,
+    counters: Mutex<Counters>,
     /// The usage logs' blocks.
     logs: Mutex<HashMap<String, Log>>,
 }
@@ -419,24 +418,10 @@ impl Store for Embedded {
         Ok(revoked)
     }
 
-    async fn count(&self, name: &str, window: Window) -> Outcome<Counted> {
+    async fn count(&self, what: &str, bounds: &[(&str, Window)]) -> Outcome<Counted> {
         let now = self.keeping.clock.now();
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        if counters.len() >= COUNTERS {
-            counters.retain(|_, slices| slices.room(window, now) < window.requests);
-            // Counting strangers must not cost more than forgetting them.
-            if counters.len() >= COUNTERS {
-                counters.clear();
-            }
-        }
-        let slices = counters.entry(name.to_owned()).or_default();
-        if slices.room(window, now) == 0 {
-            return Ok(Counted::Limited {
-                wait: slices.wait(window, now),
-            });
-        }
-        slices.count(window, 1, now);
-        Ok(Counted::Passed)
+        Ok(counters.count(what, bounds, now))
     }
 
     async fn config(&self, tenant: &TenantId) -> Outcome<Option<Arc<str>>> {

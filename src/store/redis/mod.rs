@@ -167,7 +167,7 @@ impl Redis {
     async fn run(
         &self,
         script: &Script,
-        names: [&str; 2],
+        names: &[&str],
         words: &[String],
     ) -> Outcome<(String, Words)> {
         let preamble = self.preamble();
@@ -183,7 +183,7 @@ impl Redis {
         words: &[String],
     ) -> Outcome<Reply> {
         let (kind, mut words) = self
-            .run(script, [account.as_str(), &account.books()], words)
+            .run(script, &[account.as_str(), &account.books()], words)
             .await?;
         let damaged = |damage| {
             Err(StoreError::Damaged {
@@ -491,12 +491,14 @@ impl Store for Redis {
         Ok(gone > 0)
     }
 
-    async fn count(&self, name: &str, window: Window) -> Outcome<Counted> {
-        let counter = name::counter(name);
-        let words = [window.requests.to_string(), window.span.0.to_string()];
-        let (kind, mut words) = self
-            .run(&self.scripts.count, [&counter, &counter], &words)
-            .await?;
+    async fn count(&self, what: &str, bounds: &[(&str, Window)]) -> Outcome<Counted> {
+        let counters = bounds.iter().map(|(name, _)| name::counter(what, name));
+        let counters: Vec<String> = counters.collect();
+        let names: Vec<&str> = counters.iter().map(String::as_str).collect();
+        let windows = bounds.iter().map(|(_, window)| window);
+        let words = windows.flat_map(|window| [window.requests, window.span.0]);
+        let words: Vec<String> = words.map(|word| word.to_string()).collect();
+        let (kind, mut words) = self.run(&self.scripts.count, &names, &words).await?;
         Ok(match kind.as_str() {
             "passed" => Counted::Passed,
             _ => Counted::Limited {
@@ -529,7 +531,7 @@ impl Store for Redis {
         };
         let words = [expected.to_owned(), text.to_owned()];
         let (kind, _) = self
-            .run(&self.scripts.replace, [&name, &name], &words)
+            .run(&self.scripts.replace, &[&name, &name], &words)
             .await?;
         if kind != "done" {
             return Ok(Put::Changed);
@@ -595,7 +597,7 @@ impl Store for Redis {
         let oldest = local_now().minus(self.keeping.log.age);
         let bounds = [self.keeping.log.records.to_string(), oldest.0.to_string()];
         let words: Vec<String> = bounds.into_iter().chain(records.iter().cloned()).collect();
-        self.run(&self.scripts.record, [&name, &name], &words)
+        self.run(&self.scripts.record, &[&name, &name], &words)
             .await?;
         Ok(())
     }

@@ -26,15 +26,11 @@ impl Script {
     }
 
     /// The answer is a list of words; the first says what happened.
-    pub async fn run(
-        &self,
-        fleet: &Fleet,
-        names: [&str; 2],
-        words: &[&str],
-    ) -> Outcome<Vec<String>> {
+    pub async fn run(&self, fleet: &Fleet, names: &[&str], words: &[&str]) -> Outcome<Vec<String>> {
         let command = |how: &str, what: &str| {
             let mut command = Cmd::new();
-            command.arg(how).arg(what).arg(2).arg(&names).arg(words);
+            command.arg(how).arg(what).arg(names.len());
+            command.arg(names).arg(words);
             command
         };
         let mut answer = fleet.run(names[0], &command("EVALSHA", &self.digest)).await;

@@ -9,6 +9,7 @@ mod disk;
 mod egress;
 mod http;
 mod isolation;
+mod mints;
 mod overload;
 mod power;
 mod redis;

@@ -1,16 +1,23 @@
--- One event under a name, if its window has room. KEYS: 1, 2 the counter. ARGV: 3 limit, 4 span
-local limit, span = tonumber(ARGV[3]), tonumber(ARGV[4])
-local slices = {}
-local flat = redis.call('HGETALL', KEYS[1])
-for i = 1, #flat, 2 do
-  local stop = tonumber(flat[i])
-  if stop > oldest(span) then
-    slices[stop] = tonumber(flat[i + 1])
-  else
-    redis.call('HDEL', KEYS[1], flat[i])
+-- One event under each name, if every window has room. KEYS: the counters. ARGV: 3… limit and span of each
+local longest = 0
+for k, name in ipairs(KEYS) do
+  local limit, span = tonumber(ARGV[2 * k + 1]), tonumber(ARGV[2 * k + 2])
+  local slices = {}
+  local flat = redis.call('HGETALL', name)
+  for i = 1, #flat, 2 do
+    local stop = tonumber(flat[i])
+    if stop > oldest(span) then
+      slices[stop] = tonumber(flat[i + 1])
+    else
+      redis.call('HDEL', name, flat[i])
+    end
   end
+  if room(slices, limit, span) == 0 then longest = math.max(longest, wait(slices, limit, span)) end
 end
-if room(slices, limit, span) == 0 then return { 'limited', whole(wait(slices, limit, span)) } end
-redis.call('HINCRBY', KEYS[1], whole(slice_end(span)), 1)
-redis.call('PEXPIRE', KEYS[1], whole(span * 2))
+if longest > 0 then return { 'limited', whole(longest) } end
+for k, name in ipairs(KEYS) do
+  local span = tonumber(ARGV[2 * k + 2])
+  redis.call('HINCRBY', name, whole(slice_end(span)), 1)
+  redis.call('PEXPIRE', name, whole(span * 2))
+end
 return { 'passed' }
