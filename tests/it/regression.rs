@@ -595,3 +595,24 @@ fn what_an_earlier_process_left_is_flushed_before_its_pages_go() {
     let gateway = Gateway::start(setup);
     assert_eq!(balance(&gateway, &key), (left, left));
 }
+
+#[test]
+fn a_gateway_whose_clock_is_ahead_does_not_empty_the_usage_log() {
+    let redis = Redis::start();
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let setup = Setup::new().store(&redis.url()).clock("+1h");
+    let setup = setup.tenant("abc", sample(&provider));
+    let gateway = Gateway::start(setup.yaml("usage: { age: 30m }"));
+    let key = mint(&gateway, "abc");
+    // A server forgets a hundred at a time.
+    const CALLS: u64 = 250;
+    for _ in 0..CALLS {
+        assert_eq!(chat(&gateway, "abc", &key, &hi()).status, 200);
+    }
+    eventually(Duration::from_secs(5), "every call is in the log", || {
+        let client = gateway.client();
+        let request = client.request("GET", "/abc/admin/usage");
+        let usage = request.bearer(gateway.admin_token()).send().json();
+        (usage["total"]["requests"] == CALLS).then_some(())
+    });
+}

@@ -272,12 +272,6 @@ fn group_words(groups: &Groups) -> impl Iterator<Item = String> {
     })
 }
 
-/// Good enough to bound a log by age; balances never depend on it.
-fn local_now() -> Millis {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.unwrap_or_default().into()
-}
-
 fn flag(set: bool) -> String {
     if set { "1" } else { "0" }.to_owned()
 }
@@ -594,8 +588,8 @@ impl Store for Redis {
 
     async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()> {
         let name = name::usage(tenant);
-        let oldest = local_now().minus(self.keeping.log.age);
-        let bounds = [self.keeping.log.records.to_string(), oldest.0.to_string()];
+        let kept = self.keeping.log;
+        let bounds = [kept.records.to_string(), kept.age.0.to_string()];
         let words: Vec<String> = bounds.into_iter().chain(records.iter().cloned()).collect();
         self.run(&self.scripts.record, &[&name, &name], &words)
             .await?;

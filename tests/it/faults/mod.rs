@@ -5,6 +5,7 @@
 //! and prints the table.
 
 mod bytes;
+mod clock;
 mod disk;
 mod egress;
 mod http;

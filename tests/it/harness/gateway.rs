@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::clock;
 use super::http::{Client, Response};
 use super::process::Process;
 use super::setup::Setup;
@@ -204,6 +205,15 @@ pub fn chat(gateway: &Gateway, tenant: &str, key: &str, call: &Value) -> Respons
         .send()
 }
 
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if self.setup.offset().is_some() {
+            self.process.kill();
+            clock::clean_up(self.process.pid());
+        }
+    }
+}
+
 fn clean_command() -> Command {
     cleaned(Command::new(PROGRAM))
 }
@@ -238,6 +248,7 @@ fn spawn(setup: &Setup) -> (Process, Logs) {
                 .iter()
                 .map(|(name, value)| (name, value)),
         )
+        .envs(setup.offset().into_iter().flat_map(clock::off_by))
         .current_dir(setup.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -6,6 +6,7 @@
 
 pub mod boot;
 pub mod chaos;
+pub mod clock;
 pub mod cluster;
 pub mod dir;
 pub mod dns;

@@ -121,7 +121,7 @@ pub fn openssl() -> Command {
     Command::new("openssl")
 }
 
-fn missing(program: &str) -> ! {
+pub fn missing(program: &str) -> ! {
     panic!(
         "`{program}` is neither on PATH nor in .tools; run the tests with `make test`, which installs what they need"
     );
@@ -133,7 +133,7 @@ fn on_path(program: &str) -> bool {
 }
 
 /// Debian keeps libraries in one folder per architecture, below lib or usr/lib.
-fn library_dirs(unpacked: &Path) -> Vec<PathBuf> {
+pub fn library_dirs(unpacked: &Path) -> Vec<PathBuf> {
     let mut dirs = Vec::new();
     for parent in ["lib", "usr/lib"].map(|name| unpacked.join(name)) {
         let below = std::fs::read_dir(&parent).into_iter().flatten().flatten();

@@ -30,6 +30,7 @@ pub struct Setup {
     disk: Option<Arc<SmallDisk>>,
     recorder: Option<Recorder>,
     another_boot: bool,
+    clock: Option<String>,
 }
 
 impl Setup {
@@ -47,6 +48,7 @@ impl Setup {
             disk: None,
             recorder: None,
             another_boot: false,
+            clock: None,
         }
     }
 
@@ -115,6 +117,16 @@ impl Setup {
         let recorder = self.recorder.as_ref().map(Recorder::inside);
         let boot = self.another_boot.then(|| another_boot(self.path()));
         disk.or(recorder).or(boot)
+    }
+
+    /// The time of day is wrong by so much for it: `+1h`, `-1h`.
+    pub fn clock(mut self, offset: &str) -> Setup {
+        self.clock = Some(offset.to_owned());
+        self
+    }
+
+    pub fn offset(&self) -> Option<&str> {
+        self.clock.as_deref()
     }
 
     pub fn path(&self) -> &Path {
