@@ -17,6 +17,7 @@ mod redis;
 mod routes;
 mod secrets;
 mod streams;
+mod timing;
 mod urls;
 
 use std::io::Write;
