@@ -4,9 +4,10 @@
 .DEFAULT_GOAL := help
 # One step after the other: they share the build directory, and their output is read from top to bottom.
 .NOTPARALLEL:
-.PHONY: help build run test kills faults fuzz bench bench-short bench-slow tools fmt clippy house check deny clean-tools
+.PHONY: help build run test kills faults fuzz bench bench-short bench-slow tools fmt clippy house check deny sbom clean-tools
 
 HOUSE := $(or $(CARGO_TARGET_DIR),target)/house
+SBOM := $(or $(CARGO_TARGET_DIR),target)/resullm.cdx.json
 
 define heading
 @printf '\n== %s\n' '$(1)'
@@ -81,6 +82,9 @@ deny: ## licences, sources and advisories of the dependencies
 	$(call heading,dependencies)
 	tests/tools/install-deny.sh
 	tests/tools/deny.sh
+
+sbom: ## what the release binary is made from, as CycloneDX: target/resullm.cdx.json
+	tests/tools/sbom.py '$(SBOM)'
 
 clean-tools: ## forget the tools that the tests downloaded
 	rm -rf .tools

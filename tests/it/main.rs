@@ -20,6 +20,7 @@ mod harness_itself;
 mod leases;
 mod library;
 mod regression;
+mod sbom;
 mod sdks;
 mod sdks_calls;
 mod sdks_errors;
