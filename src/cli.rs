@@ -10,6 +10,7 @@ use crate::settings::{self, Secret, Settings};
 use crate::store::embedded::care;
 use crate::store::journal::{self, Journal};
 use crate::store::leases::Leases;
+use crate::store::recall::Recall;
 use crate::store::tenants::{Lookup, Tenants};
 use crate::store::vault::Vault;
 use crate::store::{Clock, Keeping, LogBounds, Store, open};
@@ -508,8 +509,8 @@ impl Desk {
             leases: Leases::new(
                 store.clone(),
                 Arc::new(Journal::none()),
+                Recall::new(store.clone(), Box::new(|_, _| {})),
                 settings.accounts.hold_ttl,
-                Box::new(|_, _| {}),
             ),
             settings: Arc::new(settings),
             tenants: Arc::new(Tenants::new(store.clone(), vault)),

@@ -25,6 +25,7 @@ use crate::rules::amount::{Millis, Tokens};
 use crate::settings::{self, Settings};
 use crate::store::journal::{Journal, Legacy, NoJournal, OpenLease, Unfinished};
 use crate::store::leases::Leases;
+use crate::store::recall::Recall;
 use crate::store::tenants::Tenants;
 use crate::store::vault::Vault;
 use crate::store::{Store, StoreError};
@@ -83,15 +84,19 @@ pub fn create_app(deps: Deps) -> App {
     let vault = Vault::new(&settings.secrets);
     let tenants = Arc::new(Tenants::new(store.clone(), vault));
     let journal = Arc::new(journal);
-    let leases = {
+    let recall = {
         let metrics = metrics.clone();
-        Leases::new(
+        Recall::new(
             store.clone(),
-            journal.clone(),
-            settings.accounts.hold_ttl,
             Box::new(move |account, settled| charged(&metrics, account, settled)),
         )
     };
+    let leases = Leases::new(
+        store.clone(),
+        journal.clone(),
+        recall.clone(),
+        settings.accounts.hold_ttl,
+    );
     let pipeline = Arc::new(Pipeline {
         local: Local {
             settings: settings.clone(),
@@ -109,6 +114,7 @@ pub fn create_app(deps: Deps) -> App {
             traffic.clone(),
             journal,
             leases,
+            recall,
         ),
         traffic: traffic.clone(),
         places,
@@ -236,6 +242,7 @@ impl App {
         }
         let sweeping = tokio::spawn(sweep(self.pipeline.clone()));
         let reporting = tokio::spawn(self.pipeline.settler.leases.clone().run());
+        let recalling = tokio::spawn(self.pipeline.settler.recall.clone().run());
         if let Some(mut line) = line {
             line.say(handover::READY).await?;
         }
@@ -272,6 +279,7 @@ impl App {
         self.drain(&mut signals).await;
         sweeping.abort();
         reporting.abort();
+        recalling.abort();
         self.finish_books().await;
         self.store.close().await;
         self.pipeline.settler.journal.finish();
@@ -478,6 +486,8 @@ async fn settle_lease(
         ttl: LEGACY_LIFE,
         retry: true,
         ends,
+        before: None,
+        begun: None,
     };
     let mut reports = Vec::new();
     if let Some(spent) = lease.in_doubt {

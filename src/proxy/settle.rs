@@ -10,7 +10,8 @@ use crate::rules::amount::Tokens;
 use crate::store::journal::Journal;
 use crate::store::leases::Leases;
 use crate::store::name::{AccountName, KeyName};
-use crate::store::{Outcome, Store, StoreError};
+use crate::store::recall::{Recall, Said};
+use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,6 +28,7 @@ pub struct Settler {
     pub traffic: Arc<Traffic>,
     pub journal: Arc<Journal>,
     pub leases: Arc<Leases>,
+    pub recall: Arc<Recall>,
     waiting: AtomicUsize,
 }
 
@@ -37,6 +39,7 @@ impl Settler {
         traffic: Arc<Traffic>,
         journal: Arc<Journal>,
         leases: Arc<Leases>,
+        recall: Arc<Recall>,
     ) -> Arc<Settler> {
         Arc::new(Settler {
             store,
@@ -44,6 +47,7 @@ impl Settler {
             traffic,
             journal,
             leases,
+            recall,
             waiting: AtomicUsize::new(0),
         })
     }
@@ -54,12 +58,13 @@ impl Settler {
             return Some(self.leases.settle(lease, &hold.id, used));
         }
         self.journal.decide(&hold.id, used);
+        let generation = self.store.generation();
         match self
             .store
             .settle(&hold.account, &hold.id, used, false)
             .await
         {
-            Ok(settled) => self.note(&hold, settled),
+            Ok(settled) => self.note(generation, hold, used, settled),
             Err(StoreError::Damaged { name, damage }) => {
                 self.journal.end(&hold.id);
                 log::error!("A settlement of {used} tokens found account {name} damaged: {damage}");
@@ -75,10 +80,19 @@ impl Settler {
         }
     }
 
-    fn note(&self, hold: &Hold, settled: Option<Settlement>) -> Option<Tokens> {
+    fn note(
+        &self,
+        generation: Option<u64>,
+        hold: Hold,
+        used: Tokens,
+        settled: Option<Settlement>,
+    ) -> Option<Tokens> {
         self.journal.end(&hold.id);
         let settled = settled?;
         charged(&self.metrics, &hold.account, settled);
+        let Hold { account, id, .. } = hold;
+        let said = Said::Settlement { account, id, used };
+        self.recall.remember(generation, said);
         Some(settled.left)
     }
 
@@ -89,7 +103,7 @@ impl Settler {
 
     /// Repeats a command until the store has answered it. It says that it is a repeat as soon as it
     /// may be one.
-    fn later(self: &Arc<Self>, command: Waiting, mut done_perhaps: bool) {
+    fn later(self: &Arc<Self>, mut command: Waiting, mut done_perhaps: bool) {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             log::error!("{command} is left to its hold's end: too many wait already");
@@ -108,16 +122,17 @@ impl Settler {
                         break;
                     }
                 }
-                match settler.deliver(&command, done_perhaps).await {
+                match settler.deliver(command, done_perhaps).await {
                     Ok(()) => {
                         settler.metrics.settlements_delivered_late.add(1);
                         break;
                     }
-                    Err(error @ StoreError::Damaged { .. }) => {
+                    Err((command, error @ StoreError::Damaged { .. })) => {
                         log::error!("{command} cannot be delivered: {error}");
                         break;
                     }
-                    Err(error) => {
+                    Err((again, error)) => {
+                        command = again;
                         done_perhaps |= matches!(error, StoreError::Unknown(_));
                         pause = (pause * 2).min(LONGEST_PAUSE);
                     }
@@ -128,18 +143,25 @@ impl Settler {
         });
     }
 
-    async fn deliver(&self, command: &Waiting, retry: bool) -> Outcome<()> {
+    /// Gives the command back where it was not delivered.
+    async fn deliver(&self, command: Waiting, retry: bool) -> Result<(), (Waiting, StoreError)> {
+        let generation = self.store.generation();
         match command {
             Waiting::Settlement { hold, used } => {
-                let settled = self
-                    .store
-                    .settle(&hold.account, &hold.id, *used, retry)
-                    .await?;
-                self.note(hold, settled);
-                Ok(())
+                let (account, id) = (&hold.account, &hold.id);
+                match self.store.settle(account, id, used, retry).await {
+                    Ok(settled) => self.note(generation, hold, used, settled),
+                    Err(error) => return Err((Waiting::Settlement { hold, used }, error)),
+                };
             }
-            Waiting::Release { key, id } => self.store.release(key, id).await,
+            Waiting::Release { key, id } => {
+                if let Err(error) = self.store.release(&key, &id).await {
+                    return Err((Waiting::Release { key, id }, error));
+                }
+                self.recall.remember(generation, Said::Release { key, id });
+            }
         }
+        Ok(())
     }
 }
 

@@ -66,16 +66,21 @@ struct Lease {
     /// The end of the slice that the slots were taken from.
     #[serde(default)]
     slots_until: Millis,
+    /// All that its instance has said it spent, with this lease and those before it of the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    told: Option<Tokens>,
 }
 
-/// What was charged for something that expired, kept for the late settlement. `number` is that of
-/// the lease's latest command; holds have none.
+/// What was charged for something that expired, kept for the late settlement. `number` and `told` are
+/// those of the lease; holds have none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Mark {
     charged: Tokens,
     expires: Millis,
     #[serde(default)]
     number: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    told: Option<Tokens>,
 }
 
 #[derive(Clone, Debug)]
@@ -129,6 +134,8 @@ pub struct Ask<'a> {
     pub slots: u64,
     pub window: Option<Window>,
     pub ttl: Millis,
+    /// All that reports have said was spent, where no lease is known yet.
+    pub told: Tokens,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -153,6 +160,28 @@ pub struct Report<'a> {
     pub retry: bool,
     /// The lease is over, where nothing was spent with this. No mark is kept of it.
     pub ends: bool,
+    /// All that earlier reports have said was spent, and were answered: what the store has forgotten of
+    /// that is charged too. `None`: nobody knows.
+    pub before: Option<Tokens>,
+    /// The server behind the store was replaced: how much of `before` was of this very lease. If it is not
+    /// known here at all, neither was any of that charged.
+    pub begun: Option<Tokens>,
+}
+
+impl Report<'_> {
+    /// What is to be charged where the store knows of this much.
+    fn due(&self, told: Option<Tokens>) -> Tokens {
+        let forgotten = match (self.before, told) {
+            (Some(before), Some(told)) => before.minus(told),
+            _ => Tokens::ZERO,
+        };
+        self.spent.plus(forgotten)
+    }
+
+    /// What the store knows of after it.
+    fn told(&self, told: Option<Tokens>) -> Option<Tokens> {
+        self.before.or(told).map(|before| before.plus(self.spent))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,6 +254,7 @@ impl Account {
                 charged: cost,
                 expires: until,
                 number: 0,
+                told: None,
             };
             self.books.marks.insert(id, mark);
         }
@@ -239,6 +269,7 @@ impl Account {
                 charged: cost,
                 expires: until,
                 number: lease.number,
+                told: lease.told,
             };
             self.books.marks.insert(instance, mark);
         }
@@ -341,9 +372,32 @@ impl Account {
                 charged: before.max(used),
                 expires: now.plus(MARK_LIFE),
                 number: 0,
+                told: None,
             };
             self.books.marks.insert(id.to_owned(), mark);
         }
+        self.charge(due)
+    }
+
+    /// A settlement that was answered once, said again because the server that did so was replaced. Its
+    /// hold is there only if it was forgotten. No first command is on its way, so no mark is left.
+    pub fn resettle(
+        &mut self,
+        now: Millis,
+        orphans: Orphans,
+        id: &str,
+        used: Tokens,
+    ) -> Settlement {
+        self.sweep(now, orphans);
+        let due = if self.books.holds.remove(id).is_some() {
+            used
+        } else if let Some(mark) = self.books.marks.get_mut(id) {
+            let due = used.minus(mark.charged);
+            mark.charged = mark.charged.plus(due);
+            due
+        } else {
+            Tokens::ZERO
+        };
         self.charge(due)
     }
 
@@ -381,6 +435,7 @@ impl Account {
             granted,
             slots,
             slots_until,
+            told: self.told(ask),
         };
         self.books.leases.insert(ask.instance.to_owned(), lease);
         Grant {
@@ -390,6 +445,17 @@ impl Account {
             reserved: amount,
             left,
             pace: pace(&self.books),
+        }
+    }
+
+    /// What the store knows that an instance has spent, before it is granted more.
+    fn told(&self, ask: &Ask<'_>) -> Option<Tokens> {
+        let lease = self.books.leases.get(ask.instance);
+        let mark = self.books.marks.get(ask.instance);
+        match (lease, mark) {
+            (Some(lease), _) => lease.told,
+            (None, Some(mark)) => mark.told,
+            (None, None) => Some(ask.told),
         }
     }
 
@@ -413,18 +479,32 @@ impl Account {
             if report.number <= lease.number {
                 return self.charge(Tokens::ZERO);
             }
+            let due = report.due(lease.told);
             lease.number = report.number;
-            lease.amount = lease.amount.minus(report.spent).minus(report.back);
+            lease.told = report.told(lease.told);
+            lease.amount = lease.amount.minus(due).minus(report.back);
             lease.expires = now.plus(report.ttl);
-            self.charge(report.spent)
+            self.charge(due)
         } else if let Some(mark) = self.books.marks.get_mut(report.instance) {
             if report.number <= mark.number {
                 return self.charge(Tokens::ZERO);
             }
+            let due = report.due(mark.told);
+            let already = mark.charged.min(due);
             mark.number = report.number;
-            let already = mark.charged.min(report.spent);
+            mark.told = report.told(mark.told);
             mark.charged = mark.charged.minus(already);
-            self.charge(report.spent.minus(already))
+            self.charge(due.minus(already))
+        } else if let Some(begun) = report.begun.filter(|_| !report.ends) {
+            // It was granted by a server that is no more. The mark is for a repeat of this command.
+            let mark = Mark {
+                charged: Tokens::ZERO,
+                expires: now.plus(MARK_LIFE),
+                number: report.number,
+                told: report.told(None),
+            };
+            self.books.marks.insert(report.instance.to_owned(), mark);
+            self.charge(report.spent.plus(begun))
         } else if report.retry {
             self.charge(Tokens::ZERO)
         } else {
@@ -446,6 +526,13 @@ impl Account {
             .credits
             .insert(id.to_owned(), now.plus(CREDIT_MARK_LIFE));
         Credited::Added { left: self.left }
+    }
+
+    /// A lease of that name is known, or was.
+    #[cfg(test)]
+    pub fn knows(&self, instance: &str) -> bool {
+        let Books { leases, marks, .. } = &self.books;
+        leases.contains_key(instance) || marks.contains_key(instance)
     }
 
     /// As it would stand after a sweep, without one.
@@ -650,6 +737,7 @@ mod tests {
             slots: 0,
             window: None,
             ttl: TTL,
+            told: Tokens::ZERO,
         };
         assert_eq!(account.lease(NOW, Orphans::Known, &ask).tokens.count(), 25);
         assert_eq!(account.lease(NOW, Orphans::Known, &ask).tokens.count(), 25);
@@ -662,6 +750,8 @@ mod tests {
             ttl: TTL,
             retry: false,
             ends: false,
+            before: None,
+            begun: None,
         };
         account.report(NOW, Orphans::Known, &report);
         account.report(NOW, Orphans::Known, &report);
@@ -687,6 +777,7 @@ mod tests {
                 slots: 0,
                 window: None,
                 ttl: TTL,
+                told: Tokens::ZERO,
             };
             account.lease(NOW, orphans, &ask);
             let report = Report {
@@ -697,11 +788,122 @@ mod tests {
                 ttl: TTL,
                 retry: false,
                 ends: false,
+                before: None,
+                begun: None,
             };
             account.report(NOW.plus(TTL), orphans, &report);
             account.report(NOW.plus(TTL), orphans, &report);
             assert_eq!(account.left.count(), left);
         }
+    }
+
+    #[test]
+    fn a_settlement_said_again_is_charged_where_its_hold_is_back_and_leaves_nothing() {
+        let mut account = account(100);
+        account.admit(NOW, Orphans::Known, &ask("a", 10, 70));
+        let mut older = account.clone();
+        account.settle(NOW, Orphans::Known, "a", Tokens::new(25), false);
+        for account in [&mut account, &mut older] {
+            for _ in 0..2 {
+                account.resettle(NOW, Orphans::Known, "a", Tokens::new(25));
+                assert_eq!(account.left.count(), 75);
+                assert!(account.books.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_settlement_said_again_after_its_hold_expired_is_charged_the_rest_and_once() {
+        for (orphans, left) in [(Orphans::Known, 75), (Orphans::Spend, 30)] {
+            let mut account = account(100);
+            account.admit(NOW, orphans, &ask("a", 10, 70));
+            for _ in 0..2 {
+                account.resettle(NOW.plus(TTL), orphans, "a", Tokens::new(25));
+                assert_eq!(account.left.count(), left);
+            }
+        }
+    }
+
+    fn lent(tokens: u64) -> Ask<'static> {
+        Ask {
+            instance: "i",
+            number: 1,
+            tokens: Tokens::new(tokens),
+            slots: 0,
+            window: None,
+            ttl: TTL,
+            told: Tokens::ZERO,
+        }
+    }
+
+    fn spent(number: u64, spent: u64, before: u64) -> Report<'static> {
+        Report {
+            instance: "i",
+            number,
+            spent: Tokens::new(spent),
+            back: Tokens::ZERO,
+            ttl: TTL,
+            retry: false,
+            ends: false,
+            before: Some(Tokens::new(before)),
+            begun: None,
+        }
+    }
+
+    #[test]
+    fn the_next_report_charges_all_that_was_forgotten() {
+        let mut account = account(400);
+        account.lease(NOW, Orphans::Known, &lent(100));
+        account.report(NOW, Orphans::Known, &spent(2, 10, 0));
+        let mut older = account.clone();
+        for (number, before) in [(3, 10), (4, 20), (5, 30)] {
+            account.report(NOW, Orphans::Known, &spent(number, 10, before));
+        }
+        // It may ask for more before it reports.
+        let ask = Ask {
+            number: 6,
+            ..lent(0)
+        };
+        for account in [&mut account, &mut older] {
+            account.lease(NOW, Orphans::Known, &ask);
+            for _ in 0..2 {
+                account.report(NOW, Orphans::Known, &spent(7, 5, 40));
+                assert_eq!(account.left.count(), 355);
+            }
+        }
+        assert_eq!(older, account);
+        let late = NOW.plus(TTL);
+        older.report(late, Orphans::Known, &spent(9, 1, 60));
+        assert_eq!(older.left.count(), 339, "its lease has expired meanwhile");
+    }
+
+    #[test]
+    fn a_lease_that_was_forgotten_whole_is_charged_once_and_has_nothing_set_aside() {
+        let mut account = account(400);
+        let report = Report {
+            begun: Some(Tokens::new(30)),
+            retry: true,
+            ..spent(7, 5, 90)
+        };
+        for _ in 0..2 {
+            let reported = account.report(NOW, Orphans::Known, &report);
+            assert_eq!(account.left.count(), 365);
+            assert_eq!(reported.reserved, Tokens::ZERO);
+        }
+        let ask = Ask {
+            number: 8,
+            told: Tokens::new(95),
+            ..lent(10)
+        };
+        account.lease(NOW, Orphans::Known, &ask);
+        account.report(NOW, Orphans::Known, &spent(9, 5, 95));
+        assert_eq!(account.left.count(), 360);
+        let end = Report {
+            ends: true,
+            ..spent(10, 0, 100)
+        };
+        account.report(NOW, Orphans::Known, &end);
+        assert!(account.books.is_empty(), "nothing is kept of it");
     }
 
     #[test]

@@ -149,6 +149,16 @@ impl Entry {
         self.with(|account| account.settle(now, orphans, id, used, retry))
     }
 
+    pub fn resettle(
+        &mut self,
+        now: Millis,
+        orphans: Orphans,
+        id: &str,
+        used: Tokens,
+    ) -> Result<Settlement, Damage> {
+        self.with(|account| account.resettle(now, orphans, id, used))
+    }
+
     pub fn lease(&mut self, now: Millis, orphans: Orphans, ask: &Ask<'_>) -> Result<Grant, Damage> {
         self.with(|account| account.lease(now, orphans, ask))
     }

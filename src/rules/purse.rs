@@ -21,6 +21,8 @@ pub const IDLE: Millis = Millis(2_000);
 const FIRST_REQUESTS: u64 = 4;
 /// A balance that did not fill a purse is left alone for so long.
 const POOR: Millis = Millis(10_000);
+/// A server that was replaced has forgotten the last moments; nothing is believed to be forgotten for longer.
+pub const REMEMBERED: Millis = Millis(60_000);
 /// Slots are taken only where the window has this many times more.
 const WIDE: u64 = 20;
 
@@ -54,6 +56,14 @@ pub struct Purse {
     reserved: Tokens,
     /// The store has a lease of it, be it empty.
     is_open: bool,
+    opened: Millis,
+    /// All that was reported and answered, and how much of it when the lease last ended.
+    told: Tokens,
+    told_at_end: Tokens,
+    /// The server behind the store was replaced: what it knows of the lease, a report will say. And the
+    /// command under way was sent knowing that.
+    is_doubted: bool,
+    asks_doubting: bool,
     holds: HashMap<String, Hold>,
     held: Tokens,
     /// Settled here, and not in any report yet.
@@ -141,7 +151,7 @@ impl Purse {
         let Busy { latest, .. } = self.busy;
         self.busy.latest = latest.max(now);
         self.busy.requests += 1;
-        if self.is_gone || now < self.poor_until {
+        if self.is_gone || self.is_doubted || now < self.poor_until {
             return None;
         }
         let open = ask.open.min(Tokens::new(ROOMY));
@@ -206,7 +216,8 @@ impl Purse {
     /// Nothing here is owed to anyone any more.
     pub fn is_empty(&self) -> bool {
         // What was spent of an account that is gone is owed to nobody.
-        let owes = !self.spent.is_zero() || self.under_way.is_some() || self.is_open;
+        let owes =
+            !self.spent.is_zero() || self.under_way.is_some() || self.is_open || self.is_doubted;
         self.holds.is_empty() && (self.is_gone || !owes)
     }
 
@@ -228,7 +239,7 @@ impl Purse {
 
     fn next(&mut self, now: Millis, renew_after: Millis) -> Option<Command> {
         self.busy.turn(now);
-        if !self.spent.is_zero() {
+        if !self.spent.is_zero() || self.is_doubted {
             return Some(self.report(Tokens::ZERO));
         }
         if self.is_idle(now) {
@@ -260,7 +271,8 @@ impl Purse {
 
     /// Asks without waiting for the next report, if there is need.
     pub fn ask_at_once(&mut self, now: Millis) -> Option<Command> {
-        if self.is_gone || self.under_way.is_some() || now < self.poor_until || self.is_idle(now) {
+        let is_waiting = self.is_doubted || self.under_way.is_some();
+        if self.is_gone || is_waiting || now < self.poor_until || self.is_idle(now) {
             return None;
         }
         self.busy.turn(now);
@@ -295,7 +307,7 @@ impl Purse {
     pub fn give_back(&mut self) -> Option<Command> {
         if self.under_way.is_none() && !self.is_gone {
             self.repeats = false;
-            if !self.spent.is_zero() {
+            if !self.spent.is_zero() || self.is_doubted {
                 let free = self.free();
                 self.under_way = Some(self.report(free));
             } else if self.is_open && (self.holds.is_empty() || !self.free().is_zero()) {
@@ -320,9 +332,32 @@ impl Purse {
         self.under_way
     }
 
+    /// The server behind the store was replaced, and may have forgotten the latest commands.
+    pub fn doubt(&mut self) {
+        self.asks_doubting = false;
+        self.is_doubted = self.is_open || self.under_way.is_some() || !self.told.is_zero();
+    }
+
+    /// All that was reported and answered.
+    pub fn told(&self) -> Tokens {
+        self.told
+    }
+
+    /// How much of that was of this very lease, where it is so young that the store may have forgotten it.
+    pub fn begun(&self, now: Millis) -> Option<Tokens> {
+        let is_young = now < self.opened.plus(REMEMBERED);
+        (self.is_doubted && is_young).then(|| self.told.minus(self.told_at_end))
+    }
+
+    /// The number of the latest command.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// What is said now, and whether it may have been done before.
     pub fn say(&mut self, now: Millis) -> Option<(Command, bool)> {
         let is_repeat = self.repeats;
+        self.asks_doubting = self.is_doubted;
         // A repeat renews nothing: what an answer is good for counts from the first time.
         if !is_repeat {
             self.sent = now;
@@ -340,7 +375,9 @@ impl Purse {
     pub fn granted(&mut self, fresh: Millis, grant: &Grant) {
         let sent = self.sent;
         self.under_way = None;
-        self.is_open = true;
+        if !std::mem::replace(&mut self.is_open, true) {
+            self.opened = sent;
+        }
         self.reserved = grant.reserved;
         self.left = grant.left;
         self.pace = grant.pace;
@@ -370,8 +407,16 @@ impl Purse {
 
     pub fn reported(&mut self, fresh: Millis, reported: &Reported) {
         let sent = self.sent;
-        let ended = matches!(self.under_way, Some(Command::Report { ends: true, .. }));
-        self.is_open &= !ended;
+        if let Some(Command::Report { spent, ends, .. }) = self.under_way {
+            self.told = self.told.plus(spent);
+            if ends {
+                self.told_at_end = self.told;
+                self.is_open = false;
+            }
+        }
+        if std::mem::take(&mut self.asks_doubting) {
+            self.is_doubted = false;
+        }
         self.under_way = None;
         self.reserved = reported.reserved;
         self.left = reported.settlement.left;
@@ -523,6 +568,43 @@ mod tests {
         purse.reported(FRESH, &reported);
         assert_eq!(purse.give_back(), None);
         assert!(purse.is_empty());
+    }
+
+    #[test]
+    fn a_purse_that_doubts_covers_nothing_until_a_report_was_answered() {
+        let mut purse = filled(100, 60, 0);
+        let now = Millis(1_001);
+        purse.doubt();
+        assert_eq!(purse.admit(now, &ask("a", 1, 0), false), None);
+        assert_eq!(purse.ask_at_once(now), None);
+        assert!(matches!(
+            purse.command(now, FRESH),
+            Some(Command::Report { .. })
+        ));
+        purse.say(now).unwrap();
+        assert_eq!(purse.begun(now), Some(Tokens::ZERO));
+        assert_eq!(
+            purse.begun(now.plus(REMEMBERED)),
+            None,
+            "it cannot be so young that it was forgotten"
+        );
+        let reported = Reported {
+            settlement: Settlement {
+                charged: Tokens::ZERO,
+                overrun: Tokens::ZERO,
+                left: Tokens::new(400),
+            },
+            reserved: Tokens::new(40),
+        };
+        // It was sent to the server that was replaced again.
+        purse.doubt();
+        purse.reported(FRESH, &reported);
+        assert_eq!(purse.admit(now, &ask("a", 1, 0), false), None);
+        purse.command(now, FRESH).unwrap();
+        purse.say(now).unwrap();
+        purse.reported(FRESH, &reported);
+        assert_eq!(purse.free().count(), 40, "what the store has set aside");
+        assert!(purse.admit(now, &ask("a", 1, 0), false).is_some());
     }
 
     #[test]

@@ -7,8 +7,9 @@
 
 use super::journal::Journal;
 use super::name::{AccountName, KeyName};
+use super::recall::{Recall, Said};
 use super::{Outcome, Store, StoreError};
-use crate::rules::account::{Admission, Admit, Ask, Report, Settlement};
+use crate::rules::account::{Admission, Admit, Ask, Report};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::entry::Caller;
 use crate::rules::purse::{Command, Held, Purse};
@@ -32,13 +33,10 @@ const SHELVES: usize = 16;
 /// Keys that are remembered for having come lately, on each shelf.
 const LATELY: usize = 4_096;
 
-/// Told of every charge that a report has made.
-pub type Charged = Box<dyn Fn(&AccountName, Settlement) + Send + Sync>;
-
 pub struct Leases {
     store: Arc<dyn Store>,
     journal: Arc<Journal>,
-    charged: Charged,
+    recall: Arc<Recall>,
     /// How long a request is covered from when it was admitted or renewed.
     cover: Millis,
     started: Instant,
@@ -77,6 +75,8 @@ struct State {
     /// The key is no longer what it was: nothing more is held against this purse.
     closing: bool,
     said_trouble: bool,
+    /// The store's, when it was last spoken to.
+    generation: Option<u64>,
 }
 
 fn slice(window: Option<Window>) -> Millis {
@@ -86,6 +86,14 @@ fn slice(window: Option<Window>) -> Millis {
 impl State {
     fn wants_more(&mut self, now: Millis) -> bool {
         !self.closing && self.purse.ask_at_once(now).is_some()
+    }
+
+    /// Where the server behind the store was replaced, it may have forgotten what the purse believes.
+    fn notice(&mut self, generation: Option<u64>) {
+        if self.generation != generation {
+            self.generation = generation;
+            self.purse.doubt();
+        }
     }
 }
 
@@ -111,13 +119,13 @@ impl Leases {
     pub fn new(
         store: Arc<dyn Store>,
         journal: Arc<Journal>,
+        recall: Arc<Recall>,
         cover: Duration,
-        charged: Charged,
     ) -> Arc<Leases> {
         Arc::new(Leases {
             store,
             journal,
-            charged,
+            recall,
             cover: cover.into(),
             started: Instant::now(),
             instance: uuid::Uuid::now_v7().simple().to_string(),
@@ -265,6 +273,7 @@ impl Leases {
                 checking: false,
                 closing: false,
                 said_trouble: false,
+                generation: self.store.generation(),
             }),
             turn: tokio::sync::Mutex::default(),
         };
@@ -316,7 +325,8 @@ impl Leases {
         let now = self.now();
         let is_over = {
             let mut shelf = lock(shelf);
-            let state = lease.state();
+            let mut state = lease.state();
+            state.notice(self.store.generation());
             let over = state.purse.is_empty()
                 && (state.closing || state.purse.is_gone() || state.purse.is_idle(now));
             if over {
@@ -326,6 +336,7 @@ impl Leases {
         };
         if is_over {
             self.journal.end_lease(&lease.name);
+            self.remember(&lease);
             return;
         }
         let leases = self.clone();
@@ -353,12 +364,34 @@ impl Leases {
         }
     }
 
+    /// What was spent of a lease that is over.
+    fn remember(&self, lease: &Lease) {
+        let (generation, number, told) = {
+            let State {
+                generation, purse, ..
+            } = &*lease.state();
+            (*generation, purse.number(), purse.told())
+        };
+        if !told.is_zero() {
+            let said = Said::Lease {
+                account: lease.account.clone(),
+                name: lease.name.clone(),
+                number,
+                told,
+            };
+            self.recall.remember(generation, said);
+        }
+    }
+
     /// Says what is under way. The caller has the turn.
     async fn deliver(&self, lease: &Lease) -> Outcome<()> {
         let now = self.now();
-        let (said, window) = {
+        let (said, window, told, begun) = {
             let mut state = lease.state();
-            (state.purse.say(now), state.window)
+            state.notice(self.store.generation());
+            let State { purse, window, .. } = &mut *state;
+            let said = purse.say(now);
+            (said, *window, purse.told(), purse.begun(now))
         };
         let Some((command, retry)) = said else {
             return Ok(());
@@ -380,6 +413,8 @@ impl Leases {
                     ttl,
                     retry,
                     ends,
+                    before: Some(told),
+                    begun,
                 };
                 let reported = self.store.report(&lease.account, &report).await;
                 reported.map(|reported| {
@@ -388,7 +423,7 @@ impl Leases {
                         Some(reported) => {
                             state.purse.reported(self.fresh(), &reported);
                             drop(state);
-                            (self.charged)(&lease.account, reported.settlement);
+                            self.recall.charged(&lease.account, reported.settlement);
                         }
                         None => state.purse.lost(),
                     }
@@ -407,6 +442,7 @@ impl Leases {
                     slots,
                     window,
                     ttl,
+                    told: told.minus(begun.unwrap_or_default()),
                 };
                 let granted = self.store.lease(&lease.account, &ask).await;
                 granted.map(|granted| {
@@ -451,7 +487,12 @@ impl Leases {
         let _turn = lease.turn.lock().await;
         // What was under way, what was spent meanwhile, and the end.
         for _ in 0..3 {
-            if lease.state().purse.give_back().is_none() {
+            let nothing = {
+                let mut state = lease.state();
+                state.notice(self.store.generation());
+                state.purse.give_back().is_none()
+            };
+            if nothing {
                 break;
             }
             self.deliver(lease).await?;

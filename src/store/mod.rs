@@ -13,6 +13,7 @@ pub mod journal;
 pub mod leases;
 pub mod name;
 pub mod open;
+pub mod recall;
 pub mod redis;
 pub mod tenants;
 pub mod vault;
@@ -150,6 +151,15 @@ pub trait Store: Send + Sync {
         retry: bool,
     ) -> Outcome<Option<Settlement>>;
 
+    /// The same of a settlement that was answered, by a server that was replaced since: charged only where
+    /// its hold is there again.
+    async fn resettle(
+        &self,
+        account: &AccountName,
+        id: &str,
+        used: Tokens,
+    ) -> Outcome<Option<Settlement>>;
+
     /// Ends the hold of an admission whose answer never came, whether or not there is one.
     async fn release(&self, key: &KeyName, id: &str) -> Outcome<()>;
 
@@ -216,6 +226,10 @@ pub trait Store: Send + Sync {
     /// Waits until what it has answered so far also survives a loss of power of this machine. A store
     /// elsewhere has that in its own hands.
     async fn flush(&self) -> Outcome<()>;
+
+    /// How often a server behind it was replaced: one that may have forgotten what was acknowledged last.
+    /// `None`: nothing acknowledged is forgotten while this process lives.
+    fn generation(&self) -> Option<u64>;
 
     /// Does it answer?
     async fn ready(&self) -> Outcome<()>;

@@ -59,6 +59,14 @@ impl Store for Defective {
     ) -> Outcome<Option<Settlement>> {
         self.store.settle(account, id, used, retry).await
     }
+    async fn resettle(
+        &self,
+        account: &AccountName,
+        id: &str,
+        used: Tokens,
+    ) -> Outcome<Option<Settlement>> {
+        self.store.resettle(account, id, used).await
+    }
     async fn release(&self, key: &KeyName, id: &str) -> Outcome<()> {
         self.store.release(key, id).await
     }
@@ -131,6 +139,9 @@ impl Store for Defective {
     }
     async fn flush(&self) -> Outcome<()> {
         self.store.flush().await
+    }
+    fn generation(&self) -> Option<u64> {
+        self.store.generation()
     }
     async fn ready(&self) -> Outcome<()> {
         self.store.ready().await

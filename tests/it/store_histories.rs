@@ -35,12 +35,17 @@ enum Op {
         used: u64,
         retry: bool,
     },
+    Resettle {
+        id: u8,
+        used: u64,
+    },
     Lease {
         instance: u8,
         tokens: u64,
         slots: u64,
         repeat: bool,
         window: bool,
+        told: u64,
     },
     Report {
         instance: u8,
@@ -49,6 +54,8 @@ enum Op {
         repeat: bool,
         retry: bool,
         ends: bool,
+        before: Option<u64>,
+        begun: Option<u64>,
     },
     Credit {
         id: u8,
@@ -66,16 +73,21 @@ fn amount() -> impl Strategy<Value = u64> {
     prop_oneof![8 => 0u64..120, 1 => Just(9_007_199_254_740_991), 1 => 1u64..1_000_000]
 }
 
+fn told() -> impl Strategy<Value = Option<u64>> {
+    proptest::option::of(amount())
+}
+
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => (0u8..6, 0u64..40, amount(), prop_oneof![Just(0u64), 0u64..200, Just(9_007_199_254_740_991)], 0u64..50, 0u8..12)
             .prop_map(|(id, least, more, open, known, tenant)| Op::Admit { id, least, more, open, known, tenant }),
         2 => (0u8..6, 0u64..80).prop_map(|(id, known)| Op::Renew { id, known }),
         5 => (0u8..6, amount(), any::<bool>()).prop_map(|(id, used, retry)| Op::Settle { id, used, retry }),
-        2 => (0u8..3, amount(), 0u64..9, any::<bool>(), any::<bool>())
-            .prop_map(|(instance, tokens, slots, repeat, window)| Op::Lease { instance, tokens, slots, repeat, window }),
-        2 => (0u8..3, prop_oneof![Just(0u64), 0u64..60], 0u64..60, any::<bool>(), any::<bool>(), any::<bool>())
-            .prop_map(|(instance, spent, back, repeat, retry, ends)| Op::Report { instance, spent, back, repeat, retry, ends }),
+        2 => (0u8..6, amount()).prop_map(|(id, used)| Op::Resettle { id, used }),
+        2 => (0u8..3, amount(), 0u64..9, any::<bool>(), any::<bool>(), 0u64..90)
+            .prop_map(|(instance, tokens, slots, repeat, window, told)| Op::Lease { instance, tokens, slots, repeat, window, told }),
+        3 => (0u8..3, prop_oneof![Just(0u64), 0u64..60], 0u64..60, any::<bool>(), any::<bool>(), any::<bool>(), told(), told())
+            .prop_map(|(instance, spent, back, repeat, retry, ends, before, begun)| Op::Report { instance, spent, back, repeat, retry, ends, before, begun }),
         1 => (0u8..4, amount()).prop_map(|(id, amount)| Op::Credit { id, amount }),
         1 => (0u8..4).prop_map(|group| Op::Regroup { group }),
         4 => prop_oneof![0u64..50, 500u64..3_000, Just(5_000), Just(100_000_000)].prop_map(|millis| Op::Wait { millis }),
@@ -126,6 +138,7 @@ fn groups() -> Groups {
 }
 
 const GROUPS: [&str; 4] = ["anonymous", "paid", "free", "none"];
+const INSTANCES: [&str; 3] = ["i0", "i1", "i2"];
 const TTL: Millis = Millis(4_000);
 const START: u64 = 1_800_000_000_000;
 
@@ -199,44 +212,18 @@ fn by_rule(
                     .unwrap()
             )
         }
-        Op::Lease {
-            instance,
-            tokens,
-            slots,
-            window,
-            ..
-        } => {
-            let instance = format!("i{instance}");
-            format!(
-                "{:?}",
-                entry
-                    .lease(
-                        now,
-                        orphans,
-                        &lease(&instance, number, *tokens, *slots, *window)
-                    )
-                    .unwrap()
-            )
+        Op::Resettle { id, used } => {
+            let used = Tokens::new(*used);
+            let settled = entry.resettle(now, orphans, &format!("r{id}"), used);
+            format!("{:?}", settled.unwrap())
         }
-        Op::Report {
-            instance,
-            spent,
-            back,
-            retry,
-            ends,
-            ..
-        } => {
-            let instance = format!("i{instance}");
-            format!(
-                "{:?}",
-                entry
-                    .report(
-                        now,
-                        orphans,
-                        &report(&instance, number, *spent, *back, (*retry, *ends))
-                    )
-                    .unwrap()
-            )
+        Op::Lease { instance, .. } => {
+            let ask = lease(op, INSTANCES[*instance as usize], number);
+            format!("{:?}", entry.lease(now, orphans, &ask).unwrap())
+        }
+        Op::Report { instance, .. } => {
+            let report = report(op, INSTANCES[*instance as usize], number);
+            format!("{:?}", entry.report(now, orphans, &report).unwrap())
         }
         Op::Credit { id, amount } => {
             format!(
@@ -295,31 +282,19 @@ async fn by_engine(store: &dyn Store, key: &KeyName, op: &Op, number: u64) -> St
                 .await;
             format!("{:?}", settled.unwrap().unwrap())
         }
-        Op::Lease {
-            instance,
-            tokens,
-            slots,
-            window,
-            ..
-        } => {
-            let instance = format!("i{instance}");
-            let ask = lease(&instance, number, *tokens, *slots, *window);
+        Op::Resettle { id, used } => {
+            let (id, used) = (format!("r{id}"), Tokens::new(*used));
+            let settled = store.resettle(&account, &id, used).await;
+            format!("{:?}", settled.unwrap().unwrap())
+        }
+        Op::Lease { instance, .. } => {
+            let ask = lease(op, INSTANCES[*instance as usize], number);
             format!("{:?}", store.lease(&account, &ask).await.unwrap().unwrap())
         }
-        Op::Report {
-            instance,
-            spent,
-            back,
-            retry,
-            ends,
-            ..
-        } => {
-            let instance = format!("i{instance}");
-            let report = report(&instance, number, *spent, *back, (*retry, *ends));
-            format!(
-                "{:?}",
-                store.report(&account, &report).await.unwrap().unwrap()
-            )
+        Op::Report { instance, .. } => {
+            let report = report(op, INSTANCES[*instance as usize], number);
+            let reported = store.report(&account, &report).await;
+            format!("{:?}", reported.unwrap().unwrap())
         }
         Op::Credit { id, amount } => {
             let credited = store
@@ -352,7 +327,17 @@ fn ask(id: &str, least: u64, more: u64, open: u64, known: u64) -> Admit<'_> {
     }
 }
 
-fn lease(instance: &str, number: u64, tokens: u64, slots: u64, window: bool) -> Ask<'_> {
+fn lease<'a>(op: &Op, instance: &'a str, number: u64) -> Ask<'a> {
+    let &Op::Lease {
+        tokens,
+        slots,
+        window,
+        told,
+        ..
+    } = op
+    else {
+        unreachable!("{op:?} asks for nothing");
+    };
     Ask {
         instance,
         number,
@@ -360,16 +345,23 @@ fn lease(instance: &str, number: u64, tokens: u64, slots: u64, window: bool) -> 
         slots,
         window: lease_window(window),
         ttl: TTL,
+        told: Tokens::new(told),
     }
 }
 
-fn report(
-    instance: &str,
-    number: u64,
-    spent: u64,
-    back: u64,
-    (retry, ends): (bool, bool),
-) -> Report<'_> {
+fn report<'a>(op: &Op, instance: &'a str, number: u64) -> Report<'a> {
+    let &Op::Report {
+        spent,
+        back,
+        retry,
+        ends,
+        before,
+        begun,
+        ..
+    } = op
+    else {
+        unreachable!("{op:?} reports nothing");
+    };
     Report {
         instance,
         number,
@@ -378,6 +370,8 @@ fn report(
         ttl: TTL,
         retry,
         ends,
+        before: before.map(Tokens::new),
+        begun: begun.map(Tokens::new),
     }
 }
 

@@ -337,6 +337,18 @@ impl Store for Embedded {
         Ok(settled.map(|(settlement, _)| settlement))
     }
 
+    async fn resettle(
+        &self,
+        account: &AccountName,
+        id: &str,
+        used: Tokens,
+    ) -> Outcome<Option<Settlement>> {
+        let settled = self.on_account(account, Kind::Ends, |entry, now, orphans| {
+            entry.resettle(now, orphans, id, used)
+        })?;
+        Ok(settled.map(|(settlement, _)| settlement))
+    }
+
     async fn release(&self, key: &KeyName, id: &str) -> Outcome<()> {
         match self.resolve(key)? {
             Some((account, _)) => self
@@ -527,6 +539,10 @@ impl Store for Embedded {
 
     async fn flush(&self) -> Outcome<()> {
         self.disk.durable(self.disk.sequence()).await
+    }
+
+    fn generation(&self) -> Option<u64> {
+        None
     }
 
     async fn ready(&self) -> Outcome<()> {

@@ -11,6 +11,7 @@ use crate::settings::{Redis as Target, RedisKind};
 use crate::store::StoreError;
 use redis::{Cmd, RedisError, Value, from_redis_value};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -30,6 +31,7 @@ pub enum Fleet {
 
 pub struct Cluster {
     target: Target,
+    generation: Arc<AtomicU64>,
     map: RwLock<Map>,
     stale: Notify,
 }
@@ -42,8 +44,9 @@ struct Map {
 }
 
 impl Fleet {
-    /// Waits out a server that is still loading, and nothing else.
-    pub async fn open(target: &Target) -> Result<Fleet, String> {
+    /// Waits out a server that is still loading, and nothing else. `generation` counts the servers that are
+    /// replaced from now on.
+    pub async fn open(target: &Target, generation: &Arc<AtomicU64>) -> Result<Fleet, String> {
         let dials: Vec<Dial> = match target.kind {
             RedisKind::Cluster => seeds(target),
             RedisKind::Single | RedisKind::Sentinel { .. } => {
@@ -63,14 +66,16 @@ impl Fleet {
         };
         version::warn_of_holes(&mut connection).await;
         if target.kind != RedisKind::Cluster {
-            return Ok(Fleet::One(Node::start(dial, Some(connection))));
+            let node = Node::start(dial, Some(connection), generation.clone());
+            return Ok(Fleet::One(node));
         }
         let cluster = Arc::new(Cluster {
             target: target.clone(),
+            generation: generation.clone(),
             map: RwLock::default(),
             stale: Notify::new(),
         });
-        let seed = Node::start(dial, Some(connection));
+        let seed = Node::start(dial, Some(connection), generation.clone());
         cluster.draw_map(&seed).await?;
         tokio::spawn(keep_map(Arc::downgrade(&cluster)));
         for node in cluster.nodes() {
@@ -141,7 +146,7 @@ impl Cluster {
         let dial = Dial::fixed(&self.target, place.clone());
         map.nodes
             .entry(place)
-            .or_insert_with(|| Node::start(dial, None))
+            .or_insert_with(|| Node::start(dial, None, self.generation.clone()))
             .clone()
     }
 
@@ -217,6 +222,8 @@ impl Cluster {
             };
             slots.push(read().map_err(|error| error.to_string())?);
         }
+        // Servers name them in whatever order.
+        slots.sort_unstable();
         if slots.is_empty() {
             return Err("the cluster has no slots assigned".to_owned());
         }
@@ -228,6 +235,10 @@ impl Cluster {
             }
         }
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        // Whoever has slots that were another's may not have all that the other had.
+        if map.slots != slots {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
         map.nodes
             .retain(|place, _| slots.iter().any(|(_, _, owner)| owner == place));
         map.slots = slots;
@@ -261,7 +272,7 @@ async fn keep_map(cluster: Weak<Cluster>) {
         }
         // Nobody known is there any more: start again from what the operator wrote.
         if !drawn && let Ok((dial, connection)) = first_to_answer(&this.seeds()).await {
-            let seed = Node::start(dial, Some(connection));
+            let seed = Node::start(dial, Some(connection), this.generation.clone());
             if let Err(error) = this.draw_map(&seed).await {
                 log::debug!("No map of the cluster: {error}");
             }

@@ -33,11 +33,12 @@ use node::Failure;
 use redis::{Cmd, FromRedisValue, from_redis_value};
 use script::Script;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub struct Redis {
     fleet: Fleet,
     keeping: Keeping,
+    generation: Arc<AtomicU64>,
     followers: Arc<Followers>,
     scripts: Scripts,
 }
@@ -46,6 +47,7 @@ struct Scripts {
     admit: Script,
     renew: Script,
     settle: Script,
+    resettle: Script,
     lease: Script,
     report: Script,
     credit: Script,
@@ -62,6 +64,7 @@ impl Scripts {
             admit: Script::new(include_str!("scripts/admit.lua")),
             renew: Script::new(include_str!("scripts/renew.lua")),
             settle: Script::new(include_str!("scripts/settle.lua")),
+            resettle: Script::new(include_str!("scripts/resettle.lua")),
             lease: Script::new(include_str!("scripts/lease.lua")),
             report: Script::new(include_str!("scripts/report.lua")),
             credit: Script::new(include_str!("scripts/credit.lua")),
@@ -135,7 +138,8 @@ enum Reply {
 
 impl Redis {
     pub async fn open(target: &Target, keeping: Keeping) -> Result<Redis, String> {
-        let fleet = Fleet::open(target).await?;
+        let generation = Arc::default();
+        let fleet = Fleet::open(target, &generation).await?;
         let followers = Arc::new(Followers::default());
         // In a Cluster each server would have to be heard; there, configs are read again instead.
         if target.kind != RedisKind::Cluster
@@ -146,6 +150,7 @@ impl Redis {
         Ok(Redis {
             fleet,
             keeping,
+            generation,
             followers,
             scripts: Scripts::new(),
         })
@@ -172,7 +177,8 @@ impl Redis {
     ) -> Outcome<(String, Words)> {
         let preamble = self.preamble();
         let words: Vec<&str> = preamble.iter().chain(words).map(String::as_str).collect();
-        let mut words = Words(script.run(&self.fleet, names, &words).await?.into_iter());
+        let answer = script.run(&self.fleet, names, &words).await?;
+        let mut words = Words(answer.into_iter());
         Ok((words.word()?, words))
     }
 
@@ -270,6 +276,10 @@ fn group_words(groups: &Groups) -> impl Iterator<Item = String> {
         };
         [name.to_owned(), limit, span]
     })
+}
+
+fn word(amount: Option<Tokens>) -> String {
+    amount.map_or_else(String::new, |amount| amount.to_string())
 }
 
 fn flag(set: bool) -> String {
@@ -385,6 +395,19 @@ impl Store for Redis {
         settled.map(|(_, mut words)| words.settlement()).transpose()
     }
 
+    async fn resettle(
+        &self,
+        account: &AccountName,
+        id: &str,
+        used: Tokens,
+    ) -> Outcome<Option<Settlement>> {
+        let words = [id.to_owned(), used.to_string()];
+        let settled = self
+            .on_known(&self.scripts.resettle, account, &words)
+            .await?;
+        settled.map(|(_, mut words)| words.settlement()).transpose()
+    }
+
     async fn release(&self, key: &KeyName, id: &str) -> Outcome<()> {
         let words = [id.to_owned(), Tokens::ZERO.to_string(), flag(true)];
         self.on_key(&self.scripts.settle, key, &words)
@@ -405,6 +428,7 @@ impl Store for Redis {
             ask.ttl.0.to_string(),
             limit,
             span,
+            ask.told.to_string(),
         ];
         let granted = self.on_known(&self.scripts.lease, account, &words).await?;
         granted
@@ -434,6 +458,8 @@ impl Store for Redis {
             report.ttl.0.to_string(),
             flag(report.retry),
             flag(report.ends),
+            word(report.before),
+            word(report.begun),
         ];
         let reported = self.on_known(&self.scripts.report, account, &words).await?;
         reported
@@ -623,6 +649,10 @@ impl Store for Redis {
 
     async fn flush(&self) -> Outcome<()> {
         Ok(())
+    }
+
+    fn generation(&self) -> Option<u64> {
+        Some(self.generation.load(Ordering::Acquire))
     }
 
     async fn ready(&self) -> Outcome<()> {

@@ -47,6 +47,8 @@ pub struct Node {
     probe: Mutex<String>,
     timely: AtomicU64,
     late: AtomicU64,
+    /// Raised before another server, or one with another past, is spoken to.
+    generation: Arc<AtomicU64>,
 }
 
 /// A connection, and the way to say that it may be of no more use. Every command under way holds a clone.
@@ -80,7 +82,11 @@ fn lock(text: &Mutex<String>) -> MutexGuard<'_, String> {
 
 impl Node {
     /// `connection`: the one that is there already, if there is.
-    pub fn start(dial: Dial, connection: Option<MultiplexedConnection>) -> Arc<Node> {
+    pub fn start(
+        dial: Dial,
+        connection: Option<MultiplexedConnection>,
+        generation: Arc<AtomicU64>,
+    ) -> Arc<Node> {
         let node = Arc::new(Node {
             dial,
             live: watch::Sender::new(connection.map(Live::new)),
@@ -88,6 +94,7 @@ impl Node {
             probe: Mutex::new(PROBE.to_owned()),
             timely: AtomicU64::new(0),
             late: AtomicU64::new(0),
+            generation,
         });
         tokio::spawn(keep(Arc::downgrade(&node)));
         node
@@ -237,19 +244,25 @@ pub fn describe(error: &RedisError) -> String {
 async fn keep(node: Weak<Node>) {
     let mut breaker = Breaker::default();
     let mut lost: Option<Instant> = None;
+    let mut known: Option<String> = None;
     loop {
         let there = match node.upgrade() {
             Some(this) => this.live.borrow().clone(),
             None => return,
         };
-        let live = match there {
+        let mut live = match there {
             Some(live) => live,
             None => match regain(&node, &mut breaker).await {
                 Some(live) => live,
                 None => return,
             },
         };
+        let past = past(&mut live).await;
         let Some(this) = node.upgrade() else { return };
+        if past.is_none() || past != known {
+            this.generation.fetch_add(1, Ordering::AcqRel);
+        }
+        known = past;
         if let Some(lost) = lost.take() {
             let seconds = lost.elapsed().as_secs_f64();
             log::info!("Redis can be used again, after {seconds:.1} s");
@@ -294,6 +307,19 @@ async fn regain(node: &Weak<Node>, breaker: &mut Breaker) -> Option<Live> {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Which process a server is, and which line of replication it writes: two servers of which both are the
+/// same have the same past. `None`: it does not say.
+async fn past(live: &mut Live) -> Option<String> {
+    let info = redis::cmd("INFO");
+    let asked = info.query_async::<String>(&mut live.connection);
+    let text = tokio::time::timeout(SILENCE, asked).await.ok()?.ok()?;
+    let field = |name| {
+        let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+        Some(fields.find(|(field, _)| *field == name)?.1.trim())
+    };
+    Some(format!("{} {}", field("run_id")?, field("master_replid")?))
 }
 
 /// It answers in time and takes writes.

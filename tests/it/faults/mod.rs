@@ -8,6 +8,7 @@ mod bytes;
 mod clock;
 mod disk;
 mod egress;
+mod failover;
 mod http;
 mod isolation;
 mod mints;

@@ -19,21 +19,21 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const PATH: &str = "/abc/v1/chat/completions";
-const GRANT: u64 = 100_000;
-const COST: u64 = 7;
+pub const PATH: &str = "/abc/v1/chat/completions";
+pub const GRANT: u64 = 100_000;
+pub const COST: u64 = 7;
 const OUT: &str = "[WARN] Redis cannot be used: ";
-const BACK: &str = "[INFO] Redis can be used again, after ";
+pub const BACK: &str = "[INFO] Redis can be used again, after ";
 /// How soon the gateway serves again once its server does.
 const RECOVERY: Duration = Duration::from_secs(2);
 
 /// What a provider has served, by the words of the calls' messages.
 #[derive(Clone, Default)]
-struct Served(Arc<Mutex<HashMap<String, u64>>>);
+pub struct Served(Arc<Mutex<HashMap<String, u64>>>);
 
 impl Served {
     /// It answers at once, and a stream only to its half until the gate opens.
-    fn provider(&self, gate: &Gate) -> Provider {
+    pub fn provider(&self, gate: &Gate) -> Provider {
         let (served, gate) = (self.0.clone(), gate.clone());
         Provider::start(move |request| {
             let call = request.json();
@@ -57,18 +57,18 @@ impl Served {
         })
     }
 
-    fn of(&self, key: &str) -> u64 {
+    pub fn of(&self, key: &str) -> u64 {
         let served = self.0.lock().unwrap();
         served.get(key).copied().unwrap_or_default()
     }
 }
 
 /// Each key is its own message, so that the provider can tell them apart.
-fn call(key: &str) -> Value {
+pub fn call(key: &str) -> Value {
     json!({"messages": [{"role": "user", "content": key}], "max_tokens": 4})
 }
 
-fn ask(client: Client, key: &str) -> (u16, Option<String>, Duration) {
+pub fn ask(client: Client, key: &str) -> (u16, Option<String>, Duration) {
     let begun = Instant::now();
     let request = client.request("POST", PATH).bearer(key).json(&call(key));
     let answer = request.send();
@@ -76,7 +76,7 @@ fn ask(client: Client, key: &str) -> (u16, Option<String>, Duration) {
     (answer.status, retry_after, begun.elapsed())
 }
 
-fn setup(url: &str, provider: &Provider) -> Setup {
+pub fn setup(url: &str, provider: &Provider) -> Setup {
     let config = sample(provider).tokens(GRANT).rate_limit(1_000_000_000, 60);
     Setup::new()
         .store(url)
@@ -85,7 +85,7 @@ fn setup(url: &str, provider: &Provider) -> Setup {
         .env("RESULLM__SERVER__OPS_LISTEN", "127.0.0.1:0")
 }
 
-fn keys(gateway: &Gateway, count: usize) -> Vec<String> {
+pub fn keys(gateway: &Gateway, count: usize) -> Vec<String> {
     (0..count).map(|_| mint(gateway, "abc")).collect()
 }
 
@@ -98,7 +98,7 @@ fn healthy(gateway: &Gateway) -> u16 {
 }
 
 /// One row of the metrics.
-fn metric(gateway: &Gateway, row: &str) -> u64 {
+pub fn metric(gateway: &Gateway, row: &str) -> u64 {
     let line = gateway.wait_log("Metrics on http://");
     let (_, address) = line.split_once("http://").unwrap();
     let address = address.trim_end().trim_end_matches("/metrics");

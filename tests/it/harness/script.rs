@@ -47,6 +47,10 @@ impl Gate {
         self.open.store(true, Ordering::Release);
     }
 
+    pub fn close(&self) {
+        self.open.store(false, Ordering::Release);
+    }
+
     pub fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
     }

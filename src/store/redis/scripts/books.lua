@@ -124,11 +124,12 @@ local function open()
   local flat = redis.call('HGETALL', KEYS[2])
   for i = 1, #flat, 2 do
     local kind, id, value = flat[i]:sub(1, 1), flat[i]:sub(3), flat[i + 1]
-    local a, b, c, d, e, f = value:match('^(%d+):?(%d*):?(%d*):?(%d*):?(%d*):?(%d*)$')
-    a, b, c, d, e, f = tonumber(a), tonumber(b), tonumber(c), tonumber(d), tonumber(e), tonumber(f)
+    local a, b, c, d, e, f, g = value:match('^(%d+):?(%d*):?(%d*):?(%d*):?(%d*):?(%d*):?(%d*)$')
+    a, b, c, d = tonumber(a), tonumber(b), tonumber(c), tonumber(d)
+    e, f, g = tonumber(e), tonumber(f), tonumber(g)
     if kind == 'h' then account.holds[id] = { max = a, known = b, expires = c }
-    elseif kind == 'l' then account.leases[id] = { amount = a, expires = b, number = c, granted = d, slots = e, slots_until = f or 0 }
-    elseif kind == 'm' then account.marks[id] = { charged = a, expires = b, number = c }
+    elseif kind == 'l' then account.leases[id] = { amount = a, expires = b, number = c, granted = d, slots = e, slots_until = f or 0, told = g }
+    elseif kind == 'm' then account.marks[id] = { charged = a, expires = b, number = c, told = d }
     elseif kind == 'c' then account.credits[id] = a
     elseif kind == 's' then account.slices[tonumber(id)] = a
     elseif kind == 'o' then account.overrun = a end
@@ -155,12 +156,12 @@ end
 
 local function put_lease(account, id, lease)
   account.leases[id] = lease
-  put(account, 'l', id, lease.amount, lease.expires, lease.number, lease.granted, lease.slots, lease.slots_until)
+  put(account, 'l', id, lease.amount, lease.expires, lease.number, lease.granted, lease.slots, lease.slots_until, lease.told)
 end
 
 local function put_mark(account, id, mark)
   account.marks[id] = mark
-  put(account, 'm', id, mark.charged, mark.expires, mark.number)
+  put(account, 'm', id, mark.charged, mark.expires, mark.number, mark.told)
 end
 
 -- Writes back what changed. The books live as long as their record.
@@ -227,7 +228,7 @@ local function sweep(account)
       charge(account, cost)
       account.leases[id] = nil
       drop(account, 'l', id)
-      put_mark(account, id, { charged = cost, expires = now + MARK_LIFE, number = lease.number })
+      put_mark(account, id, { charged = cost, expires = now + MARK_LIFE, number = lease.number, told = lease.told })
     end
   end
   for id, mark in pairs(account.marks) do

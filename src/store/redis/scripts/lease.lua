@@ -1,9 +1,10 @@
--- ARGV: 3 instance, 4 number, 5 tokens, 6 slots, 7 ttl, 8 limit (empty: none), 9 span
+-- ARGV: 3 instance, 4 number, 5 tokens, 6 slots, 7 ttl, 8 limit (empty: none), 9 span,
+-- 10 told
 local account, instead = open()
 if not account then return instead end
 sweep(account)
 local id, number = ARGV[3], tonumber(ARGV[4])
-local before = account.leases[id]
+local before, mark = account.leases[id], account.marks[id]
 local limit, span
 if ARGV[8] ~= '' then limit, span = tonumber(ARGV[8]), tonumber(ARGV[9]) end
 local granted, slots, slots_until
@@ -17,10 +18,12 @@ else
     count(account, limit, span, slots)
     slots_until = slice_end(span)
   end
+  local told = tonumber(ARGV[10])
+  if before then told = before.told elseif mark then told = mark.told end
   put_lease(account, id, {
     amount = math.min((before and before.amount or 0) + granted, MOST),
     expires = now + tonumber(ARGV[7]), number = number, granted = granted, slots = slots,
-    slots_until = slots_until,
+    slots_until = slots_until, told = told,
   })
 end
 save(account)

@@ -1,24 +1,41 @@
--- ARGV: 3 instance, 4 number, 5 spent, 6 back, 7 ttl, 8 retry ('1'), 9 ends ('1')
+-- ARGV: 3 instance, 4 number, 5 spent, 6 back, 7 ttl, 8 retry ('1'), 9 ends ('1'), 10 before and 11 begun
+-- (empty: none)
 local account, instead = open()
 if not account then return instead end
 sweep(account)
 local id, number, spent = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local before, begun = tonumber(ARGV[10]), tonumber(ARGV[11])
 local lease, mark = account.leases[id], account.marks[id]
+
+-- What is to be charged where this much is known, and what is known after it.
+local function due_after(told)
+  return math.min(spent + (before and told and math.max(before - told, 0) or 0), MOST)
+end
+local function told_after(told)
+  local base = before or told
+  return base and math.min(base + spent, MOST)
+end
+
 local due = 0
 if lease then
   if number > lease.number then
-    lease.number = number
-    lease.amount = math.max(math.max(lease.amount - spent, 0) - tonumber(ARGV[6]), 0)
+    due = due_after(lease.told)
+    lease.number, lease.told = number, told_after(lease.told)
+    lease.amount = math.max(math.max(lease.amount - due, 0) - tonumber(ARGV[6]), 0)
     lease.expires = now + tonumber(ARGV[7])
     put_lease(account, id, lease)
-    due = spent
   end
 elseif mark then
   if number > mark.number then
-    local already = math.min(mark.charged, spent)
-    put_mark(account, id, { charged = mark.charged - already, expires = mark.expires, number = number })
-    due = spent - already
+    local all = due_after(mark.told)
+    local already = math.min(mark.charged, all)
+    local told = told_after(mark.told)
+    put_mark(account, id, { charged = mark.charged - already, expires = mark.expires, number = number, told = told })
+    due = all - already
   end
+elseif begun and ARGV[9] ~= '1' then
+  put_mark(account, id, { charged = 0, expires = now + MARK_LIFE, number = number, told = told_after(nil) })
+  due = math.min(spent + begun, MOST)
 elseif ARGV[8] ~= '1' then
   due = spent
 end

@@ -1,0 +1,288 @@
+//! What the store has acknowledged within the last minute, for a server that has forgotten it.
+//!
+//! Redis answers before its replicas have what was written, and often before its disk has: a server that takes
+//! over may lack the last moments. When the one behind the store was replaced, all that is kept here is said
+//! again, in the background and a few at a time. Whatever was done before does nothing when it is said again, so
+//! nobody is ever charged twice; what falls out of the bounds is not said again.
+
+use super::name::{AccountName, KeyName};
+use super::{Outcome, Store, StoreError};
+use crate::rules::account::{Report, Settlement};
+use crate::rules::amount::{Millis, Tokens};
+use crate::rules::purse::REMEMBERED;
+use futures_util::future::join_all;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Of the latest so many are kept.
+const KEPT: usize = 100_000;
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// So many are said at once, with a pause after them: three thousand a second at the most.
+const AT_ONCE: usize = 16;
+const PAUSE: Duration = Duration::from_millis(5);
+/// What is left of a lease that has ended lives on for so long.
+const ENDED_LIFE: Millis = Millis(1_000);
+
+/// Told of every charge that was not made by the request itself.
+pub type Charged = Box<dyn Fn(&AccountName, Settlement) + Send + Sync>;
+
+/// What was acknowledged.
+pub enum Said {
+    Settlement {
+        account: AccountName,
+        id: String,
+        used: Tokens,
+    },
+    Release {
+        key: KeyName,
+        id: String,
+    },
+    /// A lease has ended with this command, and so much was spent under its name.
+    Lease {
+        account: AccountName,
+        name: String,
+        number: u64,
+        told: Tokens,
+    },
+}
+
+struct Entry {
+    said: Said,
+    at: Instant,
+    /// The store's, before it was said.
+    generation: u64,
+}
+
+#[derive(Default)]
+struct Ring {
+    entries: VecDeque<Entry>,
+    /// All of them have been said to this generation of the store.
+    reached: u64,
+}
+
+pub struct Recall {
+    store: Arc<dyn Store>,
+    charged: Charged,
+    ring: Mutex<Ring>,
+}
+
+/// What came of saying it again.
+#[derive(Default)]
+struct Found {
+    all: usize,
+    lost: usize,
+    tokens: u64,
+}
+
+impl Ring {
+    fn push(&mut self, entry: Entry) {
+        if self.entries.len() >= KEPT {
+            self.entries.pop_front();
+        }
+        self.reached = self.reached.min(entry.generation);
+        self.entries.push_back(entry);
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let oldest = Duration::from_millis(REMEMBERED.0);
+        let is_old = |entry: &Entry| now.duration_since(entry.at) >= oldest;
+        while self.entries.front().is_some_and(is_old) {
+            self.entries.pop_front();
+        }
+    }
+
+    /// Those that an earlier generation has acknowledged.
+    fn take(&mut self, generation: u64) -> Vec<Entry> {
+        if self.reached >= generation {
+            return Vec::new();
+        }
+        self.reached = generation;
+        let entries = std::mem::take(&mut self.entries).into_iter();
+        let (behind, kept) = entries.partition(|entry| entry.generation < generation);
+        self.entries = kept;
+        Vec::from(behind)
+    }
+}
+
+impl Recall {
+    pub fn new(store: Arc<dyn Store>, charged: Charged) -> Arc<Recall> {
+        Arc::new(Recall {
+            store,
+            charged,
+            ring: Mutex::default(),
+        })
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `generation`: the store's before it was said; `None`: it forgets nothing.
+    pub fn remember(&self, generation: Option<u64>, said: Said) {
+        if let Some(generation) = generation {
+            let at = Instant::now();
+            self.ring().push(Entry {
+                said,
+                at,
+                generation,
+            });
+        }
+    }
+
+    pub fn charged(&self, account: &AccountName, settled: Settlement) {
+        (self.charged)(account, settled);
+    }
+
+    /// Says again what must be, until it is dropped.
+    pub async fn run(self: Arc<Recall>) {
+        if self.store.generation().is_none() {
+            return;
+        }
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.say_again().await;
+        }
+    }
+
+    /// All that was acknowledged by a server that was replaced since. What cannot be said waits.
+    pub async fn say_again(&self) {
+        let Some(generation) = self.store.generation() else {
+            return;
+        };
+        let mut behind = {
+            let mut ring = self.ring();
+            ring.forget(Instant::now());
+            ring.take(generation).into_iter()
+        };
+        let mut found = Found::default();
+        loop {
+            let some: Vec<Entry> = behind.by_ref().take(AT_ONCE).collect();
+            if some.is_empty() {
+                break;
+            }
+            let answers = join_all(some.iter().map(|entry| self.say(&entry.said))).await;
+            let mut is_lost = false;
+            for (mut entry, answer) in some.into_iter().zip(answers) {
+                match answer {
+                    Ok(settled) => {
+                        found.count(settled);
+                        // What was forgotten once was acknowledged just now.
+                        if settled.is_some_and(|settled| !settled.charged.is_zero()) {
+                            entry.at = Instant::now();
+                        }
+                        entry.generation = generation;
+                    }
+                    Err(StoreError::Damaged { name, damage }) => {
+                        log::error!("What was charged cannot be said again to {name}: {damage}");
+                        continue;
+                    }
+                    Err(_) => is_lost = true,
+                }
+                self.ring().push(entry);
+            }
+            if is_lost {
+                let mut ring = self.ring();
+                behind.for_each(|entry| ring.push(entry));
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        if found.all > 0 {
+            let Found { all, lost, tokens } = found;
+            log::info!(
+                "The server behind the store was replaced: of {all} settlements said again it lacked {lost}, {tokens} \
+                 tokens"
+            );
+        }
+    }
+
+    async fn say(&self, said: &Said) -> Outcome<Option<Settlement>> {
+        let (account, settled) = match said {
+            Said::Settlement { account, id, used } => {
+                (account, self.store.resettle(account, id, *used).await?)
+            }
+            Said::Release { key, id } => {
+                self.store.release(key, id).await?;
+                return Ok(None);
+            }
+            Said::Lease {
+                account,
+                name,
+                number,
+                told,
+            } => {
+                let report = Report {
+                    instance: name,
+                    number: number + 1,
+                    spent: Tokens::ZERO,
+                    back: Tokens::MAX,
+                    ttl: ENDED_LIFE,
+                    retry: true,
+                    ends: true,
+                    before: Some(*told),
+                    begun: None,
+                };
+                let reported = self.store.report(account, &report).await?;
+                (account, reported.map(|reported| reported.settlement))
+            }
+        };
+        if let Some(settled) = settled {
+            self.charged(account, settled);
+        }
+        Ok(settled)
+    }
+}
+
+impl Found {
+    fn count(&mut self, settled: Option<Settlement>) {
+        let charged = settled.map_or(0, |settled| settled.charged.count());
+        self.all += 1;
+        self.lost += usize::from(charged > 0);
+        self.tokens += charged;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: usize, age: u64, generation: u64) -> Entry {
+        let said = Said::Settlement {
+            account: AccountName::user("u").unwrap(),
+            id: id.to_string(),
+            used: Tokens::new(1),
+        };
+        let at = Instant::now() + Duration::from_secs(100) - Duration::from_secs(age);
+        Entry {
+            said,
+            at,
+            generation,
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_generation_has_acknowledged_is_taken_once_and_also_if_it_comes_late() {
+        let mut ring = Ring::default();
+        ring.push(entry(1, 0, 0));
+        ring.push(entry(2, 0, 1));
+        assert_eq!(ring.take(0).len(), 0);
+        assert_eq!(ring.take(1).len(), 1);
+        assert_eq!(ring.take(1).len(), 0);
+        ring.push(entry(3, 0, 0));
+        assert_eq!(ring.take(1).len(), 1);
+        assert_eq!(ring.take(2).len(), 1);
+    }
+
+    #[test]
+    fn no_more_is_kept_than_there_is_room_for_nor_for_longer_than_a_minute() {
+        let mut ring = Ring::default();
+        (0..KEPT + 10).for_each(|id| ring.push(entry(id, 59, 0)));
+        assert_eq!(ring.entries.len(), KEPT);
+        let now = Instant::now() + Duration::from_secs(100);
+        ring.forget(now);
+        assert_eq!(ring.entries.len(), KEPT);
+        ring.forget(now + Duration::from_secs(2));
+        assert_eq!(ring.entries.len(), 0);
+    }
+}

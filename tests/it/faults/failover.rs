@@ -1,0 +1,231 @@
+//! A server that takes over and lacks the last moments: what was charged in them.
+//!
+//! A request that was admitted and settled within them leaves no trace, and is the one thing that is not charged.
+//! It is counted here, so that nothing else hides behind it.
+
+use super::redis::{BACK, COST, GRANT, PATH, Served, ask, call, keys, metric, setup};
+use super::{case, many};
+use crate::harness::{Cluster, Gate, Gateway, Provider, Redis, Setup, eventually};
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const FROM_STORE: &str = "resullm_admissions_total{from=\"store\"}";
+const FROM_LEASE: &str = "resullm_admissions_total{from=\"lease\"}";
+/// The last moments. A purse that nobody uses gives everything back after two seconds.
+const CUT: Duration = Duration::from_millis(2_500);
+const SAID_AGAIN: &str = "[INFO] The server behind the store was replaced: ";
+
+/// Calls of some keys, so many that they have purses.
+struct Hammer {
+    stop: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Hammer {
+    fn start(gateway: &Gateway, keys: &[String]) -> Hammer {
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = keys.iter().map(|key| {
+            let (client, key, stop) = (gateway.client(), key.clone(), stop.clone());
+            thread::spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    let status = ask(client, &key).0;
+                    assert!(status == 200 || status == 503, "{status}");
+                    thread::sleep(Duration::from_millis(5));
+                }
+            })
+        });
+        let threads = threads.collect();
+        Hammer { stop, threads }
+    }
+
+    #[track_caller]
+    fn end(self) {
+        self.stop.store(true, Ordering::SeqCst);
+        for thread in self.threads {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// Keys by how they are used.
+#[derive(Default)]
+struct Keys {
+    /// Admitted before the last moments, settled in them.
+    held: Vec<String>,
+    /// With purses before, in and after them.
+    often: Vec<String>,
+    /// With purses that end in them.
+    ended: Vec<String>,
+    /// Admitted and settled in them.
+    brief: Vec<String>,
+    /// Admissions of keys with purses that asked the store all the same, and are as brief.
+    asked: u64,
+    rounds: usize,
+}
+
+struct World {
+    gateway: Gateway,
+    served: Served,
+    gate: Gate,
+    _provider: Provider,
+}
+
+impl World {
+    fn start(setup: impl FnOnce(&Provider) -> Setup) -> World {
+        let (served, gate) = (Served::default(), Gate::new());
+        let provider = served.provider(&gate);
+        World {
+            gateway: Gateway::start(setup(&provider)),
+            served,
+            gate,
+            _provider: provider,
+        }
+    }
+
+    /// Work of every kind. `cut`: what comes after it is forgotten. `kill`: the server is gone. `back`: there is
+    /// another one.
+    #[track_caller]
+    fn lose(&self, keys_: &mut Keys, cut: impl FnOnce(), kill: impl FnOnce(), back: impl FnOnce()) {
+        let gateway = &self.gateway;
+        let fresh = |count| keys(gateway, count);
+        let (held, ended, brief) = (fresh(10), fresh(3), fresh(10));
+        if keys_.often.is_empty() {
+            keys_.often = fresh(3);
+        }
+        self.gate.close();
+        let often = Hammer::start(gateway, &keys_.often);
+        let last = Hammer::start(gateway, &ended);
+        let from_leases = metric(gateway, FROM_LEASE);
+        let streams: Vec<_> = held
+            .iter()
+            .map(|key| {
+                let mut call = call(key);
+                call["stream"] = json!(true);
+                let request = gateway.client().request("POST", PATH);
+                let mut stream = request.bearer(key).json(&call).send_streaming();
+                stream.wait_for("first");
+                stream
+            })
+            .collect();
+        eventually(Duration::from_secs(10), "purses are used", || {
+            (metric(gateway, FROM_LEASE) > from_leases + 200).then_some(())
+        });
+        let from_store = metric(gateway, FROM_STORE);
+        cut();
+        self.gate.open();
+        for stream in streams {
+            assert!(stream.into_response().unwrap().text().contains("[DONE]"));
+        }
+        thread::sleep(Duration::from_millis(100));
+        last.end();
+        for key in &brief {
+            assert_eq!(ask(gateway.client(), key).0, 200);
+        }
+        thread::sleep(CUT);
+        let stories = gateway.count_logs(BACK);
+        kill();
+        keys_.asked += metric(gateway, FROM_STORE) - from_store - brief.len() as u64;
+        back();
+        eventually(Duration::from_secs(10), "it is found", || {
+            (gateway.count_logs(BACK) > stories).then_some(())
+        });
+        thread::sleep(Duration::from_millis(500));
+        often.end();
+        keys_.held.extend(held);
+        keys_.ended.extend(ended);
+        keys_.brief.extend(brief);
+        keys_.rounds += 1;
+    }
+
+    /// What was served to a key and never charged, once nothing of it is held. Never less than nothing.
+    #[track_caller]
+    fn uncharged(&self, key: &str) -> u64 {
+        let left = eventually(Duration::from_secs(60), "nothing is held", || {
+            let me = self.gateway.client().request("GET", "/abc/auth/me");
+            let me = me.bearer(key).send().json();
+            let left = me["tokensLeft"].as_u64()?;
+            (me["tokensFree"] == left).then_some(left)
+        });
+        let (charged, served) = (GRANT - left, self.served.of(key));
+        assert!(charged <= served, "charged {charged} of {served}");
+        served - charged
+    }
+
+    #[track_caller]
+    fn figure(&self, keys: &Keys) -> String {
+        let uncharged = |keys: &[String]| keys.iter().map(|key| self.uncharged(key)).sum::<u64>();
+        let served = |keys: &[String]| keys.iter().map(|key| self.served.of(key)).sum::<u64>();
+        let purses = [&keys.often[..], &keys.ended[..]].concat();
+        let (held, brief) = (uncharged(&keys.held), uncharged(&keys.brief));
+        let (asked, of_purses) = (keys.asked * COST, uncharged(&purses));
+        let all = served(&keys.held) + served(&purses) + served(&keys.brief);
+        let figure = format!(
+            "{} rounds, {all} tokens: uncharged {held} of {} held before the cut; {of_purses} of {} from purses, of \
+             which the store was asked for {asked} in the cut; {brief} of {} begun and ended in it; none too many; {}",
+            keys.rounds,
+            served(&keys.held),
+            served(&purses),
+            served(&keys.brief),
+            self.said_again(),
+        );
+        assert_eq!(held, 0, "{figure}");
+        assert!(of_purses <= asked, "{figure}");
+        figure
+    }
+
+    /// What the log says of settlements that a server lacked.
+    fn said_again(&self) -> String {
+        let logs = self.gateway.logs();
+        let lines = logs.iter().filter_map(|line| line.split_once(SAID_AGAIN));
+        let mut sums = [0_u64; 3];
+        for (_, line) in lines {
+            let words = line.split(|c: char| !c.is_ascii_digit());
+            let numbers = words.filter_map(|word| word.parse::<u64>().ok());
+            sums.iter_mut().zip(numbers).for_each(|(sum, n)| *sum += n);
+        }
+        let [all, lost, tokens] = sums;
+        format!("{lost} of {all} settlements had been lost, {tokens} tokens")
+    }
+}
+
+#[test]
+fn a_server_comes_back_with_an_old_dump() {
+    let redis = Redis::start();
+    let world = World::start(|provider| setup(&redis.url(), provider));
+    case("redis: restarted from a dump of some seconds ago", || {
+        let mut keys = Keys::default();
+        for _ in 0..many(1, 10) {
+            let cut = || {
+                redis.cli(&["SAVE"]);
+            };
+            world.lose(&mut keys, cut, || redis.kill(), || redis.restart());
+        }
+        world.figure(&keys)
+    });
+}
+
+#[test]
+fn a_server_of_a_cluster_comes_back_with_an_old_dump() {
+    let cluster = Cluster::start();
+    let world = World::start(|provider| setup(&cluster.url(), provider));
+    case("redis: a cluster restarted from old dumps", || {
+        let mut keys = Keys::default();
+        for _ in 0..many(1, 5) {
+            let each = |what: fn(&Redis)| cluster.nodes().iter().for_each(what);
+            let cut = || {
+                each(|node| {
+                    node.cli(&["SAVE"]);
+                });
+            };
+            let back = || {
+                each(Redis::restart);
+                cluster.wait_ok();
+            };
+            world.lose(&mut keys, cut, || each(Redis::kill), back);
+        }
+        world.figure(&keys)
+    });
+}
