@@ -236,6 +236,7 @@ fn keeping(settings: &Settings) -> Keeping {
             records: usage.records,
             age: usage.age.into(),
         },
+        credit_replicas: settings.accounts.credit_replicas,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::rules::date::rfc3339;
 use crate::settings::Layout;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
-use crate::store::{Found, Mint};
+use crate::store::{Found, Mint, StoreError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -236,10 +236,15 @@ pub async fn credit(
             Tokens::MAX
         )));
     }
-    let credited = local
-        .store
-        .credit(&found.account, &id, Tokens::new(call.tokens))
-        .await?;
+    let tokens = Tokens::new(call.tokens);
+    let credited = match local.store.credit(&found.account, &id, tokens).await {
+        Err(error @ (StoreError::Unknown(_) | StoreError::Unkept(_))) => {
+            let account = found.account.id();
+            log::warn!("A credit of account {account} is not confirmed: {error}");
+            return Err(Refusal::Unconfirmed { id });
+        }
+        credited => credited?,
+    };
     let (left, repeated) = match credited.ok_or(Refusal::NotFound)? {
         Credited::Added { left } => (left, false),
         Credited::Repeated { left } => (left, true),

@@ -44,6 +44,10 @@ pub enum Refusal {
     Broken,
     Draining,
     Store(StoreError),
+    /// A credit of this ID may be there or not, or may yet be lost.
+    Unconfirmed {
+        id: String,
+    },
 }
 
 impl From<StoreError> for Refusal {
@@ -88,6 +92,14 @@ impl Refusal {
             ),
             Refusal::Broken => sentence(503, "The tenant's config cannot be used"),
             Refusal::Draining => with(sentence(503, "Shutting down"), header::RETRY_AFTER, "1"),
+            Refusal::Unconfirmed { id } => with(
+                sentence(
+                    503,
+                    &format!("The credit is not confirmed; repeat it with the id {id}"),
+                ),
+                header::RETRY_AFTER,
+                "1",
+            ),
             Refusal::Store(StoreError::Damaged { .. }) => sentence(500, "Internal Server Error"),
             Refusal::Store(_) => with(
                 sentence(503, "The store is unavailable; try again"),

@@ -163,6 +163,9 @@ pub fn keys() -> Vec<Key> {
             "The window of mints_per_address, mints_per_network and mints_per_tenant."),
         key("accounts.failures_per_address", count(1, any_count), "10000", |s| &mut s.accounts.failures_per_address,
             "How many wrong keys and tokens one client address may send within a minute before it is refused with 429."),
+        key("accounts.credit_replicas", optional(count(0, 16)), "", |s| &mut s.accounts.credit_replicas,
+            "How many Redis replicas must have a credit before it is answered; with fewer it is 503, to be repeated \
+             with its id. Unset: 1 for redis+sentinel and redis+cluster, else 0."),
 
         key("usage.records", count(1, any_count), "100000", |s| &mut s.usage.records,
             "How many settled requests a tenant's usage log keeps."),

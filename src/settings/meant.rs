@@ -116,6 +116,8 @@ pub struct Accounts {
     pub mint_window: Duration,
     /// Wrong keys that one client address may send within a minute.
     pub failures_per_address: u64,
+    /// None: one for Sentinel and Cluster, none for a single server.
+    pub credit_replicas: Option<u64>,
 }
 
 impl Accounts {

@@ -41,6 +41,8 @@ pub enum StoreError {
     Full,
     /// The command was sent and no answer came: done or not, nobody knows. Repeat it as a retry.
     Unknown(String),
+    /// It was done, and is on fewer servers than it must be. Repeat it as it was.
+    Unkept(String),
     /// What is stored there is no record. Someone must look at it.
     Damaged { name: String, damage: Damage },
 }
@@ -53,6 +55,7 @@ impl std::fmt::Display for StoreError {
             }
             StoreError::Full => f.write_str("the store's disk is full"),
             StoreError::Unknown(why) => write!(f, "store did not answer: {why}"),
+            StoreError::Unkept(why) => write!(f, "store has it on too few servers: {why}"),
             StoreError::Damaged { name, damage } => write!(f, "{name}: {damage}"),
         }
     }
@@ -170,7 +173,7 @@ pub trait Store: Send + Sync {
     async fn report(&self, account: &AccountName, report: &Report<'_>)
     -> Outcome<Option<Reported>>;
 
-    /// Adds to a balance, once per ID.
+    /// Adds to a balance, once per ID. It is on as many servers as it must be, or [`StoreError::Unkept`].
     async fn credit(
         &self,
         account: &AccountName,
@@ -247,6 +250,8 @@ pub struct Keeping {
     pub orphans: Orphans,
     pub clock: Clock,
     pub log: LogBounds,
+    /// Replicas that have a credit before it is answered. `None`: one where the store has replicas by design.
+    pub credit_replicas: Option<u64>,
 }
 
 /// How much of a tenant's usage log is kept.

@@ -25,6 +25,7 @@ pub fn keeping(orphans: Orphans, clock: Clock) -> Keeping {
         orphans,
         clock,
         log,
+        credit_replicas: Some(0),
     }
 }
 

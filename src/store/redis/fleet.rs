@@ -36,6 +36,16 @@ pub struct Cluster {
     stale: Notify,
 }
 
+/// How a command is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Plain,
+    /// After `ASKING`.
+    Asked,
+    /// On a connection of its own, until so many replicas have what it wrote.
+    Kept(u64),
+}
+
 #[derive(Default)]
 struct Map {
     nodes: HashMap<Place, Arc<Node>>,
@@ -88,7 +98,20 @@ impl Fleet {
     pub async fn run(&self, name: &str, command: &Cmd) -> Result<Value, Failure> {
         match self {
             Fleet::One(node) => node.run(command).await,
-            Fleet::Cluster(cluster) => cluster.run(name, command).await,
+            Fleet::Cluster(cluster) => cluster.run(name, command, How::Plain).await,
+        }
+    }
+
+    /// The same, answered when so many replicas have what it wrote.
+    pub async fn run_kept(
+        &self,
+        name: &str,
+        command: &Cmd,
+        replicas: u64,
+    ) -> Result<Value, Failure> {
+        match self {
+            Fleet::One(node) => node.run_kept(command, replicas).await,
+            Fleet::Cluster(cluster) => cluster.run(name, command, How::Kept(replicas)).await,
         }
     }
 
@@ -150,7 +173,7 @@ impl Cluster {
             .clone()
     }
 
-    async fn run(&self, name: &str, command: &Cmd) -> Result<Value, Failure> {
+    async fn run(&self, name: &str, command: &Cmd, how: How) -> Result<Value, Failure> {
         let slot = slot::of(name);
         let nowhere = || {
             Failure::Store(StoreError::Unavailable(format!(
@@ -161,21 +184,23 @@ impl Cluster {
             self.stale.notify_one();
             nowhere()
         })?;
-        let mut asked = false;
+        let mut now = how;
         for _ in 0..REDIRECTS {
-            let answer = if asked {
-                node.run_asked(command).await
-            } else {
-                node.run(command).await
+            let answer = match now {
+                How::Plain => node.run(command).await,
+                How::Asked => node.run_asked(command).await,
+                How::Kept(replicas) => node.run_kept(command, replicas).await,
             };
             let place = match &answer {
                 Err(Failure::Moved { place }) => {
                     self.stale.notify_one();
-                    asked = false;
+                    now = how;
                     place
                 }
+                // What is on its way to another server has no replicas of its own yet.
+                Err(Failure::Ask { .. }) if how != How::Plain => return Err(nowhere()),
                 Err(Failure::Ask { place }) => {
-                    asked = true;
+                    now = How::Asked;
                     place
                 }
                 Err(Failure::Store(_)) => {

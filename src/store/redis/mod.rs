@@ -38,6 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Redis {
     fleet: Fleet,
     keeping: Keeping,
+    credit_replicas: u64,
     generation: Arc<AtomicU64>,
     followers: Arc<Followers>,
     scripts: Scripts,
@@ -140,6 +141,7 @@ impl Redis {
     pub async fn open(target: &Target, keeping: Keeping) -> Result<Redis, String> {
         let generation = Arc::default();
         let fleet = Fleet::open(target, &generation).await?;
+        let has_replicas = u64::from(target.kind != RedisKind::Single);
         let followers = Arc::new(Followers::default());
         // In a Cluster each server would have to be heard; there, configs are read again instead.
         if target.kind != RedisKind::Cluster
@@ -149,6 +151,7 @@ impl Redis {
         }
         Ok(Redis {
             fleet,
+            credit_replicas: keeping.credit_replicas.unwrap_or(has_replicas),
             keeping,
             generation,
             followers,
@@ -175,9 +178,20 @@ impl Redis {
         names: &[&str],
         words: &[String],
     ) -> Outcome<(String, Words)> {
+        self.run_kept(script, names, words, 0).await
+    }
+
+    /// It is done when so many replicas have it.
+    async fn run_kept(
+        &self,
+        script: &Script,
+        names: &[&str],
+        words: &[String],
+        replicas: u64,
+    ) -> Outcome<(String, Words)> {
         let preamble = self.preamble();
         let words: Vec<&str> = preamble.iter().chain(words).map(String::as_str).collect();
-        let answer = script.run(&self.fleet, names, &words).await?;
+        let answer = script.run(&self.fleet, names, &words, replicas).await?;
         let mut words = Words(answer.into_iter());
         Ok((words.word()?, words))
     }
@@ -188,9 +202,18 @@ impl Redis {
         account: &AccountName,
         words: &[String],
     ) -> Outcome<Reply> {
-        let (kind, mut words) = self
-            .run(script, &[account.as_str(), &account.books()], words)
-            .await?;
+        self.on_account_kept(script, account, words, 0).await
+    }
+
+    async fn on_account_kept(
+        &self,
+        script: &Script,
+        account: &AccountName,
+        words: &[String],
+        replicas: u64,
+    ) -> Outcome<Reply> {
+        let names = [account.as_str(), &account.books()];
+        let (kind, mut words) = self.run_kept(script, &names, words, replicas).await?;
         let damaged = |damage| {
             Err(StoreError::Damaged {
                 name: account.id(),
@@ -479,17 +502,19 @@ impl Store for Redis {
         amount: Tokens,
     ) -> Outcome<Option<Credited>> {
         let words = [id.to_owned(), amount.to_string()];
-        let credited = self.on_known(&self.scripts.credit, account, &words).await?;
-        credited
-            .map(|(kind, mut words)| {
-                let left = words.tokens()?;
-                Ok(match kind.as_str() {
-                    "added" => Credited::Added { left },
-                    "repeated" => Credited::Repeated { left },
-                    _ => Credited::TooMuch,
-                })
-            })
-            .transpose()
+        let (script, replicas) = (&self.scripts.credit, self.credit_replicas);
+        let reply = self
+            .on_account_kept(script, account, &words, replicas)
+            .await?;
+        let Reply::There { kind, mut words } = reply else {
+            return Ok(None);
+        };
+        let left = words.tokens()?;
+        Ok(Some(match kind.as_str() {
+            "added" => Credited::Added { left },
+            "repeated" => Credited::Repeated { left },
+            _ => Credited::TooMuch,
+        }))
     }
 
     async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool> {

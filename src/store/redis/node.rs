@@ -29,6 +29,8 @@ const MOST_WAITING: usize = 4_096;
 /// A name that any server may be asked to write. In a Cluster each gets one of its own slots.
 pub const PROBE: &str = "count:probe";
 const PROBE_LIFE_MS: u32 = 1_000;
+/// How long replicas may take to have what was written.
+const KEPT_WITHIN_MS: u32 = 1_000;
 /// Answers that say something of the server and nothing of the command.
 const REFUSALS: [&str; 7] = [
     "READONLY",
@@ -136,6 +138,29 @@ impl Node {
             ))),
             Err(error) => Err(judge(&error, &live)),
         }
+    }
+
+    /// The same on a connection of its own, because waiting for replicas holds up all that comes after it.
+    /// What the command has written is on so many of them, or it is [`StoreError::Unkept`].
+    pub async fn run_kept(&self, command: &Cmd, replicas: u64) -> Result<Value, Failure> {
+        // Where the server is lost, that is known at once.
+        self.live()?;
+        let connected = self.dial.connect().await;
+        let unavailable = |error| Failure::Store(StoreError::Unavailable(describe(&error)));
+        let mut live = Live::new(connected.map_err(unavailable)?);
+        let answer = command.query_async(&mut live.connection).await;
+        let answer = answer.map_err(|error| judge(&error, &live))?;
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(replicas).arg(KEPT_WITHIN_MS);
+        let unkept = |why| Failure::Store(StoreError::Unkept(why));
+        let reached: u64 = wait
+            .query_async(&mut live.connection)
+            .await
+            .map_err(|error| unkept(describe(&error)))?;
+        if reached < replicas {
+            return Err(unkept(format!("{reached} of {replicas} replicas have it")));
+        }
+        Ok(answer)
     }
 
     pub async fn connected(&self, patience: Duration) -> bool {

@@ -25,17 +25,27 @@ impl Script {
         Script { text, digest }
     }
 
-    /// The answer is a list of words; the first says what happened.
-    pub async fn run(&self, fleet: &Fleet, names: &[&str], words: &[&str]) -> Outcome<Vec<String>> {
+    /// The answer is a list of words; the first says what happened. It is given when so many replicas have it.
+    pub async fn run(
+        &self,
+        fleet: &Fleet,
+        names: &[&str],
+        words: &[&str],
+        replicas: u64,
+    ) -> Outcome<Vec<String>> {
         let command = |how: &str, what: &str| {
             let mut command = Cmd::new();
             command.arg(how).arg(what).arg(names.len());
             command.arg(names).arg(words);
             command
         };
-        let mut answer = fleet.run(names[0], &command("EVALSHA", &self.digest)).await;
+        let run = async |command| match replicas {
+            0 => fleet.run(names[0], &command).await,
+            _ => fleet.run_kept(names[0], &command, replicas).await,
+        };
+        let mut answer = run(command("EVALSHA", &self.digest)).await;
         if matches!(answer, Err(Failure::NoScript)) {
-            answer = fleet.run(names[0], &command("EVAL", &self.text)).await;
+            answer = run(command("EVAL", &self.text)).await;
         }
         let words = answer.map_err(Failure::into_error)?;
         from_redis_value(words).map_err(|error| StoreError::Unknown(error.to_string()))

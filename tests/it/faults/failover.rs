@@ -1,12 +1,13 @@
-//! A server that takes over and lacks the last moments: what was charged in them.
+//! A server that takes over and lacks the last moments: what was charged in them, and what was credited.
 //!
 //! A request that was admitted and settled within them leaves no trace, and is the one thing that is not charged.
 //! It is counted here, so that nothing else hides behind it.
 
 use super::redis::{BACK, COST, GRANT, PATH, Served, ask, call, keys, metric, setup};
 use super::{case, many};
-use crate::harness::{Cluster, Gate, Gateway, Provider, Redis, Setup, eventually};
-use serde_json::json;
+use crate::harness::{Cluster, Gate, Gateway, Provider, Redis, Sentinel, Setup, eventually, mint};
+use serde_json::{Value, json};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -16,6 +17,7 @@ const FROM_STORE: &str = "resullm_admissions_total{from=\"store\"}";
 const FROM_LEASE: &str = "resullm_admissions_total{from=\"lease\"}";
 /// The last moments. A purse that nobody uses gives everything back after two seconds.
 const CUT: Duration = Duration::from_millis(2_500);
+const CREDIT: u64 = 1_000;
 const SAID_AGAIN: &str = "[INFO] The server behind the store was replaced: ";
 
 /// Calls of some keys, so many that they have purses.
@@ -189,6 +191,61 @@ impl World {
         let [all, lost, tokens] = sums;
         format!("{lost} of {all} settlements had been lost, {tokens} tokens")
     }
+
+    fn credit(&self, key: &str, id: &str) -> (u16, Value, Option<String>) {
+        let path = format!("/abc/admin/keys/{key}/credit");
+        let request = self.gateway.client().request("POST", &path);
+        let credit = json!({"tokens": CREDIT, "id": id});
+        let answer = request
+            .bearer(self.gateway.admin_token())
+            .json(&credit)
+            .send();
+        let again = answer.header("retry-after").map(str::to_owned);
+        (answer.status, answer.json(), again)
+    }
+}
+
+#[test]
+fn sentinels_promote_a_replica_that_lacks_the_last_moments() {
+    let sentinel = Sentinel::start();
+    let world = World::start(|provider| setup(&sentinel.url(), provider));
+    case("redis: a stale replica is promoted", || {
+        let rich = mint(&world.gateway, "abc");
+        let mut keys = Keys::default();
+        for round in 0..many(1, 10) {
+            let (before, during) = (format!("before-{round}"), format!("during-{round}"));
+            assert_eq!(world.credit(&rich, &before).0, 200);
+            let dead = Cell::new(0);
+            let cut = || sentinel.cut_replica();
+            let kill = || {
+                let (status, body, again) = world.credit(&rich, &during);
+                assert_eq!((status, again.as_deref()), (503, Some("1")), "{body}");
+                let sentence = body["error"].as_str().unwrap();
+                assert!(sentence.contains(&during), "{sentence}");
+                dead.set(sentinel.kill_primary());
+            };
+            let back = || {
+                sentinel.wait_failover(dead.get());
+            };
+            world.lose(&mut keys, cut, kill, back);
+            sentinel.revive(dead.get());
+            // There is nobody to have it meanwhile; then it counts, and once.
+            let credited = eventually(Duration::from_secs(10), "it is credited", || {
+                let (status, body, _) = world.credit(&rich, &during);
+                assert!(status == 200 || status == 503, "{body}");
+                (status == 200).then_some(body)
+            });
+            let credits = 2 * (round + 1) * CREDIT;
+            assert_eq!(credited["tokensLeft"], GRANT + credits);
+            let (_, again, _) = world.credit(&rich, &during);
+            assert_eq!(
+                again,
+                json!({"tokensLeft": GRANT + credits, "repeated": true})
+            );
+        }
+        let figure = world.figure(&keys);
+        format!("{figure}; no credit was lost or counted twice")
+    });
 }
 
 #[test]
@@ -210,7 +267,9 @@ fn a_server_comes_back_with_an_old_dump() {
 #[test]
 fn a_server_of_a_cluster_comes_back_with_an_old_dump() {
     let cluster = Cluster::start();
-    let world = World::start(|provider| setup(&cluster.url(), provider));
+    let world = World::start(|provider| {
+        setup(&cluster.url(), provider).env("RESULLM__ACCOUNTS__CREDIT_REPLICAS", "0")
+    });
     case("redis: a cluster restarted from old dumps", || {
         let mut keys = Keys::default();
         for _ in 0..many(1, 5) {

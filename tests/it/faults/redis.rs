@@ -4,6 +4,7 @@
 //! served from it for a while, which is as it should be, and has its own part in the books at the end.
 
 use super::{case, many};
+use crate::harness::redis::wait_info;
 use crate::harness::{
     Chaos, Client, Cluster, Gate, Gateway, Provider, Redis, RedisTls, Script, Sentinel, Setup,
     eventually, mint, sample, within,
@@ -696,7 +697,7 @@ fn sentinels_promote_a_replica_under_load() {
     let gateway = Gateway::start(setup(&sentinel.url(), &provider));
     case("redis: Sentinel failover under load", || {
         const CREDIT: u64 = 1_000;
-        let rounds = many(1, 8);
+        let rounds = many(1, 50);
         let keys = keys(&gateway, many(400, 1_000));
         let mut slowest_back = Duration::ZERO;
         let mut refused = 0;
@@ -841,6 +842,9 @@ fn commands_run(redis: &Redis) -> Vec<String> {
 #[test]
 fn the_permissions_of_the_example_are_enough_and_none_is_too_many() {
     let redis = Redis::start();
+    // A credit waits for it.
+    let replica = Redis::with(&["--replicaof", &format!("127.0.0.1 {}", redis.port())]);
+    wait_info(&replica, "master_link_status", "up");
     let cluster = Cluster::start();
     let (served, gate) = (Served::default(), Gate::new());
     let provider = served.provider(&gate);
@@ -849,7 +853,8 @@ fn the_permissions_of_the_example_are_enough_and_none_is_too_many() {
         allow(&redis, &words);
         let url = format!("redis://resullm:secret@127.0.0.1:{}/1", redis.port());
         redis.cli(&["CONFIG", "RESETSTAT"]);
-        let gateway = Gateway::start(setup(&url, &provider));
+        let kept = setup(&url, &provider).env("RESULLM__ACCOUNTS__CREDIT_REPLICAS", "1");
+        let gateway = Gateway::start(kept);
         let key = tour(&gateway, &gate);
         let mut run = commands_run(&redis);
         // A record that lost its expiry to someone else takes its books along.
@@ -876,7 +881,8 @@ fn the_permissions_of_the_example_are_enough_and_none_is_too_many() {
         let hosts = cluster
             .url()
             .replace("cluster://", "cluster://resullm:secret@");
-        let gateway = Gateway::start(setup(&hosts, &provider));
+        let alone = setup(&hosts, &provider).env("RESULLM__ACCOUNTS__CREDIT_REPLICAS", "0");
+        let gateway = Gateway::start(alone);
         tour(&gateway, &gate);
         // A slot on its way from one server to another.
         let name = "tenant:moving:config";

@@ -12,6 +12,20 @@ use super::wait::eventually;
 /// The name under which the sentinels know the pair.
 const SERVICE: &str = "main";
 const QUORUM: usize = 2;
+/// Who the replicas are to the primary: a user of their own, whom it can shut out.
+const REPLICATION: [&str; 11] = [
+    "--masteruser",
+    "repl",
+    "--masterauth",
+    "secret",
+    "--user",
+    "repl",
+    "on",
+    ">secret",
+    "+psync",
+    "+replconf",
+    "+ping",
+];
 /// One sentinel is slower to see that the primary is down. If all three saw it at once, each would
 /// vote for itself, over and over; so the third is left to decide between the first two.
 const DOWN_AFTER_MS: [u32; 3] = [1000, 1000, 2000];
@@ -43,7 +57,7 @@ impl Sentinel {
     #[track_caller]
     pub fn start() -> Sentinel {
         // By default a primary waits five seconds for further replicas before it sends its data.
-        let at_once = ["--repl-diskless-sync-delay", "0"];
+        let at_once = [&["--repl-diskless-sync-delay", "0"][..], &REPLICATION].concat();
         let primary = Redis::with(&at_once);
         let of_primary = format!("127.0.0.1 {}", primary.port());
         let replica = Redis::with(&[&at_once[..], &["--replicaof", &of_primary]].concat());
@@ -83,6 +97,19 @@ impl Sentinel {
         let primary = self.primary().port();
         let other = self.servers.iter().find(|server| server.port() != primary);
         other.expect("two servers")
+    }
+
+    /// Cuts the replica off, when it has all that the primary has taken until now.
+    #[track_caller]
+    pub fn cut_replica(&self) {
+        let (primary, replica) = (self.primary(), self.other());
+        let offset = |server: &Redis, field| server.info(field)?.parse::<u64>().ok();
+        let taken = offset(primary, "master_repl_offset").expect("an offset of the primary");
+        eventually(START, "the replica has it", || {
+            (offset(replica, "slave_repl_offset")? >= taken).then_some(())
+        });
+        primary.cli(&["ACL", "SETUSER", "repl", "off"]);
+        primary.cli(&["CLIENT", "KILL", "TYPE", "replica"]);
     }
 
     /// Kills the primary and returns its port; the failover has not happened yet.

@@ -6,6 +6,8 @@ local id, amount = ARGV[3], tonumber(ARGV[4])
 local outcome = 'added'
 if account.credits[id] then
   outcome = 'repeated'
+  -- Written again, so that whoever repeats it can wait until replicas have it.
+  put(account, 'c', id, account.credits[id])
 elseif amount > MOST - account.left then
   outcome = 'too much'
 else
