@@ -1,0 +1,74 @@
+# Sourced by what makes Debian's programs available to the tests: installed by root, or unpacked by anyone.
+# shellcheck shell=bash
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+
+fail() {
+    echo "$(basename "$0" .sh): $*" >&2
+    exit 1
+}
+
+# Runs a command and shows what it said only if it failed.
+quietly() {
+    local said
+    if ! said="$("$@" 2>&1)"; then
+        echo "$said" >&2
+        fail "this failed: $*"
+    fi
+}
+
+# What makes a command root's, if packages can be installed here by root or a sudo that asks for no password.
+as_root() {
+    command -v apt-get >/dev/null || return 1
+    if [ "$(id -u)" -eq 0 ]; then
+        echo env
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        echo sudo -n
+    else
+        return 1
+    fi
+}
+
+# unpack DIR PACKAGE...: the packages, and the libraries that the last of them needs and the system lacks.
+unpack() {
+    local dir="$1"
+    shift
+    local program
+    for program in apt-get dpkg; do
+        command -v "$program" >/dev/null || fail "no $program here; install $* by hand"
+    done
+
+    # Package lists of our own: the system's may be missing or old, and only root may renew them.
+    local work="$dir.partial"
+    rm -rf "$work"
+    mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/packages" "$work/root"
+    local apt_options=(
+        -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache"
+        -o "APT::Sandbox::User=$(id -un)" -o Debug::NoLocking=true
+    )
+    quietly apt-get "${apt_options[@]}" update
+
+    local wanted=("$@") library
+    while read -r library; do
+        if ! dpkg-query -W -f '${Status}' "$library" 2>/dev/null | grep -q 'ok installed'; then
+            wanted+=("$library")
+        fi
+    done < <(apt-cache "${apt_options[@]}" depends "${@: -1}" | sed -n 's/^ *|\{0,1\}Depends: \(lib[a-z0-9.+-]*\)$/\1/p')
+    cd "$work/packages"
+    quietly apt-get "${apt_options[@]}" download "${wanted[@]}"
+
+    local package
+    for package in "$work"/packages/*.deb; do
+        quietly dpkg -x "$package" "$work/root"
+    done
+    cd "$root"
+    rm -rf "$dir"
+    mv "$work/root" "$dir"
+    rm -rf "$work"
+}
+
+# The folders of an unpacked program's own libraries.
+libraries_in() {
+    find "$1" -type f -name 'lib*.so*' -printf '%h\n' | sort -u | paste -sd: -
+}
