@@ -1,0 +1,338 @@
+//! The verbs of one account, one after the other and in every order.
+
+use super::*;
+
+const NOW: Millis = Millis(1_000_000);
+const TTL: Millis = Millis(60_000);
+
+fn account(left: u64) -> Account {
+    Account {
+        left: Tokens::new(left),
+        books: Books::default(),
+    }
+}
+
+fn ask(id: &str, least: u64, most: u64) -> Admit<'_> {
+    Admit {
+        id,
+        least: Tokens::new(least),
+        most: Tokens::new(most),
+        open: Tokens::ZERO,
+        known: Tokens::new(least),
+        window: None,
+        ttl: TTL,
+    }
+}
+
+fn held(admission: Admission) -> u64 {
+    match admission {
+        Admission::Granted { held, .. } => held.count(),
+        other => panic!("not held: {other:?}"),
+    }
+}
+
+#[test]
+fn holds_never_promise_more_than_there_is() {
+    let mut account = account(100);
+    assert_eq!(
+        held(account.admit(NOW, Orphans::Known, &ask("a", 10, 70))),
+        70
+    );
+    assert_eq!(
+        held(account.admit(NOW, Orphans::Known, &ask("b", 10, 70))),
+        30
+    );
+    let refused = account.admit(NOW, Orphans::Known, &ask("c", 10, 70));
+    assert!(matches!(refused, Admission::Held { .. }));
+    let spent = account.admit(NOW, Orphans::Known, &ask("d", 101, 200));
+    assert!(matches!(spent, Admission::Spent { .. }));
+    assert_eq!(account.left, Tokens::new(100));
+}
+
+#[test]
+fn a_call_without_a_limit_may_have_a_quarter_of_what_is_free() {
+    let mut account = account(1000);
+    let open = Admit {
+        open: Tokens::MAX,
+        ..ask("a", 20, 100)
+    };
+    assert_eq!(held(account.admit(NOW, Orphans::Known, &open)), 270);
+    let open = Admit {
+        open: Tokens::MAX,
+        ..ask("b", 20, 500)
+    };
+    assert_eq!(held(account.admit(NOW, Orphans::Known, &open)), 500);
+    let capped = Admit {
+        open: Tokens::new(60),
+        ..ask("c", 20, 50)
+    };
+    assert_eq!(held(account.admit(NOW, Orphans::Known, &capped)), 60);
+}
+
+#[test]
+fn the_same_request_twice_is_one_hold() {
+    let mut account = account(100);
+    let mut request = ask("a", 10, 70);
+    request.window = Some(Window {
+        requests: 1,
+        span: Millis(1000),
+    });
+    assert_eq!(held(account.admit(NOW, Orphans::Known, &request)), 70);
+    assert_eq!(held(account.admit(NOW, Orphans::Known, &request)), 70);
+    assert_eq!(account.free(), Tokens::new(30));
+}
+
+#[test]
+fn a_refused_call_takes_no_hold_and_no_place_in_the_window() {
+    let mut account = account(5);
+    let mut request = ask("a", 10, 70);
+    request.window = Some(Window {
+        requests: 1,
+        span: Millis(1000),
+    });
+    account.admit(NOW, Orphans::Known, &request);
+    assert!(account.books.is_empty());
+}
+
+#[test]
+fn a_settlement_is_charged_once() {
+    let mut account = account(100);
+    account.admit(NOW, Orphans::Known, &ask("a", 10, 70));
+    let first = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), false);
+    assert_eq!((first.charged.count(), first.left.count()), (25, 75));
+    let again = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), true);
+    assert_eq!((again.charged.count(), again.left.count()), (0, 75));
+    assert_eq!(account.free(), Tokens::new(75));
+}
+
+#[test]
+fn a_command_that_arrives_after_its_repeat_does_nothing() {
+    let mut account = account(100);
+    account.admit(NOW, Orphans::Known, &ask("a", 10, 70));
+    for retry in [true, false, true] {
+        let settled = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), retry);
+        assert_eq!(settled.left.count(), 75);
+    }
+    let late = account.admit(NOW, Orphans::Known, &ask("a", 10, 70));
+    assert!(matches!(late, Admission::Held { .. }));
+    assert_eq!(account.free().count(), 75);
+}
+
+#[test]
+fn an_orphan_is_charged_as_the_operator_chose_and_a_late_settlement_only_adds_the_rest() {
+    for (orphans, at_expiry, after) in [(Orphans::Known, 90, 75), (Orphans::Spend, 30, 30)] {
+        let mut account = account(100);
+        account.admit(NOW, orphans, &ask("a", 10, 70));
+        let later = NOW.plus(TTL);
+        assert_eq!(account.look(later, orphans, None).left.count(), at_expiry);
+        let late = account.settle(later, orphans, "a", Tokens::new(25), false);
+        assert_eq!(late.left.count(), after);
+        let again = account.settle(later, orphans, "a", Tokens::new(25), true);
+        assert_eq!(again.left.count(), after);
+    }
+}
+
+#[test]
+fn an_overrun_is_counted_and_the_balance_stays_at_nothing() {
+    let mut account = account(10);
+    account.admit(NOW, Orphans::Known, &ask("a", 1, 10));
+    let settled = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), false);
+    assert_eq!((settled.charged.count(), settled.overrun.count()), (10, 15));
+    assert_eq!(account.look(NOW, Orphans::Known, None).overrun.count(), 15);
+}
+
+#[test]
+fn a_lease_takes_a_quarter_at_most_and_its_repeat_takes_nothing() {
+    let mut account = account(100);
+    let ask = Ask {
+        instance: "i",
+        number: 1,
+        tokens: Tokens::new(1000),
+        slots: 0,
+        window: None,
+        ttl: TTL,
+        told: Tokens::ZERO,
+    };
+    assert_eq!(account.lease(NOW, Orphans::Known, &ask).tokens.count(), 25);
+    assert_eq!(account.lease(NOW, Orphans::Known, &ask).tokens.count(), 25);
+    assert_eq!(account.free().count(), 75);
+    let report = Report {
+        instance: "i",
+        number: 2,
+        spent: Tokens::new(10),
+        back: Tokens::new(15),
+        ttl: TTL,
+        retry: false,
+        ends: false,
+        before: None,
+        begun: None,
+    };
+    account.report(NOW, Orphans::Known, &report);
+    account.report(NOW, Orphans::Known, &report);
+    assert_eq!((account.left.count(), account.free().count()), (90, 90));
+    let end = Report {
+        number: 3,
+        spent: Tokens::ZERO,
+        ends: true,
+        ..report
+    };
+    account.report(NOW, Orphans::Known, &end);
+    assert!(account.books.is_empty(), "nothing is kept of it");
+}
+
+#[test]
+fn a_report_after_its_lease_expired_charges_what_was_not_charged_then() {
+    for (orphans, left) in [(Orphans::Known, 90), (Orphans::Spend, 75)] {
+        let mut account = account(100);
+        let ask = Ask {
+            instance: "i",
+            number: 1,
+            tokens: Tokens::new(25),
+            slots: 0,
+            window: None,
+            ttl: TTL,
+            told: Tokens::ZERO,
+        };
+        account.lease(NOW, orphans, &ask);
+        let report = Report {
+            instance: "i",
+            number: 2,
+            spent: Tokens::new(10),
+            back: Tokens::ZERO,
+            ttl: TTL,
+            retry: false,
+            ends: false,
+            before: None,
+            begun: None,
+        };
+        account.report(NOW.plus(TTL), orphans, &report);
+        account.report(NOW.plus(TTL), orphans, &report);
+        assert_eq!(account.left.count(), left);
+    }
+}
+
+#[test]
+fn a_settlement_said_again_is_charged_where_its_hold_is_back_and_leaves_nothing() {
+    let mut account = account(100);
+    account.admit(NOW, Orphans::Known, &ask("a", 10, 70));
+    let mut older = account.clone();
+    account.settle(NOW, Orphans::Known, "a", Tokens::new(25), false);
+    for account in [&mut account, &mut older] {
+        for _ in 0..2 {
+            account.resettle(NOW, Orphans::Known, "a", Tokens::new(25));
+            assert_eq!(account.left.count(), 75);
+            assert!(account.books.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_settlement_said_again_after_its_hold_expired_is_charged_the_rest_and_once() {
+    for (orphans, left) in [(Orphans::Known, 75), (Orphans::Spend, 30)] {
+        let mut account = account(100);
+        account.admit(NOW, orphans, &ask("a", 10, 70));
+        for _ in 0..2 {
+            account.resettle(NOW.plus(TTL), orphans, "a", Tokens::new(25));
+            assert_eq!(account.left.count(), left);
+        }
+    }
+}
+
+fn lent(tokens: u64) -> Ask<'static> {
+    Ask {
+        instance: "i",
+        number: 1,
+        tokens: Tokens::new(tokens),
+        slots: 0,
+        window: None,
+        ttl: TTL,
+        told: Tokens::ZERO,
+    }
+}
+
+fn spent(number: u64, spent: u64, before: u64) -> Report<'static> {
+    Report {
+        instance: "i",
+        number,
+        spent: Tokens::new(spent),
+        back: Tokens::ZERO,
+        ttl: TTL,
+        retry: false,
+        ends: false,
+        before: Some(Tokens::new(before)),
+        begun: None,
+    }
+}
+
+#[test]
+fn the_next_report_charges_all_that_was_forgotten() {
+    let mut account = account(400);
+    account.lease(NOW, Orphans::Known, &lent(100));
+    account.report(NOW, Orphans::Known, &spent(2, 10, 0));
+    let mut older = account.clone();
+    for (number, before) in [(3, 10), (4, 20), (5, 30)] {
+        account.report(NOW, Orphans::Known, &spent(number, 10, before));
+    }
+    // It may ask for more before it reports.
+    let ask = Ask {
+        number: 6,
+        ..lent(0)
+    };
+    for account in [&mut account, &mut older] {
+        account.lease(NOW, Orphans::Known, &ask);
+        for _ in 0..2 {
+            account.report(NOW, Orphans::Known, &spent(7, 5, 40));
+            assert_eq!(account.left.count(), 355);
+        }
+    }
+    assert_eq!(older, account);
+    let late = NOW.plus(TTL);
+    older.report(late, Orphans::Known, &spent(9, 1, 60));
+    assert_eq!(older.left.count(), 339, "its lease has expired meanwhile");
+}
+
+#[test]
+fn a_lease_that_was_forgotten_whole_is_charged_once_and_has_nothing_set_aside() {
+    let mut account = account(400);
+    let report = Report {
+        begun: Some(Tokens::new(30)),
+        retry: true,
+        ..spent(7, 5, 90)
+    };
+    for _ in 0..2 {
+        let reported = account.report(NOW, Orphans::Known, &report);
+        assert_eq!(account.left.count(), 365);
+        assert_eq!(reported.reserved, Tokens::ZERO);
+    }
+    let ask = Ask {
+        number: 8,
+        told: Tokens::new(95),
+        ..lent(10)
+    };
+    account.lease(NOW, Orphans::Known, &ask);
+    account.report(NOW, Orphans::Known, &spent(9, 5, 95));
+    assert_eq!(account.left.count(), 360);
+    let end = Report {
+        ends: true,
+        ..spent(10, 0, 100)
+    };
+    account.report(NOW, Orphans::Known, &end);
+    assert!(account.books.is_empty(), "nothing is kept of it");
+}
+
+#[test]
+fn a_credit_counts_once() {
+    let mut account = account(100);
+    account.credit(NOW, Orphans::Known, "c", Tokens::new(50));
+    let again = account.credit(NOW, Orphans::Known, "c", Tokens::new(50));
+    assert_eq!(
+        again,
+        Credited::Repeated {
+            left: Tokens::new(150)
+        }
+    );
+    assert_eq!(
+        account.credit(NOW, Orphans::Known, "d", Tokens::MAX),
+        Credited::TooMuch
+    );
+}

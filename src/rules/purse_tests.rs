@@ -1,0 +1,155 @@
+//! What a purse promises, asks for and gives back.
+
+use super::super::account::Settlement;
+use super::*;
+
+const FRESH: Millis = Millis(20);
+
+fn ask(id: &str, most: u64, open: u64) -> Admit<'_> {
+    Admit {
+        id,
+        least: Tokens::new(1),
+        most: Tokens::new(most),
+        open: Tokens::new(open),
+        known: Tokens::ZERO,
+        window: None,
+        ttl: Millis(60),
+    }
+}
+
+/// A purse that was filled at 1,000, as the store would have filled it.
+fn filled(tokens: u64, most: u64, open: u64) -> Purse {
+    let now = Millis(1_000);
+    let mut purse = Purse::default();
+    assert_eq!(purse.admit(now, &ask("first", most, open), false), None);
+    let asked = purse.ask_at_once(now).unwrap();
+    assert!(matches!(asked, Command::Ask { number: 1, .. }));
+    purse.say(now).unwrap();
+    let grant = Grant {
+        tokens: Tokens::MAX,
+        reserved: Tokens::new(tokens),
+        left: Tokens::new(4 * tokens),
+        ..Grant::default()
+    };
+    purse.granted(FRESH, &grant);
+    purse
+}
+
+#[test]
+fn a_request_is_held_whole_or_not_at_all_and_only_while_the_purse_is_fresh() {
+    let mut purse = filled(100, 60, 0);
+    let now = Millis(1_001);
+    assert_eq!(
+        purse
+            .admit(now, &ask("a", 60, 0), false)
+            .unwrap()
+            .held
+            .count(),
+        60
+    );
+    assert_eq!(
+        purse.admit(now, &ask("b", 60, 0), false),
+        None,
+        "40 are free"
+    );
+    assert_eq!(purse.settle("a", Tokens::new(10)).count(), 390);
+    assert_eq!(purse.free().count(), 90);
+    assert!(
+        purse
+            .admit(Millis(1_019), &ask("c", 60, 0), false)
+            .is_some()
+    );
+    assert!(purse.renew(Millis(1_019), "c", Millis(60)));
+    assert_eq!(purse.admit(Millis(1_020), &ask("d", 60, 0), false), None);
+    assert!(!purse.renew(Millis(1_020), "c", Millis(60)));
+}
+
+#[test]
+fn a_call_without_a_limit_has_room_for_any_models_answer() {
+    let mut purse = filled(200_000, 4_096, u64::MAX);
+    let held = purse
+        .admit(Millis(1_001), &ask("a", 4_096, u64::MAX), false)
+        .unwrap()
+        .held;
+    assert_eq!(held.count(), ROOMY);
+}
+
+#[test]
+fn what_was_spent_is_told_once_and_then_the_rest_goes_back() {
+    let mut purse = filled(100, 60, 0);
+    purse.admit(Millis(1_001), &ask("a", 60, 0), false).unwrap();
+    purse.settle("a", Tokens::new(10));
+    let (told, again) = (purse.give_back(), purse.give_back());
+    assert_eq!(told, again, "until it is answered");
+    assert!(matches!(told, Some(Command::Report { spent, .. }) if spent.count() == 10));
+    assert!(!purse.say(Millis(1_002)).unwrap().1);
+    let (_, is_repeat) = purse.say(Millis(1_003)).unwrap();
+    assert!(is_repeat, "the second time");
+    let settlement = Settlement {
+        charged: Tokens::new(10),
+        overrun: Tokens::ZERO,
+        left: Tokens::new(390),
+    };
+    let reported = Reported {
+        settlement,
+        reserved: Tokens::ZERO,
+    };
+    purse.reported(FRESH, &reported);
+    assert!(matches!(
+        purse.give_back(),
+        Some(Command::Report { ends: true, .. })
+    ));
+    purse.say(Millis(1_004));
+    purse.reported(FRESH, &reported);
+    assert_eq!(purse.give_back(), None);
+    assert!(purse.is_empty());
+}
+
+#[test]
+fn a_purse_that_doubts_covers_nothing_until_a_report_was_answered() {
+    let mut purse = filled(100, 60, 0);
+    let now = Millis(1_001);
+    purse.doubt();
+    assert_eq!(purse.admit(now, &ask("a", 1, 0), false), None);
+    assert_eq!(purse.ask_at_once(now), None);
+    assert!(matches!(
+        purse.command(now, FRESH),
+        Some(Command::Report { .. })
+    ));
+    purse.say(now).unwrap();
+    assert_eq!(purse.begun(now), Some(Tokens::ZERO));
+    assert_eq!(
+        purse.begun(now.plus(REMEMBERED)),
+        None,
+        "it cannot be so young that it was forgotten"
+    );
+    let reported = Reported {
+        settlement: Settlement {
+            charged: Tokens::ZERO,
+            overrun: Tokens::ZERO,
+            left: Tokens::new(400),
+        },
+        reserved: Tokens::new(40),
+    };
+    // It was sent to the server that was replaced again.
+    purse.doubt();
+    purse.reported(FRESH, &reported);
+    assert_eq!(purse.admit(now, &ask("a", 1, 0), false), None);
+    purse.command(now, FRESH).unwrap();
+    purse.say(now).unwrap();
+    purse.reported(FRESH, &reported);
+    assert_eq!(purse.free().count(), 40, "what the store has set aside");
+    assert!(purse.admit(now, &ask("a", 1, 0), false).is_some());
+}
+
+#[test]
+fn a_purse_of_an_account_that_is_gone_owes_nothing() {
+    let mut purse = filled(100, 60, 0);
+    purse.admit(Millis(1_001), &ask("a", 60, 0), false).unwrap();
+    purse.lost();
+    assert!(!purse.is_empty(), "a request is under way");
+    assert!(!purse.renew(Millis(1_001), "a", Millis(60)));
+    purse.settle("a", Tokens::new(10));
+    assert!(purse.is_empty());
+    assert_eq!(purse.command(Millis(1_002), FRESH), None);
+}

@@ -1,0 +1,134 @@
+//! Pages read back, whole, cut short and damaged.
+
+use super::*;
+use proptest::prelude::*;
+
+fn page() -> (Page, PathBuf) {
+    let dir = std::env::temp_dir().join(format!("resullm-page-{}", uuid::Uuid::new_v4()));
+    fs::create_dir(&dir).unwrap();
+    (Page::create(&dir, "page.held").unwrap(), dir)
+}
+
+fn say(page: &mut Page, steps: &[(u8, u8, u64)]) {
+    for (kind, id, tokens) in steps {
+        let (id, lease) = (format!("r{id}"), format!("l{}", id % 3));
+        let tokens = Tokens::new(*tokens);
+        match kind {
+            0 => page.begin("user:u1", &id, tokens),
+            1 => page.learn('K', &id, tokens),
+            2 => page.learn('D', &id, tokens),
+            3 => page.end(&id),
+            4 => page.lease("apiKey:k", &lease),
+            5 => page.begin_leased(&lease, &id, tokens),
+            6 => page.spend(&lease, &id, tokens),
+            7 => page.report(&lease, 1 + tokens.count(), tokens),
+            8 => page.heard(&lease, tokens.count()),
+            _ => page.end_lease(&lease),
+        }
+    }
+    page.flush();
+}
+
+fn read(bytes: &[u8]) -> Result<String, usize> {
+    let left = Left::read(bytes, Boot::Same)?;
+    let mut open: Vec<_> = left.open.into_iter().collect();
+    let mut leases: Vec<_> = left.leases.into_iter().collect();
+    open.sort_by(|a, b| a.0.cmp(&b.0));
+    leases.sort_by(|a, b| a.0.cmp(&b.0));
+    let told = |(id, entry): &(String, Entry)| {
+        let Entry {
+            of,
+            leased,
+            known,
+            decided,
+        } = entry;
+        format!("{id} {of} {leased} {known} {decided};")
+    };
+    let owed = |(name, part): &(String, Part)| {
+        let (account, numbers) = (&part.account, (part.number, part.told, part.heard));
+        format!("{name} {account:?} {} {numbers:?};", part.spent)
+    };
+    Ok(open
+        .iter()
+        .map(told)
+        .chain(leases.iter().map(owed))
+        .collect())
+}
+
+#[test]
+fn after_a_loss_of_power_a_page_charges_what_is_decided_and_nothing_that_may_be_reported() {
+    let (mut page, dir) = page();
+    say(
+        &mut page,
+        &[
+            (0, 1, 5),
+            (2, 1, 9),
+            (4, 0, 0),
+            (6, 0, 7),
+            (7, 0, 2),
+            (6, 3, 4),
+            (5, 6, 3),
+        ],
+    );
+    let mut bytes = fs::read(dir.join("page.held")).unwrap();
+    fs::remove_dir_all(dir).unwrap();
+    bytes.extend([0; 600]);
+    bytes.extend_from_slice(b"torn\n");
+    assert!(Left::read(&bytes, Boot::Same).is_err());
+    let left = Left::read(&bytes, Boot::Other).ok().unwrap();
+    assert_eq!(left.open.len(), 1);
+    assert!(left.open["r1"].decided && left.open["r1"].known == 9);
+    let part = &left.leases["l0"];
+    assert_eq!(
+        (part.spent, part.number, part.told, part.heard),
+        (0, 3, 2, 0)
+    );
+}
+
+fn steps() -> impl Strategy<Value = Vec<(u8, u8, u64)>> {
+    proptest::collection::vec((0u8..10, 0u8..6, 0u64..1_000), 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_page_cut_anywhere_says_its_whole_lines_and_a_changed_byte_makes_it_damaged(
+        steps in steps(),
+        at: prop::sample::Index,
+        flip in 1u8..=255,
+    ) {
+        let (mut page, dir) = page();
+        say(&mut page, &steps);
+        let mut bytes = fs::read(dir.join("page.held")).unwrap();
+        fs::remove_dir_all(dir).unwrap();
+        prop_assume!(!bytes.is_empty());
+        let whole = read(&bytes).unwrap();
+        let cut = at.index(bytes.len());
+        // A line that lacks its end alone is whole.
+        let lines = bytes[..=cut].iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+        let kept = if lines == cut + 1 { lines } else { lines.min(cut) };
+        prop_assert_eq!(read(&bytes[..cut]), read(&bytes[..kept]));
+        bytes[cut] ^= flip;
+        prop_assert!(read(&bytes).is_err(), "{} {whole}", cut);
+    }
+
+    #[test]
+    fn a_page_written_anew_after_a_failure_says_the_same(first in steps(), second in steps()) {
+        let (mut whole, one) = page();
+        let (mut failed, other) = page();
+        say(&mut whole, &first);
+        say(&mut failed, &first);
+        // The disk was full for a while.
+        failed.failed = true;
+        say(&mut whole, &second);
+        say(&mut failed, &second);
+        let bytes = [one, other].map(|dir| {
+            let bytes = fs::read(dir.join("page.held")).unwrap();
+            assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+            fs::remove_dir_all(dir).unwrap();
+            bytes
+        });
+        prop_assert_eq!(read(&bytes[0]).unwrap(), read(&bytes[1]).unwrap());
+    }
+}
