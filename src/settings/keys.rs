@@ -165,7 +165,7 @@ pub fn keys() -> Vec<Key> {
             "How many wrong keys and tokens one client address may send within a minute before it is refused with 429."),
         key("accounts.credit_replicas", optional(count(0, 16)), "", |s| &mut s.accounts.credit_replicas,
             "How many Redis replicas must have a credit before it is answered; with fewer it is 503, to be repeated \
-             with its id. Unset: 1 for redis+sentinel and redis+cluster, else 0."),
+             with its id. Unset: 1 behind Sentinels and where a Cluster has replicas, else 0."),
 
         key("usage.records", count(1, any_count), "100000", |s| &mut s.usage.records,
             "How many settled requests a tenant's usage log keeps."),

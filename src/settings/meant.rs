@@ -116,7 +116,7 @@ pub struct Accounts {
     pub mint_window: Duration,
     /// Wrong keys that one client address may send within a minute.
     pub failures_per_address: u64,
-    /// None: one for Sentinel and Cluster, none for a single server.
+    /// None: one behind Sentinels and where a Cluster has replicas, else none.
     pub credit_replicas: Option<u64>,
 }
 

@@ -250,7 +250,7 @@ pub struct Keeping {
     pub orphans: Orphans,
     pub clock: Clock,
     pub log: LogBounds,
-    /// Replicas that have a credit before it is answered. `None`: one where the store has replicas by design.
+    /// Replicas that have a credit before it is answered. `None`: one where there are any.
     pub credit_replicas: Option<u64>,
 }
 

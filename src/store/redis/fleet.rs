@@ -26,6 +26,8 @@ const PROBE_NAMES: u32 = 1_000;
 
 pub enum Fleet {
     One(Arc<Node>),
+    /// By Sentinels, which put a replica in its place.
+    Watched(Arc<Node>),
     Cluster(Arc<Cluster>),
 }
 
@@ -49,8 +51,26 @@ enum How {
 #[derive(Default)]
 struct Map {
     nodes: HashMap<Place, Arc<Node>>,
-    /// First slot, last slot, who has them.
-    slots: Vec<(u16, u16, Place)>,
+    slots: Vec<Range>,
+}
+
+/// Slots next to each other, and who has them.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Range {
+    first: u16,
+    last: u16,
+    owner: Place,
+    has_replica: bool,
+}
+
+impl Range {
+    fn has(&self, slot: u16) -> bool {
+        (self.first..=self.last).contains(&slot)
+    }
+
+    fn whose(&self) -> (u16, u16, &Place) {
+        (self.first, self.last, &self.owner)
+    }
 }
 
 impl Fleet {
@@ -77,7 +97,10 @@ impl Fleet {
         version::warn_of_holes(&mut connection).await;
         if target.kind != RedisKind::Cluster {
             let node = Node::start(dial, Some(connection), generation.clone());
-            return Ok(Fleet::One(node));
+            return Ok(match target.kind {
+                RedisKind::Single => Fleet::One(node),
+                _ => Fleet::Watched(node),
+            });
         }
         let cluster = Arc::new(Cluster {
             target: target.clone(),
@@ -97,7 +120,7 @@ impl Fleet {
     /// Runs a command whose every name shares the slot of `name`.
     pub async fn run(&self, name: &str, command: &Cmd) -> Result<Value, Failure> {
         match self {
-            Fleet::One(node) => node.run(command).await,
+            Fleet::One(node) | Fleet::Watched(node) => node.run(command).await,
             Fleet::Cluster(cluster) => cluster.run(name, command, How::Plain).await,
         }
     }
@@ -110,15 +133,24 @@ impl Fleet {
         replicas: u64,
     ) -> Result<Value, Failure> {
         match self {
-            Fleet::One(node) => node.run_kept(command, replicas).await,
+            Fleet::One(node) | Fleet::Watched(node) => node.run_kept(command, replicas).await,
             Fleet::Cluster(cluster) => cluster.run(name, command, How::Kept(replicas)).await,
+        }
+    }
+
+    /// The server that has this name can be replaced by a replica.
+    pub async fn has_replica(&self, name: &str) -> bool {
+        match self {
+            Fleet::One(_) => false,
+            Fleet::Watched(_) => true,
+            Fleet::Cluster(cluster) => cluster.has_replica(slot::of(name)).await,
         }
     }
 
     /// Everyone who holds names of their own.
     pub fn nodes(&self) -> Vec<Arc<Node>> {
         match self {
-            Fleet::One(node) => vec![node.clone()],
+            Fleet::One(node) | Fleet::Watched(node) => vec![node.clone()],
             Fleet::Cluster(cluster) => cluster.nodes(),
         }
     }
@@ -157,11 +189,19 @@ impl Cluster {
 
     fn owner(&self, slot: u16) -> Option<Arc<Node>> {
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
-        let (_, _, place) = map
-            .slots
-            .iter()
-            .find(|(first, last, _)| (*first..=*last).contains(&slot))?;
-        map.nodes.get(place).cloned()
+        let range = map.slots.iter().find(|range| range.has(slot))?;
+        map.nodes.get(&range.owner).cloned()
+    }
+
+    /// Replicas come and go without any slot changing hands, so this is asked anew.
+    async fn has_replica(&self, slot: u16) -> bool {
+        if let Some(node) = self.owner(slot) {
+            // Where it does not answer, what comes next will say so.
+            let _ = self.draw_map(&node).await;
+        }
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let mut ranges = map.slots.iter();
+        ranges.any(|range| range.has(slot) && range.has_replica)
     }
 
     fn node_at(&self, place: Place) -> Arc<Node> {
@@ -238,12 +278,14 @@ impl Cluster {
             let (Some(host), Some(port)) = (primary.next(), primary.next()) else {
                 continue;
             };
-            let read = || -> Result<(u16, u16, Place), redis::ParsingError> {
-                Ok((
-                    from_redis_value(first)?,
-                    from_redis_value(last)?,
-                    (from_redis_value(host)?, from_redis_value(port)?),
-                ))
+            let read = || -> Result<Range, redis::ParsingError> {
+                Ok(Range {
+                    first: from_redis_value(first)?,
+                    last: from_redis_value(last)?,
+                    owner: (from_redis_value(host)?, from_redis_value(port)?),
+                    // Those that are dead, or have nothing yet, are not named.
+                    has_replica: row.next().is_some(),
+                })
             };
             slots.push(read().map_err(|error| error.to_string())?);
         }
@@ -252,20 +294,25 @@ impl Cluster {
         if slots.is_empty() {
             return Err("the cluster has no slots assigned".to_owned());
         }
-        for (first, last, place) in &slots {
-            let node = self.node_at(place.clone());
+        for range in &slots {
+            let node = self.node_at(range.owner.clone());
             let mut names = (0..PROBE_NAMES).map(|number| format!("{PROBE}:{number}"));
-            if let Some(name) = names.find(|name| (*first..=*last).contains(&slot::of(name))) {
+            if let Some(name) = names.find(|name| range.has(slot::of(name))) {
                 node.probe_at(name);
             }
         }
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         // Whoever has slots that were another's may not have all that the other had.
-        if map.slots != slots {
+        if !map
+            .slots
+            .iter()
+            .map(Range::whose)
+            .eq(slots.iter().map(Range::whose))
+        {
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
         map.nodes
-            .retain(|place, _| slots.iter().any(|(_, _, owner)| owner == place));
+            .retain(|place, _| slots.iter().any(|range| range.owner == *place));
         map.slots = slots;
         Ok(())
     }

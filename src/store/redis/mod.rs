@@ -38,7 +38,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Redis {
     fleet: Fleet,
     keeping: Keeping,
-    credit_replicas: u64,
     generation: Arc<AtomicU64>,
     followers: Arc<Followers>,
     scripts: Scripts,
@@ -141,7 +140,6 @@ impl Redis {
     pub async fn open(target: &Target, keeping: Keeping) -> Result<Redis, String> {
         let generation = Arc::default();
         let fleet = Fleet::open(target, &generation).await?;
-        let has_replicas = u64::from(target.kind != RedisKind::Single);
         let followers = Arc::new(Followers::default());
         // In a Cluster each server would have to be heard; there, configs are read again instead.
         if target.kind != RedisKind::Cluster
@@ -151,7 +149,6 @@ impl Redis {
         }
         Ok(Redis {
             fleet,
-            credit_replicas: keeping.credit_replicas.unwrap_or(has_replicas),
             keeping,
             generation,
             followers,
@@ -502,7 +499,11 @@ impl Store for Redis {
         amount: Tokens,
     ) -> Outcome<Option<Credited>> {
         let words = [id.to_owned(), amount.to_string()];
-        let (script, replicas) = (&self.scripts.credit, self.credit_replicas);
+        let replicas = match self.keeping.credit_replicas {
+            Some(replicas) => replicas,
+            None => u64::from(self.fleet.has_replica(account.as_str()).await),
+        };
+        let script = &self.scripts.credit;
         let reply = self
             .on_account_kept(script, account, &words, replicas)
             .await?;

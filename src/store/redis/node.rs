@@ -158,7 +158,9 @@ impl Node {
             .await
             .map_err(|error| unkept(describe(&error)))?;
         if reached < replicas {
-            return Err(unkept(format!("{reached} of {replicas} replicas have it")));
+            return Err(unkept(format!(
+                "{reached} of {replicas} replicas have it (accounts.credit_replicas)"
+            )));
         }
         Ok(answer)
     }

@@ -3,7 +3,7 @@
 //! A request that was admitted and settled within them leaves no trace, and is the one thing that is not charged.
 //! It is counted here, so that nothing else hides behind it.
 
-use super::redis::{BACK, COST, GRANT, PATH, Served, ask, call, keys, metric, setup};
+use super::redis::{COST, GRANT, PATH, Served, ask, call, keys, metric, ready, setup};
 use super::{case, many};
 use crate::harness::{Cluster, Gate, Gateway, Provider, Redis, Sentinel, Setup, eventually, mint};
 use serde_json::{Value, json};
@@ -127,12 +127,11 @@ impl World {
             assert_eq!(ask(gateway.client(), key).0, 200);
         }
         thread::sleep(CUT);
-        let stories = gateway.count_logs(BACK);
         kill();
         keys_.asked += metric(gateway, FROM_STORE) - from_store - brief.len() as u64;
         back();
         eventually(Duration::from_secs(10), "it is found", || {
-            (gateway.count_logs(BACK) > stories).then_some(())
+            (ready(gateway) == 200).then_some(())
         });
         thread::sleep(Duration::from_millis(500));
         often.end();
@@ -205,23 +204,68 @@ impl World {
     }
 }
 
+/// Credits before the last moments, in them, and after them.
+struct Credits<'a> {
+    world: &'a World,
+    key: String,
+    rounds: u64,
+}
+
+impl Credits<'_> {
+    fn of(world: &World, key: String) -> Credits<'_> {
+        Credits {
+            world,
+            key,
+            rounds: 0,
+        }
+    }
+
+    #[track_caller]
+    fn before(&mut self) {
+        self.rounds += 1;
+        let id = format!("before-{}", self.rounds);
+        assert_eq!(self.world.credit(&self.key, &id).0, 200);
+    }
+
+    /// No replica can have it: it is not said to be there.
+    #[track_caller]
+    fn during(&self) {
+        let id = format!("during-{}", self.rounds);
+        let (status, body, again) = self.world.credit(&self.key, &id);
+        assert_eq!((status, again.as_deref()), (503, Some("1")), "{body}");
+        let sentence = body["error"].as_str().unwrap();
+        assert!(sentence.contains(&id), "{sentence}");
+    }
+
+    /// Where there is nobody to have it, it waits; then it counts, and once.
+    #[track_caller]
+    fn after(&self) {
+        let id = format!("during-{}", self.rounds);
+        let credited = eventually(Duration::from_secs(10), "it is credited", || {
+            let (status, body, _) = self.world.credit(&self.key, &id);
+            assert!(status == 200 || status == 503, "{body}");
+            (status == 200).then_some(body)
+        });
+        let left = GRANT + 2 * self.rounds * CREDIT;
+        assert_eq!(credited["tokensLeft"], left);
+        let (_, again, _) = self.world.credit(&self.key, &id);
+        assert_eq!(again, json!({"tokensLeft": left, "repeated": true}));
+    }
+}
+
 #[test]
 fn sentinels_promote_a_replica_that_lacks_the_last_moments() {
     let sentinel = Sentinel::start();
     let world = World::start(|provider| setup(&sentinel.url(), provider));
     case("redis: a stale replica is promoted", || {
-        let rich = mint(&world.gateway, "abc");
+        let mut credits = Credits::of(&world, mint(&world.gateway, "abc"));
         let mut keys = Keys::default();
-        for round in 0..many(1, 10) {
-            let (before, during) = (format!("before-{round}"), format!("during-{round}"));
-            assert_eq!(world.credit(&rich, &before).0, 200);
+        for _ in 0..many(1, 10) {
+            credits.before();
             let dead = Cell::new(0);
             let cut = || sentinel.cut_replica();
             let kill = || {
-                let (status, body, again) = world.credit(&rich, &during);
-                assert_eq!((status, again.as_deref()), (503, Some("1")), "{body}");
-                let sentence = body["error"].as_str().unwrap();
-                assert!(sentence.contains(&during), "{sentence}");
+                credits.during();
                 dead.set(sentinel.kill_primary());
             };
             let back = || {
@@ -229,19 +273,36 @@ fn sentinels_promote_a_replica_that_lacks_the_last_moments() {
             };
             world.lose(&mut keys, cut, kill, back);
             sentinel.revive(dead.get());
-            // There is nobody to have it meanwhile; then it counts, and once.
-            let credited = eventually(Duration::from_secs(10), "it is credited", || {
-                let (status, body, _) = world.credit(&rich, &during);
-                assert!(status == 200 || status == 503, "{body}");
-                (status == 200).then_some(body)
-            });
-            let credits = 2 * (round + 1) * CREDIT;
-            assert_eq!(credited["tokensLeft"], GRANT + credits);
-            let (_, again, _) = world.credit(&rich, &during);
-            assert_eq!(
-                again,
-                json!({"tokensLeft": GRANT + credits, "repeated": true})
-            );
+            credits.after();
+        }
+        let figure = world.figure(&keys);
+        format!("{figure}; no credit was lost or counted twice")
+    });
+}
+
+#[test]
+fn a_cluster_promotes_a_replica_that_lacks_the_last_moments() {
+    let cluster = Cluster::with_replicas();
+    let world = World::start(|provider| setup(&cluster.url(), provider));
+    case("redis: a stale replica of a cluster is promoted", || {
+        let rich = mint(&world.gateway, "abc");
+        let account = format!("apiKey:{rich}");
+        let mut primary = cluster.node_of(&account);
+        let mut credits = Credits::of(&world, rich);
+        let mut keys = Keys::default();
+        for _ in 0..many(1, 10) {
+            let replica = cluster.replica_of(primary);
+            credits.before();
+            let cut = || primary.cut_off(replica);
+            let kill = || {
+                credits.during();
+                primary.kill();
+            };
+            world.lose(&mut keys, cut, kill, || cluster.wait_promoted(replica));
+            primary.restart();
+            cluster.wait_in_step();
+            credits.after();
+            primary = replica;
         }
         let figure = world.figure(&keys);
         format!("{figure}; no credit was lost or counted twice")
@@ -267,10 +328,11 @@ fn a_server_comes_back_with_an_old_dump() {
 #[test]
 fn a_server_of_a_cluster_comes_back_with_an_old_dump() {
     let cluster = Cluster::start();
-    let world = World::start(|provider| {
-        setup(&cluster.url(), provider).env("RESULLM__ACCOUNTS__CREDIT_REPLICAS", "0")
-    });
+    let world = World::start(|provider| setup(&cluster.url(), provider));
     case("redis: a cluster restarted from old dumps", || {
+        // There are no replicas to wait for.
+        let credited = world.credit(&mint(&world.gateway, "abc"), "order");
+        assert_eq!(credited.0, 200, "{}", credited.1);
         let mut keys = Keys::default();
         for _ in 0..many(1, 5) {
             let each = |what: fn(&Redis)| cluster.nodes().iter().for_each(what);

@@ -24,7 +24,7 @@ pub const PATH: &str = "/abc/v1/chat/completions";
 pub const GRANT: u64 = 100_000;
 pub const COST: u64 = 7;
 const OUT: &str = "[WARN] Redis cannot be used: ";
-pub const BACK: &str = "[INFO] Redis can be used again, after ";
+const BACK: &str = "[INFO] Redis can be used again, after ";
 /// How soon the gateway serves again once its server does.
 const RECOVERY: Duration = Duration::from_secs(2);
 
@@ -90,7 +90,7 @@ pub fn keys(gateway: &Gateway, count: usize) -> Vec<String> {
     (0..count).map(|_| mint(gateway, "abc")).collect()
 }
 
-fn ready(gateway: &Gateway) -> u16 {
+pub fn ready(gateway: &Gateway) -> u16 {
     gateway.client().get("/readyz").status
 }
 

@@ -1,11 +1,11 @@
-//! A Redis Cluster of three real nodes without replicas, the slots in three equal parts.
+//! A Redis Cluster of three real nodes, the slots in three equal parts. Each can have a replica.
 
 use std::io;
 use std::time::Duration;
 
 use super::dir::TempDir;
 use super::net::free_port;
-use super::redis::{Redis, field_of};
+use super::redis::{REPLICATION, Redis, field_of};
 use super::resp::Reply;
 use super::wait::eventually;
 
@@ -21,31 +21,52 @@ pub struct Cluster {
 impl Cluster {
     #[track_caller]
     pub fn start() -> Cluster {
+        Cluster::of(NODES)
+    }
+
+    /// Behind each node stands one that takes its place about three seconds after its death.
+    #[track_caller]
+    pub fn with_replicas() -> Cluster {
+        let cluster = Cluster::of(2 * NODES);
+        let (primaries, replicas) = cluster.nodes.split_at(NODES);
+        for (primary, replica) in primaries.iter().zip(replicas) {
+            let id = primary.cli(&["CLUSTER", "MYID"]).text();
+            replica.cli(&["CLUSTER", "REPLICATE", &id]);
+        }
+        cluster.wait_in_step();
+        cluster
+    }
+
+    /// The first three have the slots.
+    #[track_caller]
+    fn of(count: usize) -> Cluster {
         let mut nodes = Vec::new();
         let mut buses = Vec::new();
-        for number in 0..NODES {
+        for number in 0..count {
             // Named, because the default (the port plus 10,000) may be anyone's.
             let bus = free_port().to_string();
-            let node = Redis::in_dir(
-                TempDir::new(),
-                free_port(),
-                &[
-                    "--cluster-enabled",
-                    "yes",
-                    "--cluster-config-file",
-                    "nodes.conf",
-                    "--cluster-node-timeout",
-                    "2000",
-                    "--cluster-port",
-                    &bus,
-                ],
-            );
+            let cluster = [
+                "--cluster-enabled",
+                "yes",
+                "--cluster-config-file",
+                "nodes.conf",
+                "--cluster-node-timeout",
+                "2000",
+                "--cluster-port",
+                &bus,
+                "--repl-diskless-sync-delay",
+                "0",
+            ];
+            let options = [&cluster[..], &REPLICATION].concat();
+            let node = Redis::in_dir(TempDir::new(), free_port(), &options);
             // Distinct from the start, so that the nodes need not settle who is who.
             node.cli(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
-            let first = number * SLOTS / NODES;
-            let last = (number + 1) * SLOTS / NODES - 1;
-            let range = [first.to_string(), last.to_string()];
-            node.cli(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]);
+            if number < NODES {
+                let first = number * SLOTS / NODES;
+                let last = (number + 1) * SLOTS / NODES - 1;
+                let range = [first.to_string(), last.to_string()];
+                node.cli(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]);
+            }
             nodes.push(node);
             buses.push(bus);
         }
@@ -80,6 +101,46 @@ impl Cluster {
         &self.nodes[owner.expect("a slot below 16,384")]
     }
 
+    /// The replica of a node, if it is not one itself.
+    #[track_caller]
+    pub fn replica_of(&self, node: &Redis) -> &Redis {
+        let port = node.port().to_string();
+        let mut nodes = self.nodes.iter().filter(|node| node.is_alive());
+        let replica = nodes.find(|node| node.info("master_port").as_ref() == Some(&port));
+        replica.expect("a replica of that node")
+    }
+
+    /// Until the replica of the dead has its place.
+    #[track_caller]
+    pub fn wait_promoted(&self, replica: &Redis) {
+        eventually(START, "a replica was promoted", || {
+            (replica.info("role")? == "master").then_some(())
+        });
+        self.wait_ok();
+    }
+
+    /// Until every replica follows someone, and every node knows.
+    #[track_caller]
+    pub fn wait_in_step(&self) {
+        eventually(START, "every replica is in step", || {
+            let follows = |node: &Redis| {
+                let link = node.info("master_link_status");
+                node.info("role").as_deref() == Some("slave") && link.as_deref() == Some("up")
+            };
+            let following = self.nodes.iter().filter(|node| follows(node)).count();
+            let knows = |node: &Redis| match node.cli(&["CLUSTER", "SLOTS"]) {
+                // First slot, last slot, primary, replica.
+                Reply::List(rows) => rows
+                    .iter()
+                    .all(|row| matches!(row, Reply::List(row) if row.len() == 4)),
+                _ => false,
+            };
+            let known = self.nodes.iter().all(knows);
+            (following == self.nodes.len() - NODES && known).then_some(())
+        });
+        self.wait_ok();
+    }
+
     /// Runs one command on the node it belongs to. An error reply fails the test.
     #[track_caller]
     pub fn cli(&self, command: &[&str]) -> Reply {
@@ -111,7 +172,7 @@ impl Cluster {
     pub fn wait_ok(&self) {
         let fields = [
             ("cluster_state", "ok".to_owned()),
-            ("cluster_known_nodes", NODES.to_string()),
+            ("cluster_known_nodes", self.nodes.len().to_string()),
             ("cluster_slots_ok", SLOTS.to_string()),
         ];
         eventually(START, "cluster_state:ok on every node", || {

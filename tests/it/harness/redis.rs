@@ -16,6 +16,21 @@ use super::wait::{eventually, within};
 
 const START: Duration = Duration::from_secs(15);
 
+/// Who replicas are to their primary: a user of their own, whom it can shut out.
+pub const REPLICATION: [&str; 11] = [
+    "--masteruser",
+    "repl",
+    "--masterauth",
+    "secret",
+    "--user",
+    "repl",
+    "on",
+    ">secret",
+    "+psync",
+    "+replconf",
+    "+ping",
+];
+
 pub struct Redis {
     // Fields are dropped in this order: first the process ends, then its directory goes.
     process: Mutex<Process>,
@@ -145,6 +160,18 @@ impl Redis {
         for kind in ["pubsub", "normal"] {
             self.cli(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
         }
+    }
+
+    /// Cuts a replica off that was started with `REPLICATION`, when it has all that was taken until now.
+    #[track_caller]
+    pub fn cut_off(&self, replica: &Redis) {
+        let offset = |server: &Redis, field| server.info(field)?.parse::<u64>().ok();
+        let taken = offset(self, "master_repl_offset").expect("an offset of the primary");
+        eventually(Duration::from_secs(30), "the replica has it", || {
+            (offset(replica, "slave_repl_offset")? >= taken).then_some(())
+        });
+        self.cli(&["ACL", "SETUSER", "repl", "off"]);
+        self.cli(&["CLIENT", "KILL", "TYPE", "replica"]);
     }
 
     /// One field of INFO, such as `role` or `master_link_status`; None also if nothing answers.

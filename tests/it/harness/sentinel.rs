@@ -5,27 +5,13 @@ use std::time::Duration;
 
 use super::dir::TempDir;
 use super::net::free_port;
-use super::redis::{Redis, field_of, wait_info};
+use super::redis::{REPLICATION, Redis, field_of, wait_info};
 use super::resp::Reply;
 use super::wait::eventually;
 
 /// The name under which the sentinels know the pair.
 const SERVICE: &str = "main";
 const QUORUM: usize = 2;
-/// Who the replicas are to the primary: a user of their own, whom it can shut out.
-const REPLICATION: [&str; 11] = [
-    "--masteruser",
-    "repl",
-    "--masterauth",
-    "secret",
-    "--user",
-    "repl",
-    "on",
-    ">secret",
-    "+psync",
-    "+replconf",
-    "+ping",
-];
 /// One sentinel is slower to see that the primary is down. If all three saw it at once, each would
 /// vote for itself, over and over; so the third is left to decide between the first two.
 const DOWN_AFTER_MS: [u32; 3] = [1000, 1000, 2000];
@@ -102,14 +88,7 @@ impl Sentinel {
     /// Cuts the replica off, when it has all that the primary has taken until now.
     #[track_caller]
     pub fn cut_replica(&self) {
-        let (primary, replica) = (self.primary(), self.other());
-        let offset = |server: &Redis, field| server.info(field)?.parse::<u64>().ok();
-        let taken = offset(primary, "master_repl_offset").expect("an offset of the primary");
-        eventually(START, "the replica has it", || {
-            (offset(replica, "slave_repl_offset")? >= taken).then_some(())
-        });
-        primary.cli(&["ACL", "SETUSER", "repl", "off"]);
-        primary.cli(&["CLIENT", "KILL", "TYPE", "replica"]);
+        self.primary().cut_off(self.other());
     }
 
     /// Kills the primary and returns its port; the failover has not happened yet.
