@@ -261,14 +261,15 @@ impl App {
             }
         };
         log::info!("Server shutting down");
+        let mut hurry = false;
         if !succeeded {
             // Load balancers see it in `/readyz` and go elsewhere, unless somebody is in a hurry.
             self.traffic.drain();
             let delay = tokio::time::sleep(self.settings.server.drain_delay);
-            tokio::select! {
-                () = delay => {}
-                () = signals.stop() => {}
-            }
+            hurry = tokio::select! {
+                () = delay => false,
+                () = signals.stop() => true,
+            };
         }
         stop_accepting(&mut accepting).await;
         drop(spare);
@@ -276,7 +277,7 @@ impl App {
             self.traffic.drain();
             tokio::time::sleep(FRESH_CONNECTIONS).await;
         }
-        self.drain(&mut signals).await;
+        self.drain(hurry, &mut signals).await;
         sweeping.abort();
         reporting.abort();
         recalling.abort();
@@ -304,13 +305,18 @@ impl App {
         }
     }
 
-    /// Finishes what is in flight, within the time that the operator gives it or until asked again.
-    async fn drain(&self, signals: &mut Signals) {
+    /// Finishes what is in flight, within the time that the operator gives it or until asked again. In a hurry,
+    /// that was done before.
+    async fn drain(&self, hurry: bool, signals: &mut Signals) {
         self.traffic.drain();
         // Wakes the connections that wait for a next request: they close.
         self.stop.send_replace(true);
+        let patience = match hurry {
+            true => Duration::ZERO,
+            false => self.settings.server.drain_timeout,
+        };
         let quiet = tokio::select! {
-            quiet = self.traffic.quiet(self.settings.server.drain_timeout) => quiet,
+            quiet = self.traffic.quiet(patience) => quiet,
             () = signals.stop() => false,
         };
         if !quiet {
@@ -343,7 +349,7 @@ impl App {
             stop_accepting(accepting).await;
             self.traffic.drain();
             tokio::time::sleep(FRESH_CONNECTIONS).await;
-            self.drain(signals).await;
+            self.drain(false, signals).await;
             self.finish_books().await;
             self.store.close().await;
         }

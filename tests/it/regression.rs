@@ -616,3 +616,20 @@ fn a_gateway_whose_clock_is_ahead_does_not_empty_the_usage_log() {
         (usage["total"]["requests"] == CALLS).then_some(())
     });
 }
+
+#[test]
+fn a_second_signal_while_load_balancers_are_waited_for_ends_all_waiting() {
+    let provider = Provider::start(|_| Script::new().stall());
+    let setup = Setup::new().tenant("abc", sample(&provider));
+    let gateway = Gateway::start(setup.yaml("server: { drain_delay: 60s }"));
+    let key = mint(&gateway, "abc");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| chat(&gateway, "abc", &key, &hi()).status);
+        provider.wait_requests(1);
+        gateway.signal("TERM");
+        gateway.wait_log("[INFO] Server shutting down");
+        gateway.signal("TERM");
+        assert_eq!(gateway.wait_exit(Duration::from_secs(20)).code(), Some(0));
+        assert_eq!(waiting.join().unwrap(), 503);
+    });
+}
