@@ -261,15 +261,15 @@ impl App {
             }
         };
         log::info!("Server shutting down");
-        let mut hurry = false;
+        let mut patience = self.settings.server.drain_timeout;
         if !succeeded {
             // Load balancers see it in `/readyz` and go elsewhere, unless somebody is in a hurry.
             self.traffic.drain();
             let delay = tokio::time::sleep(self.settings.server.drain_delay);
-            hurry = tokio::select! {
-                () = delay => false,
-                () = signals.stop() => true,
-            };
+            tokio::select! {
+                () = delay => {}
+                () = signals.stop() => patience = Duration::ZERO,
+            }
         }
         stop_accepting(&mut accepting).await;
         drop(spare);
@@ -277,7 +277,7 @@ impl App {
             self.traffic.drain();
             tokio::time::sleep(FRESH_CONNECTIONS).await;
         }
-        self.drain(hurry, &mut signals).await;
+        self.drain(patience, &mut signals).await;
         sweeping.abort();
         reporting.abort();
         recalling.abort();
@@ -305,16 +305,11 @@ impl App {
         }
     }
 
-    /// Finishes what is in flight, within the time that the operator gives it or until asked again. In a hurry,
-    /// that was done before.
-    async fn drain(&self, hurry: bool, signals: &mut Signals) {
+    /// Finishes what is in flight, within the time that it is given or until asked again.
+    async fn drain(&self, patience: Duration, signals: &mut Signals) {
         self.traffic.drain();
         // Wakes the connections that wait for a next request: they close.
         self.stop.send_replace(true);
-        let patience = match hurry {
-            true => Duration::ZERO,
-            false => self.settings.server.drain_timeout,
-        };
         let quiet = tokio::select! {
             quiet = self.traffic.quiet(patience) => quiet,
             () = signals.stop() => false,
@@ -349,7 +344,8 @@ impl App {
             stop_accepting(accepting).await;
             self.traffic.drain();
             tokio::time::sleep(FRESH_CONNECTIONS).await;
-            self.drain(false, signals).await;
+            self.drain(self.settings.server.drain_timeout, signals)
+                .await;
             self.finish_books().await;
             self.store.close().await;
         }
