@@ -1,22 +1,7 @@
 # Sourced by what makes Debian's programs available to the tests: installed by root, or unpacked by anyone.
 # shellcheck shell=bash
 set -euo pipefail
-
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
-
-fail() {
-    echo "$(basename "$0" .sh): $*" >&2
-    exit 1
-}
-
-# Runs a command and shows what it said only if it failed.
-quietly() {
-    local said
-    if ! said="$("$@" 2>&1)"; then
-        echo "$said" >&2
-        fail "this failed: $*"
-    fi
-}
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # What makes a command root's, if packages can be installed here by root or a sudo that asks for no password.
 as_root() {

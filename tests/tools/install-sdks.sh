@@ -6,24 +6,11 @@
 # Silent when all went well.
 set -euo pipefail
 
-root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
 wanted="$root/tests/sdk"
 python_dir="$root/.tools/python"
 node_dir="$root/.tools/node"
-
-fail() {
-    echo "install-sdks: $*" >&2
-    exit 1
-}
-
-# Runs a command and shows what it said only if it failed.
-quietly() {
-    local said
-    if ! said="$("$@" 2>&1)"; then
-        echo "$said" >&2
-        fail "this failed: $*"
-    fi
-}
 
 hash_of() {
     cat "$@" | sha256sum | cut -d" " -f1

@@ -3,7 +3,7 @@
 //! A request that was admitted and settled within them leaves no trace, and is the one thing that is not charged.
 //! It is counted here, so that nothing else hides behind it.
 
-use super::redis::{COST, GRANT, PATH, Served, ask, call, keys, metric, ready, setup};
+use super::redis::{COST, GRANT, Served, ask, half_a_stream, keys, metric, ready, setup};
 use super::{case, many};
 use crate::harness::{Cluster, Gate, Gateway, Provider, Redis, Sentinel, Setup, eventually, mint};
 use serde_json::{Value, json};
@@ -101,17 +101,7 @@ impl World {
         let often = Hammer::start(gateway, &keys_.often);
         let last = Hammer::start(gateway, &ended);
         let from_leases = metric(gateway, FROM_LEASE);
-        let streams: Vec<_> = held
-            .iter()
-            .map(|key| {
-                let mut call = call(key);
-                call["stream"] = json!(true);
-                let request = gateway.client().request("POST", PATH);
-                let mut stream = request.bearer(key).json(&call).send_streaming();
-                stream.wait_for("first");
-                stream
-            })
-            .collect();
+        let streams: Vec<_> = held.iter().map(|key| half_a_stream(gateway, key)).collect();
         eventually(Duration::from_secs(10), "purses are used", || {
             (metric(gateway, FROM_LEASE) > from_leases + 200).then_some(())
         });

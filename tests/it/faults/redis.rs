@@ -7,7 +7,7 @@ use super::{case, many};
 use crate::harness::redis::wait_info;
 use crate::harness::{
     Chaos, Client, Cluster, Gate, Gateway, Provider, Redis, RedisTls, Script, Sentinel, Setup,
-    eventually, mint, sample, within,
+    Streaming, eventually, mint, sample, within,
 };
 use crate::store_contract::{keeping, open, runtime};
 use resullm::rules::account::Orphans;
@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub const PATH: &str = "/abc/v1/chat/completions";
+const PATH: &str = "/abc/v1/chat/completions";
 pub const GRANT: u64 = 100_000;
 pub const COST: u64 = 7;
 const OUT: &str = "[WARN] Redis cannot be used: ";
@@ -65,7 +65,7 @@ impl Served {
 }
 
 /// Each key is its own message, so that the provider can tell them apart.
-pub fn call(key: &str) -> Value {
+fn call(key: &str) -> Value {
     json!({"messages": [{"role": "user", "content": key}], "max_tokens": 4})
 }
 
@@ -75,6 +75,17 @@ pub fn ask(client: Client, key: &str) -> (u16, Option<String>, Duration) {
     let answer = request.send();
     let retry_after = answer.header("retry-after").map(str::to_owned);
     (answer.status, retry_after, begun.elapsed())
+}
+
+/// Its first half has come, its second waits for the provider's gate.
+#[track_caller]
+pub fn half_a_stream(gateway: &Gateway, key: &str) -> Streaming<'static> {
+    let mut call = call(key);
+    call["stream"] = json!(true);
+    let request = gateway.client().request("POST", PATH);
+    let mut stream = request.bearer(key).json(&call).send_streaming();
+    stream.wait_for("first");
+    stream
 }
 
 pub fn setup(url: &str, provider: &Provider) -> Setup {
@@ -225,14 +236,7 @@ fn redis_is_killed_under_load() {
         let prober = Prober::start(&gateway, &keys[10..], 3);
         let streams: Vec<_> = keys[..10]
             .iter()
-            .map(|key| {
-                let mut call = call(key);
-                call["stream"] = json!(true);
-                let request = gateway.client().request("POST", PATH);
-                let mut stream = request.bearer(key).json(&call).send_streaming();
-                stream.wait_for("first");
-                stream
-            })
+            .map(|key| half_a_stream(&gateway, key))
             .collect();
         assert_eq!(
             (ready(&gateway), metric(&gateway, "resullm_store_up")),
@@ -517,11 +521,7 @@ fn refuses(name: &str, begin: &[&str], end: &[&str], code: &str) {
     case(name, || {
         let keys = keys(&gateway, many(600, 3_000));
         let prober = Prober::start(&gateway, &keys[1..], 3);
-        let mut streamed = call(&keys[0]);
-        streamed["stream"] = json!(true);
-        let request = gateway.client().request("POST", PATH).bearer(&keys[0]);
-        let mut stream = request.json(&streamed).send_streaming();
-        stream.wait_for("first");
+        let stream = half_a_stream(&gateway, &keys[0]);
         redis.cli(begin);
         let begun = Instant::now();
         let line = gateway.wait_log(OUT);
@@ -630,15 +630,7 @@ fn redis_comes_back_empty() {
             let row = "resullm_admissions_total{from=\"lease\"}";
             (metric(&gateway, row) > 10).then_some(())
         });
-        let stream = |key: &str| {
-            let mut call = call(key);
-            call["stream"] = json!(true);
-            let request = gateway.client().request("POST", PATH).bearer(key);
-            let mut stream = request.json(&call).send_streaming();
-            stream.wait_for("first");
-            stream
-        };
-        let streams = [stream(streaming), stream(late)];
+        let streams = [streaming, late].map(|key| half_a_stream(&gateway, key));
         redis.kill();
         gateway.wait_log(OUT);
         // Their settlements wait, and meet an empty server.

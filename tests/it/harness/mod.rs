@@ -33,7 +33,7 @@ pub use chaos::Chaos;
 pub use cluster::Cluster;
 pub use dir::TempDir;
 pub use gateway::{Gateway, balance, chat, mint, resullm};
-pub use http::{Client, Response, raw, raw_for};
+pub use http::{Client, Response, Streaming, raw, raw_for};
 pub use net::free_port;
 pub use origin::Origin;
 pub use provider::Provider;
