@@ -4,6 +4,7 @@
 //! as it came. This walks one level, looking only at quotes, brackets and commas. It accepts every
 //! JSON object and must never be used to decide whether a text is JSON.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// One member. `name` is as written, without its quotes.
@@ -82,6 +83,118 @@ pub fn value<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
     found
 }
 
+/// Calls `each` with the name, unescaped, and the value of every member, in order. False: the text is
+/// not an object from end to end; what came before the fault was given all the same.
+pub fn each_member<'a>(bytes: &'a [u8], mut each: impl FnMut(&str, &'a [u8])) -> bool {
+    let mut at = skip_space(bytes, 0);
+    if bytes.get(at) != Some(&b'{') {
+        return false;
+    }
+    at = skip_space(bytes, at + 1);
+    let mut is_first = true;
+    loop {
+        match bytes.get(at) {
+            Some(b'}') => return skip_space(bytes, at + 1) == bytes.len(),
+            Some(b',') if !is_first => at = skip_space(bytes, at + 1),
+            Some(b'"') if is_first => {}
+            _ => return false,
+        }
+        is_first = false;
+        let Some(name_end) = string_end(bytes, at) else {
+            return false;
+        };
+        let name = text(&bytes[at..name_end]);
+        at = skip_space(bytes, name_end);
+        if bytes.get(at) != Some(&b':') {
+            return false;
+        }
+        let start = skip_space(bytes, at + 1);
+        let Some(end) = value_end(bytes, start) else {
+            return false;
+        };
+        each(&name, &bytes[start..end]);
+        at = skip_space(bytes, end);
+    }
+}
+
+/// Calls `each` with every value of a list, in order. False: the text is not a list from end to end.
+pub fn each_element<'a>(bytes: &'a [u8], mut each: impl FnMut(&'a [u8])) -> bool {
+    let mut at = skip_space(bytes, 0);
+    if bytes.get(at) != Some(&b'[') {
+        return false;
+    }
+    at = skip_space(bytes, at + 1);
+    let mut is_first = true;
+    loop {
+        match bytes.get(at) {
+            Some(b']') => return skip_space(bytes, at + 1) == bytes.len(),
+            Some(b',') if !is_first => at = skip_space(bytes, at + 1),
+            Some(_) if is_first => {}
+            _ => return false,
+        }
+        is_first = false;
+        let Some(end) = value_end(bytes, at) else {
+            return false;
+        };
+        each(&bytes[at..end]);
+        at = skip_space(bytes, end);
+    }
+}
+
+/// The text of a string with its quotes. Half a surrogate pair and what is no UTF-8 are kept as
+/// replacement characters: a reader that takes them must not hide the rest.
+pub fn text(string: &[u8]) -> Cow<'_, str> {
+    let inner = string.strip_prefix(b"\"").unwrap_or(string);
+    let inner = inner.strip_suffix(b"\"").unwrap_or(inner);
+    if memchr::memchr(b'\\', inner).is_none() {
+        return String::from_utf8_lossy(inner);
+    }
+    if let Ok(text) = serde_json::from_slice::<String>(string) {
+        return Cow::Owned(text);
+    }
+    let mut bytes = Vec::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        bytes.extend_from_slice(&rest[..at]);
+        let (plain, after) = escape(&rest[at..]);
+        bytes.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes());
+        rest = &rest[at + after..];
+    }
+    bytes.extend_from_slice(rest);
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The character that an escape stands for, and the escape's length.
+fn escape(bytes: &[u8]) -> (char, usize) {
+    let unit = |at: usize| {
+        let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let Some(first) = unit(0) else {
+        let plain = match bytes.get(1) {
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(byte) if byte.is_ascii() => char::from(*byte),
+            _ => char::REPLACEMENT_CHARACTER,
+        };
+        return (plain, bytes.len().min(2));
+    };
+    if let (0xD800..=0xDBFF, Some(second @ 0xDC00..=0xDFFF)) = (first, unit(6)) {
+        let pair = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+        return (
+            char::from_u32(pair).unwrap_or(char::REPLACEMENT_CHARACTER),
+            12,
+        );
+    }
+    (
+        char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER),
+        6,
+    )
+}
+
 /// The last member of that name, which is the one that counts in every JSON reader.
 pub fn member<'a>(members: &'a [Member<'a>], name: &str) -> Option<&'a Member<'a>> {
     members.iter().rev().find(|member| member.name == name)
@@ -110,7 +223,7 @@ pub fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 /// The place after the value that starts at `at`: a string, a bracketed value, or a bare word.
-fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
+pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at)? {
         b'"' => string_end(bytes, at),
         b'{' | b'[' => {
@@ -207,6 +320,46 @@ mod tests {
         assert!(is_flat(b"\"[[[[", 2) && is_flat(b"]]]][", 1));
     }
 
+    #[test]
+    fn a_text_is_read_whatever_is_wrong_with_it() {
+        for (string, plain) in [
+            (r#""a\ud83d b""#, "a\u{fffd} b"),
+            (r#""\ud83d\ude00\udc00\n\/""#, "😀\u{fffd}\n/"),
+            (r#""\u12""#, "u12"),
+        ] {
+            assert_eq!(text(string.as_bytes()), plain);
+        }
+        assert_eq!(text(b"\"a\xff\""), "a\u{fffd}");
+        assert_eq!(text(b"\"a\xff\\ud800\""), "a\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn members_are_given_as_often_as_they_are_written() {
+        let mut seen = Vec::new();
+        let whole = each_member(br#" {"a":1,"\u0061" : [2,"]"] ,"b":{}} "#, |name, value| {
+            seen.push((name.to_owned(), String::from_utf8_lossy(value).into_owned()));
+        });
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert!(whole);
+        assert_eq!(
+            seen,
+            [pair("a", "1"), pair("a", "[2,\"]\"]"), pair("b", "{}")]
+        );
+        for broken in [
+            "{",
+            "{}x",
+            "{\"a\":1,}",
+            "{\"a\" 1}",
+            "[1]",
+            "{\"a\":1 \"b\":2}",
+        ] {
+            assert!(!each_member(broken.as_bytes(), |_, _| {}), "{broken}");
+        }
+        for broken in ["[", "[1,]", "[1 2]", "{}", "[]]"] {
+            assert!(!each_element(broken.as_bytes(), |_| {}), "{broken}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_value_is_that_of_the_last_member(text in "\\{(\"[ab]\":([0-9]{1,3}|\"x\\\\\"\"|\\[1,\\{\\}\\]),? ?){0,4}\\}") {
@@ -217,9 +370,33 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_walked_without_panic(text in "[\\[\\]{}\",:\\\\ a1]{0,40}|\\PC{0,60}") {
+        fn any_text_is_walked_without_panic(text in "[\\[\\]{}\",:\\\\ a1u]{0,40}|\\PC{0,60}") {
             let _ = members(&text);
             let _ = value(text.as_bytes(), "a");
+            let _ = each_member(text.as_bytes(), |_, _| {});
+            let _ = each_element(text.as_bytes(), |_| {});
+            let _ = super::text(text.as_bytes());
+        }
+
+        #[test]
+        fn what_a_strict_reader_takes_is_walked_to_its_end(list in proptest::collection::vec((".{0,6}", ".{0,9}"), 0..5)) {
+            let object: serde_json::Map<_, _> = list
+                .iter()
+                .map(|(name, value)| (name.clone(), serde_json::Value::from(value.as_str())))
+                .collect();
+            let written = serde_json::Value::Object(object.clone()).to_string();
+            let mut seen = serde_json::Map::new();
+            let whole = each_member(written.as_bytes(), |name, value| {
+                seen.insert(name.to_owned(), super::text(value).into_owned().into());
+            });
+            prop_assert!(whole);
+            prop_assert_eq!(seen, object);
+            let values: Vec<_> = list.iter().map(|(_, value)| value.clone()).collect();
+            let written = serde_json::Value::from(values.clone()).to_string();
+            let mut seen = Vec::new();
+            let whole = each_element(written.as_bytes(), |value| seen.push(super::text(value).into_owned()));
+            prop_assert!(whole);
+            prop_assert_eq!(seen, values);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What the gateway must know of a call and of its answer, whatever API they are written in.
 
+pub use crate::rules::charge::Claim;
 pub use crate::rules::price::Usage;
 
+pub use super::delivered::Delivered;
 use crate::rules::amount::Tokens;
 
 /// The provider APIs, by the shape of their errors.
@@ -64,11 +66,12 @@ pub struct Call {
     /// What its answer may have at most, where no limit in the body says so: nothing is generated, or
     /// what is generated has a size of its own.
     pub answer: Option<Tokens>,
+    /// It asks for something to be generated that its answer does not show.
+    pub hides: bool,
     /// It is not charged: it only counts against the window.
     pub free: bool,
-    /// What is charged for the whole call where the provider reports nothing, and its text cannot
-    /// tell.
-    pub unreported: Option<Tokens>,
+    /// What counts for the whole call where the provider reports nothing, and its text cannot tell.
+    pub unreported: Option<Usage>,
     /// What a second of sound costs where the provider reports seconds.
     pub sound_second: u64,
 }
@@ -97,32 +100,32 @@ pub struct Unreadable(pub String);
 /// What a meter has seen of an answer so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// What the provider reports. Absent is not nought.
-    pub usage: Option<Usage>,
-    /// The input alone, its output nought, where the provider tells it before the rest. `usage`
-    /// stands in for it.
-    pub input: Option<Usage>,
-    /// What was generated: text, thoughts, arguments of tools. Not what frames it.
-    pub text: Generated,
-    /// The answer said itself that it is complete.
+    /// What the provider reports.
+    pub claim: Claim,
+    /// The claim is of the whole answer, and not of what had been generated when it was made.
+    pub is_final: bool,
+    pub delivered: Delivered,
+    /// The answer said itself that it is complete. Nothing is passed on after that.
     pub complete: bool,
+    /// The provider reported a failure.
+    pub failed: bool,
+    /// Something came after the answer's end, or had no end itself: it was not passed on.
+    pub overran: bool,
 }
 
-/// Generated text, kept so far as it may have to be counted, and its length in any case.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Generated {
-    pub kept: String,
-    pub bytes: u64,
-}
-
-impl Generated {
-    /// Beyond this, the length alone must do.
-    const KEPT: usize = 4 << 20;
-
-    pub fn push(&mut self, text: &str) {
-        self.bytes += text.len() as u64;
-        if self.kept.len() + text.len() <= Generated::KEPT {
-            self.kept.push_str(text);
+impl Reading {
+    /// What is charged for is reported, or nothing was.
+    pub fn reports(&mut self, claim: Option<Claim>) {
+        if let Some(claim) = claim {
+            self.claim.update(claim);
         }
+    }
+}
+
+#[cfg(test)]
+impl Reading {
+    /// What is reported of input and output both.
+    pub fn usage(&self) -> Option<Usage> {
+        self.claim.output.map(|_| self.claim.usage())
     }
 }

@@ -6,10 +6,14 @@
 
 pub mod anthropic;
 pub mod call;
+pub mod claim;
+pub mod delivered;
 pub mod error;
+pub mod failure;
 pub mod object;
 pub mod openai;
 pub mod prompt;
+pub mod shown;
 pub mod splice;
 pub mod sse;
 pub mod stream;
@@ -28,6 +32,11 @@ pub trait Dialect: Sync {
 
     /// Its bodies are forms, with files in them, and not JSON.
     fn is_form(&self) -> bool {
+        false
+    }
+
+    /// Its plain answers are sound, of which nothing is metered.
+    fn answers_with_sound(&self) -> bool {
         false
     }
 

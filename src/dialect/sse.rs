@@ -3,7 +3,9 @@
 //! An event keeps its exact bytes, so that what is passed on is what came. It ends at an empty line;
 //! lines end in LF, CR LF or CR.
 
-/// More than any provider's event; beyond it the stream is passed on uncut.
+use std::borrow::Cow;
+
+/// More than any provider's event.
 const LONGEST_EVENT: usize = 32 << 20;
 
 #[derive(Debug, Default)]
@@ -11,16 +13,12 @@ pub struct Splitter {
     pending: Vec<u8>,
     /// Bytes of `pending` that were searched and hold no end.
     searched: usize,
-    overflowed: bool,
 }
 
 impl Splitter {
-    /// Takes the next bytes and gives every event that is now complete, in order.
-    pub fn feed(&mut self, bytes: &[u8], mut event: impl FnMut(&[u8])) {
-        if self.overflowed {
-            event(bytes);
-            return;
-        }
+    /// Takes the next bytes and gives every event that is now complete, in order. False: an event has
+    /// no end, and what came of it is dropped.
+    pub fn feed(&mut self, bytes: &[u8], mut event: impl FnMut(&[u8])) -> bool {
         self.pending.extend_from_slice(bytes);
         let mut start = 0;
         while let Some(end) = end_of_event(&self.pending, start, self.searched.max(start)) {
@@ -30,10 +28,12 @@ impl Splitter {
         }
         self.pending.drain(..start);
         self.searched = self.pending.len().saturating_sub(3);
-        if self.pending.len() > LONGEST_EVENT {
-            self.overflowed = true;
-            self.finish(event);
+        let fits = self.pending.len() <= LONGEST_EVENT;
+        if !fits {
+            self.pending = Vec::new();
+            self.searched = 0;
         }
+        fits
     }
 
     /// Bytes of an event that is not complete yet.
@@ -77,23 +77,40 @@ fn after_line_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// The event's data: its `data` lines joined by LF.
-pub fn data(event: &[u8]) -> Option<Vec<u8>> {
-    let mut joined: Option<Vec<u8>> = None;
+/// What stands in an event.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Lines<'a> {
+    /// Its `data` lines joined by LF.
+    pub data: Option<Cow<'a, [u8]>>,
+    /// Bytes of lines that are neither a field of the format nor a comment.
+    pub strays: usize,
+}
+
+pub fn read(event: &[u8]) -> Lines<'_> {
+    let mut lines = Lines::default();
     for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
         let Some(value) = line.strip_prefix(b"data:") else {
+            if !is_known(line) {
+                lines.strays += line.len();
+            }
             continue;
         };
         let value = value.strip_prefix(b" ").unwrap_or(value);
-        match &mut joined {
-            None => joined = Some(value.to_vec()),
+        match &mut lines.data {
+            None => lines.data = Some(Cow::Borrowed(value)),
             Some(joined) => {
+                let joined = joined.to_mut();
                 joined.push(b'\n');
                 joined.extend_from_slice(value);
             }
         }
     }
-    joined
+    lines
+}
+
+fn is_known(line: &[u8]) -> bool {
+    let starts = [&b":"[..], b"event:", b"id:", b"retry:"];
+    line.is_empty() || starts.iter().any(|start| line.starts_with(start))
 }
 
 #[cfg(test)]
@@ -131,8 +148,25 @@ mod tests {
 
     #[test]
     fn data_lines_are_joined() {
-        assert_eq!(data(b"event: x\ndata: a\ndata:b\n\n").unwrap(), b"a\nb");
-        assert_eq!(data(b": ping\n\n"), None);
+        let lines = read(b"event: x\ndata: a\ndata:b\n\n");
+        assert_eq!(
+            (lines.data.as_deref(), lines.strays),
+            (Some(&b"a\nb"[..]), 0)
+        );
+        assert_eq!(read(b": ping\nid: 1\nretry: 2\n\n"), Lines::default());
+        assert_eq!(read(b"Data: a\n data: b\n\n").strays, 7 + 8);
+    }
+
+    #[test]
+    fn an_event_without_end_is_dropped() {
+        let mut splitter = Splitter::default();
+        let mut events = 0;
+        let piece = vec![b'a'; LONGEST_EVENT / 2];
+        assert!(splitter.feed(&piece, |_| events += 1));
+        assert!(splitter.feed(&piece, |_| events += 1));
+        assert!(!splitter.feed(b"a", |_| events += 1));
+        splitter.finish(|_| events += 1);
+        assert_eq!((events, splitter.pending()), (0, 0));
     }
 
     proptest! {

@@ -1,28 +1,80 @@
 //! A stream of events as it passes: cut once here, read by the calls' own readers.
+//!
+//! Nothing passes after the event that ends an answer, and nothing that is no event: what another
+//! reader could take for more of the answer would be served unseen.
 
 use super::call::Reading;
 use super::{Meter, sse};
+use std::borrow::Cow;
+
+/// A whole event: its bytes as they came, and its data.
+pub struct Event<'a> {
+    pub bytes: &'a [u8],
+    pub data: Cow<'a, [u8]>,
+}
 
 /// Reads a stream event by event.
 pub trait Events {
-    /// Takes a whole event, and gives what of it is passed on.
-    fn pass(&mut self, event: &[u8], out: &mut Vec<u8>);
-
-    fn reading(&self) -> &Reading;
+    /// Takes an event that has data, and gives what of it is passed on.
+    fn pass(&mut self, event: &Event<'_>, reading: &mut Reading, out: &mut Vec<u8>);
 }
 
 /// Events are passed on whole, so that one of the gateway's own can follow any.
 #[derive(Debug, Default)]
 pub struct EventStream<E> {
     splitter: sse::Splitter,
+    reader: Reader<E>,
+}
+
+#[derive(Debug, Default)]
+struct Reader<E> {
     events: E,
+    reading: Reading,
+    /// The first event was read, which alone may begin with a mark of its byte order.
+    has_begun: bool,
 }
 
 impl<E> EventStream<E> {
     pub fn of(events: E) -> EventStream<E> {
         EventStream {
             splitter: sse::Splitter::default(),
-            events,
+            reader: Reader {
+                events,
+                reading: Reading::default(),
+                has_begun: false,
+            },
+        }
+    }
+}
+
+impl<E: Events> Reader<E> {
+    fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        let text = match bytes.strip_prefix(b"\xEF\xBB\xBF") {
+            Some(rest) if !self.has_begun => rest,
+            _ => bytes,
+        };
+        self.has_begun = true;
+        let event = sse::read(text);
+        let reading = &mut self.reading;
+        if reading.complete || reading.overran {
+            // Some servers say twice that they are done.
+            let is_end = event
+                .data
+                .as_deref()
+                .is_none_or(|data| data.trim_ascii() == b"[DONE]");
+            if is_end && event.strays == 0 && reading.complete {
+                out.extend_from_slice(bytes);
+            } else {
+                reading.overran = true;
+            }
+            return;
+        }
+        reading.delivered.unsure(event.strays);
+        match event.data {
+            Some(data) => self
+                .events
+                .pass(&Event { bytes, data }, &mut self.reading, out),
+            None => out.extend_from_slice(bytes),
         }
     }
 }
@@ -30,21 +82,23 @@ impl<E> EventStream<E> {
 impl<E: Events + Send> Meter for EventStream<E> {
     fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len());
-        let events = &mut self.events;
-        self.splitter
-            .feed(bytes, |event| events.pass(event, &mut out));
+        let reader = &mut self.reader;
+        let fits = self
+            .splitter
+            .feed(bytes, |event| reader.pass(event, &mut out));
+        reader.reading.overran |= !fits;
         out
     }
 
     fn finish(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        let events = &mut self.events;
-        self.splitter.finish(|event| events.pass(event, &mut out));
+        let reader = &mut self.reader;
+        self.splitter.finish(|event| reader.pass(event, &mut out));
         out
     }
 
     fn reading(&self) -> &Reading {
-        self.events.reading()
+        &self.reader.reading
     }
 
     fn withheld(&self) -> usize {

@@ -8,7 +8,7 @@ use super::exchange::{self, Exchange, Hold};
 use super::pipeline::Pipeline;
 use super::scratch;
 use crate::dialect::call::{Body, Call, Limit};
-use crate::dialect::tokens;
+use crate::dialect::{prompt, tokens};
 use crate::http1::head::Request;
 use crate::local::credentials;
 use crate::rules::account::{Admission, Admit};
@@ -35,7 +35,8 @@ pub(super) struct Asked<'a> {
     pub tenant: &'a Tenant,
     pub key: &'a KeyName,
     pub body: &'a Body<'a>,
-    pub endpoint: &'a Endpoint,
+    /// The vocabulary at hand is the model's own.
+    pub is_exact: bool,
     /// The most one answer of the model can have, where that is known.
     pub most: Option<u64>,
 }
@@ -51,7 +52,7 @@ impl Pipeline {
     ) -> Result<Tokens, GatewayError> {
         match self.ask(exchange, asked, call).await {
             Err(GatewayError::Spent | GatewayError::Held)
-                if let Some(counted) = counted(asked.body, call, exchange.left, asked.endpoint) =>
+                if let Some(counted) = counted(asked, call, exchange.left) =>
             {
                 call.prompt = counted;
                 self.ask(exchange, asked, call).await
@@ -70,7 +71,7 @@ impl Pipeline {
         let Asked { tenant, key, .. } = *asked;
         let most = asked.most.unwrap_or(u64::MAX);
         let output = call.limit.unwrap_or(OPEN_ANSWER.min(most));
-        let rate = exchange.rate;
+        let rate = exchange.terms.rate;
         let prompt = rate.most_for_prompt(call.prompt);
         let with_answers =
             |tokens: u64| prompt.plus(rate.for_output(Tokens::new(tokens).times(call.answers)));
@@ -116,9 +117,7 @@ impl Pipeline {
                 lease: Some(lease),
                 taken,
             });
-            exchange.prompt = call.prompt;
-            exchange.free = call.free;
-            exchange.unreported = call.unreported;
+            exchange.terms.prompt = call.prompt;
             return Ok(held.held);
         }
         let mut entry = self.ask_store(key, caller, &ask).await?;
@@ -164,9 +163,7 @@ impl Pipeline {
                     lease: None,
                     taken,
                 });
-                exchange.prompt = call.prompt;
-                exchange.free = call.free;
-                exchange.unreported = call.unreported;
+                exchange.terms.prompt = call.prompt;
                 Ok(held)
             }
             Admission::Spent { .. } => Err(GatewayError::Spent),
@@ -200,62 +197,20 @@ pub(super) fn authenticate(request: &Request) -> Result<KeyName, GatewayError> {
     KeyName::parse(key).ok_or(GatewayError::UnknownKey)
 }
 
-/// Prompts longer than this are not worth counting for a balance that their bytes exceed.
-const COUNTED: usize = 256 << 10;
 /// A token is seldom more than so many bytes: where even that would be too much, counting is vain.
 const DENSEST: u64 = 12;
 
-/// What stands for more than its letters. Where one of these words is, letters are not counted: it
-/// may be only a word, but that costs no more than a rough bound.
-const HIDDEN: [&str; 10] = [
-    "tools",
-    "image",
-    "file",
-    "document",
-    "audio",
-    "video",
-    "web_",
-    "container",
-    "mcp",
-    "input_token",
-];
-
-/// A closer bound of a prompt than its bytes: its tokens, with a margin for vocabularies that cut
-/// finer than the one at hand. The frame of JSON around it is more than a provider's own.
-fn counted(
-    body: &Body<'_>,
-    call: &Call,
-    left: Option<Tokens>,
-    endpoint: &Endpoint,
-) -> Option<Tokens> {
-    if call.prompt.share(DENSEST) > left? {
+/// A closer bound of a prompt than its bytes, where that may be enough.
+fn counted(asked: &Asked<'_>, call: &Call, left: Option<Tokens>) -> Option<Tokens> {
+    if call.answer.is_some() || call.prompt.share(DENSEST) > left? {
         return None;
     }
-    let text = std::str::from_utf8(body.bytes)
-        .ok()
-        .filter(|text| text.len() <= COUNTED)?;
-    if call.answer.is_some() || HIDDEN.iter().any(|word| text.contains(word)) {
-        return None;
-    }
-    let known = call.model.as_deref().is_some_and(tokens::is_known);
-    let tokens = if is_openai(endpoint) && known {
-        let tokens = tokens::count(text);
-        tokens + tokens / 10
-    } else {
-        tokens::at_most(text)
-    };
-    let counted = Tokens::new(tokens + 16);
-    (counted < call.prompt).then_some(counted)
+    prompt::counted(asked.body.bytes, asked.is_exact).filter(|counted| *counted < call.prompt)
 }
 
-/// OpenAI itself, or the same behind Azure.
-fn is_openai(endpoint: &Endpoint) -> bool {
-    let host = endpoint
-        .url
-        .as_ref()
-        .map(|url| url.host.as_str())
-        .unwrap_or_default();
-    host == "api.openai.com" || host.ends_with(".openai.azure.com")
+/// The vocabulary at hand is the model's own: a name says so only where its maker serves it.
+pub(super) fn is_exact(endpoint: &Endpoint, model: Option<&str>) -> bool {
+    endpoint.server.is_openai() && model.is_some_and(tokens::is_known)
 }
 
 /// The most one answer of the model that will be asked can have.
@@ -263,7 +218,7 @@ pub(super) fn most_output(choice: &Choice<'_>, model: Option<&str>) -> Option<u6
     let model = choice.model.or(model);
     // A name says what a model can do only where its maker serves it.
     let endpoint = choice.endpoint;
-    let known = || models::most_output(model.filter(|_| is_openai(endpoint))?);
+    let known = || models::most_output(model.filter(|_| endpoint.server.is_openai())?);
     endpoint.max_output_tokens.or_else(known)
 }
 
@@ -284,13 +239,13 @@ pub(super) fn limit(
     // OpenAI itself knows every name of a limit; of the others each knows its own, so theirs is
     // written even where the client's is low enough.
     let enough = call.limit.or(most).is_some_and(|limit| limit <= tokens);
-    if enough && (is_openai(endpoint) || call.limit.is_none()) {
+    if enough && (endpoint.server.is_openai() || call.limit.is_none()) {
         return None;
     }
     let tokens = call.limit.map_or(tokens, |limit| limit.min(tokens));
     // OpenAI itself has renamed the limit and its newer models refuse the old name; the others who
     // speak its API know the old one.
-    let openai = is_openai(endpoint);
+    let openai = endpoint.server.is_openai();
     let name = if openai {
         "max_completion_tokens"
     } else {

@@ -4,14 +4,17 @@
 //! error, a client that leaves, a panic - what is due can still be told and settled.
 
 use super::room::Share;
-use crate::dialect::call::{Api, Reading, Usage};
-use crate::dialect::tokens;
+use crate::dialect::call::{Api, Claim, Delivered, Reading, Usage};
+use crate::dialect::prompt;
 use crate::rules::amount::Tokens;
+use crate::rules::charge::{self, Bound, Charge, End, Evidence, Sizes};
 use crate::rules::price::Rate;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Pace;
 use crate::store::leases::Lease;
 use crate::store::name::AccountName;
+use crate::store::tenants::Tenant;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +28,45 @@ pub struct Hold {
     pub lease: Option<Arc<Lease>>,
     /// Just before it was asked for.
     pub taken: Instant,
+}
+
+/// What a call costs, as far as that is known before its answer.
+#[derive(Default)]
+pub struct Terms {
+    pub rate: Rate,
+    /// The rates of all models: an answer may have parts of another.
+    pub rates: Option<Arc<Tenant>>,
+    /// More tokens than the provider counts for the prompt.
+    pub prompt: Tokens,
+    /// The prompt's text, where it is kept to be counted if nobody else does.
+    pub text: Option<Bytes>,
+    /// The vocabulary at hand is the model's own.
+    pub is_exact: bool,
+    /// The call costs nothing.
+    pub free: bool,
+    /// No text is generated.
+    pub no_text: bool,
+    /// Where the provider reports nothing.
+    pub unreported: Option<Usage>,
+    /// An answer shows all that is generated, as far as it has come.
+    pub shows_all: bool,
+    /// Several answers are asked for.
+    pub has_many: bool,
+    /// The provider reports the usage of one answer of several.
+    pub reports_one: bool,
+    pub sizes: Sizes,
+}
+
+/// What was seen of an answer so far.
+#[derive(Default)]
+struct Seen {
+    claim: Claim,
+    is_final: bool,
+    failed: bool,
+    has_content: bool,
+    /// Bytes of generated text.
+    bytes: u64,
+    least: Tokens,
 }
 
 pub struct Exchange {
@@ -48,26 +90,13 @@ pub struct Exchange {
     pub share: Option<Share>,
     /// The provider has the request; from now on it may cost something.
     pub accepted: bool,
-    /// What is charged for the prompt where the provider does not say.
-    pub prompt: Tokens,
-    /// What its tokens cost.
-    pub rate: Rate,
-    /// The call costs nothing.
-    pub free: bool,
-    /// What it costs where the provider reports nothing.
-    pub unreported: Option<Tokens>,
-    pub usage: Option<Usage>,
-    /// The input side, where a provider reports that first.
-    pub input: Option<Usage>,
-    /// Tokens of what was generated, where they had to be counted.
-    pub counted: Option<Tokens>,
-    /// Bytes that were generated.
-    pub text: u64,
+    pub terms: Terms,
+    seen: Seen,
     pub complete: bool,
+    /// What is charged, once the answer is over.
+    pub charge: Option<Charge>,
     /// When the journal last heard of it.
     pub noted: Instant,
-    /// What was settled.
-    pub cost: Option<Tokens>,
     /// The answer is a stream of events, which can say what went wrong.
     pub speaks_events: bool,
     pub status: u16,
@@ -79,25 +108,12 @@ pub struct Exchange {
 /// Where a provider gives no number: English text has about four bytes a token.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// No token of any tokenizer in use stands for more text than this, runs of spaces included.
-const LONGEST_TOKEN: u64 = 128;
-
 /// How many tokens so many bytes are likely to be.
 pub fn likely(bytes: Tokens) -> Tokens {
     Tokens::new(bytes.count().div_ceil(BYTES_PER_TOKEN))
 }
 
 impl Exchange {
-    /// The provider sends more than it was asked for, beyond any doubt.
-    pub fn exceeds_its_hold(&self) -> bool {
-        let output = match self.usage {
-            Some(usage) => usage.output,
-            None => Tokens::new(self.text / LONGEST_TOKEN),
-        };
-        let certain = self.rate.for_output(output);
-        self.hold.as_ref().is_some_and(|hold| certain > hold.held)
-    }
-
     pub fn new(request_id: String) -> Exchange {
         Exchange {
             request_id,
@@ -113,17 +129,11 @@ impl Exchange {
             hold: None,
             share: None,
             accepted: false,
-            prompt: Tokens::ZERO,
-            rate: Rate::default(),
-            free: false,
-            unreported: None,
-            usage: None,
-            input: None,
-            counted: None,
-            text: 0,
+            terms: Terms::default(),
+            seen: Seen::default(),
             complete: false,
+            charge: None,
             noted: Instant::now(),
-            cost: None,
             speaks_events: false,
             status: 0,
             started: Instant::now(),
@@ -131,45 +141,135 @@ impl Exchange {
         }
     }
 
-    /// What the meter has seen by now.
-    pub fn read(&mut self, reading: &Reading) {
-        self.usage = reading.usage;
-        self.input = reading.input;
-        self.text = reading.text.bytes;
+    /// Takes over what the meter has seen by now.
+    pub fn observe(&mut self, reading: &Reading) {
         self.complete = reading.complete;
+        self.seen = Seen {
+            claim: reading.claim.clone(),
+            is_final: reading.is_final || reading.complete,
+            failed: reading.failed,
+            has_content: !reading.delivered.is_empty(),
+            bytes: reading.delivered.bytes,
+            least: reading.delivered.least(),
+        };
     }
 
-    /// What was generated is known only by its text: its tokens are counted. Once, at the end.
-    pub fn count(&mut self, reading: &Reading) {
-        self.read(reading);
-        if self.usage.is_none() && self.accepted && !reading.text.kept.is_empty() {
-            let kept = reading.text.kept.len() as u64;
-            let tokens = tokens::count(&reading.text.kept);
-            // What was too long to keep is likely to be as dense as what was kept.
-            self.counted = Some(Tokens::new(
-                tokens.saturating_mul(reading.text.bytes) / kept.max(1),
-            ));
+    /// What the provider reports, as far as it has.
+    pub fn usage(&self) -> Usage {
+        self.seen.claim.usage()
+    }
+
+    /// The provider sends more than it was asked for, beyond any doubt.
+    pub fn exceeds_its_hold(&self) -> bool {
+        let output = self.seen.claim.usage().output.max(self.seen.least);
+        let certain = self.terms.rate.for_output(output);
+        self.hold.as_ref().is_some_and(|hold| certain > hold.held)
+    }
+
+    /// A provider that is cut off now has shown what it generated, and what it has read can be told.
+    pub fn may_be_cut(&self) -> bool {
+        let terms = &self.terms;
+        let knows_prompt = terms.text.is_some() || self.seen.claim.input.is_some();
+        terms.free || terms.unreported.is_some() || (terms.shows_all && knows_prompt)
+    }
+
+    /// The provider's claim covers the whole answer: nothing is waited for any more.
+    pub fn is_accounted_for(&self) -> bool {
+        self.complete || (self.seen.is_final && self.seen.claim.output.is_some())
+    }
+
+    /// The answer is over, as `reading` has it: what it is charged is settled now and never again.
+    pub fn conclude(&mut self, reading: &Reading) {
+        self.observe(reading);
+        self.charge = Some(self.judge(Some(&reading.delivered)));
+    }
+
+    /// The provider broke off, and its client has nothing of it: a failure, unless something was seen.
+    pub fn broke_off(&mut self, reading: &Reading) {
+        let mut reading = reading.clone();
+        reading.failed |= reading.delivered.is_empty() && reading.claim.total().is_zero();
+        self.conclude(&reading);
+    }
+
+    /// What is charged. Without a concluded reading nobody knows what else there was.
+    pub fn charge(&self) -> Charge {
+        match &self.charge {
+            _ if !self.accepted || self.terms.free => Charge::NOTHING,
+            Some(charge) => charge.clone(),
+            None => self.judge(None),
         }
     }
 
-    /// What this request has cost by now.
-    pub fn due(&self) -> Tokens {
-        if !self.accepted || self.free {
+    fn judge(&self, delivered: Option<&Delivered>) -> Charge {
+        let (terms, seen) = (&self.terms, &self.seen);
+        let end = match () {
+            () if seen.failed => End::Failed,
+            () if seen.is_final && delivered.is_some() => End::Whole,
+            () => End::Cut,
+        };
+        let evidence = Evidence {
+            claim: Some(&seen.claim),
+            end,
+            // Some servers report one answer of several: the claim must cover every word of them.
+            least: match terms.unreported {
+                // Its size is its own, whatever is said in it.
+                Some(_) => Tokens::ZERO,
+                None => seen.least.times(1 + u64::from(terms.has_many)),
+            },
+            has_content: seen.has_content,
+            has_prompt: !terms.prompt.is_zero(),
+            shows_all: terms.shows_all && delivered.is_some(),
+            reports_one: terms.reports_one,
+            unreported: terms.unreported,
+        };
+        let held = self.hold.as_ref().map_or(Tokens::ZERO, |hold| hold.held);
+        let rate_of = |model: &str| {
+            let tenant = terms.rates.as_deref();
+            let text = tenant.and_then(|tenant| tenant.config.text.as_ref());
+            text.map_or(terms.rate, |text| text.rate(Some(model)))
+        };
+        let counting = Counting { terms, delivered };
+        charge::charge(&evidence, held, terms.rate, rate_of, &counting)
+    }
+
+    /// What this request is known to have cost by now, should nobody be left to say more.
+    pub fn known(&self) -> Tokens {
+        let (terms, seen) = (&self.terms, &self.seen);
+        if !self.accepted || terms.free {
             return Tokens::ZERO;
         }
-        if let Some(usage) = self.usage {
-            return self.rate.cost(&usage);
+        if let Some(unreported) = terms.unreported {
+            return terms.rate.cost(&unreported);
         }
-        if let Some(unreported) = self.unreported {
-            return unreported;
-        }
-        let input = self.input.unwrap_or(Usage {
-            uncached_input: likely(self.prompt),
+        let input = seen.claim.input.unwrap_or(Usage {
+            uncached_input: likely(terms.prompt),
             ..Usage::default()
         });
-        let output = self
-            .counted
-            .unwrap_or_else(|| likely(Tokens::new(self.text)));
-        self.rate.cost(&Usage { output, ..input })
+        let output = likely(Tokens::new(seen.bytes)).max(seen.claim.usage().output);
+        terms.rate.cost(&Usage { output, ..input })
+    }
+}
+
+/// Counts tokens where nobody has reported them.
+struct Counting<'a> {
+    terms: &'a Terms,
+    delivered: Option<&'a Delivered>,
+}
+
+impl Bound for Counting<'_> {
+    fn prompt(&self) -> Tokens {
+        let terms = self.terms;
+        let text = terms.text.as_deref();
+        let counted = text.and_then(|text| prompt::counted(text, terms.is_exact));
+        counted.map_or(terms.prompt, |counted| counted.min(terms.prompt))
+    }
+
+    fn output(&self) -> Tokens {
+        match self.delivered {
+            Some(delivered) if !self.terms.no_text => {
+                delivered.most(self.terms.is_exact, &self.terms.sizes)
+            }
+            _ => Tokens::ZERO,
+        }
     }
 }

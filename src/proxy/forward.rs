@@ -2,29 +2,31 @@
 
 use super::admit::{self, Asked};
 use super::error::GatewayError;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Terms};
 use super::pipeline::Pipeline;
 use super::relay::AskedOf;
 use super::session::Session;
 use super::strike::Credentials;
-use super::upstream::connection;
+use super::upstream::connection::{self, Progress};
 use super::upstream::{Answer, Destination, Failure};
 use super::watch::Ends;
 use crate::demo;
-use crate::dialect::Dialect;
-use crate::dialect::call::{Api, Body, Bounds, Changes, Unreadable};
+use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Unreadable};
+use crate::dialect::{Dialect, shown};
 use crate::http1::head::Request;
 use crate::http1::write;
 use crate::local::credentials;
+use crate::rules::charge::Sizes;
 use crate::rules::choice::{self, Choice};
 use crate::rules::config::{Endpoint, Kind};
 use crate::rules::tenant::TenantId;
 use crate::settings;
 use crate::store::tenants::Tenant;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Poll, ready};
 use std::time::Instant;
 
@@ -80,7 +82,7 @@ impl Pipeline {
         &self,
         session: &mut Session,
         exchange: &mut Exchange,
-        tenant: &Tenant,
+        tenant: &Arc<Tenant>,
         dialect: &'static dyn Dialect,
     ) -> Result<(), GatewayError> {
         let key = admit::authenticate(session.request())?;
@@ -125,20 +127,18 @@ impl Pipeline {
         exchange.call = dialect.path();
         exchange.model = choice.model.or(model).map(str::to_owned);
         let most = admit::most_output(&choice, model);
-        exchange.rate = providers
-            .map(|providers| providers.rate(choice.model.or(model)))
-            .unwrap_or_default();
+        exchange.terms = terms(&choice, &call, tenant, self.bounds(), &bytes);
         let asked = Asked {
             tenant,
             key: &key,
             body: &body,
-            endpoint: choice.endpoint,
+            is_exact: exchange.terms.is_exact,
             most,
         };
         let held = self.admit(exchange, &asked, &mut call).await?;
         let changes = Changes {
             model: choice.model,
-            limit: admit::limit(&call, held, exchange.rate, most, choice.endpoint),
+            limit: admit::limit(&call, held, exchange.terms.rate, most, choice.endpoint),
         };
         let body = dialect.rewrite(&body, &changes)?;
         // What a stream would keep for as long as it lasts.
@@ -214,30 +214,62 @@ impl Pipeline {
         request: connection::Request,
         ends: &mut Ends<'_>,
     ) -> Result<Answer<'_>, GatewayError> {
-        let sent = AtomicBool::new(false);
-        let mut answer = pin!(self.upstream.send(to, &request, &sent));
-        let ended = poll_fn(|cx| {
-            if let Poll::Ready(ended) = ends.poll(cx, exchange) {
-                return Poll::Ready(Err(ended));
+        let progress = Progress::default();
+        let mut answer = pin!(self.upstream.send(to, &request, &progress));
+        let answer = loop {
+            let is_told = ends.is_draining();
+            let waited = poll_fn(|cx| {
+                if let Poll::Ready(ended) = ends.poll(cx, exchange) {
+                    return Poll::Ready(Waited::Ended(ended));
+                }
+                if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                    return Poll::Ready(Waited::Answered(answer.map_err(Into::into)));
+                }
+                exchange.accepted = progress.is_sent.load(Ordering::Relaxed);
+                if progress.is_late.load(Ordering::Relaxed) && !is_told {
+                    return Poll::Ready(Waited::Late);
+                }
+                ready!(ends.poll_unread(cx, exchange, session));
+                Poll::Ready(Waited::Ended(GatewayError::ClientGone))
+            });
+            let begun = Instant::now();
+            let waited = waited.await;
+            exchange.waited += begun.elapsed();
+            match waited {
+                Waited::Answered(answer) => break answer,
+                Waited::Ended(error) => return Err(error),
+                Waited::Late => {
+                    let host = &exchange.endpoint;
+                    let span = self.local.settings.upstream.first_byte_timeout;
+                    let why = format!("no answer from {host} within {span:?}");
+                    let error = GatewayError::UpstreamTimeout(why);
+                    self.refuse_and_drain(session, exchange, error, ends).await;
+                }
             }
-            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                return Poll::Ready(answer.map_err(GatewayError::from));
+        };
+        let is_draining = ends.is_draining();
+        let answer = answer.map_err(|error| {
+            // A provider that breaks off before its answer has used nothing, as far as anyone knows.
+            exchange.accepted &= matches!(error, GatewayError::UpstreamTimeout(_));
+            if is_draining {
+                GatewayError::ClientGone
+            } else {
+                error
             }
-            ready!(session.poll_leaves(cx));
-            Poll::Ready(Err(GatewayError::ClientGone))
-        });
-        let begun = Instant::now();
-        let answer = ended.await;
-        exchange.waited += begun.elapsed();
-        let answer = answer.inspect_err(|error| {
-            // The provider is at work on a prompt that nobody will read the answer to.
-            exchange.accepted = *error == GatewayError::ClientGone && sent.load(Ordering::Relaxed);
         })?;
-        exchange.accepted = answer.head.status.is_success();
+        exchange.accepted = true;
         // What was sent is not kept any longer.
         exchange.share = None;
         Ok(answer)
     }
+}
+
+/// What was waited for before an answer.
+enum Waited<'a> {
+    Answered(Result<Answer<'a>, GatewayError>),
+    /// The provider takes longer than a client is let wait.
+    Late,
+    Ended(GatewayError),
 }
 
 fn speaks(kind: Kind, api: Api) -> bool {
@@ -245,6 +277,40 @@ fn speaks(kind: Kind, api: Api) -> bool {
         Kind::Demo => true,
         Kind::OpenAi => api == Api::OpenAi,
         Kind::Anthropic => api == Api::Anthropic,
+    }
+}
+
+/// The longest prompt that is kept beside its answer, to be counted if the provider does not say.
+const KEPT_PROMPT_BYTES: usize = 16 << 10;
+
+/// What the call costs at its endpoint.
+fn terms(
+    choice: &Choice<'_>,
+    call: &Call,
+    tenant: &Arc<Tenant>,
+    bounds: Bounds,
+    body: &Bytes,
+) -> Terms {
+    let model = choice.model.or(call.model.as_deref());
+    let providers = tenant.config.text.as_ref();
+    let rate = providers.map(|providers| providers.rate(model));
+    let is_counted = call.answer.is_none() && body.len() <= KEPT_PROMPT_BYTES;
+    Terms {
+        rate: rate.unwrap_or_default(),
+        rates: Some(tenant.clone()),
+        prompt: call.prompt,
+        text: is_counted.then(|| body.clone()),
+        is_exact: admit::is_exact(choice.endpoint, model),
+        free: call.free,
+        no_text: call.answer.is_some_and(|answer| answer.is_zero()),
+        unreported: call.unreported,
+        shows_all: shown::shows_all(choice.endpoint.server, model, call),
+        has_many: call.answers > 1,
+        reports_one: call.answers > 1 && shown::reports_one(choice.endpoint.server),
+        sizes: Sizes {
+            image_answer: bounds.image_answer,
+            sound_second: bounds.sound_second,
+        },
     }
 }
 

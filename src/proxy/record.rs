@@ -6,7 +6,8 @@
 
 use super::exchange::Exchange;
 use crate::http1::write::decimal;
-use crate::rules::amount::{Millis, Tokens};
+use crate::rules::amount::Millis;
+use crate::rules::charge::{Basis, Charge};
 use crate::rules::date::rfc3339;
 use crate::rules::tenant::TenantId;
 use crate::store::{Outcome, Store};
@@ -85,7 +86,7 @@ impl Recorder {
     }
 
     /// Of a request that was admitted, when it is over.
-    pub fn record(&self, exchange: &Exchange, cost: Tokens) {
+    pub fn record(&self, exchange: &Exchange, charge: &Charge) {
         let Some(tenant) = &exchange.tenant else {
             return;
         };
@@ -93,7 +94,7 @@ impl Recorder {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .into();
-        let usage = exchange.usage.unwrap_or_default();
+        let usage = exchange.usage();
         let mut text = String::with_capacity(ROOM);
         let mut record = Object(&mut text);
         record.word("time", &rfc3339(now));
@@ -109,15 +110,10 @@ impl Recorder {
         record.number("tokensIn", usage.input().count());
         record.number("tokensOut", usage.output.count());
         record.number("tokensCached", usage.cache_read.count());
-        record.raw(
-            "reported",
-            if exchange.usage.is_some() {
-                "true"
-            } else {
-                "false"
-            },
-        );
-        record.number("cost", cost.count());
+        let is_reported = charge.basis == Basis::Reported;
+        record.raw("reported", if is_reported { "true" } else { "false" });
+        record.word("basis", word(charge.basis));
+        record.number("cost", charge.cost.count());
         record.number("status", exchange.status.into());
         record.number("latencyMs", Millis::from(exchange.started.elapsed()).0);
         record.word("requestId", &exchange.request_id);
@@ -138,6 +134,16 @@ impl Recorder {
                 waiting.by_tenant.insert(tenant.clone(), vec![text]);
             }
         }
+    }
+}
+
+/// What a charge rests on, in a record's word.
+fn word(basis: Basis) -> &'static str {
+    match basis {
+        Basis::Reported => "reported",
+        Basis::Counted => "counted",
+        Basis::Held => "held",
+        Basis::Nothing => "nothing",
     }
 }
 

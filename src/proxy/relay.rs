@@ -4,7 +4,7 @@
 //! what its client reads next, its balance included, already knows of it.
 
 use super::error::GatewayError;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Hold};
 use super::pipeline::Pipeline;
 use super::reply;
 use super::room;
@@ -13,11 +13,13 @@ use super::strike::Credentials;
 use super::upstream::Answer;
 use super::watch::Ends;
 use crate::dialect::call::{Call, Reading};
-use crate::dialect::{Dialect, Meter};
+use crate::dialect::{Dialect, Meter, failure};
 use crate::rules::amount::Tokens;
+use crate::rules::charge::{Basis, Charge, Doubt};
+use futures_util::task::noop_waker_ref;
 use http::StatusCode;
 use std::future::poll_fn;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 /// The longest plain answer.
@@ -57,23 +59,15 @@ impl Pipeline {
         ends: &mut Ends<'_>,
     ) -> Result<(), GatewayError> {
         passable(exchange, &answer).inspect_err(|_| exchange.accepted = false)?;
-        let kind = content_type(&answer);
-        let is_stream = speaks_events(&answer);
-        let is_sound = kind.is_some_and(|kind| kind.starts_with("audio/"));
-        if answer.head.status.is_success() && is_sound {
-            // Nothing to meter: what it costs is known from the call.
-            let meter = Box::new(Through::default());
-            return self
-                .stream(session, exchange, answer, asked, meter, ends)
-                .await;
-        }
-        if answer.head.status.is_success() && is_stream {
-            let meter = asked.dialect.stream(asked.call);
-            self.stream(session, exchange, answer, asked, meter, ends)
-                .await
-        } else {
-            self.plain(session, exchange, answer, asked, ends).await
-        }
+        let is_success = answer.head.status.is_success();
+        let meter = match speaks_events(&answer) {
+            true if is_success => asked.dialect.stream(asked.call),
+            // What it costs is known from the call.
+            _ if is_success && asked.dialect.answers_with_sound() => Box::new(Through::default()),
+            _ => return self.plain(session, exchange, answer, asked, ends).await,
+        };
+        self.stream(session, exchange, answer, asked, meter, ends)
+            .await
     }
 
     async fn plain(
@@ -88,10 +82,17 @@ impl Pipeline {
             let begun = Instant::now();
             let more = more(session, &mut answer, ends, exchange).await;
             exchange.waited += begun.elapsed();
-            // Of an answer that broke off its client has nothing.
-            exchange.accepted &= !matches!(more, Err(GatewayError::Upstream(_)));
-            if !more? {
-                break;
+            match more {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    exchange.accepted &= !is_nothing(&error, &answer);
+                    // It may still come to its end, and say what it has cost.
+                    if ends.is_draining() || !matches!(error, GatewayError::UpstreamTimeout(_)) {
+                        return Err(error);
+                    }
+                    self.refuse_and_drain(session, exchange, error, ends).await;
+                }
             }
             if !self.keeps(exchange, answer.content.len()) {
                 return Err(self.no_room());
@@ -105,21 +106,50 @@ impl Pipeline {
         }
         let mut body = answer.content.split().freeze();
         if answer.head.status == StatusCode::TOO_MANY_REQUESTS && is_out_of_credit(&body) {
+            exchange.accepted = false;
             let text = format!("{} has no credit left", exchange.endpoint);
             return Err(GatewayError::UpstreamRefused(text));
         }
-        exchange.count(&asked.dialect.meter(asked.call, &body));
+        if answer.head.status.is_success() {
+            exchange.conclude(&asked.dialect.meter(asked.call, &body));
+        } else {
+            let failure = failure::read(asked.dialect, asked.call, speaks_events(&answer), &body);
+            exchange.conclude(&failure.reading);
+            if let Some(passed) = failure.passed {
+                body = passed.into();
+            }
+        }
         if let Some(struck) = asked.credentials.strike(&body) {
             body = struck.into();
         }
         if let Some(left) = self.settle(exchange).await {
             exchange.left = Some(left);
         }
+        if ends.is_draining() {
+            return Err(GatewayError::ClientGone);
+        }
         head(session, exchange, &answer, &asked.credentials);
         session
             .whole(body)
             .await
             .map_err(|_| GatewayError::ClientGone)
+    }
+
+    /// Says what went wrong at once, and goes on reading for the provider's usage.
+    pub(super) async fn refuse_and_drain(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        error: GatewayError,
+        ends: &mut Ends<'_>,
+    ) {
+        if let Some((level, text)) = error.logged() {
+            log::log!(level, "{text} (request {})", exchange.request_id);
+        }
+        session.close_after();
+        // Where even that fails there is no one to tell.
+        let _ = reply::refuse(session, exchange, error).await;
+        ends.drain();
     }
 
     async fn stream(
@@ -132,17 +162,16 @@ impl Pipeline {
         ends: &mut Ends<'_>,
     ) -> Result<(), GatewayError> {
         exchange.speaks_events = speaks_events(&answer);
-        head(session, exchange, &answer, &asked.credentials);
-        // One line each.
-        let _ = session.header("cache-control", b"no-cache, no-transform");
-        let _ = session.header("x-accel-buffering", b"no");
-        session.begin_stream();
-        if !answer.is_under_way() {
+        if !ends.is_draining() {
+            head(session, exchange, &answer, &asked.credentials);
+            // One line each.
+            let _ = session.header("cache-control", b"no-cache, no-transform");
+            let _ = session.header("x-accel-buffering", b"no");
+            session.begin_stream();
             // Nothing to send it with.
-            session
-                .flush()
-                .await
-                .map_err(|_| GatewayError::ClientGone)?;
+            if !answer.is_under_way() && session.flush().await.is_err() {
+                self.lose_client(exchange, ends)?;
+            }
         }
         loop {
             let begun = Instant::now();
@@ -155,45 +184,67 @@ impl Pipeline {
                     (bytes, false)
                 }
                 Ok(false) => (meter.finish(), true),
-                Err(GatewayError::ClientGone) => {
-                    exchange.count(meter.reading());
-                    return Err(GatewayError::ClientGone);
-                }
                 // It said itself that it was complete; how it was closed does not matter.
                 Err(GatewayError::Upstream(_)) if exchange.complete => (Vec::new(), true),
+                Err(error @ GatewayError::UpstreamTimeout(_))
+                    if !ends.is_draining() && !exchange.may_be_cut() =>
+                {
+                    self.break_off(session, exchange, error).await?;
+                    ends.drain();
+                    continue;
+                }
                 Err(error) => {
-                    exchange.count(meter.reading());
+                    take_what_came(&mut answer, meter.as_mut());
+                    match error {
+                        GatewayError::Upstream(_) => exchange.broke_off(meter.reading()),
+                        _ => exchange.conclude(meter.reading()),
+                    }
+                    self.settle(exchange).await;
+                    if ends.is_draining() || error == GatewayError::ClientGone {
+                        return Err(GatewayError::ClientGone);
+                    }
                     return self.break_off(session, exchange, error).await;
                 }
             };
             // Events leave whole, so none is cut off in the middle of a credential.
             let bytes = asked.credentials.strike(&bytes).unwrap_or(bytes);
-            exchange.read(meter.reading());
+            exchange.observe(meter.reading());
             self.note(exchange);
-            if !self.keeps(exchange, meter.withheld()) {
-                exchange.count(meter.reading());
-                return self.break_off(session, exchange, self.no_room()).await;
-            }
-            if exchange.exceeds_its_hold() {
-                let error = GatewayError::Upstream(format!(
-                    "{} sends more than it was asked for",
-                    exchange.endpoint
-                ));
+            if let Some(error) = self.must_end(exchange, meter.as_ref()) {
+                exchange.conclude(meter.reading());
+                self.settle(exchange).await;
                 return self.break_off(session, exchange, error).await;
             }
-            if exchange.complete || ended {
-                exchange.count(meter.reading());
+            let is_over = ended || meter.reading().overran;
+            if exchange.complete {
+                exchange.conclude(meter.reading());
+                self.settle(exchange).await;
+            } else if is_over {
+                exchange.broke_off(meter.reading());
                 self.settle(exchange).await;
             }
-            let is_whole = ended && exchange.complete;
+            if ends.is_draining() {
+                if is_over || exchange.is_accounted_for() {
+                    exchange.conclude(meter.reading());
+                    self.settle(exchange).await;
+                    return Err(GatewayError::ClientGone);
+                }
+                continue;
+            }
+            let is_whole = is_over && exchange.complete;
             if session.stream(&bytes, is_whole).await.is_err() {
-                exchange.count(meter.reading());
+                if exchange.charge.is_none() && !exchange.may_be_cut() {
+                    ends.drain();
+                    continue;
+                }
+                take_what_came(&mut answer, meter.as_mut());
+                exchange.conclude(meter.reading());
                 return Err(GatewayError::ClientGone);
             }
             if is_whole {
                 return Ok(());
             }
-            if ended {
+            if is_over {
                 self.metrics.truncated_streams.add(1);
                 let error = GatewayError::Upstream(format!(
                     "{} ended its stream too early",
@@ -202,6 +253,35 @@ impl Pipeline {
                 return self.break_off(session, exchange, error).await;
             }
         }
+    }
+
+    /// The client has left before its answer began.
+    fn lose_client(&self, exchange: &Exchange, ends: &mut Ends<'_>) -> Result<(), GatewayError> {
+        if exchange.may_be_cut() {
+            return Err(GatewayError::ClientGone);
+        }
+        ends.drain();
+        Ok(())
+    }
+
+    /// Why a stream must not go on.
+    fn must_end(&self, exchange: &mut Exchange, meter: &dyn Meter) -> Option<GatewayError> {
+        if !self.keeps(exchange, meter.withheld()) {
+            return Some(self.no_room());
+        }
+        let sends = |what: &str| {
+            Some(GatewayError::Upstream(format!(
+                "{} {what}",
+                exchange.endpoint
+            )))
+        };
+        if meter.reading().overran && !exchange.complete {
+            return sends("sends an event without end");
+        }
+        if exchange.exceeds_its_hold() {
+            return sends("sends more than it was asked for");
+        }
+        None
     }
 
     /// There is room to keep so much for this request.
@@ -218,7 +298,7 @@ impl Pipeline {
         if let Some(hold) = &exchange.hold
             && exchange.noted.elapsed() > NOTE_EVERY
         {
-            self.settler.journal.know(&hold.id, exchange.due());
+            self.settler.journal.know(&hold.id, exchange.known());
             exchange.noted = Instant::now();
         }
     }
@@ -230,7 +310,6 @@ impl Pipeline {
         exchange: &mut Exchange,
         error: GatewayError,
     ) -> Result<(), GatewayError> {
-        self.settle(exchange).await;
         if let Some((level, text)) = error.logged() {
             log::log!(level, "{text}");
         }
@@ -244,10 +323,38 @@ impl Pipeline {
 
     /// Ends the hold, if it is still there.
     pub(super) async fn settle(&self, exchange: &mut Exchange) -> Option<Tokens> {
+        exchange.hold.as_ref()?;
+        let charge = exchange.charge();
         let hold = exchange.hold.take()?;
-        let cost = exchange.due();
-        exchange.cost = Some(cost);
+        self.report(&charge, &hold, exchange);
+        let cost = charge.cost;
+        exchange.charge = Some(charge);
         self.settler.settle(hold, cost).await
+    }
+
+    /// Tells the operator what a careless provider looks like.
+    fn report(&self, charge: &Charge, hold: &Hold, exchange: &Exchange) {
+        let metrics = &self.metrics;
+        metrics
+            .tokens_overrun
+            .add(charge.cost.minus(hold.held).count());
+        match charge.basis {
+            Basis::Counted => metrics.charges_counted.add(1),
+            Basis::Held => metrics.charges_held.add(1),
+            Basis::Reported | Basis::Nothing => {}
+        }
+        let counter = match charge.doubt {
+            None => return,
+            Some(Doubt::Nought) => &metrics.doubted_nought,
+            Some(Doubt::BelowDelivered) => &metrics.doubted_below_delivered,
+        };
+        counter.add(1);
+        log::debug!(
+            "Usage of endpoint {} was not believed: {:?} (request {})",
+            exchange.endpoint,
+            charge.doubt,
+            exchange.request_id
+        );
     }
 }
 
@@ -292,6 +399,7 @@ impl Meter for Through {
 
     fn finish(&mut self) -> Vec<u8> {
         self.0.complete = true;
+        self.0.is_final = true;
         Vec::new()
     }
 
@@ -334,6 +442,24 @@ fn head(
     reply::tell(session, exchange);
 }
 
+/// The provider broke off before a byte of its answer.
+fn is_nothing(error: &GatewayError, answer: &Answer<'_>) -> bool {
+    matches!(error, GatewayError::Upstream(_)) && answer.content.is_empty()
+}
+
+/// Takes in what has come and was not read: a client that reads slowly must not hide it.
+fn take_what_came(answer: &mut Answer<'_>, meter: &mut dyn Meter) {
+    let mut cx = Context::from_waker(noop_waker_ref());
+    loop {
+        let polled = answer.poll_more(&mut cx);
+        meter.feed(&answer.content);
+        answer.content.clear();
+        if !matches!(polled, Poll::Ready(Ok(true))) {
+            return;
+        }
+    }
+}
+
 /// Waits for more of the answer, unless something ends the request first. False: it is over.
 async fn more(
     session: &mut Session,
@@ -348,7 +474,7 @@ async fn more(
         if let Poll::Ready(more) = answer.poll_more(cx) {
             return Poll::Ready(more.map_err(GatewayError::from));
         }
-        ready!(session.poll_leaves(cx));
+        ready!(ends.poll_unread(cx, exchange, session));
         Poll::Ready(Err(GatewayError::ClientGone))
     })
     .await

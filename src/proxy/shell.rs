@@ -140,10 +140,10 @@ impl Pipeline {
         if exchange.status == 401 {
             self.strangers.failed(self.address(session), Instant::now());
         }
-        if let Some(cost) = exchange.cost {
+        if let Some(charge) = &exchange.charge {
             let own = exchange.started.elapsed().saturating_sub(exchange.waited);
             self.metrics.own_time.took(own);
-            self.recorder.record(&exchange, cost);
+            self.recorder.record(&exchange, charge);
         }
         log::debug!(
             "Answered {} in {:?} (tenant {}, request {})",

@@ -13,12 +13,12 @@ use crate::rules::egress;
 use crate::settings;
 use crate::threads;
 use bytes::BytesMut;
-use connection::{Broken, Connection, Request};
+use connection::{Broken, Connection, Progress, Request};
 use names::Names;
 use rustls::pki_types::ServerName;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -88,14 +88,15 @@ impl Upstream {
         }
     }
 
-    /// Sends a request and waits for the head of the answer. `sent` is set once it is on its way.
+    /// Sends a request and waits for the head of the answer.
     pub async fn send(
         &self,
         to: Destination,
         request: &Request,
-        sent: &AtomicBool,
+        progress: &Progress,
     ) -> Result<Answer<'_>, Failure> {
         let timeout = self.settings.first_byte_timeout;
+        let more = self.settings.drain;
         loop {
             let kept = self.take_idle(&to);
             let is_reused = kept.is_some();
@@ -103,8 +104,7 @@ impl Upstream {
                 Some(connection) => connection,
                 None => self.connect(&to).await?,
             };
-            sent.store(true, Ordering::Relaxed);
-            match connection.exchange(request, timeout).await {
+            match connection.exchange(request, timeout, more, progress).await {
                 Ok(head) => {
                     connection.expect_within(self.settings.idle_timeout);
                     return Ok(Answer {
@@ -117,7 +117,9 @@ impl Upstream {
                     });
                 }
                 // The provider closed a connection that waited, just when we took it up again.
-                Err(Broken::Unsent(_)) if is_reused => {}
+                Err(Broken::Unsent(_)) if is_reused => {
+                    progress.is_sent.store(false, Ordering::Relaxed);
+                }
                 Err(Broken::Unsent(why) | Broken::Wrong(why)) => {
                     return Err(Failure::Broken(format!("{} {why}", to.host)));
                 }
@@ -297,8 +299,12 @@ impl Answer<'_> {
                     continue;
                 }
                 Err(Broken::TooSlow) => {
-                    let silent = self.upstream.settings.idle_timeout;
-                    Failure::Timeout(format!("silent for {silent:?}"))
+                    let settings = &self.upstream.settings;
+                    // It can be waited for once more.
+                    connection.expect_within(settings.drain);
+                    let silent = settings.idle_timeout;
+                    let why = format!("silent for {silent:?}");
+                    return Poll::Ready(Err(Failure::Timeout(why)));
                 }
                 Err(Broken::Unsent(why) | Broken::Wrong(why)) => {
                     Failure::Broken(format!("{host} {why}"))

@@ -7,10 +7,12 @@ use super::error::GatewayError;
 use super::exchange::Exchange;
 use super::patience::Patience;
 use super::pipeline::Pipeline;
+use super::session::Session;
 use crate::store::Outcome;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
+use tokio::time::Sleep;
 
 /// A request whose hold was not renewed ends this long before the hold does.
 const HOLD_MARGIN: Duration = Duration::from_secs(2);
@@ -31,6 +33,8 @@ pub struct Ends<'a> {
     next_beat: Instant,
     renewal: Option<(Instant, Waiting<Outcome<bool>>)>,
     cut: Option<Waiting<()>>,
+    /// The client has left, and the provider is read on for its usage until then.
+    drain: Option<Pin<Box<Sleep>>>,
 }
 
 impl Pipeline {
@@ -46,11 +50,46 @@ impl Pipeline {
             next_beat: taken + ttl / 3,
             renewal: None,
             cut: None,
+            drain: None,
         }
     }
 }
 
 impl Ends<'_> {
+    /// Nobody reads the answer any more.
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    /// The answer has lost its reader: from now on the provider is read for its usage alone.
+    pub fn drain(&mut self) {
+        if self.drain.is_none() {
+            self.pipeline.metrics.answers_drained.add(1);
+            let span = self.pipeline.local.settings.upstream.drain;
+            self.drain = Some(Box::pin(tokio::time::sleep(span)));
+        }
+    }
+
+    /// Ready when nobody reads the answer and the provider need not be read on, or not any longer.
+    pub fn poll_unread(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchange: &Exchange,
+        session: &mut Session,
+    ) -> Poll<()> {
+        if self.drain.is_none() {
+            ready!(session.poll_leaves(cx));
+            if exchange.may_be_cut() {
+                return Poll::Ready(());
+            }
+            self.drain();
+        }
+        match &mut self.drain {
+            Some(drain) => drain.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+
     /// Ready when the request must end: its hold is gone or could not be renewed in time, or the
     /// gateway is shutting down.
     pub fn poll(&mut self, cx: &mut Context<'_>, exchange: &Exchange) -> Poll<GatewayError> {
@@ -107,7 +146,7 @@ impl Ends<'_> {
             hold.account.clone(),
             hold.id.clone(),
         );
-        let (known, ttl) = (exchange.due(), self.ttl.into());
+        let (known, ttl) = (exchange.known(), self.ttl.into());
         let renewal = async move { store.renew(&account, &id, known, ttl).await };
         self.renewal = Some((now, Box::pin(renewal)));
         None

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod amount;
+pub mod charge;
 pub mod choice;
 pub mod config;
 pub mod date;
@@ -14,6 +15,7 @@ pub mod price;
 pub mod purse;
 pub mod record;
 pub mod seal;
+pub mod server;
 pub mod tenant;
 pub mod window;
 

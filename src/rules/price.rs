@@ -33,6 +33,22 @@ impl Usage {
     pub fn total(&self) -> Tokens {
         self.input().plus(self.output)
     }
+
+    pub fn without_output(self) -> Usage {
+        Usage {
+            output: Tokens::ZERO,
+            ..self
+        }
+    }
+
+    pub fn plus(self, other: Usage) -> Usage {
+        Usage {
+            uncached_input: self.uncached_input.plus(other.uncached_input),
+            cache_read: self.cache_read.plus(other.cache_read),
+            cache_write: self.cache_write.plus(other.cache_write),
+            output: self.output.plus(other.output),
+        }
+    }
 }
 
 impl Default for Rate {

@@ -203,6 +203,9 @@ pub fn keys() -> Vec<Key> {
             "How long a provider may take to begin its answer."),
         key("upstream.idle_timeout", span(millisecond), "300s", |s| &mut s.upstream.idle_timeout,
             "The longest silence between two chunks of an answer."),
+        key("upstream.drain", span(Duration::ZERO), "2m", |s| &mut s.upstream.drain,
+            "How long a provider is read on for its usage when nobody reads its answer any more and it may have \
+             generated more than was seen. Without a usage by then, the hold is charged."),
 
         key("log.format", choice(&[("human", LogFormat::Human), ("json", LogFormat::Json)]), "human", |s| &mut s.log.format,
             "Lines for people, or for machines."),

@@ -217,6 +217,8 @@ pub struct Upstream {
     pub first_byte_timeout: Duration,
     /// The longest silence between two chunks of an answer.
     pub idle_timeout: Duration,
+    /// How long an answer that has lost its reader is read on.
+    pub drain: Duration,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -79,6 +79,15 @@ pub struct Metrics {
     pub store_errors: Counter,
     pub truncated_streams: Counter,
     pub clients_gone: Counter,
+    /// Answers that were read on for their usage after their client had left.
+    pub answers_drained: Counter,
+    /// Charges by what they rest on where that is not the provider's claim.
+    pub charges_counted: Counter,
+    pub charges_held: Counter,
+    /// Claims that were not believed, by what spoke against them.
+    pub doubted_nought: Counter,
+    pub doubted_below_delivered: Counter,
+    pub doubted_after_end: Counter,
     pub panics: Counter,
     pub records_dropped: Counter,
     /// What was turned away: connections beyond all places and beyond one address's, requests beyond the
@@ -197,7 +206,7 @@ impl Metrics {
             ),
             (
                 "tokens_overrun_total",
-                "Tokens used beyond a balance",
+                "Tokens charged beyond what was held for the call, or used beyond a balance",
                 &self.tokens_overrun,
             ),
             (
@@ -226,6 +235,11 @@ impl Metrics {
                 &self.clients_gone,
             ),
             (
+                "answers_drained_total",
+                "Answers read on for their usage after their client had left",
+                &self.answers_drained,
+            ),
+            (
                 "usage_records_dropped_total",
                 "Usage records that could not be kept",
                 &self.records_dropped,
@@ -238,6 +252,28 @@ impl Metrics {
         ] {
             family(name, help, "counter", &[("", counter.value())]);
         }
+        family(
+            "usage_doubted_total",
+            "Usage reports of providers that were not believed, by what spoke against them",
+            "counter",
+            &[
+                ("{reason=\"nought\"}", self.doubted_nought.value()),
+                (
+                    "{reason=\"below_delivered\"}",
+                    self.doubted_below_delivered.value(),
+                ),
+                ("{reason=\"after_end\"}", self.doubted_after_end.value()),
+            ],
+        );
+        family(
+            "charges_unreported_total",
+            "Charges without a usage that could be believed: what was delivered was counted, or all that was held was charged",
+            "counter",
+            &[
+                ("{basis=\"counted\"}", self.charges_counted.value()),
+                ("{basis=\"held\"}", self.charges_held.value()),
+            ],
+        );
         family(
             "own_seconds",
             "What a provider's call took beside waiting for the provider and for the call's own body",

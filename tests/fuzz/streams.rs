@@ -74,7 +74,7 @@ pub fn meters(bytes: &[u8]) {
                 assert_eq!(one.0, whole, "{}", dialect.path());
             }
             let plain = dialect.meter(&call, whole);
-            assert!(plain.text.kept.len() as u64 <= plain.text.bytes);
+            assert!(plain.delivered.kept.len() as u64 <= plain.delivered.bytes);
         }
     }
 }

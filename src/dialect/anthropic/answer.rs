@@ -3,198 +3,243 @@
 //! A stream tells its input at the start and its output at the end. Every byte of it passes on as it
 //! came, event by event, so that the gateway's own last event never lands in the middle of another.
 
-use crate::dialect::call::{Generated, Reading, Usage};
-use crate::dialect::sse;
-use crate::dialect::stream::{EventStream, Events};
+use crate::dialect::call::{Claim, Delivered, Reading, Usage};
+use crate::dialect::claim::{Count, Parts, number, numbers};
+use crate::dialect::stream::{Event, EventStream, Events};
+use crate::json;
 use crate::rules::amount::Tokens;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use std::borrow::Cow;
 
-/// Only one of the three counts of the input is always there. The counts do not overlap.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-struct Counted {
-    input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
+/// The counts of one run of a model. They do not overlap, and only the first is always there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    input: Count,
+    cache_read: Count,
+    cache_write: Count,
+    /// The writes by how long they are kept, which come to the same sum.
+    cache_writes: u64,
+    output: Count,
 }
 
-impl Counted {
-    fn read(raw: Option<&RawValue>) -> Counted {
-        raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
-            .unwrap_or_default()
-    }
-
-    /// Counts are totals: a later one stands in for an earlier one.
-    fn over(self, earlier: Counted) -> Counted {
-        Counted {
-            input_tokens: self.input_tokens.or(earlier.input_tokens),
-            cache_read_input_tokens: self
-                .cache_read_input_tokens
-                .or(earlier.cache_read_input_tokens),
-            cache_creation_input_tokens: self
-                .cache_creation_input_tokens
-                .or(earlier.cache_creation_input_tokens),
-            output_tokens: self.output_tokens.or(earlier.output_tokens),
-        }
-    }
-
-    fn input_side(&self) -> Option<Usage> {
-        let tokens = |count: Option<u64>| Tokens::new(count.unwrap_or(0));
-        Some(Usage {
-            uncached_input: Tokens::new(self.input_tokens?),
-            cache_read: tokens(self.cache_read_input_tokens),
-            cache_write: tokens(self.cache_creation_input_tokens),
-            output: Tokens::ZERO,
-        })
-    }
-
-    /// The input as known. No prompt is empty: nought is a server that will count later.
-    fn input(&self) -> Option<Usage> {
-        self.input_side().filter(|input| !input.total().is_zero())
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        Some(Usage {
-            output: Tokens::new(self.output_tokens?),
-            ..self.input_side()?
-        })
-    }
-}
-
-/// What a block, or a delta of one, holds of what the model generated.
-#[derive(Deserialize)]
-struct Piece<'a> {
-    #[serde(borrow)]
-    text: Option<&'a RawValue>,
-    #[serde(borrow)]
-    thinking: Option<&'a RawValue>,
-    #[serde(borrow)]
-    partial_json: Option<&'a RawValue>,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-}
-
-impl Piece<'_> {
-    fn push(&self, text: &mut Generated) {
-        let strings = [self.text, self.thinking, self.partial_json];
-        for raw in strings.into_iter().flatten() {
-            // Half of a surrogate pair is generated text too, though no Rust string.
-            let raw = raw.get();
-            match serde_json::from_str::<String>(raw) {
-                Ok(string) => text.push(&string),
-                Err(_) => text.push(raw.trim_matches('"')),
+impl Counts {
+    fn take(&mut self, name: &str, value: &[u8]) {
+        match name {
+            "input_tokens" => self.input.take(number(value)),
+            "cache_read_input_tokens" => self.cache_read.take(number(value)),
+            "cache_creation_input_tokens" => self.cache_write.take(number(value)),
+            "cache_creation" => {
+                let mut sum = 0u64;
+                numbers(value, |_, tokens| sum = sum.saturating_add(tokens));
+                self.cache_writes = self.cache_writes.max(sum);
             }
-        }
-        if let Some(input) = self.input {
-            text.push(input.get());
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-}
-
-pub fn meter(answer: &[u8]) -> Reading {
-    let mut reading = Reading::default();
-    let Ok(answer) = serde_json::from_slice::<Answer<'_>>(answer) else {
-        reading.text.push(&String::from_utf8_lossy(answer));
-        return reading;
-    };
-    let counted = Counted::read(answer.usage);
-    reading.input = counted.input();
-    reading.usage = counted.usage();
-    reading.complete = true;
-    let content = answer.content.map_or("[]", RawValue::get);
-    let blocks: Vec<&RawValue> = serde_json::from_str(content).unwrap_or_default();
-    for block in blocks {
-        if let Ok(piece) = serde_json::from_str::<Piece<'_>>(block.get()) {
-            piece.push(&mut reading.text);
-        }
-    }
-    reading
-}
-
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow)]
-    r#type: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow)]
-    content_block: Option<&'a RawValue>,
-    #[serde(borrow)]
-    delta: Option<&'a RawValue>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-}
-
-pub type StreamMeter = EventStream<Read>;
-
-#[derive(Debug, Default)]
-pub struct Read {
-    counted: Counted,
-    reading: Reading,
-}
-
-impl Events for Read {
-    fn pass(&mut self, event: &[u8], out: &mut Vec<u8>) {
-        self.event(event);
-        out.extend_from_slice(event);
-    }
-
-    fn reading(&self) -> &Reading {
-        &self.reading
-    }
-}
-
-impl Read {
-    fn event(&mut self, event: &[u8]) {
-        let data = sse::data(event).unwrap_or_default();
-        let data = String::from_utf8_lossy(&data);
-        let Ok(event) = serde_json::from_str::<Event<'_>>(&data) else {
-            return;
-        };
-        match event.r#type.as_deref() {
-            Some("message_start") => {
-                let message = event.message.map_or("{}", RawValue::get);
-                if let Ok(Answer { usage, .. }) = serde_json::from_str(message) {
-                    self.counted = Counted::read(usage);
-                    self.reading.input = self.counted.input();
-                }
-            }
-            Some("content_block_start") => self.piece(event.content_block, true),
-            Some("content_block_delta") => self.piece(event.delta, false),
-            Some("message_delta") => {
-                let counted = Counted::read(event.usage);
-                self.counted = counted.over(self.counted);
-                self.reading.input = self.counted.input();
-                // The count at the start is that of a beginning; only this one is of an answer.
-                if counted.output_tokens.is_some() {
-                    self.reading.usage = self.counted.usage();
-                }
-            }
-            Some("message_stop" | "error") => self.reading.complete = true,
+            "output_tokens" => self.output.take(number(value)),
             _ => {}
         }
     }
 
-    fn piece(&mut self, raw: Option<&RawValue>, starts: bool) {
-        let Some(Ok(mut piece)) = raw.map(|raw| serde_json::from_str::<Piece<'_>>(raw.get()))
-        else {
-            return;
+    fn input(&self) -> Option<Usage> {
+        let said = [self.input, self.cache_read, self.cache_write];
+        said.iter().any(|count| count.0.is_some()).then(|| Usage {
+            uncached_input: self.input.tokens(),
+            cache_read: self.cache_read.tokens(),
+            cache_write: self
+                .cache_write
+                .tokens()
+                .max(Tokens::new(self.cache_writes)),
+            output: Tokens::ZERO,
+        })
+    }
+
+    /// Counts are totals: a later one stands in for an earlier one, unless it is of a server that does
+    /// not count there.
+    fn over(self, earlier: Counts) -> Counts {
+        let over = |later: Count, earlier: Count| {
+            let said = later.0.filter(|count| *count > 0);
+            Count(said.or(earlier.0).or(later.0))
         };
-        // An empty input stands in for the one that the deltas will bring.
-        if starts && piece.input.is_some_and(|input| input.get() == "{}") {
-            piece.input = None;
+        Counts {
+            input: over(self.input, earlier.input),
+            cache_read: over(self.cache_read, earlier.cache_read),
+            cache_write: over(self.cache_write, earlier.cache_write),
+            cache_writes: self.cache_writes.max(earlier.cache_writes),
+            output: over(self.output, earlier.output),
         }
-        piece.push(&mut self.reading.text);
+    }
+
+    fn claim(&self, parts: Parts) -> Claim {
+        parts.over(Claim {
+            input: self.input(),
+            output: self.output.0.map(Tokens::new),
+            others: Vec::new(),
+        })
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            output: self.output.tokens(),
+            ..self.input().unwrap_or_default()
+        }
+    }
+}
+
+/// The totals of a usage leave out what the provider did between: a compaction, another model's turn.
+/// Its `iterations` have all of it.
+fn read(usage: &[u8]) -> (Counts, Parts) {
+    let mut counts = Counts::default();
+    let mut parts = Parts::default();
+    json::each_member(usage, |name, value| {
+        if name == "iterations" {
+            json::each_element(value, |part| {
+                let mut counts = Counts::default();
+                let mut model = None;
+                json::each_member(part, |name, value| match name {
+                    "model" if value.starts_with(b"\"") => {
+                        model = Some(json::text(value).into_owned())
+                    }
+                    _ => counts.take(name, value),
+                });
+                parts.add(model, counts.usage());
+            });
+        } else {
+            counts.take(name, value);
+        }
+    });
+    (counts, parts)
+}
+
+/// Members of a block, or of a delta, that no model generates.
+const FRAME: &[&str] = &[
+    "type",
+    "id",
+    "tool_use_id",
+    "signature",
+    "citations",
+    "citation",
+    "caller",
+];
+
+/// What a block, or a delta of one, holds of what the model generated. An empty `input` at a block's
+/// start stands in for the one that the deltas will bring, and what a tool of the provider's own has
+/// found was not generated.
+fn piece(piece: &[u8], delivered: &mut Delivered) {
+    let mut is_found = false;
+    json::each_member(piece, |name, value| {
+        is_found |= name == "type" && json::text(value).ends_with("_tool_result");
+    });
+    if is_found {
+        return;
+    }
+    let whole = json::each_member(piece, |name, value| match name {
+        name if FRAME.contains(&name) => {}
+        "input" if value == b"{}" => {}
+        // Thoughts that only the provider can read.
+        "data" => delivered.unsure(value.len()),
+        _ => content(value, delivered),
+    });
+    if !whole {
+        delivered.unreadable(piece);
+    }
+}
+
+fn content(value: &[u8], delivered: &mut Delivered) {
+    match value.first() {
+        Some(b'"') => delivered.text(&json::text(value)),
+        Some(b'[') => {
+            if !json::each_element(value, |part| content(part, delivered)) {
+                delivered.unreadable(value);
+            }
+        }
+        // An input of a tool: its names are generated too.
+        Some(b'{') => delivered.unreadable(value),
+        _ => {}
+    }
+}
+
+pub fn meter(answer: &[u8]) -> Reading {
+    let mut reading = Reading::default();
+    let whole = json::each_member(answer, |name, value| match name {
+        "usage" => {
+            let (counts, parts) = read(value);
+            reading.reports(Some(counts.claim(parts)));
+        }
+        "error" if value != b"null" => reading.failed = true,
+        "content" => {
+            let listed = json::each_element(value, |block| {
+                reading.delivered.frame();
+                piece(block, &mut reading.delivered);
+            });
+            if !listed {
+                content(value, &mut reading.delivered);
+            }
+        }
+        _ => {}
+    });
+    if !whole {
+        reading.delivered = Delivered::default();
+        reading.delivered.unreadable(answer);
+    }
+    reading.complete = whole;
+    reading.is_final = whole;
+    reading
+}
+
+pub type StreamMeter = EventStream<Blocks>;
+
+#[derive(Debug, Default)]
+pub struct Blocks {
+    counts: Counts,
+}
+
+impl Events for Blocks {
+    fn pass(&mut self, event: &Event<'_>, reading: &mut Reading, out: &mut Vec<u8>) {
+        out.extend_from_slice(event.bytes);
+        let mut kind = String::new();
+        let whole = json::each_member(&event.data, |name, value| {
+            if name == "type" {
+                kind = json::text(value).into_owned();
+            }
+        });
+        if !whole {
+            if event.data.trim_ascii() == b"[DONE]" {
+                reading.complete = true;
+            } else {
+                reading.delivered.unreadable(&event.data);
+            }
+            return;
+        }
+        let mut counted = None;
+        json::each_member(&event.data, |name, value| match name {
+            "usage" => counted = Some(read(value)),
+            "message" => {
+                json::each_member(value, |name, value| {
+                    if name == "usage" {
+                        counted = Some(read(value));
+                    }
+                });
+            }
+            "content_block" => {
+                reading.delivered.frame();
+                piece(value, &mut reading.delivered);
+            }
+            "delta" if kind != "message_delta" => piece(value, &mut reading.delivered),
+            "error" if value != b"null" => reading.failed = true,
+            _ => {}
+        });
+        if let Some((mut counts, parts)) = counted {
+            if kind == "message_start" {
+                // The count of output at the start is that of a beginning.
+                counts.output = Count(None);
+            }
+            reading.is_final |= kind == "message_delta" && counts.output.0.is_some();
+            self.counts = counts.over(self.counts);
+            reading.reports(Some(self.counts.claim(parts)));
+        }
+        match kind.as_str() {
+            "message_stop" => reading.complete = true,
+            "error" => reading.failed = true,
+            _ => {}
+        }
+        reading.complete |= reading.failed;
+        reading.is_final |= reading.complete;
     }
 }
 

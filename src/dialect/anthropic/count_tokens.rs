@@ -4,7 +4,7 @@
 //! usage and must never be settled.
 
 use super::{answer, prompt};
-use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable, Usage};
+use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Claim, Reading, Unreadable, Usage};
 use crate::dialect::object;
 use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
@@ -41,7 +41,8 @@ impl Dialect for CountTokens {
 
     fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
         Reading {
-            usage: Some(Usage::default()),
+            claim: Claim::of(Usage::default()),
+            is_final: true,
             complete: serde_json::from_slice::<&RawValue>(answer).is_ok(),
             ..Reading::default()
         }
@@ -69,8 +70,8 @@ mod tests {
         assert_eq!((call.limit, call.stream), (None, false));
         assert_eq!(call.prompt, Tokens::new(8 + 5));
         let reading = CountTokens.meter(&Call::default(), br#"{"input_tokens":2095}"#);
-        assert_eq!(reading.usage, Some(Usage::default()));
-        assert!(reading.complete && reading.text.bytes == 0);
+        assert_eq!(reading.claim, Claim::of(Usage::default()));
+        assert!(reading.complete && reading.delivered.is_empty());
         assert!(!CountTokens.meter(&Call::default(), b"{\"input").complete);
     }
 

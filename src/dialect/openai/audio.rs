@@ -5,13 +5,16 @@
 
 use super::events::EventMeter;
 use super::multipart::Form;
+use super::said;
 use super::sound::{self, Length};
-use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Generated, Reading, Unreadable};
+use crate::dialect::call::{
+    Api, Body, Bounds, Call, Changes, Delivered, Reading, Unreadable, Usage,
+};
+use crate::dialect::claim::number;
 use crate::dialect::object::{self, Object};
 use crate::dialect::{Dialect, Meter, prompt};
+use crate::json;
 use crate::rules::amount::Tokens;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 const FORM: &[&str] = &["model", "stream", "response_format", "language", "prompt"];
@@ -28,6 +31,13 @@ const SPOKEN_PER_SECOND: u64 = 10;
 /// What an answer has besides, at most: what is generated before nothing was heard.
 const SPOKEN_BESIDES: u64 = 200;
 
+fn input_alone(tokens: Tokens) -> Usage {
+    Usage {
+        uncached_input: tokens,
+        ..Usage::default()
+    }
+}
+
 fn read_form(body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
     let form = Form::read(body, FORM, FILES)?;
     let length = form.files().map(Length::of);
@@ -41,7 +51,7 @@ fn read_form(body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
         answers: 1,
         prompt: second.times(length.most).plus(Tokens::new(text)),
         answer: Some(Tokens::new(spoken)),
-        unreported: Some(second.times(length.likely)),
+        unreported: Some(input_alone(second.times(length.likely))),
         sound_second: bounds.sound_second,
         ..Call::default()
     })
@@ -51,44 +61,33 @@ fn rewrite_form(body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unrea
     Form::read(body, FORM, FILES)?.with_model(changes.model)
 }
 
-#[derive(Deserialize)]
-struct Transcript<'a> {
-    #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    duration: Option<&'a RawValue>,
-}
+/// Members of a transcript that repeat its text in pieces, or frame it.
+const BESIDE_TEXT: &[&str] = &["segments", "words", "task", "language", "logprobs"];
 
 /// A transcript is JSON, or else itself.
 fn meter(call: &Call, answer: &[u8]) -> Reading {
-    let mut text = Generated::default();
-    let transcript = serde_json::from_slice::<Transcript<'_>>(answer).ok();
-    let Some(transcript) = transcript.filter(|_| answer.trim_ascii_start().starts_with(b"{"))
-    else {
-        text.push(&String::from_utf8_lossy(answer));
-        return Reading {
-            text,
-            complete: true,
-            ..Reading::default()
-        };
-    };
-    text.push(transcript.text.as_deref().unwrap_or_default());
-    let counted = transcript
-        .usage
-        .and_then(|raw| sound::usage(raw.get(), call.sound_second));
-    // The wordy format says how long the recording was, as a number or as a string of one.
-    let lasted = transcript
-        .duration
-        .and_then(|raw| raw.get().trim_matches('"').parse().ok())
-        .map(|seconds: f64| sound::of_seconds(seconds, call.sound_second));
-    Reading {
-        usage: counted.or(lasted),
-        text,
+    let mut reading = Reading {
         complete: true,
+        is_final: true,
         ..Reading::default()
+    };
+    let mut lasted = None;
+    let whole = json::each_member(answer, |name, value| match name {
+        "text" => said::text(value, &mut reading.delivered),
+        "usage" => reading.reports(sound::usage(value, call.sound_second)),
+        // The wordy format says how long the recording was, as a number or as a string of one.
+        "duration" => lasted = number(value),
+        name if BESIDE_TEXT.contains(&name) => {}
+        _ => said::unsure(value, &mut reading.delivered),
+    });
+    if !whole {
+        reading.delivered = Delivered::default();
+        reading.delivered.unreadable(answer);
     }
+    if reading.claim.is_empty() {
+        reading.reports(lasted.map(|seconds| sound::of_seconds(seconds, call.sound_second)));
+    }
+    reading
 }
 
 /// The calls that hear a recording, which differ in their paths alone.
@@ -155,6 +154,10 @@ impl Dialect for Speech {
         "audio/speech"
     }
 
+    fn answers_with_sound(&self) -> bool {
+        true
+    }
+
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
         let (body, others) = Object::prompt(body.bytes, SPEECH, NOT_SAID)?;
         let input = body.string("input")?.unwrap_or_default();
@@ -168,7 +171,9 @@ impl Dialect for Speech {
             answers: 1,
             prompt: Tokens::new(text + prompt::message_frames(1)),
             answer: Some(Tokens::new(input.len() as u64).times(SOUND_PER_BYTE)),
-            unreported: Some(Tokens::new(input.chars().count() as u64 + guess)),
+            unreported: Some(input_alone(Tokens::new(
+                input.chars().count() as u64 + guess,
+            ))),
             sound_second: bounds.sound_second,
             ..Call::default()
         })
@@ -182,6 +187,7 @@ impl Dialect for Speech {
     fn meter(&self, _: &Call, _: &[u8]) -> Reading {
         Reading {
             complete: true,
+            is_final: true,
             ..Reading::default()
         }
     }

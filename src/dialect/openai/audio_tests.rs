@@ -33,7 +33,10 @@ fn a_recording_is_bounded_by_its_bytes() {
     );
     assert_eq!(call.prompt, Tokens::new(8 * 50 + 5 + 8));
     assert_eq!(call.answer, Some(Tokens::new(8 * 10 + 200)));
-    assert_eq!(call.unreported, Some(Tokens::new(2 * 50)));
+    assert_eq!(
+        call.unreported.map(|usage| usage.total()),
+        Some(Tokens::new(2 * 50))
+    );
     assert_eq!(call.sound_second, 50);
     assert_eq!(
         call,
@@ -94,8 +97,12 @@ fn a_transcript_is_read_in_every_format() {
     ] {
         for dialect in [&TRANSCRIPTIONS as &dyn Dialect, &TRANSLATIONS] {
             let reading = dialect.meter(&call, answer.as_bytes());
-            assert_eq!(reading.usage.map(|u| u.total().count()), tokens, "{answer}");
-            assert_eq!(reading.text.kept, text);
+            assert_eq!(
+                reading.usage().map(|u| u.total().count()),
+                tokens,
+                "{answer}"
+            );
+            assert_eq!(reading.delivered.kept, text);
             assert!(reading.complete);
         }
     }
@@ -110,7 +117,10 @@ fn speech_is_bounded_by_its_text() {
     let call = Speech.read(&body, &Bounds::default()).unwrap();
     assert_eq!((call.model.as_deref(), call.stream), (Some("tts"), true));
     assert_eq!(call.answer, Some(Tokens::new(5 * 20)));
-    assert_eq!(call.unreported, Some(Tokens::new(3 + 2)));
+    assert_eq!(
+        call.unreported.map(|usage| usage.total()),
+        Some(Tokens::new(3 + 2))
+    );
     // Both texts as they are written, and their frame.
     assert_eq!(call.prompt, Tokens::new(11 + 8 + 8));
     let out = Speech.rewrite(&body, &Changes::default()).unwrap();
@@ -124,6 +134,7 @@ fn sound_is_not_text() {
     let reading = Speech.meter(&Call::default(), b"{\"usage\":{\"input_tokens\":5}}");
     let expected = Reading {
         complete: true,
+        is_final: true,
         ..Reading::default()
     };
     assert_eq!(reading, expected);

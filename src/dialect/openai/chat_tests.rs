@@ -232,7 +232,7 @@ const PLAIN: &str = r#"{"choices":[{"message":{"role":"assistant","content":"Hel
 #[test]
 fn usage_counts_a_cached_part_once_and_absent_is_not_nought() {
     let reading = meter(PLAIN.as_bytes());
-    let usage = reading.usage.unwrap();
+    let usage = reading.usage().unwrap();
     assert_eq!(
         (
             usage.uncached_input.count(),
@@ -242,11 +242,11 @@ fn usage_counts_a_cached_part_once_and_absent_is_not_nought() {
         (5, 4, 5)
     );
     assert_eq!(usage.total(), Tokens::new(14));
-    assert_eq!(meter(br#"{"choices":[]}"#).usage, None);
-    assert_eq!(meter(br#"{"choices":[],"usage":null}"#).usage, None);
-    assert_eq!(meter(br#"{"choices":[],"usage":{}}"#).usage, None);
+    assert_eq!(meter(br#"{"choices":[]}"#).usage(), None);
+    assert_eq!(meter(br#"{"choices":[],"usage":null}"#).usage(), None);
+    assert_eq!(meter(br#"{"choices":[],"usage":{}}"#).usage(), None);
     let nought = meter(br#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}"#);
-    assert_eq!(nought.usage.unwrap().total(), Tokens::ZERO);
+    assert_eq!(nought.usage().unwrap().total(), Tokens::ZERO);
 }
 
 const STREAM: &str = concat!(
@@ -294,8 +294,8 @@ proptest! {
         pieces.push(&STREAM.as_bytes()[start..]);
         let (text, reading) = streamed(wants_usage, &pieces);
         prop_assert_eq!(text.as_str(), if wants_usage { STREAM } else { WITHOUT_USAGE });
-        prop_assert_eq!(reading.usage.unwrap().total(), Tokens::new(14));
-        prop_assert_eq!((reading.text.kept.as_str(), reading.text.bytes), ("Héllo", 6));
+        prop_assert_eq!(reading.usage().unwrap().total(), Tokens::new(14));
+        prop_assert_eq!((reading.delivered.kept.as_str(), reading.delivered.bytes), ("Héllo", 6));
         prop_assert!(reading.complete);
     }
 

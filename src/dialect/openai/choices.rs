@@ -3,15 +3,12 @@
 //! A stream is always asked to report its usage; what its client did not ask for is taken out again
 //! and everything else is passed on byte for byte.
 
-use super::usage;
-use crate::dialect::call::{Generated, Reading, Unreadable};
+use super::{said, usage};
+use crate::dialect::call::{Reading, Unreadable};
 use crate::dialect::object::{Edit, Object};
-use crate::dialect::sse;
-use crate::dialect::stream::{EventStream, Events};
+use crate::dialect::stream::{Event, EventStream, Events};
 use crate::json;
-use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 use std::ops::Range;
 
 /// Whether the client asked for a stream's usage itself.
@@ -41,97 +38,80 @@ fn stream_options(value: &RawValue) -> Result<Object<'_>, Unreadable> {
     Object::read(value.get(), "stream_options", &["include_usage"], |_, _| {})
 }
 
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    choices: Option<Vec<Choice<'a>>>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
+/// Members of an answer beside its choices that no model generates.
+const FRAME: &[&str] = &[
+    "id",
+    "object",
+    "created",
+    "model",
+    "provider",
+    "service_tier",
+    "system_fingerprint",
+    "obfuscation",
+    "timings",
+    "prompt_logprobs",
+    "prompt_token_ids",
+    "prompt_filter_results",
+    "kv_transfer_params",
+];
+
+#[derive(Default)]
+struct Seen {
+    choices: usize,
+    usage: Reported,
 }
 
-#[derive(Deserialize)]
-pub struct Choice<'a> {
-    #[serde(borrow)]
-    message: Option<Said<'a>>,
-    #[serde(borrow)]
-    delta: Option<Said<'a>>,
-    /// What `completions` generates.
-    #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Reported {
+    #[default]
+    Nothing,
+    Null,
+    Counts,
 }
 
-/// Everything in a message that a model generates.
-#[derive(Deserialize)]
-struct Said<'a> {
-    #[serde(borrow)]
-    content: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    refusal: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    reasoning_content: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    reasoning: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    tool_calls: Option<Vec<ToolCall<'a>>>,
-    #[serde(borrow)]
-    function_call: Option<Function<'a>>,
-}
-
-#[derive(Deserialize)]
-struct ToolCall<'a> {
-    #[serde(borrow)]
-    function: Option<Function<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Function<'a> {
-    #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    arguments: Option<Cow<'a, str>>,
-}
-
-pub fn collect(choices: &[Choice<'_>], text: &mut Generated) {
-    let mut push = |part: &Option<Cow<'_, str>>| text.push(part.as_deref().unwrap_or_default());
-    choices.iter().for_each(|choice| push(&choice.text));
-    for said in choices
-        .iter()
-        .flat_map(|choice| [&choice.message, &choice.delta])
-        .flatten()
-    {
-        push(&said.content);
-        push(&said.refusal);
-        push(&said.reasoning_content);
-        push(&said.reasoning);
-        let tools = said
-            .tool_calls
-            .iter()
-            .flatten()
-            .filter_map(|call| call.function.as_ref());
-        for function in tools.chain(&said.function_call) {
-            push(&function.name);
-            push(&function.arguments);
+/// Takes in a whole answer or a chunk of a stream. `None`: it is no JSON object to its end.
+fn take(answer: &[u8], reading: &mut Reading) -> Option<Seen> {
+    let mut seen = Seen::default();
+    let whole = json::each_member(answer, |name, value| match name {
+        "choices" => {
+            let listed = json::each_element(value, |choice| {
+                seen.choices += 1;
+                let claim = said::choice(choice, &mut reading.delivered);
+                reading.reports(claim);
+            });
+            if !listed && value != b"null" {
+                reading.delivered.unreadable(value);
+            }
         }
-    }
+        "usage" if value == b"null" => seen.usage = seen.usage.max(Reported::Null),
+        "usage" => {
+            seen.usage = Reported::Counts;
+            reading.reports(usage::read(value));
+        }
+        // Groq's name for what a stream reports at its end.
+        "x_groq" => {
+            json::each_member(value, |name, value| {
+                if name == "usage" {
+                    reading.reports(usage::read(value));
+                }
+            });
+        }
+        "error" if value != b"null" => reading.failed = true,
+        name if FRAME.contains(&name) => {}
+        _ => said::unsure(value, &mut reading.delivered),
+    });
+    whole.then_some(seen)
 }
 
 pub fn meter(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
-    // What says itself what it cost is not read any further.
-    let usage = json::value(answer, "usage").and_then(|value| std::str::from_utf8(value).ok());
-    reading.usage = usage.and_then(usage::read);
-    if reading.usage.is_some() {
+    if take(answer, &mut reading).is_some() {
         reading.complete = true;
-        return reading;
+        reading.is_final = true;
+    } else {
+        reading.delivered = Default::default();
+        reading.delivered.unreadable(answer);
     }
-    let Ok(answer) = serde_json::from_slice::<Answer<'_>>(answer) else {
-        reading.text.push(&String::from_utf8_lossy(answer));
-        return reading;
-    };
-    reading.complete = true;
-    collect(&answer.choices.unwrap_or_default(), &mut reading.text);
     reading
 }
 
@@ -141,50 +121,40 @@ pub type StreamMeter = EventStream<Chunks>;
 #[derive(Debug, Default)]
 pub struct Chunks {
     wants_usage: bool,
-    reading: Reading,
 }
 
 impl StreamMeter {
     pub fn new(wants_usage: bool) -> StreamMeter {
-        EventStream::of(Chunks {
-            wants_usage,
-            ..Chunks::default()
-        })
+        EventStream::of(Chunks { wants_usage })
     }
 }
 
 impl Events for Chunks {
-    fn pass(&mut self, event: &[u8], out: &mut Vec<u8>) {
-        let reading = &mut self.reading;
-        let data = sse::data(event).unwrap_or_default();
-        if data.trim_ascii() == b"[DONE]" {
+    fn pass(&mut self, event: &Event<'_>, reading: &mut Reading, out: &mut Vec<u8>) {
+        if event.data.trim_ascii() == b"[DONE]" {
             reading.complete = true;
+            reading.is_final = true;
+            out.extend_from_slice(event.bytes);
+            return;
         }
-        let text = std::str::from_utf8(&data).unwrap_or_default();
-        let Ok(chunk) = serde_json::from_str::<Answer<'_>>(text) else {
-            out.extend_from_slice(event);
+        let Some(seen) = take(&event.data, reading) else {
+            reading.delivered.unreadable(&event.data);
+            out.extend_from_slice(event.bytes);
             return;
         };
-        // Some servers report in every chunk what they have counted so far: the last word counts.
-        let counted = chunk.usage.and_then(|raw| usage::read(raw.get()));
-        reading.usage = counted.or(reading.usage);
-        reading.complete |= chunk.error.is_some();
-        let choices = chunk.choices.unwrap_or_default();
-        collect(&choices, &mut reading.text);
-        if self.wants_usage {
-            out.extend_from_slice(event);
-        } else if choices.is_empty() && counted.is_some() {
+        reading.complete |= reading.failed;
+        // A usage without choices is the last chunk's; beside choices it is a running count.
+        reading.is_final = seen.choices == 0 && seen.usage == Reported::Counts;
+        if self.wants_usage || seen.usage == Reported::Nothing {
+            out.extend_from_slice(event.bytes);
+        } else if reading.is_final {
             // Asked for by the gateway, not by the client, whose code may index the empty choices.
-        } else if let Some(range) = null_usage(event) {
-            out.extend_from_slice(&event[..range.start]);
-            out.extend_from_slice(&event[range.end..]);
+        } else if let Some(range) = null_usage(event.bytes) {
+            out.extend_from_slice(&event.bytes[..range.start]);
+            out.extend_from_slice(&event.bytes[range.end..]);
         } else {
-            out.extend_from_slice(event);
+            out.extend_from_slice(event.bytes);
         }
-    }
-
-    fn reading(&self) -> &Reading {
-        &self.reading
     }
 }
 

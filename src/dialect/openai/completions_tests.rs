@@ -96,11 +96,14 @@ fn a_limit_has_the_name_that_this_call_knows() {
 fn a_plain_answer_is_read() {
     let answer = br#"{"choices":[{"text":"He","logprobs":{"tokens":["He"]}},{"text":"llo"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
     let reading = Completions.meter(&Call::default(), answer);
-    assert_eq!(reading.usage.unwrap().total(), Tokens::new(5));
+    assert_eq!(reading.usage().unwrap().total(), Tokens::new(5));
     assert!(reading.complete);
     let uncounted = br#"{"choices":[{"text":"He","logprobs":{"tokens":["He"]}},{"text":"llo"}]}"#;
     let reading = Completions.meter(&Call::default(), uncounted);
-    assert_eq!((reading.text.kept.as_str(), reading.usage), ("Hello", None));
+    assert_eq!(
+        (reading.delivered.kept.as_str(), reading.usage()),
+        ("Hello", None)
+    );
     assert!(reading.complete);
 }
 
@@ -130,8 +133,8 @@ proptest! {
         let expected = if wants_usage { STREAM } else { WITHOUT_USAGE };
         prop_assert_eq!(out.as_slice(), expected.as_bytes());
         let reading = meter.reading();
-        prop_assert_eq!(reading.usage.unwrap().total(), Tokens::new(5));
-        prop_assert_eq!((reading.text.kept.as_str(), reading.complete), ("Héllo", true));
+        prop_assert_eq!(reading.usage().unwrap().total(), Tokens::new(5));
+        prop_assert_eq!((reading.delivered.kept.as_str(), reading.complete), ("Héllo", true));
     }
 
     #[test]

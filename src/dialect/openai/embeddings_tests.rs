@@ -43,8 +43,8 @@ fn only_the_model_is_changed() {
 fn usage_is_read_past_the_vectors() {
     let answer = br#"{"data":[{"embedding":"AAAA"},{"embedding":[0.1,-2e9]}],"usage":{"prompt_tokens":8,"total_tokens":8}}"#;
     let reading = Embeddings.meter(&Call::default(), answer);
-    assert_eq!(reading.usage.unwrap().total(), Tokens::new(8));
-    assert!(reading.complete && reading.text.bytes == 0);
+    assert_eq!(reading.usage().unwrap().total(), Tokens::new(8));
+    assert!(reading.complete && reading.delivered.bytes == 0);
     let silent = Embeddings.meter(&Call::default(), br#"{"data":[]}"#);
-    assert_eq!((silent.usage, silent.complete), (None, true));
+    assert_eq!((silent.usage(), silent.complete), (None, true));
 }

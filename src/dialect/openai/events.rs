@@ -1,14 +1,10 @@
 //! Streams of typed events: images, speech, transcripts. Each is passed on byte for byte; one of
 //! them ends the stream and brings its usage.
 
-use super::choices::{self, Choice};
-use super::sound;
+use super::{said, sound};
 use crate::dialect::call::Reading;
-use crate::dialect::sse;
-use crate::dialect::stream::{EventStream, Events};
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use std::borrow::Cow;
+use crate::dialect::stream::{Event, EventStream, Events};
+use crate::json;
 
 /// The events that say that all is there.
 const LAST: &[&str] = &[
@@ -18,76 +14,88 @@ const LAST: &[&str] = &[
     "transcript.text.done",
 ];
 
-/// Members whose values matter only in some events stay unread: in others they are megabytes.
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-    #[serde(borrow)]
-    delta: Option<&'a RawValue>,
-    #[serde(borrow)]
-    text: Option<&'a RawValue>,
-    #[serde(borrow)]
-    choices: Option<Vec<Choice<'a>>>,
-}
+/// Members that are known, and no text of a model.
+const FRAME: &[&str] = &[
+    "type",
+    "sequence_number",
+    "item_id",
+    "output_index",
+    "content_index",
+    "partial_image_index",
+    "created_at",
+    "size",
+    "quality",
+    "background",
+    "output_format",
+    "logprobs",
+    "obfuscation",
+    "id",
+    "object",
+    "created",
+    "model",
+    "segment_id",
+];
 
 pub type EventMeter = EventStream<TypedEvents>;
 
 #[derive(Debug, Default)]
 pub struct TypedEvents {
     sound_second: u64,
-    reading: Reading,
 }
 
 impl EventMeter {
     pub fn new(sound_second: u64) -> EventMeter {
-        EventStream::of(TypedEvents {
-            sound_second,
-            ..TypedEvents::default()
-        })
+        EventStream::of(TypedEvents { sound_second })
     }
 }
 
 impl Events for TypedEvents {
-    fn pass(&mut self, event: &[u8], out: &mut Vec<u8>) {
-        note(event, self.sound_second, &mut self.reading);
-        out.extend_from_slice(event);
-    }
-
-    fn reading(&self) -> &Reading {
-        &self.reading
+    fn pass(&mut self, event: &Event<'_>, reading: &mut Reading, out: &mut Vec<u8>) {
+        out.extend_from_slice(event.bytes);
+        // Servers that stream transcripts as choices end them so.
+        if event.data.trim_ascii() == b"[DONE]" {
+            reading.complete = true;
+        } else {
+            self.take(&event.data, reading);
+        }
+        reading.is_final = reading.complete;
     }
 }
 
-fn note(event: &[u8], sound_second: u64, reading: &mut Reading) {
-    let data = sse::data(event).unwrap_or_default();
-    // Servers that stream transcripts as choices end them so.
-    if data.trim_ascii() == b"[DONE]" {
-        reading.complete = true;
-    }
-    let text = std::str::from_utf8(&data).unwrap_or_default();
-    let Ok(event) = serde_json::from_str::<Event<'_>>(text) else {
-        return;
-    };
-    let kind = event.kind.as_deref().unwrap_or_default();
-    let counted = event
-        .usage
-        .and_then(|raw| sound::usage(raw.get(), sound_second));
-    reading.usage = counted.or(reading.usage);
-    reading.complete |= event.error.is_some() || kind == "error" || LAST.contains(&kind);
-    choices::collect(&event.choices.unwrap_or_default(), &mut reading.text);
-    let said = match kind {
-        "transcript.text.delta" => event.delta,
-        // The whole transcript, of which the deltas were the parts.
-        "transcript.text.done" if reading.text.bytes == 0 => event.text,
-        _ => None,
-    };
-    if let Some(said) = said.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok()) {
-        reading.text.push(&said);
+impl TypedEvents {
+    fn take(&self, data: &[u8], reading: &mut Reading) {
+        let mut kind = String::new();
+        json::each_member(data, |name, value| {
+            if name == "type" {
+                kind = json::text(value).into_owned();
+            }
+        });
+        // The whole transcript, and its segments, of which the deltas were the parts.
+        let is_repeated = kind == "transcript.text.segment"
+            || (kind == "transcript.text.done" && reading.delivered.bytes > 0);
+        let whole = json::each_member(data, |name, value| match name {
+            "usage" => reading.reports(sound::usage(value, self.sound_second)),
+            "error" if value != b"null" => reading.failed = true,
+            "choices" => {
+                json::each_element(value, |choice| {
+                    let claim = said::choice(choice, &mut reading.delivered);
+                    reading.reports(claim);
+                });
+            }
+            "delta" | "text" if !is_repeated => said::text(value, &mut reading.delivered),
+            "delta" | "text" => {}
+            "audio" => reading.delivered.base64_sound(&json::text(value)),
+            // What comes before the last is a sketch of it.
+            "b64_json" | "url" if LAST.contains(&kind.as_str()) => reading.delivered.images += 1,
+            "b64_json" | "url" => {}
+            name if FRAME.contains(&name) => {}
+            _ => said::unsure(value, &mut reading.delivered),
+        });
+        if !whole {
+            reading.delivered.unreadable(data);
+        }
+        reading.failed |= kind == "error";
+        reading.complete |= reading.failed || LAST.contains(&kind.as_str());
     }
 }
 

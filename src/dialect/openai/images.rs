@@ -6,7 +6,7 @@
 use super::events::EventMeter;
 use super::multipart::Form;
 use super::usage;
-use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
+use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable, Usage};
 use crate::dialect::object::{self, Object};
 use crate::dialect::{Dialect, Meter, prompt};
 use crate::rules::amount::Tokens;
@@ -46,7 +46,11 @@ fn call(n: Option<u64>, text: u64, images: u64, bounds: &Bounds) -> Call {
         answers: 1,
         prompt: Tokens::new(text + prompt::message_frames(1)).plus(shown),
         answer: Some(generated),
-        unreported: Some(generated.plus(guess)),
+        unreported: Some(Usage {
+            uncached_input: guess,
+            output: generated,
+            ..Usage::default()
+        }),
         ..Call::default()
     }
 }

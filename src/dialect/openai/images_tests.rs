@@ -32,7 +32,10 @@ fn images_that_are_made_are_bounded_by_their_number() {
     // The prompt with its quotes, and its frame.
     assert_eq!(call.prompt, Tokens::new(7 + 8));
     assert_eq!(call.answer, Some(Tokens::new(24_000)));
-    assert_eq!(call.unreported, Some(Tokens::new(24_002)));
+    assert_eq!(
+        call.unreported.map(|usage| usage.total()),
+        Some(Tokens::new(24_002))
+    );
     let most = format!(r#"{{"n":{}}}"#, u64::MAX);
     let most = Generations.read(&Body::json(most.as_bytes()), &BOUNDS);
     assert_eq!(most.unwrap().answer, Some(Tokens::MAX));
@@ -50,7 +53,10 @@ fn images_that_are_shown_count_as_prompt() {
         (call.answer, call.stream),
         (Some(Tokens::new(16_000)), true)
     );
-    assert_eq!(call.unreported, Some(Tokens::new(16_002)));
+    assert_eq!(
+        call.unreported.map(|usage| usage.total()),
+        Some(Tokens::new(16_002))
+    );
     assert_eq!(
         call,
         VARIATIONS.read(&form(FORM.as_bytes()), &BOUNDS).unwrap()
@@ -79,8 +85,8 @@ fn only_the_model_is_changed() {
 fn usage_is_read_past_the_images() {
     let answer = br#"{"data":[{"b64_json":"AAAA"}],"usage":{"input_tokens":50,"output_tokens":4160,"total_tokens":4210,"input_tokens_details":{"text_tokens":10,"image_tokens":40}}}"#;
     let reading = EDITS.meter(&Call::default(), answer);
-    assert_eq!(reading.usage.unwrap().total(), Tokens::new(4_210));
-    assert_eq!(reading.text.bytes, 0);
+    assert_eq!(reading.usage().unwrap().total(), Tokens::new(4_210));
+    assert_eq!(reading.delivered.bytes, 0);
     let older = Generations.meter(&Call::default(), br#"{"data":[{"url":"u"}]}"#);
-    assert_eq!((older.usage, older.complete), (None, true));
+    assert_eq!((older.usage(), older.complete), (None, true));
 }

@@ -2,7 +2,7 @@
 
 use super::events::EventMeter;
 use super::usage;
-use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
+use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Claim, Reading, Unreadable};
 use crate::dialect::object::{self, Object};
 use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
@@ -39,7 +39,7 @@ impl Dialect for Moderations {
     /// Some servers count all the same; nobody is charged for it.
     fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
         Reading {
-            usage: None,
+            claim: Claim::default(),
             ..usage::of_answer(answer)
         }
     }

@@ -14,7 +14,7 @@ fn a_moderation_is_free() {
     assert_eq!(call.model.as_deref(), Some("m"));
     let answer = br#"{"results":[],"usage":{"prompt_tokens":8}}"#;
     let reading = Moderations.meter(&call, answer);
-    assert_eq!((reading.usage, reading.complete), (None, true));
+    assert_eq!((reading.usage(), reading.complete), (None, true));
 }
 
 #[test]

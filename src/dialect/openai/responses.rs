@@ -6,13 +6,11 @@
 //! be either.
 
 use super::content::{self, stray, weight, weights};
-use super::usage;
-use crate::dialect::call::{self, Api, Bounds, Call, Changes, Generated, Reading, Unreadable};
+use super::items::{self, StreamMeter};
+use crate::dialect::call::{self, Api, Bounds, Call, Changes, Reading, Unreadable};
 use crate::dialect::object::{self, Edit, Object};
-use crate::dialect::stream::{EventStream, Events};
-use crate::dialect::{Dialect, Meter, prompt, sse};
+use crate::dialect::{Dialect, Meter, prompt};
 use crate::rules::amount::Tokens;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -122,7 +120,7 @@ impl Dialect for Responses {
     }
 
     fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
-        meter(answer)
+        items::meter(answer)
     }
 
     fn stream(&self, _: &Call) -> Box<dyn Meter> {
@@ -295,161 +293,6 @@ fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
     }
     edit.set("store", "false");
     Ok(edit.apply())
-}
-
-#[derive(Default, Deserialize)]
-struct Response<'a> {
-    #[serde(borrow)]
-    status: Option<&'a RawValue>,
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
-    #[serde(borrow)]
-    output: Option<&'a RawValue>,
-}
-
-/// Everything in an item of output that a model generates.
-#[derive(Default, Deserialize)]
-struct Item<'a> {
-    #[serde(borrow)]
-    r#type: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow)]
-    summary: Option<&'a RawValue>,
-    #[serde(borrow)]
-    arguments: Option<&'a RawValue>,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-    #[serde(borrow)]
-    action: Option<&'a RawValue>,
-    #[serde(borrow)]
-    operation: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct Part<'a> {
-    #[serde(borrow)]
-    text: Option<&'a RawValue>,
-    #[serde(borrow)]
-    refusal: Option<&'a RawValue>,
-}
-
-/// What cannot be read is passed over: it must not hide what was used.
-fn values(list: Option<&RawValue>) -> Vec<&RawValue> {
-    list.and_then(|list| serde_json::from_str(list.get()).ok())
-        .unwrap_or_default()
-}
-
-fn collect(item: &RawValue, text: &mut Generated) {
-    let item: Item<'_> = serde_json::from_str(item.get()).unwrap_or_default();
-    for part in values(item.summary).into_iter().chain(values(item.content)) {
-        let part: Part<'_> = serde_json::from_str(part.get()).unwrap_or_default();
-        push(part.text, text);
-        push(part.refusal, text);
-    }
-    push(item.arguments, text);
-    push(item.input, text);
-    push(item.action, text);
-    push(item.operation, text);
-}
-
-/// Text as it was generated: a string's own, or that of an object.
-fn push(value: Option<&RawValue>, text: &mut Generated) {
-    if let Some(value) = value {
-        text.push(&object::string(value).unwrap_or(Cow::Borrowed(value.get())));
-    }
-}
-
-fn meter(answer: &[u8]) -> Reading {
-    let mut reading = Reading::default();
-    let Ok(response) = serde_json::from_slice::<Response<'_>>(answer) else {
-        reading.text.push(&String::from_utf8_lossy(answer));
-        return reading;
-    };
-    reading.usage = response.usage.and_then(|raw| usage::read(raw.get()));
-    let status = response.status.and_then(object::string);
-    reading.complete = matches!(
-        status.as_deref(),
-        Some("completed" | "incomplete" | "failed" | "cancelled")
-    );
-    for item in values(response.output) {
-        collect(item, &mut reading.text);
-    }
-    reading
-}
-
-type StreamMeter = EventStream<Items>;
-
-#[derive(Debug, Default)]
-struct Items {
-    reading: Reading,
-}
-
-impl Events for Items {
-    fn pass(&mut self, event: &[u8], out: &mut Vec<u8>) {
-        note(event, &mut self.reading);
-        out.extend_from_slice(event);
-    }
-
-    fn reading(&self) -> &Reading {
-        &self.reading
-    }
-}
-
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow)]
-    r#type: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    delta: Option<&'a RawValue>,
-    #[serde(borrow)]
-    item: Option<&'a RawValue>,
-    #[serde(borrow)]
-    response: Option<&'a RawValue>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-}
-
-fn note(event: &[u8], reading: &mut Reading) {
-    let data = sse::data(event).unwrap_or_default();
-    if data.trim_ascii() == b"[DONE]" {
-        reading.complete = true;
-    }
-    let Ok(event) = serde_json::from_slice::<Event<'_>>(&data) else {
-        return;
-    };
-    reading.complete |= event.error.is_some();
-    match event.r#type.as_deref().unwrap_or_default() {
-        "response.completed" | "response.incomplete" | "response.failed" => {
-            let response: Response<'_> = event
-                .response
-                .and_then(|response| serde_json::from_str(response.get()).ok())
-                .unwrap_or_default();
-            reading.usage = response
-                .usage
-                .and_then(|raw| usage::read(raw.get()))
-                .or(reading.usage);
-            reading.complete = true;
-        }
-        "error" => reading.complete = true,
-        // Of these items nothing is streamed before.
-        "response.output_item.done" => {
-            let Some(item) = event.item else { return };
-            let kind = serde_json::from_str::<Item<'_>>(item.get()).unwrap_or_default();
-            if matches!(
-                kind.r#type.as_deref(),
-                Some("local_shell_call" | "apply_patch_call" | "tool_search_call")
-            ) {
-                collect(item, &mut reading.text);
-            }
-        }
-        // The kinds are an open set. What a tool gave is no string, and sound is no text.
-        kind if kind.ends_with(".delta") && kind != "response.audio.delta" => {
-            let delta = event.delta.and_then(object::string);
-            reading.text.push(&delta.unwrap_or_default());
-        }
-        _ => {}
-    }
 }
 
 #[cfg(test)]

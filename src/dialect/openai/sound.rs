@@ -1,9 +1,10 @@
 //! How long a recording is, from its bytes alone, and what its seconds cost.
 
 use super::usage as tokens;
-use crate::dialect::call::Usage;
+use crate::dialect::call::{Claim, Usage};
+use crate::dialect::claim::number;
+use crate::json;
 use crate::rules::amount::Tokens;
-use serde::Deserialize;
 
 /// 8 kbit/s: nobody speaks at less.
 const LEAST_BYTES_PER_SECOND: u64 = 1_000;
@@ -64,26 +65,24 @@ fn plain_wav(file: &[u8]) -> Option<u64> {
     (agrees && (1..=MOST_BYTES_PER_SECOND).contains(&rate)).then_some(rate)
 }
 
-#[derive(Deserialize)]
-struct Lasted {
-    seconds: Option<f64>,
-}
-
 /// Usage that may be counted in tokens or in seconds of sound.
-pub fn usage(text: &str, sound_second: u64) -> Option<Usage> {
-    tokens::read(text).or_else(|| {
-        let lasted: Lasted = serde_json::from_str(text).ok()?;
-        Some(of_seconds(lasted.seconds?, sound_second))
+pub fn usage(usage: &[u8], sound_second: u64) -> Option<Claim> {
+    tokens::read(usage).or_else(|| {
+        let mut seconds = None;
+        json::each_member(usage, |name, value| {
+            if name == "seconds" {
+                seconds = seconds.max(number(value));
+            }
+        });
+        Some(of_seconds(seconds?, sound_second))
     })
 }
 
-pub fn of_seconds(seconds: f64, sound_second: u64) -> Usage {
-    // The cast ends at nought and at the largest number.
-    let whole = seconds.ceil() as u64;
-    Usage {
-        uncached_input: Tokens::new(whole).times(sound_second),
+pub fn of_seconds(seconds: u64, sound_second: u64) -> Claim {
+    Claim::of(Usage {
+        uncached_input: Tokens::new(seconds).times(sound_second),
         ..Usage::default()
-    }
+    })
 }
 
 #[cfg(test)]

@@ -3,71 +3,92 @@
 //! Two spellings are in use: `prompt_tokens`/`completion_tokens` of the older calls, and
 //! `input_tokens`/`output_tokens` of the newer ones. Absent is not nought.
 
-use crate::dialect::call::{Reading, Usage};
+use crate::dialect::call::{Claim, Reading, Usage};
+use crate::dialect::claim::{Count, number, numbers};
+use crate::json;
 use crate::rules::amount::Tokens;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
-#[derive(Deserialize)]
-struct Counted {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
-    prompt_tokens_details: Option<Details>,
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    total_tokens: Option<u64>,
-    input_tokens_details: Option<Details>,
+#[derive(Default)]
+struct Counts {
+    input: Count,
+    output: Count,
+    total: Count,
+    cached: Count,
+    reasoning: Count,
 }
 
-#[derive(Deserialize)]
-struct Details {
-    cached_tokens: Option<u64>,
+/// The input includes what came from the cache, the output the reasoning. Nothing where no member is
+/// a count.
+pub fn read(usage: &[u8]) -> Option<Claim> {
+    let mut counts = Counts::default();
+    json::each_member(usage, |name, value| match name {
+        // Some servers write both spellings, one of them with noughts.
+        "prompt_tokens" | "input_tokens" => counts.input.take(number(value)),
+        "completion_tokens" | "output_tokens" => counts.output.take(number(value)),
+        "total_tokens" => counts.total.take(number(value)),
+        "prompt_cache_hit_tokens" | "cached_tokens" => counts.cached.take(number(value)),
+        "prompt_tokens_details" | "input_tokens_details" => numbers(value, |name, count| {
+            if name == "cached_tokens" {
+                counts.cached.take(Some(count));
+            }
+        }),
+        "completion_tokens_details" | "output_tokens_details" => numbers(value, |name, count| {
+            if name == "reasoning_tokens" {
+                counts.reasoning.take(Some(count));
+            }
+        }),
+        _ => {}
+    });
+    counts.claim()
 }
 
-/// The input includes what came from the cache, the output the reasoning.
-pub fn read(text: &str) -> Option<Usage> {
-    let counted: Counted = serde_json::from_str(text).ok()?;
-    // Some servers write both spellings, one of them with noughts.
-    let input = counted.prompt_tokens.max(counted.input_tokens);
-    let output = counted.completion_tokens.max(counted.output_tokens);
-    if input.is_none() && output.is_none() {
-        return None;
+impl Counts {
+    fn claim(&self) -> Option<Claim> {
+        let (input, output) = (self.input.tokens(), self.output.tokens());
+        let rest = |of: Tokens| self.total.0.map(|total| Tokens::new(total).minus(of));
+        let said = match (self.input.0, self.output.0, self.total.0) {
+            (None, None, None) => return None,
+            (Some(_), None, _) => (Some(input), rest(input)),
+            (None, Some(_), _) => (rest(output), Some(output)),
+            (None, None, Some(_)) => (None, rest(Tokens::ZERO)),
+            // Some servers leave the reasoning out of the output, and not out of the total.
+            (Some(_), Some(_), _) => (
+                Some(input),
+                Some(output.max(rest(input).unwrap_or_default())),
+            ),
+        };
+        let reasoning = self.reasoning.tokens();
+        let output = said.1.map(|output| match output < reasoning {
+            true => output.plus(reasoning),
+            false => output,
+        });
+        let input = said.0.map(|input| {
+            let cache_read = self.cached.tokens().min(input);
+            Usage {
+                // What was written into a cache is a part of the uncached input here.
+                uncached_input: input.minus(cache_read),
+                cache_read,
+                ..Usage::default()
+            }
+        });
+        Some(Claim {
+            input,
+            output,
+            others: Vec::new(),
+        })
     }
-    let cached = [counted.prompt_tokens_details, counted.input_tokens_details]
-        .into_iter()
-        .flatten()
-        .filter_map(|details| details.cached_tokens)
-        .max();
-    let input = Tokens::new(input.unwrap_or(0));
-    let total = Tokens::new(counted.total_tokens.unwrap_or(0));
-    let cache_read = Tokens::new(cached.unwrap_or(0)).min(input);
-    Some(Usage {
-        uncached_input: input.minus(cache_read),
-        cache_read,
-        // What was written into a cache is a part of the uncached input here.
-        cache_write: Tokens::ZERO,
-        // Some servers leave the reasoning out of the output, and not out of the total.
-        output: Tokens::new(output.unwrap_or(0)).max(total.minus(input)),
-    })
-}
-
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    usage: Option<&'a RawValue>,
 }
 
 /// The reading of an answer that holds no text of a model: vectors and images are passed over.
 pub fn of_answer(answer: &[u8]) -> Reading {
-    let read_answer = serde_json::from_slice::<Answer<'_>>(answer);
-    Reading {
-        complete: read_answer.is_ok(),
-        usage: read_answer
-            .ok()
-            .and_then(|answer| answer.usage)
-            .and_then(|raw| read(raw.get())),
-        ..Reading::default()
-    }
+    let mut reading = Reading::default();
+    reading.complete = json::each_member(answer, |name, value| {
+        if name == "usage" {
+            reading.claim.update(read(value).unwrap_or_default());
+        }
+    });
+    reading.is_final = reading.complete;
+    reading
 }
 
 #[cfg(test)]

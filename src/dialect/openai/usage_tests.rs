@@ -31,13 +31,13 @@ fn every_convention_is_counted_once() {
         (r#"{"total_tokens":null}"#, None),
         (r#"{"prompt_tokens":-1}"#, None),
     ] {
-        let counts = read(text).map(|usage| {
+        let counts = read(text.as_bytes()).map(|claim| {
             let Usage {
                 uncached_input,
                 cache_read,
                 output,
                 ..
-            } = usage;
+            } = claim.usage();
             (uncached_input.count(), cache_read.count(), output.count())
         });
         assert_eq!(counts, expected, "{text}");
@@ -48,5 +48,5 @@ fn every_convention_is_counted_once() {
 fn an_answer_that_is_not_json_says_nothing() {
     assert_eq!(of_answer(b"<html>"), Reading::default());
     let bare = of_answer(br#"{"data":[]}"#);
-    assert!(bare.complete && bare.usage.is_none());
+    assert!(bare.complete && bare.usage().is_none());
 }

@@ -12,6 +12,7 @@ use http::StatusCode;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,6 +21,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub struct Request {
     pub head: BytesMut,
     pub body: Vec<u8>,
+}
+
+/// How far a request has come while its answer is waited for.
+#[derive(Default)]
+pub struct Progress {
+    /// The provider has all of it.
+    pub is_sent: AtomicBool,
+    /// The answer should have begun. It is waited for all the same, for as long as an answer is read on.
+    pub is_late: AtomicBool,
 }
 
 /// A socket, with or without TLS.
@@ -85,11 +95,13 @@ impl Connection {
         }
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer: until `timeout`, and for `more` after that.
     pub async fn exchange(
         &mut self,
         request: &Request,
         timeout: Duration,
+        more: Duration,
+        progress: &Progress,
     ) -> Result<Response, Broken> {
         self.patience.set(timeout);
         self.has_sent = false;
@@ -106,7 +118,16 @@ impl Connection {
             Err(Broken::Wrong(_)) => false,
             Err(broken) => return Err(broken),
         };
-        let mut head = self.head().await?;
+        progress.is_sent.store(true, Ordering::Relaxed);
+        let head = match self.head().await {
+            Err(Broken::TooSlow) => {
+                progress.is_late.store(true, Ordering::Relaxed);
+                self.patience.set(more);
+                self.head().await
+            }
+            head => head,
+        };
+        let mut head = head?;
         head.keeps &= whole;
         Ok(head)
     }

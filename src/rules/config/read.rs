@@ -12,6 +12,7 @@ use super::shape::{
 };
 use super::url::{Origin, Url};
 use crate::rules::price::Rate;
+use crate::rules::server::Server;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -150,10 +151,13 @@ fn endpoint(name: String, node: &Node, owner: Owner<'_>, faults: &mut Faults) ->
             .ok()
     });
     let follows = url.as_ref().map_or(Kind::OpenAi, kind_of);
+    let kind = given.unwrap_or(follows);
     let models = node.elements("models", faults);
     Endpoint {
         name,
-        kind: given.unwrap_or(follows),
+        kind,
+        server: server(node, kind, url.as_ref(), faults),
+        members: members(node, faults),
         api_key: api_key(node, owner, url.as_ref().map(Url::origin).as_ref(), faults),
         url,
         default_model: words(node, "default_model", faults),
@@ -177,6 +181,47 @@ fn kind_given(node: &Node, faults: &mut Faults) -> Option<Kind> {
             None
         }
     }
+}
+
+/// What it says it is; else what its host says.
+fn server(node: &Node, kind: Kind, url: Option<&Url>, faults: &mut Faults) -> Server {
+    if kind == Kind::Demo {
+        return Server::Demo;
+    }
+    let given = node.field("server").and_then(|node| {
+        let name = node.text(faults)?;
+        let server = Server::named(&name);
+        if server.is_none() {
+            let names: Vec<&str> = Server::names().collect();
+            faults.add(node.path(), format!("expected one of {}", names.join(", ")));
+        }
+        server
+    });
+    given.unwrap_or_else(|| url.map_or(Server::Generic, |url| Server::at(&url.host)))
+}
+
+/// Names of body members, as they are written there.
+fn members(node: &Node, faults: &mut Faults) -> Vec<String> {
+    let plain = |name: &String| {
+        (1..=64).contains(&name.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    };
+    let mut members = Vec::new();
+    for each in node.elements("members", faults) {
+        let Some(name) = each.words(faults) else {
+            continue;
+        };
+        if !plain(&name) {
+            faults.add(
+                each.path(),
+                "a member is 1 to 64 letters, digits, _, . and -",
+            );
+        }
+        members.push(name);
+    }
+    members
 }
 
 fn kind_of(url: &Url) -> Kind {

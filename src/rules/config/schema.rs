@@ -3,6 +3,8 @@
 //! It says the same as the reader as far as a schema can; that `default` and `fallbacks` name an
 //! endpoint, and all that is asked of a URL, only the reader knows.
 
+use crate::rules::server::Server;
+
 use super::shape::{Caching, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST};
 use serde_json::{Value, json};
 
@@ -113,6 +115,14 @@ fn text_endpoint() -> Value {
                 "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$",
                 "maxLength": 2048
             },
+            "server": {
+                "description": "What it is, which decides which members a body may have there and what they \
+                    mean. Absent: a vendor that is known by its host, else generic.",
+                "type": ["string", "null"],
+                "enum": Server::names().map(Value::from).chain([Value::Null]).collect::<Vec<_>>()
+            },
+            "members": list("Members of bodies that are forwarded to it besides those its server is known to \
+                understand. They must not change how much is generated or read, or where."),
             "api_key": providers_key(),
             "default_model": word("For requests that name no model."),
             "models": list("The models it serves."),

@@ -6,6 +6,7 @@
 use super::key::Key;
 use super::url::Url;
 use crate::rules::price::Rate;
+use crate::rules::server::Server;
 use std::collections::BTreeMap;
 
 /// The largest whole number that JSON readers in every language keep exact.
@@ -74,6 +75,10 @@ fn is_version(model: &str, name: &str) -> bool {
 pub struct Endpoint {
     pub name: String,
     pub kind: Kind,
+    /// What it is, which decides what a member of a body means there.
+    pub server: Server,
+    /// Members of bodies that the operator knows to be harmless there.
+    pub members: Vec<String>,
     /// Of its main call. Only an endpoint of kind demo may be without.
     pub url: Option<Url>,
     pub api_key: Option<Key>,

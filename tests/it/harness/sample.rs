@@ -55,6 +55,14 @@ impl Sample {
         )
     }
 
+    /// What stands behind an endpoint. `openai` and `anthropic` show all that their models generate.
+    pub fn server(self, endpoint: &str, server: &str) -> Sample {
+        self.set(
+            &format!("providers.text.endpoints.{endpoint}.server"),
+            json!(server),
+        )
+    }
+
     pub fn fallbacks(self, names: &[&str]) -> Sample {
         self.set("providers.text.fallbacks", json!(names))
     }

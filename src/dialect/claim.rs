@@ -1,0 +1,106 @@
+//! Reads what a provider reports as usage, member by member.
+//!
+//! Servers write counts as floats, as strings, twice, or beside members of the wrong kind; one odd
+//! member must never hide the others. Of a member that is written twice the greater counts.
+
+use super::call::Usage;
+use crate::json;
+use crate::rules::amount::Tokens;
+use crate::rules::charge::Claim;
+
+/// Counts as they were written, before anyone knows how they belong together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count(pub Option<u64>);
+
+impl Count {
+    /// Takes one more spelling of the same count.
+    pub fn take(&mut self, written: Option<u64>) {
+        self.0 = self.0.max(written);
+    }
+
+    pub fn tokens(self) -> Tokens {
+        Tokens::new(self.0.unwrap_or(0))
+    }
+}
+
+/// A count in any form that JSON has for it, rounded up; nothing where it is none. One beyond what can
+/// be counted is the greatest.
+pub fn number(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?;
+    let text = text.trim_matches('"').trim();
+    if let Ok(whole) = text.parse::<u64>() {
+        return Some(whole);
+    }
+    let written: f64 = text.parse().ok()?;
+    // The cast ends at nought and at the largest number.
+    (written.is_finite() && written >= 0.0).then(|| written.ceil() as u64)
+}
+
+/// The numbers of an object below some of its names.
+pub fn numbers(value: &[u8], mut each: impl FnMut(&str, u64)) {
+    json::each_member(value, |name, value| {
+        if let Some(number) = number(value) {
+            each(name, number);
+        }
+    });
+}
+
+/// What a usage report of one call adds beside its own totals: the same call asked of another model.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// At the call's own model.
+    pub own: Usage,
+    /// At a model of their own.
+    pub others: Vec<(String, Usage)>,
+}
+
+impl Parts {
+    pub fn add(&mut self, model: Option<String>, usage: Usage) {
+        match model {
+            None => self.own = self.own.plus(usage),
+            Some(model) => match self.others.iter_mut().find(|(name, _)| *name == model) {
+                Some((_, sum)) => *sum = sum.plus(usage),
+                None => self.others.push((model, usage)),
+            },
+        }
+    }
+
+    /// The claim with these parts instead of totals that leave some of them out.
+    pub fn over(self, claim: Claim) -> Claim {
+        let others = self.others.iter().map(|(_, usage)| usage.total());
+        let all = self.own.total().plus(others.sum());
+        if all <= claim.total() {
+            return claim;
+        }
+        Claim {
+            input: Some(self.own.without_output()),
+            output: Some(self.own.output),
+            others: self.others,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_read_in_every_form() {
+        for (written, read) in [
+            ("900", Some(900)),
+            ("900.0", Some(900)),
+            ("9e2", Some(900)),
+            ("\"910\"", Some(910)),
+            ("0.2", Some(1)),
+            ("-4", None),
+            ("184467440737095516160", Some(u64::MAX)),
+            ("null", None),
+            ("[]", None),
+            ("\"many\"", None),
+            ("true", None),
+            ("NaN", None),
+        ] {
+            assert_eq!(number(written.as_bytes()), read, "{written}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What a provider's error body may carry: a usage, and what was generated before it failed.
+//!
+//! Groq gives the whole text of a call that it could not parse. Goods are metered like an answer. What
+//! is left is a message for people: it passes as it came while it is as short as one, so that no text
+//! of a model leaves uncounted in it.
+
+use super::call::{Call, Reading};
+use super::openai::{said, usage};
+use super::{Dialect, splice::Splice};
+use crate::json;
+use std::ops::Range;
+
+/// The longest message of an error that passes whole.
+const LONGEST_MESSAGE_BYTES: usize = 1_000;
+/// The longest error body that passes.
+const LONGEST_BODY_BYTES: usize = 8 << 10;
+
+/// Members that hold generated text.
+const GOODS: &[&str] = &[
+    "failed_generation",
+    "partial_response",
+    "generated_text",
+    "choices",
+    "output",
+    "content",
+    "completion",
+];
+
+/// Objects that an error body may wrap its parts in.
+const WRAPPERS: &[&str] = &["error", "detail", "metadata", "body", "response"];
+
+pub struct Failure {
+    pub reading: Reading,
+    /// What is passed on, where that is not the body as it came.
+    pub passed: Option<Vec<u8>>,
+}
+
+pub fn read(dialect: &dyn Dialect, call: &Call, speaks_events: bool, body: &[u8]) -> Failure {
+    let mut reading = Reading::default();
+    let mut long = Vec::new();
+    if speaks_events {
+        let mut meter = dialect.stream(call);
+        meter.feed(body);
+        meter.finish();
+        reading = meter.reading().clone();
+    } else {
+        object(body, body, &mut reading, &mut long);
+    }
+    reading.complete = true;
+    reading.is_final = true;
+    reading.failed = true;
+    let mut splice = Splice::default();
+    for range in long {
+        splice.put(range, "\"***\"");
+    }
+    let passed = (!splice.is_empty()).then(|| splice.apply(body));
+    let is_long = passed.as_deref().unwrap_or(body).len() > LONGEST_BODY_BYTES;
+    if is_long && reading.delivered.is_empty() {
+        return Failure {
+            reading,
+            passed: Some(br#"{"error":{"message":"The provider answered with an error too long to pass on","type":"server_error","param":null,"code":"provider_failed"}}"#.to_vec()),
+        };
+    }
+    Failure { reading, passed }
+}
+
+/// Takes in an error's members. Of `long` ones it notes where they stand in the whole.
+fn object(object_text: &[u8], whole: &[u8], reading: &mut Reading, long: &mut Vec<Range<usize>>) {
+    json::each_member(object_text, |name, value| match name {
+        "usage" => reading.reports(usage::read(value)),
+        name if GOODS.contains(&name) => said::text(value, &mut reading.delivered),
+        name if WRAPPERS.contains(&name) && value.starts_with(b"{") => {
+            object(value, whole, reading, long);
+        }
+        _ if value.len() > LONGEST_MESSAGE_BYTES => {
+            let start = value.as_ptr() as usize - whole.as_ptr() as usize;
+            long.push(start..start + value.len());
+        }
+        _ => {}
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::openai::chat::Chat;
+
+    fn failure(body: &str) -> (Reading, Option<String>) {
+        let failure = read(&Chat, &Call::default(), false, body.as_bytes());
+        let passed = failure.passed.map(|body| String::from_utf8(body).unwrap());
+        (failure.reading, passed)
+    }
+
+    #[test]
+    fn an_ordinary_error_passes_and_is_nothing() {
+        let (reading, passed) = failure(r#"{"error":{"message":"No","type":"x","code":null}}"#);
+        assert!(reading.delivered.is_empty() && reading.claim.is_empty() && reading.failed);
+        assert_eq!(passed, None);
+        assert_eq!(failure("<html>502</html>").1, None);
+    }
+
+    #[test]
+    fn what_was_generated_counts() {
+        let (reading, passed) = failure(
+            r#"{"error":{"message":"Failed","code":"tool_use_failed","failed_generation":"one two"}}"#,
+        );
+        assert_eq!((reading.delivered.bytes, passed), (7, None));
+        let (reading, _) = failure(
+            r#"{"error":{"message":"x"},"usage":{"prompt_tokens":5,"completion_tokens":7}}"#,
+        );
+        assert_eq!(reading.claim.usage().total().count(), 12);
+        let event = r#"data: {"choices":[{"delta":{"content":"one"}}]}"#.to_owned() + "\n\n";
+        let failure = read(&Chat, &Call::default(), true, event.as_bytes());
+        assert_eq!(failure.reading.delivered.bytes, 3);
+    }
+
+    #[test]
+    fn a_message_too_long_for_one_is_struck_out() {
+        let long = "x".repeat(2_000);
+        let (reading, passed) =
+            failure(&format!(r#"{{"error":{{"message":"{long}","code":"c"}}}}"#));
+        assert_eq!(
+            passed.as_deref(),
+            Some(r#"{"error":{"message":"***","code":"c"}}"#)
+        );
+        assert!(reading.delivered.is_empty());
+        let page = format!("<html>{}</html>", "x".repeat(9_000));
+        assert!(failure(&page).1.unwrap().contains("provider_failed"));
+    }
+}

@@ -1,0 +1,221 @@
+//! What an answer of `responses` says of itself, whole or as a stream of items.
+//!
+//! Text passes up to three times: in deltas, in the item that they make, and in the response that ends
+//! the stream. It counts once, by whichever has more of it.
+
+use super::{said, usage};
+use crate::dialect::call::{Delivered, Reading};
+use crate::dialect::stream::{Event, EventStream, Events};
+use crate::json;
+
+/// Members of an item of output that hold generated text.
+const TEXT: &[&str] = &[
+    "content",
+    "name",
+    "arguments",
+    "input",
+    "action",
+    "operation",
+    "code",
+];
+
+/// Members of an item that no model generates. A summary is another model's, of text that is counted
+/// and not shown.
+const ITEM_FRAME: &[&str] = &[
+    "type",
+    "id",
+    "call_id",
+    "role",
+    "status",
+    "namespace",
+    "encrypted_content",
+    "created_by",
+    "agent",
+    "phase",
+    "container_id",
+    "environment",
+];
+
+/// Events that repeat what others have brought, or say how far a response is.
+const REPEATS: &[&str] = &[
+    "response.created",
+    "response.queued",
+    "response.in_progress",
+    "response.output_item.added",
+    "response.content_part.added",
+    "response.content_part.done",
+    "response.output_text.done",
+    "response.output_text.annotation.added",
+    "response.refusal.done",
+    "response.reasoning_text.done",
+    "response.reasoning_summary_part.added",
+    "response.reasoning_summary_part.done",
+    "response.reasoning_summary_text.done",
+    "response.function_call_arguments.done",
+    "response.custom_tool_call_input.done",
+    "response.audio.done",
+    "response.output_audio.done",
+    "keepalive",
+];
+
+const LAST: &[&str] = &[
+    "response.completed",
+    "response.incomplete",
+    "response.cancelled",
+    "response.failed",
+    "error",
+];
+
+/// Takes in an item of output.
+fn item(item: &[u8], delivered: &mut Delivered) {
+    delivered.frame();
+    let mut is_image = false;
+    let whole = json::each_member(item, |name, value| match name {
+        "type" => is_image = json::text(value) == "image_generation_call",
+        name if TEXT.contains(&name) => said::text(value, delivered),
+        name if ITEM_FRAME.contains(&name) => {}
+        "result" => delivered.images += u64::from(value.len() > 2),
+        _ => said::unsure(value, delivered),
+    });
+    if !whole {
+        said::text(item, delivered);
+    }
+    delivered.images += u64::from(is_image && delivered.images == 0);
+}
+
+/// Takes in a response that has come to its end, or not.
+fn response(response: &[u8], reading: &mut Reading) -> Option<Response> {
+    let mut seen = Response::default();
+    let whole = json::each_member(response, |name, value| match name {
+        "status" => seen.status = json::text(value).into_owned(),
+        "usage" => reading.reports(usage::read(value)),
+        "error" if value != b"null" => seen.has_error = true,
+        "output" => {
+            if !json::each_element(value, |value| item(value, &mut seen.output)) {
+                said::text(value, &mut seen.output);
+            }
+        }
+        _ => {}
+    });
+    whole.then_some(seen)
+}
+
+#[derive(Default)]
+struct Response {
+    status: String,
+    has_error: bool,
+    output: Delivered,
+}
+
+pub fn meter(answer: &[u8]) -> Reading {
+    let mut reading = Reading::default();
+    let Some(seen) = response(answer, &mut reading) else {
+        reading.delivered.unreadable(answer);
+        return reading;
+    };
+    let statuses = ["completed", "incomplete", "failed", "cancelled"];
+    reading.complete = statuses.contains(&seen.status.as_str());
+    reading.is_final = reading.complete;
+    reading.failed = seen.status == "failed" || (seen.has_error && !reading.complete);
+    reading.delivered = seen.output;
+    reading
+}
+
+pub type StreamMeter = EventStream<Items>;
+
+#[derive(Debug, Default)]
+pub struct Items {
+    /// Bytes of text that came in deltas and in no item yet.
+    in_deltas: u64,
+}
+
+impl Events for Items {
+    fn pass(&mut self, event: &Event<'_>, reading: &mut Reading, out: &mut Vec<u8>) {
+        out.extend_from_slice(event.bytes);
+        if event.data.trim_ascii() == b"[DONE]" {
+            reading.complete = true;
+            return;
+        }
+        let mut kind = String::new();
+        let whole = json::each_member(&event.data, |name, value| {
+            if name == "type" {
+                kind = json::text(value).into_owned();
+            }
+        });
+        if !whole {
+            reading.delivered.unreadable(&event.data);
+            return;
+        }
+        json::each_member(&event.data, |name, value| {
+            self.member(&kind, name, value, reading);
+        });
+        reading.failed |= matches!(kind.as_str(), "error" | "response.failed");
+        reading.complete |= reading.failed || LAST.contains(&kind.as_str());
+        reading.is_final |= reading.complete;
+    }
+}
+
+impl Items {
+    fn member(&mut self, kind: &str, name: &str, value: &[u8], reading: &mut Reading) {
+        match name {
+            "usage" => reading.reports(usage::read(value)),
+            "error" if value != b"null" => reading.failed = true,
+            "response" => {
+                let seen = response(value, reading).unwrap_or_default();
+                if LAST.contains(&kind) {
+                    self.whole(seen.output, reading.delivered.bytes, reading);
+                }
+            }
+            "item" if kind == "response.output_item.done" => {
+                let mut output = Delivered::default();
+                item(value, &mut output);
+                let before = self.in_deltas;
+                self.in_deltas = before.saturating_sub(output.bytes);
+                self.whole(output, before, reading);
+            }
+            "delta" => self.delta(kind, value, reading),
+            "partial_image_b64" => {}
+            _ if REPEATS.contains(&kind) || LAST.contains(&kind) => {}
+            "type" | "sequence_number" | "item_id" | "output_index" | "content_index"
+            | "summary_index" | "logprobs" | "obfuscation" | "stream_id" => {}
+            _ => said::unsure(value, &mut reading.delivered),
+        }
+    }
+
+    fn delta(&mut self, kind: &str, value: &[u8], reading: &mut Reading) {
+        let delivered = &mut reading.delivered;
+        match kind {
+            "response.audio.delta" | "response.output_audio.delta" => {
+                delivered.base64_sound(&json::text(value));
+            }
+            // What a tool gave, and what says again what was generated.
+            "response.shell_call_output_content.delta" => {}
+            _ if kind.contains("summary") || kind.contains("transcript") => {
+                said::unsure(value, delivered);
+            }
+            // The kinds are an open set.
+            _ => {
+                let before = delivered.bytes;
+                said::text(value, delivered);
+                self.in_deltas += delivered.bytes - before;
+            }
+        }
+    }
+
+    /// Counts what a whole has beyond the bytes that its deltas have brought.
+    fn whole(&mut self, output: Delivered, counted: u64, reading: &mut Reading) {
+        let delivered = &mut reading.delivered;
+        delivered.images = delivered.images.max(output.images);
+        delivered.frames = delivered.frames.max(output.frames) + u64::from(output.frames == 1);
+        let counted = usize::try_from(counted).unwrap_or(usize::MAX);
+        if output.kept.len() > counted {
+            let at = output.kept.floor_char_boundary(counted);
+            delivered.text(&output.kept[at..]);
+        }
+        delivered.unsure = delivered.unsure.max(output.unsure);
+    }
+}
+
+#[cfg(test)]
+#[path = "items_tests.rs"]
+mod tests;
