@@ -633,3 +633,40 @@ fn a_second_signal_while_load_balancers_are_waited_for_ends_all_waiting() {
         assert_eq!(waiting.join().unwrap(), 503);
     });
 }
+
+#[test]
+fn a_providers_key_is_struck_out_however_it_is_spelled() {
+    const KEY: &str = "sk-prov/0123+abcdefgh=";
+    for echo in [
+        r#"{"error":{"message":"no key sk-prov\/0123+abcdefgh="}}"#,
+        r#"{"error":{"message":"no key sk-prov/0123\u002Babcdefgh\u003d"}}"#,
+        r#"{"error":{"message":"GET /?key=sk-prov%2F0123%2Babcdefgh%3D"}}"#,
+        // user:KEY
+        r#"{"error":{"message":"Basic dXNlcjpzay1wcm92LzAxMjMrYWJjZGVmZ2g9"}}"#,
+    ] {
+        let provider = Provider::start(move |_| {
+            Script::new()
+                .head(
+                    400,
+                    &[
+                        ("content-type", "application/json"),
+                        ("openai-version", &echo[20..echo.len() - 3]),
+                    ],
+                )
+                .bytes(echo)
+        });
+        let config = sample(&provider).set("providers.text.endpoints.openai.api_key", json!(KEY));
+        let gateway = Gateway::start(Setup::new().tenant("abc", config));
+        let key = mint(&gateway, "abc");
+
+        let answer = chat(&gateway, "abc", &key, &hi());
+
+        assert_eq!(answer.status, 400);
+        let message = answer.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(message.ends_with("***"), "{message}");
+        assert_eq!(answer.header("openai-version"), None);
+    }
+}
