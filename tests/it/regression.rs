@@ -670,3 +670,34 @@ fn a_providers_key_is_struck_out_however_it_is_spelled() {
         assert_eq!(answer.header("openai-version"), None);
     }
 }
+
+#[test]
+fn a_form_whose_fields_depend_on_who_reads_it_is_refused() {
+    let provider = Provider::start(|_| Script::json(200, &json!({"data": []})));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    let key = mint(&gateway, "abc");
+    let send = |kind: &str, field: &str| {
+        let form = format!(
+            "--A\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\na cat\r\n\
+             --A\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a.png\"\r\n\r\nx\r\n\
+             --A\r\nContent-Disposition: form-data; {field}\r\n\r\n10\r\n--A--\r\n"
+        );
+        let request = gateway.client().request("POST", "/abc/v1/images/edits");
+        let request = request.bearer(&key).header("content-type", kind);
+        request.body(form).send().status
+    };
+    let plain = "multipart/form-data; boundary=A";
+    assert_eq!(send(plain, "name=\"x\""), 200);
+    for field in [
+        "name=\"x\"; name*0=\"n\"",
+        "name=\"y\"; name*0=\"mod\"; name*1=\"el\"",
+        "name=\"x\"; filename*=utf-8''",
+        "name=\"x\"; other=\"n\"",
+        "name=\"\u{ff4e}\"",
+    ] {
+        assert_eq!(send(plain, field), 400, "{field}");
+    }
+    let other = "multipart/form-data; boundary=A; boundary*=utf-8''A%0D%0AX-J%3A%201";
+    assert_eq!(send(other, "name=\"x\""), 400);
+    assert_eq!(provider.served(), 1);
+}
