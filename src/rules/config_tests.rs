@@ -581,3 +581,30 @@ fn a_model_has_its_own_rate_or_that_of_all_others() {
         );
     }
 }
+
+#[test]
+fn origins_of_pages_are_exact_or_any() {
+    let cors = |origins: Value| read(&json!({"cors": {"origins": origins}}));
+    let origin = |text| crate::rules::origin::WebOrigin::parse(text).unwrap();
+
+    let some = cors(json!(["https://App.example:443", "http://localhost:5173"]));
+    let some = some.unwrap().cors.unwrap();
+    assert!(some.allows(&origin("https://app.example")) && !some.is_any());
+    assert!(!some.allows(&origin("http://app.example")));
+    assert!(!some.allows(&origin("https://x.app.example")));
+    assert!(cors(json!(["*"])).unwrap().cors.unwrap().is_any());
+    assert_eq!(read(&json!({"cors": null})).unwrap().cors, None);
+
+    for bad in [
+        "app.example",
+        "https://app.example/",
+        "https://*.example",
+        "null",
+        "",
+    ] {
+        let faults = cors(json!(["https://a.example", bad])).unwrap_err();
+        assert_eq!(faults[0].path, "cors.origins.1", "{bad}");
+    }
+    assert!(cors(json!("https://a.example")).is_err());
+    assert!(read(&json!({"cors": []})).is_err());
+}

@@ -24,8 +24,9 @@ use serde_json::Value;
 
 pub use faults::{Fault, Faults};
 pub use meant::{
-    Accounts, Admin, Approval, Bounds, Egress, Layout, Log, LogFormat, Orphans, Redis, RedisKind,
-    SealKey, Secret, Secrets, Server, Service, Settings, Store, Upstream, Usage,
+    Accounts, Admin, Approval, Bounds, Egress, HostName, Layout, Log, LogFormat, Orphans,
+    PublicUrl, Redis, RedisKind, SealKey, Secret, Secrets, Server, Service, Settings, Store,
+    Upstream, Usage,
 };
 pub use schema::gateway_schema;
 

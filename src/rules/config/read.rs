@@ -3,6 +3,7 @@
 //! Fields that are not known here are passed over, `null` stands for an absent field, and a fault
 //! never ends the reading: whoever mends a config should have to mend it once.
 
+use super::cors;
 use super::key::Key;
 use super::node::{self, Fault, Faults, Node};
 use super::secret::Owner;
@@ -25,6 +26,7 @@ pub fn read_for(owner: Owner<'_>, value: &Value) -> Result<TenantConfig, Vec<Fau
         realtime: None,
         caching: Caching::UNWRITTEN,
         auth: Auth::default(),
+        cors: None,
     };
     if root.is_object(&mut faults) {
         if let Some(groups) = root.section("user_groups", &mut faults) {
@@ -53,6 +55,9 @@ pub fn read_for(owner: Owner<'_>, value: &Value) -> Result<TenantConfig, Vec<Fau
         if let Some(node) = root.section("auth", &mut faults) {
             config.auth = auth(&node, owner, &mut faults);
         }
+        config.cors = root
+            .section("cors", &mut faults)
+            .map(|node| cors::cors(&node, &mut faults));
     }
     faults.none_or(config)
 }

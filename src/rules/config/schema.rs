@@ -3,6 +3,7 @@
 //! It says the same as the reader as far as a schema can; that `default` and `fallbacks` name an
 //! endpoint, and all that is asked of a URL, only the reader knows.
 
+use super::cors;
 use super::shape::{Caching, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST};
 use serde_json::{Value, json};
 
@@ -38,7 +39,8 @@ pub fn schema() -> Value {
                 })),
                 "realtime": providers("Voice over WebSockets.", &realtime_endpoint(), json!({}))
             })),
-            "caching": caching()
+            "caching": caching(),
+            "cors": cors::schema()
         }
     })
 }
