@@ -583,6 +583,33 @@ fn a_model_has_its_own_rate_or_that_of_all_others() {
 }
 
 #[test]
+fn a_slip_in_a_rate_is_a_fault_that_names_what_was_meant() {
+    for (rate, path, hint) in [
+        (json!({"inputs": 15}), "inputs", "did you mean input?"),
+        (
+            json!({"cacheRead": 1}),
+            "cacheRead",
+            "did you mean cache_read?",
+        ),
+        (
+            json!({"price": 15}),
+            "price",
+            "there are: input, output, cache_read, cache_write",
+        ),
+    ] {
+        let config = json!({"providers": {"text": {
+            "default": "a", "endpoints": {"a": {"url": "https://a.example/"}}, "rates": {"*": rate},
+        }}});
+
+        let faults = read(&config).unwrap_err();
+
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(faults[0].path, format!("providers.text.rates.*.{path}"));
+        assert!(faults[0].message.contains(hint), "{faults:?}");
+    }
+}
+
+#[test]
 fn origins_of_pages_are_exact_or_any() {
     let cors = |origins: Value| read(&json!({"cors": {"origins": origins}}));
     let origin = |text| crate::rules::origin::WebOrigin::parse(text).unwrap();

@@ -30,6 +30,7 @@ pub use meant::{
 };
 pub use schema::gateway_schema;
 
+use crate::nearest::nearest;
 use keys::{ENV_PREFIX, Key, SECTIONS, keys};
 use references::Env;
 use yaml::{Kind, Node, Place, joined};
@@ -243,7 +244,7 @@ impl Reading {
             let namesake = |key: &&Key| key.path.rsplit('.').next() == Some(name);
             self.keys.iter().find(namesake).map(|key| key.path)
         };
-        let meant = faults::nearest(name, siblings.chain(tops)).or_else(elsewhere);
+        let meant = nearest(name, siblings.chain(tops)).or_else(elsewhere);
         unknown_message(&format!("unknown key \"{name}\""), meant)
     }
 
@@ -351,7 +352,7 @@ impl Reading {
             .collect();
         unknown.sort();
         for name in unknown {
-            let meant = faults::nearest(name, known.iter().map(String::as_str));
+            let meant = nearest(name, known.iter().map(String::as_str));
             let message = unknown_message("unknown setting", meant);
             self.faults.add(in_environment(name, "", message));
         }

@@ -635,6 +635,95 @@ fn a_second_signal_while_load_balancers_are_waited_for_ends_all_waiting() {
 }
 
 #[test]
+fn a_list_in_place_of_an_object_is_no_body_of_any_local_route() {
+    let gateway = Gateway::start(
+        Setup::new().tenant("abc", json!({"user_groups": {"anonymous": {"tokens": 1}}})),
+    );
+    let key = mint(&gateway, "abc");
+    for (method, path, body) in [
+        (
+            "POST",
+            "/abc/admin/keys".to_owned(),
+            json!(["anonymous", 5, 100, "u"]),
+        ),
+        ("PUT", "/abc/admin/config".to_owned(), json!([{}])),
+        (
+            "PATCH",
+            format!("/abc/admin/keys/{key}"),
+            json!(["anonymous"]),
+        ),
+        (
+            "POST",
+            format!("/abc/admin/keys/{key}/credit"),
+            json!([5, "id"]),
+        ),
+        ("POST", "/admin/tenants".to_owned(), json!(["new", {}])),
+        ("PUT", "/admin/tenants/new".to_owned(), json!([{}])),
+        (
+            "PUT",
+            "/admin/tenants/abc/tokens".to_owned(),
+            json!([["a-token-of-16-signs"]]),
+        ),
+    ] {
+        let text = format!(" \n{body}");
+        let request = gateway
+            .client()
+            .request(method, &path)
+            .bearer(gateway.admin_token());
+        let refused = request.body(text).send();
+        assert_eq!(refused.status, 400, "{path}: {}", refused.text());
+        assert!(
+            refused.text().contains("must be a JSON object"),
+            "{}",
+            refused.text()
+        );
+    }
+    assert_eq!(balance(&gateway, &key), (1, 1));
+}
+
+#[test]
+fn an_admin_token_that_no_header_can_carry_is_refused_when_it_is_set() {
+    let gateway = Gateway::start(Setup::new().tenant("abc", json!({})));
+    let set = |token: &str| {
+        let request = gateway.client().request("PUT", "/admin/tenants/abc/tokens");
+        request
+            .bearer(gateway.admin_token())
+            .json(&json!({"tokens": ["a-token-of-16-signs", token]}))
+            .send()
+    };
+    let long = "x".repeat(1025);
+    for token in [
+        " ".repeat(16).as_str(),
+        "\u{e4}bcdefghijklmnopq",
+        " leading-blank-16",
+        "trailing-blank-16 ",
+        "a-blank inside-it",
+        "a-tab\tinside-it-16",
+        "a-line\ninside-it-16",
+        "a-nul\u{0}inside-it-16",
+        "short",
+        long.as_str(),
+    ] {
+        let refused = set(token);
+        assert_eq!(refused.status, 400, "{token:?}");
+        assert!(
+            refused.json()["error"]
+                .as_str()
+                .unwrap()
+                .starts_with("tokens.1 must have 16 to 1024 visible ASCII")
+        );
+    }
+    let sign = "!~#$%&'()*+,-./:;<=>?@[]^_`{|}\\\"";
+    assert_eq!(set(sign).status, 200);
+    let config = gateway
+        .client()
+        .request("GET", "/abc/admin/config")
+        .bearer(sign)
+        .send();
+    assert_eq!(config.status, 200);
+}
+
+#[test]
 fn a_providers_key_is_struck_out_however_it_is_spelled() {
     const KEY: &str = "sk-prov/0123+abcdefgh=";
     for echo in [

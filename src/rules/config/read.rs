@@ -130,6 +130,8 @@ fn rate(node: &Node, faults: &mut Faults) -> Rate {
     if !node.is_map() {
         return Rate::flat(node.rate(faults).unwrap_or_default());
     }
+    let known = ["input", "output", "cache_read", "cache_write"];
+    node.only(&known, faults);
     let mut part = |name: &str| node.field(name).and_then(|part| part.rate(faults));
     let input = part("input").unwrap_or(Rate::default().input);
     Rate {

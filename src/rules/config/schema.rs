@@ -52,7 +52,8 @@ fn rate() -> Value {
             "type": "object",
             "properties": {
                 "input": number, "output": number, "cache_read": number, "cache_write": number
-            }
+            },
+            "additionalProperties": false
         }]
     })
 }
