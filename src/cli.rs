@@ -554,6 +554,7 @@ impl Desk {
             headers: &headers,
             body: Bytes::from(asked.body),
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            asked: None,
         };
         let answer = self
             .local

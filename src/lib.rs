@@ -34,6 +34,7 @@ pub mod dialect;
 pub mod http1;
 pub mod json;
 pub mod local;
+pub mod nearest;
 pub mod proxy;
 pub mod rules;
 pub mod serve;

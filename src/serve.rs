@@ -10,6 +10,7 @@ pub mod listen;
 pub mod workers;
 
 use crate::local::Local;
+use crate::proxy::hosts::Hosts;
 use crate::proxy::ops::Ops;
 use crate::proxy::pipeline::Pipeline;
 use crate::proxy::places::Places;
@@ -105,6 +106,7 @@ pub fn create_app(deps: Deps) -> App {
             tenants: tenants.clone(),
             draining,
         },
+        hosts: Hosts::of(&settings.server),
         store: store.clone(),
         tenants,
         upstream: Upstream::new(&settings),

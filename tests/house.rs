@@ -41,10 +41,11 @@ const CONFIG_WRITER: &str = "src/store/vault.rs";
 /// What each folder may use of the crate besides itself: only folders further up in this list.
 const ARROWS: &[(&str, &str)] = &[
     ("json", ""),
+    ("nearest", ""),
     ("demo", ""),
     ("http1", ""),
-    ("settings", ""),
-    ("rules", "json"),
+    ("settings", "nearest"),
+    ("rules", "json nearest"),
     ("dialect", "json rules"),
     ("telemetry", "settings rules"),
     ("threads", ""),

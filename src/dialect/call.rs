@@ -66,6 +66,8 @@ pub struct Call {
     /// What its answer may have at most, where no limit in the body says so: nothing is generated, or
     /// what is generated has a size of its own.
     pub answer: Option<Tokens>,
+    /// Members of its body whose effect depends on the server that reads them.
+    pub strangers: Vec<String>,
     /// It asks for something to be generated that its answer does not show.
     pub hides: bool,
     /// It is not charged: it only counts against the window.

@@ -10,6 +10,7 @@ pub mod claim;
 pub mod delivered;
 pub mod error;
 pub mod failure;
+pub mod members;
 pub mod object;
 pub mod openai;
 pub mod prompt;

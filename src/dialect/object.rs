@@ -18,6 +18,9 @@ use std::ops::Range;
 /// More levels than anyone means; readers that climb them one by one run out of room.
 const DEEPEST: usize = 128;
 
+/// More unknown members than any client sends.
+const MOST_STRANGERS: usize = 50;
+
 /// An object's known members.
 #[derive(Debug)]
 pub struct Object<'a> {
@@ -44,19 +47,30 @@ impl<'a> Object<'a> {
     }
 
     /// A whole body, and the weight of what may be a part of the prompt in it: of every member that is
-    /// neither known nor among those that no model reads.
+    /// neither known nor among those that no model reads. Those that are not in `read` either are the
+    /// body's strangers.
     pub fn prompt(
         bytes: &'a [u8],
         known: &[&'static str],
         not_prompt: &[&str],
-    ) -> Result<(Object<'a>, Tokens), Unreadable> {
+        read: &[&str],
+    ) -> Result<(Object<'a>, Tokens, Vec<String>), Unreadable> {
         let mut prompt = Tokens::ZERO;
+        let mut strangers = Vec::new();
         let body = Object::body(bytes, known, |name, value| {
-            if !not_prompt.contains(&name) {
-                prompt = prompt.plus(Tokens::new(value.get().len() as u64));
+            if not_prompt.contains(&name) {
+                return;
+            }
+            prompt = prompt.plus(Tokens::new(value.get().len() as u64));
+            if !read.contains(&name) && value.get() != "null" && strangers.len() < MOST_STRANGERS {
+                strangers.push(name.to_owned());
             }
         })?;
-        Ok((body, prompt))
+        if strangers.len() == MOST_STRANGERS {
+            let why = format!("The body has {MOST_STRANGERS} unknown members or more");
+            return Err(Unreadable(why));
+        }
+        Ok((body, prompt, strangers))
     }
 
     /// `name` is what the object is called in a refusal; `other` hears of every member that is not
@@ -241,6 +255,10 @@ impl<'a, F: FnMut(&'a str, &'a RawValue)> Visitor<'a> for Members<'_, 'a, F> {
             let Some(name) = name else {
                 break "Member names must be written without escapes".to_owned();
             };
+            // Readers in Go fold `ſ` to `s` and the Kelvin sign to `k`; others fold other letters.
+            if !name.is_ascii() {
+                break "Member names must be written in ASCII".to_owned();
+            }
             let value: &'a RawValue = map.next_value()?;
             self.object.is_empty = false;
             // Providers that read names loosely would take these for the same member.

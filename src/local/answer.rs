@@ -120,6 +120,11 @@ fn with(mut answer: Answer, name: header::HeaderName, value: &str) -> Answer {
 /// A body read as JSON of a known shape, or a sentence that says where it is not.
 pub fn body<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Refusal> {
     let text = if bytes.is_empty() { b"{}" } else { bytes };
+    // A list would be read as the members of an object in their order, which nobody has documented.
+    if text.trim_ascii_start().first() == Some(&b'[') {
+        let why = "The body must be a JSON object, not a list";
+        return Err(Refusal::Bad(why.to_owned()));
+    }
     serde_json::from_slice(text)
         .map_err(|error| Refusal::Bad(format!("The body cannot be read: {}", told(&error))))
 }

@@ -2,7 +2,7 @@
 
 use super::accounts::{self, NewKey};
 use super::answer::{Answer, Refusal, json};
-use super::{Local, Request, credentials};
+use super::{Local, Request, credentials, origin};
 use crate::rules::amount::Millis;
 use crate::rules::date::rfc3339;
 use crate::rules::entry::ANONYMOUS;
@@ -20,6 +20,7 @@ pub async fn anonymous(
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
+    origin::check(request, &local.settings.server, tenant.config.cors.as_ref())?;
     let accounts = &local.settings.accounts;
     let Some(group) = tenant.config.groups.get(ANONYMOUS) else {
         return Err(Refusal::Forbidden(

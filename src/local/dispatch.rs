@@ -27,7 +27,7 @@ impl Local {
             (Route::Root, _) => Ok(root::root(self)),
             (Route::Health, _) => Ok(root::health()),
             (Route::Ready, _) => root::ready(self).await,
-            (Route::OpenApi, _) => Ok(root::openapi()),
+            (Route::OpenApi, _) => Ok(root::openapi(self)),
 
             (Route::Tenants, _) => operator::list(self, &request).await,
             (Route::TenantCreate, _) => operator::create(self, &request).await,

@@ -9,10 +9,12 @@ pub mod auth;
 pub mod credentials;
 pub mod dispatch;
 pub mod operator;
+pub mod origin;
 pub mod root;
 pub mod route;
 pub mod usage;
 
+use crate::rules::origin::Authority;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::leases::Leases;
@@ -31,6 +33,8 @@ pub struct Request<'a> {
     pub headers: &'a HeaderMap,
     pub body: Bytes,
     pub address: IpAddr,
+    /// The host that it names, where it names one.
+    pub asked: Option<Authority>,
 }
 
 /// Everything a local answer is made from.

@@ -10,6 +10,8 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 const SHORTEST_TOKEN: usize = 16;
+/// Far below what a request's headers may be.
+const LONGEST_TOKEN: usize = 1024;
 const MOST_TOKENS: usize = 32;
 
 fn id(text: &str) -> Result<TenantId, Refusal> {
@@ -97,6 +99,12 @@ struct TokensCall {
     tokens: Vec<String>,
 }
 
+/// In a header, as a word of its own, and so that every client writes the same bytes.
+fn can_be_sent(token: &str) -> bool {
+    (SHORTEST_TOKEN..=LONGEST_TOKEN).contains(&token.len())
+        && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// Sets a tenant's own admin tokens. Only their hashes are kept.
 pub async fn appoint(
     local: &Local,
@@ -111,13 +119,10 @@ pub async fn appoint(
             "A tenant has at most {MOST_TOKENS} tokens"
         )));
     }
-    if let Some(at) = call
-        .tokens
-        .iter()
-        .position(|token| token.len() < SHORTEST_TOKEN)
-    {
+    if let Some(at) = call.tokens.iter().position(|token| !can_be_sent(token)) {
         return Err(Refusal::Bad(format!(
-            "tokens.{at} must have at least {SHORTEST_TOKEN} characters"
+            "tokens.{at} must have {SHORTEST_TOKEN} to {LONGEST_TOKEN} visible ASCII characters, \
+             without spaces"
         )));
     }
     if local.store.config(&id).await?.is_none() {

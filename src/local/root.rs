@@ -25,6 +25,19 @@ pub async fn ready(local: &Local) -> Result<Answer, Refusal> {
     Ok(json(200, &json!({"status": "ready"})))
 }
 
-pub fn openapi() -> Answer {
-    text(200, OPENAPI)
+/// Where the gateway does not know its own address, the document's readers do.
+pub fn openapi(local: &Local) -> Answer {
+    match &local.settings.server.public_url {
+        None => text(200, OPENAPI),
+        Some(url) => {
+            let server = json!(format!("{}{}", url.origin, url.path));
+            text(
+                200,
+                OPENAPI.replacen(SERVER, &format!("\"url\": {server}"), 1),
+            )
+        }
+    }
 }
+
+/// Of the document's only server.
+const SERVER: &str = "\"url\": \"/\"";

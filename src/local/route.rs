@@ -28,6 +28,13 @@ pub enum Local {
     KeyCredit,
 }
 
+impl Local {
+    /// Asked by load balancers and the like, under whatever name they know.
+    pub fn is_probe(self) -> bool {
+        matches!(self, Local::Health | Local::Ready)
+    }
+}
+
 /// A route, and what stood in its blanks.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Matched<'a> {
@@ -128,6 +135,13 @@ const OF_TENANT: &[Row] = &[
     ),
     ("/admin/keys/{}/credit", &[(Method::POST, Local::KeyCredit)]),
 ];
+
+/// Paths below a tenant that pages of other origins may call. Never what an admin or a backend calls.
+const FOR_PAGES: &[&str] = &["", "/auth/anonymous", "/auth/me"];
+
+pub fn is_for_pages(path: &str) -> bool {
+    FOR_PAGES.contains(&path.strip_suffix('/').unwrap_or(path))
+}
 
 pub fn global<'a>(method: &Method, path: &'a str) -> Found<'a> {
     find(GLOBAL, method, path)

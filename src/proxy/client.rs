@@ -2,6 +2,7 @@
 //!
 //! A forwarded address counts only where it was written by a proxy that the operator trusts.
 
+use crate::http1::fields::Fields;
 use crate::rules::neighbours::is_within;
 use http::HeaderMap;
 use std::net::{IpAddr, SocketAddr};
@@ -39,6 +40,13 @@ pub fn address(
         }
     }
     last
+}
+
+/// The host that the nearest proxy was asked for. Only for requests that come from one which is trusted.
+pub fn forwarded_host(fields: &Fields) -> Option<&[u8]> {
+    let last = fields.all("x-forwarded-host").last()?;
+    let host = last.rsplit(|byte| *byte == b',').next()?;
+    Some(host.trim_ascii())
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub enum GatewayError {
     UnknownCoding,
     UnknownExpectation,
     OtherMethods(String),
+    /// The host that was asked for is not this gateway.
+    Misdirected,
     BadRequest(String),
     NoKey,
     UnknownKey,
@@ -115,6 +117,11 @@ impl GatewayError {
             ),
             GatewayError::NoSuchCall => said(404, "not_found", "This gateway serves no such call"),
             GatewayError::OtherMethods(_) => said(405, "method_not_allowed", "Method not allowed"),
+            GatewayError::Misdirected => said(
+                421,
+                "misdirected_request",
+                "This gateway does not answer to the host that was asked for; server.hosts lists its names",
+            ),
             GatewayError::BadRequest(text) => said(400, "bad_request", text),
             GatewayError::NoKey => said(
                 401,

@@ -3,6 +3,7 @@
 //! It is kept outside the pipeline's own stack, so that whatever ends the request - its end, an
 //! error, a client that leaves, a panic - what is due can still be told and settled.
 
+use super::cors::Grant;
 use super::room::Share;
 use crate::dialect::call::{Api, Claim, Delivered, Reading, Usage};
 use crate::dialect::prompt;
@@ -75,6 +76,8 @@ pub struct Exchange {
     /// The shape that refusals have; `None` on local routes.
     pub api: Option<Api>,
     pub tenant: Option<TenantId>,
+    /// What its answer says to browsers; `None`: nothing.
+    pub cors: Option<Grant>,
     /// Whose it is, without saying the key, and the group whose limits it has.
     pub account: String,
     pub group: Arc<str>,
@@ -119,6 +122,7 @@ impl Exchange {
             request_id,
             api: None,
             tenant: None,
+            cors: None,
             account: String::new(),
             group: Arc::default(),
             call: "",

@@ -12,7 +12,7 @@ use super::upstream::{Answer, Destination, Failure};
 use super::watch::Ends;
 use crate::demo;
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Unreadable};
-use crate::dialect::{Dialect, shown};
+use crate::dialect::{Dialect, members, shown};
 use crate::http1::head::Request;
 use crate::http1::write;
 use crate::local::credentials;
@@ -123,6 +123,7 @@ impl Pipeline {
             found.ok_or(GatewayError::UnknownKey)?;
             return Err(GatewayError::NoEndpoint { model: call.model });
         };
+        members::check(&call, choice.endpoint.server, &choice.endpoint.members)?;
         exchange.endpoint.clone_from(&choice.endpoint.name);
         exchange.call = dialect.path();
         exchange.model = choice.model.or(model).map(str::to_owned);

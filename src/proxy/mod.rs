@@ -4,9 +4,11 @@
 
 pub mod admit;
 pub mod client;
+pub mod cors;
 pub mod error;
 pub mod exchange;
 pub mod forward;
+pub mod hosts;
 pub mod intake;
 pub mod lag;
 pub mod models;

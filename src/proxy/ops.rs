@@ -4,10 +4,12 @@ use super::pipeline::Pipeline;
 use crate::local::root;
 use crate::telemetry::metrics::Levels;
 use async_trait::async_trait;
-use http::{Response, header};
+use http::{HeaderValue, Response, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
+
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 pub struct Ops(pub Arc<Pipeline>);
 
@@ -34,6 +36,7 @@ impl ServeHttp for Ops {
         let (mut head, body) = answer.into_parts();
         head.headers
             .insert(header::CONTENT_LENGTH, body.len().into());
+        head.headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         Response::from_parts(head, body.to_vec())
     }
 }
@@ -43,7 +46,8 @@ fn plain(text: String) -> Response<Vec<u8>> {
     let length = response.body().len();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length.into());
-    let kind = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     response
 }

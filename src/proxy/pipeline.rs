@@ -1,7 +1,9 @@
 //! The way of a request, read downwards. Every `?` is one [`GatewayError`].
 
+use super::cors::{self, Grant};
 use super::error::GatewayError;
 use super::exchange::Exchange;
+use super::hosts::{Asked, Hosts};
 use super::places::Places;
 use super::record::Recorder;
 use super::room::Room;
@@ -16,11 +18,11 @@ use crate::demo::Demo;
 use crate::http1::head;
 use crate::local::answer::Refusal;
 use crate::local::dispatch::At;
-use crate::local::route::{Found, Matched};
+use crate::local::route::{Found, Matched, is_for_pages};
 use crate::local::{Local, Request};
-use crate::rules::tenant;
+use crate::rules::tenant::{self, Addressed};
 use crate::store::Store;
-use crate::store::tenants::{Lookup, Tenants};
+use crate::store::tenants::{Lookup, Tenant, Tenants};
 use crate::telemetry::metrics::Metrics;
 use http::Method;
 use std::net::IpAddr;
@@ -34,6 +36,7 @@ const LOCAL_BODY: u64 = 1 << 20;
 /// Everything that the way of a request needs.
 pub struct Pipeline {
     pub local: Local,
+    pub hosts: Hosts,
     pub store: Arc<dyn Store>,
     pub tenants: Arc<Tenants>,
     pub upstream: Upstream,
@@ -59,7 +62,15 @@ impl Pipeline {
         exchange: &mut Exchange,
     ) -> Result<(), GatewayError> {
         let (method, path) = target(session.request()).inspect_err(|_| session.close_after())?;
-        match crate::local::route::global(&method, &path) {
+        let found = crate::local::route::global(&method, &path);
+        let is_probe = matches!(&found, Found::Here(matched) if matched.route.is_probe());
+        let addressed = tenant::address(&path);
+        let provider = addressed.as_ref().and_then(|to| route::provider(to.route));
+        if !is_probe && !self.hosts.answer(&self.asked(session)) {
+            exchange.api = provider.map(|provider| provider.api);
+            return Err(GatewayError::Misdirected);
+        }
+        match found {
             Found::Here(matched) => {
                 if path.starts_with("/admin") {
                     self.is_welcome(session)?;
@@ -71,42 +82,82 @@ impl Pipeline {
             Found::OtherMethods(methods) => return Err(Refusal::OtherMethods(methods).into()),
             Found::Nothing => {}
         }
-        let addressed = tenant::address(&path).ok_or(GatewayError::InvalidTenant)?;
+        let addressed = addressed.ok_or(GatewayError::InvalidTenant)?;
         exchange.tenant = Some(addressed.tenant.clone());
-        let provider = route::provider(addressed.route);
         exchange.api = provider.as_ref().map(|provider| provider.api);
-        self.can_take_more()?;
-        self.is_welcome(session)?;
-        let tenant = match self.tenants.find(&addressed.tenant).await? {
+        self.of_tenant(session, exchange, &method, addressed, provider)
+            .await
+    }
+
+    async fn of_tenant(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        method: &Method,
+        addressed: Addressed<'_>,
+        provider: Option<Provider<'_>>,
+    ) -> Result<(), GatewayError> {
+        let is_for_pages = provider.is_some() || is_for_pages(addressed.route);
+        let cors = |tenant: &Arc<Tenant>, session: &Session| {
+            let cors = tenant.config.cors.as_ref().filter(|_| is_for_pages)?;
+            Some(Grant::of(cors, &session.request().fields))
+        };
+        let is_preflight = cors::is_preflight(method, &session.request().fields);
+        let found = match self.may_come(session, is_preflight) {
+            Ok(()) => {
+                let found = self.tenants.find(&addressed.tenant).await;
+                found.map_err(GatewayError::from)
+            }
+            Err(refused) => Err(refused),
+        };
+        if found.is_err() {
+            // Pages read these refusals too.
+            let kept = self.tenants.kept(&addressed.tenant);
+            exchange.cors = kept.and_then(|tenant| cors(&tenant, session));
+        }
+        let tenant = match found? {
             Lookup::Known(tenant) => tenant,
             Lookup::Unknown => return Err(GatewayError::InvalidTenant),
             Lookup::Unusable if provider.is_some() => return Err(GatewayError::BrokenTenant),
             Lookup::Unusable => {
-                let matched = local_route(&method, addressed.route)?;
-                return self
-                    .answer(
-                        session,
-                        exchange,
-                        &matched,
-                        At::Broken(addressed.tenant),
-                        &method,
-                    )
-                    .await;
+                let matched = local_route(method, addressed.route)?;
+                let at = At::Broken(addressed.tenant);
+                return self.answer(session, exchange, &matched, at, method).await;
             }
         };
-        let Some(Provider { dialect, words, .. }) = provider else {
-            let matched = local_route(&method, addressed.route)?;
-            return self
-                .answer(session, exchange, &matched, At::Tenant(tenant), &method)
-                .await;
-        };
+        exchange.cors = cors(&tenant, session);
+        if is_preflight && exchange.cors.is_some() {
+            return self.preflight(session, exchange).await;
+        }
+        match provider {
+            Some(provider) => {
+                self.call(session, exchange, method, &tenant, provider)
+                    .await
+            }
+            None => {
+                let matched = local_route(method, addressed.route)?;
+                let at = At::Tenant(tenant);
+                self.answer(session, exchange, &matched, at, method).await
+            }
+        }
+    }
+
+    /// A call of a provider's API.
+    async fn call(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        method: &Method,
+        tenant: &Arc<Tenant>,
+        Provider { dialect, words, .. }: Provider<'_>,
+    ) -> Result<(), GatewayError> {
         if let ["models", wanted @ ..] = words.as_slice()
-            && method == Method::GET
+            && *method == Method::GET
         {
-            return self.models(session, exchange, &tenant, wanted).await;
+            return self.models(session, exchange, tenant, wanted).await;
         }
         let dialect = dialect.ok_or(GatewayError::NoSuchCall)?;
-        if method != Method::POST {
+        if *method != Method::POST {
             return Err(GatewayError::OtherMethods("POST".to_owned()));
         }
         self.metrics.requests_provider.add(1);
@@ -115,7 +166,22 @@ impl Pipeline {
             self.metrics.shed_tenants.add(1);
             GatewayError::Overloaded
         })?;
-        self.forward(session, exchange, &tenant, dialect).await
+        self.forward(session, exchange, tenant, dialect).await
+    }
+
+    /// The host that a request asks for.
+    fn asked(&self, session: &Session) -> Asked {
+        let trusted = &self.local.settings.server.trusted_proxies;
+        Asked::of(session.request(), session.peer, trusted)
+    }
+
+    /// A preflight comes without a key, and may not be held against anyone.
+    fn may_come(&self, session: &Session, is_preflight: bool) -> Result<(), GatewayError> {
+        self.can_take_more()?;
+        if is_preflight {
+            return Ok(());
+        }
+        self.is_welcome(session)
     }
 
     /// Whoever comes when there is too much to do is told so before anything else is done for them.
@@ -159,7 +225,7 @@ impl Pipeline {
     ) -> Result<(), GatewayError> {
         self.metrics.requests_local.add(1);
         let body = self.intake(session, exchange, LOCAL_BODY).await?;
-        let address = self.address(session);
+        let (address, asked) = (self.address(session), self.asked(session).host());
         let request = session.request();
         let headers = request.headers();
         let request = Request {
@@ -168,6 +234,7 @@ impl Pipeline {
             headers: &headers,
             body,
             address,
+            asked,
         };
         let answer = self.local.answer(matched, at, request).await?;
         reply::send(session, exchange, answer)

@@ -108,6 +108,9 @@ pub fn tell(session: &mut Session, exchange: &Exchange) {
             format!("{}ms", pace.reset.0).as_bytes(),
         );
     }
+    if let Some(grant) = &exchange.cors {
+        grant.write(session);
+    }
 }
 
 /// Ends a stream that cannot go on: an event that SDKs raise on, and no clean end.

@@ -328,6 +328,9 @@ impl Session {
         self.answered = Some(status);
         write::status_line(&mut self.out, status);
         scratch::with_date(|date| self.out.extend_from_slice(date));
+        // What is JSON is never taken for a page or a script.
+        self.out
+            .extend_from_slice(b"x-content-type-options: nosniff\r\n");
     }
 
     pub fn header(&mut self, name: &str, value: &[u8]) -> Result<(), Unwritable> {
@@ -342,7 +345,10 @@ impl Session {
     fn end_head(&mut self, length: Option<usize>) {
         self.ending = match length {
             Some(length) => {
-                write::number(&mut self.out, "content-length", length as u64);
+                // What has no content has no length either.
+                if self.answered != Some(StatusCode::NO_CONTENT) {
+                    write::number(&mut self.out, "content-length", length as u64);
+                }
                 Ending::Length
             }
             // What is older than chunks ends with its connection.

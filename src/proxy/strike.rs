@@ -1,16 +1,51 @@
-//! Strikes an endpoint's credentials out of what its provider says.
+//! Redaction of an endpoint's credentials in what its provider says.
 //!
 //! Providers, and what stands before them, quote requests in their errors, the key in its header and
-//! the query of the URL included. The caller must never read them.
+//! the query of the URL included, in the spelling of whatever they write: plain, escaped for JSON, a URL or a
+//! page, or as base64. The caller must never read them.
+
+mod spelling;
 
 use crate::rules::config::{Endpoint, Key};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use memchr::memmem::{self, Finder};
+use spelling::Plain;
+use std::borrow::Cow;
+use std::ops::Range;
 
 /// What is shorter is hardly secret, and could be a word of an answer.
 const SHORTEST: usize = 16;
+/// A credential of which less is left without its escapes is looked for as it is written alone.
+const SHORTEST_PLAIN: usize = 8;
 const STRUCK: &[u8] = b"***";
+/// Bytes that are read back from their spelling at one time.
+const WINDOW: usize = 64 << 10;
+/// Characters at either end of a credential that its surroundings could be read together with, as `%` and `41`.
+const EDGE: usize = 4;
 
 /// The credentials of one endpoint.
-pub struct Credentials<'a>(Vec<&'a str>);
+pub struct Credentials<'a> {
+    wanted: Vec<Wanted<'a>>,
+    /// The longest word of each: where none of them stands, no credential does.
+    anchors: Vec<Finder<'static>>,
+}
+
+/// A text to be struck out.
+struct Wanted<'a> {
+    written: Cow<'a, [u8]>,
+    plain: Vec<u8>,
+    shape: Shape,
+}
+
+#[derive(Clone, Copy)]
+enum Shape {
+    /// The credential.
+    Whole,
+    /// What of its base64 is the same whatever stands around it, and how many characters before and behind
+    /// that have bits of it too.
+    Base64 { before: usize, behind: usize },
+}
 
 impl<'a> Credentials<'a> {
     pub fn of(endpoint: &'a Endpoint) -> Credentials<'a> {
@@ -22,68 +57,203 @@ impl<'a> Credentials<'a> {
         let values = query.into_iter().flat_map(|(_, query)| query.split('&'));
         let values = values.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
         let all = key.into_iter().chain(values);
-        Credentials(all.filter(|text| text.len() >= SHORTEST).collect())
+        let mut credentials = Credentials {
+            wanted: Vec::new(),
+            anchors: Vec::new(),
+        };
+        for text in all.filter(|text| text.len() >= SHORTEST) {
+            credentials.add(text.as_bytes());
+        }
+        credentials
+    }
+
+    fn add(&mut self, text: &'a [u8]) {
+        let read = spelling::plain(text);
+        self.anchor(read.longest_word(text));
+        let plain = read.bytes;
+        for offset in 0..3 {
+            self.add_base64(text, offset);
+            if plain != text {
+                self.add_base64(&plain, offset);
+            }
+        }
+        self.wanted.push(Wanted {
+            written: text.into(),
+            plain,
+            shape: Shape::Whole,
+        });
+    }
+
+    /// The base64 of a text that begins at this place in a group of three bytes.
+    fn add_base64(&mut self, text: &[u8], offset: usize) {
+        let skipped = (3 - offset) % 3;
+        let Some(rest) = text.get(skipped..) else {
+            return;
+        };
+        let whole = rest.len() / 3 * 3;
+        let standard = STANDARD_NO_PAD.encode(&rest[..whole]);
+        if standard.len() < SHORTEST {
+            return;
+        }
+        let shape = Shape::Base64 {
+            before: [0, 3, 2][offset],
+            behind: [0, 2, 3][rest.len() - whole],
+        };
+        let words = standard.split(['+', '/']);
+        self.anchor(
+            words
+                .max_by_key(|word| word.len())
+                .unwrap_or_default()
+                .as_bytes(),
+        );
+        let for_urls = standard.replace('+', "-").replace('/', "_");
+        let is_one = for_urls == standard;
+        for text in [standard, for_urls].into_iter().skip(usize::from(is_one)) {
+            self.wanted.push(Wanted {
+                plain: text.clone().into_bytes(),
+                written: text.into_bytes().into(),
+                shape,
+            });
+        }
+    }
+
+    fn anchor(&mut self, word: &[u8]) {
+        self.anchors.push(Finder::new(word).into_owned());
     }
 
     /// Some credential stands in these bytes.
     pub fn are_in(&self, bytes: &[u8]) -> bool {
-        let stands = |text: &&str| memchr::memmem::find(bytes, text.as_bytes()).is_some();
-        self.0.iter().any(stands)
+        !self.spans(bytes).is_empty()
     }
 
     /// The same bytes without them; `None`: they can stay as they came.
     pub fn strike(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        if !self.are_in(bytes) {
+        let spans = self.spans(bytes);
+        if spans.is_empty() {
             return None;
         }
-        let mut text = bytes.to_vec();
-        for credential in &self.0 {
-            let mut out = Vec::with_capacity(text.len());
-            let mut end = 0;
-            for at in memchr::memmem::find_iter(&text, credential.as_bytes()) {
-                out.extend_from_slice(&text[end..at]);
+        let mut out = Vec::with_capacity(bytes.len());
+        let mut end = 0;
+        for span in spans {
+            if span.start >= end {
+                out.extend_from_slice(&bytes[end..span.start]);
                 out.extend_from_slice(STRUCK);
-                end = at + credential.len();
             }
-            out.extend_from_slice(&text[end..]);
-            text = out;
+            end = end.max(span.end);
         }
-        Some(text)
+        out.extend_from_slice(&bytes[end..]);
+        Some(out)
+    }
+
+    /// Where credentials stand, in order; they may overlap.
+    fn spans(&self, bytes: &[u8]) -> Vec<Range<usize>> {
+        let mut spans = Vec::new();
+        let is_hit = |anchor: &Finder<'_>| anchor.find(bytes).is_some();
+        if self.wanted.is_empty()
+            || bytes.len() < SHORTEST
+            || !(self.anchors.iter().any(is_hit) || spelling::hides_words(bytes))
+        {
+            return spans;
+        }
+        for wanted in &self.wanted {
+            let found = memmem::find_iter(bytes, &wanted.written);
+            if matches!(wanted.shape, Shape::Whole) {
+                spans.extend(found.map(|at| at..at + wanted.written.len()));
+            }
+        }
+        let longest = self.wanted.iter().map(|wanted| wanted.plain.len()).max();
+        let overlap = longest.unwrap_or_default() * spelling::LONGEST;
+        for start in (0..bytes.len()).step_by(WINDOW) {
+            let window = &bytes[start..bytes.len().min(start + WINDOW + overlap)];
+            let plain = spelling::plain(window);
+            for wanted in &self.wanted {
+                let found = wanted.spans(window, &plain);
+                spans.extend(found.map(|span| start + span.start..start + span.end));
+            }
+        }
+        for span in &mut spans {
+            widen(bytes, span);
+        }
+        spans.sort_unstable_by_key(|span| span.start);
+        spans
+    }
+}
+
+impl Wanted<'_> {
+    fn spans(&self, text: &[u8], plain: &Plain) -> impl Iterator<Item = Range<usize>> {
+        let edge = match self.shape {
+            Shape::Whole => (self.plain.len().saturating_sub(2 * EDGE) / 2).min(EDGE),
+            Shape::Base64 { .. } => 0,
+        };
+        let length = self.plain.len();
+        let plain = Some(plain).filter(|_| length >= SHORTEST_PLAIN);
+        let (head, tail) = (&self.plain[..edge], &self.plain[length - edge..]);
+        let core = &self.plain[edge..length - edge];
+        let found = plain.into_iter().flat_map(|plain| {
+            let found = memmem::find_iter(&plain.bytes, core);
+            found.map(move |at| (plain, at))
+        });
+        found.filter_map(move |(plain, at)| {
+            let (mut first, mut last) = (at, at + core.len() - 1);
+            if let Shape::Base64 { before, behind } = self.shape {
+                (first, last) = groups(&plain.bytes, first, last, before, behind);
+            }
+            let (start, end) = (plain.places[first].0, plain.places[last].1);
+            let ahead = &plain.bytes[..first];
+            let start = match ahead.ends_with(head) {
+                true => plain.places[first - head.len()].0,
+                false => begin(text, start, head)?,
+            };
+            let behind = &plain.bytes[last + 1..];
+            let end = match behind.starts_with(tail) {
+                true => plain.places[last + tail.len()].1,
+                false => finish(text, end, tail)?,
+            };
+            Some(start..end)
+        })
+    }
+}
+
+/// First and last character of some base64, with those around that have bits of the same text.
+fn groups(text: &[u8], first: usize, last: usize, before: usize, behind: usize) -> (usize, usize) {
+    let is_of_it = |byte: &&u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte);
+    let ahead = text[..first].iter().rev().take(before);
+    let first = first - ahead.take_while(is_of_it).count();
+    let rest = &text[last + 1..];
+    let more = rest.iter().take(behind).take_while(is_of_it).count();
+    let padding = rest[more..]
+        .iter()
+        .take(2)
+        .take_while(|byte| **byte == b'=');
+    (first, last + more + padding.count())
+}
+
+/// Where the spelling of `head` begins that ends at `end`, though it was read together with what stands before it.
+fn begin(text: &[u8], end: usize, head: &[u8]) -> Option<usize> {
+    let farthest = end.saturating_sub(head.len() * spelling::LONGEST);
+    let mut starts = (farthest..=end).rev();
+    starts.find(|start| spelling::plain(&text[*start..end]).bytes == head)
+}
+
+/// Where the spelling of `tail` ends that begins at `start`, though it was read together with what follows.
+fn finish(text: &[u8], start: usize, tail: &[u8]) -> Option<usize> {
+    let farthest = text.len().min(start + tail.len() * spelling::LONGEST);
+    let mut ends = start..=farthest;
+    ends.find(|end| spelling::plain(&text[start..*end]).bytes == tail)
+}
+
+/// No half of an escape is left: what remains must be read as it was.
+fn widen(text: &[u8], span: &mut Range<usize>) {
+    if !text[span.start].is_ascii_alphanumeric() {
+        let before = text[..span.start].iter().rev();
+        span.start -= before.take_while(|byte| **byte == b'\\').count();
+    }
+    if text[span.end - 1] == b'\\' {
+        let after = text[span.end..].iter();
+        span.end += after.take_while(|byte| **byte == b'\\').count();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rules::config;
-    use serde_json::{Value, json};
-
-    fn endpoint(endpoint: Value) -> Endpoint {
-        let text = json!({"default": "a", "endpoints": {"a": endpoint}});
-        let config = config::read(&json!({"providers": {"text": text}})).unwrap();
-        config.text.unwrap().endpoints.remove(0)
-    }
-
-    #[test]
-    fn keys_and_queries_are_struck_out_wherever_they_stand() {
-        let endpoint = endpoint(json!({
-            "url": "https://a.example/v1/chat/completions?version=1&key=query-0123456789",
-            "api_key": "sk-0123456789abcdef",
-        }));
-        let credentials = Credentials::of(&endpoint);
-        let struck = credentials.strike(
-            b"Bearer sk-0123456789abcdef for ?version=1&key=query-0123456789; sk-0123456789abcdef",
-        );
-        let struck = String::from_utf8(struck.unwrap()).unwrap();
-        assert_eq!(struck, "Bearer *** for ?version=1&key=***; ***");
-        assert_eq!(credentials.strike(b"version=1, sk-0123"), None);
-    }
-
-    #[test]
-    fn what_is_no_secret_is_left_alone() {
-        let none = endpoint(json!({"url": "http://a.example/", "api_key": "not-needed"}));
-        assert_eq!(Credentials::of(&none).strike(b"not-needed"), None);
-        let none = endpoint(json!({"kind": "demo"}));
-        assert!(!Credentials::of(&none).are_in(b""));
-    }
-}
+#[path = "strike_tests.rs"]
+mod tests;

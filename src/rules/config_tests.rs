@@ -581,3 +581,57 @@ fn a_model_has_its_own_rate_or_that_of_all_others() {
         );
     }
 }
+
+#[test]
+fn a_slip_in_a_rate_is_a_fault_that_names_what_was_meant() {
+    for (rate, path, hint) in [
+        (json!({"inputs": 15}), "inputs", "did you mean input?"),
+        (
+            json!({"cacheRead": 1}),
+            "cacheRead",
+            "did you mean cache_read?",
+        ),
+        (
+            json!({"price": 15}),
+            "price",
+            "there are: input, output, cache_read, cache_write",
+        ),
+    ] {
+        let config = json!({"providers": {"text": {
+            "default": "a", "endpoints": {"a": {"url": "https://a.example/"}}, "rates": {"*": rate},
+        }}});
+
+        let faults = read(&config).unwrap_err();
+
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(faults[0].path, format!("providers.text.rates.*.{path}"));
+        assert!(faults[0].message.contains(hint), "{faults:?}");
+    }
+}
+
+#[test]
+fn origins_of_pages_are_exact_or_any() {
+    let cors = |origins: Value| read(&json!({"cors": {"origins": origins}}));
+    let origin = |text| crate::rules::origin::WebOrigin::parse(text).unwrap();
+
+    let some = cors(json!(["https://App.example:443", "http://localhost:5173"]));
+    let some = some.unwrap().cors.unwrap();
+    assert!(some.allows(&origin("https://app.example")) && !some.is_any());
+    assert!(!some.allows(&origin("http://app.example")));
+    assert!(!some.allows(&origin("https://x.app.example")));
+    assert!(cors(json!(["*"])).unwrap().cors.unwrap().is_any());
+    assert_eq!(read(&json!({"cors": null})).unwrap().cors, None);
+
+    for bad in [
+        "app.example",
+        "https://app.example/",
+        "https://*.example",
+        "null",
+        "",
+    ] {
+        let faults = cors(json!(["https://a.example", bad])).unwrap_err();
+        assert_eq!(faults[0].path, "cors.origins.1", "{bad}");
+    }
+    assert!(cors(json!("https://a.example")).is_err());
+    assert!(read(&json!({"cors": []})).is_err());
+}

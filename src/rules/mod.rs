@@ -11,6 +11,7 @@ pub mod egress;
 pub mod entry;
 pub mod models;
 pub mod neighbours;
+pub mod origin;
 pub mod price;
 pub mod purse;
 pub mod record;

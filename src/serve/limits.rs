@@ -21,6 +21,7 @@ const TELLING: Duration = Duration::from_millis(250);
 
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 content-type: application/json\r\n\
+x-content-type-options: nosniff\r\n\
 retry-after: 1\r\n\
 connection: close\r\n\
 content-length: 43\r\n\

@@ -14,7 +14,7 @@ use base64::{
 use serde_json::{Value, json};
 
 use super::{
-    meant::{Approval, SealKey, Secret, Store},
+    meant::{Approval, HostName, PublicUrl, SealKey, Secret, Store},
     store_url,
     yaml::{Kind, Node},
 };
@@ -114,6 +114,80 @@ pub fn network() -> Form<(IpAddr, u8)> {
         let length = length.unwrap_or(longest);
         (length <= longest).then_some((address, length))
     })
+}
+
+/// The gateway's address outside.
+pub fn public_url() -> Form<PublicUrl> {
+    let expected = "an address such as https://gateway.example or https://example.com/llm, without user, query or fragment";
+    let schema = json!({"type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9._:\\[\\]-]+(/[A-Za-z0-9._~/-]*)?$"});
+    scalar(expected, schema, |text| {
+        let (scheme, rest) = text.split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        let usual = match scheme.as_str() {
+            "http" => 80,
+            "https" => 443,
+            _ => return None,
+        };
+        let (place, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (host, port) = match host_and_port(place) {
+            Some((host, port)) if port > 0 => (host, port),
+            Some(_) => return None,
+            None => (is_host(place).then_some(place)?, usual),
+        };
+        let path = path.trim_end_matches('/');
+        let is_plain = |word: &str| {
+            let known = |c: u8| c.is_ascii_alphanumeric() || b"._~-".contains(&c);
+            !matches!(word, "" | "." | "..") && word.bytes().all(known)
+        };
+        if !path.split('/').skip(1).all(is_plain) {
+            return None;
+        }
+        let named = named_host(host)?;
+        let shown = if named.contains(':') {
+            format!("[{named}]")
+        } else {
+            named.clone()
+        };
+        let port = if port == usual {
+            String::new()
+        } else {
+            format!(":{port}")
+        };
+        Some(PublicUrl {
+            origin: format!("{scheme}://{shown}{port}"),
+            host: named,
+            path: path.to_owned(),
+        })
+    })
+}
+
+/// A name that clients may ask for.
+pub fn host_name() -> Form<HostName> {
+    let expected =
+        "a name such as gateway.example, *.gateway.example, an IP address, or *; without a port";
+    let schema = json!({"type": "string", "pattern": "^(\\*|(\\*\\.)?[A-Za-z0-9._-]+|\\[?[0-9A-Fa-f:.]+\\]?)$"});
+    scalar(expected, schema, |text| match text.strip_prefix("*.") {
+        _ if text == "*" => Some(HostName::Any),
+        Some(below) => {
+            let name = named_host(below)?;
+            let is_address = name.parse::<IpAddr>().is_ok();
+            (!is_address).then_some(HostName::Below(name))
+        }
+        None => named_host(text).map(HostName::Exact),
+    })
+}
+
+/// A host in its one spelling: in lower case, without brackets or a trailing dot.
+fn named_host(text: &str) -> Option<String> {
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    if let Ok(address) = inner.unwrap_or(text).parse::<Ipv6Addr>() {
+        return Some(address.to_string());
+    }
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let is_name = !name.starts_with('.') && !name.contains("..") && is_host(name);
+    is_name.then(|| name.to_ascii_lowercase())
 }
 
 pub fn name_server() -> Form<SocketAddr> {

@@ -234,3 +234,59 @@ fn an_approval_names_a_variable_and_where_it_may_go() {
         assert_eq!(message, APPROVED, "{text}");
     }
 }
+
+#[test]
+fn names_that_clients_ask_for_have_one_spelling() {
+    let exact = |name: &str| Some(HostName::Exact(name.to_owned()));
+    for (text, meant) in [
+        ("GW.Example.", exact("gw.example")),
+        ("[0:0::1]", exact("::1")),
+        ("::1", exact("::1")),
+        ("10.0.0.1", exact("10.0.0.1")),
+        ("*.B.example", Some(HostName::Below("b.example".to_owned()))),
+        ("*", Some(HostName::Any)),
+        ("gw.example:443", None),
+        ("https://gw.example", None),
+        ("gw.example/x", None),
+        ("a.*.example", None),
+        ("*.", None),
+        ("*.10.0.0.1", None),
+        ("a b", None),
+        ("", None),
+    ] {
+        assert_eq!(read(&host_name(), text).ok(), meant, "{text}");
+    }
+}
+
+#[test]
+fn the_public_url_is_an_origin_and_perhaps_a_path() {
+    for (text, meant) in [
+        (
+            "https://GW.example",
+            Some(("https://gw.example", "gw.example", "")),
+        ),
+        (
+            "HTTPS://gw.example:443/llm/",
+            Some(("https://gw.example", "gw.example", "/llm")),
+        ),
+        (
+            "http://[0::1]:3000/a/b",
+            Some(("http://[::1]:3000", "::1", "/a/b")),
+        ),
+        ("gw.example", None),
+        ("ftp://gw.example", None),
+        ("https://", None),
+        ("https://gw.example:0", None),
+        ("https://u:p@gw.example", None),
+        ("https://gw.example/?q", None),
+        ("https://gw.example/#f", None),
+        ("https://gw.example//x", None),
+        ("https://gw.example/../x", None),
+        ("https://gw.example/a b", None),
+    ] {
+        let url = read(&public_url(), text).ok();
+        let url = url.as_ref();
+        let parts = url.map(|url| (&*url.origin, &*url.host, &*url.path));
+        assert_eq!(parts, meant, "{text}");
+    }
+}

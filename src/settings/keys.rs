@@ -97,7 +97,7 @@ fn key<T: 'static>(
 /// Every setting, in the order of the file.
 #[rustfmt::skip] // A table: one setting, one paragraph.
 pub fn keys() -> Vec<Key> {
-    use forms::{address, approval, choice, count, list, log_levels, name_server, network, optional, seal_key, size, span, store, switch, text, token};
+    use forms::{address, approval, choice, count, host_name, list, log_levels, name_server, network, optional, public_url, seal_key, size, span, store, switch, text, token};
     let millisecond = Duration::from_millis(1);
     let second = Duration::from_secs(1);
     let shortest_hold = Duration::from_secs(5);
@@ -111,6 +111,13 @@ pub fn keys() -> Vec<Key> {
              PORT and HOST replace the port and the host of every entry."),
         key("server.ops_listen", optional(address()), "", |s| &mut s.server.ops_listen,
             "A separate address for GET /metrics, as host:port. Unset: no metrics."),
+        key("server.public_url", optional(public_url()), "", |s| &mut s.server.public_url,
+            "The gateway's address outside, such as https://gateway.example, perhaps with a path. Unset: as the Host \
+             header says, or X-Forwarded-Host of a trusted proxy."),
+        key("server.hosts", list(host_name(), 0), "[]", |s| &mut s.server.hosts,
+            "Names that the gateway answers to, without a port: a name, an address, *.example for all below a name, * for any; \
+             other names get 421, except from health checks. Unset: any; but where every listener is on loopback and \
+             there is no trusted proxy, localhost, *.localhost and loopback addresses. public_url's host is always one of them."),
         key("server.threads", optional(count(1, 1024)), "", |s| &mut s.server.threads,
             "Worker threads. Unset: one for each core."),
         key("server.drain_timeout", span(Duration::ZERO), "30s", |s| &mut s.server.drain_timeout,

@@ -45,6 +45,9 @@ pub struct Server {
     /// `host:port`; `localhost` stands for both loopback addresses, port 0 for any free one.
     pub listen: Vec<String>,
     pub ops_listen: Option<String>,
+    pub public_url: Option<PublicUrl>,
+    /// Empty: see `crate::proxy::hosts`.
+    pub hosts: Vec<HostName>,
     /// None: as many as there are cores.
     pub threads: Option<usize>,
     pub drain_timeout: Duration,
@@ -67,6 +70,26 @@ pub struct Server {
     pub shed_after: Duration,
     /// Networks as address and prefix length; a single address has the full length.
     pub trusted_proxies: Vec<(IpAddr, u8)>,
+}
+
+/// The gateway's address outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    /// `https://gateway.example`, perhaps with a port.
+    pub origin: String,
+    /// In lower case; an IPv6 address without its brackets.
+    pub host: String,
+    /// Empty, or begins with `/` and ends without.
+    pub path: String,
+}
+
+/// A name that the gateway answers to, as in [`PublicUrl::host`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostName {
+    Any,
+    Exact(String),
+    /// Every name that ends in a dot and this.
+    Below(String),
 }
 
 #[derive(Debug, Clone)]

@@ -24,11 +24,13 @@ use serde_json::Value;
 
 pub use faults::{Fault, Faults};
 pub use meant::{
-    Accounts, Admin, Approval, Bounds, Egress, Layout, Log, LogFormat, Orphans, Redis, RedisKind,
-    SealKey, Secret, Secrets, Server, Service, Settings, Store, Upstream, Usage,
+    Accounts, Admin, Approval, Bounds, Egress, HostName, Layout, Log, LogFormat, Orphans,
+    PublicUrl, Redis, RedisKind, SealKey, Secret, Secrets, Server, Service, Settings, Store,
+    Upstream, Usage,
 };
 pub use schema::gateway_schema;
 
+use crate::nearest::nearest;
 use keys::{ENV_PREFIX, Key, SECTIONS, keys};
 use references::Env;
 use yaml::{Kind, Node, Place, joined};
@@ -242,7 +244,7 @@ impl Reading {
             let namesake = |key: &&Key| key.path.rsplit('.').next() == Some(name);
             self.keys.iter().find(namesake).map(|key| key.path)
         };
-        let meant = faults::nearest(name, siblings.chain(tops)).or_else(elsewhere);
+        let meant = nearest(name, siblings.chain(tops)).or_else(elsewhere);
         unknown_message(&format!("unknown key \"{name}\""), meant)
     }
 
@@ -350,7 +352,7 @@ impl Reading {
             .collect();
         unknown.sort();
         for name in unknown {
-            let meant = faults::nearest(name, known.iter().map(String::as_str));
+            let meant = nearest(name, known.iter().map(String::as_str));
             let message = unknown_message("unknown setting", meant);
             self.faults.add(in_environment(name, "", message));
         }

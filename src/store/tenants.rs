@@ -141,6 +141,15 @@ impl Tenants {
         Tenants { vault, store, kept }
     }
 
+    /// The tenant as it was last read, without asking anyone. Nothing is granted by this.
+    pub fn kept(&self, id: &TenantId) -> Option<Arc<Tenant>> {
+        let state = self.kept.state();
+        match &state.entries.get(id)?.reading.as_ref()?.lookup {
+            Lookup::Known(tenant) => Some(tenant.clone()),
+            Lookup::Unknown | Lookup::Unusable => None,
+        }
+    }
+
     pub async fn find(&self, id: &TenantId) -> Outcome<Lookup> {
         let gate = {
             let mut state = self.kept.state();

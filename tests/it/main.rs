@@ -10,6 +10,7 @@ mod harness;
 
 mod accounts;
 mod admin;
+mod browsers;
 mod chat;
 mod crash;
 mod exact;

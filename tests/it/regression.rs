@@ -636,3 +636,160 @@ fn a_second_signal_while_load_balancers_are_waited_for_ends_all_waiting() {
         assert_eq!(waiting.join().unwrap(), 503);
     });
 }
+
+#[test]
+fn a_list_in_place_of_an_object_is_no_body_of_any_local_route() {
+    let gateway = Gateway::start(
+        Setup::new().tenant("abc", json!({"user_groups": {"anonymous": {"tokens": 1}}})),
+    );
+    let key = mint(&gateway, "abc");
+    for (method, path, body) in [
+        (
+            "POST",
+            "/abc/admin/keys".to_owned(),
+            json!(["anonymous", 5, 100, "u"]),
+        ),
+        ("PUT", "/abc/admin/config".to_owned(), json!([{}])),
+        (
+            "PATCH",
+            format!("/abc/admin/keys/{key}"),
+            json!(["anonymous"]),
+        ),
+        (
+            "POST",
+            format!("/abc/admin/keys/{key}/credit"),
+            json!([5, "id"]),
+        ),
+        ("POST", "/admin/tenants".to_owned(), json!(["new", {}])),
+        ("PUT", "/admin/tenants/new".to_owned(), json!([{}])),
+        (
+            "PUT",
+            "/admin/tenants/abc/tokens".to_owned(),
+            json!([["a-token-of-16-signs"]]),
+        ),
+    ] {
+        let text = format!(" \n{body}");
+        let request = gateway
+            .client()
+            .request(method, &path)
+            .bearer(gateway.admin_token());
+        let refused = request.body(text).send();
+        assert_eq!(refused.status, 400, "{path}: {}", refused.text());
+        assert!(
+            refused.text().contains("must be a JSON object"),
+            "{}",
+            refused.text()
+        );
+    }
+    assert_eq!(balance(&gateway, &key), (1, 1));
+}
+
+#[test]
+fn an_admin_token_that_no_header_can_carry_is_refused_when_it_is_set() {
+    let gateway = Gateway::start(Setup::new().tenant("abc", json!({})));
+    let set = |token: &str| {
+        let request = gateway.client().request("PUT", "/admin/tenants/abc/tokens");
+        request
+            .bearer(gateway.admin_token())
+            .json(&json!({"tokens": ["a-token-of-16-signs", token]}))
+            .send()
+    };
+    let long = "x".repeat(1025);
+    for token in [
+        " ".repeat(16).as_str(),
+        "\u{e4}bcdefghijklmnopq",
+        " leading-blank-16",
+        "trailing-blank-16 ",
+        "a-blank inside-it",
+        "a-tab\tinside-it-16",
+        "a-line\ninside-it-16",
+        "a-nul\u{0}inside-it-16",
+        "short",
+        long.as_str(),
+    ] {
+        let refused = set(token);
+        assert_eq!(refused.status, 400, "{token:?}");
+        assert!(
+            refused.json()["error"]
+                .as_str()
+                .unwrap()
+                .starts_with("tokens.1 must have 16 to 1024 visible ASCII")
+        );
+    }
+    let sign = "!~#$%&'()*+,-./:;<=>?@[]^_`{|}\\\"";
+    assert_eq!(set(sign).status, 200);
+    let config = gateway
+        .client()
+        .request("GET", "/abc/admin/config")
+        .bearer(sign)
+        .send();
+    assert_eq!(config.status, 200);
+}
+
+#[test]
+fn a_providers_key_is_struck_out_however_it_is_spelled() {
+    const KEY: &str = "sk-prov/0123+abcdefgh=";
+    for echo in [
+        r#"{"error":{"message":"no key sk-prov\/0123+abcdefgh="}}"#,
+        r#"{"error":{"message":"no key sk-prov/0123\u002Babcdefgh\u003d"}}"#,
+        r#"{"error":{"message":"GET /?key=sk-prov%2F0123%2Babcdefgh%3D"}}"#,
+        // user:KEY
+        r#"{"error":{"message":"Basic dXNlcjpzay1wcm92LzAxMjMrYWJjZGVmZ2g9"}}"#,
+    ] {
+        let provider = Provider::start(move |_| {
+            Script::new()
+                .head(
+                    400,
+                    &[
+                        ("content-type", "application/json"),
+                        ("openai-version", &echo[20..echo.len() - 3]),
+                    ],
+                )
+                .bytes(echo)
+        });
+        let config = sample(&provider).set("providers.text.endpoints.openai.api_key", json!(KEY));
+        let gateway = Gateway::start(Setup::new().tenant("abc", config));
+        let key = mint(&gateway, "abc");
+
+        let answer = chat(&gateway, "abc", &key, &hi());
+
+        assert_eq!(answer.status, 400);
+        let message = answer.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(message.ends_with("***"), "{message}");
+        assert_eq!(answer.header("openai-version"), None);
+    }
+}
+
+#[test]
+fn a_form_whose_fields_depend_on_who_reads_it_is_refused() {
+    let provider = Provider::start(|_| Script::json(200, &json!({"data": []})));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    let key = mint(&gateway, "abc");
+    let send = |kind: &str, field: &str| {
+        let form = format!(
+            "--A\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\na cat\r\n\
+             --A\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a.png\"\r\n\r\nx\r\n\
+             --A\r\nContent-Disposition: form-data; {field}\r\n\r\n10\r\n--A--\r\n"
+        );
+        let request = gateway.client().request("POST", "/abc/v1/images/edits");
+        let request = request.bearer(&key).header("content-type", kind);
+        request.body(form).send().status
+    };
+    let plain = "multipart/form-data; boundary=A";
+    assert_eq!(send(plain, "name=\"x\""), 200);
+    for field in [
+        "name=\"x\"; name*0=\"n\"",
+        "name=\"y\"; name*0=\"mod\"; name*1=\"el\"",
+        "name=\"x\"; filename*=utf-8''",
+        "name=\"x\"; other=\"n\"",
+        "name=\"\u{ff4e}\"",
+    ] {
+        assert_eq!(send(plain, field), 400, "{field}");
+    }
+    let other = "multipart/form-data; boundary=A; boundary*=utf-8''A%0D%0AX-J%3A%201";
+    assert_eq!(send(other, "name=\"x\""), 400);
+    assert_eq!(provider.served(), 1);
+}

@@ -23,11 +23,13 @@ impl Dialect for CountTokens {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let (body, prompt) = prompt::read(body.bytes, bounds)?;
+        let (body, facts) = prompt::read(body.bytes, bounds)?;
         Ok(Call {
             model: body.string("model")?.map(Cow::into_owned),
             answers: 1,
-            prompt,
+            prompt: facts.prompt,
+            strangers: facts.strangers,
+            hides: facts.hides,
             answer: Some(Tokens::ZERO),
             free: true,
             ..Call::default()

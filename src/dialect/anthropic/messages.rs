@@ -21,7 +21,7 @@ impl Dialect for Messages {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let (body, prompt) = prompt::read(body.bytes, bounds)?;
+        let (body, facts) = prompt::read(body.bytes, bounds)?;
         // None at all is allowed: it fills the provider's cache.
         let limit = body
             .number("max_tokens", 0)?
@@ -31,7 +31,9 @@ impl Dialect for Messages {
             stream: body.flag("stream")?,
             limit: Some(limit),
             answers: 1,
-            prompt,
+            prompt: facts.prompt,
+            strangers: facts.strangers,
+            hides: facts.hides,
             ..Call::default()
         })
     }

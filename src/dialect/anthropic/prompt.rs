@@ -54,14 +54,45 @@ const PDF_BYTES: usize = 50_000;
 /// No API nests content deeper than a message, a tool's result, a document and its parts.
 const DEEPEST: usize = 8;
 
+/// Members that have something generated that may not be shown.
+const HIDES: [&str; 2] = ["thinking", "context_management"];
+
+/// Members that a model reads, or that say how it is to answer.
+const READ: &[&str] = &[
+    "tool_choice",
+    "thinking",
+    "context_management",
+    "output_config",
+    "output_format",
+    "cache_control",
+];
+
+/// Unknown members that are remembered: the first is enough to refuse a body.
+const MOST_STRANGERS: usize = 50;
+
+/// What a body says beside its known members.
+#[derive(Default)]
+pub struct Facts {
+    pub prompt: Tokens,
+    pub strangers: Vec<String>,
+    pub hides: bool,
+}
+
 /// A whole body, and the bound of its prompt.
-pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Tokens), Unreadable> {
+pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts), Unreadable> {
     let mut sum = Tokens::ZERO;
+    let mut facts = Facts::default();
     let mut hosted = None;
     let body = Object::body(bytes, KNOWN, |name, value| {
         if !NOT_PROMPT.contains(&name) {
             sum = sum.plus(raw(value));
         }
+        let is_known = NOT_PROMPT.contains(&name) || READ.contains(&name);
+        if !is_known && facts.strangers.len() < MOST_STRANGERS {
+            facts.strangers.push(name.to_owned());
+        }
+        let is_off = value.get() == "null" || value.get().contains("\"disabled\"");
+        facts.hides |= HIDES.contains(&name) && !is_off;
         if HOSTED.contains(&name) && value.get() != "null" {
             hosted.get_or_insert_with(|| name.to_owned());
         }
@@ -81,7 +112,8 @@ pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Tokens)
     if let Some(tools) = body.written("tools") {
         sum = sum.plus(prompt.tools(tools)?);
     }
-    Ok((body, sum))
+    facts.prompt = sum;
+    Ok((body, facts))
 }
 
 struct Prompt {

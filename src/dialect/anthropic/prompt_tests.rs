@@ -7,7 +7,7 @@ const IMAGE: u64 = 4_000;
 
 fn of(text: &str) -> Result<u64, Unreadable> {
     let (_, prompt) = read(text.as_bytes(), &Bounds::default())?;
-    Ok(prompt.count())
+    Ok(prompt.prompt.count())
 }
 
 /// One message with one block costs its frames and what the block holds.

@@ -159,13 +159,14 @@ impl Dialect for Speech {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let (body, others) = Object::prompt(body.bytes, SPEECH, NOT_SAID)?;
+        let (body, others, strangers) = Object::prompt(body.bytes, SPEECH, NOT_SAID, &[])?;
         let input = body.string("input")?.unwrap_or_default();
         let instructions = body.string("instructions")?.unwrap_or_default();
         let written = |name| body.value(name).map_or(0, |text| text.get().len() as u64);
         let text = written("input") + written("instructions") + others.count();
         let guess = (instructions.len() as u64).div_ceil(BYTES_PER_TOKEN);
         Ok(Call {
+            strangers,
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.string("stream_format")?.as_deref() == Some("sse"),
             answers: 1,

@@ -20,8 +20,26 @@ const KNOWN: &[&str] = &[
     "stream_options",
     "max_tokens",
     "max_completion_tokens",
+    "n_predict",
     "n",
+    "n_cmpl",
+    "store",
+    "audio",
     "web_search_options",
+];
+
+/// The limit by every name that some server lets go before the others: all of them are set.
+const LIMITS: &[&str] = &["max_completion_tokens", "max_tokens", "n_predict"];
+
+/// Members that a model reads.
+const READ: &[&str] = &[
+    "tools",
+    "tool_choice",
+    "functions",
+    "function_call",
+    "response_format",
+    "stop",
+    "prediction",
 ];
 
 /// The members of a message, besides its role, its content and its sound.
@@ -54,7 +72,6 @@ const NOT_PROMPT: &[&str] = &[
     "logit_bias",
     "user",
     "metadata",
-    "store",
     "service_tier",
     "parallel_tool_calls",
     "reasoning_effort",
@@ -94,7 +111,7 @@ impl Dialect for Chat {
 }
 
 fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
-    let (body, mut prompt) = Object::prompt(bytes, KNOWN, NOT_PROMPT)?;
+    let (body, mut prompt, strangers) = Object::prompt(bytes, KNOWN, NOT_PROMPT, READ)?;
     if body.value("web_search_options").is_some() {
         let why = "web_search_options is not served here: \
             the body does not show what the provider would read for it";
@@ -106,16 +123,20 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
             Ok(())
         })?;
     }
-    let limits = (
-        body.number("max_completion_tokens", 1)?,
-        body.number("max_tokens", 1)?,
-    );
+    let mut limit = None;
+    for name in LIMITS {
+        limit = limit.max(body.number(name, 1)?);
+    }
+    let answers = body.number("n", 1)?.max(body.number("n_cmpl", 1)?);
     Ok(Call {
+        strangers,
         model: body.string("model")?.map(Cow::into_owned),
         stream: body.flag("stream")?,
         wants_usage: choices::wants_usage(&body)?,
-        limit: limits.0.max(limits.1),
-        answers: body.number("n", 1)?.unwrap_or(1),
+        limit,
+        answers: answers.unwrap_or(1),
+        // Sound is generated beside what it says.
+        hides: body.value("audio").is_some(),
         prompt,
         ..Call::default()
     })
@@ -157,15 +178,21 @@ fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
     let mut edit = Edit::of(&body, changes);
     if let Some(limit) = changes.limit {
         let tokens = limit.tokens.to_string();
-        let names = ["max_completion_tokens", "max_tokens"];
-        let given = names.map(|name| body.value(name).map(|_| name));
-        for name in given.iter().flatten() {
+        let given: Vec<&str> = LIMITS
+            .iter()
+            .copied()
+            .filter(|name| body.value(name).is_some())
+            .collect();
+        for name in &given {
             edit.set(name, &tokens);
         }
-        if given.iter().all(Option::is_none) || (limit.always && !given.contains(&Some(limit.name)))
-        {
+        if given.is_empty() || (limit.always && !given.contains(&limit.name)) {
             edit.set(limit.name, &tokens);
         }
+    }
+    // What is stored is stored in the operator's account, where others could read it.
+    if body.flag("store")? {
+        edit.set("store", "false");
     }
     if body.flag("stream")? {
         choices::ask_for_usage(&body, &mut edit)?;

@@ -22,8 +22,12 @@ const KNOWN: &[&str] = &[
     "max_completion_tokens",
     "n_predict",
     "n",
+    "n_cmpl",
     "best_of",
 ];
+
+/// Members that a model reads.
+const READ: &[&str] = &["suffix", "stop"];
 
 /// Other members that no model reads. Everything else, such as `suffix`, is taken for a part of the
 /// prompt.
@@ -52,7 +56,7 @@ impl Dialect for Completions {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let (body, others) = Object::prompt(body.bytes, KNOWN, NOT_PROMPT)?;
+        let (body, others, strangers) = Object::prompt(body.bytes, KNOWN, NOT_PROMPT, READ)?;
         let prompt = input::size(
             body.value("prompt").map_or("\"\"", RawValue::get),
             bounds.image,
@@ -64,9 +68,11 @@ impl Dialect for Completions {
         // Of `best_of` answers all are generated and counted, and `n` are shown.
         let each = body
             .number("n", 1)?
+            .max(body.number("n_cmpl", 1)?)
             .max(body.number("best_of", 1)?)
             .unwrap_or(1);
         Ok(Call {
+            strangers,
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.flag("stream")?,
             wants_usage: choices::wants_usage(&body)?,

@@ -14,6 +14,9 @@ const KNOWN: &[&str] = &["model", "input"];
 /// Other members that no model reads. Everything else is taken for a part of the prompt.
 const NOT_PROMPT: &[&str] = &["encoding_format", "dimensions", "user"];
 
+/// Members that a model reads, and how a server is asked to do it.
+const READ: &[&str] = &["input_type", "prompt_name", "normalize", "truncate"];
+
 pub struct Embeddings;
 
 impl Dialect for Embeddings {
@@ -26,12 +29,13 @@ impl Dialect for Embeddings {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let (body, others) = Object::prompt(body.bytes, KNOWN, NOT_PROMPT)?;
+        let (body, others, strangers) = Object::prompt(body.bytes, KNOWN, NOT_PROMPT, READ)?;
         let input = input::size(
             body.value("input").map_or("\"\"", RawValue::get),
             bounds.image,
         );
         Ok(Call {
+            strangers,
             model: body.string("model")?.map(Cow::into_owned),
             answers: 1,
             prompt: Tokens::new(input.tokens).plus(others),

@@ -67,12 +67,13 @@ impl Dialect for Generations {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let (body, others) = Object::prompt(body.bytes, KNOWN, NOT_PROMPT)?;
+        let (body, others, strangers) = Object::prompt(body.bytes, KNOWN, NOT_PROMPT, &[])?;
         let text = body
             .value("prompt")
             .map_or(0, |text| text.get().len() as u64)
             + others.count();
         Ok(Call {
+            strangers,
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.flag("stream")?,
             ..call(body.number("n", 1)?, text, 0, bounds)

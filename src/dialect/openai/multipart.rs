@@ -3,6 +3,8 @@
 //! Nothing is copied. Framing is read strictly: what one reader of forms takes for a field and
 //! another for a piece of a file is refused, because the provider may be the other.
 
+mod head;
+
 use crate::dialect::call::{Body, Unreadable};
 use crate::dialect::splice::Splice;
 use memchr::memmem;
@@ -15,6 +17,11 @@ const MOST_PARTS: usize = 200;
 struct Part<'a> {
     name: &'a str,
     is_file: bool,
+    /// Every reader takes it for the same text.
+    is_text: bool,
+    /// What its head says of the value, a length or a charset, need not be true of another one.
+    describes_value: bool,
+    head: Range<usize>,
     value: Range<usize>,
 }
 
@@ -35,9 +42,7 @@ impl<'a> Form<'a> {
     /// `known` are the fields that the gateway itself reads or writes, `files` those that hold a
     /// file even where nothing in them says so.
     pub fn read(body: &Body<'a>, known: &[&str], files: &[&str]) -> Result<Form<'a>, Unreadable> {
-        let boundary = body.content_type.and_then(boundary).ok_or_else(|| {
-            Unreadable("The body must be multipart/form-data with a boundary".to_owned())
-        })?;
+        let boundary = head::boundary(body.content_type.unwrap_or_default())?;
         let (start, ranges) = ranges(body.bytes, boundary)?;
         let mut form = Form {
             bytes: body.bytes,
@@ -67,6 +72,9 @@ impl<'a> Form<'a> {
         }
         if part.is_file {
             return Err(Unreadable(format!("{name} must not be a file")));
+        }
+        if !part.is_text {
+            return Err(Unreadable(format!("{name} must be text/plain in UTF-8")));
         }
         if self.parts.iter().any(|other| other.name == name) {
             return Err(Unreadable(format!("{name} is written twice")));
@@ -129,64 +137,24 @@ impl<'a> Form<'a> {
         }
         let mut splice = Splice::default();
         match self.parts.iter().find(|part| part.name == name) {
-            Some(part) => splice.put(part.value.clone(), value),
+            Some(part) => {
+                if part.describes_value {
+                    splice.put(part.head.clone(), plain_head(name));
+                }
+                splice.put(part.value.clone(), value);
+            }
             None => splice.put(
                 self.start..self.start,
-                format!(
-                    "--{}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n",
-                    self.boundary
-                ),
+                format!("--{}\r\n{}{value}\r\n", self.boundary, plain_head(name)),
             ),
         }
         Ok(splice.apply(self.bytes))
     }
 }
 
-fn boundary(content_type: &str) -> Option<&str> {
-    let (kind, parameters) = parameters(content_type)?;
-    let mut found = parameters
-        .iter()
-        .filter(|(name, _)| name.eq_ignore_ascii_case("boundary"));
-    let (_, boundary) = found.next()?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
-    let fits = kind.eq_ignore_ascii_case("multipart/form-data")
-        && found.next().is_none()
-        && (1..=70).contains(&boundary.len())
-        && !boundary.ends_with(' ')
-        && boundary.bytes().all(plain);
-    fits.then_some(boundary)
-}
-
-/// A header's value: what stands before its parameters, and these. A backslash before a quote is an
-/// escape to some readers and a backslash to others: there is no reading it.
-fn parameters(value: &str) -> Option<(&str, Vec<(&str, &str)>)> {
-    let (head, mut rest) = value.split_once(';').unwrap_or((value, ""));
-    let mut parameters = Vec::new();
-    loop {
-        rest = rest.trim_matches([' ', '\t']);
-        if rest.is_empty() {
-            return Some((head.trim_matches([' ', '\t']), parameters));
-        }
-        let (name, after) = rest.split_once('=')?;
-        let (value, after) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => {
-                let (word, after) = after.split_at(after.find(';').unwrap_or(after.len()));
-                (word.trim_matches([' ', '\t']), after)
-            }
-        };
-        // What a quote in a bare word, or before it, would mean is anyone's guess.
-        if value.ends_with('\\') || value.contains('"') || name.contains(['"', ';']) {
-            return None;
-        }
-        parameters.push((name.trim(), value));
-        let after = after.trim_start_matches([' ', '\t']);
-        rest = match after.strip_prefix(';') {
-            Some(rest) => rest,
-            None if after.is_empty() => "",
-            None => return None,
-        };
-    }
+/// The head of a field that we write, the empty line included.
+fn plain_head(name: &str) -> String {
+    format!("Content-Disposition: form-data; name=\"{name}\"\r\n\r\n")
 }
 
 /// Where the first boundary stands, and where each part does.
@@ -231,46 +199,29 @@ fn ranges(bytes: &[u8], boundary: &str) -> Result<(usize, Vec<Range<usize>>), Un
 }
 
 fn part(bytes: &[u8], whole: Range<usize>) -> Result<Part<'_>, Unreadable> {
-    let no_name = || refused("a part has no plain name");
     let head_end = memmem::find(&bytes[whole.clone()], b"\r\n\r\n")
         .ok_or_else(|| refused("a part's head does not end"))?;
     let head = std::str::from_utf8(&bytes[whole.start..whole.start + head_end])
         .map_err(|_| refused("a part's head is not UTF-8"))?;
-    let mut disposition = None;
-    for line in head.split("\r\n") {
-        let (name, value) = line
-            .split_once(':')
-            .filter(|(name, _)| !name.contains([' ', '\t']))
-            .filter(|_| !line.contains(|c: char| c.is_control() && c != '\t'))
-            .ok_or_else(|| refused("a part's head has a line that is no header"))?;
-        if name.eq_ignore_ascii_case("content-disposition") {
-            if disposition.replace(value).is_some() {
-                return Err(refused("a part is described twice"));
-            }
-        } else if name.eq_ignore_ascii_case("content-transfer-encoding")
-            && !["7bit", "8bit", "binary"].contains(&value.trim().to_ascii_lowercase().as_str())
-        {
-            return Err(refused("a part is encoded"));
-        }
+    let head = head::part(head)?;
+    let start = whole.start + head_end + 4;
+    let value = start..whole.end;
+    if head
+        .length
+        .is_some_and(|length| length != value.len() as u64)
+    {
+        return Err(refused("a part is not as long as it says"));
     }
-    let (kind, parameters) = disposition.and_then(parameters).ok_or_else(no_name)?;
-    let mut names = parameters.iter().filter(|(name, _)| {
-        name.eq_ignore_ascii_case("name") || name.eq_ignore_ascii_case("name*")
-    });
-    let name = match (names.next(), names.next()) {
-        (Some((key, name)), None) if !key.ends_with('*') && !name.contains(['\\', '%']) => name,
-        _ => return Err(no_name()),
-    };
-    if !kind.eq_ignore_ascii_case("form-data") {
-        return Err(no_name());
+    if !head.has_filename && !head.is_utf8 && !bytes[value.clone()].is_ascii() {
+        return Err(refused("a field has characters that its charset has not"));
     }
-    let is_file = parameters
-        .iter()
-        .any(|(name, _)| name.to_ascii_lowercase().starts_with("filename"));
     Ok(Part {
-        name,
-        is_file,
-        value: whole.start + head_end + 4..whole.end,
+        name: head.name,
+        is_file: head.has_filename,
+        is_text: head.is_text,
+        describes_value: head.length.is_some() || !head.is_utf8,
+        head: whole.start..start,
+        value,
     })
 }
 

@@ -59,6 +59,9 @@ const NOT_PROMPT: &[&str] = &[
     "verbosity",
 ];
 
+/// Members that a model reads.
+const READ: &[&str] = &["tool_choice", "text", "response_format"];
+
 /// Input items that a model reads as their texts.
 const TEXT_ITEMS: &[&str] = &[
     "message",
@@ -140,7 +143,7 @@ fn short(word: &str) -> &str {
 }
 
 fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
-    let (body, mut prompt) = Object::prompt(bytes, KNOWN, NOT_PROMPT)?;
+    let (body, mut prompt, strangers) = Object::prompt(bytes, KNOWN, NOT_PROMPT, READ)?;
     if body.flag("background")? {
         return refused("background is not served here: wait for the answer or stream it");
     }
@@ -159,6 +162,7 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
         prompt = prompt.plus(input(value, bounds)?);
     }
     Ok(Call {
+        strangers,
         model: body.string("model")?.map(Cow::into_owned),
         stream: body.flag("stream")?,
         // A stream always says what it used: nothing is asked for in the client's place.

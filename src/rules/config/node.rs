@@ -3,6 +3,7 @@
 //! A message says what was expected and of which type the value is. It must never repeat a
 //! string's text: the value in the wrong place may be a secret.
 
+use crate::nearest::nearest;
 use crate::rules::price::Rate;
 use serde::Serialize;
 use serde_json::Value;
@@ -137,6 +138,20 @@ impl<'v> Node<'v> {
     pub(super) fn entries(&self) -> impl Iterator<Item = (&'v str, Node<'v>)> {
         let fields = self.value.as_object().into_iter().flatten();
         fields.map(|(name, value)| (name.as_str(), self.child(name, value)))
+    }
+
+    /// An object of which every field means something: one that is not known is a slip.
+    pub(super) fn only(&self, known: &[&str], faults: &mut Faults) {
+        for (name, node) in self.entries() {
+            if known.contains(&name) {
+                continue;
+            }
+            let hint = match nearest(name, known.iter().copied()) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("there are: {}", known.join(", ")),
+            };
+            faults.add(node.path(), format!("unknown field ({hint})"));
+        }
     }
 
     /// The elements of a list; an absent list has none.

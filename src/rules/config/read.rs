@@ -3,6 +3,7 @@
 //! Fields that are not known here are passed over, `null` stands for an absent field, and a fault
 //! never ends the reading: whoever mends a config should have to mend it once.
 
+use super::cors;
 use super::key::Key;
 use super::node::{self, Fault, Faults, Node};
 use super::secret::Owner;
@@ -26,6 +27,7 @@ pub fn read_for(owner: Owner<'_>, value: &Value) -> Result<TenantConfig, Vec<Fau
         realtime: None,
         caching: Caching::UNWRITTEN,
         auth: Auth::default(),
+        cors: None,
     };
     if root.is_object(&mut faults) {
         if let Some(groups) = root.section("user_groups", &mut faults) {
@@ -54,6 +56,9 @@ pub fn read_for(owner: Owner<'_>, value: &Value) -> Result<TenantConfig, Vec<Fau
         if let Some(node) = root.section("auth", &mut faults) {
             config.auth = auth(&node, owner, &mut faults);
         }
+        config.cors = root
+            .section("cors", &mut faults)
+            .map(|node| cors::cors(&node, &mut faults));
     }
     faults.none_or(config)
 }
@@ -126,6 +131,8 @@ fn rate(node: &Node, faults: &mut Faults) -> Rate {
     if !node.is_map() {
         return Rate::flat(node.rate(faults).unwrap_or_default());
     }
+    let known = ["input", "output", "cache_read", "cache_write"];
+    node.only(&known, faults);
     let mut part = |name: &str| node.field(name).and_then(|part| part.rate(faults));
     let input = part("input").unwrap_or(Rate::default().input);
     Rate {

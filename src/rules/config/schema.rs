@@ -3,9 +3,9 @@
 //! It says the same as the reader as far as a schema can; that `default` and `fallbacks` name an
 //! endpoint, and all that is asked of a URL, only the reader knows.
 
-use crate::rules::server::Server;
-
+use super::cors;
 use super::shape::{Caching, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST};
+use crate::rules::server::Server;
 use serde_json::{Value, json};
 
 /// JSON Schema 2020-12. Unknown fields are allowed everywhere: they are kept and given back.
@@ -40,7 +40,8 @@ pub fn schema() -> Value {
                 })),
                 "realtime": providers("Voice over WebSockets.", &realtime_endpoint(), json!({}))
             })),
-            "caching": caching()
+            "caching": caching(),
+            "cors": cors::schema()
         }
     })
 }
@@ -52,7 +53,8 @@ fn rate() -> Value {
             "type": "object",
             "properties": {
                 "input": number, "output": number, "cache_read": number, "cache_write": number
-            }
+            },
+            "additionalProperties": false
         }]
     })
 }

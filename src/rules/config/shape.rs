@@ -3,6 +3,7 @@
 //! Only plain values: whoever holds one need not check anything again. It must never print a key,
 //! a secret or the query of a URL; `Key` and `Url` see to that.
 
+use super::cors::Cors;
 use super::key::Key;
 use super::url::Url;
 use crate::rules::price::Rate;
@@ -22,6 +23,7 @@ pub struct TenantConfig {
     pub realtime: Option<RealtimeProviders>,
     pub caching: Caching,
     pub auth: Auth,
+    pub cors: Option<Cors>,
 }
 
 /// What an account of this group begins with, and how fast it may go (no limit: as it likes).

@@ -41,7 +41,11 @@ impl Setup {
             store: None,
             yaml: String::new(),
             // Tests share few cores: a gateway must not take their load for its own.
-            env: vec![("RESULLM__SERVER__SHED_AFTER".to_owned(), "60s".to_owned())],
+            env: vec![
+                ("RESULLM__SERVER__SHED_AFTER".to_owned(), "60s".to_owned()),
+                // Tests write whatever is shortest into `Host`.
+                ("RESULLM__SERVER__HOSTS".to_owned(), "*".to_owned()),
+            ],
             admin_token: ADMIN_TOKEN.to_owned(),
             tenants: Map::new(),
             allow_private: true,

@@ -1,0 +1,130 @@
+//! Which members a body may have at which server. A body is a closed world.
+//!
+//! A member whose effect on size, price or place is not known never goes to a server that might obey
+//! it. What is listed here changes how a model chooses its words, how they are parsed or how they are
+//! shown, and nothing else. Members that all of OpenAI's API has stand in each call's own lists.
+
+use super::call::{Call, Unreadable};
+use crate::rules::server::{Server, Server::*, Servers};
+
+/// Sampling, stopping and format: harmless at every server that reads them, whatever it is.
+const EVERYWHERE: &[&str] = &[
+    "top_k",
+    "min_p",
+    "top_a",
+    "typical_p",
+    "tfs_z",
+    "repetition_penalty",
+    "repeat_penalty",
+    "repeat_last_n",
+    "length_penalty",
+    "min_tokens",
+    "mirostat",
+    "mirostat_mode",
+    "mirostat_tau",
+    "mirostat_eta",
+    "dynatemp_range",
+    "dynatemp_exponent",
+    "xtc_probability",
+    "xtc_threshold",
+    "stop_token_ids",
+    "ignore_eos",
+    "include_stop_str_in_output",
+    "skip_special_tokens",
+    "spaces_between_special_tokens",
+    "bad_words",
+    "guided_json",
+    "guided_regex",
+    "guided_choice",
+    "guided_grammar",
+    "reasoning_format",
+    "include_reasoning",
+    "client_metadata",
+];
+
+const LOCAL: Servers = Servers::of(&[Vllm, Sglang, LlamaCpp]);
+
+/// Harmless at some servers.
+const SOMEWHERE: &[(&str, Servers)] = &[
+    ("add_generation_prompt", LOCAL),
+    ("add_special_tokens", LOCAL),
+    ("cache_prompt", Servers::of(&[LlamaCpp])),
+    ("cache_salt", Servers::of(&[Vllm])),
+    ("chat_template_kwargs", LOCAL),
+    ("continue_final_message", LOCAL),
+    ("disable_tool_validation", Servers::of(&[Groq])),
+    ("do_sample", Servers::of(&[Zhipu])),
+    ("drop_params", Servers::of(&[LiteLlm])),
+    ("ebnf", Servers::of(&[Sglang])),
+    ("grammar", Servers::of(&[LlamaCpp, LocalAi])),
+    ("json_schema", Servers::of(&[LlamaCpp, Sglang])),
+    ("prompt_mode", Servers::of(&[Mistral])),
+    ("random_seed", Servers::of(&[Mistral])),
+    ("reasoning", Servers::of(&[OpenRouter, Ollama])),
+    ("regex", Servers::of(&[Sglang])),
+    ("return_token_ids", LOCAL),
+    ("return_tokens_as_token_ids", LOCAL),
+    ("safe_prompt", Servers::of(&[Mistral])),
+    ("separate_reasoning", Servers::of(&[Sglang])),
+    ("stream_reasoning", Servers::of(&[Sglang])),
+    ("structured_outputs", Servers::of(&[Vllm, OpenRouter])),
+    ("think", Servers::of(&[Ollama])),
+    ("thinking", Servers::of(&[DeepSeek, Zhipu, Moonshot])),
+    ("timings_per_token", Servers::of(&[LlamaCpp])),
+    ("usage", Servers::of(&[OpenRouter])),
+];
+
+/// Refuses the first member of a call that its server might obey in a way that nobody here knows.
+/// `own` are those that the operator knows.
+pub fn check(call: &Call, server: Server, own: &[String]) -> Result<(), Unreadable> {
+    if server.refuses_unknown_members() {
+        return Ok(());
+    }
+    let is_known = |name: &String| {
+        let somewhere = SOMEWHERE
+            .iter()
+            .any(|(known, servers)| known == name && servers.has(server));
+        somewhere || EVERYWHERE.contains(&name.as_str()) || own.contains(name)
+    };
+    match call.strangers.iter().find(|name| !is_known(name)) {
+        None => Ok(()),
+        Some(name) => Err(Unreadable(format!(
+            "{name} is not forwarded: what it does at a server of kind {} is not known here \
+             (the operator can add it to the endpoint's members)",
+            server.name()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(name: &str, server: Server, own: &[String]) -> bool {
+        let call = Call {
+            strangers: vec!["top_k".to_owned(), name.to_owned()],
+            ..Call::default()
+        };
+        check(&call, server, own).is_err()
+    }
+
+    #[test]
+    fn what_nobody_knows_goes_only_to_those_who_refuse_it() {
+        assert!(refused("auto_max_new_tokens", Generic, &[]));
+        assert!(refused("plugins", OpenRouter, &[]));
+        assert!(refused("chat_template_kwargs", Generic, &[]));
+        assert!(!refused("chat_template_kwargs", Vllm, &[]));
+        assert!(!refused("whatever", OpenAi, &[]) && !refused("whatever", Demo, &[]));
+        assert!(!refused("mine", Generic, &["mine".to_owned()]));
+    }
+
+    #[test]
+    fn a_refusal_names_the_member_and_the_server() {
+        let call = Call {
+            strangers: vec!["options".to_owned()],
+            ..Call::default()
+        };
+        let Unreadable(why) = check(&call, Ollama, &[]).unwrap_err();
+        assert!(why.starts_with("options is not forwarded") && why.contains("ollama"));
+    }
+}

@@ -1,0 +1,242 @@
+//! The heads of a form: its content type, and the few lines before each part's value.
+//!
+//! A closed world. A header or a parameter that clients do not send is refused, because readers of forms
+//! disagree about it: continuations (`name*0`), encoded values (`filename*`), charsets, nested forms.
+
+use super::refused;
+use crate::dialect::call::Unreadable;
+
+/// Charsets in which ASCII is itself. In UTF-7 `+AG4-` is a name of one letter.
+const CHARSETS: &[&str] = &["utf-8", "us-ascii", "iso-8859-1"];
+const CODINGS: &[&str] = &["7bit", "8bit", "binary"];
+const PART_HEADERS: &[&str] = &[
+    "content-disposition",
+    "content-type",
+    "content-transfer-encoding",
+    "content-length",
+];
+
+/// What the head of a part says of its value.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct PartHead<'a> {
+    pub name: &'a str,
+    pub has_filename: bool,
+    /// Some readers take a part of another type than text for a file.
+    pub is_text: bool,
+    /// Every reader takes these bytes for the same text.
+    pub is_utf8: bool,
+    pub length: Option<u64>,
+}
+
+/// A header's value: what stands before its parameters, and these.
+struct Value<'a> {
+    kind: &'a str,
+    parameters: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Value<'a> {
+    /// `known`: the parameters that may be there, each once.
+    fn read(text: &'a str, known: &[&str]) -> Result<Value<'a>, Unreadable> {
+        let (kind, mut rest) = text.split_once(';').unwrap_or((text, ""));
+        let mut value = Value {
+            kind: kind.trim_matches([' ', '\t']),
+            parameters: Vec::new(),
+        };
+        loop {
+            rest = rest.trim_matches([' ', '\t']);
+            if rest.is_empty() {
+                return Ok(value);
+            }
+            let (name, parameter, after) = parameter(rest)
+                .ok_or_else(|| refused("a header of it has a parameter that is not name=value"))?;
+            value.check(name, known)?;
+            value.parameters.push((name, parameter));
+            rest = after;
+        }
+    }
+
+    fn check(&self, name: &str, known: &[&str]) -> Result<(), Unreadable> {
+        if name.contains('*') {
+            return Err(refused(
+                "a parameter's name has a * in it (as in filename*): send the plain parameter alone",
+            ));
+        }
+        if !known.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            let known = known.join(" and ");
+            return Err(refused(&format!(
+                "a header of it has a parameter other than {known}"
+            )));
+        }
+        if self.get(name).is_some() {
+            return Err(refused("a parameter is written twice"));
+        }
+        Ok(())
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        let mut parameters = self.parameters.iter();
+        let found = parameters.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| *value)
+    }
+
+    /// `None`: none is named, which is UTF-8.
+    fn charset(&self) -> Result<Option<&'static str>, Unreadable> {
+        let Some(charset) = self.get("charset") else {
+            return Ok(None);
+        };
+        let known = CHARSETS
+            .iter()
+            .find(|known| known.eq_ignore_ascii_case(charset));
+        let known = known.ok_or_else(|| {
+            let charsets = CHARSETS.join(", ");
+            refused(&format!("its charset is none of {charsets}"))
+        })?;
+        Ok(Some(known))
+    }
+}
+
+/// The parameter that a text begins with: name, value, and what follows. A backslash before a quote is an escape
+/// to some readers and a backslash to others: there is no reading it.
+fn parameter(text: &str) -> Option<(&str, &str, &str)> {
+    let (name, after) = text.split_once('=')?;
+    let (value, after) = match after.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"')?,
+        None => {
+            let (word, after) = after.split_at(after.find(';').unwrap_or(after.len()));
+            let word = word.trim_end_matches([' ', '\t']);
+            // What a quote or a blank in a bare word would mean is anyone's guess.
+            if word.is_empty() || word.contains(['"', ' ', '\t', ',']) {
+                return None;
+            }
+            (word, after)
+        }
+    };
+    if value.ends_with('\\') || !is_token(name) {
+        return None;
+    }
+    let after = after.trim_start_matches([' ', '\t']);
+    match after.strip_prefix(';') {
+        Some(rest) => Some((name, value, rest)),
+        None => after.is_empty().then_some((name, value, "")),
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    let sign = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(sign)
+}
+
+/// The boundary of a form, where its content type is that of one.
+pub(super) fn boundary(content_type: &str) -> Result<&str, Unreadable> {
+    let no_form = || Unreadable("The body must be multipart/form-data with a boundary".to_owned());
+    // First, so that another type is told as such, whatever parameters it has.
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("multipart/form-data") {
+        return Err(no_form());
+    }
+    let value = Value::read(content_type, &["boundary", "charset"])?;
+    if value.charset()? == Some("iso-8859-1") {
+        return Err(refused("its charset must be utf-8"));
+    }
+    let boundary = value.get("boundary").ok_or_else(no_form)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
+    let fits = (1..=70).contains(&boundary.len())
+        && !boundary.ends_with(' ')
+        && boundary.bytes().all(plain);
+    fits.then_some(boundary).ok_or_else(no_form)
+}
+
+pub(super) fn part(head: &str) -> Result<PartHead<'_>, Unreadable> {
+    let [disposition, kind, coding, length] = lines(head)?;
+    let disposition = disposition.ok_or_else(|| refused("a part has no content-disposition"))?;
+    let disposition = Value::read(disposition, &["name", "filename"])?;
+    if !disposition.kind.eq_ignore_ascii_case("form-data") {
+        return Err(refused("a part is not form-data"));
+    }
+    let name = disposition.get("name").filter(|name| is_name(name));
+    let name = name.ok_or_else(|| refused("a part has no plain name of ASCII characters"))?;
+    let filename = disposition.get("filename");
+    if filename.is_some_and(looks_like_parameters) {
+        return Err(refused("a file's name looks like a parameter"));
+    }
+    if coding.is_some_and(|coding| {
+        !CODINGS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(coding))
+    }) {
+        return Err(refused("a part is encoded"));
+    }
+    let length = length.map(|length| {
+        let is_number = length.bytes().all(|byte| byte.is_ascii_digit());
+        let number = length.parse().ok().filter(|_| is_number);
+        number.ok_or_else(|| refused("a part's content-length is not a number"))
+    });
+    let (is_text, is_utf8) = kind.map_or(Ok((true, true)), text_of)?;
+    Ok(PartHead {
+        name,
+        has_filename: filename.is_some(),
+        is_text,
+        is_utf8,
+        length: length.transpose()?,
+    })
+}
+
+/// The values of the headers that a part may have, in the order of their table.
+fn lines(head: &str) -> Result<[Option<&str>; 4], Unreadable> {
+    let mut values = [None; 4];
+    for line in head.split("\r\n") {
+        let (name, value) = line
+            .split_once(':')
+            .filter(|(name, _)| is_token(name))
+            .filter(|_| !line.contains(|c: char| c.is_control() && c != '\t'))
+            .ok_or_else(|| refused("a part's head has a line that is no header"))?;
+        let known = PART_HEADERS
+            .iter()
+            .position(|known| known.eq_ignore_ascii_case(name))
+            .ok_or_else(|| {
+                let known = PART_HEADERS.join(", ");
+                refused(&format!("a part has a header other than {known}"))
+            })?;
+        let value = value.trim_matches([' ', '\t']);
+        if values[known].replace(value).is_some() {
+            return Err(refused("a part has a header twice"));
+        }
+    }
+    Ok(values)
+}
+
+/// Whether a content type is plain text, and whether that is UTF-8.
+fn text_of(kind: &str) -> Result<(bool, bool), Unreadable> {
+    let top = kind.split('/').next().unwrap_or_default();
+    // Some readers open a form inside a form.
+    if ["multipart", "message"]
+        .iter()
+        .any(|nested| nested.eq_ignore_ascii_case(top))
+    {
+        return Err(refused("a part holds parts of its own"));
+    }
+    let is_text = kind
+        .split(';')
+        .next()
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/plain"));
+    if !is_text {
+        return Ok((false, true));
+    }
+    let value = Value::read(kind, &["charset"])?;
+    let charset = value.charset()?;
+    Ok((true, charset.is_none_or(|charset| charset == "utf-8")))
+}
+
+/// One spelling, whoever reads it. `_charset_` is not a field to some readers but says how to read the others.
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && !b"\\%\"&".contains(&byte);
+    !name.is_empty()
+        && name.bytes().all(plain)
+        && !name.eq_ignore_ascii_case("_charset_")
+        && !looks_like_parameters(name)
+}
+
+/// Some readers look for `name=` without looking for quotes.
+fn looks_like_parameters(value: &str) -> bool {
+    value.to_ascii_lowercase().contains("name=")
+}

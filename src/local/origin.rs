@@ -1,0 +1,36 @@
+//! Requests that change something and carry neither key nor token: a page of another origin may not send them.
+//!
+//! A browser sends a simple POST to any site without asking. Without this, every page on the web could have its
+//! visitors mint keys.
+
+use super::Request;
+use super::answer::Refusal;
+use crate::rules::config::Cors;
+use crate::rules::origin::WebOrigin;
+use crate::settings::Server;
+use http::header;
+
+/// Programs send no `Origin`; pages of the gateway itself and of the tenant's `cors.origins` are welcome.
+pub fn check(request: &Request<'_>, server: &Server, cors: Option<&Cors>) -> Result<(), Refusal> {
+    let mut origins = request.headers.get_all(header::ORIGIN).iter();
+    let Some(text) = origins.next() else {
+        return Ok(());
+    };
+    let origin = text.to_str().ok().and_then(WebOrigin::parse);
+    let own = server.public_url.as_ref();
+    let own = own.and_then(|url| WebOrigin::parse(&url.origin));
+    let is_welcome = |origin: &WebOrigin| {
+        request
+            .asked
+            .as_ref()
+            .is_some_and(|asked| origin.is_of(asked))
+            || own.as_ref() == Some(origin)
+            || cors.is_some_and(|cors| cors.allows(origin))
+    };
+    let is_any = cors.is_some_and(Cors::is_any);
+    if origins.next().is_none() && (is_any || origin.as_ref().is_some_and(is_welcome)) {
+        return Ok(());
+    }
+    let why = "A page of this origin may not do that: it is not in the tenant's cors.origins";
+    Err(Refusal::Forbidden(why.to_owned()))
+}

@@ -1,0 +1,168 @@
+//! Which names the gateway answers to.
+//!
+//! A page anywhere may point a name of its own at this machine (DNS rebinding): a gateway that only this machine
+//! is to reach answers to this machine's names alone.
+
+use super::client;
+use crate::http1::head::Request;
+use crate::rules::neighbours::is_within;
+use crate::rules::origin::Authority;
+use crate::settings::{HostName, Server};
+use std::net::{IpAddr, SocketAddr};
+
+pub enum Hosts {
+    Any,
+    Named(Vec<HostName>),
+    /// This machine's own names, and these.
+    Loopback(Vec<HostName>),
+}
+
+impl Hosts {
+    pub fn of(server: &Server) -> Hosts {
+        let public = server.public_url.iter();
+        let public = public.map(|url| HostName::Exact(url.host.clone()));
+        if !server.hosts.is_empty() {
+            return Hosts::Named(server.hosts.iter().cloned().chain(public).collect());
+        }
+        let is_inside = server.listen.iter().all(|address| {
+            // A host behind a colon, and no other colon unless in brackets.
+            Authority::parse(address).is_some_and(|address| address.is_loopback())
+        });
+        if is_inside && server.trusted_proxies.is_empty() {
+            Hosts::Loopback(public.collect())
+        } else {
+            Hosts::Any
+        }
+    }
+
+    pub fn has(&self, asked: &Authority) -> bool {
+        let is = |name: &HostName| match name {
+            HostName::Any => true,
+            HostName::Exact(name) => asked.host == *name,
+            HostName::Below(name) => {
+                let rest = asked.host.strip_suffix(name.as_str());
+                rest.is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+            }
+        };
+        match self {
+            Hosts::Any => true,
+            Hosts::Named(names) => names.iter().any(is),
+            Hosts::Loopback(names) => asked.is_loopback() || names.iter().any(is),
+        }
+    }
+
+    /// A request that names no host at all (HTTP/1.0) comes from no browser.
+    pub fn answer(&self, asked: &Asked) -> bool {
+        match (self, asked) {
+            (Hosts::Any, _) | (_, Asked::Nothing) => true,
+            (_, Asked::Nonsense) => false,
+            (_, Asked::Host(host)) => self.has(host),
+        }
+    }
+}
+
+/// Whom a request is for, in its own words.
+pub enum Asked {
+    Nothing,
+    Nonsense,
+    Host(Authority),
+}
+
+impl Asked {
+    /// As a trusted proxy says, or as the `Host` header does.
+    pub fn of(request: &Request, peer: Option<SocketAddr>, trusted: &[(IpAddr, u8)]) -> Asked {
+        let is_proxy = !trusted.is_empty()
+            && peer.is_some_and(|peer| is_within(peer.ip().to_canonical(), trusted));
+        let forwarded = is_proxy.then(|| client::forwarded_host(&request.fields));
+        let text = match forwarded.flatten() {
+            Some(forwarded) => Some(forwarded),
+            None => request.fields.all("host").next(),
+        };
+        let Some(text) = text else {
+            return Asked::Nothing;
+        };
+        let text = std::str::from_utf8(text).ok();
+        text.and_then(Authority::parse)
+            .map_or(Asked::Nonsense, Asked::Host)
+    }
+
+    pub fn host(self) -> Option<Authority> {
+        match self {
+            Asked::Host(host) => Some(host),
+            Asked::Nothing | Asked::Nonsense => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::PublicUrl;
+
+    fn server(listen: &[&str], hosts: &[HostName]) -> Server {
+        Server {
+            listen: listen.iter().map(|&text| text.to_owned()).collect(),
+            hosts: hosts.to_vec(),
+            ..Server::default()
+        }
+    }
+
+    fn has(server: &Server, host: &str) -> bool {
+        Hosts::of(server).has(&Authority::parse(host).unwrap())
+    }
+
+    #[test]
+    fn a_gateway_on_loopback_answers_to_this_machine_alone() {
+        for listen in [&["localhost:3000"][..], &["127.0.0.1:0", "[::1]:0"]] {
+            let server = server(listen, &[]);
+            assert!(has(&server, "localhost:3000") && has(&server, "[::1]:3000"));
+            assert!(!has(&server, "evil.example:3000"));
+        }
+        for listen in [
+            &["0.0.0.0:3000"][..],
+            &["[::]:3000"],
+            &["localhost:1", "10.0.0.1:1"],
+        ] {
+            assert!(has(&server(listen, &[]), "evil.example"));
+        }
+        let behind_a_proxy = Server {
+            trusted_proxies: vec![("127.0.0.1".parse().unwrap(), 32)],
+            ..server(&["localhost:3000"], &[])
+        };
+        assert!(has(&behind_a_proxy, "gw.example"));
+    }
+
+    #[test]
+    fn named_hosts_are_all_there_are() {
+        let exact = HostName::Exact("gw.example".to_owned());
+        let below = HostName::Below("b.example".to_owned());
+        let server = server(&["localhost:3000"], &[exact, below]);
+        for host in [
+            "gw.example",
+            "GW.example.:443",
+            "a.b.example",
+            "a.a.b.example:1",
+        ] {
+            assert!(has(&server, host), "{host}");
+        }
+        for host in ["localhost", "x.gw.example", "b.example", "ab.example"] {
+            assert!(!has(&server, host), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_public_url_is_always_answered() {
+        let url = PublicUrl {
+            origin: "https://gw.example".to_owned(),
+            host: "gw.example".to_owned(),
+            path: String::new(),
+        };
+        for hosts in [&[][..], &[HostName::Exact("a.example".to_owned())]] {
+            let server = Server {
+                public_url: Some(url.clone()),
+                ..server(&["localhost:3000"], hosts)
+            };
+            assert!(has(&server, "gw.example") && !has(&server, "evil.example"));
+        }
+    }
+}
