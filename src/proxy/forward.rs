@@ -123,7 +123,13 @@ impl Pipeline {
             found.ok_or(GatewayError::UnknownKey)?;
             return Err(GatewayError::NoEndpoint { model: call.model });
         };
-        members::check(&call, choice.endpoint.server, &choice.endpoint.members)?;
+        let strangers = members::check(&call, choice.endpoint.server, &choice.endpoint.members);
+        if let Err(refused) = strangers {
+            // What stands behind an endpoint is nothing that a stranger is told.
+            let found = self.store.find(&key, &tenant.id, &tenant.groups).await?;
+            found.ok_or(GatewayError::UnknownKey)?;
+            return Err(refused.into());
+        }
         exchange.endpoint.clone_from(&choice.endpoint.name);
         exchange.call = dialect.path();
         exchange.model = choice.model.or(model).map(str::to_owned);
@@ -224,7 +230,7 @@ impl Pipeline {
                     return Poll::Ready(Waited::Ended(ended));
                 }
                 if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                    return Poll::Ready(Waited::Answered(answer.map_err(Into::into)));
+                    return Poll::Ready(Waited::Answered(Box::new(answer.map_err(Into::into))));
                 }
                 exchange.accepted = progress.is_sent.load(Ordering::Relaxed);
                 if progress.is_late.load(Ordering::Relaxed) && !is_told {
@@ -237,7 +243,7 @@ impl Pipeline {
             let waited = waited.await;
             exchange.waited += begun.elapsed();
             match waited {
-                Waited::Answered(answer) => break answer,
+                Waited::Answered(answer) => break *answer,
                 Waited::Ended(error) => return Err(error),
                 Waited::Late => {
                     let host = &exchange.endpoint;
@@ -267,7 +273,7 @@ impl Pipeline {
 
 /// What was waited for before an answer.
 enum Waited<'a> {
-    Answered(Result<Answer<'a>, GatewayError>),
+    Answered(Box<Result<Answer<'a>, GatewayError>>),
     /// The provider takes longer than a client is let wait.
     Late,
     Ended(GatewayError),

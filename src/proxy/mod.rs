@@ -16,6 +16,7 @@ pub mod ops;
 pub mod patience;
 pub mod pipeline;
 pub mod places;
+pub mod preflight;
 pub mod record;
 pub mod relay;
 pub mod reply;

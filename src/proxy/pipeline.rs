@@ -1,6 +1,6 @@
 //! The way of a request, read downwards. Every `?` is one [`GatewayError`].
 
-use super::cors::{self, Grant};
+use super::cors::Grant;
 use super::error::GatewayError;
 use super::exchange::Exchange;
 use super::hosts::{Asked, Hosts};
@@ -13,7 +13,7 @@ use super::settle::Settler;
 use super::strangers::Strangers;
 use super::traffic::{Share, Traffic};
 use super::upstream::Upstream;
-use super::{client, lag, reply};
+use super::{client, lag, preflight, reply};
 use crate::demo::Demo;
 use crate::http1::head;
 use crate::local::answer::Refusal;
@@ -102,7 +102,7 @@ impl Pipeline {
             let cors = tenant.config.cors.as_ref().filter(|_| is_for_pages)?;
             Some(Grant::of(cors, &session.request().fields))
         };
-        let is_preflight = cors::is_preflight(method, &session.request().fields);
+        let is_preflight = preflight::is_preflight(method, &session.request().fields);
         let found = match self.may_come(session, is_preflight) {
             Ok(()) => {
                 let found = self.tenants.find(&addressed.tenant).await;
@@ -127,7 +127,7 @@ impl Pipeline {
         };
         exchange.cors = cors(&tenant, session);
         if is_preflight && exchange.cors.is_some() {
-            return self.preflight(session, exchange).await;
+            return preflight::answer(session, exchange).await;
         }
         match provider {
             Some(provider) => {

@@ -114,13 +114,13 @@ impl Server {
     /// The server at a host. A name with a dot at its end is the same host.
     pub fn at(host: &str) -> Server {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        let fits = |pattern: &&str| match pattern.strip_prefix('*') {
+        let fits = |pattern: &&'static str| match pattern.strip_prefix('*') {
             Some(end) => host.len() > end.len() && host.ends_with(end),
             None => host == *pattern,
         };
         let mut names = NAMES.iter();
         names
-            .find(|(.., hosts)| hosts.iter().any(|pattern| fits(&pattern)))
+            .find(|(.., hosts)| hosts.iter().any(fits))
             .map_or(Generic, |(_, server, _)| *server)
     }
 

@@ -71,7 +71,8 @@ pub fn meters(bytes: &[u8]) {
             assert_eq!(one, metered(&pieces), "{}", dialect.path());
             assert!(one.0.len() <= whole.len(), "{}", dialect.path());
             if wants_usage {
-                assert_eq!(one.0, whole, "{}", dialect.path());
+                // Nothing passes after an answer's end.
+                assert!(whole.starts_with(&one.0), "{}", dialect.path());
             }
             let plain = dialect.meter(&call, whole);
             assert!(plain.delivered.kept.len() as u64 <= plain.delivered.bytes);

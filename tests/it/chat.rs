@@ -43,8 +43,13 @@ fn a_call_reaches_the_provider_with_its_key_and_costs_what_the_answer_says() {
                 .header("openai-organization", "secret-org")
                 .header("set-cookie", "a=b")
         });
-        let gateway =
-            Gateway::start(setup.tenant("abc", sample(&provider).tokens(1000).rate_limit(10, 60)));
+        let gateway = Gateway::start(setup.tenant(
+            "abc",
+            sample(&provider).tokens(1000).rate_limit(10, 60).set(
+                "providers.text.endpoints.openai.members",
+                json!(["x-unknown"]),
+            ),
+        ));
         let key = mint(&gateway, "abc");
         let body = r#" {"x-unknown":{"a":[ ]} ,"model":"gpt-4o","messages":[{"role":"user","content":"H\u00e9 \ud83d\ude00"}],"max_tokens": 50,"temperature":0.10 } "#;
         let answer = gateway

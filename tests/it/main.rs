@@ -27,6 +27,7 @@ mod sdks_calls;
 mod sdks_errors;
 mod sdks_provider;
 mod sealing;
+mod served;
 mod start;
 mod stop;
 mod store_contract;

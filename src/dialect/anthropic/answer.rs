@@ -93,7 +93,7 @@ fn read(usage: &[u8]) -> (Counts, Parts) {
                 let mut model = None;
                 json::each_member(part, |name, value| match name {
                     "model" if value.starts_with(b"\"") => {
-                        model = Some(json::text(value).into_owned())
+                        model = Some(json::text(value).into_owned());
                     }
                     _ => counts.take(name, value),
                 });
@@ -143,11 +143,8 @@ fn piece(piece: &[u8], delivered: &mut Delivered) {
 fn content(value: &[u8], delivered: &mut Delivered) {
     match value.first() {
         Some(b'"') => delivered.text(&json::text(value)),
-        Some(b'[') => {
-            if !json::each_element(value, |part| content(part, delivered)) {
-                delivered.unreadable(value);
-            }
-        }
+        Some(b'[') if json::each_element(value, |part| content(part, delivered)) => {}
+        Some(b'[') => delivered.unreadable(value),
         // An input of a tool: its names are generated too.
         Some(b'{') => delivered.unreadable(value),
         _ => {}

@@ -90,11 +90,8 @@ fn response(response: &[u8], reading: &mut Reading) -> Option<Response> {
         "status" => seen.status = json::text(value).into_owned(),
         "usage" => reading.reports(usage::read(value)),
         "error" if value != b"null" => seen.has_error = true,
-        "output" => {
-            if !json::each_element(value, |value| item(value, &mut seen.output)) {
-                said::text(value, &mut seen.output);
-            }
-        }
+        "output" if json::each_element(value, |value| item(value, &mut seen.output)) => {}
+        "output" => said::text(value, &mut seen.output),
         _ => {}
     });
     whole.then_some(seen)

@@ -1,3 +1,5 @@
+//! Fixtures and properties of answers of `responses`, whole and streamed.
+
 use super::*;
 use crate::dialect::Meter;
 use crate::rules::amount::Tokens;

@@ -7,6 +7,7 @@ mod head;
 
 use crate::dialect::call::{Body, Unreadable};
 use crate::dialect::splice::Splice;
+use head::refused;
 use memchr::memmem;
 use std::ops::Range;
 
@@ -32,10 +33,6 @@ pub struct Form<'a> {
     /// Where the first boundary stands.
     start: usize,
     parts: Vec<Part<'a>>,
-}
-
-fn refused(why: &str) -> Unreadable {
-    Unreadable(format!("The form cannot be read: {why}"))
 }
 
 impl<'a> Form<'a> {

@@ -80,11 +80,8 @@ fn message(message: &[u8], delivered: &mut Delivered) {
 pub fn text(value: &[u8], delivered: &mut Delivered) {
     match value.first() {
         Some(b'"') => delivered.text(&json::text(value)),
-        Some(b'[') => {
-            if !json::each_element(value, |part| text(part, delivered)) {
-                delivered.unreadable(value);
-            }
-        }
+        Some(b'[') if json::each_element(value, |part| text(part, delivered)) => {}
+        Some(b'[') => delivered.unreadable(value),
         Some(b'{') => {
             let whole = json::each_member(value, |name, value| match name {
                 name if FRAME.contains(&name) => {}
@@ -102,11 +99,8 @@ pub fn text(value: &[u8], delivered: &mut Delivered) {
 /// Calls of tools, as a list or as one, each with its function or without.
 fn tool_calls(value: &[u8], delivered: &mut Delivered) {
     match value.first() {
-        Some(b'[') => {
-            if !json::each_element(value, |call| tool_calls(call, delivered)) {
-                delivered.unreadable(value);
-            }
-        }
+        Some(b'[') if json::each_element(value, |call| tool_calls(call, delivered)) => {}
+        Some(b'[') => delivered.unreadable(value),
         Some(b'{') => {
             let whole = json::each_member(value, |name, value| match name {
                 "function" | "custom" => tool_calls(value, delivered),

@@ -1,3 +1,5 @@
+//! What a model says, in every shape that servers give it.
+
 use super::*;
 
 fn said(choice: &str) -> Delivered {

@@ -278,14 +278,19 @@ fn a_client_that_does_not_read_is_not_written_to_for_ever() {
         Script::chat_stream(&words, 10, 100_000)
     });
     let setup = Setup::new()
-        .tenant("abc", sample(&provider).tokens(100_000_000))
+        .tenant(
+            "abc",
+            sample(&provider)
+                .tokens(100_000_000)
+                .server("openai", "openai"),
+        )
         .yaml("accounts: { hold_ttl: 5s }");
     let gateway = Gateway::start(setup);
     let key = mint(&gateway, "abc");
     case(
         "slow: clients that read nothing of an endless stream",
         || {
-            let call = json!({"stream": true, "messages": []}).to_string();
+            let call = json!({"model": "gpt-4o", "stream": true, "messages": []}).to_string();
             let request = [
                 post(&key, &format!("Content-Length: {}", call.len())),
                 call.into(),

@@ -793,7 +793,7 @@ fn tour(gateway: &Gateway, provider_gate: &Gate) -> String {
     admin("GET", "/admin/tenants", None);
     let tenant = json!({"id": "other", "config": config["config"]});
     admin("POST", "/admin/tenants", Some(tenant));
-    let tokens = json!({"tokens": ["a token of their own, long enough"]});
+    let tokens = json!({"tokens": ["a-token-of-their-own-long-enough"]});
     admin("PUT", "/admin/tenants/other/tokens", Some(tokens));
     admin("DELETE", "/admin/tenants/other", None);
     eventually(Duration::from_secs(5), "usage is kept", || {

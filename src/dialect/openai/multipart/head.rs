@@ -3,7 +3,6 @@
 //! A closed world. A header or a parameter that clients do not send is refused, because readers of forms
 //! disagree about it: continuations (`name*0`), encoded values (`filename*`), charsets, nested forms.
 
-use super::refused;
 use crate::dialect::call::Unreadable;
 
 /// Charsets in which ASCII is itself. In UTF-7 `+AG4-` is a name of one letter.
@@ -15,6 +14,10 @@ const PART_HEADERS: &[&str] = &[
     "content-transfer-encoding",
     "content-length",
 ];
+
+pub(super) fn refused(why: &str) -> Unreadable {
+    Unreadable(format!("The form cannot be read: {why}"))
+}
 
 /// What the head of a part says of its value.
 #[derive(Debug, PartialEq, Eq)]

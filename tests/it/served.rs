@@ -1,0 +1,263 @@
+//! What is served is what is charged: providers that report oddly, callers that ask oddly.
+//!
+//! Each case was once served for less than it cost. The charge is never below what was generated, and
+//! a body that two readers could obey differently never leaves.
+
+use crate::harness::{Gateway, Provider, Script, Setup, balance, chat, eventually, mint, sample};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const GRANT: u64 = 100_000;
+const WORDS: usize = 400;
+
+fn words() -> String {
+    "word ".repeat(WORDS)
+}
+
+fn hi() -> Value {
+    json!({"model": "m", "max_tokens": 2000, "messages": [{"role": "user", "content": "Hi"}]})
+}
+
+fn streamed() -> Value {
+    let mut call = hi();
+    call["stream"] = json!(true);
+    call
+}
+
+fn start(provider: &Provider) -> (Gateway, String) {
+    let config = sample(provider).tokens(GRANT);
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    (gateway, key)
+}
+
+/// What is charged for a call that is answered so.
+fn charged(call: &Value, script: impl Fn() -> Script + Send + Sync + 'static) -> u64 {
+    let provider = Provider::start(move |_| script());
+    let (gateway, key) = start(&provider);
+    let _ = chat(&gateway, "abc", &key, call);
+    eventually(Duration::from_secs(10), "it is settled", || {
+        let (left, free) = balance(&gateway, &key);
+        (left == free).then_some(GRANT - left)
+    })
+}
+
+fn answer(usage: Value) -> Script {
+    let choice = json!({"index": 0, "message": {"role": "assistant", "content": words()}});
+    Script::json(200, &json!({"choices": [choice], "usage": usage}))
+}
+
+fn stream(usage_of_chunk: &Value, last: &Value) -> Script {
+    let mut events: Vec<String> = (0..WORDS)
+        .map(|_| {
+            json!({"choices": [{"index": 0, "delta": {"content": "word "}}], "usage": usage_of_chunk})
+                .to_string()
+        })
+        .collect();
+    events.push(json!({"choices": [], "usage": last}).to_string());
+    events.push("[DONE]".to_owned());
+    Script::sse(events.iter().map(String::as_str))
+}
+
+#[test]
+fn a_usage_of_noughts_beside_text_is_none() {
+    let nought = json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0});
+    let told = json!({"prompt_tokens": 9, "completion_tokens": 400, "total_tokens": 409});
+    let plain = nought.clone();
+    assert!(charged(&hi(), move || answer(plain.clone())) >= 400);
+    let (chunk, last) = (nought.clone(), nought.clone());
+    assert!(charged(&streamed(), move || stream(&chunk, &last)) >= 400);
+    // The truth at the end counts, and noughts after it take nothing back.
+    let chunk = nought.clone();
+    assert_eq!(charged(&streamed(), move || stream(&chunk, &told)), 409);
+    let chunk = json!({"prompt_tokens": 9, "completion_tokens": 400});
+    assert_eq!(charged(&streamed(), move || stream(&chunk, &nought)), 409);
+}
+
+#[test]
+fn one_odd_member_does_not_hide_a_usage() {
+    for usage in [
+        r#"{"prompt_tokens":9.0,"completion_tokens":4e2}"#,
+        r#"{"prompt_tokens":9,"completion_tokens":400,"total_tokens":"409"}"#,
+        r#"{"prompt_tokens":9,"completion_tokens":400,"prompt_tokens_details":[]}"#,
+        r#"{"prompt_tokens":9,"completion_tokens":400,"prompt_tokens_details":{"cached_tokens":0.0}}"#,
+        r#"{"prompt_tokens":9,"completion_tokens":1,"completion_tokens":400}"#,
+        r#"{"prompt_tokens":9,"total_tokens":409}"#,
+    ] {
+        let body = format!(
+            r#"{{"choices":[{{"message":{{"content":"{}"}}}}],"usage":{usage}}}"#,
+            words()
+        );
+        let script = move || {
+            Script::new()
+                .head(200, &[("content-type", "application/json")])
+                .bytes(body.as_str())
+        };
+        assert_eq!(charged(&hi(), script), 409, "{usage}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_counted_and_nothing_follows_the_end() {
+    for odd in [
+        r#"{"choices":[{"delta":{"content":"\ud83d word word word word"}}]}"#,
+        r#"{"choices":[{"delta":{"content":[{"type":"text","text":"word word word word"}]}}]}"#,
+        r#"{"choices":[{"delta":{"tool_calls":{"function":{"arguments":"word word word word"}}}}]}"#,
+        r#"{"choices":[{"delta":{"content":"word word word word"},"delta":{}}]}"#,
+        r#"word word word word"#,
+    ] {
+        let mut events = vec![odd; 50];
+        events.push("[DONE]");
+        let script = Script::sse(events);
+        assert!(charged(&streamed(), move || script.clone()) >= 200, "{odd}");
+    }
+    let late = r#"{"choices":[{"delta":{"content":"late"}}]}"#;
+    let provider = Provider::start(move |_| Script::sse(["[DONE]", late]));
+    let (gateway, key) = start(&provider);
+    let answer = chat(&gateway, "abc", &key, &streamed());
+    assert!(!answer.text().contains("late"), "{}", answer.text());
+}
+
+#[test]
+fn an_error_that_carries_the_answer_costs_what_it_carries() {
+    let error = |goods: &str| {
+        json!({"error": {"message": "Failed to call a function", "type": "invalid_request_error",
+            "code": "tool_use_failed", "failed_generation": goods}})
+    };
+    let full = error(&words());
+    assert!(charged(&hi(), move || Script::json(400, &full)) >= 400);
+    let empty = json!({"error": {"message": "No", "type": "x", "code": null}});
+    assert_eq!(charged(&hi(), move || Script::json(400, &empty)), 0);
+    let told =
+        json!({"error": {"message": "No"}, "usage": {"prompt_tokens": 7, "completion_tokens": 5}});
+    assert_eq!(charged(&hi(), move || Script::json(500, &told)), 12);
+}
+
+#[test]
+fn a_hidden_thought_is_paid_for_by_a_caller_who_leaves() {
+    let provider = Provider::start(|_| {
+        Script::sse([r#"{"choices":[{"index":0,"delta":{"content":"ok"},"finish_reason":"stop"}]}"#])
+            .wait(Duration::from_millis(600))
+            .bytes("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":30,\"completion_tokens\":5000}}\n\ndata: [DONE]\n\n")
+    });
+    let (gateway, key) = start(&provider);
+    let mut call = streamed();
+    call["max_tokens"] = json!(10_000);
+
+    let mut stream = gateway
+        .client()
+        .request("POST", "/abc/v1/chat/completions")
+        .bearer(&key)
+        .json(&call)
+        .send_streaming();
+    stream.wait_for("stop");
+    drop(stream);
+
+    eventually(Duration::from_secs(10), "the usage is charged", || {
+        (balance(&gateway, &key) == (GRANT - 5030, GRANT - 5030)).then_some(())
+    });
+    assert_eq!(provider.served(), 1, "it was read to its end");
+}
+
+#[test]
+fn a_body_with_a_stranger_is_refused_by_its_name() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let (gateway, key) = start(&provider);
+    for name in [
+        "max_new_tokens",
+        "max_output_tokens",
+        "num_predict",
+        "options",
+        "auto_max_new_tokens",
+        "use_beam_search",
+        "plugins",
+        "search_parameters",
+        "fallbacks",
+        "data_sources",
+        "Temperature_2",
+    ] {
+        let mut call = hi();
+        call[name] = json!(50_000);
+        let answer = chat(&gateway, "abc", &key, &call);
+        assert_eq!(answer.status, 400, "{name}: {}", answer.text());
+        let message = answer.json()["error"]["message"].clone();
+        assert!(message.as_str().unwrap().starts_with(name), "{message}");
+    }
+    // Go folds these to names that it knows.
+    for name in [
+        "max_to\u{212a}ens",
+        "max_token\u{17f}",
+        "me\u{17f}\u{17f}ages",
+        "\u{17f}tream",
+    ] {
+        let mut call = hi();
+        call[name] = json!(50_000);
+        assert_eq!(chat(&gateway, "abc", &key, &call).status, 400, "{name}");
+    }
+    assert_eq!(provider.requests().len(), 0);
+    assert_eq!(balance(&gateway, &key), (GRANT, GRANT));
+}
+
+#[test]
+fn every_name_of_a_limit_is_set_to_what_is_held() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let config = sample(&provider).tokens(200);
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let mut call = hi();
+    call["n_predict"] = json!(50_000);
+
+    let answer = chat(&gateway, "abc", &key, &call);
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let sent = provider.requests()[0].json();
+    assert_eq!(sent["n_predict"], sent["max_tokens"]);
+    assert!(sent["n_predict"].as_u64().unwrap() < 200, "{sent}");
+    let mut endless = hi();
+    endless["n_predict"] = json!(-1);
+    assert_eq!(chat(&gateway, "abc", &key, &endless).status, 400);
+}
+
+#[test]
+fn an_operator_may_vouch_for_a_member_and_a_vendor_for_itself() {
+    for (setting, value) in [("members", json!(["mine"])), ("server", json!("openai"))] {
+        let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+        let config = sample(&provider)
+            .tokens(GRANT)
+            .set(&format!("providers.text.endpoints.openai.{setting}"), value);
+        let gateway = Gateway::start(Setup::new().tenant("abc", config));
+        let key = mint(&gateway, "abc");
+        let mut call = hi();
+        call["mine"] = json!({"a": 1});
+        call["store"] = json!(true);
+
+        let answer = chat(&gateway, "abc", &key, &call);
+
+        assert_eq!(answer.status, 200, "{setting}: {}", answer.text());
+        let sent = provider.requests()[0].json();
+        assert_eq!(
+            (&sent["mine"], &sent["store"]),
+            (&json!({"a": 1}), &json!(false))
+        );
+    }
+}
+
+#[test]
+fn rates_count_where_a_provider_reports_nothing() {
+    let provider = Provider::start(|_| Script::json(200, &json!({"data": [{"url": "x"}]})));
+    let config = sample(&provider)
+        .tokens(1_000_000)
+        .set("providers.text.rates", json!({"dear": 20, "free": 0}));
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    for (model, cost) in [("other", 8_002), ("dear", 160_040), ("free", 0)] {
+        let key = mint(&gateway, "abc");
+        let answer = gateway
+            .client()
+            .request("POST", "/abc/v1/images/generations")
+            .bearer(&key)
+            .json(&json!({"model": model, "prompt": "a blue"}))
+            .send();
+        assert_eq!(answer.status, 200, "{model}: {}", answer.text());
+        assert_eq!(balance(&gateway, &key).0, 1_000_000 - cost, "{model}");
+    }
+}
