@@ -64,11 +64,11 @@ impl Sdk {
     }
 }
 
-fn in_project(path: &str) -> PathBuf {
+pub fn in_project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn missing(what: &Path) -> ! {
+pub fn missing(what: &Path) -> ! {
     panic!(
         "`{}` is missing; run the tests with `make test`, which installs what they need",
         what.display()

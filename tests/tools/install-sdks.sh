@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Installs the providers' official SDKs for the tests: Python's into .tools/python, Node's into
-# .tools/node, in the versions that tests/sdk names. Does nothing where they already are.
+# Installs the client programs that the tests call the gateway with, in the versions that tests/sdk
+# names: the official SDKs and Vercel's into .tools/python and .tools/node, the Python frameworks,
+# which want SDKs of other versions, into .tools/frameworks, and Claude Code and Codex into
+# .tools/agents. These two are large: 340 MB to load and 800 MB on disk, all the rest 100 and 600.
+# Does nothing where they already are.
 #
-# It needs python3 (3.10 or newer, with venv), node and npm on PATH; the system is left alone.
+# It needs python3 (3.11 or newer, with venv), node and npm on PATH; the system is left alone.
 # Silent when all went well.
 set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 wanted="$root/tests/sdk"
-python_dir="$root/.tools/python"
-node_dir="$root/.tools/node"
 
 hash_of() {
     cat "$@" | sha256sum | cut -d" " -f1
@@ -23,35 +24,39 @@ is_installed() {
 }
 
 install_python() {
+    local dir="$root/.tools/$1" requirements="$wanted/$2" module="$3"
     local hash
-    hash="$(hash_of "$wanted/requirements.txt")"
+    hash="$(hash_of "$requirements")"
     # The interpreter is asked as well: an environment can outlive the Python that it was made with.
-    if is_installed "$python_dir" "$hash" && "$python_dir/bin/python" -c 'import openai' 2>/dev/null; then
+    if is_installed "$dir" "$hash" && "$dir/bin/python" -c "import $module" 2>/dev/null; then
         return
     fi
-    command -v python3 >/dev/null || fail "no python3 here; install Python 3.10 or newer"
-    rm -rf "$python_dir"
-    quietly python3 -m venv "$python_dir"
-    quietly "$python_dir/bin/python" -m pip install --no-input -r "$wanted/requirements.txt"
-    echo "$hash" >"$python_dir/stamp"
+    command -v python3 >/dev/null || fail "no python3 here; install Python 3.11 or newer"
+    rm -rf "$dir"
+    quietly python3 -m venv "$dir"
+    quietly "$dir/bin/python" -m pip install --no-input -r "$requirements"
+    echo "$hash" >"$dir/stamp"
 }
 
-# The lock file names no download addresses, so that any registry will do. To renew it:
+# The lock files name no download addresses, so that any registry will do. To renew one:
 # npm install --package-lock-only --omit-lockfile-registry-resolved
 install_node() {
+    local dir="$root/.tools/$1" package="$2"
     local hash
-    hash="$(hash_of "$wanted/package.json" "$wanted/package-lock.json")"
-    if is_installed "$node_dir" "$hash"; then
+    hash="$(hash_of "$package/package.json" "$package/package-lock.json")"
+    if is_installed "$dir" "$hash"; then
         return
     fi
     command -v node >/dev/null || fail "no node here; install Node.js 20 or newer"
     command -v npm >/dev/null || fail "no npm here; it comes with Node.js"
-    rm -rf "$node_dir"
-    mkdir -p "$node_dir"
-    cp "$wanted/package.json" "$wanted/package-lock.json" "$node_dir"
-    quietly npm ci --prefix "$node_dir" --no-audit --no-fund --ignore-scripts
-    echo "$hash" >"$node_dir/stamp"
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    cp "$package/package.json" "$package/package-lock.json" "$dir"
+    quietly npm ci --prefix "$dir" --no-audit --no-fund --ignore-scripts
+    echo "$hash" >"$dir/stamp"
 }
 
-install_python
-install_node
+install_python python requirements.txt openai
+install_python frameworks requirements-frameworks.txt llm
+install_node node "$wanted"
+install_node agents "$wanted/agents"
