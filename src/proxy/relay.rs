@@ -370,12 +370,15 @@ fn passable(exchange: &Exchange, answer: &Answer<'_>) -> Result<(), GatewayError
         _ if status.is_informational() || status.is_redirection() => {
             Err(GatewayError::Upstream(text()))
         }
-        _ => match answer.head.fields.get("content-encoding") {
-            Some(coding) if coding != "identity" => Err(GatewayError::Upstream(format!(
+        _ => {
+            let mut codings = answer.head.fields.all("content-encoding");
+            if codings.all(|coding| coding.eq_ignore_ascii_case(b"identity")) {
+                return Ok(());
+            }
+            Err(GatewayError::Upstream(format!(
                 "{endpoint} answered in a coding it was not asked for"
-            ))),
-            _ => Ok(()),
-        },
+            )))
+        }
     }
 }
 

@@ -261,3 +261,23 @@ fn rates_count_where_a_provider_reports_nothing() {
         assert_eq!(balance(&gateway, &key).0, 1_000_000 - cost, "{model}");
     }
 }
+
+#[test]
+fn a_coding_is_read_in_every_line_and_in_any_case() {
+    for (codings, status) in [
+        (&["Identity"][..], 200),
+        (&["identity", "gzip"], 502),
+        (&["gzip"], 502),
+    ] {
+        let codings = codings.to_vec();
+        let provider = Provider::start(move |_| {
+            let answer = Script::chat("Hi", 9, 5);
+            codings.iter().fold(answer, |answer, coding| {
+                answer.header("content-encoding", coding)
+            })
+        });
+        let (gateway, key) = start(&provider);
+        let answer = chat(&gateway, "abc", &key, &hi());
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+}
