@@ -5,12 +5,26 @@
 
 use super::call::Reading;
 use super::{Meter, sse};
+use crate::json;
 use std::borrow::Cow;
 
 /// A whole event: its bytes as they came, and its data.
 pub struct Event<'a> {
     pub bytes: &'a [u8],
     pub data: Cow<'a, [u8]>,
+}
+
+impl Event<'_> {
+    /// The event's `type`, and whether its data is a JSON object to its end.
+    pub fn kind(&self) -> (String, bool) {
+        let mut kind = String::new();
+        let whole = json::each_member(&self.data, |name, value| {
+            if name == "type" {
+                kind = json::text(value).into_owned();
+            }
+        });
+        (kind, whole)
+    }
 }
 
 /// Reads a stream event by event.

@@ -182,17 +182,23 @@ impl Exchange {
         self.complete || (self.seen.is_final && self.seen.claim.output.is_some())
     }
 
-    /// The answer is over, as `reading` has it: what it is charged is settled now and never again.
+    /// The answer is over, as `reading` has it. A charge that is settled stays as it is.
     pub fn conclude(&mut self, reading: &Reading) {
         self.observe(reading);
-        self.charge = Some(self.judge(Some(&reading.delivered)));
+        self.decide(&reading.delivered);
     }
 
     /// The provider broke off, and its client has nothing of it: a failure, unless something was seen.
     pub fn broke_off(&mut self, reading: &Reading) {
-        let mut reading = reading.clone();
-        reading.failed |= reading.delivered.is_empty() && reading.claim.total().is_zero();
-        self.conclude(&reading);
+        self.observe(reading);
+        self.seen.failed |= !self.seen.has_content && self.seen.claim.total().is_zero();
+        self.decide(&reading.delivered);
+    }
+
+    fn decide(&mut self, delivered: &Delivered) {
+        if self.hold.is_some() {
+            self.charge = Some(self.judge(Some(delivered)));
+        }
     }
 
     /// What is charged. Without a concluded reading nobody knows what else there was.

@@ -281,3 +281,31 @@ fn a_coding_is_read_in_every_line_and_in_any_case() {
         assert_eq!(answer.status, status, "{}", answer.text());
     }
 }
+
+#[test]
+fn the_record_of_a_caller_who_left_says_what_was_charged() {
+    let provider = Provider::start(|_| {
+        Script::sse([r#"{"choices":[{"index":0,"delta":{"content":"one two"}}]}"#])
+            .wait(Duration::from_millis(500))
+            .bytes("data: [DONE]\n\n")
+    });
+    let (gateway, key) = start(&provider);
+
+    let mut stream = gateway
+        .client()
+        .request("POST", "/abc/v1/chat/completions")
+        .bearer(&key)
+        .json(&streamed())
+        .send_streaming();
+    stream.wait_for("two");
+    drop(stream);
+
+    let recorded = eventually(Duration::from_secs(10), "it is recorded", || {
+        let client = gateway.client();
+        let request = client.request("GET", "/abc/admin/usage");
+        let total = request.bearer(gateway.admin_token()).send().json()["total"].clone();
+        (total["requests"] == 1).then(|| total["cost"].as_u64())?
+    });
+    assert!(recorded > 0);
+    assert_eq!(balance(&gateway, &key).0, GRANT - recorded);
+}

@@ -117,7 +117,7 @@ const FRAME: &[&str] = &[
     "caller",
 ];
 
-/// What a block, or a delta of one, holds of what the model generated. An empty `input` at a block's
+/// Counts the generated text of a block, or of a delta of one. An empty `input` at a block's
 /// start stands in for the one that the deltas will bring, and what a tool of the provider's own has
 /// found was not generated.
 fn piece(piece: &[u8], delivered: &mut Delivered) {
@@ -189,12 +189,7 @@ pub struct Blocks {
 impl Events for Blocks {
     fn pass(&mut self, event: &Event<'_>, reading: &mut Reading, out: &mut Vec<u8>) {
         out.extend_from_slice(event.bytes);
-        let mut kind = String::new();
-        let whole = json::each_member(&event.data, |name, value| {
-            if name == "type" {
-                kind = json::text(value).into_owned();
-            }
-        });
+        let (kind, whole) = event.kind();
         if !whole {
             if event.data.trim_ascii() == b"[DONE]" {
                 reading.complete = true;

@@ -70,7 +70,7 @@ const READ: &[&str] = &[
 /// Unknown members that are remembered: the first is enough to refuse a body.
 const MOST_STRANGERS: usize = 50;
 
-/// What a body says beside its known members.
+/// Facts of a body beside its known members.
 #[derive(Default)]
 pub struct Facts {
     pub prompt: Tokens,

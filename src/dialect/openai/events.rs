@@ -56,20 +56,16 @@ impl Events for TypedEvents {
         if event.data.trim_ascii() == b"[DONE]" {
             reading.complete = true;
         } else {
-            self.take(&event.data, reading);
+            self.take(event, reading);
         }
         reading.is_final = reading.complete;
     }
 }
 
 impl TypedEvents {
-    fn take(&self, data: &[u8], reading: &mut Reading) {
-        let mut kind = String::new();
-        json::each_member(data, |name, value| {
-            if name == "type" {
-                kind = json::text(value).into_owned();
-            }
-        });
+    fn take(&self, event: &Event<'_>, reading: &mut Reading) {
+        let data = &event.data;
+        let (kind, _) = event.kind();
         // The whole transcript, and its segments, of which the deltas were the parts.
         let is_repeated = kind == "transcript.text.segment"
             || (kind == "transcript.text.done" && reading.delivered.bytes > 0);

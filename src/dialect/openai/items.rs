@@ -133,12 +133,7 @@ impl Events for Items {
             reading.complete = true;
             return;
         }
-        let mut kind = String::new();
-        let whole = json::each_member(&event.data, |name, value| {
-            if name == "type" {
-                kind = json::text(value).into_owned();
-            }
-        });
+        let (kind, whole) = event.kind();
         if !whole {
             reading.delivered.unreadable(&event.data);
             return;
