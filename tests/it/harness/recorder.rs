@@ -127,7 +127,15 @@ impl Recorder {
                     (begun, seconds, call + rest)
                 }
             };
-            let (call, result) = call.rsplit_once(" = ").expect("the result of a call");
+            let Some((call, result)) = call.rsplit_once(" = ") else {
+                // Killed in the middle of it, which strace says in words of its own: `<detached ...>`, `<Cannot restart ...>`.
+                let tail = call.get(call.len().saturating_sub(120)..).unwrap_or(&call);
+                assert!(
+                    call.ends_with('>'),
+                    "line {number}, a call of no result: {tail}"
+                );
+                continue;
+            };
             // It failed, or its process died in the middle of it: the next one found a part of it, or nothing.
             if result.starts_with(['-', '?']) {
                 continue;
