@@ -4,6 +4,7 @@ pub use crate::rules::charge::Claim;
 pub use crate::rules::price::Usage;
 
 pub use super::delivered::Delivered;
+pub use super::extras::Extras;
 use crate::rules::amount::Tokens;
 
 /// The provider APIs, by the shape of their errors.
@@ -68,6 +69,8 @@ pub struct Call {
     pub answer: Option<Tokens>,
     /// Members of its body whose effect depends on the server that reads them.
     pub strangers: Vec<String>,
+    /// What it asks for besides an answer of the model's own.
+    pub extras: Extras,
     /// It asks for something to be generated that its answer does not show.
     pub hides: bool,
     /// It is not charged: it only counts against the window.
@@ -83,6 +86,16 @@ pub struct Call {
 pub struct Changes<'a> {
     pub model: Option<&'a str>,
     pub limit: Option<Limit>,
+    /// What is taken out, by name: hosted tools, and what is dear.
+    pub removed: &'a [String],
+    /// The most calls of the hosted tools that stay.
+    pub calls: Option<u64>,
+}
+
+impl Changes<'_> {
+    pub fn removes(&self, name: &str) -> bool {
+        self.removed.iter().any(|removed| removed == name)
+    }
 }
 
 /// The most tokens one answer may have, and the name this endpoint knows that limit by where the
@@ -107,6 +120,8 @@ pub struct Reading {
     /// The claim is of the whole answer, and not of what had been generated when it was made.
     pub is_final: bool,
     pub delivered: Delivered,
+    /// Calls of tools that the provider ran itself.
+    pub hosted_calls: u64,
     /// The answer said itself that it is complete. Nothing is passed on after that.
     pub complete: bool,
     /// The provider reported a failure.

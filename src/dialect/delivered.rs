@@ -41,6 +41,8 @@ pub struct Delivered {
     pub images: u64,
     /// Answers, calls of tools and blocks that were begun.
     pub frames: u64,
+    /// Calls of tools that the provider ran itself.
+    pub hosted: u64,
     words: Words,
 }
 

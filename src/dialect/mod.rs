@@ -9,6 +9,7 @@ pub mod call;
 pub mod claim;
 pub mod delivered;
 pub mod error;
+pub mod extras;
 pub mod failure;
 pub mod members;
 pub mod object;

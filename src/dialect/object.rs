@@ -188,11 +188,12 @@ pub fn rewrite_model(
     Ok(Edit::of(&body, changes).apply())
 }
 
-/// Members to be set: where they stand, or else before all others.
+/// Members to be set, where they stand or else before all others, and to be taken out.
 pub struct Edit<'a> {
     object: &'a Object<'a>,
     splice: Splice,
     added: Vec<String>,
+    removed: Vec<&'a str>,
 }
 
 impl<'a> Edit<'a> {
@@ -201,6 +202,7 @@ impl<'a> Edit<'a> {
             object,
             splice: Splice::default(),
             added: Vec::new(),
+            removed: Vec::new(),
         }
     }
 
@@ -221,8 +223,54 @@ impl<'a> Edit<'a> {
         }
     }
 
+    /// Takes one of the known members out. It must not be set as well.
+    pub fn remove(&mut self, name: &'a str) {
+        if self.object.written(name).is_some() {
+            self.removed.push(name);
+        }
+    }
+
+    /// Takes out what is marked in a list that stands anywhere in the object.
+    pub fn thin(&mut self, elements: &[(&RawValue, bool)]) {
+        let place = |value| place(self.object.text, value);
+        let elements: Vec<_> = elements
+            .iter()
+            .map(|(value, is_cut)| (place(value), *is_cut))
+            .collect();
+        self.splice.cut(&elements);
+    }
+
+    /// Puts another value where one stands, anywhere in the object.
+    pub fn replace(&mut self, old: &RawValue, value: &str) {
+        self.splice.put(place(self.object.text, old), value);
+    }
+
+    /// Sets a member of an object that stands within this one.
+    pub fn set_within(&mut self, within: &RawValue, object: &Object<'_>, name: &str, value: &str) {
+        match object.written(name) {
+            Some(old) => self.replace(old, value),
+            None => {
+                let start = place(self.object.text, within).start + 1;
+                let comma = if object.is_empty { "" } else { "," };
+                let member = format!("\"{name}\":{value}{comma}");
+                self.splice.put(start..start, member);
+            }
+        }
+    }
+
     pub fn apply(mut self) -> Vec<u8> {
         let Object { text, is_empty, .. } = *self.object;
+        let mut is_empty = is_empty;
+        if !self.removed.is_empty()
+            && let Some((members, _)) = json::members(text)
+        {
+            let members: Vec<_> = members
+                .into_iter()
+                .map(|member| (member.whole, self.removed.contains(&member.name)))
+                .collect();
+            is_empty = members.iter().all(|(_, is_cut)| *is_cut);
+            self.splice.cut(&members);
+        }
         if !self.added.is_empty() {
             let start = text.find('{').map_or(0, |brace| brace + 1);
             let comma = if is_empty { "" } else { "," };
@@ -416,6 +464,50 @@ mod tests {
             edit.set("b", "7");
             assert_eq!(edit.apply(), expected.as_bytes());
         }
+    }
+
+    #[test]
+    fn members_are_taken_out_with_their_commas() {
+        for (text, expected) in [
+            (r#"{"a":1,"c":2,"b":3}"#, r#"{"d":0,"c":2}"#),
+            (r#"{ "c":2 , "a":1, "b":3 }"#, r#"{"d":0, "c":2 }"#),
+            (r#"{"a":1,"b":3}"#, r#"{"d":0}"#),
+            (r#"{"c":1}"#, r#"{"d":0,"c":1}"#),
+        ] {
+            let (object, _) = read(text).unwrap();
+            let mut edit = Edit::new(&object);
+            edit.remove("a");
+            edit.remove("b");
+            edit.set("d", "0");
+            assert_eq!(edit.apply(), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_stands_within_is_set_and_thinned_too() {
+        let text = r#"{"a":[{"x":1}, {}, {"y":0}]}"#;
+        let (object, _) = read(text).unwrap();
+        let mut edit = Edit::new(&object);
+        let mut elements = Vec::new();
+        list(object.value("a").unwrap(), "a", |value| {
+            let within = Object::read(value.get(), "It", &["x"], |_, _| {})?;
+            edit.set_within(value, &within, "x", "7");
+            elements.push((value, value.get().contains('y')));
+            Ok(())
+        })
+        .unwrap();
+        elements.remove(2);
+        edit.thin(&elements);
+        assert_eq!(edit.apply(), br#"{"a":[{"x":7}, {"x":7}, {"x":7,"y":0}]}"#);
+        let mut edit = Edit::new(&object);
+        let mut elements = Vec::new();
+        list(object.value("a").unwrap(), "a", |value| {
+            elements.push((value, value.get() != "{}"));
+            Ok(())
+        })
+        .unwrap();
+        edit.thin(&elements);
+        assert_eq!(edit.apply(), br#"{"a":[{}]}"#);
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl Pipeline {
         let most = asked.most.unwrap_or(u64::MAX);
         let output = call.limit.unwrap_or(OPEN_ANSWER.min(most));
         let rate = exchange.terms.rate;
-        let prompt = rate.most_for_prompt(call.prompt);
+        let hosted = exchange.terms.hosted.held;
+        let prompt = rate.most_for_prompt(call.prompt).plus(hosted);
         let with_answers =
             |tokens: u64| prompt.plus(rate.for_output(Tokens::new(tokens).times(call.answers)));
         // What has a size of its own, or none, cannot be made smaller.

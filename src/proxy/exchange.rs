@@ -8,7 +8,7 @@ use super::room::Share;
 use crate::dialect::call::{Api, Claim, Delivered, Reading, Usage};
 use crate::dialect::prompt;
 use crate::rules::amount::Tokens;
-use crate::rules::charge::{self, Bound, Charge, End, Evidence, Sizes};
+use crate::rules::charge::{self, Basis, Bound, Charge, End, Evidence, Sizes};
 use crate::rules::price::Rate;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Pace;
@@ -56,6 +56,18 @@ pub struct Terms {
     /// The provider reports the usage of one answer of several.
     pub reports_one: bool,
     pub sizes: Sizes,
+    pub hosted: Hosted,
+}
+
+/// What calls of tools cost that the provider runs itself.
+#[derive(Clone, Copy, Default)]
+pub struct Hosted {
+    /// All that may be made, at most.
+    pub held: Tokens,
+    /// One of them.
+    pub price: Tokens,
+    /// Those that are made and not shown.
+    pub unshown: u64,
 }
 
 /// What was seen of an answer so far.
@@ -65,6 +77,8 @@ struct Seen {
     is_final: bool,
     failed: bool,
     has_content: bool,
+    /// Calls of tools that the provider ran itself.
+    hosted_calls: u64,
     /// Bytes of generated text.
     bytes: u64,
     least: Tokens,
@@ -85,6 +99,8 @@ pub struct Exchange {
     pub model: Option<String>,
     /// Who is to answer; empty until that is known.
     pub endpoint: String,
+    /// What was taken out of its body and its headers, by name.
+    pub removed: Vec<String>,
     /// What is left of the balance and of the window, as far as is known.
     pub left: Option<Tokens>,
     pub pace: Option<Pace>,
@@ -128,6 +144,7 @@ impl Exchange {
             call: "",
             model: None,
             endpoint: String::new(),
+            removed: Vec::new(),
             left: None,
             pace: None,
             hold: None,
@@ -153,6 +170,7 @@ impl Exchange {
             is_final: reading.is_final || reading.complete,
             failed: reading.failed,
             has_content: !reading.delivered.is_empty(),
+            hosted_calls: reading.hosted_calls,
             bytes: reading.delivered.bytes,
             least: reading.delivered.least(),
         };
@@ -239,7 +257,23 @@ impl Exchange {
             text.map_or(terms.rate, |text| text.rate(Some(model)))
         };
         let counting = Counting { terms, delivered };
-        charge::charge(&evidence, held, terms.rate, rate_of, &counting)
+        let mut charge = charge::charge(&evidence, held, terms.rate, rate_of, &counting);
+        if matches!(charge.basis, Basis::Reported | Basis::Counted) {
+            charge.cost = charge.cost.plus(self.hosted());
+        }
+        charge
+    }
+
+    /// What the calls of hosted tools cost beside what is charged for what they had the model read.
+    fn hosted(&self) -> Tokens {
+        let (terms, seen) = (&self.terms, &self.seen);
+        let calls = seen.hosted_calls.max(terms.hosted.unshown);
+        let read = seen.claim.input.unwrap_or_default();
+        let more = terms
+            .rate
+            .cost(&read)
+            .minus(terms.rate.most_for_prompt(terms.prompt));
+        terms.hosted.price.times(calls).minus(more)
     }
 
     /// What this request is known to have cost by now, should nobody be left to say more.

@@ -2,7 +2,7 @@
 
 use super::admit::{self, Asked};
 use super::error::GatewayError;
-use super::exchange::{Exchange, Terms};
+use super::exchange::{Exchange, Hosted, Terms};
 use super::pipeline::Pipeline;
 use super::relay::AskedOf;
 use super::session::Session;
@@ -12,6 +12,7 @@ use super::upstream::{Answer, Destination, Failure};
 use super::watch::Ends;
 use crate::demo;
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Unreadable};
+use crate::dialect::extras::{self, Decision};
 use crate::dialect::{Dialect, members, shown};
 use crate::http1::head::Request;
 use crate::http1::write;
@@ -57,9 +58,33 @@ impl Owner<'_> {
 
 fn passed_to(api: Api) -> &'static [&'static str] {
     match api {
-        Api::OpenAi => &["openai-beta"],
-        Api::Anthropic => &[VERSION, "anthropic-beta"],
+        Api::OpenAi => &[],
+        Api::Anthropic => &[VERSION],
     }
+}
+
+/// The header that names what is in beta.
+fn beta(api: Api) -> &'static str {
+    match api {
+        Api::OpenAi => "openai-beta",
+        Api::Anthropic => "anthropic-beta",
+    }
+}
+
+/// What the endpoint makes of all that a call asks for besides an answer.
+fn decide(
+    call: &Call,
+    endpoint: &Endpoint,
+    api: Api,
+    request: &Request,
+) -> Result<Decision, Unreadable> {
+    members::check(call, endpoint.server, &endpoint.members)?;
+    let headers = request.fields.all(beta(api));
+    extras::decide(
+        call,
+        endpoint,
+        headers.flat_map(|value| extras::dear_betas(api, value)),
+    )
 }
 
 impl From<Unreadable> for GatewayError {
@@ -123,18 +148,26 @@ impl Pipeline {
             found.ok_or(GatewayError::UnknownKey)?;
             return Err(GatewayError::NoEndpoint { model: call.model });
         };
-        let strangers = members::check(&call, choice.endpoint.server, &choice.endpoint.members);
-        if let Err(refused) = strangers {
-            // What stands behind an endpoint is nothing that a stranger is told.
-            let found = self.store.find(&key, &tenant.id, &tenant.groups).await?;
-            found.ok_or(GatewayError::UnknownKey)?;
-            return Err(refused.into());
-        }
+        let decision = match decide(&call, choice.endpoint, dialect.api(), session.request()) {
+            Ok(decision) => decision,
+            Err(refused) => {
+                // What stands behind an endpoint is nothing that a stranger is told.
+                let found = self.store.find(&key, &tenant.id, &tenant.groups).await?;
+                found.ok_or(GatewayError::UnknownKey)?;
+                return Err(refused.into());
+            }
+        };
         exchange.endpoint.clone_from(&choice.endpoint.name);
         exchange.call = dialect.path();
         exchange.model = choice.model.or(model).map(str::to_owned);
         let most = admit::most_output(&choice, model);
         exchange.terms = terms(&choice, &call, tenant, self.bounds(), &bytes);
+        exchange.terms.hosted = Hosted {
+            held: decision.held,
+            price: decision.price,
+            unshown: decision.unshown,
+        };
+        exchange.terms.shows_all &= decision.calls.is_none();
         let asked = Asked {
             tenant,
             key: &key,
@@ -143,19 +176,32 @@ impl Pipeline {
             most,
         };
         let held = self.admit(exchange, &asked, &mut call).await?;
+        let held = held.minus(decision.held);
         let changes = Changes {
             model: choice.model,
             limit: admit::limit(&call, held, exchange.terms.rate, most, choice.endpoint),
+            removed: &decision.removed,
+            calls: decision.calls,
         };
         let body = dialect.rewrite(&body, &changes)?;
         // What a stream would keep for as long as it lasts.
         drop(bytes);
+        exchange.removed = decision.removed;
         let to = self.destination(choice.endpoint).await?;
         let owner = Owner {
             tenant: &tenant.id,
             account: &exchange.account,
         };
-        let request = request(dialect, &choice, &to, session.request(), owner, body)?;
+        let removed = &exchange.removed;
+        let request = request(
+            dialect,
+            &choice,
+            &to,
+            session.request(),
+            owner,
+            body,
+            removed,
+        )?;
         let Some(hold) = &exchange.hold else {
             return Err(GatewayError::UnknownKey);
         };
@@ -318,6 +364,7 @@ fn terms(
             image_answer: bounds.image_answer,
             sound_second: bounds.sound_second,
         },
+        hosted: Hosted::default(),
     }
 }
 
@@ -329,6 +376,7 @@ fn request(
     client: &Request,
     owner: Owner<'_>,
     body: Vec<u8>,
+    removed: &[String],
 ) -> Result<connection::Request, GatewayError> {
     let endpoint = choice.endpoint;
     let bad = |_| {
@@ -358,6 +406,12 @@ fn request(
     for name in PASSED.iter().chain(passed_to(api)) {
         for value in client.fields.all(name) {
             write::header(&mut head, name, value).map_err(bad)?;
+        }
+    }
+    for value in client.fields.all(beta(api)) {
+        let kept = extras::kept_betas(value, removed);
+        if !kept.is_empty() {
+            write::header(&mut head, beta(api), &kept).map_err(bad)?;
         }
     }
     if let (Api::OpenAi, Some(given)) = (api, client.fields.get(IDEMPOTENCY_KEY)) {

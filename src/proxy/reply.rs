@@ -97,6 +97,9 @@ pub fn tell(session: &mut Session, exchange: &Exchange) {
     if !exchange.endpoint.is_empty() {
         say("x-resullm-endpoint", &exchange.endpoint);
     }
+    if !exchange.removed.is_empty() {
+        say("x-resullm-removed", &exchange.removed.join(", "));
+    }
     if let Some(left) = exchange.left {
         session.header_number("x-resullm-tokens-left", left.count());
     }

@@ -99,6 +99,7 @@ pub fn calls(bytes: &[u8]) {
         let changes = Changes {
             model: Some("m\"\n"),
             limit: call.answer.is_none().then_some(limit),
+            ..Changes::default()
         };
         let written = dialect.rewrite(&body, &changes).expect("what was read");
         let again = dialect
@@ -115,7 +116,29 @@ pub fn calls(bytes: &[u8]) {
             .rewrite(&body, &Changes::default())
             .expect("what was read");
         others_stay(body.bytes, &kept, path);
+        if call.extras.forced.is_empty() {
+            nothing_extra_is_left(dialect, &body, &call);
+        }
     }
+}
+
+/// Where all is taken out that a call asks for besides an answer, no reader finds any of it again.
+fn nothing_extra_is_left(dialect: &dyn Dialect, body: &Body<'_>, call: &Call) {
+    let hosted = call.extras.hosted.iter().map(|(name, _)| name.clone());
+    let removed: Vec<String> = hosted.chain(call.extras.dear.iter().cloned()).collect();
+    let changes = Changes {
+        removed: &removed,
+        ..Changes::default()
+    };
+    let written = dialect.rewrite(body, &changes).expect("what was read");
+    let again = dialect
+        .read(&Body::json(&written), &Bounds::default())
+        .expect("what was written");
+    let extras = again.extras;
+    assert!(
+        extras.hosted.is_empty() && extras.dear.is_empty(),
+        "{extras:?}"
+    );
 }
 
 /// Members that a rewrite may set.
@@ -171,7 +194,7 @@ pub fn multipart(bytes: &[u8]) {
         if dialect.read(&body, &Bounds::default()).is_ok() {
             let changes = Changes {
                 model: Some("m"),
-                limit: None,
+                ..Changes::default()
             };
             let written = dialect.rewrite(&body, &changes).expect("what was read");
             let again = Body {

@@ -21,6 +21,7 @@ mod faults;
 mod frameworks;
 mod fuzz;
 mod harness_itself;
+mod hosted;
 mod leases;
 mod library;
 mod regression;

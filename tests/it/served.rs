@@ -170,10 +170,7 @@ fn a_body_with_a_stranger_is_refused_by_its_name() {
         "options",
         "auto_max_new_tokens",
         "use_beam_search",
-        "plugins",
-        "search_parameters",
         "fallbacks",
-        "data_sources",
         "Temperature_2",
     ] {
         let mut call = hi();

@@ -18,6 +18,8 @@ struct Counts {
     /// The writes by how long they are kept, which come to the same sum.
     cache_writes: u64,
     output: Count,
+    /// Calls of tools that the provider ran itself.
+    hosted: u64,
 }
 
 impl Counts {
@@ -32,6 +34,11 @@ impl Counts {
                 self.cache_writes = self.cache_writes.max(sum);
             }
             "output_tokens" => self.output.take(number(value)),
+            "server_tool_use" => {
+                let mut sum = 0u64;
+                numbers(value, |_, calls| sum = sum.saturating_add(calls));
+                self.hosted = self.hosted.max(sum);
+            }
             _ => {}
         }
     }
@@ -62,6 +69,7 @@ impl Counts {
             cache_write: over(self.cache_write, earlier.cache_write),
             cache_writes: self.cache_writes.max(earlier.cache_writes),
             output: over(self.output, earlier.output),
+            hosted: self.hosted.max(earlier.hosted),
         }
     }
 
@@ -121,11 +129,14 @@ const FRAME: &[&str] = &[
 /// start stands in for the one that the deltas will bring, and what a tool of the provider's own has
 /// found was not generated.
 fn piece(piece: &[u8], delivered: &mut Delivered) {
-    let mut is_found = false;
+    let mut kind = String::new();
     json::each_member(piece, |name, value| {
-        is_found |= name == "type" && json::text(value).ends_with("_tool_result");
+        if name == "type" {
+            kind = json::text(value).into_owned();
+        }
     });
-    if is_found {
+    delivered.hosted += u64::from(kind == "server_tool_use");
+    if kind.ends_with("_tool_result") {
         return;
     }
     let whole = json::each_member(piece, |name, value| match name {
@@ -156,6 +167,7 @@ pub fn meter(answer: &[u8]) -> Reading {
     let whole = json::each_member(answer, |name, value| match name {
         "usage" => {
             let (counts, parts) = read(value);
+            reading.hosted_calls = counts.hosted;
             reading.reports(Some(counts.claim(parts)));
         }
         "error" if value != b"null" => reading.failed = true,
@@ -174,6 +186,7 @@ pub fn meter(answer: &[u8]) -> Reading {
         reading.delivered = Delivered::default();
         reading.delivered.unreadable(answer);
     }
+    reading.hosted_calls = reading.hosted_calls.max(reading.delivered.hosted);
     reading.complete = whole;
     reading.is_final = whole;
     reading
@@ -225,6 +238,7 @@ impl Events for Blocks {
             self.counts = counts.over(self.counts);
             reading.reports(Some(self.counts.claim(parts)));
         }
+        reading.hosted_calls = self.counts.hosted.max(reading.delivered.hosted);
         match kind.as_str() {
             "message_stop" => reading.complete = true,
             "error" => reading.failed = true,

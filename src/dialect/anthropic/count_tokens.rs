@@ -3,9 +3,9 @@
 //! Nothing is generated and nothing charged, here or at the provider. What the answer counts is not
 //! usage and must never be settled.
 
-use super::{answer, prompt};
+use super::{answer, prompt, tools};
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Claim, Reading, Unreadable, Usage};
-use crate::dialect::object;
+use crate::dialect::object::{Edit, Object};
 use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
@@ -29,6 +29,7 @@ impl Dialect for CountTokens {
             answers: 1,
             prompt: facts.prompt,
             strangers: facts.strangers,
+            extras: facts.extras,
             hides: facts.hides,
             answer: Some(Tokens::ZERO),
             free: true,
@@ -36,9 +37,12 @@ impl Dialect for CountTokens {
         })
     }
 
-    /// The model alone: this call knows no limit and refuses one.
+    /// This call knows no limit and refuses one.
     fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
-        object::rewrite_model(body.bytes, prompt::KNOWN, changes)
+        let body = Object::body(body.bytes, prompt::KNOWN, |_, _| {})?;
+        let mut edit = Edit::of(&body, changes);
+        tools::edit(&mut edit, &body, changes)?;
+        Ok(edit.apply())
     }
 
     fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
@@ -87,6 +91,7 @@ mod tests {
                 name: "max_tokens",
                 always: true,
             }),
+            ..Changes::default()
         };
         let changed = CountTokens.rewrite(&Body::json(body), &changes).unwrap();
         assert_eq!(changed, br#"{"messages":[ ],"model":"b","tools":[]}"#);

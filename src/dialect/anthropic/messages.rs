@@ -3,7 +3,7 @@
 //! The body is validated in one pass and never built as a tree. Where its blocks stand decides what
 //! the provider's cache knows, so nothing leaves in another order or spelling.
 
-use super::{answer, prompt};
+use super::{answer, prompt, tools};
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
 use crate::dialect::object::{Edit, Object};
 use crate::dialect::{Dialect, Meter};
@@ -33,6 +33,7 @@ impl Dialect for Messages {
             answers: 1,
             prompt: facts.prompt,
             strangers: facts.strangers,
+            extras: facts.extras,
             hides: facts.hides,
             ..Call::default()
         })
@@ -44,6 +45,7 @@ impl Dialect for Messages {
         if let Some(limit) = changes.limit {
             edit.set("max_tokens", &limit.tokens.to_string());
         }
+        tools::edit(&mut edit, &body, changes)?;
         Ok(edit.apply())
     }
 

@@ -21,6 +21,8 @@ const CHANGES: Changes<'_> = Changes {
         name: "max_completion_tokens",
         always: true,
     }),
+    removed: &[],
+    calls: None,
 };
 
 #[test]

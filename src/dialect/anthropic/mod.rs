@@ -4,3 +4,4 @@ mod answer;
 pub mod count_tokens;
 pub mod messages;
 mod prompt;
+mod tools;

@@ -4,12 +4,13 @@
 //! the bytes do not tell - images and documents - the operator's bounds stand in. What
 //! is not understood must never count less than its bytes.
 
-use crate::dialect::call::{Bounds, Unreadable};
+use super::tools;
+use crate::dialect::call::{Bounds, Extras, Unreadable};
+use crate::dialect::extras::word;
 use crate::dialect::object::{self, Object};
 use crate::dialect::prompt;
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 
 /// The members that the gateway itself reads or writes.
 pub(super) const KNOWN: &[&str] = &[
@@ -19,6 +20,23 @@ pub(super) const KNOWN: &[&str] = &[
     "messages",
     "system",
     "tools",
+    "tool_choice",
+    "mcp_servers",
+    "container",
+    "context_management",
+    "compaction",
+    "speed",
+    "service_tier",
+    "inference_geo",
+];
+
+/// Those of them that a model may read as they stand.
+const AS_THEY_STAND: &[&str] = &[
+    "tool_choice",
+    "mcp_servers",
+    "container",
+    "context_management",
+    "compaction",
 ];
 
 /// Members that no model reads. Everything else is taken for a part of the prompt.
@@ -31,15 +49,7 @@ const NOT_PROMPT: &[&str] = &[
     "top_k",
     "stop_sequences",
     "metadata",
-    "service_tier",
-    "inference_geo",
 ];
-
-/// Tools that run at the client, by the beginning of their type.
-const CLIENT_TOOLS: [&str; 5] = ["custom", "bash_", "text_editor_", "computer_", "memory_"];
-
-/// What makes a provider read what the body does not show, more often than anyone can say before.
-const HOSTED: [&str; 2] = ["mcp_servers", "container"];
 
 /// The instructions that a provider adds as soon as there are tools. Published: 159 to 804.
 const TOOL_USE: u64 = 1_000;
@@ -54,14 +64,9 @@ const PDF_BYTES: usize = 50_000;
 /// No API nests content deeper than a message, a tool's result, a document and its parts.
 const DEEPEST: usize = 8;
 
-/// Members that have something generated that may not be shown.
-const HIDES: [&str; 2] = ["thinking", "context_management"];
-
 /// Members that a model reads, or that say how it is to answer.
 const READ: &[&str] = &[
-    "tool_choice",
     "thinking",
-    "context_management",
     "output_config",
     "output_format",
     "cache_control",
@@ -75,6 +80,7 @@ const MOST_STRANGERS: usize = 50;
 pub struct Facts {
     pub prompt: Tokens,
     pub strangers: Vec<String>,
+    pub extras: Extras,
     pub hides: bool,
 }
 
@@ -82,7 +88,6 @@ pub struct Facts {
 pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts), Unreadable> {
     let mut sum = Tokens::ZERO;
     let mut facts = Facts::default();
-    let mut hosted = None;
     let body = Object::body(bytes, KNOWN, |name, value| {
         if !NOT_PROMPT.contains(&name) {
             sum = sum.plus(raw(value));
@@ -92,13 +97,12 @@ pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts),
             facts.strangers.push(name.to_owned());
         }
         let is_off = value.get() == "null" || value.get().contains("\"disabled\"");
-        facts.hides |= HIDES.contains(&name) && !is_off;
-        if HOSTED.contains(&name) && value.get() != "null" {
-            hosted.get_or_insert_with(|| name.to_owned());
-        }
+        facts.hides |= name == "thinking" && !is_off;
     })?;
-    if let Some(name) = hosted {
-        return Err(not_served(&name));
+    // What is edited is said to be, and may be put into other words first.
+    facts.hides |= body.value("context_management").is_some();
+    for value in AS_THEY_STAND.iter().filter_map(|name| body.value(name)) {
+        sum = sum.plus(raw(value));
     }
     let prompt = Prompt {
         image: Tokens::new(bounds.image),
@@ -112,6 +116,7 @@ pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts),
     if let Some(tools) = body.written("tools") {
         sum = sum.plus(prompt.tools(tools)?);
     }
+    facts.extras = tools::read(&body)?;
     facts.prompt = sum;
     Ok((body, facts))
 }
@@ -128,9 +133,12 @@ impl Prompt {
             }
             let mut tokens = frame();
             let known = &["role", "content"];
-            let message = Object::read(message.get(), "A message", known, |_, value| {
+            let mut brought = Vec::new();
+            let message = Object::read(message.get(), "A message", known, |name, value| {
                 tokens = tokens.plus(raw(value));
+                brought.extend(is_of_tools(name).then_some(value));
             })?;
+            brought.into_iter().try_for_each(tools::within)?;
             if let Some(content) = message.written("content") {
                 tokens = tokens.plus(self.content(content, 0)?);
             }
@@ -156,9 +164,12 @@ impl Prompt {
         let known = &["type", "text", "content", "source", "cache_control"];
         let mut tokens = frame();
         // A tool's input, and signatures: thoughts that the provider alone can read.
-        let block = Object::read(block.get(), "A block of content", known, |_, value| {
+        let mut brought = Vec::new();
+        let block = Object::read(block.get(), "A block of content", known, |name, value| {
             tokens = tokens.plus(raw(value));
+            brought.extend(is_of_tools(name).then_some(value));
         })?;
+        brought.into_iter().try_for_each(tools::within)?;
         if let Some(text) = block.written("text") {
             tokens = tokens.plus(string(text));
         }
@@ -201,10 +212,7 @@ impl Prompt {
         if !tools.get().starts_with('[') {
             return Ok(raw(tools));
         }
-        let tokens = sum(tools, "tools", |tool| {
-            runs_at_the_client(tool)?;
-            Ok(raw(tool))
-        })?;
+        let tokens = sum(tools, "tools", |tool| Ok(raw(tool)))?;
         Ok(if tokens.is_zero() {
             tokens
         } else {
@@ -213,23 +221,9 @@ impl Prompt {
     }
 }
 
-/// A tool that the provider runs reads as much as it likes, as often as it likes, for one call.
-fn runs_at_the_client(tool: &RawValue) -> Result<(), Unreadable> {
-    if !is_object(tool) {
-        return Ok(());
-    }
-    let tool = Object::read(tool.get(), "A tool", &["type"], |_, _| {})?;
-    let kind = word(&tool, "type");
-    if kind.is_empty() || CLIENT_TOOLS.iter().any(|client| kind.starts_with(client)) {
-        return Ok(());
-    }
-    Err(not_served(&format!("The tool type {kind:?}")))
-}
-
-fn not_served(what: &str) -> Unreadable {
-    Unreadable(format!(
-        "{what} is not served here: what the provider would read for it has no bound"
-    ))
+/// Tools can be added in the middle of a conversation.
+fn is_of_tools(name: &str) -> bool {
+    name.eq_ignore_ascii_case("tools") || name.eq_ignore_ascii_case("tool")
 }
 
 fn is_object(value: &RawValue) -> bool {
@@ -251,12 +245,6 @@ fn string(value: &RawValue) -> Tokens {
     } else {
         raw(value)
     }
-}
-
-/// A member's value where it is a string, else nothing.
-fn word<'a>(object: &Object<'a>, name: &str) -> Cow<'a, str> {
-    let value = object.written(name);
-    value.and_then(object::string).unwrap_or_default()
 }
 
 /// What the values of a list come to.

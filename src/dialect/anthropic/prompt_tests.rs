@@ -137,29 +137,6 @@ fn tools_count_with_what_the_provider_adds_for_them() {
 }
 
 #[test]
-fn what_a_provider_would_run_itself_is_refused() {
-    for (kind, named) in [
-        ("code_execution_20250825", "code_execution_20250825"),
-        ("web_search_20250305", "web_search_20250305"),
-        ("web\\u005ffetch_20250910", "web_fetch_20250910"),
-        ("mcp_toolset", "mcp_toolset"),
-    ] {
-        let refused = of(&format!(r#"{{"tools":[{{"type":"{kind}","name":"n"}}]}}"#));
-        let Unreadable(why) = refused.unwrap_err();
-        let expected = format!("The tool type \"{named}\" is not served here");
-        assert!(why.starts_with(&expected), "{why}");
-    }
-    for name in HOSTED {
-        let Unreadable(why) = of(&format!(r#"{{"{name}":[]}}"#)).unwrap_err();
-        assert!(
-            why.starts_with(&format!("{name} is not served here")),
-            "{why}"
-        );
-        assert!(of(&format!(r#"{{"{name}":null}}"#)).is_ok());
-    }
-}
-
-#[test]
 fn a_prompt_that_could_be_read_in_two_ways_is_refused() {
     let block = |block: &str| of(&format!(r#"{{"messages":[{{"content":[{block}]}}]}}"#));
     for bad in [

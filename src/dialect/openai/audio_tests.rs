@@ -57,6 +57,7 @@ fn only_the_model_of_a_recording_is_changed() {
     let changes = Changes {
         model: Some("other"),
         limit: None,
+        ..Changes::default()
     };
     let out = TRANSCRIPTIONS.rewrite(&form(&bytes), &changes).unwrap();
     let expected = String::from_utf8(bytes.clone())

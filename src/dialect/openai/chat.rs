@@ -5,7 +5,9 @@
 
 use super::choices::{self, StreamMeter, meter};
 use super::content;
-use crate::dialect::call::{self, Api, Bounds, Call, Changes, Reading, Unreadable};
+use super::tiers;
+use super::tools::{self, Of, Tools};
+use crate::dialect::call::{self, Api, Bounds, Call, Changes, Extras, Reading, Unreadable};
 use crate::dialect::object::{self, Edit, Object};
 use crate::dialect::{Dialect, Meter, prompt};
 use crate::rules::amount::Tokens;
@@ -25,7 +27,31 @@ const KNOWN: &[&str] = &[
     "n_cmpl",
     "store",
     "audio",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "service_tier",
+    "multi_agent",
     "web_search_options",
+    "search_parameters",
+    "search_options",
+    "enable_search",
+    "enable_code_interpreter",
+    "plugins",
+    "data_sources",
+    "dataSources",
+];
+
+/// Members that have the provider search, or run something.
+const HOSTED: &[&str] = &[
+    "web_search_options",
+    "search_parameters",
+    "search_options",
+    "enable_search",
+    "enable_code_interpreter",
+    "plugins",
+    "data_sources",
+    "dataSources",
 ];
 
 /// The limit by every name that some server lets go before the others: all of them are set.
@@ -33,8 +59,6 @@ const LIMITS: &[&str] = &["max_completion_tokens", "max_tokens", "n_predict"];
 
 /// Members that a model reads.
 const READ: &[&str] = &[
-    "tools",
-    "tool_choice",
     "functions",
     "function_call",
     "response_format",
@@ -72,8 +96,6 @@ const NOT_PROMPT: &[&str] = &[
     "logit_bias",
     "user",
     "metadata",
-    "service_tier",
-    "parallel_tool_calls",
     "reasoning_effort",
     "verbosity",
     "modalities",
@@ -112,11 +134,26 @@ impl Dialect for Chat {
 
 fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     let (body, mut prompt, strangers) = Object::prompt(bytes, KNOWN, NOT_PROMPT, READ)?;
-    if body.value("web_search_options").is_some() {
-        let why = "web_search_options is not served here: \
-            the body does not show what the provider would read for it";
-        return Err(Unreadable(why.to_owned()));
+    let mut extras = Extras::default();
+    for name in HOSTED {
+        match body.value(name).map(RawValue::get) {
+            None | Some("false") => {}
+            Some(_) if *name == "web_search_options" => {
+                // It searches once, and its answer does not say so.
+                extras.hosted("web_search".to_owned(), Some(1));
+                extras.unshown = true;
+            }
+            Some(_) => extras.hosted((*name).to_owned(), None),
+        }
     }
+    let mut offered = Tools::default();
+    if let Some(list) = body.value("tools") {
+        offered = tools::read(list, Of::Chat, &mut extras)?;
+        prompt = prompt.plus(content::weight(list));
+    }
+    let choice = body.value("tool_choice");
+    prompt = prompt.plus(tools::choice(choice, &offered, &mut extras)?);
+    tiers::read(&body, &mut extras)?;
     if let Some(messages) = body.value("messages") {
         object::list(messages, "messages", |value| {
             prompt = prompt.plus(message(value, bounds)?);
@@ -130,6 +167,7 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     let answers = body.number("n", 1)?.max(body.number("n_cmpl", 1)?);
     Ok(Call {
         strangers,
+        extras,
         model: body.string("model")?.map(Cow::into_owned),
         stream: body.flag("stream")?,
         wants_usage: choices::wants_usage(&body)?,
@@ -194,10 +232,33 @@ fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
     if body.flag("store")? {
         edit.set("store", "false");
     }
+    if !changes.removed.is_empty() {
+        take_out(&mut edit, &body, changes)?;
+    }
     if body.flag("stream")? {
         choices::ask_for_usage(&body, &mut edit)?;
     }
     Ok(edit.apply())
+}
+
+/// Takes out what is not served.
+fn take_out<'a>(
+    edit: &mut Edit<'a>,
+    body: &Object<'a>,
+    changes: &Changes<'_>,
+) -> Result<(), Unreadable> {
+    tools::take_out_of_body(edit, body, Of::Chat, changes)?;
+    tiers::take_out(edit, changes);
+    for name in HOSTED {
+        let called = match *name {
+            "web_search_options" => "web_search",
+            name => name,
+        };
+        if changes.removes(called) {
+            edit.remove(name);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

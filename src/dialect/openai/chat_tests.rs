@@ -63,6 +63,7 @@ fn only_what_must_change_is_changed() {
     let changes = Changes {
         model: Some("b\"c"),
         limit: LIMIT,
+        ..Changes::default()
     };
     assert_eq!(
         rewritten(body, &changes),
@@ -80,6 +81,7 @@ fn a_limit_under_a_name_that_the_endpoint_may_not_know_is_written_under_its_own_
     let changes = Changes {
         model: None,
         limit: always,
+        ..Changes::default()
     };
     for (body, expected) in [
         (
@@ -167,14 +169,15 @@ fn a_message_that_could_be_read_in_two_ways_is_refused() {
 }
 
 #[test]
-fn a_search_by_the_provider_is_refused() {
-    let refused = read(br#"{"web_search_options":{}}"#, &Bounds::default());
-    let Unreadable(why) = refused.unwrap_err();
-    assert!(
-        why.starts_with("web_search_options is not served here"),
-        "{why}"
+fn a_search_by_the_provider_is_asked_for_once() {
+    let extras = call(r#"{"web_search_options":{}}"#).extras;
+    assert_eq!(extras.hosted, [("web_search".to_owned(), Some(1))]);
+    assert!(extras.unshown);
+    let none = call(r#"{"web_search_options":null,"plugins":null,"enable_search":false}"#);
+    assert_eq!(
+        (none.prompt, none.extras),
+        (Tokens::ZERO, Extras::default())
     );
-    assert_eq!(call(r#"{"web_search_options":null}"#).prompt, Tokens::ZERO);
 }
 
 #[test]
@@ -182,6 +185,7 @@ fn what_is_missing_is_added() {
     let changes = Changes {
         model: Some("m"),
         limit: LIMIT,
+        ..Changes::default()
     };
     assert_eq!(
         rewritten("{}", &changes),
@@ -313,7 +317,7 @@ proptest! {
         }
         object.insert("stream".into(), stream.into());
         let text = serde_json::to_string(&object).unwrap();
-        let changed = rewritten(&text, &Changes { model: Some("new"), limit: LIMIT });
+        let changed = rewritten(&text, &Changes { model: Some("new"), limit: LIMIT, ..Changes::default() });
         let mut value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&changed).unwrap();
         prop_assert_eq!(value["model"].as_str(), Some("new"));
         prop_assert_eq!(value.remove("max_tokens").unwrap().as_u64(), Some(50));

@@ -71,6 +71,7 @@ fn a_limit_has_the_name_that_this_call_knows() {
     let changes = Changes {
         model: Some("m"),
         limit: LIMIT,
+        ..Changes::default()
     };
     for (body, expected) in [
         (

@@ -32,6 +32,7 @@ fn only_the_model_is_changed() {
             name: "max_tokens",
             always: true,
         }),
+        ..Changes::default()
     };
     let out = Embeddings.rewrite(&body, &changes).unwrap();
     assert_eq!(out, br#"{"input" : "a", "model":"y"}"#);

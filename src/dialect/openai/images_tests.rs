@@ -69,6 +69,7 @@ fn only_the_model_is_changed() {
     let changes = Changes {
         model: Some("new"),
         limit: None,
+        ..Changes::default()
     };
     let out = EDITS.rewrite(&form(FORM.as_bytes()), &changes).unwrap();
     let read = EDITS.read(&form(&out), &BOUNDS).unwrap();

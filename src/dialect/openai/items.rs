@@ -71,7 +71,11 @@ fn item(item: &[u8], delivered: &mut Delivered) {
     delivered.frame();
     let mut is_image = false;
     let whole = json::each_member(item, |name, value| match name {
-        "type" => is_image = json::text(value) == "image_generation_call",
+        "type" => {
+            let kind = json::text(value);
+            is_image = kind == "image_generation_call";
+            delivered.hosted += u64::from(kind.starts_with("web_"));
+        }
         name if TEXT.contains(&name) => said::text(value, delivered),
         name if ITEM_FRAME.contains(&name) => {}
         "result" => delivered.images += u64::from(value.len() > 2),
@@ -114,6 +118,7 @@ pub fn meter(answer: &[u8]) -> Reading {
     reading.complete = statuses.contains(&seen.status.as_str());
     reading.is_final = reading.complete;
     reading.failed = seen.status == "failed" || (seen.has_error && !reading.complete);
+    reading.hosted_calls = seen.output.hosted;
     reading.delivered = seen.output;
     reading
 }
@@ -155,12 +160,14 @@ impl Items {
             "response" => {
                 let seen = response(value, reading).unwrap_or_default();
                 if LAST.contains(&kind) {
+                    reading.hosted_calls = reading.hosted_calls.max(seen.output.hosted);
                     self.whole(seen.output, reading.delivered.bytes, reading);
                 }
             }
             "item" if kind == "response.output_item.done" => {
                 let mut output = Delivered::default();
                 item(value, &mut output);
+                reading.hosted_calls += output.hosted;
                 let before = self.in_deltas;
                 self.in_deltas = before.saturating_sub(output.bytes);
                 self.whole(output, before, reading);

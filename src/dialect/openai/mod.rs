@@ -15,4 +15,6 @@ pub mod multipart;
 pub mod responses;
 pub mod said;
 pub mod sound;
+pub mod tiers;
+pub mod tools;
 pub mod usage;

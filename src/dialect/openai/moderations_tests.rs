@@ -23,6 +23,7 @@ fn only_the_model_is_changed() {
     let changes = Changes {
         model: Some("y"),
         limit: None,
+        ..Changes::default()
     };
     let out = Moderations.rewrite(&body, &changes).unwrap();
     assert_eq!(out, br#"{"model":"y", "input":"a"}"#);

@@ -1,13 +1,15 @@
 //! `POST responses`: reads a call, rewrites it for an endpoint, meters its answer.
 //!
 //! A call must show all that the provider will read for it. What refers to the operator's own
-//! account - stored responses, conversations, templates - or has the provider run tools of its own,
-//! whose cost no body bounds, is refused. Tools and input items are served by name: a new kind may
-//! be either.
+//! account - stored responses, conversations, templates - is refused. Input items are served by name:
+//! a new kind may be either.
 
 use super::content::{self, stray, weight, weights};
 use super::items::{self, StreamMeter};
-use crate::dialect::call::{self, Api, Bounds, Call, Changes, Reading, Unreadable};
+use super::tiers;
+use super::tools::{self, Of, Tools, short};
+use crate::dialect::call::{self, Api, Bounds, Call, Changes, Extras, Reading, Unreadable};
+use crate::dialect::extras::thin;
 use crate::dialect::object::{self, Edit, Object};
 use crate::dialect::{Dialect, Meter, prompt};
 use crate::rules::amount::Tokens;
@@ -20,6 +22,12 @@ const KNOWN: &[&str] = &[
     "input",
     "instructions",
     "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "max_tool_calls",
+    "include",
+    "service_tier",
+    "multi_agent",
     "max_output_tokens",
     "stream",
     "background",
@@ -46,21 +54,17 @@ const NOT_PROMPT: &[&str] = &[
     "top_logprobs",
     "metadata",
     "user",
-    "service_tier",
-    "parallel_tool_calls",
     "reasoning",
     "truncation",
-    "include",
     "safety_identifier",
     "prompt_cache_key",
     "prompt_cache_options",
     "prompt_cache_retention",
-    "max_tool_calls",
     "verbosity",
 ];
 
 /// Members that a model reads.
-const READ: &[&str] = &["tool_choice", "text", "response_format"];
+const READ: &[&str] = &["text", "response_format"];
 
 /// Input items that a model reads as their texts.
 const TEXT_ITEMS: &[&str] = &[
@@ -99,10 +103,6 @@ const OTHER_ITEMS: &[&str] = &[
     "additional_tools",
 ];
 
-/// What a provider may write itself to describe one of its own tools to a model. Not published; a
-/// page of text.
-const BUILT_IN_TOOL: u64 = 1_000;
-
 pub struct Responses;
 
 impl Dialect for Responses {
@@ -135,13 +135,6 @@ fn refused<T>(why: impl Into<String>) -> Result<T, Unreadable> {
     Err(Unreadable(why.into()))
 }
 
-/// As much of a caller's own word as a sentence has room for.
-fn short(word: &str) -> &str {
-    word.char_indices()
-        .nth(40)
-        .map_or(word, |(end, _)| &word[..end])
-}
-
 fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     let (body, mut prompt, strangers) = Object::prompt(bytes, KNOWN, NOT_PROMPT, READ)?;
     if body.flag("background")? {
@@ -152,17 +145,32 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
             return refused(format!("{name} is not served here: {instead}"));
         }
     }
+    let mut extras = Extras {
+        shared: Some(body.number("max_tool_calls", 0)?.unwrap_or(u64::MAX)),
+        ..Extras::default()
+    };
+    let mut offered = Tools::default();
     if let Some(list) = body.value("tools") {
-        prompt = prompt.plus(weight(list)).plus(tools(list, true)?);
+        offered = tools::read(list, Of::Responses, &mut extras)?;
+        prompt = prompt.plus(weight(list)).plus(offered.described);
     }
     if let Some(instructions) = body.value("instructions") {
         prompt = prompt.plus(weight(instructions)).plus(frame());
     }
     if let Some(value) = body.value("input") {
-        prompt = prompt.plus(input(value, bounds)?);
+        let mut input = Input {
+            bounds,
+            extras: &mut extras,
+            offered: &mut offered,
+        };
+        prompt = prompt.plus(input.read(value)?);
     }
+    let choice = body.value("tool_choice");
+    prompt = prompt.plus(tools::choice(choice, &offered, &mut extras)?);
+    tiers::read(&body, &mut extras)?;
     Ok(Call {
         strangers,
+        extras,
         model: body.string("model")?.map(Cow::into_owned),
         stream: body.flag("stream")?,
         // A stream always says what it used: nothing is asked for in the client's place.
@@ -178,111 +186,129 @@ fn frame() -> Tokens {
     Tokens::new(prompt::message_frames(1))
 }
 
-fn input(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
-    if value.get().starts_with('"') {
-        return Ok(weight(value).plus(frame()));
-    }
-    let mut sum = Tokens::ZERO;
-    object::list(value, "input", |value| {
-        sum = sum.plus(item(value, bounds)?).plus(frame());
-        Ok(())
-    })?;
-    Ok(sum)
+/// Reads the items of the input.
+struct Input<'r> {
+    bounds: &'r Bounds,
+    extras: &'r mut Extras,
+    /// Items may bring tools of their own.
+    offered: &'r mut Tools,
 }
 
-fn item(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
-    let known = [&["type", "role", "content", "output"], TEXTS].concat();
-    let mut sum = Tokens::ZERO;
-    let item = Object::read(value.get(), "An item of input", &known, |name, value| {
-        sum = sum.plus(stray(name, value));
-    })?;
-    let kind = match item.string("type")? {
-        Some(kind) => kind,
-        None if item.value("role").is_some() => "message".into(),
-        // An ID alone stands for something stored.
-        None => return refused("An item of input must have a type or a role"),
-    };
-    let mut built_in = Tokens::ZERO;
-    if let Some(list) = item.value("tools") {
-        built_in = tools(list, true)?;
-    }
-    check_environment(&item)?;
-    if OTHER_ITEMS.contains(&&*kind) {
-        return Ok(weight(value).plus(built_in));
-    }
-    if !TEXT_ITEMS.contains(&&*kind) {
-        return refused(format!(
-            "Input items of type {} are not served here: they do not show all that is read for them",
-            short(&kind)
-        ));
-    }
-    let is_empty = |names: &[&str]| weights(&item, names).is_zero();
-    if kind == "reasoning" && !is_empty(&["id"]) && is_empty(&["encrypted_content", "content"]) {
-        return refused(
-            "An input item of type reasoning must have its content: include reasoning.encrypted_content",
-        );
-    }
-    sum = sum.plus(content::role(&item)).plus(built_in);
-    sum = sum.plus(weights(&item, TEXTS));
-    for value in ["content", "output"]
-        .iter()
-        .filter_map(|name| item.value(name))
-    {
-        if value.get().starts_with('[') {
-            object::list(value, "content", |value| {
-                sum = sum.plus(content::part(value, bounds)?);
-                Ok(())
-            })?;
-        } else {
-            sum = sum.plus(weight(value));
+impl Input<'_> {
+    fn read(&mut self, value: &RawValue) -> Result<Tokens, Unreadable> {
+        if value.get().starts_with('"') {
+            return Ok(weight(value).plus(frame()));
         }
+        let mut sum = Tokens::ZERO;
+        object::list(value, "input", |value| {
+            sum = sum.plus(self.item(value)?).plus(frame());
+            Ok(())
+        })?;
+        Ok(sum)
     }
-    Ok(sum)
-}
 
-/// Refuses tools that the provider runs itself, and gives what it may add to describe the others.
-fn tools(list: &RawValue, may_nest: bool) -> Result<Tokens, Unreadable> {
-    let known = &["type", "tools", "environment", "execution"];
-    let mut built_in = Tokens::ZERO;
-    object::list(list, "tools", |value| {
-        let tool = Object::read(value.get(), "A tool", known, |_, _| {})?;
-        let kind = tool.string("type")?.unwrap_or_default();
-        let described = match &*kind {
-            "function" | "custom" => Tokens::ZERO,
-            "namespace" if may_nest => match tool.value("tools") {
-                Some(list) => tools(list, false)?,
-                None => Tokens::ZERO,
-            },
-            "local_shell" | "apply_patch" | "shell" => {
-                check_environment(&tool)?;
-                Tokens::new(BUILT_IN_TOOL)
-            }
-            "tool_search" if tool.string("execution")?.as_deref() == Some("client") => {
-                Tokens::new(BUILT_IN_TOOL)
-            }
-            _ => {
-                return refused(format!(
-                    "Tools of type {} are not served here: only tools that run at the client are",
-                    short(&kind)
-                ));
-            }
+    fn item(&mut self, value: &RawValue) -> Result<Tokens, Unreadable> {
+        let mut sum = Tokens::ZERO;
+        let item = read_item(value, |name, value| sum = sum.plus(stray(name, value)))?;
+        let kind = match item.string("type")? {
+            Some(kind) => kind,
+            None if item.value("role").is_some() => "message".into(),
+            // An ID alone stands for something stored.
+            None => return refused("An item of input must have a type or a role"),
         };
-        built_in = built_in.plus(described);
-        Ok(())
-    })?;
-    Ok(built_in)
+        let mut described = Tokens::ZERO;
+        if let Some(list) = item.value("tools") {
+            let tools = tools::read(list, Of::Responses, self.extras)?;
+            self.offered.run_at_client |= tools.run_at_client;
+            described = tools.described;
+        }
+        if !tools::is_local(&item)? {
+            return refused("A shell is served here only with a local environment");
+        }
+        if OTHER_ITEMS.contains(&&*kind) {
+            return Ok(weight(value).plus(described));
+        }
+        if !TEXT_ITEMS.contains(&&*kind) {
+            return refused(format!(
+                "Input items of type {} are not served here: they do not show all that is read for them",
+                short(&kind)
+            ));
+        }
+        let is_empty = |names: &[&str]| weights(&item, names).is_zero();
+        if kind == "reasoning" && !is_empty(&["id"]) && is_empty(&["encrypted_content", "content"])
+        {
+            return refused(
+                "An input item of type reasoning must have its content: include reasoning.encrypted_content",
+            );
+        }
+        sum = sum.plus(content::role(&item)).plus(described);
+        sum = sum.plus(weights(&item, TEXTS));
+        for value in ["content", "output"]
+            .iter()
+            .filter_map(|name| item.value(name))
+        {
+            if value.get().starts_with('[') {
+                object::list(value, "content", |value| {
+                    sum = sum.plus(content::part(value, self.bounds)?);
+                    Ok(())
+                })?;
+            } else {
+                sum = sum.plus(weight(value));
+            }
+        }
+        Ok(sum)
+    }
 }
 
-/// A shell may run at the client, not in a container of the operator's.
-fn check_environment(object: &Object<'_>) -> Result<(), Unreadable> {
-    let Some(environment) = object.value("environment") else {
+fn read_item<'a>(
+    value: &'a RawValue,
+    other: impl FnMut(&'a str, &'a RawValue),
+) -> Result<Object<'a>, Unreadable> {
+    let known = [&["type", "role", "content", "output"], TEXTS].concat();
+    Object::read(value.get(), "An item of input", &known, other)
+}
+
+/// What is included of a tool's calls goes with the tool.
+fn take_out_included<'a>(
+    edit: &mut Edit<'a>,
+    body: &Object<'a>,
+    changes: &Changes<'_>,
+) -> Result<(), Unreadable> {
+    let Some(list) = body.value("include") else {
         return Ok(());
     };
-    let environment = Object::read(environment.get(), "environment", &["type"], |_, _| {})?;
-    if environment.string("type")?.as_deref() == Some("local") {
-        return Ok(());
+    let is_empty = thin(edit, list, |_, entry| {
+        let entry = object::string(entry).unwrap_or_default();
+        let tool = entry.split('.').next().unwrap_or_default();
+        let tool = tool.strip_suffix("_call").unwrap_or_default();
+        Ok(changes.removes(tool))
+    })?;
+    if is_empty {
+        edit.remove("include");
     }
-    refused("A shell is served here only with a local environment")
+    Ok(())
+}
+
+/// Tools may stand in the input too.
+fn take_out_of_input<'a>(
+    edit: &mut Edit<'a>,
+    body: &Object<'a>,
+    changes: &Changes<'_>,
+) -> Result<(), Unreadable> {
+    let items = body
+        .value("input")
+        .filter(|items| items.get().starts_with('['));
+    let Some(items) = items else {
+        return Ok(());
+    };
+    object::list(items, "input", |value| {
+        if let Some(list) = read_item(value, |_, _| {})?.value("tools")
+            && tools::take_out(edit, list, Of::Responses, changes)?
+        {
+            edit.replace(list, "[]");
+        }
+        Ok(())
+    })
 }
 
 /// The body that leaves for the provider. It never says that the response may be stored: that would
@@ -296,6 +322,15 @@ fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
         edit.set("max_output_tokens", &limit.tokens.to_string());
     }
     edit.set("store", "false");
+    if !changes.removed.is_empty() {
+        tools::take_out_of_body(&mut edit, &body, Of::Responses, changes)?;
+        take_out_of_input(&mut edit, &body, changes)?;
+        take_out_included(&mut edit, &body, changes)?;
+        tiers::take_out(&mut edit, changes);
+    }
+    if let Some(calls) = changes.calls {
+        edit.set("max_tool_calls", &calls.to_string());
+    }
     Ok(edit.apply())
 }
 

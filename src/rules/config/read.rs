@@ -12,6 +12,8 @@ use super::shape::{
     RateLimit, RealtimeEndpoint, RealtimeProviders, TenantConfig, TextProviders,
 };
 use super::url::{Origin, Url};
+use crate::rules::amount::Tokens;
+use crate::rules::hosted::{BOUNDED, HostedTools};
 use crate::rules::price::Rate;
 use crate::rules::server::Server;
 use serde_json::Value;
@@ -165,6 +167,7 @@ fn endpoint(name: String, node: &Node, owner: Owner<'_>, faults: &mut Faults) ->
         kind,
         server: server(node, kind, url.as_ref(), faults),
         members: members(node, faults),
+        hosted_tools: hosted_tools(node, faults),
         api_key: api_key(node, owner, url.as_ref().map(Url::origin).as_ref(), faults),
         url,
         default_model: words(node, "default_model", faults),
@@ -229,6 +232,30 @@ fn members(node: &Node, faults: &mut Faults) -> Vec<String> {
         members.push(name);
     }
     members
+}
+
+/// `remove`, `refuse`, or the price of one call by the tool's name.
+fn hosted_tools(node: &Node, faults: &mut Faults) -> HostedTools {
+    let Some(node) = node.field("hosted_tools") else {
+        return HostedTools::default();
+    };
+    if node.is_map() {
+        node.only(BOUNDED, faults);
+        let prices = node.entries().filter_map(|(name, price)| {
+            let price = price.whole(1..=MOST, faults)?;
+            Some((name.to_owned(), Tokens::new(price)))
+        });
+        return HostedTools::Priced(prices.collect());
+    }
+    match node.text(faults).as_deref() {
+        Some("refuse") => HostedTools::Refuse,
+        Some("remove") | None => HostedTools::Remove,
+        Some(_) => {
+            let expected = "expected remove, refuse or an object with the tokens of one call";
+            faults.add(node.path(), expected);
+            HostedTools::Remove
+        }
+    }
 }
 
 fn kind_of(url: &Url) -> Kind {

@@ -5,6 +5,7 @@
 
 use super::cors;
 use super::shape::{Caching, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST};
+use crate::rules::hosted::BOUNDED;
 use crate::rules::server::Server;
 use serde_json::{Value, json};
 
@@ -124,7 +125,9 @@ fn text_endpoint() -> Value {
                 "enum": Server::names().map(Value::from).chain([Value::Null]).collect::<Vec<_>>()
             },
             "members": list("Members of bodies that are forwarded to it besides those its server is known to \
-                understand. They must not change how much is generated or read, or where."),
+                understand. They must not change how much is generated or read, or where. Betas and \
+                members that change the price pass if they are named here."),
+            "hosted_tools": hosted_tools(),
             "api_key": providers_key(),
             "default_model": word("For requests that name no model."),
             "models": list("The models it serves."),
@@ -137,6 +140,27 @@ fn text_endpoint() -> Value {
         },
         "if": { "properties": { "kind": { "const": "demo" } }, "required": ["kind"] },
         "else": { "properties": { "url": { "type": "string" } }, "required": ["url"] }
+    })
+}
+
+fn hosted_tools() -> Value {
+    let prices: serde_json::Map<String, Value> = BOUNDED
+        .iter()
+        .map(|name| {
+            (
+                name.to_string(),
+                whole("What one call costs at least.", 1, MOST),
+            )
+        })
+        .collect();
+    json!({
+        "description": "Tools that the provider runs itself. remove (where absent): taken out of a request, \
+            and named in x-resullm-removed of its answer. refuse: such a request is refused. An object: the \
+            tokens that one call of each costs; the others are taken out.",
+        "anyOf": [
+            { "enum": ["remove", "refuse", null] },
+            { "type": "object", "properties": prices, "additionalProperties": false }
+        ]
     })
 }
 

@@ -6,6 +6,7 @@
 use super::cors::Cors;
 use super::key::Key;
 use super::url::Url;
+use crate::rules::hosted::HostedTools;
 use crate::rules::price::Rate;
 use crate::rules::server::Server;
 use std::collections::BTreeMap;
@@ -81,6 +82,8 @@ pub struct Endpoint {
     pub server: Server,
     /// Members of bodies that the operator knows to be harmless there.
     pub members: Vec<String>,
+    /// Tools that it runs itself.
+    pub hosted_tools: HostedTools,
     /// Of its main call. Only an endpoint of kind demo may be without.
     pub url: Option<Url>,
     pub api_key: Option<Key>,
