@@ -4,7 +4,6 @@ pub use crate::rules::charge::Claim;
 pub use crate::rules::price::Usage;
 
 pub use super::delivered::Delivered;
-pub use super::extras::Extras;
 use crate::rules::amount::Tokens;
 
 /// The provider APIs, by the shape of their errors.
@@ -79,6 +78,27 @@ pub struct Call {
     pub unreported: Option<Usage>,
     /// What a second of sound costs where the provider reports seconds.
     pub sound_second: u64,
+}
+
+/// What a body asks for besides an answer of the model's own, by name, as it was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Tools that the provider runs itself, each with the most calls that the client allows of it.
+    pub hosted: Vec<(String, Option<u64>)>,
+    /// All hosted tools share that number of calls.
+    pub shared: Option<u64>,
+    /// A call is made whatever the model wants, and its answer does not show it.
+    pub unshown: bool,
+    /// One of these is to be called, whatever the model wants.
+    pub forced: Vec<String>,
+    /// What changes the price, or has more generated than is asked for.
+    pub dear: Vec<String>,
+}
+
+impl Extras {
+    pub fn hosted(&mut self, name: String, calls: Option<u64>) {
+        self.hosted.push((name, calls));
+    }
 }
 
 /// What must be different in the body that leaves for the provider.

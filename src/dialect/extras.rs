@@ -29,27 +29,6 @@ const DEAR_BETAS: &[(Api, &str)] = &[
     (Api::OpenAi, "multi_agent"),
 ];
 
-/// By name, as they were found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Extras {
-    /// Tools that the provider runs itself, each with the most calls that the client allows of it.
-    pub hosted: Vec<(String, Option<u64>)>,
-    /// All hosted tools share that number of calls.
-    pub shared: Option<u64>,
-    /// A call is made whatever the model wants, and its answer does not show it.
-    pub unshown: bool,
-    /// One of these is to be called, whatever the model wants.
-    pub forced: Vec<String>,
-    /// What changes the price, or has more generated than is asked for.
-    pub dear: Vec<String>,
-}
-
-impl Extras {
-    pub fn hosted(&mut self, name: String, calls: Option<u64>) {
-        self.hosted.push((name, calls));
-    }
-}
-
 /// What an endpoint makes of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {

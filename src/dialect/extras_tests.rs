@@ -1,4 +1,7 @@
+//! What an endpoint makes of what a body asks for besides an answer.
+
 use super::*;
+use crate::dialect::call::Extras;
 use crate::rules::config;
 use serde_json::{Value, json};
 

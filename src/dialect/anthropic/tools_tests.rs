@@ -1,3 +1,5 @@
+//! Tools of a Messages call: found, taken out, bounded.
+
 use super::*;
 use crate::dialect::Dialect;
 use crate::dialect::anthropic::messages::Messages;

@@ -1,3 +1,5 @@
+//! Tools of OpenAI's calls: found wherever they stand, taken out with all that is said of them.
+
 use super::*;
 use crate::dialect::call::{Body, Bounds, Call};
 use crate::dialect::{Dialect, openai};
