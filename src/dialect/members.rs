@@ -40,7 +40,35 @@ const EVERYWHERE: &[&str] = &[
     "reasoning_format",
     "include_reasoning",
     "client_metadata",
+    "stream_options.continuous_usage_stats",
+    "messages.annotations",
+    "messages.reasoning",
+    "messages.reasoning_details",
+    "messages.thinking",
+    "messages.thinking_blocks",
+    "messages.provider_specific_fields",
+    "messages.cache_control",
+    "messages.partial",
+    "messages.prefix",
+    "messages.id",
+    "messages.type",
+    "messages.status",
+    "messages.finish_reason",
+    "content.cache_control",
+    "content.input_audio",
+    "content.thinking",
+    "content.signature",
+    "content.id",
+    "content.index",
+    "content.reasoning",
+    "input.namespace",
+    "input.phase",
+    "input.annotations",
 ];
+
+const SEES_VIDEOS: Servers = Servers::of(&[
+    Vllm, Sglang, LocalAi, OpenRouter, Moonshot, DashScope, Fireworks, Zhipu, Together,
+]);
 
 const LOCAL: Servers = Servers::of(&[Vllm, Sglang, LlamaCpp]);
 
@@ -51,6 +79,11 @@ const SOMEWHERE: &[(&str, Servers)] = &[
     ("cache_prompt", Servers::of(&[LlamaCpp])),
     ("cache_salt", Servers::of(&[Vllm])),
     ("chat_template_kwargs", LOCAL),
+    ("content.audio_url", Servers::of(&[Vllm, Sglang, LocalAi])),
+    ("content.document_name", Servers::of(&[Mistral])),
+    ("content.document_url", Servers::of(&[Mistral])),
+    ("content.reference_ids", Servers::of(&[Mistral])),
+    ("content.video_url", SEES_VIDEOS),
     ("continue_final_message", LOCAL),
     ("disable_tool_validation", Servers::of(&[Groq])),
     ("do_sample", Servers::of(&[Zhipu])),

@@ -18,6 +18,7 @@ pub mod prompt;
 pub mod shown;
 pub mod splice;
 pub mod sse;
+pub mod stranger;
 pub mod stream;
 pub mod table;
 pub mod tokens;

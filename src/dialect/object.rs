@@ -6,6 +6,7 @@
 
 use super::call::{Changes, Unreadable};
 use super::splice::Splice;
+use super::stranger::Strangers;
 use crate::json;
 use crate::rules::amount::Tokens;
 use serde::Deserializer;
@@ -17,9 +18,6 @@ use std::ops::Range;
 
 /// More levels than anyone means; readers that climb them one by one run out of room.
 const DEEPEST: usize = 128;
-
-/// More unknown members than any client sends.
-const MOST_STRANGERS: usize = 50;
 
 /// An object's known members.
 #[derive(Debug)]
@@ -54,22 +52,18 @@ impl<'a> Object<'a> {
         known: &[&'static str],
         not_prompt: &[&str],
         read: &[&str],
-    ) -> Result<(Object<'a>, Tokens, Vec<String>), Unreadable> {
+    ) -> Result<(Object<'a>, Tokens, Strangers), Unreadable> {
         let mut prompt = Tokens::ZERO;
-        let mut strangers = Vec::new();
+        let mut strangers = Strangers::default();
         let body = Object::body(bytes, known, |name, value| {
             if not_prompt.contains(&name) {
                 return;
             }
             prompt = prompt.plus(Tokens::new(value.get().len() as u64));
-            if !read.contains(&name) && value.get() != "null" && strangers.len() < MOST_STRANGERS {
-                strangers.push(name.to_owned());
+            if !read.contains(&name) {
+                strangers.meet("", name, value);
             }
         })?;
-        if strangers.len() == MOST_STRANGERS {
-            let why = format!("The body has {MOST_STRANGERS} unknown members or more");
-            return Err(Unreadable(why));
-        }
         Ok((body, prompt, strangers))
     }
 

@@ -353,14 +353,23 @@ fn response_framing(response: &Response) -> Result<Framing, &'static str> {
     {
         return Ok(Framing::Length(0));
     }
-    if let Some(coding) = response.fields.all("transfer-encoding").last() {
-        let last = coding.rsplit(|byte| *byte == b',').next();
-        let last = last.unwrap_or_default().trim_ascii();
-        return if last.eq_ignore_ascii_case(b"chunked") {
-            Ok(Framing::Chunked)
+    let mut codings = response.fields.words("transfer-encoding").peekable();
+    if codings.peek().is_some() {
+        // What is metered must not be compressed, in whichever layer.
+        let mut is_chunked = false;
+        for coding in codings {
+            match coding {
+                b"" => {}
+                _ if coding.eq_ignore_ascii_case(b"identity") => {}
+                _ if coding.eq_ignore_ascii_case(b"chunked") && !is_chunked => is_chunked = true,
+                _ => return Err("answered in a transfer coding that nobody asked for"),
+            }
+        }
+        return Ok(if is_chunked {
+            Framing::Chunked
         } else {
-            Ok(Framing::UntilClose)
-        };
+            Framing::UntilClose
+        });
     }
     let mut length = None;
     for value in response.fields.all("content-length") {

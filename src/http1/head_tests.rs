@@ -166,7 +166,12 @@ fn an_answer_is_framed_as_it_says() {
             Framing::Length(5),
             true,
         ),
-        ("transfer-encoding: gzip, Chunked", Framing::Chunked, true),
+        (
+            "transfer-encoding: identity, Chunked",
+            Framing::Chunked,
+            true,
+        ),
+        ("transfer-encoding: identity", Framing::UntilClose, false),
         (
             "transfer-encoding: chunked\r\ncontent-length: 7",
             Framing::Chunked,
@@ -190,6 +195,10 @@ fn an_answer_is_framed_as_it_says() {
         assert_eq!(&buffer[..], b"rest");
     }
     for wrong in [
+        "transfer-encoding: gzip, chunked",
+        "transfer-encoding: gzip",
+        "transfer-encoding: chunked, chunked",
+        "transfer-encoding: chunked\r\ntransfer-encoding: deflate",
         "content-length: x",
         "content-length: 5\r\ncontent-length: 6",
     ] {

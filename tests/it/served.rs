@@ -279,6 +279,88 @@ fn a_coding_is_read_in_every_line_and_in_any_case() {
     }
 }
 
+/// Nobody could count what is packed into the frames of an answer.
+#[test]
+fn an_answer_in_packed_frames_is_none() {
+    let provider = Provider::start(|_| {
+        Script::new()
+            .head(200, &[("transfer-encoding", "gzip, chunked")])
+            .bytes("3\r\nabc\r\n0\r\n\r\n")
+    });
+    let (gateway, key) = start(&provider);
+    let answer = chat(&gateway, "abc", &key, &hi());
+    assert_eq!(answer.status, 502, "{}", answer.text());
+}
+
+#[test]
+fn members_within_a_body_are_a_closed_world_too() {
+    let provider = Provider::start(|_| Script::chat("Hi", 9, 5));
+    let (gateway, key) = start(&provider);
+    let ask = |member: &str, value: Value| {
+        let mut call = streamed();
+        let content = json!([{"type": "text", "text": "Hi"}]);
+        call["messages"] = json!([{"role": "user", "content": content}]);
+        call["metadata"] = json!({"a": "b"});
+        let (place, name) = member.split_once('.').expect("a place");
+        match place {
+            "content" => call["messages"][0]["content"][0][name] = value,
+            "messages" => call["messages"][0][name] = value,
+            place => call[place][name] = value,
+        }
+        chat(&gateway, "abc", &key, &call)
+    };
+    for member in [
+        "messages.tools",
+        "content.image_embeds",
+        "content.video_url",
+        "stream_options.odd",
+        "metadata.mcp_servers",
+    ] {
+        let answer = ask(member, json!("x"));
+        assert_eq!(answer.status, 400, "{member}: {}", answer.text());
+        let message = answer.json()["error"]["message"].clone();
+        assert!(message.as_str().unwrap().starts_with(member), "{message}");
+    }
+    assert!(provider.requests().is_empty());
+    for member in [
+        "messages.reasoning",
+        "content.cache_control",
+        "stream_options.continuous_usage_stats",
+        "metadata.c",
+    ] {
+        assert_eq!(ask(member, json!("x")).status, 200, "{member}");
+        assert_eq!(ask(member, Value::Null).status, 200, "{member}");
+    }
+}
+
+#[test]
+fn fields_of_a_form_are_a_closed_world_too() {
+    let provider = Provider::start(|_| Script::json(200, &json!({"text": "Hi"})));
+    let (gateway, key) = start(&provider);
+    let ask = |name: &str| {
+        let form = format!(
+            "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\r\n\
+             --b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n1\r\n--b--\r\n"
+        );
+        let client = gateway.client();
+        let request = client.request("POST", "/abc/v1/audio/transcriptions");
+        request
+            .bearer(&key)
+            .header("content-type", "multipart/form-data; boundary=b")
+            .body(form)
+            .send()
+    };
+    let answer = ask("num_beams");
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(
+        answer.text().contains("num_beams is not forwarded"),
+        "{}",
+        answer.text()
+    );
+    assert!(provider.requests().is_empty());
+    assert_eq!(ask("temperature").status, 200);
+}
+
 #[test]
 fn the_record_of_a_caller_who_left_says_what_was_charged() {
     let provider = Provider::start(|_| {

@@ -9,6 +9,7 @@ use crate::dialect::call::{Bounds, Extras, Unreadable};
 use crate::dialect::extras::word;
 use crate::dialect::object::{self, Object};
 use crate::dialect::prompt;
+use crate::dialect::stranger::Strangers;
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
 
@@ -72,8 +73,27 @@ const READ: &[&str] = &[
     "cache_control",
 ];
 
-/// Unknown members that are remembered: the first is enough to refuse a body.
-const MOST_STRANGERS: usize = 50;
+/// Members of a message besides its role and its content.
+const MESSAGE: &[&str] = &["output_config", "tools"];
+
+/// Members of a block besides those that are read one by one.
+const BLOCK: &[&str] = &[
+    "id",
+    "name",
+    "input",
+    "tool_use_id",
+    "is_error",
+    "thinking",
+    "signature",
+    "data",
+    "citations",
+    "title",
+    "context",
+    "caller",
+    "tool_name",
+    "tool",
+    "tools",
+];
 
 /// Facts of a body beside its known members.
 #[derive(Default)]
@@ -88,13 +108,14 @@ pub struct Facts {
 pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts), Unreadable> {
     let mut sum = Tokens::ZERO;
     let mut facts = Facts::default();
+    let mut strangers = Strangers::default();
     let body = Object::body(bytes, KNOWN, |name, value| {
         if !NOT_PROMPT.contains(&name) {
             sum = sum.plus(raw(value));
         }
         let is_known = NOT_PROMPT.contains(&name) || READ.contains(&name);
-        if !is_known && facts.strangers.len() < MOST_STRANGERS {
-            facts.strangers.push(name.to_owned());
+        if !is_known {
+            strangers.meet("", name, value);
         }
         let is_off = value.get() == "null" || value.get().contains("\"disabled\"");
         facts.hides |= name == "thinking" && !is_off;
@@ -104,8 +125,9 @@ pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts),
     for value in AS_THEY_STAND.iter().filter_map(|name| body.value(name)) {
         sum = sum.plus(raw(value));
     }
-    let prompt = Prompt {
+    let mut prompt = Prompt {
         image: Tokens::new(bounds.image),
+        strangers,
     };
     if let Some(messages) = body.written("messages") {
         sum = sum.plus(prompt.messages(messages)?);
@@ -116,6 +138,7 @@ pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts),
     if let Some(tools) = body.written("tools") {
         sum = sum.plus(prompt.tools(tools)?);
     }
+    facts.strangers = prompt.strangers.names()?;
     facts.extras = tools::read(&body)?;
     facts.prompt = sum;
     Ok((body, facts))
@@ -123,10 +146,11 @@ pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts),
 
 struct Prompt {
     image: Tokens,
+    strangers: Strangers,
 }
 
 impl Prompt {
-    fn messages(&self, messages: &RawValue) -> Result<Tokens, Unreadable> {
+    fn messages(&mut self, messages: &RawValue) -> Result<Tokens, Unreadable> {
         sum(messages, "messages", |message| {
             if !is_object(message) {
                 return Ok(raw(message));
@@ -137,6 +161,9 @@ impl Prompt {
             let message = Object::read(message.get(), "A message", known, |name, value| {
                 tokens = tokens.plus(raw(value));
                 brought.extend(is_of_tools(name).then_some(value));
+                if !MESSAGE.contains(&name) {
+                    self.strangers.meet("messages", name, value);
+                }
             })?;
             brought.into_iter().try_for_each(tools::within)?;
             if let Some(content) = message.written("content") {
@@ -146,7 +173,7 @@ impl Prompt {
         })
     }
 
-    fn content(&self, content: &RawValue, depth: usize) -> Result<Tokens, Unreadable> {
+    fn content(&mut self, content: &RawValue, depth: usize) -> Result<Tokens, Unreadable> {
         if depth > DEEPEST {
             return Err(Unreadable("content is nested too deep".to_owned()));
         }
@@ -157,18 +184,29 @@ impl Prompt {
         }
     }
 
-    fn block(&self, block: &RawValue, depth: usize) -> Result<Tokens, Unreadable> {
+    fn block(&mut self, block: &RawValue, depth: usize) -> Result<Tokens, Unreadable> {
         if !is_object(block) {
             return Ok(raw(block));
         }
-        let known = &["type", "text", "content", "source", "cache_control"];
+        let known = &[
+            "type",
+            "text",
+            "content",
+            "source",
+            "cache_control",
+            "file_id",
+        ];
         let mut tokens = frame();
         // A tool's input, and signatures: thoughts that the provider alone can read.
         let mut brought = Vec::new();
         let block = Object::read(block.get(), "A block of content", known, |name, value| {
             tokens = tokens.plus(raw(value));
             brought.extend(is_of_tools(name).then_some(value));
+            if !BLOCK.contains(&name) {
+                self.strangers.meet("content", name, value);
+            }
         })?;
+        not_stored(&block)?;
         brought.into_iter().try_for_each(tools::within)?;
         if let Some(text) = block.written("text") {
             tokens = tokens.plus(string(text));
@@ -184,13 +222,21 @@ impl Prompt {
     }
 
     /// Of an image, or of anything else, which counts as a document.
-    fn source(&self, value: &RawValue, is_image: bool, depth: usize) -> Result<Tokens, Unreadable> {
+    fn source(
+        &mut self,
+        value: &RawValue,
+        is_image: bool,
+        depth: usize,
+    ) -> Result<Tokens, Unreadable> {
         // The source of a search result is its address.
         if !is_object(value) {
             return Ok(raw(value));
         }
         let known = &["type", "media_type", "data", "content", "url", "file_id"];
-        let source = Object::read(value.get(), "A source", known, |_, _| {})?;
+        let source = Object::read(value.get(), "A source", known, |name, value| {
+            self.strangers.meet("source", name, value);
+        })?;
+        not_stored(&source)?;
         let is_pdf = word(&source, "media_type") == "application/pdf";
         Ok(match &*word(&source, "type") {
             "base64" if is_image => self.image,
@@ -208,7 +254,7 @@ impl Prompt {
         })
     }
 
-    fn tools(&self, tools: &RawValue) -> Result<Tokens, Unreadable> {
+    fn tools(&mut self, tools: &RawValue) -> Result<Tokens, Unreadable> {
         if !tools.get().starts_with('[') {
             return Ok(raw(tools));
         }
@@ -219,6 +265,16 @@ impl Prompt {
             tokens.plus(Tokens::new(TOOL_USE))
         })
     }
+}
+
+/// A file that is only named is one of the operator's account, where others have theirs.
+fn not_stored(object: &Object<'_>) -> Result<(), Unreadable> {
+    let is_named = object.value("file_id").is_some() || word(object, "type") == "file";
+    if is_named {
+        let why = "file_id is not served here: send the file itself";
+        return Err(Unreadable(why.to_owned()));
+    }
+    Ok(())
 }
 
 /// Tools can be added in the middle of a conversation.

@@ -43,7 +43,7 @@ fn every_kind_of_content_has_its_bound() {
             3 + 2,
         ),
         (
-            r#"{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"ok"},{"type":"image","source":{"type":"file","file_id":"f"}}]}"#,
+            r#"{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"ok"},{"type":"image","source":{"type":"url","url":"f"}}]}"#,
             3 + 8 + 2 + 8 + IMAGE,
         ),
         (&base64("image", "image/png", 1_000_000), IMAGE),
@@ -60,10 +60,6 @@ fn every_kind_of_content_has_its_bound() {
         ),
         (
             r#"{"type":"document","source":{"type":"url","url":"https://x.example/a.pdf"}}"#,
-            20 * IMAGE,
-        ),
-        (
-            r#"{"type":"document","source":{"type":"file","file_id":"f"}}"#,
             20 * IMAGE,
         ),
         (
@@ -133,6 +129,20 @@ fn tools_count_with_what_the_provider_adds_for_them() {
         let tool = format!(r#"{{"type":"{kind}","name":"n"}}"#);
         let expected = 1_000 + tool.len() as u64;
         assert_eq!(of_tools(&format!("[{tool}]")), expected, "{kind}");
+    }
+}
+
+#[test]
+fn files_of_the_operators_account_are_nobody_elses() {
+    let block = |block: &str| of(&format!(r#"{{"messages":[{{"content":[{block}]}}]}}"#));
+    for bad in [
+        r#"{"type":"document","source":{"type":"file","file_id":"f"}}"#,
+        r#"{"type":"document","source":{"type":"file"}}"#,
+        r#"{"type":"image","source":{"type":"url","url":"x","file_id":"f"}}"#,
+        r#"{"type":"container_upload","file_id":"f"}"#,
+        r#"{"type":"tool_result","content":[{"type":"image","source":{"type":"file","file_id":"f"}}]}"#,
+    ] {
+        assert!(block(bad).unwrap_err().0.starts_with("file_id"), "{bad}");
     }
 }
 

@@ -22,6 +22,9 @@ const FORM: &[&str] = &["model", "stream", "response_format", "language", "promp
 /// Fields that no model reads.
 const NOT_PROMPT: &[&str] = &["model", "stream", "response_format", "temperature"];
 
+/// Fields that say how a transcript is cut.
+const HEARD: &[&str] = &["timestamp_granularities[]", "timestamp_granularities"];
+
 /// Fields that hold a recording, however they are sent.
 const FILES: &[&str] = &["file"];
 
@@ -46,6 +49,7 @@ fn read_form(body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
     let text = form.length_without(NOT_PROMPT) + prompt::message_frames(1);
     let spoken = length.most * SPOKEN_PER_SECOND + SPOKEN_BESIDES;
     Ok(Call {
+        strangers: form.strangers(&[FORM, FILES, NOT_PROMPT, HEARD])?,
         model: form.field("model")?.map(str::to_owned),
         stream: form.flag("stream")?,
         answers: 1,
@@ -166,7 +170,7 @@ impl Dialect for Speech {
         let text = written("input") + written("instructions") + others.count();
         let guess = (instructions.len() as u64).div_ceil(BYTES_PER_TOKEN);
         Ok(Call {
-            strangers,
+            strangers: strangers.names()?,
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.string("stream_format")?.as_deref() == Some("sse"),
             answers: 1,

@@ -9,6 +9,7 @@ use super::tiers;
 use super::tools::{self, Of, Tools};
 use crate::dialect::call::{self, Api, Bounds, Call, Changes, Extras, Reading, Unreadable};
 use crate::dialect::object::{self, Edit, Object};
+use crate::dialect::stranger::Strangers;
 use crate::dialect::{Dialect, Meter, prompt};
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
@@ -27,6 +28,7 @@ const KNOWN: &[&str] = &[
     "n_cmpl",
     "store",
     "audio",
+    "metadata",
     "tools",
     "tool_choice",
     "parallel_tool_calls",
@@ -95,7 +97,6 @@ const NOT_PROMPT: &[&str] = &[
     "top_logprobs",
     "logit_bias",
     "user",
-    "metadata",
     "reasoning_effort",
     "verbosity",
     "modalities",
@@ -133,7 +134,7 @@ impl Dialect for Chat {
 }
 
 fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
-    let (body, mut prompt, strangers) = Object::prompt(bytes, KNOWN, NOT_PROMPT, READ)?;
+    let (body, mut prompt, mut strangers) = Object::prompt(bytes, KNOWN, NOT_PROMPT, READ)?;
     let mut extras = Extras::default();
     for name in HOSTED {
         match body.value(name).map(RawValue::get) {
@@ -154,9 +155,11 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     let choice = body.value("tool_choice");
     prompt = prompt.plus(tools::choice(choice, &offered, &mut extras)?);
     tiers::read(&body, &mut extras)?;
+    prompt = prompt.plus(content::metadata(&body, &mut strangers));
+    choices::stream_strangers(&body, &mut strangers)?;
     if let Some(messages) = body.value("messages") {
         object::list(messages, "messages", |value| {
-            prompt = prompt.plus(message(value, bounds)?);
+            prompt = prompt.plus(message(value, bounds, &mut strangers)?);
             Ok(())
         })?;
     }
@@ -166,7 +169,7 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     }
     let answers = body.number("n", 1)?.max(body.number("n_cmpl", 1)?);
     Ok(Call {
-        strangers,
+        strangers: strangers.names()?,
         extras,
         model: body.string("model")?.map(Cow::into_owned),
         stream: body.flag("stream")?,
@@ -180,7 +183,11 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     })
 }
 
-fn message(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
+fn message(
+    value: &RawValue,
+    bounds: &Bounds,
+    strangers: &mut Strangers,
+) -> Result<Tokens, Unreadable> {
     let mut sum = Tokens::new(prompt::message_frames(1));
     if !value.get().starts_with('{') {
         return Ok(sum.plus(content::weight(value)));
@@ -188,6 +195,7 @@ fn message(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
     let known = [&["role", "content", "audio"], TEXTS].concat();
     let message = Object::read(value.get(), "A message", &known, |name, value| {
         sum = sum.plus(content::stray(name, value));
+        strangers.meet("messages", name, value);
     })?;
     sum = sum.plus(content::role(&message));
     sum = sum.plus(content::weights(&message, TEXTS));
@@ -198,7 +206,7 @@ fn message(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
     match message.value("content") {
         Some(list) if list.get().starts_with('[') => object::list(list, "content", |value| {
             sum = sum.plus(if value.get().starts_with('{') {
-                content::part(value, bounds)?
+                content::part(value, bounds, strangers)?
             } else {
                 content::weight(value)
             });

@@ -6,6 +6,7 @@
 use super::{said, usage};
 use crate::dialect::call::{Reading, Unreadable};
 use crate::dialect::object::{Edit, Object};
+use crate::dialect::stranger::Strangers;
 use crate::dialect::stream::{Event, EventStream, Events};
 use crate::json;
 use serde_json::value::RawValue;
@@ -31,6 +32,17 @@ pub fn ask_for_usage(body: &Object<'_>, edit: &mut Edit<'_>) -> Result<(), Unrea
         }
     };
     edit.set("stream_options", &asked);
+    Ok(())
+}
+
+/// Options of a stream that nobody here knows.
+pub fn stream_strangers(body: &Object<'_>, strangers: &mut Strangers) -> Result<(), Unreadable> {
+    if let Some(options) = body.value("stream_options") {
+        let known = &["include_usage", "include_obfuscation"];
+        Object::read(options.get(), "stream_options", known, |name, value| {
+            strangers.meet("stream_options", name, value);
+        })?;
+    }
     Ok(())
 }
 

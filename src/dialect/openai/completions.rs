@@ -56,7 +56,7 @@ impl Dialect for Completions {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let (body, others, strangers) = Object::prompt(body.bytes, KNOWN, NOT_PROMPT, READ)?;
+        let (body, others, mut strangers) = Object::prompt(body.bytes, KNOWN, NOT_PROMPT, READ)?;
         let prompt = input::size(
             body.value("prompt").map_or("\"\"", RawValue::get),
             bounds.image,
@@ -71,8 +71,9 @@ impl Dialect for Completions {
             .max(body.number("n_cmpl", 1)?)
             .max(body.number("best_of", 1)?)
             .unwrap_or(1);
+        choices::stream_strangers(&body, &mut strangers)?;
         Ok(Call {
-            strangers,
+            strangers: strangers.names()?,
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.flag("stream")?,
             wants_usage: choices::wants_usage(&body)?,

@@ -6,6 +6,8 @@
 
 use crate::dialect::call::{Bounds, Unreadable};
 use crate::dialect::object::{self, Object};
+use crate::dialect::stranger::Strangers;
+use crate::json;
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
 
@@ -67,20 +69,46 @@ pub fn role(object: &Object<'_>) -> Tokens {
     weights(object, &["role"]).minus(Tokens::new(ROLE))
 }
 
+/// What a body says of itself, which some servers show to a model. LocalAI runs tools that it names.
+pub fn metadata(body: &Object<'_>, strangers: &mut Strangers) -> Tokens {
+    let Some(value) = body.value("metadata") else {
+        return Tokens::ZERO;
+    };
+    json::each_member(value.get().as_bytes(), |name, _| {
+        if name.starts_with("mcp_") || name.starts_with("localai_") {
+            strangers.name("metadata", name);
+        }
+    });
+    weight(value)
+}
+
 /// What is named, and stands in the provider's own store or anywhere else.
 pub fn named(bounds: &Bounds) -> Tokens {
     Tokens::new(bounds.image).times(NAMED_PAGES)
 }
 
 /// A part of a message's content, or of what a tool gave.
-pub fn part(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
+pub fn part(
+    value: &RawValue,
+    bounds: &Bounds,
+    strangers: &mut Strangers,
+) -> Result<Tokens, Unreadable> {
     let mut others = Tokens::ZERO;
     let mut is_named = false;
+    let mut addresses = Vec::new();
     let part = Object::read(value.get(), "A part of content", PART, |name, value| {
         others = others.plus(stray(name, value));
+        strangers.meet("content", name, value);
         // Videos and the like, which only some servers know.
-        is_named |= name.ends_with("_url");
+        if name.ends_with("_url") {
+            is_named = true;
+            addresses.push(value);
+        }
     })?;
+    let known = ["image_url", "file_url"].iter();
+    addresses.extend(known.filter_map(|name| part.value(name)));
+    addresses.into_iter().try_for_each(check_address)?;
+    not_stored(&part)?;
     let rest = |but: &[&str]| {
         let names = PART.iter().filter(|name| !but.contains(name));
         let values = names.filter_map(|name| part.value(name));
@@ -108,7 +136,10 @@ pub fn part(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
                 let mut strays = Tokens::ZERO;
                 let read = Object::read(value.get(), "file", FILE, |name, value| {
                     strays = strays.plus(stray(name, value));
+                    strangers.meet("file", name, value);
                 })?;
+                not_stored(&read)?;
+                read.value("file_url").map_or(Ok(()), check_address)?;
                 let file = file(&read, bounds)?.plus(strays);
                 Some(file.plus(rest(&["type", "file"])))
             }
@@ -117,7 +148,7 @@ pub fn part(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
         _ => None,
     };
     // Read as it stands, or else for what it names.
-    is_named |= ["file", "file_id", "file_url"]
+    is_named |= ["file", "file_url"]
         .iter()
         .any(|name| part.value(name).is_some());
     Ok(understood.unwrap_or_else(|| {
@@ -128,6 +159,36 @@ pub fn part(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
         };
         weight(value).max(unseen)
     }))
+}
+
+/// A provider fetches what stands anywhere, but nothing of its own disk or of the operator's account.
+fn check_address(value: &RawValue) -> Result<(), Unreadable> {
+    let mut address = object::string(value);
+    if value.get().starts_with('{') {
+        let object = Object::read(value.get(), "An address", &["url"], |_, _| {})?;
+        address = object.value("url").and_then(object::string);
+    }
+    let address = address.unwrap_or_default();
+    let Some((scheme, _)) = address.trim_start().split_once(':') else {
+        return Ok(());
+    };
+    let known = ["http", "https", "data"];
+    if known.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return Ok(());
+    }
+    let why = "Images and files are served here from http, https and data addresses alone";
+    Err(Unreadable(why.to_owned()))
+}
+
+/// A file that is only named is one of the operator's account, where others have theirs.
+fn not_stored(part: &Object<'_>) -> Result<(), Unreadable> {
+    match part.value("file_id") {
+        None => Ok(()),
+        Some(_) => {
+            let why = "file_id is not served here: send the file itself";
+            Err(Unreadable(why.to_owned()))
+        }
+    }
 }
 
 /// What an `image_url` holds besides an image's address, if it holds one.
@@ -159,10 +220,15 @@ fn is_of_image(address: &RawValue) -> bool {
 fn file(part: &Object<'_>, bounds: &Bounds) -> Result<Tokens, Unreadable> {
     let filename = part.string("filename")?.unwrap_or_default();
     let mut sum = Tokens::new(filename.len() as u64);
-    for name in ["file_url", "file_id"] {
-        if part.value(name).is_some() {
-            sum = sum.plus(named(bounds));
-        }
+    // Some servers take an address for the file's own bytes, and fetch it.
+    let is_address = |data: &RawValue| {
+        let text = object::string(data).unwrap_or_default();
+        text.contains("://") && !text.trim_start().starts_with("data:")
+    };
+    let data = part.value("file_data");
+    if part.value("file_url").is_some() || data.is_some_and(is_address) {
+        sum = sum.plus(named(bounds));
+        data.map_or(Ok(()), check_address)?;
     }
     if let Some(data) = part.value("file_data") {
         let length = weight(data);

@@ -1,6 +1,10 @@
 //! What every kind of part counts.
 
 use super::*;
+
+fn part(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
+    super::part(value, bounds, &mut Strangers::default())
+}
 use proptest::prelude::*;
 
 const IMAGE: u64 = 4_000;
@@ -29,13 +33,16 @@ fn every_kind_of_part_has_its_bound() {
             r#"{"type":"input_image","image_url":"https://x.example/a.png"}"#,
             IMAGE,
         ),
-        (r#"{"type":"input_image","file_id":"file-1"}"#, IMAGE),
-        (r#"{"type":"file","file":{"file_id":"file-1"}}"#, 20 * IMAGE),
+        (r#"{"type":"file","file":{"file_url":"a"}}"#, 20 * IMAGE),
+        (
+            r#"{"type":"file","file":{"file_data":" https://x.example/a"}}"#,
+            21 * IMAGE,
+        ),
         (
             r#"{"type":"file","file":{"filename":"a.pdf","file_data":"data:application/pdf;base64,JVBERi0"}}"#,
             5 + IMAGE,
         ),
-        (r#"{"type":"input_file","file_id":"file-1"}"#, 20 * IMAGE),
+        (r#"{"type":"input_file","file_url":"a"}"#, 20 * IMAGE),
         // Not understood, and yet they name something.
         (
             r#"{"type":"image_url","image_url":"https://x.example/a.png"}"#,
@@ -73,8 +80,8 @@ fn a_text_counts_wherever_it_hides() {
         format!(r#"{{"type":"image_url","text":"{text}","image_url":{{"url":"a"}}}}"#),
         format!(r#"{{"type":"input_image","image_url":"data:application/pdf;base64,{text}"}}"#),
         format!(r#"{{"type":"file","file":{{"file_data":"{text}"}}}}"#),
-        format!(r#"{{"type":"file","file":{{"file_id":"f","url":"{text}"}}}}"#),
-        format!(r#"{{"type":"file","file":{{"file_id":"f","{text}":1}}}}"#),
+        format!(r#"{{"type":"file","file":{{"file_url":"f","url":"{text}"}}}}"#),
+        format!(r#"{{"type":"file","file":{{"file_url":"f","{text}":1}}}}"#),
         format!(r#"{{"type":"file","file":["{text}"]}}"#),
         format!(r#"{{"type":"input_audio","input_audio":{{"data":"{text}","format":"wav"}}}}"#),
     ] {
@@ -83,14 +90,25 @@ fn a_text_counts_wherever_it_hides() {
 }
 
 #[test]
-fn a_part_that_could_be_read_in_two_ways_is_refused() {
+fn a_part_that_could_be_read_in_two_ways_or_names_what_is_not_its_callers_is_refused() {
     for text in [
         r#"{"type":"text","type":"image_url"}"#,
         r#"{"type":"text","Type":"image_url"}"#,
         r#"{"\u0074ype":"text"}"#,
         r#"{"type":"image_url","image_url":{"url":"a","url":"b"}}"#,
-        r#"{"type":"file","file":{"file_id":"a","File_ID":"b"}}"#,
+        r#"{"type":"file","file":{"file_url":"a","File_URL":"b"}}"#,
         "7",
+        // Files of the operator's account, and of the server's disk.
+        r#"{"type":"input_image","file_id":"file-1"}"#,
+        r#"{"type":"input_file","file_id":"file-1"}"#,
+        r#"{"type":"file","file":{"file_id":"file-1"}}"#,
+        r#"{"type":"odd","file_id":"file-1"}"#,
+        r#"{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}"#,
+        r#"{"type":"image_url","image_url":{"url":" file:/x"}}"#,
+        r#"{"type":"image_url","image_url":"ms://file"}"#,
+        r#"{"type":"input_file","file_url":"gs://bucket/x"}"#,
+        r#"{"type":"file","file":{"file_data":"s3://bucket/x"}}"#,
+        r#"{"type":"video_url","video_url":{"url":"file:///x"}}"#,
     ] {
         let value: &RawValue = serde_json::from_str(text).unwrap();
         assert!(part(value, &Bounds::default()).is_err(), "{text}");
@@ -103,18 +121,18 @@ fn no_bound_is_large_enough_to_wrap() {
         image: u64::MAX,
         ..Bounds::default()
     };
-    let value: &RawValue = serde_json::from_str(r#"{"type":"input_file","file_id":"f"}"#).unwrap();
+    let value: &RawValue = serde_json::from_str(r#"{"type":"input_file","file_url":"f"}"#).unwrap();
     assert_eq!(part(value, &bounds), Ok(Tokens::MAX));
 }
 
 proptest! {
     #[test]
     fn any_part_is_read_without_panic(
-        part in "(\\{|\\}|\\[|\\]|\"|,|:|\\\\|é|\"type\":|\"text\"|\"image_url\"|\"url\":|\"file\"|\"file_data\":|1){0,30}",
+        written in "(\\{|\\}|\\[|\\]|\"|,|:|\\\\|é|\"type\":|\"text\"|\"image_url\"|\"url\":|\"file\"|\"file_data\":|1){0,30}",
     ) {
-        for text in [part.clone(), format!(r#"{{"type":"file","file":{{{part}}}}}"#)] {
+        for text in [written.clone(), format!(r#"{{"type":"file","file":{{{written}}}}}"#)] {
             if let Ok(value) = serde_json::from_str::<&RawValue>(&text) {
-                let _ = super::part(value, &Bounds::default());
+                let _ = part(value, &Bounds::default());
             }
         }
     }
@@ -129,7 +147,7 @@ proptest! {
             serde_json::json!({"type": "text", "text": {(text.as_str()): 1}}),
         ] {
             let value = serde_json::value::to_raw_value(&object).unwrap();
-            if let Ok(tokens) = super::part(&value, &Bounds::default()) {
+            if let Ok(tokens) = part(&value, &Bounds::default()) {
                 prop_assert!(tokens.count() >= text.len() as u64, "{object}");
             }
         }

@@ -35,7 +35,7 @@ impl Dialect for Embeddings {
             bounds.image,
         );
         Ok(Call {
-            strangers,
+            strangers: strangers.names()?,
             model: body.string("model")?.map(Cow::into_owned),
             answers: 1,
             prompt: Tokens::new(input.tokens).plus(others),

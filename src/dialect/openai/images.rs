@@ -73,7 +73,7 @@ impl Dialect for Generations {
             .map_or(0, |text| text.get().len() as u64)
             + others.count();
         Ok(Call {
-            strangers,
+            strangers: strangers.names()?,
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.flag("stream")?,
             ..call(body.number("n", 1)?, text, 0, bounds)
@@ -97,6 +97,7 @@ fn read_form(body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
     let form = Form::read(body, KNOWN, FILES)?;
     let images = form.files().count() as u64;
     Ok(Call {
+        strangers: form.strangers(&[KNOWN, FILES, NOT_PROMPT])?,
         model: form.field("model")?.map(str::to_owned),
         stream: form.flag("stream")?,
         ..call(

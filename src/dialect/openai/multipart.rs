@@ -7,6 +7,7 @@ mod head;
 
 use crate::dialect::call::{Body, Unreadable};
 use crate::dialect::splice::Splice;
+use crate::dialect::stranger::Strangers;
 use head::refused;
 use memchr::memmem;
 use std::ops::Range;
@@ -117,6 +118,17 @@ impl<'a> Form<'a> {
             .filter(|part| !part.is_file && !names.contains(&part.name))
             .map(|part| part.value.len() as u64)
             .sum()
+    }
+
+    /// The names of all fields but those.
+    pub fn strangers(&self, known: &[&[&str]]) -> Result<Vec<String>, Unreadable> {
+        let mut strangers = Strangers::default();
+        for part in &self.parts {
+            if !known.iter().any(|known| known.contains(&part.name)) {
+                strangers.name("", part.name);
+            }
+        }
+        strangers.names()
     }
 
     /// The form with that model, where there is one to be set.

@@ -11,6 +11,7 @@ use super::tools::{self, Of, Tools, short};
 use crate::dialect::call::{self, Api, Bounds, Call, Changes, Extras, Reading, Unreadable};
 use crate::dialect::extras::thin;
 use crate::dialect::object::{self, Edit, Object};
+use crate::dialect::stranger::Strangers;
 use crate::dialect::{Dialect, Meter, prompt};
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
@@ -26,6 +27,7 @@ const KNOWN: &[&str] = &[
     "parallel_tool_calls",
     "max_tool_calls",
     "include",
+    "metadata",
     "service_tier",
     "multi_agent",
     "max_output_tokens",
@@ -52,7 +54,6 @@ const NOT_PROMPT: &[&str] = &[
     "temperature",
     "top_p",
     "top_logprobs",
-    "metadata",
     "user",
     "reasoning",
     "truncation",
@@ -136,7 +137,7 @@ fn refused<T>(why: impl Into<String>) -> Result<T, Unreadable> {
 }
 
 fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
-    let (body, mut prompt, strangers) = Object::prompt(bytes, KNOWN, NOT_PROMPT, READ)?;
+    let (body, mut prompt, mut strangers) = Object::prompt(bytes, KNOWN, NOT_PROMPT, READ)?;
     if body.flag("background")? {
         return refused("background is not served here: wait for the answer or stream it");
     }
@@ -160,6 +161,7 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     if let Some(value) = body.value("input") {
         let mut input = Input {
             bounds,
+            strangers: &mut strangers,
             extras: &mut extras,
             offered: &mut offered,
         };
@@ -168,8 +170,9 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     let choice = body.value("tool_choice");
     prompt = prompt.plus(tools::choice(choice, &offered, &mut extras)?);
     tiers::read(&body, &mut extras)?;
+    prompt = prompt.plus(content::metadata(&body, &mut strangers));
     Ok(Call {
-        strangers,
+        strangers: strangers.names()?,
         extras,
         model: body.string("model")?.map(Cow::into_owned),
         stream: body.flag("stream")?,
@@ -189,6 +192,7 @@ fn frame() -> Tokens {
 /// Reads the items of the input.
 struct Input<'r> {
     bounds: &'r Bounds,
+    strangers: &'r mut Strangers,
     extras: &'r mut Extras,
     /// Items may bring tools of their own.
     offered: &'r mut Tools,
@@ -209,7 +213,10 @@ impl Input<'_> {
 
     fn item(&mut self, value: &RawValue) -> Result<Tokens, Unreadable> {
         let mut sum = Tokens::ZERO;
-        let item = read_item(value, |name, value| sum = sum.plus(stray(name, value)))?;
+        let item = read_item(value, |name, value| {
+            sum = sum.plus(stray(name, value));
+            self.strangers.meet("input", name, value);
+        })?;
         let kind = match item.string("type")? {
             Some(kind) => kind,
             None if item.value("role").is_some() => "message".into(),
@@ -249,7 +256,7 @@ impl Input<'_> {
         {
             if value.get().starts_with('[') {
                 object::list(value, "content", |value| {
-                    sum = sum.plus(content::part(value, self.bounds)?);
+                    sum = sum.plus(content::part(value, self.bounds, self.strangers)?);
                     Ok(())
                 })?;
             } else {

@@ -200,7 +200,7 @@ fn an_image_and_a_file_are_not_their_bytes() {
             4_010,
         ),
         (
-            r#"{"type":"input_image","file_id":"file-1","detail":"high"}"#.to_owned(),
+            r#"{"type":"input_image","image_url":"x","detail":"high"}"#.to_owned(),
             4_000,
             4_020,
         ),
@@ -235,7 +235,7 @@ fn an_image_and_a_file_are_not_their_bytes() {
             80_010,
         ),
         (
-            r#"{"type":"input_file","file_id":"file-1"}"#.to_owned(),
+            r#"{"type":"input_file","file_url":"a"}"#.to_owned(),
             80_000,
             80_010,
         ),

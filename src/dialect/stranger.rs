@@ -1,0 +1,88 @@
+//! Members that a reader does not know, by the place they stand in and their name.
+//!
+//! Whether they may leave is decided for an endpoint (`members.rs`). Nothing is forgotten: a body with
+//! more of them than are remembered is refused.
+
+use super::call::Unreadable;
+use serde_json::value::RawValue;
+
+/// More unknown members than any client sends.
+const MOST: usize = 50;
+
+/// The longest name that anyone has heard of.
+const LONGEST: usize = 64;
+
+#[derive(Debug, Default)]
+pub struct Strangers {
+    names: Vec<String>,
+    are_too_many: bool,
+}
+
+impl Strangers {
+    /// A member of the object that is called so; of the body itself where that is empty. One that is
+    /// null is as good as absent.
+    pub fn meet(&mut self, of: &str, name: &str, value: &RawValue) {
+        if value.get() != "null" {
+            self.name(of, name);
+        }
+    }
+
+    pub fn name(&mut self, of: &str, name: &str) {
+        let end = name.floor_char_boundary(LONGEST);
+        let name = &name[..end];
+        let is_it = |known: &String| match known.strip_suffix(name) {
+            Some("") => of.is_empty(),
+            Some(before) => before.strip_suffix('.') == Some(of),
+            None => false,
+        };
+        if self.names.iter().any(is_it) {
+            return;
+        }
+        if self.names.len() == MOST {
+            self.are_too_many = true;
+        } else if of.is_empty() {
+            self.names.push(name.to_owned());
+        } else {
+            self.names.push(format!("{of}.{name}"));
+        }
+    }
+
+    pub fn names(self) -> Result<Vec<String>, Unreadable> {
+        if self.are_too_many {
+            let why = format!("The body has more than {MOST} unknown members");
+            return Err(Unreadable(why));
+        }
+        Ok(self.names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_remembered_once_by_its_place() {
+        let null: &RawValue = serde_json::from_str("null").unwrap();
+        let mut strangers = Strangers::default();
+        for of in ["", "messages", "", "messages"] {
+            strangers.name(of, "a");
+            strangers.meet(of, "b", null);
+        }
+        strangers.name("", "messages.a");
+        strangers.name("content", &"é".repeat(50));
+        let names = strangers.names().unwrap();
+        assert_eq!(names[..2], ["a", "messages.a"]);
+        assert_eq!(names[2], format!("content.{}", "é".repeat(32)));
+        assert_eq!(names.len(), 3);
+    }
+
+    #[test]
+    fn none_is_forgotten() {
+        let mut strangers = Strangers::default();
+        (0..MOST).for_each(|at| strangers.name("", &at.to_string()));
+        strangers.name("", "0");
+        assert!(!strangers.are_too_many);
+        strangers.name("", "x");
+        assert!(strangers.names().is_err());
+    }
+}
