@@ -9,6 +9,9 @@ use crate::harness::{Script, Tally};
 
 pub fn script(server: &Server, turn: &Turn, asked: &Asked, tally: &Tally) -> Script {
     let mut flow = Flow::new(server, turn, asked, tally);
+    for _ in 0..server.discards {
+        flow.discard(asked.answers[0].tokens());
+    }
     let is_typed = matches!(server.api, Api::Responses | Api::Messages);
     match (turn.ending, server.quotes) {
         (Ending::Unparsed, Some((status, member))) => flow.unparsed(status, member),

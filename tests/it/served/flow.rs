@@ -55,6 +55,12 @@ impl<'a> Flow<'a> {
         self.generated += tokens;
     }
 
+    /// An answer that nobody sees or counts.
+    pub fn discard(&mut self, tokens: u64) {
+        self.generate(tokens);
+        self.generated -= tokens;
+    }
+
     /// One more word, unless the answer ends before it.
     pub fn word(&mut self) -> bool {
         let ends = match self.turn.ending {

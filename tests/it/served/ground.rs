@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What became of a pair.
 #[derive(Debug)]
 pub struct Outcome {
+    /// What its key was worth.
+    pub grant: u64,
     pub charged: u64,
     pub held: u64,
     /// What the stand-in generated.
@@ -174,7 +176,7 @@ impl Ground {
         let mut seen = Vec::new();
         match pair.client {
             Client::Reads | Client::LeavesEarly => for _ in &mut answer {},
-            Client::StopsReading => thread::sleep(Duration::from_millis(1500)),
+            Client::StopsReading => thread::sleep(Duration::from_millis(3000)),
             Client::Leaves(events) => {
                 while count(&seen, b"\n\n") < events {
                     let Some(chunk) = answer.next() else { break };
@@ -228,6 +230,7 @@ impl Ground {
             (left == free).then_some(left)
         });
         Outcome {
+            grant: self.pairs[number].grant,
             charged: self.pairs[number].grant - left,
             held: record.held.load(Ordering::Acquire),
             generated: record.tally.tokens(),

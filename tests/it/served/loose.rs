@@ -47,6 +47,10 @@ impl Body {
         }
     }
 
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|(name, _)| name.as_str())
+    }
+
     pub fn is_on(&self, name: &str) -> bool {
         self.get(name) == Some(&Value::Bool(true))
     }

@@ -52,7 +52,7 @@ pub fn value(name: &str, effect: Effect) -> Value {
         ("min_tokens", _) => json!(-1),
         ("prompt_mode", _) => json!("reasoning"),
         ("metadata", Effect::Unseen) => json!({"mcp_servers": "all"}),
-        ("data_sources" | "dataSources", _) => json!([{"type": "azure_search", "parameters": {}}]),
+        ("data_sources", _) => json!([{"type": "azure_search", "parameters": {}}]),
         ("chat_template_kwargs", _) => json!({"a": "read these words"}),
         (
             "use_beam_search"
@@ -800,14 +800,7 @@ pub static MEMBERS: &[Members] = &[
     Members {
         calls: CHAT,
         effect: Effect::Elsewhere,
-        servers: &[
-            "openrouter",
-            "localai",
-            "groq",
-            "mistral",
-            "fireworks",
-            "azure",
-        ],
+        servers: &["openrouter", "groq", "mistral", "fireworks", "azure"],
         names: &["metadata"],
     },
     Members {
@@ -821,6 +814,12 @@ pub static MEMBERS: &[Members] = &[
         effect: Effect::Elsewhere,
         servers: &["localai"],
         names: &["backend", "model_base_name"],
+    },
+    Members {
+        calls: CHAT,
+        effect: Effect::Unseen,
+        servers: &["localai"],
+        names: &["metadata"],
     },
     Members {
         calls: BOTH,
@@ -863,7 +862,7 @@ pub static MEMBERS: &[Members] = &[
         calls: CHAT,
         effect: Effect::Unseen,
         servers: &["azure"],
-        names: &["data_sources", "dataSources", "enhancements"],
+        names: &["data_sources"],
     },
     Members {
         calls: CHAT,
@@ -966,4 +965,162 @@ pub static MEMBERS: &[Members] = &[
         servers: &["ollama"],
         names: &["_debug_render_only"],
     },
+];
+
+/// Members of a message, and the servers that read them.
+pub static OF_A_MESSAGE: &[(&[&str], &[&str])] = &[
+    (
+        &["name", "tool_call_id"],
+        &[
+            "vllm",
+            "ollama",
+            "llamacpp",
+            "localai",
+            "lmstudio",
+            "sglang",
+            "tgi",
+            "textgen",
+            "litellm",
+            "openrouter",
+            "groq",
+            "mistral",
+            "deepseek",
+            "xai",
+            "gemini",
+            "fireworks",
+            "perplexity",
+            "moonshot",
+            "dashscope",
+            "azure",
+        ],
+    ),
+    (
+        &["reasoning_content"],
+        &[
+            "vllm",
+            "sglang",
+            "localai",
+            "llamacpp",
+            "deepseek",
+            "moonshot",
+            "fireworks",
+            "dashscope",
+            "xai",
+        ],
+    ),
+    (
+        &["reasoning"],
+        &["vllm", "ollama", "localai", "openrouter", "groq"],
+    ),
+    (
+        &[
+            "reasoning_details",
+            "images",
+            "audio",
+            "refusal",
+            "annotations",
+        ],
+        &["openrouter", "azure", "litellm"],
+    ),
+    (
+        &[
+            "thinking_blocks",
+            "provider_specific_fields",
+            "cache_control",
+        ],
+        &["litellm"],
+    ),
+    (&["tools"], &["sglang"]),
+    (&["partial"], &["moonshot", "dashscope"]),
+    (&["prefix"], &["mistral", "deepseek"]),
+];
+
+/// Kinds of a part of a message, and the servers that read them.
+pub static PARTS: &[(&[&str], &[&str])] = &[
+    (
+        &["image_url"],
+        &[
+            "vllm",
+            "sglang",
+            "llamacpp",
+            "localai",
+            "tgi",
+            "textgen",
+            "lmstudio",
+            "openrouter",
+            "groq",
+            "mistral",
+            "xai",
+            "gemini",
+            "fireworks",
+            "perplexity",
+            "dashscope",
+            "azure",
+            "litellm",
+            "ollama",
+            "moonshot",
+        ],
+    ),
+    (&["image"], &["localai", "vllm"]),
+    (
+        &["video_url", "input_video", "video"],
+        &[
+            "vllm",
+            "sglang",
+            "localai",
+            "openrouter",
+            "moonshot",
+            "dashscope",
+            "fireworks",
+        ],
+    ),
+    (
+        &["audio_url", "input_audio"],
+        &[
+            "vllm",
+            "sglang",
+            "localai",
+            "ollama",
+            "llamacpp",
+            "openrouter",
+            "azure",
+            "dashscope",
+            "gemini",
+        ],
+    ),
+    (
+        &[
+            "file",
+            "file_url",
+            "document_url",
+            "document_name",
+            "file_id",
+        ],
+        &[
+            "openrouter",
+            "mistral",
+            "perplexity",
+            "azure",
+            "litellm",
+            "xai",
+        ],
+    ),
+    (
+        &[
+            "tool_reference",
+            "thinking",
+            "reasoning",
+            "reference",
+            "refusal",
+            "image_embeds",
+            "audio_embeds",
+            "image_pil",
+            "uuid",
+        ],
+        &["vllm", "sglang", "mistral"],
+    ),
+    (
+        &["cache_control", "prompt_cache_breakpoint"],
+        &["openrouter", "litellm", "dashscope"],
+    ),
 ];

@@ -61,10 +61,15 @@ fn need(outcomes: &[(Pair, Outcome)]) {
 }
 
 fn all() -> Vec<Pair> {
-    [pairs::product(), pairs::members(), pairs::spellings()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        pairs::product(),
+        pairs::members(),
+        pairs::inside(),
+        pairs::spellings(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[test]

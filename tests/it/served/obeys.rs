@@ -41,6 +41,10 @@ pub struct Asked {
 /// Nothing: it is refused.
 pub fn read(server: &Server, turn: &Turn, bytes: &[u8]) -> Option<Asked> {
     let body = Body::read(bytes, server.names)?;
+    let is_taken = |name: &str| server.takes.is_empty() || server.takes.contains(&name);
+    if !body.names().all(is_taken) {
+        return None;
+    }
     let given: Vec<&Value> = server
         .limits
         .iter()

@@ -1,6 +1,6 @@
 //! Every pair of a stand-in and a client, as data.
 
-use super::members::{HOSTED_TOOL, MEMBERS, value};
+use super::members::{HOSTED_TOOL, MEMBERS, OF_A_MESSAGE, PARTS, value};
 use super::servers::{Api, SERVERS, Server, Usage};
 use super::turns::{TURNS, Turn, turn};
 
@@ -34,6 +34,14 @@ pub struct Pair {
 const RICH: u64 = 100_000;
 /// A natural answer is far longer.
 const POOR: u64 = 400;
+/// Who answers clients that read nothing: their events are large, and there are many.
+const WIDE: &[&str] = &[
+    "openai",
+    "openai-responses-shows",
+    "openai-thinks",
+    "vllm",
+    "claude",
+];
 const MARKS: &[&str] = &[
     "\"finish_reason\":\"",
     "\"stop_reason\":\"",
@@ -109,7 +117,8 @@ fn of(server: &'static Server, turn: &'static Turn) -> Vec<Pair> {
     let leaves: Vec<usize> = match turn.name {
         // A short answer has no more events.
         "short" => (0..28).collect(),
-        "long" | "wide" => vec![0, 1, 30],
+        "long" => vec![0, 1, 30],
+        "wide" if !WIDE.contains(&server.name) => return Vec::new(),
         "unparsed" if server.quotes.is_none() => return Vec::new(),
         _ => vec![0, 2],
     };
@@ -200,6 +209,41 @@ pub fn members() -> Vec<Pair> {
     pairs
 }
 
+/// Members of messages, and kinds of their parts.
+pub fn inside() -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    let chats = SERVERS.iter().filter(|server| server.api == Api::Chat);
+    for server in chats {
+        let reads = |servers: &[&str]| servers.contains(&server.kind) || server.name == "anything";
+        let text = r#""content":"case-CASE please go on""#;
+        let mut add = |name: &str, message: String| {
+            let mut pair = odd(server, name, "");
+            pair.body = pair.body.replace(text, &message);
+            pair.grant = RICH;
+            pair.body = pair
+                .body
+                .replace(r#","stream""#, r#","max_tokens":50,"stream""#);
+            pairs.push(pair);
+        };
+        for (names, _) in OF_A_MESSAGE.iter().filter(|(_, servers)| reads(servers)) {
+            for name in *names {
+                add(name, format!(r#"{text},"{name}":"read these words""#));
+            }
+        }
+        for (kinds, _) in PARTS.iter().filter(|(_, servers)| reads(servers)) {
+            for kind in *kinds {
+                let part =
+                    format!(r#"{{"type":"{kind}","{kind}":{{"url":"https://a.example/a"}}}}"#);
+                add(
+                    kind,
+                    format!(r#""content":[{{"type":"text","text":"case-CASE"}},{part}]"#),
+                );
+            }
+        }
+    }
+    pairs
+}
+
 /// Of a poor key, with a limit of its own where the call must have one.
 fn odd(server: &'static Server, odd: &str, members: &str) -> Pair {
     let mut pair = Pair::new(server, turn("long"), Client::Reads, odd.len() % 2 == 0).poor();
@@ -230,17 +274,11 @@ pub fn spellings() -> Vec<Pair> {
         "anything",
         "first-of-two",
         "openai",
-        "azure-thinks",
         "llamacpp",
         "ollama",
-        "vllm",
         "localai",
         "textgen",
-        "mistral",
-        "fireworks",
-        "xai",
         "llamacpp-text",
-        "azure-text",
         "llamacpp-responses",
         "claude",
     ];

@@ -122,6 +122,10 @@ pub struct Server {
     pub asked_with: &'static str,
     /// Milliseconds for a token.
     pub pace: u64,
+    /// Answers that it generates, throws away and does not count, before the one that it gives.
+    pub discards: u64,
+    /// It refuses every other member; empty: it takes any.
+    pub takes: &'static [&'static str],
     /// A failure quotes what it could not read: in this status and shape.
     pub quotes: Option<(u16, &'static str)>,
 }
@@ -150,12 +154,85 @@ const CHAT: Server = Server {
     template: 3,
     asked_with: "",
     pace: 1,
+    discards: 0,
+    takes: &[],
     quotes: None,
 };
 
 /// Where nothing is hidden, a client that leaves has the provider cut off: it must not be faster than
 /// real ones are.
 const REAL_PACE: u64 = 5;
+
+/// What OpenAI takes, in any of its calls.
+const OPENAI: &[&str] = &[
+    "model",
+    "messages",
+    "prompt",
+    "input",
+    "instructions",
+    "stream",
+    "stream_options",
+    "n",
+    "best_of",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "max_tool_calls",
+    "temperature",
+    "top_p",
+    "stop",
+    "seed",
+    "suffix",
+    "echo",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "user",
+    "metadata",
+    "store",
+    "background",
+    "previous_response_id",
+    "conversation",
+    "tools",
+    "tool_choice",
+    "functions",
+    "function_call",
+    "response_format",
+    "reasoning",
+    "reasoning_effort",
+    "service_tier",
+    "modalities",
+    "audio",
+    "prediction",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "verbosity",
+    "text",
+    "include",
+    "truncation",
+    "web_search_options",
+    "safety_identifier",
+    // Azure's own: documents that are searched and read.
+    "data_sources",
+];
+
+const ANTHROPIC: &[&str] = &[
+    "model",
+    "messages",
+    "system",
+    "max_tokens",
+    "stream",
+    "thinking",
+    "context_management",
+    "tools",
+    "tool_choice",
+    "metadata",
+    "temperature",
+    "top_p",
+    "top_k",
+    "stop_sequences",
+    "service_tier",
+];
 
 const GENERATION: &str = "failed_generation";
 const MESSAGE: &str = "message";
@@ -185,6 +262,7 @@ pub static SERVERS: &[Server] = &[
     Server {
         name: "openai",
         kind: "openai",
+        takes: OPENAI,
         model: "gpt-4o",
         thought: Thought::Never,
         pace: REAL_PACE,
@@ -193,6 +271,7 @@ pub static SERVERS: &[Server] = &[
     Server {
         name: "openai-thinks",
         kind: "openai",
+        takes: OPENAI,
         model: "gpt-5",
         thought: Thought::Hidden,
         ..CHAT
@@ -200,6 +279,7 @@ pub static SERVERS: &[Server] = &[
     Server {
         name: "azure",
         kind: "azure",
+        takes: OPENAI,
         model: "gpt-4o",
         thought: Thought::Never,
         filters: true,
@@ -208,6 +288,7 @@ pub static SERVERS: &[Server] = &[
     Server {
         name: "azure-thinks",
         kind: "azure",
+        takes: OPENAI,
         model: "o3",
         thought: Thought::Hidden,
         filters: true,
@@ -406,6 +487,26 @@ pub static SERVERS: &[Server] = &[
         usage: Usage::AtTheEnd,
         ..CHAT
     },
+    // What comes out empty or cannot be read is generated again, up to five times in all.
+    Server {
+        name: "localai-again",
+        kind: "localai",
+        names: Names::Folded,
+        many: &[],
+        discards: 4,
+        ..CHAT
+    },
+    // With tools it first asks the model for one, and then for an answer without.
+    Server {
+        name: "tgi-tools",
+        kind: "tgi",
+        limits: &["max_tokens", "max_completion_tokens"],
+        wants_one_limit: true,
+        many: &[],
+        thought: Thought::Never,
+        discards: 1,
+        ..CHAT
+    },
     Server {
         name: "ollama-text",
         kind: "ollama",
@@ -442,6 +543,7 @@ pub static SERVERS: &[Server] = &[
     Server {
         name: "azure-text",
         kind: "azure",
+        takes: OPENAI,
         api: Api::Completions,
         limits: &["max_tokens"],
         many: &["best_of", "n"],
@@ -451,6 +553,7 @@ pub static SERVERS: &[Server] = &[
     Server {
         name: "openai-responses",
         kind: "openai",
+        takes: OPENAI,
         model: "gpt-5",
         api: Api::Responses,
         limits: &["max_output_tokens"],
@@ -461,6 +564,7 @@ pub static SERVERS: &[Server] = &[
     Server {
         name: "openai-responses-shows",
         kind: "openai",
+        takes: OPENAI,
         model: "gpt-4o",
         api: Api::Responses,
         limits: &["max_output_tokens"],
@@ -491,6 +595,7 @@ pub static SERVERS: &[Server] = &[
     Server {
         name: "claude",
         kind: "anthropic",
+        takes: ANTHROPIC,
         model: "claude-sonnet-4-5",
         api: Api::Messages,
         limits: &["max_tokens"],
@@ -502,6 +607,7 @@ pub static SERVERS: &[Server] = &[
     Server {
         name: "claude-thinks",
         kind: "anthropic",
+        takes: ANTHROPIC,
         model: "claude-sonnet-4-5",
         api: Api::Messages,
         limits: &["max_tokens"],
@@ -513,6 +619,7 @@ pub static SERVERS: &[Server] = &[
     Server {
         name: "claude-omits",
         kind: "anthropic",
+        takes: ANTHROPIC,
         model: "claude-sonnet-4-5",
         api: Api::Messages,
         limits: &["max_tokens"],
@@ -525,6 +632,7 @@ pub static SERVERS: &[Server] = &[
     Server {
         name: "claude-compacts",
         kind: "anthropic",
+        takes: ANTHROPIC,
         model: "claude-sonnet-4-5",
         api: Api::Messages,
         limits: &["max_tokens"],

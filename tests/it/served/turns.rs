@@ -56,7 +56,7 @@ pub static TURNS: &[Turn] = &[
     },
     Turn {
         name: "wide",
-        words: 150,
+        words: 400,
         padding: 64 << 10,
         ..SHORT
     },
@@ -78,7 +78,7 @@ pub static TURNS: &[Turn] = &[
     Turn {
         name: "fails",
         ending: Ending::Fails(3),
-        thoughts: 40,
+        thoughts: 120,
         ..SHORT
     },
     Turn {
