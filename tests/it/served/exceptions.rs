@@ -1,8 +1,10 @@
 //! Where the charge may be off, why, and by how much.
 //!
-//! Each row is needed by every server and every turn that it names, or the tests say so.
+//! Each row is needed by every server and every turn that it names, or the tests say so. A row that
+//! begins with FAULT is to be mended, not lived with.
 
 use super::ground::Outcome;
+use super::members::HOSTED_TOOL;
 use super::pairs::{Client, Pair};
 
 /// How far a charge may be off.
@@ -40,9 +42,6 @@ const ANY: Exception = Exception {
     bound: Bound::Free,
     why: "",
 };
-
-/// A mark of what ought to be mended, not stated.
-pub const FAULT: &str = "FAULT: ";
 
 pub const EXCEPTIONS: &[Exception] = &[
     Exception {
@@ -142,6 +141,62 @@ pub const EXCEPTIONS: &[Exception] = &[
         why: "FAULT: an error whose message quotes the answer is free, and a thousand bytes of it pass",
         ..ANY
     },
+    Exception {
+        servers: &[
+            "anything",
+            "groq",
+            "groq-hides",
+            "mistral",
+            "moonshot",
+            "openrouter",
+            "openrouter-hides",
+            "xai",
+        ],
+        odd: &[HOSTED_TOOL],
+        bound: Bound::Over(4_000),
+        why: "FAULT: a tool that the server runs itself is asked for in a chat",
+        ..ANY
+    },
+    Exception {
+        servers: &["azure", "azure-thinks"],
+        odd: &["data_sources"],
+        bound: Bound::Over(4_000),
+        why: "FAULT: Azure searches and reads what its own member names",
+        ..ANY
+    },
+    Exception {
+        servers: &["localai", "localai-again"],
+        odd: &["metadata"],
+        bound: Bound::Over(6_000),
+        why: "FAULT: LocalAI reads in metadata which tools it is to run itself",
+        ..ANY
+    },
+    Exception {
+        servers: &["vllm", "vllm-running", "anything"],
+        odd: &[r#"{"type":"image_url","image_url":null,"uuid":"an-image-of-before"}"#],
+        bound: Bound::Over(2_000),
+        why: "FAULT: an image that vLLM has kept counts as the bytes of its name",
+        ..ANY
+    },
+    Exception {
+        servers: &["dashscope", "anything"],
+        odd: &[
+            r#"{"type":"video","video":["https://a.example/1.png","https://a.example/2.png","https://a.example/3.png"]}"#,
+            r#"{"type":"input_audio","input_audio":{"data":"https://a.example/a.mp3","format":"mp3"}}"#,
+        ],
+        bound: Bound::Over(4_000),
+        why: "FAULT: a list of images, and a sound's address, count as their bytes",
+        ..ANY
+    },
+    Exception {
+        servers: &["openrouter", "openrouter-hides", "anything"],
+        odd: &[
+            r#"{"type":"file","file":{"filename":"a.pdf","file_data":"https://a.example/a.pdf"}}"#,
+        ],
+        bound: Bound::Over(25_000),
+        why: "FAULT: the address of a document where its bytes go counts as a page",
+        ..ANY
+    },
 ];
 
 impl Exception {
@@ -155,17 +210,12 @@ impl Exception {
     }
 
     fn allows(&self, pair: &Pair, outcome: &Outcome) -> bool {
-        let Outcome {
-            charged,
-            held,
-            grant,
-            ..
-        } = *outcome;
+        let Outcome { charged, held, .. } = *outcome;
         let truth = outcome.truth();
         match self.bound {
             Bound::Free => charged == 0 && truth <= held * (1 + pair.server.discards),
             Bound::Under(tokens) => charged + tokens >= truth && charged <= held,
-            Bound::Over(tokens) => charged >= truth.min(grant) && truth <= held + tokens,
+            Bound::Over(tokens) => charged >= truth.min(held) && truth <= held + tokens,
         }
     }
 }

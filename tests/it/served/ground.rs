@@ -22,8 +22,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What became of a pair.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What its key was worth.
-    pub grant: u64,
     pub charged: u64,
     pub held: u64,
     /// What the stand-in generated.
@@ -230,7 +228,6 @@ impl Ground {
             (left == free).then_some(left)
         });
         Outcome {
-            grant: self.pairs[number].grant,
             charged: self.pairs[number].grant - left,
             held: record.held.load(Ordering::Acquire),
             generated: record.tally.tokens(),

@@ -1035,35 +1035,43 @@ pub static OF_A_MESSAGE: &[(&[&str], &[&str])] = &[
     (&["prefix"], &["mistral", "deepseek"]),
 ];
 
-/// Kinds of a part of a message, and the servers that read them.
-pub static PARTS: &[(&[&str], &[&str])] = &[
+/// A part of a message, how many tokens its servers read for it, and those servers.
+pub static PARTS: &[(&str, u64, &[&str])] = &[
     (
-        &["image_url"],
+        r#"{"type":"text","text":"read these words"}"#,
+        3,
+        &["vllm", "ollama", "openrouter", "mistral"],
+    ),
+    (
+        r#"{"type":"thinking","thinking":"read these words"}"#,
+        3,
+        &["sglang", "mistral"],
+    ),
+    (
+        r#"{"type":"image_url","image_url":{"url":"https://a.example/a.png"}}"#,
+        IMAGE,
         &[
             "vllm",
             "sglang",
             "llamacpp",
             "localai",
-            "tgi",
-            "textgen",
-            "lmstudio",
             "openrouter",
-            "groq",
-            "mistral",
-            "xai",
-            "gemini",
-            "fireworks",
-            "perplexity",
-            "dashscope",
             "azure",
-            "litellm",
-            "ollama",
-            "moonshot",
         ],
     ),
-    (&["image"], &["localai", "vllm"]),
     (
-        &["video_url", "input_video", "video"],
+        r#"{"type":"image","image_url":{"url":"https://a.example/a.png"}}"#,
+        IMAGE,
+        &["localai"],
+    ),
+    (
+        r#"{"type":"image_url","image_url":null,"uuid":"an-image-of-before"}"#,
+        IMAGE,
+        &["vllm"],
+    ),
+    (
+        r#"{"type":"video_url","video_url":{"url":"https://a.example/a.mp4"}}"#,
+        VIDEO,
         &[
             "vllm",
             "sglang",
@@ -1071,56 +1079,48 @@ pub static PARTS: &[(&[&str], &[&str])] = &[
             "openrouter",
             "moonshot",
             "dashscope",
-            "fireworks",
         ],
     ),
     (
-        &["audio_url", "input_audio"],
-        &[
-            "vllm",
-            "sglang",
-            "localai",
-            "ollama",
-            "llamacpp",
-            "openrouter",
-            "azure",
-            "dashscope",
-            "gemini",
-        ],
+        r#"{"type":"video","video":["https://a.example/1.png","https://a.example/2.png","https://a.example/3.png"]}"#,
+        VIDEO,
+        &["dashscope"],
     ),
     (
-        &[
-            "file",
-            "file_url",
-            "document_url",
-            "document_name",
-            "file_id",
-        ],
-        &[
-            "openrouter",
-            "mistral",
-            "perplexity",
-            "azure",
-            "litellm",
-            "xai",
-        ],
+        r#"{"type":"audio_url","audio_url":{"url":"https://a.example/a.mp3"}}"#,
+        SOUND,
+        &["vllm", "sglang", "localai"],
     ),
     (
-        &[
-            "tool_reference",
-            "thinking",
-            "reasoning",
-            "reference",
-            "refusal",
-            "image_embeds",
-            "audio_embeds",
-            "image_pil",
-            "uuid",
-        ],
-        &["vllm", "sglang", "mistral"],
+        r#"{"type":"input_audio","input_audio":{"data":"https://a.example/a.mp3","format":"mp3"}}"#,
+        SOUND,
+        &["dashscope"],
     ),
     (
-        &["cache_control", "prompt_cache_breakpoint"],
-        &["openrouter", "litellm", "dashscope"],
+        r#"{"type":"document_url","document_url":"https://a.example/a.pdf"}"#,
+        DOCUMENT,
+        &["mistral"],
+    ),
+    (r#"{"type":"file","file_id":"f-1"}"#, DOCUMENT, &["mistral"]),
+    (
+        r#"{"type":"file","file":{"file_id":"f-1"}}"#,
+        DOCUMENT,
+        &["azure", "openrouter"],
+    ),
+    (
+        r#"{"type":"file_url","file_url":{"url":"https://a.example/a.pdf"}}"#,
+        DOCUMENT,
+        &["perplexity"],
+    ),
+    (
+        r#"{"type":"file","file":{"filename":"a.pdf","file_data":"https://a.example/a.pdf"}}"#,
+        DOCUMENT,
+        &["openrouter"],
     ),
 ];
+
+const IMAGE: u64 = 1_500;
+const SOUND: u64 = 1_500;
+const VIDEO: u64 = 3_000;
+/// Fifty pages of text.
+const DOCUMENT: u64 = 25_000;

@@ -25,6 +25,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 fn judge(outcomes: &[(Pair, Outcome)]) {
+    for (p, o) in outcomes {
+        if p.turn.name == "wide" {
+            eprintln!("WIDE {} {:?} {o:?}", p.server.name, p.client);
+        }
+    }
     let mut breaches = String::new();
     let broken = outcomes
         .iter()

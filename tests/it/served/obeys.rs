@@ -1,7 +1,7 @@
 //! What a stand-in makes of a body: how much it generates for it, and how much it reads.
 
 use super::loose::{Body, words};
-use super::members::{Effect, MEMBERS};
+use super::members::{Effect, MEMBERS, PARTS};
 use super::servers::{Api, Server, Thought};
 use super::turns::Turn;
 use serde_json::Value;
@@ -10,8 +10,6 @@ use serde_json::Value;
 const UNSEEN: u64 = 3_000;
 /// Tokens of a known text of the server's own.
 const PREAMBLE: u64 = 40;
-/// Tokens of an image, a sound or a document.
-const MEDIA: u64 = 1_500;
 
 /// One answer, as it is generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +77,7 @@ pub fn read(server: &Server, turn: &Turn, bytes: &[u8]) -> Option<Asked> {
         streams,
         wants_usage,
         answers: vec![one; answers],
-        prompt: prompt(server, &body),
+        prompt: prompt(server, &body) + parts(server, &String::from_utf8_lossy(bytes)),
     })
 }
 
@@ -131,7 +129,7 @@ fn prompt(server: &Server, body: &Body) -> u64 {
         "suffix",
     ];
     let read = always.iter().filter_map(|name| body.get(name));
-    let mut sum = server.template + read.map(|value| words(value) + media(value)).sum::<u64>();
+    let mut sum = server.template + read.map(|value| words(value)).sum::<u64>();
     for members in MEMBERS {
         if !members.calls.contains(&server.api) || !members.servers.contains(&server.kind) {
             continue;
@@ -158,20 +156,11 @@ fn is_unseen(value: &Value) -> bool {
 }
 
 /// Parts that stand for more than their letters.
-fn media(value: &Value) -> u64 {
-    match value {
-        Value::Array(values) => values.iter().map(media).sum(),
-        Value::Object(members) => {
-            let kind = members
-                .get("type")
-                .and_then(Value::as_str)
-                .unwrap_or("text");
-            let is_media = ["image", "audio", "video", "file", "document"]
-                .iter()
-                .any(|word| kind.contains(word));
-            let inner: u64 = members.values().map(media).sum();
-            inner + if is_media { MEDIA } else { 0 }
-        }
-        _ => 0,
-    }
+fn parts(server: &Server, text: &str) -> u64 {
+    let reads = |servers: &[&str]| servers.contains(&server.kind) || server.name == "anything";
+    let parts = PARTS.iter().filter(|(_, _, servers)| reads(servers));
+    parts
+        .filter(|(part, ..)| text.contains(part))
+        .map(|(_, tokens, _)| tokens)
+        .sum()
 }

@@ -230,15 +230,11 @@ pub fn inside() -> Vec<Pair> {
                 add(name, format!(r#"{text},"{name}":"read these words""#));
             }
         }
-        for (kinds, _) in PARTS.iter().filter(|(_, servers)| reads(servers)) {
-            for kind in *kinds {
-                let part =
-                    format!(r#"{{"type":"{kind}","{kind}":{{"url":"https://a.example/a"}}}}"#);
-                add(
-                    kind,
-                    format!(r#""content":[{{"type":"text","text":"case-CASE"}},{part}]"#),
-                );
-            }
+        for (part, ..) in PARTS.iter().filter(|(_, _, servers)| reads(servers)) {
+            add(
+                part,
+                format!(r#""content":[{{"type":"text","text":"case-CASE"}},{part}]"#),
+            );
         }
     }
     pairs
