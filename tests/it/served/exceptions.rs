@@ -29,6 +29,8 @@ pub struct Exception {
     pub client: Option<Client>,
     /// What is odd about the body, where that is what it needs.
     pub odd: &'static [&'static str],
+    /// It depends on what the systems between keep at that moment, so it is not needed every time.
+    pub sometimes: bool,
     pub bound: Bound,
     pub why: &'static str,
 }
@@ -39,6 +41,7 @@ const ANY: Exception = Exception {
     streams: None,
     client: None,
     odd: &[],
+    sometimes: false,
     bound: Bound::Free,
     why: "",
 };
@@ -155,6 +158,15 @@ pub const EXCEPTIONS: &[Exception] = &[
         odd: &[HOSTED_TOOL],
         bound: Bound::Over(4_000),
         why: "FAULT: a tool that the server runs itself is asked for in a chat",
+        ..ANY
+    },
+    Exception {
+        servers: &["openai", "openai-responses-shows"],
+        turns: &["wide"],
+        client: Some(Client::StopsReading),
+        sometimes: true,
+        bound: Bound::Under(800),
+        why: "FAULT: what waits on the provider's side of a connection is not seen when it is cut",
         ..ANY
     },
     Exception {

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// A plain answer is generated in so many tokens at a time.
 const STRIDE: u64 = 10;
 
+/// Words of a wide answer that no connection keeps.
+const HASTY: u64 = 400;
+
 pub struct Flow<'a> {
     pub server: &'a Server,
     pub turn: &'a Turn,
@@ -46,9 +49,11 @@ impl<'a> Flow<'a> {
     }
 
     pub fn generate(&mut self, tokens: u64) {
-        self.script
-            .steps
-            .push(Step::Wait(Duration::from_millis(self.server.pace)));
+        // The time until the connections are full is nothing to wait for.
+        if self.turn.padding == 0 || self.words > HASTY {
+            let pace = Duration::from_millis(self.server.pace);
+            self.script.steps.push(Step::Wait(pace));
+        }
         self.script
             .steps
             .push(Step::Generate(tokens, self.tally.clone()));

@@ -133,15 +133,15 @@ fn of(server: &'static Server, turn: &'static Turn) -> Vec<Pair> {
         (Client::LeavesEarly, true),
     ]);
     if turn.name == "wide" {
-        clients = vec![
-            (Client::Reads, true),
-            (Client::Leaves(1), true),
-            (Client::StopsReading, true),
-        ];
+        clients = vec![(Client::StopsReading, true)];
     }
     let pair = |(client, streams)| {
         let pair = Pair::new(server, turn, client, streams);
-        if is_poor { pair.poor() } else { pair }
+        match turn.name {
+            "wide" => pair.with("", &limit(server, 1_000)),
+            _ if is_poor => pair.poor(),
+            _ => pair,
+        }
     };
     clients.into_iter().map(pair).collect()
 }

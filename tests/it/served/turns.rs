@@ -54,10 +54,11 @@ pub static TURNS: &[Turn] = &[
         words: 5_000,
         ..SHORT
     },
+    // More than any connection keeps for a client that reads nothing.
     Turn {
         name: "wide",
-        words: 400,
-        padding: 64 << 10,
+        words: 1_000,
+        padding: 16_000,
         ..SHORT
     },
     Turn {
