@@ -13,6 +13,7 @@ mod loose;
 mod members;
 mod obeys;
 mod pairs;
+mod red;
 mod servers;
 mod turns;
 mod typed;
