@@ -11,6 +11,8 @@ const UNSEEN: u64 = 3_000;
 /// Tokens of a known text of the server's own.
 const PREAMBLE: u64 = 40;
 
+const MOST_HIDDEN: u64 = 5_000;
+
 /// One answer, as it is generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -99,7 +101,9 @@ fn answer(server: &Server, turn: &Turn, limit: u64) -> Answer {
     };
     let wanted = match server.thought {
         Thought::Never => 0,
-        _ => turn.thoughts,
+        // More than what a count allows for the frame of an answer.
+        Thought::Hidden => (turn.thoughts * 6).min(MOST_HIDDEN),
+        Thought::Shown(_) | Thought::InParts => turn.thoughts,
     };
     let thoughts = match server.thinks_beyond {
         true => wanted,

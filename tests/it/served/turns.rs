@@ -68,18 +68,20 @@ pub static TURNS: &[Turn] = &[
     },
     Turn {
         name: "breaks off",
+        thoughts: 20,
         ending: Ending::BreaksOff(3),
         ..SHORT
     },
     Turn {
         name: "stalls",
+        thoughts: 20,
         ending: Ending::Stalls(3),
         ..SHORT
     },
     Turn {
         name: "fails",
         ending: Ending::Fails(3),
-        thoughts: 120,
+        thoughts: 20,
         ..SHORT
     },
     Turn {
