@@ -238,6 +238,10 @@ pub fn is_kept(outcome: &Outcome) -> bool {
 }
 
 pub fn is_allowed(pair: &Pair, outcome: &Outcome) -> bool {
+    // A usual body always comes, and no body comes twice.
+    if outcome.calls > 1 || (pair.odd.is_empty() && outcome.calls == 0) {
+        return false;
+    }
     let mut exceptions = EXCEPTIONS.iter();
     is_kept(outcome) || exceptions.any(|each| each.covers(pair) && each.allows(pair, outcome))
 }

@@ -133,7 +133,7 @@ fn prompt(server: &Server, body: &Body) -> u64 {
         "suffix",
     ];
     let read = always.iter().filter_map(|name| body.get(name));
-    let mut sum = server.template + read.map(|value| words(value)).sum::<u64>();
+    let mut sum = server.template + read.map(words).sum::<u64>();
     for members in MEMBERS {
         if !members.calls.contains(&server.api) || !members.servers.contains(&server.kind) {
             continue;

@@ -242,7 +242,13 @@ pub fn inside() -> Vec<Pair> {
 
 /// Of a poor key, with a limit of its own where the call must have one.
 fn odd(server: &'static Server, odd: &str, members: &str) -> Pair {
-    let mut pair = Pair::new(server, turn("long"), Client::Reads, odd.len() % 2 == 0).poor();
+    let mut pair = Pair::new(
+        server,
+        turn("long"),
+        Client::Reads,
+        odd.len().is_multiple_of(2),
+    )
+    .poor();
     odd.clone_into(&mut pair.odd);
     // Behind the members that are there already.
     pair.body.insert_str(pair.body.len() - 1, members);
