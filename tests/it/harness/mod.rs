@@ -44,7 +44,7 @@ pub use redis_tls::RedisTls;
 pub use resp::Reply;
 pub use run::run;
 pub use sample::{Sample, sample, sample_at};
-pub use script::{Gate, Script, Step};
+pub use script::{Gate, Script, Step, Tally};
 pub use sentinel::Sentinel;
 pub use setup::Setup;
 pub use small_disk::SmallDisk;

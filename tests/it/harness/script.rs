@@ -4,7 +4,7 @@
 //! A script is data; `provider.rs` plays it. Steps may stand in any order and any number.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -24,12 +24,30 @@ pub enum Step {
     },
     /// One write, flushed at once.
     Bytes(Vec<u8>),
+    /// Tokens that are generated here, shown or not. A client that has gone by now does not have them.
+    Generate(u64, Tally),
     Wait(Duration),
     WaitUntilReleased(Gate),
     /// The socket is closed where the answer stands.
     Cut,
     /// Nothing more until the client goes or the test ends.
     Stall,
+}
+
+/// What a provider has generated so far. Clones are the same tally.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    tokens: Arc<AtomicU64>,
+}
+
+impl Tally {
+    pub fn add(&self, tokens: u64) {
+        self.tokens.fetch_add(tokens, Ordering::AcqRel);
+    }
+
+    pub fn tokens(&self) -> u64 {
+        self.tokens.load(Ordering::Acquire)
+    }
 }
 
 /// Holds answers back until the test opens it. Clones are the same gate.

@@ -1,4 +1,4 @@
-//! What is served is what is charged: providers that report oddly, callers that ask oddly.
+//! Breaks that are known: providers that report oddly, callers that ask oddly.
 //!
 //! Each case was once served for less than it cost. The charge is never below what was generated, and
 //! a body that two readers could obey differently never leaves.

@@ -1,0 +1,89 @@
+//! What is served is what is charged, whoever serves it and whoever asks.
+//!
+//! Stand-ins that behave as real servers do, times clients that read or leave anywhere, times the
+//! stores: what is charged is never below what was generated and never above what was held.
+
+mod answers;
+mod choices;
+mod exceptions;
+mod flow;
+mod ground;
+mod known;
+mod loose;
+mod members;
+mod obeys;
+mod pairs;
+mod red;
+mod servers;
+mod turns;
+mod typed;
+
+use crate::harness::{Redis, Setup};
+use exceptions::{EXCEPTIONS, is_allowed, is_kept};
+use ground::Outcome;
+use pairs::Pair;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+fn judge(outcomes: &[(Pair, Outcome)]) {
+    let mut breaches = String::new();
+    let broken = outcomes
+        .iter()
+        .filter(|(pair, outcome)| !is_allowed(pair, outcome));
+    for (pair, outcome) in broken {
+        let _ = writeln!(
+            breaches,
+            "{} | {} | {:?} | streams {} | {} | {outcome:?}",
+            pair.server.name, pair.turn.name, pair.client, pair.streams, pair.odd
+        );
+    }
+    assert!(breaches.is_empty(), "{} pairs:\n{breaches}", outcomes.len());
+}
+
+/// No exception stands for a server and a turn that keep the promise.
+fn need(outcomes: &[(Pair, Outcome)]) {
+    for exception in EXCEPTIONS.iter().filter(|each| !each.sometimes) {
+        let covered = outcomes.iter().filter(|(pair, _)| exception.covers(pair));
+        let (mut all, mut needy) = (BTreeSet::new(), BTreeSet::new());
+        for (pair, outcome) in covered {
+            let of = (pair.server.name, pair.turn.name);
+            all.insert(of);
+            if !is_kept(outcome) {
+                needy.insert(of);
+            }
+        }
+        let idle: Vec<_> = all.difference(&needy).collect();
+        assert!(
+            !all.is_empty() && idle.is_empty(),
+            "{}: {idle:?}",
+            exception.why
+        );
+    }
+}
+
+fn all() -> Vec<Pair> {
+    [
+        pairs::product(),
+        pairs::members(),
+        pairs::inside(),
+        pairs::spellings(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+#[test]
+fn every_server_and_every_client_on_disk() {
+    let outcomes = ground::play(Setup::new(), all());
+    judge(&outcomes);
+    need(&outcomes);
+}
+
+#[test]
+fn every_server_and_every_client_in_redis() {
+    let redis = Redis::start();
+    let outcomes = ground::play(Setup::new().store(&redis.url()), all());
+    judge(&outcomes);
+    need(&outcomes);
+}
