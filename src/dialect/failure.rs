@@ -26,6 +26,9 @@ const GOODS: &[&str] = &[
     "completion",
 ];
 
+/// What some servers say before they quote what a model has generated.
+const QUOTES: &[&str] = &["parse input at pos", "raw='", "parse generated text"];
+
 /// Objects that an error body may wrap its parts in.
 const WRAPPERS: &[&str] = &["error", "detail", "metadata", "body", "response"];
 
@@ -72,12 +75,29 @@ fn object(object_text: &[u8], whole: &[u8], reading: &mut Reading, long: &mut Ve
         name if WRAPPERS.contains(&name) && value.starts_with(b"{") => {
             object(value, whole, reading, long);
         }
-        _ if value.len() > LONGEST_MESSAGE_BYTES => {
-            let start = value.as_ptr() as usize - whole.as_ptr() as usize;
-            long.push(start..start + value.len());
+        _ if quoted(value).is_some() => {
+            reading.delivered.text(&quoted(value).unwrap_or_default());
+            note_long(value, whole, long);
         }
-        _ => {}
+        _ => note_long(value, whole, long),
     });
+}
+
+/// What a message quotes of a model.
+fn quoted(value: &[u8]) -> Option<String> {
+    if !value.starts_with(b"\"") {
+        return None;
+    }
+    let text = json::text(value);
+    let mut quotes = QUOTES.iter();
+    quotes.find_map(|before| text.split_once(before).map(|(_, after)| after.to_owned()))
+}
+
+fn note_long(value: &[u8], whole: &[u8], long: &mut Vec<Range<usize>>) {
+    if value.len() > LONGEST_MESSAGE_BYTES {
+        let start = value.as_ptr() as usize - whole.as_ptr() as usize;
+        long.push(start..start + value.len());
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +132,24 @@ mod tests {
         let event = r#"data: {"choices":[{"delta":{"content":"one"}}]}"#.to_owned() + "\n\n";
         let failure = read(&Chat, &Call::default(), true, event.as_bytes());
         assert_eq!(failure.reading.delivered.bytes, 3);
+    }
+
+    #[test]
+    fn what_a_message_quotes_of_a_model_counts() {
+        for message in [
+            "Failed to parse input at pos 12: one two",
+            "error parsing tool call: raw='one two', err=invalid",
+            "Failed to parse generated text: one two",
+        ] {
+            let (reading, passed) = failure(&format!(r#"{{"error":{{"message":"{message}"}}}}"#));
+            assert!(reading.delivered.bytes >= 7, "{message}");
+            assert_eq!(passed, None);
+            let (reading, _) = failure(&format!(r#"{{"error":"{message}"}}"#));
+            assert!(reading.delivered.bytes >= 7, "{message}");
+        }
+        let long = format!("parse input at pos {}", "word ".repeat(500));
+        let (reading, passed) = failure(&format!(r#"{{"error":{{"message":"{long}"}}}}"#));
+        assert!(reading.delivered.bytes > 2_000 && passed.unwrap().contains("***"));
     }
 
     #[test]

@@ -233,11 +233,13 @@ impl Pipeline {
             }
             let is_whole = is_over && exchange.complete;
             if session.stream(&bytes, is_whole).await.is_err() {
-                if exchange.charge.is_none() && !exchange.may_be_cut() {
+                let waited = take_what_came(&mut answer, meter.as_mut());
+                // Where something waited here, something else waits further back, and is paid for.
+                let is_all_seen = exchange.may_be_cut() && waited != Waited::Behind;
+                if exchange.charge.is_none() && !is_all_seen {
                     ends.drain();
                     continue;
                 }
-                take_what_came(&mut answer, meter.as_mut());
                 exchange.conclude(meter.reading());
                 return Err(GatewayError::ClientGone);
             }
@@ -450,15 +452,28 @@ fn is_nothing(error: &GatewayError, answer: &Answer<'_>) -> bool {
     matches!(error, GatewayError::Upstream(_)) && answer.content.is_empty()
 }
 
+/// Whether something had come and was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    Nothing,
+    /// The gateway was behind its provider.
+    Behind,
+    /// The answer is over.
+    ToTheEnd,
+}
+
 /// Takes in what has come and was not read: a client that reads slowly must not hide it.
-fn take_what_came(answer: &mut Answer<'_>, meter: &mut dyn Meter) {
+fn take_what_came(answer: &mut Answer<'_>, meter: &mut dyn Meter) -> Waited {
     let mut cx = Context::from_waker(noop_waker_ref());
+    let mut waited = Waited::Nothing;
     loop {
         let polled = answer.poll_more(&mut cx);
         meter.feed(&answer.content);
         answer.content.clear();
-        if !matches!(polled, Poll::Ready(Ok(true))) {
-            return;
+        match polled {
+            Poll::Ready(Ok(true)) => waited = Waited::Behind,
+            Poll::Ready(_) => return Waited::ToTheEnd,
+            Poll::Pending => return waited,
         }
     }
 }

@@ -96,9 +96,11 @@ pub fn part(
     let mut others = Tokens::ZERO;
     let mut is_named = false;
     let mut addresses = Vec::new();
+    let mut sounds_address = false;
     let part = Object::read(value.get(), "A part of content", PART, |name, value| {
         others = others.plus(stray(name, value));
         strangers.meet("content", name, value);
+        sounds_address |= name == "input_audio" && holds_address(value);
         // Videos and the like, which only some servers know.
         if name.ends_with("_url") {
             is_named = true;
@@ -109,6 +111,10 @@ pub fn part(
     addresses.extend(known.filter_map(|name| part.value(name)));
     addresses.into_iter().try_for_each(check_address)?;
     not_stored(&part)?;
+    if sounds_address {
+        let why = "input_audio is served here with its data, and not with an address";
+        return Err(Unreadable(why.to_owned()));
+    }
     let rest = |but: &[&str]| {
         let names = PART.iter().filter(|name| !but.contains(name));
         let values = names.filter_map(|name| part.value(name));
@@ -178,6 +184,15 @@ fn check_address(value: &RawValue) -> Result<(), Unreadable> {
     }
     let why = "Images and files are served here from http, https and data addresses alone";
     Err(Unreadable(why.to_owned()))
+}
+
+/// Whether there is an address where the bytes of a sound should be.
+fn holds_address(sound: &RawValue) -> bool {
+    let mut is_address = false;
+    json::each_member(sound.get().as_bytes(), |_, value| {
+        is_address |= json::text(value).contains("://");
+    });
+    is_address || object::string(sound).is_some_and(|text| text.contains("://"))
 }
 
 /// A file that is only named is one of the operator's account, where others have theirs.

@@ -109,6 +109,9 @@ fn a_part_that_could_be_read_in_two_ways_or_names_what_is_not_its_callers_is_ref
         r#"{"type":"input_file","file_url":"gs://bucket/x"}"#,
         r#"{"type":"file","file":{"file_data":"s3://bucket/x"}}"#,
         r#"{"type":"video_url","video_url":{"url":"file:///x"}}"#,
+        r#"{"type":"input_audio","input_audio":{"data":"https://x.example/a.mp3"}}"#,
+        r#"{"type":"input_audio","input_audio":{"data":"https:\/\/x.example"}}"#,
+        r#"{"type":"input_audio","input_audio":"https://x.example"}"#,
     ] {
         let value: &RawValue = serde_json::from_str(text).unwrap();
         assert!(part(value, &Bounds::default()).is_err(), "{text}");

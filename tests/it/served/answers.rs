@@ -14,7 +14,7 @@ pub fn script(server: &Server, turn: &Turn, asked: &Asked, tally: &Tally) -> Scr
     }
     let is_typed = matches!(server.api, Api::Responses | Api::Messages);
     match (turn.ending, server.quotes) {
-        (Ending::Unparsed, Some((status, member))) => flow.unparsed(status, member),
+        (Ending::Unparsed, Some((status, member, words))) => flow.unparsed(status, member, words),
         (Ending::BreaksOff(0), _) => {
             flow.think(asked.answers[0].thoughts);
             return flow.script().cut();

@@ -1,10 +1,8 @@
 //! Where the charge may be off, why, and by how much.
 //!
-//! Each row is needed by every server and every turn that it names, or the tests say so. A row that
-//! begins with FAULT is to be mended, not lived with.
+//! Each row is needed by every server and every turn that it names, or the tests say so.
 
 use super::ground::Outcome;
-use super::members::HOSTED_TOOL;
 use super::pairs::{Client, Pair};
 
 /// How far a charge may be off.
@@ -29,8 +27,6 @@ pub struct Exception {
     pub client: Option<Client>,
     /// What is odd about the body, where that is what it needs.
     pub odd: &'static [&'static str],
-    /// It depends on what the systems between keep at that moment, so it is not needed every time.
-    pub sometimes: bool,
     pub bound: Bound,
     pub why: &'static str,
 }
@@ -41,7 +37,6 @@ const ANY: Exception = Exception {
     streams: None,
     client: None,
     odd: &[],
-    sometimes: false,
     bound: Bound::Free,
     why: "",
 };
@@ -136,77 +131,6 @@ pub const EXCEPTIONS: &[Exception] = &[
         turns: &["short", "tool", "long", "thinks long"],
         bound: Bound::Under(400),
         why: "it reports the second of the two answers that it generates",
-        ..ANY
-    },
-    Exception {
-        servers: &["llamacpp", "ollama", "tgi"],
-        turns: &["unparsed"],
-        why: "FAULT: an error whose message quotes the answer is free, and a thousand bytes of it pass",
-        ..ANY
-    },
-    Exception {
-        servers: &[
-            "anything",
-            "groq",
-            "groq-hides",
-            "mistral",
-            "moonshot",
-            "openrouter",
-            "openrouter-hides",
-            "xai",
-        ],
-        odd: &[HOSTED_TOOL],
-        bound: Bound::Over(4_000),
-        why: "FAULT: a tool that the server runs itself is asked for in a chat",
-        ..ANY
-    },
-    Exception {
-        servers: &["openai", "openai-responses-shows"],
-        turns: &["wide"],
-        client: Some(Client::StopsReading),
-        sometimes: true,
-        bound: Bound::Under(800),
-        why: "FAULT: what waits on the provider's side of a connection is not seen when it is cut",
-        ..ANY
-    },
-    Exception {
-        servers: &["azure", "azure-thinks"],
-        odd: &["data_sources"],
-        bound: Bound::Over(4_000),
-        why: "FAULT: Azure searches and reads what its own member names",
-        ..ANY
-    },
-    Exception {
-        servers: &["localai", "localai-again"],
-        odd: &["metadata"],
-        bound: Bound::Over(6_000),
-        why: "FAULT: LocalAI reads in metadata which tools it is to run itself",
-        ..ANY
-    },
-    Exception {
-        servers: &["vllm", "vllm-running", "anything"],
-        odd: &[r#"{"type":"image_url","image_url":null,"uuid":"an-image-of-before"}"#],
-        bound: Bound::Over(2_000),
-        why: "FAULT: an image that vLLM has kept counts as the bytes of its name",
-        ..ANY
-    },
-    Exception {
-        servers: &["dashscope", "anything"],
-        odd: &[
-            r#"{"type":"video","video":["https://a.example/1.png","https://a.example/2.png","https://a.example/3.png"]}"#,
-            r#"{"type":"input_audio","input_audio":{"data":"https://a.example/a.mp3","format":"mp3"}}"#,
-        ],
-        bound: Bound::Over(4_000),
-        why: "FAULT: a list of images, and a sound's address, count as their bytes",
-        ..ANY
-    },
-    Exception {
-        servers: &["openrouter", "openrouter-hides", "anything"],
-        odd: &[
-            r#"{"type":"file","file":{"filename":"a.pdf","file_data":"https://a.example/a.pdf"}}"#,
-        ],
-        bound: Bound::Over(25_000),
-        why: "FAULT: the address of a document where its bytes go counts as a page",
         ..ANY
     },
 ];

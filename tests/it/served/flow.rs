@@ -149,7 +149,7 @@ impl<'a> Flow<'a> {
     }
 
     /// All is generated, and the error quotes it.
-    pub fn unparsed(&mut self, status: u16, member: &str) {
+    pub fn unparsed(&mut self, status: u16, member: &str, around: &str) {
         let (mut all, mut text) = (0, String::new());
         for answer in &self.asked.answers {
             all += answer.tokens();
@@ -157,7 +157,7 @@ impl<'a> Flow<'a> {
         }
         self.generate(all);
         let mut error = error();
-        error["error"][member] = json!(text);
+        error["error"][member] = json!(around.replace("{}", &text));
         self.whole(status, &error);
     }
 

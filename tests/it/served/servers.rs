@@ -126,8 +126,8 @@ pub struct Server {
     pub discards: u64,
     /// It refuses every other member; empty: it takes any.
     pub takes: &'static [&'static str],
-    /// A failure quotes what it could not read: in this status and shape.
-    pub quotes: Option<(u16, &'static str)>,
+    /// A failure quotes what it could not read: in this status and member, with these words around it.
+    pub quotes: Option<(u16, &'static str, &'static str)>,
 }
 
 const CHAT: Server = Server {
@@ -300,7 +300,7 @@ pub static SERVERS: &[Server] = &[
         limits: &["n_predict", "max_completion_tokens", "max_tokens"],
         many: &["n_cmpl", "n"],
         counts: Counts::First,
-        quotes: Some((500, MESSAGE)),
+        quotes: Some((500, MESSAGE, "Failed to parse input at pos 0: {}")),
         ..CHAT
     },
     Server {
@@ -311,7 +311,11 @@ pub static SERVERS: &[Server] = &[
         many: &[],
         thought: Thought::Shown("reasoning"),
         failure: Failure::EmptyChunk,
-        quotes: Some((500, MESSAGE)),
+        quotes: Some((
+            500,
+            MESSAGE,
+            "error parsing tool call: raw='{}', err=invalid character",
+        )),
         ..CHAT
     },
     // A template of its own, of more words than any prompt here.
@@ -371,7 +375,7 @@ pub static SERVERS: &[Server] = &[
         wants_one_limit: true,
         many: &[],
         thought: Thought::Never,
-        quotes: Some((422, MESSAGE)),
+        quotes: Some((422, MESSAGE, "Failed to parse generated text: {}")),
         ..CHAT
     },
     Server {
@@ -412,7 +416,7 @@ pub static SERVERS: &[Server] = &[
         many: &[],
         thought: Thought::Shown("reasoning"),
         usage: Usage::Groq,
-        quotes: Some((400, GENERATION)),
+        quotes: Some((400, GENERATION, "{}")),
         ..CHAT
     },
     Server {

@@ -1,5 +1,4 @@
-//! RED until they are mended: calls that get more than is charged, one test for each fault that the
-//! exceptions name. With a fault mended its exception is idle, and goes.
+//! Pairs that once got more than was charged, one test for each.
 
 use super::exceptions::is_kept;
 use super::ground;
@@ -22,21 +21,21 @@ fn of(all: Vec<Pair>, is_it: impl Fn(&Pair) -> bool) -> Vec<Pair> {
 
 /// `"tools":[{"type":"web_search"}]` in a chat: Groq, OpenRouter and others run it themselves.
 #[test]
-fn red_a_hosted_tool_in_a_chat_has_no_bound() {
+fn a_hosted_tool_in_a_chat_is_not_asked_for() {
     let is_it = |pair: &Pair| pair.server.name == "groq" && pair.odd == HOSTED_TOOL;
     all_kept(of(pairs::members(), is_it));
 }
 
 /// Azure takes `data_sources`, and counts the documents that it finds into the prompt.
 #[test]
-fn red_azure_reads_its_own_data_sources() {
+fn azure_is_not_asked_to_read_data_sources() {
     let is_it = |pair: &Pair| pair.server.name == "azure" && pair.odd == "data_sources";
     all_kept(of(pairs::members(), is_it));
 }
 
 /// `"metadata":{"mcp_servers":"all"}`: LocalAI runs the operator's tools for it, round after round.
 #[test]
-fn red_localai_runs_what_metadata_names() {
+fn localai_is_told_of_no_tools_of_its_own() {
     let is_it = |pair: &Pair| {
         pair.server.name == "localai" && pair.odd == "metadata" && pair.body.contains("mcp_servers")
     };
@@ -45,14 +44,14 @@ fn red_localai_runs_what_metadata_names() {
 
 /// An image that vLLM has in its cache is asked for by its `uuid` alone.
 #[test]
-fn red_a_kept_image_counts_as_its_name() {
+fn a_kept_image_is_not_asked_for_by_its_name() {
     let is_it = |pair: &Pair| pair.server.name == "vllm" && pair.odd.contains("uuid");
     all_kept(of(pairs::inside(), is_it));
 }
 
 /// A list of images is one part at DashScope, and a sound's address stands where its bytes would.
 #[test]
-fn red_a_list_of_images_and_a_sounds_address_count_as_bytes() {
+fn a_list_of_images_and_a_sounds_address_are_refused() {
     let is_it = |pair: &Pair| {
         let odd = &pair.odd;
         pair.server.name == "dashscope"
@@ -63,14 +62,14 @@ fn red_a_list_of_images_and_a_sounds_address_count_as_bytes() {
 
 /// OpenRouter takes a document's address as its `file_data`.
 #[test]
-fn red_a_documents_address_counts_as_a_page() {
+fn a_documents_address_is_a_document() {
     let is_it = |pair: &Pair| pair.server.name == "openrouter" && pair.odd.contains("file_data");
     all_kept(of(pairs::inside(), is_it));
 }
 
 /// llama.cpp, Ollama and TGI quote in the message of an error what they have generated.
 #[test]
-fn red_an_error_that_quotes_the_answer_is_not_free() {
+fn an_error_that_quotes_the_answer_is_not_free() {
     let is_it = |pair: &Pair| {
         let servers = ["llamacpp", "ollama", "tgi"];
         let is_plain = pair.client == Client::Reads && !pair.streams;
@@ -82,7 +81,7 @@ fn red_an_error_that_quotes_the_answer_is_not_free() {
 /// A client that stops reading and leaves: the provider is cut off with words under way. About one in
 /// six shows it.
 #[test]
-fn red_what_is_under_way_when_a_provider_is_cut_off_counts() {
+fn what_is_under_way_when_a_provider_is_cut_off_counts() {
     let is_it = |pair: &Pair| {
         let servers = ["openai", "openai-responses-shows"];
         pair.client == Client::StopsReading && servers.contains(&pair.server.name)
