@@ -6,7 +6,6 @@ use super::exchange::{Exchange, Hosted, Terms};
 use super::pipeline::Pipeline;
 use super::relay::AskedOf;
 use super::session::Session;
-use super::strike::Credentials;
 use super::upstream::connection::{self, Progress};
 use super::upstream::{Answer, Destination, Failure};
 use super::watch::Ends;
@@ -20,6 +19,7 @@ use crate::local::credentials;
 use crate::rules::charge::Sizes;
 use crate::rules::choice::{self, Choice};
 use crate::rules::config::{Endpoint, Kind};
+use crate::rules::strike::Credentials;
 use crate::rules::tenant::TenantId;
 use crate::settings;
 use crate::store::tenants::Tenant;
@@ -209,10 +209,17 @@ impl Pipeline {
         let answer = self
             .wait_for_answer(session, exchange, to, request, &mut ends)
             .await?;
+        let found;
         let asked_of = AskedOf {
             dialect,
             call: &call,
-            credentials: Credentials::of(choice.endpoint),
+            credentials: match tenant.credentials(choice.endpoint) {
+                Some(known) => known,
+                None => {
+                    found = Credentials::of(choice.endpoint);
+                    &found
+                }
+            },
         };
         let relayed = self
             .relay(session, exchange, answer, &asked_of, &mut ends)

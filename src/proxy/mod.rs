@@ -27,7 +27,6 @@ pub mod session;
 pub mod settle;
 pub mod shell;
 pub mod strangers;
-pub mod strike;
 pub mod traffic;
 pub mod upstream;
 pub mod watch;

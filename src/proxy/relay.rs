@@ -9,13 +9,13 @@ use super::pipeline::Pipeline;
 use super::reply;
 use super::room;
 use super::session::Session;
-use super::strike::Credentials;
 use super::upstream::Answer;
 use super::watch::Ends;
 use crate::dialect::call::{Call, Reading};
 use crate::dialect::{Dialect, Meter, failure};
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{Basis, Charge, Doubt};
+use crate::rules::strike::Credentials;
 use futures_util::task::noop_waker_ref;
 use http::StatusCode;
 use std::future::poll_fn;
@@ -46,7 +46,7 @@ const EVENT_STREAM: &str = "text/event-stream";
 pub(super) struct AskedOf<'a> {
     pub dialect: &'static dyn Dialect,
     pub call: &'a Call,
-    pub credentials: Credentials<'a>,
+    pub credentials: &'a Credentials,
 }
 
 impl Pipeline {
@@ -128,7 +128,7 @@ impl Pipeline {
         if ends.is_draining() {
             return Err(GatewayError::ClientGone);
         }
-        head(session, exchange, &answer, &asked.credentials);
+        head(session, exchange, &answer, asked.credentials);
         session
             .whole(body)
             .await
@@ -163,7 +163,7 @@ impl Pipeline {
     ) -> Result<(), GatewayError> {
         exchange.speaks_events = speaks_events(&answer);
         if !ends.is_draining() {
-            head(session, exchange, &answer, &asked.credentials);
+            head(session, exchange, &answer, asked.credentials);
             // One line each.
             let _ = session.header("cache-control", b"no-cache, no-transform");
             let _ = session.header("x-accel-buffering", b"no");
@@ -433,7 +433,7 @@ fn head(
     session: &mut Session,
     exchange: &mut Exchange,
     answer: &Answer<'_>,
-    credentials: &Credentials<'_>,
+    credentials: &Credentials,
 ) {
     exchange.status = answer.head.status.as_u16();
     session.begin_head(answer.head.status);

@@ -18,6 +18,7 @@ pub mod purse;
 pub mod record;
 pub mod seal;
 pub mod server;
+pub mod strike;
 pub mod tenant;
 pub mod window;
 

@@ -7,8 +7,9 @@
 use super::vault::Vault;
 use super::{Follower, Outcome, Store};
 use crate::rules::amount::Millis;
-use crate::rules::config::{self, Fault, TenantConfig};
+use crate::rules::config::{self, Endpoint, Fault, TenantConfig};
 use crate::rules::entry::Groups;
+use crate::rules::strike::Credentials;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
 use std::collections::HashMap;
@@ -30,8 +31,19 @@ pub struct Tenant {
     pub id: TenantId,
     pub config: TenantConfig,
     pub groups: Groups,
+    /// What is struck out of what each of its text endpoints says, in their order.
+    credentials: Vec<Credentials>,
     /// Calls of this tenant's that are under way here, whatever its config says meanwhile.
     pub under_way: Arc<AtomicUsize>,
+}
+
+impl Tenant {
+    pub fn credentials(&self, endpoint: &Endpoint) -> Option<&Credentials> {
+        let text = self.config.text.as_ref()?;
+        let mut endpoints = text.endpoints.iter();
+        let at = endpoints.position(|known| known.name == endpoint.name)?;
+        self.credentials.get(at)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -281,8 +293,10 @@ fn parse(vault: &Vault, id: &TenantId, text: &str) -> Result<Tenant, Vec<Fault>>
         .iter()
         .map(|(name, group)| (name.clone(), window(group)))
         .collect();
+    let endpoints = config.text.iter().flat_map(|text| &text.endpoints);
     Ok(Tenant {
         id: id.clone(),
+        credentials: endpoints.map(Credentials::of).collect(),
         config,
         groups: Groups::new(groups),
         under_way: Arc::default(),

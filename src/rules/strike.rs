@@ -6,12 +6,12 @@
 
 mod spelling;
 
-use crate::rules::config::{Endpoint, Key};
+use super::config::{Endpoint, Key};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use memchr::memmem::{self, Finder};
 use spelling::Plain;
-use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
 /// What is shorter is hardly secret, and could be a word of an answer.
@@ -25,15 +25,23 @@ const WINDOW: usize = 64 << 10;
 const EDGE: usize = 4;
 
 /// The credentials of one endpoint.
-pub struct Credentials<'a> {
-    wanted: Vec<Wanted<'a>>,
+#[derive(Default)]
+pub struct Credentials {
+    wanted: Vec<Wanted>,
     /// The longest word of each: where none of them stands, no credential does.
     anchors: Vec<Finder<'static>>,
 }
 
+/// They are never printed.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
 /// A text to be struck out.
-struct Wanted<'a> {
-    written: Cow<'a, [u8]>,
+struct Wanted {
+    written: Vec<u8>,
     plain: Vec<u8>,
     shape: Shape,
 }
@@ -47,8 +55,8 @@ enum Shape {
     Base64 { before: usize, behind: usize },
 }
 
-impl<'a> Credentials<'a> {
-    pub fn of(endpoint: &'a Endpoint) -> Credentials<'a> {
+impl Credentials {
+    pub fn of(endpoint: &Endpoint) -> Credentials {
         let key = endpoint.api_key.as_ref().map(Key::expose);
         let query = endpoint
             .url
@@ -57,17 +65,14 @@ impl<'a> Credentials<'a> {
         let values = query.into_iter().flat_map(|(_, query)| query.split('&'));
         let values = values.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
         let all = key.into_iter().chain(values);
-        let mut credentials = Credentials {
-            wanted: Vec::new(),
-            anchors: Vec::new(),
-        };
+        let mut credentials = Credentials::default();
         for text in all.filter(|text| text.len() >= SHORTEST) {
             credentials.add(text.as_bytes());
         }
         credentials
     }
 
-    fn add(&mut self, text: &'a [u8]) {
+    fn add(&mut self, text: &[u8]) {
         let read = spelling::plain(text);
         self.anchor(read.longest_word(text));
         let plain = read.bytes;
@@ -78,7 +83,7 @@ impl<'a> Credentials<'a> {
             }
         }
         self.wanted.push(Wanted {
-            written: text.into(),
+            written: text.to_owned(),
             plain,
             shape: Shape::Whole,
         });
@@ -111,7 +116,7 @@ impl<'a> Credentials<'a> {
         for text in [standard, for_urls].into_iter().skip(usize::from(is_one)) {
             self.wanted.push(Wanted {
                 plain: text.clone().into_bytes(),
-                written: text.into_bytes().into(),
+                written: text.into_bytes(),
                 shape,
             });
         }
@@ -179,7 +184,7 @@ impl<'a> Credentials<'a> {
     }
 }
 
-impl Wanted<'_> {
+impl Wanted {
     fn spans(&self, text: &[u8], plain: &Plain) -> impl Iterator<Item = Range<usize>> {
         let edge = match self.shape {
             Shape::Whole => (self.plain.len().saturating_sub(2 * EDGE) / 2).min(EDGE),
