@@ -147,7 +147,10 @@ pub fn text(string: &[u8]) -> Cow<'_, str> {
     let inner = string.strip_prefix(b"\"").unwrap_or(string);
     let inner = inner.strip_suffix(b"\"").unwrap_or(inner);
     if memchr::memchr(b'\\', inner).is_none() {
-        return String::from_utf8_lossy(inner);
+        return match std::str::from_utf8(inner) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(inner),
+        };
     }
     if let Ok(text) = serde_json::from_slice::<String>(string) {
         return Cow::Owned(text);

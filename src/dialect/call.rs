@@ -3,7 +3,7 @@
 pub use crate::rules::charge::Claim;
 pub use crate::rules::price::Usage;
 
-pub use super::delivered::Delivered;
+pub use super::delivered::{Delivered, HostedCalls};
 use crate::rules::amount::Tokens;
 
 /// The provider APIs, by the shape of their errors.
@@ -80,11 +80,16 @@ pub struct Call {
     pub sound_second: u64,
 }
 
+/// More tools than any provider runs itself.
+const MOST_HOSTED: usize = 128;
+
 /// What a body asks for besides an answer of the model's own, by name, as it was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
     /// Tools that the provider runs itself, each with the most calls that the client allows of it.
     pub hosted: Vec<(String, Option<u64>)>,
+    /// Hosted tools whose calls nothing in the body bounds.
+    pub unbounded: Vec<String>,
     /// All hosted tools share that number of calls.
     pub shared: Option<u64>,
     /// A call is made whatever the model wants, and its answer does not show it.
@@ -96,8 +101,13 @@ pub struct Extras {
 }
 
 impl Extras {
-    pub fn hosted(&mut self, name: String, calls: Option<u64>) {
+    pub fn hosted(&mut self, name: String, calls: Option<u64>) -> Result<(), Unreadable> {
+        if self.hosted.len() == MOST_HOSTED {
+            let why = format!("More than {MOST_HOSTED} tools that the provider would run itself");
+            return Err(Unreadable(why));
+        }
         self.hosted.push((name, calls));
+        Ok(())
     }
 }
 
@@ -141,7 +151,7 @@ pub struct Reading {
     pub is_final: bool,
     pub delivered: Delivered,
     /// Calls of tools that the provider ran itself.
-    pub hosted_calls: u64,
+    pub hosted_calls: HostedCalls,
     /// The answer said itself that it is complete. Nothing is passed on after that.
     pub complete: bool,
     /// The provider reported a failure.

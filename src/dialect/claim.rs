@@ -45,6 +45,9 @@ pub fn numbers(value: &[u8], mut each: impl FnMut(&str, u64)) {
     });
 }
 
+/// More models than have a part in any call: what others are said to have is counted at the call's own rate.
+const MOST_MODELS: usize = 16;
+
 /// What a usage report of one call adds beside its own totals: the same call asked of another model.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
@@ -58,10 +61,14 @@ impl Parts {
     pub fn add(&mut self, model: Option<String>, usage: Usage) {
         match model {
             None => self.own = self.own.plus(usage),
-            Some(model) => match self.others.iter_mut().find(|(name, _)| *name == model) {
-                Some((_, sum)) => *sum = sum.plus(usage),
-                None => self.others.push((model, usage)),
-            },
+            Some(model) => {
+                let known = self.others.iter().position(|(name, _)| *name == model);
+                match known {
+                    Some(at) => self.others[at].1 = self.others[at].1.plus(usage),
+                    None if self.others.len() == MOST_MODELS => self.own = self.own.plus(usage),
+                    None => self.others.push((model, usage)),
+                }
+            }
         }
     }
 

@@ -42,8 +42,30 @@ pub struct Delivered {
     /// Answers, calls of tools and blocks that were begun.
     pub frames: u64,
     /// Calls of tools that the provider ran itself.
-    pub hosted: u64,
+    pub hosted: HostedCalls,
     words: Words,
+}
+
+/// Calls of tools that the provider ran itself, of those that may have a price.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostedCalls {
+    pub searches: u64,
+    pub fetches: u64,
+}
+
+impl HostedCalls {
+    /// Another call of a tool, by its name.
+    pub fn add(&mut self, name: &str) {
+        self.searches += u64::from(name.starts_with("web_search"));
+        self.fetches += u64::from(name.starts_with("web_fetch"));
+    }
+
+    pub fn max(self, other: HostedCalls) -> HostedCalls {
+        HostedCalls {
+            searches: self.searches.max(other.searches),
+            fetches: self.fetches.max(other.fetches),
+        }
+    }
 }
 
 /// Runs without blanks, each of which is a token at least.

@@ -9,6 +9,7 @@ use super::object::{self, Edit, Object};
 use crate::rules::amount::Tokens;
 use crate::rules::config::Endpoint;
 use crate::rules::hosted::HostedTools;
+use crate::rules::server::Server;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -38,8 +39,8 @@ pub struct Decision {
     pub calls: Option<u64>,
     /// So many calls are made whether an answer shows them or not.
     pub unshown: u64,
-    /// What a call of a hosted tool costs at most, and all of them together.
-    pub price: Tokens,
+    /// What a call of each hosted tool costs that stays, and all that are allowed together.
+    pub prices: Vec<(String, Tokens)>,
     pub held: Tokens,
 }
 
@@ -51,8 +52,11 @@ pub fn decide(
 ) -> Result<Decision, Unreadable> {
     let extras = &call.extras;
     let mut decision = Decision::default();
+    check_model(call.model.as_deref(), endpoint.server)?;
     for (name, calls) in &extras.hosted {
-        let Some(price) = endpoint.hosted_tools.price(name) else {
+        let price = endpoint.hosted_tools.price(name);
+        let is_bounded = bounds_calls(endpoint) && !extras.unbounded.contains(name);
+        let Some(price) = price.filter(|_| is_bounded) else {
             if endpoint.hosted_tools == HostedTools::Refuse {
                 return Err(Unreadable(format!(
                     "{name} is not served here: only tools that run at the client are"
@@ -62,7 +66,9 @@ pub fn decide(
             continue;
         };
         let calls = calls.unwrap_or(MOST_CALLS).min(MOST_CALLS);
-        decision.price = decision.price.max(price);
+        if decision.prices.iter().all(|(known, _)| known != name) {
+            decision.prices.push((name.clone(), price));
+        }
         decision.calls = Some(MOST_CALLS);
         decision.held = decision.held.plus(price.times(calls));
     }
@@ -70,7 +76,8 @@ pub fn decide(
     if let (Some(most), Some(_)) = (extras.shared, decision.calls) {
         let calls = most.min(MOST_CALLS);
         decision.calls = Some(calls);
-        decision.held = decision.price.times(calls);
+        let dearest = decision.prices.iter().map(|(_, price)| *price).max();
+        decision.held = dearest.unwrap_or_default().times(calls);
     }
     if !extras.forced.is_empty() && extras.forced.iter().all(|name| decision.removes(name)) {
         return Err(Unreadable(format!(
@@ -84,6 +91,27 @@ pub fn decide(
         }
     }
     Ok(decision)
+}
+
+/// The server keeps to the number of calls that a request names.
+fn bounds_calls(endpoint: &Endpoint) -> bool {
+    use Server::{Anthropic, Azure, Demo, OpenAi, OpenRouter};
+    matches!(
+        endpoint.server,
+        OpenAi | Azure | Anthropic | OpenRouter | Demo
+    )
+}
+
+/// At some servers a model's name says more than a model's name.
+fn check_model(model: Option<&str>, server: Server) -> Result<(), Unreadable> {
+    let model = model.unwrap_or_default().to_ascii_lowercase();
+    let asks = |what: &str| model.contains(what);
+    if server == Server::OpenRouter && (asks(":online") || asks("@preset")) {
+        let why = "model is not served here with :online or @preset: \
+            the body does not show what is read for it";
+        return Err(Unreadable(why.to_owned()));
+    }
+    Ok(())
 }
 
 impl Decision {
@@ -106,8 +134,10 @@ impl Decision {
 
 /// The values of a header for betas that are dear, one by one.
 pub fn dear_betas(api: Api, header: &[u8]) -> impl Iterator<Item = String> {
-    let values = betas(header).filter_map(|value| std::str::from_utf8(value).ok());
-    values.filter(move |value| is_dear(api, value)).map(shown)
+    let values = betas(header).map(String::from_utf8_lossy);
+    values
+        .filter(move |value| is_dear(api, value))
+        .map(|value| shown(&value))
 }
 
 /// A header for betas without those that are taken out.

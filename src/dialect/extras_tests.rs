@@ -6,7 +6,7 @@ use crate::rules::config;
 use serde_json::{Value, json};
 
 fn endpoint(members: Value) -> Endpoint {
-    let mut endpoint = json!({"kind": "demo"});
+    let mut endpoint = json!({"url": "https://a.example/v1/chat/completions"});
     for (name, value) in members.as_object().expect("members") {
         endpoint[name] = value.clone();
     }
@@ -55,7 +55,7 @@ fn hosted_tools_are_taken_out_refused_or_held() {
             .0
             .starts_with("web_search is not served")
     );
-    let priced = endpoint(json!({"hosted_tools": {"web_search": 100}}));
+    let priced = endpoint(json!({"server": "openai", "hosted_tools": {"web_search": 100}}));
     let decision = decided(both(), &priced).unwrap();
     assert_eq!(decision.removed, ["mcp"]);
     assert_eq!(decision.held, Tokens::new((MOST_CALLS + 2) * 100));
@@ -74,7 +74,7 @@ fn what_is_forced_and_taken_out_is_refused() {
         ..hosted(&[("web_search", None)])
     };
     assert!(decided(forced(), &endpoint(json!({}))).is_err());
-    let priced = endpoint(json!({"hosted_tools": {"web_search": 100}}));
+    let priced = endpoint(json!({"server": "openai", "hosted_tools": {"web_search": 100}}));
     assert!(decided(forced(), &priced).is_ok());
 }
 
@@ -129,4 +129,44 @@ fn a_kind_is_named_without_its_version() {
     ] {
         assert_eq!(family(kind), name, "{kind}");
     }
+}
+
+#[test]
+fn nothing_is_priced_whose_calls_are_not_bounded() {
+    let tools = json!({"web_search": 100});
+    let generic = endpoint(json!({"server": "vllm", "hosted_tools": tools}));
+    let decision = decided(hosted(&[("web_search", None)]), &generic).unwrap();
+    assert_eq!(decision.removed, ["web_search"]);
+    let vendor = endpoint(json!({"server": "openai", "hosted_tools": tools}));
+    let unbounded = Extras {
+        unbounded: vec!["web_search".to_owned()],
+        ..hosted(&[("web_search", None)])
+    };
+    assert_eq!(decided(unbounded, &vendor).unwrap().removed, ["web_search"]);
+}
+
+#[test]
+fn a_model_is_only_a_model() {
+    let ask = |model: &str, server: &str| {
+        let call = Call {
+            model: Some(model.to_owned()),
+            ..Call::default()
+        };
+        decide(
+            &call,
+            &endpoint(json!({"server": server})),
+            std::iter::empty(),
+        )
+        .is_ok()
+    };
+    for model in [
+        "openai/gpt-4o:online",
+        "a/b:Online",
+        "@preset/x",
+        "a/b@preset/x",
+    ] {
+        assert!(!ask(model, "openrouter"), "{model}");
+        assert!(ask(model, "generic"), "{model}");
+    }
+    assert!(ask("openai/gpt-4o:free", "openrouter"));
 }

@@ -57,8 +57,10 @@ pub fn read(dialect: &dyn Dialect, call: &Call, speaks_events: bool, body: &[u8]
         splice.put(range, "\"***\"");
     }
     let passed = (!splice.is_empty()).then(|| splice.apply(body));
-    let is_long = passed.as_deref().unwrap_or(body).len() > LONGEST_BODY_BYTES;
-    if is_long && reading.delivered.is_empty() {
+    // What was metered may be long, and all of it is paid for.
+    let metered = usize::try_from(reading.delivered.bytes).unwrap_or(usize::MAX);
+    let longest = metered.saturating_mul(2).saturating_add(LONGEST_BODY_BYTES);
+    if passed.as_deref().unwrap_or(body).len() > longest {
         return Failure {
             reading,
             passed: Some(br#"{"error":{"message":"The provider answered with an error too long to pass on","type":"server_error","param":null,"code":"provider_failed"}}"#.to_vec()),

@@ -5,7 +5,7 @@
 
 use super::cors::Grant;
 use super::room::Share;
-use crate::dialect::call::{Api, Claim, Delivered, Reading, Usage};
+use crate::dialect::call::{Api, Claim, Delivered, HostedCalls, Reading, Usage};
 use crate::dialect::prompt;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{self, Basis, Bound, Charge, End, Evidence, Sizes};
@@ -60,12 +60,12 @@ pub struct Terms {
 }
 
 /// What calls of tools cost that the provider runs itself.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub struct Hosted {
     /// All that may be made, at most.
     pub held: Tokens,
-    /// One of them.
-    pub price: Tokens,
+    /// One of each.
+    pub prices: Vec<(String, Tokens)>,
     /// Those that are made and not shown.
     pub unshown: u64,
 }
@@ -78,7 +78,7 @@ struct Seen {
     failed: bool,
     has_content: bool,
     /// Calls of tools that the provider ran itself.
-    hosted_calls: u64,
+    hosted_calls: HostedCalls,
     /// Bytes of generated text.
     bytes: u64,
     least: Tokens,
@@ -169,7 +169,7 @@ impl Exchange {
             claim: reading.claim.clone(),
             is_final: reading.is_final || reading.complete,
             failed: reading.failed,
-            has_content: !reading.delivered.is_empty(),
+            has_content: !reading.delivered.is_empty() || reading.delivered.unsure > 0,
             hosted_calls: reading.hosted_calls,
             bytes: reading.delivered.bytes,
             least: reading.delivered.least(),
@@ -192,7 +192,7 @@ impl Exchange {
     pub fn may_be_cut(&self) -> bool {
         let terms = &self.terms;
         let knows_prompt = terms.text.is_some() || self.seen.claim.input.is_some();
-        terms.free || terms.unreported.is_some() || (terms.shows_all && knows_prompt)
+        terms.free || (terms.shows_all && terms.unreported.is_none() && knows_prompt)
     }
 
     /// The provider's claim covers the whole answer: nothing is waited for any more.
@@ -267,13 +267,19 @@ impl Exchange {
     /// What the calls of hosted tools cost beside what is charged for what they had the model read.
     fn hosted(&self) -> Tokens {
         let (terms, seen) = (&self.terms, &self.seen);
-        let calls = seen.hosted_calls.max(terms.hosted.unshown);
+        let calls = |name: &str| match name {
+            "web_search" => seen.hosted_calls.searches.max(terms.hosted.unshown),
+            _ => seen.hosted_calls.fetches,
+        };
+        let prices = terms.hosted.prices.iter();
+        let all: Tokens = prices.map(|(name, price)| price.times(calls(name))).sum();
         let read = seen.claim.input.unwrap_or_default();
         let more = terms
             .rate
             .cost(&read)
             .minus(terms.rate.most_for_prompt(terms.prompt));
-        terms.hosted.price.times(calls).minus(more)
+        // No more are made than the request allows, whatever is said of them.
+        all.min(terms.hosted.held).minus(more)
     }
 
     /// What this request is known to have cost by now, should nobody be left to say more.

@@ -164,7 +164,7 @@ impl Pipeline {
         exchange.terms = terms(&choice, &call, tenant, self.bounds(), &bytes);
         exchange.terms.hosted = Hosted {
             held: decision.held,
-            price: decision.price,
+            prices: decision.prices,
             unshown: decision.unshown,
         };
         exchange.terms.shows_all &= decision.calls.is_none();

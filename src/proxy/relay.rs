@@ -89,6 +89,7 @@ impl Pipeline {
                     exchange.accepted &= !is_nothing(&error, &answer);
                     // It may still come to its end, and say what it has cost.
                     if ends.is_draining() || !matches!(error, GatewayError::UpstreamTimeout(_)) {
+                        conclude_if_whole(exchange, &answer, asked);
                         return Err(error);
                     }
                     self.refuse_and_drain(session, exchange, error, ends).await;
@@ -445,6 +446,17 @@ fn head(
         }
     }
     reply::tell(session, exchange);
+}
+
+/// Where all of a body has come but the end of its frames, what it says of itself counts.
+fn conclude_if_whole(exchange: &mut Exchange, answer: &Answer<'_>, asked: &AskedOf<'_>) {
+    if !answer.head.status.is_success() || asked.dialect.answers_with_sound() {
+        return;
+    }
+    let reading = asked.dialect.meter(asked.call, &answer.content);
+    if reading.complete && reading.claim.output.is_some() {
+        exchange.conclude(&reading);
+    }
 }
 
 /// The provider broke off before a byte of its answer.

@@ -157,7 +157,8 @@ pub fn charge(
     if seen.end == End::Failed && claim.total().is_zero() && !seen.has_content {
         return Charge::NOTHING;
     }
-    if let (Some(unreported), true) = (seen.unreported, claim.total().is_zero()) {
+    let reports_nothing = claim.total().is_zero() && seen.end != End::Cut;
+    if let (Some(unreported), true) = (seen.unreported, reports_nothing) {
         return Charge {
             cost: rate.cost(&unreported).min(held),
             basis: Basis::Counted,

@@ -15,7 +15,9 @@ fn start(provider: &Provider, members: &Value) -> (Gateway, String) {
         &provider.url("/v1/messages"),
         "claude-sonnet-5",
     );
+    // Their own makers keep to the calls that a request allows.
     for name in ["openai", "anthropic"] {
+        config = config.server(name, name);
         for (member, value) in members.as_object().expect("members") {
             let path = format!("providers.text.endpoints.{name}.{member}");
             config = config.set(&path, value.clone());

@@ -3,7 +3,7 @@
 //! A stream tells its input at the start and its output at the end. Every byte of it passes on as it
 //! came, event by event, so that the gateway's own last event never lands in the middle of another.
 
-use crate::dialect::call::{Claim, Delivered, Reading, Usage};
+use crate::dialect::call::{Claim, Delivered, HostedCalls, Reading, Usage};
 use crate::dialect::claim::{Count, Parts, number, numbers};
 use crate::dialect::stream::{Event, EventStream, Events};
 use crate::json;
@@ -19,7 +19,7 @@ struct Counts {
     cache_writes: u64,
     output: Count,
     /// Calls of tools that the provider ran itself.
-    hosted: u64,
+    hosted: HostedCalls,
 }
 
 impl Counts {
@@ -35,9 +35,13 @@ impl Counts {
             }
             "output_tokens" => self.output.take(number(value)),
             "server_tool_use" => {
-                let mut sum = 0u64;
-                numbers(value, |_, calls| sum = sum.saturating_add(calls));
-                self.hosted = self.hosted.max(sum);
+                let mut said = HostedCalls::default();
+                numbers(value, |name, calls| match name {
+                    "web_search_requests" => said.searches = calls,
+                    "web_fetch_requests" => said.fetches = calls,
+                    _ => {}
+                });
+                self.hosted = self.hosted.max(said);
             }
             _ => {}
         }
@@ -129,13 +133,15 @@ const FRAME: &[&str] = &[
 /// start stands in for the one that the deltas will bring, and what a tool of the provider's own has
 /// found was not generated.
 fn piece(piece: &[u8], delivered: &mut Delivered) {
-    let mut kind = String::new();
-    json::each_member(piece, |name, value| {
-        if name == "type" {
-            kind = json::text(value).into_owned();
-        }
+    let (mut kind, mut tool) = (String::new(), String::new());
+    json::each_member(piece, |name, value| match name {
+        "type" => kind = json::text(value).into_owned(),
+        "name" => tool = json::text(value).into_owned(),
+        _ => {}
     });
-    delivered.hosted += u64::from(kind == "server_tool_use");
+    if kind == "server_tool_use" {
+        delivered.hosted.add(&tool);
+    }
     if kind.ends_with("_tool_result") {
         return;
     }

@@ -22,6 +22,7 @@ pub(super) const KNOWN: &[&str] = &[
     "system",
     "tools",
     "tool_choice",
+    "thinking",
     "mcp_servers",
     "container",
     "context_management",
@@ -34,6 +35,7 @@ pub(super) const KNOWN: &[&str] = &[
 /// Those of them that a model may read as they stand.
 const AS_THEY_STAND: &[&str] = &[
     "tool_choice",
+    "thinking",
     "mcp_servers",
     "container",
     "context_management",
@@ -66,12 +68,7 @@ const PDF_BYTES: usize = 50_000;
 const DEEPEST: usize = 8;
 
 /// Members that a model reads, or that say how it is to answer.
-const READ: &[&str] = &[
-    "thinking",
-    "output_config",
-    "output_format",
-    "cache_control",
-];
+const READ: &[&str] = &["output_config", "output_format", "cache_control"];
 
 /// Members of a message besides its role and its content.
 const MESSAGE: &[&str] = &["output_config", "tools"];
@@ -117,9 +114,8 @@ pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts),
         if !is_known {
             strangers.meet("", name, value);
         }
-        let is_off = value.get() == "null" || value.get().contains("\"disabled\"");
-        facts.hides |= name == "thinking" && !is_off;
     })?;
+    facts.hides = thinks(&body)?;
     // What is edited is said to be, and may be put into other words first.
     facts.hides |= body.value("context_management").is_some();
     for value in AS_THEY_STAND.iter().filter_map(|name| body.value(name)) {
@@ -237,6 +233,15 @@ impl Prompt {
             self.strangers.meet("source", name, value);
         })?;
         not_stored(&source)?;
+        let address = word(&source, "url");
+        let scheme = address.split_once(':').map_or("", |(scheme, _)| scheme);
+        let is_open = ["http", "https"]
+            .iter()
+            .any(|open| scheme.eq_ignore_ascii_case(open));
+        if source.value("url").is_some() && !is_open {
+            let why = "Images and documents are served here from http and https addresses alone";
+            return Err(Unreadable(why.to_owned()));
+        }
         let is_pdf = word(&source, "media_type") == "application/pdf";
         Ok(match &*word(&source, "type") {
             "base64" if is_image => self.image,
@@ -265,6 +270,16 @@ impl Prompt {
             tokens.plus(Tokens::new(TOOL_USE))
         })
     }
+}
+
+/// Whether the model is asked to think. What is not plainly said to be off is on.
+fn thinks(body: &Object<'_>) -> Result<bool, Unreadable> {
+    let Some(thinking) = body.value("thinking") else {
+        return Ok(false);
+    };
+    let mut others = false;
+    let thinking = Object::read(thinking.get(), "thinking", &["type"], |_, _| others = true)?;
+    Ok(others || word(&thinking, "type") != "disabled")
 }
 
 /// A file that is only named is one of the operator's account, where others have theirs.

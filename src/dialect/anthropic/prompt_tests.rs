@@ -43,7 +43,7 @@ fn every_kind_of_content_has_its_bound() {
             3 + 2,
         ),
         (
-            r#"{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"ok"},{"type":"image","source":{"type":"url","url":"f"}}]}"#,
+            r#"{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"ok"},{"type":"image","source":{"type":"url","url":"https://f"}}]}"#,
             3 + 8 + 2 + 8 + IMAGE,
         ),
         (&base64("image", "image/png", 1_000_000), IMAGE),
@@ -63,7 +63,7 @@ fn every_kind_of_content_has_its_bound() {
             20 * IMAGE,
         ),
         (
-            r#"{"type":"document","source":{"type":"\u0075rl","url":"x"}}"#,
+            r#"{"type":"document","source":{"type":"\u0075rl","url":"https://x"}}"#,
             20 * IMAGE,
         ),
         (
@@ -71,7 +71,7 @@ fn every_kind_of_content_has_its_bound() {
             r#"{"type":"text","media_type":"text/plain","data":"Hello"}"#.len() as u64,
         ),
         (
-            r#"{"type":"document","title":"T","source":{"type":"content","content":[{"type":"image","source":{"type":"url","url":"u"}}]}}"#,
+            r#"{"type":"document","title":"T","source":{"type":"content","content":[{"type":"image","source":{"type":"url","url":"https://u"}}]}}"#,
             3 + 8 + IMAGE,
         ),
         (
@@ -79,7 +79,7 @@ fn every_kind_of_content_has_its_bound() {
             11 + 3 + 8 + 2,
         ),
         (
-            r#"{"type":"web_fetch_tool_result","tool_use_id":"t","content":{"type":"web_fetch_result","content":{"type":"document","source":{"type":"url","url":"u"}}}}"#,
+            r#"{"type":"web_fetch_tool_result","tool_use_id":"t","content":{"type":"web_fetch_result","content":{"type":"document","source":{"type":"url","url":"https://u"}}}}"#,
             3 + 8 + 8 + 20 * IMAGE,
         ),
     ] {

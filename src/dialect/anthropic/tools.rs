@@ -74,7 +74,7 @@ pub fn read(body: &Object<'_>) -> Result<Extras, Unreadable> {
                 Runs::Client => run_at_client = true,
                 Runs::Provider(kind) => {
                     names.push((word(&tool, "name").into_owned(), kind.clone()));
-                    extras.hosted(kind, tool.number("max_uses", 0)?);
+                    extras.hosted(kind, tool.number("max_uses", 0)?)?;
                 }
             }
             Ok(())
@@ -82,7 +82,7 @@ pub fn read(body: &Object<'_>) -> Result<Extras, Unreadable> {
     }
     for name in HOSTED_MEMBERS {
         if body.value(name).is_some() {
-            extras.hosted((*name).to_owned(), None);
+            extras.hosted((*name).to_owned(), None)?;
         }
     }
     if let Some(choice) = body.value("tool_choice") {

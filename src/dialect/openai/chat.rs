@@ -29,6 +29,7 @@ const KNOWN: &[&str] = &[
     "store",
     "audio",
     "metadata",
+    "chat_template_kwargs",
     "tools",
     "tool_choice",
     "parallel_tool_calls",
@@ -141,10 +142,10 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
             None | Some("false") => {}
             Some(_) if *name == "web_search_options" => {
                 // It searches once, and its answer does not say so.
-                extras.hosted("web_search".to_owned(), Some(1));
+                extras.hosted("web_search".to_owned(), Some(1))?;
                 extras.unshown = true;
             }
-            Some(_) => extras.hosted((*name).to_owned(), None),
+            Some(_) => extras.hosted((*name).to_owned(), None)?,
         }
     }
     let mut offered = Tools::default();
@@ -155,6 +156,7 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     let choice = body.value("tool_choice");
     prompt = prompt.plus(tools::choice(choice, &offered, &mut extras)?);
     tiers::read(&body, &mut extras)?;
+    prompt = prompt.plus(template(&body, &mut strangers)?);
     prompt = prompt.plus(content::metadata(&body, &mut strangers));
     choices::stream_strangers(&body, &mut strangers)?;
     if let Some(messages) = body.value("messages") {
@@ -183,6 +185,18 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     })
 }
 
+/// What a template is given. A word of it can be a template itself.
+fn template(body: &Object<'_>, strangers: &mut Strangers) -> Result<Tokens, Unreadable> {
+    let Some(value) = body.value("chat_template_kwargs") else {
+        return Ok(Tokens::ZERO);
+    };
+    strangers.name("", "chat_template_kwargs");
+    Object::read(value.get(), "chat_template_kwargs", &[], |name, value| {
+        strangers.meet("chat_template_kwargs", name, value);
+    })?;
+    Ok(content::weight(value))
+}
+
 fn message(
     value: &RawValue,
     bounds: &Bounds,
@@ -203,17 +217,8 @@ fn message(
         // An answer that was spoken before, which the provider has kept.
         sum = sum.plus(content::weight(audio).max(content::named(bounds)));
     }
-    match message.value("content") {
-        Some(list) if list.get().starts_with('[') => object::list(list, "content", |value| {
-            sum = sum.plus(if value.get().starts_with('{') {
-                content::part(value, bounds, strangers)?
-            } else {
-                content::weight(value)
-            });
-            Ok(())
-        })?,
-        Some(text) => sum = sum.plus(content::weight(text)),
-        None => {}
+    if let Some(value) = message.value("content") {
+        sum = sum.plus(content::whole(value, bounds, strangers)?);
     }
     Ok(sum)
 }

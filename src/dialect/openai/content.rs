@@ -87,6 +87,32 @@ pub fn named(bounds: &Bounds) -> Tokens {
     Tokens::new(bounds.image).times(NAMED_PAGES)
 }
 
+/// A message's content, or what a tool gave: a text, a part, or a list of either.
+pub fn whole(
+    value: &RawValue,
+    bounds: &Bounds,
+    strangers: &mut Strangers,
+) -> Result<Tokens, Unreadable> {
+    let mut sum = Tokens::ZERO;
+    let mut each = |value: &RawValue| {
+        sum = sum.plus(match value.get().as_bytes()[0] {
+            b'{' => part(value, bounds, strangers)?,
+            b'[' => {
+                let why = "A list of content must not hold another";
+                return Err(Unreadable(why.to_owned()));
+            }
+            _ => weight(value),
+        });
+        Ok(())
+    };
+    if value.get().starts_with('[') {
+        object::list(value, "content", each)?;
+    } else {
+        each(value)?;
+    }
+    Ok(sum)
+}
+
 /// A part of a message's content, or of what a tool gave.
 pub fn part(
     value: &RawValue,
@@ -109,7 +135,9 @@ pub fn part(
     })?;
     let known = ["image_url", "file_url"].iter();
     addresses.extend(known.filter_map(|name| part.value(name)));
-    addresses.into_iter().try_for_each(check_address)?;
+    for address in addresses {
+        check_address(address, strangers)?;
+    }
     not_stored(&part)?;
     if sounds_address {
         let why = "input_audio is served here with its data, and not with an address";
@@ -145,7 +173,9 @@ pub fn part(
                     strangers.meet("file", name, value);
                 })?;
                 not_stored(&read)?;
-                read.value("file_url").map_or(Ok(()), check_address)?;
+                if let Some(address) = read.value("file_url") {
+                    check_address(address, strangers)?;
+                }
                 let file = file(&read, bounds)?.plus(strays);
                 Some(file.plus(rest(&["type", "file"])))
             }
@@ -168,31 +198,39 @@ pub fn part(
 }
 
 /// A provider fetches what stands anywhere, but nothing of its own disk or of the operator's account.
-fn check_address(value: &RawValue) -> Result<(), Unreadable> {
+fn check_address(value: &RawValue, strangers: &mut Strangers) -> Result<(), Unreadable> {
     let mut address = object::string(value);
     if value.get().starts_with('{') {
-        let object = Object::read(value.get(), "An address", &["url"], |_, _| {})?;
+        let known = &["url", "detail"];
+        let object = Object::read(value.get(), "An address", known, |name, value| {
+            strangers.meet("image_url", name, value);
+        })?;
         address = object.value("url").and_then(object::string);
     }
-    let address = address.unwrap_or_default();
-    let Some((scheme, _)) = address.trim_start().split_once(':') else {
-        return Ok(());
-    };
-    let known = ["http", "https", "data"];
-    if known.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-        return Ok(());
+    match address {
+        Some(address) if is_open(&address) => Ok(()),
+        _ => {
+            let why = "Images and files are served here from http, https and data addresses alone";
+            Err(Unreadable(why.to_owned()))
+        }
     }
-    let why = "Images and files are served here from http, https and data addresses alone";
-    Err(Unreadable(why.to_owned()))
+}
+
+/// An address that leads nowhere but into the open, or holds all that it leads to.
+pub fn is_open(address: &str) -> bool {
+    let address = address.trim_start();
+    let scheme = address.split_once(':').map_or("", |(scheme, _)| scheme);
+    let known = ["http", "https", "data"];
+    known.iter().any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 /// Whether there is an address where the bytes of a sound should be.
 fn holds_address(sound: &RawValue) -> bool {
     let mut is_address = false;
     json::each_member(sound.get().as_bytes(), |_, value| {
-        is_address |= json::text(value).contains("://");
+        is_address |= json::text(value).contains(':');
     });
-    is_address || object::string(sound).is_some_and(|text| text.contains("://"))
+    is_address || object::string(sound).is_some_and(|text| text.contains(':'))
 }
 
 /// A file that is only named is one of the operator's account, where others have theirs.
@@ -243,7 +281,12 @@ fn file(part: &Object<'_>, bounds: &Bounds) -> Result<Tokens, Unreadable> {
     let data = part.value("file_data");
     if part.value("file_url").is_some() || data.is_some_and(is_address) {
         sum = sum.plus(named(bounds));
-        data.map_or(Ok(()), check_address)?;
+        // The address of a file, and nothing else of it.
+        let text = data.and_then(object::string).unwrap_or_default();
+        if data.is_some_and(is_address) && !is_open(&text) {
+            let why = "file_data is served here from http and https addresses alone";
+            return Err(Unreadable(why.to_owned()));
+        }
     }
     if let Some(data) = part.value("file_data") {
         let length = weight(data);

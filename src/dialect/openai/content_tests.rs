@@ -33,7 +33,10 @@ fn every_kind_of_part_has_its_bound() {
             r#"{"type":"input_image","image_url":"https://x.example/a.png"}"#,
             IMAGE,
         ),
-        (r#"{"type":"file","file":{"file_url":"a"}}"#, 20 * IMAGE),
+        (
+            r#"{"type":"file","file":{"file_url":"https://a"}}"#,
+            20 * IMAGE,
+        ),
         (
             r#"{"type":"file","file":{"file_data":" https://x.example/a"}}"#,
             21 * IMAGE,
@@ -42,7 +45,10 @@ fn every_kind_of_part_has_its_bound() {
             r#"{"type":"file","file":{"filename":"a.pdf","file_data":"data:application/pdf;base64,JVBERi0"}}"#,
             5 + IMAGE,
         ),
-        (r#"{"type":"input_file","file_url":"a"}"#, 20 * IMAGE),
+        (
+            r#"{"type":"input_file","file_url":"https://a"}"#,
+            20 * IMAGE,
+        ),
         // Not understood, and yet they name something.
         (
             r#"{"type":"image_url","image_url":"https://x.example/a.png"}"#,
@@ -63,29 +69,35 @@ fn every_kind_of_part_has_its_bound() {
 #[test]
 fn a_text_counts_wherever_it_hides() {
     let text = "x".repeat(100_000);
-    for part in [
+    for written in [
         format!(r#"{{"type":"text","text":"{text}"}}"#),
         format!(r#"{{"type":"text","text":"","url":"{text}"}}"#),
         format!(r#"{{"type":"text","text":"","{text}":1}}"#),
-        format!(r#"{{"type":"text","text":"","image_url":{{"url":"{text}"}}}}"#),
+        format!(r#"{{"type":"text","text":"","image_url":{{"url":"https://{text}"}}}}"#),
         format!(r#"{{"type":"text","text":{{"{text}":1}}}}"#),
         format!(r#"{{"type":"{text}"}}"#),
-        format!(r#"{{"image_url":{{"url":"{text}"}}}}"#),
-        format!(r#"{{"type":"image_url","image_url":"{text}"}}"#),
-        format!(r#"{{"type":"image_url","image_url":{{"url":["{text}"]}}}}"#),
-        format!(r#"{{"type":"image_url","image_url":{{"url":"a","detail":"{text}"}}}}"#),
-        format!(r#"{{"type":"image_url","image_url":{{"url":"a","{text}":1}}}}"#),
+        format!(r#"{{"image_url":{{"url":"https://{text}"}}}}"#),
+        format!(r#"{{"type":"image_url","image_url":"https://{text}"}}"#),
+        format!(r#"{{"type":"image_url","image_url":{{"url":"https://a","detail":"{text}"}}}}"#),
+        format!(r#"{{"type":"image_url","image_url":{{"url":"https://a","{text}":1}}}}"#),
         format!(r#"{{"type":"image_url","image_url":{{"url":"data:text/plain,{text}"}}}}"#),
         format!(r#"{{"type":"image_url","image_url":{{"url":"\u0044ata:text/plain,{text}"}}}}"#),
-        format!(r#"{{"type":"image_url","text":"{text}","image_url":{{"url":"a"}}}}"#),
+        format!(r#"{{"type":"image_url","text":"{text}","image_url":{{"url":"https://a"}}}}"#),
         format!(r#"{{"type":"input_image","image_url":"data:application/pdf;base64,{text}"}}"#),
         format!(r#"{{"type":"file","file":{{"file_data":"{text}"}}}}"#),
-        format!(r#"{{"type":"file","file":{{"file_url":"f","url":"{text}"}}}}"#),
-        format!(r#"{{"type":"file","file":{{"file_url":"f","{text}":1}}}}"#),
+        format!(r#"{{"type":"file","file":{{"file_url":"https://f","url":"{text}"}}}}"#),
+        format!(r#"{{"type":"file","file":{{"file_url":"https://f","{text}":1}}}}"#),
         format!(r#"{{"type":"file","file":["{text}"]}}"#),
         format!(r#"{{"type":"input_audio","input_audio":{{"data":"{text}","format":"wav"}}}}"#),
     ] {
-        assert!(of(&part) >= 100_000, "{}", &part[..60]);
+        let value: &RawValue = serde_json::from_str(&written).unwrap();
+        let read = self::part(value, &Bounds::default());
+        let least = Tokens::new(100_000);
+        assert!(
+            read.is_ok_and(|tokens| tokens >= least),
+            "{}",
+            &written[..60]
+        );
     }
 }
 
@@ -95,8 +107,8 @@ fn a_part_that_could_be_read_in_two_ways_or_names_what_is_not_its_callers_is_ref
         r#"{"type":"text","type":"image_url"}"#,
         r#"{"type":"text","Type":"image_url"}"#,
         r#"{"\u0074ype":"text"}"#,
-        r#"{"type":"image_url","image_url":{"url":"a","url":"b"}}"#,
-        r#"{"type":"file","file":{"file_url":"a","File_URL":"b"}}"#,
+        r#"{"type":"image_url","image_url":{"url":"https://a","url":"https://b"}}"#,
+        r#"{"type":"file","file":{"file_url":"https://a","File_URL":"b"}}"#,
         "7",
         // Files of the operator's account, and of the server's disk.
         r#"{"type":"input_image","file_id":"file-1"}"#,
@@ -106,6 +118,10 @@ fn a_part_that_could_be_read_in_two_ways_or_names_what_is_not_its_callers_is_ref
         r#"{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}"#,
         r#"{"type":"image_url","image_url":{"url":" file:/x"}}"#,
         r#"{"type":"image_url","image_url":"ms://file"}"#,
+        r#"{"type":"image_url","image_url":{"url":"/etc/passwd"}}"#,
+        r#"{"type":"image_url","image_url":{"url":{"url":"file:///x"}}}"#,
+        r#"{"type":"image_url","image_url":["file:///x"]}"#,
+        r#"{"type":"input_audio","input_audio":{"data":"file:/x"}}"#,
         r#"{"type":"input_file","file_url":"gs://bucket/x"}"#,
         r#"{"type":"file","file":{"file_data":"s3://bucket/x"}}"#,
         r#"{"type":"video_url","video_url":{"url":"file:///x"}}"#,
@@ -124,7 +140,8 @@ fn no_bound_is_large_enough_to_wrap() {
         image: u64::MAX,
         ..Bounds::default()
     };
-    let value: &RawValue = serde_json::from_str(r#"{"type":"input_file","file_url":"f"}"#).unwrap();
+    let value: &RawValue =
+        serde_json::from_str(r#"{"type":"input_file","file_url":"https://f"}"#).unwrap();
     assert_eq!(part(value, &bounds), Ok(Tokens::MAX));
 }
 

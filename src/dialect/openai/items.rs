@@ -74,7 +74,7 @@ fn item(item: &[u8], delivered: &mut Delivered) {
         "type" => {
             let kind = json::text(value);
             is_image = kind == "image_generation_call";
-            delivered.hosted += u64::from(kind.starts_with("web_"));
+            delivered.hosted.add(&kind);
         }
         name if TEXT.contains(&name) => said::text(value, delivered),
         name if ITEM_FRAME.contains(&name) => {}
@@ -167,7 +167,8 @@ impl Items {
             "item" if kind == "response.output_item.done" => {
                 let mut output = Delivered::default();
                 item(value, &mut output);
-                reading.hosted_calls += output.hosted;
+                reading.hosted_calls.searches += output.hosted.searches;
+                reading.hosted_calls.fetches += output.hosted.fetches;
                 let before = self.in_deltas;
                 self.in_deltas = before.saturating_sub(output.bytes);
                 self.whole(output, before, reading);

@@ -62,7 +62,11 @@ impl<'a> Form<'a> {
     fn check(&self, part: &Part<'_>, known: &[&str]) -> Result<(), Unreadable> {
         let name = part.name;
         let bare = name.split('[').next().unwrap_or(name).trim();
+        let is_twice = || self.parts.iter().any(|other| other.name == name);
         let Some(known) = known.iter().find(|known| known.eq_ignore_ascii_case(bare)) else {
+            if !part.is_file && !name.ends_with("[]") && is_twice() {
+                return Err(Unreadable(format!("{name} is written twice")));
+            }
             return Ok(());
         };
         if *known != name {
@@ -74,7 +78,7 @@ impl<'a> Form<'a> {
         if !part.is_text {
             return Err(Unreadable(format!("{name} must be text/plain in UTF-8")));
         }
-        if self.parts.iter().any(|other| other.name == name) {
+        if is_twice() {
             return Err(Unreadable(format!("{name} is written twice")));
         }
         Ok(())

@@ -155,6 +155,7 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
         offered = tools::read(list, Of::Responses, &mut extras)?;
         prompt = prompt.plus(weight(list)).plus(offered.described);
     }
+    body.string("instructions")?;
     if let Some(instructions) = body.value("instructions") {
         prompt = prompt.plus(weight(instructions)).plus(frame());
     }
@@ -254,14 +255,7 @@ impl Input<'_> {
             .iter()
             .filter_map(|name| item.value(name))
         {
-            if value.get().starts_with('[') {
-                object::list(value, "content", |value| {
-                    sum = sum.plus(content::part(value, self.bounds, self.strangers)?);
-                    Ok(())
-                })?;
-            } else {
-                sum = sum.plus(weight(value));
-            }
+            sum = sum.plus(content::whole(value, self.bounds, self.strangers)?);
         }
         Ok(sum)
     }

@@ -58,7 +58,8 @@ fn a_body_that_could_be_read_in_two_ways_is_refused() {
         r#"{"input":{}}"#,
         r#"{"input":7}"#,
         r#"{"input":["a"]}"#,
-        r#"{"input":[{"role":"user","content":["a"]}]}"#,
+        r#"{"input":[{"role":"user","content":[["a"]]}]}"#,
+        r#"{"instructions":["a"]}"#,
         r#"{"max\u005foutput_tokens":null}"#,
         r#"{"Max_Output_Tokens":1000000}"#,
         r#"{"Store":true}"#,
@@ -200,7 +201,7 @@ fn an_image_and_a_file_are_not_their_bytes() {
             4_010,
         ),
         (
-            r#"{"type":"input_image","image_url":"x","detail":"high"}"#.to_owned(),
+            r#"{"type":"input_image","image_url":"https://x","detail":"high"}"#.to_owned(),
             4_000,
             4_020,
         ),
@@ -235,17 +236,12 @@ fn an_image_and_a_file_are_not_their_bytes() {
             80_010,
         ),
         (
-            r#"{"type":"input_file","file_url":"a"}"#.to_owned(),
+            r#"{"type":"input_file","file_url":"https://a"}"#.to_owned(),
             80_000,
             80_010,
         ),
         (
-            format!(r#"{{"type":"input_text","text":"","image_url":"{data}"}}"#),
-            120_000,
-            121_000,
-        ),
-        (
-            format!(r#"{{"type":"input_image","image_url":{{"x":"{data}"}}}}"#),
+            format!(r#"{{"type":"input_text","text":"","image_url":"https://{data}"}}"#),
             120_000,
             121_000,
         ),

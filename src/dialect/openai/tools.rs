@@ -38,6 +38,16 @@ const HOSTED: &[&str] = &[
     "builtin_function",
 ];
 
+/// Members of a tool of a chat beside its function that run nothing.
+const BESIDE: &[&str] = &[
+    "cache_control",
+    "strict",
+    "name",
+    "description",
+    "parameters",
+    "id",
+];
+
 /// How the names of a vendor's own tools begin.
 const VENDORS: &[&str] = &["openrouter:"];
 
@@ -96,7 +106,12 @@ pub fn read(list: &RawValue, of: Of, extras: &mut Extras) -> Result<Tools, Unrea
                 seen.described = seen.described.plus(within.described);
                 seen.run_at_client |= within.run_at_client;
             }
-            Runs::Provider(name) => extras.hosted(name, None),
+            Runs::Provider(name) => {
+                if of == Of::Chat && !extras.unbounded.contains(&name) {
+                    extras.unbounded.push(name.clone());
+                }
+                extras.hosted(name, None)?;
+            }
         }
         Ok(())
     })?;
@@ -105,11 +120,21 @@ pub fn read(list: &RawValue, of: Of, extras: &mut Extras) -> Result<Tools, Unrea
 
 fn runs(tool: &RawValue, of: Of) -> Result<Runs<'_>, Unreadable> {
     let known = &["type", "tools", "environment", "execution", "function"];
-    let tool = Object::read(tool.get(), "A tool", known, |_, _| {})?;
+    // Beside a function some servers take tools of their own.
+    let mut has_more = false;
+    let tool = Object::read(tool.get(), "A tool", known, |name, value| {
+        has_more |= !BESIDE.contains(&name) && value.get() != "null";
+    })?;
     let kind = tool.string("type")?.unwrap_or_default();
     let described = Tokens::new(BUILT_IN_TOOL);
     Ok(match (&*kind, of) {
-        ("", Of::Chat) if tool.value("function").is_some() => Runs::Client(Tokens::ZERO),
+        ("", Of::Chat) if tool.value("function").is_some() && !has_more => {
+            Runs::Client(Tokens::ZERO)
+        }
+        ("function", Of::Chat) if has_more => {
+            let why = "A tool of type function must have its function alone";
+            return Err(Unreadable(why.to_owned()));
+        }
         ("function" | "custom", _) => Runs::Client(Tokens::ZERO),
         ("namespace", Of::Responses) => match tool.value("tools") {
             Some(list) => Runs::Each(list),
@@ -170,9 +195,12 @@ pub fn choice(
             named.push(family(&kind));
             extras.forced.clone_from(&named);
         }
+        // As many as a caller likes, of the same few names.
+        named.sort_unstable();
+        named.dedup();
         for name in named {
             if extras.hosted.iter().all(|(known, _)| *known != name) {
-                extras.hosted(name, None);
+                extras.hosted(name, None)?;
             }
         }
     }

@@ -207,7 +207,14 @@ fn server(node: &Node, kind: Kind, url: Option<&Url>, faults: &mut Faults) -> Se
         }
         server
     });
-    given.unwrap_or_else(|| url.map_or(Server::Generic, |url| Server::at(&url.host)))
+    let server = given.unwrap_or_else(|| url.map_or(Server::Generic, |url| Server::at(&url.host)));
+    // What a vendor says of its own API does not hold of another's that it speaks too: there it obeys and
+    // hides what it likes.
+    match (kind, server) {
+        (Kind::OpenAi, Server::Anthropic) => Server::Generic,
+        (Kind::Anthropic, Server::OpenAi | Server::Azure) => Server::Generic,
+        _ => server,
+    }
 }
 
 /// Names of body members, as they are written there.

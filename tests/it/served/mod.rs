@@ -4,6 +4,7 @@
 //! stores: what is charged is never below what was generated and never above what was held.
 
 mod answers;
+mod attacked;
 mod choices;
 mod exceptions;
 mod flow;

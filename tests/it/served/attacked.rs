@@ -1,0 +1,199 @@
+//! What hostile callers and careless providers once got for less than it cost.
+
+use super::known::{charged, hi, start, streamed, words};
+use crate::harness::{Gateway, Provider, Script, Setup, balance, chat, eventually, mint, sample};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const GRANT: u64 = 100_000;
+
+/// An endpoint of Anthropic's at this provider.
+fn claude(provider: &Provider) -> (Gateway, String) {
+    let url = provider.url("/v1/messages");
+    let config = sample(provider)
+        .tokens(GRANT)
+        .endpoint("anthropic", &url, "claude-sonnet-4-5")
+        .server("anthropic", "anthropic");
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    (gateway, key)
+}
+
+fn used(gateway: &Gateway, key: &str) -> u64 {
+    eventually(Duration::from_secs(10), "it is settled", || {
+        let (left, free) = balance(gateway, key);
+        (left == free).then_some(GRANT - left)
+    })
+}
+
+/// Whether a model thinks is not told by a word that stands anywhere.
+#[test]
+fn a_thought_that_is_said_to_be_off_and_is_not_is_paid_for() {
+    let provider = Provider::start(|_| {
+        let text = json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}});
+        let usage =
+            json!({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 20_010}});
+        Script::sse_named([("content_block_delta", text)])
+            .wait(Duration::from_millis(500))
+            .bytes(format!("event: message_delta\ndata: {usage}\n\n"))
+            .bytes("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n")
+    });
+    let (gateway, key) = claude(&provider);
+    let ask = |thinking: &str| {
+        let body = format!(
+            r#"{{"model":"claude-sonnet-4-5","max_tokens":32000,"stream":true,"thinking":{thinking},"messages":[{{"role":"user","content":"Hi"}}]}}"#
+        );
+        let client = gateway.client();
+        let request = client.request("POST", "/abc/v1/messages");
+        request
+            .bearer(&key)
+            .header("content-type", "application/json")
+            .body(body)
+            .send_streaming()
+    };
+    let twice = ask(r#"{"type":"disabled","type":"enabled","budget_tokens":20000}"#);
+    assert_eq!(twice.status, 400);
+    let mut odd = ask(r#"{"type":"enabled","budget_tokens":20000,"x":"disabled"}"#);
+    odd.wait_for("Hi");
+    drop(odd);
+    assert!(used(&gateway, &key) >= 20_010);
+}
+
+/// What a vendor says of its own API does not hold where it speaks another's.
+#[test]
+fn claude_behind_openais_api_is_taken_for_nobody_known() {
+    let provider = Provider::start(|_| Script::chat("Hi", 9, 5));
+    let config = sample(&provider)
+        .tokens(GRANT)
+        .server("openai", "anthropic");
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let mut call = hi();
+    call["thinking"] = json!({"type": "enabled", "budget_tokens": 20_000});
+    let answer = chat(&gateway, "abc", &key, &call);
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(
+        answer.text().contains("thinking is not forwarded"),
+        "{}",
+        answer.text()
+    );
+}
+
+/// It is refused before anyone is asked whose key it is, so it must cost nothing.
+#[test]
+fn a_body_with_more_tools_than_there_are_is_refused_at_once() {
+    let provider = Provider::start(|_| Script::chat("Hi", 9, 5));
+    let (gateway, key) = start(&provider);
+    let mut call = hi();
+    let many = |kind: &str| Value::from(vec![json!({"type": kind}); 60_000]);
+    call["tools"] = many("mcp");
+    call["tool_choice"] = json!({"type": "x", "tools": many("x_search")});
+    let answer = chat(&gateway, "abc", &key, &call);
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    // Once it was looked at in the square of their number.
+    assert!(answer.text().contains("More than 128"), "{}", answer.text());
+    call["tools"] = Value::Null;
+    assert_eq!(chat(&gateway, "abc", &key, &call).status, 400);
+}
+
+#[test]
+fn a_usage_with_more_models_than_there_are_is_summed_up() {
+    let parts: Vec<Value> = (0..20_000)
+        .map(|at| json!({"model": format!("m{at}"), "input_tokens": 1, "output_tokens": 1}))
+        .collect();
+    let usage = json!({"input_tokens": 1, "output_tokens": 1, "iterations": parts});
+    let answer = json!({"type": "message", "role": "assistant", "usage": usage,
+        "content": [{"type": "text", "text": "Hi"}]});
+    let provider = Provider::start(move |_| Script::json(200, &answer));
+    let (gateway, key) = claude(&provider);
+    let client = gateway.client();
+    let request = client.request("POST", "/abc/v1/messages").bearer(&key);
+    let answer = request.json(&hi()).send();
+    assert_eq!(answer.status, 200);
+    assert_eq!(used(&gateway, &key), 40_000);
+}
+
+/// Of an answer with a size of its own too the provider is asked what it has cost.
+#[test]
+fn leaving_an_image_that_is_being_made_is_no_discount() {
+    let provider = Provider::start(|_| {
+        let usage = json!({"type": "image_generation.completed", "b64_json": "AAAA",
+            "usage": {"input_tokens": 30, "output_tokens": 16_000, "total_tokens": 16_030}});
+        Script::sse([r#"{"type":"image_generation.partial_image","b64_json":"AAAA"}"#])
+            .wait(Duration::from_millis(500))
+            .bytes(format!("data: {usage}\n\n"))
+    });
+    let (gateway, key) = start(&provider);
+    let call = json!({"model": "gpt-image-1", "prompt": "a cat", "n": 2, "stream": true});
+    let client = gateway.client();
+    let request = client.request("POST", "/abc/v1/images/generations");
+    let mut stream = request.bearer(&key).json(&call).send_streaming();
+    stream.wait_for("partial_image");
+    drop(stream);
+    assert_eq!(used(&gateway, &key), 16_030);
+}
+
+#[test]
+fn what_nobody_knows_in_a_failed_answer_is_not_free() {
+    let odd = json!({"choices": [{"index": 0, "delta": {"foo": words()}}]}).to_string();
+    let error = json!({"error": {"message": "No"}}).to_string();
+    let script = Script::sse([odd, error]);
+    assert!(charged(&streamed(), move || script.clone()) >= 400);
+}
+
+#[test]
+fn an_error_is_no_longer_than_what_is_paid_for_in_it() {
+    let provider = Provider::start(|_| {
+        let mut body = json!({"error": {"message": "No", "failed_generation": "a"}}).to_string();
+        body.push_str(&words().repeat(100));
+        Script::new()
+            .head(400, &[("content-type", "application/json")])
+            .bytes(body)
+    });
+    let (gateway, key) = start(&provider);
+    let answer = chat(&gateway, "abc", &key, &hi());
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().len() < 1_000, "{}", answer.text().len());
+}
+
+#[test]
+fn what_would_have_a_server_read_more_than_is_shown_is_refused() {
+    let provider = Provider::start(|_| Script::chat("Hi", 9, 5));
+    let config = sample(&provider).tokens(GRANT).server("openai", "vllm");
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let ask = |member: &str, value: Value| {
+        let mut call = hi();
+        call[member] = value;
+        chat(&gateway, "abc", &key, &call).status
+    };
+    let kwargs = |name: &str| json!({name: "{% for i in range(90000) %}x{% endfor %}"});
+    assert_eq!(ask("chat_template_kwargs", kwargs("chat_template")), 400);
+    assert_eq!(
+        ask("chat_template_kwargs", json!({"enable_thinking": false})),
+        200
+    );
+    let message = |content: Value| json!([{"role": "user", "content": content}]);
+    let stored = json!({"type": "file", "file": {"file_id": "f"}});
+    for content in [stored.clone(), json!([[stored]])] {
+        assert_eq!(ask("messages", message(content)), 400);
+    }
+    let function = json!({"type": "function", "function": {"name": "f"}, "googleSearch": {}});
+    assert_eq!(ask("tools", json!([function])), 400);
+}
+
+/// All of it had come but the end of its frames: what it says of itself is known.
+#[test]
+fn an_answer_that_lacks_its_last_frame_costs_what_it_says() {
+    let choice = json!({"index": 0, "message": {"role": "assistant", "content": "Hi"}});
+    let answer =
+        json!({"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}});
+    let script = move || {
+        Script::new()
+            .head(200, &[("content-type", "application/json")])
+            .bytes(answer.to_string())
+            .wait(Duration::from_millis(300))
+            .cut()
+    };
+    assert_eq!(charged(&hi(), script), 5);
+}
