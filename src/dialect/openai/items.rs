@@ -174,6 +174,19 @@ impl Items {
                 self.whole(output, before, reading);
             }
             "delta" => self.delta(kind, value, reading),
+            // Some servers say at once what others say bit by bit.
+            "item" if kind == "response.output_item.added" => {
+                let mut output = Delivered::default();
+                item(value, &mut output);
+                self.at_once(output, reading);
+            }
+            "text" | "refusal" | "arguments" | "input"
+                if kind.ends_with(".done") && !kind.contains("summary") =>
+            {
+                let mut output = Delivered::default();
+                said::text(value, &mut output);
+                self.at_once(output, reading);
+            }
             "partial_image_b64" => {}
             _ if REPEATS.contains(&kind) || LAST.contains(&kind) => {}
             "type" | "sequence_number" | "item_id" | "output_index" | "content_index"
@@ -200,6 +213,15 @@ impl Items {
                 self.in_deltas += delivered.bytes - before;
             }
         }
+    }
+
+    /// Counts what is said at once and has not come in deltas.
+    fn at_once(&mut self, mut output: Delivered, reading: &mut Reading) {
+        output.frames = 0;
+        output.images = 0;
+        let before = reading.delivered.bytes;
+        self.whole(output, self.in_deltas, reading);
+        self.in_deltas += reading.delivered.bytes - before;
     }
 
     /// Counts what a whole has beyond the bytes that its deltas have brought.

@@ -171,3 +171,37 @@ proptest! {
         prop_assert!(bytes.starts_with(&streamed(&[&bytes]).0));
     }
 }
+
+/// What is said at once counts, and once.
+#[test]
+fn text_that_comes_in_no_delta_counts() {
+    let delivered = |events: &[&str]| {
+        let mut meter = StreamMeter::default();
+        for event in events {
+            meter.feed(format!("data: {event}\n\n").as_bytes());
+        }
+        meter.finish();
+        meter.reading().delivered.bytes
+    };
+    let delta = r#"{"type":"response.output_text.delta","delta":"one "}"#;
+    let text = r#"{"type":"response.output_text.done","text":"one two"}"#;
+    let part = r#"[{"type":"output_text","text":"one two"}]"#;
+    let added = format!(
+        r#"{{"type":"response.output_item.added","item":{{"type":"message","content":{part}}}}}"#
+    );
+    let done = added.replace("added", "done");
+    for events in [
+        &[text][..],
+        &[delta, text],
+        &[added.as_str()],
+        &[added.as_str(), delta, text, done.as_str()],
+        &[delta, text, done.as_str()],
+        &[delta, done.as_str()],
+        &[done.as_str()],
+    ] {
+        let bytes = delivered(events);
+        assert!((7..=11).contains(&bytes), "{bytes}: {events:?}");
+    }
+    let call = r#"{"type":"response.function_call_arguments.done","arguments":"{\"a\":1}"}"#;
+    assert_eq!(delivered(&[call]), 7);
+}
