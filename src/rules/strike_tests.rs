@@ -171,7 +171,8 @@ proptest! {
         behind in "[ -~]{0,12}",
     ) {
         // Nor one that is spelled out in it, as `%5c`.
-        prop_assume!(!spelling::plain(key.as_bytes()).bytes.contains(&b'\\'));
+        let lower = key.to_ascii_lowercase();
+        prop_assume!(!lower.contains("5c") && !lower.contains("#92") && !lower.contains("#092"));
         let endpoint = with_key(&key);
         let spelled = any_spelling(&key, &ways);
         let quoted = format!("\"{spelled}\"");
