@@ -68,7 +68,7 @@ pub struct Call {
     pub answer: Option<Tokens>,
     /// Members of its body whose effect depends on the server that reads them.
     pub strangers: Vec<String>,
-    /// What it asks for besides an answer of the model's own.
+    /// Hosted tools, and what changes the price.
     pub extras: Extras,
     /// It asks for something to be generated that its answer does not show.
     pub hides: bool,
@@ -83,7 +83,7 @@ pub struct Call {
 /// More tools than any provider runs itself.
 const MOST_HOSTED: usize = 128;
 
-/// What a body asks for besides an answer of the model's own, by name, as it was found.
+/// Hosted tools, and what changes the price, by name as a body asks for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
     /// Tools that the provider runs itself, each with the most calls that the client allows of it.
@@ -96,7 +96,7 @@ pub struct Extras {
     pub unshown: bool,
     /// One of these is to be called, whatever the model wants.
     pub forced: Vec<String>,
-    /// What changes the price, or has more generated than is asked for.
+    /// Members that change the price, or have more generated than is asked for.
     pub dear: Vec<String>,
 }
 
@@ -147,10 +147,11 @@ pub struct Unreadable(pub String);
 pub struct Reading {
     /// What the provider reports.
     pub claim: Claim,
-    /// The claim is of the whole answer, and not of what had been generated when it was made.
+    /// The claim is of the whole answer, and not of what had been generated when it was made. That of a
+    /// complete answer is, whether it is said here or not.
     pub is_final: bool,
     pub delivered: Delivered,
-    /// Calls of tools that the provider ran itself.
+    /// Calls of tools that the provider reports to have run itself.
     pub hosted_calls: HostedCalls,
     /// The answer said itself that it is complete. Nothing is passed on after that.
     pub complete: bool,

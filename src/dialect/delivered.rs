@@ -60,6 +60,13 @@ impl HostedCalls {
         self.fetches += u64::from(name.starts_with("web_fetch"));
     }
 
+    pub fn plus(self, other: HostedCalls) -> HostedCalls {
+        HostedCalls {
+            searches: self.searches + other.searches,
+            fetches: self.fetches + other.fetches,
+        }
+    }
+
     pub fn max(self, other: HostedCalls) -> HostedCalls {
         HostedCalls {
             searches: self.searches.max(other.searches),

@@ -37,11 +37,18 @@ pub struct Decision {
     pub removed: Vec<String>,
     /// The most calls of hosted tools, where some are served.
     pub calls: Option<u64>,
-    /// So many calls are made whether an answer shows them or not.
-    pub unshown: u64,
-    /// What a call of each hosted tool costs that stays, and all that are allowed together.
-    pub prices: Vec<(String, Tokens)>,
+    pub hosted: Hosted,
+}
+
+/// What calls of tools cost that the provider runs itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosted {
+    /// All that may be made, at most.
     pub held: Tokens,
+    /// One of each.
+    pub prices: Vec<(String, Tokens)>,
+    /// Those that are made and not shown.
+    pub unshown: u64,
 }
 
 /// Decides for an endpoint. `betas` are the values of the request's own headers.
@@ -52,6 +59,7 @@ pub fn decide(
 ) -> Result<Decision, Unreadable> {
     let extras = &call.extras;
     let mut decision = Decision::default();
+    let mut hosted = Hosted::default();
     check_model(call.model.as_deref(), endpoint.server)?;
     for (name, calls) in &extras.hosted {
         let price = endpoint.hosted_tools.price(name);
@@ -66,19 +74,20 @@ pub fn decide(
             continue;
         };
         let calls = calls.unwrap_or(MOST_CALLS).min(MOST_CALLS);
-        if decision.prices.iter().all(|(known, _)| known != name) {
-            decision.prices.push((name.clone(), price));
+        if hosted.prices.iter().all(|(known, _)| known != name) {
+            hosted.prices.push((name.clone(), price));
         }
         decision.calls = Some(MOST_CALLS);
-        decision.held = decision.held.plus(price.times(calls));
+        hosted.held = hosted.held.plus(price.times(calls));
     }
-    decision.unshown = u64::from(extras.unshown && decision.calls.is_some());
+    hosted.unshown = u64::from(extras.unshown && decision.calls.is_some());
     if let (Some(most), Some(_)) = (extras.shared, decision.calls) {
         let calls = most.min(MOST_CALLS);
         decision.calls = Some(calls);
-        let dearest = decision.prices.iter().map(|(_, price)| *price).max();
-        decision.held = dearest.unwrap_or_default().times(calls);
+        let dearest = hosted.prices.iter().map(|(_, price)| *price).max();
+        hosted.held = dearest.unwrap_or_default().times(calls);
     }
+    decision.hosted = hosted;
     if !extras.forced.is_empty() && extras.forced.iter().all(|name| decision.removes(name)) {
         return Err(Unreadable(format!(
             "tool_choice asks for {}, which is not served here: only tools that run at the client are",
@@ -104,9 +113,14 @@ fn bounds_calls(endpoint: &Endpoint) -> bool {
 
 /// At some servers a model's name says more than a model's name.
 fn check_model(model: Option<&str>, server: Server) -> Result<(), Unreadable> {
+    if server != Server::OpenRouter {
+        return Ok(());
+    }
     let model = model.unwrap_or_default().to_ascii_lowercase();
-    let asks = |what: &str| model.contains(what);
-    if server == Server::OpenRouter && (asks(":online") || asks("@preset")) {
+    if [":online", "@preset"]
+        .iter()
+        .any(|what| model.contains(what))
+    {
         let why = "model is not served here with :online or @preset: \
             the body does not show what is read for it";
         return Err(Unreadable(why.to_owned()));
@@ -193,6 +207,22 @@ pub fn family(kind: &str) -> String {
 pub fn word<'a>(object: &Object<'a>, name: &str) -> Cow<'a, str> {
     let value = object.written(name);
     value.and_then(object::string).unwrap_or_default()
+}
+
+/// Whether an address is of one of these schemes.
+pub fn has_scheme(address: &str, schemes: &[&str]) -> bool {
+    let scheme = address.split_once(':').map_or("", |(scheme, _)| scheme);
+    let mut schemes = schemes.iter();
+    schemes.any(|known| scheme.eq_ignore_ascii_case(known))
+}
+
+/// A file that is only named is one of the operator's account, where others have theirs.
+pub fn not_stored(is_named: bool) -> Result<(), Unreadable> {
+    if is_named {
+        let why = "file_id is not served here: send the file itself";
+        return Err(Unreadable(why.to_owned()));
+    }
+    Ok(())
 }
 
 /// Takes elements out of a list that stands anywhere in a body. Of a list that would be left empty

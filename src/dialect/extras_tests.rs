@@ -47,7 +47,7 @@ fn hosted_tools_are_taken_out_refused_or_held() {
     };
     let decision = decided(both(), &endpoint(json!({}))).unwrap();
     assert_eq!(decision.removed, ["web_search", "mcp"]);
-    assert_eq!((decision.calls, decision.held), (None, Tokens::ZERO));
+    assert_eq!((decision.calls, decision.hosted.held), (None, Tokens::ZERO));
     let refused = decided(both(), &endpoint(json!({"hosted_tools": "refuse"})));
     assert!(
         refused
@@ -58,13 +58,16 @@ fn hosted_tools_are_taken_out_refused_or_held() {
     let priced = endpoint(json!({"server": "openai", "hosted_tools": {"web_search": 100}}));
     let decision = decided(both(), &priced).unwrap();
     assert_eq!(decision.removed, ["mcp"]);
-    assert_eq!(decision.held, Tokens::new((MOST_CALLS + 2) * 100));
+    assert_eq!(decision.hosted.held, Tokens::new((MOST_CALLS + 2) * 100));
     let shared = Extras {
         shared: Some(3),
         ..both()
     };
     let decision = decided(shared, &priced).unwrap();
-    assert_eq!((decision.calls, decision.held), (Some(3), Tokens::new(300)));
+    assert_eq!(
+        (decision.calls, decision.hosted.held),
+        (Some(3), Tokens::new(300))
+    );
 }
 
 #[test]

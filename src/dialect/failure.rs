@@ -50,7 +50,6 @@ pub fn read(dialect: &dyn Dialect, call: &Call, speaks_events: bool, body: &[u8]
         object(body, body, &mut reading, &mut long);
     }
     reading.complete = true;
-    reading.is_final = true;
     reading.failed = true;
     let mut splice = Splice::default();
     for range in long {
@@ -77,11 +76,15 @@ fn object(object_text: &[u8], whole: &[u8], reading: &mut Reading, long: &mut Ve
         name if WRAPPERS.contains(&name) && value.starts_with(b"{") => {
             object(value, whole, reading, long);
         }
-        _ if quoted(value).is_some() => {
-            reading.delivered.text(&quoted(value).unwrap_or_default());
-            note_long(value, whole, long);
+        _ => {
+            if let Some(text) = quoted(value) {
+                reading.delivered.text(&text);
+            }
+            if value.len() > LONGEST_MESSAGE_BYTES {
+                let start = value.as_ptr() as usize - whole.as_ptr() as usize;
+                long.push(start..start + value.len());
+            }
         }
-        _ => note_long(value, whole, long),
     });
 }
 
@@ -93,13 +96,6 @@ fn quoted(value: &[u8]) -> Option<String> {
     let text = json::text(value);
     let mut quotes = QUOTES.iter();
     quotes.find_map(|before| text.split_once(before).map(|(_, after)| after.to_owned()))
-}
-
-fn note_long(value: &[u8], whole: &[u8], long: &mut Vec<Range<usize>>) {
-    if value.len() > LONGEST_MESSAGE_BYTES {
-        let start = value.as_ptr() as usize - whole.as_ptr() as usize;
-        long.push(start..start + value.len());
-    }
 }
 
 #[cfg(test)]

@@ -116,6 +116,7 @@ fn is_known(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::stream::pieces;
     use proptest::prelude::*;
 
     fn split(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
@@ -178,15 +179,7 @@ mod tests {
             let bytes = text.as_bytes();
             let whole = split(&[bytes]);
             prop_assert_eq!(whole.concat(), bytes);
-            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
-            cuts.sort_unstable();
-            let mut pieces = Vec::new();
-            let mut start = 0;
-            for cut in cuts {
-                pieces.push(&bytes[start..cut]);
-                start = cut;
-            }
-            pieces.push(&bytes[start..]);
+            let pieces = pieces(bytes, cuts);
             prop_assert_eq!(split(&pieces), whole);
         }
     }

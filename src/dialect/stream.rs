@@ -119,3 +119,18 @@ impl<E: Events + Send> Meter for EventStream<E> {
         self.splitter.pending()
     }
 }
+
+/// The bytes cut at these places, in whatever order they are named.
+#[cfg(test)]
+pub fn pieces(bytes: &[u8], mut cuts: Vec<usize>) -> Vec<&[u8]> {
+    cuts.sort_unstable();
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    for cut in cuts {
+        let cut = cut.min(bytes.len());
+        pieces.push(&bytes[start..cut]);
+        start = cut;
+    }
+    pieces.push(&bytes[start..]);
+    pieces
+}

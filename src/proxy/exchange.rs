@@ -6,6 +6,7 @@
 use super::cors::Grant;
 use super::room::Share;
 use crate::dialect::call::{Api, Claim, Delivered, HostedCalls, Reading, Usage};
+use crate::dialect::extras::Hosted;
 use crate::dialect::prompt;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{self, Basis, Bound, Charge, End, Evidence, Sizes};
@@ -57,17 +58,6 @@ pub struct Terms {
     pub reports_one: bool,
     pub sizes: Sizes,
     pub hosted: Hosted,
-}
-
-/// What calls of tools cost that the provider runs itself.
-#[derive(Clone, Default)]
-pub struct Hosted {
-    /// All that may be made, at most.
-    pub held: Tokens,
-    /// One of each.
-    pub prices: Vec<(String, Tokens)>,
-    /// Those that are made and not shown.
-    pub unshown: u64,
 }
 
 /// What was seen of an answer so far.
@@ -170,7 +160,7 @@ impl Exchange {
             is_final: reading.is_final || reading.complete,
             failed: reading.failed,
             has_content: !reading.delivered.is_empty() || reading.delivered.unsure > 0,
-            hosted_calls: reading.hosted_calls,
+            hosted_calls: reading.hosted_calls.max(reading.delivered.hosted),
             bytes: reading.delivered.bytes,
             least: reading.delivered.least(),
         };

@@ -2,7 +2,7 @@
 
 use super::admit::{self, Asked};
 use super::error::GatewayError;
-use super::exchange::{Exchange, Hosted, Terms};
+use super::exchange::{Exchange, Terms};
 use super::pipeline::Pipeline;
 use super::relay::AskedOf;
 use super::session::Session;
@@ -11,7 +11,7 @@ use super::upstream::{Answer, Destination, Failure};
 use super::watch::Ends;
 use crate::demo;
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Unreadable};
-use crate::dialect::extras::{self, Decision};
+use crate::dialect::extras::{self, Decision, Hosted};
 use crate::dialect::{Dialect, members, shown};
 use crate::http1::head::Request;
 use crate::http1::write;
@@ -162,11 +162,7 @@ impl Pipeline {
         exchange.model = choice.model.or(model).map(str::to_owned);
         let most = admit::most_output(&choice, model);
         exchange.terms = terms(&choice, &call, tenant, self.bounds(), &bytes);
-        exchange.terms.hosted = Hosted {
-            held: decision.held,
-            prices: decision.prices,
-            unshown: decision.unshown,
-        };
+        exchange.terms.hosted = decision.hosted;
         exchange.terms.shows_all &= decision.calls.is_none();
         let asked = Asked {
             tenant,
@@ -176,7 +172,7 @@ impl Pipeline {
             most,
         };
         let held = self.admit(exchange, &asked, &mut call).await?;
-        let held = held.minus(decision.held);
+        let held = held.minus(exchange.terms.hosted.held);
         let changes = Changes {
             model: choice.model,
             limit: admit::limit(&call, held, exchange.terms.rate, most, choice.endpoint),

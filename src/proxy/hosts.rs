@@ -52,11 +52,14 @@ impl Hosts {
     }
 
     /// A request that names no host at all (HTTP/1.0) comes from no browser.
-    pub fn answer(&self, asked: &Asked) -> bool {
-        match (self, asked) {
-            (Hosts::Any, _) | (_, Asked::Nothing) => true,
-            (_, Asked::Nonsense) => false,
-            (_, Asked::Host(host)) => self.has(host),
+    pub fn answer(&self, asked: impl FnOnce() -> Asked) -> bool {
+        if matches!(self, Hosts::Any) {
+            return true;
+        }
+        match asked() {
+            Asked::Nothing => true,
+            Asked::Nonsense => false,
+            Asked::Host(host) => self.has(&host),
         }
     }
 }

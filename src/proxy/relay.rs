@@ -234,9 +234,9 @@ impl Pipeline {
             }
             let is_whole = is_over && exchange.complete;
             if session.stream(&bytes, is_whole).await.is_err() {
-                let waited = take_what_came(&mut answer, meter.as_mut());
+                let backlog = take_what_came(&mut answer, meter.as_mut());
                 // Where something waited here, something else waits further back, and is paid for.
-                let is_all_seen = exchange.may_be_cut() && waited != Waited::Behind;
+                let is_all_seen = exchange.may_be_cut() && backlog != Backlog::Behind;
                 if exchange.charge.is_none() && !is_all_seen {
                     ends.drain();
                     continue;
@@ -405,7 +405,6 @@ impl Meter for Through {
 
     fn finish(&mut self) -> Vec<u8> {
         self.0.complete = true;
-        self.0.is_final = true;
         Vec::new()
     }
 
@@ -466,7 +465,7 @@ fn is_nothing(error: &GatewayError, answer: &Answer<'_>) -> bool {
 
 /// Whether something had come and was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waited {
+enum Backlog {
     Nothing,
     /// The gateway was behind its provider.
     Behind,
@@ -475,17 +474,17 @@ enum Waited {
 }
 
 /// Takes in what has come and was not read: a client that reads slowly must not hide it.
-fn take_what_came(answer: &mut Answer<'_>, meter: &mut dyn Meter) -> Waited {
+fn take_what_came(answer: &mut Answer<'_>, meter: &mut dyn Meter) -> Backlog {
     let mut cx = Context::from_waker(noop_waker_ref());
-    let mut waited = Waited::Nothing;
+    let mut backlog = Backlog::Nothing;
     loop {
         let polled = answer.poll_more(&mut cx);
         meter.feed(&answer.content);
         answer.content.clear();
         match polled {
-            Poll::Ready(Ok(true)) => waited = Waited::Behind,
-            Poll::Ready(_) => return Waited::ToTheEnd,
-            Poll::Pending => return waited,
+            Poll::Ready(Ok(true)) => backlog = Backlog::Behind,
+            Poll::Ready(_) => return Backlog::ToTheEnd,
+            Poll::Pending => return backlog,
         }
     }
 }

@@ -192,9 +192,7 @@ pub fn meter(answer: &[u8]) -> Reading {
         reading.delivered = Delivered::default();
         reading.delivered.unreadable(answer);
     }
-    reading.hosted_calls = reading.hosted_calls.max(reading.delivered.hosted);
     reading.complete = whole;
-    reading.is_final = whole;
     reading
 }
 
@@ -244,14 +242,13 @@ impl Events for Blocks {
             self.counts = counts.over(self.counts);
             reading.reports(Some(self.counts.claim(parts)));
         }
-        reading.hosted_calls = self.counts.hosted.max(reading.delivered.hosted);
+        reading.hosted_calls = self.counts.hosted;
         match kind.as_str() {
             "message_stop" => reading.complete = true,
             "error" => reading.failed = true,
             _ => {}
         }
         reading.complete |= reading.failed;
-        reading.is_final |= reading.complete;
     }
 }
 

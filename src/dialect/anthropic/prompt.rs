@@ -6,7 +6,7 @@
 
 use super::tools;
 use crate::dialect::call::{Bounds, Extras, Unreadable};
-use crate::dialect::extras::word;
+use crate::dialect::extras::{has_scheme, not_stored, word};
 use crate::dialect::object::{self, Object};
 use crate::dialect::prompt;
 use crate::dialect::stranger::Strangers;
@@ -202,7 +202,7 @@ impl Prompt {
                 self.strangers.meet("content", name, value);
             }
         })?;
-        not_stored(&block)?;
+        not_stored(is_stored(&block))?;
         brought.into_iter().try_for_each(tools::within)?;
         if let Some(text) = block.written("text") {
             tokens = tokens.plus(string(text));
@@ -232,12 +232,8 @@ impl Prompt {
         let source = Object::read(value.get(), "A source", known, |name, value| {
             self.strangers.meet("source", name, value);
         })?;
-        not_stored(&source)?;
-        let address = word(&source, "url");
-        let scheme = address.split_once(':').map_or("", |(scheme, _)| scheme);
-        let is_open = ["http", "https"]
-            .iter()
-            .any(|open| scheme.eq_ignore_ascii_case(open));
+        not_stored(is_stored(&source))?;
+        let is_open = has_scheme(&word(&source, "url"), &["http", "https"]);
         if source.value("url").is_some() && !is_open {
             let why = "Images and documents are served here from http and https addresses alone";
             return Err(Unreadable(why.to_owned()));
@@ -282,14 +278,9 @@ fn thinks(body: &Object<'_>) -> Result<bool, Unreadable> {
     Ok(others || word(&thinking, "type") != "disabled")
 }
 
-/// A file that is only named is one of the operator's account, where others have theirs.
-fn not_stored(object: &Object<'_>) -> Result<(), Unreadable> {
-    let is_named = object.value("file_id").is_some() || word(object, "type") == "file";
-    if is_named {
-        let why = "file_id is not served here: send the file itself";
-        return Err(Unreadable(why.to_owned()));
-    }
-    Ok(())
+/// Whether something is a file of the operator's account.
+fn is_stored(object: &Object<'_>) -> bool {
+    object.value("file_id").is_some() || word(object, "type") == "file"
 }
 
 /// Tools can be added in the middle of a conversation.

@@ -61,7 +61,7 @@ fn read_tool(tool: &RawValue) -> Result<Object<'_>, Unreadable> {
     )
 }
 
-/// What the body asks for besides an answer.
+/// Tools and members of a body that ask for more than an answer.
 pub fn read(body: &Object<'_>) -> Result<Extras, Unreadable> {
     let mut extras = Extras::default();
     // The hosted tools by the names that the model calls them by.

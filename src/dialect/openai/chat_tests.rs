@@ -3,6 +3,7 @@
 use super::*;
 use crate::dialect::Meter;
 use crate::dialect::call::Limit;
+use crate::dialect::stream::pieces;
 use proptest::prelude::*;
 
 fn call(text: &str) -> Call {
@@ -287,15 +288,7 @@ proptest! {
         cuts in proptest::collection::vec(0usize..STREAM.len(), 0..12),
         wants_usage: bool,
     ) {
-        let mut cuts = cuts;
-        cuts.sort_unstable();
-        let mut pieces = Vec::new();
-        let mut start = 0;
-        for cut in cuts {
-            pieces.push(&STREAM.as_bytes()[start..cut]);
-            start = cut;
-        }
-        pieces.push(&STREAM.as_bytes()[start..]);
+        let pieces = pieces(STREAM.as_bytes(), cuts);
         let (text, reading) = streamed(wants_usage, &pieces);
         prop_assert_eq!(text.as_str(), if wants_usage { STREAM } else { WITHOUT_USAGE });
         prop_assert_eq!(reading.usage().unwrap().total(), Tokens::new(14));

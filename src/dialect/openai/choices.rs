@@ -119,7 +119,6 @@ pub fn meter(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
     if take(answer, &mut reading).is_some() {
         reading.complete = true;
-        reading.is_final = true;
     } else {
         reading.delivered = Default::default();
         reading.delivered.unreadable(answer);
@@ -145,7 +144,6 @@ impl Events for Chunks {
     fn pass(&mut self, event: &Event<'_>, reading: &mut Reading, out: &mut Vec<u8>) {
         if event.data.trim_ascii() == b"[DONE]" {
             reading.complete = true;
-            reading.is_final = true;
             out.extend_from_slice(event.bytes);
             return;
         }

@@ -5,6 +5,7 @@
 //! not understood must never count less than its bytes.
 
 use crate::dialect::call::{Bounds, Unreadable};
+use crate::dialect::extras::{has_scheme, not_stored};
 use crate::dialect::object::{self, Object};
 use crate::dialect::stranger::Strangers;
 use crate::json;
@@ -138,7 +139,7 @@ pub fn part(
     for address in addresses {
         check_address(address, strangers)?;
     }
-    not_stored(&part)?;
+    not_stored(part.value("file_id").is_some())?;
     if sounds_address {
         let why = "input_audio is served here with its data, and not with an address";
         return Err(Unreadable(why.to_owned()));
@@ -155,7 +156,7 @@ pub fn part(
             Some(rest(&["type"]))
         }
         Some("input_image") if address.is_none_or(is_of_image) => {
-            Some(image.plus(rest(&["type", "image_url", "file_id"])))
+            Some(image.plus(rest(&["type", "image_url"])))
         }
         Some("image_url") => match address.map(beside_address).transpose()? {
             Some(Some(beside)) => Some(image.plus(beside).plus(rest(&["type", "image_url"]))),
@@ -172,7 +173,7 @@ pub fn part(
                     strays = strays.plus(stray(name, value));
                     strangers.meet("file", name, value);
                 })?;
-                not_stored(&read)?;
+                not_stored(read.value("file_id").is_some())?;
                 if let Some(address) = read.value("file_url") {
                     check_address(address, strangers)?;
                 }
@@ -217,11 +218,8 @@ fn check_address(value: &RawValue, strangers: &mut Strangers) -> Result<(), Unre
 }
 
 /// An address that leads nowhere but into the open, or holds all that it leads to.
-pub fn is_open(address: &str) -> bool {
-    let address = address.trim_start();
-    let scheme = address.split_once(':').map_or("", |(scheme, _)| scheme);
-    let known = ["http", "https", "data"];
-    known.iter().any(|known| scheme.eq_ignore_ascii_case(known))
+fn is_open(address: &str) -> bool {
+    has_scheme(address.trim_start(), &["http", "https", "data"])
 }
 
 /// Whether there is an address where the bytes of a sound should be.
@@ -231,17 +229,6 @@ fn holds_address(sound: &RawValue) -> bool {
         is_address |= json::text(value).contains(':');
     });
     is_address || object::string(sound).is_some_and(|text| text.contains(':'))
-}
-
-/// A file that is only named is one of the operator's account, where others have theirs.
-fn not_stored(part: &Object<'_>) -> Result<(), Unreadable> {
-    match part.value("file_id") {
-        None => Ok(()),
-        Some(_) => {
-            let why = "file_id is not served here: send the file itself";
-            Err(Unreadable(why.to_owned()))
-        }
-    }
 }
 
 /// What an `image_url` holds besides an image's address, if it holds one.
@@ -273,27 +260,22 @@ fn is_of_image(address: &RawValue) -> bool {
 fn file(part: &Object<'_>, bounds: &Bounds) -> Result<Tokens, Unreadable> {
     let filename = part.string("filename")?.unwrap_or_default();
     let mut sum = Tokens::new(filename.len() as u64);
-    // Some servers take an address for the file's own bytes, and fetch it.
-    let is_address = |data: &RawValue| {
-        let text = object::string(data).unwrap_or_default();
-        text.contains("://") && !text.trim_start().starts_with("data:")
-    };
     let data = part.value("file_data");
-    if part.value("file_url").is_some() || data.is_some_and(is_address) {
-        sum = sum.plus(named(bounds));
-        // The address of a file, and nothing else of it.
-        let text = data.and_then(object::string).unwrap_or_default();
-        if data.is_some_and(is_address) && !is_open(&text) {
-            let why = "file_data is served here from http and https addresses alone";
-            return Err(Unreadable(why.to_owned()));
-        }
+    let text = data.and_then(object::string).unwrap_or_default();
+    // Some servers take an address for the file's own bytes, and fetch it.
+    let is_address = text.contains("://") && !text.trim_start().starts_with("data:");
+    if is_address && !is_open(&text) {
+        let why = "file_data is served here from http and https addresses alone";
+        return Err(Unreadable(why.to_owned()));
     }
-    if let Some(data) = part.value("file_data") {
+    if is_address || part.value("file_url").is_some() {
+        sum = sum.plus(named(bounds));
+    }
+    if let Some(data) = data {
         let length = weight(data);
         let pages = length.count().div_ceil(PAGE).max(1);
         let pages = Tokens::new(bounds.image).times(pages);
         // Only of a PDF is it known that it is made of pages; another may be text from end to end.
-        let text = object::string(data).unwrap_or_default();
         let is_pdf = text
             .strip_prefix("data:application/pdf;base64,")
             .unwrap_or(&text)

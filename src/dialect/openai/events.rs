@@ -58,7 +58,6 @@ impl Events for TypedEvents {
         } else {
             self.take(event, reading);
         }
-        reading.is_final = reading.complete;
     }
 }
 

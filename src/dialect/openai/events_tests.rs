@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dialect::Meter;
+use crate::dialect::stream::pieces;
 use proptest::prelude::*;
 
 struct Fixture {
@@ -98,15 +99,7 @@ proptest! {
     ) {
         let fixture = &FIXTURES[at];
         let bytes = fixture.stream.as_bytes();
-        let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
-        cuts.sort_unstable();
-        let mut pieces = Vec::new();
-        let mut start = 0;
-        for cut in cuts {
-            pieces.push(&bytes[start..cut]);
-            start = cut;
-        }
-        pieces.push(&bytes[start..]);
+        let pieces = pieces(bytes, cuts);
         let (out, reading) = metered(&pieces);
         prop_assert_eq!(out, bytes);
         prop_assert_eq!(reading.usage().map(|usage| usage.total().count()), fixture.tokens);

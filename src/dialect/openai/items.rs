@@ -4,7 +4,7 @@
 //! the stream. It counts once, by whichever has more of it.
 
 use super::{said, usage};
-use crate::dialect::call::{Delivered, Reading};
+use crate::dialect::call::{Delivered, HostedCalls, Reading};
 use crate::dialect::stream::{Event, EventStream, Events};
 use crate::json;
 
@@ -116,9 +116,7 @@ pub fn meter(answer: &[u8]) -> Reading {
     };
     let statuses = ["completed", "incomplete", "failed", "cancelled"];
     reading.complete = statuses.contains(&seen.status.as_str());
-    reading.is_final = reading.complete;
     reading.failed = seen.status == "failed" || (seen.has_error && !reading.complete);
-    reading.hosted_calls = seen.output.hosted;
     reading.delivered = seen.output;
     reading
 }
@@ -148,7 +146,6 @@ impl Events for Items {
         });
         reading.failed |= matches!(kind.as_str(), "error" | "response.failed");
         reading.complete |= reading.failed || LAST.contains(&kind.as_str());
-        reading.is_final |= reading.complete;
     }
 }
 
@@ -160,15 +157,13 @@ impl Items {
             "response" => {
                 let seen = response(value, reading).unwrap_or_default();
                 if LAST.contains(&kind) {
-                    reading.hosted_calls = reading.hosted_calls.max(seen.output.hosted);
                     self.whole(seen.output, reading.delivered.bytes, reading);
                 }
             }
             "item" if kind == "response.output_item.done" => {
                 let mut output = Delivered::default();
                 item(value, &mut output);
-                reading.hosted_calls.searches += output.hosted.searches;
-                reading.hosted_calls.fetches += output.hosted.fetches;
+                output.hosted = reading.delivered.hosted.plus(output.hosted);
                 let before = self.in_deltas;
                 self.in_deltas = before.saturating_sub(output.bytes);
                 self.whole(output, before, reading);
@@ -219,6 +214,7 @@ impl Items {
     fn at_once(&mut self, mut output: Delivered, reading: &mut Reading) {
         output.frames = 0;
         output.images = 0;
+        output.hosted = HostedCalls::default();
         let before = reading.delivered.bytes;
         self.whole(output, self.in_deltas, reading);
         self.in_deltas += reading.delivered.bytes - before;
@@ -228,6 +224,7 @@ impl Items {
     fn whole(&mut self, output: Delivered, counted: u64, reading: &mut Reading) {
         let delivered = &mut reading.delivered;
         delivered.images = delivered.images.max(output.images);
+        delivered.hosted = delivered.hosted.max(output.hosted);
         delivered.frames = delivered.frames.max(output.frames) + u64::from(output.frames == 1);
         let counted = usize::try_from(counted).unwrap_or(usize::MAX);
         if output.kept.len() > counted {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dialect::Meter;
+use crate::dialect::stream::pieces;
 use crate::rules::amount::Tokens;
 use proptest::prelude::*;
 
@@ -149,15 +150,7 @@ proptest! {
     fn any_cut_of_a_stream_gives_the_same_reading_and_the_same_bytes(
         cuts in proptest::collection::vec(0usize..STREAM.len(), 0..12),
     ) {
-        let mut cuts = cuts;
-        cuts.sort_unstable();
-        let mut pieces = Vec::new();
-        let mut start = 0;
-        for cut in cuts {
-            pieces.push(&STREAM.as_bytes()[start..cut]);
-            start = cut;
-        }
-        pieces.push(&STREAM.as_bytes()[start..]);
+        let pieces = pieces(STREAM.as_bytes(), cuts);
         let (out, reading) = streamed(&pieces);
         prop_assert_eq!(out, STREAM.as_bytes());
         prop_assert_eq!(reading.usage().unwrap().total(), Tokens::new(14));

@@ -145,18 +145,28 @@ fn runs(tool: &RawValue, of: Of) -> Result<Runs<'_>, Unreadable> {
         ("tool_search", Of::Responses) if word(&tool, "execution") == "client" => {
             Runs::Client(described)
         }
-        (kind, _) if is_hosted(kind) => Runs::Provider(family(kind)),
-        (kind, _) => {
-            return Err(Unreadable(format!(
-                "Tools of type {} are not served here: where they run is not known",
-                short(kind)
-            )));
-        }
+        (kind, _) => match hosted(kind) {
+            Some(name) => Runs::Provider(name),
+            None => {
+                return Err(Unreadable(format!(
+                    "Tools of type {} are not served here: where they run is not known",
+                    short(kind)
+                )));
+            }
+        },
     })
 }
 
-fn is_hosted(kind: &str) -> bool {
-    HOSTED.contains(&family(kind).as_str()) || VENDORS.iter().any(|start| kind.starts_with(start))
+/// The name of a tool that a provider runs itself.
+fn hosted(kind: &str) -> Option<String> {
+    let name = family(kind);
+    let is_vendors = || VENDORS.iter().any(|start| kind.starts_with(start));
+    (HOSTED.contains(&name.as_str()) || is_vendors()).then_some(name)
+}
+
+/// The same of a choice, which can mean a shell at the client.
+fn hosted_choice(kind: &str) -> Option<String> {
+    hosted(kind).filter(|_| kind != "shell")
 }
 
 /// A shell may run at the client, not in a container of the operator's.
@@ -191,8 +201,8 @@ pub fn choice(
             if is_forced {
                 extras.forced.clone_from(&named);
             }
-        } else if is_hosted(&kind) && kind != "shell" {
-            named.push(family(&kind));
+        } else if let Some(name) = hosted_choice(&kind) {
+            named.push(name);
             extras.forced.clone_from(&named);
         }
         // As many as a caller likes, of the same few names.
@@ -226,8 +236,7 @@ fn hosted_of(list: &RawValue) -> Result<Vec<Option<String>>, Unreadable> {
     let mut hosted = Vec::new();
     object::list(list, "tools", |tool| {
         let tool = Object::read(tool.get(), "A tool", &["type"], |_, _| {})?;
-        let kind = word(&tool, "type");
-        hosted.push((is_hosted(&kind) && kind != "shell").then(|| family(&kind)));
+        hosted.push(hosted_choice(&word(&tool, "type")));
         Ok(())
     })?;
     Ok(hosted)

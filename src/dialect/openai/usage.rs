@@ -87,7 +87,6 @@ pub fn of_answer(answer: &[u8]) -> Reading {
             reading.claim.update(read(value).unwrap_or_default());
         }
     });
-    reading.is_final = reading.complete;
     reading
 }
 

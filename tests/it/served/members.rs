@@ -30,6 +30,44 @@ pub struct Members {
     pub names: &'static [&'static str],
 }
 
+const EVERY_RESPONSES: &[&str] = &[
+    "vllm",
+    "sglang",
+    "ollama",
+    "localai",
+    "llamacpp",
+    "lmstudio",
+    "openrouter",
+    "groq",
+    "xai",
+    "fireworks",
+    "azure",
+    "litellm",
+];
+
+const EVERY_CHAT: &[&str] = &[
+    "vllm",
+    "ollama",
+    "llamacpp",
+    "localai",
+    "lmstudio",
+    "sglang",
+    "tgi",
+    "textgen",
+    "litellm",
+    "openrouter",
+    "groq",
+    "mistral",
+    "deepseek",
+    "xai",
+    "gemini",
+    "fireworks",
+    "perplexity",
+    "moonshot",
+    "dashscope",
+    "azure",
+];
+
 const CHAT: &[Api] = &[Api::Chat];
 const BOTH: &[Api] = &[Api::Chat, Api::Completions];
 const COMPLETIONS: &[Api] = &[Api::Completions];
@@ -276,20 +314,7 @@ pub static MEMBERS: &[Members] = &[
     Members {
         calls: RESPONSES,
         effect: Effect::Limit,
-        servers: &[
-            "vllm",
-            "sglang",
-            "ollama",
-            "localai",
-            "llamacpp",
-            "lmstudio",
-            "openrouter",
-            "groq",
-            "xai",
-            "fireworks",
-            "azure",
-            "litellm",
-        ],
+        servers: EVERY_RESPONSES,
         names: &["max_output_tokens"],
     },
     Members {
@@ -392,28 +417,7 @@ pub static MEMBERS: &[Members] = &[
     Members {
         calls: CHAT,
         effect: Effect::Text,
-        servers: &[
-            "vllm",
-            "ollama",
-            "llamacpp",
-            "localai",
-            "lmstudio",
-            "sglang",
-            "tgi",
-            "textgen",
-            "litellm",
-            "openrouter",
-            "groq",
-            "mistral",
-            "deepseek",
-            "xai",
-            "gemini",
-            "fireworks",
-            "perplexity",
-            "moonshot",
-            "dashscope",
-            "azure",
-        ],
+        servers: EVERY_CHAT,
         names: &["tools", "functions", "response_format"],
     },
     Members {
@@ -565,20 +569,7 @@ pub static MEMBERS: &[Members] = &[
     Members {
         calls: RESPONSES,
         effect: Effect::Text,
-        servers: &[
-            "vllm",
-            "sglang",
-            "ollama",
-            "localai",
-            "llamacpp",
-            "lmstudio",
-            "openrouter",
-            "groq",
-            "xai",
-            "fireworks",
-            "azure",
-            "litellm",
-        ],
+        servers: EVERY_RESPONSES,
         names: &["instructions"],
     },
     Members {
@@ -969,31 +960,7 @@ pub static MEMBERS: &[Members] = &[
 
 /// Members of a message, and the servers that read them.
 pub static OF_A_MESSAGE: &[(&[&str], &[&str])] = &[
-    (
-        &["name", "tool_call_id"],
-        &[
-            "vllm",
-            "ollama",
-            "llamacpp",
-            "localai",
-            "lmstudio",
-            "sglang",
-            "tgi",
-            "textgen",
-            "litellm",
-            "openrouter",
-            "groq",
-            "mistral",
-            "deepseek",
-            "xai",
-            "gemini",
-            "fireworks",
-            "perplexity",
-            "moonshot",
-            "dashscope",
-            "azure",
-        ],
-    ),
+    (&["name", "tool_call_id"], EVERY_CHAT),
     (
         &["reasoning_content"],
         &[
