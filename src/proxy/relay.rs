@@ -195,6 +195,11 @@ impl Pipeline {
                     continue;
                 }
                 Err(error) => {
+                    let is_gone = error == GatewayError::ClientGone && !ends.is_draining();
+                    if is_gone && !is_all_seen(exchange, &mut answer, meter.as_mut()).await {
+                        ends.drain();
+                        continue;
+                    }
                     take_what_came(&mut answer, meter.as_mut());
                     match error {
                         GatewayError::Upstream(_) => exchange.broke_off(meter.reading()),
@@ -234,10 +239,9 @@ impl Pipeline {
             }
             let is_whole = is_over && exchange.complete;
             if session.stream(&bytes, is_whole).await.is_err() {
-                let backlog = take_what_came(&mut answer, meter.as_mut());
-                // Where something waited here, something else waits further back, and is paid for.
-                let is_all_seen = exchange.may_be_cut() && backlog != Backlog::Behind;
-                if exchange.charge.is_none() && !is_all_seen {
+                if exchange.charge.is_none()
+                    && !is_all_seen(exchange, &mut answer, meter.as_mut()).await
+                {
                     ends.drain();
                     continue;
                 }
@@ -461,6 +465,38 @@ fn conclude_if_whole(exchange: &mut Exchange, answer: &Answer<'_>, asked: &Asked
 /// The provider broke off before a byte of its answer.
 fn is_nothing(error: &GatewayError, answer: &Answer<'_>) -> bool {
     matches!(error, GatewayError::Upstream(_)) && answer.content.is_empty()
+}
+
+/// A provider is not cut off in the middle of what it is saying: once it is silent for so long, all that is
+/// under way is here.
+const SILENCE: Duration = Duration::from_millis(5);
+/// One that says more for so long is read to its end.
+const LONGEST_WORD: Duration = Duration::from_millis(500);
+
+/// Whether the provider can be cut off, and nothing was generated that is not here.
+async fn is_all_seen(exchange: &Exchange, answer: &mut Answer<'_>, meter: &mut dyn Meter) -> bool {
+    if !exchange.may_be_cut() {
+        return false;
+    }
+    match take_what_came(answer, meter) {
+        Backlog::ToTheEnd => return true,
+        // Where something waited here, something else waits further back, and is paid for.
+        Backlog::Behind => return false,
+        Backlog::Nothing => {}
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < LONGEST_WORD {
+        let more = poll_fn(|cx| answer.poll_more(cx));
+        let Ok(more) = tokio::time::timeout(SILENCE, more).await else {
+            return true;
+        };
+        meter.feed(&answer.content);
+        answer.content.clear();
+        if !matches!(more, Ok(true)) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether something had come and was not read.
