@@ -7,6 +7,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+/// More levels than anyone means; readers that climb them one by one run out of room.
+pub const DEEPEST: usize = 128;
+
 /// One member. `name` is as written, without its quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member<'a> {

@@ -4,7 +4,7 @@
 //! is left is a message for people: it passes as it came while it is as short as one, so that no text
 //! of a model leaves uncounted in it.
 
-use super::call::{Call, Reading};
+use super::call::{Call, Delivered, Reading};
 use super::openai::{said, usage};
 use super::{Dialect, splice::Splice};
 use crate::json;
@@ -12,8 +12,8 @@ use std::ops::Range;
 
 /// The longest message of an error that passes whole.
 const LONGEST_MESSAGE_BYTES: usize = 1_000;
-/// The longest error body that passes.
-const LONGEST_BODY_BYTES: usize = 8 << 10;
+/// The longest error body that passes: a message, and what stands beside it.
+const LONGEST_BODY_BYTES: usize = 2_000;
 
 /// Members that hold generated text.
 const GOODS: &[&str] = &[
@@ -46,7 +46,7 @@ pub fn read(dialect: &dyn Dialect, call: &Call, speaks_events: bool, body: &[u8]
         meter.feed(body);
         meter.finish();
         reading = meter.reading().clone();
-    } else {
+    } else if json::is_flat(body, json::DEEPEST) {
         object(body, body, &mut reading, &mut long);
     }
     reading.complete = true;
@@ -86,6 +86,36 @@ fn object(object_text: &[u8], whole: &[u8], reading: &mut Reading, long: &mut Ve
             }
         }
     });
+}
+
+/// What an answer says of its own failure, which may hold what was generated before.
+pub fn reported(error: &[u8], reading: &mut Reading) {
+    reading.failed = true;
+    goods(error, &mut reading.delivered);
+}
+
+/// Counts what was generated in an error that is passed on as it came.
+pub fn goods(error: &[u8], delivered: &mut Delivered) {
+    let is_object = json::each_member(error, |name, value| {
+        if GOODS.contains(&name) {
+            said::text(value, delivered);
+        } else if WRAPPERS.contains(&name) && value.starts_with(b"{") {
+            goods(value, delivered);
+        } else {
+            message(value, delivered);
+        }
+    });
+    if !is_object {
+        message(error, delivered);
+    }
+}
+
+fn message(value: &[u8], delivered: &mut Delivered) {
+    if let Some(text) = quoted(value) {
+        delivered.text(&text);
+    } else if value.len() > LONGEST_MESSAGE_BYTES {
+        delivered.unreadable(value);
+    }
 }
 
 /// What a message quotes of a model.

@@ -5,6 +5,7 @@
 //! async: a meter is fed and asked.
 
 pub mod anthropic;
+pub mod beside;
 pub mod call;
 pub mod claim;
 pub mod delivered;
@@ -23,6 +24,7 @@ pub mod stream;
 pub mod table;
 pub mod tokens;
 
+use crate::json;
 use call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
 
 /// One call of a provider's API.
@@ -54,6 +56,17 @@ pub trait Dialect: Sync {
 
     /// For an answer that comes as a stream of events.
     fn stream(&self, call: &Call) -> Box<dyn Meter>;
+}
+
+/// What a whole answer says of itself. One that is nested deeper than any reader should climb counts
+/// with its bytes.
+pub fn meter(dialect: &dyn Dialect, call: &Call, answer: &[u8]) -> Reading {
+    if json::is_flat(answer, json::DEEPEST) {
+        return dialect.meter(call, answer);
+    }
+    let mut reading = Reading::default();
+    reading.delivered.unreadable(answer);
+    reading
 }
 
 /// Meters a stream as it passes, and takes out what its client did not ask for.

@@ -7,7 +7,7 @@
 use super::call::{Changes, Unreadable};
 use super::splice::Splice;
 use super::stranger::Strangers;
-use crate::json;
+use crate::json::{self, DEEPEST};
 use crate::rules::amount::Tokens;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
@@ -15,9 +15,6 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
-
-/// More levels than anyone means; readers that climb them one by one run out of room.
-const DEEPEST: usize = 128;
 
 /// An object's known members.
 #[derive(Debug)]
@@ -56,7 +53,9 @@ impl<'a> Object<'a> {
         let mut prompt = Tokens::ZERO;
         let mut strangers = Strangers::default();
         let body = Object::body(bytes, known, |name, value| {
+            strangers.within(name, value);
             if not_prompt.contains(&name) {
+                prompt = prompt.plus(beyond_a_setting(value));
                 return;
             }
             prompt = prompt.plus(Tokens::new(value.get().len() as u64));
@@ -136,6 +135,17 @@ impl<'a> Object<'a> {
             .map(Some)
             .ok_or_else(|| Unreadable(format!("{name} must be a whole number from {least}")))
     }
+}
+
+/// What a setting has beyond the size of one. Templates print some of them, whatever stands there.
+pub fn beyond_a_setting(value: &RawValue) -> Tokens {
+    let text = value.get();
+    let usual = match text.starts_with('"') {
+        true => 102,
+        // Biases of tokens, sequences that stop.
+        false => 4_000,
+    };
+    Tokens::new(text.len().saturating_sub(usual) as u64)
 }
 
 /// A string's text.

@@ -4,6 +4,7 @@
 //! more of them than are remembered is refused.
 
 use super::call::Unreadable;
+use crate::json;
 use serde_json::value::RawValue;
 
 /// More unknown members than any client sends.
@@ -11,6 +12,23 @@ const MOST: usize = 50;
 
 /// The longest name that anyone has heard of.
 const LONGEST: usize = 64;
+
+/// Objects of a body that say how an answer is to be. Their members are as closed as the body's own.
+const CLOSED: &[(&str, &[&str])] = &[
+    ("audio", &["format", "voice"]),
+    ("input_audio", &["data", "format"]),
+    ("output_config", &["effort", "format"]),
+    ("prediction", &["content", "type"]),
+    (
+        "reasoning",
+        &["context", "effort", "generate_summary", "summary"],
+    ),
+    ("response_format", &["json_schema", "schema", "type"]),
+    ("text", &["format", "verbosity"]),
+    ("thinking", &["budget_tokens", "display", "type"]),
+    ("usage", &["include"]),
+    ("voice", &["id"]),
+];
 
 #[derive(Debug, Default)]
 pub struct Strangers {
@@ -24,6 +42,18 @@ impl Strangers {
     pub fn meet(&mut self, of: &str, name: &str, value: &RawValue) {
         if value.get() != "null" {
             self.name(of, name);
+        }
+    }
+
+    /// A known member of that name. Where it is closed too, its own members are looked at.
+    pub fn within(&mut self, name: &str, value: &RawValue) {
+        let closed = CLOSED.iter().find(|(closed, _)| *closed == name);
+        if let Some((_, known)) = closed {
+            json::each_member(value.get().as_bytes(), |inner, value| {
+                if !known.contains(&inner) && value != b"null" {
+                    self.name(name, inner);
+                }
+            });
         }
     }
 
@@ -74,6 +104,24 @@ mod tests {
         assert_eq!(names[..2], ["a", "messages.a"]);
         assert_eq!(names[2], format!("content.{}", "é".repeat(32)));
         assert_eq!(names.len(), 3);
+    }
+
+    #[test]
+    fn objects_that_say_how_to_answer_are_closed() {
+        let mut strangers = Strangers::default();
+        for (name, value) in [
+            (
+                "reasoning",
+                r#"{"effort":"low","max_tokens":9,"Effort":"x","a":null}"#,
+            ),
+            ("text", r#"{"format":{"type":"text","any":1}}"#),
+            ("reasoning", "\"high\""),
+            ("tools", r#"{"any":1}"#),
+        ] {
+            strangers.within(name, serde_json::from_str(value).unwrap());
+        }
+        let names = strangers.names().unwrap();
+        assert_eq!(names, ["reasoning.max_tokens", "reasoning.Effort"]);
     }
 
     #[test]

@@ -85,6 +85,10 @@ impl<E: Events> Reader<E> {
         }
         reading.delivered.unsure(event.strays);
         match event.data {
+            Some(data) if !json::is_flat(&data, json::DEEPEST) => {
+                self.reading.delivered.unreadable(&data);
+                out.extend_from_slice(bytes);
+            }
             Some(data) => self
                 .events
                 .pass(&Event { bytes, data }, &mut self.reading, out),

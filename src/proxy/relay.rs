@@ -12,7 +12,7 @@ use super::session::Session;
 use super::upstream::Answer;
 use super::watch::Ends;
 use crate::dialect::call::{Call, Reading};
-use crate::dialect::{Dialect, Meter, failure};
+use crate::dialect::{self, Dialect, Meter, failure};
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{Basis, Charge, Doubt};
 use crate::rules::strike::Credentials;
@@ -112,7 +112,7 @@ impl Pipeline {
             return Err(GatewayError::UpstreamRefused(text));
         }
         if answer.head.status.is_success() {
-            exchange.conclude(&asked.dialect.meter(asked.call, &body));
+            exchange.conclude(&dialect::meter(asked.dialect, asked.call, &body));
         } else {
             let failure = failure::read(asked.dialect, asked.call, speaks_events(&answer), &body);
             exchange.conclude(&failure.reading);
@@ -374,6 +374,10 @@ fn passable(exchange: &Exchange, answer: &Answer<'_>) -> Result<(), GatewayError
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PAYMENT_REQUIRED => {
             Err(GatewayError::UpstreamRefused(text()))
         }
+        // Nothing, or a part of what was not asked for in parts.
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT => {
+            Err(GatewayError::Upstream(text()))
+        }
         _ if status.is_informational() || status.is_redirection() => {
             Err(GatewayError::Upstream(text()))
         }
@@ -456,7 +460,7 @@ fn conclude_if_whole(exchange: &mut Exchange, answer: &Answer<'_>, asked: &Asked
     if !answer.head.status.is_success() || asked.dialect.answers_with_sound() {
         return;
     }
-    let reading = asked.dialect.meter(asked.call, &answer.content);
+    let reading = dialect::meter(asked.dialect, asked.call, &answer.content);
     if reading.complete && reading.claim.output.is_some() {
         exchange.conclude(&reading);
     }

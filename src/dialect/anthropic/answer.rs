@@ -3,8 +3,10 @@
 //! A stream tells its input at the start and its output at the end. Every byte of it passes on as it
 //! came, event by event, so that the gateway's own last event never lands in the middle of another.
 
+use crate::dialect::beside::{is_frame, unsure};
 use crate::dialect::call::{Claim, Delivered, HostedCalls, Reading, Usage};
 use crate::dialect::claim::{Count, Parts, number, numbers};
+use crate::dialect::failure;
 use crate::dialect::stream::{Event, EventStream, Events};
 use crate::json;
 use crate::rules::amount::Tokens;
@@ -129,9 +131,57 @@ const FRAME: &[&str] = &[
     "caller",
 ];
 
+/// What tools of the provider's own have found, which no model has generated.
+const FOUND: &[&str] = &[
+    "web_search_tool_result",
+    "web_fetch_tool_result",
+    "code_execution_tool_result",
+    "bash_code_execution_tool_result",
+    "text_editor_code_execution_tool_result",
+    "tool_search_tool_result",
+    "mcp_tool_result",
+];
+
+/// Members of an answer beside its content that no model generates.
+const ANSWER: &[&str] = &[
+    "id",
+    "type",
+    "role",
+    "model",
+    "stop_reason",
+    "stop_sequence",
+    "stop_details",
+    "container",
+    "context_management",
+    "service_tier",
+];
+
+/// Members of an event beside what it brings.
+const EVENT: &[&str] = &["type", "index", "context_management"];
+
+/// Takes in a whole message, or what is there of it when a stream begins.
+fn message(message: &[u8], reading: &mut Reading) -> (bool, Option<(Counts, Parts)>) {
+    let mut counted = None;
+    let whole = json::each_member(message, |name, value| match name {
+        "usage" => counted = Some(read(value)),
+        "error" if value != b"null" => failure::reported(value, reading),
+        "content" => {
+            let listed = json::each_element(value, |block| {
+                reading.delivered.frame();
+                piece(block, &mut reading.delivered);
+            });
+            if !listed {
+                content(value, &mut reading.delivered);
+            }
+        }
+        name if is_frame(ANSWER, name, value) => {}
+        _ => unsure(value, &mut reading.delivered),
+    });
+    (whole, counted)
+}
+
 /// Counts the generated text of a block, or of a delta of one. An empty `input` at a block's
-/// start stands in for the one that the deltas will bring, and what a tool of the provider's own has
-/// found was not generated.
+/// start stands in for the one that the deltas will bring.
 fn piece(piece: &[u8], delivered: &mut Delivered) {
     let (mut kind, mut tool) = (String::new(), String::new());
     json::each_member(piece, |name, value| match name {
@@ -142,11 +192,11 @@ fn piece(piece: &[u8], delivered: &mut Delivered) {
     if kind == "server_tool_use" {
         delivered.hosted.add(&tool);
     }
-    if kind.ends_with("_tool_result") {
+    if FOUND.contains(&kind.as_str()) {
         return;
     }
     let whole = json::each_member(piece, |name, value| match name {
-        name if FRAME.contains(&name) => {}
+        name if is_frame(FRAME, name, value) => {}
         "input" if value == b"{}" => {}
         // Thoughts that only the provider can read.
         "data" => delivered.unsure(value.len()),
@@ -170,24 +220,11 @@ fn content(value: &[u8], delivered: &mut Delivered) {
 
 pub fn meter(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
-    let whole = json::each_member(answer, |name, value| match name {
-        "usage" => {
-            let (counts, parts) = read(value);
-            reading.hosted_calls = counts.hosted;
-            reading.reports(Some(counts.claim(parts)));
-        }
-        "error" if value != b"null" => reading.failed = true,
-        "content" => {
-            let listed = json::each_element(value, |block| {
-                reading.delivered.frame();
-                piece(block, &mut reading.delivered);
-            });
-            if !listed {
-                content(value, &mut reading.delivered);
-            }
-        }
-        _ => {}
-    });
+    let (whole, counted) = message(answer, &mut reading);
+    if let Some((counts, parts)) = counted {
+        reading.hosted_calls = counts.hosted;
+        reading.reports(Some(counts.claim(parts)));
+    }
     if !whole {
         reading.delivered = Delivered::default();
         reading.delivered.unreadable(answer);
@@ -219,19 +256,24 @@ impl Events for Blocks {
         json::each_member(&event.data, |name, value| match name {
             "usage" => counted = Some(read(value)),
             "message" => {
-                json::each_member(value, |name, value| {
-                    if name == "usage" {
-                        counted = Some(read(value));
-                    }
-                });
+                let (_, told) = message(value, reading);
+                counted = told.or(counted.take());
             }
             "content_block" => {
                 reading.delivered.frame();
                 piece(value, &mut reading.delivered);
             }
-            "delta" if kind != "message_delta" => piece(value, &mut reading.delivered),
-            "error" if value != b"null" => reading.failed = true,
-            _ => {}
+            "delta" if kind == "message_delta" => {
+                json::each_member(value, |name, value| {
+                    if !is_frame(ANSWER, name, value) {
+                        unsure(value, &mut reading.delivered);
+                    }
+                });
+            }
+            "delta" => piece(value, &mut reading.delivered),
+            "error" if value != b"null" => failure::reported(value, reading),
+            name if is_frame(EVENT, name, value) => {}
+            _ => unsure(value, &mut reading.delivered),
         });
         if let Some((mut counts, parts)) = counted {
             if kind == "message_start" {

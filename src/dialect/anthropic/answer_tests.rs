@@ -198,3 +198,30 @@ proptest! {
         let _ = meter(&bytes);
     }
 }
+
+#[test]
+fn text_in_places_that_nobody_expects_counts() {
+    let started = r#"{"type":"message_start","message":{"id":"m","content":[{"type":"text","text":"one"}],"usage":{"input_tokens":3}}}"#;
+    let mut meter = StreamMeter::default();
+    meter.feed(format!("data: {started}\n\n").as_bytes());
+    assert_eq!(text(meter.reading()), "one");
+    assert_eq!(meter.reading().claim.input.map(tokens), Some([3, 0, 0, 0]));
+    let odd =
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta"},"say":"two"}"#;
+    meter.feed(format!("data: {odd}\n\n").as_bytes());
+    assert_eq!(meter.reading().delivered.unsure, 5);
+    let found =
+        super::meter(br#"{"content":[{"type":"x_tool_result","content":"one"}],"note":"two"}"#);
+    assert_eq!((text(&found), found.delivered.unsure), ("one", 5));
+    let id = "x".repeat(500);
+    let long = super::meter(format!(r#"{{"id":"{id}","content":[]}}"#).as_bytes());
+    assert_eq!(long.delivered.unsure, 502);
+    let failed = super::meter(
+        format!(
+            r#"{{"type":"error","error":{{"message":"{}"}}}}"#,
+            "word ".repeat(400)
+        )
+        .as_bytes(),
+    );
+    assert!(failed.failed && failed.delivered.bytes >= 2_000);
+}

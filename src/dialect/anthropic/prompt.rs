@@ -107,14 +107,19 @@ pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts),
     let mut facts = Facts::default();
     let mut strangers = Strangers::default();
     let body = Object::body(bytes, KNOWN, |name, value| {
-        if !NOT_PROMPT.contains(&name) {
-            sum = sum.plus(raw(value));
-        }
-        let is_known = NOT_PROMPT.contains(&name) || READ.contains(&name);
-        if !is_known {
+        strangers.within(name, value);
+        let is_setting = NOT_PROMPT.contains(&name);
+        sum = sum.plus(match is_setting {
+            true => object::beyond_a_setting(value),
+            false => raw(value),
+        });
+        if !is_setting && !READ.contains(&name) {
             strangers.meet("", name, value);
         }
     })?;
+    if let Some(thinking) = body.value("thinking") {
+        strangers.within("thinking", thinking);
+    }
     facts.hides = thinks(&body)?;
     // What is edited is said to be, and may be put into other words first.
     facts.hides |= body.value("context_management").is_some();

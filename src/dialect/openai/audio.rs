@@ -7,6 +7,7 @@ use super::events::EventMeter;
 use super::multipart::Form;
 use super::said;
 use super::sound::{self, Length};
+use crate::dialect::beside::unsure;
 use crate::dialect::call::{
     Api, Body, Bounds, Call, Changes, Delivered, Reading, Unreadable, Usage,
 };
@@ -82,7 +83,7 @@ fn meter(call: &Call, answer: &[u8]) -> Reading {
         // The wordy format says how long the recording was, as a number or as a string of one.
         "duration" => lasted = number(value),
         name if BESIDE_TEXT.contains(&name) => {}
-        _ => said::unsure(value, &mut reading.delivered),
+        _ => unsure(value, &mut reading.delivered),
     });
     if !whole {
         reading.delivered = Delivered::default();

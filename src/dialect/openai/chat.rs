@@ -28,6 +28,7 @@ const KNOWN: &[&str] = &[
     "n_cmpl",
     "store",
     "audio",
+    "prediction",
     "metadata",
     "chat_template_kwargs",
     "tools",
@@ -61,13 +62,7 @@ const HOSTED: &[&str] = &[
 const LIMITS: &[&str] = &["max_completion_tokens", "max_tokens", "n_predict"];
 
 /// Members that a model reads.
-const READ: &[&str] = &[
-    "functions",
-    "function_call",
-    "response_format",
-    "stop",
-    "prediction",
-];
+const READ: &[&str] = &["functions", "function_call", "response_format", "stop"];
 
 /// The members of a message, besides its role, its content and its sound.
 const TEXTS: &[&str] = &[
@@ -159,6 +154,10 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     prompt = prompt.plus(template(&body, &mut strangers)?);
     prompt = prompt.plus(content::metadata(&body, &mut strangers));
     choices::stream_strangers(&body, &mut strangers)?;
+    if let Some(prediction) = body.value("prediction") {
+        strangers.within("prediction", prediction);
+        prompt = prompt.plus(content::weight(prediction));
+    }
     if let Some(messages) = body.value("messages") {
         object::list(messages, "messages", |value| {
             prompt = prompt.plus(message(value, bounds, &mut strangers)?);
@@ -169,6 +168,12 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     for name in LIMITS {
         limit = limit.max(body.number(name, 1)?);
     }
+    // Sound is generated beside what it says, and what was predicted wrong costs what is generated.
+    let mut hides = body.value("prediction").is_some();
+    if let Some(audio) = body.value("audio") {
+        strangers.within("audio", audio);
+        hides = true;
+    }
     let answers = body.number("n", 1)?.max(body.number("n_cmpl", 1)?);
     Ok(Call {
         strangers: strangers.names()?,
@@ -178,8 +183,7 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
         wants_usage: choices::wants_usage(&body)?,
         limit,
         answers: answers.unwrap_or(1),
-        // Sound is generated beside what it says.
-        hides: body.value("audio").is_some(),
+        hides,
         prompt,
         ..Call::default()
     })

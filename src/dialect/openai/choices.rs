@@ -4,7 +4,9 @@
 //! and everything else is passed on byte for byte.
 
 use super::{said, usage};
+use crate::dialect::beside::{is_frame, unsure};
 use crate::dialect::call::{Reading, Unreadable};
+use crate::dialect::failure;
 use crate::dialect::object::{Edit, Object};
 use crate::dialect::stranger::Strangers;
 use crate::dialect::stream::{Event, EventStream, Events};
@@ -108,9 +110,9 @@ fn take(answer: &[u8], reading: &mut Reading) -> Option<Seen> {
                 }
             });
         }
-        "error" if value != b"null" => reading.failed = true,
-        name if FRAME.contains(&name) => {}
-        _ => said::unsure(value, &mut reading.delivered),
+        "error" if value != b"null" => failure::reported(value, reading),
+        name if is_frame(FRAME, name, value) => {}
+        _ => unsure(value, &mut reading.delivered),
     });
     whole.then_some(seen)
 }

@@ -127,6 +127,7 @@ pub fn part(
     let part = Object::read(value.get(), "A part of content", PART, |name, value| {
         others = others.plus(stray(name, value));
         strangers.meet("content", name, value);
+        strangers.within(name, value);
         sounds_address |= name == "input_audio" && holds_address(value);
         // Videos and the like, which only some servers know.
         if name.ends_with("_url") {

@@ -2,7 +2,9 @@
 //! them ends the stream and brings its usage.
 
 use super::{said, sound};
+use crate::dialect::beside::{is_frame, unsure};
 use crate::dialect::call::Reading;
+use crate::dialect::failure;
 use crate::dialect::stream::{Event, EventStream, Events};
 use crate::json;
 
@@ -70,7 +72,7 @@ impl TypedEvents {
             || (kind == "transcript.text.done" && reading.delivered.bytes > 0);
         let whole = json::each_member(data, |name, value| match name {
             "usage" => reading.reports(sound::usage(value, self.sound_second)),
-            "error" if value != b"null" => reading.failed = true,
+            "error" if value != b"null" => failure::reported(value, reading),
             "choices" => {
                 json::each_element(value, |choice| {
                     let claim = said::choice(choice, &mut reading.delivered);
@@ -83,8 +85,8 @@ impl TypedEvents {
             // What comes before the last is a sketch of it.
             "b64_json" | "url" if LAST.contains(&kind.as_str()) => reading.delivered.images += 1,
             "b64_json" | "url" => {}
-            name if FRAME.contains(&name) => {}
-            _ => said::unsure(value, &mut reading.delivered),
+            name if is_frame(FRAME, name, value) => {}
+            _ => unsure(value, &mut reading.delivered),
         });
         if !whole {
             reading.delivered.unreadable(data);

@@ -4,7 +4,9 @@
 //! the stream. It counts once, by whichever has more of it.
 
 use super::{said, usage};
+use crate::dialect::beside::{is_frame, unsure};
 use crate::dialect::call::{Delivered, HostedCalls, Reading};
+use crate::dialect::failure;
 use crate::dialect::stream::{Event, EventStream, Events};
 use crate::json;
 
@@ -77,9 +79,9 @@ fn item(item: &[u8], delivered: &mut Delivered) {
             delivered.hosted.add(&kind);
         }
         name if TEXT.contains(&name) => said::text(value, delivered),
-        name if ITEM_FRAME.contains(&name) => {}
+        name if is_frame(ITEM_FRAME, name, value) => {}
         "result" => delivered.images += u64::from(value.len() > 2),
-        _ => said::unsure(value, delivered),
+        _ => unsure(value, delivered),
     });
     if !whole {
         said::text(item, delivered);
@@ -93,7 +95,10 @@ fn response(response: &[u8], reading: &mut Reading) -> Option<Response> {
     let whole = json::each_member(response, |name, value| match name {
         "status" => seen.status = json::text(value).into_owned(),
         "usage" => reading.reports(usage::read(value)),
-        "error" if value != b"null" => seen.has_error = true,
+        "error" if value != b"null" => {
+            seen.has_error = true;
+            failure::goods(value, &mut seen.output);
+        }
         "output" if json::each_element(value, |value| item(value, &mut seen.output)) => {}
         "output" => said::text(value, &mut seen.output),
         _ => {}
@@ -153,7 +158,7 @@ impl Items {
     fn member(&mut self, kind: &str, name: &str, value: &[u8], reading: &mut Reading) {
         match name {
             "usage" => reading.reports(usage::read(value)),
-            "error" if value != b"null" => reading.failed = true,
+            "error" if value != b"null" => failure::reported(value, reading),
             "response" => {
                 let seen = response(value, reading).unwrap_or_default();
                 if LAST.contains(&kind) {
@@ -186,7 +191,7 @@ impl Items {
             _ if REPEATS.contains(&kind) || LAST.contains(&kind) => {}
             "type" | "sequence_number" | "item_id" | "output_index" | "content_index"
             | "summary_index" | "logprobs" | "obfuscation" | "stream_id" => {}
-            _ => said::unsure(value, &mut reading.delivered),
+            _ => unsure(value, &mut reading.delivered),
         }
     }
 
@@ -199,7 +204,7 @@ impl Items {
             // What a tool gave, and what says again what was generated.
             "response.shell_call_output_content.delta" => {}
             _ if kind.contains("summary") || kind.contains("transcript") => {
-                said::unsure(value, delivered);
+                unsure(value, delivered);
             }
             // The kinds are an open set.
             _ => {

@@ -22,8 +22,9 @@ impl Dialect for Moderations {
     }
 
     fn read(&self, body: &Body<'_>, _: &Bounds) -> Result<Call, Unreadable> {
-        let body = Object::body(body.bytes, KNOWN, |_, _| {})?;
+        let (body, _, strangers) = Object::prompt(body.bytes, KNOWN, &[], &["input"])?;
         Ok(Call {
+            strangers: strangers.names()?,
             model: body.string("model")?.map(Cow::into_owned),
             answers: 1,
             answer: Some(Tokens::ZERO),

@@ -5,6 +5,7 @@
 //! it has an unusual shape.
 
 use super::usage;
+use crate::dialect::beside::{is_frame, unsure};
 use crate::dialect::call::{Claim, Delivered};
 use crate::json;
 
@@ -42,7 +43,7 @@ pub fn choice(choice: &[u8], delivered: &mut Delivered) -> Option<Claim> {
         "message" | "delta" => message(value, delivered),
         "text" => text(value, delivered),
         "usage" => claim = usage::read(value),
-        name if FRAME.contains(&name) => {}
+        name if is_frame(FRAME, name, value) => {}
         _ => unsure(value, delivered),
     });
     if !whole {
@@ -68,7 +69,7 @@ fn message(message: &[u8], delivered: &mut Delivered) {
         "images" => {
             json::each_element(value, |_| delivered.images += 1);
         }
-        name if FRAME.contains(&name) => {}
+        name if is_frame(FRAME, name, value) => {}
         _ => unsure(value, delivered),
     });
     if !whole && message != b"null" {
@@ -84,7 +85,7 @@ pub fn text(value: &[u8], delivered: &mut Delivered) {
         Some(b'[') => delivered.unreadable(value),
         Some(b'{') => {
             let whole = json::each_member(value, |name, value| match name {
-                name if FRAME.contains(&name) => {}
+                name if is_frame(FRAME, name, value) => {}
                 "image_url" | "image" | "b64_json" => delivered.images += 1,
                 _ => text(value, delivered),
             });
@@ -109,7 +110,7 @@ fn tool_calls(value: &[u8], delivered: &mut Delivered) {
                     text(value, delivered);
                 }
                 "arguments" | "input" => text(value, delivered),
-                name if FRAME.contains(&name) => {}
+                name if is_frame(FRAME, name, value) => {}
                 _ => unsure(value, delivered),
             });
             if !whole {
@@ -123,19 +124,12 @@ fn tool_calls(value: &[u8], delivered: &mut Delivered) {
 fn sound(value: &[u8], delivered: &mut Delivered) {
     let whole = json::each_member(value, |name, value| match name {
         "data" => delivered.base64_sound(&json::text(value)),
-        name if FRAME.contains(&name) => {}
+        name if is_frame(FRAME, name, value) => {}
         // It says what the sound says.
         _ => unsure(value, delivered),
     });
     if !whole && value != b"null" {
         unsure(value, delivered);
-    }
-}
-
-/// Something that may be generated.
-pub fn unsure(value: &[u8], delivered: &mut Delivered) {
-    if matches!(value.first(), Some(b'"' | b'[' | b'{')) && value.len() > 2 {
-        delivered.unsure(value.len());
     }
 }
 

@@ -197,3 +197,88 @@ fn an_answer_that_lacks_its_last_frame_costs_what_it_says() {
     };
     assert_eq!(charged(&hi(), script), 5);
 }
+
+/// A reader that climbs down level by level would take the whole gateway with it.
+#[test]
+fn an_answer_of_a_hundred_thousand_levels_is_not_climbed() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let choice = |of: &str| format!(r#"{{"choices":[{{"index":0,"{of}":{{"content":{deep}}}}}]}}"#);
+    let (whole, piece) = (choice("message"), choice("delta"));
+    let failed = format!(r#"{{"error":{{"failed_generation":{deep}}}}}"#);
+    let provider = Provider::start(move |request| {
+        let json = &[("content-type", "application/json")];
+        match request.json()["model"].as_str() {
+            Some("plain") => Script::new().head(200, json).bytes(whole.clone()),
+            Some("failed") => Script::new().head(400, json).bytes(failed.clone()),
+            Some("streamed") => Script::sse([piece.as_str(), "[DONE]"]),
+            _ => Script::chat("Hi", 9, 5),
+        }
+    });
+    let config = sample(&provider).tokens(10 * GRANT);
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    for (model, stream) in [("plain", false), ("failed", false), ("streamed", true)] {
+        let mut call = hi();
+        call["model"] = model.into();
+        call["stream"] = stream.into();
+        let _ = chat(&gateway, "abc", &key, &call);
+        assert_eq!(chat(&gateway, "abc", &key, &hi()).status, 200, "{model}");
+    }
+}
+
+/// Nobody has had anything of it.
+#[test]
+fn an_answer_that_says_there_is_none_costs_nothing() {
+    for status in [204, 205, 206] {
+        let script = move || {
+            Script::new().head(
+                status,
+                &[
+                    ("content-type", "application/json"),
+                    ("content-length", "0"),
+                ],
+            )
+        };
+        assert_eq!(charged(&hi(), script), 0, "{status}");
+    }
+}
+
+#[test]
+fn an_answer_in_the_words_of_an_error_is_paid_for() {
+    let error = json!({"error": {"message": words(), "type": "x"}});
+    let plain = error.clone();
+    assert!(charged(&hi(), move || Script::json(200, &plain)) >= 400);
+    let event = error.to_string();
+    assert!(charged(&streamed(), move || Script::sse([event.clone()])) >= 400);
+}
+
+#[test]
+fn objects_within_a_body_are_closed_too() {
+    let provider = Provider::start(|_| Script::chat("Hi", 9, 5));
+    let (gateway, key) = start(&provider);
+    for (member, value) in [
+        ("response_format", json!({"type": "text", "max_length": 9})),
+        (
+            "prediction",
+            json!({"type": "content", "content": "a", "n": 9}),
+        ),
+        (
+            "audio",
+            json!({"voice": "a", "format": "wav", "seconds": 9}),
+        ),
+    ] {
+        let mut call = hi();
+        call[member] = value;
+        let answer = chat(&gateway, "abc", &key, &call);
+        assert_eq!(answer.status, 400, "{member}: {}", answer.text());
+        assert!(
+            answer.text().contains(&format!("{member}.")),
+            "{}",
+            answer.text()
+        );
+    }
+    // What a template may print is read by a model, whatever it is called.
+    let mut call = hi();
+    call["reasoning_effort"] = "9".repeat(GRANT as usize + 1_000).into();
+    assert_eq!(chat(&gateway, "abc", &key, &call).status, 402);
+}
