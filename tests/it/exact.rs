@@ -3,7 +3,7 @@
 
 use crate::faults::{case, many};
 use crate::harness::{
-    Gateway, Provider, Redis, Script, Setup, Step, balance, eventually, mint, sample,
+    Gateway, Provider, Redis, Script, Setup, Step, balance, eventually, mint, sample, within,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -101,11 +101,13 @@ fn a_thousand_at_once(store: &str, setups: Vec<Setup>, served: &Arc<AtomicU64>) 
         let served = served.load(Ordering::SeqCst);
         assert_eq!(served, 4 * answered);
         assert!(served <= 100, "{served} served on a key worth 100");
+        // Another instance's purse comes back a moment after its last call.
+        let settled = || balance(all[0], &key) == (100 - served, 100 - served);
+        let is_settled = within(Duration::from_secs(5), || settled().then_some(())).is_some();
         let (left, free) = balance(all[0], &key);
-        assert_eq!(
-            (100 - left, left),
-            (served, free),
-            "charged is served, and nothing is held"
+        assert!(
+            is_settled,
+            "charged is served, and nothing is held: {served} served, {left} left, {free} free"
         );
         served
     };

@@ -67,6 +67,7 @@ struct Shared {
     /// Open sockets, so that the end of the test can close them.
     open: Mutex<HashMap<usize, TcpStream>>,
     served: AtomicUsize,
+    sending: AtomicUsize,
     stopped: AtomicBool,
 }
 
@@ -79,6 +80,7 @@ impl Provider {
             received: Mutex::default(),
             open: Mutex::default(),
             served: AtomicUsize::new(0),
+            sending: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
         });
         let for_thread = Arc::clone(&shared);
@@ -122,8 +124,10 @@ impl Provider {
         })
     }
 
-    /// How many answers were sent to their end.
+    /// How many answers were sent to their end. One whose last byte is out is counted a moment later.
     pub fn served(&self) -> usize {
+        let sending = || self.shared.sending.load(Ordering::Acquire);
+        let _ = within(Duration::from_secs(1), || (sending() == 0).then_some(()));
         self.shared.served.load(Ordering::Acquire)
     }
 
@@ -205,9 +209,15 @@ fn converse(stream: TcpStream, connection: usize, shared: &Shared) -> io::Result
             received.len() - 1
         };
         let script = (shared.answer)(&request);
-        match play(&mut wire, &script, request.method == "HEAD", shared) {
+        shared.sending.fetch_add(1, Ordering::AcqRel);
+        let played = play(&mut wire, &script, request.method == "HEAD", shared);
+        let is_whole = matches!(played, Ok(Played::Whole { .. }));
+        shared
+            .served
+            .fetch_add(usize::from(is_whole), Ordering::AcqRel);
+        shared.sending.fetch_sub(1, Ordering::AcqRel);
+        match played {
             Ok(Played::Whole { keep: also }) => {
-                shared.served.fetch_add(1, Ordering::AcqRel);
                 if !(keep && also) {
                     return Ok(());
                 }
