@@ -103,10 +103,13 @@ pub fn each_member<'a>(bytes: &'a [u8], mut each: impl FnMut(&str, &'a [u8])) ->
             _ => return false,
         }
         is_first = false;
-        let Some(name_end) = string_end(bytes, at) else {
+        let Some((name_end, is_plain)) = string(bytes, at) else {
             return false;
         };
-        let name = text(&bytes[at..name_end]);
+        let name = match std::str::from_utf8(&bytes[at + 1..name_end - 1]) {
+            Ok(name) if is_plain => Cow::Borrowed(name),
+            _ => text(&bytes[at..name_end]),
+        };
         at = skip_space(bytes, name_end);
         if bytes.get(at) != Some(&b':') {
             return false;
@@ -215,16 +218,22 @@ pub fn skip_space(bytes: &[u8], mut at: usize) -> usize {
 
 /// The place after the closing quote of the string that starts at `at`.
 pub fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
+    string(bytes, at).map(|(end, _)| end)
+}
+
+/// The same, and whether the string has no escapes.
+fn string(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
     if bytes.get(at) != Some(&b'"') {
         return None;
     }
-    let mut at = at + 1;
+    let (mut at, mut is_plain) = (at + 1, true);
     loop {
         at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
-        match bytes[at] {
-            b'"' => return Some(at + 1),
-            _ => at += 2,
+        if bytes[at] == b'"' {
+            return Some((at + 1, is_plain));
         }
+        is_plain = false;
+        at += 2;
     }
 }
 

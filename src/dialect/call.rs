@@ -78,6 +78,8 @@ pub struct Call {
     pub unreported: Option<Usage>,
     /// What a second of sound costs where the provider reports seconds.
     pub sound_second: u64,
+    /// Its body can leave as it came, where the endpoint changes nothing.
+    pub is_fit: bool,
 }
 
 /// More tools than any provider runs itself.
@@ -123,6 +125,14 @@ pub struct Changes<'a> {
 }
 
 impl Changes<'_> {
+    /// The endpoint changes nothing.
+    pub fn are_none(&self) -> bool {
+        self.model.is_none()
+            && self.limit.is_none()
+            && self.removed.is_empty()
+            && self.calls.is_none()
+    }
+
     pub fn removes(&self, name: &str) -> bool {
         self.removed.iter().any(|removed| removed == name)
     }

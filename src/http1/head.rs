@@ -7,11 +7,14 @@ use super::body::Framing;
 use super::fields::Fields;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use memchr::memmem::Finder;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 /// Beyond any SDK's headers, cookies included.
 const LONGEST: usize = 64 << 10;
 const MOST_HEADERS: usize = 100;
+static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 /// Providers behind several proxies send more than clients do.
 const MOST_ANSWER_HEADERS: usize = 256;
 
@@ -88,7 +91,7 @@ fn until(bytes: &[u8], end: u8) -> &[u8] {
 /// Where a head ends, the empty line included. `None`: not yet.
 fn end(bytes: &[u8], searched: usize) -> Option<usize> {
     let from = searched.saturating_sub(3).min(bytes.len());
-    memchr::memmem::find(&bytes[from..], b"\r\n\r\n").map(|at| from + at + 4)
+    EMPTY_LINE.find(&bytes[from..]).map(|at| from + at + 4)
 }
 
 /// Every line feed follows a carriage return, and no carriage return stands alone.

@@ -124,6 +124,7 @@ pub fn likely(bytes: Tokens) -> Tokens {
 
 impl Exchange {
     pub fn new(request_id: String) -> Exchange {
+        let now = Instant::now();
         Exchange {
             request_id,
             api: None,
@@ -144,10 +145,10 @@ impl Exchange {
             seen: Seen::default(),
             complete: false,
             charge: None,
-            noted: Instant::now(),
+            noted: now,
             speaks_events: false,
             status: 0,
-            started: Instant::now(),
+            started: now,
             waited: Duration::ZERO,
         }
     }

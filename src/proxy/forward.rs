@@ -179,7 +179,10 @@ impl Pipeline {
             removed: &decision.removed,
             calls: decision.calls,
         };
-        let body = dialect.rewrite(&body, &changes)?;
+        let body = match call.is_fit && changes.are_none() {
+            true => bytes.to_vec(),
+            false => dialect.rewrite(&body, &changes)?,
+        };
         // What a stream would keep for as long as it lasts.
         drop(bytes);
         exchange.removed = decision.removed;

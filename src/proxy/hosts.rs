@@ -52,15 +52,42 @@ impl Hosts {
     }
 
     /// A request that names no host at all (HTTP/1.0) comes from no browser.
-    pub fn answer(&self, asked: impl FnOnce() -> Asked) -> bool {
-        if matches!(self, Hosts::Any) {
-            return true;
+    pub fn answer(&self, request: &Request, asked: impl FnOnce() -> Asked) -> bool {
+        let is_usual = || {
+            request
+                .fields
+                .all("host")
+                .next()
+                .is_some_and(is_this_machine)
+        };
+        match self {
+            Hosts::Any => return true,
+            Hosts::Loopback(_) if is_usual() => return true,
+            Hosts::Loopback(_) | Hosts::Named(_) => {}
         }
         match asked() {
             Asked::Nothing => true,
             Asked::Nonsense => false,
             Asked::Host(host) => self.has(&host),
         }
+    }
+}
+
+/// The usual spellings of this machine, which need not be taken apart.
+fn is_this_machine(host: &[u8]) -> bool {
+    let mut names = [&b"127.0.0.1"[..], b"localhost"].into_iter();
+    let port = names.find_map(|name| host.strip_prefix(name));
+    match port {
+        Some([b':', digits @ ..]) => {
+            let digit = |sum: u32, byte: &u8| match byte {
+                b'0'..=b'9' => Some(sum * 10 + u32::from(byte - b'0')),
+                _ => None,
+            };
+            let port = digits.iter().try_fold(0, digit);
+            digits.len() <= 5 && port.is_some_and(|port| port <= u32::from(u16::MAX))
+        }
+        Some(rest) => rest.is_empty(),
+        None => false,
     }
 }
 
@@ -101,6 +128,7 @@ impl Asked {
 mod tests {
     use super::*;
     use crate::settings::PublicUrl;
+    use proptest::prelude::*;
 
     fn server(listen: &[&str], hosts: &[HostName]) -> Server {
         Server {
@@ -133,6 +161,35 @@ mod tests {
             ..server(&["localhost:3000"], &[])
         };
         assert!(has(&behind_a_proxy, "gw.example"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_need_not_be_taken_apart_is_this_machine(host in "(127.0.0.1|localhost|127.0.0.2)(:[0-9]{0,6}|:[+a]1|[.x]?)") {
+            if is_this_machine(host.as_bytes()) {
+                prop_assert!(Authority::parse(&host).is_some_and(|host| host.is_loopback()));
+            }
+        }
+    }
+
+    #[test]
+    fn usual_names_are_not_taken_apart() {
+        for host in [
+            "127.0.0.1:3000",
+            "localhost",
+            "localhost:65535",
+            "127.0.0.1:",
+        ] {
+            assert!(is_this_machine(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "localhost:65536",
+            "localhost.evil.example",
+            "127.0.0.10",
+            "localhost:+1",
+        ] {
+            assert!(!is_this_machine(host.as_bytes()), "{host}");
+        }
     }
 
     #[test]

@@ -32,6 +32,11 @@ impl Patience {
         self.until = Instant::now() + span;
     }
 
+    /// It is over then.
+    pub fn end_at(&mut self, until: std::time::Instant) {
+        self.until = Instant::from_std(until);
+    }
+
     pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let until = self.until;
         let timer = self

@@ -66,7 +66,7 @@ impl Pipeline {
         let is_probe = matches!(&found, Found::Here(matched) if matched.route.is_probe());
         let addressed = tenant::address(&path);
         let provider = addressed.as_ref().and_then(|to| route::provider(to.route));
-        if !is_probe && !self.hosts.answer(|| self.asked(session)) {
+        if !is_probe && !self.hosts.answer(session.request(), || self.asked(session)) {
             exchange.api = provider.map(|provider| provider.api);
             return Err(GatewayError::Misdirected);
         }

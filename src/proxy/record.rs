@@ -86,7 +86,7 @@ impl Recorder {
     }
 
     /// Of a request that was admitted, when it is over.
-    pub fn record(&self, exchange: &Exchange, charge: &Charge) {
+    pub fn record(&self, exchange: &Exchange, charge: &Charge, lasted: Duration) {
         let Some(tenant) = &exchange.tenant else {
             return;
         };
@@ -97,8 +97,8 @@ impl Recorder {
         let usage = exchange.usage();
         let mut text = String::with_capacity(ROOM);
         let mut record = Object(&mut text);
-        record.word("time", &rfc3339(now));
-        record.word("tenant", tenant.as_str());
+        record.ours("time", &rfc3339(now));
+        record.ours("tenant", tenant.as_str());
         record.word("account", &exchange.account);
         record.word("group", &exchange.group);
         record.word("endpoint", &exchange.endpoint);
@@ -106,16 +106,16 @@ impl Recorder {
             Some(model) => record.word("model", model),
             None => record.raw("model", "null"),
         }
-        record.word("call", exchange.call);
+        record.ours("call", exchange.call);
         record.number("tokensIn", usage.input().count());
         record.number("tokensOut", usage.output.count());
         record.number("tokensCached", usage.cache_read.count());
         let is_reported = charge.basis == Basis::Reported;
         record.raw("reported", if is_reported { "true" } else { "false" });
-        record.word("basis", word(charge.basis));
+        record.ours("basis", word(charge.basis));
         record.number("cost", charge.cost.count());
         record.number("status", exchange.status.into());
-        record.number("latencyMs", Millis::from(exchange.started.elapsed()).0);
+        record.number("latencyMs", Millis::from(lasted).0);
         record.word("requestId", &exchange.request_id);
         text.push('}');
         let mut waiting = self
@@ -168,20 +168,24 @@ impl Object<'_> {
 
     fn number(&mut self, name: &str, value: u64) {
         let mut digits = [0; 20];
+        let digits = std::str::from_utf8(decimal(&mut digits, value));
+        self.raw(name, digits.unwrap_or("0"));
+    }
+
+    /// A word of the gateway's own, which needs no escapes.
+    fn ours(&mut self, name: &str, value: &str) {
         self.name(name);
-        self.0
-            .extend(decimal(&mut digits, value).iter().copied().map(char::from));
+        self.0.push('"');
+        self.0.push_str(value);
+        self.0.push('"');
     }
 
     fn word(&mut self, name: &str, value: &str) {
         let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-        self.name(name);
         if value.bytes().all(is_plain) {
-            self.0.push('"');
-            self.0.push_str(value);
-            self.0.push('"');
+            self.ours(name, value);
         } else {
-            self.0.push_str(&serde_json::Value::from(value).to_string());
+            self.raw(name, &serde_json::Value::from(value).to_string());
         }
     }
 }

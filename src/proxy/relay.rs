@@ -79,9 +79,7 @@ impl Pipeline {
         ends: &mut Ends<'_>,
     ) -> Result<(), GatewayError> {
         loop {
-            let begun = Instant::now();
             let more = more(session, &mut answer, ends, exchange).await;
-            exchange.waited += begun.elapsed();
             match more {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -175,9 +173,7 @@ impl Pipeline {
             }
         }
         loop {
-            let begun = Instant::now();
             let more = more(session, &mut answer, ends, exchange).await;
-            exchange.waited += begun.elapsed();
             let (bytes, ended) = match more {
                 Ok(true) => {
                     let bytes = meter.feed(&answer.content);
@@ -534,17 +530,21 @@ async fn more(
     session: &mut Session,
     answer: &mut Answer<'_>,
     ends: &mut Ends<'_>,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
 ) -> Result<bool, GatewayError> {
-    poll_fn(|cx| {
+    let mut begun = None;
+    let more = poll_fn(|cx| {
         if let Poll::Ready(ended) = ends.poll(cx, exchange) {
             return Poll::Ready(Err(ended));
         }
         if let Poll::Ready(more) = answer.poll_more(cx) {
             return Poll::Ready(more.map_err(GatewayError::from));
         }
+        begun.get_or_insert_with(Instant::now);
         ready!(ends.poll_unread(cx, exchange, session));
         Poll::Ready(Err(GatewayError::ClientGone))
     })
-    .await
+    .await;
+    exchange.waited += begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+    more
 }

@@ -231,7 +231,7 @@ impl Session {
             self.flush().await.map_err(|Gone| NoBody::Gone)?;
         }
         let mut body = BytesMut::new();
-        let begun = Instant::now();
+        let mut begun = None;
         loop {
             self.body
                 .decode(&mut self.unread, &mut body)
@@ -246,7 +246,7 @@ impl Session {
                 return Ok(body.freeze());
             }
             let due = BODY_GRACE + at_rate(body.len(), self.limits.body_rate);
-            let rest = due.saturating_sub(begun.elapsed());
+            let rest = due.saturating_sub(begun.get_or_insert_with(Instant::now).elapsed());
             self.patience.set(rest.min(BODY_SILENCE));
             let read = match self.body.remaining() {
                 Some(remaining) if self.unread.is_empty() => {

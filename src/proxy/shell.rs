@@ -141,9 +141,11 @@ impl Pipeline {
             self.strangers.failed(self.address(session), Instant::now());
         }
         if let Some(charge) = &exchange.charge {
-            let own = exchange.started.elapsed().saturating_sub(exchange.waited);
-            self.metrics.own_time.took(own);
-            self.recorder.record(&exchange, charge);
+            let lasted = exchange.started.elapsed();
+            self.metrics
+                .own_time
+                .took(lasted.saturating_sub(exchange.waited));
+            self.recorder.record(&exchange, charge, lasted);
         }
         log::debug!(
             "Answered {} in {:?} (tenant {}, request {})",

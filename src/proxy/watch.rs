@@ -41,7 +41,7 @@ impl Pipeline {
     /// Of a request whose hold was asked for at `taken`.
     pub fn ends(&self, taken: Instant, mut patience: Patience) -> Ends<'_> {
         let ttl = self.local.settings.accounts.hold_ttl;
-        patience.set(SHORT.min(ttl / 3));
+        patience.end_at(taken + SHORT.min(ttl / 3));
         Ends {
             pipeline: self,
             patience,

@@ -116,6 +116,9 @@ pub fn calls(bytes: &[u8]) {
             .rewrite(&body, &Changes::default())
             .expect("what was read");
         others_stay(body.bytes, &kept, path);
+        if call.is_fit {
+            assert_eq!(kept, body.bytes, "{path}");
+        }
         if call.extras.forced.is_empty() {
             nothing_extra_is_left(dialect, &body, &call);
         }

@@ -31,6 +31,7 @@ impl Dialect for Messages {
             stream: body.flag("stream")?,
             limit: Some(limit),
             answers: 1,
+            is_fit: true,
             prompt: facts.prompt,
             strangers: facts.strangers,
             extras: facts.extras,

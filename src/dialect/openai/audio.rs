@@ -172,6 +172,7 @@ impl Dialect for Speech {
         let guess = (instructions.len() as u64).div_ceil(BYTES_PER_TOKEN);
         Ok(Call {
             strangers: strangers.names()?,
+            is_fit: true,
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.string("stream_format")?.as_deref() == Some("sse"),
             answers: 1,

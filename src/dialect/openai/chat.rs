@@ -64,8 +64,11 @@ const LIMITS: &[&str] = &["max_completion_tokens", "max_tokens", "n_predict"];
 /// Members that a model reads.
 const READ: &[&str] = &["functions", "function_call", "response_format", "stop"];
 
-/// The members of a message, besides its role, its content and its sound.
-const TEXTS: &[&str] = &[
+/// The members of a message.
+const MESSAGE: &[&str] = &[
+    "role",
+    "content",
+    "audio",
     "name",
     "refusal",
     "reasoning_content",
@@ -73,6 +76,9 @@ const TEXTS: &[&str] = &[
     "tool_call_id",
     "function_call",
 ];
+
+/// Those that are texts, besides its role and its content.
+const TEXTS: &[&str] = MESSAGE.split_at(3).1;
 
 /// Members that no model reads. Everything else is taken for a part of the prompt.
 const NOT_PROMPT: &[&str] = &[
@@ -175,11 +181,13 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
         hides = true;
     }
     let answers = body.number("n", 1)?.max(body.number("n_cmpl", 1)?);
+    let stream = body.flag("stream")?;
     Ok(Call {
         strangers: strangers.names()?,
         extras,
         model: body.string("model")?.map(Cow::into_owned),
-        stream: body.flag("stream")?,
+        stream,
+        is_fit: !stream && !body.flag("store")?,
         wants_usage: choices::wants_usage(&body)?,
         limit,
         answers: answers.unwrap_or(1),
@@ -210,8 +218,7 @@ fn message(
     if !value.get().starts_with('{') {
         return Ok(sum.plus(content::weight(value)));
     }
-    let known = [&["role", "content", "audio"], TEXTS].concat();
-    let message = Object::read(value.get(), "A message", &known, |name, value| {
+    let message = Object::read(value.get(), "A message", MESSAGE, |name, value| {
         sum = sum.plus(content::stray(name, value));
         strangers.meet("messages", name, value);
     })?;

@@ -76,6 +76,7 @@ impl Dialect for Completions {
             strangers: strangers.names()?,
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.flag("stream")?,
+            is_fit: !body.flag("stream")?,
             wants_usage: choices::wants_usage(&body)?,
             limit,
             answers: each.saturating_mul(prompt.texts),

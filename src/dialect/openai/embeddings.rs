@@ -36,6 +36,7 @@ impl Dialect for Embeddings {
         );
         Ok(Call {
             strangers: strangers.names()?,
+            is_fit: true,
             model: body.string("model")?.map(Cow::into_owned),
             answers: 1,
             prompt: Tokens::new(input.tokens).plus(others),

@@ -74,6 +74,7 @@ impl Dialect for Generations {
             + others.count();
         Ok(Call {
             strangers: strangers.names()?,
+            is_fit: true,
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.flag("stream")?,
             ..call(body.number("n", 1)?, text, 0, bounds)

@@ -25,6 +25,7 @@ impl Dialect for Moderations {
         let (body, _, strangers) = Object::prompt(body.bytes, KNOWN, &[], &["input"])?;
         Ok(Call {
             strangers: strangers.names()?,
+            is_fit: true,
             model: body.string("model")?.map(Cow::into_owned),
             answers: 1,
             answer: Some(Tokens::ZERO),

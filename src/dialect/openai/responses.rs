@@ -77,8 +77,12 @@ const TEXT_ITEMS: &[&str] = &[
     "reasoning",
 ];
 
-/// The members of such an item, besides its type, its role and what it holds in parts.
-const TEXTS: &[&str] = &[
+/// The members of such an item.
+const ITEM: &[&str] = &[
+    "type",
+    "role",
+    "content",
+    "output",
     "id",
     "status",
     "summary",
@@ -90,6 +94,9 @@ const TEXTS: &[&str] = &[
     "tools",
     "environment",
 ];
+
+/// Those that count as they stand: neither its type, nor its role, nor what it holds in parts.
+const TEXTS: &[&str] = ITEM.split_at(4).1;
 
 /// Input items that are known, but not how a model reads them: all of their bytes count.
 const OTHER_ITEMS: &[&str] = &[
@@ -265,8 +272,7 @@ fn read_item<'a>(
     value: &'a RawValue,
     other: impl FnMut(&'a str, &'a RawValue),
 ) -> Result<Object<'a>, Unreadable> {
-    let known = [&["type", "role", "content", "output"], TEXTS].concat();
-    Object::read(value.get(), "An item of input", &known, other)
+    Object::read(value.get(), "An item of input", ITEM, other)
 }
 
 /// What is included of a tool's calls goes with the tool.
