@@ -5,6 +5,7 @@
 //! JSON object and must never be used to decide whether a text is JSON.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::ops::Range;
 
 /// More levels than anyone means; readers that climb them one by one run out of room.
@@ -89,60 +90,146 @@ pub fn value<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
 /// Calls `each` with the name, unescaped, and the value of every member, in order. False: the text is
 /// not an object from end to end; what came before the fault was given all the same.
 pub fn each_member<'a>(bytes: &'a [u8], mut each: impl FnMut(&str, &'a [u8])) -> bool {
-    let mut at = skip_space(bytes, 0);
+    let end = walk_members(bytes, skip_space(bytes, 0), |name, start| {
+        let end = value_end(bytes, start)?;
+        each(name, &bytes[start..end]);
+        Some(end)
+    });
+    end.is_some_and(|end| skip_space(bytes, end) == bytes.len())
+}
+
+/// Calls `each` with every value of a list, in order. False: the text is not a list from end to end.
+pub fn each_element<'a>(bytes: &'a [u8], mut each: impl FnMut(&'a [u8])) -> bool {
+    let end = walk_elements(bytes, skip_space(bytes, 0), |start| {
+        let end = value_end(bytes, start)?;
+        each(&bytes[start..end]);
+        Some(end)
+    });
+    end.is_some_and(|end| skip_space(bytes, end) == bytes.len())
+}
+
+/// A value whose end is looked for only where nobody has found it by reading what is in it: a text is walked
+/// once, however deep its values are read.
+pub struct Value<'a> {
+    bytes: &'a [u8],
+    start: usize,
+    end: Cell<Option<usize>>,
+}
+
+impl<'a> Value<'a> {
+    fn at(bytes: &'a [u8], start: usize) -> Value<'a> {
+        Value {
+            bytes,
+            start,
+            end: Cell::new(None),
+        }
+    }
+
+    /// A whole text.
+    pub fn of(bytes: &'a [u8]) -> Value<'a> {
+        Value::at(bytes, skip_space(bytes, 0))
+    }
+
+    fn end(&self) -> Option<usize> {
+        if self.end.get().is_none() {
+            self.end.set(value_end(self.bytes, self.start));
+        }
+        self.end.get()
+    }
+
+    /// As it was written. One that has no end reaches to the end of the text.
+    pub fn bytes(&self) -> &'a [u8] {
+        &self.bytes[self.start..self.end().unwrap_or(self.bytes.len())]
+    }
+
+    /// Nothing but the value stands in the text.
+    pub fn is_all(&self) -> bool {
+        self.end()
+            .is_some_and(|end| skip_space(self.bytes, end) == self.bytes.len())
+    }
+
+    /// As [`each_member`].
+    pub fn members(&self, mut each: impl FnMut(&str, &Value<'a>)) -> bool {
+        let end = walk_members(self.bytes, self.start, |name, start| {
+            let value = Value::at(self.bytes, start);
+            each(name, &value);
+            value.end()
+        });
+        self.walked(end)
+    }
+
+    /// As [`each_element`].
+    pub fn elements(&self, mut each: impl FnMut(&Value<'a>)) -> bool {
+        let end = walk_elements(self.bytes, self.start, |start| {
+            let value = Value::at(self.bytes, start);
+            each(&value);
+            value.end()
+        });
+        self.walked(end)
+    }
+
+    fn walked(&self, end: Option<usize>) -> bool {
+        if end.is_some() {
+            self.end.set(end);
+        }
+        end.is_some()
+    }
+}
+
+/// Walks the members of the object that begins at `at`. `each` gets a name and where its value begins, and says where
+/// that ends. Where the object ends; `None`: nowhere.
+fn walk_members(
+    bytes: &[u8],
+    mut at: usize,
+    mut each: impl FnMut(&str, usize) -> Option<usize>,
+) -> Option<usize> {
     if bytes.get(at) != Some(&b'{') {
-        return false;
+        return None;
     }
     at = skip_space(bytes, at + 1);
     let mut is_first = true;
     loop {
-        match bytes.get(at) {
-            Some(b'}') => return skip_space(bytes, at + 1) == bytes.len(),
-            Some(b',') if !is_first => at = skip_space(bytes, at + 1),
-            Some(b'"') if is_first => {}
-            _ => return false,
+        match bytes.get(at)? {
+            b'}' => return Some(at + 1),
+            b',' if !is_first => at = skip_space(bytes, at + 1),
+            b'"' if is_first => {}
+            _ => return None,
         }
         is_first = false;
-        let Some((name_end, is_plain)) = string(bytes, at) else {
-            return false;
-        };
+        let (name_end, is_plain) = string(bytes, at)?;
         let name = match std::str::from_utf8(&bytes[at + 1..name_end - 1]) {
             Ok(name) if is_plain => Cow::Borrowed(name),
             _ => text(&bytes[at..name_end]),
         };
         at = skip_space(bytes, name_end);
         if bytes.get(at) != Some(&b':') {
-            return false;
+            return None;
         }
-        let start = skip_space(bytes, at + 1);
-        let Some(end) = value_end(bytes, start) else {
-            return false;
-        };
-        each(&name, &bytes[start..end]);
+        let end = each(&name, skip_space(bytes, at + 1))?;
         at = skip_space(bytes, end);
     }
 }
 
-/// Calls `each` with every value of a list, in order. False: the text is not a list from end to end.
-pub fn each_element<'a>(bytes: &'a [u8], mut each: impl FnMut(&'a [u8])) -> bool {
-    let mut at = skip_space(bytes, 0);
+/// Walks the values of the list that begins at `at`, likewise.
+fn walk_elements(
+    bytes: &[u8],
+    mut at: usize,
+    mut each: impl FnMut(usize) -> Option<usize>,
+) -> Option<usize> {
     if bytes.get(at) != Some(&b'[') {
-        return false;
+        return None;
     }
     at = skip_space(bytes, at + 1);
     let mut is_first = true;
     loop {
-        match bytes.get(at) {
-            Some(b']') => return skip_space(bytes, at + 1) == bytes.len(),
-            Some(b',') if !is_first => at = skip_space(bytes, at + 1),
-            Some(_) if is_first => {}
-            _ => return false,
+        match bytes.get(at)? {
+            b']' => return Some(at + 1),
+            b',' if !is_first => at = skip_space(bytes, at + 1),
+            _ if is_first => {}
+            _ => return None,
         }
         is_first = false;
-        let Some(end) = value_end(bytes, at) else {
-            return false;
-        };
-        each(&bytes[at..end]);
+        let end = each(at)?;
         at = skip_space(bytes, end);
     }
 }
@@ -391,6 +478,35 @@ mod tests {
             let _ = each_member(text.as_bytes(), |_, _| {});
             let _ = each_element(text.as_bytes(), |_| {});
             let _ = super::text(text.as_bytes());
+        }
+
+        #[test]
+        fn a_text_walked_once_says_the_same(text in "(\\{(\"[ab]\":([0-9]{1,2}|\"x\\\\\"\"|\\[1,\\{\\}\\]|\\{\"a\":[\\]\\}0\\[]{0,2}\\}),? ?){0,4}\\}|[\\[\\]{}\",:a ]{0,20})") {
+            fn walk(value: &Value<'_>, depth: usize, seen: &mut Vec<String>) {
+                let inner = value.members(|name, value| {
+                    seen.push(format!("{depth} {name}"));
+                    walk(value, depth + 1, seen);
+                }) || value.elements(|value| walk(value, depth + 1, seen));
+                let written = String::from_utf8_lossy(value.bytes());
+                seen.push(format!("{depth} {inner} {written}"));
+            }
+            fn scan(value: &[u8], depth: usize, seen: &mut Vec<String>) {
+                let inner = each_member(value, |name, value| {
+                    seen.push(format!("{depth} {name}"));
+                    scan(value, depth + 1, seen);
+                }) || each_element(value, |value| scan(value, depth + 1, seen));
+                let written = String::from_utf8_lossy(value);
+                seen.push(format!("{depth} {inner} {written}"));
+            }
+            let text = text.trim();
+            let (mut once, mut often) = (Vec::new(), Vec::new());
+            scan(text.as_bytes(), 0, &mut often);
+            let value = Value::of(text.as_bytes());
+            walk(&value, 0, &mut once);
+            if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+                prop_assert!(value.is_all());
+                prop_assert_eq!(once, often);
+            }
         }
 
         #[test]

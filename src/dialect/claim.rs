@@ -4,7 +4,7 @@
 //! member must never hide the others. Of a member that is written twice the greater counts.
 
 use super::call::Usage;
-use crate::json;
+use crate::json::Value;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::Claim;
 
@@ -27,6 +27,9 @@ impl Count {
 /// be counted is the greatest.
 pub fn number(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
+    if let Ok(whole) = text.parse::<u64>() {
+        return Some(whole);
+    }
     let text = text.trim_matches('"').trim();
     if let Ok(whole) = text.parse::<u64>() {
         return Some(whole);
@@ -37,9 +40,9 @@ pub fn number(value: &[u8]) -> Option<u64> {
 }
 
 /// The numbers of an object below some of its names.
-pub fn numbers(value: &[u8], mut each: impl FnMut(&str, u64)) {
-    json::each_member(value, |name, value| {
-        if let Some(number) = number(value) {
+pub fn numbers(value: &Value<'_>, mut each: impl FnMut(&str, u64)) {
+    value.members(|name, value| {
+        if let Some(number) = number(value.bytes()) {
             each(name, number);
         }
     });

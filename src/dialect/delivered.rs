@@ -109,6 +109,12 @@ impl Words {
     }
 }
 
+/// What was delivered by some moment.
+pub struct Mark {
+    kept: usize,
+    counts: Delivered,
+}
+
 impl Delivered {
     /// Text that the model generated.
     pub fn text(&mut self, text: &str) {
@@ -122,6 +128,26 @@ impl Delivered {
     /// An event, a member or a body that cannot be read. Some client may read it.
     pub fn unreadable(&mut self, bytes: &[u8]) {
         self.text(&String::from_utf8_lossy(bytes));
+    }
+
+    /// Where it stands now, to be gone back to.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            kept: self.kept.len(),
+            counts: Delivered {
+                kept: String::new(),
+                ..*self
+            },
+        }
+    }
+
+    pub fn reset(&mut self, mark: Mark) {
+        self.kept.truncate(mark.kept);
+        let kept = std::mem::take(&mut self.kept);
+        *self = Delivered {
+            kept,
+            ..mark.counts
+        };
     }
 
     pub fn unsure(&mut self, bytes: usize) {

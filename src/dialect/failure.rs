@@ -7,7 +7,7 @@
 use super::call::{Call, Delivered, Reading};
 use super::openai::{said, usage};
 use super::{Dialect, splice::Splice};
-use crate::json;
+use crate::json::{self, Value};
 use std::ops::Range;
 
 /// The longest message of an error that passes whole.
@@ -71,7 +71,7 @@ pub fn read(dialect: &dyn Dialect, call: &Call, speaks_events: bool, body: &[u8]
 /// Takes in an error's members. Of `long` ones it notes where they stand in the whole.
 fn object(object_text: &[u8], whole: &[u8], reading: &mut Reading, long: &mut Vec<Range<usize>>) {
     json::each_member(object_text, |name, value| match name {
-        "usage" => reading.reports(usage::read(value)),
+        "usage" => reading.reports(usage::read(&Value::of(value))),
         name if GOODS.contains(&name) => said::text(value, &mut reading.delivered),
         name if WRAPPERS.contains(&name) && value.starts_with(b"{") => {
             object(value, whole, reading, long);

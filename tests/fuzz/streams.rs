@@ -74,7 +74,7 @@ pub fn meters(bytes: &[u8]) {
                 // Nothing passes after an answer's end.
                 assert!(whole.starts_with(&one.0), "{}", dialect.path());
             }
-            let plain = dialect.meter(&call, whole);
+            let plain = resullm::dialect::meter(dialect, &call, whole);
             assert!(plain.delivered.kept.len() as u64 <= plain.delivered.bytes);
         }
     }

@@ -8,7 +8,7 @@ use crate::dialect::call::{Claim, Delivered, HostedCalls, Reading, Usage};
 use crate::dialect::claim::{Count, Parts, number, numbers};
 use crate::dialect::failure;
 use crate::dialect::stream::{Event, EventStream, Events};
-use crate::json;
+use crate::json::{self, Value};
 use crate::rules::amount::Tokens;
 
 /// The counts of one run of a model. They do not overlap, and only the first is always there.
@@ -32,13 +32,15 @@ impl Counts {
             "cache_creation_input_tokens" => self.cache_write.take(number(value)),
             "cache_creation" => {
                 let mut sum = 0u64;
-                numbers(value, |_, tokens| sum = sum.saturating_add(tokens));
+                numbers(&Value::of(value), |_, tokens| {
+                    sum = sum.saturating_add(tokens)
+                });
                 self.cache_writes = self.cache_writes.max(sum);
             }
             "output_tokens" => self.output.take(number(value)),
             "server_tool_use" => {
                 let mut said = HostedCalls::default();
-                numbers(value, |name, calls| match name {
+                numbers(&Value::of(value), |name, calls| match name {
                     "web_search_requests" => said.searches = calls,
                     "web_fetch_requests" => said.fetches = calls,
                     _ => {}

@@ -10,7 +10,7 @@ use crate::dialect::failure;
 use crate::dialect::object::{Edit, Object};
 use crate::dialect::stranger::Strangers;
 use crate::dialect::stream::{Event, EventStream, Events};
-use crate::json;
+use crate::json::{self, Value};
 use serde_json::value::RawValue;
 use std::ops::Range;
 
@@ -86,35 +86,39 @@ enum Reported {
 /// Takes in a whole answer or a chunk of a stream. `None`: it is no JSON object to its end.
 fn take(answer: &[u8], reading: &mut Reading) -> Option<Seen> {
     let mut seen = Seen::default();
-    let whole = json::each_member(answer, |name, value| match name {
-        "choices" => {
-            let listed = json::each_element(value, |choice| {
-                seen.choices += 1;
-                let claim = said::choice(choice, &mut reading.delivered);
-                reading.reports(claim);
-            });
-            if !listed && value != b"null" {
-                reading.delivered.unreadable(value);
-            }
-        }
-        "usage" if value == b"null" => seen.usage = seen.usage.max(Reported::Null),
+    let answer = Value::of(answer);
+    let whole = answer.members(|name, value| match name {
+        "choices" => choices(value, &mut seen, reading),
+        "usage" if value.bytes() == b"null" => seen.usage = seen.usage.max(Reported::Null),
         "usage" => {
             seen.usage = Reported::Counts;
             reading.reports(usage::read(value));
         }
         // Groq's name for what a stream reports at its end.
         "x_groq" => {
-            json::each_member(value, |name, value| {
+            value.members(|name, value| {
                 if name == "usage" {
                     reading.reports(usage::read(value));
                 }
             });
         }
-        "error" if value != b"null" => failure::reported(value, reading),
-        name if is_frame(FRAME, name, value) => {}
-        _ => unsure(value, &mut reading.delivered),
+        "error" if value.bytes() != b"null" => failure::reported(value.bytes(), reading),
+        name if is_frame(FRAME, name, value.bytes()) => {}
+        _ => unsure(value.bytes(), &mut reading.delivered),
     });
-    whole.then_some(seen)
+    (whole && answer.is_all()).then_some(seen)
+}
+
+fn choices(list: &Value<'_>, seen: &mut Seen, reading: &mut Reading) {
+    let listed = list.elements(|choice| {
+        seen.choices += 1;
+        let claim = said::choice(choice, &mut reading.delivered);
+        reading.reports(claim);
+    });
+    let list = list.bytes();
+    if !listed && list != b"null" {
+        reading.delivered.unreadable(list);
+    }
 }
 
 pub fn meter(answer: &[u8]) -> Reading {
@@ -149,7 +153,9 @@ impl Events for Chunks {
             out.extend_from_slice(event.bytes);
             return;
         }
+        let before = reading.delivered.mark();
         let Some(seen) = take(&event.data, reading) else {
+            reading.delivered.reset(before);
             reading.delivered.unreadable(&event.data);
             out.extend_from_slice(event.bytes);
             return;

@@ -6,7 +6,7 @@ use crate::dialect::beside::{is_frame, unsure};
 use crate::dialect::call::Reading;
 use crate::dialect::failure;
 use crate::dialect::stream::{Event, EventStream, Events};
-use crate::json;
+use crate::json::{self, Value};
 
 /// The events that say that all is there.
 const LAST: &[&str] = &[
@@ -74,7 +74,7 @@ impl TypedEvents {
             "usage" => reading.reports(sound::usage(value, self.sound_second)),
             "error" if value != b"null" => failure::reported(value, reading),
             "choices" => {
-                json::each_element(value, |choice| {
+                Value::of(value).elements(|choice| {
                     let claim = said::choice(choice, &mut reading.delivered);
                     reading.reports(claim);
                 });

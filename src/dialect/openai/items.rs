@@ -8,7 +8,7 @@ use crate::dialect::beside::{is_frame, unsure};
 use crate::dialect::call::{Delivered, HostedCalls, Reading};
 use crate::dialect::failure;
 use crate::dialect::stream::{Event, EventStream, Events};
-use crate::json;
+use crate::json::{self, Value};
 
 /// Members of an item of output that hold generated text.
 const TEXT: &[&str] = &[
@@ -94,7 +94,7 @@ fn response(response: &[u8], reading: &mut Reading) -> Option<Response> {
     let mut seen = Response::default();
     let whole = json::each_member(response, |name, value| match name {
         "status" => seen.status = json::text(value).into_owned(),
-        "usage" => reading.reports(usage::read(value)),
+        "usage" => reading.reports(usage::read(&Value::of(value))),
         "error" if value != b"null" => {
             seen.has_error = true;
             failure::goods(value, &mut seen.output);
@@ -157,7 +157,7 @@ impl Events for Items {
 impl Items {
     fn member(&mut self, kind: &str, name: &str, value: &[u8], reading: &mut Reading) {
         match name {
-            "usage" => reading.reports(usage::read(value)),
+            "usage" => reading.reports(usage::read(&Value::of(value))),
             "error" if value != b"null" => failure::reported(value, reading),
             "response" => {
                 let seen = response(value, reading).unwrap_or_default();

@@ -7,7 +7,7 @@
 use super::usage;
 use crate::dialect::beside::{is_frame, unsure};
 use crate::dialect::call::{Claim, Delivered};
-use crate::json;
+use crate::json::{self, Value};
 
 /// Members of a choice, a message or a part that no model generates.
 const FRAME: &[&str] = &[
@@ -37,30 +37,46 @@ const TEXT: &[&str] = &["content", "refusal", "text"];
 const REASONING: &[&str] = &["reasoning_content", "reasoning", "thinking"];
 
 /// Takes in a choice. Some servers report the usage here.
-pub fn choice(choice: &[u8], delivered: &mut Delivered) -> Option<Claim> {
+pub fn choice(choice: &Value<'_>, delivered: &mut Delivered) -> Option<Claim> {
     let mut claim = None;
-    let whole = json::each_member(choice, |name, value| match name {
+    let whole = choice.members(|name, value| match name {
         "message" | "delta" => message(value, delivered),
-        "text" => text(value, delivered),
+        "text" => text(value.bytes(), delivered),
         "usage" => claim = usage::read(value),
-        name if is_frame(FRAME, name, value) => {}
-        _ => unsure(value, delivered),
+        name => beside(name, value.bytes(), delivered),
     });
     if !whole {
-        delivered.unreadable(choice);
+        delivered.unreadable(choice.bytes());
     }
     claim
 }
 
-fn message(message: &[u8], delivered: &mut Delivered) {
+/// A member that stands beside what is generated, or that nobody knows.
+fn beside(name: &str, value: &[u8], delivered: &mut Delivered) {
+    if !is_frame(FRAME, name, value) {
+        unsure(value, delivered);
+    }
+}
+
+fn message(message: &Value<'_>, delivered: &mut Delivered) {
     let mut has_reasoning = false;
-    let whole = json::each_member(message, |name, value| match name {
+    let whole =
+        message.members(|name, value| said(name, value.bytes(), &mut has_reasoning, delivered));
+    let message = message.bytes();
+    if !whole && message != b"null" {
+        text(message, delivered);
+    }
+}
+
+/// Takes in a member of a message.
+fn said(name: &str, value: &[u8], has_reasoning: &mut bool, delivered: &mut Delivered) {
+    match name {
         name if TEXT.contains(&name) => text(value, delivered),
         name if REASONING.contains(&name) => {
-            if has_reasoning {
+            if *has_reasoning {
                 unsure(value, delivered);
             } else {
-                has_reasoning = value.len() > 2 && value != b"null";
+                *has_reasoning = value.len() > 2 && value != b"null";
                 text(value, delivered);
             }
         }
@@ -69,11 +85,7 @@ fn message(message: &[u8], delivered: &mut Delivered) {
         "images" => {
             json::each_element(value, |_| delivered.images += 1);
         }
-        name if is_frame(FRAME, name, value) => {}
-        _ => unsure(value, delivered),
-    });
-    if !whole && message != b"null" {
-        text(message, delivered);
+        name => beside(name, value, delivered),
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 fn said(choice: &str) -> Delivered {
     let mut delivered = Delivered::default();
-    super::choice(choice.as_bytes(), &mut delivered);
+    super::choice(&Value::of(choice.as_bytes()), &mut delivered);
     delivered
 }
 
@@ -72,6 +72,6 @@ fn what_cannot_be_read_counts_with_its_bytes() {
 fn a_usage_in_a_choice_is_found() {
     let mut delivered = Delivered::default();
     let choice = br#"{"delta":{},"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
-    let claim = super::choice(choice, &mut delivered).unwrap();
+    let claim = super::choice(&Value::of(choice), &mut delivered).unwrap();
     assert_eq!(claim.usage().total().count(), 7);
 }

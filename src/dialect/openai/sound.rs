@@ -3,7 +3,7 @@
 use super::usage as tokens;
 use crate::dialect::call::{Claim, Usage};
 use crate::dialect::claim::number;
-use crate::json;
+use crate::json::{self, Value};
 use crate::rules::amount::Tokens;
 
 /// 8 kbit/s: nobody speaks at less.
@@ -67,7 +67,7 @@ fn plain_wav(file: &[u8]) -> Option<u64> {
 
 /// Usage that may be counted in tokens or in seconds of sound.
 pub fn usage(usage: &[u8], sound_second: u64) -> Option<Claim> {
-    tokens::read(usage).or_else(|| {
+    tokens::read(&Value::of(usage)).or_else(|| {
         let mut seconds = None;
         json::each_member(usage, |name, value| {
             if name == "seconds" {

@@ -5,7 +5,7 @@
 
 use crate::dialect::call::{Claim, Reading, Usage};
 use crate::dialect::claim::{Count, number, numbers};
-use crate::json;
+use crate::json::Value;
 use crate::rules::amount::Tokens;
 
 #[derive(Default)]
@@ -19,14 +19,14 @@ struct Counts {
 
 /// The input includes what came from the cache, the output the reasoning. Nothing where no member is
 /// a count.
-pub fn read(usage: &[u8]) -> Option<Claim> {
+pub fn read(usage: &Value<'_>) -> Option<Claim> {
     let mut counts = Counts::default();
-    json::each_member(usage, |name, value| match name {
+    usage.members(|name, value| match name {
         // Some servers write both spellings, one of them with noughts.
-        "prompt_tokens" | "input_tokens" => counts.input.take(number(value)),
-        "completion_tokens" | "output_tokens" => counts.output.take(number(value)),
-        "total_tokens" => counts.total.take(number(value)),
-        "prompt_cache_hit_tokens" | "cached_tokens" => counts.cached.take(number(value)),
+        "prompt_tokens" | "input_tokens" => counts.input.take(number(value.bytes())),
+        "completion_tokens" | "output_tokens" => counts.output.take(number(value.bytes())),
+        "total_tokens" => counts.total.take(number(value.bytes())),
+        "prompt_cache_hit_tokens" | "cached_tokens" => counts.cached.take(number(value.bytes())),
         "prompt_tokens_details" | "input_tokens_details" => numbers(value, |name, count| {
             if name == "cached_tokens" {
                 counts.cached.take(Some(count));
@@ -82,11 +82,13 @@ impl Counts {
 /// The reading of an answer that holds no text of a model: vectors and images are passed over.
 pub fn of_answer(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
-    reading.complete = json::each_member(answer, |name, value| {
+    let answer = Value::of(answer);
+    let whole = answer.members(|name, value| {
         if name == "usage" {
             reading.claim.update(read(value).unwrap_or_default());
         }
     });
+    reading.complete = whole && answer.is_all();
     reading
 }
 

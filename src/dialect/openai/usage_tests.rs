@@ -31,7 +31,7 @@ fn every_convention_is_counted_once() {
         (r#"{"total_tokens":null}"#, None),
         (r#"{"prompt_tokens":-1}"#, None),
     ] {
-        let counts = read(text.as_bytes()).map(|claim| {
+        let counts = read(&Value::of(text.as_bytes())).map(|claim| {
             let Usage {
                 uncached_input,
                 cache_read,
