@@ -33,7 +33,7 @@ impl Counts {
             "cache_creation" => {
                 let mut sum = 0u64;
                 numbers(&Value::of(value), |_, tokens| {
-                    sum = sum.saturating_add(tokens)
+                    sum = sum.saturating_add(tokens);
                 });
                 self.cache_writes = self.cache_writes.max(sum);
             }
