@@ -10,11 +10,13 @@ pub mod listen;
 pub mod workers;
 
 use crate::local::Local;
+use crate::proxy::counter::Counter;
 use crate::proxy::hosts::Hosts;
 use crate::proxy::ops::Ops;
 use crate::proxy::pipeline::Pipeline;
 use crate::proxy::places::Places;
 use crate::proxy::record::Recorder;
+use crate::proxy::refusals::Refusals;
 use crate::proxy::room::Room;
 use crate::proxy::settle::{Settler, charged};
 use crate::proxy::shell::Shell;
@@ -122,6 +124,8 @@ pub fn create_app(deps: Deps) -> App {
         places,
         room,
         strangers: Strangers::new(settings.accounts.failures_per_address),
+        refusals: Refusals::default(),
+        counter: Counter::start(),
         most_requests,
         most_of_tenant: settings
             .server
@@ -374,12 +378,14 @@ async fn stop_accepting(accepting: &mut Vec<JoinHandle<()>>) {
     }
 }
 
-/// Closes connections to providers that have waited too long, and forgets strangers.
+/// Closes connections to providers that have waited too long, and forgets strangers and refused calls.
 async fn sweep(pipeline: Arc<Pipeline>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         pipeline.upstream.sweep();
-        pipeline.strangers.sweep(Instant::now());
+        let now = Instant::now();
+        pipeline.strangers.sweep(now);
+        pipeline.refusals.sweep(now);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::rules::amount::Tokens;
 use crate::rules::charge::Sizes;
 
 /// Text that is kept for counting; beyond this, its length alone must do.
-const MOST_KEPT_BYTES: usize = 4 << 20;
+const MOST_KEPT_BYTES: usize = 512 << 10;
 
 /// No token of a vocabulary in use stands for more bytes of one word.
 const LONGEST_TOKEN_BYTES: u64 = 128;
@@ -177,12 +177,22 @@ impl Delivered {
 
     /// More tokens than any tokenizer makes of it. `is_exact`: the vocabulary at hand is the model's own.
     pub fn most(&self, is_exact: bool, sizes: &Sizes) -> Tokens {
-        let kept = self.kept.len() as u64;
         let counted = if is_exact {
             tokens::count(&self.kept)
         } else {
             tokens::at_most(&self.kept)
         };
+        self.most_of(counted, sizes)
+    }
+
+    /// The same without counting: no byte is more than a token.
+    pub fn most_by_bytes(&self, sizes: &Sizes) -> Tokens {
+        self.most_of(self.kept.len() as u64, sizes)
+    }
+
+    /// `counted`: the most tokens of the text that was kept.
+    fn most_of(&self, counted: u64, sizes: &Sizes) -> Tokens {
+        let kept = self.kept.len() as u64;
         // Text that was too long to keep counts with its bytes.
         let text = counted + (self.bytes - kept) + self.unsure + (self.frames + 1) * FRAME_TOKENS;
         let seconds = self.sound.div_ceil(LEAST_SOUND_BYTES_PER_SECOND);

@@ -8,7 +8,10 @@ use super::call::{Call, Delivered, Reading};
 use super::openai::{said, usage};
 use super::{Dialect, splice::Splice};
 use crate::json::{self, Value};
+use regex::bytes::Regex;
+use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 /// The longest message of an error that passes whole.
 const LONGEST_MESSAGE_BYTES: usize = 1_000;
@@ -88,6 +91,38 @@ fn object(object_text: &[u8], whole: &[u8], reading: &mut Reading, long: &mut Ve
     });
 }
 
+/// The message of an error body, where it has one of a usual length.
+pub fn message(body: &[u8]) -> Option<String> {
+    let mut found = None;
+    json::each_member(body, |name, value| match name {
+        "error" | "detail" if value.starts_with(b"{") => found = message(value),
+        "message" | "error" | "detail" if value.starts_with(b"\"") => {
+            found = Some(json::text(value).into_owned());
+        }
+        _ => {}
+    });
+    found.filter(|text| text.len() <= LONGEST_MESSAGE_BYTES)
+}
+
+/// Names of the operator's organisation, project and account, as providers' errors write them.
+const NAMES: &str = concat!(
+    r#"(?i-u)\b((?:org|proj|acct|user|team)[-_])[a-z0-9][a-z0-9_-]{5,}"#,
+    r#"|\b((?:organi[sz]ation|org|project|workspace|account|team|deployment|subscription|resource)"#,
+    r#"(?:\s+(?:id|name))?[\s:=]+[`'"(\\]*)[a-z0-9_.@-]*[0-9_-][a-z0-9_.@-]*"#,
+);
+
+/// `None` only if the pattern were wrong, which a test would tell.
+static NAMES_PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(NAMES).ok());
+
+/// The same error without the names of the operator's account; `None`: there are none in it.
+pub fn without_names(body: &[u8]) -> Option<Vec<u8>> {
+    let pattern = NAMES_PATTERN.as_ref()?;
+    match pattern.replace_all(body, &b"$1$2***"[..]) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(nameless) => Some(nameless),
+    }
+}
+
 /// What an answer says of its own failure, which may hold what was generated before.
 pub fn reported(error: &[u8], reading: &mut Reading) {
     reading.failed = true;
@@ -102,15 +137,15 @@ pub fn goods(error: &[u8], delivered: &mut Delivered) {
         } else if WRAPPERS.contains(&name) && value.starts_with(b"{") {
             goods(value, delivered);
         } else {
-            message(value, delivered);
+            said_in(value, delivered);
         }
     });
     if !is_object {
-        message(error, delivered);
+        said_in(error, delivered);
     }
 }
 
-fn message(value: &[u8], delivered: &mut Delivered) {
+fn said_in(value: &[u8], delivered: &mut Delivered) {
     if let Some(text) = quoted(value) {
         delivered.text(&text);
     } else if value.len() > LONGEST_MESSAGE_BYTES {
@@ -178,6 +213,55 @@ mod tests {
         let long = format!("parse input at pos {}", "word ".repeat(500));
         let (reading, passed) = failure(&format!(r#"{{"error":{{"message":"{long}"}}}}"#));
         assert!(reading.delivered.bytes > 2_000 && passed.unwrap().contains("***"));
+    }
+
+    #[test]
+    fn an_operators_account_has_no_name() {
+        let nameless = |text: &str| {
+            without_names(text.as_bytes()).map(|text| String::from_utf8(text).unwrap())
+        };
+        for (text, expected) in [
+            (
+                "Rate limit reached for gpt-4o in organization org-Ab12Cd34 on tokens per min",
+                "Rate limit reached for gpt-4o in organization *** on tokens per min",
+            ),
+            (
+                r#"{"message":"in organization `org_01hvabc` service tier"}"#,
+                r#"{"message":"in organization `*** service tier"}"#,
+            ),
+            (
+                "project proj_abcdef12: no access; user-0123456789",
+                "project ***: no access; user-***",
+            ),
+            (
+                r#"Organization ID: "1f6c6a8e-9f5d-4a8e-8b1a-000000000000" is out"#,
+                r#"Organization ID: "***" is out"#,
+            ),
+        ] {
+            assert_eq!(nameless(text).as_deref(), Some(expected));
+        }
+        for text in [
+            "Your organization must be verified to use the model",
+            r#"{"error":{"message":"This request would exceed your organization's rate limit"}}"#,
+            "model `gpt-5` does not exist",
+        ] {
+            assert_eq!(nameless(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_found_where_providers_put_it() {
+        for body in [
+            r#"{"error":{"message":"No","code":1}}"#,
+            r#"{"message":"No"}"#,
+            r#"{"error":"No"}"#,
+            r#"{"detail":"No"}"#,
+        ] {
+            assert_eq!(message(body.as_bytes()).as_deref(), Some("No"), "{body}");
+        }
+        assert_eq!(message(b"<html>"), None);
+        let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(2_000));
+        assert_eq!(message(long.as_bytes()), None);
     }
 
     #[test]

@@ -6,9 +6,12 @@
 
 use flate2::read::DeflateDecoder;
 use regex::Regex;
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io::Read;
 use std::sync::LazyLock;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// How the vocabulary cuts a text into words, whose bytes alone are merged. A run of spaces leaves
 /// its last one to the word that follows; that is done below, because a pattern cannot look ahead.
@@ -18,20 +21,46 @@ const WORDS: &str = concat!(
     r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+",
 );
 
-/// Longer words, which no language has, are cut: merging takes the square of the length.
+/// Longer words, which no language has, are cut, so that counting is linear in the text.
 const LONGEST_WORD: usize = 512;
 
+/// Words up to this length merge fastest by looking through their pairs again and again.
+const SHORT_WORD: usize = 24;
+
+/// No pair of these bytes is a token.
+const NO_RANK: u32 = u32::MAX;
+
 /// Every token by its bytes; a lower rank merges first.
-static RANKS: LazyLock<HashMap<&'static [u8], u32>> = LazyLock::new(unpack);
+static RANKS: LazyLock<Ranks> = LazyLock::new(unpack);
 /// `None` only if the pattern above were wrong, which a test would tell.
 static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(WORDS).ok());
 
-fn unpack() -> HashMap<&'static [u8], u32> {
+type Ranks = HashMap<&'static [u8], u32, BuildHasherDefault<Xxh3>>;
+
+/// The vocabulary's hasher. Nothing that a caller writes is ever inserted.
+#[derive(Default)]
+struct Xxh3(u64);
+
+impl Hasher for Xxh3 {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64_with_seed(bytes, self.0);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.0 ^= number as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+fn unpack() -> Ranks {
     let packed = include_bytes!(concat!(env!("OUT_DIR"), "/o200k.deflate"));
     let mut bytes = Vec::new();
     // What was packed at build time unpacks.
     let _ = DeflateDecoder::new(packed.as_slice()).read_to_end(&mut bytes);
-    let mut ranks = HashMap::new();
+    let mut ranks = Ranks::default();
     bytes.shrink_to_fit();
     // Unpacked once and needed until the end.
     let mut rest: &'static [u8] = bytes.leak();
@@ -98,39 +127,93 @@ fn sum(text: &str, each: impl Fn(&[u8]) -> u64) -> u64 {
     tokens
 }
 
+fn rank(bytes: &[u8]) -> u32 {
+    RANKS.get(bytes).copied().unwrap_or(NO_RANK)
+}
+
 /// How many tokens are left of a word's bytes when everything is merged that can be, lowest rank
 /// first.
 fn merged(word: &[u8]) -> u64 {
     if RANKS.contains_key(word) {
-        return 1;
+        1
+    } else if word.len() <= SHORT_WORD {
+        merged_by_scan(word)
+    } else {
+        merged_by_heap(word)
     }
+}
+
+fn merged_by_scan(word: &[u8]) -> u64 {
     // Where each part starts, and the rank of the part with the one after it.
     let mut starts: Vec<usize> = (0..=word.len()).collect();
-    let rank = |starts: &[usize], at: usize| -> u32 {
+    let pair = |starts: &[usize], at: usize| -> u32 {
         let (start, end) = (starts.get(at), starts.get(at + 2));
-        let pair = start
-            .zip(end)
-            .and_then(|(start, end)| RANKS.get(&word[*start..*end]));
-        pair.copied().unwrap_or(u32::MAX)
+        let pair = start.zip(end);
+        pair.map_or(NO_RANK, |(start, end)| rank(&word[*start..*end]))
     };
-    let mut ranks: Vec<u32> = (0..word.len()).map(|at| rank(&starts, at)).collect();
+    let mut ranks: Vec<u32> = (0..word.len()).map(|at| pair(&starts, at)).collect();
     while let Some((at, lowest)) = ranks
         .iter()
         .copied()
         .enumerate()
         .min_by_key(|(_, rank)| *rank)
     {
-        if lowest == u32::MAX {
+        if lowest == NO_RANK {
             break;
         }
         starts.remove(at + 1);
         ranks.remove(at + 1);
-        ranks[at] = rank(&starts, at);
+        ranks[at] = pair(&starts, at);
         if let Some(before) = at.checked_sub(1) {
-            ranks[before] = rank(&starts, before);
+            ranks[before] = pair(&starts, before);
         }
     }
     ranks.len() as u64
+}
+
+/// The parts of a word as a list that is linked both ways, and a heap of the pairs that can merge. A pair
+/// whose parts have changed since it was put there is passed over.
+fn merged_by_heap(word: &[u8]) -> u64 {
+    // By the start of each part: its end, and the start of the part before it.
+    let mut ends: Vec<usize> = (1..=word.len()).collect();
+    let mut before: Vec<usize> = (0..word.len()).map(|at| at.saturating_sub(1)).collect();
+    let pairs = (0..word.len() - 1).map(|at| (rank(&word[at..at + 2]), at, at + 2));
+    let mut pairs: BinaryHeap<_> = pairs
+        .filter(|(rank, ..)| *rank != NO_RANK)
+        .map(Reverse)
+        .collect();
+    let mut left = word.len() as u64;
+    while let Some(Reverse((_, start, end))) = pairs.pop() {
+        let middle = ends[start];
+        // A part that was merged into the one before it ends nowhere.
+        if middle == 0 || middle >= end || ends[middle] != end {
+            continue;
+        }
+        ends[start] = end;
+        ends[middle] = 0;
+        left -= 1;
+        if end < word.len() {
+            before[end] = start;
+            let after = ends[end];
+            push(&mut pairs, word, start, after);
+        }
+        if start > 0 {
+            push(&mut pairs, word, before[start], end);
+        }
+    }
+    left
+}
+
+fn push(
+    pairs: &mut BinaryHeap<Reverse<(u32, usize, usize)>>,
+    word: &[u8],
+    start: usize,
+    end: usize,
+) {
+    let rank = rank(&word[start..end]);
+    if rank != NO_RANK {
+        pairs.push(Reverse((rank, start, end)));
+    }
 }
 
 #[cfg(test)]
@@ -161,6 +244,12 @@ mod tests {
         fn another_vocabulary_is_given_no_less(text in "\\PC{0,60}") {
             prop_assert!(at_most(&text) >= count(&text));
             prop_assert!(at_most(&text) <= text.len() as u64);
+        }
+
+        #[test]
+        fn a_heap_merges_what_a_scan_does(word in "([a-e]{1,9}|[a-zA-Z0-9]{1,20}|é|字|😀| ){1,24}") {
+            let word = word.as_bytes();
+            prop_assert_eq!(merged_by_heap(word), merged_by_scan(word));
         }
 
         #[test]

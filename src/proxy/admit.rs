@@ -3,6 +3,7 @@
 //! The most that a call can cost is held before it is forwarded. What the provider is asked for is
 //! never more than what is held pays for.
 
+use super::counter::INLINE_BYTES;
 use super::error::GatewayError;
 use super::exchange::{self, Exchange, Hold};
 use super::pipeline::Pipeline;
@@ -50,15 +51,43 @@ impl Pipeline {
         asked: &Asked<'_>,
         call: &mut Call,
     ) -> Result<Tokens, GatewayError> {
-        match self.ask(exchange, asked, call).await {
-            Err(GatewayError::Spent | GatewayError::Held)
-                if let Some(counted) = counted(asked, call, exchange.left) =>
-            {
+        let refused = match self.ask(exchange, asked, call).await {
+            Err(refused @ (GatewayError::Spent | GatewayError::Held)) => refused,
+            admitted => return admitted,
+        };
+        match self.count(exchange, asked, call).await {
+            Some(counted) => {
                 call.prompt = counted;
                 self.ask(exchange, asked, call).await
             }
-            admitted => admitted,
+            None => Err(refused),
         }
+    }
+
+    /// A closer bound of a prompt than its bytes, where that may be enough.
+    async fn count(
+        &self,
+        exchange: &mut Exchange,
+        asked: &Asked<'_>,
+        call: &Call,
+    ) -> Option<Tokens> {
+        let bytes = asked.body.bytes;
+        if call.answer.is_some()
+            || call.prompt.share(DENSEST) > exchange.left?
+            || bytes.len() > prompt::LONGEST_COUNTED_BYTES
+        {
+            return None;
+        }
+        exchange.work.counted_bytes = bytes.len() as u64;
+        let is_exact = asked.is_exact;
+        let counted = if bytes.len() <= INLINE_BYTES {
+            prompt::counted(bytes, is_exact)
+        } else {
+            let bytes = bytes.to_vec();
+            let count = move || prompt::counted(&bytes, is_exact);
+            self.counter.run(count).await.flatten()
+        };
+        counted.filter(|counted| *counted < call.prompt)
     }
 
     async fn ask(
@@ -200,14 +229,6 @@ pub(super) fn authenticate(request: &Request) -> Result<KeyName, GatewayError> {
 
 /// A token is seldom more than so many bytes: where even that would be too much, counting is vain.
 const DENSEST: u64 = 12;
-
-/// A closer bound of a prompt than its bytes, where that may be enough.
-fn counted(asked: &Asked<'_>, call: &Call, left: Option<Tokens>) -> Option<Tokens> {
-    if call.answer.is_some() || call.prompt.share(DENSEST) > left? {
-        return None;
-    }
-    prompt::counted(asked.body.bytes, asked.is_exact).filter(|counted| *counted < call.prompt)
-}
 
 /// The vocabulary at hand is the model's own: a name says so only where its maker serves it.
 pub(super) fn is_exact(endpoint: &Endpoint, model: Option<&str>) -> bool {

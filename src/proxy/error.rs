@@ -37,6 +37,10 @@ pub enum GatewayError {
     Unwelcome {
         wait: Millis,
     },
+    /// This key's refused calls take too much processor time.
+    TooManyRefused {
+        wait: Millis,
+    },
     /// More than this gateway can do, or keep, at one time.
     Overloaded,
     Spent,
@@ -154,6 +158,14 @@ impl GatewayError {
                     429,
                     "too_many_wrong_keys",
                     "Too many wrong keys came from this address; try again later",
+                ),
+                wait.seconds_up().max(1),
+            ),
+            GatewayError::TooManyRefused { wait } => again(
+                said(
+                    429,
+                    "too_many_refused",
+                    "Too many calls with this key were refused; try again later",
                 ),
                 wait.seconds_up().max(1),
             ),

@@ -4,6 +4,8 @@
 //! error, a client that leaves, a panic - what is due can still be told and settled.
 
 use super::cors::Grant;
+use super::counter::INLINE_BYTES;
+use super::refusals::Work;
 use super::room::Share;
 use crate::dialect::call::{Api, Claim, Delivered, HostedCalls, Reading, Usage};
 use crate::dialect::extras::Hosted;
@@ -17,6 +19,7 @@ use crate::store::leases::Lease;
 use crate::store::name::AccountName;
 use crate::store::tenants::Tenant;
 use bytes::Bytes;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,6 +107,10 @@ pub struct Exchange {
     pub complete: bool,
     /// What is charged, once the answer is over.
     pub charge: Option<Charge>,
+    /// Evidence of an answer that is over, whose texts are too long to be counted here.
+    uncounted: Option<Uncounted>,
+    /// What was done for it before it was refused.
+    pub work: Work,
     /// When the journal last heard of it.
     pub noted: Instant,
     /// The answer is a stream of events, which can say what went wrong.
@@ -145,6 +152,8 @@ impl Exchange {
             seen: Seen::default(),
             complete: false,
             charge: None,
+            uncounted: None,
+            work: Work::default(),
             noted: now,
             speaks_events: false,
             status: 0,
@@ -172,11 +181,12 @@ impl Exchange {
         self.seen.claim.usage()
     }
 
-    /// The provider sends more than it was asked for, beyond any doubt.
-    pub fn exceeds_its_hold(&self) -> bool {
+    /// The provider sends more than it was asked for, beyond any doubt: the cost of its output, and the hold.
+    pub fn exceeds_its_hold(&self) -> Option<(Tokens, Tokens)> {
         let output = self.seen.claim.usage().output.max(self.seen.least);
         let certain = self.terms.rate.for_output(output);
-        self.hold.as_ref().is_some_and(|hold| certain > hold.held)
+        let held = self.hold.as_ref()?.held;
+        (certain > held).then_some((certain, held))
     }
 
     /// A provider that is cut off now has shown what it generated, and what it has read can be told.
@@ -205,9 +215,28 @@ impl Exchange {
     }
 
     fn decide(&mut self, delivered: &Delivered) {
-        if self.hold.is_some() {
-            self.charge = Some(self.judge(Some(delivered)));
+        if self.hold.is_none() {
+            return;
         }
+        let texts = Texts::of(&self.terms, Some(delivered));
+        let probe = Probe {
+            texts,
+            is_asked: Cell::new(false),
+        };
+        let charge = self.judge(true, &probe);
+        let uncounted = probe.is_asked.get().then(|| texts.uncounted());
+        self.charge = Some(charge);
+        self.uncounted = uncounted;
+    }
+
+    /// Texts that must be counted before it is known what is charged.
+    pub fn uncounted(&mut self) -> Option<Uncounted> {
+        self.uncounted.take()
+    }
+
+    /// Their tokens are known.
+    pub fn counted(&mut self, counted: &Counted) {
+        self.charge = Some(self.judge(true, counted));
     }
 
     /// What is charged. Without a concluded reading nobody knows what else there was.
@@ -215,15 +244,16 @@ impl Exchange {
         match &self.charge {
             _ if !self.accepted || self.terms.free => Charge::NOTHING,
             Some(charge) => charge.clone(),
-            None => self.judge(None),
+            None => self.judge(false, &Texts::of(&self.terms, None).count()),
         }
     }
 
-    fn judge(&self, delivered: Option<&Delivered>) -> Charge {
+    /// `is_over`: all that was delivered has been seen.
+    fn judge(&self, is_over: bool, bound: &impl Bound) -> Charge {
         let (terms, seen) = (&self.terms, &self.seen);
         let end = match () {
             () if seen.failed => End::Failed,
-            () if seen.is_final && delivered.is_some() => End::Whole,
+            () if seen.is_final && is_over => End::Whole,
             () => End::Cut,
         };
         let evidence = Evidence {
@@ -237,7 +267,7 @@ impl Exchange {
             },
             has_content: seen.has_content,
             has_prompt: !terms.prompt.is_zero(),
-            shows_all: terms.shows_all && delivered.is_some(),
+            shows_all: terms.shows_all && is_over,
             reports_one: terms.reports_one,
             unreported: terms.unreported,
         };
@@ -247,8 +277,7 @@ impl Exchange {
             let text = tenant.and_then(|tenant| tenant.config.text.as_ref());
             text.map_or(terms.rate, |text| text.rate(Some(model)))
         };
-        let counting = Counting { terms, delivered };
-        let mut charge = charge::charge(&evidence, held, terms.rate, rate_of, &counting);
+        let mut charge = charge::charge(&evidence, held, terms.rate, rate_of, bound);
         if matches!(charge.basis, Basis::Reported | Basis::Counted) {
             charge.cost = charge.cost.plus(self.hosted());
         }
@@ -291,26 +320,128 @@ impl Exchange {
     }
 }
 
-/// Counts tokens where nobody has reported them.
-struct Counting<'a> {
-    terms: &'a Terms,
+/// Texts whose tokens nobody has reported.
+#[derive(Clone, Copy)]
+struct Texts<'a> {
+    /// The bound of the prompt, and its text where that is closer.
+    prompt: Tokens,
+    text: Option<&'a Bytes>,
+    /// `None`: no text is generated.
     delivered: Option<&'a Delivered>,
+    is_exact: bool,
+    sizes: Sizes,
 }
 
-impl Bound for Counting<'_> {
+impl<'a> Texts<'a> {
+    fn of(terms: &'a Terms, delivered: Option<&'a Delivered>) -> Texts<'a> {
+        Texts {
+            prompt: terms.prompt,
+            text: terms.text.as_ref(),
+            delivered: delivered.filter(|_| !terms.no_text),
+            is_exact: terms.is_exact,
+            sizes: terms.sizes,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.text.map_or(0, Bytes::len) + self.delivered.map_or(0, |delivered| delivered.kept.len())
+    }
+
+    fn count(&self) -> Counted {
+        let prompt = self
+            .text
+            .and_then(|text| prompt::counted(text, self.is_exact));
+        Counted {
+            prompt: prompt.map_or(self.prompt, |prompt| prompt.min(self.prompt)),
+            output: self.output(|delivered| delivered.most(self.is_exact, &self.sizes)),
+        }
+    }
+
+    /// No byte is more than a token.
+    fn by_bytes(&self) -> Counted {
+        Counted {
+            prompt: self.prompt,
+            output: self.output(|delivered| delivered.most_by_bytes(&self.sizes)),
+        }
+    }
+
+    fn output(&self, most: impl FnOnce(&Delivered) -> Tokens) -> Tokens {
+        self.delivered.map_or(Tokens::ZERO, most)
+    }
+
+    fn uncounted(&self) -> Uncounted {
+        Uncounted {
+            prompt: self.prompt,
+            text: self.text.cloned(),
+            delivered: self.delivered.cloned(),
+            is_exact: self.is_exact,
+            sizes: self.sizes,
+        }
+    }
+}
+
+/// The same texts, to be counted elsewhere.
+pub struct Uncounted {
+    prompt: Tokens,
+    text: Option<Bytes>,
+    delivered: Option<Delivered>,
+    is_exact: bool,
+    sizes: Sizes,
+}
+
+impl Uncounted {
+    /// Takes milliseconds where they are long.
+    pub fn count(&self) -> Counted {
+        let texts = Texts {
+            prompt: self.prompt,
+            text: self.text.as_ref(),
+            delivered: self.delivered.as_ref(),
+            is_exact: self.is_exact,
+            sizes: self.sizes,
+        };
+        texts.count()
+    }
+}
+
+/// Upper bounds of what nobody has reported.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    pub prompt: Tokens,
+    pub output: Tokens,
+}
+
+impl Bound for Counted {
     fn prompt(&self) -> Tokens {
-        let terms = self.terms;
-        let text = terms.text.as_deref();
-        let counted = text.and_then(|text| prompt::counted(text, terms.is_exact));
-        counted.map_or(terms.prompt, |counted| counted.min(terms.prompt))
+        self.prompt
     }
 
     fn output(&self) -> Tokens {
-        match self.delivered {
-            Some(delivered) if !self.terms.no_text => {
-                delivered.most(self.terms.is_exact, &self.terms.sizes)
-            }
-            _ => Tokens::ZERO,
+        self.output
+    }
+}
+
+/// Counts short texts, and says whether longer ones had to be.
+struct Probe<'a> {
+    texts: Texts<'a>,
+    is_asked: Cell<bool>,
+}
+
+impl Probe<'_> {
+    fn counted(&self) -> Counted {
+        if self.texts.bytes() <= INLINE_BYTES {
+            return self.texts.count();
         }
+        self.is_asked.set(true);
+        self.texts.by_bytes()
+    }
+}
+
+impl Bound for Probe<'_> {
+    fn prompt(&self) -> Tokens {
+        self.counted().prompt
+    }
+
+    fn output(&self) -> Tokens {
+        self.counted().output
     }
 }

@@ -22,6 +22,7 @@ use crate::rules::config::{Endpoint, Kind};
 use crate::rules::strike::Credentials;
 use crate::rules::tenant::TenantId;
 use crate::settings;
+use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
 use bytes::{Bytes, BytesMut};
 use std::future::poll_fn;
@@ -111,17 +112,41 @@ impl Pipeline {
         dialect: &'static dyn Dialect,
     ) -> Result<(), GatewayError> {
         let key = admit::authenticate(session.request())?;
+        self.refusals.check(&key, exchange.started)?;
+        let served = self.serve_key(session, exchange, tenant, dialect, &key);
+        let refused = match served.await {
+            Err(refused) if is_refusal(&refused) => refused,
+            served => return served,
+        };
+        if exchange.account.is_empty() {
+            // What a tenant has is nothing that a stranger is told.
+            let found = self.store.find(&key, &tenant.id, &tenant.groups).await?;
+            found.ok_or(GatewayError::UnknownKey)?;
+        }
+        self.refusals.add(&key, exchange.work, Instant::now());
+        Err(refused)
+    }
+
+    async fn serve_key(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        tenant: &Arc<Tenant>,
+        dialect: &'static dyn Dialect,
+        key: &KeyName,
+    ) -> Result<(), GatewayError> {
         if session
             .body_length()
             .is_none_or(|length| length > SMALL_BODY)
         {
             // What is large is read and understood only for someone who is known.
-            let found = self.store.find(&key, &tenant.id, &tenant.groups).await?;
+            let found = self.store.find(key, &tenant.id, &tenant.groups).await?;
             found.ok_or(GatewayError::UnknownKey)?;
         }
         let bytes = self
             .intake(session, exchange, self.local.settings.server.max_body)
             .await?;
+        exchange.work.read_bytes = bytes.len() as u64;
         let body = Body {
             bytes: &bytes,
             content_type: session.request().fields.get("content-type"),
@@ -143,20 +168,9 @@ impl Pipeline {
             choice::choose(providers, model, |kind| speaks(kind, dialect.api()))
         });
         let Some(choice) = choice else {
-            // Which models a tenant has is nothing that a stranger is told.
-            let found = self.store.find(&key, &tenant.id, &tenant.groups).await?;
-            found.ok_or(GatewayError::UnknownKey)?;
             return Err(GatewayError::NoEndpoint { model: call.model });
         };
-        let decision = match decide(&call, choice.endpoint, dialect.api(), session.request()) {
-            Ok(decision) => decision,
-            Err(refused) => {
-                // What stands behind an endpoint is nothing that a stranger is told.
-                let found = self.store.find(&key, &tenant.id, &tenant.groups).await?;
-                found.ok_or(GatewayError::UnknownKey)?;
-                return Err(refused.into());
-            }
-        };
+        let decision = decide(&call, choice.endpoint, dialect.api(), session.request())?;
         exchange.endpoint.clone_from(&choice.endpoint.name);
         exchange.call = dialect.path();
         exchange.model = choice.model.or(model).map(str::to_owned);
@@ -166,7 +180,7 @@ impl Pipeline {
         exchange.terms.shows_all &= decision.calls.is_none();
         let asked = Asked {
             tenant,
-            key: &key,
+            key,
             body: &body,
             is_exact: exchange.terms.is_exact,
             most,
@@ -321,6 +335,15 @@ impl Pipeline {
         exchange.share = None;
         Ok(answer)
     }
+}
+
+/// Whether a call was refused for what its caller sent, or has left.
+fn is_refusal(error: &GatewayError) -> bool {
+    use GatewayError::{Held, NoEndpoint, Spent, TooFast, Unreadable};
+    matches!(
+        error,
+        Unreadable(_) | NoEndpoint { .. } | Spent | Held | TooFast { .. }
+    )
 }
 
 /// What was waited for before an answer.

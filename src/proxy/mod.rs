@@ -5,6 +5,7 @@
 pub mod admit;
 pub mod client;
 pub mod cors;
+pub mod counter;
 pub mod error;
 pub mod exchange;
 pub mod forward;
@@ -18,6 +19,7 @@ pub mod pipeline;
 pub mod places;
 pub mod preflight;
 pub mod record;
+pub mod refusals;
 pub mod relay;
 pub mod reply;
 pub mod room;

@@ -1,11 +1,13 @@
 //! The way of a request, read downwards. Every `?` is one [`GatewayError`].
 
 use super::cors::Grant;
+use super::counter::Counter;
 use super::error::GatewayError;
 use super::exchange::Exchange;
 use super::hosts::{Asked, Hosts};
 use super::places::Places;
 use super::record::Recorder;
+use super::refusals::Refusals;
 use super::room::Room;
 use super::route::{self, Provider};
 use super::session::Session;
@@ -45,6 +47,8 @@ pub struct Pipeline {
     pub places: Arc<Places>,
     pub room: Arc<Room>,
     pub strangers: Strangers,
+    pub refusals: Refusals,
+    pub counter: Counter,
     /// The most requests in flight.
     pub most_requests: usize,
     /// The most calls of one tenant among them.

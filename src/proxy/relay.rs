@@ -11,11 +11,13 @@ use super::room;
 use super::session::Session;
 use super::upstream::Answer;
 use super::watch::Ends;
-use crate::dialect::call::{Call, Reading};
+use crate::dialect::call::{Api, Call, Reading};
+use crate::dialect::error::{self, Shape};
 use crate::dialect::{self, Dialect, Meter, failure};
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{Basis, Charge, Doubt};
 use crate::rules::strike::Credentials;
+use crate::rules::tenant::TenantId;
 use futures_util::task::noop_waker_ref;
 use http::StatusCode;
 use std::future::poll_fn;
@@ -117,6 +119,14 @@ impl Pipeline {
             if let Some(passed) = failure.passed {
                 body = passed.into();
             }
+            if answer.head.status == StatusCode::TOO_MANY_REQUESTS
+                && failure.reading.delivered.is_empty()
+            {
+                body = limited(exchange, asked.dialect.api(), &body).into();
+            }
+            if let Some(nameless) = failure::without_names(&body) {
+                body = nameless.into();
+            }
         }
         if let Some(struck) = asked.credentials.strike(&body) {
             body = struck.into();
@@ -142,9 +152,7 @@ impl Pipeline {
         error: GatewayError,
         ends: &mut Ends<'_>,
     ) {
-        if let Some((level, text)) = error.logged() {
-            log::log!(level, "{text} (request {})", exchange.request_id);
-        }
+        log_failure(exchange, &error);
         session.close_after();
         // Where even that fails there is no one to tell.
         let _ = reply::refuse(session, exchange, error).await;
@@ -281,8 +289,10 @@ impl Pipeline {
         if meter.reading().overran && !exchange.complete {
             return sends("sends an event without end");
         }
-        if exchange.exceeds_its_hold() {
-            return sends("sends more than it was asked for");
+        if let Some((sent, held)) = exchange.exceeds_its_hold() {
+            return sends(&format!(
+                "sends more than it was asked for: output worth {sent} tokens where {held} are held"
+            ));
         }
         None
     }
@@ -313,9 +323,7 @@ impl Pipeline {
         exchange: &mut Exchange,
         error: GatewayError,
     ) -> Result<(), GatewayError> {
-        if let Some((level, text)) = error.logged() {
-            log::log!(level, "{text}");
-        }
+        log_failure(exchange, &error);
         if !exchange.speaks_events {
             // In sound there is no place for words: without a clean end it is not taken for whole.
             return Err(GatewayError::Torn);
@@ -327,6 +335,11 @@ impl Pipeline {
     /// Ends the hold, if it is still there.
     pub(super) async fn settle(&self, exchange: &mut Exchange) -> Option<Tokens> {
         exchange.hold.as_ref()?;
+        if let Some(texts) = exchange.uncounted()
+            && let Some(counted) = self.counter.run(move || texts.count()).await
+        {
+            exchange.counted(&counted);
+        }
         let charge = exchange.charge();
         let hold = exchange.hold.take()?;
         self.report(&charge, &hold, exchange);
@@ -358,6 +371,14 @@ impl Pipeline {
             charge.doubt,
             exchange.request_id
         );
+    }
+}
+
+fn log_failure(exchange: &Exchange, error: &GatewayError) {
+    if let Some((level, text)) = error.logged() {
+        let tenant = exchange.tenant.as_ref().map_or("-", TenantId::as_str);
+        let request = &exchange.request_id;
+        log::log!(level, "{text} (tenant {tenant}, request {request})");
     }
 }
 
@@ -431,6 +452,19 @@ fn is_out_of_credit(body: &[u8]) -> bool {
     CODES
         .iter()
         .any(|code| text.contains(&format!("\"{code}\"")))
+}
+
+/// A rate limit of the operator's at the provider, which is not the caller's own.
+fn limited(exchange: &Exchange, api: Api, body: &[u8]) -> String {
+    let said = failure::message(body).unwrap_or_default();
+    let message = format!("The provider is asked too much by this gateway. {said}");
+    let error = Shape {
+        status: StatusCode::TOO_MANY_REQUESTS.as_u16(),
+        code: "provider_rate_limited",
+        message: message.trim_end(),
+        request_id: &exchange.request_id,
+    };
+    error::body(api, error)
 }
 
 fn head(

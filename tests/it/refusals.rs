@@ -1,0 +1,158 @@
+//! What calls cost that are refused: their key, and nobody else.
+
+use crate::harness::{Gateway, Provider, Redis, Script, Setup, balance, chat, mint, sample};
+use serde_json::{Value, json};
+
+/// Too long for its key by its bytes, and also when it is counted.
+fn too_long() -> Value {
+    let text = "a9b8c7d6 ".repeat(27_000);
+    json!({"model": "m", "messages": [{"role": "user", "content": text}]})
+}
+
+fn hi() -> Value {
+    json!({"model": "m", "max_tokens": 16, "messages": [{"role": "user", "content": "Hi"}]})
+}
+
+fn for_both_stores(check: impl Fn(Setup)) {
+    check(Setup::new());
+    let redis = Redis::start();
+    check(Setup::new().store(&redis.url()));
+}
+
+#[test]
+fn a_key_whose_calls_are_refused_without_end_is_told_to_wait_and_nobody_else_is() {
+    for_both_stores(|setup| {
+        let provider = Provider::start(|_| Script::chat("Hi", 9, 5));
+        let gateway = Gateway::start(setup.tenant("abc", sample(&provider).tokens(30_000)));
+        let (greedy, other) = (mint(&gateway, "abc"), mint(&gateway, "abc"));
+        let body = too_long();
+
+        let mut refused = 0;
+        let told = loop {
+            let answer = chat(&gateway, "abc", &greedy, &body);
+            match answer.status {
+                402 if refused < 200 => refused += 1,
+                _ => break answer,
+            }
+        };
+
+        assert_eq!(told.status, 429, "{}", told.text());
+        assert_eq!(told.json()["error"]["code"], "too_many_refused");
+        let wait: u64 = told.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=5).contains(&wait), "{wait}");
+        assert!((5..200).contains(&refused), "{refused}");
+        assert_eq!(chat(&gateway, "abc", &other, &body).status, 402);
+        assert_eq!(chat(&gateway, "abc", &other, &hi()).status, 200);
+        assert_eq!(balance(&gateway, &greedy), (30_000, 30_000));
+        std::thread::sleep(std::time::Duration::from_secs(wait));
+        assert_eq!(chat(&gateway, "abc", &greedy, &hi()).status, 200);
+    });
+}
+
+/// What is read for somebody who is nobody is not counted as that key's.
+#[test]
+fn a_key_that_nobody_has_is_told_so_whatever_it_sends() {
+    let provider = Provider::start(|_| Script::chat("Hi", 9, 5));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    let stranger = "temp_00000000-0000-4000-8000-000000000000";
+    for body in [
+        json!({"messages": 1}),
+        json!({"model": "m", "tools": "x"}),
+        hi(),
+    ] {
+        assert_eq!(chat(&gateway, "abc", stranger, &body).status, 401, "{body}");
+    }
+}
+
+/// The longest text that is counted is still charged by its tokens, wherever that is done.
+#[test]
+fn a_long_answer_that_nobody_has_counted_costs_its_tokens() {
+    let text = "The quick brown fox jumps over the lazy dog. ".repeat(4_000);
+    let answer = json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": text},
+        "finish_reason": "stop"}]});
+    let provider = Provider::start(move |_| Script::json(200, &answer));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider).tokens(1_000_000)));
+    let key = mint(&gateway, "abc");
+    let mut call = hi();
+    call["max_tokens"] = json!(200_000);
+
+    assert_eq!(chat(&gateway, "abc", &key, &call).status, 200);
+
+    let (left, free) = balance(&gateway, &key);
+    let charged = 1_000_000 - left;
+    assert_eq!(left, free);
+    assert!((40_000..80_000).contains(&charged), "{charged}");
+}
+
+/// A limit of the operator's is not the caller's own, and names nobody.
+#[test]
+fn a_providers_rate_limit_has_a_code_of_its_own_and_no_name_of_the_operators() {
+    let message = "Rate limit reached for gpt-4o in organization org-Ab12Cd34Ef on tokens per min. Limit 30000";
+    let body = json!({"error": {"message": message, "type": "tokens", "param": null, "code": "rate_limit_exceeded"}});
+    let provider = Provider::start(move |_| {
+        let body = body.to_string();
+        Script::new()
+            .head(
+                429,
+                &[("content-type", "application/json"), ("retry-after", "7")],
+            )
+            .bytes(body)
+    });
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider).tokens(1_000)));
+    let key = mint(&gateway, "abc");
+
+    let answer = chat(&gateway, "abc", &key, &hi());
+
+    assert_eq!(
+        (answer.status, answer.header("retry-after")),
+        (429, Some("7"))
+    );
+    let error = &answer.json()["error"];
+    assert_eq!(error["code"], "provider_rate_limited");
+    assert_eq!(error["type"], "rate_limit_error");
+    let said = error["message"].as_str().unwrap();
+    assert!(
+        said.contains("Limit 30000") && !said.contains("Ab12"),
+        "{said}"
+    );
+    assert_eq!(balance(&gateway, &key), (1_000, 1_000));
+}
+
+#[test]
+fn no_error_of_a_provider_names_the_operators_account() {
+    let body =
+        json!({"error": {"message": "Project proj_abcdef123456 has no access to the model"}});
+    let provider = Provider::start(move |_| Script::json(404, &body));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider).tokens(1_000)));
+    let key = mint(&gateway, "abc");
+
+    let answer = chat(&gateway, "abc", &key, &hi());
+
+    assert_eq!(answer.status, 404);
+    assert!(answer.text().contains("no access"), "{}", answer.text());
+    assert!(!answer.text().contains("abcdef"), "{}", answer.text());
+}
+
+#[test]
+fn a_stream_that_is_ended_for_sending_too_much_says_so_in_the_log() {
+    let words = "word ".repeat(50);
+    let events: Vec<String> = (0..200)
+        .map(|_| json!({"choices": [{"index": 0, "delta": {"content": words}}]}).to_string())
+        .collect();
+    let provider = Provider::start(move |_| Script::sse(events.iter().map(String::as_str)));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider).tokens(1_000)));
+    let key = mint(&gateway, "abc");
+    let mut call = hi();
+    call["stream"] = json!(true);
+
+    let answer = chat(&gateway, "abc", &key, &call);
+
+    assert!(
+        answer.text().contains("provider_failed"),
+        "{}",
+        answer.text()
+    );
+    let line = gateway.wait_log("sends more than it was asked for");
+    assert!(line.contains("tenant abc, request "), "{line}");
+    assert!(line.contains("are held"), "{line}");
+}
