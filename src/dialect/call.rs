@@ -34,6 +34,8 @@ impl<'a> Body<'a> {
 pub struct Bounds {
     /// Tokens of one image in a prompt.
     pub image: u64,
+    /// Tokens of one page of a document, its picture included.
+    pub page: u64,
     /// Tokens of one image that is generated.
     pub image_answer: u64,
     /// Tokens of one second of sound, in either direction.
@@ -44,6 +46,7 @@ impl Default for Bounds {
     fn default() -> Bounds {
         Bounds {
             image: 4_000,
+            page: 4_000,
             image_answer: 8_000,
             sound_second: 50,
         }
@@ -78,6 +81,8 @@ pub struct Call {
     pub unreported: Option<Usage>,
     /// What a second of sound costs where the provider reports seconds.
     pub sound_second: u64,
+    /// Callers choose under which name a provider caches their prompts.
+    pub cache_key: Option<String>,
     /// Its body can leave as it came, where the endpoint changes nothing.
     pub is_fit: bool,
 }
@@ -122,6 +127,8 @@ pub struct Changes<'a> {
     pub removed: &'a [String],
     /// The most calls of the hosted tools that stay.
     pub calls: Option<u64>,
+    /// The name under which the provider caches the prompt, instead of the caller's.
+    pub cache_key: Option<&'a str>,
 }
 
 impl Changes<'_> {
@@ -131,6 +138,7 @@ impl Changes<'_> {
             && self.limit.is_none()
             && self.removed.is_empty()
             && self.calls.is_none()
+            && self.cache_key.is_none()
     }
 
     pub fn removes(&self, name: &str) -> bool {

@@ -227,7 +227,7 @@ mod tests {
             ),
             (
                 r#"{"message":"in organization `org_01hvabc` service tier"}"#,
-                r#"{"message":"in organization `*** service tier"}"#,
+                r#"{"message":"in organization `***` service tier"}"#,
             ),
             (
                 "project proj_abcdef12: no access; user-0123456789",

@@ -21,6 +21,7 @@ pub mod splice;
 pub mod sse;
 pub mod stranger;
 pub mod stream;
+pub mod surplus;
 pub mod table;
 pub mod tokens;
 

@@ -210,11 +210,19 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// What every call's body has changed: its model.
+    /// What every call's body has changed: its model, and the name of its cache.
     pub fn of(object: &'a Object<'a>, changes: &Changes<'_>) -> Edit<'a> {
         let mut edit = Edit::new(object);
         if let Some(model) = changes.model {
             edit.set("model", &serde_json::Value::from(model).to_string());
+        }
+        if let Some(key) = changes.cache_key
+            && object.value("prompt_cache_key").is_some()
+        {
+            edit.set(
+                "prompt_cache_key",
+                &serde_json::Value::from(key).to_string(),
+            );
         }
         edit
     }

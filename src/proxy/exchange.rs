@@ -67,6 +67,7 @@ pub struct Terms {
 #[derive(Default)]
 struct Seen {
     claim: Claim,
+    is_absurd: bool,
     is_final: bool,
     failed: bool,
     has_content: bool,
@@ -165,8 +166,10 @@ impl Exchange {
     /// Takes over what the meter has seen by now.
     pub fn observe(&mut self, reading: &Reading) {
         self.complete = reading.complete;
+        let (claim, is_absurd) = reading.claim.clone().credible();
         self.seen = Seen {
-            claim: reading.claim.clone(),
+            claim,
+            is_absurd,
             is_final: reading.is_final || reading.complete,
             failed: reading.failed,
             has_content: !reading.delivered.is_empty() || reading.delivered.unsure > 0,
@@ -269,6 +272,7 @@ impl Exchange {
             has_prompt: !terms.prompt.is_zero(),
             shows_all: terms.shows_all && is_over,
             reports_one: terms.reports_one,
+            is_absurd: seen.is_absurd,
             unreported: terms.unreported,
         };
         let held = self.hold.as_ref().map_or(Tokens::ZERO, |hold| hold.held);

@@ -12,13 +12,16 @@ use super::watch::Ends;
 use crate::demo;
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Unreadable};
 use crate::dialect::extras::{self, Decision, Hosted};
-use crate::dialect::{Dialect, members, shown};
+use crate::dialect::{Dialect, members, shown, surplus};
 use crate::http1::head::Request;
 use crate::http1::write;
 use crate::local::credentials;
+use crate::rules::amount::Tokens;
 use crate::rules::charge::Sizes;
 use crate::rules::choice::{self, Choice};
 use crate::rules::config::{Endpoint, Kind};
+use crate::rules::families::{self, Family};
+use crate::rules::server::Server;
 use crate::rules::strike::Credentials;
 use crate::rules::tenant::TenantId;
 use crate::settings;
@@ -33,6 +36,8 @@ use std::task::{Poll, ready};
 use std::time::Instant;
 
 const LONGEST_MODEL: usize = 256;
+/// Bytes of a form that is read where it is.
+const LONGEST_INLINE_FORM: usize = 256 << 10;
 const SMALL_BODY: u64 = 64 << 10;
 /// A body up to this length leaves in one write with its head.
 const JOINED: usize = 16 << 10;
@@ -151,7 +156,7 @@ impl Pipeline {
             bytes: &bytes,
             content_type: session.request().fields.get("content-type"),
         };
-        let mut call = dialect.read(&body, &self.bounds())?;
+        let mut call = self.read(dialect, &bytes, body.content_type).await?;
         // It is written into logs and headers, and no model has such a name.
         if call
             .model
@@ -170,6 +175,13 @@ impl Pipeline {
         let Some(choice) = choice else {
             return Err(GatewayError::NoEndpoint { model: call.model });
         };
+        call.free &= !choice.endpoint.server.bills_free_calls();
+        let family = families::of(choice.endpoint.server, choice.model.or(model));
+        if let Some(bounds) = bounds_of(family, choice.endpoint.server, self.bounds(), &bytes) {
+            call = dialect.read(&body, &bounds)?;
+        }
+        let beyond = beyond(family, choice.endpoint.server, dialect.is_form(), &bytes);
+        call.prompt = call.prompt.plus(beyond);
         let decision = decide(&call, choice.endpoint, dialect.api(), session.request())?;
         exchange.endpoint.clone_from(&choice.endpoint.name);
         exchange.call = dialect.path();
@@ -187,7 +199,13 @@ impl Pipeline {
         };
         let held = self.admit(exchange, &asked, &mut call).await?;
         let held = held.minus(exchange.terms.hosted.held);
+        let owner = Owner {
+            tenant: &tenant.id,
+            account: &exchange.account,
+        };
+        let cache_key = call.cache_key.as_deref().map(|key| owner.own(key));
         let changes = Changes {
+            cache_key: cache_key.as_deref(),
             model: choice.model,
             limit: admit::limit(&call, held, exchange.terms.rate, most, choice.endpoint),
             removed: &decision.removed,
@@ -241,6 +259,35 @@ impl Pipeline {
         relayed
     }
 
+    /// Reads a call. The recordings of a long form are walked off the request threads.
+    async fn read(
+        &self,
+        dialect: &'static dyn Dialect,
+        bytes: &Bytes,
+        content_type: Option<&str>,
+    ) -> Result<Call, GatewayError> {
+        let bounds = self.bounds();
+        if !dialect.is_form() || bytes.len() <= LONGEST_INLINE_FORM {
+            let body = Body {
+                bytes,
+                content_type,
+            };
+            return Ok(dialect.read(&body, &bounds)?);
+        }
+        let (bytes, content_type) = (bytes.clone(), content_type.map(str::to_owned));
+        let read = move || {
+            let body = Body {
+                bytes: &bytes,
+                content_type: content_type.as_deref(),
+            };
+            dialect.read(&body, &bounds)
+        };
+        match self.counter.run(read).await {
+            Some(call) => Ok(call?),
+            None => Err(GatewayError::Overloaded),
+        }
+    }
+
     fn bounds(&self) -> Bounds {
         let settings::Bounds {
             image,
@@ -249,6 +296,7 @@ impl Pipeline {
         } = self.local.settings.bounds;
         Bounds {
             image,
+            page: PAGE_TOKENS.max(image),
             image_answer,
             sound_second,
         }
@@ -352,6 +400,44 @@ enum Waited<'a> {
     /// The provider takes longer than a client is let wait.
     Late,
     Ended(GatewayError),
+}
+
+/// Tokens of a page, at most: a full page of text and its picture.
+const PAGE_TOKENS: u64 = 8_000;
+
+/// Tokens of an image where the model's family is not known: the most of any open model.
+const UNKNOWN_IMAGE_TOKENS: u64 = 16_384;
+
+/// Bounds of a family whose images are counted otherwise, where there may be some. The operator's own bound
+/// is never lowered.
+fn bounds_of(family: Family, server: Server, bounds: Bounds, body: &[u8]) -> Option<Bounds> {
+    let image = match family.image {
+        Some(image) => image,
+        None if families::reads_anew(server) => UNKNOWN_IMAGE_TOKENS,
+        None => bounds.image,
+    };
+    let is_set = bounds.image != Bounds::default().image;
+    let image = if is_set {
+        image.max(bounds.image)
+    } else {
+        image
+    };
+    let has_images = || memchr::memmem::find(body, b"image").is_some();
+    (image != bounds.image && has_images()).then_some(Bounds { image, ..bounds })
+}
+
+/// Tokens that a server reads beyond the bytes of a body.
+fn beyond(family: Family, server: Server, is_form: bool, body: &[u8]) -> Tokens {
+    if !families::reads_anew(server) {
+        return Tokens::ZERO;
+    }
+    let mut tokens = family.prompt + surplus::of_text(body);
+    if !is_form && families::prints_tools(server) {
+        let printed = surplus::of_printed(body);
+        let frame = if printed > 0 { family.tools } else { 0 };
+        tokens += printed + frame;
+    }
+    Tokens::new(tokens)
 }
 
 fn speaks(kind: Kind, api: Api) -> bool {

@@ -83,8 +83,8 @@ impl Pipeline {
         loop {
             let more = more(session, &mut answer, ends, exchange).await;
             match more {
-                Ok(true) => {}
-                Ok(false) => break,
+                Ok(More::Bytes | More::Silence) => {}
+                Ok(More::End) => break,
                 Err(error) => {
                     exchange.accepted &= !is_nothing(&error, &answer);
                     // It may still come to its end, and say what it has cost.
@@ -175,6 +175,7 @@ impl Pipeline {
             let _ = session.header("cache-control", b"no-cache, no-transform");
             let _ = session.header("x-accel-buffering", b"no");
             session.begin_stream();
+            ends.watch_silence();
             // Nothing to send it with.
             if !answer.is_under_way() && session.flush().await.is_err() {
                 self.lose_client(exchange, ends)?;
@@ -183,12 +184,13 @@ impl Pipeline {
         loop {
             let more = more(session, &mut answer, ends, exchange).await;
             let (bytes, ended) = match more {
-                Ok(true) => {
+                Ok(More::Bytes) => {
                     let bytes = meter.feed(&answer.content);
                     answer.content.clear();
                     (bytes, false)
                 }
-                Ok(false) => (meter.finish(), true),
+                Ok(More::Silence) => (keep_alive(exchange, asked).to_vec(), false),
+                Ok(More::End) => (meter.finish(), true),
                 // It said itself that it was complete; how it was closed does not matter.
                 Err(GatewayError::Upstream(_)) if exchange.complete => (Vec::new(), true),
                 Err(error @ GatewayError::UpstreamTimeout(_))
@@ -242,6 +244,9 @@ impl Pipeline {
                 continue;
             }
             let is_whole = is_over && exchange.complete;
+            if !bytes.is_empty() {
+                ends.break_silence();
+            }
             if session.stream(&bytes, is_whole).await.is_err() {
                 if exchange.charge.is_none()
                     && !is_all_seen(exchange, &mut answer, meter.as_mut()).await
@@ -363,6 +368,7 @@ impl Pipeline {
             None => return,
             Some(Doubt::Nought) => &metrics.doubted_nought,
             Some(Doubt::BelowDelivered) => &metrics.doubted_below_delivered,
+            Some(Doubt::Absurd) => &metrics.doubted_absurd,
         };
         counter.add(1);
         log::debug!(
@@ -452,6 +458,15 @@ fn is_out_of_credit(body: &[u8]) -> bool {
     CODES
         .iter()
         .any(|code| text.contains(&format!("\"{code}\"")))
+}
+
+/// A sign of life between two events, as the API that was asked has it. In sound there is room for none.
+fn keep_alive(exchange: &Exchange, asked: &AskedOf<'_>) -> &'static [u8] {
+    match asked.dialect.api() {
+        _ if !exchange.speaks_events => b"",
+        Api::OpenAi => b": keep-alive\n\n",
+        Api::Anthropic => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
+    }
 }
 
 /// A rate limit of the operator's at the provider, which is not the caller's own.
@@ -559,20 +574,31 @@ fn take_what_came(answer: &mut Answer<'_>, meter: &mut dyn Meter) -> Backlog {
     }
 }
 
-/// Waits for more of the answer, unless something ends the request first. False: it is over.
+enum More {
+    Bytes,
+    End,
+    /// A stream has been silent for so long that its client must hear something.
+    Silence,
+}
+
+/// Waits for more of the answer, unless something ends the request first.
 async fn more(
     session: &mut Session,
     answer: &mut Answer<'_>,
     ends: &mut Ends<'_>,
     exchange: &mut Exchange,
-) -> Result<bool, GatewayError> {
+) -> Result<More, GatewayError> {
     let mut begun = None;
     let more = poll_fn(|cx| {
         if let Poll::Ready(ended) = ends.poll(cx, exchange) {
             return Poll::Ready(Err(ended));
         }
         if let Poll::Ready(more) = answer.poll_more(cx) {
-            return Poll::Ready(more.map_err(GatewayError::from));
+            let more = more.map_err(GatewayError::from);
+            return Poll::Ready(more.map(|more| if more { More::Bytes } else { More::End }));
+        }
+        if ends.takes_keep_alive() {
+            return Poll::Ready(Ok(More::Silence));
         }
         begun.get_or_insert_with(Instant::now);
         ready!(ends.poll_unread(cx, exchange, session));

@@ -19,6 +19,10 @@ const HOLD_MARGIN: Duration = Duration::from_secs(2);
 const RENEW_PAUSE: Duration = Duration::from_millis(250);
 /// A request that lasts longer hears at once when the gateway ends.
 const SHORT: Duration = Duration::from_secs(1);
+/// Interval between keep-alives of a stream that is silent: load balancers cut it off after a minute or less.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// Interval at which a stream is looked at for silence.
+const SILENCE_CHECKED_EVERY: Duration = Duration::from_secs(1);
 
 type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -33,8 +37,16 @@ pub struct Ends<'a> {
     next_beat: Instant,
     renewal: Option<(Instant, Waiting<Outcome<bool>>)>,
     cut: Option<Waiting<()>>,
+    silence: Option<Silence>,
     /// The client has left, and the provider is read on for its usage until then.
     drain: Option<Pin<Box<Sleep>>>,
+}
+
+/// Silence of a stream whose client waits for more. Noticing what is sent costs a flag.
+struct Silence {
+    since: Instant,
+    is_broken: bool,
+    is_due: bool,
 }
 
 impl Pipeline {
@@ -50,7 +62,19 @@ impl Pipeline {
             next_beat: taken + ttl / 3,
             renewal: None,
             cut: None,
+            silence: None,
             drain: None,
+        }
+    }
+}
+
+impl Silence {
+    fn look(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_broken) {
+            self.since = now;
+        } else if now.duration_since(self.since) >= KEEP_ALIVE_EVERY {
+            self.since = now;
+            self.is_due = true;
         }
     }
 }
@@ -59,6 +83,28 @@ impl Ends<'_> {
     /// Nobody reads the answer any more.
     pub fn is_draining(&self) -> bool {
         self.drain.is_some()
+    }
+
+    /// The client reads a stream from now on.
+    pub fn watch_silence(&mut self) {
+        self.silence = Some(Silence {
+            since: Instant::now(),
+            is_broken: false,
+            is_due: false,
+        });
+    }
+
+    /// Something was sent to the client.
+    pub fn break_silence(&mut self) {
+        if let Some(silence) = &mut self.silence {
+            silence.is_broken = true;
+        }
+    }
+
+    /// Whether a keep-alive is due, once for each time that it is.
+    pub fn takes_keep_alive(&mut self) -> bool {
+        let silence = self.silence.as_mut().filter(|_| self.drain.is_none());
+        silence.is_some_and(|silence| std::mem::take(&mut silence.is_due))
     }
 
     /// The answer has lost its reader: from now on the provider is read for its usage alone.
@@ -125,13 +171,20 @@ impl Ends<'_> {
             self.cut = Some(Box::pin(async move { traffic.is_cut().await }));
         }
         let now = Instant::now();
+        let longest = match &mut self.silence {
+            Some(silence) => {
+                silence.look(now);
+                SILENCE_CHECKED_EVERY
+            }
+            None => self.ttl,
+        };
         if now < self.next_beat || self.renewal.is_some() {
             let wait = self.next_beat.saturating_duration_since(now);
-            self.patience.set(wait.max(RENEW_PAUSE));
+            self.patience.set(wait.max(RENEW_PAUSE).min(longest));
             return None;
         }
         self.next_beat = now + self.ttl / 3;
-        self.patience.set(self.ttl / 3);
+        self.patience.set((self.ttl / 3).min(longest));
         let hold = exchange.hold.as_ref()?;
         if let Some(lease) = &hold.lease {
             let leases = &self.pipeline.settler.leases;

@@ -17,6 +17,9 @@ pub struct Sizes {
     pub sound_second: u64,
 }
 
+/// Tokens that no call of any model reads or generates: a hundred times the longest context.
+const MOST_CREDIBLE_TOKENS: u64 = 100_000_000;
+
 /// What a provider reports. Absent is not nought.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
@@ -34,6 +37,25 @@ impl Claim {
             output: Some(usage.output),
             others: Vec::new(),
         }
+    }
+
+    /// The same claim without counts that no call can have, and whether there were any.
+    pub fn credible(mut self) -> (Claim, bool) {
+        let is_credible = |tokens: &Tokens| tokens.count() <= MOST_CREDIBLE_TOKENS;
+        let before = (
+            self.input.is_some(),
+            self.output.is_some(),
+            self.others.len(),
+        );
+        self.input = self.input.filter(|input| is_credible(&input.total()));
+        self.output = self.output.filter(is_credible);
+        self.others.retain(|(_, usage)| is_credible(&usage.total()));
+        let after = (
+            self.input.is_some(),
+            self.output.is_some(),
+            self.others.len(),
+        );
+        (self, before != after)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -97,6 +119,8 @@ pub struct Evidence<'a> {
     pub shows_all: bool,
     /// The claim is of one answer of several.
     pub reports_one: bool,
+    /// The claim had counts that no call can have, which were left out.
+    pub is_absurd: bool,
     /// What the call costs where nothing is reported: it has a size of its own.
     pub unreported: Option<Usage>,
 }
@@ -114,6 +138,8 @@ pub enum Doubt {
     Nought,
     /// Less than what was delivered is in any vocabulary.
     BelowDelivered,
+    /// More than any call can have.
+    Absurd,
 }
 
 /// What a charge rests on.
@@ -174,7 +200,10 @@ pub fn charge(
     let input = claim
         .input
         .filter(|input| !seen.has_prompt || !input.total().is_zero());
-    let doubt = doubt(claim, output.is_some(), input.is_some(), seen.has_prompt);
+    let doubt = match seen.is_absurd {
+        true => Some(Doubt::Absurd),
+        false => doubt(claim, output.is_some(), input.is_some(), seen.has_prompt),
+    };
     // A count that runs along with a stream says nothing of the rest.
     let final_output = output.filter(|_| seen.end != End::Cut && !seen.reports_one);
     let is_unseen = seen.end == End::Cut && !seen.shows_all;

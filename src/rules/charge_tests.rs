@@ -45,8 +45,30 @@ fn evidence(claim: &Claim, end: End) -> Evidence<'_> {
         has_prompt: true,
         shows_all: false,
         reports_one: false,
+        is_absurd: false,
         unreported: None,
     }
+}
+
+#[test]
+fn a_count_that_no_call_can_have_is_none() {
+    let (kept, is_absurd) = claim(Some(1 << 62), Some(90)).credible();
+    assert_eq!((kept, is_absurd), (claim(None, Some(90)), true));
+    let (kept, is_absurd) = claim(Some(40), Some(u64::MAX)).credible();
+    assert_eq!((kept, is_absurd), (claim(Some(40), None), true));
+    let honest = claim(Some(10_000_000), Some(1_000_000));
+    assert_eq!(honest.clone().credible(), (honest, false));
+
+    let (kept, is_absurd) = claim(Some(40), Some(1 << 62)).credible();
+    let evidence = Evidence {
+        is_absurd,
+        ..evidence(&kept, End::Whole)
+    };
+
+    assert_eq!(
+        charged(&evidence),
+        (130, Basis::Counted, Some(Doubt::Absurd))
+    );
 }
 
 fn charged(evidence: &Evidence<'_>) -> (u64, Basis, Option<Doubt>) {
@@ -215,6 +237,7 @@ proptest! {
             _ => Claim::default(),
         };
         let seen = Evidence {
+            is_absurd: false,
             claim: Some(&claim),
             end: if left { End::Cut } else { End::Whole },
             least: Tokens::new(shown / 2),

@@ -9,6 +9,7 @@ pub mod config;
 pub mod date;
 pub mod egress;
 pub mod entry;
+pub mod families;
 pub mod hosted;
 pub mod models;
 pub mod neighbours;

@@ -130,6 +130,11 @@ impl Server {
         matches!(self, OpenAi | Azure | Anthropic | Demo)
     }
 
+    /// It bills the calls that OpenAI gives away: moderations.
+    pub fn bills_free_calls(self) -> bool {
+        self == Mistral
+    }
+
     /// It is OpenAI's own, which has renamed the limit and whose newer models refuse the old name.
     pub fn is_openai(self) -> bool {
         matches!(self, OpenAi | Azure)

@@ -206,9 +206,9 @@ pub fn keys() -> Vec<Key> {
 
         key("upstream.connect_timeout", span(millisecond), "5s", |s| &mut s.upstream.connect_timeout,
             "How long connecting to a provider may take."),
-        key("upstream.first_byte_timeout", span(millisecond), "300s", |s| &mut s.upstream.first_byte_timeout,
-            "How long a provider may take to begin its answer."),
-        key("upstream.idle_timeout", span(millisecond), "300s", |s| &mut s.upstream.idle_timeout,
+        key("upstream.first_byte_timeout", span(millisecond), "11m", |s| &mut s.upstream.first_byte_timeout,
+            "How long a provider may take to begin its answer. Models think for ten minutes, and SDKs wait for as long."),
+        key("upstream.idle_timeout", span(millisecond), "11m", |s| &mut s.upstream.idle_timeout,
             "The longest silence between two chunks of an answer."),
         key("upstream.drain", span(Duration::ZERO), "2m", |s| &mut s.upstream.drain,
             "How long a provider is read on for its usage when nobody reads its answer any more and it may have \

@@ -87,7 +87,7 @@ pub struct Metrics {
     /// Claims that were not believed, by what spoke against them.
     pub doubted_nought: Counter,
     pub doubted_below_delivered: Counter,
-    pub doubted_after_end: Counter,
+    pub doubted_absurd: Counter,
     pub panics: Counter,
     pub records_dropped: Counter,
     /// What was turned away: connections beyond all places and beyond one address's, requests beyond the
@@ -262,7 +262,7 @@ impl Metrics {
                     "{reason=\"below_delivered\"}",
                     self.doubted_below_delivered.value(),
                 ),
-                ("{reason=\"after_end\"}", self.doubted_after_end.value()),
+                ("{reason=\"absurd\"}", self.doubted_absurd.value()),
             ],
         );
         family(

@@ -33,6 +33,7 @@ mod sdks_errors;
 mod sdks_provider;
 mod sealing;
 mod served;
+mod silence;
 mod start;
 mod stop;
 mod store_contract;

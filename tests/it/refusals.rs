@@ -156,3 +156,48 @@ fn a_stream_that_is_ended_for_sending_too_much_says_so_in_the_log() {
     assert!(line.contains("tenant abc, request "), "{line}");
     assert!(line.contains("are held"), "{line}");
 }
+
+/// Two accounts are one customer at the provider: a cache that one has named must not answer the other.
+#[test]
+fn a_prompts_cache_belongs_to_its_account() {
+    let provider = Provider::start(|_| Script::chat("Hi", 9, 5));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    let keys = [mint(&gateway, "abc"), mint(&gateway, "abc")];
+    let mut call = hi();
+    call["prompt_cache_key"] = json!("mine");
+
+    for key in [&keys[0], &keys[0], &keys[1]] {
+        assert_eq!(chat(&gateway, "abc", key, &call).status, 200);
+    }
+
+    let named: Vec<Value> = provider
+        .requests()
+        .iter()
+        .map(|request| request.json()["prompt_cache_key"].clone())
+        .collect();
+    assert_eq!(named[0], named[1]);
+    assert_ne!(named[0], named[2]);
+    assert!(
+        named
+            .iter()
+            .all(|name| name.as_str().is_some_and(|name| name != "mine"))
+    );
+}
+
+#[test]
+fn a_moderation_costs_what_it_costs_where_it_is_billed() {
+    let answer = json!({"id": "m", "results": [{"flagged": false}], "usage": {"prompt_tokens": 8, "completion_tokens": 0, "total_tokens": 8}});
+    let provider = Provider::start(move |_| Script::json(200, &answer));
+    for (server, cost) in [("mistral", 8), ("openai", 0)] {
+        let config = sample(&provider).tokens(1_000).server("openai", server);
+        let gateway = Gateway::start(Setup::new().tenant("abc", config));
+        let key = mint(&gateway, "abc");
+        let client = gateway.client();
+        let request = client.request("POST", "/abc/v1/moderations").bearer(&key);
+
+        let answer = request.json(&json!({"model": "m", "input": "abc"})).send();
+
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(balance(&gateway, &key).0, 1_000 - cost, "{server}");
+    }
+}

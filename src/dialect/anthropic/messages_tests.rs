@@ -15,6 +15,7 @@ fn rewritten(text: &str, changes: &Changes<'_>) -> String {
 }
 
 const CHANGES: Changes<'_> = Changes {
+    cache_key: None,
     model: Some("b\"c"),
     limit: Some(Limit {
         tokens: 50,

@@ -128,6 +128,7 @@ pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts),
     }
     let mut prompt = Prompt {
         image: Tokens::new(bounds.image),
+        page: Tokens::new(bounds.page),
         strangers,
     };
     if let Some(messages) = body.written("messages") {
@@ -147,6 +148,7 @@ pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts),
 
 struct Prompt {
     image: Tokens,
+    page: Tokens,
     strangers: Strangers,
 }
 
@@ -248,7 +250,7 @@ impl Prompt {
             "base64" if is_image => self.image,
             "base64" if is_pdf => {
                 let bytes = source.written("data").map_or(0, |data| data.get().len());
-                self.image.times(bytes.div_ceil(PDF_BYTES).max(1) as u64)
+                self.page.times(bytes.div_ceil(PDF_BYTES).max(1) as u64)
             }
             "base64" | "text" => raw(value),
             "content" => match source.written("content") {
@@ -256,7 +258,7 @@ impl Prompt {
                 None => Tokens::ZERO,
             },
             _ if is_image => self.image.max(raw(value)),
-            _ => self.image.times(UNSEEN).max(raw(value)),
+            _ => self.page.times(UNSEEN).max(raw(value)),
         })
     }
 

@@ -31,8 +31,8 @@ fn a_recording_is_bounded_by_its_bytes() {
         (call.model.as_deref(), call.stream),
         (Some("whisper-1"), true)
     );
-    assert_eq!(call.prompt, Tokens::new(8 * 50 + 5 + 8));
-    assert_eq!(call.answer, Some(Tokens::new(8 * 10 + 200)));
+    assert_eq!(call.prompt, Tokens::new(1_600 * 50 + 5 + 8));
+    assert_eq!(call.answer, Some(Tokens::new(1_600 * 10 + 200)));
     assert_eq!(
         call.unreported.map(|usage| usage.total()),
         Some(Tokens::new(2 * 50))

@@ -18,6 +18,7 @@ use std::borrow::Cow;
 /// The members that the gateway itself reads or writes.
 const KNOWN: &[&str] = &[
     "model",
+    "prompt_cache_key",
     "messages",
     "stream",
     "stream_options",
@@ -103,7 +104,6 @@ const NOT_PROMPT: &[&str] = &[
     "verbosity",
     "modalities",
     "safety_identifier",
-    "prompt_cache_key",
     "prompt_cache_retention",
 ];
 
@@ -187,6 +187,7 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
         extras,
         model: body.string("model")?.map(Cow::into_owned),
         stream,
+        cache_key: body.string("prompt_cache_key")?.map(Cow::into_owned),
         is_fit: !stream && !body.flag("store")?,
         wants_usage: choices::wants_usage(&body)?,
         limit,

@@ -85,7 +85,7 @@ pub fn metadata(body: &Object<'_>, strangers: &mut Strangers) -> Tokens {
 
 /// What is named, and stands in the provider's own store or anywhere else.
 pub fn named(bounds: &Bounds) -> Tokens {
-    Tokens::new(bounds.image).times(NAMED_PAGES)
+    Tokens::new(bounds.page).times(NAMED_PAGES)
 }
 
 /// A message's content, or what a tool gave: a text, a part, or a list of either.
@@ -275,7 +275,7 @@ fn file(part: &Object<'_>, bounds: &Bounds) -> Result<Tokens, Unreadable> {
     if let Some(data) = data {
         let length = weight(data);
         let pages = length.count().div_ceil(PAGE).max(1);
-        let pages = Tokens::new(bounds.image).times(pages);
+        let pages = Tokens::new(bounds.page).times(pages);
         // Only of a PDF is it known that it is made of pages; another may be text from end to end.
         let is_pdf = text
             .strip_prefix("data:application/pdf;base64,")

@@ -137,7 +137,7 @@ fn a_part_that_could_be_read_in_two_ways_or_names_what_is_not_its_callers_is_ref
 #[test]
 fn no_bound_is_large_enough_to_wrap() {
     let bounds = Bounds {
-        image: u64::MAX,
+        page: u64::MAX,
         ..Bounds::default()
     };
     let value: &RawValue =

@@ -2,7 +2,7 @@
 
 use super::events::EventMeter;
 use super::usage;
-use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Claim, Reading, Unreadable};
+use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
 use crate::dialect::object::{self, Object};
 use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
@@ -22,12 +22,13 @@ impl Dialect for Moderations {
     }
 
     fn read(&self, body: &Body<'_>, _: &Bounds) -> Result<Call, Unreadable> {
-        let (body, _, strangers) = Object::prompt(body.bytes, KNOWN, &[], &["input"])?;
+        let (body, prompt, strangers) = Object::prompt(body.bytes, KNOWN, &[], &["input"])?;
         Ok(Call {
             strangers: strangers.names()?,
             is_fit: true,
             model: body.string("model")?.map(Cow::into_owned),
             answers: 1,
+            prompt,
             answer: Some(Tokens::ZERO),
             free: true,
             ..Call::default()
@@ -38,12 +39,9 @@ impl Dialect for Moderations {
         object::rewrite_model(body.bytes, KNOWN, changes)
     }
 
-    /// Some servers count all the same; nobody is charged for it.
+    /// Some servers count all the same; where it is free, nobody is charged for it.
     fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
-        Reading {
-            claim: Claim::default(),
-            ..usage::of_answer(answer)
-        }
+        usage::of_answer(answer)
     }
 
     fn stream(&self, _: &Call) -> Box<dyn Meter> {

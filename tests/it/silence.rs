@@ -1,0 +1,65 @@
+//! Streams that are silent for a while, as those of models that think.
+
+use crate::harness::{Gateway, Provider, Script, Setup, chat, mint, sample};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const THINKING: Duration = Duration::from_secs(18);
+
+fn call() -> Value {
+    json!({"model": "m", "max_tokens": 100, "stream": true,
+        "messages": [{"role": "user", "content": "Hi"}]})
+}
+
+fn event(name: &str, data: &Value) -> String {
+    format!("event: {name}\ndata: {data}\n\n")
+}
+
+/// A load balancer between client and gateway cuts off what is silent for a minute.
+#[test]
+fn a_silent_stream_gives_a_sign_of_life_between_its_events() {
+    let first = json!({"choices": [{"index": 0, "delta": {"content": "one"}}]});
+    let second = json!({"choices": [{"index": 0, "delta": {"content": "two"}}]});
+    let last = json!({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}});
+    let provider = Provider::start(move |_| {
+        Script::sse([first.to_string()])
+            .wait(THINKING)
+            .bytes(format!(
+                "data: {second}\n\ndata: {last}\n\ndata: [DONE]\n\n"
+            ))
+    });
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    let key = mint(&gateway, "abc");
+
+    let text = chat(&gateway, "abc", &key, &call()).text().to_string();
+
+    let places = ["one", ": keep-alive\n\n", "two", "[DONE]"].map(|part| text.find(part));
+    assert!(places.is_sorted() && places[0].is_some(), "{text}");
+    assert_eq!(text.matches("keep-alive").count(), 1, "{text}");
+}
+
+#[test]
+fn anthropics_streams_have_an_event_for_it() {
+    let delta = |text: &str| json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}});
+    let (first, second) = (delta("one"), delta("two"));
+    let end = json!({"type": "message_delta", "delta": {}, "usage": {"input_tokens": 9, "output_tokens": 2}});
+    let provider = Provider::start(move |_| {
+        Script::sse_named([("content_block_delta", first.clone())])
+            .wait(THINKING)
+            .bytes(event("content_block_delta", &second))
+            .bytes(event("message_delta", &end))
+            .bytes(event("message_stop", &json!({"type": "message_stop"})))
+    });
+    let url = provider.url("/v1/messages");
+    let config = sample(&provider).endpoint("anthropic", &url, "claude-sonnet-4-5");
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let client = gateway.client();
+    let request = client.request("POST", "/abc/v1/messages").bearer(&key);
+
+    let text = request.json(&call()).send().text().to_string();
+
+    let ping = "event: ping\ndata: {\"type\": \"ping\"}\n\n";
+    let places = ["one", ping, "two", "message_stop"].map(|part| text.find(part));
+    assert!(places.is_sorted() && places[0].is_some(), "{text}");
+}
