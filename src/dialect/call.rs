@@ -5,12 +5,23 @@ pub use crate::rules::price::Usage;
 
 pub use super::delivered::{Delivered, HostedCalls};
 use crate::rules::amount::Tokens;
+use crate::rules::config::Kind;
 
 /// The provider APIs, by the shape of their errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     OpenAi,
     Anthropic,
+}
+
+impl Api {
+    pub fn is_spoken_by(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Demo => true,
+            Kind::OpenAi => self == Api::OpenAi,
+            Kind::Anthropic => self == Api::Anthropic,
+        }
+    }
 }
 
 /// A body as it came.

@@ -10,6 +10,7 @@ use crate::dialect::extras::Hosted;
 use crate::dialect::prompt;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{self, Basis, Bound, Charge, End, Evidence, Sizes};
+use crate::rules::config::{Endpoint, TextProviders};
 use crate::rules::price::Rate;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Pace;
@@ -243,9 +244,9 @@ impl Exchange {
         };
         let held = self.hold.as_ref().map_or(Tokens::ZERO, |hold| hold.held);
         let rate_of = |model: &str| {
-            let tenant = terms.rates.as_deref();
-            let text = tenant.and_then(|tenant| tenant.config.text.as_ref());
-            text.map_or(terms.rate, |text| text.rate(Some(model)))
+            self.prices().map_or(terms.rate, |(text, endpoint)| {
+                text.rate(endpoint, Some(model))
+            })
         };
         let counting = Counting { terms, delivered };
         let mut charge = charge::charge(&evidence, held, terms.rate, rate_of, &counting);
@@ -253,6 +254,14 @@ impl Exchange {
             charge.cost = charge.cost.plus(self.hosted());
         }
         charge
+    }
+
+    /// The prices of its tenant, and who answers.
+    fn prices(&self) -> Option<(&TextProviders, &Endpoint)> {
+        let text = self.terms.rates.as_ref()?.config.text.as_ref()?;
+        let mut endpoints = text.endpoints.iter();
+        let endpoint = endpoints.find(|endpoint| endpoint.name == self.endpoint)?;
+        Some((text, endpoint))
     }
 
     /// What the calls of hosted tools cost beside what is charged for what they had the model read.
@@ -265,10 +274,8 @@ impl Exchange {
         let prices = terms.hosted.prices.iter();
         let all: Tokens = prices.map(|(name, price)| price.times(calls(name))).sum();
         let read = seen.claim.input.unwrap_or_default();
-        let more = terms
-            .rate
-            .cost(&read)
-            .minus(terms.rate.most_for_prompt(terms.prompt));
+        let rate = terms.rate;
+        let more = rate.cost(&read).minus(rate.most_for_prompt(terms.prompt));
         // No more are made than the request allows, whatever is said of them.
         all.min(terms.hosted.held).minus(more)
     }

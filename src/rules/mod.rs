@@ -10,6 +10,7 @@ pub mod date;
 pub mod egress;
 pub mod entry;
 pub mod hosted;
+pub mod model_name;
 pub mod models;
 pub mod neighbours;
 pub mod origin;
