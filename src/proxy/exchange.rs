@@ -5,7 +5,7 @@
 
 use super::cors::Grant;
 use super::room::Share;
-use crate::dialect::call::{Api, Claim, Delivered, HostedCalls, Reading, Usage};
+use crate::dialect::call::{Api, Claim, Delivered, HostedCalls, Reading, Served, Usage};
 use crate::dialect::extras::Hosted;
 use crate::dialect::prompt;
 use crate::rules::amount::Tokens;
@@ -68,6 +68,8 @@ struct Seen {
     is_final: bool,
     failed: bool,
     has_content: bool,
+    /// Models that the answer says it is of.
+    served: Served,
     /// Calls of tools that the provider ran itself.
     hosted_calls: HostedCalls,
     /// Bytes of generated text.
@@ -157,7 +159,12 @@ impl Exchange {
     /// Takes over what the meter has seen by now.
     pub fn observe(&mut self, reading: &Reading) {
         self.complete = reading.complete;
+        let mut served = std::mem::take(&mut self.seen.served);
+        if served != reading.served {
+            served.clone_from(&reading.served);
+        }
         self.seen = Seen {
+            served,
             claim: reading.claim.clone(),
             is_final: reading.is_final || reading.complete,
             failed: reading.failed,
@@ -249,7 +256,7 @@ impl Exchange {
             })
         };
         let counting = Counting { terms, delivered };
-        let mut charge = charge::charge(&evidence, held, terms.rate, rate_of, &counting);
+        let mut charge = charge::charge(&evidence, held, self.rate(), rate_of, &counting);
         if matches!(charge.basis, Basis::Reported | Basis::Counted) {
             charge.cost = charge.cost.plus(self.hosted());
         }
@@ -264,6 +271,18 @@ impl Exchange {
         Some((text, endpoint))
     }
 
+    /// The rate of what was asked for, or of what answered where that is dearer. Providers write names as
+    /// they like, so only a rate that is named for one counts.
+    fn rate(&self) -> Rate {
+        let mut rate = self.terms.rate;
+        if let Some((text, endpoint)) = self.prices() {
+            let served = self.seen.served.iter();
+            let named = served.filter_map(|model| text.named_rate(endpoint.server, model));
+            rate = named.fold(rate, Rate::dearest);
+        }
+        rate
+    }
+
     /// What the calls of hosted tools cost beside what is charged for what they had the model read.
     fn hosted(&self) -> Tokens {
         let (terms, seen) = (&self.terms, &self.seen);
@@ -274,7 +293,7 @@ impl Exchange {
         let prices = terms.hosted.prices.iter();
         let all: Tokens = prices.map(|(name, price)| price.times(calls(name))).sum();
         let read = seen.claim.input.unwrap_or_default();
-        let rate = terms.rate;
+        let rate = self.rate();
         let more = rate.cost(&read).minus(rate.most_for_prompt(terms.prompt));
         // No more are made than the request allows, whatever is said of them.
         all.min(terms.hosted.held).minus(more)
@@ -287,14 +306,14 @@ impl Exchange {
             return Tokens::ZERO;
         }
         if let Some(unreported) = terms.unreported {
-            return terms.rate.cost(&unreported);
+            return self.rate().cost(&unreported);
         }
         let input = seen.claim.input.unwrap_or(Usage {
             uncached_input: likely(terms.prompt),
             ..Usage::default()
         });
         let output = likely(Tokens::new(seen.bytes)).max(seen.claim.usage().output);
-        terms.rate.cost(&Usage { output, ..input })
+        self.rate().cost(&Usage { output, ..input })
     }
 }
 

@@ -1,5 +1,5 @@
-//! The price is that of what was served: no spelling of a model's name is cheaper than another, and lists
-//! are fences.
+//! The price is that of what was served: no spelling of a model's name is cheaper than another, lists are
+//! fences, and an answer of a dearer model costs what that costs.
 
 use crate::harness::{
     Gateway, Provider, Redis, Response, Script, Setup, balance, chat, eventually, mint, sample,
@@ -275,4 +275,111 @@ fn no_caller_has_another_model_answer() {
         }
     }
     assert!(provider.requests().is_empty());
+}
+
+/// What a stand-in says that it answered with: plain, or as a stream.
+fn answering(model: &'static str) -> Provider {
+    Provider::start(move |request| {
+        let call = request.json();
+        let usage = json!({"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14});
+        let other = json!({"input_tokens": 9, "output_tokens": 5});
+        let text = json!([{"type": "text", "text": "Hi"}]);
+        let is_stream = call["stream"] == true;
+        match request.path.as_str() {
+            "/v1/messages" if is_stream => Script::sse_named([
+                (
+                    "message_start",
+                    json!({"type": "message_start", "message": {
+                    "type": "message", "model": model, "content": [], "usage": {"input_tokens": 9}}}),
+                ),
+                (
+                    "message_delta",
+                    json!({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 5}}),
+                ),
+                ("message_stop", json!({"type": "message_stop"})),
+            ]),
+            "/v1/messages" => Script::json(
+                200,
+                &json!({"type": "message", "role": "assistant",
+                "model": model, "content": text, "usage": other}),
+            ),
+            "/v1/responses" if is_stream => Script::sse([json!({"type": "response.completed",
+                "response": {"status": "completed", "model": model, "output": [], "usage": other}})
+            .to_string()]),
+            "/v1/responses" => Script::json(
+                200,
+                &json!({"object": "response", "status": "completed",
+                "model": model, "output": [], "usage": other}),
+            ),
+            "/v1/embeddings" => Script::json(
+                200,
+                &json!({"object": "list", "data": [], "model": model,
+                "usage": {"prompt_tokens": 14, "total_tokens": 14}}),
+            ),
+            _ if is_stream => {
+                let chunk =
+                    json!({"model": model, "choices": [{"index": 0, "delta": {"content": "Hi"}}]});
+                let last = json!({"model": model, "choices": [], "usage": usage});
+                Script::sse([chunk.to_string(), last.to_string(), "[DONE]".to_owned()])
+            }
+            _ => Script::json(
+                200,
+                &json!({"model": model, "usage": usage,
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}}]}),
+            ),
+        }
+    })
+}
+
+/// What each call costs that is answered by a model which names itself so.
+fn charged_when(model: &'static str, asked: &str) -> Vec<u64> {
+    let provider = answering(model);
+    let text = json!({"rates": {"cheap": 2, "dear": 50, "tiny": 1, "*": 9}});
+    let config = sample(&provider)
+        .tokens(GRANT)
+        .endpoint("anthropic", &provider.url("/v1/messages"), "cheap")
+        .set("providers.text.endpoints.openai.members", json!(["models"]))
+        .set("providers.text.rates", text["rates"].clone());
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let mut costs = Vec::new();
+    for (path, stream) in [
+        ("chat/completions", false),
+        ("chat/completions", true),
+        ("responses", false),
+        ("responses", true),
+        ("messages", false),
+        ("messages", true),
+        ("embeddings", false),
+    ] {
+        let body = match path {
+            "chat/completions" => json!({"model": asked, "models": ["dear"], "max_tokens": 50,
+                "messages": [{"role": "user", "content": "Hi"}], "stream": stream}),
+            "responses" => {
+                json!({"model": asked, "input": "Hi", "max_output_tokens": 50, "stream": stream})
+            }
+            "embeddings" => json!({"model": asked, "input": "Hi"}),
+            _ => json!({"model": asked, "max_tokens": 50, "stream": stream,
+                "messages": [{"role": "user", "content": "Hi"}]}),
+        };
+        let before = used(&gateway, &key);
+        let client = gateway.client();
+        let request = client
+            .request("POST", &format!("/abc/v1/{path}"))
+            .bearer(&key);
+        let answer = request.json(&body).send();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        costs.push(used(&gateway, &key) - before);
+    }
+    costs
+}
+
+#[test]
+fn an_answer_of_a_dearer_model_costs_what_that_costs() {
+    assert_eq!(charged_when("dear-2024-08-06", "cheap"), [50 * TOKENS; 7]);
+    // Never less than what was asked for.
+    assert_eq!(charged_when("tiny", "cheap"), [2 * TOKENS; 7]);
+    // Servers name themselves as they like: the rate of all others is no rate of an answer's.
+    assert_eq!(charged_when("/srv/cheap.gguf", "cheap"), [2 * TOKENS; 7]);
+    assert_eq!(charged_when("cheap", "unknown"), [9 * TOKENS; 7]);
 }
