@@ -190,7 +190,7 @@ mod tests {
         ] {
             assert!(!unserved(&providers, Some(model), Kind::OpenAi), "{model}");
         }
-        for model in ["other", "b/other", "r-mini", "*", "a/r"] {
+        for model in ["other", "b/other", "r:70b", "r-mini", "*", "a/r"] {
             assert!(unserved(&providers, Some(model), Kind::OpenAi), "{model}");
         }
         assert!(!unserved(&providers, None, Kind::OpenAi));

@@ -111,7 +111,10 @@ impl TextProviders {
         if !is_fenced {
             return true;
         }
-        let has_rate = |model: &str| self.named_rate(endpoint.server, model).is_some();
+        let server = endpoint.server;
+        let has_rate = |model: &str| {
+            self.named_rate(server, model).is_some() && self.is_certain(server, model)
+        };
         model.is_some_and(|model| {
             endpoint.names(model) || (endpoint.models.is_empty() && has_rate(model))
         })
