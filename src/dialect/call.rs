@@ -4,13 +4,25 @@ pub use crate::rules::charge::Claim;
 pub use crate::rules::price::Usage;
 
 pub use super::delivered::{Delivered, HostedCalls};
+use crate::json;
 use crate::rules::amount::Tokens;
+use crate::rules::config::Kind;
 
 /// The provider APIs, by the shape of their errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     OpenAi,
     Anthropic,
+}
+
+impl Api {
+    pub fn is_spoken_by(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Demo => true,
+            Kind::OpenAi => self == Api::OpenAi,
+            Kind::Anthropic => self == Api::Anthropic,
+        }
+    }
 }
 
 /// A body as it came.
@@ -160,6 +172,37 @@ pub struct Limit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable(pub String);
 
+/// Names of models that an answer says it is of, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Served(Vec<String>);
+
+/// More models than take turns in one answer; of more the latest are kept.
+const MOST_SERVED: usize = 4;
+
+/// The longest name that is kept, in bytes.
+const LONGEST_SERVED: usize = 256;
+
+impl Served {
+    /// Takes a name as it was written, with its quotes.
+    pub fn take(&mut self, value: &[u8]) {
+        if !value.starts_with(b"\"") || value.len() > LONGEST_SERVED {
+            return;
+        }
+        let name = json::text(value);
+        if name.is_empty() || self.0.iter().any(|known| **known == *name) {
+            return;
+        }
+        if self.0.len() == MOST_SERVED {
+            self.0.remove(0);
+        }
+        self.0.push(name.into_owned());
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
 /// What a meter has seen of an answer so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
@@ -169,6 +212,7 @@ pub struct Reading {
     /// complete answer is, whether it is said here or not.
     pub is_final: bool,
     pub delivered: Delivered,
+    pub served: Served,
     /// Calls of tools that the provider reports to have run itself.
     pub hosted_calls: HostedCalls,
     /// The answer said itself that it is complete. Nothing is passed on after that.
@@ -193,5 +237,21 @@ impl Reading {
     /// What is reported of input and output both.
     pub fn usage(&self) -> Option<Usage> {
         self.claim.output.map(|_| self.claim.usage())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_names_of_an_answer_are_kept_each_once() {
+        let mut served = Served::default();
+        for name in ["a", "a", "", "b\\u0063", "d", "e", "a", "f"] {
+            served.take(format!("\"{name}\"").as_bytes());
+        }
+        served.take(b"null");
+        served.take(format!("\"{}\"", "x".repeat(LONGEST_SERVED)).as_bytes());
+        assert_eq!(served.iter().collect::<Vec<_>>(), ["bc", "d", "e", "f"]);
     }
 }

@@ -144,6 +144,7 @@ pub fn check(call: &Call, server: Server, own: &[String]) -> Result<(), Unreadab
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::call::{Body, Bounds};
 
     fn refused(name: &str, server: Server, own: &[String]) -> bool {
         let call = Call {
@@ -171,5 +172,46 @@ mod tests {
         };
         let Unreadable(why) = check(&call, Ollama, &[]).unwrap_err();
         assert!(why.starts_with("options is not forwarded") && why.contains("ollama"));
+    }
+
+    /// Members that let a server answer with another model than the one that is asked for.
+    #[test]
+    fn no_server_is_let_choose_another_model() {
+        let routing = [
+            ("models", r#"["a/b"]"#),
+            ("route", r#""fallback""#),
+            ("provider", r#"{"order":["x"]}"#),
+            ("preset", r#""x""#),
+            ("plugins", r#"[{"id":"auto-router"}]"#),
+            ("fallbacks", r#"[{"model":"a/b"}]"#),
+            ("context_window_fallback_dict", r#"{"m":"a/b"}"#),
+            ("content_policy_fallbacks", r#"[{"m":["a/b"]}]"#),
+        ];
+        let calls = [
+            "chat/completions",
+            "responses",
+            "completions",
+            "embeddings",
+            "messages",
+        ];
+        for ((member, value), path) in routing
+            .iter()
+            .flat_map(|each| calls.map(|call| (each, call)))
+        {
+            let words: Vec<&str> = path.split('/').collect();
+            let body = format!(
+                r#"{{"model":"m","max_tokens":9,"prompt":"a","input":"a","messages":[],"{member}":{value}}}"#
+            );
+            let dialect = crate::dialect::table::find(&words).unwrap();
+            let call = dialect.read(&Body::json(body.as_bytes()), &Bounds::default());
+            for server in Server::names().filter_map(Server::named) {
+                let is_refused = match &call {
+                    Ok(call) => check(call, server, &[]).is_err(),
+                    Err(_) => true,
+                };
+                let obeys = !server.refuses_unknown_members();
+                assert!(is_refused || !obeys, "{path} {member} {server:?}");
+            }
+        }
     }
 }

@@ -8,13 +8,13 @@ use super::error::GatewayError;
 use super::exchange::{self, Exchange, Hold};
 use super::pipeline::Pipeline;
 use super::scratch;
-use crate::dialect::call::{Body, Call, Limit};
+use crate::dialect::call::{Api, Body, Call, Limit};
 use crate::dialect::{prompt, tokens};
 use crate::http1::head::Request;
 use crate::local::credentials;
 use crate::rules::account::{Admission, Admit};
 use crate::rules::amount::Tokens;
-use crate::rules::choice::Choice;
+use crate::rules::choice::{self, Choice};
 use crate::rules::config::Endpoint;
 use crate::rules::entry::Caller;
 use crate::rules::models;
@@ -36,10 +36,32 @@ pub(super) struct Asked<'a> {
     pub tenant: &'a Tenant,
     pub key: &'a KeyName,
     pub body: &'a Body<'a>,
+    pub api: Api,
+    pub endpoint: &'a Endpoint,
+    /// What the endpoint is asked for.
+    pub model: Option<&'a str>,
     /// The vocabulary at hand is the model's own.
     pub is_exact: bool,
     /// The most one answer of the model can have, where that is known.
     pub most: Option<u64>,
+}
+
+impl Asked<'_> {
+    /// Refuses a model that the group of the account may not ask for.
+    fn is_open_to(&self, group: &str) -> Result<(), GatewayError> {
+        let config = &self.tenant.config;
+        let models = config.group(group).and_then(|group| group.models.as_ref());
+        let (Some(models), Some(providers)) = (models, &config.text) else {
+            return Ok(());
+        };
+        let speaks = |kind| self.api.is_spoken_by(kind);
+        let is_open = choice::is_among(providers, models, self.endpoint, self.model, speaks);
+        is_open
+            .then_some(())
+            .ok_or_else(|| GatewayError::NotServed {
+                model: self.model.map(str::to_owned),
+            })
+    }
 }
 
 impl Pipeline {
@@ -148,6 +170,8 @@ impl Pipeline {
                 taken,
             });
             exchange.terms.prompt = call.prompt;
+            // A hold that was taken for nothing ends with the request, which has cost nothing.
+            asked.is_open_to(&exchange.group)?;
             return Ok(held.held);
         }
         let mut entry = self.ask_store(key, caller, &ask).await?;
@@ -182,7 +206,7 @@ impl Pipeline {
         exchange.pace = pace;
         exchange.account = account.id();
         exchange.group = Arc::from(group);
-        match admission {
+        let admitted = match admission {
             Admission::Granted { held, .. } => {
                 self.metrics.admissions_stored.add(1);
                 self.settler.journal.begin(&account, &id, ask.known);
@@ -199,7 +223,9 @@ impl Pipeline {
             Admission::Spent { .. } => Err(GatewayError::Spent),
             Admission::Held { .. } => Err(GatewayError::Held),
             Admission::Limited { wait, .. } => Err(GatewayError::TooFast { wait }),
-        }
+        };
+        asked.is_open_to(&exchange.group)?;
+        admitted
     }
 }
 
@@ -236,8 +262,8 @@ pub(super) fn is_exact(endpoint: &Endpoint, model: Option<&str>) -> bool {
 }
 
 /// The most one answer of the model that will be asked can have.
-pub(super) fn most_output(choice: &Choice<'_>, model: Option<&str>) -> Option<u64> {
-    let model = choice.model.or(model);
+pub(super) fn most_output<'a>(choice: &Choice<'a>, model: Option<&'a str>) -> Option<u64> {
+    let model = choice.served(model);
     // A name says what a model can do only where its maker serves it.
     let endpoint = choice.endpoint;
     let known = || models::most_output(model.filter(|_| endpoint.server.is_openai())?);

@@ -33,6 +33,10 @@ pub enum GatewayError {
     NoEndpoint {
         model: Option<String>,
     },
+    /// The tenant's lists, or its group's, do not have the model.
+    NotServed {
+        model: Option<String>,
+    },
     /// Too many wrong keys came from its address.
     Unwelcome {
         wait: Millis,
@@ -152,6 +156,13 @@ impl GatewayError {
                     "model_not_found",
                     &format!("No provider is configured for {model}"),
                 )
+            }
+            GatewayError::NotServed { model } => {
+                let text = match model {
+                    Some(model) => format!("The model {model} is not served with this key"),
+                    None => "A call must name its model here".to_owned(),
+                };
+                said(404, "model_not_found", &text)
             }
             GatewayError::Unwelcome { wait } => again(
                 said(

@@ -7,11 +7,12 @@ use super::cors::Grant;
 use super::counter::INLINE_BYTES;
 use super::refusals::Work;
 use super::room::Share;
-use crate::dialect::call::{Api, Claim, Delivered, HostedCalls, Reading, Usage};
+use crate::dialect::call::{Api, Claim, Delivered, HostedCalls, Reading, Served, Usage};
 use crate::dialect::extras::Hosted;
 use crate::dialect::prompt;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{self, Basis, Bound, Charge, End, Evidence, Sizes};
+use crate::rules::config::{Endpoint, TextProviders};
 use crate::rules::price::Rate;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Pace;
@@ -71,6 +72,8 @@ struct Seen {
     is_final: bool,
     failed: bool,
     has_content: bool,
+    /// Models that the answer says it is of.
+    served: Served,
     /// Calls of tools that the provider ran itself.
     hosted_calls: HostedCalls,
     /// Bytes of generated text.
@@ -167,7 +170,12 @@ impl Exchange {
     pub fn observe(&mut self, reading: &Reading) {
         self.complete = reading.complete;
         let (claim, is_absurd) = reading.claim.clone().credible();
+        let mut served = std::mem::take(&mut self.seen.served);
+        if served != reading.served {
+            served.clone_from(&reading.served);
+        }
         self.seen = Seen {
+            served,
             claim,
             is_absurd,
             is_final: reading.is_final || reading.complete,
@@ -277,15 +285,35 @@ impl Exchange {
         };
         let held = self.hold.as_ref().map_or(Tokens::ZERO, |hold| hold.held);
         let rate_of = |model: &str| {
-            let tenant = terms.rates.as_deref();
-            let text = tenant.and_then(|tenant| tenant.config.text.as_ref());
-            text.map_or(terms.rate, |text| text.rate(Some(model)))
+            self.prices().map_or(terms.rate, |(text, endpoint)| {
+                text.rate(endpoint, Some(model))
+            })
         };
-        let mut charge = charge::charge(&evidence, held, terms.rate, rate_of, bound);
+        let mut charge = charge::charge(&evidence, held, self.rate(), rate_of, bound);
         if matches!(charge.basis, Basis::Reported | Basis::Counted) {
             charge.cost = charge.cost.plus(self.hosted());
         }
         charge
+    }
+
+    /// The prices of its tenant, and who answers.
+    fn prices(&self) -> Option<(&TextProviders, &Endpoint)> {
+        let text = self.terms.rates.as_ref()?.config.text.as_ref()?;
+        let mut endpoints = text.endpoints.iter();
+        let endpoint = endpoints.find(|endpoint| endpoint.name == self.endpoint)?;
+        Some((text, endpoint))
+    }
+
+    /// The rate of what was asked for, or of what answered where that is dearer. Providers write names as
+    /// they like, so only a rate that is named for one counts.
+    fn rate(&self) -> Rate {
+        let mut rate = self.terms.rate;
+        if let Some((text, endpoint)) = self.prices() {
+            let served = self.seen.served.iter();
+            let named = served.filter_map(|model| text.named_rate(endpoint.server, model));
+            rate = named.fold(rate, Rate::dearest);
+        }
+        rate
     }
 
     /// What the calls of hosted tools cost beside what is charged for what they had the model read.
@@ -298,10 +326,8 @@ impl Exchange {
         let prices = terms.hosted.prices.iter();
         let all: Tokens = prices.map(|(name, price)| price.times(calls(name))).sum();
         let read = seen.claim.input.unwrap_or_default();
-        let more = terms
-            .rate
-            .cost(&read)
-            .minus(terms.rate.most_for_prompt(terms.prompt));
+        let rate = self.rate();
+        let more = rate.cost(&read).minus(rate.most_for_prompt(terms.prompt));
         // No more are made than the request allows, whatever is said of them.
         all.min(terms.hosted.held).minus(more)
     }
@@ -313,14 +339,14 @@ impl Exchange {
             return Tokens::ZERO;
         }
         if let Some(unreported) = terms.unreported {
-            return terms.rate.cost(&unreported);
+            return self.rate().cost(&unreported);
         }
         let input = seen.claim.input.unwrap_or(Usage {
             uncached_input: likely(terms.prompt),
             ..Usage::default()
         });
         let output = likely(Tokens::new(seen.bytes)).max(seen.claim.usage().output);
-        terms.rate.cost(&Usage { output, ..input })
+        self.rate().cost(&Usage { output, ..input })
     }
 }
 

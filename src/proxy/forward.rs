@@ -18,9 +18,10 @@ use crate::http1::write;
 use crate::local::credentials;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::Sizes;
-use crate::rules::choice::{self, Choice};
-use crate::rules::config::{Endpoint, Kind};
+use crate::rules::choice::{self, Choice, Unserved};
+use crate::rules::config::Endpoint;
 use crate::rules::families::{self, Family};
+use crate::rules::model_name;
 use crate::rules::server::Server;
 use crate::rules::strike::Credentials;
 use crate::rules::tenant::TenantId;
@@ -35,7 +36,6 @@ use std::sync::atomic::Ordering;
 use std::task::{Poll, ready};
 use std::time::Instant;
 
-const LONGEST_MODEL: usize = 256;
 /// Bytes of a form that is read where it is.
 const LONGEST_INLINE_FORM: usize = 256 << 10;
 const SMALL_BODY: u64 = 64 << 10;
@@ -157,26 +157,14 @@ impl Pipeline {
             content_type: session.request().fields.get("content-type"),
         };
         let mut call = self.read(dialect, &bytes, body.content_type).await?;
-        // It is written into logs and headers, and no model has such a name.
-        if call
-            .model
-            .as_ref()
-            .is_some_and(|model| model.len() > LONGEST_MODEL)
-        {
-            let rule = format!("model must have at most {LONGEST_MODEL} characters");
-            return Err(GatewayError::Unreadable(rule));
-        }
-        let providers = tenant.config.text.as_ref();
         let model = call.model.clone();
         let model = model.as_deref();
-        let choice = providers.and_then(|providers| {
-            choice::choose(providers, model, |kind| speaks(kind, dialect.api()))
-        });
-        let Some(choice) = choice else {
-            return Err(GatewayError::NoEndpoint { model: call.model });
-        };
+        if let Some(Err(why)) = model.map(model_name::check) {
+            return Err(GatewayError::Unreadable(format!("model {why}")));
+        }
+        let choice = choose(tenant, model, dialect.api())?;
         call.free &= !choice.endpoint.server.bills_free_calls();
-        let family = families::of(choice.endpoint.server, choice.model.or(model));
+        let family = families::of(choice.endpoint.server, choice.served(model));
         if let Some(bounds) = bounds_of(family, choice.endpoint.server, self.bounds(), &bytes) {
             call = dialect.read(&body, &bounds)?;
         }
@@ -185,7 +173,7 @@ impl Pipeline {
         let decision = decide(&call, choice.endpoint, dialect.api(), session.request())?;
         exchange.endpoint.clone_from(&choice.endpoint.name);
         exchange.call = dialect.path();
-        exchange.model = choice.model.or(model).map(str::to_owned);
+        exchange.model = choice.served(model).map(str::to_owned);
         let most = admit::most_output(&choice, model);
         exchange.terms = terms(&choice, &call, tenant, self.bounds(), &bytes);
         exchange.terms.hosted = decision.hosted;
@@ -194,6 +182,9 @@ impl Pipeline {
             tenant,
             key,
             body: &body,
+            api: dialect.api(),
+            endpoint: choice.endpoint,
+            model: choice.served(model),
             is_exact: exchange.terms.is_exact,
             most,
         };
@@ -387,10 +378,10 @@ impl Pipeline {
 
 /// Whether a call was refused for what its caller sent, or has left.
 fn is_refusal(error: &GatewayError) -> bool {
-    use GatewayError::{Held, NoEndpoint, Spent, TooFast, Unreadable};
+    use GatewayError::{Held, NoEndpoint, NotServed, Spent, TooFast, Unreadable};
     matches!(
         error,
-        Unreadable(_) | NoEndpoint { .. } | Spent | Held | TooFast { .. }
+        Unreadable(_) | NoEndpoint { .. } | NotServed { .. } | Spent | Held | TooFast { .. }
     )
 }
 
@@ -440,28 +431,36 @@ fn beyond(family: Family, server: Server, is_form: bool, body: &[u8]) -> Tokens 
     Tokens::new(tokens)
 }
 
-fn speaks(kind: Kind, api: Api) -> bool {
-    match kind {
-        Kind::Demo => true,
-        Kind::OpenAi => api == Api::OpenAi,
-        Kind::Anthropic => api == Api::Anthropic,
-    }
+fn choose<'a>(
+    tenant: &'a Tenant,
+    model: Option<&'a str>,
+    api: Api,
+) -> Result<Choice<'a>, GatewayError> {
+    let providers = tenant.config.text.as_ref();
+    let choice = providers.map_or(Err(Unserved::NoEndpoint), |providers| {
+        choice::choose(providers, model, |kind| api.is_spoken_by(kind))
+    });
+    let model = || model.map(str::to_owned);
+    choice.map_err(|unserved| match unserved {
+        Unserved::NoEndpoint => GatewayError::NoEndpoint { model: model() },
+        Unserved::NotListed => GatewayError::NotServed { model: model() },
+    })
 }
 
 /// The longest prompt that is kept beside its answer, to be counted if the provider does not say.
 const KEPT_PROMPT_BYTES: usize = 16 << 10;
 
 /// What the call costs at its endpoint.
-fn terms(
-    choice: &Choice<'_>,
-    call: &Call,
+fn terms<'a>(
+    choice: &Choice<'a>,
+    call: &'a Call,
     tenant: &Arc<Tenant>,
     bounds: Bounds,
     body: &Bytes,
 ) -> Terms {
-    let model = choice.model.or(call.model.as_deref());
+    let model = choice.served(call.model.as_deref());
     let providers = tenant.config.text.as_ref();
-    let rate = providers.map(|providers| providers.rate(model));
+    let rate = providers.map(|providers| providers.rate(choice.endpoint, model));
     let is_counted = call.answer.is_none() && body.len() <= KEPT_PROMPT_BYTES;
     Terms {
         rate: rate.unwrap_or_default(),

@@ -10,7 +10,8 @@ use super::session::Session;
 use super::{admit, reply};
 use crate::dialect::call::Api;
 use crate::local::answer;
-use crate::rules::config::TextProviders;
+use crate::rules::choice::choose;
+use crate::rules::config::{Group, TextProviders};
 use crate::store::tenants::Tenant;
 use serde_json::{Value, json};
 
@@ -34,8 +35,12 @@ impl Pipeline {
         exchange.api = Some(api);
         let key = admit::authenticate(request)?;
         let found = self.store.find(&key, &tenant.id, &tenant.groups).await?;
-        found.ok_or(GatewayError::UnknownKey)?;
-        let models = tenant.config.text.as_ref().map(models).unwrap_or_default();
+        let found = found.ok_or(GatewayError::UnknownKey)?;
+        let group = tenant.config.group(&found.group);
+        let models = tenant.config.text.as_ref();
+        let models = models
+            .map(|text| models_of(text, group))
+            .unwrap_or_default();
         let body = if wanted.is_empty() {
             list(api, &models)
         } else {
@@ -50,11 +55,33 @@ impl Pipeline {
     }
 }
 
+/// The models that accounts of a group may ask for, as they are to write them, with who answers.
+fn models_of<'a>(
+    providers: &'a TextProviders,
+    group: Option<&'a Group>,
+) -> Vec<(&'a str, &'a str)> {
+    let Some(written) = group.and_then(|group| group.models.as_ref()) else {
+        return named(providers);
+    };
+    let mut models: Vec<(&str, &str)> = Vec::new();
+    for model in written {
+        let mut apis = [Api::OpenAi, Api::Anthropic].into_iter();
+        let choice =
+            apis.find_map(|api| choose(providers, Some(model), |kind| api.is_spoken_by(kind)).ok());
+        if let Some(choice) = choice
+            && models.iter().all(|(listed, _)| listed != model)
+        {
+            models.push((model, &choice.endpoint.name));
+        }
+    }
+    models
+}
+
 /// Every model that is named, with the first endpoint that has it.
-fn models(providers: &TextProviders) -> Vec<(&str, &str)> {
+fn named(providers: &TextProviders) -> Vec<(&str, &str)> {
     let mut models: Vec<(&str, &str)> = Vec::new();
     for endpoint in &providers.endpoints {
-        for model in endpoint.default_model.iter().chain(&endpoint.models) {
+        for model in endpoint.named() {
             if models.iter().all(|(listed, _)| listed != model) {
                 models.push((model, &endpoint.name));
             }
@@ -95,14 +122,22 @@ mod tests {
 
     #[test]
     fn a_model_is_listed_once_in_the_shape_that_was_asked_for() {
-        let config = json!({"providers": {"text": {"default": "a", "endpoints": {
+        let groups = json!({"members": {"tokens": 1},
+            "anonymous": {"tokens": 1, "models": ["b/m2", "M1", "nobody/m", "b/m2"]}});
+        let config = json!({"user_groups": groups, "providers": {"text": {"default": "a", "endpoints": {
             "a": {"url": "https://a.example/", "default_model": "m1", "models": ["m2", "m1"]},
             "b": {"url": "https://b.example/", "models": ["m2", "org/m3"]},
         }}}});
-        let providers = config::read(&config).unwrap().text.unwrap();
-        let models = models(&providers);
+        let config = config::read(&config).unwrap();
+        let providers = config.text.as_ref().unwrap();
+        let models = models_of(providers, config.group("members"));
         assert_eq!(models, [("m1", "a"), ("m2", "a"), ("org/m3", "b")]);
         assert_eq!(list(Api::OpenAi, &models)["data"][2]["owned_by"], "b");
         assert_eq!(list(Api::Anthropic, &models)["last_id"], "org/m3");
+        // Who is in no group that there is may do what `anonymous` may.
+        for group in ["anonymous", "gone"] {
+            let models = models_of(providers, config.group(group));
+            assert_eq!(models, [("b/m2", "b"), ("M1", "a")]);
+        }
     }
 }

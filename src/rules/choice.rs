@@ -1,6 +1,7 @@
-//! Which endpoint of a tenant serves a call.
+//! Which endpoint of a tenant serves a call, and which calls none may.
 
 use super::config::{Endpoint, Kind, TextProviders};
+use super::model_name;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice<'a> {
@@ -9,50 +10,108 @@ pub struct Choice<'a> {
     pub model: Option<&'a str>,
 }
 
+impl<'a> Choice<'a> {
+    /// The model that the endpoint is asked for.
+    pub fn served(&self, asked: Option<&'a str>) -> Option<&'a str> {
+        self.model.or(asked)
+    }
+}
+
+/// Why nobody serves a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unserved {
+    /// No endpoint speaks its API.
+    NoEndpoint,
+    /// The tenant's lists do not have its model.
+    NotListed,
+}
+
 /// `<endpoint>/<model>` names its endpoint; else one that lists the model has it; else the first
-/// that speaks the call's API, the tenant's default before the others.
+/// that speaks the call's API, the tenant's default before the others. An endpoint with a list
+/// serves nothing else.
 pub fn choose<'a>(
     providers: &'a TextProviders,
     model: Option<&'a str>,
     speaks: impl Fn(Kind) -> bool,
-) -> Option<Choice<'a>> {
-    let mut able = providers
-        .endpoints
-        .iter()
-        .filter(|endpoint| speaks(endpoint.kind));
-    let named = |name: &str| {
-        providers
-            .endpoints
-            .iter()
-            .find(|endpoint| endpoint.name == name && speaks(endpoint.kind))
+) -> Result<Choice<'a>, Unserved> {
+    let able = || {
+        let endpoints = providers.endpoints.iter();
+        endpoints.filter(|endpoint| speaks(endpoint.kind))
     };
-    if let Some((name, rest)) = model.and_then(|model| model.split_once('/'))
-        && let Some(endpoint) = named(name)
+    let named = |name: &str| able().find(|endpoint| endpoint.name == name);
+    let addressed = model.and_then(|model| {
+        let (name, rest) = model.split_once('/')?;
+        Some((named(name)?, rest))
+    });
+    if let Some((endpoint, rest)) = addressed
+        && providers.serves(endpoint, Some(rest))
     {
-        return Some(Choice {
-            endpoint,
-            model: Some(rest),
-        });
+        let model = Some(rest);
+        return Ok(Choice { endpoint, model });
     }
-    let listed = |endpoint: &&Endpoint| {
-        model.is_some_and(|model| endpoint.models.iter().any(|listed| listed == model))
-    };
-    let endpoint = able
-        .clone()
-        .find(listed)
-        .or_else(|| named(&providers.default))
-        .or_else(|| able.next())?;
+    if let Some(endpoint) = model.and_then(|model| listed(able, model)) {
+        let model = None;
+        return Ok(Choice { endpoint, model });
+    }
+    if addressed.is_some() {
+        return Err(Unserved::NotListed);
+    }
+    let first = able().next().ok_or(Unserved::NoEndpoint)?;
+    let asked = |endpoint: &'a Endpoint| model.or(endpoint.default_model.as_deref());
+    let endpoint = named(&providers.default)
+        .or_else(|| able().find(|endpoint| providers.serves(endpoint, asked(endpoint))))
+        .unwrap_or(first);
+    if !providers.serves(endpoint, asked(endpoint)) {
+        return Err(Unserved::NotListed);
+    }
     let model = match model {
         Some(_) => None,
         None => endpoint.default_model.as_deref(),
     };
-    Some(Choice { endpoint, model })
+    Ok(Choice { endpoint, model })
+}
+
+/// The first endpoint whose list has a model; else the first whose list has what it is a version of.
+fn listed<'a, I: Iterator<Item = &'a Endpoint>>(
+    able: impl Fn() -> I,
+    model: &str,
+) -> Option<&'a Endpoint> {
+    let with_lists = || able().filter(|endpoint| !endpoint.models.is_empty());
+    let has_itself = |endpoint: &&Endpoint| {
+        let mut named = endpoint.named();
+        named.any(|name| model_name::is_same(model, name, endpoint.server))
+    };
+    with_lists()
+        .find(has_itself)
+        .or_else(|| with_lists().find(|endpoint| endpoint.names(model)))
+}
+
+/// A list of models as clients write them has what a call is served with.
+pub fn is_among(
+    providers: &TextProviders,
+    list: &[String],
+    endpoint: &Endpoint,
+    model: Option<&str>,
+    speaks: impl Fn(Kind) -> bool,
+) -> bool {
+    let Some(model) = model else {
+        return false;
+    };
+    list.iter().any(|written| {
+        let choice = choose(providers, Some(written), &speaks);
+        choice.is_ok_and(|choice| {
+            let name = choice.model.unwrap_or(written);
+            let server = choice.endpoint.server;
+            choice.endpoint.name == endpoint.name && model_name::is_version(model, name, server)
+        })
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rules::config;
+    use crate::rules::price::Rate;
     use serde_json::json;
 
     fn providers() -> TextProviders {
@@ -74,13 +133,85 @@ mod tests {
                 choice.model.map(str::to_owned),
             )
         };
-        assert_eq!(chosen(Some("a/gpt/4")), ("a".into(), Some("gpt/4".into())));
+        assert_eq!(chosen(Some("b/gpt/4")), ("b".into(), Some("gpt/4".into())));
+        assert_eq!(chosen(Some("a/Y")), ("a".into(), Some("Y".into())));
         assert_eq!(chosen(Some("y")), ("a".into(), None));
+        assert_eq!(chosen(Some("X-2024-08-06")), ("a".into(), None));
         assert_eq!(chosen(Some("org/y")), ("b".into(), None));
         assert_eq!(chosen(Some("z")), ("b".into(), None));
         assert_eq!(chosen(Some("c/z")), ("b".into(), None));
         assert_eq!(chosen(None), ("b".into(), Some("m".into())));
-        assert!(choose(&providers, None, |kind| kind == Kind::Demo).is_none());
+        let none = choose(&providers, None, |kind| kind == Kind::Demo);
+        assert_eq!(none, Err(Unserved::NoEndpoint));
+    }
+
+    fn unserved(providers: &TextProviders, model: Option<&str>, kind: Kind) -> bool {
+        choose(providers, model, |speaks| speaks == kind) == Err(Unserved::NotListed)
+    }
+
+    #[test]
+    fn an_endpoint_with_a_list_serves_nothing_else() {
+        let mut providers = providers();
+        for model in ["a/z", "a/x-mini", "a/"] {
+            assert!(unserved(&providers, Some(model), Kind::OpenAi), "{model}");
+        }
+        assert!(unserved(&providers, Some("other"), Kind::Anthropic));
+        // Which model a call without one would get, nobody knows.
+        assert!(unserved(&providers, None, Kind::Anthropic));
+        providers.endpoints[1].models = vec!["n".to_owned()];
+        for model in ["m", "b/m", "n-2024-08-06", "b/N"] {
+            let served = choose(&providers, Some(model), |kind| kind == Kind::OpenAi);
+            assert_eq!(served.unwrap().endpoint.name, "b", "{model}");
+        }
+        assert!(unserved(&providers, Some("other"), Kind::OpenAi));
+        // Another endpoint lists what looks like an address here.
+        providers.endpoints[1].models.push("a/z".to_owned());
+        let served = choose(&providers, Some("a/z"), |kind| kind == Kind::OpenAi).unwrap();
+        assert_eq!((served.endpoint.name.as_str(), served.model), ("b", None));
+    }
+
+    #[test]
+    fn only_what_is_listed_or_rated_is_served_where_the_tenant_says_so() {
+        let mut providers = providers();
+        providers.only_listed = true;
+        providers.rates = [
+            ("r".to_owned(), Rate::flat(1)),
+            ("*".to_owned(), Rate::flat(2)),
+        ]
+        .into();
+        for model in [
+            "m",
+            "b/m",
+            "M-latest",
+            "r",
+            "b/R-20240806",
+            "ft:r:o::i",
+            "x",
+        ] {
+            assert!(!unserved(&providers, Some(model), Kind::OpenAi), "{model}");
+        }
+        for model in ["other", "b/other", "r:70b", "r-mini", "*", "a/r"] {
+            assert!(unserved(&providers, Some(model), Kind::OpenAi), "{model}");
+        }
+        assert!(!unserved(&providers, None, Kind::OpenAi));
+        providers.endpoints[1].default_model = None;
+        assert!(unserved(&providers, None, Kind::OpenAi));
+    }
+
+    #[test]
+    fn a_list_of_what_clients_write_is_read_as_their_calls_are() {
+        let providers = providers();
+        let among = |list: &[&str], model: &'static str| {
+            let list: Vec<String> = list.iter().map(ToString::to_string).collect();
+            let speaks = |kind| kind == Kind::OpenAi;
+            let choice = choose(&providers, Some(model), speaks).unwrap();
+            let served = choice.served(Some(model));
+            is_among(&providers, &list, choice.endpoint, served, speaks)
+        };
+        assert!(among(&["x"], "a/x") && among(&["a/x"], "X") && among(&["b/q"], "q"));
+        assert!(among(&["q"], "q-2024-08-06") && !among(&["q-2024-08-06"], "q"));
+        assert!(!among(&["x"], "y") && !among(&["x"], "b/x") && !among(&["q"], "q-mini"));
+        assert!(!among(&["a/q", "nobody/q"], "q"));
     }
 
     #[test]
@@ -88,7 +219,8 @@ mod tests {
         let providers = providers();
         let choice = choose(&providers, Some("z"), |kind| kind == Kind::Anthropic).unwrap();
         assert_eq!(choice.endpoint.name, "c");
-        let choice = choose(&providers, Some("other"), |kind| kind == Kind::Anthropic).unwrap();
+        let dated = Some("z@20250514");
+        let choice = choose(&providers, dated, |kind| kind == Kind::Anthropic).unwrap();
         assert_eq!(choice.endpoint.name, "c");
     }
 }

@@ -1,6 +1,7 @@
 //! Tenant configs, good and bad: what is understood, and what is said about the rest.
 
 use super::*;
+use crate::rules::server::Server;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -549,36 +550,124 @@ fn places(value: &Value) -> Vec<String> {
     list
 }
 
+fn with_rates(rates: Value) -> Result<TextProviders, Vec<Fault>> {
+    let at = |server: &str| json!({"url": "https://a.example/", "server": server});
+    let deployment = "https://x.openai.azure.com/openai/deployments/big/chat/completions";
+    let config = json!({"providers": {"text": {
+        "default": "generic", "rates": rates, "endpoints": {
+            "generic": at("generic"), "ollama": at("ollama"), "openrouter": at("openrouter"),
+            "openai": at("openai"), "gemini": at("gemini"),
+            "azure": {"url": deployment, "default_model": "bigger"},
+        },
+    }}});
+    read(&config).map(|config| config.text.unwrap())
+}
+
+impl TextProviders {
+    /// In millionths.
+    fn output_at(&self, endpoint: &str, model: &str) -> u64 {
+        let mut endpoints = self.endpoints.iter();
+        let endpoint = endpoints.find(|each| each.name == endpoint).unwrap();
+        self.rate(endpoint, Some(model)).output
+    }
+}
+
 #[test]
 fn a_model_has_its_own_rate_or_that_of_all_others() {
-    let with = |rates: Value| {
-        let config = json!({"providers": {"text": {
-            "default": "a", "endpoints": {"a": {"url": "https://a.example/"}}, "rates": rates,
-        }}});
-        read(&config).map(|config| config.text.unwrap())
-    };
-    let text = with(json!({"m": 2, "o": {"input": 0.5, "output": 3}, "*": 0.1})).unwrap();
-    assert_eq!(text.rate(Some("m")).output, 2_000_000);
-    let o = text.rate(Some("o"));
+    let text = with_rates(json!({"m": 2, "o": {"input": 0.5, "output": 3}, "*": 0.1})).unwrap();
+    let endpoint = &text.endpoints[0];
+    assert_eq!(text.rate(endpoint, Some("m")).output, 2_000_000);
+    let o = text.rate(endpoint, Some("o"));
     assert_eq!(
         (o.input, o.cache_read, o.output),
         (500_000, 500_000, 3_000_000)
     );
-    assert_eq!(text.rate(None).input, 100_000);
-    assert_eq!(text.rate(Some("m-2024-08-06")).output, 2_000_000);
-    assert_eq!(text.rate(Some("mini")).output, 100_000);
-    assert_eq!(with(json!(null)).unwrap().rate(Some("m")).input, 1_000_000);
+    assert_eq!(text.rate(endpoint, None).input, 100_000);
+    for (model, output) in [
+        ("m-2024-08-06", 2_000_000),
+        ("ft:m-2024-08-06:org::id", 2_000_000),
+        ("mini", 100_000),
+        ("m-pro", 100_000),
+        ("m-mini-2024-08-06", 100_000),
+        ("*", 100_000),
+    ] {
+        assert_eq!(text.output_at("openai", model), output, "{model}");
+    }
+    assert_eq!(text.named_rate(Server::OpenAi, "*"), None);
+    assert_eq!(text.named_rate(Server::OpenAi, "m-pro"), None);
+    let plain = with_rates(json!(null)).unwrap();
+    assert_eq!(plain.output_at("openai", "m"), 1_000_000);
     for bad in [
         json!({"m": -1}),
         json!({"m": "2"}),
         json!({"m": {"input": 1e7}}),
         json!({"m": 0.0000001}),
     ] {
-        let faults = with(bad).unwrap_err();
+        let faults = with_rates(bad).unwrap_err();
         assert!(
             faults[0].path.starts_with("providers.text.rates.m"),
             "{faults:?}"
         );
+    }
+}
+
+#[test]
+fn no_spelling_of_a_name_is_cheaper_than_another() {
+    let text = with_rates(json!({
+        "llama3": 2, "library/llama3:70b": 50, "Llama3:8B": 3, "llama3:8b": 5,
+        "gemini-2.5-pro": 50, "openai/o1": 50, "openai/o1:free": 0, "openai/gpt:nitro": 90,
+        "openai/gpt": 5, "*": 1,
+    }));
+    let text = text.unwrap();
+    for (endpoint, model, rate) in [
+        ("ollama", "LLAMA3:70b", 50),
+        ("ollama", "llama3:70b", 50),
+        ("ollama", "registry.ollama.ai/library/Llama3:latest", 2),
+        ("ollama", "llama3:1b", 1),
+        // Written twice, in two spellings.
+        ("ollama", "llama3:8b", 5),
+        ("generic", "library/llama3:70b", 50),
+        ("generic", "llama3:1b", 2),
+        ("gemini", "models/Gemini-2.5-PRO", 50),
+        ("openai", "O1", 1),
+        ("openrouter", "OpenAI/o1:nitro", 50),
+        ("openrouter", "openai/o1:free", 50),
+        ("openrouter", "openai/gpt:nitro", 90),
+        ("openrouter", "openai/gpt:floor", 5),
+        ("openrouter", "other:free", 1),
+    ] {
+        let found = text.output_at(endpoint, model);
+        assert_eq!(found, rate * 1_000_000, "{endpoint} {model}");
+    }
+    let dear = with_rates(json!({"llama3": 2, "*": 1000})).unwrap();
+    assert_eq!(dear.output_at("generic", "llama3:70b"), 1_000_000_000);
+    assert_eq!(dear.output_at("openrouter", "llama3:free"), 2_000_000);
+}
+
+#[test]
+fn a_deployment_costs_what_it_is_whatever_a_body_asks_for() {
+    let text = with_rates(json!({"big": 7, "bigger": 9, "biggest": 11, "*": 1})).unwrap();
+    assert_eq!(text.output_at("azure", "small"), 9_000_000);
+    assert_eq!(text.output_at("azure", "biggest"), 11_000_000);
+    assert_eq!(text.output_at("openai", "small"), 1_000_000);
+}
+
+#[test]
+fn a_group_that_lists_models_lists_some() {
+    let with = |models: Value| {
+        read(&json!({"user_groups": {"anonymous": {"tokens": 1, "models": models}}}))
+            .map(|config| config.groups["anonymous"].models.clone())
+    };
+    assert_eq!(with(json!(["a/m"])).unwrap(), Some(vec!["a/m".to_owned()]));
+    assert_eq!(with(json!(null)).unwrap(), None);
+    for (bad, place) in [
+        (json!([]), "models"),
+        (json!("m"), "models"),
+        (json!(["m", "m "]), "models.1"),
+        (json!([""]), "models.0"),
+    ] {
+        let path = format!("user_groups.anonymous.{place}");
+        assert_eq!(with(bad).unwrap_err()[0].path, path);
     }
 }
 

@@ -11,6 +11,7 @@ pub mod egress;
 pub mod entry;
 pub mod families;
 pub mod hosted;
+pub mod model_name;
 pub mod models;
 pub mod neighbours;
 pub mod origin;

@@ -77,6 +77,16 @@ impl Rate {
         fits.then_some(rounded as u64)
     }
 
+    /// Of each kind the dearer price.
+    pub fn dearest(self, other: Rate) -> Rate {
+        Rate {
+            input: self.input.max(other.input),
+            cache_read: self.cache_read.max(other.cache_read),
+            cache_write: self.cache_write.max(other.cache_write),
+            output: self.output.max(other.output),
+        }
+    }
+
     pub fn cost(&self, usage: &Usage) -> Tokens {
         let of = |tokens: Tokens, rate: u64| u128::from(tokens.count()) * u128::from(rate);
         let sum = of(usage.uncached_input, self.input)

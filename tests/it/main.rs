@@ -24,6 +24,7 @@ mod harness_itself;
 mod hosted;
 mod leases;
 mod library;
+mod prices;
 mod refusals;
 mod regression;
 mod sbom;

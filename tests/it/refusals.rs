@@ -81,7 +81,7 @@ fn a_long_answer_that_nobody_has_counted_costs_its_tokens() {
     let (left, free) = balance(&gateway, &key);
     let charged = 1_000_000 - left;
     assert_eq!(left, free);
-    assert!((40_000..80_000).contains(&charged), "{charged}");
+    assert!((40_000..100_000).contains(&charged), "{charged}");
 }
 
 /// A limit of the operator's is not the caller's own, and names nobody.

@@ -176,6 +176,7 @@ fn message(message: &[u8], reading: &mut Reading) -> (bool, Option<(Counts, Part
                 content(value, &mut reading.delivered);
             }
         }
+        "model" if is_frame(ANSWER, name, value) => reading.served.take(value),
         name if is_frame(ANSWER, name, value) => {}
         _ => unsure(value, &mut reading.delivered),
     });

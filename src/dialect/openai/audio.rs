@@ -7,7 +7,7 @@ use super::events::EventMeter;
 use super::multipart::Form;
 use super::said;
 use super::sound::{self, Length};
-use crate::dialect::beside::unsure;
+use crate::dialect::beside::{is_frame, unsure};
 use crate::dialect::call::{
     Api, Body, Bounds, Call, Changes, Delivered, Reading, Unreadable, Usage,
 };
@@ -82,6 +82,7 @@ fn meter(call: &Call, answer: &[u8]) -> Reading {
         "usage" => reading.reports(sound::usage(value, call.sound_second)),
         // The wordy format says how long the recording was, as a number or as a string of one.
         "duration" => lasted = number(value),
+        "model" if is_frame(&["model"], name, value) => reading.served.take(value),
         name if BESIDE_TEXT.contains(&name) => {}
         _ => unsure(value, &mut reading.delivered),
     });

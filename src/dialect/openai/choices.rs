@@ -103,6 +103,7 @@ fn take(answer: &[u8], reading: &mut Reading) -> Option<Seen> {
             });
         }
         "error" if value.bytes() != b"null" => failure::reported(value.bytes(), reading),
+        "model" if is_frame(FRAME, name, value.bytes()) => reading.served.take(value.bytes()),
         name if is_frame(FRAME, name, value.bytes()) => {}
         _ => unsure(value.bytes(), &mut reading.delivered),
     });

@@ -85,6 +85,7 @@ impl TypedEvents {
             // What comes before the last is a sketch of it.
             "b64_json" | "url" if LAST.contains(&kind.as_str()) => reading.delivered.images += 1,
             "b64_json" | "url" => {}
+            "model" if is_frame(FRAME, name, value) => reading.served.take(value),
             name if is_frame(FRAME, name, value) => {}
             _ => unsure(value, &mut reading.delivered),
         });

@@ -94,6 +94,7 @@ fn response(response: &[u8], reading: &mut Reading) -> Option<Response> {
     let mut seen = Response::default();
     let whole = json::each_member(response, |name, value| match name {
         "status" => seen.status = json::text(value).into_owned(),
+        "model" => reading.served.take(value),
         "usage" => reading.reports(usage::read(&Value::of(value))),
         "error" if value != b"null" => {
             seen.has_error = true;

@@ -83,10 +83,10 @@ impl Counts {
 pub fn of_answer(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
     let answer = Value::of(answer);
-    let whole = answer.members(|name, value| {
-        if name == "usage" {
-            reading.claim.update(read(value).unwrap_or_default());
-        }
+    let whole = answer.members(|name, value| match name {
+        "usage" => reading.claim.update(read(value).unwrap_or_default()),
+        "model" => reading.served.take(value.bytes()),
+        _ => {}
     });
     reading.complete = whole && answer.is_all();
     reading

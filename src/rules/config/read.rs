@@ -14,6 +14,7 @@ use super::shape::{
 use super::url::{Origin, Url};
 use crate::rules::amount::Tokens;
 use crate::rules::hosted::{BOUNDED, HostedTools};
+use crate::rules::model_name;
 use crate::rules::price::Rate;
 use crate::rules::server::Server;
 use serde_json::Value;
@@ -72,6 +73,7 @@ fn group(node: &Node, faults: &mut Faults) -> Group {
         return Group {
             tokens: 0,
             limit: None,
+            models: None,
         };
     }
     let tokens = node
@@ -98,7 +100,28 @@ fn group(node: &Node, faults: &mut Faults) -> Group {
             requests,
             window_millis: seconds * 1000,
         }),
+        models: models_of_group(node, faults),
     }
+}
+
+/// An empty list would be read as all models by one, and as none by another.
+fn models_of_group(node: &Node, faults: &mut Faults) -> Option<Vec<String>> {
+    let list = node.field("models")?;
+    let elements = node.elements("models", faults);
+    if list.value().as_array().is_some_and(Vec::is_empty) {
+        faults.add(list.path(), "must name a model; leave it out to allow all");
+    }
+    let mut models = Vec::new();
+    for each in elements {
+        let Some(name) = each.words(faults) else {
+            continue;
+        };
+        if let Err(why) = model_name::check(&name) {
+            faults.add(each.path(), why);
+        }
+        models.push(name);
+    }
+    Some(models)
 }
 
 fn text_providers(node: &Node, owner: Owner<'_>, faults: &mut Faults) -> TextProviders {
@@ -124,6 +147,10 @@ fn text_providers(node: &Node, owner: Owner<'_>, faults: &mut Faults) -> TextPro
         endpoints,
         fallbacks,
         rates: rates.unwrap_or_default(),
+        only_listed: node
+            .field("only_listed")
+            .and_then(|only| only.yes(faults))
+            .unwrap_or_default(),
     }
 }
 

@@ -33,10 +33,16 @@ pub fn schema() -> Value {
                 "text": providers("Chat, embeddings, images and audio files.", &text_endpoint(), json!({
                     "fallbacks": list("Endpoints to try, in order, when one fails."),
                     "rates": {
-                        "description": "What a token of each model costs, in tokens of the balance; \
-                            `*` stands for every other model. Absent: 1.",
+                        "description": "What a token of each model costs, in tokens of the balance, however \
+                            its name is spelled; a dated version costs what its model costs. `*` stands for \
+                            every other model. Absent: 1.",
                         "type": ["object", "null"],
                         "additionalProperties": rate()
+                    },
+                    "only_listed": {
+                        "description": "Only models that an endpoint's `models` or `default_model` or a rate \
+                            other than `*` names are served. Absent: false.",
+                        "type": ["boolean", "null"]
                     }
                 })),
                 "realtime": providers("Voice over WebSockets.", &realtime_endpoint(), json!({}))
@@ -68,6 +74,12 @@ fn group() -> Value {
             "tokens": {
                 "description": "The balance an account begins with.",
                 "type": "integer", "minimum": 0, "maximum": MOST
+            },
+            "models": {
+                "description": "The only models its accounts may ask for, as they write them, or as \
+                    `<endpoint>/<model>`; dated versions are the same. Absent: all.",
+                "type": ["array", "null"], "minItems": 1,
+                "items": { "type": "string", "minLength": 1, "maxLength": 256 }
             },
             "rate_limit": whole("Requests in any window. Absent: no limit.", 0, MOST),
             "rate_limit_window": whole("Length of the window in seconds.", 1, LONGEST_WINDOW_SECONDS)
@@ -130,7 +142,8 @@ fn text_endpoint() -> Value {
             "hosted_tools": hosted_tools(),
             "api_key": providers_key(),
             "default_model": word("For requests that name no model."),
-            "models": list("The models it serves."),
+            "models": list("The models it serves, and no others; dated versions and `default_model` are among them. \
+                Absent or empty: any."),
             "max_output_tokens": {
                 "description": "The most its models can answer with, so that a call without a limit \
                     is not given one that they refuse. Known models need none.",

@@ -9,11 +9,13 @@ mod mp4;
 mod ogg;
 mod packets;
 mod plain;
+mod reading;
 mod riff;
 mod sync;
 mod time;
 
 use bytes::{be, find};
+use reading::Reading;
 use sync::Family;
 use time::Time;
 
@@ -65,61 +67,6 @@ impl Length {
             most: self.most.saturating_add(other.most),
             likely: self.likely.saturating_add(other.likely),
         }
-    }
-}
-
-/// What a container says about its length.
-#[derive(Clone, Copy, Debug, Default)]
-struct Reading {
-    /// The most that the frames found can hold.
-    most: Time,
-    /// Whether nothing but the frames found can be decoded.
-    bounded: bool,
-    /// Whether it is of no container that is known: a decoder that takes it is held to be an ordinary one.
-    unknown: bool,
-    /// What the head says, whatever the frames hold.
-    declared: Time,
-    /// What an honest file of this make lasts.
-    likely: Option<Time>,
-}
-
-impl Reading {
-    /// Nothing is known.
-    const UNBOUNDED: Reading = Reading {
-        most: Time::ZERO,
-        bounded: false,
-        unknown: false,
-        declared: Time::ZERO,
-        likely: None,
-    };
-
-    const UNKNOWN: Reading = Reading {
-        unknown: true,
-        ..Reading::UNBOUNDED
-    };
-
-    /// Every frame was found, and lasts exactly this.
-    fn exact(time: Time) -> Reading {
-        Reading {
-            most: time,
-            bounded: true,
-            unknown: false,
-            declared: Time::ZERO,
-            likely: (time > Time::ZERO).then_some(time),
-        }
-    }
-
-    /// Of the frames found, the most that they can hold.
-    fn at_most(most: Time, likely: Option<Time>) -> Reading {
-        Reading {
-            most,
-            likely,
-            ..Reading::exact(most)
-        }
-    }
-
-    fn declared(self, declared: Time) -> Reading {
-        Reading { declared, ..self }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The frames of FLAC (RFC 9639), each found by its own head: a block of silence is a dozen bytes
 //! of any number of samples. It must never count by bytes, nor stop at what was declared.
 
-use super::Reading;
 use super::bytes::{be, find};
+use super::reading::Reading;
 use super::time::Time;
 
 pub const MARK: &[u8; 4] = b"fLaC";

@@ -2,8 +2,9 @@
 //! in the head of a block stand for its frames, nor miss a cluster that a decoder seeks.
 
 use super::bytes::{be, find, place};
+use super::reading::Reading;
 use super::time::Time;
-use super::{Reading, flac, packets, sync};
+use super::{flac, packets, sync};
 
 const CLUSTER: &[u8; 4] = &[0x1f, 0x43, 0xb6, 0x75];
 

@@ -1,8 +1,8 @@
 //! MP4, M4A, 3GP and QuickTime: the samples that the tables of the tracks of sound, and the runs of
 //! their fragments, lead to. It must never trust the durations beside them, nor follow an edit.
 
-use super::Reading;
 use super::bytes::{be, place};
+use super::reading::Reading;
 use super::time::Time;
 
 mod codec;

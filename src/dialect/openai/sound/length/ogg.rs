@@ -2,8 +2,9 @@
 //! It must never let the position on a page stand for packets, nor skip a page inside a page.
 
 use super::bytes::{be, find, le};
+use super::reading::Reading;
 use super::time::Time;
-use super::{Reading, flac, packets};
+use super::{flac, packets};
 
 const MARK: &[u8; 4] = b"OggS";
 

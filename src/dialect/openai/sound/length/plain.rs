@@ -1,8 +1,8 @@
 //! AIFF, CAF and AMR, which hold one run of samples or frames. It must never take a codec it does
 //! not know for plain samples.
 
-use super::Reading;
 use super::bytes::{be, find, place};
+use super::reading::Reading;
 use super::time::Time;
 
 /// What a head says of plain samples.

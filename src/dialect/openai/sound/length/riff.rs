@@ -2,9 +2,10 @@
 //! read apart.
 
 use super::bytes::{be, le, place};
+use super::reading::Reading;
 use super::sync::Family;
 use super::time::Time;
-use super::{Reading, hidden, sync};
+use super::{hidden, sync};
 
 /// 192 kHz, eight channels, 32 bits. A head that promises more is not believed: the more it
 /// promises, the shorter the recording would seem.

@@ -2,8 +2,9 @@
 //! any bytes. It must never skip a frame because another one seems to hold it.
 
 use super::bytes::be;
+use super::flac;
+use super::reading::Reading;
 use super::time::Time;
-use super::{Reading, flac};
 
 /// More than the longest frame: 8,191 bytes of ADTS.
 const RING: usize = 8_192;

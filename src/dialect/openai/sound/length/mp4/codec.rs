@@ -2,8 +2,9 @@
 //! codec that its description does not name.
 
 use super::super::bytes::{be, find};
+use super::super::reading::Reading;
 use super::super::time::Time;
-use super::super::{Reading, flac, packets, sync};
+use super::super::{flac, packets, sync};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {

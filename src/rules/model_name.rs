@@ -1,0 +1,203 @@
+//! Names of models: which spellings mean the same one, and which name a version of another.
+//!
+//! Servers read names loosely, so a rate or a list goes by what its server would make of a name, and
+//! never by its letters alone. Where two readings are possible the dearer one is for the caller of this
+//! file to take. No name is changed here: what is forwarded leaves as it was written.
+
+use super::server::Server;
+use super::server::Server::*;
+use super::server::Servers;
+
+/// It is written into logs and headers, and no model has a longer one.
+const LONGEST: usize = 256;
+
+/// Nobody knows how these read a name, or whom they ask next: as any of the others may.
+const UNKNOWN: Servers = Servers::of(&[Generic, LiteLlm, LocalAi]);
+const OLLAMA: Servers = Servers::of(&[Ollama]).and(UNKNOWN);
+
+/// Beginnings that a server adds itself where they are not written, in the order they are written.
+const PREFIXES: &[(&str, Servers)] = &[
+    ("registry.ollama.ai/", OLLAMA),
+    ("library/", OLLAMA),
+    (
+        "accounts/fireworks/",
+        Servers::of(&[Fireworks]).and(UNKNOWN),
+    ),
+    ("fireworks/", Servers::of(&[Fireworks])),
+    ("models/", Servers::of(&[Gemini, Fireworks]).and(UNKNOWN)),
+];
+
+/// The same of endings.
+const SUFFIXES: &[(&str, Servers)] = &[(":latest", OLLAMA)];
+
+/// At these a name with another tag is another model, or none.
+const TAGS_ARE_NAMES: Servers = Servers::of(&[Ollama, OpenAi, Azure, Anthropic, Demo]);
+
+/// What a name stands for after its last colon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// A part of the name.
+    Name,
+    /// Another way to serve the same model.
+    Variant,
+    /// Either of the two.
+    Unknown,
+}
+
+pub fn tag(server: Server) -> Tag {
+    match server {
+        OpenRouter => Tag::Variant,
+        server if TAGS_ARE_NAMES.has(server) => Tag::Name,
+        _ => Tag::Unknown,
+    }
+}
+
+/// Refuses what some server would read as another name than it is written: the sentence goes on from the
+/// member's name.
+pub fn check(name: &str) -> Result<(), String> {
+    let has_ends = |part: &str| part.starts_with(is_blank) || part.ends_with(is_blank);
+    if name.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    if name.len() > LONGEST {
+        return Err(format!("must have at most {LONGEST} characters"));
+    }
+    if name.chars().any(is_unseen) {
+        return Err("must not have control characters or such as are not seen".to_owned());
+    }
+    if name.split('/').any(has_ends) {
+        return Err("must not begin or end with a blank, nor may a part of it".to_owned());
+    }
+    if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err("must not have an empty part, nor . or .. for one".to_owned());
+    }
+    Ok(())
+}
+
+fn is_blank(char: char) -> bool {
+    char.is_whitespace()
+}
+
+/// Controls, and what some readers take for a blank and others for a letter.
+fn is_unseen(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Both names mean the same model to a server.
+pub fn is_same(one: &str, other: &str, server: Server) -> bool {
+    folds_alike(core(one, server), core(other, server))
+}
+
+/// A model is the named one or a version of it.
+pub fn is_version(model: &str, name: &str, server: Server) -> bool {
+    is_same(model, name, server)
+        || undated(core(model, server), server)
+            .is_some_and(|base| folds_alike(base, core(name, server)))
+}
+
+/// The names whose rate a model has, the closest first. Each is compared with [`is_same`].
+pub fn rated_as(model: &str, server: Server) -> impl Iterator<Item = &str> {
+    let name = core(model, server);
+    let names = match tuned(name) {
+        Some((marked, base)) => [
+            Some(name),
+            Some(marked),
+            undated(marked, server),
+            Some(base),
+            undated(base, server),
+        ],
+        None => [Some(name), undated(name, server), None, None, None],
+    };
+    names.into_iter().flatten()
+}
+
+/// The names that a name with tags is perhaps a variant of.
+pub fn bases(model: &str, server: Server) -> impl Iterator<Item = &str> {
+    let name = core(model, server);
+    let has_tags = tag(server) != Tag::Name && tuned(name).is_none();
+    let cuts = name.rmatch_indices(':').filter(move |_| has_tags);
+    cuts.map(|(at, _)| &name[..at])
+}
+
+/// A name without what its server adds itself.
+fn core(name: &str, server: Server) -> &str {
+    let mut name = name.trim();
+    for (prefix, servers) in PREFIXES {
+        let rest = name.get(prefix.len()..).filter(|_| servers.has(server));
+        if let Some(rest) = rest.filter(|rest| !rest.is_empty())
+            && name[..prefix.len()].eq_ignore_ascii_case(prefix)
+        {
+            name = rest;
+        }
+    }
+    for (suffix, servers) in SUFFIXES {
+        if servers.has(server) {
+            name = without(name, suffix).unwrap_or(name);
+        }
+    }
+    name
+}
+
+/// The name without an ending, in whatever letters that is written.
+fn without<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {
+    let at = name.len().checked_sub(suffix.len()).filter(|at| *at > 0)?;
+    let end = name.get(at..)?;
+    end.eq_ignore_ascii_case(suffix).then(|| &name[..at])
+}
+
+/// `-2024-08-06`, `-20240806`, `@20240806`, `-latest`: nothing else makes a version of a name.
+fn undated(name: &str, server: Server) -> Option<&str> {
+    if server == Ollama && name.contains(':') {
+        return None;
+    }
+    let dated = |length: usize, marks: &[u8], dash: bool| {
+        let at = name.len().checked_sub(length).filter(|at| *at > 0)?;
+        let (mark, date) = name.as_bytes()[at..].split_first()?;
+        (marks.contains(mark) && is_date(date, dash)).then(|| &name[..at])
+    };
+    without(name, "-latest")
+        .or_else(|| dated("-2024-08-06".len(), b"-", true))
+        .or_else(|| dated("-20240806".len(), b"-@", false))
+}
+
+fn is_date(date: &[u8], has_dashes: bool) -> bool {
+    let (year, month, day) = match (has_dashes, date) {
+        (true, [year @ .., b'-', m, n, b'-', d, e]) => (year, [*m, *n], [*d, *e]),
+        (false, [year @ .., m, n, d, e]) => (year, [*m, *n], [*d, *e]),
+        _ => return false,
+    };
+    let digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
+    year.len() == 4
+        && digits(year)
+        && (year.starts_with(b"19") || year.starts_with(b"20"))
+        && digits(&month)
+        && (*b"01"..=*b"12").contains(&month)
+        && digits(&day)
+        && (*b"01"..=*b"31").contains(&day)
+}
+
+/// Of `ft:<base>:<whose>` the base, with its mark and without.
+fn tuned(name: &str) -> Option<(&str, &str)> {
+    const MARK: &str = "ft:";
+    let (mark, rest) = name.split_at_checked(MARK.len())?;
+    let (base, _) = rest
+        .split_once(':')
+        .filter(|_| mark.eq_ignore_ascii_case(MARK))?;
+    let is_named = !base.is_empty();
+    is_named.then(|| (&name[..MARK.len() + base.len()], base))
+}
+
+/// The same letters, large or small. Readers in Go fold `ſ` to `s` and the Kelvin sign to `k`.
+fn folds_alike(one: &str, other: &str) -> bool {
+    let folded = |text: &'_ str| -> String {
+        let large = text.chars().flat_map(char::to_uppercase);
+        large.flat_map(char::to_lowercase).collect()
+    };
+    one.eq_ignore_ascii_case(other)
+        || (!(one.is_ascii() && other.is_ascii()) && folded(one) == folded(other))
+}
+
+#[cfg(test)]
+#[path = "model_name_tests.rs"]
+mod tests;
