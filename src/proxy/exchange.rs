@@ -171,7 +171,7 @@ impl Exchange {
         self.complete = reading.complete;
         let (claim, is_absurd) = reading.claim.clone().credible();
         let mut served = std::mem::take(&mut self.seen.served);
-        if served != reading.served {
+        if self.has_rates() && served != reading.served {
             served.clone_from(&reading.served);
         }
         self.seen = Seen {
@@ -297,6 +297,16 @@ impl Exchange {
     }
 
     /// The prices of its tenant, and who answers.
+    /// Models may cost otherwise than they are counted.
+    fn has_rates(&self) -> bool {
+        let text = self
+            .terms
+            .rates
+            .as_ref()
+            .and_then(|tenant| tenant.config.text.as_ref());
+        text.is_some_and(|text| !text.rates.is_empty())
+    }
+
     fn prices(&self) -> Option<(&TextProviders, &Endpoint)> {
         let text = self.terms.rates.as_ref()?.config.text.as_ref()?;
         let mut endpoints = text.endpoints.iter();
@@ -308,7 +318,9 @@ impl Exchange {
     /// they like, so only a rate that is named for one counts.
     fn rate(&self) -> Rate {
         let mut rate = self.terms.rate;
-        if let Some((text, endpoint)) = self.prices() {
+        if !self.seen.served.is_empty()
+            && let Some((text, endpoint)) = self.prices()
+        {
             let served = self.seen.served.iter();
             let named = served.filter_map(|model| text.named_rate(endpoint.server, model));
             rate = named.fold(rate, Rate::dearest);
@@ -319,6 +331,9 @@ impl Exchange {
     /// What the calls of hosted tools cost beside what is charged for what they had the model read.
     fn hosted(&self) -> Tokens {
         let (terms, seen) = (&self.terms, &self.seen);
+        if terms.hosted.prices.is_empty() {
+            return Tokens::ZERO;
+        }
         let calls = |name: &str| match name {
             "web_search" => seen.hosted_calls.searches.max(terms.hosted.unshown),
             _ => seen.hosted_calls.fetches,

@@ -29,10 +29,11 @@ use crate::settings;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
 use bytes::{Bytes, BytesMut};
+use memchr::memmem::Finder;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::task::{Poll, ready};
 use std::time::Instant;
 
@@ -393,6 +394,9 @@ enum Waited<'a> {
     Ended(GatewayError),
 }
 
+/// A word that every body with an image in it has.
+static IMAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"image"));
+
 /// Tokens of a page, at most: a full page of text and its picture.
 const PAGE_TOKENS: u64 = 8_000;
 
@@ -413,7 +417,7 @@ fn bounds_of(family: Family, server: Server, bounds: Bounds, body: &[u8]) -> Opt
     } else {
         image
     };
-    let has_images = || memchr::memmem::find(body, b"image").is_some();
+    let has_images = || IMAGE.find(body).is_some();
     (image != bounds.image && has_images()).then_some(Bounds { image, ..bounds })
 }
 

@@ -518,7 +518,7 @@ fn is_nothing(error: &GatewayError, answer: &Answer<'_>) -> bool {
 
 /// A provider is not cut off in the middle of what it is saying: once it is silent for so long, all that is
 /// under way is here.
-const SILENCE: Duration = Duration::from_millis(5);
+const SILENCE: Duration = Duration::from_millis(25);
 /// One that says more for so long is read to its end.
 const LONGEST_WORD: Duration = Duration::from_millis(500);
 

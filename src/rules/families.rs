@@ -94,7 +94,7 @@ const XAI_PROMPT: u64 = 1_000;
 /// The family of a model, where it is served by that kind of server.
 pub fn of(server: Server, model: Option<&str>) -> Family {
     let name = model.map(plain).unwrap_or_default();
-    let known = FAMILIES.iter().find(|(start, ..)| name.starts_with(start));
+    let known = FAMILIES.iter().find(|(start, ..)| begins(name, start));
     let family = known.map_or(Family::PLAIN, |(_, prompt, tools, image)| Family {
         prompt: *prompt,
         tools: *tools,
@@ -115,14 +115,25 @@ pub fn of(server: Server, model: Option<&str>) -> Family {
     }
 }
 
-/// A name without what stands before it, an organisation or a folder, and with a dash behind it, so that
-/// `gpt-5` is not taken for a `gpt-5.6`.
-fn plain(model: &str) -> String {
+/// A name without what stands before it: an organisation, a folder.
+fn plain(model: &str) -> &str {
+    const MAKER: &str = "meta-";
     let name = model.rsplit('/').next().unwrap_or_default();
-    let mut name = name.to_ascii_lowercase();
-    name.push('-');
-    name.strip_prefix("meta-")
-        .map_or(name.clone(), str::to_owned)
+    match name.get(..MAKER.len()) {
+        Some(maker) if maker.eq_ignore_ascii_case(MAKER) => &name[MAKER.len()..],
+        _ => name,
+    }
+}
+
+/// Whether a name begins so in any letters, taken with a dash behind it: `gpt-5` is no `gpt-5.6`.
+fn begins(name: &str, start: &str) -> bool {
+    let (name, start) = (name.as_bytes(), start.as_bytes());
+    match name.get(..start.len()) {
+        Some(head) => head.eq_ignore_ascii_case(start),
+        None => start
+            .strip_suffix(b"-")
+            .is_some_and(|start| name.eq_ignore_ascii_case(start)),
+    }
 }
 
 /// What a server of this kind normalises or prints anew of a body is not known to be nothing.

@@ -55,6 +55,10 @@ pub fn tag(server: Server) -> Tag {
 /// Refuses what some server would read as another name than it is written: the sentence goes on from the
 /// member's name.
 pub fn check(name: &str) -> Result<(), String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:@".contains(&byte);
+    if (1..=LONGEST).contains(&name.len()) && name.bytes().all(is_plain) {
+        return Ok(());
+    }
     let has_ends = |part: &str| part.starts_with(is_blank) || part.ends_with(is_blank);
     if name.is_empty() {
         return Err("must not be empty".to_owned());

@@ -68,6 +68,9 @@ const EVERY_OTHER: &str = "*";
 impl TextProviders {
     /// The rate of a model at an endpoint, whatever spelling of its name was asked for.
     pub fn rate(&self, endpoint: &Endpoint, model: Option<&str>) -> Rate {
+        if self.rates.is_empty() {
+            return Rate::default();
+        }
         let server = endpoint.server;
         let others = self.rates.get(EVERY_OTHER).copied().unwrap_or_default();
         let rate = match model.map(|model| (model, self.named_rate(server, model))) {
