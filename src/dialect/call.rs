@@ -93,6 +93,8 @@ pub struct Call {
     pub unreported: Option<Usage>,
     /// What a second of sound costs where the provider reports seconds.
     pub sound_second: u64,
+    /// Tokens of the prompt beyond the bytes of its body: what its server adds, normalises or prints anew.
+    pub beyond: Tokens,
     /// Callers choose under which name a provider caches their prompts.
     pub cache_key: Option<String>,
     /// Its body can leave as it came, where the endpoint changes nothing.

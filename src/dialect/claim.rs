@@ -6,16 +6,25 @@
 use super::call::Usage;
 use crate::json::Value;
 use crate::rules::amount::Tokens;
-use crate::rules::charge::Claim;
+use crate::rules::charge::{Claim, MOST_CREDIBLE_TOKENS};
 
 /// Counts as they were written, before anyone knows how they belong together.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count(pub Option<u64>);
 
 impl Count {
-    /// Takes one more spelling of the same count.
+    /// Takes one more spelling of the same count. The greater counts, unless no call can have so many.
     pub fn take(&mut self, written: Option<u64>) {
-        self.0 = self.0.max(written);
+        let is_absurd = |count: u64| count > MOST_CREDIBLE_TOKENS;
+        self.0 = match (self.0, written) {
+            (Some(one), Some(other)) if is_absurd(one) != is_absurd(other) => Some(one.min(other)),
+            (one, other) => one.max(other),
+        };
+    }
+
+    /// Where it only helps to understand another: nothing where no call can have so many.
+    pub fn credible(self) -> Count {
+        Count(self.0.filter(|count| *count <= MOST_CREDIBLE_TOKENS))
     }
 
     pub fn tokens(self) -> Tokens {
@@ -75,12 +84,26 @@ impl Parts {
         }
     }
 
+    /// The claim whose totals have these parts in them: what others had is theirs, and not the call's own.
+    fn within(self, mut claim: Claim) -> Claim {
+        for (_, usage) in &self.others {
+            if let Some(input) = &mut claim.input {
+                input.uncached_input = input.uncached_input.minus(usage.uncached_input);
+                input.cache_read = input.cache_read.minus(usage.cache_read);
+                input.cache_write = input.cache_write.minus(usage.cache_write);
+            }
+            claim.output = claim.output.map(|output| output.minus(usage.output));
+        }
+        claim.others = self.others;
+        claim
+    }
+
     /// The claim with these parts instead of totals that leave some of them out.
     pub fn over(self, claim: Claim) -> Claim {
         let others = self.others.iter().map(|(_, usage)| usage.total());
         let all = self.own.total().plus(others.sum());
         if all <= claim.total() {
-            return claim;
+            return self.within(claim);
         }
         Claim {
             input: Some(self.own.without_output()),

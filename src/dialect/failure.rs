@@ -8,7 +8,7 @@ use super::call::{Call, Delivered, Reading};
 use super::openai::{said, usage};
 use super::{Dialect, splice::Splice};
 use crate::json::{self, Value};
-use regex::bytes::Regex;
+use regex::bytes::{Captures, Regex};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -108,7 +108,7 @@ pub fn message(body: &[u8]) -> Option<String> {
 const NAMES: &str = concat!(
     r#"(?i-u)\b((?:org|proj|acct|user|team)[-_])[a-z0-9][a-z0-9_-]{5,}"#,
     r#"|\b((?:organi[sz]ation|org|project|workspace|account|team|deployment|subscription|resource)"#,
-    r#"(?:\s+(?:id|name))?[\s:=]+[`'"(\\]*)[a-z0-9_.@-]*[0-9_-][a-z0-9_.@-]*"#,
+    r#"(?:\s+(?:id|name))?[\s:=]+(?:[`'(]|\\?")*)[a-z0-9_.@-]*[0-9_-][a-z0-9_.@-]*"#,
 );
 
 /// `None` only if the pattern were wrong, which a test would tell.
@@ -117,9 +117,23 @@ static NAMES_PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(NAME
 /// The same error without the names of the operator's account; `None`: there are none in it.
 pub fn without_names(body: &[u8]) -> Option<Vec<u8>> {
     let pattern = NAMES_PATTERN.as_ref()?;
-    match pattern.replace_all(body, &b"$1$2***"[..]) {
-        Cow::Borrowed(_) => None,
-        Cow::Owned(nameless) => Some(nameless),
+    let nameless = |found: &Captures<'_>| {
+        let whole = &found[0];
+        // `user_message` names nobody.
+        let is_word = found.get(1).is_some() && !whole.iter().any(u8::is_ascii_digit);
+        let start = found
+            .get(1)
+            .or(found.get(2))
+            .map_or(&b""[..], |start| start.as_bytes());
+        if is_word {
+            whole.to_vec()
+        } else {
+            [start, b"***"].concat()
+        }
+    };
+    match pattern.replace_all(body, nameless) {
+        Cow::Owned(nameless) if nameless != body => Some(nameless),
+        _ => None,
     }
 }
 
@@ -242,6 +256,7 @@ mod tests {
         }
         for text in [
             "Your organization must be verified to use the model",
+            r#"{"error":{"message":"organization:\n2 requests","param":"user_message"}}"#,
             r#"{"error":{"message":"This request would exceed your organization's rate limit"}}"#,
             "model `gpt-5` does not exist",
         ] {

@@ -18,7 +18,13 @@ pub const LONGEST_COUNTED_BYTES: usize = 256 << 10;
 
 /// What stands for more than its letters. Where one of these words is, letters are not counted: it
 /// may be only a word, but that costs no more than a rough bound.
-const HIDDEN: [&str; 10] = [
+const HIDDEN: [&str; 15] = [
+    // Any of them, written with escapes.
+    "\\u00",
+    "functions",
+    "response_format",
+    "json_schema",
+    "tool_calls",
     "tools",
     "image",
     "file",

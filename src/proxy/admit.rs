@@ -107,9 +107,11 @@ impl Pipeline {
         } else {
             let bytes = bytes.to_vec();
             let count = move || prompt::counted(&bytes, is_exact);
-            self.counter.run(count).await.flatten()
+            self.counter.run_patiently(count).await.flatten()
         };
-        counted.filter(|counted| *counted < call.prompt)
+        counted
+            .map(|counted| counted.plus(call.beyond))
+            .filter(|counted| *counted < call.prompt)
     }
 
     async fn ask(

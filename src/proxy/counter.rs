@@ -3,8 +3,9 @@
 //! Counting a long text takes milliseconds, in which a request thread would answer nobody, a probe included. One
 //! thread of low priority does it. Its queue is bounded: what finds no room is not counted, and bounded by its bytes.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Texts up to this length are counted where they are: handing them over would take longer.
@@ -14,6 +15,10 @@ const MAX_WAITING_TEXTS: usize = 32;
 
 /// Niceness of the counting thread: requests go first.
 const NICENESS: i32 = 10;
+
+/// A settlement waits for room for up to ten seconds.
+const ROOM_TRIES: usize = 400;
+const ROOM_PAUSE: Duration = Duration::from_millis(25);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -31,6 +36,26 @@ impl Counter {
             );
         }
         Counter { queue }
+    }
+
+    /// The same, waiting for room. `None`: there was none for long.
+    pub async fn run_patiently<T: Send + 'static>(
+        &self,
+        count: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (done, counted) = oneshot::channel();
+        let mut job: Job = Box::new(move || {
+            let _ = done.send(count());
+        });
+        for _ in 0..ROOM_TRIES {
+            match self.queue.try_send(job) {
+                Ok(()) => return counted.await.ok(),
+                Err(TrySendError::Full(again)) => job = again,
+                Err(TrySendError::Disconnected(_)) => return None,
+            }
+            tokio::time::sleep(ROOM_PAUSE).await;
+        }
+        None
     }
 
     /// `None`: there was no room for it.

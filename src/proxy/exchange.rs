@@ -44,6 +44,8 @@ pub struct Terms {
     pub rates: Option<Arc<Tenant>>,
     /// More tokens than the provider counts for the prompt.
     pub prompt: Tokens,
+    /// What is in that bound beyond the bytes of the body.
+    pub beyond: Tokens,
     /// The prompt's text, where it is kept to be counted if nobody else does.
     pub text: Option<Bytes>,
     /// The vocabulary at hand is the model's own.
@@ -192,10 +194,15 @@ impl Exchange {
         self.seen.claim.usage()
     }
 
+    /// The provider has said so, in its status or in an answer.
+    pub fn has_failed(&self, is_success: bool) -> bool {
+        !is_success || self.seen.failed
+    }
+
     /// The provider sends more than it was asked for, beyond any doubt: the cost of its output, and the hold.
     pub fn exceeds_its_hold(&self) -> Option<(Tokens, Tokens)> {
         let output = self.seen.claim.usage().output.max(self.seen.least);
-        let certain = self.terms.rate.for_output(output);
+        let certain = self.rate().for_output(output);
         let held = self.hold.as_ref()?.held;
         (certain > held).then_some((certain, held))
     }
@@ -368,8 +375,9 @@ impl Exchange {
 /// Texts whose tokens nobody has reported.
 #[derive(Clone, Copy)]
 struct Texts<'a> {
-    /// The bound of the prompt, and its text where that is closer.
+    /// The bound of the prompt, what of it is beyond its bytes, and its text where that is closer.
     prompt: Tokens,
+    beyond: Tokens,
     text: Option<&'a Bytes>,
     /// `None`: no text is generated.
     delivered: Option<&'a Delivered>,
@@ -381,6 +389,7 @@ impl<'a> Texts<'a> {
     fn of(terms: &'a Terms, delivered: Option<&'a Delivered>) -> Texts<'a> {
         Texts {
             prompt: terms.prompt,
+            beyond: terms.beyond,
             text: terms.text.as_ref(),
             delivered: delivered.filter(|_| !terms.no_text),
             is_exact: terms.is_exact,
@@ -397,7 +406,9 @@ impl<'a> Texts<'a> {
             .text
             .and_then(|text| prompt::counted(text, self.is_exact));
         Counted {
-            prompt: prompt.map_or(self.prompt, |prompt| prompt.min(self.prompt)),
+            prompt: prompt.map_or(self.prompt, |prompt| {
+                prompt.plus(self.beyond).min(self.prompt)
+            }),
             output: self.output(|delivered| delivered.most(self.is_exact, &self.sizes)),
         }
     }
@@ -417,6 +428,7 @@ impl<'a> Texts<'a> {
     fn uncounted(&self) -> Uncounted {
         Uncounted {
             prompt: self.prompt,
+            beyond: self.beyond,
             text: self.text.cloned(),
             delivered: self.delivered.cloned(),
             is_exact: self.is_exact,
@@ -428,6 +440,7 @@ impl<'a> Texts<'a> {
 /// The same texts, to be counted elsewhere.
 pub struct Uncounted {
     prompt: Tokens,
+    beyond: Tokens,
     text: Option<Bytes>,
     delivered: Option<Delivered>,
     is_exact: bool,
@@ -439,6 +452,7 @@ impl Uncounted {
     pub fn count(&self) -> Counted {
         let texts = Texts {
             prompt: self.prompt,
+            beyond: self.beyond,
             text: self.text.as_ref(),
             delivered: self.delivered.as_ref(),
             is_exact: self.is_exact,

@@ -17,7 +17,7 @@ use crate::http1::head::Request;
 use crate::http1::write;
 use crate::local::credentials;
 use crate::rules::amount::Tokens;
-use crate::rules::charge::Sizes;
+use crate::rules::charge::{Charge, Sizes};
 use crate::rules::choice::{self, Choice, Unserved};
 use crate::rules::config::Endpoint;
 use crate::rules::families::{self, Family};
@@ -122,7 +122,13 @@ impl Pipeline {
         let served = self.serve_key(session, exchange, tenant, dialect, &key);
         let refused = match served.await {
             Err(refused) if is_refusal(&refused) => refused,
-            served => return served,
+            served => {
+                let is_free = |charge: &Charge| charge.cost.is_zero();
+                if exchange.charge.as_ref().is_some_and(is_free) {
+                    self.refusals.add(&key, exchange.work, Instant::now());
+                }
+                return served;
+            }
         };
         if exchange.account.is_empty() {
             // What a tenant has is nothing that a stranger is told.
@@ -152,7 +158,9 @@ impl Pipeline {
         let bytes = self
             .intake(session, exchange, self.local.settings.server.max_body)
             .await?;
-        exchange.work.read_bytes = bytes.len() as u64;
+        // Text beyond ASCII is normalised to be weighed, which takes ten times as long.
+        let weight = if bytes.is_ascii() { 1 } else { 10 };
+        exchange.work.read_bytes = bytes.len() as u64 * weight;
         let body = Body {
             bytes: &bytes,
             content_type: session.request().fields.get("content-type"),
@@ -165,12 +173,12 @@ impl Pipeline {
         }
         let choice = choose(tenant, model, dialect.api())?;
         call.free &= !choice.endpoint.server.bills_free_calls();
-        let family = families::of(choice.endpoint.server, choice.served(model));
+        let family = family(&choice, model);
         if let Some(bounds) = bounds_of(family, choice.endpoint.server, self.bounds(), &bytes) {
             call = dialect.read(&body, &bounds)?;
         }
-        let beyond = beyond(family, choice.endpoint.server, dialect.is_form(), &bytes);
-        call.prompt = call.prompt.plus(beyond);
+        call.beyond = beyond(family, choice.endpoint.server, dialect.is_form(), &bytes);
+        call.prompt = call.prompt.plus(call.beyond);
         let decision = decide(&call, choice.endpoint, dialect.api(), session.request())?;
         exchange.endpoint.clone_from(&choice.endpoint.name);
         exchange.call = dialect.path();
@@ -394,8 +402,20 @@ enum Waited<'a> {
     Ended(GatewayError),
 }
 
+/// The family of what is asked for, and of what answers at the endpoint's URL whatever is asked for.
+fn family(choice: &Choice<'_>, model: Option<&str>) -> Family {
+    let server = choice.endpoint.server;
+    let deployed = choice.endpoint.deployed();
+    deployed.fold(
+        families::of(server, choice.served(model)),
+        |family, model| family.larger(families::of(server, Some(model))),
+    )
+}
+
 /// A word that every body with an image in it has.
 static IMAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"image"));
+/// It may be written with escapes, where it is a value.
+static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\u00"));
 
 /// Tokens of a page, at most: a full page of text and its picture.
 const PAGE_TOKENS: u64 = 8_000;
@@ -417,7 +437,7 @@ fn bounds_of(family: Family, server: Server, bounds: Bounds, body: &[u8]) -> Opt
     } else {
         image
     };
-    let has_images = || IMAGE.find(body).is_some();
+    let has_images = || IMAGE.find(body).is_some() || ESCAPE.find(body).is_some();
     (image != bounds.image && has_images()).then_some(Bounds { image, ..bounds })
 }
 
@@ -471,6 +491,7 @@ fn terms<'a>(
         rates: Some(tenant.clone()),
         prompt: call.prompt,
         text: is_counted.then(|| body.clone()),
+        beyond: call.beyond,
         is_exact: admit::is_exact(choice.endpoint, model),
         free: call.free,
         no_text: call.answer.is_some_and(|answer| answer.is_zero()),

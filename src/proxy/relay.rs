@@ -124,9 +124,11 @@ impl Pipeline {
             {
                 body = limited(exchange, asked.dialect.api(), &body).into();
             }
-            if let Some(nameless) = failure::without_names(&body) {
-                body = nameless.into();
-            }
+        }
+        if exchange.has_failed(answer.head.status.is_success())
+            && let Some(nameless) = failure::without_names(&body)
+        {
+            body = nameless.into();
         }
         if let Some(struck) = asked.credentials.strike(&body) {
             body = struck.into();
@@ -341,7 +343,7 @@ impl Pipeline {
     pub(super) async fn settle(&self, exchange: &mut Exchange) -> Option<Tokens> {
         exchange.hold.as_ref()?;
         if let Some(texts) = exchange.uncounted()
-            && let Some(counted) = self.counter.run(move || texts.count()).await
+            && let Some(counted) = self.counter.run_patiently(move || texts.count()).await
         {
             exchange.counted(&counted);
         }

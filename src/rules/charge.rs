@@ -18,7 +18,7 @@ pub struct Sizes {
 }
 
 /// Tokens that no call of any model reads or generates: a hundred times the longest context.
-const MOST_CREDIBLE_TOKENS: u64 = 100_000_000;
+pub const MOST_CREDIBLE_TOKENS: u64 = 100_000_000;
 
 /// What a provider reports. Absent is not nought.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

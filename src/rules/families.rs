@@ -91,6 +91,17 @@ const FAMILIES: &[(&str, u64, u64, u64)] = &[
 /// Grok's hidden prompt is its vendor's, whatever the model is called.
 const XAI_PROMPT: u64 = 1_000;
 
+impl Family {
+    /// Whichever of the two needs more.
+    pub fn larger(self, other: Family) -> Family {
+        Family {
+            prompt: self.prompt.max(other.prompt),
+            tools: self.tools.max(other.tools),
+            image: self.image.max(other.image),
+        }
+    }
+}
+
 /// The family of a model, where it is served by that kind of server.
 pub fn of(server: Server, model: Option<&str>) -> Family {
     let name = model.map(plain).unwrap_or_default();
@@ -115,10 +126,15 @@ pub fn of(server: Server, model: Option<&str>) -> Family {
     }
 }
 
-/// A name without what stands before it: an organisation, a folder.
+/// A name without what stands before it: an organisation, a folder, the mark of a fine-tune.
 fn plain(model: &str) -> &str {
     const MAKER: &str = "meta-";
+    const TUNED: &str = "ft:";
     let name = model.rsplit('/').next().unwrap_or_default();
+    let name = match name.get(..TUNED.len()) {
+        Some(mark) if mark.eq_ignore_ascii_case(TUNED) => &name[TUNED.len()..],
+        _ => name,
+    };
     match name.get(..MAKER.len()) {
         Some(maker) if maker.eq_ignore_ascii_case(MAKER) => &name[MAKER.len()..],
         _ => name,
@@ -129,7 +145,14 @@ fn plain(model: &str) -> &str {
 fn begins(name: &str, start: &str) -> bool {
     let (name, start) = (name.as_bytes(), start.as_bytes());
     match name.get(..start.len()) {
-        Some(head) => head.eq_ignore_ascii_case(start),
+        Some(head) if head.eq_ignore_ascii_case(start) => true,
+        // What stands behind a colon is a tag, or whose a fine-tune is.
+        Some(head) => {
+            start.ends_with(b"-") && head.ends_with(b":") && {
+                let (head, start) = (&head[..head.len() - 1], &start[..start.len() - 1]);
+                head.eq_ignore_ascii_case(start)
+            }
+        }
         None => start
             .strip_suffix(b"-")
             .is_some_and(|start| name.eq_ignore_ascii_case(start)),
@@ -186,6 +209,10 @@ mod tests {
         assert_eq!(image(Server::Vllm, "Qwen/Qwen3-VL-8B"), Some(16_384));
         assert_eq!(image(Server::OpenAi, "gpt-5"), Some(1_190));
         assert_eq!(image(Server::OpenAi, "gpt-5.6"), Some(314_573));
+        for tuned in ["ft:gpt-4o-mini-2024-07-18:org::id", "FT:gpt-4o-mini:org"] {
+            assert_eq!(image(Server::OpenAi, tuned), Some(48_169));
+        }
+        assert_eq!(image(Server::OpenAi, "ft:gpt-5:org::id"), Some(1_190));
         assert_eq!(image(Server::Generic, "m"), None);
     }
 

@@ -55,9 +55,10 @@ impl Counts {
         let said = [self.input, self.cache_read, self.cache_write];
         said.iter().any(|count| count.0.is_some()).then(|| Usage {
             uncached_input: self.input.tokens(),
-            cache_read: self.cache_read.tokens(),
+            cache_read: self.cache_read.credible().tokens(),
             cache_write: self
                 .cache_write
+                .credible()
                 .tokens()
                 .max(Tokens::new(self.cache_writes)),
             output: Tokens::ZERO,

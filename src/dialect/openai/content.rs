@@ -4,12 +4,16 @@
 //! file counts otherwise: neither its address nor its bytes say what a provider makes of it. What is
 //! not understood must never count less than its bytes.
 
+use super::sound::Length;
 use crate::dialect::call::{Bounds, Unreadable};
 use crate::dialect::extras::{has_scheme, not_stored};
 use crate::dialect::object::{self, Object};
 use crate::dialect::stranger::Strangers;
 use crate::json;
 use crate::rules::amount::Tokens;
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
 /// The members of a part that a provider may read, whatever its type.
@@ -42,6 +46,14 @@ const PDF: &str = "JVBERi0";
 
 /// Pages of what is only named.
 const NAMED_PAGES: u64 = 20;
+
+/// Base64 as forgiving readers take it.
+const STANDARD: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// A string counts with its text; of anything else it is not known how a model reads it.
 pub fn weight(value: &RawValue) -> Tokens {
@@ -120,12 +132,15 @@ pub fn part(
     bounds: &Bounds,
     strangers: &mut Strangers,
 ) -> Result<Tokens, Unreadable> {
-    let mut others = Tokens::ZERO;
+    let (mut others, mut sound) = (Tokens::ZERO, Tokens::ZERO);
     let mut is_named = false;
     let mut addresses = Vec::new();
     let mut sounds_address = false;
     let part = Object::read(value.get(), "A part of content", PART, |name, value| {
         others = others.plus(stray(name, value));
+        if name == "input_audio" {
+            sound = sound.plus(sounds(value, bounds));
+        }
         strangers.meet("content", name, value);
         strangers.within(name, value);
         sounds_address |= name == "input_audio" && holds_address(value);
@@ -189,14 +204,15 @@ pub fn part(
     is_named |= ["file", "file_url"]
         .iter()
         .any(|name| part.value(name).is_some());
-    Ok(understood.unwrap_or_else(|| {
+    let seen = understood.unwrap_or_else(|| {
         let unseen = match address {
             _ if is_named => named(bounds),
             Some(_) => image,
             None => Tokens::ZERO,
         };
         weight(value).max(unseen)
-    }))
+    });
+    Ok(seen.plus(sound))
 }
 
 /// A provider fetches what stands anywhere, but nothing of its own disk or of the operator's account.
@@ -221,6 +237,23 @@ fn check_address(value: &RawValue, strangers: &mut Strangers) -> Result<(), Unre
 /// An address that leads nowhere but into the open, or holds all that it leads to.
 fn is_open(address: &str) -> bool {
     has_scheme(address.trim_start(), &["http", "https", "data"])
+}
+
+/// Seconds of a recording that stands in a part, from its container: silence takes no bytes.
+fn sounds(sound: &RawValue, bounds: &Bounds) -> Tokens {
+    let mut longest = 0;
+    let mut each = |value: &[u8]| {
+        let text = json::text(value);
+        let data = text.rsplit(',').next().unwrap_or_default();
+        if let Ok(file) = STANDARD.decode(data.trim()) {
+            longest = longest.max(Length::of(&file).most);
+        }
+    };
+    let text = sound.get().as_bytes();
+    if !json::each_member(text, |_, value| each(value)) {
+        each(text);
+    }
+    Tokens::new(longest).times(bounds.sound_second)
 }
 
 /// Whether there is an address where the bytes of a sound should be.

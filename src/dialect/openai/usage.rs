@@ -45,8 +45,9 @@ pub fn read(usage: &Value<'_>) -> Option<Claim> {
 impl Counts {
     fn claim(&self) -> Option<Claim> {
         let (input, output) = (self.input.tokens(), self.output.tokens());
-        let rest = |of: Tokens| self.total.0.map(|total| Tokens::new(total).minus(of));
-        let said = match (self.input.0, self.output.0, self.total.0) {
+        let total = self.total.credible();
+        let rest = |of: Tokens| total.0.map(|total| Tokens::new(total).minus(of));
+        let said = match (self.input.0, self.output.0, total.0) {
             (None, None, None) => return None,
             (Some(_), None, _) => (Some(input), rest(input)),
             (None, Some(_), _) => (rest(output), Some(output)),
@@ -57,13 +58,13 @@ impl Counts {
                 Some(output.max(rest(input).unwrap_or_default())),
             ),
         };
-        let reasoning = self.reasoning.tokens();
+        let reasoning = self.reasoning.credible().tokens();
         let output = said.1.map(|output| match output < reasoning {
             true => output.plus(reasoning),
             false => output,
         });
         let input = said.0.map(|input| {
-            let cache_read = self.cached.tokens().min(input);
+            let cache_read = self.cached.credible().tokens().min(input);
             Usage {
                 // What was written into a cache is a part of the uncached input here.
                 uncached_input: input.minus(cache_read),

@@ -156,7 +156,7 @@ impl Endpoint {
     }
 
     /// The models that answer at a URL that says so, whatever a body asks for.
-    fn deployed(&self) -> impl Iterator<Item = &str> {
+    pub fn deployed(&self) -> impl Iterator<Item = &str> {
         let url = self.url.as_ref().filter(|_| self.server == Server::Azure);
         let (_, rest) = url
             .and_then(|url| url.path().split_once("/deployments/"))

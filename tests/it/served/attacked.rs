@@ -282,3 +282,109 @@ fn objects_within_a_body_are_closed_too() {
     call["reasoning_effort"] = "9".repeat(GRANT as usize + 1_000).into();
     assert_eq!(chat(&gateway, "abc", &key, &call).status, 402);
 }
+
+/// What a server adds does not vanish where a prompt is counted for want of bytes.
+#[test]
+fn a_counted_prompt_keeps_what_its_server_adds() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1_260, 5));
+    let config = sample(&provider).server("openai", "vllm");
+    for (model, text, tokens) in [
+        ("devstral", "Hi".to_owned(), 300),
+        ("m", "\u{FDFA}".repeat(60), 400),
+        ("m", "\\ufdfa".repeat(60), 700),
+    ] {
+        let setup = Setup::new().tenant("abc", config.clone().tokens(tokens));
+        let gateway = Gateway::start(setup);
+        let key = mint(&gateway, "abc");
+        let body = format!(
+            r#"{{"model":"{model}","max_tokens":16,"messages":[{{"role":"user","content":"{text}"}}]}}"#
+        );
+        let request = gateway
+            .client()
+            .request("POST", "/abc/v1/chat/completions")
+            .bearer(&key);
+        let answer = request
+            .header("content-type", "application/json")
+            .body(body)
+            .send();
+        assert_eq!(answer.status, 402, "{model}: {}", answer.text());
+    }
+}
+
+/// Names must be written plainly, and values need not be.
+#[test]
+fn an_image_is_one_however_its_type_is_written() {
+    let provider = Provider::start(|_| Script::chat("Hi", 9, 5));
+    let url = provider.url("/v1/messages");
+    let config = sample(&provider)
+        .tokens(4_500)
+        .endpoint("anthropic", &url, "claude-opus-4-8")
+        .server("anthropic", "anthropic");
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    for kind in ["image", r"\u0069mage", r"d\u006fcument"] {
+        let body = format!(
+            r#"{{"model":"claude-opus-4-8","max_tokens":16,"messages":[{{"role":"user","content":[{{"type":"{kind}","source":{{"type":"url","url":"https://x.example/y"}}}}]}}]}}"#
+        );
+        let request = gateway
+            .client()
+            .request("POST", "/abc/v1/messages")
+            .bearer(&key);
+        let answer = request
+            .header("content-type", "application/json")
+            .body(body)
+            .send();
+        assert_eq!(answer.status, 402, "{kind}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_stream_of_a_dearer_model_ends_at_its_hold() {
+    let events: Vec<String> = (0..1_000)
+        .map(|_| {
+            json!({"model": "dear", "choices": [{"index": 0, "delta": {"content": "word "}}]})
+                .to_string()
+        })
+        .collect();
+    let provider = Provider::start(move |_| Script::sse(events.iter().map(String::as_str)));
+    let config = sample(&provider)
+        .tokens(1_300)
+        .set("providers.text.rates", json!({"dear": 20, "*": 1}));
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let mut call = streamed();
+    call["max_tokens"] = json!(1_000);
+    let answer = chat(&gateway, "abc", &key, &call);
+    let passed = answer.text().matches("word").count();
+    assert!(passed < 300, "{passed}");
+}
+
+/// An hour of silence takes a few kilobytes.
+#[test]
+fn a_recording_in_a_chat_counts_by_its_seconds() {
+    let mut wav = b"RIFF\x94\x17\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x0a\0\0\0\x0a\0\0\0\x01\0\x08\0data\x70\x17\0\0".to_vec();
+    wav.resize(44 + 6_000, 128);
+    let provider = Provider::start(|_| Script::chat("Hi", 9, 5));
+    let config = sample(&provider).tokens(20_000);
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let data = base64(&wav);
+    let mut call = hi();
+    call["messages"][0]["content"] =
+        json!([{"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}]);
+    assert_eq!(chat(&gateway, "abc", &key, &call).status, 402);
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let letters = |chunk: &[u8]| {
+        let mut bits = [0; 3];
+        bits[..chunk.len()].copy_from_slice(chunk);
+        let bits = u32::from_be_bytes([0, bits[0], bits[1], bits[2]]);
+        let letter = |at: usize| char::from(LETTERS[(bits >> (18 - 6 * at) & 63) as usize]);
+        (0..4)
+            .map(|at| if at <= chunk.len() { letter(at) } else { '=' })
+            .collect::<String>()
+    };
+    bytes.chunks(3).map(letters).collect()
+}

@@ -24,6 +24,7 @@ mod id {
     pub const PRIVATE: u64 = 0x63a2;
     pub const AUDIO: u64 = 0xe1;
     pub const RATE: u64 = 0xb5;
+    pub const OUTPUT_RATE: u64 = 0x78b5;
     pub const BITS: u64 = 0x6264;
     pub const CHANNELS: u64 = 0x9f;
     pub const ENCODINGS: u64 = 0x6d80;
@@ -164,7 +165,11 @@ impl<'a> Walk<'a> {
                 track.sound |= bytes.starts_with(b"A_");
             }
             id::PRIVATE => track.private = bytes,
-            id::RATE => track.rate = real as u64,
+            // Decoders play at the second where it is written.
+            id::RATE | id::OUTPUT_RATE if track.rate > 0 => {
+                track.rate = track.rate.min(real as u64);
+            }
+            id::RATE | id::OUTPUT_RATE => track.rate = real as u64,
             id::BITS => track.bits = value,
             id::CHANNELS => track.channels = value,
             _ => {}
@@ -257,7 +262,12 @@ impl Track<'_> {
             }
             b"A_PCM/INT/LIT" | b"A_PCM/INT/BIG" | b"A_PCM/FLOAT/IEEE" => {
                 let bytes = self.bits.div_ceil(8).saturating_mul(self.channels.max(1));
-                let known = self.rate > 0 && bytes > 0;
+                // Decoders know these widths, and take another for one of them.
+                let widths: &[u64] = match codec {
+                    b"A_PCM/FLOAT/IEEE" => &[32, 64],
+                    _ => &[8, 16, 24, 32],
+                };
+                let known = self.rate > 0 && widths.contains(&self.bits);
                 let time = Time::of(self.bytes, self.rate.saturating_mul(bytes));
                 if known {
                     Reading::exact(time)

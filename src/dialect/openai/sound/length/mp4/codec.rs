@@ -108,7 +108,10 @@ fn plain(name: &[u8], bytes: &[u8]) -> Option<Codec> {
         be(bytes, BITS, 2).unwrap_or_default(),
         be(bytes, RATE, 2).unwrap_or_default(),
     );
-    if rate == 0 {
+    // Of later versions of a description the rate stands elsewhere, as a double.
+    const VERSION: usize = 24;
+    let version = be(bytes, VERSION, 2).unwrap_or_default();
+    if rate == 0 || version > 1 {
         return Some(Codec::Unknown);
     }
     Some(Codec::Plain {
