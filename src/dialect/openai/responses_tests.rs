@@ -172,7 +172,7 @@ fn every_text_of_the_input_counts() {
         ),
         (
             r#"[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}]}]"#,
-            8 + 67,
+            8 + 67 + 50,
         ),
     ] {
         assert_eq!(prompt_of(input), expected, "{input}");
