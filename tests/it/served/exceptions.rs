@@ -66,7 +66,6 @@ pub const EXCEPTIONS: &[Exception] = &[
             "azure-thinks",
             "openrouter-hides",
             "groq-hides",
-            "xai",
             "openai-responses",
             "claude-omits",
             "claude-compacts",

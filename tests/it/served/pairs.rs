@@ -34,6 +34,8 @@ pub struct Pair {
 const RICH: u64 = 100_000;
 /// A natural answer is far longer.
 const POOR: u64 = 400;
+/// What is held for the prompt that xAI adds.
+const HIDDEN_PROMPT: u64 = 1_000;
 /// Who answers clients that read nothing: their events are large, and there are many.
 const WIDE: &[&str] = &[
     "openai",
@@ -96,6 +98,9 @@ impl Pair {
         };
         self.body = body(self.server, self.streams, &open);
         self.grant = POOR;
+        if self.server.kind == "xai" {
+            self.grant += HIDDEN_PROMPT;
+        }
         self
     }
 }
