@@ -1,4 +1,4 @@
-//! What stands beside an answer's text: what is known to be no text of a model, and what nobody knows.
+//! Members beside an answer's text: those known to be no text of a model, and those that nobody knows.
 
 use super::delivered::Delivered;
 

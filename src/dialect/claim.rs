@@ -22,7 +22,7 @@ impl Count {
         };
     }
 
-    /// Where it only helps to understand another: nothing where no call can have so many.
+    /// The count as a help to understand another: none where no call can have so many.
     pub fn credible(self) -> Count {
         Count(self.0.filter(|count| *count <= MOST_CREDIBLE_TOKENS))
     }

@@ -109,7 +109,7 @@ impl Words {
     }
 }
 
-/// What was delivered by some moment.
+/// Counts of what was delivered by some moment, and the length of its text.
 pub struct Mark {
     kept: usize,
     counts: Delivered,
@@ -130,7 +130,7 @@ impl Delivered {
         self.text(&String::from_utf8_lossy(bytes));
     }
 
-    /// Where it stands now, to be gone back to.
+    /// Mark to be gone back to with [`Delivered::reset`].
     pub fn mark(&self) -> Mark {
         Mark {
             kept: self.kept.len(),

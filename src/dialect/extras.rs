@@ -40,7 +40,7 @@ pub struct Decision {
     pub hosted: Hosted,
 }
 
-/// What calls of tools cost that the provider runs itself.
+/// Costs of calls of tools that the provider runs itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosted {
     /// All that may be made, at most.

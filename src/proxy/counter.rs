@@ -38,38 +38,43 @@ impl Counter {
         Counter { queue }
     }
 
-    /// The same, waiting for room. `None`: there was none for long.
+    /// Counts, waiting for room. `None`: there was none for long.
     pub async fn run_patiently<T: Send + 'static>(
         &self,
         count: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
+        self.offer(count, ROOM_TRIES).await
+    }
+
+    /// Counts if there is room now. `None`: there was none.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        count: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        self.offer(count, 1).await
+    }
+
+    async fn offer<T: Send + 'static>(
+        &self,
+        count: impl FnOnce() -> T + Send + 'static,
+        tries: usize,
+    ) -> Option<T> {
         let (done, counted) = oneshot::channel();
         let mut job: Job = Box::new(move || {
+            // Whoever waited may have gone.
             let _ = done.send(count());
         });
-        for _ in 0..ROOM_TRIES {
+        for tried in 1..=tries {
             match self.queue.try_send(job) {
                 Ok(()) => return counted.await.ok(),
                 Err(TrySendError::Full(again)) => job = again,
                 Err(TrySendError::Disconnected(_)) => return None,
             }
-            tokio::time::sleep(ROOM_PAUSE).await;
+            if tried < tries {
+                tokio::time::sleep(ROOM_PAUSE).await;
+            }
         }
         None
-    }
-
-    /// `None`: there was no room for it.
-    pub async fn run<T: Send + 'static>(
-        &self,
-        count: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        let (done, counted) = oneshot::channel();
-        let job = move || {
-            // Whoever waited may have gone.
-            let _ = done.send(count());
-        };
-        self.queue.try_send(Box::new(job)).ok()?;
-        counted.await.ok()
     }
 }
 

@@ -114,9 +114,8 @@ pub fn of(server: Server, model: Option<&str>) -> Family {
     match server {
         // Their frames are in what the readers of their APIs count.
         Server::OpenAi | Server::Azure | Server::Anthropic | Server::Demo => Family {
-            prompt: 0,
-            tools: family.tools.min(100),
-            ..family
+            image: family.image,
+            ..Family::PLAIN
         },
         Server::Xai => Family {
             prompt: family.prompt.max(XAI_PROMPT),

@@ -134,7 +134,7 @@ const FRAME: &[&str] = &[
     "caller",
 ];
 
-/// What tools of the provider's own have found, which no model has generated.
+/// Blocks that the provider's own tools have filled: no model has generated them.
 const FOUND: &[&str] = &[
     "web_search_tool_result",
     "web_fetch_tool_result",
