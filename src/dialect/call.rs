@@ -179,7 +179,7 @@ pub struct Unreadable(pub String);
 pub struct Served(Vec<String>);
 
 /// More models than take turns in one answer; of more the latest are kept.
-const MOST_SERVED: usize = 4;
+const MOST_SERVED: usize = 16;
 
 /// The longest name that is kept, in bytes.
 const LONGEST_SERVED: usize = 256;
@@ -258,6 +258,12 @@ mod tests {
         }
         served.take(b"null");
         served.take(format!("\"{}\"", "x".repeat(LONGEST_SERVED)).as_bytes());
-        assert_eq!(served.iter().collect::<Vec<_>>(), ["bc", "d", "e", "f"]);
+        let kept = ["a", "bc", "d", "e", "f"];
+        assert_eq!(served.iter().collect::<Vec<_>>(), kept);
+        for number in 0..MOST_SERVED {
+            served.take(format!("\"m{number}\"").as_bytes());
+        }
+        assert_eq!(served.iter().count(), MOST_SERVED);
+        assert_eq!(served.iter().next(), Some("m0"));
     }
 }

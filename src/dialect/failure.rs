@@ -108,23 +108,49 @@ pub fn message(body: &[u8]) -> Option<String> {
 const NAMES: &str = concat!(
     r#"(?i-u)\b((?:org|proj|acct|user|team)[-_])[a-z0-9][a-z0-9_-]{5,}"#,
     r#"|\b((?:organi[sz]ation|org|project|workspace|account|team|deployment|subscription|resource)"#,
-    r#"(?:\s+(?:id|name))?[\s:=]+(?:[`'(]|\\?")*)[a-z0-9_.@-]*[0-9_-][a-z0-9_.@-]*"#,
+    r#"(?:[\s_-]+(?:id|name|number))?[\s:=]+(?:[`'(]|\\?")*)[a-z0-9_.@-]*[0-9_-][a-z0-9_.@-]*"#,
+    // A member of their names, and what stands for one in a path or in Amazon's names.
+    r#"|(\\?"(?:organi[sz]ation|org|project|workspace|account|team|deployment|subscription|resource)"#,
+    r#"(?:_?(?:id|name|number))?\\?"\s*:\s*\\?")[^"\\]+"#,
+    r#"|((?:projects|organizations|accounts|subscriptions|resourceGroups|workspaces|deployments)/)[^\s/"'\\]+"#,
+    r#"|\b(arn:aws[a-z-]*:)[^\s"'\\]+"#,
 );
 
 /// `None` only if the pattern were wrong, which a test would tell.
 static NAMES_PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(NAMES).ok());
 
-/// The same error without the names of the operator's account; `None`: there are none in it.
-pub fn without_names(body: &[u8]) -> Option<Vec<u8>> {
+/// The same error without the names of the operator's account; `None`: there are none in it. `host`: the
+/// provider's, where it is a name of the operator's.
+pub fn without_names(body: &[u8], host: Option<&str>) -> Option<Vec<u8>> {
+    let hostless = host.and_then(|host| without_host(body, host));
+    let nameless = without_patterns(hostless.as_deref().unwrap_or(body));
+    nameless.or(hostless)
+}
+
+fn without_host(body: &[u8], host: &str) -> Option<Vec<u8>> {
+    let folded = body.to_ascii_lowercase();
+    let mut rest = 0;
+    let mut hostless = Vec::new();
+    for at in memchr::memmem::find_iter(&folded, host.as_bytes()) {
+        hostless.extend_from_slice(&body[rest..at]);
+        hostless.extend_from_slice(b"***");
+        rest = at + host.len();
+    }
+    if rest == 0 {
+        return None;
+    }
+    hostless.extend_from_slice(&body[rest..]);
+    Some(hostless)
+}
+
+fn without_patterns(body: &[u8]) -> Option<Vec<u8>> {
     let pattern = NAMES_PATTERN.as_ref()?;
     let nameless = |found: &Captures<'_>| {
         let whole = &found[0];
         // `user_message` names nobody.
         let is_word = found.get(1).is_some() && !whole.iter().any(u8::is_ascii_digit);
-        let start = found
-            .get(1)
-            .or(found.get(2))
-            .map_or(&b""[..], |start| start.as_bytes());
+        let start = (1..found.len()).find_map(|group| found.get(group));
+        let start = start.map_or(&b""[..], |start| start.as_bytes());
         if is_word {
             whole.to_vec()
         } else {
@@ -232,7 +258,8 @@ mod tests {
     #[test]
     fn an_operators_account_has_no_name() {
         let nameless = |text: &str| {
-            without_names(text.as_bytes()).map(|text| String::from_utf8(text).unwrap())
+            let host = Some("acme-eu.openai.azure.com");
+            without_names(text.as_bytes(), host).map(|text| String::from_utf8(text).unwrap())
         };
         for (text, expected) in [
             (
@@ -250,6 +277,22 @@ mod tests {
             (
                 r#"Organization ID: "1f6c6a8e-9f5d-4a8e-8b1a-000000000000" is out"#,
                 r#"Organization ID: "***" is out"#,
+            ),
+            (
+                r#"{"error":{"organization":"acme","project_id": "p","message":"No","type":"account"}}"#,
+                r#"{"error":{"organization":"***","project_id": "***","message":"No","type":"account"}}"#,
+            ),
+            (
+                "at https://ACME-eu.openai.azure.com/openai/deployments/mine-4o/chat",
+                "at https://***/openai/deployments/***/chat",
+            ),
+            (
+                "arn:aws:bedrock:us-east-1:123456789012:model/x is out; project_number: 998877",
+                "arn:aws:*** is out; project_number: ***",
+            ),
+            (
+                "Quota of projects/acme-prod-1/locations/global",
+                "Quota of projects/***/locations/global",
             ),
         ] {
             assert_eq!(nameless(text).as_deref(), Some(expected));

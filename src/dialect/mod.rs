@@ -12,6 +12,7 @@ pub mod delivered;
 pub mod error;
 pub mod extras;
 pub mod failure;
+pub mod growth;
 pub mod members;
 pub mod object;
 pub mod openai;

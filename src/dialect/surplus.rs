@@ -4,9 +4,8 @@
 //! characters longer, and some servers print tools and schemas anew: indented, escaped, their numbers in full.
 //! Pure, and linear in the body; it must never say less than what is printed.
 
+use super::growth;
 use crate::json::{self, Value};
-use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::canonical_combining_class;
 
 /// Members that templates print anew, wherever they stand in a body's first level.
 const PRINTED: &[&str] = &[
@@ -40,7 +39,7 @@ pub fn of_text(body: &[u8]) -> u64 {
     let written: u64 = text
         .chars()
         .filter(|sign| !sign.is_ascii())
-        .map(grows_by)
+        .map(growth::of)
         .sum();
     written + if has_escapes { of_escapes(body) } else { 0 }
 }
@@ -63,35 +62,8 @@ fn of_escapes(body: &[u8]) -> u64 {
     sum
 }
 
-/// Scripts that no normal form makes longer, which most text is in.
-fn is_settled(sign: char) -> bool {
-    matches!(sign,
-        '\u{0410}'..='\u{044F}' | '\u{4E00}'..='\u{9FFF}' | '\u{3041}'..='\u{304B}' | '\u{2010}'..='\u{2015}'
-        | '\u{2018}'..='\u{201F}' | '\u{05D0}'..='\u{05EA}' | '\u{1F300}'..='\u{1FAFF}')
-}
-
-fn grows_by(sign: char) -> u64 {
-    if is_settled(sign) {
-        return 0;
-    }
-    let alone = normal_bytes(sign).saturating_sub(sign.len_utf8() as u64);
-    match canonical_combining_class(sign) {
-        FIRST_ATTACHED_CLASS.. => alone + LONGEST_REORDERING,
-        _ => alone,
-    }
-}
-
-/// Marks of this class and above compose with letters, and may part others from them.
-const FIRST_ATTACHED_CLASS: u8 = 200;
-/// The most bytes that a mark adds to what it parts.
-const LONGEST_REORDERING: u64 = 3;
-
-/// The most bytes of a character in the composed forms.
 fn normal_bytes(sign: char) -> u64 {
-    let bytes =
-        |form: &mut dyn Iterator<Item = char>| form.map(|sign| sign.len_utf8() as u64).sum::<u64>();
-    let one = || std::iter::once(sign);
-    bytes(&mut one().nfkc()).max(bytes(&mut one().nfc()))
+    sign.len_utf8() as u64 + growth::of(sign)
 }
 
 /// What templates add to tools and schemas when they print them anew.
@@ -154,6 +126,7 @@ fn text(text: &str) -> u64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use unicode_normalization::UnicodeNormalization;
 
     #[test]
     fn usual_text_grows_by_nothing() {
@@ -202,13 +175,6 @@ mod tests {
             let bound = text.len() as u64 + of_text(text.as_bytes());
             for form in [text.nfkc().collect::<String>(), text.nfc().collect::<String>()] {
                 prop_assert!(form.len() as u64 <= bound);
-            }
-        }
-
-        #[test]
-        fn what_is_settled_does_not_grow(sign in any::<char>()) {
-            if is_settled(sign) {
-                prop_assert!(normal_bytes(sign) <= sign.len_utf8() as u64);
             }
         }
 

@@ -19,6 +19,7 @@ use crate::rules::config::Endpoint;
 use crate::rules::entry::Caller;
 use crate::rules::models;
 use crate::rules::price::Rate;
+use crate::rules::window::Limits;
 use crate::store::leases::Covered;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
@@ -107,7 +108,10 @@ impl Pipeline {
         } else {
             let bytes = bytes.to_vec();
             let count = move || prompt::counted(&bytes, is_exact);
-            self.counter.run_patiently(count).await.flatten()
+            self.counter
+                .run_patiently(asked.tenant.id.as_str(), count)
+                .await
+                .flatten()
         };
         counted
             .map(|counted| counted.plus(call.beyond))
@@ -146,7 +150,7 @@ impl Pipeline {
             known: rate
                 .most_for_prompt(exchange::likely(call.prompt))
                 .min(least),
-            window: None,
+            limits: Limits::default(),
             ttl: self.local.settings.accounts.hold_ttl.into(),
         };
         let caller = Caller {
@@ -201,7 +205,8 @@ impl Pipeline {
         let (left, pace) = match admission {
             Admission::Granted { left, pace, .. }
             | Admission::Spent { left, pace }
-            | Admission::Held { left, pace } => (left, pace),
+            | Admission::Held { left, pace }
+            | Admission::Crowded { left, pace } => (left, pace),
             Admission::Limited { left, pace, .. } => (left, Some(pace)),
         };
         exchange.left = Some(left);
@@ -224,6 +229,7 @@ impl Pipeline {
             }
             Admission::Spent { .. } => Err(GatewayError::Spent),
             Admission::Held { .. } => Err(GatewayError::Held),
+            Admission::Crowded { .. } => Err(GatewayError::TooManyInFlight),
             Admission::Limited { wait, .. } => Err(GatewayError::TooFast { wait }),
         };
         asked.is_open_to(&exchange.group)?;

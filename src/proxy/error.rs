@@ -49,6 +49,8 @@ pub enum GatewayError {
     Overloaded,
     Spent,
     Held,
+    /// As many calls of this account are in flight as its group may have.
+    TooManyInFlight,
     TooFast {
         wait: Millis,
     },
@@ -201,6 +203,14 @@ impl GatewayError {
                     429,
                     "tokens_held",
                     "Requests in flight hold the rest of this key's balance",
+                ),
+                1,
+            ),
+            GatewayError::TooManyInFlight => again(
+                said(
+                    429,
+                    "too_many_in_flight",
+                    "As many requests of this account are in flight as may be at a time",
                 ),
                 1,
             ),

@@ -158,14 +158,14 @@ impl Pipeline {
         let bytes = self
             .intake(session, exchange, self.local.settings.server.max_body)
             .await?;
-        // Text beyond ASCII is normalised to be weighed, which takes ten times as long.
-        let weight = if bytes.is_ascii() { 1 } else { 10 };
-        exchange.work.read_bytes = bytes.len() as u64 * weight;
+        exchange.work.read_bytes = bytes.len() as u64;
         let body = Body {
             bytes: &bytes,
             content_type: session.request().fields.get("content-type"),
         };
-        let mut call = self.read(dialect, &bytes, body.content_type).await?;
+        let mut call = self
+            .read(tenant.id.as_str(), dialect, &bytes, body.content_type)
+            .await?;
         let model = call.model.clone();
         let model = model.as_deref();
         if let Some(Err(why)) = model.map(model_name::check) {
@@ -244,6 +244,7 @@ impl Pipeline {
         let asked_of = AskedOf {
             dialect,
             call: &call,
+            host: private_host(choice.endpoint),
             credentials: match tenant.credentials(choice.endpoint) {
                 Some(known) => known,
                 None => {
@@ -262,6 +263,7 @@ impl Pipeline {
     /// Reads a call. The recordings of a long form are walked off the request threads.
     async fn read(
         &self,
+        tenant: &str,
         dialect: &'static dyn Dialect,
         bytes: &Bytes,
         content_type: Option<&str>,
@@ -282,7 +284,7 @@ impl Pipeline {
             };
             dialect.read(&body, &bounds)
         };
-        match self.counter.run(read).await {
+        match self.counter.run(tenant, read).await {
             Some(call) => Ok(call?),
             None => Err(GatewayError::Overloaded),
         }
@@ -385,12 +387,24 @@ impl Pipeline {
     }
 }
 
+/// The host of a provider whose name tells an account of the operator's, or a place within its network.
+fn private_host(endpoint: &Endpoint) -> Option<&str> {
+    let host = endpoint.url.as_ref().map(|url| url.host.as_str())?;
+    (!Server::is_everyones(host)).then_some(host)
+}
+
 /// Whether a call was refused for what its caller sent, or has left.
 fn is_refusal(error: &GatewayError) -> bool {
-    use GatewayError::{Held, NoEndpoint, NotServed, Spent, TooFast, Unreadable};
+    use GatewayError::{Held, NoEndpoint, NotServed, Spent, TooFast, TooManyInFlight, Unreadable};
     matches!(
         error,
-        Unreadable(_) | NoEndpoint { .. } | NotServed { .. } | Spent | Held | TooFast { .. }
+        Unreadable(_)
+            | NoEndpoint { .. }
+            | NotServed { .. }
+            | Spent
+            | Held
+            | TooManyInFlight
+            | TooFast { .. }
     )
 }
 

@@ -49,6 +49,8 @@ pub(super) struct AskedOf<'a> {
     pub dialect: &'static dyn Dialect,
     pub call: &'a Call,
     pub credentials: &'a Credentials,
+    /// The provider's host, where its name is the operator's own.
+    pub host: Option<&'a str>,
 }
 
 impl Pipeline {
@@ -126,7 +128,7 @@ impl Pipeline {
             }
         }
         if exchange.has_failed(answer.head.status.is_success())
-            && let Some(nameless) = failure::without_names(&body)
+            && let Some(nameless) = failure::without_names(&body, asked.host)
         {
             body = nameless.into();
         }
@@ -191,6 +193,8 @@ impl Pipeline {
                     answer.content.clear();
                     (bytes, false)
                 }
+                // It says no more, and does not close.
+                Ok(More::Silence) if exchange.complete => (Vec::new(), true),
                 Ok(More::Silence) => (keep_alive(exchange, asked).to_vec(), false),
                 Ok(More::End) => (meter.finish(), true),
                 // It said itself that it was complete; how it was closed does not matter.
@@ -221,7 +225,12 @@ impl Pipeline {
                 }
             };
             // Events leave whole, so none is cut off in the middle of a credential.
-            let bytes = asked.credentials.strike(&bytes).unwrap_or(bytes);
+            let mut bytes = asked.credentials.strike(&bytes).unwrap_or(bytes);
+            if meter.reading().failed
+                && let Some(nameless) = failure::without_names(&bytes, asked.host)
+            {
+                bytes = nameless;
+            }
             exchange.observe(meter.reading());
             self.note(exchange);
             if let Some(error) = self.must_end(exchange, meter.as_ref()) {
@@ -342,10 +351,12 @@ impl Pipeline {
     /// Ends the hold, if it is still there.
     pub(super) async fn settle(&self, exchange: &mut Exchange) -> Option<Tokens> {
         exchange.hold.as_ref()?;
-        if let Some(texts) = exchange.uncounted()
-            && let Some(counted) = self.counter.run_patiently(move || texts.count()).await
-        {
-            exchange.counted(&counted);
+        if let Some(texts) = exchange.uncounted() {
+            let tenant = exchange.tenant.as_ref().map_or("", TenantId::as_str);
+            let count = move || texts.count();
+            if let Some(counted) = self.counter.run_patiently(tenant, count).await {
+                exchange.counted(&counted);
+            }
         }
         let charge = exchange.charge();
         let hold = exchange.hold.take()?;

@@ -5,7 +5,7 @@
 //! `now` is the store's time and comes in as a value. Nothing is ever granted beyond what is free.
 
 use super::amount::{Millis, Tokens};
-use super::window::{Pace, Slices, Window};
+use super::window::{Limits, Pace, Slices, Window};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -96,7 +96,7 @@ pub struct Admit<'a> {
     pub open: Tokens,
     /// What it is known to cost once forwarded.
     pub known: Tokens,
-    pub window: Option<Window>,
+    pub limits: Limits,
     pub ttl: Millis,
 }
 
@@ -111,6 +111,8 @@ pub enum Admission {
     Spent { left: Tokens, pace: Option<Pace> },
     /// It would, were requests in flight not holding it.
     Held { left: Tokens, pace: Option<Pace> },
+    /// As many requests are in flight as may be.
+    Crowded { left: Tokens, pace: Option<Pace> },
     Limited {
         wait: Millis,
         left: Tokens,
@@ -280,7 +282,8 @@ impl Account {
     pub fn admit(&mut self, now: Millis, orphans: Orphans, ask: &Admit<'_>) -> Admission {
         self.sweep(now, orphans);
         let left = self.left;
-        let pace = |books: &Books| ask.window.map(|window| books.slices.pace(window, now));
+        let Limits { window, concurrent } = ask.limits;
+        let pace = |books: &Books| window.map(|window| books.slices.pace(window, now));
         if let Some(hold) = self.books.holds.get(ask.id) {
             return Admission::Granted {
                 held: hold.max,
@@ -293,7 +296,7 @@ impl Account {
             let pace = pace(&self.books);
             return Admission::Held { left, pace };
         }
-        if let Some(window) = ask.window
+        if let Some(window) = window
             && self.books.slices.room(window, now) == 0
         {
             let wait = self.books.slices.wait(window, now);
@@ -304,10 +307,14 @@ impl Account {
             };
         }
         let free = self.free();
-        if free < ask.least {
+        let in_flight = self.books.holds.len() as u64;
+        let is_crowded = concurrent.is_some_and(|most| in_flight >= most);
+        if is_crowded || free < ask.least {
             let pace = pace(&self.books);
             return if left < ask.least {
                 Admission::Spent { left, pace }
+            } else if is_crowded {
+                Admission::Crowded { left, pace }
             } else {
                 Admission::Held { left, pace }
             };
@@ -320,7 +327,7 @@ impl Account {
             expires: now.plus(ask.ttl),
         };
         self.books.holds.insert(ask.id.to_owned(), hold);
-        if let Some(window) = ask.window {
+        if let Some(window) = window {
             self.books.slices.count(window, 1, now);
         }
         Admission::Granted {

@@ -19,7 +19,7 @@ fn ask(id: &str, least: u64, most: u64) -> Admit<'_> {
         most: Tokens::new(most),
         open: Tokens::ZERO,
         known: Tokens::new(least),
-        window: None,
+        limits: Limits::default(),
         ttl: TTL,
     }
 }
@@ -73,7 +73,7 @@ fn a_call_without_a_limit_may_have_a_quarter_of_what_is_free() {
 fn the_same_request_twice_is_one_hold() {
     let mut account = account(100);
     let mut request = ask("a", 10, 70);
-    request.window = Some(Window {
+    request.limits.window = Some(Window {
         requests: 1,
         span: Millis(1000),
     });
@@ -86,12 +86,52 @@ fn the_same_request_twice_is_one_hold() {
 fn a_refused_call_takes_no_hold_and_no_place_in_the_window() {
     let mut account = account(5);
     let mut request = ask("a", 10, 70);
-    request.window = Some(Window {
+    request.limits.window = Some(Window {
         requests: 1,
         span: Millis(1000),
     });
     account.admit(NOW, Orphans::Known, &request);
     assert!(account.books.is_empty());
+}
+
+#[test]
+fn an_account_has_only_so_many_requests_in_flight() {
+    let mut account = account(100);
+    let limits = Limits {
+        window: Some(Window {
+            requests: 3,
+            span: Millis(1000),
+        }),
+        concurrent: Some(2),
+    };
+    let ask = |id, least| Admit {
+        limits,
+        ..ask(id, least, least)
+    };
+    let mut admit = |id, least| account.admit(NOW, Orphans::Known, &ask(id, least));
+    assert_eq!(held(admit("a", 10)), 10);
+    assert_eq!(held(admit("b", 10)), 10);
+    assert_eq!(held(admit("b", 10)), 10, "the same one is not another");
+    assert!(matches!(admit("c", 10), Admission::Crowded { .. }));
+    let too_much = admit("c", 90);
+    assert!(
+        matches!(too_much, Admission::Crowded { .. }),
+        "{too_much:?}"
+    );
+    let never = admit("c", 101);
+    assert!(matches!(never, Admission::Spent { .. }), "{never:?}");
+    account.settle(NOW, Orphans::Known, "a", Tokens::new(1), false);
+    // Refused ones took no place in the window.
+    let mut admit = |id, least| account.admit(NOW, Orphans::Known, &ask(id, least));
+    assert_eq!(held(admit("c", 10)), 10);
+    assert!(matches!(admit("d", 10), Admission::Limited { .. }));
+    let later = NOW.plus(TTL);
+    let orphaned = account.admit(later, Orphans::Known, &ask("d", 10));
+    assert_eq!(
+        held(orphaned),
+        10,
+        "a hold that has run out is not in flight"
+    );
 }
 
 #[test]

@@ -699,6 +699,22 @@ fn a_slip_in_a_rate_is_a_fault_that_names_what_was_meant() {
 }
 
 #[test]
+fn what_a_price_hangs_on_is_not_misspelt_in_silence() {
+    for (slip, meant) in [("rate", "rates"), ("only_list", "only_listed")] {
+        let mut config = json!({"providers": {"text": {
+            "default": "a", "endpoints": {"a": {"url": "https://a.example/"}}, "comment": "free words",
+        }}});
+        assert!(read(&config).is_ok());
+        config["providers"]["text"][slip] = json!({});
+
+        let faults = read(&config).unwrap_err();
+
+        assert_eq!(faults[0].path, format!("providers.text.{slip}"));
+        assert!(faults[0].message.contains(meant), "{faults:?}");
+    }
+}
+
+#[test]
 fn origins_of_pages_are_exact_or_any() {
     let cors = |origins: Value| read(&json!({"cors": {"origins": origins}}));
     let origin = |text| crate::rules::origin::WebOrigin::parse(text).unwrap();

@@ -10,30 +10,34 @@ use super::account::{
 };
 use super::amount::{Millis, Tokens};
 use super::record::{self, Damage, Facts};
-use super::window::Window;
+use super::window::{Limits, Window};
 
 pub const ANONYMOUS: &str = "anonymous";
 const SIGNED_IN: &str = "google_logged_in";
 
-/// A tenant's groups and their windows, in the order the tenant wrote them.
+/// A tenant's groups and their limits, in the order the tenant wrote them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Groups(Vec<(String, Option<Window>)>);
+pub struct Groups(Vec<(String, Limits)>);
 
 impl Groups {
-    pub fn new(groups: Vec<(String, Option<Window>)>) -> Groups {
+    pub fn new(groups: Vec<(String, Limits)>) -> Groups {
         Groups(groups)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<Window>)> {
-        self.0.iter().map(|(name, window)| (name.as_str(), *window))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Limits)> {
+        self.0.iter().map(|(name, limits)| (name.as_str(), *limits))
     }
 
     /// A group that the tenant does not have is held to what `anonymous` may do.
-    pub fn window(&self, group: &str) -> Option<Window> {
+    pub fn limits(&self, group: &str) -> Limits {
         let of = |wanted: &str| self.iter().find(|(name, _)| *name == wanted);
         of(group)
             .or_else(|| of(ANONYMOUS))
-            .and_then(|(_, window)| window)
+            .map_or_else(Limits::default, |(_, limits)| limits)
+    }
+
+    pub fn window(&self, group: &str) -> Option<Window> {
+        self.limits(group).window
     }
 }
 
@@ -116,7 +120,7 @@ impl Entry {
         }
         let group = group(&facts, caller.key);
         let ask = Admit {
-            window: caller.groups.window(&group),
+            limits: caller.groups.limits(&group),
             ..ask.clone()
         };
         let admission = self.with(|account| account.admit(now, orphans, &ask))?;
@@ -213,17 +217,18 @@ mod tests {
             most: Tokens::new(5),
             open: Tokens::ZERO,
             known: Tokens::ZERO,
-            window: None,
+            limits: Limits::default(),
             ttl: Millis(1000),
         }
     }
 
     fn groups() -> Groups {
-        let window = |requests| {
-            Some(Window {
+        let window = |requests| Limits {
+            window: Some(Window {
                 requests,
                 span: Millis(60_000),
-            })
+            }),
+            concurrent: None,
         };
         Groups::new(vec![
             ("anonymous".into(), window(1)),

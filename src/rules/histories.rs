@@ -6,6 +6,7 @@
 use super::account::{Account, Admission, Admit, Ask, Books, Orphans, Report, Reported};
 use super::amount::{Millis, Tokens};
 use super::purse::{Command, Purse};
+use super::window::Limits;
 use proptest::prelude::*;
 
 const GRANT: u64 = 300;
@@ -185,7 +186,7 @@ fn ask(id: &str, least: u64, more: u64) -> Admit<'_> {
         most: Tokens::new(least + more),
         open: Tokens::ZERO,
         known: Tokens::ZERO,
-        window: None,
+        limits: Limits::default(),
         ttl: Millis(TTL),
     }
 }

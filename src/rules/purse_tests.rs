@@ -1,6 +1,7 @@
 //! What a purse promises, asks for and gives back.
 
 use super::super::account::Settlement;
+use super::super::window::Limits;
 use super::*;
 
 const FRESH: Millis = Millis(20);
@@ -12,7 +13,7 @@ fn ask(id: &str, most: u64, open: u64) -> Admit<'_> {
         most: Tokens::new(most),
         open: Tokens::new(open),
         known: Tokens::ZERO,
-        window: None,
+        limits: Limits::default(),
         ttl: Millis(60),
     }
 }

@@ -124,6 +124,12 @@ impl Server {
             .map_or(Generic, |(_, server, _)| *server)
     }
 
+    /// A vendor's host that is the same for all its customers: its name says nothing of any of them.
+    pub fn is_everyones(host: &str) -> bool {
+        // Of the vendors, only Azure gives each of its customers one.
+        !matches!(Server::at(host), Generic | Azure)
+    }
+
     /// It refuses a body with a member that it does not know, so what nobody here knows may go there.
     /// The stand-in obeys none.
     pub fn refuses_unknown_members(self) -> bool {

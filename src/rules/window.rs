@@ -10,6 +10,14 @@ use std::collections::BTreeMap;
 
 const SLICES: u64 = 10;
 
+/// How much at once each account of a group may ask for. By default: anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub window: Option<Window>,
+    /// Calls in flight.
+    pub concurrent: Option<u64>,
+}
+
 /// `requests` in any span of `span`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {

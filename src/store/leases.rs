@@ -14,7 +14,7 @@ use crate::rules::amount::{Millis, Tokens};
 use crate::rules::entry::Caller;
 use crate::rules::purse::{Command, Held, Purse};
 use crate::rules::tenant::TenantId;
-use crate::rules::window::Window;
+use crate::rules::window::{Limits, Window};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -176,8 +176,8 @@ impl Leases {
         }
         let now = self.now();
         let mut state = lease.state();
-        let window = caller.groups.window(&state.group);
-        if state.closing || window != state.window {
+        let Limits { window, concurrent } = caller.groups.limits(&state.group);
+        if state.closing || window != state.window || concurrent.is_some() {
             return None;
         }
         let since = now.minus(state.checked);
@@ -225,6 +225,13 @@ impl Leases {
         let Admission::Granted { left, pace, .. } = *admission else {
             return;
         };
+        let Limits { window, concurrent } = caller.groups.limits(group);
+        // Requests that a purse covers are not in flight for the store: who may have so many of them,
+        // asks the store for each.
+        if concurrent.is_some() {
+            self.distrust(key);
+            return;
+        }
         let now = self.now();
         let (mut shelf, hash) = self.shelf(key);
         if let Some(lease) = shelf.leases.get(key).cloned() {
@@ -237,7 +244,6 @@ impl Leases {
             if *state.group != *group {
                 state.group = Arc::from(group);
             }
-            let window = caller.groups.window(group);
             state.window = window;
             state.checked = now;
             state.checking = false;
@@ -258,7 +264,6 @@ impl Leases {
         }
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
         let mut purse = Purse::default();
-        let window = caller.groups.window(group);
         purse.saw(left, pace, slice(window));
         let lease = Lease {
             account: account.clone(),

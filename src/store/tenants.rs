@@ -11,7 +11,7 @@ use crate::rules::config::{self, Endpoint, Fault, TenantConfig};
 use crate::rules::entry::Groups;
 use crate::rules::strike::Credentials;
 use crate::rules::tenant::TenantId;
-use crate::rules::window::Window;
+use crate::rules::window::{Limits, Window};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -282,16 +282,17 @@ fn read(
 /// A tenant from its config's text, or everything that is wrong with it.
 fn parse(vault: &Vault, id: &TenantId, text: &str) -> Result<Tenant, Vec<Fault>> {
     let config = vault.read(id, text)?;
-    let window = |group: &config::Group| {
-        group.limit.map(|limit| Window {
+    let limits = |group: &config::Group| Limits {
+        window: group.limit.map(|limit| Window {
             requests: limit.requests,
             span: Millis(limit.window_millis),
-        })
+        }),
+        concurrent: group.max_concurrent,
     };
     let groups = config
         .groups
         .iter()
-        .map(|(name, group)| (name.clone(), window(group)))
+        .map(|(name, group)| (name.clone(), limits(group)))
         .collect();
     let endpoints = config.text.iter().flat_map(|text| &text.endpoints);
     Ok(Tenant {

@@ -22,6 +22,7 @@ mod frameworks;
 mod fuzz;
 mod harness_itself;
 mod hosted;
+mod in_flight;
 mod leases;
 mod library;
 mod prices;

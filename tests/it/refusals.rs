@@ -119,6 +119,24 @@ fn a_providers_rate_limit_has_a_code_of_its_own_and_no_name_of_the_operators() {
 }
 
 #[test]
+fn no_error_within_a_stream_names_the_operators_account_nor_its_host() {
+    let said = "organization org-Ab12Cd34Ef at http://127.0.0.1/v1 has no credit";
+    let error = json!({"error": {"message": said, "organization": "acme", "code": 1}});
+    let provider = Provider::start(move |_| Script::sse([error.to_string(), "[DONE]".to_owned()]));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider).tokens(1_000)));
+    let key = mint(&gateway, "abc");
+    let mut call = hi();
+    call["stream"] = json!(true);
+
+    let text = chat(&gateway, "abc", &key, &call).text();
+
+    assert!(text.contains("has no credit"), "{text}");
+    for name in ["Ab12", "acme", "127.0.0.1"] {
+        assert!(!text.contains(name), "{text}");
+    }
+}
+
+#[test]
 fn no_error_of_a_provider_names_the_operators_account() {
     let body =
         json!({"error": {"message": "Project proj_abcdef123456 has no access to the model"}});
@@ -160,28 +178,35 @@ fn a_stream_that_is_ended_for_sending_too_much_says_so_in_the_log() {
 /// Two accounts are one customer at the provider: a cache that one has named must not answer the other.
 #[test]
 fn a_prompts_cache_belongs_to_its_account() {
-    let provider = Provider::start(|_| Script::chat("Hi", 9, 5));
-    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
-    let keys = [mint(&gateway, "abc"), mint(&gateway, "abc")];
-    let mut call = hi();
-    call["prompt_cache_key"] = json!("mine");
+    let calls = [
+        ("chat/completions", hi()),
+        (
+            "completions",
+            json!({"model": "m", "prompt": "Hi", "max_tokens": 5}),
+        ),
+        ("embeddings", json!({"model": "m", "input": "Hi"})),
+    ];
+    for (path, mut call) in calls {
+        let provider = Provider::start(|_| Script::chat("Hi", 9, 5));
+        let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+        let keys = [mint(&gateway, "abc"), mint(&gateway, "abc")];
+        call["prompt_cache_key"] = json!("mine");
 
-    for key in [&keys[0], &keys[0], &keys[1]] {
-        assert_eq!(chat(&gateway, "abc", key, &call).status, 200);
-    }
+        for key in [&keys[0], &keys[0], &keys[1]] {
+            let request = gateway.client().request("POST", &format!("/abc/v1/{path}"));
+            assert_eq!(request.bearer(key).json(&call).send().status, 200, "{path}");
+        }
 
-    let named: Vec<Value> = provider
-        .requests()
-        .iter()
-        .map(|request| request.json()["prompt_cache_key"].clone())
-        .collect();
-    assert_eq!(named[0], named[1]);
-    assert_ne!(named[0], named[2]);
-    assert!(
-        named
+        let named: Vec<Value> = provider
+            .requests()
             .iter()
-            .all(|name| name.as_str().is_some_and(|name| name != "mine"))
-    );
+            .map(|request| request.json()["prompt_cache_key"].clone())
+            .collect();
+        assert_eq!(named[0], named[1], "{path}");
+        assert_ne!(named[0], named[2], "{path}");
+        let is_own = |name: &Value| name.as_str().is_some_and(|name| name != "mine");
+        assert!(named.iter().all(is_own), "{path}");
+    }
 }
 
 #[test]

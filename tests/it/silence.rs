@@ -1,6 +1,6 @@
 //! Streams that are silent for a while, as those of models that think.
 
-use crate::harness::{Gateway, Provider, Script, Setup, chat, mint, sample};
+use crate::harness::{Gateway, Provider, Script, Setup, Step, chat, mint, sample};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -36,6 +36,24 @@ fn a_silent_stream_gives_a_sign_of_life_between_its_events() {
     let places = ["one", ": keep-alive\n\n", "two", "[DONE]"].map(|part| text.find(part));
     assert!(places.is_sorted() && places[0].is_some(), "{text}");
     assert_eq!(text.matches("keep-alive").count(), 1, "{text}");
+}
+
+/// A provider that is done and does not close is not waited for.
+#[test]
+fn a_stream_ends_where_its_provider_says_no_more() {
+    let only =
+        json!({"choices": [{"index": 0, "delta": {"content": "one"}, "finish_reason": "stop"}]});
+    let last = json!({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1}});
+    let provider = Provider::start(move |_| {
+        Script::sse([only.to_string(), last.to_string(), "[DONE]".to_owned()]).after(3, Step::Stall)
+    });
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    let key = mint(&gateway, "abc");
+
+    let answer = chat(&gateway, "abc", &key, &call());
+
+    let text = answer.text();
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
 }
 
 #[test]

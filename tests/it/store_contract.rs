@@ -5,7 +5,7 @@ use resullm::rules::account::{Admission, Admit, Credited, Orphans};
 use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::{Caller, Groups};
 use resullm::rules::tenant::TenantId;
-use resullm::rules::window::Window;
+use resullm::rules::window::{Limits, Window};
 use resullm::settings;
 use resullm::store::name::KeyName;
 use resullm::store::{
@@ -125,9 +125,13 @@ fn groups(requests: u64) -> Groups {
         requests,
         span: Millis(60_000),
     };
+    let limits = Limits {
+        window: Some(window),
+        concurrent: None,
+    };
     Groups::new(vec![
-        ("anonymous".into(), Some(window)),
-        ("paid".into(), None),
+        ("anonymous".into(), limits),
+        ("paid".into(), Limits::default()),
     ])
 }
 
@@ -156,7 +160,7 @@ fn ask(id: &str, most: u64) -> Admit<'_> {
         most: Tokens::new(most),
         open: Tokens::ZERO,
         known: Tokens::ZERO,
-        window: None,
+        limits: Limits::default(),
         ttl: Millis(60_000),
     }
 }

@@ -10,7 +10,7 @@ use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::{self, Caller, Entrance, Groups};
 use resullm::rules::record;
 use resullm::rules::tenant::TenantId;
-use resullm::rules::window::Window;
+use resullm::rules::window::{Limits, Window};
 use resullm::store::name::KeyName;
 use resullm::store::{Admitted, Clock, Mint, Store};
 use std::sync::Arc;
@@ -89,7 +89,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0u8..3, prop_oneof![Just(0u64), 0u64..60], 0u64..60, any::<bool>(), any::<bool>(), any::<bool>(), told(), told())
             .prop_map(|(instance, spent, back, repeat, retry, ends, before, begun)| Op::Report { instance, spent, back, repeat, retry, ends, before, begun }),
         1 => (0u8..4, amount()).prop_map(|(id, amount)| Op::Credit { id, amount }),
-        1 => (0u8..4).prop_map(|group| Op::Regroup { group }),
+        1 => (0u8..5).prop_map(|group| Op::Regroup { group }),
         4 => prop_oneof![0u64..50, 500u64..3_000, Just(5_000), Just(100_000_000)].prop_map(|millis| Op::Wait { millis }),
     ]
 }
@@ -111,33 +111,23 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn groups() -> Groups {
+    let limits = |window: Option<(u64, u64)>, concurrent| Limits {
+        window: window.map(|(requests, span)| Window {
+            requests,
+            span: Millis(span),
+        }),
+        concurrent,
+    };
     Groups::new(vec![
-        (
-            "anonymous".into(),
-            Some(Window {
-                requests: 4,
-                span: Millis(2_000),
-            }),
-        ),
-        (
-            "paid".into(),
-            Some(Window {
-                requests: 9,
-                span: Millis(700),
-            }),
-        ),
-        ("free".into(), None),
-        (
-            "none".into(),
-            Some(Window {
-                requests: 0,
-                span: Millis(1_000),
-            }),
-        ),
+        ("anonymous".into(), limits(Some((4, 2_000)), Some(3))),
+        ("paid".into(), limits(Some((9, 700)), None)),
+        ("free".into(), limits(None, None)),
+        ("none".into(), limits(Some((0, 1_000)), None)),
+        ("one".into(), limits(None, Some(1))),
     ])
 }
 
-const GROUPS: [&str; 4] = ["anonymous", "paid", "free", "none"];
+const GROUPS: [&str; 5] = ["anonymous", "paid", "free", "none", "one"];
 const INSTANCES: [&str; 3] = ["i0", "i1", "i2"];
 const TTL: Millis = Millis(4_000);
 const START: u64 = 1_800_000_000_000;
@@ -322,7 +312,7 @@ fn ask(id: &str, least: u64, more: u64, open: u64, known: u64) -> Admit<'_> {
         most: Tokens::new(least).plus(Tokens::new(more)),
         open: Tokens::new(open),
         known: Tokens::new(known),
-        window: None,
+        limits: Limits::default(),
         ttl: TTL,
     }
 }

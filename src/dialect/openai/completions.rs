@@ -24,6 +24,7 @@ const KNOWN: &[&str] = &[
     "n",
     "n_cmpl",
     "best_of",
+    "prompt_cache_key",
 ];
 
 /// Members that a model reads.
@@ -76,6 +77,7 @@ impl Dialect for Completions {
             strangers: strangers.names()?,
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.flag("stream")?,
+            cache_key: body.string("prompt_cache_key")?.map(Cow::into_owned),
             is_fit: !body.flag("stream")?,
             wants_usage: choices::wants_usage(&body)?,
             limit,

@@ -9,7 +9,7 @@ use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-const KNOWN: &[&str] = &["model", "input"];
+const KNOWN: &[&str] = &["model", "input", "prompt_cache_key"];
 
 /// Other members that no model reads. Everything else is taken for a part of the prompt.
 const NOT_PROMPT: &[&str] = &["encoding_format", "dimensions", "user"];
@@ -38,6 +38,7 @@ impl Dialect for Embeddings {
             strangers: strangers.names()?,
             is_fit: true,
             model: body.string("model")?.map(Cow::into_owned),
+            cache_key: body.string("prompt_cache_key")?.map(Cow::into_owned),
             answers: 1,
             prompt: Tokens::new(input.tokens).plus(others),
             answer: Some(Tokens::ZERO),

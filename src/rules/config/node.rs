@@ -154,6 +154,21 @@ impl<'v> Node<'v> {
         }
     }
 
+    /// An object of which other fields may stand beside these, but none that is one of them misspelt.
+    pub(super) fn no_slips(&self, known: &[&str], faults: &mut Faults) {
+        for (name, node) in self.entries() {
+            let Some(meant) = nearest(name, known.iter().copied()) else {
+                continue;
+            };
+            if meant != name {
+                faults.add(
+                    node.path(),
+                    format!("unknown field (did you mean {meant}?)"),
+                );
+            }
+        }
+    }
+
     /// The elements of a list; an absent list has none.
     pub(super) fn elements(&self, name: &str, faults: &mut Faults) -> Vec<Node<'v>> {
         let Some(list) = self.field(name) else {

@@ -8,8 +8,9 @@ use super::key::Key;
 use super::node::{self, Fault, Faults, Node};
 use super::secret::Owner;
 use super::shape::{
-    Auth, Caching, Endpoint, Group, Kind, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST, Oauth,
-    RateLimit, RealtimeEndpoint, RealtimeProviders, TenantConfig, TextProviders,
+    Auth, Caching, Endpoint, Group, Kind, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST,
+    MOST_CONCURRENT, Oauth, RateLimit, RealtimeEndpoint, RealtimeProviders, TenantConfig,
+    TextProviders,
 };
 use super::url::{Origin, Url};
 use crate::rules::amount::Tokens;
@@ -73,6 +74,7 @@ fn group(node: &Node, faults: &mut Faults) -> Group {
         return Group {
             tokens: 0,
             limit: None,
+            max_concurrent: None,
             models: None,
         };
     }
@@ -100,6 +102,9 @@ fn group(node: &Node, faults: &mut Faults) -> Group {
             requests,
             window_millis: seconds * 1000,
         }),
+        max_concurrent: node
+            .field("max_concurrent")
+            .and_then(|node| node.whole(1..=MOST_CONCURRENT, faults)),
         models: models_of_group(node, faults),
     }
 }
@@ -124,7 +129,11 @@ fn models_of_group(node: &Node, faults: &mut Faults) -> Option<Vec<String>> {
     Some(models)
 }
 
+/// Fields of text providers without which calls would cost something else.
+const PRICED: &[&str] = &["rates", "only_listed", "fallbacks", "default", "endpoints"];
+
 fn text_providers(node: &Node, owner: Owner<'_>, faults: &mut Faults) -> TextProviders {
+    node.no_slips(PRICED, faults);
     let endpoints: Vec<Endpoint> = endpoints(node, faults)
         .into_iter()
         .map(|(name, node)| endpoint(name, &node, owner, faults))

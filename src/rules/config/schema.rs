@@ -4,7 +4,7 @@
 //! endpoint, and all that is asked of a URL, only the reader knows.
 
 use super::cors;
-use super::shape::{Caching, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST};
+use super::shape::{Caching, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST, MOST_CONCURRENT};
 use crate::rules::hosted::BOUNDED;
 use crate::rules::server::Server;
 use serde_json::{Value, json};
@@ -82,7 +82,8 @@ fn group() -> Value {
                 "items": { "type": "string", "minLength": 1, "maxLength": 256 }
             },
             "rate_limit": whole("Requests in any window. Absent: no limit.", 0, MOST),
-            "rate_limit_window": whole("Length of the window in seconds.", 1, LONGEST_WINDOW_SECONDS)
+            "rate_limit_window": whole("Length of the window in seconds.", 1, LONGEST_WINDOW_SECONDS),
+            "max_concurrent": whole("Calls of one account in flight. Absent: no limit.", 1, MOST_CONCURRENT)
         },
         "dependentRequired": {
             "rate_limit": ["rate_limit_window"],

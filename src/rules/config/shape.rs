@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 
 /// The largest whole number that JSON readers in every language keep exact.
 pub(super) const MOST: u64 = (1 << 53) - 1;
+/// The scripts look at each hold of an account.
+pub(super) const MOST_CONCURRENT: u64 = 10_000;
 pub(super) const LONGEST_WINDOW_SECONDS: u64 = 31 * 86_400;
 /// Ten years: far beyond any use, and far below what overflows a store's expiry in milliseconds.
 pub(super) const LONGEST_TTL_SECONDS: u64 = 10 * 365 * 86_400;
@@ -41,6 +43,8 @@ impl TenantConfig {
 pub struct Group {
     pub tokens: u64,
     pub limit: Option<RateLimit>,
+    /// How many calls of one account may be in flight.
+    pub max_concurrent: Option<u64>,
     /// The only models its accounts may ask for, as clients write them; absent: all.
     pub models: Option<Vec<String>>,
 }

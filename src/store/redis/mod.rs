@@ -287,14 +287,13 @@ impl Redis {
     }
 }
 
-/// Groups as the scripts read them: triples of name, limit (empty: none) and span.
+/// Groups as the scripts read them: name, limit (empty: none), span, calls in flight (empty: any).
 fn group_words(groups: &Groups) -> impl Iterator<Item = String> {
-    groups.iter().flat_map(|(name, window)| {
-        let (limit, span) = match window {
-            Some(window) => (window.requests.to_string(), window.span.0.to_string()),
-            None => (String::new(), String::new()),
-        };
-        [name.to_owned(), limit, span]
+    groups.iter().flat_map(|(name, limits)| {
+        let number = |number: Option<u64>| number.map_or_else(String::new, |n| n.to_string());
+        let limit = number(limits.window.map(|window| window.requests));
+        let span = number(limits.window.map(|window| window.span.0));
+        [name.to_owned(), limit, span, number(limits.concurrent)]
     })
 }
 
@@ -378,6 +377,7 @@ impl Store for Redis {
             },
             "spent" => Admission::Spent { left, pace },
             "held" => Admission::Held { left, pace },
+            "crowded" => Admission::Crowded { left, pace },
             _ => Admission::Limited {
                 wait: Millis(amount),
                 left,

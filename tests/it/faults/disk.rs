@@ -11,6 +11,7 @@ use resullm::rules::account::{Admission, Admit, Orphans};
 use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::{Caller, Groups};
 use resullm::rules::tenant::TenantId;
+use resullm::rules::window::Limits;
 use resullm::store::embedded::Embedded;
 use resullm::store::name::KeyName;
 use resullm::store::{Admitted, Clock, Mint, Store, StoreError};
@@ -97,7 +98,7 @@ impl Known {
             most: Tokens::new(used),
             open: Tokens::ZERO,
             known: Tokens::ZERO,
-            window: None,
+            limits: Limits::default(),
             ttl: Millis(600_000),
         };
         let admitted = store.admit(&key, caller, &ask).await.unwrap();

@@ -383,12 +383,17 @@ impl Streaming<'_> {
     #[track_caller]
     pub fn wait_for(&mut self, needle: &str) -> String {
         let mut seen = Vec::new();
+        let begun = Instant::now();
+        let timeout = self.held.connection().timeout;
         for chunk in self.by_ref() {
             seen.extend(chunk.bytes);
             let text = String::from_utf8_lossy(&seen);
             if text.contains(needle) {
                 return text.into_owned();
             }
+            // Signs of life are not what is waited for.
+            let waited = begun.elapsed();
+            assert!(waited < timeout, "no {needle:?} within {waited:?}: {text}");
         }
         let text = String::from_utf8_lossy(&seen);
         panic!("the stream ended without {needle:?}: {text}")

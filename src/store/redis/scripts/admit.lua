@@ -5,7 +5,7 @@ if account.tenant and account.tenant ~= ARGV[9] then return { 'gone' } end
 local id, least, most = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local known, ttl = tonumber(ARGV[7]), tonumber(ARGV[8])
 local group = group_of(account, ARGV[10])
-local limit, span = window_of(group, 11)
+local limit, span, concurrent = limits_of(group, 11)
 sweep(account)
 
 local function answer(kind, amount)
@@ -20,8 +20,9 @@ if limit and room(account.slices, limit, span) == 0 then
   return answer('limited', wait(account.slices, limit, span))
 end
 local spare = free(account)
-if spare < least then
-  return answer(account.left < least and 'spent' or 'held', 0)
+local crowded = concurrent and in_flight(account) >= concurrent
+if crowded or spare < least then
+  return answer(account.left < least and 'spent' or crowded and 'crowded' or 'held', 0)
 end
 local quarter = math.min(least + math.floor(spare / 4), tonumber(ARGV[6]))
 local held = math.min(math.max(most, least, quarter), spare)

@@ -199,6 +199,12 @@ local function claimed(account)
   return math.min(sum, MOST)
 end
 
+local function in_flight(account)
+  local requests = 0
+  for _ in pairs(account.holds) do requests = requests + 1 end
+  return requests
+end
+
 local function free(account) return math.max(account.left - claimed(account), 0) end
 
 local function charge(account, used)
@@ -304,21 +310,22 @@ local function pace(account, limit, span)
   return whole(limit), whole(room(account.slices, limit, span)), whole(reset)
 end
 
--- Groups come as triples from ARGV[first] on: name, limit (empty: none), span.
+-- Groups come in fours from ARGV[first] on: name, limit (empty: none), span, calls in flight (empty:
+-- any).
 local function group_of(account, key)
   if account.group then return account.group end
   if key:sub(1, 5) == 'user_' then return 'google_logged_in' end
   return 'anonymous'
 end
 
-local function window_of(group, first)
+local function limits_of(group, first)
   local function of(wanted)
-    for i = first, #ARGV, 3 do
+    for i = first, #ARGV, 4 do
       if ARGV[i] == wanted then return i end
     end
   end
   local at = of(group) or of('anonymous')
-  if not at or ARGV[at + 1] == '' then return nil end
-  return tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  if not at then return nil end
+  return tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
 end
 

@@ -3,7 +3,7 @@ local account, instead = open()
 if not account then return instead end
 if account.tenant and account.tenant ~= ARGV[3] then return { 'gone' } end
 local group = group_of(account, ARGV[4])
-local limit, span = window_of(group, 5)
+local limit, span = limits_of(group, 5)
 sweep(account)
 return {
   'found', account.text, group, whole(redis.call('PTTL', KEYS[1])),
