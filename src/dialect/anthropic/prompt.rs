@@ -92,6 +92,12 @@ const BLOCK: &[&str] = &[
     "tools",
 ];
 
+/// Bytes of the longest usual role, quotes included: the frame of a message has room for it.
+const ROLE: u64 = 11;
+
+/// Members of a block that no model reads, each with the most bytes that it usually has.
+const FRAME: &[(&str, u64)] = &[("type", 40), ("cache_control", 60)];
+
 /// Facts of a body beside its known members.
 #[derive(Default)]
 pub struct Facts {
@@ -156,6 +162,7 @@ impl Prompt {
     fn messages(&mut self, messages: &RawValue) -> Result<Tokens, Unreadable> {
         sum(messages, "messages", |message| {
             if !is_object(message) {
+                object::no_list(message, "messages")?;
                 return Ok(raw(message));
             }
             let mut tokens = frame();
@@ -169,6 +176,7 @@ impl Prompt {
                 }
             })?;
             brought.into_iter().try_for_each(tools::within)?;
+            tokens = tokens.plus(beyond(&message, "role", ROLE));
             if let Some(content) = message.written("content") {
                 tokens = tokens.plus(self.content(content, 0)?);
             }
@@ -210,6 +218,9 @@ impl Prompt {
             }
         })?;
         not_stored(is_stored(&block))?;
+        for (name, usual) in FRAME {
+            tokens = tokens.plus(beyond(&block, name, *usual));
+        }
         brought.into_iter().try_for_each(tools::within)?;
         if let Some(text) = block.written("text") {
             tokens = tokens.plus(string(text));
@@ -305,6 +316,12 @@ fn frame() -> Tokens {
 
 fn raw(value: &RawValue) -> Tokens {
     Tokens::new(value.get().len() as u64)
+}
+
+/// Bytes of a member beyond those that it usually has.
+fn beyond(object: &Object<'_>, name: &str, usual: u64) -> Tokens {
+    let written = object.value(name).map_or(Tokens::ZERO, raw);
+    written.minus(Tokens::new(usual))
 }
 
 /// A string without its quotes. Escapes are never shorter than what they stand for.
