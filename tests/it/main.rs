@@ -25,6 +25,7 @@ mod hosted;
 mod leases;
 mod library;
 mod prices;
+mod readers;
 mod refusals;
 mod regression;
 mod sbom;

@@ -1,0 +1,86 @@
+//! The same bodies through the built gateway: what the provider gets is what was reckoned without a socket.
+
+use super::forwarding::{Kind, PLENTY, Way, tenant};
+use super::{drawn, seed};
+use crate::fuzz::Dice;
+use crate::harness::provider::Received;
+use crate::harness::{Gateway, Provider, Script, Setup, mint};
+use serde_json::{Value, json};
+
+const SERVERS: &[&str] = &["generic", "ollama"];
+
+/// The limit that the gateway chose for a call that named none.
+fn chosen(kind: Kind, received: &Received) -> Option<u64> {
+    let name = match kind.path {
+        "responses" => "max_output_tokens",
+        _ => "max_tokens",
+    };
+    let body: Value = serde_json::from_slice(&received.body).ok()?;
+    body[name].as_u64()
+}
+
+/// Sends so many bodies of a kind. How many reached the provider.
+pub fn compare(kind: Kind, server: &str, count: u64) -> u64 {
+    let provider = Provider::start(|_| Script::json(200, &json!({})));
+    let config = tenant(&provider.url(""), server, kind);
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let path = format!("/abc/v1/{}", kind.path);
+    let (mut reached, first) = (0, seed());
+    for number in first..first + count {
+        let (content_type, bytes) = drawn(kind, &mut Dice::new(number));
+        let before = provider.requests().len();
+        let answer = gateway
+            .client()
+            .request("POST", &path)
+            .bearer(&key)
+            .header("content-type", &content_type)
+            .body(bytes.clone())
+            .send();
+        let requests = provider.requests();
+        let expected = Way::new(kind, server, PLENTY).forward(&content_type, &bytes);
+        let about = || {
+            format!(
+                "{} READERS_SEED={number}: {} {}",
+                kind.path,
+                answer.status,
+                answer.text()
+            )
+        };
+        let (Some(received), Ok(expected)) = (requests.get(before), &expected) else {
+            // What cannot be paid for is refused after it was read.
+            let is_refused = requests.len() == before && (400..500).contains(&answer.status);
+            assert!(
+                is_refused && (answer.status == 402 || expected.is_err()),
+                "{}",
+                about()
+            );
+            continue;
+        };
+        let held = match expected.call.limit {
+            None => chosen(kind, received).map_or(PLENTY, |limit| limit * expected.call.answers),
+            Some(_) => PLENTY,
+        };
+        let expected = Way::new(kind, server, held).forward(&content_type, &bytes);
+        let expected = expected.expect("what was read before").sent;
+        let sent = received.header("content-type").map(str::as_bytes);
+        assert!(received.body == expected.bytes, "{}", about());
+        assert_eq!(sent, Some(expected.content_type.as_slice()), "{}", about());
+        reached += 1;
+    }
+    reached
+}
+
+/// Every kind of call at servers whose members differ.
+pub fn compare_all(kinds: &[Kind], count: u64) -> u64 {
+    let pairs = kinds
+        .iter()
+        .flat_map(|kind| SERVERS.iter().map(move |server| (kind, server)));
+    pairs
+        .map(|(kind, server)| {
+            let reached = compare(*kind, server, count);
+            assert!(reached > count / 10, "{} {server}: {reached}", kind.path);
+            reached
+        })
+        .sum()
+}
