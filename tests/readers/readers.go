@@ -142,10 +142,11 @@ type meaning struct {
 	Values map[string]any `json:"values"`
 	// Bytes of text and the number of images, by the member that they stand in.
 	Prompts map[string][2]int `json:"prompts"`
-	Texts   int               `json:"texts"`
-	Hosted  int               `json:"hosted"`
-	text    int
-	images  int
+	// How many texts a list is, likewise.
+	Texts  map[string]int `json:"texts"`
+	Hosted int            `json:"hosted"`
+	text   int
+	images int
 }
 
 // Only what stands in the content of a message is an image to anyone.
@@ -262,7 +263,7 @@ func (m *meaning) member(name string, value any) {
 	if isRaw && (name == "prompt" || name == "input") {
 		var list []any
 		if json.Unmarshal(raw, &list) == nil {
-			m.Texts = texts(list)
+			m.Texts[name] = texts(list)
 		}
 	}
 }
@@ -287,7 +288,7 @@ func (m *meaning) tool(kind any) {
 }
 
 func begin(by string) *meaning {
-	return &meaning{By: by, Names: []string{}, Values: map[string]any{}, Prompts: map[string][2]int{}, Texts: 1}
+	return &meaning{By: by, Names: []string{}, Values: map[string]any{}, Prompts: map[string][2]int{}, Texts: map[string]int{}}
 }
 
 func refused(by string, err error) any {
@@ -335,7 +336,7 @@ func ofMap(by string, body []byte) any {
 		}
 		list, isList := value.([]any)
 		if isList && (name == "prompt" || name == "input") {
-			m.Texts = texts(list)
+			m.Texts[name] = texts(list)
 		}
 		for _, each := range list {
 			if tool, isTool := each.(map[string]any); isTool && name == "tools" {

@@ -50,7 +50,7 @@ function json(by, body) {
     return { by, refused: error.message.toWellFormed() }
   }
   if (members === null || typeof members !== 'object' || Array.isArray(members)) return { by, refused: 'no object' }
-  const seen = { by, names: [], values: Object.create(null), prompts: {}, texts: 1, hosted: 0 }
+  const seen = { by, names: [], values: Object.create(null), prompts: {}, texts: {}, hosted: 0 }
   for (const [name, value] of Object.entries(members)) {
     seen.names.push(name.toWellFormed())
     seen.values[name.toWellFormed()] = scalar(value)
@@ -60,7 +60,7 @@ function json(by, body) {
       seen.prompts[name] = [within.text, within.images]
     }
     if ((name === 'prompt' || name === 'input') && Array.isArray(value)) {
-      seen.texts = value.every((each) => typeof each === 'number') ? 1 : value.length
+      seen.texts[name] = value.every((each) => typeof each === 'number') ? 1 : value.length
     }
     if (name === 'tools' && Array.isArray(value)) {
       const isHosted = (tool) => HOSTED.some((start) => String(tool?.type).startsWith(start))

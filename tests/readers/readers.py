@@ -71,7 +71,7 @@ def meaning(by, read, body):
         return {"by": by, "refused": plain(str(error))}
     if not isinstance(members, dict):
         return {"by": by, "refused": "no object"}
-    seen = {"by": by, "prompts": {}, "texts": 1, "hosted": 0}
+    seen = {"by": by, "prompts": {}, "texts": {}, "hosted": 0}
     for name, value in members.items():
         if name in PROMPTS:
             within = {"text": 0, "images": 0}
@@ -79,7 +79,7 @@ def meaning(by, read, body):
             seen["prompts"][name] = [within["text"], within["images"]]
         if name in ("prompt", "input") and isinstance(value, list):
             numbers = all(isinstance(each, (int, float)) for each in value)
-            seen["texts"] = 1 if numbers else len(value)
+            seen["texts"][name] = 1 if numbers else len(value)
         if name == "tools" and isinstance(value, list):
             kinds = [each.get("type") for each in value if isinstance(each, dict)]
             seen["hosted"] = sum(isinstance(kind, str) and kind.startswith(HOSTED) for kind in kinds)

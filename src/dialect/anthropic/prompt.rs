@@ -229,22 +229,21 @@ impl Prompt {
             tokens = tokens.plus(self.content(content, depth + 1)?);
         }
         if let Some(source) = block.written("source") {
-            let is_image = word(&block, "type") == "image";
-            tokens = tokens.plus(self.source(source, is_image, depth)?);
+            tokens = tokens.plus(self.source(source, &word(&block, "type"), depth)?);
         }
         Ok(tokens)
     }
 
-    /// Of an image, or of anything else, which counts as a document.
-    fn source(
-        &mut self,
-        value: &RawValue,
-        is_image: bool,
-        depth: usize,
-    ) -> Result<Tokens, Unreadable> {
-        // The source of a search result is its address.
+    /// Of a block of that kind. What is not an image counts as a document.
+    fn source(&mut self, value: &RawValue, kind: &str, depth: usize) -> Result<Tokens, Unreadable> {
+        let is_image = kind == "image";
         if !is_object(value) {
-            return Ok(raw(value));
+            return Ok(match kind {
+                // Its source is its address, which nobody opens.
+                "search_result" => raw(value),
+                "image" => self.image.max(raw(value)),
+                _ => self.page.times(UNSEEN).max(raw(value)),
+            });
         }
         let known = &["type", "media_type", "data", "content", "url", "file_id"];
         let source = Object::read(value.get(), "A source", known, |name, value| {

@@ -129,6 +129,14 @@ fn a_member_of_the_frame_counts_beyond_its_usual_length() {
 }
 
 #[test]
+fn a_source_that_is_a_text_may_be_an_address() {
+    let of_kind = |kind: &str| of_block(&format!(r#"{{"type":"{kind}","source":"https://x"}}"#));
+    assert_eq!(of_kind("image"), IMAGE);
+    assert_eq!(of_kind("document"), 80_000);
+    assert_eq!(of_kind("search_result"), 11);
+}
+
+#[test]
 fn a_list_of_messages_holds_no_other() {
     assert!(of(r#"{"messages":[[{"role":"user","content":"a"}]]}"#).is_err());
     assert!(of(r#"{"messages":["a"]}"#).is_ok());

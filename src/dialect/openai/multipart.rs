@@ -244,8 +244,9 @@ fn part(bytes: &[u8], whole: Range<usize>) -> Result<Part<'_>, Unreadable> {
     }
     Ok(Part {
         name: head.name,
-        is_file: head.has_filename,
-        is_text: head.is_text,
+        // Without a name some readers take it for a field.
+        is_file: head.has_filename && !head.is_nameless_file,
+        is_text: head.is_text && !head.has_filename,
         describes_value: head.length.is_some() || !head.is_utf8,
         head: whole.start..start,
         value,

@@ -141,7 +141,7 @@ fn play_all(kinds: &[Kind], count: u64) -> String {
 #[test]
 fn no_reader_finds_more_in_a_json_body_than_is_charged_for() {
     case("bodies in JSON: to Go, Python, pydantic, Node", || {
-        play_all(JSON, many(2_000, 400_000))
+        play_all(JSON, many(2_000, 200_000))
     });
 }
 
@@ -149,7 +149,7 @@ fn no_reader_finds_more_in_a_json_body_than_is_charged_for() {
 fn no_reader_finds_more_in_a_form_than_is_charged_for() {
     case(
         "forms: to Go, python-multipart, Starlette, email, busboy, Node",
-        || play_all(FORMS, many(3_000, 200_000)),
+        || play_all(FORMS, many(3_000, 100_000)),
     );
 }
 

@@ -24,6 +24,7 @@ pub(super) fn refused(why: &str) -> Unreadable {
 pub(super) struct PartHead<'a> {
     pub name: &'a str,
     pub has_filename: bool,
+    pub is_nameless_file: bool,
     /// Some readers take a part of another type than text for a file.
     pub is_text: bool,
     /// Every reader takes these bytes for the same text.
@@ -190,6 +191,7 @@ pub(super) fn part(head: &str) -> Result<PartHead<'_>, Unreadable> {
     Ok(PartHead {
         name,
         has_filename: filename.is_some(),
+        is_nameless_file: filename == Some(""),
         is_text,
         is_utf8,
         length: length.transpose()?,
