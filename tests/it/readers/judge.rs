@@ -37,6 +37,42 @@ const NEVER: &[&str] = &[
 /// Members of the prompt in which an image is one.
 const SHOW_IMAGES: &[&str] = &["messages", "input", "system"];
 
+/// Members that every server of a call obeys.
+fn obeyed(path: &str) -> &'static [&'static str] {
+    match path {
+        "chat/completions" => &[
+            "model",
+            "messages",
+            "stream",
+            "max_tokens",
+            "max_completion_tokens",
+            "n",
+            "store",
+            "tools",
+        ],
+        "responses" => &[
+            "model",
+            "input",
+            "stream",
+            "max_output_tokens",
+            "store",
+            "background",
+            "tools",
+        ],
+        "completions" => &["model", "prompt", "stream", "max_tokens", "n", "best_of"],
+        "messages" => &[
+            "model",
+            "messages",
+            "system",
+            "stream",
+            "max_tokens",
+            "tools",
+        ],
+        "embeddings" => &["model", "input"],
+        _ => &["model", "prompt", "n", "stream"],
+    }
+}
+
 const NO_BOUND: u64 = u64::MAX;
 
 /// Beyond this, readers round. No key can pay for so much either.
@@ -94,10 +130,11 @@ fn images(forwarded: &Forwarded) -> u64 {
 
 fn of_json(forwarded: &Forwarded, said: &Value) -> Result<(), String> {
     let call = &forwarded.call;
-    // A server that refuses what it does not know does not obey it either, however it is written.
+    // A server that refuses what it does not know does not obey it either. What it knows it may know in capitals.
     let refuses = |name: &str| {
         let mut strangers = call.strangers.iter();
-        forwarded.is_open && strangers.any(|it| it.eq_ignore_ascii_case(name))
+        let is_obeyed = obeyed(forwarded.kind.path).contains(&name);
+        forwarded.is_open && !is_obeyed && strangers.any(|it| it.eq_ignore_ascii_case(name))
     };
     let mut seen = BTreeSet::new();
     json::each_member(&forwarded.sent.bytes, |name, _| {

@@ -5,7 +5,8 @@ use super::{drawn, seed};
 use crate::fuzz::Dice;
 use crate::harness::provider::Received;
 use crate::harness::{Gateway, Provider, Script, Setup, mint};
-use serde_json::{Value, json};
+use resullm::json;
+use serde_json::json as value;
 
 const SERVERS: &[&str] = &["generic", "ollama"];
 
@@ -15,13 +16,14 @@ fn chosen(kind: Kind, received: &Received) -> Option<u64> {
         "responses" => "max_output_tokens",
         _ => "max_tokens",
     };
-    let body: Value = serde_json::from_slice(&received.body).ok()?;
-    body[name].as_u64()
+    // Not by a reader that refuses numbers which this body may have.
+    let limit = json::value(&received.body, name)?;
+    std::str::from_utf8(limit).ok()?.parse().ok()
 }
 
 /// Sends so many bodies of a kind. How many reached the provider.
 pub fn compare(kind: Kind, server: &str, count: u64) -> u64 {
-    let provider = Provider::start(|_| Script::json(200, &json!({})));
+    let provider = Provider::start(|_| Script::json(200, &value!({})));
     let config = tenant(&provider.url(""), server, kind);
     let gateway = Gateway::start(Setup::new().tenant("abc", config));
     let key = mint(&gateway, "abc");
@@ -64,7 +66,12 @@ pub fn compare(kind: Kind, server: &str, count: u64) -> u64 {
         let expected = Way::new(kind, server, held).forward(&content_type, &bytes);
         let expected = expected.expect("what was read before").sent;
         let sent = received.header("content-type").map(str::as_bytes);
-        assert!(received.body == expected.bytes, "{}", about());
+        let [left, reckoned] = [&received.body, &expected.bytes].map(|bytes| bytes.escape_ascii());
+        assert!(
+            received.body == expected.bytes,
+            "{}\n  {left}\n  {reckoned}",
+            about()
+        );
         assert_eq!(sent, Some(expected.content_type.as_slice()), "{}", about());
         reached += 1;
     }
