@@ -10,7 +10,7 @@ use serde_json::json as value;
 
 const SERVERS: &[&str] = &["generic", "ollama"];
 
-/// The limit that the gateway chose for a call that named none.
+/// The limit that the gateway chose for what the key had.
 fn chosen(kind: Kind, received: &Received) -> Option<u64> {
     let name = match kind.path {
         "responses" => "max_output_tokens",
@@ -23,10 +23,14 @@ fn chosen(kind: Kind, received: &Received) -> Option<u64> {
 
 /// Sends so many bodies of a kind. How many reached the provider.
 pub fn compare(kind: Kind, server: &str, count: u64) -> u64 {
-    let provider = Provider::start(|_| Script::json(200, &value!({})));
+    // So little that the key lasts.
+    let usage = value!({
+        "prompt_tokens": 1, "completion_tokens": 1, "input_tokens": 1, "output_tokens": 1, "total_tokens": 2,
+    });
+    let provider = Provider::start(move |_| Script::json(200, &value!({ "usage": usage })));
     let config = tenant(&provider.url(""), server, kind);
     let gateway = Gateway::start(Setup::new().tenant("abc", config));
-    let key = mint(&gateway, "abc");
+    let mut key = mint(&gateway, "abc");
     let path = format!("/abc/v1/{}", kind.path);
     let (mut reached, first) = (0, seed());
     for number in first..first + count {
@@ -57,12 +61,13 @@ pub fn compare(kind: Kind, server: &str, count: u64) -> u64 {
                 "{}",
                 about()
             );
+            if answer.status == 402 {
+                key = mint(&gateway, "abc");
+            }
             continue;
         };
-        let held = match expected.call.limit {
-            None => chosen(kind, received).map_or(PLENTY, |limit| limit * expected.call.answers),
-            Some(_) => PLENTY,
-        };
+        let answers = expected.call.answers;
+        let held = chosen(kind, received).map_or(PLENTY, |limit| limit.saturating_mul(answers));
         let expected = Way::new(kind, server, held).forward(&content_type, &bytes);
         let expected = expected.expect("what was read before").sent;
         let sent = received.header("content-type").map(str::as_bytes);
