@@ -53,12 +53,13 @@ bench-slow: build ## with the peers that take their time; printed only
 
 check: house fmt clippy ## the quick part: fences, format, lints
 
-tools: ## what the tests need besides cargo: redis-server, strace, libfaketime, client programs, cargo-deny
+tools: ## what the tests need besides cargo: redis-server, strace, libfaketime, client programs, readers of bodies, cargo-deny
 	$(call heading,tools)
 	tests/tools/install-redis.sh
 	tests/tools/install-strace.sh
 	tests/tools/install-faketime.sh
 	tests/tools/install-sdks.sh
+	tests/tools/install-readers.sh
 	tests/tools/install-deny.sh
 
 fmt: ## is everything formatted?

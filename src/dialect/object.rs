@@ -182,6 +182,14 @@ pub fn list<'a>(
     }
 }
 
+/// Refuses a list within a list: readers that flatten them find more in it than its bytes.
+pub fn no_list(value: &RawValue, name: &str) -> Result<(), Unreadable> {
+    if value.get().starts_with('[') {
+        return Err(Unreadable(format!("{name} must not hold another list")));
+    }
+    Ok(())
+}
+
 /// The body of a call in which nothing but the model can change.
 pub fn rewrite_model(
     bytes: &[u8],

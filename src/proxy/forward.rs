@@ -12,6 +12,7 @@ use super::watch::Ends;
 use crate::demo;
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Unreadable};
 use crate::dialect::extras::{self, Decision, Hosted};
+use crate::dialect::openai::multipart::Form;
 use crate::dialect::{Dialect, members, shown, surplus};
 use crate::http1::head::Request;
 use crate::http1::write;
@@ -572,12 +573,11 @@ fn request(
     }
     // What is metered must not be compressed.
     write::header(&mut head, "accept-encoding", b"identity").map_err(bad)?;
-    // What was read as JSON leaves as JSON, whatever the client called it; a form names its frontier.
-    let form = client
-        .fields
-        .get("content-type")
-        .filter(|_| dialect.is_form());
-    let kind = form.unwrap_or("application/json");
+    // What was read as JSON leaves as JSON, whatever the client called it; a form names its boundary.
+    let kind = match client.fields.get("content-type") {
+        Some(kind) if dialect.is_form() => Form::content_type(kind)?,
+        _ => "application/json".to_owned(),
+    };
     write::header(&mut head, "content-type", kind.as_bytes()).map_err(bad)?;
     if api == Api::Anthropic && !client.fields.has(VERSION) {
         write::header(&mut head, VERSION, b"2023-06-01").map_err(bad)?;

@@ -26,6 +26,7 @@ mod in_flight;
 mod leases;
 mod library;
 mod prices;
+mod readers;
 mod refusals;
 mod regression;
 mod sbom;

@@ -793,3 +793,45 @@ fn a_form_whose_fields_depend_on_who_reads_it_is_refused() {
     assert_eq!(send(other, "name=\"size\""), 400);
     assert_eq!(provider.served(), 1);
 }
+
+/// A form in capitals was empty to Starlette, and a charset beside the boundary made its text twice as long.
+#[test]
+fn a_form_leaves_in_the_one_spelling_that_every_reader_knows() {
+    let provider = Provider::start(|_| Script::json(200, &json!({"text": "Hi"})));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    let key = mint(&gateway, "abc");
+    let field = |head: &str, value: &[u8]| {
+        let head = format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n");
+        [head.as_bytes(), value, b"\r\n"].concat()
+    };
+    let send = |kind: &str, odd: Vec<u8>| {
+        let form = [
+            field("name=\"model\"", b"m"),
+            field("name=\"file\"; filename=\"a\"", b"sound"),
+            odd,
+            b"--b--".to_vec(),
+        ];
+        let request = gateway
+            .client()
+            .request("POST", "/abc/v1/audio/transcriptions");
+        let request = request.bearer(&key).header("content-type", kind);
+        request.body(form.concat()).send().status
+    };
+    let usual = "multipart/form-data; boundary=b";
+    for kind in [
+        usual,
+        "Multipart/Form-Data; Boundary=\"b\";",
+        "multipart/form-data; boundary=b; charset=us-ascii",
+    ] {
+        assert_eq!(send(kind, Vec::new()), 200, "{kind}");
+    }
+    let mut sent = provider.requests().into_iter();
+    assert!(sent.all(|request| request.header("content-type") == Some(usual)));
+    for (head, value) in [
+        ("name=\"prompt\"; ", &b"a"[..]),
+        ("name='prompt'", b"a"),
+        ("name=\"prompt\"", b"\xff\xfe"),
+    ] {
+        assert_eq!(send(usual, field(head, value)), 400, "{head}");
+    }
+}

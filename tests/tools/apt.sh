@@ -15,7 +15,8 @@ as_root() {
     fi
 }
 
-# unpack DIR PACKAGE...: the packages, and the libraries that the last of them needs and the system lacks.
+# unpack DIR PACKAGE...: the packages, and the libraries that the last of them needs and the system lacks. `also` is a
+# pattern for the names of further packages that it needs, directly or not.
 unpack() {
     local dir="$1"
     shift
@@ -40,6 +41,11 @@ unpack() {
             wanted+=("$library")
         fi
     done < <(apt-cache "${apt_options[@]}" depends "${@: -1}" | sed -n 's/^ *|\{0,1\}Depends: \(lib[a-z0-9.+-]*\)$/\1/p')
+    if [ -n "${also:-}" ]; then
+        while read -r library; do
+            wanted+=("$library")
+        done < <(apt-cache "${apt_options[@]}" depends --recurse --important "${@: -1}" | grep -Ex "$also" | sort -u)
+    fi
     cd "$work/packages"
     quietly apt-get "${apt_options[@]}" download "${wanted[@]}"
 

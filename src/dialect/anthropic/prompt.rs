@@ -92,6 +92,12 @@ const BLOCK: &[&str] = &[
     "tools",
 ];
 
+/// Bytes of the longest usual role, quotes included: the frame of a message has room for it.
+const ROLE: u64 = 11;
+
+/// Members of a block that no model reads, each with the most bytes that it usually has.
+const FRAME: &[(&str, u64)] = &[("type", 40), ("cache_control", 60)];
+
 /// Facts of a body beside its known members.
 #[derive(Default)]
 pub struct Facts {
@@ -156,6 +162,7 @@ impl Prompt {
     fn messages(&mut self, messages: &RawValue) -> Result<Tokens, Unreadable> {
         sum(messages, "messages", |message| {
             if !is_object(message) {
+                object::no_list(message, "messages")?;
                 return Ok(raw(message));
             }
             let mut tokens = frame();
@@ -169,6 +176,7 @@ impl Prompt {
                 }
             })?;
             brought.into_iter().try_for_each(tools::within)?;
+            tokens = tokens.plus(beyond(&message, "role", ROLE));
             if let Some(content) = message.written("content") {
                 tokens = tokens.plus(self.content(content, 0)?);
             }
@@ -210,6 +218,9 @@ impl Prompt {
             }
         })?;
         not_stored(is_stored(&block))?;
+        for (name, usual) in FRAME {
+            tokens = tokens.plus(beyond(&block, name, *usual));
+        }
         brought.into_iter().try_for_each(tools::within)?;
         if let Some(text) = block.written("text") {
             tokens = tokens.plus(string(text));
@@ -218,22 +229,21 @@ impl Prompt {
             tokens = tokens.plus(self.content(content, depth + 1)?);
         }
         if let Some(source) = block.written("source") {
-            let is_image = word(&block, "type") == "image";
-            tokens = tokens.plus(self.source(source, is_image, depth)?);
+            tokens = tokens.plus(self.source(source, &word(&block, "type"), depth)?);
         }
         Ok(tokens)
     }
 
-    /// Of an image, or of anything else, which counts as a document.
-    fn source(
-        &mut self,
-        value: &RawValue,
-        is_image: bool,
-        depth: usize,
-    ) -> Result<Tokens, Unreadable> {
-        // The source of a search result is its address.
+    /// Of a block of that kind. What is not an image counts as a document.
+    fn source(&mut self, value: &RawValue, kind: &str, depth: usize) -> Result<Tokens, Unreadable> {
+        let is_image = kind == "image";
         if !is_object(value) {
-            return Ok(raw(value));
+            return Ok(match kind {
+                // Its source is its address, which nobody opens.
+                "search_result" => raw(value),
+                "image" => self.image.max(raw(value)),
+                _ => self.page.times(UNSEEN).max(raw(value)),
+            });
         }
         let known = &["type", "media_type", "data", "content", "url", "file_id"];
         let source = Object::read(value.get(), "A source", known, |name, value| {
@@ -305,6 +315,12 @@ fn frame() -> Tokens {
 
 fn raw(value: &RawValue) -> Tokens {
     Tokens::new(value.get().len() as u64)
+}
+
+/// Bytes of a member beyond those that it usually has.
+fn beyond(object: &Object<'_>, name: &str, usual: u64) -> Tokens {
+    let written = object.value(name).map_or(Tokens::ZERO, raw);
+    written.minus(Tokens::new(usual))
 }
 
 /// A string without its quotes. Escapes are never shorter than what they stand for.

@@ -109,6 +109,39 @@ fn what_is_not_known_counts_with_its_bytes_and_what_is_no_prompt_does_not() {
     }
 }
 
+/// Words can be hidden wherever a small member is expected.
+#[test]
+fn a_member_of_the_frame_counts_beyond_its_usual_length() {
+    let long = "a".repeat(200);
+    let with_role = |role: &str| of(&format!(r#"{{"messages":[{{"role":{role}}}]}}"#)).unwrap();
+    assert_eq!(with_role("\"assistant\"") - with_role("\"user\""), 0);
+    assert_eq!(
+        with_role(&format!("{{\"a\":\"{long}\"}}")) - with_role("\"user\""),
+        208 - 11
+    );
+    let usual = of_block(r#"{"type":"text","cache_control":{"type":"ephemeral","ttl":"1h"}}"#);
+    assert_eq!(usual, 0);
+    assert_eq!(of_block(&format!(r#"{{"type":"{long}"}}"#)), 202 - 40);
+    assert_eq!(
+        of_block(&format!(r#"{{"cache_control":"{long}"}}"#)),
+        202 - 60
+    );
+}
+
+#[test]
+fn a_source_that_is_a_text_may_be_an_address() {
+    let of_kind = |kind: &str| of_block(&format!(r#"{{"type":"{kind}","source":"https://x"}}"#));
+    assert_eq!(of_kind("image"), IMAGE);
+    assert_eq!(of_kind("document"), 80_000);
+    assert_eq!(of_kind("search_result"), 11);
+}
+
+#[test]
+fn a_list_of_messages_holds_no_other() {
+    assert!(of(r#"{"messages":[[{"role":"user","content":"a"}]]}"#).is_err());
+    assert!(of(r#"{"messages":["a"]}"#).is_ok());
+}
+
 #[test]
 fn tools_count_with_what_the_provider_adds_for_them() {
     let of_tools = |tools: &str| of(&format!(r#"{{"tools":{tools}}}"#)).unwrap();

@@ -217,6 +217,7 @@ fn message(
 ) -> Result<Tokens, Unreadable> {
     let mut sum = Tokens::new(prompt::message_frames(1));
     if !value.get().starts_with('{') {
+        object::no_list(value, "messages")?;
         return Ok(sum.plus(content::weight(value)));
     }
     let message = Object::read(value.get(), "A message", MESSAGE, |name, value| {

@@ -326,3 +326,12 @@ proptest! {
         let _ = streamed(false, &[&bytes]);
     }
 }
+
+/// A reader that flattens it finds images where only bytes were counted.
+#[test]
+fn a_list_of_messages_holds_no_other() {
+    let body = |messages: &str| format!(r#"{{"messages":[{messages}]}}"#);
+    let read = |messages: &str| read(body(messages).as_bytes(), &Bounds::default());
+    assert!(read(r#"[{"role":"user","content":"a"}]"#).is_err());
+    assert!(read(r#""a",null"#).is_ok());
+}

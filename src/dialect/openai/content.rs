@@ -167,7 +167,8 @@ pub fn part(
     };
     let image = Tokens::new(bounds.image);
     let address = part.value("image_url");
-    let understood = match part.string("type")?.as_deref() {
+    let kind = part.string("type")?;
+    let understood = match kind.as_deref() {
         Some("input_text" | "output_text" | "reasoning_text" | "refusal" | "text") => {
             Some(rest(&["type"]))
         }
@@ -200,18 +201,26 @@ pub fn part(
         },
         _ => None,
     };
-    // Read as it stands, or else for what it names.
-    is_named |= ["file", "file_url"]
+    let has_file = ["file", "file_url"]
         .iter()
         .any(|name| part.value(name).is_some());
-    let seen = understood.unwrap_or_else(|| {
-        let unseen = match address {
-            _ if is_named => named(bounds),
-            Some(_) => image,
-            None => Tokens::ZERO,
-        };
-        weight(value).max(unseen)
-    });
+    let (is_image, is_file) = match kind.as_deref().filter(|_| understood.is_some()) {
+        Some("input_image" | "image_url") => (true, false),
+        Some("input_file" | "file") => (false, true),
+        _ => (false, false),
+    };
+    // Some servers look for what a part holds, and not at its type.
+    is_named |= has_file && !is_file;
+    let unseen = match address.filter(|_| !is_image) {
+        _ if is_named => named(bounds),
+        Some(_) => image,
+        None => Tokens::ZERO,
+    };
+    let seen = match understood {
+        Some(understood) => understood.plus(unseen),
+        // Read as it stands, or else for what it names.
+        None => weight(value).max(unseen),
+    };
     Ok(seen.plus(sound))
 }
 

@@ -101,6 +101,26 @@ fn a_text_counts_wherever_it_hides() {
     }
 }
 
+/// Some servers look for what a part holds, and not at its type.
+#[test]
+fn an_image_or_a_file_counts_whatever_the_type_of_its_part() {
+    let bounds = Bounds::default();
+    let named = named(&bounds).count();
+    for (beside, bound) in [
+        (r#""image_url":{"url":"https://x"}"#, bounds.image),
+        (r#""image_url":"https://x""#, bounds.image),
+        (r#""video_url":{"url":"https://x"}"#, named),
+        (r#""file":{"file_url":"https://x"}"#, named),
+    ] {
+        for kind in ["text", "input_text", "reasoning_text", "whatever"] {
+            let tokens = of(&format!(r#"{{"type":"{kind}","text":"a",{beside}}}"#));
+            assert!(tokens >= bound, "{kind} {beside}: {tokens}");
+        }
+    }
+    let one = of(r#"{"type":"image_url","image_url":{"url":"https://x"}}"#);
+    assert_eq!(one, bounds.image);
+}
+
 #[test]
 fn a_part_that_could_be_read_in_two_ways_or_names_what_is_not_its_callers_is_refused() {
     for text in [

@@ -18,8 +18,9 @@ const MOST_PARTS: usize = 200;
 #[derive(Debug)]
 struct Part<'a> {
     name: &'a str,
+    /// Every reader takes it for a file.
     is_file: bool,
-    /// Every reader takes it for the same text.
+    /// Every reader takes it for the same text. What is neither text nor surely a file may be one to some.
     is_text: bool,
     /// What its head says of the value, a length or a charset, need not be true of another one.
     describes_value: bool,
@@ -51,6 +52,10 @@ impl<'a> Form<'a> {
         for range in ranges {
             let mut part = part(body.bytes, range)?;
             part.is_file |= files.contains(&part.name);
+            // Readers make two or three bytes of each that is not UTF-8.
+            if !part.is_file && std::str::from_utf8(&body.bytes[part.value.clone()]).is_err() {
+                return Err(refused("a field is not UTF-8"));
+            }
             form.check(&part, known)?;
             form.parts.push(part);
         }
@@ -110,8 +115,12 @@ impl<'a> Form<'a> {
         }
     }
 
+    /// What is a file to any reader.
     pub fn files(&self) -> impl Iterator<Item = &'a [u8]> {
-        let files = self.parts.iter().filter(|part| part.is_file);
+        let files = self
+            .parts
+            .iter()
+            .filter(|part| part.is_file || !part.is_text);
         files.map(|part| &self.bytes[part.value.clone()])
     }
 
@@ -133,6 +142,11 @@ impl<'a> Form<'a> {
             }
         }
         strangers.names()
+    }
+
+    /// The content type to send it with.
+    pub fn content_type(content_type: &str) -> Result<String, Unreadable> {
+        Ok(head::content_type(head::boundary(content_type)?))
     }
 
     /// The form with that model, where there is one to be set.
@@ -230,8 +244,9 @@ fn part(bytes: &[u8], whole: Range<usize>) -> Result<Part<'_>, Unreadable> {
     }
     Ok(Part {
         name: head.name,
-        is_file: head.has_filename,
-        is_text: head.is_text,
+        // Without a name some readers take it for a field.
+        is_file: head.has_filename && !head.is_nameless_file,
+        is_text: head.is_text && !head.has_filename,
         describes_value: head.length.is_some() || !head.is_utf8,
         head: whole.start..start,
         value,

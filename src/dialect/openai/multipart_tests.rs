@@ -152,6 +152,9 @@ const CROOKED_HEADS: &[(&str, &[&str])] = &[
             "Content-Disposition: form-data; name=a\"b",
             "Content-Disposition: form-data; name=a b",
             "Content-Disposition: form-data; name=a, name=b",
+            "Content-Disposition: form-data; name='a'",
+            "Content-Disposition: form-data; name=a[]",
+            "Content-Disposition: form-data; name=\"a\"; filename='f'",
             "Content-Disposition: form-data; na\u{17f}e=\"a\"",
             "Content-Disposition: form-data; \u{ff4e}ame=\"n\"; name=\"a\"",
             "Content-Disposition: form-data; name=\"a\"; \u{fb01}lename=\"f\"",
@@ -173,6 +176,14 @@ const CROOKED_HEADS: &[(&str, &[&str])] = &[
             "Content-Disposition: form-data; name=\"a\"\r\n: y",
             "Content-Disposition: form-data; name=\"a\"\r\nContent-Di\u{17f}position: x",
             "Content-Disposition: form-data; name=\"a\0\"",
+        ],
+    ),
+    (
+        "ends in a semicolon",
+        &[
+            "Content-Disposition: form-data; name=\"a\";",
+            "Content-Disposition: form-data; name=\"a\"; ",
+            "Content-Disposition: form-data; name=\"a\"\r\nContent-Type: text/plain;",
         ],
     ),
     (
@@ -226,14 +237,12 @@ const CROOKED_HEADS: &[(&str, &[&str])] = &[
     ),
     (
         "must not be a file",
-        &[
-            "Content-Disposition: form-data; name=\"model\"; filename=\"m\"",
-            "Content-Disposition: form-data; name=\"model\"; filename=\"\"",
-        ],
+        &["Content-Disposition: form-data; name=\"model\"; filename=\"m\""],
     ),
     (
         "must be text/plain",
         &[
+            "Content-Disposition: form-data; name=\"model\"; filename=\"\"",
             "Content-Disposition: form-data; name=\"model\"\r\nContent-Type: application/octet-stream",
             "Content-Disposition: form-data; name=\"model\"\r\nContent-Type:",
         ],
@@ -336,6 +345,39 @@ fn the_number_of_parts_is_bounded() {
     let end = "----x-1--";
     assert!(read((field.repeat(200) + end).as_bytes()).is_ok());
     assert!(read((field.repeat(201) + end).as_bytes()).is_err());
+}
+
+/// `\xff` is three bytes to most readers and two to some.
+#[test]
+fn a_field_that_is_not_utf_8_is_refused() {
+    let form = b"----x-1\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\xff\r\n----x-1--";
+    assert_eq!(read(form).unwrap_err(), refused("a field is not UTF-8"));
+}
+
+#[test]
+fn what_is_no_text_counts_as_a_file_and_as_a_text() {
+    for head in [
+        "Content-Disposition: form-data; name=\"a\"\r\nContent-Type: application/octet-stream",
+        "Content-Disposition: form-data; name=\"a\"; filename=\"\"",
+    ] {
+        let form = one(head, "12");
+        let form = read(form.as_bytes()).unwrap();
+        assert_eq!(form.files().collect::<Vec<_>>(), [b"12"]);
+        assert_eq!(form.length_without(&[]), 2);
+    }
+}
+
+#[test]
+fn a_form_leaves_with_the_content_type_that_every_reader_knows() {
+    for (kind, expected) in [
+        ("Multipart/Form-Data; Boundary=a;", "a"),
+        ("multipart/form-data; charset=us-ascii; boundary=\"a\"", "a"),
+        ("multipart/form-data; boundary====a==", "\"===a==\""),
+        ("multipart/form-data; boundary=\"a b\"", "\"a b\""),
+    ] {
+        let expected = format!("multipart/form-data; boundary={expected}");
+        assert_eq!(Form::content_type(kind).unwrap(), expected);
+    }
 }
 
 #[test]

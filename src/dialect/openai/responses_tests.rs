@@ -242,8 +242,8 @@ fn an_image_and_a_file_are_not_their_bytes() {
         ),
         (
             format!(r#"{{"type":"input_text","text":"","image_url":"https://{data}"}}"#),
-            120_000,
-            121_000,
+            124_000,
+            125_000,
         ),
     ] {
         for input in [

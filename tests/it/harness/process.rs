@@ -21,6 +21,11 @@ impl Process {
             Ok(child) => child,
             Err(error) => panic!("cannot start {command:?}: {error}"),
         };
+        Process::of(child)
+    }
+
+    /// The guard of a child that runs already.
+    pub fn of(child: Child) -> Process {
         let pid = child.id();
         Process {
             child: Mutex::new(child),

@@ -24,6 +24,7 @@ pub(super) fn refused(why: &str) -> Unreadable {
 pub(super) struct PartHead<'a> {
     pub name: &'a str,
     pub has_filename: bool,
+    pub is_nameless_file: bool,
     /// Some readers take a part of another type than text for a file.
     pub is_text: bool,
     /// Every reader takes these bytes for the same text.
@@ -99,7 +100,8 @@ impl<'a> Value<'a> {
 }
 
 /// The parameter that a text begins with: name, value, and what follows. A backslash before a quote is an escape
-/// to some readers and a backslash to others: there is no reading it.
+/// to some readers and a backslash to others: there is no reading it. A bare word is a token, or else some readers
+/// see no parameter at all; only a boundary is often sent bare as it is.
 fn parameter(text: &str) -> Option<(&str, &str, &str)> {
     let (name, after) = text.split_once('=')?;
     let (value, after) = match after.strip_prefix('"') {
@@ -108,7 +110,11 @@ fn parameter(text: &str) -> Option<(&str, &str, &str)> {
             let (word, after) = after.split_at(after.find(';').unwrap_or(after.len()));
             let word = word.trim_end_matches([' ', '\t']);
             // What a quote or a blank in a bare word would mean is anyone's guess.
-            if word.is_empty() || word.contains(['"', ' ', '\t', ',']) {
+            let is_plain = match name.eq_ignore_ascii_case("boundary") || name.contains('*') {
+                true => !word.is_empty() && !word.contains(['"', ' ', '\t', ',']),
+                false => is_token(word) && !word.contains('\''),
+            };
+            if !is_plain {
                 return None;
             }
             (word, after)
@@ -149,6 +155,13 @@ pub(super) fn boundary(content_type: &str) -> Result<&str, Unreadable> {
     fits.then_some(boundary).ok_or_else(no_form)
 }
 
+/// The content type of a form with that boundary, in the spelling that every reader knows. Some see no form in
+/// `Multipart/Form-Data`, and decode texts by a charset that is named beside the boundary.
+pub(super) fn content_type(boundary: &str) -> String {
+    let mark = if is_token(boundary) { "" } else { "\"" };
+    format!("multipart/form-data; boundary={mark}{boundary}{mark}")
+}
+
 pub(super) fn part(head: &str) -> Result<PartHead<'_>, Unreadable> {
     let [disposition, kind, coding, length] = lines(head)?;
     let disposition = disposition.ok_or_else(|| refused("a part has no content-disposition"))?;
@@ -178,6 +191,7 @@ pub(super) fn part(head: &str) -> Result<PartHead<'_>, Unreadable> {
     Ok(PartHead {
         name,
         has_filename: filename.is_some(),
+        is_nameless_file: filename == Some(""),
         is_text,
         is_utf8,
         length: length.transpose()?,
@@ -204,6 +218,10 @@ fn lines(head: &str) -> Result<[Option<&str>; 4], Unreadable> {
         if values[known].replace(value).is_some() {
             return Err(refused("a part has a header twice"));
         }
+    }
+    // Some readers leave the whole part out then.
+    if values.iter().flatten().any(|value| value.ends_with(';')) {
+        return Err(refused("a part has a header that ends in a semicolon"));
     }
     Ok(values)
 }

@@ -1,0 +1,261 @@
+//! What the gateway makes of a body: whether it is accepted, what leaves for the provider, and what it is
+//! reckoned to ask for. The same functions as those of a request, in the same order, without a socket.
+
+use super::children::Sent;
+use crate::fuzz::Dice;
+use resullm::dialect::call::{Api, Body, Bounds, Call, Changes, Limit, Unreadable};
+use resullm::dialect::openai::multipart::Form;
+use resullm::dialect::{Dialect, extras, members, table};
+use resullm::rules::choice;
+use resullm::rules::config::TextProviders;
+use resullm::rules::model_name;
+use resullm::rules::tenant::TenantId;
+use resullm::settings::Secrets;
+use resullm::store::vault::Vault;
+use serde_json::{Value, json};
+
+/// A kind of call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    pub path: &'static str,
+    /// Fields of a form that hold a file.
+    pub files: &'static [&'static str],
+    /// Fields of a form that no model reads.
+    pub settings: &'static [&'static str],
+    /// Other fields that its server knows.
+    pub fields: &'static [&'static str],
+}
+
+const fn json(path: &'static str) -> Kind {
+    Kind {
+        path,
+        files: &[],
+        settings: &[],
+        fields: &[],
+    }
+}
+
+pub const JSON: &[Kind] = &[
+    json("chat/completions"),
+    json("responses"),
+    json("completions"),
+    json("embeddings"),
+    json("images/generations"),
+    json("messages"),
+];
+
+pub const FORMS: &[Kind] = &[
+    Kind {
+        path: "audio/transcriptions",
+        files: &["file"],
+        settings: &["model", "stream", "response_format", "temperature"],
+        fields: &[
+            "language",
+            "prompt",
+            "timestamp_granularities[]",
+            "timestamp_granularities",
+        ],
+    },
+    Kind {
+        path: "images/edits",
+        files: &["image", "image[]", "mask"],
+        settings: &[
+            "model",
+            "n",
+            "stream",
+            "size",
+            "quality",
+            "style",
+            "background",
+            "moderation",
+            "response_format",
+            "output_format",
+            "output_compression",
+            "partial_images",
+            "input_fidelity",
+            "user",
+        ],
+        fields: &["prompt"],
+    },
+];
+
+impl Kind {
+    pub fn is_form(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    pub fn dialect(&self) -> &'static dyn Dialect {
+        let words: Vec<&str> = self.path.split('/').collect();
+        table::find(&words).expect("a served call")
+    }
+}
+
+/// Servers whose members differ, so that a body may pass at one of them.
+const SERVERS: &[&str] = &[
+    "generic",
+    "ollama",
+    "localai",
+    "vllm",
+    "llamacpp",
+    "litellm",
+    "openrouter",
+    "openai",
+];
+
+/// A tenant whose one endpoint is of that server and speaks the API of a kind of call.
+pub fn tenant(origin: &str, server: &str, kind: Kind) -> Value {
+    let main = match kind.dialect().api() {
+        Api::OpenAi => "chat/completions",
+        Api::Anthropic => "messages",
+    };
+    let endpoint = json!({
+        "url": format!("{origin}/v1/{main}"), "default_model": "the-default",
+        "api_key": "sk-a-key-of-a-provider", "server": server,
+    });
+    let group = json!({"tokens": PLENTY, "rate_limit": 100_000, "rate_limit_window": 60});
+    json!({
+        "auth": {},
+        "user_groups": {"anonymous": group},
+        "providers": {"text": {"default": "it", "endpoints": {"it": endpoint}}},
+    })
+}
+
+fn providers(server: &str, kind: Kind) -> TextProviders {
+    let config = tenant("https://provider.example", server, kind);
+    let vault = Vault::new(&Secrets::default());
+    let config = vault.check(&TenantId::default_tenant(), &config);
+    let config = config.expect("a tenant's config");
+    config.text.expect("an endpoint")
+}
+
+/// More tokens than any body here asks for in earnest.
+pub const PLENTY: u64 = 1_000_000;
+
+/// A call of an endpoint, and how much may be generated for it.
+pub struct Way {
+    providers: TextProviders,
+    kind: Kind,
+    /// Tokens that the hold has for the answers.
+    held: u64,
+}
+
+/// What leaves for the provider, and what it is reckoned to ask for.
+#[derive(Debug)]
+pub struct Forwarded {
+    pub kind: Kind,
+    pub sent: Sent,
+    pub call: Call,
+    pub model: Option<String>,
+    /// The most tokens of one answer, where a limit leaves with the body.
+    pub limit: Option<u64>,
+    /// Members that the gateway does not know may be there: the server refuses them itself.
+    pub is_open: bool,
+    /// Bytes of the files of a form, one by one, and of its text.
+    pub files: Vec<usize>,
+    pub text: u64,
+}
+
+/// Names of a chat's limit.
+const OPEN: &str = "max_completion_tokens";
+const OLD: &str = "max_tokens";
+
+impl Way {
+    pub fn new(kind: Kind, server: &str, held: u64) -> Way {
+        Way {
+            providers: providers(server, kind),
+            kind,
+            held,
+        }
+    }
+
+    /// One of every server, with little and with much to spend.
+    pub fn all(kind: Kind) -> Vec<Way> {
+        let servers: &[&str] = match kind.dialect().api() {
+            Api::OpenAi => SERVERS,
+            Api::Anthropic => &["generic", "litellm", "anthropic"],
+        };
+        let ways = servers.iter().flat_map(|server| {
+            let holds = [40, PLENTY].into_iter();
+            holds.map(move |held| Way::new(kind, server, held))
+        });
+        ways.collect()
+    }
+
+    pub fn any<'w>(ways: &'w [Way], dice: &mut Dice) -> &'w Way {
+        &ways[dice.throw(ways.len())]
+    }
+
+    pub fn forward(&self, content_type: &str, bytes: &[u8]) -> Result<Forwarded, Unreadable> {
+        let dialect = self.kind.dialect();
+        let body = Body {
+            bytes,
+            content_type: Some(content_type),
+        };
+        let call = dialect.read(&body, &Bounds::default())?;
+        let asked = call.model.as_deref();
+        if let Some(Err(why)) = asked.map(model_name::check) {
+            return Err(Unreadable(why));
+        }
+        let speaks = |kind| dialect.api().is_spoken_by(kind);
+        let choice = choice::choose(&self.providers, asked, speaks)
+            .map_err(|unserved| Unreadable(format!("{unserved:?}")))?;
+        let server = choice.endpoint.server;
+        members::check(&call, server, &[])?;
+        let decision = extras::decide(&call, choice.endpoint, std::iter::empty())?;
+        let limit = self.limit(&call, server.is_openai());
+        let changes = Changes {
+            model: choice.model,
+            limit,
+            removed: &decision.removed,
+            calls: decision.calls,
+            cache_key: None,
+        };
+        let written = match call.is_fit && changes.are_none() {
+            true => bytes.to_vec(),
+            false => dialect.rewrite(&body, &changes)?,
+        };
+        let model = choice.served(asked).map(str::to_owned);
+        let (files, text) = self.parts(&body);
+        let content_type = match self.kind.is_form() {
+            true => Form::content_type(content_type)?,
+            false => content_type.to_owned(),
+        };
+        Ok(Forwarded {
+            kind: self.kind,
+            sent: Sent {
+                is_form: self.kind.is_form(),
+                content_type: content_type.into_bytes(),
+                bytes: written,
+            },
+            model,
+            limit: limit.map(|limit| limit.tokens).or(call.limit),
+            is_open: server.refuses_unknown_members(),
+            files,
+            text,
+            call,
+        })
+    }
+
+    /// The limit that is written where less is held than could be asked for.
+    fn limit(&self, call: &Call, is_openai: bool) -> Option<Limit> {
+        let tokens = self.held / call.answers;
+        let is_enough = is_openai && call.limit.is_some_and(|limit| limit <= tokens);
+        if call.free || call.answer.is_some() || is_enough {
+            return None;
+        }
+        Some(Limit {
+            tokens: call.limit.map_or(tokens, |limit| limit.min(tokens)),
+            name: if is_openai { OPEN } else { OLD },
+            always: !is_openai,
+        })
+    }
+
+    fn parts(&self, body: &Body<'_>) -> (Vec<usize>, u64) {
+        if !self.kind.is_form() {
+            return (Vec::new(), 0);
+        }
+        let form = Form::read(body, &[], self.kind.files).expect("what was read");
+        let text = form.length_without(self.kind.settings);
+        (form.files().map(<[u8]>::len).collect(), text)
+    }
+}
