@@ -53,7 +53,7 @@ bench-slow: build ## with the peers that take their time; printed only
 
 check: house fmt clippy ## the quick part: fences, format, lints
 
-tools: ## what the tests need besides cargo: redis-server, strace, libfaketime, client programs, cargo-deny
+tools: ## what the tests need besides cargo: redis-server, strace, libfaketime, client programs, tokenizers, cargo-deny
 	$(call heading,tools)
 	tests/tools/install-redis.sh
 	tests/tools/install-strace.sh

@@ -86,8 +86,8 @@ pub fn count(text: &str) -> u64 {
     sum(text, merged)
 }
 
-/// Common words that no published vocabulary cuts into more than [`MOST_OF_COMMON`] tokens: measured with
-/// eighteen of them, in small letters and with a capital, with a blank before them and without.
+/// Common words that no published vocabulary cuts into more than [`MOST_OF_COMMON`] tokens, in small letters or with
+/// a capital, whatever stands before them and behind: a blank, none, a line's end, another word.
 static COMMON: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| include_str!("words.txt").lines().collect());
 const MOST_OF_COMMON: u64 = 2;

@@ -177,7 +177,9 @@ impl Pipeline {
         if let Some(bounds) = bounds_of(family, choice.endpoint.server, self.bounds(), &bytes) {
             call = dialect.read(&body, &bounds)?;
         }
-        call.beyond = beyond(family, choice.endpoint.server, dialect.is_form(), &bytes);
+        let server = choice.endpoint.server;
+        let beyond = surplus::beyond(family, server, dialect.is_form(), &bytes);
+        call.beyond = Tokens::new(beyond);
         call.prompt = call.prompt.plus(call.beyond);
         let decision = decide(&call, choice.endpoint, dialect.api(), session.request())?;
         exchange.endpoint.clone_from(&choice.endpoint.name);
@@ -439,20 +441,6 @@ fn bounds_of(family: Family, server: Server, bounds: Bounds, body: &[u8]) -> Opt
     };
     let has_images = || IMAGE.find(body).is_some() || ESCAPE.find(body).is_some();
     (image != bounds.image && has_images()).then_some(Bounds { image, ..bounds })
-}
-
-/// Tokens that a server reads beyond the bytes of a body.
-fn beyond(family: Family, server: Server, is_form: bool, body: &[u8]) -> Tokens {
-    if !families::reads_anew(server) {
-        return Tokens::ZERO;
-    }
-    let mut tokens = family.prompt + surplus::of_text(body);
-    if !is_form && families::prints_tools(server) {
-        let printed = surplus::of_printed(body);
-        let frame = if printed > 0 { family.tools } else { 0 };
-        tokens += printed + frame;
-    }
-    Tokens::new(tokens)
 }
 
 fn choose<'a>(

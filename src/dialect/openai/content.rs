@@ -35,6 +35,9 @@ const PART: &[&str] = &[
 /// The members that say which file is meant.
 const FILE: &[&str] = &["file_id", "file_url", "file_data", "filename"];
 
+/// What servers put between the parts of a message: a line's end.
+const JOINT: u64 = 1;
+
 /// The longest usual role: a frame has room for it.
 const ROLE: u64 = 9;
 
@@ -107,7 +110,11 @@ pub fn whole(
     strangers: &mut Strangers,
 ) -> Result<Tokens, Unreadable> {
     let mut sum = Tokens::ZERO;
+    let mut is_first = true;
     let mut each = |value: &RawValue| {
+        if !std::mem::take(&mut is_first) {
+            sum = sum.plus(Tokens::new(JOINT));
+        }
         sum = sum.plus(match value.get().as_bytes()[0] {
             b'{' => part(value, bounds, strangers)?,
             b'[' => {
