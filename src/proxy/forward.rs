@@ -20,7 +20,7 @@ use crate::rules::amount::Tokens;
 use crate::rules::charge::{Charge, Sizes};
 use crate::rules::choice::{self, Choice, Unserved};
 use crate::rules::config::Endpoint;
-use crate::rules::families::{self, Family};
+use crate::rules::families::{self, Detail, Family};
 use crate::rules::model_name;
 use crate::rules::server::Server;
 use crate::rules::strike::Credentials;
@@ -298,6 +298,7 @@ impl Pipeline {
         } = self.local.settings.bounds;
         Bounds {
             image,
+            detail: None,
             page: PAGE_TOKENS.max(image),
             image_answer,
             sound_second,
@@ -434,13 +435,19 @@ fn bounds_of(family: Family, server: Server, bounds: Bounds, body: &[u8]) -> Opt
         None => bounds.image,
     };
     let is_set = bounds.image != Bounds::default().image;
-    let image = if is_set {
-        image.max(bounds.image)
-    } else {
-        image
-    };
+    let least = if is_set { bounds.image } else { 0 };
+    let image = image.max(least);
+    let detail = family.detail.map(|known| Detail {
+        low: known.low.max(least),
+        high: known.high.max(least),
+    });
     let has_images = || IMAGE.find(body).is_some() || ESCAPE.find(body).is_some();
-    (image != bounds.image && has_images()).then_some(Bounds { image, ..bounds })
+    let is_other = image != bounds.image || detail.is_some();
+    (is_other && has_images()).then_some(Bounds {
+        image,
+        detail,
+        ..bounds
+    })
 }
 
 fn choose<'a>(

@@ -179,12 +179,15 @@ pub fn part(
             Some(rest(&["type"]))
         }
         Some("input_image") if address.is_none_or(is_of_image) => {
+            let detail = part.value("detail").and_then(object::string);
+            let image = bounds.image_in(detail.as_deref());
             Some(image.plus(rest(&["type", "image_url"])))
         }
-        Some("image_url") => match address.map(beside_address).transpose()? {
-            Some(Some(beside)) => Some(image.plus(beside).plus(rest(&["type", "image_url"]))),
-            _ => None,
-        },
+        Some("image_url") => {
+            let seen = address.map(|address| addressed(address, bounds));
+            let seen = seen.transpose()?.flatten();
+            seen.map(|seen| seen.plus(rest(&["type", "image_url"])))
+        }
         Some("input_file") => {
             let rest = rest(&[&["type"], FILE].concat());
             Some(file(&part, bounds)?.plus(rest))
@@ -272,8 +275,8 @@ fn holds_address(sound: &RawValue) -> bool {
     is_address || object::string(sound).is_some_and(|text| text.contains(':'))
 }
 
-/// What an `image_url` holds besides an image's address, if it holds one.
-fn beside_address(value: &RawValue) -> Result<Option<Tokens>, Unreadable> {
+/// What an `image_url` counts if it holds an image's address: the image, and all besides.
+fn addressed(value: &RawValue, bounds: &Bounds) -> Result<Option<Tokens>, Unreadable> {
     if !value.get().starts_with('{') {
         return Ok(None);
     }
@@ -283,7 +286,10 @@ fn beside_address(value: &RawValue) -> Result<Option<Tokens>, Unreadable> {
         others = others.plus(stray(name, value));
     })?;
     let is_image = image.value("url").is_some_and(is_of_image);
-    Ok(is_image.then(|| others.plus(weights(&image, &["detail"]))))
+    let detail = image.value("detail").and_then(object::string);
+    let tokens = bounds.image_in(detail.as_deref());
+    let beside = others.plus(weights(&image, &["detail"]));
+    Ok(is_image.then(|| tokens.plus(beside)))
 }
 
 /// Whether an address may be an image's: it does not hold the bytes of anything else.
