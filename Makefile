@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # One step after the other: they share the build directory, and their output is read from top to bottom.
 .NOTPARALLEL:
-.PHONY: help build run test kills faults fuzz bench bench-short bench-slow tools fmt clippy house check deny sbom clean-tools
+.PHONY: help build run test kills faults fuzz bench bench-short bench-slow bench-counting tools fmt clippy house check deny sbom clean-tools
 
 HOUSE := $(or $(CARGO_TARGET_DIR),target)/house
 SBOM := $(or $(CARGO_TARGET_DIR),target)/resullm.cdx.json
@@ -50,6 +50,9 @@ bench-short: build ## the same in three minutes, printed only
 bench-slow: build ## with the peers that take their time; printed only
 	bench/peers/install.sh --slow
 	cd bench && cargo run --release --locked -- run --all --scenarios plain-1,plain-16,stream-16 --rounds 3
+
+bench-counting: ## what counting tokens costs a byte, by kind and size of text; printed only
+	cargo bench --locked --bench counting
 
 check: house fmt clippy ## the quick part: fences, format, lints
 
