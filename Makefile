@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # One step after the other: they share the build directory, and their output is read from top to bottom.
 .NOTPARALLEL:
-.PHONY: help build run test kills faults fuzz bench bench-short bench-slow tools fmt clippy house check deny sbom clean-tools
+.PHONY: help build run test kills faults fuzz bench bench-short bench-slow bench-counting bench-refused tools fmt clippy house check deny sbom clean-tools
 
 HOUSE := $(or $(CARGO_TARGET_DIR),target)/house
 SBOM := $(or $(CARGO_TARGET_DIR),target)/resullm.cdx.json
@@ -51,9 +51,15 @@ bench-slow: build ## with the peers that take their time; printed only
 	bench/peers/install.sh --slow
 	cd bench && cargo run --release --locked -- run --all --scenarios plain-1,plain-16,stream-16 --rounds 3
 
+bench-counting: ## what counting tokens costs a byte, by kind and size of text; printed only
+	cargo bench --locked --bench counting
+
+bench-refused: build ## one tenant's calls while another's are refused; printed only
+	cd bench && cargo run --release --locked -- refused
+
 check: house fmt clippy ## the quick part: fences, format, lints
 
-tools: ## what the tests need besides cargo: redis-server, strace, libfaketime, client programs, readers of bodies, cargo-deny
+tools: ## what the tests need besides cargo: redis-server, strace, libfaketime, client programs, tokenizers, readers of bodies, cargo-deny
 	$(call heading,tools)
 	tests/tools/install-redis.sh
 	tests/tools/install-strace.sh

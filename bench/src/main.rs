@@ -40,6 +40,8 @@ enum Command {
     Bare(bare::Args),
     /// Measures everything and writes RESULTS.md
     Run(run::Args),
+    /// Measures one tenant's calls while another's are refused
+    Refused(run::refused::Args),
     /// Prints the results as the raw rounds in a file make them
     Report {
         file: PathBuf,
@@ -71,6 +73,11 @@ fn execute(command: Command) -> Outcome<ExitCode> {
         }
         Command::Run(args) => {
             if !run::run(&args)? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Refused(args) => {
+            if !run::refused::run(&args)? {
                 return Ok(ExitCode::FAILURE);
             }
         }

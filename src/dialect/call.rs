@@ -7,6 +7,7 @@ pub use super::delivered::{Delivered, HostedCalls};
 use crate::json;
 use crate::rules::amount::Tokens;
 use crate::rules::config::Kind;
+use crate::rules::families::Detail;
 
 /// The provider APIs, by the shape of their errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ impl<'a> Body<'a> {
 pub struct Bounds {
     /// Tokens of one image in a prompt.
     pub image: u64,
+    /// Tokens of one whose `detail` is asked for. `None`: as any image.
+    pub detail: Option<Detail>,
     /// Tokens of one page of a document, its picture included.
     pub page: u64,
     /// Tokens of one image that is generated.
@@ -58,10 +61,22 @@ impl Default for Bounds {
     fn default() -> Bounds {
         Bounds {
             image: 4_000,
+            detail: None,
             page: 4_000,
             image_answer: 8_000,
             sound_second: 50,
         }
+    }
+}
+
+impl Bounds {
+    /// Tokens of an image that is asked for in that detail.
+    pub fn image_in(&self, detail: Option<&str>) -> Tokens {
+        Tokens::new(match (detail, self.detail) {
+            (Some("low"), Some(known)) => known.low,
+            (Some("high"), Some(known)) => known.high,
+            _ => self.image,
+        })
     }
 }
 

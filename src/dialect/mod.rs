@@ -25,6 +25,7 @@ pub mod stream;
 pub mod surplus;
 pub mod table;
 pub mod tokens;
+pub mod words;
 
 use crate::json;
 use call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};

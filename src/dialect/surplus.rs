@@ -6,6 +6,8 @@
 
 use super::growth;
 use crate::json::{self, Value};
+use crate::rules::families::{self, Family};
+use crate::rules::server::Server;
 
 /// Members that templates print anew, wherever they stand in a body's first level.
 const PRINTED: &[&str] = &[
@@ -16,16 +18,46 @@ const PRINTED: &[&str] = &[
     "text",
 ];
 
-/// The most digits that a number is printed with.
+/// Members that hold a conversation: what its tools were called with and gave is printed anew too.
+const HISTORY: &[&str] = &["messages", "input"];
+
+/// Members of a message or an item that say what a tool was called with.
+const CALLS: &[&str] = &["tool_calls", "function_call", "arguments", "input"];
+
+/// Roles whose words a template shows as they are. Those of all others are results of tools.
+const TALKERS: &[&str] = &["assistant", "developer", "model", "system", "user"];
+
+/// Levels of content that have parts of their own: a message, a tool's result, a document.
+const DEEPEST_CONTENT: usize = 8;
+
+/// The most digits that a number with an exponent is printed with.
 const LONGEST_NUMBER: u64 = 25;
+/// One with a point may get an exponent.
+const EXPONENT: u64 = 6;
 /// A comma or a colon, and the blank behind it.
 const MARK: u64 = 2;
 /// `<`, `>`, `&`, `'` as `\u003c`.
 const ESCAPED: u64 = 6;
 /// Templates frame each tool.
 const TOOL: u64 = 50;
+/// They frame each call of one, and what came of it.
+const CALL: u64 = 32;
 /// Templates frame each property of a schema.
 const PROPERTY: u64 = 16;
+
+/// Tokens that a server reads beyond the bytes of a body.
+pub fn beyond(family: Family, server: Server, is_form: bool, body: &[u8]) -> u64 {
+    if !families::reads_anew(server) {
+        return 0;
+    }
+    let mut tokens = family.prompt + of_text(body);
+    if !is_form && families::prints_tools(server) {
+        let printed = of_printed(body);
+        let frame = if printed > 0 { family.tools } else { 0 };
+        tokens += printed + frame;
+    }
+    tokens
+}
 
 /// What normalisers add to the text of a body, escapes included.
 pub fn of_text(body: &[u8]) -> u64 {
@@ -66,47 +98,136 @@ fn normal_bytes(sign: char) -> u64 {
     sign.len_utf8() as u64 + growth::of(sign)
 }
 
-/// What templates add to tools and schemas when they print them anew.
+/// What templates add to tools, schemas and calls of tools when they print them anew.
 pub fn of_printed(body: &[u8]) -> u64 {
     let mut sum = 0;
     json::each_member(body, |name, value| {
         if PRINTED.contains(&name) {
-            let mut printed = 0;
-            print(&Value::of(value), 1, &mut printed);
-            sum += printed.saturating_sub(value.len() as u64);
+            sum += of_tools(value);
+        } else if HISTORY.contains(&name) {
+            json::each_element(value, |item| sum += of_item(item, 0));
         }
     });
     sum
 }
 
-/// Bytes of a value as any template prints it. Bodies are not deeper than their reader allows.
-fn print(value: &Value<'_>, depth: u64, printed: &mut u64) {
-    let is_object = value.members(|name, value| {
-        *printed += text(name) + 2 + 2 * MARK + 1 + depth + PROPERTY;
-        // Some templates say twice what a tool is for.
-        if name == "description" && value.bytes().starts_with(b"\"") {
-            *printed += text(&json::text(value.bytes())) + 2;
+fn of_tools(value: &[u8]) -> u64 {
+    let printed = Printer::default().print(value, 1);
+    printed.saturating_sub(value.len() as u64)
+}
+
+/// What is printed anew of a message, of an item, or of a block of a message.
+fn of_item(item: &[u8], depth: usize) -> u64 {
+    let mut is_result = false;
+    json::each_member(item, |name, value| match name {
+        "role" => is_result |= !TALKERS.contains(&&*json::text(value)),
+        "type" => {
+            let kind = json::text(value);
+            is_result |= kind.ends_with("_result") || kind.ends_with("_output");
         }
-        print(value, depth + 1, printed);
+        _ => {}
     });
-    let is_list = !is_object
-        && value.elements(|value| {
-            let frame = if depth == 1 { TOOL } else { 0 };
-            *printed += MARK + 1 + depth + frame;
-            print(value, depth + 1, printed);
-        });
-    if is_object || is_list {
-        *printed += 2 + depth;
-        return;
-    }
-    let written = value.bytes();
-    *printed += match written.first() {
-        Some(b'"') => text(&json::text(written)) + 2,
-        Some(b'-' | b'0'..=b'9') if written.iter().any(|byte| b"eE.".contains(byte)) => {
-            LONGEST_NUMBER.max(written.len() as u64)
+    let mut sum = 0;
+    json::each_member(item, |name, value| match name {
+        "content" | "output" if is_result => sum += CALL + of_called(value),
+        "content" | "output" if depth < DEEPEST_CONTENT => {
+            json::each_element(value, |block| sum += of_item(block, depth + 1));
         }
-        _ => written.len() as u64 + 1,
+        "tools" => sum += of_tools(value),
+        name if CALLS.contains(&name) => {
+            let mut calls = 0;
+            json::each_element(value, |_| calls += 1);
+            sum += CALL * u64::max(calls, 1) + of_called(value);
+        }
+        _ => {}
+    });
+    sum
+}
+
+/// Levels of a prompt in which calls stand that are printed whole.
+const CALL_DEPTH: u64 = 4;
+
+/// What a tool was called with, or gave. A text that holds JSON may be printed as what it holds.
+fn of_called(value: &[u8]) -> u64 {
+    let mut printer = Printer {
+        looks_into_texts: true,
+        ..Printer::default()
     };
+    // A text counts without its quotes.
+    let counted = (value.len() as u64).saturating_sub(2);
+    printer.print(value, CALL_DEPTH).saturating_sub(counted)
+}
+
+/// A text as the value that it may hold, which no reader has looked at.
+fn of_held(text: &str, depth: u64) -> u64 {
+    let bytes = text.trim().as_bytes();
+    let ends = bytes.first().zip(bytes.last());
+    let is_value = matches!(
+        ends,
+        Some((b'{', b'}') | (b'[', b']') | (b'-' | b'0'..=b'9', b'0'..=b'9'))
+    );
+    let length = bytes.len() as u64;
+    match is_value {
+        false => 0,
+        true if json::is_flat(bytes, json::DEEPEST) => Printer::default().print(bytes, depth),
+        // Each line indented by its depth.
+        true => length.saturating_mul(length),
+    }
+}
+
+/// Bytes of values as any template prints them.
+#[derive(Default)]
+struct Printer {
+    looks_into_texts: bool,
+    printed: u64,
+}
+
+impl Printer {
+    fn print(&mut self, bytes: &[u8], depth: u64) -> u64 {
+        self.value(&Value::of(bytes), depth);
+        self.printed
+    }
+
+    /// Bodies are not deeper than their reader allows.
+    fn value(&mut self, value: &Value<'_>, depth: u64) {
+        let is_object = value.members(|name, value| {
+            self.printed += text(name) + 2 + 2 * MARK + 1 + depth + PROPERTY;
+            // Some templates say twice what a tool is for.
+            if name == "description" && value.bytes().starts_with(b"\"") {
+                self.printed += text(&json::text(value.bytes())) + 2;
+            }
+            self.value(value, depth + 1);
+        });
+        let is_list = !is_object
+            && value.elements(|value| {
+                let frame = if depth == 1 { TOOL } else { 0 };
+                self.printed += MARK + 1 + depth + frame;
+                self.value(value, depth + 1);
+            });
+        self.printed += match is_object || is_list {
+            true => 2 + depth,
+            false => self.of_leaf(value.bytes(), depth),
+        };
+    }
+
+    fn of_leaf(&self, written: &[u8], depth: u64) -> u64 {
+        let length = written.len() as u64;
+        match written.first() {
+            Some(b'"') => {
+                let held = json::text(written);
+                let as_value = match self.looks_into_texts {
+                    true => of_held(&held, depth),
+                    false => 0,
+                };
+                (text(&held) + 2).max(as_value)
+            }
+            Some(b'-' | b'0'..=b'9') if written.iter().any(|byte| b"eE".contains(byte)) => {
+                LONGEST_NUMBER.max(length)
+            }
+            Some(b'-' | b'0'..=b'9') if written.contains(&b'.') => length + EXPONENT,
+            _ => length + 1,
+        }
+    }
 }
 
 /// Bytes of a text that is printed in a string.
@@ -126,6 +247,7 @@ fn text(text: &str) -> u64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::json;
     use unicode_normalization::UnicodeNormalization;
 
     #[test]
@@ -167,6 +289,53 @@ mod tests {
             of_printed(deep.as_bytes())
         );
         assert_eq!(of_printed(br#"{"messages":[{"role":"user"}]}"#), 0);
+    }
+
+    /// Messages and items that say what a tool was called with, or gave.
+    fn said(what: &str) -> u64 {
+        of_printed(format!(r#"{{"messages":[{what}]}}"#).as_bytes())
+    }
+
+    #[test]
+    fn calls_of_tools_count_as_they_are_printed() {
+        let numbers = |member: &str| {
+            let arguments = format!("{{\"x\":[{}1]}}", "1e15,".repeat(100));
+            said(&member.replace('@', &json!(arguments).to_string()))
+        };
+        for member in [
+            r#"{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":@}}]}"#,
+            r#"{"role":"assistant","function_call":{"name":"f","arguments":@}}"#,
+            r#"{"type":"function_call","name":"f","arguments":@}"#,
+            r#"{"type":"custom_tool_call","name":"f","input":@}"#,
+            r#"{"type":"function_call_output","output":@}"#,
+            r#"{"role":"tool","content":@}"#,
+            r#"{"role":"user","content":[{"type":"tool_result","content":@}]}"#,
+            r#"{"role":"user","content":[{"type":"tool_result","content":[{"text":@}]}]}"#,
+        ] {
+            assert!(numbers(member) > 100 * 20, "{member}: {}", numbers(member));
+        }
+        let input = r#"{"content":[{"type":"tool_use","input":{"x":[1e15,1e15,1e15]}}]}"#;
+        assert!(said(input) > CALL + 60, "{}", said(input));
+        let items = r#"{"input":[{"type":"function_call","arguments":"[1e15,1e15,1e15]"}]}"#;
+        assert!(of_printed(items.as_bytes()) > CALL + 60);
+    }
+
+    #[test]
+    fn words_of_people_are_not_printed_anew() {
+        for role in TALKERS {
+            let message = format!(r#"{{"role":"{role}","content":"<é'>[1e15]"}}"#);
+            assert_eq!(said(&message), 0, "{role}");
+        }
+        let result = said(r#"{"role":"tool","content":"<é'>"}"#);
+        assert!(result >= 4 * 6 - 5, "{result}");
+    }
+
+    #[test]
+    fn a_text_that_is_deeper_than_any_body_holds_what_its_indents_come_to() {
+        let deep = "[".repeat(1_000) + &"]".repeat(1_000);
+        let printed = said(&format!(r#"{{"role":"tool","content":"{deep}"}}"#));
+        // Four blanks a level, of which sixteen are a token.
+        assert!(printed > 1_000 * 1_000 / 4, "{printed}");
     }
 
     proptest! {

@@ -21,7 +21,7 @@ use crate::rules::amount::Tokens;
 use crate::rules::charge::{Charge, Sizes};
 use crate::rules::choice::{self, Choice, Unserved};
 use crate::rules::config::Endpoint;
-use crate::rules::families::{self, Family};
+use crate::rules::families::{self, Detail, Family};
 use crate::rules::model_name;
 use crate::rules::server::Server;
 use crate::rules::strike::Credentials;
@@ -178,7 +178,9 @@ impl Pipeline {
         if let Some(bounds) = bounds_of(family, choice.endpoint.server, self.bounds(), &bytes) {
             call = dialect.read(&body, &bounds)?;
         }
-        call.beyond = beyond(family, choice.endpoint.server, dialect.is_form(), &bytes);
+        let server = choice.endpoint.server;
+        let beyond = surplus::beyond(family, server, dialect.is_form(), &bytes);
+        call.beyond = Tokens::new(beyond);
         call.prompt = call.prompt.plus(call.beyond);
         let decision = decide(&call, choice.endpoint, dialect.api(), session.request())?;
         exchange.endpoint.clone_from(&choice.endpoint.name);
@@ -299,6 +301,7 @@ impl Pipeline {
         } = self.local.settings.bounds;
         Bounds {
             image,
+            detail: None,
             page: PAGE_TOKENS.max(image),
             image_answer,
             sound_second,
@@ -447,27 +450,19 @@ fn bounds_of(family: Family, server: Server, bounds: Bounds, body: &[u8]) -> Opt
         None => bounds.image,
     };
     let is_set = bounds.image != Bounds::default().image;
-    let image = if is_set {
-        image.max(bounds.image)
-    } else {
-        image
-    };
+    let least = if is_set { bounds.image } else { 0 };
+    let image = image.max(least);
+    let detail = family.detail.map(|known| Detail {
+        low: known.low.max(least),
+        high: known.high.max(least),
+    });
     let has_images = || IMAGE.find(body).is_some() || ESCAPE.find(body).is_some();
-    (image != bounds.image && has_images()).then_some(Bounds { image, ..bounds })
-}
-
-/// Tokens that a server reads beyond the bytes of a body.
-fn beyond(family: Family, server: Server, is_form: bool, body: &[u8]) -> Tokens {
-    if !families::reads_anew(server) {
-        return Tokens::ZERO;
-    }
-    let mut tokens = family.prompt + surplus::of_text(body);
-    if !is_form && families::prints_tools(server) {
-        let printed = surplus::of_printed(body);
-        let frame = if printed > 0 { family.tools } else { 0 };
-        tokens += printed + frame;
-    }
-    Tokens::new(tokens)
+    let is_other = image != bounds.image || detail.is_some();
+    (is_other && has_images()).then_some(Bounds {
+        image,
+        detail,
+        ..bounds
+    })
 }
 
 fn choose<'a>(

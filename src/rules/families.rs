@@ -15,6 +15,15 @@ pub struct Family {
     pub tools: u64,
     /// Of an image, at most. `None`: `bounds.image`.
     pub image: Option<u64>,
+    /// Of one whose `detail` is asked for, where that is known to bound it otherwise.
+    pub detail: Option<Detail>,
+}
+
+/// Tokens of an image by its `detail`. What is neither of these counts as any image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Detail {
+    pub low: u64,
+    pub high: u64,
 }
 
 impl Family {
@@ -22,6 +31,7 @@ impl Family {
         prompt: 0,
         tools: 0,
         image: None,
+        detail: None,
     };
 }
 
@@ -29,27 +39,26 @@ impl Family {
 const FAMILIES: &[(&str, u64, u64, u64)] = &[
     // OpenAI. Tiles of 512 pixels, or patches of 32 times a factor.
     ("gpt-4o-mini", 0, 100, 48_169),
-    ("gpt-4.1-mini", 0, 100, 2_489),
-    ("gpt-4.1-nano", 0, 100, 3_779),
+    ("gpt-4.1-mini", 0, 100, 6_637),
+    ("gpt-4.1-nano", 0, 100, 10_078),
     ("gpt-4.1", 0, 100, 1_445),
     ("gpt-4.5", 0, 100, 1_445),
     ("gpt-4o", 0, 100, 1_445),
-    ("gpt-5-mini", 0, 100, 2_489),
-    ("gpt-5-nano", 0, 100, 3_779),
-    ("gpt-5.4-mini", 0, 100, 2_489),
-    ("gpt-5.4-nano", 0, 100, 3_779),
-    ("gpt-5.2", 0, 100, 1_844),
-    ("gpt-5.3", 0, 100, 1_844),
-    ("gpt-5.4", 0, 100, 12_000),
-    ("gpt-5.5", 0, 100, 12_000),
+    ("gpt-5-mini", 0, 100, 6_637),
+    ("gpt-5-nano", 0, 100, 10_078),
+    ("gpt-5-codex-mini", 0, 100, 6_637),
+    ("gpt-5.2", 0, 100, 4_917),
+    ("gpt-5.3", 0, 100, 4_917),
+    ("gpt-5.4", 0, 100, 12_001),
+    ("gpt-5.5", 0, 100, 12_001),
     ("gpt-5-", 0, 100, 1_190),
-    // Images of any size, unless `detail` says otherwise: what 16,384 pixels a side come to.
-    ("gpt-5.6", 0, 100, 314_573),
-    ("gpt-5", 0, 100, 314_573),
-    ("gpt-6", 0, 100, 314_573),
+    // No image has more than 30,000 patches, and no published factor is more than 2.46.
+    ("gpt-5.6", 0, 100, 36_001),
+    ("gpt-5", 0, 100, 73_801),
+    ("gpt-6", 0, 100, 73_801),
     ("gpt-image", 0, 0, 6_821),
     ("computer-use", 0, 0, 1_097),
-    ("o4-mini", 0, 100, 2_642),
+    ("o4-mini", 0, 100, 7_047),
     ("o1", 0, 100, 1_275),
     ("o3", 0, 100, 1_275),
     // Anthropic. The frame of tools is in the reader of its API.
@@ -88,6 +97,25 @@ const FAMILIES: &[(&str, u64, u64, u64)] = &[
     ("pixtral", 3, 60, 4_160),
 ];
 
+/// Beginnings of names whose `detail` has a published rule, the longer ones first: low, high.
+const DETAILS: &[(&str, u64, u64)] = &[
+    ("gpt-4o-mini", 2_833, 48_169),
+    ("gpt-4.1-mini", 6_637, 6_637),
+    ("gpt-4.1-nano", 10_078, 10_078),
+    ("gpt-4.1", 85, 1_445),
+    ("gpt-4o", 85, 1_445),
+    // More tokens than those of `high`.
+    ("gpt-5.4", 4_917, 3_001),
+    ("gpt-5.5", 309, 3_001),
+    ("gpt-5.6", 309, 3_001),
+    ("gpt-5-mini", 6_637, 6_637),
+    ("gpt-5-nano", 10_078, 10_078),
+    ("gpt-5-codex-mini", 6_637, 6_637),
+    ("gpt-5-", 70, 1_190),
+    ("o1", 75, 1_275),
+    ("o3", 75, 1_275),
+];
+
 /// Grok's hidden prompt is its vendor's, whatever the model is called.
 const XAI_PROMPT: u64 = 1_000;
 
@@ -98,6 +126,10 @@ impl Family {
             prompt: self.prompt.max(other.prompt),
             tools: self.tools.max(other.tools),
             image: self.image.max(other.image),
+            detail: self.detail.zip(other.detail).map(|(one, other)| Detail {
+                low: one.low.max(other.low),
+                high: one.high.max(other.high),
+            }),
         }
     }
 }
@@ -106,15 +138,25 @@ impl Family {
 pub fn of(server: Server, model: Option<&str>) -> Family {
     let name = model.map(plain).unwrap_or_default();
     let known = FAMILIES.iter().find(|(start, ..)| begins(name, start));
+    // That a server obeys it is known of the vendor's own.
+    let obeys = matches!(server, Server::OpenAi | Server::Azure);
+    let detail = DETAILS
+        .iter()
+        .find(|(start, ..)| obeys && begins(name, start));
     let family = known.map_or(Family::PLAIN, |(_, prompt, tools, image)| Family {
         prompt: *prompt,
         tools: *tools,
         image: Some(*image),
+        detail: detail.map(|(_, low, high)| Detail {
+            low: *low,
+            high: *high,
+        }),
     });
     match server {
         // Their frames are in what the readers of their APIs count.
         Server::OpenAi | Server::Azure | Server::Anthropic | Server::Demo => Family {
             image: family.image,
+            detail: family.detail,
             ..Family::PLAIN
         },
         Server::Xai => Family {
@@ -172,13 +214,54 @@ pub fn prints_tools(server: Server) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_published_table_is_this_one() {
+    /// The rows of a section of the published tables, from the name on.
+    fn rows(heading: &str) -> Vec<&'static str> {
         let page = include_str!("../../docs/bounds.md");
-        let published: Vec<&str> = page
+        let section = page.split(heading).nth(1).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        section
             .lines()
             .filter_map(|line| line.strip_prefix("| `"))
-            .collect();
+            .collect()
+    }
+
+    #[test]
+    fn the_published_table_of_details_is_this_one() {
+        let published = rows("## Images by `detail`");
+        assert_eq!(published.len(), DETAILS.len());
+        for ((name, low, high), row) in DETAILS.iter().zip(published) {
+            let figures = format!("{name}` | {low} | {high} | ");
+            assert!(row.replace(',', "").starts_with(&figures), "{row}");
+        }
+    }
+
+    #[test]
+    fn detail_bounds_an_image_where_it_is_obeyed() {
+        let detail = |server, model| of(server, Some(model)).detail;
+        let of_low = |server, model| detail(server, model).map(|detail| detail.low);
+        assert_eq!(of_low(Server::OpenAi, "gpt-5.6-sol"), Some(309));
+        assert_eq!(of_low(Server::Azure, "gpt-4o"), Some(85));
+        assert_eq!(of_low(Server::OpenAi, "gpt-5.4-mini"), Some(4_917));
+        assert_eq!(of_low(Server::OpenAi, "gpt-5-2025-08-07"), Some(70));
+        for model in [
+            "gpt-5-mini",
+            "gpt-5-nano",
+            "gpt-5-codex-mini",
+            "gpt-6",
+            "gpt-5.1",
+            "gpt-5.2",
+        ] {
+            let held = of(Server::OpenAi, Some(model));
+            let low = held.detail.map_or(held.image, |detail| Some(detail.low));
+            assert_eq!(low, held.image, "{model}");
+        }
+        assert_eq!(of_low(Server::OpenRouter, "openai/gpt-5.6"), None);
+        assert_eq!(of_low(Server::Generic, "gpt-4o"), None);
+    }
+
+    #[test]
+    fn the_published_table_is_this_one() {
+        let published = rows("## Model families");
         assert_eq!(published.len(), FAMILIES.len());
         for ((name, prompt, tools, image), row) in FAMILIES.iter().zip(published) {
             let figures = format!("{name}` | {prompt} | {tools} | {image} | ");
@@ -188,10 +271,14 @@ mod tests {
 
     #[test]
     fn the_longer_name_stands_first() {
-        for (at, (name, ..)) in FAMILIES.iter().enumerate() {
-            let earlier = &FAMILIES[..at];
-            let hides = earlier.iter().find(|(start, ..)| name.starts_with(start));
-            assert_eq!(hides, None, "{name}");
+        let families = FAMILIES.iter().map(|(name, ..)| *name).collect();
+        let details = DETAILS.iter().map(|(name, ..)| *name).collect();
+        for names in [families, details] {
+            let names: Vec<&str> = names;
+            for (at, name) in names.iter().enumerate() {
+                let hides = names[..at].iter().find(|start| name.starts_with(**start));
+                assert_eq!(hides, None, "{name}");
+            }
         }
     }
 
@@ -207,7 +294,7 @@ mod tests {
         assert_eq!(image(Server::Anthropic, "claude-next"), Some(4_784));
         assert_eq!(image(Server::Vllm, "Qwen/Qwen3-VL-8B"), Some(16_384));
         assert_eq!(image(Server::OpenAi, "gpt-5"), Some(1_190));
-        assert_eq!(image(Server::OpenAi, "gpt-5.6"), Some(314_573));
+        assert_eq!(image(Server::OpenAi, "gpt-5.6"), Some(36_001));
         for tuned in ["ft:gpt-4o-mini-2024-07-18:org::id", "FT:gpt-4o-mini:org"] {
             assert_eq!(image(Server::OpenAi, tuned), Some(48_169));
         }

@@ -42,6 +42,8 @@ mod stop;
 mod store_contract;
 mod store_histories;
 mod tenants;
+mod tokenizers;
+mod tokenizers_texts;
 mod turns;
 mod turns_scripts;
 mod usage;

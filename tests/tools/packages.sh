@@ -46,5 +46,7 @@ install_node() {
     mkdir -p "$dir"
     cp "$package/package.json" "$package/package-lock.json" "$dir"
     quietly npm ci --prefix "$dir" --no-audit --no-fund --ignore-scripts
+    # Nobody debugs these programs, and some maps have a whole vocabulary in them.
+    find "$dir" -name '*.map' -delete
     echo "$hash" >"$dir/stamp"
 }

@@ -28,6 +28,9 @@ pub struct Wanted {
     /// Pads the user's message until the body has this size
     #[arg(long, default_value_t = 0)]
     pub body_bytes: usize,
+    /// What it is padded with
+    #[arg(long, default_value = FILLER)]
+    pub fill: String,
     /// One API key a line, chosen at random for each request
     #[arg(long)]
     pub keys: Option<std::path::PathBuf>,
@@ -106,8 +109,12 @@ fn body(wanted: &Wanted) -> String {
     );
     let after = format!(r#""}}],"max_tokens":{MAX_TOKENS}{stream}}}"#);
     let missing = wanted.body_bytes.saturating_sub(before.len() + after.len());
-    let lines = FILLER.repeat(missing / FILLER.len());
-    let rest = ".".repeat(missing % FILLER.len());
+    let fill = match wanted.fill.as_str() {
+        "" => FILLER,
+        fill => fill,
+    };
+    let lines = fill.repeat(missing / fill.len());
+    let rest = ".".repeat(missing % fill.len());
     format!("{before}{lines}{rest}{after}")
 }
 

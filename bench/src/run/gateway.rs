@@ -18,6 +18,8 @@ use super::scenario::{HUNDRED, Keys, MANY};
 use crate::{Outcome, fault};
 
 pub const PATH: &str = "/bench/v1/chat/completions";
+/// Of the tenant whose calls are refused.
+pub const REFUSED_PATH: &str = "/refused/v1/chat/completions";
 const ADMIN: &str = "bench-admin-token";
 const START: Duration = Duration::from_secs(20);
 /// The gateway settles after it has answered: so long may the books take to be right.
@@ -108,7 +110,7 @@ pub fn start(store: Store, provider: u16, dir: &Path) -> Outcome<Gateway> {
 
 /// JSON is YAML: the values go in without any quoting of our own.
 fn settings(port: u16, store: &str, provider: u16) -> String {
-    let tenants = json!({ "bench": {
+    let tenant = json!({
         "user_groups": { "bench": {
             "tokens": HOT, "rate_limit": 1_000_000_000, "rate_limit_window": 60,
         } },
@@ -117,7 +119,8 @@ fn settings(port: u16, store: &str, provider: u16) -> String {
             "api_key": "provider-key",
             "default_model": "gpt-4o-mini",
         } } } },
-    } });
+    });
+    let tenants = json!({ "bench": tenant, "refused": tenant });
     let sections = [
         // All its clients are one address here.
         (
@@ -153,6 +156,17 @@ impl Gateway {
             keys,
             served: 0,
         })
+    }
+
+    /// A key of the tenant whose calls are refused.
+    pub fn mint_refused(&self, tokens: u64) -> Outcome<String> {
+        let wanted = json!({ "group": "bench", "tokens": tokens }).to_string();
+        let answer = ask(
+            self.port,
+            request("POST", "/refused/admin/keys", ADMIN, &wanted),
+        )?;
+        let key = answer.json(201)?["apiKey"].as_str().map(str::to_owned);
+        key.ok_or_else(|| fault("a minted key without its name"))
     }
 
     /// Records that another program wrote, as the contract allows: 100,000 at once.

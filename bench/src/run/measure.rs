@@ -38,7 +38,7 @@ pub struct Idle {
 }
 
 /// The generator as a process of its own, and the figures it prints.
-fn generate<T: for<'de> Deserialize<'de>>(what: &str, arguments: &[String]) -> Outcome<T> {
+pub fn generate<T: for<'de> Deserialize<'de>>(what: &str, arguments: &[String]) -> Outcome<T> {
     let output = Command::new(env::current_exe()?)
         .arg(what)
         .arg("--json")

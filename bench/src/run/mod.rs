@@ -11,6 +11,7 @@ mod measure;
 mod peer;
 mod plan;
 mod redis;
+pub mod refused;
 mod report;
 mod results;
 mod scenario;

@@ -135,7 +135,7 @@ fn every_text_of_the_messages_counts_and_the_frame_does_not() {
             r#"[{"role":"assistant","tool_calls":[{"id":"c","function":{"arguments":"{}"}}]}]"#,
             8 + 42,
         ),
-        (r#"["odd",{"content":["odd",7]}]"#, 16 + 3 + 3 + 1),
+        (r#"["odd",{"content":["odd",7]}]"#, 16 + 3 + 3 + 1 + 1),
         (r#"[{"role":"assistant","audio":{"id":"a"}}]"#, 8 + 80_000),
     ] {
         let read = call(&format!(r#"{{"messages":{messages}}}"#));

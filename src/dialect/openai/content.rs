@@ -35,6 +35,9 @@ const PART: &[&str] = &[
 /// The members that say which file is meant.
 const FILE: &[&str] = &["file_id", "file_url", "file_data", "filename"];
 
+/// What servers put between the parts of a message: a line's end.
+const JOINT: u64 = 1;
+
 /// The longest usual role: a frame has room for it.
 const ROLE: u64 = 9;
 
@@ -107,7 +110,11 @@ pub fn whole(
     strangers: &mut Strangers,
 ) -> Result<Tokens, Unreadable> {
     let mut sum = Tokens::ZERO;
+    let mut is_first = true;
     let mut each = |value: &RawValue| {
+        if !std::mem::take(&mut is_first) {
+            sum = sum.plus(Tokens::new(JOINT));
+        }
         sum = sum.plus(match value.get().as_bytes()[0] {
             b'{' => part(value, bounds, strangers)?,
             b'[' => {
@@ -173,12 +180,15 @@ pub fn part(
             Some(rest(&["type"]))
         }
         Some("input_image") if address.is_none_or(is_of_image) => {
+            let detail = part.value("detail").and_then(object::string);
+            let image = bounds.image_in(detail.as_deref());
             Some(image.plus(rest(&["type", "image_url"])))
         }
-        Some("image_url") => match address.map(beside_address).transpose()? {
-            Some(Some(beside)) => Some(image.plus(beside).plus(rest(&["type", "image_url"]))),
-            _ => None,
-        },
+        Some("image_url") => {
+            let seen = address.map(|address| addressed(address, bounds));
+            let seen = seen.transpose()?.flatten();
+            seen.map(|seen| seen.plus(rest(&["type", "image_url"])))
+        }
         Some("input_file") => {
             let rest = rest(&[&["type"], FILE].concat());
             Some(file(&part, bounds)?.plus(rest))
@@ -274,8 +284,8 @@ fn holds_address(sound: &RawValue) -> bool {
     is_address || object::string(sound).is_some_and(|text| text.contains(':'))
 }
 
-/// What an `image_url` holds besides an image's address, if it holds one.
-fn beside_address(value: &RawValue) -> Result<Option<Tokens>, Unreadable> {
+/// What an `image_url` counts if it holds an image's address: the image, and all besides.
+fn addressed(value: &RawValue, bounds: &Bounds) -> Result<Option<Tokens>, Unreadable> {
     if !value.get().starts_with('{') {
         return Ok(None);
     }
@@ -285,7 +295,10 @@ fn beside_address(value: &RawValue) -> Result<Option<Tokens>, Unreadable> {
         others = others.plus(stray(name, value));
     })?;
     let is_image = image.value("url").is_some_and(is_of_image);
-    Ok(is_image.then(|| others.plus(weights(&image, &["detail"]))))
+    let detail = image.value("detail").and_then(object::string);
+    let tokens = bounds.image_in(detail.as_deref());
+    let beside = others.plus(weights(&image, &["detail"]));
+    Ok(is_image.then(|| tokens.plus(beside)))
 }
 
 /// Whether an address may be an image's: it does not hold the bytes of anything else.

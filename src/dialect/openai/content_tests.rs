@@ -1,6 +1,7 @@
 //! What every kind of part counts.
 
 use super::*;
+use crate::rules::families::Detail;
 
 fn part(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
     super::part(value, bounds, &mut Strangers::default())
@@ -151,6 +152,52 @@ fn a_part_that_could_be_read_in_two_ways_or_names_what_is_not_its_callers_is_ref
     ] {
         let value: &RawValue = serde_json::from_str(text).unwrap();
         assert!(part(value, &Bounds::default()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn an_image_counts_by_its_detail_where_that_bounds_it() {
+    let bounds = Bounds {
+        image: 36_001,
+        detail: Some(Detail {
+            low: 309,
+            high: 3_001,
+        }),
+        ..Bounds::default()
+    };
+    for (text, tokens) in [
+        (
+            r#"{"type":"input_image","image_url":"https://i","detail":"low"}"#,
+            309 + 3,
+        ),
+        (
+            r#"{"type":"input_image","image_url":"https://i","detail":"high"}"#,
+            3_001 + 4,
+        ),
+        (
+            r#"{"type":"input_image","image_url":"https://i","detail":"auto"}"#,
+            36_001 + 4,
+        ),
+        (
+            r#"{"type":"input_image","image_url":"https://i","detail":"LOW"}"#,
+            36_001 + 3,
+        ),
+        (r#"{"type":"input_image","image_url":"https://i"}"#, 36_001),
+        (
+            r#"{"type":"image_url","image_url":{"url":"https://i","detail":"low"}}"#,
+            309 + 3,
+        ),
+        (
+            r#"{"type":"image_url","image_url":{"url":"https://i"},"detail":"low"}"#,
+            36_001 + 3,
+        ),
+        (
+            r#"{"type":"image_url","image_url":{"url":"https://i","detail":"original"}}"#,
+            36_001 + 8,
+        ),
+    ] {
+        let value: &RawValue = serde_json::from_str(text).unwrap();
+        assert_eq!(part(value, &bounds), Ok(Tokens::new(tokens)), "{text}");
     }
 }
 

@@ -5,6 +5,7 @@ use super::*;
 const BOUNDS: Bounds = Bounds {
     page: 4_000,
     image: 2_000,
+    detail: None,
     image_answer: 8_000,
     sound_second: 50,
 };

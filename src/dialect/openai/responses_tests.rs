@@ -160,7 +160,7 @@ fn every_text_of_the_input_counts() {
         (r#"[{"role":"user","content":"Hello"}]"#, 8 + 5),
         (
             r#"[{"type":"message","role":"user","content":[{"type":"input_text","text":"a\"b"},{"type":"input_text","text":"c"}]},{"role":"assistant","content":[{"type":"refusal","refusal":"no"}]}]"#,
-            16 + 4 + 1 + 2,
+            16 + 4 + 1 + 1 + 2,
         ),
         (
             r#"[{"type":"function_call","call_id":"c1","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"c1","output":"42"}]"#,

@@ -3,7 +3,7 @@
 //! Everything takes `&self`, so that a test can kill a server from one thread while others use it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +64,14 @@ impl Process {
         let mut child = self.child();
         let _ = child.kill();
         let _ = child.wait();
+    }
+
+    /// The input and the output of a child that was started with pipes for them.
+    pub fn take_pipes(&self) -> (ChildStdin, ChildStdout) {
+        let mut child = self.child();
+        let stdin = child.stdin.take().expect("a pipe for the input");
+        let stdout = child.stdout.take().expect("a pipe for the output");
+        (stdin, stdout)
     }
 
     /// Both outputs of a child that was started with pipes for them.
