@@ -7,14 +7,16 @@
 //!     dialect/   READS      pure: the providers' wire formats, bytes in, facts out
 //!     store/     REMEMBERS  one contract, two engines: embedded on disk, Redis
 //!     http1/     FRAMES     pure: HTTP/1.1 heads and bodies, from bytes and to bytes
-//!     proxy/     MOVES      the pipeline, from Pingora's socket to the provider and back
+//!     proxy/     MOVES      Pingora's proxy service, and the way of one request
 //!     local/     ANSWERS    root, sign-in, admin, operator: http types in, http types out
 //!     demo/      PRETENDS   a stand-in provider for the first five minutes
 //!     settings/  what the operator wrote     telemetry/  what we tell     serve.rs  where the parts meet
 //!
 //!     client --> accept                    serve.rs
 //!                  |
-//!     shell        one request, one reply, whatever happens   proxy/shell.rs
+//!     front        TLS, protocol; one request after another   proxy/front.rs, http1.rs, streams.rs
+//!                   |
+//!     gateway      impl ProxyHttp: request_filter -> serve    proxy/gateway.rs
 //!                  |
 //!     pipeline     read downwards; every `?` is one GatewayError          proxy/pipeline.rs
 //!                  |- tenant        path prefix -> Tenant (kept config)   store/tenants.rs

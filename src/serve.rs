@@ -7,19 +7,20 @@
 pub mod handover;
 pub mod limits;
 pub mod listen;
+pub mod tls;
 pub mod workers;
 
 use crate::local::Local;
 use crate::proxy::counter::Counter;
+use crate::proxy::front::{Accepted, Door, Front};
+use crate::proxy::gateway::Side;
 use crate::proxy::hosts::Hosts;
-use crate::proxy::ops::Ops;
 use crate::proxy::pipeline::Pipeline;
 use crate::proxy::places::Places;
 use crate::proxy::record::Recorder;
 use crate::proxy::refusals::Refusals;
 use crate::proxy::room::Room;
 use crate::proxy::settle::{Settler, charged};
-use crate::proxy::shell::Shell;
 use crate::proxy::strangers::Strangers;
 use crate::proxy::traffic::Traffic;
 use crate::proxy::upstream::Upstream;
@@ -34,12 +35,14 @@ use crate::store::vault::Vault;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 use handover::Line;
+use pingora::listeners::tls::Acceptor;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
+use tls::Certificates;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{OnceCell, watch};
@@ -64,8 +67,7 @@ pub struct Deps {
 pub struct App {
     settings: Arc<Settings>,
     store: Arc<dyn Store>,
-    service: Arc<Shell>,
-    ops: Arc<Ops>,
+    front: Arc<Front>,
     traffic: Arc<Traffic>,
     pipeline: Arc<Pipeline>,
     stop: watch::Sender<bool>,
@@ -135,13 +137,11 @@ pub fn create_app(deps: Deps) -> App {
         metrics,
         demo: OnceCell::new(),
     });
-    let service = Arc::new(Shell(pipeline.clone()));
-    let ops = Arc::new(Ops(pipeline.clone()));
+    let front = Arc::new(Front::new(pipeline.clone()));
     App {
         settings,
         store,
-        service,
-        ops,
+        front,
         traffic,
         pipeline,
         stop: watch::Sender::new(false),
@@ -182,20 +182,77 @@ impl Signals {
     }
 }
 
-/// The sockets of the public, and the operator's own behind them.
+/// The sockets of the public and the operator's own, each with what its connections have in common.
 pub struct Sockets {
-    pub public: Vec<TcpListener>,
-    pub ops: Vec<TcpListener>,
+    all: Vec<(TcpListener, Arc<Door>)>,
+    followed: Vec<Arc<Certificates>>,
 }
 
 impl Sockets {
     /// `inherited`: from the process before this one.
     pub fn open(settings: &Settings, mut inherited: Vec<TcpListener>) -> Result<Sockets, String> {
-        let ops: Vec<String> = settings.server.ops_listen.iter().cloned().collect();
-        Ok(Sockets {
-            public: listen::listen(&settings.server.listen, &mut inherited)?,
-            ops: listen::listen(&ops, &mut inherited)?,
-        })
+        let mut sockets = Sockets {
+            all: Vec::new(),
+            followed: Vec::new(),
+        };
+        for listener in &settings.server.listen {
+            let tls = match &listener.tls {
+                None => None,
+                Some(tls) => {
+                    let certificates = Arc::new(Certificates::load(tls)?);
+                    sockets.followed.push(certificates.clone());
+                    let config = tls::config(tls, certificates)?;
+                    Some(Acceptor::from_server_config(Arc::new(config)))
+                }
+            };
+            let door = Arc::new(Door {
+                tls,
+                proxy_protocol: listener.proxy_protocol,
+                side: Side::Public,
+            });
+            for listener in listen::listen(&listener.address, &mut inherited)? {
+                sockets.all.push((listener, door.clone()));
+            }
+        }
+        let door = Arc::new(Door {
+            tls: None,
+            proxy_protocol: false,
+            side: Side::Ops,
+        });
+        if let Some(address) = &settings.server.ops_listen {
+            for listener in listen::listen(address, &mut inherited)? {
+                sockets.all.push((listener, door.clone()));
+            }
+        }
+        Ok(sockets)
+    }
+
+    /// Where they listen, in the order of the settings.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let addresses = self.all.iter();
+        addresses.filter_map(|(listener, _)| listener.local_addr().ok())
+    }
+
+    fn announce(&self) -> io::Result<()> {
+        for (listener, door) in &self.all {
+            let address = listener.local_addr()?;
+            match (door.side, &door.tls) {
+                (Side::Public, None) => log::info!("Listening on http://{address}"),
+                (Side::Public, Some(_)) => log::info!("Listening on https://{address}"),
+                (Side::Ops, _) => log::info!("Metrics on http://{address}/metrics"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Follows the files of certificates.
+async fn follow(followed: Vec<Arc<Certificates>>) {
+    while !followed.is_empty() {
+        tokio::time::sleep(tls::LOOKED_AT_EVERY).await;
+        for certificates in &followed {
+            certificates.follow();
+        }
     }
 }
 
@@ -204,14 +261,9 @@ impl App {
     pub async fn serve(self, sockets: Sockets, line: Option<Line>) -> io::Result<()> {
         let mut signals = Signals::new()?;
         self.pipeline.recorder.start();
-        for listener in &sockets.public {
-            log::info!("Listening on http://{}", listener.local_addr()?);
-        }
-        for listener in &sockets.ops {
-            log::info!("Metrics on http://{}/metrics", listener.local_addr()?);
-        }
+        sockets.announce()?;
         let mut spare = Vec::new();
-        for listener in sockets.public.iter().chain(&sockets.ops) {
+        for (listener, _) in &sockets.all {
             spare.push(listener.as_fd().try_clone_to_owned()?);
         }
         let mut accepting: Vec<JoinHandle<()>> = Vec::new();
@@ -222,30 +274,16 @@ impl App {
         let journal = self.pipeline.settler.journal.clone();
         let workers = Arc::new(Workers::start(
             count,
-            &self.service,
+            &self.front,
             &self.stop.subscribe(),
             self.settings.server.shed_after,
             move || journal.flush_here(),
         )?);
-        for listener in sockets.public {
-            let (workers, pipeline) = (workers.clone(), self.pipeline.clone());
-            accepting.push(tokio::spawn(accept(listener, move |socket, peer| {
-                let seat = match pipeline.places.seat(peer.ip()) {
-                    Ok(seat) => seat,
-                    Err(full) => return limits::turn_away(socket, full, &pipeline.metrics),
-                };
-                if let Err(error) = workers.serve(socket, peer, seat) {
-                    log::warn!("A connection cannot be served: {error}");
-                }
-            })));
+        for (listener, door) in sockets.all {
+            let give = self.giver(&workers, door);
+            accepting.push(tokio::spawn(accept(listener, give)));
         }
-        for listener in sockets.ops {
-            let (ops, stop) = (self.ops.clone(), self.stop.subscribe());
-            accepting.push(tokio::spawn(accept(listener, move |socket, peer| {
-                let (ops, stop) = (ops.clone(), stop.clone());
-                tokio::spawn(async move { workers::serve(socket, peer, &ops, &stop).await });
-            })));
-        }
+        let following = tokio::spawn(follow(sockets.followed));
         let sweeping = tokio::spawn(sweep(self.pipeline.clone()));
         let reporting = tokio::spawn(self.pipeline.settler.leases.clone().run());
         let recalling = tokio::spawn(self.pipeline.settler.recall.clone().run());
@@ -285,6 +323,7 @@ impl App {
         }
         self.drain(patience, &mut signals).await;
         sweeping.abort();
+        following.abort();
         reporting.abort();
         recalling.abort();
         self.finish_books().await;
@@ -292,6 +331,37 @@ impl App {
         self.pipeline.settler.journal.finish();
         drop(workers);
         Ok(())
+    }
+
+    /// What is done with an accepted connection. The operator's own need no place, and no worker: they answer when
+    /// all of these are busy.
+    fn giver(
+        &self,
+        workers: &Arc<Workers>,
+        door: Arc<Door>,
+    ) -> impl Fn(TcpStream, SocketAddr) + use<> {
+        let (workers, pipeline) = (workers.clone(), self.pipeline.clone());
+        let (front, stop) = (self.front.clone(), self.stop.subscribe());
+        move |socket, peer| {
+            let is_public = door.side == Side::Public;
+            let seat = match is_public.then(|| pipeline.places.seat(peer.ip())) {
+                Some(Err(full)) => return limits::turn_away(socket, full, &pipeline.metrics),
+                Some(Ok(seat)) => Some(seat),
+                None => None,
+            };
+            let accepted = Accepted {
+                socket,
+                peer,
+                door: door.clone(),
+                seat,
+            };
+            if !is_public {
+                let (front, stop) = (front.clone(), stop.clone());
+                tokio::spawn(async move { front.serve(accepted, &stop).await });
+            } else if let Err(error) = workers.serve(accepted) {
+                log::warn!("A connection cannot be served: {error}");
+            }
+        }
     }
 
     /// What was spent is told, and what happened is written down.

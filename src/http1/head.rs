@@ -51,6 +51,19 @@ impl std::fmt::Debug for Request {
 }
 
 impl Request {
+    /// Where nothing was asked.
+    pub fn nothing() -> Request {
+        Request {
+            method: Method::GET,
+            target: Bytes::from_static(b"/"),
+            is_current: true,
+            fields: Fields::default(),
+            framing: Framing::Length(0),
+            keeps: false,
+            expects: false,
+        }
+    }
+
     /// The path as it was sent, without a host before it or a query behind it.
     pub fn path(&self) -> &[u8] {
         let whole = until(&self.target, b'?');

@@ -42,7 +42,7 @@ impl Grant {
     }
 
     /// The headers that every such answer has, errors and streams included.
-    pub fn write(&self, session: &mut Session) {
+    pub fn write(&self, session: &mut Session<'_>) {
         // Each is one line: an origin was one when it came.
         let _ = session.header("vary", b"origin");
         if let Some(origin) = &self.origin {

@@ -14,6 +14,9 @@ pub enum GatewayError {
     /// There is a config, and it cannot be used.
     BrokenTenant,
     Local(Refusal),
+    /// A call that was asked for over a WebSocket.
+    NoSocket,
+    NoRealtime,
     NoSuchCall,
     HeadTooLarge,
     UnknownCoding,
@@ -126,6 +129,16 @@ impl GatewayError {
                 "Only 100-continue can be expected",
             ),
             GatewayError::NoSuchCall => said(404, "not_found", "This gateway serves no such call"),
+            GatewayError::NoSocket => said(
+                426,
+                "websocket_not_served",
+                "Responses are not served over a WebSocket here; send the call with POST",
+            ),
+            GatewayError::NoRealtime => said(
+                501,
+                "realtime_not_served",
+                "Realtime conversations are not served here",
+            ),
             GatewayError::OtherMethods(_) => said(405, "method_not_allowed", "Method not allowed"),
             GatewayError::Misdirected => said(
                 421,

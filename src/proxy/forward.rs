@@ -113,7 +113,7 @@ impl From<Failure> for GatewayError {
 impl Pipeline {
     pub(super) async fn forward(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         exchange: &mut Exchange,
         tenant: &Arc<Tenant>,
         dialect: &'static dyn Dialect,
@@ -142,7 +142,7 @@ impl Pipeline {
 
     async fn serve_key(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         exchange: &mut Exchange,
         tenant: &Arc<Tenant>,
         dialect: &'static dyn Dialect,
@@ -335,7 +335,7 @@ impl Pipeline {
 
     async fn wait_for_answer(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         exchange: &mut Exchange,
         to: Destination,
         request: connection::Request,

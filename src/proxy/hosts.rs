@@ -24,9 +24,9 @@ impl Hosts {
         if !server.hosts.is_empty() {
             return Hosts::Named(server.hosts.iter().cloned().chain(public).collect());
         }
-        let is_inside = server.listen.iter().all(|address| {
+        let is_inside = server.listen.iter().all(|listener| {
             // A host behind a colon, and no other colon unless in brackets.
-            Authority::parse(address).is_some_and(|address| address.is_loopback())
+            Authority::parse(&listener.address).is_some_and(|address| address.is_loopback())
         });
         if is_inside && server.trusted_proxies.is_empty() {
             Hosts::Loopback(public.collect())
@@ -127,14 +127,21 @@ impl Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::PublicUrl;
+    use crate::settings::{Listener, PublicUrl};
     use proptest::prelude::*;
 
     fn server(listen: &[&str], hosts: &[HostName]) -> Server {
         Server {
-            listen: listen.iter().map(|&text| text.to_owned()).collect(),
+            listen: listen.iter().map(|address| listener(address)).collect(),
             hosts: hosts.to_vec(),
             ..Server::default()
+        }
+    }
+
+    fn listener(address: &str) -> Listener {
+        Listener {
+            address: address.to_owned(),
+            ..Listener::default()
         }
     }
 

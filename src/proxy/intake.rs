@@ -3,27 +3,32 @@
 use super::error::GatewayError;
 use super::exchange::Exchange;
 use super::pipeline::Pipeline;
+use super::room;
 use super::session::{NoBody, Session};
 use bytes::Bytes;
+use futures_util::FutureExt;
+use std::pin::pin;
 use std::time::Instant;
 
 impl Pipeline {
     pub(super) async fn intake(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         exchange: &mut Exchange,
         most: u64,
     ) -> Result<Bytes, GatewayError> {
-        if session.is_body_here() {
-            // The usual case: it came with its head, and is bounded as that is.
-            let body = session.body(most, |_| true).await;
+        let (share, room) = (&mut exchange.share, &self.room);
+        let fits =
+            |bytes| bytes <= room::FREE || share.get_or_insert_with(|| room.share()).keep(bytes);
+        let mut body = pin!(session.body(most, fits));
+        // The usual case: it came with its head.
+        if let Some(body) = (&mut body).now_or_never() {
             return body.map_err(|why| self.no_body(why, most));
         }
         let begun = Instant::now();
-        let share = exchange.share.get_or_insert_with(|| self.room.share());
         let body = tokio::select! {
             biased;
-            body = session.body(most, |bytes| share.keep(bytes)) => body.map_err(|why| self.no_body(why, most)),
+            body = body => body.map_err(|why| self.no_body(why, most)),
             () = self.traffic.is_cut() => Err(GatewayError::Ended("The gateway is shutting down")),
         };
         exchange.waited += begun.elapsed();

@@ -21,7 +21,7 @@ const ANTHROPIC_VERSION: &str = "anthropic-version";
 impl Pipeline {
     pub(super) async fn models(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         exchange: &mut Exchange,
         tenant: &Tenant,
         wanted: &[&str],

@@ -1,53 +1,57 @@
 //! The operator's own listener: metrics, health, readiness. Never for the public.
 
+use super::error::GatewayError;
+use super::exchange::Exchange;
 use super::pipeline::Pipeline;
+use super::session::Session;
+use super::{reply, scratch};
+use crate::local::answer::{Answer, Refusal};
 use crate::local::root;
 use crate::telemetry::metrics::Levels;
-use async_trait::async_trait;
-use http::{HeaderValue, Response, header};
-use pingora::apps::http_app::ServeHttp;
-use pingora::protocols::http::ServerSession;
-use std::sync::Arc;
+use futures_util::FutureExt;
+use http::{HeaderValue, Method, Response, header};
+use std::panic::AssertUnwindSafe;
 
-const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-
-pub struct Ops(pub Arc<Pipeline>);
-
-#[async_trait]
-impl ServeHttp for Ops {
-    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let pipeline: &Pipeline = &self.0;
-        let answer = match session.req_header().uri.path() {
-            "/metrics" => {
-                let levels = Levels {
-                    requests: pipeline.traffic.in_flight(),
-                    connections: pipeline.places.taken(),
-                    buffered: pipeline.room.taken(),
-                    store_up: pipeline.store.is_up(),
-                };
-                return plain(pipeline.metrics.render(levels));
-            }
-            "/healthz" => root::health(),
-            "/readyz" => root::ready(&pipeline.local)
-                .await
-                .unwrap_or_else(crate::local::answer::Refusal::into_answer),
-            _ => crate::local::answer::Refusal::NotFound.into_answer(),
+impl Pipeline {
+    /// Answers the operator. What is asked here is not counted as a request.
+    pub(super) async fn tell(&self, session: &mut Session<'_>) {
+        let mut exchange = Exchange::new(scratch::new_id().to_string());
+        let told = AssertUnwindSafe(self.told(session)).catch_unwind().await;
+        let told = told.unwrap_or_else(|_| {
+            self.metrics.panics.add(1);
+            Err(GatewayError::Panic("while telling the operator".to_owned()))
+        });
+        // Where even that fails there is no one to tell.
+        let _ = match told {
+            Ok(answer) => reply::send(session, &mut exchange, answer).await,
+            Err(error) => reply::refuse(session, &mut exchange, error).await,
         };
-        let (mut head, body) = answer.into_parts();
-        head.headers
-            .insert(header::CONTENT_LENGTH, body.len().into());
-        head.headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-        Response::from_parts(head, body.to_vec())
     }
-}
 
-fn plain(text: String) -> Response<Vec<u8>> {
-    let mut response = Response::new(text.into_bytes());
-    let length = response.body().len();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_LENGTH, length.into());
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    headers.insert(header::CONTENT_TYPE, kind);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    response
+    async fn told(&self, session: &Session<'_>) -> Result<Answer, GatewayError> {
+        let request = session.request();
+        let answer = match request.path() {
+            _ if !matches!(request.method, Method::GET | Method::HEAD) => {
+                return Err(GatewayError::OtherMethods("GET, HEAD".to_owned()));
+            }
+            b"/metrics" => self.measured(),
+            b"/healthz" => root::health(),
+            b"/readyz" => root::ready(&self.local).await?,
+            _ => return Err(Refusal::NotFound.into()),
+        };
+        Ok(answer)
+    }
+
+    fn measured(&self) -> Answer {
+        let levels = Levels {
+            requests: self.traffic.in_flight(),
+            connections: self.places.taken(),
+            buffered: self.room.taken(),
+            store_up: self.store.is_up(),
+        };
+        let mut answer = Response::new(self.metrics.render(levels).into());
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+        answer
+    }
 }

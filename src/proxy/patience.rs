@@ -8,37 +8,35 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
+/// By default it is over.
+#[derive(Default)]
 pub struct Patience {
-    until: Instant,
+    until: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience::new(Duration::ZERO)
-    }
 }
 
 impl Patience {
     pub fn new(span: Duration) -> Patience {
         Patience {
-            until: Instant::now() + span,
+            until: Some(Instant::now() + span),
             timer: None,
         }
     }
 
     /// It is over after `span` from now.
     pub fn set(&mut self, span: Duration) {
-        self.until = Instant::now() + span;
+        self.until = Some(Instant::now() + span);
     }
 
     /// It is over then.
     pub fn end_at(&mut self, until: std::time::Instant) {
-        self.until = Instant::from_std(until);
+        self.until = Some(Instant::from_std(until));
     }
 
     pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let until = self.until;
+        let Some(until) = self.until else {
+            return Poll::Ready(());
+        };
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));

@@ -62,7 +62,7 @@ pub struct Pipeline {
 impl Pipeline {
     pub async fn run(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         exchange: &mut Exchange,
     ) -> Result<(), GatewayError> {
         let (method, path) = target(session.request()).inspect_err(|_| session.close_after())?;
@@ -95,14 +95,14 @@ impl Pipeline {
 
     async fn of_tenant(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         exchange: &mut Exchange,
         method: &Method,
         addressed: Addressed<'_>,
         provider: Option<Provider<'_>>,
     ) -> Result<(), GatewayError> {
         let is_for_pages = provider.is_some() || is_for_pages(addressed.route);
-        let cors = |tenant: &Arc<Tenant>, session: &Session| {
+        let cors = |tenant: &Arc<Tenant>, session: &Session<'_>| {
             let cors = tenant.config.cors.as_ref().filter(|_| is_for_pages)?;
             Some(Grant::of(cors, &session.request().fields))
         };
@@ -149,7 +149,7 @@ impl Pipeline {
     /// A call of a provider's API.
     async fn call(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         exchange: &mut Exchange,
         method: &Method,
         tenant: &Arc<Tenant>,
@@ -160,7 +160,13 @@ impl Pipeline {
         {
             return self.models(session, exchange, tenant, wanted).await;
         }
+        if words.first() == Some(&"realtime") {
+            return Err(GatewayError::NoRealtime);
+        }
         let dialect = dialect.ok_or(GatewayError::NoSuchCall)?;
+        if *method == Method::GET && session.is_upgrade() {
+            return Err(GatewayError::NoSocket);
+        }
         if *method != Method::POST {
             return Err(GatewayError::OtherMethods("POST".to_owned()));
         }
@@ -174,13 +180,13 @@ impl Pipeline {
     }
 
     /// The host that a request asks for.
-    fn asked(&self, session: &Session) -> Asked {
+    fn asked(&self, session: &Session<'_>) -> Asked {
         let trusted = &self.local.settings.server.trusted_proxies;
         Asked::of(session.request(), session.peer, trusted)
     }
 
     /// A preflight comes without a key, and may not be held against anyone.
-    fn may_come(&self, session: &Session, is_preflight: bool) -> Result<(), GatewayError> {
+    fn may_come(&self, session: &Session<'_>, is_preflight: bool) -> Result<(), GatewayError> {
         self.can_take_more()?;
         if is_preflight {
             return Ok(());
@@ -202,7 +208,7 @@ impl Pipeline {
     }
 
     /// Who has come with too many wrong keys is not listened to.
-    fn is_welcome(&self, session: &Session) -> Result<(), GatewayError> {
+    fn is_welcome(&self, session: &Session<'_>) -> Result<(), GatewayError> {
         if !self.strangers.may_be_here() {
             return Ok(());
         }
@@ -213,7 +219,7 @@ impl Pipeline {
     }
 
     /// Whose request it is, as far as addresses go.
-    pub(super) fn address(&self, session: &Session) -> IpAddr {
+    pub(super) fn address(&self, session: &Session<'_>) -> IpAddr {
         let trusted = &self.local.settings.server.trusted_proxies;
         client::address(session.peer, || session.request().headers(), trusted)
     }
@@ -221,7 +227,7 @@ impl Pipeline {
     /// What the gateway says itself.
     async fn answer(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         exchange: &mut Exchange,
         matched: &Matched<'_>,
         at: At,

@@ -5,6 +5,7 @@
 //! everybody may stand. Neighbours count as one address.
 
 use crate::rules::neighbours::{is_within, neighbourhood};
+use crate::telemetry::metrics::Metrics;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,6 +31,16 @@ pub enum Full {
     ForAddress,
 }
 
+impl Full {
+    /// Counts one that was turned away.
+    pub fn count(self, metrics: &Metrics) {
+        match self {
+            Full::InAll => metrics.shed_connections.add(1),
+            Full::ForAddress => metrics.shed_addresses.add(1),
+        }
+    }
+}
+
 impl Places {
     pub fn new(most: usize, most_each: usize, trusted: &[(IpAddr, u8)]) -> Arc<Places> {
         Arc::new(Places {
@@ -48,6 +59,11 @@ impl Places {
     /// Most places are taken: whoever only waits should make room.
     pub fn is_crowded(&self) -> bool {
         self.taken() > self.most - self.most / 4
+    }
+
+    /// Everybody may stand behind it.
+    pub fn is_trusted(&self, address: IpAddr) -> bool {
+        is_within(address.to_canonical(), &self.trusted)
     }
 
     pub fn seat(self: &Arc<Self>, address: IpAddr) -> Result<Seat, Full> {

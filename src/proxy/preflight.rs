@@ -24,7 +24,10 @@ pub fn is_preflight(method: &Method, fields: &Fields) -> bool {
 }
 
 /// Answers a preflight: before anyone is known, for a preflight never carries a key.
-pub async fn answer(session: &mut Session, exchange: &mut Exchange) -> Result<(), GatewayError> {
+pub async fn answer(
+    session: &mut Session<'_>,
+    exchange: &mut Exchange,
+) -> Result<(), GatewayError> {
     let is_granted = exchange.cors.as_ref().is_some_and(Grant::is_given);
     if !is_granted {
         // It asks for no provider's API, whatever will follow it.

@@ -56,7 +56,7 @@ pub(super) struct AskedOf<'a> {
 impl Pipeline {
     pub(super) async fn relay(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         exchange: &mut Exchange,
         answer: Answer<'_>,
         asked: &AskedOf<'_>,
@@ -76,7 +76,7 @@ impl Pipeline {
 
     async fn plain(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         exchange: &mut Exchange,
         mut answer: Answer<'_>,
         asked: &AskedOf<'_>,
@@ -151,7 +151,7 @@ impl Pipeline {
     /// Says what went wrong at once, and goes on reading for the provider's usage.
     pub(super) async fn refuse_and_drain(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         exchange: &mut Exchange,
         error: GatewayError,
         ends: &mut Ends<'_>,
@@ -165,7 +165,7 @@ impl Pipeline {
 
     async fn stream(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         exchange: &mut Exchange,
         mut answer: Answer<'_>,
         asked: &AskedOf<'_>,
@@ -178,7 +178,6 @@ impl Pipeline {
             // One line each.
             let _ = session.header("cache-control", b"no-cache, no-transform");
             let _ = session.header("x-accel-buffering", b"no");
-            session.begin_stream();
             ends.watch_silence();
             // Nothing to send it with.
             if !answer.is_under_way() && session.flush().await.is_err() {
@@ -258,7 +257,7 @@ impl Pipeline {
             if !bytes.is_empty() {
                 ends.break_silence();
             }
-            if session.stream(&bytes, is_whole).await.is_err() {
+            if session.stream(bytes.into(), is_whole).await.is_err() {
                 if exchange.charge.is_none()
                     && !is_all_seen(exchange, &mut answer, meter.as_mut()).await
                 {
@@ -335,7 +334,7 @@ impl Pipeline {
     /// The stream's head is out, so its end has to say what went wrong.
     async fn break_off(
         &self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         exchange: &mut Exchange,
         error: GatewayError,
     ) -> Result<(), GatewayError> {
@@ -496,7 +495,7 @@ fn limited(exchange: &Exchange, api: Api, body: &[u8]) -> String {
 }
 
 fn head(
-    session: &mut Session,
+    session: &mut Session<'_>,
     exchange: &mut Exchange,
     answer: &Answer<'_>,
     credentials: &Credentials,
@@ -596,7 +595,7 @@ enum More {
 
 /// Waits for more of the answer, unless something ends the request first.
 async fn more(
-    session: &mut Session,
+    session: &mut Session<'_>,
     answer: &mut Answer<'_>,
     ends: &mut Ends<'_>,
     exchange: &mut Exchange,

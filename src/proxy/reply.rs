@@ -3,9 +3,10 @@
 //! A reply that is sent before the request's body was read drains what is small and closes after
 //! what is not: leftover bytes must never be taken for the next request.
 
+use super::connection::Gone;
 use super::error::GatewayError;
 use super::exchange::Exchange;
-use super::session::{Gone, Session};
+use super::session::Session;
 use crate::dialect::call::Api;
 use crate::dialect::error::{self, Shape};
 use crate::local::answer::{self, Answer};
@@ -18,7 +19,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 pub type Written = Result<(), Gone>;
 
 pub async fn refuse(
-    session: &mut Session,
+    session: &mut Session<'_>,
     exchange: &mut Exchange,
     error: GatewayError,
 ) -> Written {
@@ -62,7 +63,7 @@ pub async fn refuse(
 }
 
 /// Sends a whole answer.
-pub async fn send(session: &mut Session, exchange: &mut Exchange, answer: Answer) -> Written {
+pub async fn send(session: &mut Session<'_>, exchange: &mut Exchange, answer: Answer) -> Written {
     let (head, body) = answer.into_parts();
     session.skip_body();
     let unread = !session.is_body_read();
@@ -73,7 +74,7 @@ pub async fn send(session: &mut Session, exchange: &mut Exchange, answer: Answer
     session.begin_head(head.status);
     for (name, value) in &head.headers {
         // A header value is one line.
-        let _ = session.header(name.as_str(), value.as_bytes());
+        let _ = session.header_of(name, value.as_bytes());
     }
     tell(session, exchange);
     session.whole(body).await?;
@@ -85,9 +86,9 @@ pub async fn send(session: &mut Session, exchange: &mut Exchange, answer: Answer
 }
 
 /// What every reply says of its request. Anthropic's SDK reads a header of its own for the ID.
-pub fn tell(session: &mut Session, exchange: &Exchange) {
+pub fn tell(session: &mut Session<'_>, exchange: &Exchange) {
     // The caller's ID was checked, a name that is not one line is left out.
-    let mut say = |name: &str, value: &str| {
+    let mut say = |name: &'static str, value: &str| {
         let _ = session.header(name, value.as_bytes());
     };
     say("x-request-id", &exchange.request_id);
@@ -118,7 +119,7 @@ pub fn tell(session: &mut Session, exchange: &Exchange) {
 
 /// Ends a stream that cannot go on: an event that SDKs raise on, and no clean end.
 pub async fn break_off(
-    session: &mut Session,
+    session: &mut Session<'_>,
     exchange: &Exchange,
     error: &GatewayError,
 ) -> Written {
@@ -133,5 +134,5 @@ pub async fn break_off(
     };
     session.close_after();
     let event = error::event(api, shape);
-    session.stream(event.as_bytes(), true).await
+    session.stream(event.into(), true).await
 }

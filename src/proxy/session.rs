@@ -1,100 +1,91 @@
-//! The client's side of a request: its head and body read, its answer written.
+//! The client's side of a request, whatever protocol it came by: its head and body read, its answer written.
 //!
-//! HTTP/1.1 over a Pingora stream. Nothing is read into a buffer of its own until there is something
-//! to read, so that a connection that waits costs next to nothing. What was read beyond a request is
-//! kept for the next one.
+//! All of it goes through Pingora's session. What HTTP/1.1 and HTTP/2 differ in is settled here and in the sessions
+//! below, so that nobody who answers a request asks which it is.
 
+use super::connection::{Gone, Kept, Said, at_rate};
+use super::http1::{Lent, Unread};
+use super::http2;
 use super::patience::Patience;
-use super::scratch;
-use crate::http1::body::{Decoder, Framing};
-use crate::http1::fields::Fields;
-use crate::http1::head::{self, Refused, Request};
+use crate::http1::body::Framing;
+use crate::http1::head::Request;
 use crate::http1::write::{self, Unwritable};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{Method, StatusCode};
-use pingora::protocols::Stream;
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// How long a kept connection may wait for its next request.
-const IDLE: Duration = Duration::from_secs(75);
-/// The same where places for connections are few.
-const IDLE_IN_A_CROWD: Duration = Duration::from_secs(5);
-/// What a body brings in this time may be as little as it likes.
+/// Time in which a body may bring less than `server.body_rate` asks for.
 const BODY_GRACE: Duration = Duration::from_secs(10);
 /// The longest silence inside a body.
 const BODY_SILENCE: Duration = Duration::from_secs(30);
-/// A client that reads nothing for so long has left.
-const UNREAD: Duration = Duration::from_secs(30);
-/// And so has one that, on the average after that time, reads less than this in a second.
-const LEAST_READ: u64 = 1 << 10;
-/// A body up to this length leaves in one write with its head.
-const SMALL: usize = 16 << 10;
-/// A body is not believed to be longer than twice what has come of it, or by more than this.
-const AHEAD: usize = 1 << 20;
-const FIRST_AHEAD: usize = 64 << 10;
-/// So much of the next requests may come before this one is answered.
-const PIPELINED: usize = 64 << 10;
-/// How long a refused client may go on sending.
-const LINGER: Duration = Duration::from_secs(1);
-/// Buffers that once were larger are let go.
-const KEPT_BUFFER: usize = 64 << 10;
+/// A body of this length needs no accounting.
+const SMALL_BODY: u64 = 64 << 10;
+/// Bytes of a long answer that a slow client of HTTP/2 has one write's time for.
+const PIECE: usize = 64 << 10;
+/// Headers of an answer: a dozen of ours, and what providers say.
+const USUAL_HEADERS: usize = 24;
+/// Bytes of them as lines.
+const USUAL_LINES: usize = 1 << 10;
 
-pub struct Session {
-    stream: Stream,
+pub struct Session<'a> {
+    down: &'a mut ServerSession,
+    asked: Asked,
+    /// What came is no request.
+    pub unread: Option<Unread>,
     pub peer: Option<SocketAddr>,
-    /// Read, and not yet taken.
-    unread: BytesMut,
-    request: Request,
-    body: Decoder,
-    /// The client has not been told yet that its body is wanted.
-    expects: bool,
-    /// Not yet written.
-    out: BytesMut,
+    /// Headers of the answer, until they are written.
+    said: Headers,
     answered: Option<StatusCode>,
+    is_head_written: bool,
     ending: Ending,
-    keeps: bool,
-    patience: Patience,
     limits: Limits,
-    /// Nothing was ever asked on this connection.
-    is_new: bool,
-    /// For whatever watches over a request: lent to it, and kept from one to the next.
+    patience: Patience,
+    /// For whatever watches over a request.
     pub watch: Patience,
+}
+
+/// The request as it was read.
+enum Asked {
+    /// On a connection of HTTP/1.1, which lends it.
+    Lent(Arc<Lent>),
+    Read(Box<Request>),
+}
+
+/// Headers of an answer, as its protocol writes them.
+enum Headers {
+    Lines(BytesMut),
+    Table(HeaderMap),
+}
+
+/// How the connection, or the stream on it, goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Kept,
+    /// The connection ends with this request, whose answer is whole.
+    Closes,
+    /// The answer must not be taken for whole.
+    Torn,
 }
 
 /// How long a client is waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// A head is there after so long, however it dribbles.
-    pub head: Duration,
     /// The least that a body brings in a second.
     pub body_rate: u64,
-    /// How long a write may be blocked, where that is less than usual.
+    /// How long a write may be blocked.
     pub write: Duration,
 }
 
-/// How an answer's end is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    /// By its length, or there is no body.
-    Length,
-    Chunks,
-    Close,
-}
-
-/// Why there is no next request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoRequest {
-    /// The client has nothing more to say, or said half a head and no more.
-    Gone,
-    Refused(Refused),
-    TooSlow,
-}
-
+/// Why a body cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoBody {
     Gone,
@@ -105,113 +96,75 @@ pub enum NoBody {
     Unframed,
 }
 
-/// Nobody reads what is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone;
-
-impl Session {
-    pub fn new(stream: Stream, peer: Option<SocketAddr>, limits: Limits) -> Session {
-        Session {
-            stream,
-            peer,
-            unread: BytesMut::new(),
-            request: nothing(),
-            body: Decoder::new(Framing::Length(0)),
-            expects: false,
-            out: BytesMut::new(),
-            answered: None,
-            ending: Ending::Length,
-            keeps: false,
-            patience: Patience::new(IDLE),
-            limits: Limits {
-                write: limits.write.min(UNREAD),
-                ..limits
+impl<'a> Session<'a> {
+    pub fn new(down: &'a mut ServerSession, limits: Limits) -> Session<'a> {
+        let peer = down.client_addr().and_then(|peer| peer.as_inet().copied());
+        let lent = down.req_header().extensions.get::<Arc<Lent>>().cloned();
+        let kept = lent.as_ref().map(|lent| lent.take());
+        let Kept { body, watch, lines } = kept.unwrap_or_default();
+        let said = match lent {
+            Some(_) => Headers::Lines(lines),
+            None => Headers::Table(HeaderMap::new()),
+        };
+        let (asked, unread) = match lent {
+            Some(lent) => {
+                let unread = lent.unread;
+                (Asked::Lent(lent), unread)
+            }
+            None => match http2::request(down) {
+                Ok(request) => (Asked::Read(Box::new(request)), None),
+                Err(refused) => {
+                    let nothing = Box::new(Request::nothing());
+                    (Asked::Read(nothing), Some(Unread::Refused(refused)))
+                }
             },
-            is_new: true,
-            watch: Patience::new(IDLE),
+        };
+        if down.is_http2() {
+            down.set_write_timeout(Some(limits.write));
+        }
+        Session {
+            down,
+            asked,
+            unread,
+            peer,
+            said,
+            answered: None,
+            is_head_written: false,
+            ending: Ending::Kept,
+            limits,
+            patience: body,
+            watch,
         }
     }
 
     pub fn request(&self) -> &Request {
-        &self.request
-    }
-
-    /// Nothing of a next request has come.
-    pub fn is_idle(&self) -> bool {
-        self.unread.is_empty()
-    }
-
-    /// Waits for the next request's head, for less long where there `is_crowd`.
-    pub async fn next(&mut self, is_crowd: bool) -> Result<(), NoRequest> {
-        let mut searched = 0;
-        self.request = nothing();
-        self.body = Decoder::new(Framing::Length(0));
-        self.answered = None;
-        self.keeps = false;
-        let mut begun = !self.unread.is_empty();
-        // Whoever connects has something to say.
-        self.patience.set(match (begun || self.is_new, is_crowd) {
-            (true, _) => self.limits.head,
-            (false, true) => IDLE_IN_A_CROWD,
-            (false, false) => IDLE,
-        });
-        loop {
-            if let Some(request) =
-                head::take_request(&mut self.unread, searched).map_err(NoRequest::Refused)?
-            {
-                self.body = Decoder::new(request.framing);
-                self.expects = request.expects;
-                self.keeps = request.keeps;
-                self.request = request;
-                self.is_new = false;
-                return Ok(());
-            }
-            searched = self.unread.len();
-            match poll_fn(|cx| self.poll_fill_patiently(cx)).await {
-                Ok(0) | Err(Stalled::Broken) => return Err(NoRequest::Gone),
-                Ok(_) => {}
-                Err(Stalled::TooSlow) if begun => return Err(NoRequest::TooSlow),
-                Err(Stalled::TooSlow) => return Err(NoRequest::Gone),
-            }
-            if !begun {
-                begun = true;
-                self.patience.set(self.limits.head);
-            }
+        match &self.asked {
+            Asked::Lent(lent) => &lent.request,
+            Asked::Read(request) => request,
         }
     }
 
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
-        scratch::poll_read(&mut self.stream, cx, &mut self.unread)
-    }
-
-    fn poll_fill_patiently(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Stalled>> {
-        match self.poll_fill(cx) {
-            Poll::Ready(Ok(length)) => Poll::Ready(Ok(length)),
-            Poll::Ready(Err(_)) => Poll::Ready(Err(Stalled::Broken)),
-            Poll::Pending => {
-                ready!(self.patience.poll_over(cx));
-                Poll::Ready(Err(Stalled::TooSlow))
-            }
-        }
+    /// The client asks to speak another protocol on its socket.
+    pub fn is_upgrade(&self) -> bool {
+        self.down.is_upgrade_req()
     }
 
     /// The body's length, where the client has said it.
     pub fn body_length(&self) -> Option<u64> {
-        match self.request.framing {
+        match self.request().framing {
             Framing::Length(length) => Some(length),
             _ => None,
         }
     }
 
-    pub fn is_body_read(&self) -> bool {
-        self.body.is_done()
+    pub fn is_body_read(&mut self) -> bool {
+        self.down.is_body_done()
     }
 
-    /// Nothing of the body has to be waited for.
-    pub fn is_body_here(&self) -> bool {
-        self.body
-            .remaining()
-            .is_some_and(|remaining| remaining <= self.unread.len() as u64)
+    /// The body is so short that it need not be accounted for.
+    pub fn is_body_small(&self) -> bool {
+        self.body_length()
+            .is_some_and(|length| length <= SMALL_BODY)
     }
 
     /// The whole body, if it is not longer than `most` and what is kept of it always `fits`.
@@ -223,284 +176,249 @@ impl Session {
         if self.body_length().is_some_and(|length| length > most) {
             return Err(NoBody::TooLong);
         }
-        if self.body.is_done() {
+        if self.down.is_body_done() {
             return Ok(Bytes::new());
         }
-        if std::mem::take(&mut self.expects) && self.unread.is_empty() {
-            self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            self.flush().await.map_err(|Gone| NoBody::Gone)?;
-        }
-        let mut body = BytesMut::new();
+        let mut body = Gathered::default();
         let mut begun = None;
         loop {
-            self.body
-                .decode(&mut self.unread, &mut body)
-                .map_err(|_| NoBody::Unframed)?;
+            match self.piece(body.len(), &mut begun).await? {
+                Some(piece) => body.add(piece),
+                None => return Ok(body.whole()),
+            }
             if body.len() as u64 > most {
                 return Err(NoBody::TooLong);
             }
             if !fits(body.capacity()) {
                 return Err(NoBody::NoRoom);
             }
-            if self.body.is_done() {
-                return Ok(body.freeze());
-            }
-            let due = BODY_GRACE + at_rate(body.len(), self.limits.body_rate);
-            let rest = due.saturating_sub(begun.get_or_insert_with(Instant::now).elapsed());
-            self.patience.set(rest.min(BODY_SILENCE));
-            let read = match self.body.remaining() {
-                Some(remaining) if self.unread.is_empty() => {
-                    self.read_into(&mut body, remaining).await
-                }
-                _ => poll_fn(|cx| self.poll_fill_patiently(cx)).await,
-            };
-            match read {
-                Ok(0) | Err(Stalled::Broken) => return Err(NoBody::Gone),
-                Err(Stalled::TooSlow) => return Err(NoBody::TooSlow),
-                Ok(_) => {}
+            if self.down.is_body_done() {
+                return Ok(body.whole());
             }
         }
     }
 
-    /// Reads what belongs to the body straight to where it stays.
-    async fn read_into(&mut self, body: &mut BytesMut, remaining: u64) -> Result<usize, Stalled> {
-        let believed = body.len().clamp(FIRST_AHEAD, AHEAD);
-        let ahead = usize::try_from(remaining)
-            .unwrap_or(usize::MAX)
-            .min(believed);
-        if body.capacity() - body.len() < ahead.min(SMALL) {
-            body.reserve(ahead);
+    /// The next piece of a body of which this much is here. What has to be waited for is waited for as long as
+    /// its rate allows, from when it began to be.
+    async fn piece(
+        &mut self,
+        here: usize,
+        begun: &mut Option<Instant>,
+    ) -> Result<Option<Bytes>, NoBody> {
+        let (down, patience) = (&mut *self.down, &mut self.patience);
+        let body_rate = self.limits.body_rate;
+        let mut is_waited_for = false;
+        let mut read = pin!(down.read_request_body());
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(read) = read.as_mut().poll(cx) {
+                return Poll::Ready(Some(read));
+            }
+            if !std::mem::replace(&mut is_waited_for, true) {
+                let due = BODY_GRACE + at_rate(here, body_rate);
+                let waited = begun.get_or_insert_with(Instant::now).elapsed();
+                patience.set(due.saturating_sub(waited).min(BODY_SILENCE));
+            }
+            patience.poll_over(cx).map(|()| None)
+        });
+        match read.await {
+            None => Err(NoBody::TooSlow),
+            Some(Ok(piece)) => Ok(piece),
+            Some(Err(error)) if error.etype == pingora::ErrorType::InvalidHTTPHeader => {
+                Err(NoBody::Unframed)
+            }
+            Some(Err(_)) => Err(NoBody::Gone),
         }
-        let mut room = body.limit(ahead);
-        let read = self.stream.read_buf(&mut room);
-        let patience = poll_fn(|cx| self.patience.poll_over(cx));
-        let length = tokio::select! {
-            biased;
-            read = read => read.map_err(|_| Stalled::Broken)?,
-            () = patience => return Err(Stalled::TooSlow),
-        };
-        self.body.skip(length as u64);
-        Ok(length)
     }
 
-    /// Throws away a body that is all here already.
+    /// Throws away what has come of a body that nobody reads. A client that waits to be told that it is wanted is
+    /// not told.
     pub fn skip_body(&mut self) {
-        if self.is_body_here() {
-            // It is as long as it says.
-            let _ = self.body.decode(&mut self.unread, &mut BytesMut::new());
+        if !self.down.is_body_done() && self.is_body_small() {
+            let _ = self.down.drain_request_body().now_or_never();
         }
     }
 
     /// Reads on and throws away, until the body is over or nothing more comes.
     pub async fn drain(&mut self) {
-        let mut ignored = BytesMut::new();
-        while self.body.decode(&mut self.unread, &mut ignored).is_ok() && !self.body.is_done() {
-            ignored.clear();
-            match poll_fn(|cx| self.poll_fill(cx)).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
+        if !self.down.is_http2() {
+            let _ = self.down.drain_request_body().await;
         }
     }
 
-    /// Returns when the client has closed its side. What it sends meanwhile is kept for later.
+    /// Returns when the client has left. What it sends meanwhile is kept for later.
     pub fn poll_leaves(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if self.unread.len() > PIPELINED {
-                return Poll::Pending;
-            }
-            match ready!(self.poll_fill(cx)) {
-                Ok(0) | Err(_) => {
-                    self.keeps = false;
-                    return Poll::Ready(());
-                }
-                Ok(_) => {}
-            }
-        }
+        // It keeps nothing between two polls.
+        let left = pin!(self.down.read_body_or_idle(true));
+        let _ = ready!(left.poll(cx));
+        Poll::Ready(())
     }
 
     pub fn answered(&self) -> Option<StatusCode> {
         self.answered
     }
 
-    /// Begins an answer. Its headers follow, then [`Session::end_head`].
+    /// Begins an answer. Its headers follow.
     pub fn begin_head(&mut self, status: StatusCode) {
         self.answered = Some(status);
-        write::status_line(&mut self.out, status);
-        scratch::with_date(|date| self.out.extend_from_slice(date));
-        // What is JSON is never taken for a page or a script.
-        self.out
-            .extend_from_slice(b"x-content-type-options: nosniff\r\n");
-    }
-
-    pub fn header(&mut self, name: &str, value: &[u8]) -> Result<(), Unwritable> {
-        write::header(&mut self.out, name, value)
-    }
-
-    pub fn header_number(&mut self, name: &str, value: u64) {
-        write::number(&mut self.out, name, value);
-    }
-
-    /// `length`: of the body, where it is known.
-    fn end_head(&mut self, length: Option<usize>) {
-        self.ending = match length {
-            Some(length) => {
-                // What has no content has no length either.
-                if self.answered != Some(StatusCode::NO_CONTENT) {
-                    write::number(&mut self.out, "content-length", length as u64);
-                }
-                Ending::Length
+        match &mut self.said {
+            Headers::Lines(lines) => {
+                lines.clear();
+                lines.reserve(USUAL_LINES);
             }
-            // What is older than chunks ends with its connection.
-            None if self.request.is_current => {
-                self.out
-                    .extend_from_slice(b"transfer-encoding: chunked\r\n");
-                Ending::Chunks
-            }
-            None => {
-                self.keeps = false;
-                Ending::Close
-            }
-        };
-        if !self.keeps {
-            self.out.extend_from_slice(b"connection: close\r\n");
-        } else if !self.request.is_current {
-            self.out.extend_from_slice(b"connection: keep-alive\r\n");
+            Headers::Table(table) => *table = HeaderMap::with_capacity(USUAL_HEADERS),
         }
-        self.out.extend_from_slice(b"\r\n");
+        // What is JSON is never taken for a page or a script.
+        let _ = self.header("x-content-type-options", b"nosniff");
+    }
+
+    pub fn header(&mut self, name: &'static str, value: &[u8]) -> Result<(), Unwritable> {
+        match &mut self.said {
+            Headers::Lines(lines) => write::header(lines, name, value),
+            Headers::Table(_) => self.header_of(&HeaderName::from_static(name), value),
+        }
+    }
+
+    pub fn header_of(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Unwritable> {
+        match &mut self.said {
+            Headers::Lines(lines) => write::header(lines, name.as_str(), value),
+            Headers::Table(table) => {
+                let value = HeaderValue::from_bytes(value).map_err(|_| Unwritable)?;
+                table.append(name, value);
+                Ok(())
+            }
+        }
+    }
+
+    pub fn header_number(&mut self, name: &'static str, value: u64) {
+        match &mut self.said {
+            Headers::Lines(lines) => write::number(lines, name, value),
+            Headers::Table(table) => {
+                table.append(HeaderName::from_static(name), HeaderValue::from(value));
+            }
+        }
     }
 
     /// The rest of a plain answer, in one write where it is small.
     pub async fn whole(&mut self, body: Bytes) -> Result<(), Gone> {
-        self.end_head(Some(body.len()));
-        if self.request.method == Method::HEAD {
-            return self.flush().await;
+        self.write_head(Some(body.len())).await?;
+        if self.request().method == Method::HEAD {
+            return self.write(Bytes::new(), true).await;
         }
-        if body.len() <= SMALL {
-            self.out.extend_from_slice(&body);
-            return self.flush().await;
-        }
-        self.flush().await?;
-        self.write(&body).await
+        self.write(body, true).await
     }
 
-    /// The head of a stream. It leaves with the first bytes, or with the next [`Session::flush`].
-    pub fn begin_stream(&mut self) {
-        self.end_head(None);
+    /// The head of a stream leaves, whether there is anything of it yet or not.
+    pub async fn flush(&mut self) -> Result<(), Gone> {
+        self.write_head(None).await?;
+        let flushed = self.down.response_duplex_vec(Vec::new()).await;
+        flushed.map(drop).map_err(|_| Gone)
     }
 
     /// The next bytes of a stream, and its end where it is whole.
-    pub async fn stream(&mut self, bytes: &[u8], is_whole: bool) -> Result<(), Gone> {
-        match self.ending {
-            Ending::Chunks => {
-                write::chunk(&mut self.out, bytes);
-                if is_whole {
-                    self.out.extend_from_slice(write::LAST_CHUNK);
-                }
-            }
-            Ending::Length | Ending::Close => self.out.extend_from_slice(bytes),
-        }
-        self.flush().await
+    pub async fn stream(&mut self, bytes: Bytes, is_whole: bool) -> Result<(), Gone> {
+        self.write_head(None).await?;
+        self.write(bytes, is_whole).await
     }
 
-    /// Writes what is there to be written.
-    pub async fn flush(&mut self) -> Result<(), Gone> {
-        if self.out.is_empty() {
+    /// `length`: of the answer's body, where it is known.
+    async fn write_head(&mut self, length: Option<usize>) -> Result<(), Gone> {
+        if std::mem::replace(&mut self.is_head_written, true) {
             return Ok(());
         }
-        let mut out = std::mem::take(&mut self.out);
-        let written = self.write(&out).await;
-        out.clear();
-        if out.capacity() <= KEPT_BUFFER {
-            self.out = out;
-        }
-        written
-    }
-
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), Gone> {
-        let mut rest = bytes;
-        let mut blocked = false;
-        let mut due = None;
-        let written = poll_fn(|cx| {
-            while !rest.is_empty() {
-                match Pin::new(&mut self.stream).poll_write(cx, rest) {
-                    Poll::Ready(Ok(length @ 1..)) => {
-                        rest.advance(length);
-                        blocked = false;
-                    }
-                    Poll::Ready(_) => return Poll::Ready(Err(Gone)),
-                    Poll::Pending => {
-                        if !std::mem::replace(&mut blocked, true) {
-                            let slow =
-                                || Instant::now() + UNREAD + at_rate(bytes.len(), LEAST_READ);
-                            let rest = due.get_or_insert_with(slow).duration_since(Instant::now());
-                            self.patience.set(rest.min(self.limits.write));
-                        }
-                        ready!(self.patience.poll_over(cx));
-                        return Poll::Ready(Err(Gone));
-                    }
+        let (mut parts, ()) = http::Response::new(()).into_parts();
+        parts.status = self.answered.unwrap_or_default();
+        match (&mut self.said, &self.asked) {
+            (Headers::Lines(lines), Asked::Lent(lent)) => lent.say(Said {
+                lines: std::mem::take(lines),
+                length,
+                closes: self.ending != Ending::Kept,
+            }),
+            (Headers::Table(table), _) => {
+                parts.headers = std::mem::take(table);
+                if let Some(length) = length {
+                    let length = HeaderValue::from(length);
+                    parts.headers.insert(header::CONTENT_LENGTH, length);
                 }
             }
-            Poll::Ready(Ok(()))
-        });
-        let written = written.await;
-        if written.is_err() {
-            self.keeps = false;
+            // Lines are lent with their request.
+            (Headers::Lines(_), Asked::Read(_)) => {}
         }
-        written
+        let head = Box::new(ResponseHeader::from(parts));
+        let written = self.down.write_response_header(head).await;
+        written.map_err(|_| Gone)
+    }
+
+    async fn write(&mut self, mut bytes: Bytes, is_whole: bool) -> Result<(), Gone> {
+        while self.down.is_http2() && bytes.len() > PIECE {
+            let piece = self.down.write_response_body(bytes.split_to(PIECE), false);
+            piece.await.map_err(|_| Gone)?;
+        }
+        let written = self.down.write_response_body(bytes, is_whole).await;
+        written.map_err(|_| Gone)
     }
 
     /// The connection ends with this answer.
     pub fn close_after(&mut self) {
-        self.keeps = false;
+        if self.ending == Ending::Kept {
+            self.ending = Ending::Closes;
+        }
     }
 
-    pub fn keeps(&self) -> bool {
-        self.keeps
+    /// The answer was not finished, and nobody may think so.
+    pub fn tear(&mut self) {
+        self.ending = Ending::Torn;
     }
 
-    /// Lets a client read why it was refused: closing on what it still sends could take that away.
-    pub async fn linger(&mut self) {
-        let quiet = async {
-            loop {
-                self.unread.clear();
-                match poll_fn(|cx| self.poll_fill(cx)).await {
-                    Ok(0) | Err(_) => return,
-                    Ok(_) => {}
-                }
-            }
-        };
-        let _ = tokio::time::timeout(LINGER, quiet).await;
-    }
-
-    /// Nothing more is read or written.
-    pub async fn close(mut self) {
-        let _ = tokio::time::timeout(self.limits.write, self.stream.shutdown()).await;
-    }
-}
-
-/// How long so many bytes take.
-fn at_rate(bytes: usize, rate: u64) -> Duration {
-    match rate {
-        0 => Duration::from_secs(u64::from(u32::MAX)),
-        rate => Duration::from_millis((bytes as u64).saturating_mul(1_000) / rate),
+    /// The request is over.
+    pub async fn end(mut self) {
+        // HTTP/2 ends a stream and not its connection, which says itself when it goes.
+        if self.ending == Ending::Torn || (self.ending == Ending::Closes && !self.down.is_http2()) {
+            self.down.shutdown().await;
+        }
+        if let Asked::Lent(lent) = &self.asked {
+            let lines = lent.take_said().map(|said| said.lines);
+            lent.give_back(Kept {
+                body: std::mem::take(&mut self.patience),
+                watch: std::mem::take(&mut self.watch),
+                lines: lines.unwrap_or_default(),
+            });
+        }
     }
 }
 
-/// Between two requests.
-fn nothing() -> Request {
-    Request {
-        method: Method::GET,
-        target: Bytes::new(),
-        is_current: true,
-        fields: Fields::default(),
-        framing: Framing::Length(0),
-        keeps: false,
-        expects: false,
-    }
+/// A body's pieces. One alone stays where it was read.
+#[derive(Default)]
+struct Gathered {
+    first: Bytes,
+    all: BytesMut,
 }
 
-enum Stalled {
-    Broken,
-    TooSlow,
+impl Gathered {
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    fn capacity(&self) -> usize {
+        self.first.len() + self.all.capacity()
+    }
+
+    fn add(&mut self, piece: Bytes) {
+        if self.len() == 0 {
+            self.first = piece;
+            return;
+        }
+        if self.all.is_empty() {
+            let first = std::mem::take(&mut self.first);
+            self.all.extend_from_slice(&first);
+        }
+        self.all.extend_from_slice(&piece);
+    }
+
+    fn whole(self) -> Bytes {
+        if self.all.is_empty() {
+            self.first
+        } else {
+            self.all.freeze()
+        }
+    }
 }

@@ -121,7 +121,7 @@ impl Ends<'_> {
         &mut self,
         cx: &mut Context<'_>,
         exchange: &Exchange,
-        session: &mut Session,
+        session: &mut Session<'_>,
     ) -> Poll<()> {
         if self.drain.is_none() {
             ready!(session.poll_leaves(cx));

@@ -68,10 +68,7 @@ pub fn raise_descriptors() {
 
 /// Closes a connection that has no place, and says why where that costs little.
 pub fn turn_away(mut socket: TcpStream, full: Full, metrics: &Arc<Metrics>) {
-    match full {
-        Full::InAll => metrics.shed_connections.add(1),
-        Full::ForAddress => metrics.shed_addresses.add(1),
-    }
+    full.count(metrics);
     if TELLING_NOW.fetch_add(1, Ordering::Relaxed) >= TOLD {
         TELLING_NOW.fetch_sub(1, Ordering::Relaxed);
         return;

@@ -12,27 +12,16 @@ const BACKLOG: u32 = 4_096;
 /// Free ports tried until one is free on both addresses of `localhost`.
 const FREE_PORT_TRIES: usize = 20;
 
-/// Every listener for these addresses, or a sentence that says which one cannot be had. Those that
+/// Every listener for this address, or a sentence that says which one cannot be had. Those that
 /// are taken from `inherited` are gone from there.
-pub fn listen(
-    addresses: &[String],
-    inherited: &mut Vec<TcpListener>,
-) -> Result<Vec<TcpListener>, String> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        let failed = |error: io::Error| format!("Cannot listen on {address}: {error}");
-        match address.strip_prefix("localhost:").map(str::parse) {
-            Some(Ok(port)) => {
-                listeners.extend(listen_on_localhost(port, inherited).map_err(failed)?);
-            }
-            _ => {
-                for address in address.to_socket_addrs().map_err(failed)? {
-                    listeners.push(take_or_bind(address, inherited).map_err(failed)?);
-                }
-            }
-        }
+pub fn listen(address: &str, inherited: &mut Vec<TcpListener>) -> Result<Vec<TcpListener>, String> {
+    let failed = |error: io::Error| format!("Cannot listen on {address}: {error}");
+    if let Some(Ok(port)) = address.strip_prefix("localhost:").map(str::parse) {
+        return listen_on_localhost(port, inherited).map_err(failed);
     }
-    Ok(listeners)
+    let addresses = address.to_socket_addrs().map_err(failed)?;
+    let listeners = addresses.map(|address| take_or_bind(address, inherited));
+    listeners.collect::<io::Result<_>>().map_err(failed)
 }
 
 /// `localhost` is both addresses, on one port, so that it does not matter which one a client picks.
@@ -102,21 +91,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_successor_keeps_what_its_settings_name_and_opens_what_is_missing() {
-        let first = listen(
-            &["127.0.0.1:0".to_owned(), "localhost:0".to_owned()],
-            &mut Vec::new(),
-        )
-        .unwrap();
+        let mut first = listen("127.0.0.1:0", &mut Vec::new()).unwrap();
+        first.extend(listen("localhost:0", &mut Vec::new()).unwrap());
         let bound = addresses(&first);
         let mut inherited = first;
-        let wanted = [
-            bound[1].to_string().replace("127.0.0.1", "localhost"),
-            "127.0.0.1:0".to_owned(),
-        ];
-        let kept = listen(&wanted, &mut inherited).unwrap();
+        let on_localhost = bound[1].to_string().replace("127.0.0.1", "localhost");
+        let mut kept = listen(&on_localhost, &mut inherited).unwrap();
+        kept.extend(listen("127.0.0.1:0", &mut inherited).unwrap());
         assert_eq!(addresses(&kept), [bound[1], bound[2], bound[0]]);
         assert!(inherited.is_empty());
-        let opened = listen(&["127.0.0.1:0".to_owned()], &mut inherited).unwrap();
+        let opened = listen("127.0.0.1:0", &mut inherited).unwrap();
         assert!(!bound.contains(&addresses(&opened)[0]));
     }
 }

@@ -3,29 +3,33 @@
 //! Nothing a request does wakes another thread: its provider's connection, its timers and what it
 //! spawns stay where it is. Connections are given out one by one, to whoever has the fewest.
 
+use crate::proxy::front::{Accepted, Door, Front};
 use crate::proxy::lag;
 use crate::proxy::places::Seat;
-use pingora::apps::ServerApp;
-use pingora::protocols::l4::stream::Stream;
-use pingora::protocols::{GetSocketDigest, SocketDigest};
 use pingora::server::ShutdownWatch;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdStream};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-type Accepted = (StdStream, SocketAddr, (Place, Seat));
+/// A connection on its way to the thread that serves it.
+struct Given {
+    socket: StdStream,
+    peer: SocketAddr,
+    door: Arc<Door>,
+    seat: Option<Seat>,
+    place: Place,
+}
 
 pub struct Workers {
     all: Vec<Worker>,
 }
 
 struct Worker {
-    give: UnboundedSender<Accepted>,
+    give: UnboundedSender<Given>,
     load: Arc<AtomicUsize>,
 }
 
@@ -46,18 +50,15 @@ impl Drop for Place {
 }
 
 impl Workers {
-    /// Each serves `app` until these workers are dropped, does `before_sleep` whenever it has nothing
+    /// Each serves connections until these workers are dropped, does `before_sleep` whenever it has nothing
     /// to do, and takes itself for overloaded where it is later than `late`.
-    pub fn start<A>(
+    pub fn start(
         count: usize,
-        app: &Arc<A>,
+        front: &Arc<Front>,
         stop: &ShutdownWatch,
         late: Duration,
         before_sleep: impl Fn() + Clone + Send + Sync + 'static,
-    ) -> io::Result<Workers>
-    where
-        A: ServerApp + Send + Sync + 'static,
-    {
+    ) -> io::Result<Workers> {
         let mut all = Vec::new();
         for number in 0..count.max(1) {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -65,10 +66,10 @@ impl Workers {
                 .on_thread_park(before_sleep.clone())
                 .build()?;
             let (give, take) = mpsc::unbounded_channel();
-            let (app, stop) = (app.clone(), stop.clone());
+            let (front, stop) = (front.clone(), stop.clone());
             std::thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || runtime.block_on(work(take, app, stop, late)))?;
+                .spawn(move || runtime.block_on(work(take, front, stop, late)))?;
             let load = Arc::default();
             all.push(Worker { give, load });
         }
@@ -76,7 +77,13 @@ impl Workers {
     }
 
     /// Gives a connection to the worker that has the fewest.
-    pub fn serve(&self, socket: TcpStream, peer: SocketAddr, seat: Seat) -> io::Result<()> {
+    pub fn serve(&self, accepted: Accepted) -> io::Result<()> {
+        let Accepted {
+            socket,
+            peer,
+            door,
+            seat,
+        } = accepted;
         // It leaves this thread's runtime for another's.
         let socket = socket.into_std()?;
         let least = self
@@ -87,42 +94,38 @@ impl Workers {
         let place = Place::of(&worker.load);
         worker
             .give
-            .send((socket, peer, (place, seat)))
+            .send(Given {
+                socket,
+                peer,
+                door,
+                seat,
+                place,
+            })
             .map_err(|_| io::Error::from(io::ErrorKind::NotConnected))
     }
 }
 
-async fn work<A>(
-    mut take: UnboundedReceiver<Accepted>,
-    app: Arc<A>,
+async fn work(
+    mut take: UnboundedReceiver<Given>,
+    front: Arc<Front>,
     stop: ShutdownWatch,
     late: Duration,
-) where
-    A: ServerApp + Send + Sync + 'static,
-{
+) {
     tokio::spawn(lag::watch(late));
-    while let Some((socket, peer, place)) = take.recv().await {
-        let Ok(socket) = TcpStream::from_std(socket) else {
+    while let Some(given) = take.recv().await {
+        let Ok(socket) = TcpStream::from_std(given.socket) else {
             continue;
         };
-        let (app, stop) = (app.clone(), stop.clone());
+        let accepted = Accepted {
+            socket,
+            peer: given.peer,
+            door: given.door,
+            seat: given.seat,
+        };
+        let (front, stop, place) = (front.clone(), stop.clone(), given.place);
         tokio::spawn(async move {
-            serve(socket, peer, &app, &stop).await;
+            front.serve(accepted, &stop).await;
             drop(place);
         });
     }
-}
-
-/// Serves one connection to its end.
-pub async fn serve<A>(socket: TcpStream, peer: SocketAddr, app: &Arc<A>, stop: &ShutdownWatch)
-where
-    A: ServerApp + Send + Sync + 'static,
-{
-    // A socket that is gone already fails where it is read.
-    let _ = socket.set_nodelay(true);
-    let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
-    let _ = digest.peer_addr.set(Some(peer.into()));
-    let mut stream = Stream::from(socket);
-    stream.set_socket_digest(digest);
-    app.process_new(Box::new(stream), stop).await;
 }

@@ -3,6 +3,7 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -14,9 +15,9 @@ use base64::{
 use serde_json::{Value, json};
 
 use super::{
-    meant::{Approval, HostName, PublicUrl, SealKey, Secret, Store},
+    meant::{Approval, Certificate, HostName, Listener, PublicUrl, SealKey, Secret, Store, Tls},
     store_url,
-    yaml::{Kind, Node},
+    yaml::{self, Kind, Node},
 };
 
 /// No setting means more than ten years, and sums of longer times could overflow a clock.
@@ -100,6 +101,113 @@ pub fn address() -> Form<String> {
     scalar("host:port", schema, |text| {
         host_and_port(text).map(|_| text.to_owned())
     })
+}
+
+/// An address, or a mapping with one.
+pub fn listener() -> Form<Listener> {
+    let certificate = json!({
+        "type": "object", "additionalProperties": false, "required": ["cert", "key"],
+        "properties": {"cert": {"type": "string"}, "key": {"type": "string"}},
+    });
+    let mut tls = certificate.clone();
+    tls["properties"]["more"] = json!({"type": "array", "items": certificate});
+    tls["properties"]["client_ca"] = json!({"type": "string"});
+    let Form { schema, read, .. } = address();
+    Form {
+        schema: json!({"anyOf": [schema, {
+            "type": "object", "additionalProperties": false, "required": ["address"],
+            "properties": {"address": schema, "tls": tls, "proxy_protocol": {"type": "boolean"}},
+        }]}),
+        list: false,
+        read: Box::new(move |node| {
+            let Kind::Map(_) = &node.kind else {
+                let address = read(node)?;
+                return Ok(Listener {
+                    address,
+                    ..Listener::default()
+                });
+            };
+            let parts = Parts::of(node, &["address", "tls", "proxy_protocol"])?;
+            Ok(Listener {
+                address: parts.required("address", &*read)?,
+                tls: parts.optional("tls", &tls_files)?,
+                proxy_protocol: parts
+                    .optional("proxy_protocol", &*switch().read)?
+                    .unwrap_or_default(),
+            })
+        }),
+    }
+}
+
+fn tls_files(node: &Node) -> Result<Tls, String> {
+    let parts = Parts::of(node, &["cert", "key", "more", "client_ca"])?;
+    let mut certificates = vec![certificate(&parts)?];
+    certificates.extend(parts.optional("more", &more)?.unwrap_or_default());
+    Ok(Tls {
+        certificates,
+        client_ca: parts.optional("client_ca", &file)?,
+    })
+}
+
+fn more(node: &Node) -> Result<Vec<Certificate>, String> {
+    let Kind::List(nodes) = &node.kind else {
+        return Err("expected a list".to_owned());
+    };
+    let one = |node| certificate(&Parts::of(node, &["cert", "key"])?);
+    nodes.iter().map(one).collect()
+}
+
+fn certificate(parts: &Parts<'_>) -> Result<Certificate, String> {
+    Ok(Certificate {
+        cert: parts.required("cert", &file)?,
+        key: parts.required("key", &file)?,
+    })
+}
+
+fn file(node: &Node) -> Result<PathBuf, String> {
+    match &node.kind {
+        Kind::Scalar { text, .. } if !text.trim().is_empty() => Ok(PathBuf::from(text.trim())),
+        _ => Err("expected the path of a file".to_owned()),
+    }
+}
+
+/// A mapping of which every key means something.
+struct Parts<'n>(&'n [(yaml::Key, Node)]);
+
+impl<'n> Parts<'n> {
+    fn of(node: &'n Node, known: &[&str]) -> Result<Parts<'n>, String> {
+        let known_text = known.join(", ");
+        let Kind::Map(entries) = &node.kind else {
+            return Err(format!("expected a mapping of {known_text}"));
+        };
+        let is_unknown = |(key, _): &&(yaml::Key, Node)| !known.contains(&key.name.as_str());
+        match entries.iter().find(is_unknown) {
+            Some((key, _)) => Err(format!(
+                "unknown key \"{}\" (there are: {known_text})",
+                key.name
+            )),
+            None => Ok(Parts(entries)),
+        }
+    }
+
+    fn optional<T>(
+        &self,
+        name: &str,
+        read: &dyn Fn(&Node) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        let found = self.0.iter().find(|(key, _)| key.name == name);
+        let read = found.map(|(_, node)| read(node).map_err(|why| format!("{name}: {why}")));
+        read.transpose()
+    }
+
+    fn required<T>(
+        &self,
+        name: &str,
+        read: &dyn Fn(&Node) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let found = self.optional(name, read)?;
+        found.ok_or_else(|| format!("{name} is required"))
+    }
 }
 
 pub fn network() -> Form<(IpAddr, u8)> {

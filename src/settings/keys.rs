@@ -97,7 +97,7 @@ fn key<T: 'static>(
 /// Every setting, in the order of the file.
 #[rustfmt::skip] // A table: one setting, one paragraph.
 pub fn keys() -> Vec<Key> {
-    use forms::{address, approval, choice, count, host_name, list, log_levels, name_server, network, optional, public_url, seal_key, size, span, store, switch, text, token};
+    use forms::{address, approval, choice, count, host_name, list, listener, log_levels, name_server, network, optional, public_url, seal_key, size, span, store, switch, text, token};
     let millisecond = Duration::from_millis(1);
     let second = Duration::from_secs(1);
     let shortest_hold = Duration::from_secs(5);
@@ -106,9 +106,11 @@ pub fn keys() -> Vec<Key> {
         key("service.name", text(), "ResuLLM", |s| &mut s.service.name,
             "The name in the answer of GET /."),
 
-        key("server.listen", list(address(), 1), "[localhost:3000]", |s| &mut s.server.listen,
-            "Where clients connect, as host:port. localhost is 127.0.0.1 and ::1; port 0 is any free port. \
-             PORT and HOST replace the port and the host of every entry."),
+        key("server.listen", list(listener(), 1), "[localhost:3000]", |s| &mut s.server.listen,
+            "Where clients connect, as host:port, or as a mapping with an address, the files of tls (cert, key; more of \
+             both under more; client_ca: clients must show a certificate of these) and proxy_protocol (trusted_proxies say \
+             with version 2 of it who is behind them). localhost is 127.0.0.1 and ::1; port 0 is any free port. PORT \
+             replaces the port of the first entry without TLS, HOST the host of all."),
         key("server.ops_listen", optional(address()), "", |s| &mut s.server.ops_listen,
             "A separate address for GET /metrics, as host:port. Unset: no metrics."),
         key("server.public_url", optional(public_url()), "", |s| &mut s.server.public_url,

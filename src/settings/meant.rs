@@ -42,8 +42,7 @@ pub struct Service {
 
 #[derive(Debug, Clone, Default)]
 pub struct Server {
-    /// `host:port`; `localhost` stands for both loopback addresses, port 0 for any free one.
-    pub listen: Vec<String>,
+    pub listen: Vec<Listener>,
     pub ops_listen: Option<String>,
     pub public_url: Option<PublicUrl>,
     /// Empty: see `crate::proxy::hosts`.
@@ -70,6 +69,31 @@ pub struct Server {
     pub shed_after: Duration,
     /// Networks as address and prefix length; a single address has the full length.
     pub trusted_proxies: Vec<(IpAddr, u8)>,
+}
+
+/// Where clients connect, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listener {
+    /// `host:port`; `localhost` stands for both loopback addresses, port 0 for any free one.
+    pub address: String,
+    pub tls: Option<Tls>,
+    /// Balancers in front say by the PROXY protocol who is behind them.
+    pub proxy_protocol: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The first is for names that no other is for.
+    pub certificates: Vec<Certificate>,
+    /// Whose certificates clients must show.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// A chain of certificates and the first one's private key, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    pub cert: PathBuf,
+    pub key: PathBuf,
 }
 
 /// The gateway's address outside.

@@ -24,9 +24,9 @@ use serde_json::Value;
 
 pub use faults::{Fault, Faults};
 pub use meant::{
-    Accounts, Admin, Approval, Bounds, Egress, HostName, Layout, Log, LogFormat, Orphans,
-    PublicUrl, Redis, RedisKind, SealKey, Secret, Secrets, Server, Service, Settings, Store,
-    Upstream, Usage,
+    Accounts, Admin, Approval, Bounds, Certificate, Egress, HostName, Layout, Listener, Log,
+    LogFormat, Orphans, PublicUrl, Redis, RedisKind, SealKey, Secret, Secrets, Server, Service,
+    Settings, Store, Tls, Upstream, Usage,
 };
 pub use schema::gateway_schema;
 
@@ -358,7 +358,7 @@ impl Reading {
         }
     }
 
-    /// PORT and HOST replace the port and the host of every address that clients connect to.
+    /// PORT replaces the port of the first address without TLS that clients connect to, HOST the host of all.
     fn port_and_host(&mut self, env: Env) {
         let listen = "server.listen";
         let port = env("PORT").and_then(|text| {
@@ -381,19 +381,25 @@ impl Reading {
             }
             Some(host)
         });
-        let mut addresses: Vec<String> = Vec::new();
-        for address in &self.settings.server.listen {
-            let Some((old_host, old_port)) = forms::host_and_port(address) else {
+        let mut port = port;
+        let mut listeners: Vec<Listener> = Vec::new();
+        for listener in &self.settings.server.listen {
+            let Some((old_host, old_port)) = forms::host_and_port(&listener.address) else {
                 continue;
             };
             let host = host.as_deref().unwrap_or(old_host);
+            let port = port.take_if(|_| listener.tls.is_none());
             let address = format!("{host}:{}", port.unwrap_or(old_port));
+            let listener = Listener {
+                address,
+                ..listener.clone()
+            };
             // Two entries that differed only in what was replaced are one now.
-            if !addresses.contains(&address) {
-                addresses.push(address);
+            if !listeners.contains(&listener) {
+                listeners.push(listener);
             }
         }
-        self.settings.server.listen = addresses;
+        self.settings.server.listen = listeners;
     }
 }
 

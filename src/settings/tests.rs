@@ -1,6 +1,10 @@
 //! Settings from end to end: a file and an environment in, settings or faults out.
 
-use std::{path::PathBuf, sync::atomic::AtomicU32, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::AtomicU32,
+    time::Duration,
+};
 
 use serde_json::json;
 
@@ -79,7 +83,7 @@ fn without_a_file_the_defaults_hold() {
     );
     assert_eq!(settings.source, None);
     assert_eq!(settings.service.name, "ResuLLM");
-    assert_eq!(settings.server.listen, ["localhost:3000"]);
+    assert_eq!(addresses(&settings.server.listen), ["localhost:3000"]);
     assert_eq!(settings.server.max_body, 32 << 20);
     assert_eq!(settings.server.threads, None);
     assert_eq!(settings.accounts.hold_ttl, Duration::from_secs(60));
@@ -223,13 +227,63 @@ fn a_file_that_is_named_must_exist() {
     );
 }
 
+fn addresses(listeners: &[Listener]) -> Vec<&str> {
+    listeners.iter().map(|each| each.address.as_str()).collect()
+}
+
+#[test]
+fn a_listener_is_an_address_or_a_mapping_with_one() {
+    let text = "server:\n  listen:\n    - localhost:3000\n    - address: \"0.0.0.0:443\"\n      \
+        tls: {cert: a.pem, key: a.key, client_ca: ca.pem, more: [{cert: b.pem, key: b.key}]}\n      \
+        proxy_protocol: true\n";
+    let listen = read(Some(text), &[("PORT", "9")]).unwrap().server.listen;
+    assert_eq!(addresses(&listen), ["localhost:9", "0.0.0.0:443"]);
+    let tls = listen[1].tls.as_ref().unwrap();
+    let certs: Vec<_> = tls
+        .certificates
+        .iter()
+        .map(|each| each.cert.to_str().unwrap())
+        .collect();
+    assert_eq!(certs, ["a.pem", "b.pem"]);
+    assert_eq!(tls.client_ca.as_deref(), Some(Path::new("ca.pem")));
+    assert!(listen[1].proxy_protocol && !listen[0].proxy_protocol);
+    for (entry, why) in [
+        ("{tls: {cert: a, key: b}}", "address is required"),
+        (
+            "{address: \"a:1\", tsl: 1}",
+            "unknown key \"tsl\" (there are: address, tls, proxy_protocol)",
+        ),
+        ("{address: \"a:1\", tls: {cert: a}}", "tls: key is required"),
+        (
+            "{address: \"a:1\", tls: {cert: a, key: b, ca: c}}",
+            "tls: unknown key \"ca\"",
+        ),
+        (
+            "{address: \"a:1\", tls: {cert: a, key: b, more: [{cert: c}]}}",
+            "tls: more: key is required",
+        ),
+        ("{address: a}", "address: expected host:port, not \"a\""),
+        (
+            "{address: \"a:1\", proxy_protocol: perhaps}",
+            "proxy_protocol: expected true or false",
+        ),
+    ] {
+        let found = faults(&format!("server: {{listen: [{entry}]}}\n"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].contains(&format!("server.listen: {why}")),
+            "{found:?}"
+        );
+    }
+}
+
 #[test]
 fn empty_sections_and_values_leave_the_defaults() {
     let text = "server:\nadmin: { token: ${ADMIN_TOKEN} }\nlog: {level: }\nstore: ${STORE}\n";
     let settings = read(Some(text), &[]).unwrap();
     assert!(settings.admin.token.is_none());
     assert_eq!(settings.log.level, "info");
-    assert_eq!(settings.server.listen, ["localhost:3000"]);
+    assert_eq!(addresses(&settings.server.listen), ["localhost:3000"]);
     assert!(settings.tenants.is_empty());
     assert!(read(Some(""), &[]).unwrap().source.is_some());
 }
@@ -273,18 +327,32 @@ fn the_strongest_word_wins() {
 }
 
 #[test]
-fn port_and_host_replace_those_of_every_address() {
+fn the_port_of_the_first_plain_address_and_the_host_of_all_are_replaced() {
     let text = "server: {listen: [\"localhost:3000\", \"[::1]:4000\"]}\n";
-    let listen = |vars: &[(&str, &str)]| read(Some(text), vars).unwrap().server.listen;
-    assert_eq!(listen(&[("PORT", "0")]), ["localhost:0", "[::1]:0"]);
+    let listen = |vars: &[(&str, &str)]| {
+        let listen = read(Some(text), vars).unwrap().server.listen;
+        listen
+            .into_iter()
+            .map(|each| each.address)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(listen(&[("PORT", "0")]), ["localhost:0", "[::1]:4000"]);
     assert_eq!(
         listen(&[("HOST", "0.0.0.0")]),
         ["0.0.0.0:3000", "0.0.0.0:4000"]
     );
-    assert_eq!(listen(&[("HOST", "::"), ("PORT", "80")]), ["[::]:80"]);
+    assert_eq!(
+        listen(&[("HOST", "::"), ("PORT", "80")]),
+        ["[::]:80", "[::]:4000"]
+    );
+    assert_eq!(
+        listen(&[("HOST", "::"), ("PORT", "4000")]),
+        ["[::]:4000"],
+        "two that are the same are one"
+    );
     assert_eq!(
         listen(&[("RESULLM__SERVER__LISTEN", "a:1,b:2"), ("PORT", "3")]),
-        ["a:3", "b:3"]
+        ["a:3", "b:2"]
     );
     assert_eq!(
         listen(&[("RESULLM__SERVER__LISTEN", "[a:1, \"[::1]:2\"]")]),

@@ -50,12 +50,22 @@ fn levels(text: &str) -> Vec<(String, LevelFilter)> {
     levels
 }
 
+/// Libraries that write heads of requests into their finest levels, keys and paths included: these are never written.
+fn quotes_requests(target: &str) -> bool {
+    ["pingora", "h2", "rustls"]
+        .iter()
+        .any(|name| target.starts_with(name))
+}
+
 impl log::Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let fits = |target: &str| {
             let rest = metadata.target().strip_prefix(target);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
         };
+        if metadata.level() > Level::Info && quotes_requests(metadata.target()) {
+            return false;
+        }
         let level = self.levels.iter().find(|(target, _)| fits(target));
         level.is_some_and(|(_, level)| metadata.level() <= *level)
     }

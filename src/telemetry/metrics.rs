@@ -94,6 +94,10 @@ pub struct Metrics {
     /// bound, calls beyond one tenant's, bodies without room, and calls to a worker that is late.
     pub shed_connections: Counter,
     pub shed_addresses: Counter,
+    /// TLS or HTTP/2 that did not begin.
+    pub failed_handshakes: Counter,
+    /// Connections of HTTP/2 that were ended for what their client did.
+    pub ended_connections: Counter,
     pub shed_requests: Counter,
     pub shed_tenants: Counter,
     pub shed_bodies: Counter,
@@ -228,6 +232,16 @@ impl Metrics {
                 "truncated_streams_total",
                 "Provider streams that ended before their end",
                 &self.truncated_streams,
+            ),
+            (
+                "handshakes_failed_total",
+                "Connections whose TLS or HTTP/2 handshake failed or took too long",
+                &self.failed_handshakes,
+            ),
+            (
+                "connections_ended_total",
+                "HTTP/2 connections ended for malformed or abandoned requests",
+                &self.ended_connections,
             ),
             (
                 "clients_gone_total",

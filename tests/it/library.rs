@@ -10,7 +10,7 @@ use resullm::rules::entry::{Caller, Groups};
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Window;
 use resullm::serve::{Deps, Sockets, create_app};
-use resullm::settings::Settings;
+use resullm::settings::{Listener, Settings};
 use resullm::store::name::{AccountName, KeyName};
 use resullm::store::{Admitted, Clock, Counted, Follower, Found, Mint, Outcome, Put, Store};
 use std::sync::Arc;
@@ -172,7 +172,10 @@ fn app(words: &'static str) -> (TempDir, Runtime, Client, Arc<Defective>) {
             words,
         });
         let mut settings = Settings::default();
-        settings.server.listen = vec!["127.0.0.1:0".to_owned()];
+        settings.server.listen = vec![Listener {
+            address: "127.0.0.1:0".to_owned(),
+            ..Listener::default()
+        }];
         let settings = Arc::new(settings);
         let app = create_app(Deps {
             settings: settings.clone(),
@@ -181,7 +184,7 @@ fn app(words: &'static str) -> (TempDir, Runtime, Client, Arc<Defective>) {
         });
         // Built, and nothing listens: only now are there sockets.
         let sockets = Sockets::open(&settings, Vec::new()).unwrap();
-        let address = sockets.public[0].local_addr().unwrap();
+        let address = sockets.addresses().next().unwrap();
         tokio::spawn(app.serve(sockets, None));
         (Client::new(address), defective)
     });

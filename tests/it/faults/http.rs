@@ -93,10 +93,15 @@ fn with_key(mut bytes: &[u8], key: &str) -> Vec<u8> {
     whole
 }
 
-/// The answers on a connection, each as its status and the marker it bears.
+/// The answers on a connection, each as its status and the marker it bears; frames of HTTP/2 as one.
 fn answers(mut bytes: &[u8]) -> Vec<String> {
     let mut answers = Vec::new();
     while !bytes.is_empty() {
+        // Settings are the first frame of whoever speaks HTTP/2.
+        if bytes.first() == Some(&0) && bytes.get(3) == Some(&4) {
+            answers.push("frames".to_owned());
+            return answers;
+        }
         let text = String::from_utf8_lossy(bytes);
         let (head, _) = text.split_once("\r\n\r\n").expect("a whole head");
         assert!(head.starts_with("HTTP/1.1 "), "{text}");

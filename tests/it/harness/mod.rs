@@ -4,6 +4,7 @@
 //! when the test panics. Tests wait for conditions with `eventually`, never for a length of time.
 //! A missing server program fails the test that needs it; nothing is ever skipped.
 
+pub mod authority;
 pub mod boot;
 pub mod chaos;
 pub mod clock;
@@ -12,6 +13,7 @@ pub mod dir;
 pub mod dns;
 pub mod gateway;
 pub mod http;
+pub mod http2;
 pub mod net;
 pub mod origin;
 pub mod platter;
@@ -30,11 +32,13 @@ pub mod small_disk;
 pub mod wait;
 pub mod wire;
 
+pub use authority::Authority;
 pub use chaos::Chaos;
 pub use cluster::Cluster;
 pub use dir::TempDir;
 pub use gateway::{Gateway, balance, chat, mint, resullm};
 pub use http::{Client, Response, Streaming, raw, raw_for};
+pub use http2::Http2;
 pub use net::free_port;
 pub use origin::Origin;
 pub use provider::Provider;

@@ -1,91 +1,89 @@
-//! A connection's life: one request in, one reply out, whatever happens between, and the next one.
+//! The gateway as Pingora's proxy service sees it: every request, on every protocol, passes `request_filter`.
 //!
-//! A panic anywhere in the pipeline ends its request and no other: the hold is settled, the caller
-//! hears a 500, the log an error.
+//! Local answers and provider calls end there. A panic anywhere in the pipeline ends its request and no other: the hold
+//! is settled, the caller hears a 500, the log an error.
 
 use super::error::GatewayError;
 use super::exchange::Exchange;
+use super::http1::Unread;
 use super::pipeline::Pipeline;
 use super::reply;
 use super::scratch;
-use super::session::{Limits, NoRequest, Session};
+use super::session::{Limits, Session};
+use super::tally;
 use crate::http1::head::{Refused, Request};
 use crate::rules::tenant::TenantId;
 use crate::telemetry::panics;
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use pingora::apps::ServerApp;
-use pingora::protocols::Stream;
-use pingora::server::ShutdownWatch;
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{ProxyHttp, Session as Downstream};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 const LONGEST_REQUEST_ID: usize = 128;
 
-pub struct Shell(pub Arc<Pipeline>);
+/// Whose listener it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Public,
+    /// The operator's own.
+    Ops,
+}
+
+pub struct Gateway {
+    pub pipeline: Arc<Pipeline>,
+    pub side: Side,
+}
 
 #[async_trait]
-impl ServerApp for Shell {
-    async fn process_new(
-        self: &Arc<Self>,
-        stream: Stream,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
-        let pipeline = &self.0;
-        let peer = stream
-            .get_socket_digest()
-            .and_then(|digest| digest.peer_addr().and_then(|peer| peer.as_inet().copied()));
-        // Behind a blocked write no hold is renewed, so it must end well before one does.
-        let settings = &pipeline.local.settings;
-        let limits = Limits {
-            head: settings.server.header_timeout,
-            body_rate: settings.server.body_rate,
-            write: settings.accounts.hold_ttl / 4,
-        };
-        let mut session = Session::new(stream, peer, limits);
-        let mut shutdown = shutdown.clone();
-        let mut draining = pin!(async move {
-            let _ = shutdown.wait_for(|draining| *draining).await;
-        });
-        let mut is_draining = false;
-        loop {
-            let next = tokio::select! {
-                biased;
-                next = session.next(pipeline.places.is_crowded()) => next,
-                () = &mut draining, if !is_draining => {
-                    is_draining = true;
-                    continue;
-                }
-                // A connection that waits for a next request may close; one that has begun it may not.
-                () = std::future::ready(()), if is_draining && session.is_idle() => break,
-            };
-            match next {
-                Ok(()) => {
-                    if pipeline.traffic.is_draining() {
-                        session.close_after();
-                    }
-                    pipeline.serve(&mut session).await;
-                    if session.keeps() {
-                        continue;
-                    }
-                }
-                Err(NoRequest::Gone) => {}
-                Err(NoRequest::TooSlow) => {
-                    pipeline
-                        .refuse(&mut session, GatewayError::HeadTimeout)
-                        .await;
-                }
-                Err(NoRequest::Refused(refused)) => {
-                    pipeline.refuse(&mut session, refused.into()).await;
-                    session.linger().await;
-                }
-            }
-            break;
+impl ProxyHttp for Gateway {
+    type CTX = ();
+
+    fn new_ctx(&self) {}
+
+    /// None: nothing that passes is compressed here, or anything else.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn request_filter(&self, down: &mut Downstream, (): &mut ()) -> pingora::Result<bool> {
+        let pipeline: &Pipeline = &self.pipeline;
+        let mut session = Session::new(down.as_downstream_mut(), pipeline.limits());
+        if pipeline.traffic.is_draining() {
+            session.close_after();
         }
-        session.close().await;
-        None
+        match (session.unread, self.side) {
+            (None, Side::Public) => pipeline.serve(&mut session).await,
+            (None, Side::Ops) => pipeline.tell(&mut session).await,
+            (Some(unread), _) => pipeline.refuse(&mut session, unread.into()).await,
+        }
+        session.end().await;
+        Ok(true)
+    }
+
+    /// Without the target: a path may hold a key.
+    fn request_summary(&self, down: &Downstream, (): &()) -> String {
+        down.req_header().method.to_string()
+    }
+
+    /// Only what `request_filter` leaves unanswered gets here, and it leaves nothing.
+    async fn upstream_peer(
+        &self,
+        _: &mut Downstream,
+        (): &mut (),
+    ) -> pingora::Result<Box<HttpPeer>> {
+        Err(Error::new(ErrorType::InternalError))
+    }
+}
+
+impl From<Unread> for GatewayError {
+    fn from(unread: Unread) -> GatewayError {
+        match unread {
+            Unread::Refused(refused) => refused.into(),
+            Unread::TooSlow => GatewayError::HeadTimeout,
+        }
     }
 }
 
@@ -101,15 +99,25 @@ impl From<Refused> for GatewayError {
 }
 
 impl Pipeline {
+    fn limits(&self) -> Limits {
+        let settings = &self.local.settings;
+        Limits {
+            body_rate: settings.server.body_rate,
+            // Behind a blocked write no hold is renewed, so it must end well before one does.
+            write: settings.accounts.hold_ttl / 4,
+        }
+    }
+
     /// What cannot be read as a request is told so.
-    async fn refuse(&self, session: &mut Session, error: GatewayError) {
+    async fn refuse(&self, session: &mut Session<'_>, error: GatewayError) {
+        session.close_after();
         let mut exchange = Exchange::new(scratch::new_id().to_string());
         // Where even that fails there is no one to tell.
         let _ = reply::refuse(session, &mut exchange, error).await;
         self.metrics.answered(exchange.status);
     }
 
-    async fn serve(&self, session: &mut Session) {
+    async fn serve(&self, session: &mut Session<'_>) {
         let _crossing = self.traffic.cross();
         let mut exchange = Exchange::new(request_id(session.request()));
         let run = AssertUnwindSafe(self.run(session, &mut exchange)).catch_unwind();
@@ -128,12 +136,13 @@ impl Pipeline {
             }
             if error == GatewayError::ClientGone {
                 self.metrics.clients_gone.add(1);
-                session.close_after();
+                tally::note_abandoned();
+                session.tear();
             } else if session.answered().is_none() {
                 // Where even that fails there is no one to tell.
                 let _ = reply::refuse(session, &mut exchange, error).await;
             } else {
-                session.close_after();
+                session.tear();
             }
         }
         self.metrics.answered(exchange.status);

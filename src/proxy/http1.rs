@@ -1,0 +1,411 @@
+//! One request of HTTP/1.1 as Pingora's proxy service sees it.
+//!
+//! Pingora's own reader of HTTP/1.1 has no deadline for a dribbled head and takes what could mean two things; ours is
+//! strict, so each of its requests goes to the service as a custom session. The connection is lent to it and goes back
+//! where it came from when the request is over, however that ends.
+
+use super::connection::{Broken, Connection, Gone, Kept, Said};
+use crate::http1::head::{Refused, Request};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Uri, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Digest;
+use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::custom::CustomMessageWrite;
+use pingora::protocols::http::custom::server::Session;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::{Error, ErrorType, Result};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Where a connection waits for its request to end.
+#[derive(Clone, Default)]
+pub struct Home(Arc<Mutex<Option<Box<Connection>>>>);
+
+impl Home {
+    /// The connection, where its request has ended.
+    pub fn take(&self) -> Option<Box<Connection>> {
+        lock(&self.0).take()
+    }
+}
+
+/// Why what came is no request that could be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    Refused(Refused),
+    TooSlow,
+}
+
+/// What a connection lends to its request. It travels in the extensions of the request's head.
+pub struct Lent {
+    /// Nothing was asked where it is `unread`.
+    pub request: Request,
+    pub unread: Option<Unread>,
+    kept: Mutex<Kept>,
+    said: Mutex<Option<Said>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Lent {
+    pub fn take(&self) -> Kept {
+        std::mem::take(&mut lock(&self.kept))
+    }
+
+    pub fn give_back(&self, kept: Kept) {
+        *lock(&self.kept) = kept;
+    }
+
+    /// Headers of the answer whose head is written next. As lines they need not be put into a table first.
+    pub fn say(&self, said: Said) {
+        *lock(&self.said) = Some(said);
+    }
+
+    /// What was said, with its lines taken where it was written.
+    pub fn take_said(&self) -> Option<Said> {
+        lock(&self.said).take()
+    }
+}
+
+/// A session of one request.
+pub struct Http1 {
+    /// There until the request is over.
+    connection: Option<Box<Connection>>,
+    home: Home,
+    lent: Arc<Lent>,
+    head: RequestHeader,
+    response: Option<Box<ResponseHeader>>,
+    peer: SocketAddr,
+    digest: Arc<Digest>,
+    is_upgrade: bool,
+    read: usize,
+    sent: usize,
+    is_over: bool,
+}
+
+impl Drop for Http1 {
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.connection.take() {
+            connection.kept = self.lent.take();
+            if !self.is_over {
+                connection.close_after();
+            }
+            *lock(&self.home.0) = Some(connection);
+        }
+    }
+}
+
+impl Http1 {
+    pub fn new(
+        mut connection: Box<Connection>,
+        home: Home,
+        request: std::result::Result<Request, Unread>,
+        peer: std::net::SocketAddr,
+    ) -> Http1 {
+        let (request, unread) = match request {
+            Ok(request) => (request, None),
+            Err(unread) => (Request::nothing(), Some(unread)),
+        };
+        let lent = Arc::new(Lent {
+            request,
+            unread,
+            kept: Mutex::new(std::mem::take(&mut connection.kept)),
+            said: Mutex::default(),
+        });
+        let digest = connection.digest();
+        let head = head(&lent);
+        Http1 {
+            is_upgrade: head.headers.contains_key("upgrade"),
+            connection: Some(connection),
+            home,
+            lent,
+            head,
+            response: None,
+            peer: SocketAddr::Inet(peer),
+            digest,
+            read: 0,
+            sent: 0,
+            is_over: false,
+        }
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection> {
+        self.connection.as_deref_mut().ok_or_else(gone)
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let flushed = self.connection()?.flush().await;
+        flushed.map_err(|Gone| gone())
+    }
+
+    async fn send(&mut self, bytes: &[u8], is_whole: bool) -> Result<()> {
+        self.sent += bytes.len();
+        let sent = self.connection()?.send(bytes, is_whole).await;
+        sent.map_err(|Gone| gone())?;
+        self.is_over |= is_whole;
+        Ok(())
+    }
+}
+
+/// The head as Pingora has it. The headers themselves are read where they stand, in what is lent; only a request
+/// that goes Pingora's own way, as one for an upgrade does, has them here too.
+fn head(lent: &Arc<Lent>) -> RequestHeader {
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    let request = &lent.request;
+    parts.method.clone_from(&request.method);
+    // What is no URI to this reader is still what was asked, in what is lent.
+    parts.uri = Uri::from_maybe_shared(request.target.clone()).unwrap_or_default();
+    if !request.is_current {
+        parts.version = Version::HTTP_10;
+    } else if request.fields.has("upgrade") {
+        parts.headers = request.headers();
+    }
+    parts.extensions.insert(lent.clone());
+    RequestHeader::from(parts)
+}
+
+fn gone() -> Box<Error> {
+    Error::new_down(ErrorType::ConnectionClosed)
+}
+
+#[async_trait]
+impl Session for Http1 {
+    fn req_header(&self) -> &RequestHeader {
+        &self.head
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        &mut self.head
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        let piece = self.connection()?.body().await;
+        let piece = piece.map_err(|broken| match broken {
+            Broken::Gone => gone(),
+            Broken::Unframed => Error::new_down(ErrorType::InvalidHTTPHeader),
+        })?;
+        self.read += piece.as_ref().map_or(0, Bytes::len);
+        Ok(piece)
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        self.connection()?.drain().await;
+        Ok(())
+    }
+
+    async fn write_response_header(&mut self, head: Box<ResponseHeader>, end: bool) -> Result<()> {
+        let said = self.lent.take_said();
+        let connection = self.connection()?;
+        match (head.status, said) {
+            // A client that waits to be told hears it when its body is read.
+            (StatusCode::CONTINUE, _) => return Ok(()),
+            (StatusCode::SWITCHING_PROTOCOLS, _) => connection.upgrade(&head.headers),
+            (status, _) if status.is_informational() => return Ok(()),
+            (status, Some(mut said)) => {
+                connection.say(status, &mut said);
+                self.lent.say(said);
+            }
+            (status, None) => connection.head(status, &head.headers),
+        }
+        let connection = self.connection()?;
+        let is_upgraded = connection.is_upgraded();
+        self.response = Some(head);
+        if is_upgraded {
+            return self.flush().await;
+        }
+        if end {
+            self.send(b"", true).await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn write_response_header_ref(&mut self, head: &ResponseHeader, end: bool) -> Result<()> {
+        self.write_response_header(Box::new(head.clone()), end)
+            .await
+    }
+
+    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        self.send(&data, end).await
+    }
+
+    async fn write_trailers(&mut self, _: HeaderMap) -> Result<()> {
+        self.send(b"", true).await
+    }
+
+    /// An empty list writes what is there to be written.
+    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let mut is_whole = false;
+        for task in tasks {
+            is_whole |= match task {
+                HttpTask::Header(head, end) => {
+                    self.write_response_header(head, end).await?;
+                    end
+                }
+                HttpTask::Body(data, end) | HttpTask::UpgradedBody(data, end) => {
+                    self.send(&data.unwrap_or_default(), end).await?;
+                    end
+                }
+                HttpTask::Trailer(_) | HttpTask::Done => true,
+                HttpTask::Failed(error) => return Err(error),
+            };
+        }
+        if is_whole {
+            self.finish().await?;
+        } else {
+            self.flush().await?;
+        }
+        Ok(is_whole)
+    }
+
+    // How long is waited for a client is known to its connection, and to those who read and write here.
+
+    fn set_read_timeout(&mut self, _: Option<Duration>) {}
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    fn set_write_timeout(&mut self, _: Option<Duration>) {}
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    fn set_total_drain_timeout(&mut self, _: Option<Duration>) {}
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Without the target: a path may hold a key.
+    fn request_summary(&self) -> String {
+        self.head.method.to_string()
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.response.as_deref()
+    }
+
+    async fn shutdown(&mut self, _: u32, _: &str) {
+        // Whoever reads the answer must not take it for whole.
+        self.is_over = true;
+        if let Ok(connection) = self.connection() {
+            connection.close_after();
+        }
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        self.connection
+            .as_ref()
+            .is_none_or(|connection| connection.is_body_read() && !connection.is_upgraded())
+    }
+
+    /// Ends an answer that has begun, if it has not ended yet.
+    async fn finish(&mut self) -> Result<()> {
+        if self.is_over {
+            return Ok(());
+        }
+        if self.response.is_none() {
+            return Ok(());
+        }
+        self.send(b"", true).await
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        self.read == 0 && self.is_body_done()
+    }
+
+    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        if !no_body_expected && !self.is_body_done() {
+            return self.read_body_bytes().await;
+        }
+        let connection = self.connection()?;
+        poll_fn(|cx| connection.poll_leaves(cx)).await;
+        Err(gone())
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.sent
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.read
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        Some(&self.digest)
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        Arc::get_mut(&mut self.digest)
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        Some(&self.peer)
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.digest.socket_digest.as_ref()?.local_addr()
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        Bytes::new()
+    }
+
+    // A body is read once: nothing here is sent to a second upstream.
+
+    fn enable_retry_buffering(&mut self) {}
+
+    fn retry_buffer_truncated(&self) -> bool {
+        self.read > 0
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        None
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(
+        &mut self,
+    ) -> Option<Box<dyn futures_util::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>>
+    {
+        None
+    }
+
+    fn restore_custom_message_reader(
+        &mut self,
+        _: Box<dyn futures_util::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(&mut self, _: Box<dyn CustomMessageWrite>) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_upgrade_req(&self) -> bool {
+        self.is_upgrade
+    }
+
+    fn was_upgraded(&self) -> bool {
+        self.connection
+            .as_ref()
+            .is_some_and(|connection| connection.is_upgraded())
+    }
+}
+
+#[cfg(test)]
+#[path = "http1_tests.rs"]
+mod tests;

@@ -1,0 +1,142 @@
+//! Requests that leave the gateway's own way: sockets that are upgraded go Pingora's.
+
+use super::super::connection::Limits;
+use super::*;
+use pingora::apps::HttpServerApp;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::l4::stream::Stream as Socket;
+use pingora::proxy::{ProxyHttp, http_proxy};
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::HttpPeer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const LIMITS: Limits = Limits {
+    head: Duration::from_secs(5),
+    write: Duration::from_secs(5),
+};
+
+/// Passes everything on to one address.
+struct Passage(std::net::SocketAddr);
+
+#[async_trait]
+impl ProxyHttp for Passage {
+    type CTX = ();
+
+    fn new_ctx(&self) {}
+
+    async fn upstream_peer(
+        &self,
+        _: &mut pingora::proxy::Session,
+        (): &mut (),
+    ) -> Result<Box<HttpPeer>> {
+        Ok(Box::new(HttpPeer::new(self.0, false, String::new())))
+    }
+}
+
+/// An upstream that agrees to an upgrade and then says everything twice.
+async fn echo(listener: TcpListener) {
+    let (mut socket, _) = listener.accept().await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    assert!(head.contains("upgrade: websocket"), "{head}");
+    assert!(head.contains("sec-websocket-key: abc"), "{head}");
+    let agreed = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nready";
+    socket.write_all(agreed.as_bytes()).await.unwrap();
+    let mut said = [0; 1024];
+    loop {
+        let length = socket.read(&mut said).await.unwrap();
+        if length == 0 {
+            return;
+        }
+        let twice = [&said[..length], &said[..length]].concat();
+        socket.write_all(&twice).await.unwrap();
+    }
+}
+
+async fn serve(listener: TcpListener, upstream: std::net::SocketAddr) {
+    let (socket, peer) = listener.accept().await.unwrap();
+    let proxy = Arc::new(http_proxy(
+        &Arc::new(ServerConf::default()),
+        Passage(upstream),
+    ));
+    let stream = Box::new(Socket::from(socket));
+    let mut connection = Box::new(Connection::new(stream, LIMITS, true));
+    let request = connection.next(false).await.map_err(|_| Unread::TooSlow);
+    let home = Home::default();
+    let session = Http1::new(connection, home.clone(), request, peer);
+    let session = ServerSession::new_custom(Box::new(session));
+    let (_stop, shutdown) = tokio::sync::watch::channel(false);
+    proxy.process_new_http(session, &shutdown).await;
+    let connection = home.take().expect("it comes back");
+    assert!(!connection.keeps());
+    connection.close().await;
+}
+
+async fn until(socket: &mut TcpStream, wanted: &str) -> String {
+    let mut read = Vec::new();
+    while !read.ends_with(wanted.as_bytes()) {
+        read.push(socket.read_u8().await.unwrap());
+    }
+    String::from_utf8(read).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgraded_socket_passes_both_ways_until_either_side_ends() {
+    let (front, back) = (
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+    );
+    let (address, upstream) = (front.local_addr().unwrap(), back.local_addr().unwrap());
+    let echoing = tokio::spawn(echo(back));
+    let serving = tokio::spawn(serve(front, upstream));
+    let talk = async {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let head = "GET /x HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-key: abc\r\n\r\n";
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let answer = until(&mut socket, "ready").await;
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        assert!(!answer.contains("transfer-encoding"), "{answer}");
+        for word in ["one", "two", "three"] {
+            socket.write_all(word.as_bytes()).await.unwrap();
+            assert_eq!(
+                until(&mut socket, &format!("{word}{word}")).await.len(),
+                2 * word.len()
+            );
+        }
+    };
+    let timeout = Duration::from_secs(20);
+    tokio::time::timeout(timeout, talk).await.unwrap();
+    tokio::time::timeout(timeout, serving)
+        .await
+        .unwrap()
+        .unwrap();
+    tokio::time::timeout(timeout, echoing)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[test]
+fn what_is_asked_is_lent_and_not_copied() {
+    let mut bytes = bytes::BytesMut::from(&b"GET /a?b HTTP/1.1\r\nhost: x\r\nx: y\r\n\r\n"[..]);
+    let request = crate::http1::head::take_request(&mut bytes, 0)
+        .unwrap()
+        .unwrap();
+    let lent = Arc::new(Lent {
+        request,
+        unread: None,
+        kept: Mutex::default(),
+        said: Mutex::default(),
+    });
+
+    let head = head(&lent);
+
+    assert_eq!(head.uri, "/a?b");
+    assert!(head.headers.is_empty());
+    let found = head.extensions.get::<Arc<Lent>>().unwrap();
+    assert_eq!(found.request.fields.get("x"), Some("y"));
+}

@@ -1,0 +1,44 @@
+//! A request of HTTP/2, read as strictly as one of HTTP/1.1.
+//!
+//! It is written down as HTTP/1.1 would say it and read by the same reader, so that no protocol lets through what the
+//! other refuses.
+
+use crate::http1::head::{self, Refused, Request};
+use crate::http1::write;
+use bytes::BytesMut;
+use http::header;
+use pingora::protocols::http::ServerSession;
+
+/// Room for a head of the usual length.
+const USUAL_HEAD: usize = 1 << 10;
+
+pub fn request(session: &mut ServerSession) -> Result<Request, Refused> {
+    const BAD: Refused = Refused::Bad("This is not an HTTP request");
+    let has_body = !session.is_body_done();
+    let asked = session.req_header();
+    let mut text = BytesMut::with_capacity(USUAL_HEAD);
+    text.extend_from_slice(asked.method.as_str().as_bytes());
+    text.extend_from_slice(b" ");
+    let target = asked.uri.path_and_query();
+    text.extend_from_slice(target.map_or("/", |target| target.as_str()).as_bytes());
+    text.extend_from_slice(b" HTTP/1.1\r\n");
+    let authority = asked.uri.authority();
+    if let Some(authority) = authority {
+        write::header(&mut text, "host", authority.as_str().as_bytes()).map_err(|_| BAD)?;
+    }
+    for (name, value) in &asked.headers {
+        // Pingora has seen that it says the same.
+        if *name == header::HOST && authority.is_some() {
+            continue;
+        }
+        write::header(&mut text, name.as_str(), value.as_bytes()).map_err(|_| BAD)?;
+    }
+    if has_body && !asked.headers.contains_key(header::CONTENT_LENGTH) {
+        text.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    text.extend_from_slice(b"\r\n");
+    match head::take_request(&mut text, 0)? {
+        Some(request) if text.is_empty() => Ok(request),
+        _ => Err(BAD),
+    }
+}

@@ -1,0 +1,122 @@
+//! The PROXY protocol, version 2: who is behind a balancer that passes bytes on and says whose they are.
+//!
+//! Read only from addresses that the operator trusts, and to its last byte before anything else of the connection.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+/// Signature, version, family and length.
+pub const FIXED_BYTES: usize = 16;
+/// Addresses, and the extras that balancers add.
+const LONGEST_REST: usize = 4 << 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preamble {
+    /// The balancer speaks for itself, as in its health checks.
+    Local,
+    For(SocketAddr),
+}
+
+/// What came is not the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unread;
+
+/// How many bytes follow the fixed part.
+pub fn rest(fixed: &[u8; FIXED_BYTES]) -> Result<usize, Unread> {
+    let length = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
+    let is_known = fixed[..12] == SIGNATURE && fixed[12] >> 4 == 2 && length <= LONGEST_REST;
+    is_known.then_some(length).ok_or(Unread)
+}
+
+pub fn read(fixed: &[u8; FIXED_BYTES], rest: &[u8]) -> Result<Preamble, Unread> {
+    match fixed[12] & 0xf {
+        0 => return Ok(Preamble::Local),
+        1 => {}
+        _ => return Err(Unread),
+    }
+    let port = |at: usize| Some(u16::from_be_bytes([*rest.get(at)?, *rest.get(at + 1)?]));
+    let address = match fixed[13] {
+        // TCP over IPv4: both addresses, then both ports.
+        0x11 => {
+            let bytes: [u8; 4] = rest
+                .get(..4)
+                .ok_or(Unread)?
+                .try_into()
+                .map_err(|_| Unread)?;
+            (IpAddr::V4(Ipv4Addr::from(bytes)), port(8))
+        }
+        0x21 => {
+            let bytes: [u8; 16] = rest
+                .get(..16)
+                .ok_or(Unread)?
+                .try_into()
+                .map_err(|_| Unread)?;
+            (IpAddr::V6(Ipv6Addr::from(bytes)), port(32))
+        }
+        _ => return Err(Unread),
+    };
+    let (address, Some(port)) = address else {
+        return Err(Unread);
+    };
+    Ok(Preamble::For(SocketAddr::new(address, port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fixed(command: u8, family: u8, length: u16) -> [u8; FIXED_BYTES] {
+        let mut fixed = [0; FIXED_BYTES];
+        fixed[..12].copy_from_slice(&SIGNATURE);
+        fixed[12] = 0x20 | command;
+        fixed[13] = family;
+        fixed[14..].copy_from_slice(&length.to_be_bytes());
+        fixed
+    }
+
+    #[test]
+    fn an_address_of_either_family_is_read() {
+        let four = [203, 0, 113, 7, 10, 0, 0, 1, 0x1f, 0x90, 0, 80];
+        let read_four = read(&fixed(1, 0x11, 12), &four);
+        assert_eq!(
+            read_four,
+            Ok(Preamble::For("203.0.113.7:8080".parse().unwrap()))
+        );
+
+        let mut six = [0; 36];
+        six[..2].copy_from_slice(&[0x20, 1]);
+        six[15] = 9;
+        six[32..34].copy_from_slice(&[1, 187]);
+        let read_six = read(&fixed(1, 0x21, 36), &six);
+        assert_eq!(
+            read_six,
+            Ok(Preamble::For("[2001::9]:443".parse().unwrap()))
+        );
+
+        assert_eq!(read(&fixed(0, 0, 0), &[]), Ok(Preamble::Local));
+    }
+
+    #[test]
+    fn what_is_not_the_protocol_is_refused() {
+        assert_eq!(rest(b"GET / HTTP/1.1\r\n"), Err(Unread));
+        assert_eq!(rest(&fixed(1, 0x11, 5_000)), Err(Unread));
+        let mut first_version = fixed(1, 0x11, 12);
+        first_version[12] = 0x11;
+        assert_eq!(rest(&first_version), Err(Unread));
+        assert_eq!(read(&fixed(1, 0x11, 4), &[1, 2, 3, 4]), Err(Unread));
+        assert_eq!(read(&fixed(1, 0x31, 12), &[0; 216]), Err(Unread));
+        assert_eq!(read(&fixed(2, 0x11, 12), &[0; 12]), Err(Unread));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_not_without_panic(
+            fixed in proptest::array::uniform16(any::<u8>()),
+            more in proptest::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let _ = rest(&fixed);
+            let _ = read(&fixed, &more);
+        }
+    }
+}

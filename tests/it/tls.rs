@@ -1,0 +1,318 @@
+//! TLS: certificates by name, followed when they change; clients that must show one; balancers in front.
+
+use crate::harness::http2::Trust;
+use crate::harness::{
+    Authority, Gateway, Http2, Provider, Script, Setup, TempDir, eventually, mint, sample,
+};
+use crate::sdks::{in_project, missing};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const LOOPBACK: &str = "DNS:localhost, IP:127.0.0.1, IP:::1";
+
+/// A gateway with a plain listener and one with these settings; the address of the second.
+fn start(setup: Setup, tls: &Value) -> (Gateway, SocketAddr) {
+    let listen = json!({"listen": ["127.0.0.1:0", {"address": "127.0.0.1:0", "tls": tls}]});
+    let gateway = Gateway::start(setup.yaml(&format!("server: {listen}")));
+    let line = gateway.wait_log("Listening on https://");
+    let (_, address) = line.split_once("https://").unwrap();
+    let address = address.trim().parse().unwrap();
+    (gateway, address)
+}
+
+/// Says hello over TLS: the certificate that was shown, and the first line of the answer.
+fn hello(address: SocketAddr, name: &str, trust: &Trust<'_>) -> std::io::Result<(Vec<u8>, String)> {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let talk = async {
+        let mut stream = trust.connect(address, name).await?;
+        let request = format!("GET /healthz HTTP/1.1\r\nhost: {name}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+        let answer = String::from_utf8_lossy(&answer)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        Ok((shown, answer))
+    };
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(20), talk)
+            .await
+            .unwrap()
+    })
+}
+
+fn trusting(ca: &Path) -> Trust<'_> {
+    Trust {
+        ca: Some(ca),
+        ..Trust::default()
+    }
+}
+
+#[test]
+fn both_protocols_both_versions_and_no_older_one() {
+    let authority = Authority::new();
+    let (cert, key) = authority.issue("server", LOOPBACK);
+    let provider = Provider::start(|_| Script::chat("one", 9, 1));
+    let setup = Setup::new().tenant("abc", sample(&provider));
+    let (gateway, address) = start(setup, &json!({"cert": cert, "key": key}));
+    let ca = authority.ca();
+
+    let client = Http2::tls(address, "localhost", &ca);
+    let body =
+        json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]});
+    let answer = client.post("/abc/v1/chat/completions", &mint(&gateway, "abc"), &body);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let versions = [version];
+        let trust = Trust {
+            alpn: &[b"http/1.1"],
+            versions: Some(&versions),
+            ..trusting(&ca)
+        };
+        assert_eq!(
+            hello(address, "localhost", &trust).unwrap().1,
+            "HTTP/1.1 200 OK"
+        );
+    }
+    // A hello that knows TLS 1.1 at most.
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut hello = vec![0x16, 3, 1, 0, 47, 1, 0, 0, 43, 3, 2];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 4, 0xc0, 0x13, 0, 0x2f, 1, 0]);
+    socket.write_all(&hello).unwrap();
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    assert_eq!(answer.first(), Some(&0x15), "an alert: {answer:?}");
+    // Words without TLS.
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .unwrap();
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    assert!(
+        !String::from_utf8_lossy(&answer).contains("HTTP"),
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn a_certificate_is_chosen_by_name_and_followed_when_it_changes() {
+    let authority = Authority::new();
+    let ca = authority.ca();
+    let files = TempDir::new();
+    let put = |name: &str, names: &str, place: &str| {
+        let (cert, key) = authority.issue(name, names);
+        std::fs::copy(&key, files.file(&format!("{place}.key"))).unwrap();
+        std::fs::copy(&cert, files.file(&format!("{place}.pem"))).unwrap();
+    };
+    put("usual", LOOPBACK, "usual");
+    put("other", "DNS:other.example, DNS:*.wild.example", "other");
+    let pair = |place: &str| json!({"cert": files.file(&format!("{place}.pem")), "key": files.file(&format!("{place}.key"))});
+    let mut tls = pair("usual");
+    tls["more"] = json!([pair("other")]);
+    let setup = Setup::new().tenant("abc", json!({}));
+    let (gateway, address) = start(setup, &tls);
+    let shown = |name: &str| hello(address, name, &trusting(&ca)).map(|(shown, _)| shown);
+
+    let usual = shown("localhost").unwrap();
+    let other = shown("other.example").unwrap();
+    assert_ne!(usual, other);
+    assert_eq!(shown("a.wild.example").unwrap(), other);
+    assert!(
+        shown("unknown.example").is_err(),
+        "the usual one is not for it"
+    );
+
+    put("renewed", LOOPBACK, "usual");
+    eventually(Duration::from_secs(20), "the new one is shown", || {
+        shown("localhost").ok().filter(|shown| *shown != usual)
+    });
+    assert_eq!(shown("other.example").unwrap(), other);
+
+    let renewed = shown("localhost").unwrap();
+    std::fs::write(files.file("usual.pem"), "nothing").unwrap();
+    gateway.wait_log("the certificate before it stays");
+    assert_eq!(shown("localhost").unwrap(), renewed);
+}
+
+#[test]
+fn clients_must_show_a_certificate_where_the_operator_wants_it() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (cert, key) = authority.issue("server", LOOPBACK);
+    let (own_cert, own_key) = authority.issue("client", "DNS:client.example");
+    let (other_cert, other_key) = stranger.issue("client", "DNS:client.example");
+    let ca = authority.ca();
+    let tls = json!({"cert": cert, "key": key, "client_ca": ca});
+    let (_gateway, address) = start(Setup::new().tenant("abc", json!({})), &tls);
+    let with = |own| {
+        let trust = Trust {
+            own,
+            ..trusting(&ca)
+        };
+        hello(address, "localhost", &trust)
+    };
+    assert_eq!(
+        with(Some((&own_cert, &own_key))).unwrap().1,
+        "HTTP/1.1 200 OK"
+    );
+    for refused in [None, Some((other_cert.as_path(), other_key.as_path()))] {
+        assert!(!matches!(with(refused), Ok((_, line)) if !line.is_empty()));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_an_error_at_the_start() {
+    let authority = Authority::new();
+    let (cert, key) = authority.issue("server", LOOPBACK);
+    let (_, other_key) = authority.issue("other", LOOPBACK);
+    let missing = TempDir::new().file("missing.pem");
+    for (cert, key, why) in [
+        (&missing, &key, "Cannot read the certificate"),
+        (&cert, &missing, "Cannot read the private key"),
+        (&cert, &other_key, "cannot be used"),
+        (&key, &key, "there is none in it"),
+    ] {
+        let listen =
+            json!({"listen": [{"address": "127.0.0.1:0", "tls": {"cert": cert, "key": key}}]});
+        let setup = Setup::new().yaml(&format!("server: {listen}"));
+        let (status, lines, _) = Gateway::run_to_end(setup);
+        assert!(!status.success());
+        assert!(
+            lines.iter().any(|line| line.contains(why)),
+            "{why}: {lines:?}"
+        );
+    }
+}
+
+/// The address that a balancer speaks for, in version 2 of its protocol.
+fn preamble(last: u8) -> Vec<u8> {
+    let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+    bytes.extend([203, 0, 113, last, 10, 0, 0, 1, 0x1f, 0x90, 0, 80]);
+    bytes
+}
+
+fn say(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    socket.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn a_balancer_that_is_trusted_says_who_is_behind_it() {
+    let server = json!({
+        "listen": [{"address": "127.0.0.1:0", "proxy_protocol": true}],
+        "trusted_proxies": ["127.0.0.1"],
+    });
+    let accounts = json!({"mints_per_address": 1});
+    let setup = Setup::new()
+        .tenant("abc", json!({"user_groups": {"anonymous": {"tokens": 5}}}))
+        .yaml(&format!("server: {server}\naccounts: {accounts}"));
+    let gateway = Gateway::start(setup);
+    let mint = |preamble: &[u8]| {
+        let request = "POST /abc/auth/anonymous HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 192.0.2.1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let answer = say(gateway.addr(), &[preamble, request.as_bytes()].concat());
+        answer.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(mint(&preamble(7)), "HTTP/1.1 200 OK");
+    assert_eq!(mint(&preamble(7)), "HTTP/1.1 429 Too Many Requests");
+    assert_eq!(mint(&preamble(8)), "HTTP/1.1 200 OK", "another one");
+    assert_eq!(mint(b""), "", "it must say so");
+    let mut local = preamble(9);
+    local[12] = 0x20;
+    let health = b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    assert!(say(gateway.addr(), &[&local, &health[..]].concat()).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn nobody_else_says_who_is_behind_him() {
+    let server = json!({
+        "listen": [{"address": "127.0.0.1:0", "proxy_protocol": true}],
+        "trusted_proxies": ["192.0.2.0/24"],
+    });
+    let setup = Setup::new().yaml(&format!("server: {server}"));
+    let gateway = Gateway::start(setup.tenant("abc", json!({})));
+    let health = b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    assert_eq!(
+        say(gateway.addr(), &[&preamble(7), &health[..]].concat()),
+        ""
+    );
+}
+
+/// The official SDKs, over TLS and HTTP/2: what they say and raise is what they do without.
+#[test]
+fn sdks_are_served_over_tls() {
+    let authority = Authority::new();
+    let (cert, key) = authority.issue("server", LOOPBACK);
+    let endpoint = json!({"kind": "demo", "default_model": "demo-1"});
+    let config = json!({
+        "user_groups": {"anonymous": {"tokens": 100_000}},
+        "providers": {"text": {"default": "demo", "endpoints": {"demo": endpoint}}},
+    });
+    let setup = Setup::new().tenant("demo", config);
+    let (gateway, address) = start(setup, &json!({"cert": cert, "key": key}));
+    let own = mint(&gateway, "demo");
+    let facts = |program: PathBuf, script: &str| {
+        let mut command = Command::new(program);
+        command
+            .arg(in_project("tests/sdk").join(script))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env(
+                "BASE_URL",
+                format!("https://localhost:{}/demo", address.port()),
+            )
+            .env("API_KEY", &own)
+            .env("CA", authority.ca())
+            .env("NODE_EXTRA_CA_CERTS", authority.ca())
+            .env("LIBRARIES", in_project(".tools/node"));
+        let output = command.output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}: {said}");
+        serde_json::from_slice::<Value>(&output.stdout).expect("one line of JSON")
+    };
+    let python = in_project(".tools/python/bin/python");
+    if !python.exists() {
+        missing(&python);
+    }
+    let python = facts(python, "secure_calls.py");
+    let node = facts("node".into(), "secure_calls.mjs");
+    for told in [&python, &node] {
+        for vendor in ["openai", "anthropic"] {
+            let text = told[vendor].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{told}");
+            assert_eq!(told[vendor], told[format!("{vendor}_streamed")], "{told}");
+            assert_eq!(
+                told[format!("{vendor}_raised")],
+                "AuthenticationError",
+                "{told}"
+            );
+        }
+    }
+    assert_eq!(python["protocols"], json!(["HTTP/2"]));
+    let beside = node["side_by_side"].as_array().unwrap();
+    assert_eq!(beside.len(), 8);
+    assert!(
+        beside
+            .iter()
+            .all(|each| each["status"] == 200 && each["text"] == node["openai"]),
+        "{node}"
+    );
+}
