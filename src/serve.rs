@@ -12,7 +12,7 @@ pub mod workers;
 
 use crate::local::Local;
 use crate::proxy::counter::Counter;
-use crate::proxy::front::{Accepted, Door, Front};
+use crate::proxy::front::{Accepted, Front, ListenerSpec};
 use crate::proxy::gateway::Side;
 use crate::proxy::hosts::Hosts;
 use crate::proxy::pipeline::Pipeline;
@@ -184,7 +184,7 @@ impl Signals {
 
 /// The sockets of the public and the operator's own, each with what its connections have in common.
 pub struct Sockets {
-    all: Vec<(TcpListener, Arc<Door>)>,
+    all: Vec<(TcpListener, Arc<ListenerSpec>)>,
     followed: Vec<Arc<Certificates>>,
 }
 
@@ -205,23 +205,23 @@ impl Sockets {
                     Some(Acceptor::from_server_config(Arc::new(config)))
                 }
             };
-            let door = Arc::new(Door {
+            let spec = Arc::new(ListenerSpec {
                 tls,
                 proxy_protocol: listener.proxy_protocol,
                 side: Side::Public,
             });
             for listener in listen::listen(&listener.address, &mut inherited)? {
-                sockets.all.push((listener, door.clone()));
+                sockets.all.push((listener, spec.clone()));
             }
         }
-        let door = Arc::new(Door {
+        let spec = Arc::new(ListenerSpec {
             tls: None,
             proxy_protocol: false,
             side: Side::Ops,
         });
         if let Some(address) = &settings.server.ops_listen {
             for listener in listen::listen(address, &mut inherited)? {
-                sockets.all.push((listener, door.clone()));
+                sockets.all.push((listener, spec.clone()));
             }
         }
         Ok(sockets)
@@ -234,9 +234,9 @@ impl Sockets {
     }
 
     fn announce(&self) -> io::Result<()> {
-        for (listener, door) in &self.all {
+        for (listener, spec) in &self.all {
             let address = listener.local_addr()?;
-            match (door.side, &door.tls) {
+            match (spec.side, &spec.tls) {
                 (Side::Public, None) => log::info!("Listening on http://{address}"),
                 (Side::Public, Some(_)) => log::info!("Listening on https://{address}"),
                 (Side::Ops, _) => log::info!("Metrics on http://{address}/metrics"),
@@ -279,8 +279,8 @@ impl App {
             self.settings.server.shed_after,
             move || journal.flush_here(),
         )?);
-        for (listener, door) in sockets.all {
-            let give = self.giver(&workers, door);
+        for (listener, spec) in sockets.all {
+            let give = self.giver(&workers, spec);
             accepting.push(tokio::spawn(accept(listener, give)));
         }
         let following = tokio::spawn(follow(sockets.followed));
@@ -338,12 +338,12 @@ impl App {
     fn giver(
         &self,
         workers: &Arc<Workers>,
-        door: Arc<Door>,
+        spec: Arc<ListenerSpec>,
     ) -> impl Fn(TcpStream, SocketAddr) + use<> {
         let (workers, pipeline) = (workers.clone(), self.pipeline.clone());
         let (front, stop) = (self.front.clone(), self.stop.subscribe());
         move |socket, peer| {
-            let is_public = door.side == Side::Public;
+            let is_public = spec.side == Side::Public;
             let seat = match is_public.then(|| pipeline.places.seat(peer.ip())) {
                 Some(Err(full)) => return limits::turn_away(socket, full, &pipeline.metrics),
                 Some(Ok(seat)) => Some(seat),
@@ -352,7 +352,7 @@ impl App {
             let accepted = Accepted {
                 socket,
                 peer,
-                door: door.clone(),
+                listener: spec.clone(),
                 seat,
             };
             if !is_public {

@@ -61,20 +61,20 @@ pub struct Connection {
     is_new: bool,
     /// Its first bytes may say that it is HTTP/2.
     may_be_http2: bool,
-    /// What each request is lent, and gives back.
-    pub kept: Kept,
+    /// Lent to each request, which gives it back.
+    pub reusables: Reusables,
 }
 
-/// Timers of a request, and room for an answer's headers. Kept from one to the next they cost nothing.
+/// Timers of a request and a buffer for its answer's headers, reused from request to request.
 #[derive(Default)]
-pub struct Kept {
+pub struct Reusables {
     pub body: Patience,
     pub watch: Patience,
     pub lines: BytesMut,
 }
 
-/// An answer's headers as lines, but for those that say how long it is and how its connection goes on.
-pub struct Said {
+/// An answer's headers as lines, except for `content-length` and `connection`.
+pub struct HeaderLines {
     pub lines: BytesMut,
     pub length: Option<usize>,
     pub closes: bool,
@@ -111,7 +111,7 @@ pub enum NoRequest {
     TooSlow,
 }
 
-/// Why there is no more of a body.
+/// Reason why a body stops before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     Gone,
@@ -147,7 +147,7 @@ impl Connection {
             },
             is_new: true,
             may_be_http2,
-            kept: Kept::default(),
+            reusables: Reusables::default(),
         }
     }
 
@@ -331,7 +331,7 @@ impl Connection {
     }
 
     /// The head of an answer. It leaves with the first bytes of its body, or with the next [`Connection::flush`].
-    pub fn head(&mut self, status: StatusCode, headers: &HeaderMap) {
+    pub fn write_head(&mut self, status: StatusCode, headers: &HeaderMap) {
         write::status_line(&mut self.out, status);
         scratch::with_date(|date| self.out.extend_from_slice(date));
         let mut is_long_known = status == StatusCode::NO_CONTENT;
@@ -354,19 +354,19 @@ impl Connection {
         self.end_head(is_long_known);
     }
 
-    /// The same of headers that are lines already, which are taken.
-    pub fn say(&mut self, status: StatusCode, said: &mut Said) {
+    /// The same with headers that are lines already; the buffer is emptied.
+    pub fn write_header_lines(&mut self, status: StatusCode, head: &mut HeaderLines) {
         write::status_line(&mut self.out, status);
         scratch::with_date(|date| self.out.extend_from_slice(date));
-        self.out.extend_from_slice(&said.lines);
-        said.lines.clear();
-        self.keeps &= !said.closes;
-        if let Some(length) = said.length
+        self.out.extend_from_slice(&head.lines);
+        head.lines.clear();
+        self.keeps &= !head.closes;
+        if let Some(length) = head.length
             && status != StatusCode::NO_CONTENT
         {
             write::number(&mut self.out, "content-length", length as u64);
         }
-        self.end_head(said.length.is_some());
+        self.end_head(head.length.is_some());
     }
 
     fn end_head(&mut self, is_length_known: bool) {

@@ -5,11 +5,11 @@
 
 use super::connection::{Connection, Limits, NoRequest};
 use super::gateway::{Gateway, Side};
-use super::http1::{Home, Http1, Unread};
+use super::http1::{HeadFault, Http1, ReturnSlot};
 use super::pipeline::Pipeline;
 use super::places::Seat;
-use super::preamble::{self, Preamble};
-use super::streams::{Arrived, Service};
+use super::proxy_protocol::{self, ProxyHeader};
+use super::streams::{Established, Service};
 use pingora::apps::{HttpServerApp, HttpServerOptions};
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
@@ -26,17 +26,17 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// What serves every connection.
+/// Server of every connection.
 pub struct Front {
     pipeline: Arc<Pipeline>,
     public: Arc<HttpProxy<Gateway>>,
     ops: Arc<HttpProxy<Gateway>>,
 }
 
-/// What a listener's connections have in common.
-pub struct Door {
+/// Protocol and audience of a listener's connections.
+pub struct ListenerSpec {
     pub tls: Option<Acceptor>,
-    /// Balancers say who is behind them before anything else.
+    /// Each connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
     pub side: Side,
 }
@@ -45,7 +45,7 @@ pub struct Door {
 pub struct Accepted {
     pub socket: TcpStream,
     pub peer: SocketAddr,
-    pub door: Arc<Door>,
+    pub listener: Arc<ListenerSpec>,
     /// Its place; the operator's own connections need none.
     pub seat: Option<Seat>,
 }
@@ -73,7 +73,7 @@ impl Front {
         }
     }
 
-    /// Time for what a client must say before it can ask anything.
+    /// Timeout of each step before a request: PROXY header, TLS, preface.
     fn deadline(&self) -> Duration {
         self.pipeline.local.settings.server.header_timeout
     }
@@ -83,21 +83,21 @@ impl Front {
         let Accepted {
             mut socket,
             mut peer,
-            door,
+            listener,
             mut seat,
         } = accepted;
         // A socket that is gone already fails where it is read.
         let _ = socket.set_nodelay(true);
-        if door.proxy_protocol {
-            let said = tokio::time::timeout(self.deadline(), self.introduced(&mut socket, peer));
+        if listener.proxy_protocol {
+            let said = tokio::time::timeout(self.deadline(), self.proxy_header(&mut socket, peer));
             match said.await {
-                Ok(Some(Preamble::Local)) => {}
-                Ok(Some(Preamble::For(client))) => {
+                Ok(Some(ProxyHeader::Local)) => {}
+                Ok(Some(ProxyHeader::For(client))) => {
                     peer = client;
                     // It takes its own place and leaves the balancer's.
                     seat = match self.pipeline.places.seat(client.ip()) {
                         Ok(seat) => Some(seat),
-                        Err(_) => return,
+                        Err(full) => return full.count(&self.pipeline.metrics),
                     };
                 }
                 Ok(None) | Err(_) => return,
@@ -107,7 +107,7 @@ impl Front {
         let _ = digest.peer_addr.set(Some(peer.into()));
         let mut stream = Socket::from(socket);
         stream.set_socket_digest(digest);
-        let stream: Stream = match &door.tls {
+        let stream: Stream = match &listener.tls {
             None => Box::new(stream),
             Some(acceptor) => {
                 // Its future is large, and over long before the connection is.
@@ -121,7 +121,7 @@ impl Front {
                 }
             }
         };
-        let proxy = match door.side {
+        let proxy = match listener.side {
             Side::Public => &self.public,
             Side::Ops => &self.ops,
         };
@@ -131,43 +131,43 @@ impl Front {
             shutdown,
             deadline: self.deadline(),
         };
-        let arrived = Arrived {
+        let established = Established {
             stream,
             peer,
-            is_public: door.side == Side::Public,
+            is_public: listener.side == Side::Public,
         };
-        match arrived.stream.selected_alpn_proto() {
-            Some(ALPN::H2) => service.http2(arrived).await,
-            _ => self.http1(&service, arrived).await,
+        match established.stream.selected_alpn_proto() {
+            Some(ALPN::H2) => service.http2(established).await,
+            _ => self.http1(&service, established).await,
         }
         drop(seat);
     }
 
-    /// What a balancer says of whom it speaks for. `None`: it may not say so, or says something else.
-    async fn introduced(&self, socket: &mut TcpStream, peer: SocketAddr) -> Option<Preamble> {
+    /// Reads the PROXY header. `None`: its sender is not trusted, or sent something else.
+    async fn proxy_header(&self, socket: &mut TcpStream, peer: SocketAddr) -> Option<ProxyHeader> {
         if !self.pipeline.places.is_trusted(peer.ip()) {
             return None;
         }
-        let mut fixed = [0; preamble::FIXED_BYTES];
+        let mut fixed = [0; proxy_protocol::FIXED_BYTES];
         socket.read_exact(&mut fixed).await.ok()?;
-        let mut rest = vec![0; preamble::rest(&fixed).ok()?];
+        let mut rest = vec![0; proxy_protocol::rest(&fixed).ok()?];
         socket.read_exact(&mut rest).await.ok()?;
-        preamble::read(&fixed, &rest).ok()
+        proxy_protocol::read(&fixed, &rest).ok()
     }
 
     /// A connection of HTTP/1.1, to its end; or of HTTP/2, where its first bytes say so.
-    async fn http1(&self, service: &Service<'_>, arrived: Arrived) {
+    async fn http1(&self, service: &Service<'_>, established: Established) {
         let limits = Limits {
             head: service.deadline,
             write: self.pipeline.local.settings.accounts.hold_ttl / 4,
         };
-        let Arrived {
+        let Established {
             stream,
             peer,
             is_public,
-        } = arrived;
+        } = established;
         let may_upgrade = stream.get_ssl_digest().is_none();
-        let home = Home::default();
+        let slot = ReturnSlot::default();
         let mut connection = Box::new(Connection::new(stream, limits, may_upgrade));
         let mut stop = service.shutdown.clone();
         let mut draining = pin!(async move {
@@ -188,27 +188,27 @@ impl Front {
             let request = match next {
                 Ok(request) => Ok(request),
                 Err(NoRequest::Gone) => break,
-                Err(NoRequest::TooSlow) => Err(Unread::TooSlow),
-                Err(NoRequest::Refused(refused)) => Err(Unread::Refused(refused)),
+                Err(NoRequest::TooSlow) => Err(HeadFault::TooSlow),
+                Err(NoRequest::Refused(refused)) => Err(HeadFault::Refused(refused)),
                 Err(NoRequest::Http2) => {
                     let Some(stream) = connection.into_stream() else {
                         return;
                     };
-                    let arrived = Arrived {
+                    let established = Established {
                         stream,
                         peer,
                         is_public,
                     };
-                    return Box::pin(service.http2(arrived)).await;
+                    return Box::pin(service.http2(established)).await;
                 }
             };
-            let is_refused = matches!(request, Err(Unread::Refused(_)));
-            let session = Http1::new(connection, home.clone(), request, peer);
+            let is_refused = matches!(request, Err(HeadFault::Refused(_)));
+            let session = Http1::new(connection, slot.clone(), request, peer);
             let session = ServerSession::new_custom(Box::new(session));
             let served = service.proxy.process_new_http(session, service.shutdown);
             served.await;
             // It comes back from every request, however that ended.
-            let Some(back) = home.take() else { return };
+            let Some(back) = slot.take() else { return };
             connection = back;
             if is_refused {
                 connection.linger().await;

@@ -5,7 +5,7 @@
 
 use super::error::GatewayError;
 use super::exchange::Exchange;
-use super::http1::Unread;
+use super::http1::HeadFault;
 use super::pipeline::Pipeline;
 use super::reply;
 use super::scratch;
@@ -54,10 +54,10 @@ impl ProxyHttp for Gateway {
         if pipeline.traffic.is_draining() {
             session.close_after();
         }
-        match (session.unread, self.side) {
+        match (session.fault, self.side) {
             (None, Side::Public) => pipeline.serve(&mut session).await,
-            (None, Side::Ops) => pipeline.tell(&mut session).await,
-            (Some(unread), _) => pipeline.refuse(&mut session, unread.into()).await,
+            (None, Side::Ops) => pipeline.serve_ops(&mut session).await,
+            (Some(fault), _) => pipeline.refuse(&mut session, fault.into()).await,
         }
         session.end().await;
         Ok(true)
@@ -78,11 +78,11 @@ impl ProxyHttp for Gateway {
     }
 }
 
-impl From<Unread> for GatewayError {
-    fn from(unread: Unread) -> GatewayError {
-        match unread {
-            Unread::Refused(refused) => refused.into(),
-            Unread::TooSlow => GatewayError::HeadTimeout,
+impl From<HeadFault> for GatewayError {
+    fn from(fault: HeadFault) -> GatewayError {
+        match fault {
+            HeadFault::Refused(refused) => refused.into(),
+            HeadFault::TooSlow => GatewayError::HeadTimeout,
         }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Pingora's own reader of HTTP/1.1 has no deadline for a dribbled head and takes what could mean two things; ours is
 //! strict, so each of its requests goes to the service as a custom session. The connection is lent to it and goes back
-//! where it came from when the request is over, however that ends.
+//! to its slot when the request is over, however that ends.
 
-use super::connection::{Broken, Connection, Gone, Kept, Said};
+use super::connection::{Broken, Connection, Gone, HeaderLines, Reusables};
 use crate::http1::head::{Refused, Request};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,54 +20,55 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Where a connection waits for its request to end.
+/// Slot that a connection returns to when its request has ended.
 #[derive(Clone, Default)]
-pub struct Home(Arc<Mutex<Option<Box<Connection>>>>);
+pub struct ReturnSlot(Arc<Mutex<Option<Box<Connection>>>>);
 
-impl Home {
+impl ReturnSlot {
     /// The connection, where its request has ended.
     pub fn take(&self) -> Option<Box<Connection>> {
         lock(&self.0).take()
     }
 }
 
-/// Why what came is no request that could be answered.
+/// Reason why a head is no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
+pub enum HeadFault {
     Refused(Refused),
     TooSlow,
 }
 
-/// What a connection lends to its request. It travels in the extensions of the request's head.
-pub struct Lent {
-    /// Nothing was asked where it is `unread`.
+/// State shared by a connection and its request: the head as it was read, reusable timers and buffers, the answer's
+/// header lines. It travels in the extensions of Pingora's request head.
+pub struct Handoff {
+    /// An empty one where there is a `fault`.
     pub request: Request,
-    pub unread: Option<Unread>,
-    kept: Mutex<Kept>,
-    said: Mutex<Option<Said>>,
+    pub fault: Option<HeadFault>,
+    reusables: Mutex<Reusables>,
+    header_lines: Mutex<Option<HeaderLines>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Lent {
-    pub fn take(&self) -> Kept {
-        std::mem::take(&mut lock(&self.kept))
+impl Handoff {
+    pub fn take_reusables(&self) -> Reusables {
+        std::mem::take(&mut lock(&self.reusables))
     }
 
-    pub fn give_back(&self, kept: Kept) {
-        *lock(&self.kept) = kept;
+    pub fn give_back(&self, reusables: Reusables) {
+        *lock(&self.reusables) = reusables;
     }
 
-    /// Headers of the answer whose head is written next. As lines they need not be put into a table first.
-    pub fn say(&self, said: Said) {
-        *lock(&self.said) = Some(said);
+    /// Sets the headers of the head that is written next. Lines spare the building of a table.
+    pub fn set_header_lines(&self, lines: HeaderLines) {
+        *lock(&self.header_lines) = Some(lines);
     }
 
-    /// What was said, with its lines taken where it was written.
-    pub fn take_said(&self) -> Option<Said> {
-        lock(&self.said).take()
+    /// Takes them back, emptied if they were written.
+    pub fn take_header_lines(&self) -> Option<HeaderLines> {
+        lock(&self.header_lines).take()
     }
 }
 
@@ -75,8 +76,8 @@ impl Lent {
 pub struct Http1 {
     /// There until the request is over.
     connection: Option<Box<Connection>>,
-    home: Home,
-    lent: Arc<Lent>,
+    slot: ReturnSlot,
+    handoff: Arc<Handoff>,
     head: RequestHeader,
     response: Option<Box<ResponseHeader>>,
     peer: SocketAddr,
@@ -90,11 +91,11 @@ pub struct Http1 {
 impl Drop for Http1 {
     fn drop(&mut self) {
         if let Some(mut connection) = self.connection.take() {
-            connection.kept = self.lent.take();
+            connection.reusables = self.handoff.take_reusables();
             if !self.is_over {
                 connection.close_after();
             }
-            *lock(&self.home.0) = Some(connection);
+            *lock(&self.slot.0) = Some(connection);
         }
     }
 }
@@ -102,27 +103,27 @@ impl Drop for Http1 {
 impl Http1 {
     pub fn new(
         mut connection: Box<Connection>,
-        home: Home,
-        request: std::result::Result<Request, Unread>,
+        slot: ReturnSlot,
+        request: std::result::Result<Request, HeadFault>,
         peer: std::net::SocketAddr,
     ) -> Http1 {
-        let (request, unread) = match request {
+        let (request, fault) = match request {
             Ok(request) => (request, None),
-            Err(unread) => (Request::nothing(), Some(unread)),
+            Err(fault) => (Request::nothing(), Some(fault)),
         };
-        let lent = Arc::new(Lent {
+        let handoff = Arc::new(Handoff {
             request,
-            unread,
-            kept: Mutex::new(std::mem::take(&mut connection.kept)),
-            said: Mutex::default(),
+            fault,
+            reusables: Mutex::new(std::mem::take(&mut connection.reusables)),
+            header_lines: Mutex::default(),
         });
         let digest = connection.digest();
-        let head = head(&lent);
+        let head = head(&handoff);
         Http1 {
             is_upgrade: head.headers.contains_key("upgrade"),
             connection: Some(connection),
-            home,
-            lent,
+            slot,
+            handoff,
             head,
             response: None,
             peer: SocketAddr::Inet(peer),
@@ -151,20 +152,20 @@ impl Http1 {
     }
 }
 
-/// The head as Pingora has it. The headers themselves are read where they stand, in what is lent; only a request
+/// The head as Pingora has it. The headers themselves are read where they stand, in the handoff; only a request
 /// that goes Pingora's own way, as one for an upgrade does, has them here too.
-fn head(lent: &Arc<Lent>) -> RequestHeader {
+fn head(handoff: &Arc<Handoff>) -> RequestHeader {
     let (mut parts, ()) = http::Request::new(()).into_parts();
-    let request = &lent.request;
+    let request = &handoff.request;
     parts.method.clone_from(&request.method);
-    // What is no URI to this reader is still what was asked, in what is lent.
+    // What is no URI to this reader is still there, in the handoff.
     parts.uri = Uri::from_maybe_shared(request.target.clone()).unwrap_or_default();
     if !request.is_current {
         parts.version = Version::HTTP_10;
     } else if request.fields.has("upgrade") {
         parts.headers = request.headers();
     }
-    parts.extensions.insert(lent.clone());
+    parts.extensions.insert(handoff.clone());
     RequestHeader::from(parts)
 }
 
@@ -198,18 +199,18 @@ impl Session for Http1 {
     }
 
     async fn write_response_header(&mut self, head: Box<ResponseHeader>, end: bool) -> Result<()> {
-        let said = self.lent.take_said();
+        let lines = self.handoff.take_header_lines();
         let connection = self.connection()?;
-        match (head.status, said) {
+        match (head.status, lines) {
             // A client that waits to be told hears it when its body is read.
             (StatusCode::CONTINUE, _) => return Ok(()),
             (StatusCode::SWITCHING_PROTOCOLS, _) => connection.upgrade(&head.headers),
             (status, _) if status.is_informational() => return Ok(()),
-            (status, Some(mut said)) => {
-                connection.say(status, &mut said);
-                self.lent.say(said);
+            (status, Some(mut lines)) => {
+                connection.write_header_lines(status, &mut lines);
+                self.handoff.set_header_lines(lines);
             }
-            (status, None) => connection.head(status, &head.headers),
+            (status, None) => connection.write_head(status, &head.headers),
         }
         let connection = self.connection()?;
         let is_upgraded = connection.is_upgraded();
@@ -262,7 +263,7 @@ impl Session for Http1 {
         Ok(is_whole)
     }
 
-    // How long is waited for a client is known to its connection, and to those who read and write here.
+    // Timeouts belong to the connection and to its callers, not to this session.
 
     fn set_read_timeout(&mut self, _: Option<Duration>) {}
 

@@ -65,13 +65,13 @@ async fn serve(listener: TcpListener, upstream: std::net::SocketAddr) {
     ));
     let stream = Box::new(Socket::from(socket));
     let mut connection = Box::new(Connection::new(stream, LIMITS, true));
-    let request = connection.next(false).await.map_err(|_| Unread::TooSlow);
-    let home = Home::default();
-    let session = Http1::new(connection, home.clone(), request, peer);
+    let request = connection.next(false).await.map_err(|_| HeadFault::TooSlow);
+    let slot = ReturnSlot::default();
+    let session = Http1::new(connection, slot.clone(), request, peer);
     let session = ServerSession::new_custom(Box::new(session));
     let (_stop, shutdown) = tokio::sync::watch::channel(false);
     proxy.process_new_http(session, &shutdown).await;
-    let connection = home.take().expect("it comes back");
+    let connection = slot.take().expect("it comes back");
     assert!(!connection.keeps());
     connection.close().await;
 }
@@ -126,17 +126,17 @@ fn what_is_asked_is_lent_and_not_copied() {
     let request = crate::http1::head::take_request(&mut bytes, 0)
         .unwrap()
         .unwrap();
-    let lent = Arc::new(Lent {
+    let handoff = Arc::new(Handoff {
         request,
-        unread: None,
-        kept: Mutex::default(),
-        said: Mutex::default(),
+        fault: None,
+        reusables: Mutex::default(),
+        header_lines: Mutex::default(),
     });
 
-    let head = head(&lent);
+    let head = head(&handoff);
 
     assert_eq!(head.uri, "/a?b");
     assert!(head.headers.is_empty());
-    let found = head.extensions.get::<Arc<Lent>>().unwrap();
+    let found = head.extensions.get::<Arc<Handoff>>().unwrap();
     assert_eq!(found.request.fields.get("x"), Some("y"));
 }

@@ -14,27 +14,29 @@ use std::panic::AssertUnwindSafe;
 
 impl Pipeline {
     /// Answers the operator. What is asked here is not counted as a request.
-    pub(super) async fn tell(&self, session: &mut Session<'_>) {
+    pub(super) async fn serve_ops(&self, session: &mut Session<'_>) {
         let mut exchange = Exchange::new(scratch::new_id().to_string());
-        let told = AssertUnwindSafe(self.told(session)).catch_unwind().await;
-        let told = told.unwrap_or_else(|_| {
+        let answer = AssertUnwindSafe(self.ops_answer(session))
+            .catch_unwind()
+            .await;
+        let answer = answer.unwrap_or_else(|_| {
             self.metrics.panics.add(1);
             Err(GatewayError::Panic("while telling the operator".to_owned()))
         });
         // Where even that fails there is no one to tell.
-        let _ = match told {
+        let _ = match answer {
             Ok(answer) => reply::send(session, &mut exchange, answer).await,
             Err(error) => reply::refuse(session, &mut exchange, error).await,
         };
     }
 
-    async fn told(&self, session: &Session<'_>) -> Result<Answer, GatewayError> {
+    async fn ops_answer(&self, session: &Session<'_>) -> Result<Answer, GatewayError> {
         let request = session.request();
         let answer = match request.path() {
             _ if !matches!(request.method, Method::GET | Method::HEAD) => {
                 return Err(GatewayError::OtherMethods("GET, HEAD".to_owned()));
             }
-            b"/metrics" => self.measured(),
+            b"/metrics" => self.metrics_answer(),
             b"/healthz" => root::health(),
             b"/readyz" => root::ready(&self.local).await?,
             _ => return Err(Refusal::NotFound.into()),
@@ -42,7 +44,7 @@ impl Pipeline {
         Ok(answer)
     }
 
-    fn measured(&self) -> Answer {
+    fn metrics_answer(&self) -> Answer {
         let levels = Levels {
             requests: self.traffic.in_flight(),
             connections: self.places.taken(),

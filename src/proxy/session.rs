@@ -3,8 +3,8 @@
 //! All of it goes through Pingora's session. What HTTP/1.1 and HTTP/2 differ in is settled here and in the sessions
 //! below, so that nobody who answers a request asks which it is.
 
-use super::connection::{Gone, Kept, Said, at_rate};
-use super::http1::{Lent, Unread};
+use super::connection::{Gone, HeaderLines, Reusables, at_rate};
+use super::http1::{Handoff, HeadFault};
 use super::http2;
 use super::patience::Patience;
 use crate::http1::body::Framing;
@@ -39,11 +39,11 @@ const USUAL_LINES: usize = 1 << 10;
 pub struct Session<'a> {
     down: &'a mut ServerSession,
     asked: Asked,
-    /// What came is no request.
-    pub unread: Option<Unread>,
+    /// There is no request, for this reason.
+    pub fault: Option<HeadFault>,
     pub peer: Option<SocketAddr>,
     /// Headers of the answer, until they are written.
-    said: Headers,
+    headers: Headers,
     answered: Option<StatusCode>,
     is_head_written: bool,
     ending: Ending,
@@ -55,8 +55,8 @@ pub struct Session<'a> {
 
 /// The request as it was read.
 enum Asked {
-    /// On a connection of HTTP/1.1, which lends it.
-    Lent(Arc<Lent>),
+    /// HTTP/1.1: shared with its connection.
+    Handoff(Arc<Handoff>),
     Read(Box<Request>),
 }
 
@@ -99,23 +99,23 @@ pub enum NoBody {
 impl<'a> Session<'a> {
     pub fn new(down: &'a mut ServerSession, limits: Limits) -> Session<'a> {
         let peer = down.client_addr().and_then(|peer| peer.as_inet().copied());
-        let lent = down.req_header().extensions.get::<Arc<Lent>>().cloned();
-        let kept = lent.as_ref().map(|lent| lent.take());
-        let Kept { body, watch, lines } = kept.unwrap_or_default();
-        let said = match lent {
+        let handoff = down.req_header().extensions.get::<Arc<Handoff>>().cloned();
+        let reusables = handoff.as_ref().map(|handoff| handoff.take_reusables());
+        let Reusables { body, watch, lines } = reusables.unwrap_or_default();
+        let headers = match handoff {
             Some(_) => Headers::Lines(lines),
             None => Headers::Table(HeaderMap::new()),
         };
-        let (asked, unread) = match lent {
-            Some(lent) => {
-                let unread = lent.unread;
-                (Asked::Lent(lent), unread)
+        let (asked, fault) = match handoff {
+            Some(handoff) => {
+                let fault = handoff.fault;
+                (Asked::Handoff(handoff), fault)
             }
             None => match http2::request(down) {
                 Ok(request) => (Asked::Read(Box::new(request)), None),
                 Err(refused) => {
                     let nothing = Box::new(Request::nothing());
-                    (Asked::Read(nothing), Some(Unread::Refused(refused)))
+                    (Asked::Read(nothing), Some(HeadFault::Refused(refused)))
                 }
             },
         };
@@ -125,9 +125,9 @@ impl<'a> Session<'a> {
         Session {
             down,
             asked,
-            unread,
+            fault,
             peer,
-            said,
+            headers,
             answered: None,
             is_head_written: false,
             ending: Ending::Kept,
@@ -139,7 +139,7 @@ impl<'a> Session<'a> {
 
     pub fn request(&self) -> &Request {
         match &self.asked {
-            Asked::Lent(lent) => &lent.request,
+            Asked::Handoff(handoff) => &handoff.request,
             Asked::Read(request) => request,
         }
     }
@@ -260,7 +260,7 @@ impl<'a> Session<'a> {
     /// Begins an answer. Its headers follow.
     pub fn begin_head(&mut self, status: StatusCode) {
         self.answered = Some(status);
-        match &mut self.said {
+        match &mut self.headers {
             Headers::Lines(lines) => {
                 lines.clear();
                 lines.reserve(USUAL_LINES);
@@ -272,14 +272,14 @@ impl<'a> Session<'a> {
     }
 
     pub fn header(&mut self, name: &'static str, value: &[u8]) -> Result<(), Unwritable> {
-        match &mut self.said {
+        match &mut self.headers {
             Headers::Lines(lines) => write::header(lines, name, value),
             Headers::Table(_) => self.header_of(&HeaderName::from_static(name), value),
         }
     }
 
     pub fn header_of(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Unwritable> {
-        match &mut self.said {
+        match &mut self.headers {
             Headers::Lines(lines) => write::header(lines, name.as_str(), value),
             Headers::Table(table) => {
                 let value = HeaderValue::from_bytes(value).map_err(|_| Unwritable)?;
@@ -290,7 +290,7 @@ impl<'a> Session<'a> {
     }
 
     pub fn header_number(&mut self, name: &'static str, value: u64) {
-        match &mut self.said {
+        match &mut self.headers {
             Headers::Lines(lines) => write::number(lines, name, value),
             Headers::Table(table) => {
                 table.append(HeaderName::from_static(name), HeaderValue::from(value));
@@ -327,12 +327,15 @@ impl<'a> Session<'a> {
         }
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = self.answered.unwrap_or_default();
-        match (&mut self.said, &self.asked) {
-            (Headers::Lines(lines), Asked::Lent(lent)) => lent.say(Said {
-                lines: std::mem::take(lines),
-                length,
-                closes: self.ending != Ending::Kept,
-            }),
+        match (&mut self.headers, &self.asked) {
+            (Headers::Lines(lines), Asked::Handoff(handoff)) => {
+                let head = HeaderLines {
+                    lines: std::mem::take(lines),
+                    length,
+                    closes: self.ending != Ending::Kept,
+                };
+                handoff.set_header_lines(head);
+            }
             (Headers::Table(table), _) => {
                 parts.headers = std::mem::take(table);
                 if let Some(length) = length {
@@ -340,7 +343,7 @@ impl<'a> Session<'a> {
                     parts.headers.insert(header::CONTENT_LENGTH, length);
                 }
             }
-            // Lines are lent with their request.
+            // Lines are handoff with their request.
             (Headers::Lines(_), Asked::Read(_)) => {}
         }
         let head = Box::new(ResponseHeader::from(parts));
@@ -375,9 +378,9 @@ impl<'a> Session<'a> {
         if self.ending == Ending::Torn || (self.ending == Ending::Closes && !self.down.is_http2()) {
             self.down.shutdown().await;
         }
-        if let Asked::Lent(lent) = &self.asked {
-            let lines = lent.take_said().map(|said| said.lines);
-            lent.give_back(Kept {
+        if let Asked::Handoff(handoff) = &self.asked {
+            let lines = handoff.take_header_lines().map(|head| head.lines);
+            handoff.give_back(Reusables {
                 body: std::mem::take(&mut self.patience),
                 watch: std::mem::take(&mut self.watch),
                 lines: lines.unwrap_or_default(),

@@ -51,15 +51,15 @@ fn options() -> H2Options {
     options
 }
 
-/// A connection of which it is known who is at its other end.
-pub struct Arrived {
+/// A connection after its PROXY header and TLS handshake.
+pub struct Established {
     pub stream: Stream,
     pub peer: SocketAddr,
     /// Its streams take places, as connections do.
     pub is_public: bool,
 }
 
-/// What serves the streams, and when that is to end.
+/// Service of a connection's requests, and the signal that ends it.
 pub struct Service<'a> {
     pub pipeline: &'a Pipeline,
     pub proxy: &'a Arc<HttpProxy<Gateway>>,
@@ -70,12 +70,12 @@ pub struct Service<'a> {
 
 impl Service<'_> {
     /// A connection of HTTP/2, to its end.
-    pub async fn http2(&self, arrived: Arrived) {
-        let Arrived {
+    pub async fn http2(&self, established: Established) {
+        let Established {
             stream,
             peer,
             is_public,
-        } = arrived;
+        } = established;
         let digest = Arc::new(Digest {
             ssl_digest: stream.get_ssl_digest(),
             timing_digest: Vec::new(),

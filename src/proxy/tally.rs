@@ -1,4 +1,4 @@
-//! What the streams of one connection of HTTP/2 do, and whether it is what clients do who want answers.
+//! Counts of one HTTP/2 connection's streams, and the rule that tells abuse (rapid reset) from use.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ tokio::task_local! {
     static TALLY: Arc<Tally>;
 }
 
-/// What the streams of a connection do.
+/// Counts of a connection's streams.
 #[derive(Default)]
 pub struct Tally {
     open: AtomicUsize,

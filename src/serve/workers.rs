@@ -3,7 +3,7 @@
 //! Nothing a request does wakes another thread: its provider's connection, its timers and what it
 //! spawns stay where it is. Connections are given out one by one, to whoever has the fewest.
 
-use crate::proxy::front::{Accepted, Door, Front};
+use crate::proxy::front::{Accepted, Front, ListenerSpec};
 use crate::proxy::lag;
 use crate::proxy::places::Seat;
 use pingora::server::ShutdownWatch;
@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 struct Given {
     socket: StdStream,
     peer: SocketAddr,
-    door: Arc<Door>,
+    listener: Arc<ListenerSpec>,
     seat: Option<Seat>,
     place: Place,
 }
@@ -81,7 +81,7 @@ impl Workers {
         let Accepted {
             socket,
             peer,
-            door,
+            listener,
             seat,
         } = accepted;
         // It leaves this thread's runtime for another's.
@@ -97,7 +97,7 @@ impl Workers {
             .send(Given {
                 socket,
                 peer,
-                door,
+                listener,
                 seat,
                 place,
             })
@@ -119,7 +119,7 @@ async fn work(
         let accepted = Accepted {
             socket,
             peer: given.peer,
-            door: given.door,
+            listener: given.listener,
             seat: given.seat,
         };
         let (front, stop, place) = (front.clone(), stop.clone(), given.place);

@@ -79,8 +79,8 @@ fn calls_answers_and_errors_are_those_of_http1() {
 
 #[test]
 fn heads_bodies_and_methods_are_read_as_strictly() {
-    let gateway =
-        Gateway::start(Setup::new().tenant("abc", sample(&answering()).tokens(1_000_000)));
+    let provider = answering();
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider).tokens(1_000_000)));
     let client = Http2::plain(gateway.addr());
     assert_eq!(client.get("/healthz").status, 200);
     let head = client.send("HEAD", "/healthz", &[], None);
@@ -104,13 +104,7 @@ fn heads_bodies_and_methods_are_read_as_strictly() {
     let mut long = call(false);
     long["messages"][0]["content"] = json!("word ".repeat(60_000));
     let answer = client.post(CHAT, &key, &long);
-    assert_eq!(
-        answer.status,
-        200,
-        "{}\n{:?}",
-        answer.text(),
-        gateway.logs()
-    );
+    assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
 #[test]

@@ -165,13 +165,13 @@ fn hammer(
 }
 
 /// The PID of the process that took over, so that the test can end it.
-fn successor(gateway: &Gateway) -> Option<u32> {
+pub fn successor(gateway: &Gateway) -> Option<u32> {
     let children =
         std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", gateway.pid())).ok()?;
     children.split_whitespace().next()?.parse().ok()
 }
 
-struct KillOnDrop(u32);
+pub struct KillOnDrop(pub u32);
 
 impl Drop for KillOnDrop {
     fn drop(&mut self) {

@@ -2,14 +2,17 @@
 
 use crate::harness::http2::Trust;
 use crate::harness::{
-    Authority, Gateway, Http2, Provider, Script, Setup, TempDir, eventually, mint, sample,
+    Authority, Gate, Gateway, Http2, Provider, Redis, Script, Setup, Step, TempDir, eventually,
+    free_port, mint, sample,
 };
 use crate::sdks::{in_project, missing};
+use crate::stop::{KillOnDrop, successor};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -254,6 +257,66 @@ fn nobody_else_says_who_is_behind_him() {
         say(gateway.addr(), &[&preamble(7), &health[..]].concat()),
         ""
     );
+}
+
+/// What is open on HTTP/2 is finished by the process that has it; the next one takes what comes meanwhile.
+#[test]
+fn a_hand_over_finishes_streams_and_refuses_nobody() {
+    let authority = Authority::new();
+    let (cert, key) = authority.issue("server", LOOPBACK);
+    let gate = Gate::new();
+    let held = gate.clone();
+    let provider = Provider::start(move |_| {
+        Script::chat_stream(&["one", "two"], 9, 2).after(2, Step::WaitUntilReleased(held.clone()))
+    });
+    let redis = Redis::start();
+    // The successor must find the same address.
+    let port = free_port();
+    let listen = json!({"listen": [
+        "127.0.0.1:0",
+        {"address": format!("127.0.0.1:{port}"), "tls": {"cert": cert, "key": key}},
+    ]});
+    let setup = Setup::new()
+        .store(&redis.url())
+        .tenant("abc", sample(&provider));
+    let gateway = Gateway::start(setup.yaml(&format!("server: {listen}")));
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let (own, ca) = (mint(&gateway, "abc"), authority.ca());
+    let client = Http2::tls(address, "localhost", &ca);
+    let call = json!({"model": "m", "max_tokens": 20, "stream": true, "messages": [{"role": "user", "content": "Hi"}]});
+    let bearer = format!("Bearer {own}");
+    let headers = [("authorization", bearer.as_str())];
+    let body = call.to_string().into_bytes();
+    let begun = client.begin("POST", "/abc/v1/chat/completions", &headers, Some(body));
+    let streaming = begun.unwrap().until("one");
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut answered = 0;
+            while !over.load(Ordering::SeqCst) {
+                let fresh = Http2::tls(address, "localhost", &ca);
+                assert_eq!(fresh.get("/healthz").status, 200);
+                answered += 1;
+            }
+            answered
+        });
+        gateway.signal("QUIT");
+        let started = || successor(&gateway);
+        let _heir = KillOnDrop(eventually(
+            Duration::from_secs(10),
+            "a successor is started",
+            started,
+        ));
+        gateway.wait_log("Server shutting down");
+        gate.open();
+        let rest = streaming.rest().unwrap();
+        assert!(rest.ends_with("data: [DONE]\n\n"), "{rest}");
+        assert!(gateway.wait_exit(Duration::from_secs(30)).success());
+        // The next one alone answers.
+        std::thread::sleep(Duration::from_millis(300));
+        over.store(true, Ordering::SeqCst);
+        assert!(asking.join().unwrap() > 10);
+    });
 }
 
 /// The official SDKs, over TLS and HTTP/2: what they say and raise is what they do without.

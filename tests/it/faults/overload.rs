@@ -41,7 +41,12 @@ fn requests_in_flight_are_bounded_and_probes_are_not_refused() {
             provider.wait_requests(8);
             assert_overloaded(&chat(&gateway, "abc", &key, &call));
             // One tenant does not take another's place; together they have no more than there are.
-            let last = scope.spawn(|| chat(&gateway, "other", &others, &call));
+            // The place of the one that was refused is free a moment after its answer is read.
+            let last = scope.spawn(|| {
+                let asked = || Some(chat(&gateway, "other", &others, &call));
+                let served = || asked().filter(|answer| answer.status != 503);
+                eventually(Duration::from_secs(20), "there is a place", served)
+            });
             provider.wait_requests(9);
             assert_overloaded(&chat(&gateway, "other", &others, &call));
             for path in ["/", "/healthz", "/readyz"] {

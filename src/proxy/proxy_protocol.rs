@@ -11,28 +11,28 @@ pub const FIXED_BYTES: usize = 16;
 const LONGEST_REST: usize = 4 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preamble {
+pub enum ProxyHeader {
     /// The balancer speaks for itself, as in its health checks.
     Local,
     For(SocketAddr),
 }
 
-/// What came is not the protocol.
+/// The bytes are not version 2 of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unread;
+pub struct NotProxyProtocol;
 
-/// How many bytes follow the fixed part.
-pub fn rest(fixed: &[u8; FIXED_BYTES]) -> Result<usize, Unread> {
+/// Length of what follows the fixed part.
+pub fn rest(fixed: &[u8; FIXED_BYTES]) -> Result<usize, NotProxyProtocol> {
     let length = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
     let is_known = fixed[..12] == SIGNATURE && fixed[12] >> 4 == 2 && length <= LONGEST_REST;
-    is_known.then_some(length).ok_or(Unread)
+    is_known.then_some(length).ok_or(NotProxyProtocol)
 }
 
-pub fn read(fixed: &[u8; FIXED_BYTES], rest: &[u8]) -> Result<Preamble, Unread> {
+pub fn read(fixed: &[u8; FIXED_BYTES], rest: &[u8]) -> Result<ProxyHeader, NotProxyProtocol> {
     match fixed[12] & 0xf {
-        0 => return Ok(Preamble::Local),
+        0 => return Ok(ProxyHeader::Local),
         1 => {}
-        _ => return Err(Unread),
+        _ => return Err(NotProxyProtocol),
     }
     let port = |at: usize| Some(u16::from_be_bytes([*rest.get(at)?, *rest.get(at + 1)?]));
     let address = match fixed[13] {
@@ -40,25 +40,25 @@ pub fn read(fixed: &[u8; FIXED_BYTES], rest: &[u8]) -> Result<Preamble, Unread> 
         0x11 => {
             let bytes: [u8; 4] = rest
                 .get(..4)
-                .ok_or(Unread)?
+                .ok_or(NotProxyProtocol)?
                 .try_into()
-                .map_err(|_| Unread)?;
+                .map_err(|_| NotProxyProtocol)?;
             (IpAddr::V4(Ipv4Addr::from(bytes)), port(8))
         }
         0x21 => {
             let bytes: [u8; 16] = rest
                 .get(..16)
-                .ok_or(Unread)?
+                .ok_or(NotProxyProtocol)?
                 .try_into()
-                .map_err(|_| Unread)?;
+                .map_err(|_| NotProxyProtocol)?;
             (IpAddr::V6(Ipv6Addr::from(bytes)), port(32))
         }
-        _ => return Err(Unread),
+        _ => return Err(NotProxyProtocol),
     };
     let (address, Some(port)) = address else {
-        return Err(Unread);
+        return Err(NotProxyProtocol);
     };
-    Ok(Preamble::For(SocketAddr::new(address, port)))
+    Ok(ProxyHeader::For(SocketAddr::new(address, port)))
 }
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
         let read_four = read(&fixed(1, 0x11, 12), &four);
         assert_eq!(
             read_four,
-            Ok(Preamble::For("203.0.113.7:8080".parse().unwrap()))
+            Ok(ProxyHeader::For("203.0.113.7:8080".parse().unwrap()))
         );
 
         let mut six = [0; 36];
@@ -91,22 +91,25 @@ mod tests {
         let read_six = read(&fixed(1, 0x21, 36), &six);
         assert_eq!(
             read_six,
-            Ok(Preamble::For("[2001::9]:443".parse().unwrap()))
+            Ok(ProxyHeader::For("[2001::9]:443".parse().unwrap()))
         );
 
-        assert_eq!(read(&fixed(0, 0, 0), &[]), Ok(Preamble::Local));
+        assert_eq!(read(&fixed(0, 0, 0), &[]), Ok(ProxyHeader::Local));
     }
 
     #[test]
     fn what_is_not_the_protocol_is_refused() {
-        assert_eq!(rest(b"GET / HTTP/1.1\r\n"), Err(Unread));
-        assert_eq!(rest(&fixed(1, 0x11, 5_000)), Err(Unread));
+        assert_eq!(rest(b"GET / HTTP/1.1\r\n"), Err(NotProxyProtocol));
+        assert_eq!(rest(&fixed(1, 0x11, 5_000)), Err(NotProxyProtocol));
         let mut first_version = fixed(1, 0x11, 12);
         first_version[12] = 0x11;
-        assert_eq!(rest(&first_version), Err(Unread));
-        assert_eq!(read(&fixed(1, 0x11, 4), &[1, 2, 3, 4]), Err(Unread));
-        assert_eq!(read(&fixed(1, 0x31, 12), &[0; 216]), Err(Unread));
-        assert_eq!(read(&fixed(2, 0x11, 12), &[0; 12]), Err(Unread));
+        assert_eq!(rest(&first_version), Err(NotProxyProtocol));
+        assert_eq!(
+            read(&fixed(1, 0x11, 4), &[1, 2, 3, 4]),
+            Err(NotProxyProtocol)
+        );
+        assert_eq!(read(&fixed(1, 0x31, 12), &[0; 216]), Err(NotProxyProtocol));
+        assert_eq!(read(&fixed(2, 0x11, 12), &[0; 12]), Err(NotProxyProtocol));
     }
 
     proptest! {
