@@ -202,7 +202,7 @@ fn load(path: Option<&PathBuf>) -> Result<Settings, String> {
 }
 
 fn check(path: Option<&PathBuf>) -> ExitCode {
-    match load(path) {
+    match load(path).and_then(with_certificates) {
         Ok(settings) => {
             let from = settings
                 .source
@@ -221,6 +221,16 @@ fn check(path: Option<&PathBuf>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The settings, if their certificates can be used too.
+fn with_certificates(settings: Settings) -> Result<Settings, String> {
+    for listener in &settings.server.listen {
+        if let Some(tls) = &listener.tls {
+            serve::tls::load(tls)?;
+        }
+    }
+    Ok(settings)
 }
 
 fn keeping(settings: &Settings) -> Keeping {

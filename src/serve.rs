@@ -199,10 +199,9 @@ impl Sockets {
             let tls = match &listener.tls {
                 None => None,
                 Some(tls) => {
-                    let certificates = Arc::new(Certificates::load(tls)?);
-                    sockets.followed.push(certificates.clone());
-                    let config = tls::config(tls, certificates)?;
-                    Some(Acceptor::from_server_config(Arc::new(config)))
+                    let (config, certificates) = tls::load(tls)?;
+                    sockets.followed.push(certificates);
+                    Some(Acceptor::from_server_config(config))
                 }
             };
             let spec = Arc::new(ListenerSpec {

@@ -38,7 +38,7 @@ impl Certificates {
     pub fn load(tls: &Tls) -> Result<Certificates, String> {
         let mut keys = Vec::new();
         for certificate in &tls.certificates {
-            keys.push((load(certificate)?, stamp(certificate)));
+            keys.push((load_key(certificate)?, stamp(certificate)));
         }
         Ok(Certificates {
             written: tls.certificates.clone(),
@@ -55,7 +55,7 @@ impl Certificates {
                 continue;
             }
             let file = certificate.cert.display();
-            let key = match load(certificate) {
+            let key = match load_key(certificate) {
                 Ok(key) => key,
                 Err(why) => {
                     // Perhaps only one of two files is there yet: it is tried again when they change.
@@ -138,7 +138,7 @@ fn stamp(certificate: &Certificate) -> Stamp {
     [changed(&certificate.cert), changed(&certificate.key)]
 }
 
-fn load(certificate: &Certificate) -> Result<Arc<CertifiedKey>, String> {
+fn load_key(certificate: &Certificate) -> Result<Arc<CertifiedKey>, String> {
     let chain = chain(&certificate.cert)?;
     let path = &certificate.key;
     let key = PrivateKeyDer::from_pem_file(path)
@@ -161,8 +161,14 @@ fn chain(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(chain)
 }
 
-/// What a listener needs to speak TLS.
-pub fn config(tls: &Tls, certificates: Arc<Certificates>) -> Result<ServerConfig, String> {
+/// What a listener needs to speak TLS, and its certificates, to be followed.
+pub fn load(tls: &Tls) -> Result<(Arc<ServerConfig>, Arc<Certificates>), String> {
+    let certificates = Arc::new(Certificates::load(tls)?);
+    let config = config(tls, certificates.clone())?;
+    Ok((Arc::new(config), certificates))
+}
+
+fn config(tls: &Tls, certificates: Arc<Certificates>) -> Result<ServerConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let failed = |error: &dyn std::fmt::Display| format!("TLS cannot be set up: {error}");
     let builder = ServerConfig::builder_with_provider(provider.clone())

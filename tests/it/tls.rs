@@ -3,7 +3,7 @@
 use crate::harness::http2::Trust;
 use crate::harness::{
     Authority, Gate, Gateway, Http2, Provider, Redis, Script, Setup, Step, TempDir, eventually,
-    free_port, mint, sample,
+    free_port, mint, resullm, sample,
 };
 use crate::sdks::{in_project, missing};
 use crate::stop::{KillOnDrop, successor};
@@ -191,6 +191,10 @@ fn a_file_that_cannot_be_used_is_an_error_at_the_start() {
         let listen =
             json!({"listen": [{"address": "127.0.0.1:0", "tls": {"cert": cert, "key": key}}]});
         let setup = Setup::new().yaml(&format!("server: {listen}"));
+        let file = setup.write_config();
+        let checked = resullm(&["--config", file.to_str().unwrap(), "check"], &[]);
+        let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+        assert!(!checked.status.success() && said.contains(why), "{said}");
         let (status, lines, _) = Gateway::run_to_end(setup);
         assert!(!status.success());
         assert!(
