@@ -1,5 +1,5 @@
-//! What counting a text costs, in nanoseconds a byte, for texts that are hard on tokenizers and for sizes that show
-//! whether it grows with the text or faster.
+//! Cost of counting a text, in nanoseconds a byte: texts that are hard on tokenizers, in sizes that show whether the
+//! cost grows with the text or faster.
 #![expect(clippy::print_stdout, reason = "a table is what this is run for")]
 
 use std::hint::black_box;
@@ -8,7 +8,7 @@ use std::time::Instant;
 use resullm::dialect::{surplus, tokens};
 
 const SIZES: [usize; 4] = [125_000, 250_000, 500_000, 1_000_000];
-/// Of which the fastest counts: what else the machine does only adds.
+/// Runs of each, of which the fastest counts: other work of the machine only adds.
 const RUNS: usize = 5;
 
 /// A way of counting, by name.

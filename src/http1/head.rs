@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 /// Beyond any SDK's headers, cookies included.
-const LONGEST: usize = 64 << 10;
+pub const LONGEST: usize = 64 << 10;
 const MOST_HEADERS: usize = 100;
 static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 /// Providers behind several proxies send more than clients do.

@@ -18,11 +18,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// The first bytes of a connection of HTTP/2.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How long a kept connection may wait for its next request.
+/// Idle timeout of a connection between two requests.
 const IDLE: Duration = Duration::from_secs(75);
 /// The same where places for connections are few.
 const IDLE_IN_A_CROWD: Duration = Duration::from_secs(5);
@@ -32,11 +32,9 @@ const UNREAD: Duration = Duration::from_secs(30);
 const LEAST_READ: u64 = 1 << 10;
 /// A body up to this length leaves in one write with its head.
 const SMALL: usize = 16 << 10;
-/// The most of a long body that is read at once.
-const PIECE: usize = 256 << 10;
-/// So much of the next requests may come before this one is answered.
+/// Bytes of later requests that may come before this one is answered.
 const PIPELINED: usize = 64 << 10;
-/// How long a refused client may go on sending.
+/// Time in which a refused client may go on sending.
 const LINGER: Duration = Duration::from_secs(1);
 /// Buffers that once were larger are let go.
 const KEPT_BUFFER: usize = 64 << 10;
@@ -80,12 +78,12 @@ pub struct HeaderLines {
     pub closes: bool,
 }
 
-/// How long a client is waited for.
+/// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// A head is there after so long, however it dribbles.
+    /// Time for a whole head, however it dribbles.
     pub head: Duration,
-    /// How long a write may be blocked, where that is less than usual.
+    /// Time that a write may be blocked, where that is less than usual.
     pub write: Duration,
 }
 
@@ -171,10 +169,9 @@ impl Connection {
         self.keeps = false;
         let mut begun = !self.unread.is_empty();
         // Whoever connects has something to say.
-        self.patience.set(match (begun || self.is_new, is_crowd) {
-            (true, _) => self.limits.head,
-            (false, true) => IDLE_IN_A_CROWD,
-            (false, false) => IDLE,
+        self.patience.set(match begun || self.is_new {
+            true => self.limits.head,
+            false => idle_timeout(is_crowd),
         });
         loop {
             if self.is_new && self.may_be_http2 && begun {
@@ -249,11 +246,6 @@ impl Connection {
             if self.body.is_done() {
                 return Ok(None);
             }
-            if let Some(remaining) = self.body.remaining()
-                && remaining > SMALL as u64
-            {
-                return self.large_piece(remaining).await.map(Some);
-            }
             match poll_fn(|cx| self.poll_fill(cx)).await {
                 Ok(0) | Err(_) => return Err(Broken::Gone),
                 Ok(_) => {}
@@ -276,20 +268,6 @@ impl Connection {
         let decoded = self.body.decode(&mut self.unread, &mut piece);
         decoded.map_err(|_| Broken::Unframed)?;
         Ok((!piece.is_empty()).then(|| piece.freeze()))
-    }
-
-    /// Reads what belongs to the body straight to where it stays.
-    async fn large_piece(&mut self, remaining: u64) -> Result<Bytes, Broken> {
-        let remaining = usize::try_from(remaining).unwrap_or(usize::MAX);
-        let mut piece = BytesMut::with_capacity(remaining.min(PIECE));
-        let length = self.stream.read_buf(&mut piece).await;
-        match length {
-            Ok(0) | Err(_) => Err(Broken::Gone),
-            Ok(length) => {
-                self.body.skip(length as u64);
-                Ok(piece.freeze())
-            }
-        }
     }
 
     /// What the client sends after an upgrade; `None`: nothing more.
@@ -334,14 +312,14 @@ impl Connection {
     pub fn write_head(&mut self, status: StatusCode, headers: &HeaderMap) {
         write::status_line(&mut self.out, status);
         scratch::with_date(|date| self.out.extend_from_slice(date));
-        let mut is_long_known = status == StatusCode::NO_CONTENT;
+        let mut is_length_known = status == StatusCode::NO_CONTENT;
         for (name, value) in headers {
             if *name == header::CONTENT_LENGTH {
                 // What has no content has no length either.
                 if status == StatusCode::NO_CONTENT {
                     continue;
                 }
-                is_long_known = true;
+                is_length_known = true;
             } else if *name == header::CONNECTION {
                 self.keeps &= !value.as_bytes().eq_ignore_ascii_case(b"close");
                 continue;
@@ -351,7 +329,7 @@ impl Connection {
             // It was checked when it became a header's value.
             let _ = write::header(&mut self.out, name.as_str(), value.as_bytes());
         }
-        self.end_head(is_long_known);
+        self.end_head(is_length_known);
     }
 
     /// The same with headers that are lines already; the buffer is emptied.
@@ -474,11 +452,6 @@ impl Connection {
         self.keeps = false;
     }
 
-    /// Where writes have been blocked for so long, the client has left.
-    pub fn write_timeout(&self) -> Duration {
-        self.limits.write
-    }
-
     pub fn keeps(&self) -> bool {
         self.keeps
     }
@@ -510,7 +483,12 @@ impl Connection {
     }
 }
 
-/// How long so many bytes take.
+/// Idle timeout of a connection, shorter where there `is_crowd`.
+pub fn idle_timeout(is_crowd: bool) -> Duration {
+    if is_crowd { IDLE_IN_A_CROWD } else { IDLE }
+}
+
+/// Time that `bytes` take at a `rate` in bytes a second.
 pub fn at_rate(bytes: usize, rate: u64) -> Duration {
     match rate {
         0 => Duration::from_secs(u64::from(u32::MAX)),

@@ -1,7 +1,7 @@
 //! Connections, from the moment they are accepted: who is there, which protocol, and one request after the other.
 //!
-//! Whatever comes in is waited for by a deadline: the words of a balancer, TLS, the first bytes that say which protocol
-//! it is. A connection stays on the thread that serves it, and so do the streams on it.
+//! Each step before a request has a deadline: the header of the PROXY protocol, TLS, the first bytes, which say the
+//! protocol. A connection stays on the thread that serves it, and so do the streams on it.
 
 use super::connection::{Connection, Limits, NoRequest};
 use super::gateway::{Gateway, Side};
@@ -159,7 +159,7 @@ impl Front {
     async fn http1(&self, service: &Service<'_>, established: Established) {
         let limits = Limits {
             head: service.deadline,
-            write: self.pipeline.local.settings.accounts.hold_ttl / 4,
+            write: self.pipeline.write_timeout(),
         };
         let Established {
             stream,
@@ -169,10 +169,7 @@ impl Front {
         let may_upgrade = stream.get_ssl_digest().is_none();
         let slot = ReturnSlot::default();
         let mut connection = Box::new(Connection::new(stream, limits, may_upgrade));
-        let mut stop = service.shutdown.clone();
-        let mut draining = pin!(async move {
-            let _ = stop.wait_for(|draining| *draining).await;
-        });
+        let mut draining = pin!(service.draining());
         let mut is_draining = false;
         loop {
             let next = tokio::select! {

@@ -22,11 +22,11 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const LONGEST_REQUEST_ID: usize = 128;
 
-/// Whose listener it is.
+/// Audience of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Public,
@@ -100,12 +100,15 @@ impl From<Refused> for GatewayError {
 
 impl Pipeline {
     fn limits(&self) -> Limits {
-        let settings = &self.local.settings;
         Limits {
-            body_rate: settings.server.body_rate,
-            // Behind a blocked write no hold is renewed, so it must end well before one does.
-            write: settings.accounts.hold_ttl / 4,
+            body_rate: self.local.settings.server.body_rate,
+            write: self.write_timeout(),
         }
+    }
+
+    /// Time that a write to a client may be blocked: behind it no hold is renewed, so it ends well before one does.
+    pub(super) fn write_timeout(&self) -> Duration {
+        self.local.settings.accounts.hold_ttl / 4
     }
 
     /// What cannot be read as a request is told so.

@@ -2,7 +2,7 @@
 //!
 //! Read only from addresses that the operator trusts, and to its last byte before anything else of the connection.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version, family and length.
@@ -34,31 +34,19 @@ pub fn read(fixed: &[u8; FIXED_BYTES], rest: &[u8]) -> Result<ProxyHeader, NotPr
         1 => {}
         _ => return Err(NotProxyProtocol),
     }
-    let port = |at: usize| Some(u16::from_be_bytes([*rest.get(at)?, *rest.get(at + 1)?]));
-    let address = match fixed[13] {
-        // TCP over IPv4: both addresses, then both ports.
-        0x11 => {
-            let bytes: [u8; 4] = rest
-                .get(..4)
-                .ok_or(NotProxyProtocol)?
-                .try_into()
-                .map_err(|_| NotProxyProtocol)?;
-            (IpAddr::V4(Ipv4Addr::from(bytes)), port(8))
-        }
-        0x21 => {
-            let bytes: [u8; 16] = rest
-                .get(..16)
-                .ok_or(NotProxyProtocol)?
-                .try_into()
-                .map_err(|_| NotProxyProtocol)?;
-            (IpAddr::V6(Ipv6Addr::from(bytes)), port(32))
-        }
+    // Both addresses, then both ports.
+    let (address, port_at) = match fixed[13] {
+        0x11 => (IpAddr::from(octets::<4>(rest, 0)?), 8),
+        0x21 => (IpAddr::from(octets::<16>(rest, 0)?), 32),
         _ => return Err(NotProxyProtocol),
     };
-    let (address, Some(port)) = address else {
-        return Err(NotProxyProtocol);
-    };
+    let port = u16::from_be_bytes(octets(rest, port_at)?);
     Ok(ProxyHeader::For(SocketAddr::new(address, port)))
+}
+
+fn octets<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], NotProxyProtocol> {
+    let found = bytes.get(at..at + N).and_then(|part| part.try_into().ok());
+    found.ok_or(NotProxyProtocol)
 }
 
 #[cfg(test)]

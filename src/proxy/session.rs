@@ -38,35 +38,33 @@ const USUAL_LINES: usize = 1 << 10;
 
 pub struct Session<'a> {
     down: &'a mut ServerSession,
-    asked: Asked,
+    over: Over,
     /// There is no request, for this reason.
     pub fault: Option<HeadFault>,
     pub peer: Option<SocketAddr>,
-    /// Headers of the answer, until they are written.
-    headers: Headers,
     answered: Option<StatusCode>,
     is_head_written: bool,
     ending: Ending,
     limits: Limits,
     patience: Patience,
-    /// For whatever watches over a request.
+    /// Timer of the watch over a request.
     pub watch: Patience,
 }
 
-/// The request as it was read.
-enum Asked {
-    /// HTTP/1.1: shared with its connection.
-    Handoff(Arc<Handoff>),
-    Read(Box<Request>),
+/// The request as its protocol brought it, and the headers of the answer as that writes them.
+enum Over {
+    /// The request is shared with its connection.
+    Http1 {
+        handoff: Arc<Handoff>,
+        lines: BytesMut,
+    },
+    Http2 {
+        request: Box<Request>,
+        table: HeaderMap,
+    },
 }
 
-/// Headers of an answer, as its protocol writes them.
-enum Headers {
-    Lines(BytesMut),
-    Table(HeaderMap),
-}
-
-/// How the connection, or the stream on it, goes on.
+/// Fate of the connection, or of the stream on it, after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     Kept,
@@ -76,16 +74,16 @@ enum Ending {
     Torn,
 }
 
-/// How long a client is waited for.
+/// Limits of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The least that a body brings in a second.
     pub body_rate: u64,
-    /// How long a write may be blocked.
+    /// Time that a write may be blocked.
     pub write: Duration,
 }
 
-/// Why a body cannot be had.
+/// Reason why a body cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoBody {
     Gone,
@@ -100,34 +98,30 @@ impl<'a> Session<'a> {
     pub fn new(down: &'a mut ServerSession, limits: Limits) -> Session<'a> {
         let peer = down.client_addr().and_then(|peer| peer.as_inet().copied());
         let handoff = down.req_header().extensions.get::<Arc<Handoff>>().cloned();
-        let reusables = handoff.as_ref().map(|handoff| handoff.take_reusables());
-        let Reusables { body, watch, lines } = reusables.unwrap_or_default();
-        let headers = match handoff {
-            Some(_) => Headers::Lines(lines),
-            None => Headers::Table(HeaderMap::new()),
-        };
-        let (asked, fault) = match handoff {
+        let (over, fault, body, watch) = match handoff {
             Some(handoff) => {
+                let Reusables { body, watch, lines } = handoff.take_reusables();
                 let fault = handoff.fault;
-                (Asked::Handoff(handoff), fault)
+                (Over::Http1 { handoff, lines }, fault, body, watch)
             }
-            None => match http2::request(down) {
-                Ok(request) => (Asked::Read(Box::new(request)), None),
-                Err(refused) => {
-                    let nothing = Box::new(Request::nothing());
-                    (Asked::Read(nothing), Some(HeadFault::Refused(refused)))
-                }
-            },
+            None => {
+                let read = http2::request(down);
+                let fault = read.as_ref().err().copied().map(HeadFault::Refused);
+                let over = Over::Http2 {
+                    request: Box::new(read.unwrap_or_else(|_| Request::nothing())),
+                    table: HeaderMap::new(),
+                };
+                (over, fault, Patience::default(), Patience::default())
+            }
         };
         if down.is_http2() {
             down.set_write_timeout(Some(limits.write));
         }
         Session {
             down,
-            asked,
+            over,
             fault,
             peer,
-            headers,
             answered: None,
             is_head_written: false,
             ending: Ending::Kept,
@@ -138,9 +132,9 @@ impl<'a> Session<'a> {
     }
 
     pub fn request(&self) -> &Request {
-        match &self.asked {
-            Asked::Handoff(handoff) => &handoff.request,
-            Asked::Read(request) => request,
+        match &self.over {
+            Over::Http1 { handoff, .. } => &handoff.request,
+            Over::Http2 { request, .. } => request,
         }
     }
 
@@ -198,8 +192,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The next piece of a body of which this much is here. What has to be waited for is waited for as long as
-    /// its rate allows, from when it began to be.
+    /// The next piece of a body of which `here` bytes have come. The wait for it is bounded by the rate, from when
+    /// the first wait `begun`.
     async fn piece(
         &mut self,
         here: usize,
@@ -260,28 +254,28 @@ impl<'a> Session<'a> {
     /// Begins an answer. Its headers follow.
     pub fn begin_head(&mut self, status: StatusCode) {
         self.answered = Some(status);
-        match &mut self.headers {
-            Headers::Lines(lines) => {
+        match &mut self.over {
+            Over::Http1 { lines, .. } => {
                 lines.clear();
                 lines.reserve(USUAL_LINES);
             }
-            Headers::Table(table) => *table = HeaderMap::with_capacity(USUAL_HEADERS),
+            Over::Http2 { table, .. } => *table = HeaderMap::with_capacity(USUAL_HEADERS),
         }
         // What is JSON is never taken for a page or a script.
         let _ = self.header("x-content-type-options", b"nosniff");
     }
 
     pub fn header(&mut self, name: &'static str, value: &[u8]) -> Result<(), Unwritable> {
-        match &mut self.headers {
-            Headers::Lines(lines) => write::header(lines, name, value),
-            Headers::Table(_) => self.header_of(&HeaderName::from_static(name), value),
+        match &mut self.over {
+            Over::Http1 { lines, .. } => write::header(lines, name, value),
+            Over::Http2 { .. } => self.header_of(&HeaderName::from_static(name), value),
         }
     }
 
     pub fn header_of(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Unwritable> {
-        match &mut self.headers {
-            Headers::Lines(lines) => write::header(lines, name.as_str(), value),
-            Headers::Table(table) => {
+        match &mut self.over {
+            Over::Http1 { lines, .. } => write::header(lines, name.as_str(), value),
+            Over::Http2 { table, .. } => {
                 let value = HeaderValue::from_bytes(value).map_err(|_| Unwritable)?;
                 table.append(name, value);
                 Ok(())
@@ -290,9 +284,9 @@ impl<'a> Session<'a> {
     }
 
     pub fn header_number(&mut self, name: &'static str, value: u64) {
-        match &mut self.headers {
-            Headers::Lines(lines) => write::number(lines, name, value),
-            Headers::Table(table) => {
+        match &mut self.over {
+            Over::Http1 { lines, .. } => write::number(lines, name, value),
+            Over::Http2 { table, .. } => {
                 table.append(HeaderName::from_static(name), HeaderValue::from(value));
             }
         }
@@ -327,24 +321,19 @@ impl<'a> Session<'a> {
         }
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = self.answered.unwrap_or_default();
-        match (&mut self.headers, &self.asked) {
-            (Headers::Lines(lines), Asked::Handoff(handoff)) => {
-                let head = HeaderLines {
-                    lines: std::mem::take(lines),
-                    length,
-                    closes: self.ending != Ending::Kept,
-                };
-                handoff.set_header_lines(head);
-            }
-            (Headers::Table(table), _) => {
+        match &mut self.over {
+            Over::Http1 { handoff, lines } => handoff.set_header_lines(HeaderLines {
+                lines: std::mem::take(lines),
+                length,
+                closes: self.ending != Ending::Kept,
+            }),
+            Over::Http2 { table, .. } => {
                 parts.headers = std::mem::take(table);
                 if let Some(length) = length {
                     let length = HeaderValue::from(length);
                     parts.headers.insert(header::CONTENT_LENGTH, length);
                 }
             }
-            // Lines are handoff with their request.
-            (Headers::Lines(_), Asked::Read(_)) => {}
         }
         let head = Box::new(ResponseHeader::from(parts));
         let written = self.down.write_response_header(head).await;
@@ -378,7 +367,7 @@ impl<'a> Session<'a> {
         if self.ending == Ending::Torn || (self.ending == Ending::Closes && !self.down.is_http2()) {
             self.down.shutdown().await;
         }
-        if let Asked::Handoff(handoff) = &self.asked {
+        if let Over::Http1 { handoff, .. } = &self.over {
             let lines = handoff.take_header_lines().map(|head| head.lines);
             handoff.give_back(Reusables {
                 body: std::mem::take(&mut self.patience),

@@ -3,9 +3,11 @@
 //! What a client may have open, send unread and take back is bounded, so that no connection costs much more than one
 //! of HTTP/1.1 with as many requests.
 
+use super::connection::idle_timeout;
 use super::gateway::Gateway;
 use super::pipeline::Pipeline;
 use super::tally::Tally;
+use crate::http1::head;
 use h2::Reason;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
@@ -21,21 +23,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Streams that one connection may have open.
-pub const MAX_STREAMS: u32 = 100;
+const MAX_STREAMS: u32 = 100;
 /// Bytes of a body that may come before they are read, of one stream and of all on a connection.
 const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
 /// Bytes of an answer that wait for a client to read them.
 const MAX_SEND_BUFFER: usize = 64 << 10;
-/// Bytes of headers, as one of HTTP/1.1 may have.
-const MAX_HEADER_LIST: u32 = 64 << 10;
+/// Bytes of headers, as in a head of HTTP/1.1.
+const MAX_HEADER_LIST: u32 = head::LONGEST as u32;
 /// Streams that a client opens and takes back before they are looked at; more end the connection.
 const MAX_PENDING_RESETS: usize = 20;
 /// Requests of a connection that could not be read; more end it.
 const MAX_MALFORMED: usize = 32;
-/// How long a connection without streams is kept, and where places are few.
-const IDLE: Duration = Duration::from_secs(75);
-const IDLE_IN_A_CROWD: Duration = Duration::from_secs(5);
 /// Time for a client to close a connection that it was told will end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -69,6 +68,14 @@ pub struct Service<'a> {
 }
 
 impl Service<'_> {
+    /// Returns when the connections are to end.
+    pub fn draining(&self) -> impl Future<Output = ()> + use<> {
+        let mut shutdown = self.shutdown.clone();
+        async move {
+            let _ = shutdown.wait_for(|draining| *draining).await;
+        }
+    }
+
     /// A connection of HTTP/2, to its end.
     pub async fn http2(&self, established: Established) {
         let Established {
@@ -89,16 +96,12 @@ impl Service<'_> {
         };
         let tally = Arc::new(Tally::default());
         let mut malformed = 0;
-        let mut stop = self.shutdown.clone();
-        let mut draining = pin!(async move {
-            let _ = stop.wait_for(|draining| *draining).await;
-        });
+        let mut draining = pin!(self.draining());
         let mut is_ending = false;
         loop {
-            let rest = match (is_ending, self.pipeline.places.is_crowded()) {
-                (true, _) => FAREWELL,
-                (false, true) => IDLE_IN_A_CROWD,
-                (false, false) => IDLE,
+            let rest = match is_ending {
+                true => FAREWELL,
+                false => idle_timeout(self.pipeline.places.is_crowded()),
             };
             let accepted = tokio::select! {
                 biased;

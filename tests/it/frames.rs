@@ -53,6 +53,17 @@ const HEALTH: &[(&str, &str)] = &[
     (":authority", "a"),
 ];
 
+/// Headers of a chat completion.
+fn call_headers(key: &str) -> Vec<u8> {
+    headers(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/abc/v1/chat/completions"),
+        (":authority", "a"),
+        ("authorization", &format!("Bearer {key}")),
+    ])
+}
+
 /// A connection on which anything may be written.
 struct Raw {
     socket: TcpStream,
@@ -448,14 +459,7 @@ fn calls_that_are_taken_back_one_after_the_other_end_their_connection() {
     let key = mint(&gateway, "abc");
     let mut raw = Raw::open(&gateway);
     let body = json!({"model": "gpt-4o", "max_tokens": 20, "stream": true, "messages": [{"role": "user", "content": "Hi"}]});
-    let bearer = format!("Bearer {key}");
-    let block = headers(&[
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", "/abc/v1/chat/completions"),
-        (":authority", "a"),
-        ("authorization", &bearer),
-    ]);
+    let block = call_headers(&key);
     let mut stream = 1;
     let ended = (0..600).any(|_| {
         raw.write(&frame(HEADERS, END_HEADERS, stream, &block));
@@ -562,14 +566,7 @@ fn a_client_that_opens_no_window_ends_its_stream_and_pays() {
     let key = mint(&gateway, "abc");
     let mut raw = Raw::silent(&gateway);
     raw.write(&[PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat());
-    let bearer = format!("Bearer {key}");
-    let block = headers(&[
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", "/abc/v1/chat/completions"),
-        (":authority", "a"),
-        ("authorization", &bearer),
-    ]);
+    let block = call_headers(&key);
     let body = json!({"model": "m", "max_tokens": 20, "stream": true, "messages": [{"role": "user", "content": "Hi"}]});
     raw.write(&frame(HEADERS, END_HEADERS, 1, &block));
     raw.write(&frame(DATA, END_STREAM, 1, body.to_string().as_bytes()));

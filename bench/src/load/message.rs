@@ -28,7 +28,7 @@ pub struct Wanted {
     /// Pads the user's message until the body has this size
     #[arg(long, default_value_t = 0)]
     pub body_bytes: usize,
-    /// What it is padded with
+    /// Character that pads the body
     #[arg(long, default_value = FILLER)]
     pub fill: String,
     /// One API key a line, chosen at random for each request

@@ -18,7 +18,7 @@ use super::scenario::{HUNDRED, Keys, MANY};
 use crate::{Outcome, fault};
 
 pub const PATH: &str = "/bench/v1/chat/completions";
-/// Of the tenant whose calls are refused.
+/// Path of the tenant whose calls are refused.
 pub const REFUSED_PATH: &str = "/refused/v1/chat/completions";
 const ADMIN: &str = "bench-admin-token";
 const START: Duration = Duration::from_secs(20);

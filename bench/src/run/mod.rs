@@ -86,14 +86,20 @@ fn command() -> String {
     format!("cargo run --release -- {}", arguments.join(" "))
 }
 
-fn measure_all(plan: &Plan, dir: &Path, here: &Path, results: &mut Results) -> Outcome<()> {
+/// The stand-in provider and its port. It ends where it is dropped.
+fn start_provider(dir: &Path) -> Outcome<(Running, u16)> {
     let port = free_port()?;
     let mut command = Command::new(env::current_exe()?);
     command.args(["provider", "--port", &port.to_string()]);
     let mut provider = Running::spawn("provider", &mut command, &dir.join("provider.log"))?;
-    if let Some(code) = provider.wait_port(port, START)? {
-        return Err(fault(format!("the provider ended with {code}")));
+    match provider.wait_port(port, START)? {
+        Some(code) => Err(fault(format!("the provider ended with {code}"))),
+        None => Ok((provider, port)),
     }
+}
+
+fn measure_all(plan: &Plan, dir: &Path, here: &Path, results: &mut Results) -> Outcome<()> {
+    let (_provider, port) = start_provider(dir)?;
     let site = Site {
         provider: port,
         dir: dir.to_owned(),

@@ -1,29 +1,27 @@
 //! One tenant's calls while another's are refused: six connections of one key whose long prompts are more than it
 //! has, each of which must be read and some of them counted to be refused.
 
-use std::env;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use super::START;
-use super::child::{Running, free_port};
 use super::gateway::{self, PATH, REFUSED_PATH, Store};
 use super::measure::generate;
+use super::results::median;
 use super::scenario::Keys;
+use super::start_provider;
 use crate::{Outcome, fault, load, process};
 
-/// What the victim's p50 may be of its quiet one.
+/// The victim's p50 under refusals, in multiples of its quiet one, at most.
 const TARGET: f64 = 2.0;
 const CONNECTIONS: usize = 6;
 const BODY_BYTES: usize = 250_000;
-/// Not so little that the bytes alone refuse it, and less than its words are.
+/// The attacker's tokens: too many for a refusal by bytes alone, too few for the words.
 const BALANCE: u64 = 22_000;
-/// What most refusals are once a key has had too many: the others cost the attacker a pause.
+/// Status of most refusals once a key has had too many; any other costs the attacker a pause.
 const REFUSAL: u16 = 429;
-/// Before the victim is measured, and after.
+/// Time that the attack runs before and after the victim is measured.
 const LEAD: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug, clap::Args)]
@@ -34,7 +32,7 @@ pub struct Args {
     seconds: f64,
 }
 
-/// Whether the target was reached, in the median of the rounds.
+/// Measures, and tells whether the median of the rounds reaches the target.
 pub fn run(args: &Args) -> Outcome<bool> {
     process::raise_descriptors();
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -46,13 +44,7 @@ pub fn run(args: &Args) -> Outcome<bool> {
 }
 
 fn measure(args: &Args, dir: &Path) -> Outcome<bool> {
-    let port = free_port()?;
-    let mut command = Command::new(env::current_exe()?);
-    command.args(["provider", "--port", &port.to_string()]);
-    let mut provider = Running::spawn("provider", &mut command, &dir.join("provider.log"))?;
-    if let Some(code) = provider.wait_port(port, START)? {
-        return Err(fault(format!("the provider ended with {code}")));
-    }
+    let (_provider, port) = start_provider(dir)?;
     let gateway = gateway::start(Store::Embedded, port, &dir.join("gateway"))?;
     let attacker = gateway.mint_refused(BALANCE)?;
     println!(
@@ -93,8 +85,7 @@ fn measure(args: &Args, dir: &Path) -> Outcome<bool> {
         );
         ratios.push(ratio);
     }
-    ratios.sort_by(f64::total_cmp);
-    let median = ratios[ratios.len() / 2];
+    let median = median(ratios).ok_or_else(|| fault("no round was measured"))?;
     let verdict = if median <= TARGET {
         "reached"
     } else {
