@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# nginx as a peer: nginx.sh PROVIDER_PORT LISTEN_PORT. A key map and a rate limit per key before
+# nginx as a peer: nginx.sh PROVIDER_PORT LISTEN_PORT, and in the environment HTTP2_PORT, TLS_PORT, CERTIFICATE and
+# CERTIFICATE_KEY for the other protocols. A key map and a rate limit per key before
 # a kept-alive upstream: the least that a gateway does, by the fastest way to do it.
 # Installed by install.sh. The directory it makes lies in $TMPDIR; whoever started it removes it.
 set -euo pipefail
@@ -11,6 +12,15 @@ command -v nginx >/dev/null || {
 }
 provider_port="$1" listen_port="$2"
 dir="$(mktemp -d "${TMPDIR:-/tmp}/peer-nginx.XXXXXX")"
+others=""
+if [ -n "${TLS_PORT:-}" ]; then
+    # It reads the key as root and hands it to its workers.
+    others="listen 127.0.0.1:$HTTP2_PORT http2 reuseport backlog=4096;
+        listen 127.0.0.1:$TLS_PORT ssl http2 reuseport backlog=4096;
+        ssl_certificate $CERTIFICATE;
+        ssl_certificate_key $CERTIFICATE_KEY;
+        ssl_protocols TLSv1.2 TLSv1.3;"
+fi
 chmod 711 "$dir" # started by root, its workers are another user and must reach their temp files
 
 cat >"$dir/nginx.conf" <<CONF
@@ -51,6 +61,7 @@ http {
     server {
         # One accept queue per worker, so that both get their share of a few connections.
         listen 127.0.0.1:$listen_port reuseport backlog=4096;
+        $others
         location = /v1/chat/completions {
             if (\$account = "") { return 401; }
             limit_req zone=accounts burst=1000000 nodelay;

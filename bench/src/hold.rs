@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::load::{Dice, Message, Wanted};
+use crate::load::{Dialer, Dice, Message, Shared, Socket, Wanted, next, send};
 use crate::process;
 use crate::wire::{Body, Events, Inbox};
 use crate::{Outcome, fault};
+use h2::RecvStream;
 
 /// How many are being opened at a time; more would only queue.
 const OPENING: usize = 64;
@@ -55,33 +55,48 @@ pub fn run(args: &Args) -> Outcome<Report> {
     wanted.stream = true;
     // In the prompt, because some gateways know only the models they were told of.
     wanted.prompt = "pace:idle".to_owned();
-    let message = Arc::new(Message::build(&wanted)?);
+    let (message, dialer) = Message::build(&wanted)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(hold(args, &message))
+    runtime.block_on(hold(args, Arc::new(message), &Arc::new(dialer)))
 }
 
-async fn hold(args: &Args, message: &Arc<Message>) -> Outcome<Report> {
+async fn hold(args: &Args, message: Arc<Message>, dialer: &Arc<Dialer>) -> Outcome<Report> {
     let kb_before = process::resident_kb(args.pid);
     let gate = Arc::new(Semaphore::new(OPENING));
     let ended = Arc::new(AtomicUsize::new(0));
     let mut opening = JoinSet::new();
+    let mut shared: Option<Shared> = None;
     for number in 0..args.streams {
-        let (gate, message) = (Arc::clone(&gate), Arc::clone(message));
+        let (gate, message, dialer) = (gate.clone(), message.clone(), dialer.clone());
+        let beside = match dialer.protocol.is_http2() {
+            false => None,
+            true => {
+                if number % args.wanted.streams_per_connection.max(1) == 0 {
+                    shared = Some(Shared::open(&dialer).await?);
+                }
+                shared.as_ref().map(Shared::another)
+            }
+        };
         opening.spawn(async move {
             let _turn = gate.acquire().await;
-            open(&message, number as u64).await
+            let mut dice = Dice::new(number as u64);
+            match beside {
+                None => open_alone(&dialer, &message, &mut dice).await,
+                Some(shared) => open_beside(shared, &message, &mut dice).await,
+            }
         });
     }
+    drop(shared);
     let mut waiting = JoinSet::new();
     let open_all = async {
         while let Some(opened) = opening.join_next().await {
-            let stream = opened??;
+            let mut stream = opened??;
             let ended = Arc::clone(&ended);
             waiting.spawn(async move {
                 // Nothing should come before we leave; what comes is the end.
-                let _ = stream.readable().await;
+                stream.silence().await;
                 ended.fetch_add(1, Ordering::Relaxed);
                 stream
             });
@@ -107,12 +122,30 @@ async fn hold(args: &Args, message: &Arc<Message>) -> Outcome<Report> {
 }
 
 /// A stream whose first event has arrived.
-async fn open(message: &Message, seed: u64) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(message.address).await?;
-    stream.set_nodelay(true)?;
+enum Open {
+    Alone(Box<dyn Socket>),
+    /// Its connection lasts as long as one of its streams' handles.
+    Beside(Box<(Shared, RecvStream)>),
+}
+
+impl Open {
+    /// Until anything more arrives, its end as well.
+    async fn silence(&mut self) {
+        match self {
+            Open::Alone(stream) => {
+                let _ = stream.read(&mut [0]).await;
+            }
+            Open::Beside(both) => {
+                let _ = next(&mut both.1).await;
+            }
+        }
+    }
+}
+
+async fn open_alone(dialer: &Dialer, message: &Message, dice: &mut Dice) -> io::Result<Open> {
+    let mut stream = dialer.open().await?;
     let mut space = Vec::new();
-    let request = message.bytes(&mut Dice::new(seed), &mut space);
-    stream.write_all(request).await?;
+    send(&mut stream, message.bytes(dice, &mut space)).await?;
     let mut inbox = Inbox::default();
     let Some(response) = inbox.response(&mut stream).await? else {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -130,7 +163,22 @@ async fn open(message: &Message, seed: u64) -> io::Result<TcpStream> {
             return Err(io::Error::other("a stream without events"));
         }
     }
-    Ok(stream)
+    Ok(Open::Alone(stream))
+}
+
+async fn open_beside(mut shared: Shared, message: &Message, dice: &mut Dice) -> io::Result<Open> {
+    let sent = shared.send(message.request(dice)).await;
+    let (status, mut body) = sent.map_err(io::Error::other)?;
+    if status != 200 {
+        return Err(io::Error::other(format!("status {status}")));
+    }
+    let mut events = Events::default();
+    while events.count() == 0 {
+        let piece = next(&mut body).await.map_err(io::Error::other)?;
+        let piece = piece.ok_or_else(|| io::Error::other("a stream without events"))?;
+        events.feed(&piece);
+    }
+    Ok(Open::Beside(Box::new((shared, body))))
 }
 
 impl Report {

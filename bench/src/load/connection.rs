@@ -1,38 +1,28 @@
-//! One connection: sends a request, reads the whole answer, says what is wrong with it.
+//! A connection of HTTP/1.1: sends a request, reads the whole answer, says what is wrong with it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
-use memchr::memmem;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
-use crate::wire::{Body, Events, Inbox};
-
-/// The provider sends twenty chunks, usage and `[DONE]`; a gateway may keep the usage to itself.
-const LEAST_EVENTS: u64 = 21;
-
-/// What an answer must be to count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expected {
-    pub status: u16,
-    pub stream: bool,
-}
+use super::answer::{Answer, Expected};
+use super::protocol::{Dialer, Socket};
+use crate::wire::{Body, Inbox};
 
 pub struct Connection {
-    address: SocketAddr,
-    stream: Option<TcpStream>,
+    dialer: Arc<Dialer>,
+    stream: Option<Box<dyn Socket>>,
     inbox: Inbox,
     content: Vec<u8>,
     pub reconnects: u64,
 }
 
 impl Connection {
-    pub async fn open(address: SocketAddr) -> io::Result<Connection> {
+    pub async fn open(dialer: &Arc<Dialer>) -> io::Result<Connection> {
         Ok(Connection {
-            address,
-            stream: Some(connect(address).await?),
+            dialer: dialer.clone(),
+            stream: Some(dialer.open().await?),
             inbox: Inbox::default(),
             content: Vec::new(),
             reconnects: 0,
@@ -82,10 +72,10 @@ impl Connection {
             Some(stream) => stream,
             none => {
                 self.reconnects += 1;
-                none.insert(connect(self.address).await?)
+                none.insert(self.dialer.open().await?)
             }
         };
-        let sent = stream.write_all(request).await;
+        let sent = send(stream, request).await;
         let response = match (sent, self.inbox.response(stream).await) {
             (_, Ok(Some(response))) => response,
             (Err(_), _) | (_, Ok(None)) => return Ok(None),
@@ -95,19 +85,11 @@ impl Connection {
             (Ok(()), Err(error)) => return Err(error),
         };
         let mut body = Body::new(response.framing);
-        let mut events = Events::default();
-        let mut first_event = None;
-        let streamed = expected.stream && response.status == expected.status;
-        let content = &mut self.content;
-        content.clear();
+        let mut answer = Answer::new(response.status, expected, &mut self.content);
         while !body.is_done() {
-            let read = self.inbox.piece(stream, &mut body, |bytes| {
-                if streamed {
-                    events.feed(bytes);
-                } else {
-                    content.extend_from_slice(bytes);
-                }
-            });
+            let read = self
+                .inbox
+                .piece(stream, &mut body, |bytes| answer.feed(bytes));
             match read.await {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && body.may_end() => {
@@ -115,97 +97,17 @@ impl Connection {
                 }
                 Err(error) => return Err(error),
             }
-            if first_event.is_none() && events.count() > 0 {
-                first_event = Some(Instant::now());
-            }
         }
-        let verdict = check(response.status, content, &events, expected);
+        let verdict = answer.end();
         if response.close || !self.inbox.is_empty() {
             self.close();
         }
-        Ok(Some(verdict.map(|()| first_event)))
+        Ok(Some(verdict))
     }
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-fn check(status: u16, content: &[u8], events: &Events, expected: Expected) -> Result<(), String> {
-    if status != expected.status {
-        let text = String::from_utf8_lossy(&content[..content.len().min(200)]);
-        return Err(format!("status {status}: {text}"));
-    }
-    if status != 200 {
-        return Ok(());
-    }
-    if !expected.stream {
-        let whole = memmem::find(content, b"\"usage\"").is_some() && content.ends_with(b"}");
-        return match whole {
-            true => Ok(()),
-            false => Err(format!(
-                "an answer of {} bytes without usage",
-                content.len()
-            )),
-        };
-    }
-    if events.count() < LEAST_EVENTS {
-        return Err(format!("a stream of {} events", events.count()));
-    }
-    match events.ended_with_done() {
-        true => Ok(()),
-        false => Err("a stream without [DONE]".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PLAIN: Expected = Expected {
-        status: 200,
-        stream: false,
-    };
-    const STREAM: Expected = Expected {
-        status: 200,
-        stream: true,
-    };
-
-    fn events(count: usize, done: bool) -> Events {
-        let mut events = Events::default();
-        (0..count).for_each(|_| events.feed(b"data: {}\n\n"));
-        if done {
-            events.feed(b"data: [DONE]\n\n");
-        }
-        events
-    }
-
-    #[test]
-    fn only_a_whole_answer_with_usage_counts() {
-        let none = Events::default();
-        assert!(check(200, br#"{"usage":{}}"#, &none, PLAIN).is_ok());
-        assert!(check(200, br#"{"usage":{"#, &none, PLAIN).is_err());
-        assert!(check(200, b"{}", &none, PLAIN).is_err());
-        assert!(check(500, br#"{"usage":{}}"#, &none, PLAIN).is_err());
-    }
-
-    #[test]
-    fn only_a_stream_with_every_event_and_its_end_counts() {
-        assert!(check(200, b"", &events(20, true), STREAM).is_ok());
-        assert!(check(200, b"", &events(21, true), STREAM).is_ok());
-        assert!(check(200, b"", &events(19, true), STREAM).is_err());
-        assert!(check(200, b"", &events(30, false), STREAM).is_err());
-    }
-
-    #[test]
-    fn an_expected_refusal_counts() {
-        let refused = Expected {
-            status: 402,
-            stream: false,
-        };
-        assert!(check(402, b"{}", &Events::default(), refused).is_ok());
-        assert!(check(200, br#"{"usage":{}}"#, &Events::default(), refused).is_err());
-    }
+/// A layer of TLS keeps what it was given until it is flushed.
+pub async fn send(stream: &mut Box<dyn Socket>, request: &[u8]) -> io::Result<()> {
+    stream.write_all(request).await?;
+    stream.flush().await
 }

@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+
+use super::protocol::{Dialer, Protocol};
 use crate::{Outcome, fault};
 
 /// The usual English with the usual line ends: what a long prompt looks like to a JSON reader.
@@ -18,6 +22,14 @@ pub struct Wanted {
     /// http://127.0.0.1:PORT/path
     #[arg(long)]
     pub url: String,
+    #[arg(long, value_enum, default_value_t)]
+    pub protocol: Protocol,
+    /// The certificate that the server shows, where the protocol has TLS
+    #[arg(long)]
+    pub trust: Option<PathBuf>,
+    /// Requests that a connection of HTTP/2 has open at a time
+    #[arg(long, default_value_t = 100)]
+    pub streams_per_connection: usize,
     /// 'name: value', as often as needed
     #[arg(long = "header")]
     pub headers: Vec<String>,
@@ -33,21 +45,24 @@ pub struct Wanted {
     pub fill: String,
     /// One API key a line, chosen at random for each request
     #[arg(long)]
-    pub keys: Option<std::path::PathBuf>,
+    pub keys: Option<PathBuf>,
     #[arg(long)]
     pub stream: bool,
 }
 
 pub struct Message {
-    pub address: SocketAddr,
     before_key: Vec<u8>,
     after_key: Vec<u8>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
     keys: Vec<String>,
 }
 
 impl Message {
-    pub fn build(wanted: &Wanted) -> Outcome<Message> {
-        let rest = wanted.url.strip_prefix("http://").unwrap_or(&wanted.url);
+    /// The message, and where it goes.
+    pub fn build(wanted: &Wanted) -> Outcome<(Message, Dialer)> {
+        let (_, rest) = wanted.url.split_once("://").unwrap_or(("", &wanted.url));
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let address: SocketAddr = host
             .parse()
@@ -55,10 +70,10 @@ impl Message {
         if !address.ip().is_loopback() {
             return Err(fault("this generator stays on its own machine"));
         }
+        let path = if path.is_empty() { "/" } else { path };
         let body = body(wanted);
         let mut head = format!(
-            "POST {} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
-            if path.is_empty() { "/" } else { path },
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
             body.len(),
         );
         for header in &wanted.headers {
@@ -76,15 +91,19 @@ impl Message {
                 format!("\r\n\r\n{body}"),
             ),
         };
-        Ok(Message {
-            address,
+        let message = Message {
             before_key: head.into_bytes(),
             after_key: rest.into_bytes(),
+            uri: format!("{}://{host}{path}", wanted.protocol.scheme()).parse()?,
+            headers: headers(wanted, body.len())?,
+            body: body.into(),
             keys,
-        })
+        };
+        let dialer = Dialer::new(address, wanted.protocol, wanted.trust.as_deref())?;
+        Ok((message, dialer))
     }
 
-    /// The bytes of the next request; `space` is where one with a key of its own is put together.
+    /// The bytes of the next request of HTTP/1.1; `space` is where one with a key of its own is put together.
     pub fn bytes<'a>(&'a self, dice: &mut Dice, space: &'a mut Vec<u8>) -> &'a [u8] {
         if self.keys.is_empty() {
             return &self.before_key;
@@ -96,6 +115,37 @@ impl Message {
         space.extend_from_slice(&self.after_key);
         space
     }
+
+    /// The next request of HTTP/2.
+    pub fn request(&self, dice: &mut Dice) -> (Request<()>, Bytes) {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        if !self.keys.is_empty() {
+            let key = &self.keys[dice.roll(self.keys.len())];
+            // Read from a file of keys, which hold nothing that a header does not.
+            if let Ok(value) = HeaderValue::try_from(format!("Bearer {key}")) {
+                request.headers_mut().insert(header::AUTHORIZATION, value);
+            }
+        }
+        (request, self.body.clone())
+    }
+}
+
+fn headers(wanted: &Wanted, length: usize) -> Outcome<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, json);
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    for line in &wanted.headers {
+        let (name, value) = line
+            .split_once(':')
+            .ok_or_else(|| fault(format!("not 'name: value': {line}")))?;
+        let name: HeaderName = name.trim().parse()?;
+        headers.append(name, value.trim().parse()?);
+    }
+    Ok(headers)
 }
 
 fn body(wanted: &Wanted) -> String {
@@ -172,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_request_announces_its_length_and_has_its_headers() {
-        let message = Message::build(&Wanted {
+        let (message, _) = Message::build(&Wanted {
             headers: vec!["authorization: Bearer k".into()],
             ..wanted()
         })
@@ -182,6 +232,22 @@ mod tests {
         assert!(head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"));
         assert!(head.contains(&format!("content-length: {}", body.len())));
         assert!(head.ends_with("authorization: Bearer k"));
+    }
+
+    #[test]
+    fn a_request_of_http2_says_the_same() {
+        let (message, _) = Message::build(&Wanted {
+            headers: vec!["authorization: Bearer k".into()],
+            protocol: Protocol::Http2,
+            ..wanted()
+        })
+        .unwrap();
+        let (request, body) = message.request(&mut Dice::new(1));
+        assert_eq!(request.uri(), "http://127.0.0.1:4000/v1/chat/completions");
+        let text = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(text("authorization"), "Bearer k");
+        assert_eq!(text("content-length"), body.len().to_string());
+        assert!(message.before_key.ends_with(&body));
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! A closed-loop generator: every connection sends its next request when it has checked the answer
 //! to the last one. Requests under way at the end are finished, so that books can be compared.
 
+mod answer;
+mod caller;
 mod connection;
 mod message;
+mod multiplexed;
+mod protocol;
 mod report;
 
 use std::sync::{Arc, Barrier};
@@ -12,8 +16,12 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::{Outcome, fault};
-pub use connection::{Connection, Expected};
+use answer::Expected;
+use caller::Caller;
+pub use connection::send;
 pub use message::{Dice, Message, Wanted};
+pub use multiplexed::{Shared, next};
+pub use protocol::{Dialer, Protocol, Socket};
 pub use report::{Report, Tally};
 
 /// What an answer may take beyond the end of the run.
@@ -41,7 +49,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome<Report> {
-    let message = Arc::new(Message::build(&args.wanted)?);
+    let (message, dialer) = Message::build(&args.wanted)?;
+    let (message, dialer) = (Arc::new(message), Arc::new(dialer));
     let expected = Expected {
         status: args.expect,
         stream: args.wanted.stream,
@@ -52,10 +61,17 @@ pub fn run(args: &Args) -> Outcome<Report> {
     let start = Arc::new(Barrier::new(threads));
     let running: Vec<_> = (0..threads)
         .map(|number| {
-            let (message, start) = (Arc::clone(&message), Arc::clone(&start));
-            let share = (connections + threads - 1 - number) / threads;
-            let seed = (number * MOST_CONNECTIONS) as u64;
-            thread::spawn(move || drive(&message, expected, share, span, seed, &start))
+            let run = Run {
+                message: message.clone(),
+                dialer: dialer.clone(),
+                expected,
+                connections: (connections + threads - 1 - number) / threads,
+                streams: args.wanted.streams_per_connection,
+                span,
+                seed: (number * MOST_CONNECTIONS) as u64,
+            };
+            let start = start.clone();
+            thread::spawn(move || drive(&run, &start))
         })
         .collect();
     let mut sum = Tally::default();
@@ -70,41 +86,33 @@ pub fn run(args: &Args) -> Outcome<Report> {
     Ok(sum.report(took))
 }
 
-/// All connections of one thread.
-fn drive(
-    message: &Arc<Message>,
+/// What one thread does.
+struct Run {
+    message: Arc<Message>,
+    dialer: Arc<Dialer>,
     expected: Expected,
     connections: usize,
+    streams: usize,
     span: Duration,
     seed: u64,
-    start: &Barrier,
-) -> Outcome<(Tally, Duration)> {
+}
+
+fn drive(run: &Run, start: &Barrier) -> Outcome<(Tally, Duration)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut opened = Vec::new();
-        let mut refused = Ok(());
-        for _ in 0..connections {
-            match Connection::open(message.address).await {
-                Ok(connection) => opened.push(connection),
-                Err(error) => refused = Err(fault(format!("cannot connect: {error}"))),
-            }
-        }
+        let opened = Caller::open(&run.dialer, run.connections, run.streams).await;
         // Before any early return: the other threads wait here too.
         start.wait();
-        refused?;
+        let opened = opened.map_err(|error| fault(format!("cannot connect: {error}")))?;
+        let span = run.span;
         let begun = Instant::now();
         let mut tasks = JoinSet::new();
-        for (number, connection) in opened.into_iter().enumerate() {
-            let dice = Dice::new(seed + number as u64);
-            tasks.spawn(repeat(
-                connection,
-                Arc::clone(message),
-                expected,
-                begun + span,
-                dice,
-            ));
+        for (number, caller) in opened.into_iter().enumerate() {
+            let dice = Dice::new(run.seed + number as u64);
+            let message = run.message.clone();
+            tasks.spawn(repeat(caller, message, run.expected, begun + span, dice));
         }
         let mut sum = Tally::default();
         let mut last = begun;
@@ -128,18 +136,16 @@ fn drive(
 }
 
 async fn repeat(
-    mut connection: Connection,
+    mut caller: Caller,
     message: Arc<Message>,
     expected: Expected,
     deadline: Instant,
     mut dice: Dice,
 ) -> Tally {
     let mut tally = Tally::default();
-    let mut space = Vec::new();
     let mut begun = Instant::now();
     while begun < deadline {
-        let request = message.bytes(&mut dice, &mut space);
-        let result = connection.exchange(request, expected).await;
+        let result = caller.exchange(&message, &mut dice, expected).await;
         let ended = Instant::now();
         match result {
             Ok(first_event) => tally.answer(begun, first_event, ended),
@@ -150,6 +156,6 @@ async fn repeat(
         }
         begun = Instant::now();
     }
-    tally.reconnects = connection.reconnects;
+    tally.reconnects = caller.reconnects();
     tally
 }

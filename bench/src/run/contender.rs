@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::certificate::Certificate;
 use super::child::{Running, free_port};
 use super::client::{ask, request};
 use super::gateway::{self, Gateway, Store};
 use super::machine::first_line;
 use super::peer::{NOT_INSTALLED, Peer};
 use super::scenario::Keys;
+use crate::load::Protocol;
 use crate::{Outcome, fault};
 
 /// Python with everything that LiteLLM imports takes its time.
@@ -27,6 +29,34 @@ pub struct Site {
     pub provider: u16,
     pub dir: PathBuf,
     pub peers: PathBuf,
+    pub certificate: Certificate,
+}
+
+/// Where a contender listens.
+#[derive(Clone, Copy, Debug)]
+struct Doors {
+    http1: u16,
+    http2: Option<u16>,
+    /// Both by ALPN.
+    tls: Option<u16>,
+}
+
+impl Doors {
+    fn one(port: u16) -> Doors {
+        Doors {
+            http1: port,
+            http2: None,
+            tls: None,
+        }
+    }
+
+    fn of(self, protocol: Protocol) -> Option<u16> {
+        match protocol {
+            Protocol::Http1 => Some(self.http1),
+            Protocol::Http2 => self.http2,
+            Protocol::Http1Tls | Protocol::Http2Tls => self.tls,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +82,8 @@ pub struct About {
 pub struct Contender {
     pub about: About,
     pub process: Option<Process>,
-    port: u16,
+    doors: Doors,
+    certificate: PathBuf,
     path: String,
     headers: Vec<String>,
     model: String,
@@ -114,7 +145,8 @@ impl Kind {
         let mut contender = Contender {
             about: self.about(site),
             process: None,
-            port: site.provider,
+            doors: Doors::one(site.provider),
+            certificate: site.certificate.chain.clone(),
             path: PLAIN_PATH.to_owned(),
             headers: Vec::new(),
             model: "gpt-4o-mini".to_owned(),
@@ -124,8 +156,12 @@ impl Kind {
             Kind::Direct => return Ok(Started::Running(Box::new(contender))),
             Kind::Gateway(store) => {
                 let dir = site.dir.join(label);
-                let gateway = gateway::start(*store, site.provider, &dir)?;
-                contender.port = gateway.port;
+                let gateway = gateway::start(*store, site, &dir)?;
+                contender.doors = Doors {
+                    http1: gateway.port,
+                    http2: Some(gateway.port),
+                    tls: Some(gateway.tls_port),
+                };
                 contender.path = gateway::PATH.to_owned();
                 contender.process = Some(Process::Gateway(Box::new(gateway)));
                 contender.wait_answer()?;
@@ -139,8 +175,8 @@ impl Kind {
             }
             Kind::Bare => Command::new(env::current_exe()?),
         };
-        contender.port = free_port()?;
-        let (provider, port) = (site.provider.to_string(), contender.port.to_string());
+        contender.doors = Doors::one(free_port()?);
+        let (provider, port) = (site.provider.to_string(), contender.doors.http1.to_string());
         match self {
             Kind::Bare => command.args(["bare", "--port", &port, "--provider", &provider]),
             _ => command
@@ -148,8 +184,18 @@ impl Kind {
                 .env("TMPDIR", &site.dir)
                 .current_dir(&site.dir),
         };
+        if matches!(self, Kind::Peer(peer) if peer.every_protocol) {
+            let (http2, tls) = (free_port()?, free_port()?);
+            contender.doors.http2 = Some(http2);
+            contender.doors.tls = Some(tls);
+            command
+                .env("HTTP2_PORT", http2.to_string())
+                .env("TLS_PORT", tls.to_string())
+                .env("CERTIFICATE", &site.certificate.chain)
+                .env("CERTIFICATE_KEY", &site.certificate.key);
+        }
         let mut running = Running::spawn(self.name(), &mut command, &log)?;
-        match running.wait_port(contender.port, START)? {
+        match running.wait_port(contender.doors.http1, START)? {
             None => {}
             Some(NOT_INSTALLED) => {
                 let text = fs::read_to_string(&log).unwrap_or_default();
@@ -182,11 +228,20 @@ impl Contender {
         Some(self.gateway()?.redis.as_ref()?.running.pid())
     }
 
+    pub fn serves(&self, protocol: Protocol) -> bool {
+        self.doors.of(protocol).is_some()
+    }
+
     /// What the generator must be told to ask this one.
-    pub fn arguments(&mut self, keys: Keys) -> Vec<String> {
+    pub fn arguments(&mut self, keys: Keys, protocol: Protocol) -> Vec<String> {
+        let port = self.doors.of(protocol).unwrap_or(self.doors.http1);
         let mut arguments = vec![
             "--url".to_owned(),
-            format!("http://127.0.0.1:{}{}", self.port, self.path),
+            format!("{}://127.0.0.1:{port}{}", protocol.scheme(), self.path),
+            "--protocol".to_owned(),
+            protocol.to_string(),
+            "--trust".to_owned(),
+            self.certificate.to_string_lossy().into_owned(),
             "--model".to_owned(),
             self.model.clone(),
         ];
@@ -217,7 +272,7 @@ impl Contender {
         }
         let begun = Instant::now();
         loop {
-            let what = match ask(self.port, probe.clone()) {
+            let what = match ask(self.doors.http1, probe.clone()) {
                 Ok(answer) if answer.status == 200 => return Ok(()),
                 Ok(answer) => String::from_utf8_lossy(&answer.body).into_owned(),
                 Err(error) => error.to_string(),

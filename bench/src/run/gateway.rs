@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::certificate::Certificate;
 use super::child::{Running, free_port};
 use super::client::{ask, ask_all, request};
+use super::contender::Site;
 use super::machine::root;
 use super::redis::{self, Redis};
 use super::scenario::{HUNDRED, Keys, MANY};
@@ -48,6 +50,7 @@ pub struct Gateway {
     pub running: Running,
     pub redis: Option<Redis>,
     pub port: u16,
+    pub tls_port: u16,
     dir: PathBuf,
     hot: Ledger,
     hundred: Ledger,
@@ -69,19 +72,19 @@ pub fn program() -> PathBuf {
     }
 }
 
-pub fn start(store: Store, provider: u16, dir: &Path) -> Outcome<Gateway> {
+pub fn start(store: Store, site: &Site, dir: &Path) -> Outcome<Gateway> {
     fs::create_dir_all(dir)?;
     let redis = match store {
         Store::Redis => Some(redis::start(dir)?),
         Store::Embedded => None,
     };
-    let port = free_port()?;
+    let (port, tls_port) = (free_port()?, free_port()?);
     let url = match &redis {
         Some(redis) => format!("redis://127.0.0.1:{}", redis.port),
         None => format!("embedded:{}", dir.join("data").display()),
     };
     let config = dir.join("gateway.yaml");
-    fs::write(&config, settings(port, &url, provider))?;
+    fs::write(&config, settings(site, (port, tls_port), &url))?;
     let mut command = Command::new(program());
     command.arg("--config").arg(&config).current_dir(dir);
     for name in ["PORT", "HOST", "REDIS_URL", "ADMIN_TOKEN", "RUST_LOG"] {
@@ -97,6 +100,7 @@ pub fn start(store: Store, provider: u16, dir: &Path) -> Outcome<Gateway> {
         running,
         redis,
         port,
+        tls_port,
         dir: dir.to_owned(),
         hot: Ledger::default(),
         hundred: Ledger::default(),
@@ -109,7 +113,13 @@ pub fn start(store: Store, provider: u16, dir: &Path) -> Outcome<Gateway> {
 }
 
 /// JSON is YAML: the values go in without any quoting of our own.
-fn settings(port: u16, store: &str, provider: u16) -> String {
+fn settings(site: &Site, (port, tls_port): (u16, u16), store: &str) -> String {
+    let Certificate { chain, key } = &site.certificate;
+    let provider = site.provider;
+    let secure = json!({
+        "address": format!("127.0.0.1:{tls_port}"),
+        "tls": { "cert": chain, "key": key },
+    });
     let tenant = json!({
         "user_groups": { "bench": {
             "tokens": HOT, "rate_limit": 1_000_000_000, "rate_limit_window": 60,
@@ -126,7 +136,7 @@ fn settings(port: u16, store: &str, provider: u16) -> String {
         (
             "server",
             json!({
-                "listen": [format!("127.0.0.1:{port}")],
+                "listen": [format!("127.0.0.1:{port}"), secure],
                 "max_connections": 20_000,
                 "max_connections_per_address": 20_000,
             }),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contender::Contender;
 use super::gateway::provider_count;
-use super::scenario::{Keys, Scenario};
+use super::scenario::{Keys, Scenario, Silent};
 use crate::process::cpu_nanos;
 use crate::{Outcome, fault, hold, load};
 
@@ -32,7 +32,8 @@ pub struct Sample {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Idle {
     pub contender: String,
-    pub wanted: usize,
+    #[serde(flatten)]
+    pub silent: Silent,
     pub held: Option<hold::Report>,
     pub failure: Option<String>,
 }
@@ -56,7 +57,7 @@ pub fn load(
     seconds: f64,
     provider: u16,
 ) -> Outcome<Sample> {
-    let mut arguments = contender.arguments(scenario.keys);
+    let mut arguments = contender.arguments(scenario.keys, scenario.protocol);
     for (name, value) in [
         ("--connections", scenario.connections.to_string()),
         ("--seconds", seconds.to_string()),
@@ -105,16 +106,16 @@ pub fn load(
 
 /// On a contender that has just been started: memory that an earlier scenario left behind would
 /// make streams look free.
-pub fn idle(contender: &mut Contender, streams: usize) -> Outcome<hold::Report> {
+pub fn idle(contender: &mut Contender, silent: Silent) -> Outcome<hold::Report> {
     let pid = contender.pid().ok_or_else(|| fault("no process"))?;
     // Ten thousand streams of one user would measure something else.
     let keys = Keys::Hundred;
     if let Some(gateway) = contender.gateway() {
         gateway.prepare(keys)?;
     }
-    let mut arguments = contender.arguments(keys);
+    let mut arguments = contender.arguments(keys, silent.protocol());
     for (name, value) in [
-        ("--streams", streams.to_string()),
+        ("--streams", silent.streams.to_string()),
         ("--pid", pid.to_string()),
         ("--seconds", "2".to_owned()),
     ] {

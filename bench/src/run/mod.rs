@@ -1,6 +1,7 @@
 //! The runner: starts everything once, measures in interleaved rounds, holds the books against the
 //! provider's count, writes down what it found.
 
+mod certificate;
 mod chart;
 mod child;
 mod client;
@@ -24,13 +25,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::{Outcome, fault, process};
+use certificate::Certificate;
 use child::{Running, free_port};
 use contender::{Contender, Kind, Site, Started};
 use machine::Machine;
 use measure::{Idle, Sample};
 use plan::Plan;
 use results::Results;
-use scenario::{Keys, Scenario};
+use scenario::{Keys, Scenario, Silent};
 
 pub use plan::Args;
 
@@ -104,6 +106,7 @@ fn measure_all(plan: &Plan, dir: &Path, here: &Path, results: &mut Results) -> O
         provider: port,
         dir: dir.to_owned(),
         peers: here.join("peers"),
+        certificate: Certificate::make(dir)?,
     };
     let mut running = start_all(plan, &site, results);
     for round in 0..plan.rounds {
@@ -117,10 +120,10 @@ fn measure_all(plan: &Plan, dir: &Path, here: &Path, results: &mut Results) -> O
     finish(&mut running, results);
     drop(running);
     for round in 0..plan.rounds.min(IDLE_ROUNDS) {
-        for wanted in plan.idle.iter().copied() {
-            eprintln!("round {}: {wanted} idle streams", round + 1);
+        for silent in plan.idle.iter().copied() {
+            eprintln!("round {}: {}", round + 1, silent.title());
             for kind in &plan.kinds {
-                hold_idle(kind, &site, wanted, results);
+                hold_idle(kind, &site, silent, results);
             }
         }
     }
@@ -150,7 +153,11 @@ fn start_all(plan: &Plan, site: &Site, results: &mut Results) -> Vec<Contender> 
 
 /// Its keys, and a moment of each kind of work that counts for nothing.
 fn prepare(contender: &mut Contender, plan: &Plan, site: &Site) -> Outcome<()> {
-    for scenario in plan.scenarios.iter().filter(|one| one.connections >= 16) {
+    let warm = |one: &&Scenario| one.connections >= 16 || one.protocol.is_http2();
+    for scenario in plan.scenarios.iter().filter(warm) {
+        if !contender.serves(scenario.protocol) {
+            continue;
+        }
         if let Some(gateway) = contender.gateway() {
             gateway.prepare(scenario.keys)?;
         } else if scenario.keys != Keys::Hot {
@@ -169,7 +176,8 @@ fn measure_one(
     provider: u16,
     results: &mut Results,
 ) {
-    if scenario.keys != Keys::Hot && contender.gateway().is_none() {
+    let asked = scenario.keys == Keys::Hot || contender.gateway().is_some();
+    if !asked || !contender.serves(scenario.protocol) {
         return;
     }
     let name = contender.about.name.clone();
@@ -228,7 +236,7 @@ fn finish(running: &mut [Contender], results: &mut Results) {
     }
 }
 
-fn hold_idle(kind: &Kind, site: &Site, wanted: usize, results: &mut Results) {
+fn hold_idle(kind: &Kind, site: &Site, silent: Silent, results: &mut Results) {
     let missing = |name: &str| {
         let about = results.contenders.iter().find(|about| about.name == name);
         about.is_none_or(|about| about.missing.is_some())
@@ -236,9 +244,13 @@ fn hold_idle(kind: &Kind, site: &Site, wanted: usize, results: &mut Results) {
     if matches!(kind, Kind::Direct) || missing(kind.name()) {
         return;
     }
+    let wanted = silent.streams;
     // A stream is two connections of the gateway that holds it.
     let fit = usize::try_from(results.machine.descriptors.saturating_sub(SPARE) / 2);
-    let streams = wanted.min(fit.unwrap_or(wanted));
+    let fitting = Silent {
+        streams: wanted.min(fit.unwrap_or(wanted)),
+        ..silent
+    };
     let label = format!("{}-idle-{wanted}-{}", kind.name(), results.idle.len());
     let held = match kind.start(site, &label) {
         Ok(Started::Running(mut contender)) => {
@@ -246,7 +258,8 @@ fn hold_idle(kind: &Kind, site: &Site, wanted: usize, results: &mut Results) {
             let warmed = warm.map(|one| measure::load(&mut contender, one, WARM_UP, site.provider));
             match warmed {
                 Some(Err(error)) => Err(error),
-                _ => measure::idle(&mut contender, streams),
+                _ if !contender.serves(silent.protocol()) => return,
+                _ => measure::idle(&mut contender, fitting),
             }
         }
         Ok(Started::NotInstalled(why)) => Err(fault(why)),
@@ -265,11 +278,11 @@ fn hold_idle(kind: &Kind, site: &Site, wanted: usize, results: &mut Results) {
     if let Some(failure) = &failure {
         results
             .troubles
-            .push(format!("{}, {wanted} idle streams: {failure}", kind.name()));
+            .push(format!("{}, {}: {failure}", kind.name(), silent.title()));
     }
     results.idle.push(Idle {
         contender: kind.name().to_owned(),
-        wanted,
+        silent,
         held,
         failure,
     });

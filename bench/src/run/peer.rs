@@ -26,6 +26,9 @@ pub struct Peer {
     pub features: String,
     /// Measured only when everything is asked for.
     pub slow: bool,
+    /// It also listens with TLS and with HTTP/2, as `contender::Doors` has them.
+    #[serde(default)]
+    pub every_protocol: bool,
     version_command: Vec<String>,
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::contender::Kind;
 use super::gateway::Store;
 use super::peer;
-use super::scenario::{ALL, IDLE, SHORT, Scenario};
+use super::scenario::{ALL, IDLE, SHORT, Scenario, Silent};
 use crate::{Outcome, fault};
 
 /// Contenders of the short form; those that are not installed are left out.
@@ -44,7 +44,7 @@ pub struct Args {
 pub struct Plan {
     pub kinds: Vec<Kind>,
     pub scenarios: Vec<Scenario>,
-    pub idle: Vec<usize>,
+    pub idle: Vec<Silent>,
     pub rounds: usize,
     pub seconds: f64,
     /// Nothing was left out that the results would miss.

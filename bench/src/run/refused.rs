@@ -2,10 +2,12 @@
 //! has, each of which must be read and some of them counted to be refused.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use super::certificate::Certificate;
+use super::contender::Site;
 use super::gateway::{self, PATH, REFUSED_PATH, Store};
 use super::measure::generate;
 use super::results::median;
@@ -45,7 +47,13 @@ pub fn run(args: &Args) -> Outcome<bool> {
 
 fn measure(args: &Args, dir: &Path) -> Outcome<bool> {
     let (_provider, port) = start_provider(dir)?;
-    let gateway = gateway::start(Store::Embedded, port, &dir.join("gateway"))?;
+    let site = Site {
+        provider: port,
+        dir: dir.to_owned(),
+        peers: PathBuf::new(),
+        certificate: Certificate::make(dir)?,
+    };
+    let gateway = gateway::start(Store::Embedded, &site, &dir.join("gateway"))?;
     let attacker = gateway.mint_refused(BALANCE)?;
     println!(
         "| round | quiet p50, us | p50 under refusals, us | ratio | refusals/s |\n|---|---|---|---|---|"

@@ -8,9 +8,11 @@ use super::scenario::{ALL, IDLE};
 use super::targets::judge;
 
 /// The tables in their order: which scenarios stand below each other.
-const GROUPS: [(&str, &str); 5] = [
+const GROUPS: [(&str, &str); 7] = [
     ("plain-", "Plain answers"),
     ("stream-", "Streams of 20 chunks"),
+    ("tls-", "HTTP/1.1 over TLS, 16 connections"),
+    ("h2-", "HTTP/2, 2 connections of 100 streams each"),
     ("body-", "Long prompts, 16 connections"),
     ("keys-", "Many keys, 64 connections (one hot key: plain-64)"),
     ("refused-", "Refusals, 64 connections"),
@@ -138,18 +140,18 @@ fn idle(results: &Results) -> String {
     let mut text = String::from(
         "## Idle streams\n\nMemory that each takes, KB, in a process that has just been started.\n\n| |",
     );
-    for streams in IDLE {
-        let _ = write!(text, " {} streams |", thousands(streams as f64));
+    for silent in IDLE {
+        let _ = write!(text, " {} |", silent.title());
     }
-    text += "\n|---|---|---|\n";
+    text += "\n|---|---|---|---|\n";
     for name in results.names().filter(|name| *name != "direct") {
         let _ = write!(text, "| {name} |");
-        for streams in IDLE {
+        for silent in IDLE {
             let mut all = results
                 .idle
                 .iter()
-                .filter(|idle| idle.contender == name && idle.wanted == streams);
-            let found = match (results.kb_per_stream(name, streams), all.next()) {
+                .filter(|idle| idle.contender == name && idle.silent == silent);
+            let found = match (results.kb_per_stream(name, silent), all.next()) {
                 (Some(kb), _) => format!("{kb:.1}"),
                 (None, Some(failed)) => failed.failure.clone().unwrap_or_default(),
                 (None, None) => String::new(),
@@ -161,7 +163,11 @@ fn idle(results: &Results) -> String {
     if let Some(held) = results
         .idle
         .iter()
-        .filter_map(|idle| idle.held.as_ref().map(|held| (idle.wanted, held.streams)))
+        .filter_map(|idle| {
+            idle.held
+                .as_ref()
+                .map(|held| (idle.silent.streams, held.streams))
+        })
         .find(|(wanted, held)| held < wanted)
     {
         let _ = writeln!(

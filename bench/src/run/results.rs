@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::contender::About;
 use super::machine::Machine;
 use super::measure::{Idle, Sample};
+use super::scenario::Silent;
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Results {
@@ -107,10 +108,10 @@ impl Results {
     }
 
     /// Only where every stream lasted to the end.
-    pub fn kb_per_stream(&self, contender: &str, streams: usize) -> Option<f64> {
+    pub fn kb_per_stream(&self, contender: &str, silent: Silent) -> Option<f64> {
         let rounds = self.idle.iter().filter_map(|idle| {
             let held = idle.held.as_ref()?;
-            let ours = idle.contender == contender && idle.wanted == streams;
+            let ours = idle.contender == contender && idle.silent == silent;
             (ours && held.survived == held.streams).then_some(held.kb_per_stream)
         });
         median(rounds.collect())

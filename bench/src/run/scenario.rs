@@ -1,5 +1,10 @@
 //! What is measured, as a table.
 
+use serde::{Deserialize, Serialize};
+
+use super::chart::thousands;
+use crate::load::Protocol;
+
 /// Whose keys the requests carry. All but the first are asked of ResuLLM only: the others have one
 /// key or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +23,7 @@ pub const MANY: usize = 100_000;
 pub struct Scenario {
     pub name: &'static str,
     pub title: &'static str,
+    pub protocol: Protocol,
     pub connections: usize,
     pub stream: bool,
     pub body_bytes: usize,
@@ -28,6 +34,7 @@ pub struct Scenario {
 const PLAIN: Scenario = Scenario {
     name: "",
     title: "",
+    protocol: Protocol::Http1,
     connections: 1,
     stream: false,
     body_bytes: 0,
@@ -66,7 +73,18 @@ const fn keyed(name: &'static str, title: &'static str, keys: Keys, expect: u16)
     }
 }
 
-pub const ALL: [Scenario; 13] = [
+const fn over(protocol: Protocol, scenario: Scenario) -> Scenario {
+    Scenario {
+        protocol,
+        ..scenario
+    }
+}
+
+const HTTP1_TLS: Protocol = Protocol::Http1Tls;
+const HTTP2: Protocol = Protocol::Http2;
+const HTTP2_TLS: Protocol = Protocol::Http2Tls;
+
+pub const ALL: [Scenario; 19] = [
     plain("plain-1", "1 connection", 1),
     plain("plain-16", "16 connections", 16),
     plain("plain-64", "64 connections", 64),
@@ -74,6 +92,12 @@ pub const ALL: [Scenario; 13] = [
     stream("stream-1", "1 connection", 1),
     stream("stream-16", "16 connections", 16),
     stream("stream-64", "64 connections", 64),
+    over(HTTP1_TLS, plain("tls-plain", "Plain answers", 16)),
+    over(HTTP1_TLS, stream("tls-stream", "Streams", 16)),
+    over(HTTP2, plain("h2-plain", "Plain answers, no TLS", 2)),
+    over(HTTP2, stream("h2-stream", "Streams, no TLS", 2)),
+    over(HTTP2_TLS, plain("h2-tls-plain", "Plain answers, TLS", 2)),
+    over(HTTP2_TLS, stream("h2-tls-stream", "Streams, TLS", 2)),
     body("body-64k", "64 KB", 64 * 1024),
     body("body-1m", "1 MB", 1024 * 1024),
     keyed("keys-100", "100 keys", Keys::Hundred, 200),
@@ -93,7 +117,38 @@ pub const SHORT: [&str; 6] = [
 ];
 
 /// Streams that say one thing and then nothing.
-pub const IDLE: [usize; 2] = [2_000, 10_000];
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silent {
+    pub streams: usize,
+    /// 100 on each connection instead of one.
+    #[serde(default)]
+    pub http2: bool,
+}
+
+impl Silent {
+    pub fn protocol(self) -> Protocol {
+        match self.http2 {
+            true => Protocol::Http2,
+            false => Protocol::Http1,
+        }
+    }
+
+    pub fn title(self) -> String {
+        let streams = thousands(self.streams as f64);
+        match self.http2 {
+            true => format!("{streams} idle streams of HTTP/2"),
+            false => format!("{streams} idle streams"),
+        }
+    }
+}
+
+const fn silent(streams: usize, http2: bool) -> Silent {
+    Silent { streams, http2 }
+}
+
+pub const MOST_SILENT: Silent = silent(10_000, false);
+pub const MOST_SILENT_HTTP2: Silent = silent(10_000, true);
+pub const IDLE: [Silent; 3] = [silent(2_000, false), MOST_SILENT, MOST_SILENT_HTTP2];
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,131 @@
+//! An answer as it arrives, and what is wrong with it at its end.
+
+use std::time::Instant;
+
+use memchr::memmem;
+
+use crate::wire::Events;
+
+/// The provider sends twenty chunks, usage and `[DONE]`; a gateway may keep the usage to itself.
+const LEAST_EVENTS: u64 = 21;
+
+/// What an answer must be to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    pub status: u16,
+    pub stream: bool,
+}
+
+/// `content` is kept from one answer to the next.
+pub struct Answer<'a> {
+    status: u16,
+    expected: Expected,
+    content: &'a mut Vec<u8>,
+    events: Events,
+    first_event: Option<Instant>,
+}
+
+impl Answer<'_> {
+    pub fn new(status: u16, expected: Expected, content: &mut Vec<u8>) -> Answer<'_> {
+        content.clear();
+        Answer {
+            status,
+            expected,
+            content,
+            events: Events::default(),
+            first_event: None,
+        }
+    }
+
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if !self.expected.stream || self.status != self.expected.status {
+            self.content.extend_from_slice(bytes);
+            return;
+        }
+        self.events.feed(bytes);
+        if self.first_event.is_none() && self.events.count() > 0 {
+            self.first_event = Some(Instant::now());
+        }
+    }
+
+    /// The time of the first event, where the answer is a stream.
+    pub fn end(self) -> Result<Option<Instant>, String> {
+        let (status, expected) = (self.status, self.expected);
+        if status != expected.status {
+            let text = String::from_utf8_lossy(&self.content[..self.content.len().min(200)]);
+            return Err(format!("status {status}: {text}"));
+        }
+        if status != 200 {
+            return Ok(None);
+        }
+        let length = self.content.len();
+        let has_usage = || memmem::find(self.content, b"\"usage\"").is_some();
+        match expected.stream {
+            false if self.content.ends_with(b"}") && has_usage() => Ok(None),
+            false => Err(format!("an answer of {length} bytes without usage")),
+            true if self.events.count() < LEAST_EVENTS => {
+                Err(format!("a stream of {} events", self.events.count()))
+            }
+            true if !self.events.ended_with_done() => Err("a stream without [DONE]".to_owned()),
+            true => Ok(self.first_event),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Expected = Expected {
+        status: 200,
+        stream: false,
+    };
+    const STREAM: Expected = Expected {
+        status: 200,
+        stream: true,
+    };
+
+    fn verdict(status: u16, bytes: &[u8], expected: Expected) -> Result<Option<Instant>, String> {
+        let mut content = b"of the answer before".to_vec();
+        let mut answer = Answer::new(status, expected, &mut content);
+        answer.feed(bytes);
+        answer.end()
+    }
+
+    fn events(count: usize, done: bool) -> Vec<u8> {
+        let mut text = b"data: {}\n\n".repeat(count);
+        if done {
+            text.extend_from_slice(b"data: [DONE]\n\n");
+        }
+        text
+    }
+
+    #[test]
+    fn only_a_whole_answer_with_usage_counts() {
+        assert!(verdict(200, br#"{"usage":{}}"#, PLAIN).is_ok());
+        assert!(verdict(200, br#"{"usage":{"#, PLAIN).is_err());
+        assert!(verdict(200, b"{}", PLAIN).is_err());
+        assert!(verdict(500, br#"{"usage":{}}"#, PLAIN).is_err());
+    }
+
+    #[test]
+    fn only_a_stream_with_every_event_and_its_end_counts() {
+        assert!(matches!(
+            verdict(200, &events(20, true), STREAM),
+            Ok(Some(_))
+        ));
+        assert!(verdict(200, &events(21, true), STREAM).is_ok());
+        assert!(verdict(200, &events(19, true), STREAM).is_err());
+        assert!(verdict(200, &events(30, false), STREAM).is_err());
+    }
+
+    #[test]
+    fn an_expected_refusal_counts() {
+        let refused = Expected {
+            status: 402,
+            stream: false,
+        };
+        assert!(verdict(402, b"{}", refused).is_ok());
+        assert!(verdict(200, br#"{"usage":{}}"#, refused).is_err());
+    }
+}
