@@ -232,11 +232,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Reads on and throws away, until the body is over or nothing more comes.
+    /// Reads on and throws away, until the body is over or nothing more comes. On HTTP/2 as well: a stream that is
+    /// reset without an error behind its answer takes the answer away from some clients (curl 7.88).
     pub async fn drain(&mut self) {
-        if !self.down.is_http2() {
-            let _ = self.down.drain_request_body().await;
-        }
+        let _ = self.down.drain_request_body().await;
     }
 
     /// Returns when the client has left. What it sends meanwhile is kept for later.

@@ -1,50 +1,15 @@
 //! Frames of HTTP/2 that no honest client sends: broken ones, and floods of allowed ones. Memory stays bounded, and
 //! others are served.
 
+use crate::harness::frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RESET, Raw,
+    SETTINGS, WINDOW_UPDATE, call_headers, frame, headers, literal,
+};
 use crate::harness::{
     Gateway, Http2, Provider, Script, Setup, Step, balance, eventually, mint, sample,
 };
 use serde_json::json;
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-/// A header as a literal that no table keeps. Short ones only.
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    let mut text = vec![0, u8::try_from(name.len()).unwrap()];
-    text.extend(name.as_bytes());
-    text.push(u8::try_from(value.len()).unwrap());
-    text.extend(value.as_bytes());
-    text
-}
-
-fn headers(fields: &[(&str, &str)]) -> Vec<u8> {
-    fields
-        .iter()
-        .flat_map(|(name, value)| literal(name, value))
-        .collect()
-}
 
 const HEALTH: &[(&str, &str)] = &[
     (":method", "GET"),
@@ -52,99 +17,6 @@ const HEALTH: &[(&str, &str)] = &[
     (":path", "/healthz"),
     (":authority", "a"),
 ];
-
-/// Headers of a chat completion.
-fn call_headers(key: &str) -> Vec<u8> {
-    headers(&[
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", "/abc/v1/chat/completions"),
-        (":authority", "a"),
-        ("authorization", &format!("Bearer {key}")),
-    ])
-}
-
-/// A connection on which anything may be written.
-struct Raw {
-    socket: TcpStream,
-    read: Vec<u8>,
-}
-
-impl Raw {
-    fn open(gateway: &Gateway) -> Raw {
-        let mut raw = Raw::silent(gateway);
-        raw.write(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat());
-        raw
-    }
-
-    fn silent(gateway: &Gateway) -> Raw {
-        let socket = TcpStream::connect(gateway.addr()).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_millis(50)))
-            .unwrap();
-        socket
-            .set_write_timeout(Some(Duration::from_secs(5)))
-            .unwrap();
-        Raw {
-            socket,
-            read: Vec::new(),
-        }
-    }
-
-    /// False: nobody takes it any more.
-    fn write(&mut self, bytes: &[u8]) -> bool {
-        self.socket.write_all(bytes).is_ok()
-    }
-
-    /// Reads what there is. False: the connection has ended.
-    fn take(&mut self) -> bool {
-        let mut buffer = [0; 64 << 10];
-        loop {
-            match self.socket.read(&mut buffer) {
-                Ok(0) => return false,
-                Ok(length) => self.read.extend(&buffer[..length]),
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-                {
-                    return true;
-                }
-                Err(_) => return false,
-            }
-        }
-    }
-
-    /// Frames that have come whole: kind, flags, stream and payload.
-    fn frames(&self) -> Vec<(u8, u8, u32, Vec<u8>)> {
-        let mut frames = Vec::new();
-        let mut rest = &self.read[..];
-        while rest.len() >= 9 {
-            let length = u32::from_be_bytes([0, rest[0], rest[1], rest[2]]) as usize;
-            let Some(payload) = rest.get(9..9 + length) else {
-                break;
-            };
-            let stream = u32::from_be_bytes([rest[5], rest[6], rest[7], rest[8]]);
-            frames.push((rest[3], rest[4], stream, payload.to_vec()));
-            rest = &rest[9 + length..];
-        }
-        frames
-    }
-
-    fn has(&mut self, wanted: impl Fn(&(u8, u8, u32, Vec<u8>)) -> bool) -> bool {
-        self.take();
-        self.frames().iter().any(wanted)
-    }
-
-    /// Whether the server has said that the connection ends, or has ended it.
-    fn ends_within(&mut self, time: Duration) -> bool {
-        let begun = Instant::now();
-        while begun.elapsed() < time {
-            if !self.take() || self.frames().iter().any(|(kind, ..)| *kind == GOAWAY) {
-                return true;
-            }
-        }
-        false
-    }
-}
 
 fn start() -> (Provider, Gateway) {
     start_with("")

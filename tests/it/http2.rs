@@ -4,6 +4,7 @@ use crate::harness::{
     Gate, Gateway, Http2, Provider, Script, Setup, Step, balance, eventually, mint, sample,
 };
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const CHAT: &str = "/abc/v1/chat/completions";
@@ -127,6 +128,53 @@ fn many_streams_are_served_side_by_side_and_charged_exactly() {
     eventually(Duration::from_secs(10), "all of it is settled", || {
         (balance(&gateway, &key) == (100_000 - 90 * 11, 100_000 - 90 * 11)).then_some(())
     });
+}
+
+/// Nanoseconds on a core of each thread that serves connections.
+fn workers(gateway: &Gateway) -> Vec<u64> {
+    let tasks = format!("/proc/{}/task", gateway.pid());
+    let read = |path: &Path, file: &str| std::fs::read_to_string(path.join(file)).unwrap();
+    let threads = std::fs::read_dir(tasks).unwrap();
+    let mut paths: Vec<_> = threads.map(|thread| thread.unwrap().path()).collect();
+    paths.retain(|path| read(path, "comm").starts_with("worker-"));
+    paths.sort();
+    let spent = |path: &PathBuf| read(path, "schedstat").split(' ').next().unwrap().parse();
+    paths.iter().map(|path| spent(path).unwrap()).collect()
+}
+
+#[test]
+fn streams_stay_on_the_thread_of_their_connection() {
+    let provider = answering();
+    let setup = Setup::new()
+        .tenant("abc", sample(&provider).tokens(1_000_000))
+        .yaml("server: { threads: 4 }");
+    let gateway = Gateway::start(setup);
+    let key = mint(&gateway, "abc");
+    let client = Http2::plain(gateway.addr());
+    client.post(CHAT, &key, &call(false));
+    let before = workers(&gateway);
+    assert_eq!(before.len(), 4);
+    let bearer = format!("Bearer {key}");
+    let headers = [("authorization", bearer.as_str())];
+    for _ in 0..10 {
+        let begun: Vec<_> = (0..90)
+            .map(|n| {
+                let body = call(n % 2 == 0).to_string().into_bytes();
+                client.begin("POST", CHAT, &headers, Some(body)).unwrap()
+            })
+            .collect();
+        for each in begun {
+            assert_eq!(each.whole().unwrap().status, 200);
+        }
+    }
+    let spent = workers(&gateway).into_iter().zip(before);
+    let mut spent: Vec<u64> = spent.map(|(now, then)| now - then).collect();
+    spent.sort_unstable();
+    let others: u64 = spent[..3].iter().sum();
+    assert!(
+        others * 5 < spent[3],
+        "nanoseconds of each worker: {spent:?}"
+    );
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! TLS: certificates by name, followed when they change; clients that must show one; balancers in front.
 
+use crate::harness::doors::{LOOPBACK, start_tls};
 use crate::harness::http2::Trust;
+use crate::harness::process::program;
 use crate::harness::{
-    Authority, Gate, Gateway, Http2, Provider, Redis, Script, Setup, Step, TempDir, eventually,
-    free_port, mint, resullm, sample,
+    Authority, Doors, Gate, Gateway, Http2, Provider, Redis, Script, Setup, Step, TempDir,
+    eventually, free_port, mint, resullm, sample,
 };
 use crate::sdks::{in_project, missing};
 use crate::stop::{KillOnDrop, successor};
@@ -16,16 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const LOOPBACK: &str = "DNS:localhost, IP:127.0.0.1, IP:::1";
-
 /// A gateway with a plain listener and one with these settings; the address of the second.
 fn start(setup: Setup, tls: &Value) -> (Gateway, SocketAddr) {
-    let listen = json!({"listen": ["127.0.0.1:0", {"address": "127.0.0.1:0", "tls": tls}]});
-    let gateway = Gateway::start(setup.yaml(&format!("server: {listen}")));
-    let line = gateway.wait_log("Listening on https://");
-    let (_, address) = line.split_once("https://").unwrap();
-    let address = address.trim().parse().unwrap();
-    (gateway, address)
+    start_tls(setup, tls, json!({}))
 }
 
 /// Says hello over TLS: the certificate that was shown, and the first line of the answer.
@@ -382,4 +377,66 @@ fn sdks_are_served_over_tls() {
             .all(|each| each["status"] == 200 && each["text"] == node["openai"]),
         "{node}"
     );
+}
+
+/// Every way of curl to the gateway: on each protocol, with a body longer than it sends unasked.
+#[test]
+fn curl_is_served_on_every_protocol() {
+    let provider = Provider::start(|_| Script::chat_stream(&["one ", "two"], 9, 2));
+    let setup = Setup::new().tenant("abc", sample(&provider).tokens(10_000_000));
+    let doors = Doors::start(setup, json!({}));
+    let key = mint(&doors.gateway, "abc");
+    let files = TempDir::new();
+    let long = "word ".repeat(400_000);
+    let call = json!({"model": "m", "max_tokens": 9, "stream": true, "messages": [{"role": "user", "content": long}]});
+    std::fs::write(files.file("call.json"), call.to_string()).unwrap();
+    let plain = format!("http://localhost:{}", doors.gateway.port());
+    let secure = format!("https://localhost:{}", doors.tls.port());
+    for (address, option, spoken) in [
+        (&plain, "--http1.0", "1.0"),
+        (&plain, "--http1.1", "1.1"),
+        (&plain, "--http2-prior-knowledge", "2"),
+        // It asks for an upgrade that nobody must grant.
+        (&plain, "--http2", "1.1"),
+        (&secure, "--http1.1", "1.1"),
+        (&secure, "--http2", "2"),
+        (&secure, "--tlsv1.3", "2"),
+    ] {
+        let ask = |key: &str| {
+            let output = Command::new(program("curl"))
+                .args([
+                    "--silent",
+                    "--show-error",
+                    "--no-buffer",
+                    "--max-time",
+                    "30",
+                    option,
+                ])
+                .arg("--cacert")
+                .arg(&doors.ca)
+                .args(["--write-out", "\n%{http_version} %{http_code}"])
+                .args(["--header", &format!("authorization: Bearer {key}")])
+                .args(["--header", "content-type: application/json"])
+                .arg("--data-binary")
+                .arg(format!("@{}", files.file("call.json").display()))
+                .arg(format!("{address}/abc/v1/chat/completions"))
+                .output()
+                .expect("curl runs");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{option}: {said}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let answer = ask(&key);
+        let (text, written) = answer.rsplit_once('\n').unwrap();
+        let spoken = match option {
+            // An answer in HTTP/1.1 is what any server gives to it.
+            "--http1.0" => "1.1",
+            _ => spoken,
+        };
+        assert_eq!(written, format!("{spoken} 200"), "{option}: {text}");
+        assert!(text.ends_with("data: [DONE]\n\n"), "{option}: {text}");
+        let refused = ask("temp_nobody");
+        assert!(refused.contains("invalid_api_key"), "{option}: {refused}");
+        assert!(refused.ends_with(" 401"), "{option}: {refused}");
+    }
 }

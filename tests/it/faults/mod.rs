@@ -12,6 +12,7 @@ mod failover;
 mod http;
 mod isolation;
 mod mints;
+mod multiplexed;
 mod overload;
 mod power;
 mod redis;

@@ -179,6 +179,36 @@ impl Http2 {
         })
     }
 
+    /// Begins a call whose body goes on.
+    #[track_caller]
+    pub fn half(
+        &self,
+        path: &str,
+        key: &str,
+        headers: &[(&str, &str)],
+        piece: Vec<u8>,
+    ) -> Begun<'_> {
+        let bearer = format!("Bearer {key}");
+        let mut request = http::Request::post(format!("{}://localhost{path}", self.scheme))
+            .header("authorization", bearer);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).expect("a request");
+        let begin = async {
+            let mut sender = self.sender.clone().ready().await?;
+            let (answer, mut stream) = sender.send_request(request, false)?;
+            stream.send_data(piece.into(), false)?;
+            Ok::<_, h2::Error>((answer, stream))
+        };
+        let (answer, stream) = self.wait(begin).expect("it is sent");
+        Begun {
+            client: self,
+            answer,
+            stream,
+        }
+    }
+
     #[track_caller]
     pub fn send(
         &self,
@@ -252,6 +282,28 @@ impl<'c> Begun<'c> {
         });
         drop(stream);
         reply
+    }
+
+    /// Goes on with `piece` now and then until there is an answer: its status.
+    pub fn dribble(&mut self, piece: &'static [u8], pause: Duration) -> Result<u16, h2::Error> {
+        self.client.wait(async {
+            loop {
+                tokio::select! {
+                    answer = &mut self.answer => return Ok(answer?.status().as_u16()),
+                    () = tokio::time::sleep(pause) => {
+                        // Who answers may have closed the stream by now.
+                        let _ = self.stream.send_data(piece.into(), false);
+                    }
+                }
+            }
+        })
+    }
+
+    /// The status of the answer, if it has come by now.
+    pub fn status_now(&mut self) -> Option<u16> {
+        let now = async { tokio::time::timeout(Duration::from_millis(1), &mut self.answer).await };
+        let answer = self.client.runtime.block_on(now).ok()?;
+        Some(answer.expect("an answer").status().as_u16())
     }
 
     /// Waits for the head of the answer and for `needle` in what follows, and gives both back for more.

@@ -115,14 +115,14 @@ pub fn redis_server() -> Command {
     command
 }
 
-/// The program that writes down what another one does.
-pub fn strace() -> PathBuf {
-    if on_path("strace") {
-        return PathBuf::from("strace");
+/// `strace` or `curl`, from PATH or from where the tests unpack it.
+pub fn program(name: &str) -> PathBuf {
+    if on_path(name) {
+        return PathBuf::from(name);
     }
-    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/strace/strace");
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!(".tools/{name}/{name}"));
     if !unpacked.is_file() {
-        missing("strace");
+        missing(name);
     }
     unpacked
 }

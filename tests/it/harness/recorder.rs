@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::boot::another_boot;
-use super::process::strace;
+use super::process::program;
 use super::wait::within;
 
 /// So long strace may take to write down what it has seen.
@@ -71,7 +71,7 @@ impl Recorder {
     pub fn inside(&self) -> Command {
         let mut command = another_boot(&self.root);
         command
-            .arg(strace())
+            .arg(program("strace"))
             .args(["-D", "-f", "--seccomp-bpf", "-ttt", "-y", "-xx", "-A"])
             .args(["-s", "100000000", "-e", "signal=none", "-e", TRACED, "-o"])
             .arg(&self.file);
