@@ -23,6 +23,7 @@ use crate::proxy::room::Room;
 use crate::proxy::settle::{Settler, charged};
 use crate::proxy::strangers::Strangers;
 use crate::proxy::traffic::Traffic;
+use crate::proxy::turned_away::turn_away;
 use crate::proxy::upstream::Upstream;
 use crate::rules::account::Report;
 use crate::rules::amount::{Millis, Tokens};
@@ -245,13 +246,22 @@ impl Sockets {
     }
 }
 
-/// Follows the files of certificates.
-async fn follow(followed: Vec<Arc<Certificates>>) {
-    while !followed.is_empty() {
-        tokio::time::sleep(tls::LOOKED_AT_EVERY).await;
-        for certificates in &followed {
-            certificates.follow();
+/// Follows the files of certificates, on a thread of its own: a file system that does not answer must stop nothing else.
+fn follow(followed: Vec<Arc<Certificates>>) {
+    if followed.is_empty() {
+        return;
+    }
+    let look = move || {
+        loop {
+            std::thread::sleep(tls::LOOKED_AT_EVERY);
+            for certificates in &followed {
+                certificates.follow();
+            }
         }
+    };
+    let thread = std::thread::Builder::new().name("certificates".to_owned());
+    if let Err(error) = thread.spawn(look) {
+        log::error!("Certificates are not followed when their files change: {error}");
     }
 }
 
@@ -282,7 +292,7 @@ impl App {
             let give = self.giver(&workers, spec);
             accepting.push(tokio::spawn(accept(listener, give)));
         }
-        let following = tokio::spawn(follow(sockets.followed));
+        follow(sockets.followed);
         let sweeping = tokio::spawn(sweep(self.pipeline.clone()));
         let reporting = tokio::spawn(self.pipeline.settler.leases.clone().run());
         let recalling = tokio::spawn(self.pipeline.settler.recall.clone().run());
@@ -322,7 +332,6 @@ impl App {
         }
         self.drain(patience, &mut signals).await;
         sweeping.abort();
-        following.abort();
         reporting.abort();
         recalling.abort();
         self.finish_books().await;
@@ -344,7 +353,9 @@ impl App {
         move |socket, peer| {
             let is_public = spec.side == Side::Public;
             let seat = match is_public.then(|| pipeline.places.seat(peer.ip())) {
-                Some(Err(full)) => return limits::turn_away(socket, full, &pipeline.metrics),
+                Some(Err(full)) => {
+                    return turn_away(socket, full, spec.tls.is_some(), &pipeline.metrics);
+                }
                 Some(Ok(seat)) => Some(seat),
                 None => None,
             };

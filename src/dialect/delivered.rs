@@ -44,6 +44,8 @@ pub struct Delivered {
     /// Calls of tools that the provider ran itself.
     pub hosted: HostedCalls,
     words: Words,
+    /// There is no room for more text.
+    is_full: bool,
 }
 
 /// Calls of tools that the provider ran itself, of those that may have a price.
@@ -120,9 +122,15 @@ impl Delivered {
     pub fn text(&mut self, text: &str) {
         self.bytes += text.len() as u64;
         self.words.push(text);
-        if self.kept.len() + text.len() <= MOST_KEPT_BYTES {
+        if !self.is_full && self.kept.len() + text.len() <= MOST_KEPT_BYTES {
             self.kept.push_str(text);
         }
+    }
+
+    /// Gives the memory of the text back. It counts with its bytes, and so does what follows.
+    pub fn forget_text(&mut self) {
+        self.kept = String::new();
+        self.is_full = true;
     }
 
     /// An event, a member or a body that cannot be read. Some client may read it.
@@ -146,6 +154,7 @@ impl Delivered {
         let kept = std::mem::take(&mut self.kept);
         *self = Delivered {
             kept,
+            is_full: self.is_full,
             ..mark.counts
         };
     }

@@ -86,4 +86,7 @@ pub trait Meter: Send {
     fn withheld(&self) -> usize {
         0
     }
+
+    /// Keeps no more text for counting: there is no room.
+    fn forget_text(&mut self) {}
 }

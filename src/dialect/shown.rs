@@ -1,6 +1,6 @@
 //! Which answers show all that is generated for them.
 //!
-//! A client that leaves such an answer pays for what it has seen, and its provider is cut off at once.
+//! A client that leaves such an answer pays for what it has seen, and its provider is cut off in its first pause.
 //! Of any other the provider is read on for its usage: unknown is hidden.
 
 use super::call::Call;

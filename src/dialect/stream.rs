@@ -122,6 +122,10 @@ impl<E: Events + Send> Meter for EventStream<E> {
     fn withheld(&self) -> usize {
         self.splitter.pending()
     }
+
+    fn forget_text(&mut self) {
+        self.reader.reading.delivered.forget_text();
+    }
 }
 
 /// The bytes cut at these places, in whatever order they are named.

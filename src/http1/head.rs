@@ -166,10 +166,24 @@ fn request(head: &Bytes) -> Result<Request, Refused> {
         is_current,
         framing: framing(&fields, is_current)?,
         keeps: keeps(&fields, is_current),
-        expects: fields.has("expect"),
+        // What is older does not know of it.
+        expects: is_current && fields.has("expect"),
         fields,
     })
 }
+
+/// Headers of which readers take the first or the last, with what a request hears that has one twice.
+const ONCE: [(&str, &str); 3] = [
+    (
+        "authorization",
+        "The Authorization header is there more than once",
+    ),
+    ("x-api-key", "The x-api-key header is there more than once"),
+    (
+        "content-type",
+        "The Content-Type header is there more than once",
+    ),
+];
 
 /// It says once and plainly whom it is for, and expects nothing unheard of.
 fn addressed(
@@ -191,6 +205,11 @@ fn addressed(
     }
     if !is_target(target, method, host) {
         return Err(Refused::Bad("The request's target is not a path here"));
+    }
+    for (name, why) in ONCE {
+        if fields.all(name).nth(1).is_some() {
+            return Err(Refused::Bad(why));
+        }
     }
     let mut expectations = fields.all("expect");
     if expectations.any(|expected| !expected.eq_ignore_ascii_case(b"100-continue")) {

@@ -140,6 +140,27 @@ fn a_request_says_plainly_whom_it_is_for() {
 }
 
 #[test]
+fn what_readers_take_first_or_last_is_there_once() {
+    for name in ["Authorization", "x-api-key", "content-type"] {
+        let once = format!("GET / HTTP/1.1\r\nHost: x\r\n{name}: a\r\n");
+        assert!(read(format!("{once}\r\n").as_bytes()).is_ok(), "{name}");
+        assert!(
+            is_bad(format!("{once}{name}: a\r\n\r\n").as_bytes()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn an_old_client_does_not_wait_to_be_told() {
+    let expects = |version: &str| {
+        let text = format!("GET / HTTP/{version}\r\nHost: x\r\nExpect: 100-continue\r\n\r\n");
+        read(text.as_bytes()).unwrap().unwrap().expects
+    };
+    assert!(expects("1.1") && !expects("1.0"));
+}
+
+#[test]
 fn what_is_too_large_is_refused_before_it_has_all_come() {
     let mut long = b"GET / HTTP/1.1\r\nHost: x\r\nx: ".to_vec();
     long.resize(LONGEST + 1, b'a');

@@ -448,6 +448,12 @@ pub struct Uncounted {
 }
 
 impl Uncounted {
+    /// Bytes of generated text.
+    pub fn bytes(&self) -> usize {
+        let delivered = self.delivered.as_ref();
+        delivered.map_or(0, |delivered| delivered.kept.len())
+    }
+
     /// Takes milliseconds where they are long.
     pub fn count(&self) -> Counted {
         let texts = Texts {

@@ -10,6 +10,7 @@ use super::pipeline::Pipeline;
 use super::places::Seat;
 use super::proxy_protocol::{self, ProxyHeader};
 use super::streams::{Established, Service};
+use super::turned_away::turn_away;
 use pingora::apps::{HttpServerApp, HttpServerOptions};
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
@@ -97,7 +98,10 @@ impl Front {
                     // It takes its own place and leaves the balancer's.
                     seat = match self.pipeline.places.seat(client.ip()) {
                         Ok(seat) => Some(seat),
-                        Err(full) => return full.count(&self.pipeline.metrics),
+                        Err(full) => {
+                            let is_tls = listener.tls.is_some();
+                            return turn_away(socket, full, is_tls, &self.pipeline.metrics);
+                        }
                     };
                 }
                 Ok(None) | Err(_) => return,

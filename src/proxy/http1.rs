@@ -5,6 +5,7 @@
 //! to its slot when the request is over, however that ends.
 
 use super::connection::{Broken, Connection, Gone, HeaderLines, Reusables};
+use crate::http1::fields::Fields;
 use crate::http1::head::{Refused, Request};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -118,9 +119,10 @@ impl Http1 {
             header_lines: Mutex::default(),
         });
         let digest = connection.digest();
-        let head = head(&handoff);
+        let is_upgrade = is_upgrade(&handoff.request.fields);
+        let head = head(&handoff, is_upgrade);
         Http1 {
-            is_upgrade: head.headers.contains_key("upgrade"),
+            is_upgrade,
             connection: Some(connection),
             slot,
             handoff,
@@ -152,17 +154,23 @@ impl Http1 {
     }
 }
 
-/// The head as Pingora has it. The headers themselves are read where they stand, in the handoff; only a request
-/// that goes Pingora's own way, as one for an upgrade does, has them here too.
-fn head(handoff: &Arc<Handoff>) -> RequestHeader {
+/// The client asks to speak another protocol on its socket.
+fn is_upgrade(fields: &Fields) -> bool {
+    let mut words = fields.words("connection");
+    fields.has("upgrade") && words.any(|word| word.eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// The head as Pingora has it. Target and headers are read where they stand, in the handoff; only a request that
+/// goes Pingora's own way, as one for an upgrade does, has them here too.
+fn head(handoff: &Arc<Handoff>, is_upgrade: bool) -> RequestHeader {
     let (mut parts, ()) = http::Request::new(()).into_parts();
     let request = &handoff.request;
     parts.method.clone_from(&request.method);
-    // What is no URI to this reader is still there, in the handoff.
-    parts.uri = Uri::from_maybe_shared(request.target.clone()).unwrap_or_default();
     if !request.is_current {
         parts.version = Version::HTTP_10;
-    } else if request.fields.has("upgrade") {
+    } else if is_upgrade {
+        // What is no URI to this reader is still there, in the handoff.
+        parts.uri = Uri::from_maybe_shared(request.target.clone()).unwrap_or_default();
         parts.headers = request.headers();
     }
     parts.extensions.insert(handoff.clone());

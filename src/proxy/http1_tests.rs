@@ -133,10 +133,13 @@ fn what_is_asked_is_lent_and_not_copied() {
         header_lines: Mutex::default(),
     });
 
-    let head = head(&handoff);
+    assert!(!is_upgrade(&handoff.request.fields));
+    let plain = head(&handoff, false);
+    let upgrade = head(&handoff, true);
 
-    assert_eq!(head.uri, "/a?b");
-    assert!(head.headers.is_empty());
-    let found = head.extensions.get::<Arc<Handoff>>().unwrap();
+    assert!(plain.headers.is_empty());
+    assert_eq!((upgrade.uri.path(), upgrade.uri.query()), ("/a", Some("b")));
+    assert_eq!(upgrade.headers["x"], "y");
+    let found = plain.extensions.get::<Arc<Handoff>>().unwrap();
     assert_eq!(found.request.fields.get("x"), Some("y"));
 }

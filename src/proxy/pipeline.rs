@@ -164,7 +164,7 @@ impl Pipeline {
             return Err(GatewayError::NoRealtime);
         }
         let dialect = dialect.ok_or(GatewayError::NoSuchCall)?;
-        if *method == Method::GET && session.is_upgrade() {
+        if *method == Method::GET && words.as_slice() == ["responses"] && session.is_upgrade() {
             return Err(GatewayError::NoSocket);
         }
         if *method != Method::POST {

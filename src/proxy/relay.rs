@@ -39,6 +39,9 @@ const PASSED: &[&str] = &[
     "openai-version",
 ];
 
+/// Copies of an answer's text while it waits to be counted, with what its buffer has beyond its length.
+const COPIES: usize = 3;
+
 /// How much a crash may take from what is known of a stream.
 const NOTE_EVERY: Duration = Duration::from_millis(100);
 
@@ -232,7 +235,7 @@ impl Pipeline {
             }
             exchange.observe(meter.reading());
             self.note(exchange);
-            if let Some(error) = self.must_end(exchange, meter.as_ref()) {
+            if let Some(error) = self.must_end(exchange, meter.as_mut()) {
                 exchange.conclude(meter.reading());
                 self.settle(exchange).await;
                 return self.break_off(session, exchange, error).await;
@@ -291,9 +294,14 @@ impl Pipeline {
     }
 
     /// Why a stream must not go on.
-    fn must_end(&self, exchange: &mut Exchange, meter: &dyn Meter) -> Option<GatewayError> {
-        if !self.keeps(exchange, meter.withheld()) {
+    fn must_end(&self, exchange: &mut Exchange, meter: &mut dyn Meter) -> Option<GatewayError> {
+        let withheld = meter.withheld();
+        if !self.keeps(exchange, withheld) {
             return Some(self.no_room());
+        }
+        let kept = meter.reading().delivered.kept.len();
+        if !self.keeps(exchange, withheld + COPIES * kept) {
+            meter.forget_text();
         }
         let sends = |what: &str| {
             Some(GatewayError::Upstream(format!(
@@ -351,9 +359,10 @@ impl Pipeline {
     pub(super) async fn settle(&self, exchange: &mut Exchange) -> Option<Tokens> {
         exchange.hold.as_ref()?;
         if let Some(texts) = exchange.uncounted() {
+            let fits = self.keeps(exchange, COPIES * texts.bytes());
             let tenant = exchange.tenant.as_ref().map_or("", TenantId::as_str);
             let count = move || texts.count();
-            if let Some(counted) = self.counter.run_patiently(tenant, count).await {
+            if fits && let Some(counted) = self.counter.run_patiently(tenant, count).await {
                 exchange.counted(&counted);
             }
         }

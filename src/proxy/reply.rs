@@ -56,6 +56,10 @@ pub async fn refuse(
     if let Some(methods) = allowed {
         headers.insert(header::ALLOW, methods);
     }
+    if said.status == 426 {
+        headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
     if said.is_final {
         headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }

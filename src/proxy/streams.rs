@@ -4,7 +4,9 @@
 //! of HTTP/1.1 with as many requests.
 
 use super::connection::idle_timeout;
+use super::frames::FrameWatch;
 use super::gateway::Gateway;
+use super::patience::Patience;
 use super::pipeline::Pipeline;
 use super::tally::Tally;
 use crate::http1::head;
@@ -17,6 +19,7 @@ use pingora::protocols::http::v2::server::{
 use pingora::protocols::{Digest, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -35,6 +38,8 @@ const MAX_HEADER_LIST: u32 = head::LONGEST as u32;
 const MAX_PENDING_RESETS: usize = 20;
 /// Requests of a connection that could not be read; more end it.
 const MAX_MALFORMED: usize = 32;
+/// Bytes that small pieces of bodies may cost beside what they say, until they are read.
+const SMALL_FRAMES: usize = 1 << 20;
 /// Time for a client to close a connection that it was told will end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -46,7 +51,8 @@ fn options() -> H2Options {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(MAX_SEND_BUFFER)
         .max_header_list_size(MAX_HEADER_LIST)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS);
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .data_frame_budget(SMALL_FRAMES);
     options
 }
 
@@ -89,6 +95,7 @@ impl Service<'_> {
             proxy_digest: stream.get_proxy_digest(),
             socket_digest: stream.get_socket_digest(),
         });
+        let (stream, frames) = FrameWatch::over(stream);
         let handshake = Box::pin(server::handshake(stream, Some(options())));
         let Ok(Ok(mut connection)) = tokio::time::timeout(self.deadline, handshake).await else {
             self.pipeline.metrics.failed_handshakes.add(1);
@@ -97,10 +104,13 @@ impl Service<'_> {
         let tally = Arc::new(Tally::default());
         let mut malformed = 0;
         let mut draining = pin!(self.draining());
-        let mut is_ending = false;
+        let (mut is_ending, mut is_new) = (false, true);
+        let mut half = Patience::default();
         loop {
             let rest = match is_ending {
                 true => FAREWELL,
+                // Whoever connects has something to say.
+                false if is_new => self.deadline,
                 false => idle_timeout(self.pipeline.places.is_crowded()),
             };
             let accepted = tokio::select! {
@@ -110,7 +120,8 @@ impl Service<'_> {
                     is_ending = true;
                     continue;
                 }
-                accepted = HttpSession::from_h2_conn(&mut connection, digest.clone()) => accepted,
+                accepted = HttpSession::from_h2_conn(&mut connection, digest.clone()) => Some(accepted),
+                () = poll_fn(|cx| frames.poll_trouble(cx, &mut half, self.deadline)) => None,
                 () = tally.rests(rest) => {
                     if is_ending {
                         return;
@@ -120,15 +131,21 @@ impl Service<'_> {
                     continue;
                 }
             };
-            match accepted {
-                Ok(Some(H2Accept::Session(session))) => {
+            let is_abused = match accepted {
+                None => true,
+                Some(Ok(Some(H2Accept::Session(session)))) => {
+                    is_new = false;
                     let extra = tally.count() > 0 && is_public;
                     self.stream(session, extra.then_some(peer), &tally);
+                    false
                 }
-                Ok(Some(H2Accept::Rejected)) => malformed += 1,
-                Ok(None) | Err(_) => return,
-            }
-            if malformed > MAX_MALFORMED || tally.is_abused() {
+                Some(Ok(Some(H2Accept::Rejected))) => {
+                    malformed += 1;
+                    malformed > MAX_MALFORMED
+                }
+                Some(Ok(None) | Err(_)) => return,
+            };
+            if is_abused || tally.is_abused() {
                 self.pipeline.metrics.ended_connections.add(1);
                 connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 let gone = HttpSession::from_h2_conn(&mut connection, digest.clone());

@@ -11,7 +11,7 @@ use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -138,11 +138,23 @@ fn stamp(certificate: &Certificate) -> Stamp {
     [changed(&certificate.cert), changed(&certificate.key)]
 }
 
+/// Reads a file. Of a pipe or a device nobody knows when it ends.
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let read = || {
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(std::io::Error::other("it is not a regular file"));
+        }
+        std::fs::read(path)
+    };
+    read().map_err(|error| error.to_string())
+}
+
 fn load_key(certificate: &Certificate) -> Result<Arc<CertifiedKey>, String> {
     let chain = chain(&certificate.cert)?;
     let path = &certificate.key;
-    let key = PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| format!("Cannot read the private key {}: {error}", path.display()))?;
+    let unreadable = |why: String| format!("Cannot read the private key {}: {why}", path.display());
+    let pem = read_file(path).map_err(unreadable)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unreadable(error.to_string()))?;
     let key = CertifiedKey::from_der(chain, key, &ring::default_provider());
     key.map(Arc::new).map_err(|error| {
         let (cert, key) = (certificate.cert.display(), path.display());
@@ -150,10 +162,10 @@ fn load_key(certificate: &Certificate) -> Result<Arc<CertifiedKey>, String> {
     })
 }
 
-fn chain(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, String> {
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let unreadable = |why: String| format!("Cannot read the certificate {}: {why}", path.display());
-    let pem = CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))?;
-    let chain: Result<Vec<_>, _> = pem.collect();
+    let pem = read_file(path).map_err(unreadable)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let chain = chain.map_err(|error| unreadable(error.to_string()))?;
     if chain.is_empty() {
         return Err(unreadable("there is none in it".to_owned()));

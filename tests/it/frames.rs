@@ -450,3 +450,83 @@ fn a_client_that_opens_no_window_ends_its_stream_and_pays() {
             .then_some(())
     });
 }
+
+/// Half a head, half a frame, and nothing but the preface: each has the time of a head, whatever else is on the connection.
+#[test]
+fn half_a_head_is_not_waited_for_beside_a_stream_either() {
+    let (_provider, gateway) = start_with("server: { header_timeout: 2s }");
+    let key = mint(&gateway, "abc");
+    let block = headers(HEALTH);
+    let half = frame(HEADERS, 0, 3, &block[..20]);
+    let begins = [
+        ("nothing", Vec::new()),
+        ("half a frame", half[..15].to_vec()),
+        ("a block without its end", half.clone()),
+        ("half a ping", frame(PING, 0, 0, &[0; 8])[..12].to_vec()),
+    ];
+    for (what, begin) in begins {
+        let mut raw = Raw::open(&gateway);
+        let body = json!({"model": "m", "max_tokens": 20, "stream": true, "messages": [{"role": "user", "content": "Hi"}]});
+        if !begin.is_empty() {
+            raw.write(&frame(HEADERS, END_HEADERS, 1, &call_headers(&key)));
+            raw.write(&frame(DATA, END_STREAM, 1, body.to_string().as_bytes()));
+            eventually(Duration::from_secs(10), "a stream is under way", || {
+                raw.has(|(kind, _, stream, _)| *kind == DATA && *stream == 1)
+                    .then_some(())
+            });
+        }
+        raw.write(&begin);
+        assert!(raw.ends_within(Duration::from_secs(10)), "{what}");
+    }
+}
+
+/// Frames that ask nothing are taken in turns, and so many of them end their connection.
+#[test]
+fn a_flood_of_frames_that_ask_nothing_ends_its_connection() {
+    let (_provider, gateway) = start();
+    for (what, idle) in [
+        ("priorities", frame(2, 0, 1, &[0, 0, 0, 0, 1])),
+        ("windows", frame(WINDOW_UPDATE, 0, 0, &1u32.to_be_bytes())),
+        ("unknown frames", frame(0xbb, 0, 0, &[0; 8])),
+    ] {
+        let mut raw = Raw::open(&gateway);
+        let burst = idle.repeat(1_000);
+        let begun = Instant::now();
+        while raw.write(&burst) && begun.elapsed() < Duration::from_secs(20) {
+            if raw.socket.take_error().is_ok() && raw.has(|(kind, ..)| *kind == GOAWAY) {
+                break;
+            }
+        }
+        assert!(raw.ends_within(Duration::from_secs(5)), "{what}");
+    }
+}
+
+/// A body in a thousand pieces is a stream's own affair: others on its connection go on.
+#[test]
+fn a_body_in_tiny_frames_is_served_beside_others() {
+    let provider = Provider::start(|_| Script::chat("one", 9, 1));
+    let config = sample(&provider).tokens(1_000_000);
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let text = "word ".repeat(500);
+    let body =
+        json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": text}]});
+    let mut raw = Raw::open(&gateway);
+    for stream in [1, 3] {
+        let mut whole = frame(HEADERS, END_HEADERS, stream, &call_headers(&key));
+        for byte in body.to_string().as_bytes() {
+            whole.extend(frame(DATA, 0, stream, &[*byte]));
+        }
+        whole.extend(frame(DATA, END_STREAM, stream, &[]));
+        raw.write(&whole);
+    }
+    for answered in [1, 3] {
+        eventually(Duration::from_secs(10), "both are answered", || {
+            raw.has(|(kind, flags, stream, _)| {
+                *kind == DATA && *stream == answered && flags & END_STREAM != 0
+            })
+            .then_some(())
+        });
+    }
+    assert_eq!(provider.requests().len(), 2);
+}

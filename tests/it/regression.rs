@@ -1,5 +1,8 @@
 //! One test for each bug that was found, named for what went wrong.
 
+use crate::harness::frames::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, RESET, Raw, SETTINGS, call_headers, frame,
+};
 use crate::harness::{
     Gateway, Provider, Redis, Script, Setup, Step, balance, chat, eventually, mint, raw_for, sample,
 };
@@ -834,4 +837,70 @@ fn a_form_leaves_in_the_one_spelling_that_every_reader_knows() {
     ] {
         assert_eq!(send(usual, field(head, value)), 400, "{head}");
     }
+}
+
+/// The texts of answers whose readers had left waited for the counting thread in memory that nothing bounded.
+#[test]
+fn texts_that_wait_to_be_counted_have_no_more_room_than_bodies() {
+    // Slow to count.
+    let piece = "Z".repeat(1200);
+    let provider = Provider::start(move |_| {
+        let words: Vec<&str> = std::iter::repeat_n(piece.as_str(), 300).collect();
+        Script::chat_stream(&words, 9, 100_000)
+    });
+    let config = sample(&provider)
+        .server("openai", "openai")
+        .tokens(1_000_000_000);
+    let setup = Setup::new()
+        .tenant("abc", config)
+        .yaml("server: { max_buffered: 16MiB, ops_listen: '127.0.0.1:0' }");
+    let gateway = Gateway::start(setup);
+    let key = mint(&gateway, "abc");
+    let call = json!({"model": "gpt-4o", "stream": true, "max_tokens": 400_000,
+        "messages": [{"role": "user", "content": "Hi"}]});
+    let settled = || {
+        let (left, free) = balance(&gateway, &key);
+        (left == free).then_some(left)
+    };
+    // No window for answers: what the provider says stays where it is, until it is taken back.
+    let abandon = |count: u32| {
+        let mut raw = Raw::silent(&gateway);
+        raw.write(&[PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat());
+        let streams = (0..count).map(|number| 2 * number + 1);
+        for stream in streams.clone() {
+            raw.write(&frame(HEADERS, END_HEADERS, stream, &call_headers(&key)));
+            raw.write(&frame(
+                DATA,
+                END_STREAM,
+                stream,
+                call.to_string().as_bytes(),
+            ));
+        }
+        eventually(Duration::from_secs(20), "all of them have begun", || {
+            raw.take();
+            let frames = raw.frames();
+            let heads = frames.iter().filter(|(kind, ..)| *kind == HEADERS);
+            (heads.count() == count as usize).then_some(())
+        });
+        for stream in streams {
+            raw.write(&frame(RESET, 0, stream, &8u32.to_be_bytes()));
+        }
+        raw
+    };
+    // The first text to be counted has its vocabulary unpacked.
+    let raw = abandon(1);
+    eventually(Duration::from_secs(60), "it is settled", || {
+        settled().filter(|left| *left < 1_000_000_000)
+    });
+    drop(raw);
+    let before = gateway.memory_kib();
+    let raw = [abandon(90), abandon(90)];
+    let mut most = 0;
+    eventually(Duration::from_secs(60), "all of it is settled", || {
+        most = most.max(gateway.memory_kib());
+        settled()
+    });
+    drop(raw);
+    let grown = most.saturating_sub(before) >> 10;
+    assert!(grown < 150, "{grown} MiB");
 }

@@ -379,6 +379,59 @@ fn sdks_are_served_over_tls() {
     );
 }
 
+/// A pipe in the place of a certificate is read by nobody, and stops nobody.
+#[test]
+fn a_certificate_that_cannot_be_read_to_its_end_stops_nothing() {
+    let authority = Authority::new();
+    let (cert, key) = authority.issue("server", LOOPBACK);
+    let (gateway, address) = start(Setup::new(), &json!({"cert": cert, "key": key}));
+    let ca = authority.ca();
+    std::fs::remove_file(&cert).unwrap();
+    let made = Command::new("mkfifo").arg(&cert).status().unwrap();
+    assert!(made.success());
+    gateway.wait_log("is not a regular file");
+    assert_eq!(gateway.client().get("/healthz").status, 200);
+    let said = hello(address, "localhost", &trusting(&ca)).unwrap();
+    assert_eq!(said.1, "HTTP/1.1 200 OK");
+    gateway.signal("TERM");
+    assert!(gateway.wait_exit(Duration::from_secs(10)).success());
+}
+
+/// Who finds no place is told so in words where it can be: not in the middle of what should be TLS.
+#[test]
+fn who_finds_no_place_hears_of_it_where_words_are_understood() {
+    let authority = Authority::new();
+    let (cert, key) = authority.issue("server", LOOPBACK);
+    let listen = json!([
+        {"address": "127.0.0.1:0"},
+        {"address": "127.0.0.1:0", "tls": {"cert": cert, "key": key}},
+        {"address": "[::1]:0", "proxy_protocol": true},
+    ]);
+    let server =
+        json!({"listen": listen, "max_connections_per_address": 1, "trusted_proxies": ["::1"]});
+    let gateway = Gateway::start(Setup::new().yaml(&format!("server: {server}")));
+    let found = |scheme: &str, host: &str| {
+        let line = gateway.wait_log(&format!("Listening on {scheme}://{host}"));
+        let (_, address) = line.split_once("://").unwrap();
+        address.trim().parse::<SocketAddr>().unwrap()
+    };
+    let (plain, secure) = (found("http", "127"), found("https", "127"));
+    let proxied = found("http", "[");
+    let _place = TcpStream::connect(plain).unwrap();
+    eventually(Duration::from_secs(10), "the place is taken", || {
+        say(plain, b"").starts_with("HTTP/1.1 503 ").then_some(())
+    });
+    assert_eq!(say(secure, b""), "");
+    let mut other = TcpStream::connect(proxied).unwrap();
+    let request = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n";
+    other
+        .write_all(&[&preamble(7)[..], request].concat())
+        .unwrap();
+    other.read_exact(&mut [0; 12]).unwrap();
+    let refused = say(proxied, &preamble(7));
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+}
+
 /// Every way of curl to the gateway: on each protocol, with a body longer than it sends unasked.
 #[test]
 fn curl_is_served_on_every_protocol() {

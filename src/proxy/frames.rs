@@ -1,0 +1,358 @@
+//! A view of an HTTP/2 connection's frames as they arrive: heads that stay halves, floods of frames that ask nothing.
+//!
+//! The h2 library waits for the rest of a frame for as long as its connection lives, and takes any number of frames that
+//! it has nothing to do for. Neither shows in its interface, so the socket beneath it looks at each frame's head.
+
+use super::patience::Patience;
+use async_trait::async_trait;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    Stream, TimingDigest, UniqueID, UniqueIDType,
+};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+const PREFACE_BYTES: usize = 24;
+const HEAD_BYTES: usize = 9;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+/// Bytes of frames that ask nothing, for each byte of heads, bodies and answers; and beside them all.
+const IDLE_SHARE: u64 = 8;
+const IDLE_BYTES: u64 = 1 << 20;
+/// Frames that one read may bring before other connections have their turn.
+const FRAMES_A_TURN: usize = 64;
+
+/// State of a connection's frames.
+struct Frames {
+    /// A frame's head as far as it has come.
+    head: [u8; HEAD_BYTES],
+    filled: usize,
+    kind: u8,
+    /// Bytes of its payload that are still to come.
+    left: usize,
+    /// A block of headers has begun and not ended.
+    is_in_block: bool,
+    half_since: Option<Instant>,
+    received: u64,
+    /// Bytes of them that were heads or bodies.
+    asking: u64,
+    sent: u64,
+}
+
+impl Frames {
+    fn new() -> Frames {
+        Frames {
+            head: [0; HEAD_BYTES],
+            filled: 0,
+            kind: DATA,
+            left: PREFACE_BYTES,
+            is_in_block: false,
+            half_since: None,
+            received: 0,
+            asking: 0,
+            sent: 0,
+        }
+    }
+
+    /// Takes what has been read. Returns how many frames began in it.
+    fn feed(&mut self, mut bytes: &[u8]) -> usize {
+        self.received += bytes.len() as u64;
+        let mut begun = 0;
+        let mut is_new_half = false;
+        while !bytes.is_empty() {
+            if self.left > 0 {
+                let taken = self.left.min(bytes.len());
+                self.left -= taken;
+                bytes = &bytes[taken..];
+            } else {
+                let taken = (HEAD_BYTES - self.filled).min(bytes.len());
+                self.head[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
+                self.filled += taken;
+                bytes = &bytes[taken..];
+                // Whatever came before it was whole.
+                is_new_half |= !self.is_in_block;
+                if self.filled < HEAD_BYTES {
+                    break;
+                }
+                begun += 1;
+                self.begin();
+            }
+        }
+        let is_half = self.is_in_block || self.filled > 0 || (self.left > 0 && self.kind != DATA);
+        self.half_since = match (is_half, self.half_since) {
+            (false, _) => None,
+            (true, Some(since)) if !is_new_half => Some(since),
+            (true, _) => Some(Instant::now()),
+        };
+        begun
+    }
+
+    /// A frame whose head is whole.
+    fn begin(&mut self) {
+        let [a, b, c, kind, flags, ..] = self.head;
+        self.left = u32::from_be_bytes([0, a, b, c]) as usize;
+        self.kind = kind;
+        self.filled = 0;
+        match kind {
+            HEADERS | CONTINUATION => self.is_in_block = flags & END_HEADERS == 0,
+            _ => {}
+        }
+        if matches!(kind, DATA | HEADERS | CONTINUATION) {
+            self.asking += (HEAD_BYTES + self.left) as u64;
+        }
+    }
+
+    fn is_flood(&self) -> bool {
+        self.received > IDLE_SHARE * (self.asking + self.sent) + IDLE_BYTES
+    }
+}
+
+/// What is seen of a connection, for whoever serves it.
+#[derive(Clone)]
+pub struct FrameWatch(Arc<Mutex<Frames>>);
+
+impl FrameWatch {
+    /// Puts a watch on a connection.
+    pub fn over(stream: Stream) -> (Stream, FrameWatch) {
+        let watch = FrameWatch(Arc::new(Mutex::new(Frames::new())));
+        let watched = Watched {
+            stream,
+            watch: watch.clone(),
+            is_tired: false,
+        };
+        (Box::new(watched), watch)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Frames> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ready when the connection is to end: a frame or a head stayed a half for this time, or there is a flood. Whoever
+    /// polls it polls the connection before.
+    pub fn poll_trouble(
+        &self,
+        cx: &mut Context<'_>,
+        timer: &mut Patience,
+        time: Duration,
+    ) -> Poll<()> {
+        let frames = self.lock();
+        if frames.is_flood() {
+            return Poll::Ready(());
+        }
+        let Some(since) = frames.half_since else {
+            return Poll::Pending;
+        };
+        drop(frames);
+        timer.end_at(since + time);
+        timer.poll_over(cx)
+    }
+}
+
+/// A connection whose frames are seen.
+struct Watched {
+    stream: Stream,
+    watch: FrameWatch,
+    /// It has brought many frames since others had their turn.
+    is_tired: bool,
+}
+
+impl std::fmt::Debug for Watched {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.stream.fmt(to)
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if std::mem::take(&mut self.is_tired) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = room.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, room))?;
+        let begun = self.watch.lock().feed(&room.filled()[before..]);
+        self.is_tired = begun > FRAMES_A_TURN;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.watch.lock().sent += written as u64;
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bytes))?;
+        self.watch.lock().sent += written as u64;
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Watched {
+    async fn shutdown(&mut self) {
+        self.stream.shutdown().await;
+    }
+}
+
+impl UniqueID for Watched {
+    fn id(&self) -> UniqueIDType {
+        self.stream.id()
+    }
+}
+
+impl Ssl for Watched {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.stream.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.stream.selected_alpn_proto()
+    }
+}
+
+impl Peek for Watched {}
+
+impl GetTimingDigest for Watched {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.stream.get_timing_digest()
+    }
+}
+
+impl GetProxyDigest for Watched {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.stream.get_proxy_digest()
+    }
+}
+
+impl GetSocketDigest for Watched {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.stream.get_socket_digest()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
+        let mut frame = u32::try_from(length).unwrap().to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags, 0, 0, 0, 1]);
+        frame.resize(HEAD_BYTES + length, 0);
+        frame
+    }
+
+    fn fed(pieces: &[&[u8]]) -> Frames {
+        let mut frames = Frames::new();
+        frames.feed(&[b'p'; PREFACE_BYTES]);
+        for piece in pieces {
+            frames.feed(piece);
+        }
+        frames
+    }
+
+    #[test]
+    fn half_a_frame_and_an_open_block_are_halves_and_bodies_are_not() {
+        let ping = frame(6, 0, 8);
+        assert!(fed(&[&ping]).half_since.is_none());
+        assert!(fed(&[&ping, &ping[..5]]).half_since.is_some());
+        assert!(fed(&[&ping[..12]]).half_since.is_some());
+        assert!(
+            fed(&[&frame(HEADERS, END_HEADERS, 30)])
+                .half_since
+                .is_none()
+        );
+        assert!(fed(&[&frame(HEADERS, 0, 30)]).half_since.is_some());
+        let ended = [
+            &frame(HEADERS, 0, 30)[..],
+            &frame(CONTINUATION, END_HEADERS, 5),
+        ];
+        assert!(fed(&ended).half_since.is_none());
+        // The session that reads a body has its own time for it.
+        assert!(fed(&[&frame(DATA, 0, 30)[..20]]).half_since.is_none());
+    }
+
+    #[test]
+    fn a_block_is_as_old_as_its_beginning() {
+        let mut frames = fed(&[&frame(HEADERS, 0, 30)]);
+        let begun = frames.half_since;
+        frames.feed(&frame(CONTINUATION, 0, 5));
+        assert_eq!(frames.half_since, begun);
+        frames.feed(&frame(CONTINUATION, END_HEADERS, 5));
+        frames.feed(&frame(HEADERS, 0, 5));
+        assert_ne!(frames.half_since, begun);
+    }
+
+    #[test]
+    fn frames_that_ask_nothing_are_a_flood_and_those_beside_answers_are_none() {
+        let mut frames = fed(&[]);
+        let update = frame(8, 0, 4);
+        for _ in 0..100_000 {
+            frames.feed(&update);
+        }
+        assert!(frames.is_flood());
+        // Two for each piece of an answer, as careful clients send them.
+        let mut frames = fed(&[]);
+        for _ in 0..100_000 {
+            frames.sent += 60;
+            frames.feed(&update);
+            frames.feed(&update);
+        }
+        assert!(!frames.is_flood());
+    }
+
+    proptest! {
+        #[test]
+        fn wherever_reads_end_the_same_is_seen(
+            kinds in prop::collection::vec((0u8..12, any::<u8>(), 0usize..40), 0..20),
+            cuts in prop::collection::vec(0usize..400, 0..30),
+        ) {
+            let bytes: Vec<u8> = kinds.iter().flat_map(|(kind, flags, length)| frame(*kind, *flags, *length)).collect();
+            let whole = fed(&[&bytes]);
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
+            cuts.sort_unstable();
+            let mut frames = fed(&[]);
+            let mut from = 0;
+            for to in cuts.into_iter().chain([bytes.len()]) {
+                frames.feed(&bytes[from..to]);
+                from = to;
+            }
+            let seen = |frames: &Frames| (frames.received, frames.asking, frames.is_in_block, frames.left, frames.filled, frames.half_since.is_some());
+            prop_assert_eq!(seen(&whole), seen(&frames));
+        }
+    }
+}
