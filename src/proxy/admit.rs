@@ -167,7 +167,7 @@ impl Pipeline {
             exchange.left = Some(held.left);
             exchange.pace = held.pace;
             exchange.account.clone_from(&lease.id);
-            exchange.group = group;
+            exchange.group = Some(group);
             exchange.hold = Some(Hold {
                 account: lease.account.clone(),
                 id,
@@ -177,7 +177,7 @@ impl Pipeline {
             });
             exchange.terms.prompt = call.prompt;
             // A hold that was taken for nothing ends with the request, which has cost nothing.
-            asked.is_open_to(&exchange.group)?;
+            asked.is_open_to(exchange.group())?;
             return Ok(held.held);
         }
         let mut entry = self.ask_store(key, caller, &ask).await?;
@@ -212,7 +212,7 @@ impl Pipeline {
         exchange.left = Some(left);
         exchange.pace = pace;
         exchange.account = account.id();
-        exchange.group = Arc::from(group);
+        exchange.group = Some(Arc::from(group));
         let admitted = match admission {
             Admission::Granted { held, .. } => {
                 self.metrics.admissions_stored.add(1);
@@ -232,7 +232,7 @@ impl Pipeline {
             Admission::Crowded { .. } => Err(GatewayError::TooManyInFlight),
             Admission::Limited { wait, .. } => Err(GatewayError::TooFast { wait }),
         };
-        asked.is_open_to(&exchange.group)?;
+        asked.is_open_to(exchange.group())?;
         admitted
     }
 }

@@ -93,7 +93,8 @@ pub struct Exchange {
     pub cors: Option<Grant>,
     /// Whose it is, without saying the key, and the group whose limits it has.
     pub account: String,
-    pub group: Arc<str>,
+    /// None before admission.
+    pub group: Option<Arc<str>>,
     pub call: &'static str,
     pub model: Option<String>,
     /// Who is to answer; empty until that is known.
@@ -144,7 +145,7 @@ impl Exchange {
             tenant: None,
             cors: None,
             account: String::new(),
-            group: Arc::default(),
+            group: None,
             call: "",
             model: None,
             endpoint: String::new(),
@@ -166,6 +167,10 @@ impl Exchange {
             started: now,
             waited: Duration::ZERO,
         }
+    }
+
+    pub fn group(&self) -> &str {
+        self.group.as_deref().unwrap_or_default()
     }
 
     /// Takes over what the meter has seen by now.

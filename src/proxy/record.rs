@@ -100,7 +100,7 @@ impl Recorder {
         record.ours("time", &rfc3339(now));
         record.ours("tenant", tenant.as_str());
         record.word("account", &exchange.account);
-        record.word("group", &exchange.group);
+        record.word("group", exchange.group());
         record.word("endpoint", &exchange.endpoint);
         match &exchange.model {
             Some(model) => record.word("model", model),
