@@ -1,7 +1,7 @@
 //! A request of HTTP/2, read as strictly as one of HTTP/1.1.
 //!
 //! It is written down as HTTP/1.1 would say it and read by the same reader, so that no protocol lets through what the
-//! other refuses.
+//! other refuses. One thing is gone before it gets here: the library drops a fragment of the path, which HTTP/1.1 refuses.
 
 use crate::http1::head::{self, Refused, Request};
 use crate::http1::write;

@@ -43,6 +43,9 @@ pub struct Args {
     /// The status that every answer must have
     #[arg(long, default_value_t = 200)]
     pub expect: u16,
+    /// Another status that will do
+    #[arg(long)]
+    pub or: Option<u16>,
     /// Prints the figures as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -53,6 +56,7 @@ pub fn run(args: &Args) -> Outcome<Report> {
     let (message, dialer) = (Arc::new(message), Arc::new(dialer));
     let expected = Expected {
         status: args.expect,
+        or: args.or,
         stream: args.wanted.stream,
     };
     let connections = args.connections.clamp(1, MOST_CONNECTIONS);

@@ -142,6 +142,8 @@ fn settings(site: &Site, (port, tls_port): (u16, u16), store: &str) -> String {
             }),
         ),
         ("store", json!(store)),
+        // They also guess wrong on purpose, all from that one address.
+        ("accounts", json!({ "failures_per_address": 1_000_000_000 })),
         ("admin", json!({ "token": ADMIN })),
         ("egress", json!({ "allow_private_networks": true })),
         ("tenants", tenants),

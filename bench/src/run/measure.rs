@@ -66,6 +66,9 @@ pub fn load(
     ] {
         arguments.extend([name.to_owned(), value]);
     }
+    if let Some(status) = scenario.or {
+        arguments.extend(["--or".to_owned(), status.to_string()]);
+    }
     if scenario.stream {
         arguments.push("--stream".to_owned());
     }

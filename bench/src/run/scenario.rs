@@ -29,6 +29,8 @@ pub struct Scenario {
     pub body_bytes: usize,
     pub keys: Keys,
     pub expect: u16,
+    /// Another status that will do.
+    pub or: Option<u16>,
 }
 
 const PLAIN: Scenario = Scenario {
@@ -40,6 +42,7 @@ const PLAIN: Scenario = Scenario {
     body_bytes: 0,
     keys: Keys::Hot,
     expect: 200,
+    or: None,
 };
 
 const fn plain(name: &'static str, title: &'static str, connections: usize) -> Scenario {
@@ -103,7 +106,15 @@ pub const ALL: [Scenario; 19] = [
     keyed("keys-100", "100 keys", Keys::Hundred, 200),
     keyed("keys-100k", "100,000 keys", Keys::Many, 200),
     keyed("refused-401", "401, an unknown key", Keys::Unknown, 401),
-    keyed("refused-402", "402, a spent key", Keys::Spent, 402),
+    Scenario {
+        or: Some(429),
+        ..keyed(
+            "refused-402",
+            "402, then 429: a spent key that asks on",
+            Keys::Spent,
+            402,
+        )
+    },
 ];
 
 /// What the short form measures.
