@@ -47,8 +47,8 @@ const ARROWS: &[(&str, &str)] = &[
     ("settings", "nearest"),
     ("rules", "json nearest"),
     ("dialect", "json rules"),
-    ("telemetry", "settings rules"),
     ("threads", ""),
+    ("telemetry", "settings rules threads"),
     ("store", "json settings rules threads"),
     ("local", "json settings rules telemetry store"),
     (
