@@ -3,13 +3,13 @@
 //! It is kept outside the pipeline's own stack, so that whatever ends the request - its end, an
 //! error, a client that leaves, a panic - what is due can still be told and settled.
 
-use super::cors::Grant;
-use super::counter::INLINE_BYTES;
-use super::refusals::Work;
-use super::room::Share;
 use crate::dialect::call::{Api, Claim, Delivered, HostedCalls, Reading, Served, Usage};
 use crate::dialect::extras::Hosted;
 use crate::dialect::prompt;
+use crate::proxy::admission::token_counter::INLINE_BYTES;
+use crate::proxy::downstream::cors::Grant;
+use crate::proxy::limits::body_memory::Share;
+use crate::proxy::limits::refused_work::Work;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{self, Basis, Bound, Charge, End, Evidence, Sizes};
 use crate::rules::config::{Endpoint, TextProviders};
@@ -24,7 +24,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Balance that is held for this request. It has one end: [`super::settle::Settler::settle`].
+/// Balance that is held for this request. It has one end: [`crate::proxy::settlement::settle::Settler::settle`].
 #[must_use]
 pub struct Hold {
     pub account: AccountName,

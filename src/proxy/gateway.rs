@@ -3,15 +3,15 @@
 //! Local answers and provider calls end there. A panic anywhere in the pipeline ends its request and no other: the hold
 //! is settled, the caller hears a 500, the log an error.
 
-use super::error::GatewayError;
-use super::exchange::Exchange;
-use super::http1::HeadFault;
-use super::pipeline::Pipeline;
-use super::reply;
-use super::scratch;
-use super::session::{Limits, Session};
-use super::tally;
 use crate::http1::head::{Refused, Request};
+use crate::proxy::downstream::http1::HeadFault;
+use crate::proxy::downstream::reply;
+use crate::proxy::downstream::session::{Limits, Session};
+use crate::proxy::downstream::tally;
+use crate::proxy::error::GatewayError;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::pipeline::Pipeline;
+use crate::proxy::scratch;
 use crate::rules::tenant::TenantId;
 use crate::telemetry::panics;
 use async_trait::async_trait;
@@ -107,7 +107,7 @@ impl Pipeline {
     }
 
     /// Time that a write to a client may be blocked: behind it no hold is renewed, so it ends well before one does.
-    pub(super) fn write_timeout(&self) -> Duration {
+    pub(in crate::proxy) fn write_timeout(&self) -> Duration {
         self.local.settings.accounts.hold_ttl / 4
     }
 

@@ -3,13 +3,14 @@
 //! The list is the tenant's config, not a provider's account: what the operator could use is not its
 //! end users' to browse.
 
-use super::error::GatewayError;
-use super::exchange::Exchange;
-use super::pipeline::Pipeline;
-use super::session::Session;
-use super::{admit, reply};
 use crate::dialect::call::Api;
 use crate::local::answer;
+use crate::proxy::admission::admit;
+use crate::proxy::downstream::reply;
+use crate::proxy::downstream::session::Session;
+use crate::proxy::error::GatewayError;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::pipeline::Pipeline;
 use crate::rules::choice::choose;
 use crate::rules::config::{Group, TextProviders};
 use crate::store::tenants::Tenant;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 const ANTHROPIC_VERSION: &str = "anthropic-version";
 
 impl Pipeline {
-    pub(super) async fn models(
+    pub(in crate::proxy) async fn models(
         &self,
         session: &mut Session<'_>,
         exchange: &mut Exchange,

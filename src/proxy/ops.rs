@@ -1,12 +1,13 @@
 //! The operator's own listener: metrics, health, readiness. Never for the public.
 
-use super::error::GatewayError;
-use super::exchange::Exchange;
-use super::pipeline::Pipeline;
-use super::session::Session;
-use super::{reply, scratch};
 use crate::local::answer::{Answer, Refusal};
 use crate::local::root;
+use crate::proxy::downstream::reply;
+use crate::proxy::downstream::session::Session;
+use crate::proxy::error::GatewayError;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::pipeline::Pipeline;
+use crate::proxy::scratch;
 use crate::telemetry::metrics::Levels;
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, Response, header};
@@ -14,7 +15,7 @@ use std::panic::AssertUnwindSafe;
 
 impl Pipeline {
     /// Answers the operator. What is asked here is not counted as a request.
-    pub(super) async fn serve_ops(&self, session: &mut Session<'_>) {
+    pub(in crate::proxy) async fn serve_ops(&self, session: &mut Session<'_>) {
         let mut exchange = Exchange::new(scratch::new_id().to_string());
         let answer = AssertUnwindSafe(self.ops_answer(session))
             .catch_unwind()

@@ -1,27 +1,30 @@
 //! The way of a request, read downwards. Every `?` is one [`GatewayError`].
 
-use super::cors::Grant;
-use super::counter::Counter;
-use super::error::GatewayError;
-use super::exchange::Exchange;
-use super::hosts::{Asked, Hosts};
-use super::places::Places;
-use super::record::Recorder;
-use super::refusals::Refusals;
-use super::room::Room;
-use super::route::{self, Provider};
-use super::session::Session;
-use super::settle::Settler;
-use super::strangers::Strangers;
-use super::traffic::{Share, Traffic};
-use super::upstream::Upstream;
-use super::{client, lag, preflight, reply};
 use crate::demo::Demo;
 use crate::http1::head;
 use crate::local::answer::Refusal;
 use crate::local::dispatch::At;
 use crate::local::route::{Found, Matched, is_for_pages};
 use crate::local::{Local, Request};
+use crate::proxy::admission::token_counter::Counter;
+use crate::proxy::downstream::client_address as client;
+use crate::proxy::downstream::cors::Grant;
+use crate::proxy::downstream::hosts::{Asked, Hosts};
+use crate::proxy::downstream::preflight;
+use crate::proxy::downstream::reply;
+use crate::proxy::downstream::session::Session;
+use crate::proxy::error::GatewayError;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::limits::auth_failures::Strangers;
+use crate::proxy::limits::body_memory::Room;
+use crate::proxy::limits::connections::Places;
+use crate::proxy::limits::in_flight::{Share, Traffic};
+use crate::proxy::limits::load_shed as lag;
+use crate::proxy::limits::refused_work::Refusals;
+use crate::proxy::route::{self, Provider};
+use crate::proxy::settlement::record::Recorder;
+use crate::proxy::settlement::settle::Settler;
+use crate::proxy::upstream::client::Upstream;
 use crate::rules::tenant::{self, Addressed};
 use crate::store::Store;
 use crate::store::tenants::{Lookup, Tenant, Tenants};
@@ -219,7 +222,7 @@ impl Pipeline {
     }
 
     /// Whose request it is, as far as addresses go.
-    pub(super) fn address(&self, session: &Session<'_>) -> IpAddr {
+    pub(in crate::proxy) fn address(&self, session: &Session<'_>) -> IpAddr {
         let trusted = &self.local.settings.server.trusted_proxies;
         client::address(session.peer, || session.request().headers(), trusted)
     }

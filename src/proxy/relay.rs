@@ -3,17 +3,17 @@
 //! A stream is passed on chunk by chunk as it arrives. A plain answer is read whole first, so that
 //! what its client reads next, its balance included, already knows of it.
 
-use super::error::GatewayError;
-use super::exchange::{Exchange, Hold};
-use super::pipeline::Pipeline;
-use super::reply;
-use super::room;
-use super::session::Session;
-use super::upstream::Answer;
-use super::watch::Ends;
 use crate::dialect::call::{Api, Call, Reading};
 use crate::dialect::error::{self, Shape};
 use crate::dialect::{self, Dialect, Meter, failure};
+use crate::proxy::downstream::reply;
+use crate::proxy::downstream::session::Session;
+use crate::proxy::error::GatewayError;
+use crate::proxy::exchange::{Exchange, Hold};
+use crate::proxy::limits::body_memory as room;
+use crate::proxy::pipeline::Pipeline;
+use crate::proxy::upstream::client::Answer;
+use crate::proxy::upstream::heartbeat::Ends;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{Basis, Charge, Doubt};
 use crate::rules::strike::Credentials;
@@ -48,7 +48,7 @@ const NOTE_EVERY: Duration = Duration::from_millis(100);
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// What an answer is the answer to, and what its client must not read in it.
-pub(super) struct AskedOf<'a> {
+pub(in crate::proxy) struct AskedOf<'a> {
     pub dialect: &'static dyn Dialect,
     pub call: &'a Call,
     pub credentials: &'a Credentials,
@@ -57,7 +57,7 @@ pub(super) struct AskedOf<'a> {
 }
 
 impl Pipeline {
-    pub(super) async fn relay(
+    pub(in crate::proxy) async fn relay(
         &self,
         session: &mut Session<'_>,
         exchange: &mut Exchange,
@@ -152,7 +152,7 @@ impl Pipeline {
     }
 
     /// Says what went wrong at once, and goes on reading for the provider's usage.
-    pub(super) async fn refuse_and_drain(
+    pub(in crate::proxy) async fn refuse_and_drain(
         &self,
         session: &mut Session<'_>,
         exchange: &mut Exchange,
@@ -356,7 +356,7 @@ impl Pipeline {
     }
 
     /// Ends the hold, if it is still there.
-    pub(super) async fn settle(&self, exchange: &mut Exchange) -> Option<Tokens> {
+    pub(in crate::proxy) async fn settle(&self, exchange: &mut Exchange) -> Option<Tokens> {
         exchange.hold.as_ref()?;
         if let Some(texts) = exchange.uncounted() {
             let fits = self.keeps(exchange, COPIES * texts.bytes());

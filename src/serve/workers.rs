@@ -3,9 +3,9 @@
 //! Nothing a request does wakes another thread: its provider's connection, its timers and what it
 //! spawns stay where it is. Connections are given out one by one, to whoever has the fewest.
 
-use crate::proxy::front::{Accepted, Front, ListenerSpec};
-use crate::proxy::lag;
-use crate::proxy::places::Seat;
+use crate::proxy::downstream::front::{Accepted, Front, ListenerSpec};
+use crate::proxy::limits::connections::Seat;
+use crate::proxy::limits::load_shed;
 use pingora::server::ShutdownWatch;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdStream};
@@ -111,7 +111,7 @@ async fn work(
     stop: ShutdownWatch,
     late: Duration,
 ) {
-    tokio::spawn(lag::watch(late));
+    tokio::spawn(load_shed::watch(late));
     while let Some(given) = take.recv().await {
         let Ok(socket) = TcpStream::from_std(given.socket) else {
             continue;

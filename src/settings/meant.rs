@@ -45,7 +45,7 @@ pub struct Server {
     pub listen: Vec<Listener>,
     pub ops_listen: Option<String>,
     pub public_url: Option<PublicUrl>,
-    /// Empty: see `crate::proxy::hosts`.
+    /// Empty: see `crate::proxy::downstream::hosts`.
     pub hosts: Vec<HostName>,
     /// None: as many as there are cores.
     pub threads: Option<usize>,

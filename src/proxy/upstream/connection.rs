@@ -4,7 +4,7 @@
 //! not used again.
 
 use crate::http1::head::{self, Response};
-use crate::proxy::patience::Patience;
+use crate::proxy::lazy_timer::Patience;
 use crate::proxy::scratch;
 use bytes::BytesMut;
 use futures_util::task::noop_waker_ref;

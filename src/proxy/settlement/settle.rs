@@ -3,8 +3,8 @@
 //! A settlement that cannot be delivered waits in memory and is repeated as a retry until the store
 //! has answered. The same request is never charged twice, because every repeat says that it is one.
 
-use super::exchange::Hold;
-use super::traffic::Traffic;
+use crate::proxy::exchange::Hold;
+use crate::proxy::limits::in_flight::Traffic;
 use crate::rules::account::Settlement;
 use crate::rules::amount::Tokens;
 use crate::store::journal::Journal;

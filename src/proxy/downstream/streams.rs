@@ -3,13 +3,13 @@
 //! What a client may have open, send unread and take back is bounded, so that no connection costs much more than one
 //! of HTTP/1.1 with as many requests.
 
-use super::connection::idle_timeout;
-use super::frames::FrameWatch;
-use super::gateway::Gateway;
-use super::patience::Patience;
-use super::pipeline::Pipeline;
-use super::tally::Tally;
 use crate::http1::head;
+use crate::proxy::downstream::connection::idle_timeout;
+use crate::proxy::downstream::frames::FrameWatch;
+use crate::proxy::downstream::tally::Tally;
+use crate::proxy::gateway::Gateway;
+use crate::proxy::lazy_timer::Patience;
+use crate::proxy::pipeline::Pipeline;
 use h2::Reason;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;

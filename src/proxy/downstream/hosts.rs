@@ -3,8 +3,8 @@
 //! A page anywhere may point a name of its own at this machine (DNS rebinding): a gateway that only this machine
 //! is to reach answers to this machine's names alone.
 
-use super::client;
 use crate::http1::head::Request;
+use crate::proxy::downstream::client_address as client;
 use crate::rules::neighbours::is_within;
 use crate::rules::origin::Authority;
 use crate::settings::{HostName, Server};

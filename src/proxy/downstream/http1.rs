@@ -4,9 +4,9 @@
 //! strict, so each of its requests goes to the service as a custom session. The connection is lent to it and goes back
 //! to its slot when the request is over, however that ends.
 
-use super::connection::{Broken, Connection, Gone, HeaderLines, Reusables};
 use crate::http1::fields::Fields;
 use crate::http1::head::{Refused, Request};
+use crate::proxy::downstream::connection::{Broken, Connection, Gone, HeaderLines, Reusables};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri, Version};

@@ -3,11 +3,11 @@
 //! Most requests are over before any of this matters, so nothing is set up until one has lasted a
 //! while: until then it costs a number.
 
-use super::error::GatewayError;
-use super::exchange::Exchange;
-use super::patience::Patience;
-use super::pipeline::Pipeline;
-use super::session::Session;
+use crate::proxy::downstream::session::Session;
+use crate::proxy::error::GatewayError;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::lazy_timer::Patience;
+use crate::proxy::pipeline::Pipeline;
 use crate::store::Outcome;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -3,14 +3,14 @@
 //! Each step before a request has a deadline: the header of the PROXY protocol, TLS, the first bytes, which say the
 //! protocol. A connection stays on the thread that serves it, and so do the streams on it.
 
-use super::connection::{Connection, Limits, NoRequest};
-use super::gateway::{Gateway, Side};
-use super::http1::{HeadFault, Http1, ReturnSlot};
-use super::pipeline::Pipeline;
-use super::places::Seat;
-use super::proxy_protocol::{self, ProxyHeader};
-use super::streams::{Established, Service};
-use super::turned_away::turn_away;
+use crate::proxy::downstream::connection::{Connection, Limits, NoRequest};
+use crate::proxy::downstream::http1::{HeadFault, Http1, ReturnSlot};
+use crate::proxy::downstream::proxy_protocol::{self, ProxyHeader};
+use crate::proxy::downstream::rejection::turn_away;
+use crate::proxy::downstream::streams::{Established, Service};
+use crate::proxy::gateway::{Gateway, Side};
+use crate::proxy::limits::connections::Seat;
+use crate::proxy::pipeline::Pipeline;
 use pingora::apps::{HttpServerApp, HttpServerOptions};
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;

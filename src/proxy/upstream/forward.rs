@@ -1,14 +1,5 @@
 //! Forward: from an admitted call to the head of its answer.
 
-use super::admit::{self, Asked};
-use super::error::GatewayError;
-use super::exchange::{Exchange, Terms};
-use super::pipeline::Pipeline;
-use super::relay::AskedOf;
-use super::session::Session;
-use super::upstream::connection::{self, Progress};
-use super::upstream::{Answer, Destination, Failure};
-use super::watch::Ends;
 use crate::demo;
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Unreadable};
 use crate::dialect::extras::{self, Decision, Hosted};
@@ -17,6 +8,15 @@ use crate::dialect::{Dialect, members, shown, surplus};
 use crate::http1::head::Request;
 use crate::http1::write;
 use crate::local::credentials;
+use crate::proxy::admission::admit::{self, Asked};
+use crate::proxy::downstream::session::Session;
+use crate::proxy::error::GatewayError;
+use crate::proxy::exchange::{Exchange, Terms};
+use crate::proxy::pipeline::Pipeline;
+use crate::proxy::relay::AskedOf;
+use crate::proxy::upstream::connection::{self, Progress};
+use crate::proxy::upstream::client::{Answer, Destination, Failure};
+use crate::proxy::upstream::heartbeat::Ends;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{Charge, Sizes};
 use crate::rules::choice::{self, Choice, Unserved};
@@ -111,7 +111,7 @@ impl From<Failure> for GatewayError {
 }
 
 impl Pipeline {
-    pub(super) async fn forward(
+    pub(in crate::proxy) async fn forward(
         &self,
         session: &mut Session<'_>,
         exchange: &mut Exchange,

@@ -3,13 +3,13 @@
 //! A reply that is sent before the request's body was read drains what is small and closes after
 //! what is not: leftover bytes must never be taken for the next request.
 
-use super::connection::Gone;
-use super::error::GatewayError;
-use super::exchange::Exchange;
-use super::session::Session;
 use crate::dialect::call::Api;
 use crate::dialect::error::{self, Shape};
 use crate::local::answer::{self, Answer};
+use crate::proxy::downstream::connection::Gone;
+use crate::proxy::downstream::session::Session;
+use crate::proxy::error::GatewayError;
+use crate::proxy::exchange::Exchange;
 use http::header::{self, HeaderValue};
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 //! measured in bytes that were read, weighed by what was done with them; each key has a leaky bucket of it on each
 //! instance. Beyond its capacity calls are refused before their bodies are read.
 
-use super::error::GatewayError;
+use crate::proxy::error::GatewayError;
 use crate::store::name::KeyName;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,13 +2,13 @@
 //!
 //! They are answered before anyone is known, and grant nothing but the sending.
 
-use super::cors::Grant;
-use super::error::GatewayError;
-use super::exchange::Exchange;
-use super::reply;
-use super::session::Session;
 use crate::http1::fields::Fields;
 use crate::local::answer::{Answer, Refusal};
+use crate::proxy::downstream::cors::Grant;
+use crate::proxy::downstream::reply;
+use crate::proxy::downstream::session::Session;
+use crate::proxy::error::GatewayError;
+use crate::proxy::exchange::Exchange;
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 

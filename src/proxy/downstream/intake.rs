@@ -1,17 +1,17 @@
 //! Reads a request's body, whole and bounded.
 
-use super::error::GatewayError;
-use super::exchange::Exchange;
-use super::pipeline::Pipeline;
-use super::room;
-use super::session::{NoBody, Session};
+use crate::proxy::downstream::session::{NoBody, Session};
+use crate::proxy::error::GatewayError;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::limits::body_memory as room;
+use crate::proxy::pipeline::Pipeline;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use std::pin::pin;
 use std::time::Instant;
 
 impl Pipeline {
-    pub(super) async fn intake(
+    pub(in crate::proxy) async fn intake(
         &self,
         session: &mut Session<'_>,
         exchange: &mut Exchange,
@@ -45,7 +45,7 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn no_room(&self) -> GatewayError {
+    pub(in crate::proxy) fn no_room(&self) -> GatewayError {
         self.metrics.shed_bodies.add(1);
         GatewayError::Overloaded
     }

@@ -4,8 +4,8 @@
 //! no request waits for its record or wakes anyone for it, and one that cannot be kept is counted and
 //! dropped.
 
-use super::exchange::Exchange;
 use crate::http1::write::decimal;
+use crate::proxy::exchange::Exchange;
 use crate::rules::amount::Millis;
 use crate::rules::charge::{Basis, Charge};
 use crate::rules::date::rfc3339;

@@ -4,17 +4,14 @@
 //! up and checked here, at every connect, whatever route led to it, and the connection goes to the very
 //! address that was checked. Redirects are never followed.
 
-pub mod connection;
-pub mod names;
-
+use super::connection::{Broken, Connection, Progress, Request};
+use super::names::Names;
 use crate::http1::body::Decoder;
 use crate::http1::head::Response;
 use crate::rules::egress;
 use crate::settings;
 use crate::threads;
 use bytes::BytesMut;
-use connection::{Broken, Connection, Progress, Request};
-use names::Names;
 use rustls::pki_types::ServerName;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;

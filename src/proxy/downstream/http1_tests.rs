@@ -1,7 +1,7 @@
 //! Requests that leave the gateway's own way: sockets that are upgraded go Pingora's.
 
-use super::super::connection::Limits;
 use super::*;
+use crate::proxy::downstream::connection::Limits;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::stream::Stream as Socket;

@@ -3,15 +3,15 @@
 //! The most that a call can cost is held before it is forwarded. What the provider is asked for is
 //! never more than what is held pays for.
 
-use super::counter::INLINE_BYTES;
-use super::error::GatewayError;
-use super::exchange::{self, Exchange, Hold};
-use super::pipeline::Pipeline;
-use super::scratch;
 use crate::dialect::call::{Api, Body, Call, Limit};
 use crate::dialect::{prompt, tokens};
 use crate::http1::head::Request;
 use crate::local::credentials;
+use crate::proxy::admission::token_counter::INLINE_BYTES;
+use crate::proxy::error::GatewayError;
+use crate::proxy::exchange::{self, Exchange, Hold};
+use crate::proxy::pipeline::Pipeline;
+use crate::proxy::scratch;
 use crate::rules::account::{Admission, Admit};
 use crate::rules::amount::Tokens;
 use crate::rules::choice::{self, Choice};
@@ -33,7 +33,7 @@ const LEAST_ANSWER: u64 = 16;
 const OPEN_ANSWER: u64 = 4_096;
 
 /// Who asks, for what, and who will answer.
-pub(super) struct Asked<'a> {
+pub(in crate::proxy) struct Asked<'a> {
     pub tenant: &'a Tenant,
     pub key: &'a KeyName,
     pub body: &'a Body<'a>,
@@ -68,7 +68,7 @@ impl Asked<'_> {
 impl Pipeline {
     /// Takes the hold. Bytes are a rough bound: before a call is refused for them, its prompt is
     /// counted.
-    pub(super) async fn admit(
+    pub(in crate::proxy) async fn admit(
         &self,
         exchange: &mut Exchange,
         asked: &Asked<'_>,
@@ -256,7 +256,7 @@ impl Pipeline {
     }
 }
 
-pub(super) fn authenticate(request: &Request) -> Result<KeyName, GatewayError> {
+pub(in crate::proxy) fn authenticate(request: &Request) -> Result<KeyName, GatewayError> {
     let key = credentials::key(|name| request.fields.get(name)).ok_or(GatewayError::NoKey)?;
     KeyName::parse(key).ok_or(GatewayError::UnknownKey)
 }
@@ -265,12 +265,15 @@ pub(super) fn authenticate(request: &Request) -> Result<KeyName, GatewayError> {
 const DENSEST: u64 = 12;
 
 /// The vocabulary at hand is the model's own: a name says so only where its maker serves it.
-pub(super) fn is_exact(endpoint: &Endpoint, model: Option<&str>) -> bool {
+pub(in crate::proxy) fn is_exact(endpoint: &Endpoint, model: Option<&str>) -> bool {
     endpoint.server.is_openai() && model.is_some_and(tokens::is_known)
 }
 
 /// The most one answer of the model that will be asked can have.
-pub(super) fn most_output<'a>(choice: &Choice<'a>, model: Option<&'a str>) -> Option<u64> {
+pub(in crate::proxy) fn most_output<'a>(
+    choice: &Choice<'a>,
+    model: Option<&'a str>,
+) -> Option<u64> {
     let model = choice.served(model);
     // A name says what a model can do only where its maker serves it.
     let endpoint = choice.endpoint;
@@ -279,7 +282,7 @@ pub(super) fn most_output<'a>(choice: &Choice<'a>, model: Option<&'a str>) -> Op
 }
 
 /// The limit to send, where the provider could otherwise be asked for more than is held.
-pub(super) fn limit(
+pub(in crate::proxy) fn limit(
     call: &Call,
     held: Tokens,
     rate: Rate,

@@ -2,13 +2,13 @@
 //!
 //! Strict about what it reads. Nothing is read into a buffer of its own until there is something to read, so that a
 //! connection that waits costs next to nothing. What was read beyond a request is kept for the next one. It knows
-//! nothing of what is asked; [`super::http1::Http1`] shows it to Pingora, one request at a time.
+//! nothing of what is asked; [`crate::proxy::downstream::http1::Http1`] shows it to Pingora, one request at a time.
 
-use super::patience::Patience;
-use super::scratch;
 use crate::http1::body::{Decoder, Framing};
 use crate::http1::head::{self, Refused, Request};
 use crate::http1::write;
+use crate::proxy::lazy_timer::Patience;
+use crate::proxy::scratch;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use pingora::protocols::l4::stream::Stream as Socket;

@@ -3,7 +3,7 @@
 //! The h2 library waits for the rest of a frame for as long as its connection lives, and takes any number of frames that
 //! it has nothing to do for. Neither shows in its interface, so the socket beneath it looks at each frame's head.
 
-use super::patience::Patience;
+use crate::proxy::lazy_timer::Patience;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;

@@ -3,13 +3,13 @@
 //! All of it goes through Pingora's session. What HTTP/1.1 and HTTP/2 differ in is settled here and in the sessions
 //! below, so that nobody who answers a request asks which it is.
 
-use super::connection::{Gone, HeaderLines, Reusables, at_rate};
-use super::http1::{Handoff, HeadFault};
-use super::http2;
-use super::patience::Patience;
 use crate::http1::body::Framing;
 use crate::http1::head::Request;
 use crate::http1::write::{self, Unwritable};
+use crate::proxy::downstream::connection::{Gone, HeaderLines, Reusables, at_rate};
+use crate::proxy::downstream::http1::{Handoff, HeadFault};
+use crate::proxy::downstream::http2;
+use crate::proxy::lazy_timer::Patience;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http::header::{self, HeaderName, HeaderValue};

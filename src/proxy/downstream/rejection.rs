@@ -1,6 +1,6 @@
 //! A connection for which there is no place, and what its client hears.
 
-use super::places::Full;
+use crate::proxy::limits::connections::Full;
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

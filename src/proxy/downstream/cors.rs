@@ -2,8 +2,8 @@
 //!
 //! Credentials of the browser's own, cookies and the like, are never allowed: keys are sent by the page.
 
-use super::session::Session;
 use crate::http1::fields::Fields;
+use crate::proxy::downstream::session::Session;
 use crate::rules::config::Cors;
 use crate::rules::origin::WebOrigin;
 

@@ -1,0 +1,20 @@
+//! The client's side of a request: connections and protocols, the head, the body, the reply.
+//!
+//! Nothing here knows a provider, and no step here touches a balance.
+
+pub mod client_address;
+pub mod connection;
+pub mod cors;
+pub mod frames;
+pub mod front;
+pub mod hosts;
+pub mod http1;
+pub mod http2;
+pub mod intake;
+pub mod preflight;
+pub mod proxy_protocol;
+pub mod rejection;
+pub mod reply;
+pub mod session;
+pub mod streams;
+pub mod tally;
