@@ -1,36 +1,42 @@
-//! The books of one account: what is left, what is promised, and what every verb does to them.
+//! The books of one account ([`Account`]): its balance, its encumbrances, and the effect of every store verb.
 //!
-//! This is the specification. The embedded engine runs it; the Redis scripts repeat it, and one
-//! property test drives both with the same histories. It knows no clock, no store and no network:
-//! `now` is the store's time and comes in as a value. Nothing is ever granted beyond what is free.
+//! This is the specification. The embedded engine runs it, the Redis scripts repeat it, and one property test
+//! drives both with the same histories.
+//! It must never know a clock, a store or a network: `now` is the store's time and comes in as an argument.
+//! Invariant: no verb grants more than [`Account::free`].
 
 use super::amount::{Millis, Tokens};
 use super::window::{Limits, Pace, Slices, Window};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// How long a swept hold or lease, or an applied credit, is remembered for a late repeat.
+/// Time that the mark of a swept hold or lease is kept, so that a late settlement or report finds it.
 pub const MARK_LIFE: Millis = Millis(86_400_000);
+/// Time that the ID of an applied credit is kept, so that a repeated [`Account::credit`] adds nothing.
 pub const CREDIT_MARK_LIFE: Millis = Millis(90 * 86_400_000);
 
-/// What an expired hold or lease is charged.
+/// Charge for an expired hold or lease; the setting `accounts.orphans`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Orphans {
-    /// What it is known to have cost. The default.
+    /// The default: an expired hold is charged its `known` cost, an expired lease nothing.
     Known,
-    /// All of it: not even a crash lets a key have one token more than its balance.
+    /// An expired hold is charged its `max`, an expired lease its whole `amount`: not even a crash lets a key
+    /// have one token more than its balance.
     Spend,
 }
 
-/// The balance, and all that is promised of it.
+/// A balance and its encumbrances.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// Granted minus settled. Lives in the record's text.
+    /// Tokens granted minus tokens settled; `tokensLeft` in the record's text.
     pub left: Tokens,
-    /// Lives beside the record.
+    /// Encumbrances; stored beside the record.
     pub books: Books,
 }
 
+/// Holds by request ID, leases by instance, marks of what has expired by either, and the slices of the rate
+/// limit.
+/// `credits` keeps when each applied credit ID is forgotten; `overrun` counts tokens used but not covered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -47,7 +53,7 @@ pub struct Books {
     overrun: Tokens,
 }
 
-/// What one request may cost, and is known to have cost so far.
+/// Encumbrance of one request: `max` is the most it can cost, `known` what it is known to have cost so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Hold {
     max: Tokens,
@@ -55,7 +61,7 @@ struct Hold {
     expires: Millis,
 }
 
-/// Balance that one instance may spend without asking. `number` is that of its latest command.
+/// Part of the balance that one instance may spend without asking. `number` is that of its latest command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Lease {
     amount: Tokens,
@@ -63,16 +69,17 @@ struct Lease {
     number: u64,
     granted: Tokens,
     slots: u64,
-    /// The end of the slice that the slots were taken from.
+    /// End of the slice that `slots` were taken from.
     #[serde(default)]
     slots_until: Millis,
-    /// All that its instance has said it spent, with this lease and those before it of the same name.
+    /// Total spending that the instance has reported under this name, earlier leases included. `None`:
+    /// unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     told: Option<Tokens>,
 }
 
-/// What was charged for something that expired, kept for the late settlement. `number` and `told` are
-/// those of the lease; holds have none.
+/// Charge of an expired hold or lease, kept for its late settlement or report. `number` and `told` are copied
+/// from the lease; for a hold they are empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Mark {
     charged: Tokens,
@@ -83,23 +90,27 @@ struct Mark {
     told: Option<Tokens>,
 }
 
+/// Request for a hold.
 #[derive(Clone, Debug)]
 pub struct Admit<'a> {
-    /// The request's ID. The same ID again gets the same answer.
+    /// Request ID. A repeat with the same ID gets the same answer.
     pub id: &'a str,
-    /// A minimal answer: below this the request is refused.
+    /// Cost of a minimal answer; with fewer free tokens the request is refused.
     pub least: Tokens,
-    /// The most it can cost.
+    /// Upper bound of the request's cost.
     pub most: Tokens,
-    /// Without a limit of its own it may have a quarter of what is free, if that is more than `most`,
-    /// up to this. Nought where it has a limit.
+    /// Upper bound of the hold of a request without an output limit: it gets `least` and a quarter of the
+    /// free balance if that is more than `most`. Zero for a request with a limit.
     pub open: Tokens,
-    /// What it is known to cost once forwarded.
+    /// Cost that is certain once the request is forwarded.
     pub known: Tokens,
+    /// Rate limit and concurrency limit of the account's group.
     pub limits: Limits,
+    /// Lifetime of the hold until the first heartbeat.
     pub ttl: Millis,
 }
 
+/// Outcome of [`Account::admit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     Granted {
@@ -107,12 +118,13 @@ pub enum Admission {
         left: Tokens,
         pace: Option<Pace>,
     },
-    /// The balance does not cover a minimal answer.
+    /// `left` does not cover `least`: 402 `insufficient_tokens`.
     Spent { left: Tokens, pace: Option<Pace> },
-    /// It would, were requests in flight not holding it.
+    /// The balance covers `least`, but other holds and leases leave too little of it free: 429 `tokens_held`.
     Held { left: Tokens, pace: Option<Pace> },
-    /// As many requests are in flight as may be.
+    /// `Limits::concurrent` requests of the account are in flight already: 429 `too_many_in_flight`.
     Crowded { left: Tokens, pace: Option<Pace> },
+    /// The window is full; one more request may pass after `wait`: 429 `rate_limit_exceeded`.
     Limited {
         wait: Millis,
         left: Tokens,
@@ -120,14 +132,17 @@ pub enum Admission {
     },
 }
 
+/// Outcome of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settlement {
     pub charged: Tokens,
-    /// Used, but no longer there to be charged: an estimate was too low.
+    /// Tokens used but not covered by the balance: an estimate was too low.
     pub overrun: Tokens,
     pub left: Tokens,
 }
 
+/// Request for a lease, or for more of one. `number` numbers the instance's commands, so that a repeat does
+/// nothing.
 #[derive(Clone, Debug)]
 pub struct Ask<'a> {
     pub instance: &'a str,
@@ -136,22 +151,25 @@ pub struct Ask<'a> {
     pub slots: u64,
     pub window: Option<Window>,
     pub ttl: Millis,
-    /// All that reports have said was spent, where no lease is known yet.
+    /// Total spending that earlier reports have acknowledged; used if the store knows neither lease nor mark.
     pub told: Tokens,
 }
 
+/// Outcome of [`Account::lease`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
     pub tokens: Tokens,
     pub slots: u64,
-    /// Slots lapse with their slice: so long from now.
+    /// Time from now until the slice ends, with which the `slots` lapse.
     pub slots_for: Millis,
-    /// All that the lease holds now.
+    /// Amount of the lease after the grant.
     pub reserved: Tokens,
     pub left: Tokens,
     pub pace: Option<Pace>,
 }
 
+/// Report of an instance: it charges `spent` to the lease, returns `back` to the free balance, and renews the
+/// lease by `ttl`.
 #[derive(Clone, Debug)]
 pub struct Report<'a> {
     pub instance: &'a str,
@@ -160,18 +178,18 @@ pub struct Report<'a> {
     pub back: Tokens,
     pub ttl: Millis,
     pub retry: bool,
-    /// The lease is over, where nothing was spent with this. No mark is kept of it.
+    /// The instance is done with the lease. If `spent` is zero, the lease is removed and no mark is kept.
     pub ends: bool,
-    /// All that earlier reports have said was spent, and were answered: what the store has forgotten of
-    /// that is charged too. `None`: nobody knows.
+    /// Total spending that earlier reports have acknowledged. If the store knows of less, the difference is
+    /// charged too. `None`: unknown, nothing is added.
     pub before: Option<Tokens>,
-    /// The server behind the store was replaced: how much of `before` was of this very lease. If it is not
-    /// known here at all, neither was any of that charged.
+    /// Part of `before` that belongs to the current lease; set after a failover. If the store knows neither
+    /// lease nor mark, it has charged none of this part and charges it now.
     pub begun: Option<Tokens>,
 }
 
 impl Report<'_> {
-    /// What is to be charged where the store knows of this much.
+    /// Returns the charge of this report if the store knows of `told` reported tokens.
     fn due(&self, told: Option<Tokens>) -> Tokens {
         let forgotten = match (self.before, told) {
             (Some(before), Some(told)) => before.minus(told),
@@ -180,20 +198,21 @@ impl Report<'_> {
         self.spent.plus(forgotten)
     }
 
-    /// What the store knows of after it.
+    /// Returns the reported total that the store knows after this report.
     fn told(&self, told: Option<Tokens>) -> Option<Tokens> {
         self.before.or(told).map(|before| before.plus(self.spent))
     }
 }
 
+/// Outcome of [`Account::report`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reported {
     pub settlement: Settlement,
-    /// All that the lease holds now.
+    /// Amount of the lease after the report.
     pub reserved: Tokens,
 }
 
-/// A look at the account that changes nothing.
+/// State of the account as [`Account::look`] computes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
     pub left: Tokens,
@@ -202,7 +221,7 @@ pub struct Look {
     pub pace: Option<Pace>,
 }
 
-/// The promises of an account, those that have run out included.
+/// Sum of the holds and leases, expired ones that were not swept yet included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Promised {
     pub tokens: Tokens,
@@ -210,26 +229,28 @@ pub struct Promised {
     pub leases: usize,
 }
 
+/// Outcome of [`Account::credit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credited {
     Added {
         left: Tokens,
     },
-    /// The same credit was applied before.
+    /// A credit with the same ID was applied before.
     Repeated {
         left: Tokens,
     },
-    /// The balance cannot hold it.
+    /// The new balance would exceed [`Tokens::MAX`].
     TooMuch,
 }
 
 impl Account {
-    /// What nothing in flight has a claim on.
+    /// Returns `left` minus all holds' `max` and all leases' `amount`.
     pub fn free(&self) -> Tokens {
         self.left.minus(self.books.claimed())
     }
 
-    /// `tokensLeft`, never below nothing. What is missing is an overrun: counted, never hidden.
+    /// Takes at most `left`, so that `tokensLeft` never becomes negative. The missing part is an overrun: it
+    /// is counted, never hidden.
     fn charge(&mut self, used: Tokens) -> Settlement {
         let charged = used.min(self.left);
         let overrun = used.minus(charged);
@@ -242,7 +263,8 @@ impl Account {
         }
     }
 
-    /// Ends what has expired. Part of every verb.
+    /// Removes expired holds and leases, charges them by [`Orphans`], and leaves a [`Mark`] of each. Every
+    /// verb calls it first.
     fn sweep(&mut self, now: Millis, orphans: Orphans) {
         let until = now.plus(MARK_LIFE);
         let holds = take_expired(&mut self.books.holds, |hold| hold.expires <= now);
@@ -279,6 +301,9 @@ impl Account {
         self.books.credits.retain(|_, expires| *expires > now);
     }
 
+    /// Holds `most` (or more, see [`Admit::open`]) but never more than is free, or refuses.
+    /// Checks in this order: repeated ID, settled ID, rate limit, balance below `least`, concurrency limit,
+    /// free balance.
     pub fn admit(&mut self, now: Millis, orphans: Orphans, ask: &Admit<'_>) -> Admission {
         self.sweep(now, orphans);
         let left = self.left;
@@ -291,7 +316,8 @@ impl Account {
                 pace: pace(&self.books),
             };
         }
-        // It was settled before it arrived: nobody waits for it, and nobody would end its hold.
+        // The request was settled before this command arrived: no client waits for it, and nothing would end
+        // its hold.
         if self.books.marks.contains_key(ask.id) {
             let pace = pace(&self.books);
             return Admission::Held { left, pace };
@@ -337,7 +363,8 @@ impl Account {
         }
     }
 
-    /// A live request's heartbeat. False: its hold is gone, and it must end.
+    /// Extends a live request's hold by `ttl` and raises its `known` cost (the heartbeat). False: the hold is
+    /// gone, and the request must be ended.
     pub fn renew(
         &mut self,
         now: Millis,
@@ -355,6 +382,8 @@ impl Account {
         true
     }
 
+    /// Drops the hold and charges `used`, minus what the sweep has charged for it. If there is neither hold
+    /// nor mark, a first try is charged, and a `retry` is not: the first try has been charged before.
     pub fn settle(
         &mut self,
         now: Millis,
@@ -372,8 +401,8 @@ impl Account {
         } else {
             Tokens::ZERO
         };
-        // Where there is a retry there is a first command somewhere, which may still arrive: it must
-        // find that all is done. So may the admission itself.
+        // Before a retry there was a first command, which may still arrive, and so may the admission itself.
+        // The mark makes both of them do nothing.
         if retry {
             let mark = Mark {
                 charged: before.max(used),
@@ -386,8 +415,9 @@ impl Account {
         self.charge(due)
     }
 
-    /// A settlement that was answered once, said again because the server that did so was replaced. Its
-    /// hold is there only if it was forgotten. No first command is on its way, so no mark is left.
+    /// Replays a settlement that a server acknowledged before it was replaced. The hold is there only if the
+    /// new server lacks that settlement; without hold and mark nothing is charged. No first command is in
+    /// flight, so no mark is left.
     pub fn resettle(
         &mut self,
         now: Millis,
@@ -408,7 +438,7 @@ impl Account {
         self.charge(due)
     }
 
-    /// Grants a part of free, a quarter at most, and slots of the current slice.
+    /// Grants at most a quarter of the free balance, and at most a quarter of the window's remaining slots.
     pub fn lease(&mut self, now: Millis, orphans: Orphans, ask: &Ask<'_>) -> Grant {
         self.sweep(now, orphans);
         let left = self.left;
@@ -455,7 +485,7 @@ impl Account {
         }
     }
 
-    /// What the store knows that an instance has spent, before it is granted more.
+    /// Returns the total spending of the instance that the store knows of before the grant.
     fn told(&self, ask: &Ask<'_>) -> Option<Tokens> {
         let lease = self.books.leases.get(ask.instance);
         let mark = self.books.marks.get(ask.instance);
@@ -466,7 +496,8 @@ impl Account {
         }
     }
 
-    /// What an instance spent from its lease and gives back; numbered, so that a repeat does nothing.
+    /// Charges an instance's spending, takes back unused balance and renews its lease. Numbered, so that a
+    /// repeat does nothing.
     pub fn report(&mut self, now: Millis, orphans: Orphans, report: &Report<'_>) -> Reported {
         self.sweep(now, orphans);
         let settlement = self.charge_reported(now, report);
@@ -503,7 +534,8 @@ impl Account {
             mark.charged = mark.charged.minus(already);
             self.charge(due.minus(already))
         } else if let Some(begun) = report.begun.filter(|_| !report.ends) {
-            // It was granted by a server that is no more. The mark is for a repeat of this command.
+            // The lease was granted by a server that was replaced since. The mark makes a repeat of this
+            // command do nothing.
             let mark = Mark {
                 charged: Tokens::ZERO,
                 expires: now.plus(MARK_LIFE),
@@ -519,7 +551,7 @@ impl Account {
         }
     }
 
-    /// Adds to the balance, once per ID.
+    /// Adds `amount` to the balance, once per `id`.
     pub fn credit(&mut self, now: Millis, orphans: Orphans, id: &str, amount: Tokens) -> Credited {
         self.sweep(now, orphans);
         if self.books.credits.contains_key(id) {
@@ -535,14 +567,14 @@ impl Account {
         Credited::Added { left: self.left }
     }
 
-    /// A lease of that name is known, or was.
+    /// Returns whether a lease or a mark of this name is known.
     #[cfg(test)]
     pub fn knows(&self, instance: &str) -> bool {
         let Books { leases, marks, .. } = &self.books;
         leases.contains_key(instance) || marks.contains_key(instance)
     }
 
-    /// As it would stand after a sweep, without one.
+    /// Returns the account as it would stand after a sweep, without changing it.
     pub fn look(&self, now: Millis, orphans: Orphans, window: Option<Window>) -> Look {
         let mut after = self.clone();
         after.sweep(now, orphans);
@@ -556,7 +588,7 @@ impl Account {
 }
 
 impl Books {
-    /// What is promised, to how many.
+    /// Returns the sum and the number of all encumbrances.
     pub fn promised(&self) -> Promised {
         Promised {
             tokens: self.claimed(),
@@ -569,7 +601,7 @@ impl Books {
         *self == Books::default()
     }
 
-    /// What holds and leases may still take.
+    /// Returns the sum of all holds' `max` and all leases' `amount`.
     fn claimed(&self) -> Tokens {
         let holds: Tokens = self.holds.values().map(|hold| hold.max).sum();
         let leases: Tokens = self.leases.values().map(|lease| lease.amount).sum();

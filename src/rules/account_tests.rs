@@ -1,4 +1,4 @@
-//! The verbs of one account, one after the other and in every order.
+//! Tests of the verbs of [`Account`], one after the other and in every order.
 
 use super::*;
 
@@ -121,7 +121,7 @@ fn an_account_has_only_so_many_requests_in_flight() {
     let never = admit("c", 101);
     assert!(matches!(never, Admission::Spent { .. }), "{never:?}");
     account.settle(NOW, Orphans::Known, "a", Tokens::new(1), false);
-    // Refused ones took no place in the window.
+    // Refused requests were not counted in the window.
     let mut admit = |id, least| account.admit(NOW, Orphans::Known, &ask(id, least));
     assert_eq!(held(admit("c", 10)), 10);
     assert!(matches!(admit("d", 10), Admission::Limited { .. }));
@@ -313,7 +313,7 @@ fn the_next_report_charges_all_that_was_forgotten() {
     for (number, before) in [(3, 10), (4, 20), (5, 30)] {
         account.report(NOW, Orphans::Known, &spent(number, 10, before));
     }
-    // It may ask for more before it reports.
+    // The instance may ask for more before it reports.
     let ask = Ask {
         number: 6,
         ..lent(0)

@@ -1,11 +1,11 @@
-//! The two units of the house: tokens and milliseconds.
+//! The two units of the crate: [`Tokens`] and [`Millis`].
 //!
-//! A balance is a whole number up to 2^53-1, the largest that JSON readers in every language keep
-//! exact. Arithmetic saturates at both ends: a balance cannot wrap and cannot be negative.
+//! A balance is a whole number up to 2^53-1, the largest that JSON readers in every language keep exact.
+//! Arithmetic saturates at both ends: a balance must never wrap or become negative.
 
 use serde::{Deserialize, Serialize};
 
-/// A whole number of tokens, 0 to 2^53-1.
+/// A whole number of tokens, 0 to 2^53-1 ([`Tokens::MAX`]).
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -16,7 +16,7 @@ impl Tokens {
     pub const ZERO: Tokens = Tokens(0);
     pub const MAX: Tokens = Tokens((1 << 53) - 1);
 
-    /// Amounts beyond [`Tokens::MAX`] count as `MAX`.
+    /// Returns `amount` tokens, at most [`Tokens::MAX`].
     pub fn new(amount: u64) -> Tokens {
         Tokens(amount.min(Tokens::MAX.0))
     }
@@ -41,7 +41,7 @@ impl Tokens {
         Tokens::new(self.0.saturating_mul(factor))
     }
 
-    /// A whole fraction, rounded down.
+    /// Returns one of `parts` equal parts, rounded down.
     pub fn share(self, parts: u64) -> Tokens {
         Tokens(self.0 / parts.max(1))
     }
@@ -59,7 +59,8 @@ impl std::iter::Sum for Tokens {
     }
 }
 
-/// A length of time, or a moment since 1970, in milliseconds. Moments are the store's, never ours.
+/// A duration, or a moment since 1970-01-01, in milliseconds. Moments in an account's books come from the
+/// store's clock, never from an instance's.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -81,7 +82,7 @@ impl Millis {
         Millis(self.0.saturating_sub(other.0))
     }
 
-    /// Whole seconds, rounded up: what a `retry-after` may truthfully say.
+    /// Returns whole seconds, rounded up, so that a `retry-after` never names too early a time.
     pub fn seconds_up(self) -> u64 {
         self.0.div_ceil(1000)
     }

@@ -1,32 +1,35 @@
-//! What a call is charged: the provider's claim, what was seen pass, and what may have passed unseen.
+//! The charge of a call ([`charge`]): from the provider's usage claim, from what was delivered, or from the
+//! hold.
 //!
-//! A claim is believed unless what was delivered shows that it is too low. Without one, what was seen
-//! counts by its upper bound; where more may have been generated than was seen, the hold is charged.
-//! Pure: no clock, no I/O, no tokenizer. `Bound` is asked only where it is needed, because counting
-//! takes time.
+//! A [`Claim`] is believed unless what was delivered shows that it is too low. Without one, what was
+//! delivered counts by its upper bound; if more may have been generated than was delivered, the whole hold is
+//! charged.
+//! Pure: no clock, no I/O, no tokenizer. [`Bound`] is called only if it is needed, because counting takes
+//! time.
 
 use super::amount::Tokens;
 use super::price::{Rate, Usage};
 
-/// Tokens of what text cannot tell.
+/// Tokens of output that has no text to count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
-    /// Of one image that is generated, at most.
+    /// Upper bound of one generated image; `bounds.image_answer`.
     pub image_answer: u64,
-    /// Of one second of sound, at most.
+    /// Upper bound of one second of audio; `bounds.sound_second`.
     pub sound_second: u64,
 }
 
-/// Tokens that no call of any model reads or generates: a hundred times the longest context.
+/// Largest believable count: a hundred times the longest context. No call of any model reads or generates
+/// more.
 pub const MOST_CREDIBLE_TOKENS: u64 = 100_000_000;
 
-/// What a provider reports. Absent is not nought.
+/// Usage that a provider reports. `None` means absent, which is not zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
-    /// Its output is nought.
+    /// Input tokens; their `output` is zero.
     pub input: Option<Usage>,
     pub output: Option<Tokens>,
-    /// Tokens of other models that had a part in the call.
+    /// Tokens of other models that took part in the call, by model name.
     pub others: Vec<(String, Usage)>,
 }
 
@@ -39,7 +42,7 @@ impl Claim {
         }
     }
 
-    /// The same claim without counts that no call can have, and whether there were any.
+    /// Returns the claim without counts above [`MOST_CREDIBLE_TOKENS`], and whether there were any.
     pub fn credible(mut self) -> (Claim, bool) {
         let is_credible = |tokens: &Tokens| tokens.count() <= MOST_CREDIBLE_TOKENS;
         let before = (
@@ -69,14 +72,14 @@ impl Claim {
         }
     }
 
-    /// Everything claimed, whatever its rate.
+    /// Returns the sum of all claimed tokens, whatever their rates.
     pub fn total(&self) -> Tokens {
         let others = self.others.iter().map(|(_, usage)| usage.total());
         self.usage().total().plus(others.sum())
     }
 
-    /// A later claim stands in for an earlier one, member by member; nought is a server that does not
-    /// count there.
+    /// Replaces each member by a later claim's. Zero replaces no earlier count: it comes from a server that
+    /// does not count there.
     pub fn update(&mut self, later: Claim) {
         let is_said = |usage: &Usage| !usage.total().is_zero();
         self.input = later.input.filter(is_said).or(self.input).or(later.input);
@@ -92,66 +95,67 @@ impl Claim {
     }
 }
 
-/// How an answer ended.
+/// End of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum End {
-    /// It said itself that it is complete, or its last claim covers all of it.
+    /// The answer said that it is complete, or its last claim covers all of it.
     Whole,
     /// The provider reported a failure.
     Failed,
-    /// Nobody knows what else was generated, or would have been.
+    /// The answer was cut off: what else was generated, or would have been, is unknown.
     #[default]
     Cut,
 }
 
-/// What is known of an answer.
+/// Facts about a call's answer that the charge is computed from.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence<'a> {
     pub claim: Option<&'a Claim>,
     pub end: End,
-    /// Fewer tokens than were delivered.
+    /// Lower bound of the tokens delivered.
     pub least: Tokens,
-    /// Something was delivered.
+    /// Some content was delivered.
     pub has_content: bool,
-    /// There was something to read: a claim of no input is none.
+    /// The call had a prompt, so a claim of zero input tokens is not believed.
     pub has_prompt: bool,
-    /// Until an answer is cut, it shows all that is generated.
+    /// The stream shows all that is generated, so an answer that was cut has no hidden tokens.
     pub shows_all: bool,
-    /// The claim is of one answer of several.
+    /// The provider reports the usage of one answer out of several.
     pub reports_one: bool,
-    /// The claim had counts that no call can have, which were left out.
+    /// The claim had counts above [`MOST_CREDIBLE_TOKENS`], which were left out.
     pub is_absurd: bool,
-    /// What the call costs where nothing is reported: it has a size of its own.
+    /// Usage of a call whose size is known beforehand, such as images and audio; charged if the provider
+    /// reports none.
     pub unreported: Option<Usage>,
 }
 
-/// More than was read and generated, asked for only where it is needed.
+/// Upper bounds of the tokens read and generated. Computed on demand only.
 pub trait Bound {
     fn prompt(&self) -> Tokens;
     fn output(&self) -> Tokens;
 }
 
-/// Why a claim was not believed.
+/// Reason for not believing a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// Nought beside an answer or a prompt.
+    /// Zero tokens, although there was an answer or a prompt.
     Nought,
-    /// Less than what was delivered is in any vocabulary.
+    /// Fewer tokens than the delivered text has in any vocabulary.
     BelowDelivered,
-    /// More than any call can have.
+    /// More than [`MOST_CREDIBLE_TOKENS`].
     Absurd,
 }
 
-/// What a charge rests on.
+/// Source of a charge; the usage record's `basis`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
     /// The provider's claim.
     Reported,
-    /// What was seen, where the provider reports nothing that can be believed.
+    /// The upper bound of what was delivered: the provider's claim is absent or was not believed.
     Counted,
-    /// All that was held: more may have been generated than was seen.
+    /// The whole hold: more may have been generated than was delivered.
     Held,
-    /// Nothing was used.
+    /// No tokens were used.
     Nothing,
 }
 
@@ -170,7 +174,7 @@ impl Charge {
     };
 }
 
-/// The charge for a call whose provider has its request.
+/// Computes the charge of a call whose request has been sent to the provider.
 pub fn charge(
     seen: &Evidence<'_>,
     held: Tokens,
@@ -204,7 +208,7 @@ pub fn charge(
         true => Some(Doubt::Absurd),
         false => doubt(claim, output.is_some(), input.is_some(), seen.has_prompt),
     };
-    // A count that runs along with a stream says nothing of the rest.
+    // The running count of a stream that was cut does not cover the rest.
     let final_output = output.filter(|_| seen.end != End::Cut && !seen.reports_one);
     let is_unseen = seen.end == End::Cut && !seen.shows_all;
     if is_unseen && final_output.is_none() {

@@ -1,9 +1,9 @@
-//! The rule, case by case, and what holds for any provider and any client.
+//! Tests of [`charge`]: case by case, and properties that hold for any provider and any client.
 
 use super::*;
 use proptest::prelude::*;
 
-/// What would be counted.
+/// A [`Bound`] with fixed counts.
 struct Counted {
     prompt: u64,
     output: u64,
@@ -97,7 +97,7 @@ fn a_claim_is_believed_unless_what_was_delivered_speaks_against_it() {
         (Some(0), Some(50), (90, Basis::Counted, Some(Doubt::Nought))),
         (None, None, (130, Basis::Counted, None)),
         (None, Some(500), (540, Basis::Counted, None)),
-        // It is the provider that says so.
+        // A claim above the hold is believed: it is the provider's own.
         (Some(30), Some(5_000), (5_030, Basis::Reported, None)),
     ] {
         let claim = claim(input, output);
@@ -220,14 +220,14 @@ fn answers() -> impl Strategy<Value = Answer> {
 }
 
 proptest! {
-    /// Of every provider that shows what it generates or reports it honestly, whenever its client
-    /// leaves.
+    /// Holds for every provider that either shows all it generates or reports it honestly, whenever its
+    /// client disconnects.
     #[test]
     fn what_was_generated_is_charged_and_never_more_than_was_held(answer in answers()) {
         let Answer { prompt, shown, hidden, left, reports, lies } = answer.clone();
         let hides = hidden > 0;
         let generated = prompt + shown + hidden;
-        // An honest claim, or one of less than half of what was shown, or none.
+        // The claim is honest, or less than half of what was shown, or absent.
         let output = match lies {
             Some(share) if !hides => (shown / 2).saturating_sub(1) * share / 100,
             _ => shown + hidden,

@@ -1,34 +1,39 @@
-//! Which endpoint of a tenant serves a call, and which calls none may.
+//! The choice of the endpoint of a tenant that serves a call, and the refusal of models that none may serve.
+//!
+//! Pure: it reads the tenant's [`TextProviders`] and the requested model, and must never contact an endpoint.
 
 use super::config::{Endpoint, Kind, TextProviders};
 use super::model_name;
 
+/// Endpoint and model that serve a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice<'a> {
     pub endpoint: &'a Endpoint,
-    /// What the endpoint is to be asked for, where that is not what the client wrote.
+    /// Model to send to the endpoint, if it differs from the client's.
     pub model: Option<&'a str>,
 }
 
 impl<'a> Choice<'a> {
-    /// The model that the endpoint is asked for.
+    /// Returns the model that the endpoint is asked for. `asked`: the client's.
     pub fn served(&self, asked: Option<&'a str>) -> Option<&'a str> {
         self.model.or(asked)
     }
 }
 
-/// Why nobody serves a call.
+/// Reason that no endpoint serves a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unserved {
-    /// No endpoint speaks its API.
+    /// No endpoint supports the call's API.
     NoEndpoint,
-    /// The tenant's lists do not have its model.
+    /// The model is not in the tenant's lists.
     NotListed,
 }
 
-/// `<endpoint>/<model>` names its endpoint; else one that lists the model has it; else the first
-/// that speaks the call's API, the tenant's default before the others. An endpoint with a list
-/// serves nothing else.
+/// Chooses the endpoint for a call.
+///
+/// `<endpoint>/<model>` selects its endpoint; otherwise one that lists the model; otherwise the first that
+/// supports the call's API, the tenant's `default` before the others. An endpoint with a `models` list serves
+/// nothing else.
 pub fn choose<'a>(
     providers: &'a TextProviders,
     model: Option<&'a str>,
@@ -71,7 +76,8 @@ pub fn choose<'a>(
     Ok(Choice { endpoint, model })
 }
 
-/// The first endpoint whose list has a model; else the first whose list has what it is a version of.
+/// Returns the first endpoint whose list has the model; otherwise the first whose list has the model that
+/// this one is a version of.
 fn listed<'a, I: Iterator<Item = &'a Endpoint>>(
     able: impl Fn() -> I,
     model: &str,
@@ -86,7 +92,8 @@ fn listed<'a, I: Iterator<Item = &'a Endpoint>>(
         .or_else(|| with_lists().find(|endpoint| endpoint.names(model)))
 }
 
-/// A list of models as clients write them has what a call is served with.
+/// Whether `list`, with models as clients write them, includes the model that a call is served with. `model`
+/// and `endpoint` are those chosen for the call.
 pub fn is_among(
     providers: &TextProviders,
     list: &[String],
@@ -156,7 +163,7 @@ mod tests {
             assert!(unserved(&providers, Some(model), Kind::OpenAi), "{model}");
         }
         assert!(unserved(&providers, Some("other"), Kind::Anthropic));
-        // Which model a call without one would get, nobody knows.
+        // Without a `model`, the endpoint would choose one itself, and it is unknown which.
         assert!(unserved(&providers, None, Kind::Anthropic));
         providers.endpoints[1].models = vec!["n".to_owned()];
         for model in ["m", "b/m", "n-2024-08-06", "b/N"] {
@@ -164,7 +171,7 @@ mod tests {
             assert_eq!(served.unwrap().endpoint.name, "b", "{model}");
         }
         assert!(unserved(&providers, Some("other"), Kind::OpenAi));
-        // Another endpoint lists what looks like an address here.
+        // Another endpoint lists `a/z`, which could be read as model `z` of endpoint `a`.
         providers.endpoints[1].models.push("a/z".to_owned());
         let served = choose(&providers, Some("a/z"), |kind| kind == Kind::OpenAi).unwrap();
         assert_eq!((served.endpoint.name.as_str(), served.model), ("b", None));

@@ -1,8 +1,9 @@
-//! A tenant's config: from the JSON that is stored to what the gateway works with.
+//! The config of a tenant: from the stored JSON to a [`TenantConfig`].
 //!
-//! Every fault is reported at once, each with its place. Unknown fields are none of our business:
-//! the stored text is kept elsewhere and given back as it was. What comes out of `read` is valid,
-//! and nobody validates it again. It must never print a key, a secret or the query of a URL.
+//! All faults are reported at once, each with its path. Unknown fields are ignored here; the stored text
+//! keeps them and is returned unchanged.
+//! The result of `read_for` is valid, and no other code validates it again.
+//! A key, a secret or the query of a URL must never be printed.
 
 mod cors;
 mod key;
@@ -25,7 +26,7 @@ pub use shape::{
 };
 pub use url::{Origin, Url};
 
-/// A config that says all of its secrets itself.
+/// Reads a config with an empty [`Keyring`]: no sealed secrets, no variables.
 #[cfg(test)]
 pub fn read(value: &serde_json::Value) -> Result<TenantConfig, Vec<Fault>> {
     let (tenant, keyring) = (

@@ -1,4 +1,4 @@
-//! Tenant configs, good and bad: what is understood, and what is said about the rest.
+//! Tests of tenant configs: valid ones, and the faults reported for invalid ones.
 
 use super::*;
 use crate::rules::server::Server;
@@ -61,7 +61,7 @@ fn sample() -> Value {
     })
 }
 
-/// The sample with another value at this JSON pointer.
+/// Returns the sample with another value at a JSON pointer.
 fn sample_with(pointer: &str, value: Value) -> Value {
     let mut config = sample();
     *config.pointer_mut(pointer).unwrap() = value;
@@ -564,7 +564,7 @@ fn with_rates(rates: Value) -> Result<TextProviders, Vec<Fault>> {
 }
 
 impl TextProviders {
-    /// In millionths.
+    /// Returns the output rate in millionths.
     fn output_at(&self, endpoint: &str, model: &str) -> u64 {
         let mut endpoints = self.endpoints.iter();
         let endpoint = endpoints.find(|each| each.name == endpoint).unwrap();
@@ -624,7 +624,7 @@ fn no_spelling_of_a_name_is_cheaper_than_another() {
         ("ollama", "llama3:70b", 50),
         ("ollama", "registry.ollama.ai/library/Llama3:latest", 2),
         ("ollama", "llama3:1b", 1),
-        // Written twice, in two spellings.
+        // `rates` names this model in two spellings.
         ("ollama", "llama3:8b", 5),
         ("generic", "library/llama3:70b", 50),
         ("generic", "llama3:1b", 2),

@@ -1,14 +1,14 @@
-//! Moments as other programs write them.
+//! Formatting of moments: RFC 3339 for records, IMF-fixdate for HTTP headers.
 
 use super::amount::Millis;
 
-/// RFC 3339 in UTC with milliseconds, as JavaScript's `toISOString` has it.
+/// Formats a moment as RFC 3339 in UTC with milliseconds, like JavaScript's `toISOString`.
 pub fn rfc3339(moment: Millis) -> String {
     let (days, rest) = (moment.0 / Millis::DAY.0, moment.0 % Millis::DAY.0);
     let (year, month, day) = civil(days);
     let (hour, minute) = (rest / 3_600_000, rest / 60_000 % 60);
     let (second, milli) = (rest / 1_000 % 60, rest % 1_000);
-    // Written with every request, so digit by digit.
+    // Every request formats one, so digits are written in place, without `format!`.
     let mut text = *b"0000-00-00T00:00:00.000Z";
     let parts = [
         (0..4, year),
@@ -28,7 +28,7 @@ pub fn rfc3339(moment: Millis) -> String {
     text.iter().copied().map(char::from).collect()
 }
 
-/// As HTTP has it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Formats a moment as an HTTP date: `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub fn imf(moment: Millis) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = [
@@ -41,8 +41,8 @@ pub fn imf(moment: Millis) -> String {
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
-/// Year, month and day of a day counted from 1970-01-01. Years begin in March here, so that the
-/// leap day is their last.
+/// Returns year, month and day of a day counted from 1970-01-01. Years begin in March here, so that the leap
+/// day is the last of a year.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);

@@ -1,10 +1,11 @@
-//! Which addresses a tenant's URL may lead to.
+//! The check of addresses that a tenant's URL resolves to (server-side request forgery).
 //!
-//! Tenants write URLs; the gateway stands inside the operator's network. Only addresses of the
-//! public Internet are let through, in every spelling: what is not known to be public is not.
+//! Tenants write URLs, and the gateway runs inside the operator's network. Only addresses of the public
+//! Internet pass, in every notation; an address that is not known to be public must never pass.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Whether an address belongs to the public Internet.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -33,16 +34,17 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let parts = address.segments();
     match parts {
-        // IPv4 in IPv6: NAT64, and 6to4 and Teredo, which lead to whatever they carry.
+        // NAT64 (`64:ff9b::/96`) is as public as the IPv4 address in it. 6to4 and Teredo lead to whatever
+        // they carry.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
             let [a, b] = high.to_be_bytes();
             let [c, d] = low.to_be_bytes();
             is_public_v4(Ipv4Addr::new(a, b, c, d))
         }
         [0x2002, ..] | [0x2001, 0, ..] => false,
-        // Documentation, benchmarking and other special uses of 2001::/23 and 3fff::/20.
+        // Documentation, benchmarking and other special uses of `2001::/23`, `2001:db8::/32` and `3fff::/20`.
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
-        // Global unicast. Everything else, mapped addresses included, is not.
+        // Global unicast (`2000::/3`). Everything else, IPv4-mapped addresses included, is not public.
         [0x2000..=0x3fff, ..] => true,
         _ => false,
     }

@@ -1,8 +1,8 @@
-//! An account as the store keeps it: the record's text, and the books beside it.
+//! An account as the store keeps it ([`Entry`]): the record's text, and the [`Books`] beside it.
 //!
-//! Every verb of the store is one function here, from the stored text to the stored text. The
-//! embedded engine calls it; the scripts repeat it. A key of another tenant is unknown here, so no
-//! caller can forget to ask.
+//! Each store verb is one function here, from stored text to stored text. The embedded engine calls it, and
+//! the Redis scripts repeat it.
+//! A key of another tenant is [`Entrance::Unknown`], so that no caller can forget the check.
 
 use super::account::{
     Account, Admission, Admit, Ask, Books, Credited, Grant, Look, Orphans, Report, Reported,
@@ -12,10 +12,12 @@ use super::amount::{Millis, Tokens};
 use super::record::{self, Damage, Facts};
 use super::window::{Limits, Window};
 
+/// Group of accounts that have not signed in, and the fallback for unknown groups.
 pub const ANONYMOUS: &str = "anonymous";
+/// Group of keys with the prefix `user_` whose record names none.
 const SIGNED_IN: &str = "google_logged_in";
 
-/// A tenant's groups and their limits, in the order the tenant wrote them.
+/// Groups of a tenant with their limits, in the order of the config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Groups(Vec<(String, Limits)>);
 
@@ -28,7 +30,7 @@ impl Groups {
         self.0.iter().map(|(name, limits)| (name.as_str(), *limits))
     }
 
-    /// A group that the tenant does not have is held to what `anonymous` may do.
+    /// Returns the limits of a group; an unknown group has those of [`ANONYMOUS`].
     pub fn limits(&self, group: &str) -> Limits {
         let of = |wanted: &str| self.iter().find(|(name, _)| *name == wanted);
         of(group)
@@ -41,7 +43,7 @@ impl Groups {
     }
 }
 
-/// Who asks: the key as it was presented, at which tenant.
+/// Key of a request as the client sent it, and the tenant it was sent to.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
     pub tenant: &'a str,
@@ -49,16 +51,17 @@ pub struct Caller<'a> {
     pub groups: &'a Groups,
 }
 
+/// Stored form of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub record: String,
     pub books: Books,
 }
 
-/// What a caller of [`Entry::admit`] learns.
+/// Outcome of [`Entry::admit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entrance {
-    /// No such key here; perhaps at another tenant, which is nobody's business.
+    /// The tenant has no such key. Another tenant may have it, which is not revealed.
     Unknown,
     Known {
         group: String,
@@ -66,7 +69,7 @@ pub enum Entrance {
     },
 }
 
-/// The group that a record names, or the one its key's prefix stands for.
+/// Returns the `group` of the record, or the one that the key's prefix stands for.
 pub fn group(facts: &Facts, key: &str) -> String {
     match &facts.group {
         Some(group) => group.clone(),
@@ -87,7 +90,7 @@ impl Entry {
         record::read(&self.record)
     }
 
-    /// Runs a verb on the account and writes the balance back where it changed.
+    /// Runs a verb on the account, and splices the balance into the record if it changed.
     fn with<T>(&mut self, verb: impl FnOnce(&mut Account) -> T) -> Result<T, Damage> {
         let left = self.facts()?.left;
         let mut account = Account {
@@ -102,7 +105,8 @@ impl Entry {
         Ok(outcome)
     }
 
-    /// Binds a record without a tenant to the first one it is used on.
+    /// Runs [`Account::admit`] with the limits of the record's group. A record without `tenantId` is bound to
+    /// the first tenant that grants it a hold.
     pub fn admit(
         &mut self,
         now: Millis,
@@ -199,6 +203,7 @@ impl Entry {
         Ok(account.look(now, orphans, window))
     }
 
+    /// Sets the `group` of the record.
     pub fn regroup(&mut self, group: &str) -> Result<(), Damage> {
         self.facts()?;
         self.record = record::with_string(&self.record, "group", group)?;

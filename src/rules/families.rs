@@ -1,25 +1,26 @@
-//! Model families: what bounds a prompt beyond its bytes.
+//! Model families ([`Family`]): the upper bound of a prompt's tokens beyond its bytes.
 //!
-//! Servers render hidden system prompts and frames of tools, and count images by rules of their own. The
-//! figures are published by the vendors or measured on published templates; docs/bounds.md has their sources. A
-//! name says so wherever it is served, but not at the vendors' own hosts, whose frames are small.
+//! Servers render hidden system prompts and tool frames, and count images by rules of their own. The figures
+//! are published by the vendors or measured on published templates; `docs/bounds.md` has the sources.
+//! The model's name decides wherever it is served, except at the vendors' own hosts, whose frames are small.
 
 use super::server::Server;
 
-/// Tokens beyond the bytes of a body.
+/// Upper bounds in tokens beyond the bytes of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Family {
     /// Of every prompt.
     pub prompt: u64,
-    /// Of a prompt with tools, besides.
+    /// In addition, of a prompt with tools.
     pub tools: u64,
-    /// Of an image, at most. `None`: `bounds.image`.
+    /// Of one image. `None`: `bounds.image`.
     pub image: Option<u64>,
-    /// Of one whose `detail` is asked for, where that is known to bound it otherwise.
+    /// Of one image with `detail`, if a published rule for it bounds the image differently.
     pub detail: Option<Detail>,
 }
 
-/// Tokens of an image by its `detail`. What is neither of these counts as any image.
+/// Upper bounds of one image in tokens, for `detail` of `low` and `high`. Any other `detail` counts as
+/// [`Family::image`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Detail {
     pub low: u64,
@@ -35,9 +36,10 @@ impl Family {
     };
 }
 
-/// Beginnings of names, the longer ones first: fixed tokens, tokens with tools, an image.
+/// Families by prefix of the model's name, longer prefixes first: tokens of every prompt, tokens with tools,
+/// tokens of an image.
 const FAMILIES: &[(&str, u64, u64, u64)] = &[
-    // OpenAI. Tiles of 512 pixels, or patches of 32 times a factor.
+    // OpenAI counts images in tiles of 512 pixels, or in patches of 32 pixels times a factor.
     ("gpt-4o-mini", 0, 100, 48_169),
     ("gpt-4.1-mini", 0, 100, 6_637),
     ("gpt-4.1-nano", 0, 100, 10_078),
@@ -52,7 +54,7 @@ const FAMILIES: &[(&str, u64, u64, u64)] = &[
     ("gpt-5.4", 0, 100, 12_001),
     ("gpt-5.5", 0, 100, 12_001),
     ("gpt-5-", 0, 100, 1_190),
-    // No image has more than 30,000 patches, and no published factor is more than 2.46.
+    // No image has more than 30,000 patches, and no published factor exceeds 2.46.
     ("gpt-5.6", 0, 100, 36_001),
     ("gpt-5", 0, 100, 73_801),
     ("gpt-6", 0, 100, 73_801),
@@ -61,7 +63,7 @@ const FAMILIES: &[(&str, u64, u64, u64)] = &[
     ("o4-mini", 0, 100, 7_047),
     ("o1", 0, 100, 1_275),
     ("o3", 0, 100, 1_275),
-    // Anthropic. The frame of tools is in the reader of its API.
+    // Anthropic. The tool frame is counted by the parser of its API.
     ("claude-opus-4-7", 0, 0, 4_784),
     ("claude-opus-4-8", 0, 0, 4_784),
     ("claude-3", 0, 0, 1_661),
@@ -69,7 +71,7 @@ const FAMILIES: &[(&str, u64, u64, u64)] = &[
     ("claude-sonnet-4", 0, 0, 1_661),
     ("claude-haiku-4", 0, 0, 1_661),
     ("claude", 0, 0, 4_784),
-    // Open models, as their published templates render them.
+    // Open models, rendered by their published templates.
     ("gpt-oss", 75, 600, 4_000),
     ("llama-3", 36, 103, 6_404),
     ("llama3", 36, 103, 6_404),
@@ -97,14 +99,14 @@ const FAMILIES: &[(&str, u64, u64, u64)] = &[
     ("pixtral", 3, 60, 4_160),
 ];
 
-/// Beginnings of names whose `detail` has a published rule, the longer ones first: low, high.
+/// Bounds of an image with `detail`, by prefix of the model's name, longer prefixes first: `low`, `high`.
 const DETAILS: &[(&str, u64, u64)] = &[
     ("gpt-4o-mini", 2_833, 48_169),
     ("gpt-4.1-mini", 6_637, 6_637),
     ("gpt-4.1-nano", 10_078, 10_078),
     ("gpt-4.1", 85, 1_445),
     ("gpt-4o", 85, 1_445),
-    // More tokens than those of `high`.
+    // `low` has more tokens than `high` here: 4,096 patches instead of 2,500.
     ("gpt-5.4", 4_917, 3_001),
     ("gpt-5.5", 309, 3_001),
     ("gpt-5.6", 309, 3_001),
@@ -116,11 +118,11 @@ const DETAILS: &[(&str, u64, u64)] = &[
     ("o3", 75, 1_275),
 ];
 
-/// Grok's hidden prompt is its vendor's, whatever the model is called.
+/// Hidden prompt that xAI adds, whatever the model is called.
 const XAI_PROMPT: u64 = 1_000;
 
 impl Family {
-    /// Whichever of the two needs more.
+    /// Returns the larger of each bound. `detail` is known only if both have it.
     pub fn larger(self, other: Family) -> Family {
         Family {
             prompt: self.prompt.max(other.prompt),
@@ -134,11 +136,11 @@ impl Family {
     }
 }
 
-/// The family of a model, where it is served by that kind of server.
+/// Returns the family of a model at a server.
 pub fn of(server: Server, model: Option<&str>) -> Family {
     let name = model.map(plain).unwrap_or_default();
     let known = FAMILIES.iter().find(|(start, ..)| begins(name, start));
-    // That a server obeys it is known of the vendor's own.
+    // `detail` is known to be obeyed at OpenAI's and Azure's own hosts only.
     let obeys = matches!(server, Server::OpenAi | Server::Azure);
     let detail = DETAILS
         .iter()
@@ -153,7 +155,7 @@ pub fn of(server: Server, model: Option<&str>) -> Family {
         }),
     });
     match server {
-        // Their frames are in what the readers of their APIs count.
+        // The parsers of these APIs count the frames themselves.
         Server::OpenAi | Server::Azure | Server::Anthropic | Server::Demo => Family {
             image: family.image,
             detail: family.detail,
@@ -167,7 +169,7 @@ pub fn of(server: Server, model: Option<&str>) -> Family {
     }
 }
 
-/// A name without what stands before it: an organisation, a folder, the mark of a fine-tune.
+/// Returns a model's name without its prefixes: an organisation or folder, the `ft:` of a fine-tune, `meta-`.
 fn plain(model: &str) -> &str {
     const MAKER: &str = "meta-";
     const TUNED: &str = "ft:";
@@ -182,12 +184,13 @@ fn plain(model: &str) -> &str {
     }
 }
 
-/// Whether a name begins so in any letters, taken with a dash behind it: `gpt-5` is no `gpt-5.6`.
+/// Whether a name begins with `start`, ignoring case. A trailing dash of `start` also matches a colon or the
+/// end of the name: `gpt-5-` matches `gpt-5`, but not `gpt-5.6`.
 fn begins(name: &str, start: &str) -> bool {
     let (name, start) = (name.as_bytes(), start.as_bytes());
     match name.get(..start.len()) {
         Some(head) if head.eq_ignore_ascii_case(start) => true,
-        // What stands behind a colon is a tag, or whose a fine-tune is.
+        // A colon is followed by a tag or by the owner of a fine-tune.
         Some(head) => {
             start.ends_with(b"-") && head.ends_with(b":") && {
                 let (head, start) = (&head[..head.len() - 1], &start[..start.len() - 1]);
@@ -200,12 +203,12 @@ fn begins(name: &str, start: &str) -> bool {
     }
 }
 
-/// What a server of this kind normalises or prints anew of a body is not known to be nothing.
+/// Whether a server of this kind may normalise a body's text or render parts of it again, which adds tokens.
 pub fn reads_anew(server: Server) -> bool {
     !matches!(server, Server::OpenAi | Server::Azure | Server::Demo)
 }
 
-/// Whether it prints tools by a template of its own.
+/// Whether the server renders tools by a template of its own.
 pub fn prints_tools(server: Server) -> bool {
     reads_anew(server) && server != Server::Anthropic
 }
@@ -214,7 +217,7 @@ pub fn prints_tools(server: Server) -> bool {
 mod tests {
     use super::*;
 
-    /// The rows of a section of the published tables, from the name on.
+    /// Returns the table rows of a section of `docs/bounds.md`, from the name on.
     fn rows(heading: &str) -> Vec<&'static str> {
         let page = include_str!("../../docs/bounds.md");
         let section = page.split(heading).nth(1).unwrap();

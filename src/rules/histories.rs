@@ -1,7 +1,8 @@
-//! The protocol of holds and leases, driven through random histories of several instances: lost
-//! replies, repeated and late commands, heartbeats, crashes, instances cut off from the store, starts
-//! that settle from a journal, servers that forget the latest commands. What must hold is the promise, not
-//! any single answer.
+//! Property tests of holds and leases: random histories of several instances with lost replies, repeated and
+//! late commands, heartbeats, crashes, instances cut off from the store, starts that settle from a journal,
+//! and failovers that lose the latest commands.
+//!
+//! The tests check the guarantees at the end of and during a history, not single answers.
 
 use super::account::{Account, Admission, Admit, Ask, Books, Orphans, Report, Reported};
 use super::amount::{Millis, Tokens};
@@ -11,32 +12,32 @@ use proptest::prelude::*;
 
 const GRANT: u64 = 300;
 const TTL: u64 = 60;
-/// An instance ends a request so long before its hold does.
+/// Time before the end of its hold at which an instance ends a request.
 const MARGIN: u64 = 2;
-/// A purse is spent from for so long after the store was last heard, and its lease lives a hold longer.
+/// Time after sending that a lease budget may be spent. The lease itself lives one hold longer.
 const FRESH: u64 = TTL / 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A request comes to an instance; the reply to its admission may be lost, and is asked for again.
+    /// A request reaches an instance. If the reply to its admission is lost, the command is repeated.
     Begin {
         instance: usize,
         least: u64,
         more: u64,
         lost: bool,
     },
-    /// The same, held against the instance's purse if that covers it.
+    /// A request is held against the instance's lease budget, if that covers it.
     BeginLeased {
         instance: usize,
         least: u64,
         more: u64,
     },
-    /// A purse says what it has to say; the answer may be lost.
+    /// A lease budget sends its next command; the answer may be lost.
     Attend {
         instance: usize,
         lost: bool,
     },
-    /// A purse says that it gives everything back.
+    /// A lease budget gives everything back; the answer may be lost.
     GiveBack {
         instance: usize,
         lost: bool,
@@ -50,13 +51,14 @@ enum Step {
         at: usize,
         lost: bool,
     },
-    /// What was served is settled; a lost reply is repeated, and the first command may arrive last.
+    /// A request is settled for what was served. After a lost reply the command is repeated, and the first
+    /// one may arrive last.
     Settle {
         at: usize,
         lost: bool,
         first_arrives_last: bool,
     },
-    /// An instance dies. Its next start may find a journal that knows this much of what it served.
+    /// An instance crashes. Its next start may find a `journal`, which has this many of the tokens served.
     Crash {
         instance: usize,
         journal: Option<u64>,
@@ -68,19 +70,19 @@ enum Step {
     Wait {
         millis: u64,
     },
-    /// The server is replaced by one that lacks the latest commands.
+    /// A failover loses the latest commands.
     Forget {
         commands: usize,
     },
-    /// The instances say again what an earlier server has acknowledged.
+    /// The instances replay what an earlier server has acknowledged.
     SayAgain,
-    /// A purse that nothing is owed to any more is let go.
+    /// An empty lease budget is dropped.
     Retire {
         instance: usize,
     },
 }
 
-/// What was acknowledged, by instance.
+/// An acknowledged command, kept for its replay.
 enum Said {
     Settlement {
         id: String,
@@ -124,35 +126,35 @@ fn step() -> impl Strategy<Value = Step> {
 struct Request {
     id: String,
     instance: usize,
-    /// It is held against the instance's purse.
+    /// The request is held against the instance's lease budget.
     leased: bool,
     held: u64,
     served: u64,
     known: u64,
-    /// By the instance's own reckoning.
+    /// By the instance's clock.
     covered_until: u64,
-    /// By the store's.
+    /// By the store's clock.
     expires: u64,
-    /// Its hold ran out while it was open: its instance did not reach the store in time.
+    /// The hold expired while the request was open: its instance did not reach the store in time.
     lapsed: bool,
-    /// How many commands the server had heard before its admission.
+    /// Number of commands that the server had executed before the admission.
     heard: usize,
-    /// The server has forgotten its admission.
+    /// A failover has lost the admission.
     forgotten: bool,
 }
 
-/// An instance's purse, what came out of it, and what the store has charged for it.
+/// Lease budget of an instance, the tokens served from it, and those that the store has charged for it.
 #[derive(Default)]
 struct Purses {
     purse: Purse,
     name: String,
     served: u64,
     charged: u64,
-    /// By the store's reckoning; nought: there is none.
+    /// End of the lease by the store's clock; zero: no lease.
     expires: u64,
-    /// How often it has noticed that the server was replaced.
+    /// Number of failovers that the budget has noticed.
     noticed: usize,
-    /// How many commands the server had heard before the latest of a lease that it did not know.
+    /// Number of commands that the server had executed before the lease was first, or again, unknown to it.
     heard: usize,
 }
 
@@ -164,8 +166,8 @@ struct World {
     away: [bool; 3],
     open: Vec<Request>,
     served: u64,
-    /// Served by instances that died or did not reach the store in time, and not known to anyone at
-    /// that moment.
+    /// Tokens served by instances that crashed or did not reach the store in time, which no store or journal
+    /// knew of at that moment.
     unreported: u64,
     crashed: bool,
     count: u64,
@@ -173,9 +175,10 @@ struct World {
     past: Vec<Account>,
     replaced: usize,
     said: Vec<(usize, Said)>,
-    /// Where the server first heard of what was settled since, and what it served.
+    /// For each settled request or dropped budget: the number of commands executed before the server first
+    /// knew of it, and the tokens it served.
     settled: Vec<(usize, u64)>,
-    /// Served to requests and leases whose beginning was forgotten.
+    /// Tokens served to requests and leases whose beginning a failover has lost.
     excused: u64,
 }
 
@@ -222,7 +225,8 @@ impl World {
         Millis(self.now)
     }
 
-    /// Requests whose cover has ended are ended by their instance: they buy nothing more.
+    /// Whether a request is still covered. An instance ends requests that are not, so they use no more
+    /// tokens.
     fn is_covered(&self, at: usize) -> bool {
         self.now + MARGIN < self.open[at].covered_until
     }
@@ -233,7 +237,7 @@ impl World {
         self.books().settle(now, orphans, id, used, retry);
     }
 
-    /// The account, about to hear a command.
+    /// Returns the account for a command, and records its state before it.
     fn books(&mut self) -> &mut Account {
         self.past.push(self.account.clone());
         &mut self.account
@@ -265,7 +269,7 @@ impl World {
                 first_arrives_last,
             } => {
                 if let Some(at) = self.pick(at).filter(|at| self.open[*at].leased) {
-                    // Whether the store can be reached does not matter.
+                    // Settling against a lease budget does not need the store.
                     let request = self.open.swap_remove(at);
                     self.settle_leased(&request);
                 } else if let Some(at) = self
@@ -330,8 +334,8 @@ impl World {
         }
     }
 
-    /// A settlement is about to be answered. One of a hold that was forgotten, and that seems to have been
-    /// sent before, charges nothing.
+    /// Records a settlement that is about to be answered. A repeated settlement of a lost hold charges
+    /// nothing, so its tokens are excused.
     fn acknowledge(&mut self, request: &Request, is_repeat: bool) {
         if request.forgotten && is_repeat {
             self.excused += request.served;
@@ -419,7 +423,7 @@ impl World {
             .push((instance, Said::Lease { name, number, told }));
     }
 
-    /// The next one has another name.
+    /// Replaces the budget by an empty one with a new lease name.
     fn fresh_purse(&mut self, instance: usize) -> Purses {
         let name = format!("lease-{}", self.count + 3);
         self.count += 1;
@@ -465,7 +469,7 @@ impl World {
             .settle(&request.id, Tokens::new(request.served));
     }
 
-    /// A command on its way to the store, and its answer back.
+    /// Sends the budget's command to the store, and delivers the answer unless it is lost.
     fn say(&mut self, instance: usize, lost: bool) {
         let (now, orphans) = (self.time(), self.orphans);
         if self.away[instance] {
@@ -610,7 +614,7 @@ impl World {
             request.known = request.served;
             request.expires = self.now + TTL;
         }
-        // An instance that has no answer counts on nothing; one that is told no ends the request.
+        // Without an answer the instance does not extend its cover; after a refusal it ends the request.
         if renewed && !lost {
             request.covered_until = self.now + TTL;
         } else if !renewed {
@@ -632,8 +636,8 @@ impl World {
             .filter(|request| !request.lapsed && !request.leased)
         {
             match journal {
-                // The next start settles what the journal knows. That may be less than was served, so
-                // where orphans are spent it is left to run out.
+                // The next start settles what the journal has, which may be less than was served. With
+                // `Orphans::Spend` the hold is left to expire instead.
                 Some(knows) if self.orphans == Orphans::Known => {
                     let knows = knows.min(request.served).max(request.known);
                     self.unreported += request.served - knows;
@@ -644,13 +648,13 @@ impl World {
         }
     }
 
-    /// The journal of a dead instance has what was settled and what was told; of requests under way it
-    /// may know less than was served. The next instance has another name.
+    /// Settles a crashed instance's lease from its journal. The journal has all settlements and reports; of
+    /// requests in flight it may have less than was served. The next instance has a new lease name.
     fn crash_purse(&mut self, instance: usize, dead: &[Request], journal: Option<u64>) {
         let mut purses = self.fresh_purse(instance);
         let unknown = (None, None);
         if let Some(knows) = journal {
-            // What was told and not answered is told again as it was.
+            // A report without an answer is repeated unchanged.
             if let Some(Command::Report { number, spent, .. }) = purses.purse.under_way() {
                 let told = self.report(
                     &purses.name,
@@ -675,13 +679,13 @@ impl World {
                 purses.charged += settlement.charged.count() + settlement.overrun.count();
             }
         }
-        // A lease that had run out was counted then.
+        // An expired lease was counted when it expired.
         if purses.expires != 0 {
             self.unreported += purses.served.saturating_sub(purses.charged);
         }
     }
 
-    /// Everyone is back, what is open is settled, what is orphaned runs out.
+    /// Ends the history: instances reconnect, open requests are settled, and orphans expire.
     fn end(&mut self) {
         for request in std::mem::take(&mut self.open) {
             if request.leased {
@@ -704,7 +708,7 @@ impl World {
         self.settle("nobody", 0, true);
     }
 
-    /// Charged, and what could not be because nothing was left.
+    /// Returns the tokens charged, overruns included.
     fn charged(&self) -> u64 {
         let overrun = self.account.look(self.time(), self.orphans, None).overrun;
         GRANT - self.account.left.count() + overrun.count()
@@ -739,7 +743,7 @@ fn a_key_worth_n_never_gets_more_than_n(
     prop_assert_eq!(world.account.free(), world.account.left, "no hold is left");
     let charged = GRANT - world.account.left.count();
     if !world.crashed && !spend && world.unreported == 0 {
-        // Without crashes every token that was served is charged, and no other.
+        // Without crashes every token served is charged, and no other.
         prop_assert_eq!(charged, world.served);
     } else if spend {
         prop_assert!(charged >= world.served);

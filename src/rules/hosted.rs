@@ -1,26 +1,27 @@
-//! What an endpoint does with tools that its provider runs itself.
+//! The handling of hosted tools: tools in a request that the provider runs itself.
 //!
-//! What such a tool reads and what it costs no body shows. So by default none is asked for; an operator
-//! may price those whose calls a request can bound.
+//! A request does not show how much such a tool reads or costs. Therefore all of them are removed by default;
+//! an operator may set a price for those whose number of calls a request can limit.
 
 use super::amount::Tokens;
 
-/// The tools whose calls a request can bound, and which can be priced therefore.
+/// Tools whose number of calls a request can limit, and that may therefore be priced.
 pub const BOUNDED: &[&str] = &["web_search", "web_fetch"];
 
+/// The setting `hosted_tools` of an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum HostedTools {
-    /// They are taken out of a request, and named in its answer.
+    /// Hosted tools are removed from the request, and named in `x-resullm-removed` of its answer.
     #[default]
     Remove,
-    /// A request for one is refused.
+    /// Requests with a hosted tool are refused.
     Refuse,
-    /// What one call of each costs; those without a price are taken out.
+    /// Price of one call of each tool, by name; tools without a price are removed.
     Priced(Vec<(String, Tokens)>),
 }
 
 impl HostedTools {
-    /// What a call of a tool costs, where it is served.
+    /// Returns the price of one call of a tool, if it is served.
     pub fn price(&self, name: &str) -> Option<Tokens> {
         let HostedTools::Priced(prices) = self else {
             return None;

@@ -1,5 +1,7 @@
+//! DECIDES. Pure functions: accounts and leases, rate limits, prices and charges, tenant configs.
 //!
-//! No I/O, no clock, no randomness, no async: a rule takes what it needs and returns what it found.
+//! A rule takes its inputs as arguments, `now` and nonces included, and returns the outcome. It must never do
+//! I/O, read a clock, draw a random number or be async.
 
 pub mod account;
 pub mod amount;

@@ -1,21 +1,21 @@
-//! Names of models: which spellings mean the same one, and which name a version of another.
+//! Names of models: spellings of the same model, and versions of another.
 //!
-//! Servers read names loosely, so a rate or a list goes by what its server would make of a name, and
-//! never by its letters alone. Where two readings are possible the dearer one is for the caller of this
-//! file to take. No name is changed here: what is forwarded leaves as it was written.
+//! Servers read names loosely, so rates and lists go by the server's reading of a name, never by its letters
+//! alone. If two readings are possible, the caller must take the more expensive one.
+//! Names must never be changed here: a request is forwarded with the name as it was written.
 
 use super::server::Server;
 use super::server::Server::*;
 use super::server::Servers;
 
-/// It is written into logs and headers, and no model has a longer one.
+/// Length limit in bytes: a name is written to logs and headers, and no model has a longer one.
 const LONGEST: usize = 256;
 
-/// Nobody knows how these read a name, or whom they ask next: as any of the others may.
+/// Servers whose reading of a name, or whose next server, is unknown: they may read it as any of the others.
 const UNKNOWN: Servers = Servers::of(&[Generic, LiteLlm, LocalAi]);
 const OLLAMA: Servers = Servers::of(&[Ollama]).and(UNKNOWN);
 
-/// Beginnings that a server adds itself where they are not written, in the order they are written.
+/// Prefixes that a server adds itself if they are missing, in the order they are written.
 const PREFIXES: &[(&str, Servers)] = &[
     ("registry.ollama.ai/", OLLAMA),
     ("library/", OLLAMA),
@@ -27,20 +27,20 @@ const PREFIXES: &[(&str, Servers)] = &[
     ("models/", Servers::of(&[Gemini, Fireworks]).and(UNKNOWN)),
 ];
 
-/// The same of endings.
+/// Suffixes that a server adds itself if they are missing.
 const SUFFIXES: &[(&str, Servers)] = &[(":latest", OLLAMA)];
 
-/// At these a name with another tag is another model, or none.
+/// Servers that read a name with another tag as another model, or as none.
 const TAGS_ARE_NAMES: Servers = Servers::of(&[Ollama, OpenAi, Azure, Anthropic, Demo]);
 
-/// What a name stands for after its last colon.
+/// Meaning of the part of a name behind its last colon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tag {
-    /// A part of the name.
+    /// The tag is part of the name.
     Name,
-    /// Another way to serve the same model.
+    /// The tag selects another way to serve the same model.
     Variant,
-    /// Either of the two.
+    /// The tag may be either.
     Unknown,
 }
 
@@ -52,8 +52,8 @@ pub fn tag(server: Server) -> Tag {
     }
 }
 
-/// Refuses what some server would read as another name than it is written: the sentence goes on from the
-/// member's name.
+/// Refuses names that some server would read as another name than written. The error continues a sentence
+/// that begins with the member's name.
 pub fn check(name: &str) -> Result<(), String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:@".contains(&byte);
     if (1..=LONGEST).contains(&name.len()) && name.bytes().all(is_plain) {
@@ -82,25 +82,26 @@ fn is_blank(char: char) -> bool {
     char.is_whitespace()
 }
 
-/// Controls, and what some readers take for a blank and others for a letter.
+/// Whether a character is a control character, or one that some parsers take for a blank and others for a
+/// letter.
 fn is_unseen(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Both names mean the same model to a server.
+/// Whether both names mean the same model to a server.
 pub fn is_same(one: &str, other: &str, server: Server) -> bool {
     folds_alike(core(one, server), core(other, server))
 }
 
-/// A model is the named one or a version of it.
+/// Whether a model is the named one or a version of it.
 pub fn is_version(model: &str, name: &str, server: Server) -> bool {
     is_same(model, name, server)
         || undated(core(model, server), server)
             .is_some_and(|base| folds_alike(base, core(name, server)))
 }
 
-/// The names whose rate a model has, the closest first. Each is compared with [`is_same`].
+/// Returns the names whose rate a model has, the closest first. The caller compares each with [`is_same`].
 pub fn rated_as(model: &str, server: Server) -> impl Iterator<Item = &str> {
     let name = core(model, server);
     let names = match tuned(name) {
@@ -116,7 +117,7 @@ pub fn rated_as(model: &str, server: Server) -> impl Iterator<Item = &str> {
     names.into_iter().flatten()
 }
 
-/// The names that a name with tags is perhaps a variant of.
+/// Returns the names of which a name with tags may be a variant.
 pub fn bases(model: &str, server: Server) -> impl Iterator<Item = &str> {
     let name = core(model, server);
     let has_tags = tag(server) != Tag::Name && tuned(name).is_none();
@@ -124,7 +125,7 @@ pub fn bases(model: &str, server: Server) -> impl Iterator<Item = &str> {
     cuts.map(|(at, _)| &name[..at])
 }
 
-/// A name without what its server adds itself.
+/// Returns the name without the [`PREFIXES`] and [`SUFFIXES`] that its server adds itself.
 fn core(name: &str, server: Server) -> &str {
     let mut name = name.trim();
     for (prefix, servers) in PREFIXES {
@@ -143,14 +144,15 @@ fn core(name: &str, server: Server) -> &str {
     name
 }
 
-/// The name without an ending, in whatever letters that is written.
+/// Returns the name without a suffix, ignoring case. `None`: the name has another ending.
 fn without<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {
     let at = name.len().checked_sub(suffix.len()).filter(|at| *at > 0)?;
     let end = name.get(at..)?;
     end.eq_ignore_ascii_case(suffix).then(|| &name[..at])
 }
 
-/// `-2024-08-06`, `-20240806`, `@20240806`, `-latest`: nothing else makes a version of a name.
+/// Returns the name without its date: `-2024-08-06`, `-20240806`, `@20240806` or `-latest`. No other suffix
+/// makes a version.
 fn undated(name: &str, server: Server) -> Option<&str> {
     if server == Ollama && name.contains(':') {
         return None;
@@ -181,7 +183,7 @@ fn is_date(date: &[u8], has_dashes: bool) -> bool {
         && (*b"01"..=*b"31").contains(&day)
 }
 
-/// Of `ft:<base>:<whose>` the base, with its mark and without.
+/// Returns the base of `ft:<base>:<owner>`, with `ft:` and without.
 fn tuned(name: &str) -> Option<(&str, &str)> {
     const MARK: &str = "ft:";
     let (mark, rest) = name.split_at_checked(MARK.len())?;
@@ -192,7 +194,8 @@ fn tuned(name: &str) -> Option<(&str, &str)> {
     is_named.then(|| (&name[..MARK.len() + base.len()], base))
 }
 
-/// The same letters, large or small. Readers in Go fold `ſ` to `s` and the Kelvin sign to `k`.
+/// Whether two names are equal ignoring case. Parsers in Go fold `ſ` to `s` and the Kelvin sign to `k`, so
+/// full Unicode folding is used.
 fn folds_alike(one: &str, other: &str) -> bool {
     let folded = |text: &'_ str| -> String {
         let large = text.chars().flat_map(char::to_uppercase);

@@ -1,4 +1,4 @@
-//! Which names mean the same model, server by server.
+//! Tests of names that mean the same model, server by server.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,10 +1,10 @@
-//! The most that well-known models can answer with.
+//! The output limits of well-known models.
 //!
-//! A call without a limit is lent what its balance allows, and the provider is told that limit. A
-//! model refuses a limit beyond its own, so where the model's is known to be smaller, it counts. An
-//! endpoint's `max_output_tokens` goes before this table.
+//! A call without a limit holds as much as its balance allows, and the provider is sent that as the limit. A
+//! model refuses a limit above its own, so a smaller known one is sent instead. An endpoint's
+//! `max_output_tokens` overrides this table.
 
-/// By the beginning of the model's name; the first that fits counts.
+/// Output limits in tokens, by prefix of the model's name; the first match counts.
 const MOST_OUTPUT: &[(&str, u64)] = &[
     ("gpt-5", 128_000),
     ("gpt-4.1", 32_768),
@@ -28,6 +28,7 @@ const MOST_OUTPUT: &[(&str, u64)] = &[
     ("claude-haiku-4", 64_000),
 ];
 
+/// Returns the most output tokens of a model. `None`: unknown.
 pub fn most_output(model: &str) -> Option<u64> {
     MOST_OUTPUT
         .iter()

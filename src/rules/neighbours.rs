@@ -1,20 +1,20 @@
-//! Which addresses stand for one another: networks, and what one client can call its own.
+//! Networks of IP addresses, and the part of a network that one client controls.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// An address and everyone who can have it for the asking: alone in IPv4; in IPv6 a /64, the least that a
-/// household gets.
+/// Returns the address itself in IPv4, and its /64 in IPv6: the smallest block that a household gets, so one
+/// client can use any address in it.
 pub fn neighbourhood(address: IpAddr) -> IpAddr {
     first_bits(address.to_canonical(), 32, 64)
 }
 
-/// The network around it, the least that is routed by itself: a /24 in IPv4, a /48 in IPv6. Whoever rents
-/// addresses has one of these sooner than the same number here and there.
+/// Returns the smallest network that is routed by itself around an address: /24 in IPv4, /48 in IPv6. A
+/// client that rents addresses gets one of these more easily than as many scattered addresses.
 pub fn network(address: IpAddr) -> IpAddr {
     first_bits(address.to_canonical(), 24, 48)
 }
 
-/// One of these networks, each an address and how many of its bits count, has the address.
+/// Whether an address is in one of the networks, each given as an address and its prefix length.
 pub fn is_within(address: IpAddr, networks: &[(IpAddr, u8)]) -> bool {
     networks
         .iter()
@@ -27,7 +27,7 @@ fn within(address: IpAddr, network: IpAddr, bits: u8) -> bool {
         && first_bits(address, bits, bits) == first_bits(network, bits, bits)
 }
 
-/// The address with all but its first bits cleared, so many of them for each kind.
+/// Returns the address with all but its first bits cleared: `four` bits of IPv4 are kept, or `six` of IPv6.
 fn first_bits(address: IpAddr, four: u8, six: u8) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The address with one bit turned, counted from the first.
+    /// Returns the address with one bit flipped, counted from the most significant.
     fn turned(address: IpAddr, bit: u32) -> IpAddr {
         match address {
             IpAddr::V4(four) => Ipv4Addr::from_bits(four.to_bits() ^ (1 << (31 - bit))).into(),

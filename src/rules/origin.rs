@@ -1,12 +1,13 @@
-//! Hosts and origins as browsers and clients write them, in one spelling.
+//! Parsing of hosts ([`Authority`]) and origins ([`WebOrigin`]) as browsers and clients write them, into one
+//! spelling.
 //!
-//! In lower case, without a trailing dot, IPv6 without brackets and in its shortest form. What cannot be read is no
-//! host: nothing is guessed.
+//! That spelling is in lower case, without a trailing dot; IPv6 is without brackets and in its shortest form.
+//! Text that cannot be parsed is refused, never guessed at.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// A `Host` header.
+/// Host and port of a `Host` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
     pub host: String,
@@ -43,7 +44,8 @@ impl Authority {
         Some(Authority { host, port })
     }
 
-    /// This machine, by a name that no name server is asked for, or by its address.
+    /// Whether the host is this machine: `localhost`, a name below `.localhost`, which no name server is
+    /// asked for, or a loopback address.
     pub fn is_loopback(&self) -> bool {
         let address = self.host.parse::<IpAddr>();
         self.host == "localhost"
@@ -52,7 +54,7 @@ impl Authority {
     }
 }
 
-/// The origin of a page: scheme, host, and a port other than the scheme's usual one.
+/// Origin of a web page: scheme, host, and the port unless it is the scheme's default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebOrigin {
     scheme: String,
@@ -60,7 +62,8 @@ pub struct WebOrigin {
 }
 
 impl WebOrigin {
-    /// `null`, which any page can have, is none. Apps have schemes of their own.
+    /// Parses an `Origin` header. `null` is refused, since any page can have it; schemes of apps are
+    /// accepted.
     pub fn parse(text: &str) -> Option<WebOrigin> {
         let (scheme, authority) = text.split_once("://")?;
         let scheme = scheme.to_ascii_lowercase();
@@ -77,7 +80,8 @@ impl WebOrigin {
         Some(WebOrigin { scheme, authority })
     }
 
-    /// A page of the very host that was asked. The scheme is not compared: TLS may end before the gateway.
+    /// Whether the page comes from the host that was asked. The scheme is not compared, because TLS may end
+    /// before the gateway.
     pub fn is_of(&self, asked: &Authority) -> bool {
         let usual = usual_port(&self.scheme);
         self.authority.host == asked.host
@@ -99,6 +103,7 @@ impl fmt::Display for WebOrigin {
     }
 }
 
+/// Returns the default port of a scheme.
 fn usual_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" => Some(80),

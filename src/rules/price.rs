@@ -1,11 +1,11 @@
-//! What tokens cost: their number times the model's rate, in whole numbers, rounded up once.
+//! The price of tokens: their number times the model's [`Rate`], in whole numbers, rounded up once.
 
 use super::amount::Tokens;
 
-/// Millionths, so that a rate such as 0.1 is exact.
+/// One token of the balance in millionths, the unit of a [`Rate`]: 0.1 is exact in it.
 const WHOLE: u64 = 1_000_000;
 
-/// What one token of each kind costs, in millionths of a token of the balance.
+/// Price of one token of each kind, in millionths of a token of the balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub input: u64,
@@ -14,7 +14,7 @@ pub struct Rate {
     pub output: u64,
 }
 
-/// How many tokens of each kind, however a provider names them.
+/// Number of tokens of each kind, whatever names the provider gives them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     pub uncached_input: Tokens,
@@ -58,7 +58,7 @@ impl Default for Rate {
 }
 
 impl Rate {
-    /// One rate for every kind.
+    /// Returns a rate with the same price for every kind.
     pub fn flat(millionths: u64) -> Rate {
         Rate {
             input: millionths,
@@ -68,16 +68,17 @@ impl Rate {
         }
     }
 
-    /// A rate as it is written, such as 2 or 0.25; at most a million, and no finer than a millionth.
+    /// Converts a price as it is written in `rates`, such as 2 or 0.25, to millionths. `None`: above a
+    /// million, negative, or finer than a millionth.
     pub fn millionths(written: f64) -> Option<u64> {
         let scaled = written * WHOLE as f64;
         let rounded = scaled.round();
         let fits = (0.0..=1e12).contains(&rounded) && (scaled - rounded).abs() < 1e-3;
-        // In range, so nothing is cut off.
+        // The value is in range, so the cast loses nothing.
         fits.then_some(rounded as u64)
     }
 
-    /// Of each kind the dearer price.
+    /// Returns the higher price of each kind.
     pub fn dearest(self, other: Rate) -> Rate {
         Rate {
             input: self.input.max(other.input),
@@ -87,6 +88,7 @@ impl Rate {
         }
     }
 
+    /// Returns the cost of a usage, rounded up to whole tokens of the balance.
     pub fn cost(&self, usage: &Usage) -> Tokens {
         let of = |tokens: Tokens, rate: u64| u128::from(tokens.count()) * u128::from(rate);
         let sum = of(usage.uncached_input, self.input)
@@ -96,7 +98,7 @@ impl Rate {
         Tokens::new(u64::try_from(sum.div_ceil(u128::from(WHOLE))).unwrap_or(u64::MAX))
     }
 
-    /// The most that a prompt of so many tokens can cost, whatever part of it is cached.
+    /// Returns the upper bound of the cost of a prompt, whatever part of it is cached.
     pub fn most_for_prompt(&self, prompt: Tokens) -> Tokens {
         let dearest = self.input.max(self.cache_read).max(self.cache_write);
         Rate::flat(dearest).cost(&Usage {
@@ -105,6 +107,7 @@ impl Rate {
         })
     }
 
+    /// Returns the cost of output tokens.
     pub fn for_output(&self, output: Tokens) -> Tokens {
         self.cost(&Usage {
             output,
@@ -112,7 +115,7 @@ impl Rate {
         })
     }
 
-    /// How much output so much balance pays for.
+    /// Returns the number of output tokens that a balance pays for.
     pub fn output_for(&self, balance: Tokens) -> u64 {
         let millionths = u128::from(balance.count()) * u128::from(WHOLE);
         match self.output {

@@ -1,48 +1,53 @@
-//! What an instance holds of an account's balance, and spends without asking.
+//! The lease budget ([`Purse`]): an instance's side of a lease, from which it admits requests without asking
+//! the store.
 //!
-//! A purse is the instance's side of a lease. Requests are held against it by the rules of the account
-//! itself; what they cost is told to the store in numbered reports, one command at a time, and what a
-//! command was is kept until it is answered. The store's answers say what the purse holds; nothing is
-//! promised beyond that. `now` is the instance's own clock, which only ever goes forward.
+//! Requests are held against the budget by the rules of the account itself. Their cost is reported to the
+//! store in numbered commands, one at a time; a command is kept until it is answered and repeated unchanged.
+//! The store's answers set the size of the budget, and it must never promise more than that.
+//! `now` is the instance's own monotonic clock.
 
 use super::account::{Admit, Grant, Reported};
 use super::amount::{Millis, Tokens};
 use super::window::Pace;
 use std::collections::HashMap;
 
-/// A call without a limit of its own may use so much from a purse: no model's answer is longer.
+/// Most tokens that [`Admit::open`] may take from a lease budget: no model's answer is longer.
 const ROOMY: u64 = 131_072;
 
-/// A purse is filled for what so many seconds will take.
+/// Seconds of recent spending that a lease is sized for.
 const SECONDS: u64 = 4;
-/// So long without a request, and all of it goes back.
+/// Time without a request after which the whole budget is given back.
 pub const IDLE: Millis = Millis(2_000);
-/// So many of its largest requests fit into a purse from the beginning.
+/// Number of the largest recent requests that a lease is sized for in addition, so that a new budget fits
+/// some.
 const FIRST_REQUESTS: u64 = 4;
-/// A balance that did not fill a purse is left alone for so long.
+/// Time during which every request asks the store, after a grant below `Purse::needed`.
 const POOR: Millis = Millis(10_000);
-/// A server that was replaced has forgotten the last moments; nothing is believed to be forgotten for longer.
+/// Longest time before a failover from which the new server may lack commands; older ones are taken as
+/// replicated.
 pub const REMEMBERED: Millis = Millis(60_000);
-/// Slots are taken only where the window has this many times more.
+/// Slots are leased only while the window has at least this many times more remaining.
 const WIDE: u64 = 20;
 
-/// One request's part of a purse.
+/// One request's part of a lease budget.
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     max: Tokens,
-    /// Covered until then. A later lease does not cover it.
+    /// End of the hold's cover. A later lease does not revive a hold past it; see [`Purse::renew`].
     until: Millis,
 }
 
-/// What the store is asked or told. It stays until it is answered, and is repeated as it was.
+/// Command to the store. It stays under way until it is answered, and is repeated unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// Charges `spent` to the lease and gives `back` unused balance. `ends`: no request is held any more.
     Report {
         number: u64,
         spent: Tokens,
         back: Tokens,
         ends: bool,
     },
+    /// Asks for more balance, and for rate limit slots.
     Ask {
         number: u64,
         tokens: Tokens,
@@ -50,65 +55,78 @@ pub enum Command {
     },
 }
 
+/// Lease budget of one account at one instance.
 #[derive(Clone, Debug, Default)]
 pub struct Purse {
-    /// What the store has set aside, by its last answer.
+    /// Amount of the lease by the store's last answer.
     reserved: Tokens,
-    /// The store has a lease of it, be it empty.
+    /// The store has a lease for this budget, even if its amount is zero.
     is_open: bool,
+    /// Send time of the command that opened the lease.
     opened: Millis,
-    /// All that was reported and answered, and how much of it when the lease last ended.
+    /// Total spending that was reported and acknowledged.
     told: Tokens,
+    /// Value of `told` when the lease last ended.
     told_at_end: Tokens,
-    /// The server behind the store was replaced: what it knows of the lease, a report will say. And the
-    /// command under way was sent knowing that.
+    /// The store failed over and may have forgotten this lease; no request is admitted until a report is
+    /// answered.
     is_doubted: bool,
+    /// The command under way was sent after the failover that set `is_doubted`, so its answer clears the
+    /// flag.
     asks_doubting: bool,
     holds: HashMap<String, Hold>,
+    /// Sum of the `holds`.
     held: Tokens,
-    /// Settled here, and not in any report yet.
+    /// Settled here, but not in any report yet.
     spent: Tokens,
+    /// Number of the latest command.
     number: u64,
     under_way: Option<Command>,
-    /// When it was sent first, and that the store may have done it already.
+    /// Time at which `under_way` was first sent.
     sent: Millis,
+    /// The store may have executed `under_way` already.
     repeats: bool,
-    /// Until then it may be spent from: the lease itself lives a request's time longer.
+    /// End of the time in which the budget may be spent. The lease itself lives one hold longer.
     fresh_until: Millis,
+    /// Rate limit slots of the current slice, until `slots_until`.
     slots: u64,
     slots_until: Millis,
-    /// The part of what was asked for without which the balance is not large.
+    /// Least grant that shows that the balance is large enough for a lease; less sets `poor_until`.
     needed: Tokens,
-    /// The balance is not large against what goes on: until then every request asks the store.
+    /// End of the time in which every request asks the store, because the balance is small against the
+    /// traffic.
     poor_until: Millis,
     left: Tokens,
     pace: Option<Pace>,
-    /// How long slots last.
+    /// Length of the window's slices, after which slots lapse.
     slice: Millis,
-    /// The account is gone, and what was set aside of it.
+    /// The account no longer exists, and neither does its lease.
     is_gone: bool,
     busy: Busy,
 }
 
-/// How much goes on, for the size of the purse.
+/// Recent traffic, from which the size of the lease is computed.
 #[derive(Clone, Copy, Debug, Default)]
 struct Busy {
+    /// Start of the current period of at least one second.
     since: Millis,
+    /// Time of the latest request.
     latest: Millis,
-    /// The largest request, the most that was held at once, and what was spent, since then.
+    /// Largest request in the current period.
     largest: Tokens,
+    /// Most tokens that were held at once in the current period.
     peak: Tokens,
     spent: Tokens,
     requests: u64,
-    /// What was not covered since the store was last asked.
+    /// Tokens of requests that were not covered since the last [`Command::Ask`].
     missed: Tokens,
-    /// The same, by the second, of the last stretch.
+    /// Peak of the last period; the two rates below are also the last period's, per second.
     last_peak: Tokens,
     spent_a_second: Tokens,
     requests_a_second: u64,
 }
 
-/// What a request is told of its account.
+/// Outcome of [`Purse::admit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
     pub held: Tokens,
@@ -117,12 +135,13 @@ pub struct Held {
 }
 
 impl Purse {
-    /// What nothing here has a claim on.
+    /// Returns the part of the lease that is neither held, nor spent, nor on its way back.
     pub fn free(&self) -> Tokens {
         let claimed = self.held.plus(self.spent).plus(self.unanswered());
         self.reserved.minus(claimed)
     }
 
+    /// Returns the tokens of a report that has no answer yet.
     fn unanswered(&self) -> Tokens {
         match self.under_way {
             Some(Command::Report { spent, back, .. }) => spent.plus(back),
@@ -130,7 +149,7 @@ impl Purse {
         }
     }
 
-    /// What is left of the balance, as far as is known here.
+    /// Returns the account's balance as far as this instance knows it.
     pub fn left(&self) -> Tokens {
         let told = match self.under_way {
             Some(Command::Report { spent, .. }) => spent,
@@ -139,6 +158,7 @@ impl Purse {
         self.left.minus(told).minus(self.spent)
     }
 
+    /// Returns the window's state, with the slots held here counted as remaining.
     fn pace(&self) -> Option<Pace> {
         self.pace.map(|pace| Pace {
             remaining: pace.remaining.saturating_add(self.slots),
@@ -146,7 +166,7 @@ impl Purse {
         })
     }
 
-    /// Holds a request, if all of it is covered. `None`: the store must be asked.
+    /// Holds a request if the budget covers all of it. `None`: the store must be asked.
     pub fn admit(&mut self, now: Millis, ask: &Admit<'_>, windowed: bool) -> Option<Held> {
         let Busy { latest, .. } = self.busy;
         self.busy.latest = latest.max(now);
@@ -182,7 +202,8 @@ impl Purse {
         })
     }
 
-    /// A live request's heartbeat. False: its cover ends, and so must it.
+    /// Extends a live request's hold by `cover` (the heartbeat). False: its cover ends, and the request must
+    /// be ended.
     pub fn renew(&mut self, now: Millis, id: &str, cover: Millis) -> bool {
         let Some(hold) = self.holds.get_mut(id) else {
             return false;
@@ -194,7 +215,7 @@ impl Purse {
         is_covered
     }
 
-    /// Ends a hold. What is left after it.
+    /// Ends a hold, records `used` as spent, and returns the balance left.
     pub fn settle(&mut self, id: &str, used: Tokens) -> Tokens {
         if let Some(hold) = self.holds.remove(id) {
             self.held = self.held.minus(hold.max);
@@ -204,7 +225,7 @@ impl Purse {
         self.left()
     }
 
-    /// Settled, and in no report yet.
+    /// Returns the tokens that are settled here but in no report yet.
     pub fn unreported(&self) -> Tokens {
         self.spent
     }
@@ -213,19 +234,21 @@ impl Purse {
         self.is_gone
     }
 
-    /// Nothing here is owed to anyone any more.
+    /// Returns whether nothing is held, unreported or unanswered, so that the budget can be dropped.
     pub fn is_empty(&self) -> bool {
-        // What was spent of an account that is gone is owed to nobody.
+        // Spending of an account that no longer exists cannot be reported.
         let owes =
             !self.spent.is_zero() || self.under_way.is_some() || self.is_open || self.is_doubted;
         self.holds.is_empty() && (self.is_gone || !owes)
     }
 
+    /// Returns whether no request is held and none has come for [`IDLE`].
     pub fn is_idle(&self, now: Millis) -> bool {
         self.holds.is_empty() && now >= self.busy.latest.plus(IDLE)
     }
 
-    /// The next command, if there is anything to say. One that has no answer is said again first.
+    /// Returns the next command, or `None` if there is nothing to send. An unanswered command is repeated
+    /// first. `renew_after`: time before `fresh_until` at which the lease is renewed by an empty report.
     pub fn command(&mut self, now: Millis, renew_after: Millis) -> Option<Command> {
         if self.is_gone {
             return None;
@@ -237,6 +260,7 @@ impl Purse {
         self.under_way
     }
 
+    /// Decides the next command: report, give back, fill or renew.
     fn next(&mut self, now: Millis, renew_after: Millis) -> Option<Command> {
         self.busy.turn(now);
         if !self.spent.is_zero() || self.is_doubted {
@@ -258,7 +282,8 @@ impl Purse {
         })
     }
 
-    /// Asks for more, if less than half of what is wanted is there.
+    /// Asks for more if the budget is below half of what is wanted, a request was not covered, or slots run
+    /// low. Never if the window has less than [`WIDE`] times the slots remaining.
     fn fill(&mut self, now: Millis) -> Option<Command> {
         let (wanted, slots) = (self.busy.wanted(), self.busy.slots(self.slice));
         let has_slots = self.pace.is_none() || (self.slots >= slots / 2 && now < self.slots_until);
@@ -269,7 +294,7 @@ impl Purse {
         ((is_short || !has_slots) && is_wide).then(|| self.ask(wanted, slots, has_slots))
     }
 
-    /// Asks without waiting for the next report, if there is need.
+    /// Returns a [`Command::Ask`] without waiting for the next report, if the budget is short.
     pub fn ask_at_once(&mut self, now: Millis) -> Option<Command> {
         let is_waiting = self.is_doubted || self.under_way.is_some();
         if self.is_gone || is_waiting || now < self.poor_until || self.is_idle(now) {
@@ -281,7 +306,7 @@ impl Purse {
         self.under_way
     }
 
-    /// Asks for what is wanted and for what was just missed.
+    /// Asks for what is wanted and for the requests that were not covered.
     fn ask(&mut self, wanted: Tokens, slots: u64, has_slots: bool) -> Command {
         self.number += 1;
         self.needed = wanted.minus(self.free());
@@ -292,7 +317,7 @@ impl Purse {
         }
     }
 
-    /// A report of all that was spent, and what goes back with it.
+    /// Builds a report of everything spent, which gives `back` unused balance.
     fn report(&mut self, back: Tokens) -> Command {
         self.number += 1;
         Command::Report {
@@ -303,7 +328,7 @@ impl Purse {
         }
     }
 
-    /// Gives everything back that no request holds. The lease ends with it, if none does.
+    /// Gives back everything that no request holds. The lease ends with it if no request is held.
     pub fn give_back(&mut self) -> Option<Command> {
         if self.under_way.is_none() && !self.is_gone {
             self.repeats = false;
@@ -317,6 +342,7 @@ impl Purse {
         self.under_way
     }
 
+    /// Builds a report without spending that gives back what is free.
     fn end(&mut self) -> Command {
         self.number += 1;
         Command::Report {
@@ -327,38 +353,39 @@ impl Purse {
         }
     }
 
-    /// What is to be said, or was said and not answered.
+    /// Returns the command that is to be sent, or was sent and not answered.
     pub fn under_way(&self) -> Option<Command> {
         self.under_way
     }
 
-    /// The server behind the store was replaced, and may have forgotten the latest commands.
+    /// Marks the lease as uncertain after a failover: the new server may have forgotten the latest commands.
     pub fn doubt(&mut self) {
         self.asks_doubting = false;
         self.is_doubted = self.is_open || self.under_way.is_some() || !self.told.is_zero();
     }
 
-    /// All that was reported and answered.
+    /// Returns the total spending that was reported and acknowledged.
     pub fn told(&self) -> Tokens {
         self.told
     }
 
-    /// How much of that was of this very lease, where it is so young that the store may have forgotten it.
+    /// Returns the part of [`Purse::told`] that belongs to the current lease, if that is uncertain and
+    /// younger than [`REMEMBERED`], so that the store may have forgotten it.
     pub fn begun(&self, now: Millis) -> Option<Tokens> {
         let is_young = now < self.opened.plus(REMEMBERED);
         (self.is_doubted && is_young).then(|| self.told.minus(self.told_at_end))
     }
 
-    /// The number of the latest command.
+    /// Returns the number of the latest command.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// What is said now, and whether it may have been done before.
+    /// Returns the command to send at `now`, and whether the store may have executed it before.
     pub fn say(&mut self, now: Millis) -> Option<(Command, bool)> {
         let is_repeat = self.repeats;
         self.asks_doubting = self.is_doubted;
-        // A repeat renews nothing: what an answer is good for counts from the first time.
+        // A repeat does not extend the cover: it counts from the first time the command was sent.
         if !is_repeat {
             self.sent = now;
         }
@@ -366,12 +393,13 @@ impl Purse {
         self.under_way.map(|command| (command, is_repeat))
     }
 
-    /// It was not done, for certain.
+    /// Notes that the command was certainly not executed, so that the next try is no retry.
     pub fn unheard(&mut self) {
         self.repeats = false;
     }
 
-    /// `fresh`: how long the purse may be spent from after the command was sent.
+    /// Applies the answer to a [`Command::Ask`]. `fresh`: time from sending during which the budget may be
+    /// spent.
     pub fn granted(&mut self, fresh: Millis, grant: &Grant) {
         let sent = self.sent;
         self.under_way = None;
@@ -384,7 +412,7 @@ impl Purse {
         self.fresh_until = self.fresh_until.max(sent.plus(fresh));
         if grant.slots > 0 {
             let until = sent.plus(grant.slots_for);
-            // All of them lapse with the first slice that ends; those of an earlier one have already.
+            // All slots lapse with the first slice that ends; those of an earlier slice have lapsed already.
             if sent < self.slots_until {
                 self.slots += grant.slots;
                 self.slots_until = until.min(self.slots_until);
@@ -398,13 +426,14 @@ impl Purse {
         }
     }
 
-    /// What the store said of the account when it was asked about a request.
+    /// Takes over the balance and the window's state from an admission by the store.
     pub fn saw(&mut self, left: Tokens, pace: Option<Pace>, slice: Millis) {
         self.left = left;
         self.pace = pace;
         self.slice = slice;
     }
 
+    /// Applies the answer to a [`Command::Report`]. `fresh` is as in [`Purse::granted`].
     pub fn reported(&mut self, fresh: Millis, reported: &Reported) {
         let sent = self.sent;
         if let Some(Command::Report { spent, ends, .. }) = self.under_way {
@@ -423,7 +452,7 @@ impl Purse {
         self.fresh_until = self.fresh_until.max(sent.plus(fresh));
     }
 
-    /// The account is gone.
+    /// Notes that the account no longer exists.
     pub fn lost(&mut self) {
         self.under_way = None;
         self.is_gone = true;
@@ -431,7 +460,7 @@ impl Purse {
 }
 
 impl Busy {
-    /// Begins a new stretch after every second.
+    /// Begins a new period once the current one has lasted a second.
     fn turn(&mut self, now: Millis) {
         let span = now.minus(self.since).0;
         if span < 1_000 {
@@ -448,7 +477,7 @@ impl Busy {
         self.requests = 0;
     }
 
-    /// What is likely to be needed at once and in the next seconds.
+    /// Returns the tokens likely to be needed at once and in the next [`SECONDS`].
     fn wanted(&self) -> Tokens {
         let peak = self.peak.max(self.last_peak);
         let spent = self.spent.max(self.spent_a_second);
@@ -456,7 +485,7 @@ impl Busy {
         peak.times(2).plus(spent.times(SECONDS)).plus(first)
     }
 
-    /// Twice what a slice, or a second of it, is likely to need.
+    /// Returns twice the requests likely in a slice, or in one second of a longer slice, plus 8.
     fn slots(&self, slice: Millis) -> u64 {
         let a_second = self.requests.max(self.requests_a_second);
         2 * a_second.saturating_mul(slice.0.min(1_000)) / 1_000 + 8

@@ -1,4 +1,4 @@
-//! What a purse promises, asks for and gives back.
+//! Tests of the lease budget ([`Purse`]): what it covers, asks for and gives back.
 
 use super::super::account::Settlement;
 use super::super::window::Limits;
@@ -18,7 +18,7 @@ fn ask(id: &str, most: u64, open: u64) -> Admit<'_> {
     }
 }
 
-/// A purse that was filled at 1,000, as the store would have filled it.
+/// A budget of `tokens` that the store granted at 1,000 ms.
 fn filled(tokens: u64, most: u64, open: u64) -> Purse {
     let now = Millis(1_000);
     let mut purse = Purse::default();
@@ -132,7 +132,7 @@ fn a_purse_that_doubts_covers_nothing_until_a_report_was_answered() {
         },
         reserved: Tokens::new(40),
     };
-    // It was sent to the server that was replaced again.
+    // The answered command was sent before the second failover.
     purse.doubt();
     purse.reported(FRESH, &reported);
     assert_eq!(purse.admit(now, &ask("a", 1, 0), false), None);

@@ -1,15 +1,15 @@
-//! An account's record: JSON text that other programs read and write too.
+//! The record of an account: JSON text that other programs read and write too.
 //!
-//! The text is the truth. It is read where it stands and changed only in the place that must change
-//! (the balance), so unknown fields, their order and their spelling survive. It must never be
-//! parsed into a tree and written back.
+//! The text is the only source of truth. It is parsed in place, and only the member that changes
+//! (`tokensLeft`, `tenantId` or `group`) is spliced, so that unknown fields, their order and their spelling
+//! survive. It must never be parsed into a tree and written back.
 
 use super::amount::Tokens;
 use crate::json;
 
 const BALANCE: &str = "tokensLeft";
 
-/// What the gateway needs to know of a record.
+/// Members of a record that the gateway uses: `tokensLeft`, `tenantId` and `group`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     pub left: Tokens,
@@ -17,12 +17,12 @@ pub struct Facts {
     pub group: Option<String>,
 }
 
-/// Why a record cannot be used. Someone must look at it; nothing is guessed.
+/// Reason for refusing a record. An operator must look at it; no value is guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
     NotAnObject,
     NoBalance,
-    /// Its checksum is not that of what was written.
+    /// The stored checksum does not match the text.
     Altered,
 }
 
@@ -38,12 +38,14 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// Does this stored text hold a record, or (layout `user`) the ID of the user who has it?
+/// Whether this stored text is a record. Otherwise (`accounts.layout: user`) it is the ID of the user whose
+/// record counts.
 pub fn is_record(text: &str) -> bool {
     text.trim_start_matches([' ', '\t', '\n', '\r'])
         .starts_with('{')
 }
 
+/// Parses a record's text.
 pub fn read(text: &str) -> Result<Facts, Damage> {
     let (fields, _) = json::members(text).ok_or(Damage::NotAnObject)?;
     let word = |name| json::member(&fields, name).map(|field| &text[field.value.clone()]);
@@ -54,7 +56,7 @@ pub fn read(text: &str) -> Result<Facts, Damage> {
     })
 }
 
-/// The same text with another balance.
+/// Returns the text with `tokensLeft` replaced by `left`.
 pub fn with_balance(text: &str, left: Tokens) -> Result<String, Damage> {
     let (fields, _) = json::members(text).ok_or(Damage::NotAnObject)?;
     let at = &json::member(&fields, BALANCE)
@@ -63,8 +65,8 @@ pub fn with_balance(text: &str, left: Tokens) -> Result<String, Damage> {
     Ok(format!("{}{left}{}", &text[..at.start], &text[at.end..]))
 }
 
-/// The same text with `tenantId` or `group` set: replaced where it stands, else added at the end.
-/// `value` must need no escaping, which the IDs of the house never do.
+/// Returns the text with `tenantId` or `group` set: replaced in place, or added as the last member. `value`
+/// must need no JSON escaping; tenant IDs and group names never do.
 pub fn with_string(text: &str, name: &str, value: &str) -> Result<String, Damage> {
     let (fields, end) = json::members(text).ok_or(Damage::NotAnObject)?;
     Ok(
@@ -75,14 +77,14 @@ pub fn with_string(text: &str, name: &str, value: &str) -> Result<String, Damage
     )
 }
 
-/// A balance another program wrote: digits, and at most 2^53-1.
+/// Parses a balance that another program wrote: digits only, at most 2^53-1.
 fn balance(word: &str) -> Option<Tokens> {
     let plain = word.len() <= 16 && word.bytes().all(|b| b.is_ascii_digit());
     let amount: u64 = plain.then(|| word.parse().ok())??;
     (amount <= Tokens::MAX.count()).then_some(Tokens::new(amount))
 }
 
-/// A string without escapes; `null` and anything else count as absent.
+/// Parses a string without escapes; `null` and all other values count as absent.
 fn plain_string(word: &str) -> Option<String> {
     let inner = word.strip_prefix('"')?.strip_suffix('"')?;
     (!inner.contains('\\')).then(|| inner.to_owned())

@@ -1,8 +1,9 @@
-//! Sealing: a secret made unreadable for whoever lacks the key, and bound to the place it stands in.
+//! Sealing of secrets in tenant configs: encryption with `secrets.key`, bound to the secret's place.
 //!
-//! AES-256-GCM. Tenant and field are authenticated with the text, so what is moved elsewhere does not
-//! open. A nonce must be random and used once: it comes in, like time does. What is opened, and the
-//! keys, must never be printed; what went wrong is told without the text.
+//! AES-256-GCM. Tenant and field are authenticated with the text, so a sealed text that is moved elsewhere
+//! does not open.
+//! A nonce must be random and used once; like the time, it comes in as an argument.
+//! Opened texts and keys must never be printed; errors say what went wrong without the text.
 
 use super::tenant::TenantId;
 use base64::Engine;
@@ -10,13 +11,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, UnboundKey};
 use ring::digest::{SHA256, digest};
 
-/// A text that begins so is sealed, or meant to be.
+/// Prefix of sealed texts. A text with this prefix is never taken as a plain secret.
 const MARK: &str = "sealed:";
+/// Version of the format behind the prefix.
 const FORM: &str = "v1";
 
 pub type Nonce = [u8; NONCE_LEN];
 
-/// 32 bytes, ready to seal with.
+/// AES-256 key, with the ID that sealed texts carry: the first 4 bytes of a hash of the key, in hex.
 pub struct SealKey {
     id: String,
     key: LessSafeKey,
@@ -34,11 +36,12 @@ impl SealKey {
         }
     }
 
-    /// Whether a sealed text says that it is of this key.
+    /// Whether a sealed text carries the ID of this key.
     pub fn is_of(&self, sealed: &str) -> bool {
         parts(sealed).is_some_and(|(id, _)| id == self.id)
     }
 
+    /// Encrypts a text for a place. The result is `sealed:v1:<key ID>:<base64 of nonce and ciphertext>`.
     pub fn seal(&self, nonce: Nonce, place: Place<'_>, text: &str) -> String {
         let mut bytes = text.as_bytes().to_vec();
         let unique = ring::aead::Nonce::assume_unique_for_key(nonce);
@@ -62,26 +65,28 @@ impl SealKey {
     }
 }
 
-/// Where a sealed text belongs.
+/// Place that a sealed text is bound to.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
     pub tenant: &'a TenantId,
-    /// A JSON pointer, which names one place whatever the names on the way are.
+    /// JSON pointer to the field, which is unambiguous whatever characters the names have.
     pub field: &'a str,
 }
 
 impl Place<'_> {
-    /// No tenant's ID has a zero in it, so two places never give the same bytes.
+    /// Returns the additional authenticated data. Tenant IDs have no zero byte, so two places never give the
+    /// same bytes.
     fn bytes(&self) -> Aad<Vec<u8>> {
         let (tenant, field) = (self.tenant, self.field);
         Aad::from(format!("resullm {FORM}\0{tenant}\0{field}").into_bytes())
     }
 }
 
-/// Why a sealed text stays closed.
+/// Reason that a sealed text does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
     NoKeys,
+    /// The prefix is there, but the rest is no known version of the format.
     OtherForm,
     OtherKey,
     MovedOrDamaged,
@@ -110,7 +115,7 @@ pub fn is_sealed(text: &str) -> bool {
     text.starts_with(MARK)
 }
 
-/// Opens a sealed text with whichever of the keys it names.
+/// Opens a sealed text with the key whose ID it carries.
 pub fn open<'k>(
     keys: impl IntoIterator<Item = &'k SealKey>,
     place: Place<'_>,
@@ -133,7 +138,7 @@ pub fn open<'k>(
         .ok_or(Closed::MovedOrDamaged)
 }
 
-/// The name of its key, and the rest.
+/// Splits a sealed text into the ID of its key and the base64.
 fn parts(sealed: &str) -> Option<(&str, &str)> {
     let rest = sealed.strip_prefix(MARK)?.strip_prefix(FORM)?;
     rest.strip_prefix(':')?.split_once(':')

@@ -1,8 +1,9 @@
-//! Which software or vendor stands behind an endpoint: it decides what a member of a body means there.
+//! The software or vendor behind an endpoint ([`Server`]), which decides the meaning of body members there.
 //!
-//! Known by its host, or named in the config; anything else is `generic`, of which only what every
-//! server understands alike is assumed.
+//! A server is recognised by its host or named in `server` of a tenant config. Any other is `generic`, of
+//! which only behaviour common to all servers may be assumed.
 
+/// Software or vendor of an endpoint. `Demo` is the gateway's own demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
     OpenAi,
@@ -36,8 +37,8 @@ pub enum Server {
 
 use Server::*;
 
-/// Every server by its name in a config, with the hosts it is known by: a name, or `*.` and the end of
-/// many.
+/// Servers by their `server` name in a tenant config, with the hosts of the vendors: a name, or `*.` and a
+/// suffix.
 const NAMES: &[(&str, Server, &[&str])] = &[
     ("openai", OpenAi, &["api.openai.com", "*.api.openai.com"]),
     (
@@ -92,11 +93,12 @@ const NAMES: &[(&str, Server, &[&str])] = &[
 ];
 
 impl Server {
-    /// The names that a config may give.
+    /// Returns the names that a config may give.
     pub fn names() -> impl Iterator<Item = &'static str> {
         NAMES.iter().map(|(name, ..)| *name)
     }
 
+    /// Returns the server of this name in a config.
     pub fn named(name: &str) -> Option<Server> {
         let mut names = NAMES.iter();
         names
@@ -111,7 +113,7 @@ impl Server {
             .map_or("demo", |(name, ..)| name)
     }
 
-    /// The server at a host. A name with a dot at its end is the same host.
+    /// Returns the server at a host; a trailing dot is ignored. Unknown hosts are `Generic`.
     pub fn at(host: &str) -> Server {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let fits = |pattern: &&'static str| match pattern.strip_prefix('*') {
@@ -124,30 +126,31 @@ impl Server {
             .map_or(Generic, |(_, server, _)| *server)
     }
 
-    /// A vendor's host that is the same for all its customers: its name says nothing of any of them.
+    /// Whether a host is the same for all customers of a vendor, so that its name reveals none of them.
     pub fn is_everyones(host: &str) -> bool {
-        // Of the vendors, only Azure gives each of its customers one.
+        // Azure alone gives each of its customers a host of their own.
         !matches!(Server::at(host), Generic | Azure)
     }
 
-    /// It refuses a body with a member that it does not know, so what nobody here knows may go there.
-    /// The stand-in obeys none.
+    /// Whether the server refuses bodies with unknown members, so that members unknown to the gateway can be
+    /// forwarded. The demo ignores all unknown members.
     pub fn refuses_unknown_members(self) -> bool {
         matches!(self, OpenAi | Azure | Anthropic | Demo)
     }
 
-    /// It bills the calls that OpenAI gives away: moderations.
+    /// Whether the server bills moderations, which are free at OpenAI.
     pub fn bills_free_calls(self) -> bool {
         self == Mistral
     }
 
-    /// It is OpenAI's own, which has renamed the limit and whose newer models refuse the old name.
+    /// Whether the server is OpenAI's own, which renamed `max_tokens` to `max_completion_tokens` and whose
+    /// newer models refuse the old name.
     pub fn is_openai(self) -> bool {
         matches!(self, OpenAi | Azure)
     }
 }
 
-/// Some of the servers.
+/// A set of servers, as bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Servers(u32);
 
@@ -163,6 +166,7 @@ impl Servers {
         Servers(set)
     }
 
+    /// Returns the union of both sets.
     pub const fn and(self, other: Servers) -> Servers {
         Servers(self.0 | other.0)
     }

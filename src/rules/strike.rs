@@ -1,8 +1,8 @@
-//! Redaction of an endpoint's credentials in what its provider says.
+//! Redaction of an endpoint's credentials in its provider's answers.
 //!
-//! Providers, and what stands before them, quote requests in their errors, the key in its header and
-//! the query of the URL included, in the spelling of whatever they write: plain, escaped for JSON, a URL or a
-//! page, or as base64. The caller must never read them.
+//! Providers, and proxies before them, quote requests in their errors, the key in its header and the query of
+//! the URL included. They quote in any spelling: plain, escaped for JSON, a URL or HTML, or as base64.
+//! The client must never read a credential.
 
 mod spelling;
 
@@ -14,32 +14,36 @@ use spelling::Plain;
 use std::fmt;
 use std::ops::Range;
 
-/// What is shorter is hardly secret, and could be a word of an answer.
+/// Length in bytes below which a credential is not redacted: it is hardly secret, and could be a word of an
+/// answer.
 const SHORTEST: usize = 16;
-/// A credential of which less is left without its escapes is looked for as it is written alone.
+/// Length in bytes, without escapes, below which a credential is searched for only as it is written.
 const SHORTEST_PLAIN: usize = 8;
+/// Replacement for a credential.
 const STRUCK: &[u8] = b"***";
-/// Bytes that are read back from their spelling at one time.
+/// Bytes of an answer that are unescaped at a time.
 const WINDOW: usize = 64 << 10;
-/// Characters at either end of a credential that its surroundings could be read together with, as `%` and `41`.
+/// Characters at either end of a credential that could be unescaped together with the bytes around it, as `%`
+/// and `41`.
 const EDGE: usize = 4;
 
-/// The credentials of one endpoint.
+/// The credentials of one endpoint, ready to be searched for in an answer.
 #[derive(Default)]
 pub struct Credentials {
     wanted: Vec<Wanted>,
-    /// The longest word of each: where none of them stands, no credential does.
+    /// Longest word of each wanted text. A body without any of them holds no credential, unless an escape
+    /// hides one.
     anchors: Vec<Finder<'static>>,
 }
 
-/// They are never printed.
+/// Prints no credential.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials")
     }
 }
 
-/// A text to be struck out.
+/// A text to be redacted.
 struct Wanted {
     written: Vec<u8>,
     plain: Vec<u8>,
@@ -48,14 +52,15 @@ struct Wanted {
 
 #[derive(Clone, Copy)]
 enum Shape {
-    /// The credential.
+    /// The credential itself.
     Whole,
-    /// What of its base64 is the same whatever stands around it, and how many characters before and behind
-    /// that have bits of it too.
+    /// The part of the credential's base64 that does not depend on the bytes around the credential. `before`
+    /// and `behind`: neighbouring characters that have bits of the credential too.
     Base64 { before: usize, behind: usize },
 }
 
 impl Credentials {
+    /// Collects the `api_key` and the query values of the `url` of an endpoint.
     pub fn of(endpoint: &Endpoint) -> Credentials {
         let key = endpoint.api_key.as_ref().map(Key::expose);
         let query = endpoint
@@ -89,7 +94,7 @@ impl Credentials {
         });
     }
 
-    /// The base64 of a text that begins at this place in a group of three bytes.
+    /// Adds the base64 of a text that begins at byte `offset` of a group of three.
     fn add_base64(&mut self, text: &[u8], offset: usize) {
         let skipped = (3 - offset) % 3;
         let Some(rest) = text.get(skipped..) else {
@@ -126,12 +131,12 @@ impl Credentials {
         self.anchors.push(Finder::new(word).into_owned());
     }
 
-    /// Some credential stands in these bytes.
+    /// Whether any credential occurs in these bytes.
     pub fn are_in(&self, bytes: &[u8]) -> bool {
         !self.spans(bytes).is_empty()
     }
 
-    /// The same bytes without them; `None`: they can stay as they came.
+    /// Returns the bytes with each credential replaced by `***`. `None`: no credential occurs.
     pub fn strike(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let spans = self.spans(bytes);
         if spans.is_empty() {
@@ -150,7 +155,7 @@ impl Credentials {
         Some(out)
     }
 
-    /// Where credentials stand, in order; they may overlap.
+    /// Returns the positions of all credentials in ascending order; they may overlap.
     fn spans(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         let mut spans = Vec::new();
         let is_hit = |anchor: &Finder<'_>| anchor.find(bytes).is_some();
@@ -219,7 +224,8 @@ impl Wanted {
     }
 }
 
-/// First and last character of some base64, with those around that have bits of the same text.
+/// Extends the range of some base64 by the characters around it that have bits of the same text, and by the
+/// padding.
 fn groups(text: &[u8], first: usize, last: usize, before: usize, behind: usize) -> (usize, usize) {
     let is_of_it = |byte: &&u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte);
     let ahead = text[..first].iter().rev().take(before);
@@ -233,21 +239,24 @@ fn groups(text: &[u8], first: usize, last: usize, before: usize, behind: usize) 
     (first, last + more + padding.count())
 }
 
-/// Where the spelling of `head` begins that ends at `end`, though it was read together with what stands before it.
+/// Returns the start of the spelling of `head` that ends at `end`, even if it was unescaped together with the
+/// bytes before it.
 fn begin(text: &[u8], end: usize, head: &[u8]) -> Option<usize> {
     let farthest = end.saturating_sub(head.len() * spelling::LONGEST);
     let mut starts = (farthest..=end).rev();
     starts.find(|start| spelling::plain(&text[*start..end]).bytes == head)
 }
 
-/// Where the spelling of `tail` ends that begins at `start`, though it was read together with what follows.
+/// Returns the end of the spelling of `tail` that begins at `start`, even if it was unescaped together with
+/// the bytes behind it.
 fn finish(text: &[u8], start: usize, tail: &[u8]) -> Option<usize> {
     let farthest = text.len().min(start + tail.len() * spelling::LONGEST);
     let mut ends = start..=farthest;
     ends.find(|end| spelling::plain(&text[start..*end]).bytes == tail)
 }
 
-/// No half of an escape is left: what remains must be read as it was.
+/// Extends the range over the backslashes of a partly covered escape, so that the remaining text is parsed as
+/// before.
 fn widen(text: &[u8], span: &mut Range<usize>) {
     if !text[span.start].is_ascii_alphanumeric() {
         let before = text[..span.start].iter().rev();

@@ -1,4 +1,4 @@
-//! Credentials in every spelling, and texts that only look like one.
+//! Tests of redaction: credentials in every spelling, and texts that only look like one.
 
 use super::*;
 use crate::rules::config;
@@ -16,7 +16,7 @@ fn with_key(key: &str) -> Endpoint {
     endpoint(json!({"url": "https://a.example/", "api_key": key}))
 }
 
-/// A text as it reads without the credentials.
+/// Returns a text after redaction.
 fn struck(endpoint: &Endpoint, text: &str) -> String {
     let struck = Credentials::of(endpoint).strike(text.as_bytes());
     String::from_utf8(struck.unwrap_or_else(|| text.as_bytes().to_vec())).unwrap()
@@ -100,7 +100,7 @@ fn the_base64_of_a_key_is_struck_out_at_every_alignment() {
                 let text = format!("Basic {encoded}, {}", encoded.replace('/', r"\/"));
                 let out = struck(&endpoint, &text);
                 assert!(out.contains("***"), "{before} {behind}: {out}");
-                // What is left decodes to no three bytes of the key.
+                // The remaining text has the base64 of no three bytes of the key.
                 for word in KEY.as_bytes().windows(3).map(|word| STANDARD.encode(word)) {
                     assert!(!out.contains(&word), "{before} {behind}: {out}");
                 }
@@ -164,13 +164,13 @@ proptest! {
 
     #[test]
     fn any_spelling_of_any_key_is_struck_out(
-        // No backslash: behind one of its own, an escape could be part of the key or of its spelling.
+        // No backslash in the key: an escape behind it could be part of the key or of its spelling.
         key in "[!-\\[\\]-~]{16,50}",
         ways in proptest::collection::vec(0..20_usize, 1..60),
         before in "[ -~]{0,12}",
         behind in "[ -~]{0,12}",
     ) {
-        // Nor one that is spelled out in it, as `%5c`.
+        // No encoded backslash in the key either, such as `%5c`.
         let lower = key.to_ascii_lowercase();
         prop_assume!(!lower.contains("5c") && !lower.contains("#92") && !lower.contains("#092"));
         let endpoint = with_key(&key);

@@ -1,9 +1,9 @@
-//! Which tenant a path belongs to.
+//! The tenant of a request path.
 //!
-//! The tenant is the first segment of the raw path, taken letter by letter: a path that would need
-//! decoding or normalising to be understood names no tenant. Nothing here looks a tenant up.
+//! The tenant is the first segment of the raw path, compared byte by byte. A path that would need decoding or
+//! normalising to be understood has no tenant. Only the path is parsed; tenants must never be looked up here.
 
-/// First segments that are routes of the gateway's own and therefore no tenant's name.
+/// First segments of the gateway's own routes, which therefore are no tenant IDs.
 pub const ROUTE_HEADS: &[&str] = &[
     "admin",
     "api",
@@ -33,7 +33,7 @@ pub const ROUTE_HEADS: &[&str] = &[
     "v1beta",
 ];
 
-/// `[A-Za-z0-9][A-Za-z0-9_-]{0,62}`, and not a route head.
+/// Tenant ID: `[A-Za-z0-9][A-Za-z0-9_-]{0,62}`, but none of [`ROUTE_HEADS`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(String);
 
@@ -48,7 +48,7 @@ impl TenantId {
         .then(|| TenantId(id.to_owned()))
     }
 
-    /// The tenant of paths that name none.
+    /// Returns the tenant of paths without a tenant, `default`.
     pub fn default_tenant() -> TenantId {
         TenantId("default".to_owned())
     }
@@ -64,14 +64,15 @@ impl std::fmt::Display for TenantId {
     }
 }
 
-/// A path cut into its tenant and what follows, always with a leading slash (`/` when nothing does).
+/// A path split into its tenant and the `route` behind it, which begins with `/` and is `/` if nothing
+/// follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addressed<'a> {
     pub tenant: TenantId,
     pub route: &'a str,
 }
 
-/// `None`: the path names something that cannot be a tenant, or cannot be read at all.
+/// Splits a path. `None`: the first segment cannot be a tenant, or the path is malformed.
 pub fn address(path: &str) -> Option<Addressed<'_>> {
     let rest = path.strip_prefix('/')?;
     let (head, route) = match rest.find('/') {
@@ -92,8 +93,8 @@ pub fn address(path: &str) -> Option<Addressed<'_>> {
     Some(Addressed { tenant, route })
 }
 
-/// Visible ASCII, decodable where it is percent-encoded, and no step to another folder however it
-/// is spelled.
+/// Whether a segment is visible ASCII, decodes to UTF-8, and is no step to another folder (`.`, `..`) in any
+/// spelling.
 fn is_plain_segment(segment: &str) -> bool {
     if !segment.contains(['%', '\\']) {
         return segment != "." && segment != ".." && segment.bytes().all(|b| b.is_ascii_graphic());
@@ -104,6 +105,7 @@ fn is_plain_segment(segment: &str) -> bool {
     decoded != b"." && decoded != b".." && std::str::from_utf8(&decoded).is_ok()
 }
 
+/// Percent-decodes a segment. `None`: malformed, or it hides a control character or a slash.
 fn decode(segment: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(segment.len());
     let mut bytes = segment.bytes();

@@ -1,24 +1,26 @@
-//! How many requests an account made lately, and whether one more may pass.
+//! The rate limit: requests counted per [`Window`], and whether one more may pass.
 //!
-//! Requests are counted in slices of a tenth of the window. One more may pass while the slices that
-//! the last window touches, the partly old one included, hold fewer than the limit. So no window,
-//! wherever it begins, ever holds one request too many; the price is to admit up to a slice late.
+//! Requests are counted in slices of a tenth of the window. One more may pass while the slices that the last
+//! window touches, the partly old one included, hold fewer than the limit.
+//! Therefore no window, wherever it begins, ever holds one request too many. The price: a request is admitted
+//! up to one slice late.
 
 use super::amount::Millis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Number of slices in a window.
 const SLICES: u64 = 10;
 
-/// How much at once each account of a group may ask for. By default: anything.
+/// Limits of each account of a group. `None`, the default, is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     pub window: Option<Window>,
-    /// Calls in flight.
+    /// Highest number of requests in flight; `max_concurrent` in a tenant config.
     pub concurrent: Option<u64>,
 }
 
-/// `requests` in any span of `span`.
+/// Rate limit: at most `requests` in any period of `span`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     pub requests: u64,
@@ -26,28 +28,28 @@ pub struct Window {
 }
 
 impl Window {
-    /// How long a slice is, in milliseconds.
+    /// Returns the length of a slice in milliseconds.
     pub fn slice(self) -> u64 {
         (self.span.0 / SLICES).max(1)
     }
 
-    /// The end of the slice that `now` falls into. Slices are known by their ends, which say
-    /// whether a window still touches them even after the tenant has changed the window's length.
+    /// Returns the end of the slice that `now` falls into. Slices are keyed by their ends: an end tells
+    /// whether a window still touches the slice even after the tenant has changed the window's length.
     pub fn slice_end(self, now: Millis) -> Millis {
         Millis((now.0 / self.slice() + 1) * self.slice())
     }
 }
 
-/// What is left of a window, for the caller's headers.
+/// State of a window for the `x-ratelimit-*-requests` headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
     pub limit: u64,
     pub remaining: u64,
-    /// Until the whole limit is free again.
+    /// Time until the whole `limit` is available again.
     pub reset: Millis,
 }
 
-/// Requests counted by the end of their slice.
+/// Request counts, keyed by the end of their slice in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Slices(BTreeMap<u64, u64>);
@@ -57,6 +59,7 @@ impl Slices {
         self.0.is_empty()
     }
 
+    /// Returns the slices that the window ending at `now` touches, oldest first.
     fn touched(&self, window: Window, now: Millis) -> impl Iterator<Item = (u64, u64)> + '_ {
         let oldest = now.minus(window.span).0;
         self.0
@@ -64,17 +67,17 @@ impl Slices {
             .map(|(end, count)| (*end, *count))
     }
 
-    /// How many requests the window has seen.
+    /// Returns the number of requests counted in the window.
     pub fn used(&self, window: Window, now: Millis) -> u64 {
         self.touched(window, now).map(|(_, count)| count).sum()
     }
 
-    /// How many requests the window still has room for.
+    /// Returns the number of requests that may still pass in the window.
     pub fn room(&self, window: Window, now: Millis) -> u64 {
         window.requests.saturating_sub(self.used(window, now))
     }
 
-    /// Counts `requests` now and forgets what no window touches any more.
+    /// Counts `requests` at `now` and drops slices that no window touches any more.
     pub fn count(&mut self, window: Window, requests: u64, now: Millis) {
         let oldest = now.minus(window.span).0;
         self.0.retain(|end, _| *end > oldest);
@@ -83,7 +86,8 @@ impl Slices {
         }
     }
 
-    /// How long until one more may pass, were nothing else counted meanwhile.
+    /// Returns the time until one more request may pass, provided that no other is counted meanwhile. Zero:
+    /// it may pass now.
     pub fn wait(&self, window: Window, now: Millis) -> Millis {
         let mut used = self.used(window, now);
         for (end, count) in self.touched(window, now) {
@@ -95,7 +99,7 @@ impl Slices {
                 return Millis(end).plus(window.span).minus(now);
             }
         }
-        // Nothing counted stands in the way: either there is room, or the limit is nought.
+        // The counted requests do not fill the window: either one more may pass, or the limit is zero.
         if window.requests > 0 {
             Millis(0)
         } else {

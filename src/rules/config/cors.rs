@@ -1,10 +1,10 @@
-//! Which pages of other origins may read what a tenant's routes answer.
+//! CORS: the web origins whose pages may read the answers of a tenant's routes (`cors.origins`).
 
 use super::node::{Faults, Node};
 use crate::rules::origin::WebOrigin;
 use serde_json::{Value, json};
 
-/// Absent from a config: none.
+/// Allowed origins. A config without `cors` allows none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cors {
     any: bool,

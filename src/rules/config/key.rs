@@ -1,6 +1,7 @@
-//! A secret of the tenant's: a provider's key or a client secret.
+//! [`Key`]: a secret of a tenant, such as a provider's key or a client secret.
 //!
-//! It is seen by whoever asks for it by name, and never by printing what holds it.
+//! Only `expose` returns its text. Printing a value that contains a `Key` must never show it, so `Debug`
+//! writes `***`.
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(String);

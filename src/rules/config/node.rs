@@ -1,7 +1,7 @@
-//! A JSON value that knows where it stands, and the faults found on the way through.
+//! [`Node`], a JSON value with its path, and the [`Fault`]s found while reading it.
 //!
-//! A message says what was expected and of which type the value is. It must never repeat a
-//! string's text: the value in the wrong place may be a secret.
+//! A message names what was expected and the type of the value. It must never repeat a string's text: the
+//! value in the wrong place may be a secret.
 
 use crate::nearest::nearest;
 use crate::rules::price::Rate;
@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use std::ops::RangeInclusive;
 
-/// What is wrong, and where: `user_groups.anonymous.tokens`. The whole config's path is empty.
+/// Fault of a config at a `path` such as `user_groups.anonymous.tokens`. The path of the whole config is
+/// empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     pub path: String,
@@ -49,13 +50,13 @@ impl Faults {
 
 pub(super) struct Node<'v> {
     path: String,
-    /// The same as a JSON pointer, which takes names as they are.
+    /// The path as a JSON pointer, with names unchanged.
     pointer: String,
     value: &'v Value,
 }
 
-/// A path with a name more. Names are the tenant's own words: long ones are cut, line ends and the
-/// like are escaped, so that a path stays one readable line.
+/// Appends a name to a path. Names come from the tenant: they are cut to 64 characters and control characters
+/// are escaped, so that a path stays one readable line.
 pub(super) fn joined(path: &str, name: &str) -> String {
     let mut path = path.to_owned();
     if !path.is_empty() {
@@ -65,7 +66,7 @@ pub(super) fn joined(path: &str, name: &str) -> String {
     path
 }
 
-/// A name as a step of a JSON pointer.
+/// Returns a name as a segment of a JSON pointer.
 pub(super) fn step(name: &str) -> String {
     format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
@@ -103,7 +104,7 @@ impl<'v> Node<'v> {
         }
     }
 
-    /// A field that is there; `null` is not.
+    /// Returns a field, if present; `null` counts as absent.
     pub(super) fn field(&self, name: &str) -> Option<Node<'v>> {
         let value = self.value.get(name).filter(|value| !value.is_null())?;
         Some(self.child(name, value))
@@ -111,14 +112,14 @@ impl<'v> Node<'v> {
 
     pub(super) fn required(&self, name: &str, faults: &mut Faults) -> Option<Node<'v>> {
         let field = self.field(name);
-        // Of what is no object, nothing more is said than that.
+        // A value that is no object has that fault already.
         if field.is_none() && self.value.is_object() {
             faults.add(self.child_path(name), "is required");
         }
         field
     }
 
-    /// A field that is there and is an object.
+    /// Returns a field that is present and an object; a fault if it has another type.
     pub(super) fn section(&self, name: &str, faults: &mut Faults) -> Option<Node<'v>> {
         self.field(name).filter(|node| node.is_object(faults))
     }
@@ -140,7 +141,8 @@ impl<'v> Node<'v> {
         fields.map(|(name, value)| (name.as_str(), self.child(name, value)))
     }
 
-    /// An object of which every field means something: one that is not known is a slip.
+    /// Reports each field of an object that is not `known`. For objects in which every field has a meaning,
+    /// so that an unknown one is a typo.
     pub(super) fn only(&self, known: &[&str], faults: &mut Faults) {
         for (name, node) in self.entries() {
             if known.contains(&name) {
@@ -154,7 +156,8 @@ impl<'v> Node<'v> {
         }
     }
 
-    /// An object of which other fields may stand beside these, but none that is one of them misspelt.
+    /// Reports each field whose name looks like a misspelt `known` one. For objects that may have other
+    /// fields besides.
     pub(super) fn no_slips(&self, known: &[&str], faults: &mut Faults) {
         for (name, node) in self.entries() {
             let Some(meant) = nearest(name, known.iter().copied()) else {
@@ -169,7 +172,7 @@ impl<'v> Node<'v> {
         }
     }
 
-    /// The elements of a list; an absent list has none.
+    /// Returns the elements of a list; none if the list is absent.
     pub(super) fn elements(&self, name: &str, faults: &mut Faults) -> Vec<Node<'v>> {
         let Some(list) = self.field(name) else {
             return Vec::new();
@@ -192,7 +195,7 @@ impl<'v> Node<'v> {
         text.map(str::to_owned)
     }
 
-    /// A string that may stand in a header, a URL or a log line: it ends no line and starts none.
+    /// Returns a string without control characters, which may be written to a header, a URL or a log line.
     pub(super) fn line(&self, faults: &mut Faults) -> Option<String> {
         let text = self.text(faults)?;
         if text.chars().any(char::is_control) {
@@ -202,7 +205,7 @@ impl<'v> Node<'v> {
         Some(text)
     }
 
-    /// Such a string with something in it.
+    /// Returns such a string, if it is not empty.
     pub(super) fn words(&self, faults: &mut Faults) -> Option<String> {
         let text = self.line(faults)?;
         if text.is_empty() {
@@ -220,11 +223,11 @@ impl<'v> Node<'v> {
         truth
     }
 
-    /// A whole number, however it is written: `1000`, `1e3` and `1000.0` are the same to JSON.
+    /// Returns a whole number in any JSON notation: `1000`, `1e3` and `1000.0` are the same.
     pub(super) fn whole(&self, range: RangeInclusive<u64>, faults: &mut Faults) -> Option<u64> {
         let number = self.value.as_u64().or_else(|| {
             let float = self.value.as_f64()?;
-            // Up to 2^53 every whole float is exact; what lies beyond is out of every range here.
+            // Every whole float up to 2^53 is exact; larger ones are out of every range here.
             let exact = float.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&float);
             exact.then_some(float as u64)
         });
@@ -243,7 +246,7 @@ impl<'v> Node<'v> {
         number
     }
 
-    /// A number of tokens for a token: 0 or more, to the millionth.
+    /// Returns a price of a token in millionths of a token of the balance.
     pub(super) fn rate(&self, faults: &mut Faults) -> Option<u64> {
         let rate = self.value.as_f64().and_then(Rate::millionths);
         if rate.is_none() {

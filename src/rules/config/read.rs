@@ -1,7 +1,7 @@
-//! From JSON to a tenant config, or to everything that is wrong with it.
+//! The reader of a tenant config: from JSON to a [`TenantConfig`], or to all its faults.
 //!
-//! Fields that are not known here are passed over, `null` stands for an absent field, and a fault
-//! never ends the reading: whoever mends a config should have to mend it once.
+//! Unknown fields are ignored, and `null` counts as an absent field. A fault must never end the reading, so
+//! that an operator can correct all of them at once.
 
 use super::cors;
 use super::key::Key;
@@ -21,7 +21,7 @@ use crate::rules::server::Server;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The config, or everything that is wrong with it.
+/// Reads a tenant's config. The error lists all faults.
 pub fn read_for(owner: Owner<'_>, value: &Value) -> Result<TenantConfig, Vec<Fault>> {
     let mut faults = Faults::default();
     let root = Node::root(value);
@@ -38,7 +38,7 @@ pub fn read_for(owner: Owner<'_>, value: &Value) -> Result<TenantConfig, Vec<Fau
             config.groups = groups
                 .entries()
                 .map(|(name, node)| {
-                    // It is written into records as it stands.
+                    // The name is written into records (`group`) unchanged.
                     if !is_name(name) {
                         faults.add(node.path(), NAME_RULE);
                     }
@@ -67,7 +67,7 @@ pub fn read_for(owner: Owner<'_>, value: &Value) -> Result<TenantConfig, Vec<Fau
     faults.none_or(config)
 }
 
-// The readers below go on after a fault, with a value that nobody gets to see.
+// After a fault the functions below continue with a placeholder; `read_for` then returns no config.
 
 fn group(node: &Node, faults: &mut Faults) -> Group {
     if !node.is_object(faults) {
@@ -109,7 +109,7 @@ fn group(node: &Node, faults: &mut Faults) -> Group {
     }
 }
 
-/// An empty list would be read as all models by one, and as none by another.
+/// Reads `models` of a group. An empty list is a fault: some would read it as all models, others as none.
 fn models_of_group(node: &Node, faults: &mut Faults) -> Option<Vec<String>> {
     let list = node.field("models")?;
     let elements = node.elements("models", faults);
@@ -129,7 +129,7 @@ fn models_of_group(node: &Node, faults: &mut Faults) -> Option<Vec<String>> {
     Some(models)
 }
 
-/// Fields of text providers without which calls would cost something else.
+/// Fields of `providers.text` that change the price of calls if they are misspelt, so a typo is a fault.
 const PRICED: &[&str] = &["rates", "only_listed", "fallbacks", "default", "endpoints"];
 
 fn text_providers(node: &Node, owner: Owner<'_>, faults: &mut Faults) -> TextProviders {
@@ -163,8 +163,8 @@ fn text_providers(node: &Node, owner: Owner<'_>, faults: &mut Faults) -> TextPro
     }
 }
 
-/// One number for every kind of token, or one for each. Cached input costs what input costs, unless
-/// it is written.
+/// Reads a rate: one number for every kind of token, or one for each. `cache_read` and `cache_write` default
+/// to `input`.
 fn rate(node: &Node, faults: &mut Faults) -> Rate {
     if !node.is_map() {
         return Rate::flat(node.rate(faults).unwrap_or_default());
@@ -229,7 +229,8 @@ fn kind_given(node: &Node, faults: &mut Faults) -> Option<Kind> {
     }
 }
 
-/// What it says it is; else what its host says.
+/// Returns the `server` of an endpoint: the one that the config names, otherwise the one known by the host of
+/// its URL.
 fn server(node: &Node, kind: Kind, url: Option<&Url>, faults: &mut Faults) -> Server {
     if kind == Kind::Demo {
         return Server::Demo;
@@ -244,8 +245,8 @@ fn server(node: &Node, kind: Kind, url: Option<&Url>, faults: &mut Faults) -> Se
         server
     });
     let server = given.unwrap_or_else(|| url.map_or(Server::Generic, |url| Server::at(&url.host)));
-    // What a vendor says of its own API does not hold of another's that it speaks too: there it obeys and
-    // hides what it likes.
+    // A vendor's documentation covers its own API. For another vendor's API at the same host, the members it
+    // obeys and the output it hides are unknown, so it counts as `Generic`.
     match (kind, server) {
         (Kind::OpenAi, Server::Anthropic) => Server::Generic,
         (Kind::Anthropic, Server::OpenAi | Server::Azure) => Server::Generic,
@@ -253,7 +254,7 @@ fn server(node: &Node, kind: Kind, url: Option<&Url>, faults: &mut Faults) -> Se
     }
 }
 
-/// Names of body members, as they are written there.
+/// Reads `members`: names of body members, exactly as they are written in a body.
 fn members(node: &Node, faults: &mut Faults) -> Vec<String> {
     let plain = |name: &String| {
         (1..=64).contains(&name.len())
@@ -277,7 +278,7 @@ fn members(node: &Node, faults: &mut Faults) -> Vec<String> {
     members
 }
 
-/// `remove`, `refuse`, or the price of one call by the tool's name.
+/// Reads `hosted_tools`: `remove`, `refuse`, or the price of one call by the tool's name.
 fn hosted_tools(node: &Node, faults: &mut Faults) -> HostedTools {
     let Some(node) = node.field("hosted_tools") else {
         return HostedTools::default();
@@ -317,7 +318,7 @@ fn realtime_providers(node: &Node, owner: Owner<'_>, faults: &mut Faults) -> Rea
             name,
             model: words(&node, "model", faults),
             voice: words(&node, "voice", faults),
-            // Until it says where it goes, only the tenant's own key can stand there.
+            // A realtime endpoint has no URL yet, so a variable of the operator (`env`) is refused here.
             api_key: api_key(&node, owner, None, faults),
             sample_rate_hertz: node
                 .field("sampleRate")
@@ -332,7 +333,7 @@ fn realtime_providers(node: &Node, owner: Owner<'_>, faults: &mut Faults) -> Rea
     }
 }
 
-/// Names of endpoints and of groups: they stand in headers, paths, records and logs.
+/// Rule for names of endpoints and groups, which are written to headers, paths, records and logs.
 const NAME_RULE: &str = "a name is 1 to 64 letters, digits, _, . and -";
 
 fn is_name(name: &str) -> bool {
@@ -340,8 +341,8 @@ fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(plain)
 }
 
-/// The entries of `endpoints` in the order the JSON gives them. One with a bad name or of the wrong
-/// type is still listed, so that whoever names it is not told that it does not exist.
+/// Returns the entries of `endpoints` in the order of the JSON. An entry with a bad name or the wrong type is
+/// listed too, so that a reference to it is not reported as missing.
 fn endpoints<'v>(node: &Node<'v>, faults: &mut Faults) -> Vec<(String, Node<'v>)> {
     let Some(section) = node
         .required("endpoints", faults)
@@ -379,7 +380,7 @@ fn endpoint_name(node: &Node, names: &[&str], faults: &mut Faults) -> Option<Str
     Some(name)
 }
 
-/// A provider's key, which becomes the value of a header.
+/// Reads `api_key`, which becomes the value of a header.
 fn api_key(
     node: &Node,
     owner: Owner<'_>,
@@ -427,8 +428,8 @@ fn caching(node: &Node, faults: &mut Faults) -> Caching {
     }
 }
 
-// Where the secrets of sign-in and billing go. A URL that a config may set in its place must be asked
-// instead, or a tenant could choose where an operator's secret goes.
+// Hosts that receive the secrets of sign-in and billing. If a URL in a config could ever replace one, the
+// check must use that URL's host, or a tenant could send an operator's secret anywhere.
 const STRIPE: &str = "api.stripe.com";
 const GOOGLE: &str = "oauth2.googleapis.com";
 const APPLE: &str = "appleid.apple.com";
@@ -462,7 +463,8 @@ fn oauth(
     })
 }
 
-/// The only way from a config to a `Key`. `goes`: where it is sent, as far as the config says.
+/// Reads a secret; the only way from a config to a [`Key`]. `goes`: origin it is sent to; `None` if the
+/// config does not say.
 fn secret(
     node: &Node,
     name: &str,
@@ -477,7 +479,7 @@ fn secret(
         .ok()
 }
 
-/// One that goes into a header or a form: it ends no line.
+/// Reads a secret for a header or a form: it must have no control characters.
 fn secret_line(
     node: &Node,
     name: &str,

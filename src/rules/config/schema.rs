@@ -1,7 +1,7 @@
-//! The JSON Schema of a tenant config, for editors and for whoever writes configs by program.
+//! The JSON Schema of a tenant config, for editors and for programs that write configs.
 //!
-//! It says the same as the reader as far as a schema can; that `default` and `fallbacks` name an
-//! endpoint, and all that is asked of a URL, only the reader knows.
+//! It agrees with `read_for` as far as a schema can. Only the reader checks that `default` and `fallbacks`
+//! name an endpoint, and everything about a URL beyond its beginning.
 
 use super::cors;
 use super::shape::{Caching, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST, MOST_CONCURRENT};
@@ -9,7 +9,8 @@ use crate::rules::hosted::BOUNDED;
 use crate::rules::server::Server;
 use serde_json::{Value, json};
 
-/// JSON Schema 2020-12. Unknown fields are allowed everywhere: they are kept and given back.
+/// Returns the schema (JSON Schema 2020-12). Unknown fields are allowed everywhere: they are stored and
+/// returned unchanged.
 pub fn schema() -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -238,8 +239,8 @@ fn providers_key() -> Value {
     secret(about, json!({ "pattern": "^[!-~]+$" }))
 }
 
-/// A text that is sealed before it is stored, where the operator has a key for that. The mark is what
-/// makes it so.
+/// Returns the schema of a secret. Its `"format": "password"` marks the field as one that is sealed before it
+/// is stored, if `secrets.key` is set.
 fn secret(description: &str, text: Value) -> Value {
     let mut secret = json!({
         "description": description,
@@ -258,6 +259,7 @@ fn secret(description: &str, text: Value) -> Value {
     secret
 }
 
+/// Whether a schema is one that `secret` returned.
 pub(super) fn is_secret(schema: &Value) -> bool {
     schema["anyOf"][0]["format"] == "password"
 }

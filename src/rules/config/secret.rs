@@ -1,8 +1,9 @@
-//! Where a config's secrets stand, and what may stand there: the secret itself, the secret sealed, or
-//! the name of one that the operator keeps in the environment.
+//! The secrets of a config: the fields that hold them, and their three forms. A secret is written plainly,
+//! sealed, or as `env` with the name of a variable of the operator.
 //!
-//! The schema is the table of places: what it marks as a secret is sealed before it is stored, and the
-//! reader takes a `Key` from no other place. A message must never repeat what stands there.
+//! The schema is the table of secret fields: a field that it marks is sealed before it is stored, and the
+//! reader takes a [`Key`] from no other field.
+//! A message must never repeat a field's value.
 
 use super::key::Key;
 use super::node::{Fault, Node};
@@ -15,12 +16,12 @@ use serde_json::Value;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-/// What opens and fills the secrets of configs: the operator's keys, and the variables of the
-/// environment that configs may name.
+/// Keys and variables with which the secrets of configs are opened: `secrets.key`, `secrets.old_keys` and
+/// `secrets.env`.
 #[derive(Default)]
 pub struct Keyring {
     pub present: Option<SealKey>,
-    /// They open, and never seal.
+    /// Keys that only open, and never seal.
     pub old: Vec<SealKey>,
     pub approved: Vec<Approved>,
 }
@@ -31,16 +32,16 @@ impl Keyring {
     }
 }
 
-/// A variable of the operator's environment, and where its value may go.
+/// A variable of the operator's environment that configs may name, and the origin its value may be sent to.
 pub struct Approved {
     pub name: String,
     pub origin: Origin,
-    /// Empty: every tenant may name it.
+    /// Tenants that may name it; empty: all.
     pub tenants: Vec<TenantId>,
     pub value: Key,
 }
 
-/// Whose config is read, and what its secrets are read with.
+/// Tenant whose config is read, and the keys and variables for its secrets.
 #[derive(Clone, Copy)]
 pub struct Owner<'a> {
     pub tenant: &'a TenantId,
@@ -48,7 +49,8 @@ pub struct Owner<'a> {
 }
 
 impl Owner<'_> {
-    /// What a field means that goes to this origin and nowhere else; or why it means nothing.
+    /// Returns the secret that a field holds or names. `goes`: the only origin it is sent to. The error is
+    /// the message of a [`Fault`].
     pub(super) fn secret(&self, node: &Node<'_>, goes: Option<&Origin>) -> Result<Key, String> {
         debug_assert!(
             is_secret(node.pointer()),
@@ -77,7 +79,8 @@ impl Owner<'_> {
         }
     }
 
-    /// Whether there is no such variable, or one for others, or for elsewhere, is not the tenant's to know.
+    /// Returns the value of an approved variable. An unknown variable, one for other tenants and one for
+    /// another origin look the same, so that a tenant learns nothing about the operator's variables.
     fn named(&self, name: &str, goes: Option<&Origin>) -> Option<Key> {
         let goes = goes?;
         let fits = |one: &&Approved| {
@@ -89,9 +92,10 @@ impl Owner<'_> {
     }
 }
 
-/// Every secret place as the names on the way to it; `None` stands for any name.
+/// Path of a secret field as member names from the root; `None` stands for any name.
 type Way = Vec<Option<String>>;
 
+/// Paths of all secret fields, from the schema.
 static WAYS: LazyLock<Vec<Way>> = LazyLock::new(|| {
     let mut ways = Vec::new();
     find_ways(&schema(), &mut Vec::new(), &mut ways);
@@ -112,7 +116,8 @@ fn find_ways(schema: &Value, way: &mut Way, found: &mut Vec<Way>) {
     }
 }
 
-/// How far the names, which are those of a JSON pointer, are on the way to a secret.
+/// Whether the names of a JSON pointer match the beginning of a secret field's path, or all of it. `enough`
+/// compares the number of names with the length of the path.
 fn on_the_way(pointer: &str, enough: impl Fn(usize, usize) -> bool) -> bool {
     let names: Vec<&str> = pointer.split('/').skip(1).collect();
     WAYS.iter().any(|way| {
@@ -129,13 +134,13 @@ fn is_secret(pointer: &str) -> bool {
 /// A secret in a config's text.
 pub struct Found {
     pointer: String,
-    /// The name as messages say it.
+    /// The path for messages; see [`Fault`].
     path: String,
     place: Range<usize>,
 }
 
-/// Every text that stands in a secret place, also where JSON readers see only a later one of the same
-/// name. The text must be JSON.
+/// Returns every string in a secret field. Repeated members are all included, although JSON readers see only
+/// the last one. The text must be JSON.
 pub fn secrets_in(text: &str) -> Vec<Found> {
     let mut found = Vec::new();
     look_into(text, 0..text.len(), "", "", &mut found);
@@ -165,19 +170,20 @@ fn look_into(text: &str, at: Range<usize>, pointer: &str, path: &str, found: &mu
     }
 }
 
-/// A config's text after sealing, and how many secrets were what before.
+/// Text of a config after sealing, and the number of its secrets by their former state.
 #[derive(Default)]
 pub struct Sealed {
     pub text: String,
-    /// They were readable.
+    /// Secrets that were plain.
     pub fresh: u64,
-    /// They were sealed with an old key.
+    /// Secrets that were sealed with an old key.
     pub again: u64,
-    /// They were sealed with the present key already.
+    /// Secrets that were sealed with the present key already.
     pub kept: u64,
 }
 
-/// Seals what is readable. `again`: also what is sealed with an old key, which must open for that.
+/// Seals the plain secrets of a config. `again`: also seals those of an old key again, which must open for
+/// that.
 pub fn seal_text(
     text: &str,
     owner: Owner<'_>,
@@ -190,7 +196,7 @@ pub fn seal_text(
         let Some(key) = &owner.keyring.present else {
             break;
         };
-        // Not to be read as a text, so not to be read as a secret either.
+        // A string that cannot be parsed is not read as a secret either.
         let Ok(written) = serde_json::from_str::<String>(&text[secret.place.clone()]) else {
             continue;
         };
@@ -201,14 +207,14 @@ pub fn seal_text(
         let is_sealed = seal::is_sealed(&written);
         let plain = if is_sealed && (!again || key.is_of(&written)) {
             sealed.kept += 1;
-            // What says it is of the present key must open too, or nobody would hear of it.
+            // A secret that carries the ID of the present key must open too, or damage would go unnoticed.
             let opened = again.then(|| seal::open(owner.keyring.keys(), place, &written));
             opened.and_then(Result::err).map(Err)
         } else if is_sealed {
             sealed.again += 1;
             Some(seal::open(owner.keyring.keys(), place, &written))
         } else {
-            // An empty text keeps nothing secret, and means that there is none.
+            // An empty string counts as no secret.
             let hides = !written.is_empty();
             sealed.fresh += u64::from(hides);
             hides.then_some(Ok(written))

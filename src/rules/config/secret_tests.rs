@@ -1,4 +1,4 @@
-//! Where secrets stand in a config, and what becomes of them.
+//! Tests of the secret fields of a config, and of sealing them.
 
 use super::*;
 use crate::rules::config::read_for;
@@ -19,7 +19,7 @@ fn tenant(id: &str) -> TenantId {
     TenantId::parse(id).unwrap()
 }
 
-/// A config with a text at every place that the schema marks.
+/// Returns a config with a string in every field that the schema marks as a secret.
 fn all_secrets() -> Value {
     let mut config = json!({
         "auth": {"google_oauth": {"client_id": "g"}, "apple_oauth": {"client_id": "a"}},
@@ -81,7 +81,7 @@ fn every_place_that_the_schema_marks_is_known_and_read_as_a_key() {
     ] {
         assert!(ways.iter().any(|known| known == way), "{way} in {ways:?}");
     }
-    // A fault at each place shows that each is read.
+    // A fault at every secret field shows that the reader reads each of them.
     let mut config = all_secrets();
     for way in WAYS.iter() {
         let names = way.iter().map(|name| name.as_deref().unwrap_or("x.y"));
@@ -110,7 +110,7 @@ fn a_sealed_config_means_what_it_meant_and_shows_no_secret() {
     assert!(!sealed.text.contains("secret-"), "{}", sealed.text);
     let config: Value = serde_json::from_str(&sealed.text).unwrap();
     assert_eq!(read_for(owner, &config), read_for(owner, &plain));
-    // Once sealed, it stays as it is.
+    // A sealed secret is not sealed a second time.
     let again = seal(&sealed.text, &tenant, &keyring, false);
     assert_eq!((again.text, again.fresh), (sealed.text, 0));
 }
@@ -150,7 +150,7 @@ fn another_key_takes_over_and_then_the_old_one_can_go() {
     let text = r#"{"auth":{"stripe":{"api_key":"sk-1"}},"providers":{"text":{"endpoints":{"a":{"api_key":"sk-2"}}}}}"#;
     let old = seal(text, &tenant, &keyring(Some(OLD), &[]), false).text;
     let both = keyring(Some(KEY), &[OLD]);
-    // A third one that is not sealed yet.
+    // A third secret, which is still plain.
     let mixed = old.replacen(
         '{',
         r#"{"providers":{"realtime":{"endpoints":{"r":{"api_key":"sk-3"}}}},"#,
@@ -172,7 +172,7 @@ fn another_key_takes_over_and_then_the_old_one_can_go() {
             ["auth.stripe.api_key", "providers.text.endpoints.a.api_key"]
         );
     }
-    // Of the present key by name, and damaged.
+    // A secret that carries the ID of the present key, but is damaged.
     let damaged = new.text.replacen("\"}", "A\"}", 1);
     assert_eq!(
         try_seal(&damaged, &tenant, &both, true)
@@ -284,7 +284,7 @@ fn a_variable_goes_to_its_origin_for_its_tenants_alone() {
     assert!(read_for(owner, &stripe).is_ok());
     let stripe = json!({"auth": {"stripe": {"api_key": env("A")}}});
     assert!(read_for(owner, &stripe).is_err());
-    // The stand-in has no host of its own, and needs no key.
+    // The demo has no host, and needs no key.
     let demo = json!({"providers": {"text": {"default": "a", "endpoints": {
         "a": {"kind": "demo", "api_key": env("A")}
     }}}});

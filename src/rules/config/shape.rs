@@ -1,7 +1,7 @@
-//! What a valid tenant config comes down to, and the bounds of its numbers.
+//! The types of a valid tenant config ([`TenantConfig`]), and the limits of its numbers.
 //!
-//! Only plain values: whoever holds one need not check anything again. It must never print a key,
-//! a secret or the query of a URL; `Key` and `Url` see to that.
+//! Plain values only: code that holds one need not validate again. A key, a secret or the query of a URL must
+//! never be printed; the `Debug` of [`Key`] and [`Url`] prevents it.
 
 use super::cors::Cors;
 use super::key::Key;
@@ -13,12 +13,13 @@ use crate::rules::price::Rate;
 use crate::rules::server::Server;
 use std::collections::BTreeMap;
 
-/// The largest whole number that JSON readers in every language keep exact.
+/// Highest number in a config: the largest that JSON readers in every language keep exact.
 pub(super) const MOST: u64 = (1 << 53) - 1;
-/// The scripts look at each hold of an account.
+/// Highest `max_concurrent`: the Redis scripts iterate over all holds of an account.
 pub(super) const MOST_CONCURRENT: u64 = 10_000;
 pub(super) const LONGEST_WINDOW_SECONDS: u64 = 31 * 86_400;
-/// Ten years: far beyond any use, and far below what overflows a store's expiry in milliseconds.
+/// Longest `text_ttl` and `transcription_ttl`: ten years, far beyond any use, and far below the overflow of a
+/// store's expiry in milliseconds.
 pub(super) const LONGEST_TTL_SECONDS: u64 = 10 * 365 * 86_400;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,45 +33,47 @@ pub struct TenantConfig {
 }
 
 impl TenantConfig {
-    /// The group that an account is held to. One that the tenant does not have may do what `anonymous` may.
+    /// Returns a group of accounts. An unknown group has the limits of `anonymous`.
     pub fn group(&self, name: &str) -> Option<&Group> {
         self.groups.get(name).or_else(|| self.groups.get(ANONYMOUS))
     }
 }
 
-/// What an account of this group begins with, and how fast it may go (no limit: as it likes).
+/// A group of accounts (`user_groups`): initial balance `tokens` and limits. `None`: no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     pub tokens: u64,
     pub limit: Option<RateLimit>,
-    /// How many calls of one account may be in flight.
+    /// Most calls of one account in flight.
     pub max_concurrent: Option<u64>,
-    /// The only models its accounts may ask for, as clients write them; absent: all.
+    /// The only models that its accounts may ask for, as clients write them. `None`: all.
     pub models: Option<Vec<String>>,
 }
 
+/// `rate_limit` requests in any `rate_limit_window`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     pub requests: u64,
     pub window_millis: u64,
 }
 
-/// `default` and `fallbacks` name endpoints of the list.
+/// The config `providers.text`; `default` and `fallbacks` are names of `endpoints`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextProviders {
     pub default: String,
     pub endpoints: Vec<Endpoint>,
     pub fallbacks: Vec<String>,
-    /// By model; `*` stands for every other.
+    /// Rates by model; `*` stands for every other model.
     pub rates: BTreeMap<String, Rate>,
-    /// Only models that an endpoint or a rate names are served.
+    /// Serves only models that an endpoint or a rate names.
     pub only_listed: bool,
 }
 
+/// Key of [`TextProviders::rates`] for every model without a rate of its own.
 const EVERY_OTHER: &str = "*";
 
 impl TextProviders {
-    /// The rate of a model at an endpoint, whatever spelling of its name was asked for.
+    /// Returns the rate of a model at an endpoint, independent of the spelling of its name.
     pub fn rate(&self, endpoint: &Endpoint, model: Option<&str>) -> Rate {
         if self.rates.is_empty() {
             return Rate::default();
@@ -79,7 +82,7 @@ impl TextProviders {
         let others = self.rates.get(EVERY_OTHER).copied().unwrap_or_default();
         let rate = match model.map(|model| (model, self.named_rate(server, model))) {
             Some((model, Some(named))) if self.is_certain(server, model) => named,
-            // It is perhaps another model, which nobody has named.
+            // The name may also mean a model without a named rate, so the more expensive rate counts.
             Some((_, Some(named))) => named.dearest(others),
             _ => others,
         };
@@ -88,7 +91,8 @@ impl TextProviders {
         deployed.fold(rate, Rate::dearest)
     }
 
-    /// The rate of a model where it is named, itself or as a version. `*` names none.
+    /// Returns the rate of a model that is named in `rates`, by itself or by the model it is a version of.
+    /// `*` names none.
     pub fn named_rate(&self, server: Server, model: &str) -> Option<Rate> {
         let bases = model_name::bases(model, server);
         let bases = bases.filter_map(|base| self.closest_rate(server, base));
@@ -102,17 +106,17 @@ impl TextProviders {
             let named = self.rates.iter().filter(|(name, _)| {
                 name.as_str() != EVERY_OTHER && model_name::is_same(name, model, server)
             });
-            // Two spellings of one model may be named.
+            // The rates may name one model in two spellings.
             named.map(|(_, rate)| *rate).reduce(Rate::dearest)
         })
     }
 
-    /// A model that has a named rate is what was named, and not another with a tag more.
+    /// Whether a model with a named rate is surely the named one, and not another that differs by a tag.
     fn is_certain(&self, server: Server, model: &str) -> bool {
         model_name::tag(server) != Tag::Unknown || self.closest_rate(server, model).is_some()
     }
 
-    /// An endpoint may be asked for a model.
+    /// Whether an endpoint may be asked for a model.
     pub fn serves(&self, endpoint: &Endpoint, model: Option<&str>) -> bool {
         let is_fenced = !endpoint.models.is_empty() || self.only_listed;
         if !is_fenced {
@@ -128,38 +132,40 @@ impl TextProviders {
     }
 }
 
+/// An endpoint of `providers.text`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub name: String,
     pub kind: Kind,
-    /// What it is, which decides what a member of a body means there.
+    /// Software or vendor, which decides the meaning of body members there.
     pub server: Server,
-    /// Members of bodies that the operator knows to be harmless there.
+    /// Body members that the operator knows to be harmless there.
     pub members: Vec<String>,
-    /// Tools that it runs itself.
+    /// Handling of tools that the provider runs itself.
     pub hosted_tools: HostedTools,
-    /// Of its main call. Only an endpoint of kind demo may be without.
+    /// URL of the main call. Only an endpoint of kind `demo` may have none.
     pub url: Option<Url>,
     pub api_key: Option<Key>,
     pub default_model: Option<String>,
     pub models: Vec<String>,
-    /// The most its models can answer with; unknown where it is not written.
+    /// Most output tokens that its models can generate. `None`: unknown.
     pub max_output_tokens: Option<u64>,
 }
 
 impl Endpoint {
-    /// Its config names a model, or one that it is a dated version of.
+    /// Whether `default_model` or `models` has a model, or one that it is a dated version of.
     pub fn names(&self, model: &str) -> bool {
         self.named()
             .any(|name| model_name::is_version(model, name, self.server))
     }
 
-    /// The models that its config names.
+    /// Returns `default_model` and `models`.
     pub fn named(&self) -> impl Iterator<Item = &String> {
         self.default_model.iter().chain(&self.models)
     }
 
-    /// The models that answer at a URL that says so, whatever a body asks for.
+    /// Returns `<name>` of an Azure URL with `/deployments/<name>`, and `default_model`: they answer whatever
+    /// model a body asks for.
     pub fn deployed(&self) -> impl Iterator<Item = &str> {
         let url = self.url.as_ref().filter(|_| self.server == Server::Azure);
         let (_, rest) = url
@@ -173,7 +179,7 @@ impl Endpoint {
     }
 }
 
-/// The wire format an endpoint speaks, or the gateway's own stand-in, which speaks them all.
+/// Wire format of an endpoint. `Demo`, the gateway's own demo, supports all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     OpenAi,
@@ -206,7 +212,7 @@ pub struct Caching {
 }
 
 impl Caching {
-    /// What a field that is not written means. The lengths and the fee are the sample config's.
+    /// Values of absent fields. The TTLs and the fee are those of the sample config.
     pub const UNWRITTEN: Caching = Caching {
         enabled: false,
         text_ttl_seconds: 86_400,

@@ -1,34 +1,35 @@
-//! The URL of a provider's main call, read strictly.
+//! [`Url`], the URL of a provider's main call, parsed strictly.
 //!
-//! What one reader of URLs takes for a host, another takes for something else; such doubtful text
-//! is refused here rather than guessed at. It must never resolve a name, and never print the query,
-//! where some providers expect their key.
+//! Parsers of URLs disagree about the host of some texts; such texts are refused here, never guessed at. A
+//! name must never be resolved, and the query, in which some providers expect their key, must never be
+//! printed.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+/// Length limit of a URL in bytes.
 const LONGEST: usize = 2048;
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     pub https: bool,
-    /// In lower case; an IPv6 address without its brackets.
+    /// In lower case; IPv6 without brackets.
     pub host: String,
     pub port: u16,
-    /// Begins with `/`.
+    /// Path and query of the main call; begins with `/`.
     pub path_and_query: String,
 }
 
-/// Scheme, host and port: what a request is sent to, whatever it asks for there.
+/// Scheme, host and port that a request is sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     pub https: bool,
-    /// As in a [`Url`].
+    /// Host in the same form as [`Url::host`].
     pub host: String,
     pub port: u16,
 }
 
 impl Origin {
-    /// Of a host's usual HTTPS.
+    /// Returns the origin of a host on HTTPS and port 443.
     pub fn of(host: &str) -> Origin {
         Origin {
             https: true,
@@ -47,7 +48,7 @@ impl Url {
         }
     }
 
-    /// The error says what is wrong and never repeats the URL, which may hold a secret.
+    /// Parses a URL. The error never repeats the text, which may hold a secret.
     pub fn parse(text: &str) -> Result<Url, &'static str> {
         if text.len() > LONGEST {
             return Err("a URL has at most 2048 characters");
@@ -83,8 +84,8 @@ impl Url {
         })
     }
 
-    /// Without the query.
-    /// Path and query of a call that sits beside the main one, which this is the URL of.
+    /// Returns path and query of another `call` of the same API. `main`: the call that this URL belongs to;
+    /// both are relative to the API's base.
     pub fn beside(&self, main: &str, call: &str) -> String {
         let path = self.path();
         let query = &self.path_and_query[path.len()..];
@@ -92,19 +93,21 @@ impl Url {
             return self.path_and_query.clone();
         }
         let base = path.strip_suffix(main).unwrap_or_else(|| {
-            // A main call of another name: beside it is where its last segment stands.
+            // The URL has a main call of another name, so its last segment is replaced.
             &path[..path.rfind('/').map_or(0, |slash| slash + 1)]
         });
         format!("{base}{call}{query}")
     }
 
+    /// Returns the path without the query.
     pub fn path(&self) -> &str {
         self.path_and_query
             .split_once('?')
             .map_or(self.path_and_query.as_str(), |(path, _)| path)
     }
 
-    /// What the `host` header says: an IPv6 address in brackets, the port unless it is the scheme's.
+    /// Returns the value of the `host` header: IPv6 in brackets, and the port unless it is the scheme's
+    /// default.
     pub fn authority(&self) -> String {
         let usual = if self.https { 443 } else { 80 };
         let host = if self.host.contains(':') {
@@ -178,7 +181,7 @@ fn name(host: &str) -> Result<String, &'static str> {
         return Err("the host must be a name of letters, digits, - and dots, or an address");
     }
     let host = host.to_ascii_lowercase();
-    // Some resolvers take 0x7f.1 or 2130706433 for 127.0.0.1; whoever means an address writes it.
+    // Some resolvers take `0x7f.1` or `2130706433` for 127.0.0.1, so only the dotted form is accepted.
     let last = host.rsplit('.').next().unwrap_or_default();
     let numeric = last.bytes().all(|byte| byte.is_ascii_digit())
         || last

@@ -1,26 +1,26 @@
-//! Spellings of a text: JSON escapes, percent-encoding and character references, in any mix and one
-//! inside another, read back to the plain text that they stand for.
+//! Unescaping for redaction: JSON escapes, percent-encoding and character references, in any mix and nested,
+//! are read back to plain text.
 //!
-//! Each plain byte knows where it stands in the text as it came. Reading is linear in the text.
+//! Each plain byte keeps its position in the original text. Time is linear in the length of the text.
 
 use memchr::memchr3_iter;
 
-/// Encodings inside encodings that are read: no chain of programs adds more.
+/// Deepest nesting of encodings that is read: no chain of programs adds more.
 const MOST_NESTED: usize = 8;
-/// The longest spelling of one byte that is read.
+/// Length in bytes of the longest spelling of one byte that is read.
 pub(super) const LONGEST: usize = 24;
 
 /// A text without its escapes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plain {
     pub bytes: Vec<u8>,
-    /// Start and end of each byte's spelling.
+    /// Start and end of each byte's spelling in the original text.
     pub places: Vec<(usize, usize)>,
 }
 
 impl Plain {
-    /// The longest run of letters and digits that are as they were written, one behind the other: no encoder
-    /// that leaves letters alone puts anything between them.
+    /// Returns the longest run of letters and digits that are written plainly, one behind the other. An
+    /// encoder that leaves letters alone puts nothing between them.
     pub(super) fn longest_word<'t>(&self, text: &'t [u8]) -> &'t [u8] {
         let (mut longest, mut word) = (0..0, 0..0);
         for (start, end) in &self.places {
@@ -38,15 +38,16 @@ impl Plain {
     }
 }
 
-/// What one escape stands for, and its length. Backslashes before what needs none stand for nothing here.
+/// Character and length of one escape. `value` is `None` for backslashes before a letter that needs none.
 #[derive(Clone, Copy)]
 struct Escape {
     value: Option<char>,
     length: usize,
-    /// By its number, not by a backslash before it.
+    /// The escape gives the character by its number (`\u0041`, `%41`), not by a backslash before it.
     is_coded: bool,
 }
 
+/// Removes all layers of escapes, up to [`MOST_NESTED`].
 pub(super) fn plain(text: &[u8]) -> Plain {
     let mut plain = Plain {
         bytes: text.to_vec(),
@@ -61,8 +62,8 @@ pub(super) fn plain(text: &[u8]) -> Plain {
     plain
 }
 
-/// An escape stands there that nobody needs: of a letter, a digit, or what begins another escape. Only behind
-/// such a one can a whole word hide.
+/// Whether an unneeded escape occurs: of a letter, of a digit, or of a character that begins another escape.
+/// Only such an escape can hide a whole word.
 pub(super) fn hides_words(text: &[u8]) -> bool {
     let mut end = 0;
     memchr3_iter(b'\\', b'%', b'&', text).any(|at| {
@@ -78,7 +79,7 @@ pub(super) fn hides_words(text: &[u8]) -> bool {
     })
 }
 
-/// One layer of escapes less. `None`: there is none.
+/// Removes one layer of escapes. `None`: there is none.
 fn unescaped(text: &Plain) -> Option<Plain> {
     let mut out = Plain::default();
     let mut at = 0;
@@ -103,7 +104,7 @@ fn unescaped(text: &Plain) -> Option<Plain> {
     found.then_some(out)
 }
 
-/// The escape that a text begins with.
+/// Parses the escape at the beginning of a text.
 fn escape(text: &[u8]) -> Option<Escape> {
     let coded = |value: u32, length| {
         char::from_u32(value).map(|value| Escape {
@@ -114,7 +115,7 @@ fn escape(text: &[u8]) -> Option<Escape> {
     };
     match text.first()? {
         b'\\' => Some(backslash(text)),
-        // A byte of a longer character stays as it is: what is looked for is ASCII.
+        // Percent-encoded bytes of multi-byte characters stay as they are: credentials are ASCII.
         b'%' => coded(number(text.get(1..3)?, 16).filter(|byte| *byte < 128)?, 3),
         b'&' => {
             let end = text.iter().take(10).position(|byte| *byte == b';')?;
@@ -134,8 +135,8 @@ fn escape(text: &[u8]) -> Option<Escape> {
     }
 }
 
-/// However many backslashes there are: each layer of JSON doubles them, and one that is part of the text cannot be
-/// told from them.
+/// Parses a run of any number of backslashes as one escape: each layer of JSON doubles them, and a backslash
+/// of the text itself looks the same.
 fn backslash(text: &[u8]) -> Escape {
     let run = text.iter().take_while(|byte| **byte == b'\\').count();
     let digits = |from: usize, to: usize| number(text.get(run + from..run + to)?, 16);
@@ -148,7 +149,7 @@ fn backslash(text: &[u8]) -> Escape {
     let sign = text.get(run).filter(|sign| sign.is_ascii_punctuation());
     let (value, length) = match (coded, sign) {
         (Some((value, length)), _) => (Some(value), length),
-        // Its place begins with the backslashes.
+        // The character's position includes the backslashes before it.
         (None, Some(sign)) => (Some(char::from(*sign)), 1),
         (None, None) => (None, 0),
     };
