@@ -1,7 +1,7 @@
-//! `POST audio/transcriptions`, `audio/translations`, `audio/speech`.
+//! `POST audio/transcriptions`, `audio/translations` and `audio/speech`.
 //!
-//! A recording's length is not in the call: it is bounded from the file's bytes. Sound that comes
-//! back is passed on and never looked at.
+//! A request does not tell how long its recording is: [`Length`] bounds it from the bytes of the file. Sound
+//! in a response is relayed and never decoded.
 
 use super::events::EventMeter;
 use super::multipart::Form;
@@ -18,21 +18,23 @@ use crate::json;
 use crate::rules::amount::Tokens;
 use std::borrow::Cow;
 
+/// Form fields that must be plain text, spelled exactly like this and written once ([`Form::read`]).
 const FORM: &[&str] = &["model", "stream", "response_format", "language", "prompt"];
 
-/// Fields that no model reads.
+/// Form fields that no model reads, so that they do not count as prompt.
 const NOT_PROMPT: &[&str] = &["model", "stream", "response_format", "temperature"];
 
-/// Fields that say how a transcript is cut.
+/// Form fields that choose a transcript's timestamps. They are known, but count as prompt.
 const HEARD: &[&str] = &["timestamp_granularities[]", "timestamp_granularities"];
 
-/// Fields that hold a recording, however they are sent.
+/// Form fields that hold a recording, even without a `filename`.
 const FILES: &[&str] = &["file"];
 
-/// Nobody speaks more tokens in a second.
+/// Upper bound of the transcript tokens for one second of a recording.
 const SPOKEN_PER_SECOND: u64 = 10;
 
-/// What an answer has besides, at most: what is generated before nothing was heard.
+/// Upper bound of the transcript tokens beyond the speech: a model generates some even for a recording in
+/// which it then hears nothing.
 const SPOKEN_BESIDES: u64 = 200;
 
 fn input_alone(tokens: Tokens) -> Usage {
@@ -66,10 +68,11 @@ fn rewrite_form(body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unrea
     Form::read(body, FORM, FILES)?.with_model(changes.model)
 }
 
-/// Members of a transcript that repeat its text in pieces, or frame it.
+/// Members of a transcript that repeat its `text` in pieces, or that are metadata.
 const BESIDE_TEXT: &[&str] = &["segments", "words", "task", "language", "logprobs"];
 
-/// A transcript is JSON, or else itself.
+/// Meters a transcript: a JSON object with `text`, or else plain text (`response_format` is `text`, `srt` or
+/// `vtt`) that counts whole.
 fn meter(call: &Call, answer: &[u8]) -> Reading {
     let mut reading = Reading {
         complete: true,
@@ -80,7 +83,7 @@ fn meter(call: &Call, answer: &[u8]) -> Reading {
     let whole = json::each_member(answer, |name, value| match name {
         "text" => said::text(value, &mut reading.delivered),
         "usage" => reading.reports(sound::usage(value, call.sound_second)),
-        // The wordy format says how long the recording was, as a number or as a string of one.
+        // `verbose_json` reports the recording's seconds, as a number or as a string.
         "duration" => lasted = number(value),
         "model" if is_frame(&["model"], name, value) => reading.served.take(value),
         name if BESIDE_TEXT.contains(&name) => {}
@@ -96,7 +99,7 @@ fn meter(call: &Call, answer: &[u8]) -> Reading {
     reading
 }
 
-/// The calls that hear a recording, which differ in their paths alone.
+/// [`Dialect`] of the calls that take a recording; they differ in their path alone.
 pub struct Heard(&'static str);
 
 pub const TRANSCRIPTIONS: Heard = Heard("audio/transcriptions");
@@ -132,9 +135,10 @@ impl Dialect for Heard {
     }
 }
 
+/// Members of `audio/speech` that the gateway itself reads or writes.
 const SPEECH: &[&str] = &["model", "input", "instructions", "stream_format"];
 
-/// Members that no model reads.
+/// Members of `audio/speech` that no model reads.
 const NOT_SAID: &[&str] = &[
     "model",
     "stream_format",
@@ -143,12 +147,14 @@ const NOT_SAID: &[&str] = &[
     "speed",
 ];
 
-/// Sound has about twenty tokens a second, and a byte of text is said in far less than one, even
-/// where it is a digit or where it is said slowly.
+/// Upper bound of the sound tokens for one byte of `input`. Sound has about 20 tokens a second, and speaking
+/// a byte takes far less than a second, even if it is a digit or is spoken slowly.
 const SOUND_PER_BYTE: u64 = 20;
 
+/// Usual length of a token in bytes, to estimate `instructions` where no usage is reported.
 const BYTES_PER_TOKEN: u64 = 4;
 
+/// [`Dialect`] of `POST audio/speech`.
 pub struct Speech;
 
 impl Dialect for Speech {
@@ -191,7 +197,7 @@ impl Dialect for Speech {
         object::rewrite_model(body.bytes, SPEECH, changes)
     }
 
-    /// The answer is sound.
+    /// Reports no `usage`: the response is sound, which has none.
     fn meter(&self, _: &Call, _: &[u8]) -> Reading {
         Reading {
             complete: true,

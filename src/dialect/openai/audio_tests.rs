@@ -1,4 +1,4 @@
-//! Fixtures of the three calls about sound.
+//! Fixtures of `audio/transcriptions`, `audio/translations` and `audio/speech`.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn form(bytes: &[u8]) -> Body<'_> {
     }
 }
 
-/// Every order of fields must do: the model stands after the file here.
+/// A form whose `model` comes after its `file`: fields have no fixed order.
 fn recording(length: usize) -> Vec<u8> {
     let sound = "x".repeat(length);
     format!(
@@ -122,7 +122,7 @@ fn speech_is_bounded_by_its_text() {
         call.unreported.map(|usage| usage.total()),
         Some(Tokens::new(3 + 2))
     );
-    // Both texts as they are written, and their frame.
+    // `input` (11 bytes) and `instructions` (8) as written, with quotes and escapes, and 8 framing tokens.
     assert_eq!(call.prompt, Tokens::new(11 + 8 + 8));
     let out = Speech.rewrite(&body, &Changes::default()).unwrap();
     assert_eq!(out, body.bytes);

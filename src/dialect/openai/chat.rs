@@ -1,7 +1,6 @@
-//! `POST chat/completions`: reads a call, rewrites it for an endpoint, meters its answer.
+//! `POST chat/completions`: reads a call, rewrites it for an endpoint, meters its response.
 //!
-//! The body is validated as JSON in one pass and never built as a tree; what must change is spliced
-//! into its text.
+//! The body is validated as JSON in one pass and never parsed into a tree; changes are spliced into its text.
 
 use super::choices::{self, StreamMeter, meter};
 use super::content;
@@ -15,7 +14,7 @@ use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// The members that the gateway itself reads or writes.
+/// Members that the gateway itself reads or writes.
 const KNOWN: &[&str] = &[
     "model",
     "prompt_cache_key",
@@ -47,7 +46,7 @@ const KNOWN: &[&str] = &[
     "dataSources",
 ];
 
-/// Members that have the provider search, or run something.
+/// Members that make the provider search, or run something, itself.
 const HOSTED: &[&str] = &[
     "web_search_options",
     "search_parameters",
@@ -59,13 +58,14 @@ const HOSTED: &[&str] = &[
     "dataSources",
 ];
 
-/// The limit by every name that some server lets go before the others: all of them are set.
+/// Names of the output limit. Each of them overrides the others at some server, so all that are present are
+/// set.
 const LIMITS: &[&str] = &["max_completion_tokens", "max_tokens", "n_predict"];
 
-/// Members that a model reads.
+/// Members that a model reads: known, and counted as prompt.
 const READ: &[&str] = &["functions", "function_call", "response_format", "stop"];
 
-/// The members of a message.
+/// Members of a message.
 const MESSAGE: &[&str] = &[
     "role",
     "content",
@@ -78,10 +78,10 @@ const MESSAGE: &[&str] = &[
     "function_call",
 ];
 
-/// Those that are texts, besides its role and its content.
+/// Members of a message that are texts: all but `role`, `content` and `audio`.
 const TEXTS: &[&str] = MESSAGE.split_at(3).1;
 
-/// Members that no model reads. Everything else is taken for a part of the prompt.
+/// Members that no model reads. Every remaining member counts as prompt.
 const NOT_PROMPT: &[&str] = &[
     "messages",
     "model",
@@ -107,6 +107,7 @@ const NOT_PROMPT: &[&str] = &[
     "prompt_cache_retention",
 ];
 
+/// [`Dialect`] of `POST chat/completions`.
 pub struct Chat;
 
 impl Dialect for Chat {
@@ -142,7 +143,7 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
         match body.value(name).map(RawValue::get) {
             None | Some("false") => {}
             Some(_) if *name == "web_search_options" => {
-                // It searches once, and its answer does not say so.
+                // The model searches once, and the response does not show it.
                 extras.hosted("web_search".to_owned(), Some(1))?;
                 extras.unshown = true;
             }
@@ -174,7 +175,8 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     for name in LIMITS {
         limit = limit.max(body.number(name, 1)?);
     }
-    // Sound is generated beside what it says, and what was predicted wrong costs what is generated.
+    // Hidden output: `audio` is generated beside its transcript, and rejected tokens of a `prediction` are
+    // billed as output.
     let mut hides = body.value("prediction").is_some();
     if let Some(audio) = body.value("audio") {
         strangers.within("audio", audio);
@@ -198,7 +200,8 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     })
 }
 
-/// What a template is given. A word of it can be a template itself.
+/// Counts `chat_template_kwargs`, and records it and its members as unknown: a value may be a template
+/// itself.
 fn template(body: &Object<'_>, strangers: &mut Strangers) -> Result<Tokens, Unreadable> {
     let Some(value) = body.value("chat_template_kwargs") else {
         return Ok(Tokens::ZERO);
@@ -227,7 +230,7 @@ fn message(
     sum = sum.plus(content::role(&message));
     sum = sum.plus(content::weights(&message, TEXTS));
     if let Some(audio) = message.value("audio") {
-        // An answer that was spoken before, which the provider has kept.
+        // `audio` refers to an earlier spoken answer that the provider has kept.
         sum = sum.plus(content::weight(audio).max(content::named(bounds)));
     }
     if let Some(value) = message.value("content") {
@@ -236,7 +239,7 @@ fn message(
     Ok(sum)
 }
 
-/// The body that leaves for the provider. A stream is always asked to report its usage.
+/// Rewrites a body for the provider. Every stream is asked to report its usage (`choices::ask_for_usage`).
 fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
     let body = Object::body(bytes, KNOWN, |_, _| {})?;
     let mut edit = Edit::of(&body, changes);
@@ -254,7 +257,7 @@ fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
             edit.set(limit.name, &tokens);
         }
     }
-    // What is stored is stored in the operator's account, where others could read it.
+    // A stored completion would be in the operator's account, where other callers could read it.
     if body.flag("store")? {
         edit.set("store", "false");
     }
@@ -267,7 +270,7 @@ fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
     Ok(edit.apply())
 }
 
-/// Takes out what is not served.
+/// Removes everything in `changes.removed`: hosted tools, and members that raise the price.
 fn take_out<'a>(
     edit: &mut Edit<'a>,
     body: &Object<'a>,

@@ -28,7 +28,7 @@ fn a_call_is_read_without_its_unknown_members() {
     assert_eq!(read.model.as_deref(), Some("gpt-4o"));
     assert_eq!((read.stream, read.wants_usage), (true, true));
     assert_eq!((read.limit, read.answers), (Some(10), 2));
-    // "Hello", its frame, and a member that nobody knows.
+    // "Hello" (5 bytes), 8 framing tokens, and the unknown member `x` (14).
     assert_eq!(read.prompt, Tokens::new(5 + 8 + 14));
     let bare = call(r#"{"messages":[],"stream":null,"max_tokens":null}"#);
     assert_eq!((bare.stream, bare.limit, bare.answers), (false, None, 1));
@@ -327,7 +327,7 @@ proptest! {
     }
 }
 
-/// A reader that flattens it finds images where only bytes were counted.
+/// A server that flattens nested lists would find images where only bytes were counted.
 #[test]
 fn a_list_of_messages_holds_no_other() {
     let body = |messages: &str| format!(r#"{{"messages":[{messages}]}}"#);

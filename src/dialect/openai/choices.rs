@@ -1,7 +1,7 @@
-//! Answers that are made of choices: those of `chat/completions` and of `completions`.
+//! Reads and meters responses made of `choices`: those of `chat/completions` and of `completions`.
 //!
-//! A stream is always asked to report its usage; what its client did not ask for is taken out again
-//! and everything else is passed on byte for byte.
+//! The gateway asks every stream for its usage (`stream_options.include_usage`). A client that did not ask
+//! for it does not get it; everything else is relayed byte for byte.
 
 use super::{said, usage};
 use crate::dialect::beside::{is_frame, unsure};
@@ -14,7 +14,7 @@ use crate::json::{self, Value};
 use serde_json::value::RawValue;
 use std::ops::Range;
 
-/// Whether the client asked for a stream's usage itself.
+/// Whether the client itself set `stream_options.include_usage`.
 pub fn wants_usage(body: &Object<'_>) -> Result<bool, Unreadable> {
     match body.value("stream_options") {
         Some(options) => stream_options(options)?.flag("include_usage"),
@@ -22,7 +22,7 @@ pub fn wants_usage(body: &Object<'_>) -> Result<bool, Unreadable> {
     }
 }
 
-/// Asks for a stream's usage, and leaves the other options as they came.
+/// Sets `stream_options.include_usage` and leaves the other options as they came.
 pub fn ask_for_usage(body: &Object<'_>, edit: &mut Edit<'_>) -> Result<(), Unreadable> {
     let asked = match body.value("stream_options") {
         None => "{\"include_usage\":true}".to_owned(),
@@ -37,7 +37,7 @@ pub fn ask_for_usage(body: &Object<'_>, edit: &mut Edit<'_>) -> Result<(), Unrea
     Ok(())
 }
 
-/// Options of a stream that nobody here knows.
+/// Records the unknown members of `stream_options` in `strangers`.
 pub fn stream_strangers(body: &Object<'_>, strangers: &mut Strangers) -> Result<(), Unreadable> {
     if let Some(options) = body.value("stream_options") {
         let known = &["include_usage", "include_obfuscation"];
@@ -52,7 +52,7 @@ fn stream_options(value: &RawValue) -> Result<Object<'_>, Unreadable> {
     Object::read(value.get(), "stream_options", &["include_usage"], |_, _| {})
 }
 
-/// Members of an answer beside its choices that no model generates.
+/// Members of a response beside `choices` that hold no generated text.
 const FRAME: &[&str] = &[
     "id",
     "object",
@@ -69,6 +69,7 @@ const FRAME: &[&str] = &[
     "kv_transfer_params",
 ];
 
+/// Summary of one response or chunk, to decide what of it is relayed.
 #[derive(Default)]
 struct Seen {
     choices: usize,
@@ -83,7 +84,7 @@ enum Reported {
     Counts,
 }
 
-/// Takes in a whole answer or a chunk of a stream. `None`: it is no JSON object to its end.
+/// Reads a whole response or one stream chunk into `reading`. `None`: it is not a complete JSON object.
 fn take(answer: &[u8], reading: &mut Reading) -> Option<Seen> {
     let mut seen = Seen::default();
     let answer = Value::of(answer);
@@ -94,7 +95,7 @@ fn take(answer: &[u8], reading: &mut Reading) -> Option<Seen> {
             seen.usage = Reported::Counts;
             reading.reports(usage::read(value));
         }
-        // Groq's name for what a stream reports at its end.
+        // Groq reports the `usage` of a stream in here, in its last chunk.
         "x_groq" => {
             value.members(|name, value| {
                 if name == "usage" {
@@ -122,6 +123,7 @@ fn choices(list: &Value<'_>, seen: &mut Seen, reading: &mut Reading) {
     }
 }
 
+/// Meters a whole response. Bytes that are not a complete JSON object count as text.
 pub fn meter(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
     if take(answer, &mut reading).is_some() {
@@ -133,9 +135,10 @@ pub fn meter(answer: &[u8]) -> Reading {
     reading
 }
 
-/// Meters a stream as it passes, and takes out what the client did not ask for.
+/// Meters a stream while it is relayed, and removes the usage that the client did not ask for.
 pub type StreamMeter = EventStream<Chunks>;
 
+/// Reader of stream chunks, for [`EventStream`].
 #[derive(Debug, Default)]
 pub struct Chunks {
     wants_usage: bool,
@@ -162,12 +165,13 @@ impl Events for Chunks {
             return;
         };
         reading.complete |= reading.failed;
-        // A usage without choices is the last chunk's; beside choices it is a running count.
+        // `usage` without choices is that of the last chunk; beside choices it is a running count.
         reading.is_final = seen.choices == 0 && seen.usage == Reported::Counts;
         if self.wants_usage || seen.usage == Reported::Nothing {
             out.extend_from_slice(event.bytes);
         } else if reading.is_final {
-            // Asked for by the gateway, not by the client, whose code may index the empty choices.
+            // The gateway asked for this chunk, not the client, whose code may index into its empty
+            // `choices`: drop it.
         } else if let Some(range) = null_usage(event.bytes) {
             out.extend_from_slice(&event.bytes[..range.start]);
             out.extend_from_slice(&event.bytes[range.end..]);
@@ -177,7 +181,7 @@ impl Events for Chunks {
     }
 }
 
-/// Where `"usage":null` and its comma stand in an event that is one line of data.
+/// Returns the range of `"usage":null` and its comma in an event of one `data` line.
 fn null_usage(event: &[u8]) -> Option<Range<usize>> {
     let text = std::str::from_utf8(event).ok()?;
     let start = text.find('{')?;

@@ -1,4 +1,4 @@
-//! `POST completions`, the call before chat: one or many prompts in, choices of text out.
+//! `POST completions`, the API before `chat/completions`: one or many prompts in, choices of text out.
 
 use super::choices::{self, StreamMeter};
 use super::input;
@@ -9,10 +9,10 @@ use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// The limit's name, and the names that some servers let go before it.
+/// Names of the output limit: the API's own, then those that some servers prefer to it.
 const LIMITS: &[&str] = &["max_tokens", "max_completion_tokens", "n_predict"];
 
-/// The members that the gateway itself reads or writes.
+/// Members that the gateway itself reads or writes.
 const KNOWN: &[&str] = &[
     "model",
     "prompt",
@@ -27,10 +27,10 @@ const KNOWN: &[&str] = &[
     "prompt_cache_key",
 ];
 
-/// Members that a model reads.
+/// Other members that a model reads: known, and counted as prompt.
 const READ: &[&str] = &["suffix", "stop"];
 
-/// Other members that no model reads. Everything else, such as `suffix`, is taken for a part of the
+/// Other members that no model reads. Every remaining member, known such as `suffix` or not, counts as
 /// prompt.
 const NOT_PROMPT: &[&str] = &[
     "echo",
@@ -45,6 +45,7 @@ const NOT_PROMPT: &[&str] = &[
     "user",
 ];
 
+/// [`Dialect`] of `POST completions`.
 pub struct Completions;
 
 impl Dialect for Completions {
@@ -66,7 +67,7 @@ impl Dialect for Completions {
         for name in LIMITS {
             limit = limit.max(body.number(name, 1)?);
         }
-        // Of `best_of` answers all are generated and counted, and `n` are shown.
+        // All `best_of` choices are generated and billed; only `n` of them are returned.
         let each = body
             .number("n", 1)?
             .max(body.number("n_cmpl", 1)?)
@@ -92,7 +93,8 @@ impl Dialect for Completions {
         let mut edit = Edit::of(&body, changes);
         if let Some(limit) = changes.limit {
             let tokens = limit.tokens.to_string();
-            // This call never had the limit's newer name, whatever the endpoint calls it in a chat.
+            // `completions` never had the newer name `max_completion_tokens`, whatever name the endpoint uses
+            // for a chat.
             edit.set(LIMITS[0], &tokens);
             for name in &LIMITS[1..] {
                 if body.value(name).is_some() {

@@ -1,7 +1,7 @@
-//! What a conversation counts in a prompt: its texts, and the images and files between them.
+//! Counts the content of a conversation for the prompt's upper bound: texts, images, files and sound.
 //!
-//! A string counts its bytes and every other value its raw length. Only what really is an image or a
-//! file counts otherwise: neither its address nor its bytes say what a provider makes of it. What is
+//! A string counts its bytes and every other value the length of its JSON. Only a genuine image or file
+//! counts otherwise, because neither its URL nor its bytes tell what a provider makes of it. A part that is
 //! not understood must never count less than its bytes.
 
 use super::sound::Length;
@@ -16,7 +16,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
-/// The members of a part that a provider may read, whatever its type.
+/// Members of a content part that a provider may read, whatever the part's `type`.
 const PART: &[&str] = &[
     "type",
     "text",
@@ -32,25 +32,25 @@ const PART: &[&str] = &[
     "filename",
 ];
 
-/// The members that say which file is meant.
+/// Members that identify a file, in an `input_file` part or in a `file` object.
 const FILE: &[&str] = &["file_id", "file_url", "file_data", "filename"];
 
-/// What servers put between the parts of a message: a line's end.
+/// Tokens for the line end that servers put between two parts of a message.
 const JOINT: u64 = 1;
 
-/// The longest usual role: a frame has room for it.
+/// Bytes of the longest usual role, `assistant` or `developer`. The framing tokens cover it.
 const ROLE: u64 = 9;
 
-/// Bytes of a file, as it is written, that are taken for a page.
+/// Bytes of `file_data`, as written, that count as one page.
 const PAGE: u64 = 50_000;
 
-/// How a PDF begins, in base64.
+/// First characters of a PDF (`%PDF-`) in base64.
 const PDF: &str = "JVBERi0";
 
-/// Pages of what is only named.
+/// Pages counted for a file that the body only refers to, for example by `file_url`.
 const NAMED_PAGES: u64 = 20;
 
-/// Base64 as forgiving readers take it.
+/// Base64 decoder that accepts missing padding and trailing bits, as lenient readers do.
 const STANDARD: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -58,7 +58,8 @@ const STANDARD: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// A string counts with its text; of anything else it is not known how a model reads it.
+/// Returns the upper bound of a value's tokens: a string's bytes without the quotes, else the length of its
+/// JSON, because it is not known how a model reads it. `null` and `[]` are free.
 pub fn weight(value: &RawValue) -> Tokens {
     let text = value.get();
     let bytes = match text.as_bytes() {
@@ -69,23 +70,24 @@ pub fn weight(value: &RawValue) -> Tokens {
     Tokens::new(bytes as u64)
 }
 
-/// A member that nobody knows: a text could stand in its name too.
+/// Returns the upper bound of an unknown member. Its name counts too: a text could stand in it.
 pub fn stray(name: &str, value: &RawValue) -> Tokens {
     Tokens::new(name.len() as u64).plus(weight(value))
 }
 
-/// The known members of that name, together.
+/// Sums the [`weight`] of the members `names` that are present.
 pub fn weights(object: &Object<'_>, names: &[&str]) -> Tokens {
     let values = names.iter().filter_map(|name| object.value(name));
     values.map(weight).sum()
 }
 
-/// What a role has beyond the usual.
+/// Returns the tokens by which `role` exceeds a usual one (`ROLE` bytes).
 pub fn role(object: &Object<'_>) -> Tokens {
     weights(object, &["role"]).minus(Tokens::new(ROLE))
 }
 
-/// What a body says of itself, which some servers show to a model. LocalAI runs tools that it names.
+/// Counts the body's `metadata`, which some servers show to a model. Records `mcp_*` and `localai_*` entries
+/// as unknown members, because LocalAI runs the tools that they name.
 pub fn metadata(body: &Object<'_>, strangers: &mut Strangers) -> Tokens {
     let Some(value) = body.value("metadata") else {
         return Tokens::ZERO;
@@ -98,12 +100,12 @@ pub fn metadata(body: &Object<'_>, strangers: &mut Strangers) -> Tokens {
     weight(value)
 }
 
-/// What is named, and stands in the provider's own store or anywhere else.
+/// Returns the upper bound of a file that a body only refers to, in the provider's store or anywhere else.
 pub fn named(bounds: &Bounds) -> Tokens {
     Tokens::new(bounds.page).times(NAMED_PAGES)
 }
 
-/// A message's content, or what a tool gave: a text, a part, or a list of either.
+/// Counts a message's `content`, or a tool's `output`: a string, a part, or a list of either.
 pub fn whole(
     value: &RawValue,
     bounds: &Bounds,
@@ -133,7 +135,7 @@ pub fn whole(
     Ok(sum)
 }
 
-/// A part of a message's content, or of what a tool gave.
+/// Counts one part of a message's `content` or of a tool's `output`.
 pub fn part(
     value: &RawValue,
     bounds: &Bounds,
@@ -151,7 +153,7 @@ pub fn part(
         strangers.meet("content", name, value);
         strangers.within(name, value);
         sounds_address |= name == "input_audio" && holds_address(value);
-        // Videos and the like, which only some servers know.
+        // `video_url` and the like, which only some servers support.
         if name.ends_with("_url") {
             is_named = true;
             addresses.push(value);
@@ -219,7 +221,7 @@ pub fn part(
         Some("input_file" | "file") => (false, true),
         _ => (false, false),
     };
-    // Some servers look for what a part holds, and not at its type.
+    // Some servers look at the members of a part and ignore its `type`.
     is_named |= has_file && !is_file;
     let unseen = match address.filter(|_| !is_image) {
         _ if is_named => named(bounds),
@@ -228,13 +230,14 @@ pub fn part(
     };
     let seen = match understood {
         Some(understood) => understood.plus(unseen),
-        // Read as it stands, or else for what it names.
+        // A server may read the part as text or fetch the file that it refers to: the greater counts.
         None => weight(value).max(unseen),
     };
     Ok(seen.plus(sound))
 }
 
-/// A provider fetches what stands anywhere, but nothing of its own disk or of the operator's account.
+/// Refuses every URL but `http`, `https` and `data`. A provider must not read a file from its own disk or
+/// from the operator's account (`file:`, `gs:`, `s3:`).
 fn check_address(value: &RawValue, strangers: &mut Strangers) -> Result<(), Unreadable> {
     let mut address = object::string(value);
     if value.get().starts_with('{') {
@@ -253,12 +256,13 @@ fn check_address(value: &RawValue, strangers: &mut Strangers) -> Result<(), Unre
     }
 }
 
-/// An address that leads nowhere but into the open, or holds all that it leads to.
+/// Whether an address is on the open network (`http`, `https`) or holds its own content (`data`).
 fn is_open(address: &str) -> bool {
     has_scheme(address.trim_start(), &["http", "https", "data"])
 }
 
-/// Seconds of a recording that stands in a part, from its container: silence takes no bytes.
+/// Returns the tokens of the longest recording in `input_audio`, by its seconds as the container bounds them:
+/// silence takes no bytes.
 fn sounds(sound: &RawValue, bounds: &Bounds) -> Tokens {
     let mut longest = 0;
     let mut each = |value: &[u8]| {
@@ -275,7 +279,7 @@ fn sounds(sound: &RawValue, bounds: &Bounds) -> Tokens {
     Tokens::new(longest).times(bounds.sound_second)
 }
 
-/// Whether there is an address where the bytes of a sound should be.
+/// Whether `input_audio` holds a URL in place of the data of a recording.
 fn holds_address(sound: &RawValue) -> bool {
     let mut is_address = false;
     json::each_member(sound.get().as_bytes(), |_, value| {
@@ -284,7 +288,8 @@ fn holds_address(sound: &RawValue) -> bool {
     is_address || object::string(sound).is_some_and(|text| text.contains(':'))
 }
 
-/// What an `image_url` counts if it holds an image's address: the image, and all besides.
+/// Returns the tokens of an `image_url` object: the image, and every other member. `None`: its `url` is not
+/// an image's.
 fn addressed(value: &RawValue, bounds: &Bounds) -> Result<Option<Tokens>, Unreadable> {
     if !value.get().starts_with('{') {
         return Ok(None);
@@ -301,7 +306,7 @@ fn addressed(value: &RawValue, bounds: &Bounds) -> Result<Option<Tokens>, Unread
     Ok(is_image.then(|| tokens.plus(beside)))
 }
 
-/// Whether an address may be an image's: it does not hold the bytes of anything else.
+/// Whether a URL may be an image's: any but a `data:` URL of another media type.
 fn is_of_image(address: &RawValue) -> bool {
     let Some(address) = object::string(address) else {
         return false;
@@ -318,7 +323,7 @@ fn file(part: &Object<'_>, bounds: &Bounds) -> Result<Tokens, Unreadable> {
     let mut sum = Tokens::new(filename.len() as u64);
     let data = part.value("file_data");
     let text = data.and_then(object::string).unwrap_or_default();
-    // Some servers take an address for the file's own bytes, and fetch it.
+    // Some servers accept a URL in `file_data` and fetch it.
     let is_address = text.contains("://") && !text.trim_start().starts_with("data:");
     if is_address && !is_open(&text) {
         let why = "file_data is served here from http and https addresses alone";
@@ -331,7 +336,7 @@ fn file(part: &Object<'_>, bounds: &Bounds) -> Result<Tokens, Unreadable> {
         let length = weight(data);
         let pages = length.count().div_ceil(PAGE).max(1);
         let pages = Tokens::new(bounds.page).times(pages);
-        // Only of a PDF is it known that it is made of pages; another may be text from end to end.
+        // Only a PDF surely consists of pages; any other file may be text throughout, so its bytes count.
         let is_pdf = text
             .strip_prefix("data:application/pdf;base64,")
             .unwrap_or(&text)

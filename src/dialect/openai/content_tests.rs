@@ -1,4 +1,4 @@
-//! What every kind of part counts.
+//! Upper bounds of every kind of content part.
 
 use super::*;
 use crate::rules::families::Detail;
@@ -50,7 +50,7 @@ fn every_kind_of_part_has_its_bound() {
             r#"{"type":"input_file","file_url":"https://a"}"#,
             20 * IMAGE,
         ),
-        // Not understood, and yet they name something.
+        // Not understood, and yet they refer to an image, a video or a file.
         (
             r#"{"type":"image_url","image_url":"https://x.example/a.png"}"#,
             IMAGE,
@@ -102,7 +102,7 @@ fn a_text_counts_wherever_it_hides() {
     }
 }
 
-/// Some servers look for what a part holds, and not at its type.
+/// Some servers look at the members of a part and ignore its `type`.
 #[test]
 fn an_image_or_a_file_counts_whatever_the_type_of_its_part() {
     let bounds = Bounds::default();
@@ -131,7 +131,7 @@ fn a_part_that_could_be_read_in_two_ways_or_names_what_is_not_its_callers_is_ref
         r#"{"type":"image_url","image_url":{"url":"https://a","url":"https://b"}}"#,
         r#"{"type":"file","file":{"file_url":"https://a","File_URL":"b"}}"#,
         "7",
-        // Files of the operator's account, and of the server's disk.
+        // Files in the operator's account, and on the server's disk.
         r#"{"type":"input_image","file_id":"file-1"}"#,
         r#"{"type":"input_file","file_id":"file-1"}"#,
         r#"{"type":"file","file":{"file_id":"file-1"}}"#,

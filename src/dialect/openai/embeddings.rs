@@ -1,4 +1,4 @@
-//! `POST embeddings`: texts in, vectors out. The vectors are never looked at.
+//! `POST embeddings`: texts in, vectors out. The vectors are skipped, never parsed.
 
 use super::events::EventMeter;
 use super::{input, usage};
@@ -9,14 +9,16 @@ use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
+/// Members that the gateway itself reads or writes.
 const KNOWN: &[&str] = &["model", "input", "prompt_cache_key"];
 
-/// Other members that no model reads. Everything else is taken for a part of the prompt.
+/// Other members that no model reads. Every remaining member counts as prompt.
 const NOT_PROMPT: &[&str] = &["encoding_format", "dimensions", "user"];
 
-/// Members that a model reads, and how a server is asked to do it.
+/// Members that a model reads, or that tell a server how to embed: known, and counted as prompt.
 const READ: &[&str] = &["input_type", "prompt_name", "normalize", "truncate"];
 
+/// [`Dialect`] of `POST embeddings`.
 pub struct Embeddings;
 
 impl Dialect for Embeddings {

@@ -1,5 +1,5 @@
-//! Streams of typed events: images, speech, transcripts. Each is passed on byte for byte; one of
-//! them ends the stream and brings its usage.
+//! Meters streams of typed events: images, speech, transcripts. Each event is relayed byte for byte; the last
+//! one ends the stream and reports its `usage`.
 
 use super::{said, sound};
 use crate::dialect::beside::{is_frame, unsure};
@@ -8,7 +8,7 @@ use crate::dialect::failure;
 use crate::dialect::stream::{Event, EventStream, Events};
 use crate::json::{self, Value};
 
-/// The events that say that all is there.
+/// Types of the events that end a stream.
 const LAST: &[&str] = &[
     "image_generation.completed",
     "image_edit.completed",
@@ -16,7 +16,7 @@ const LAST: &[&str] = &[
     "transcript.text.done",
 ];
 
-/// Members that are known, and no text of a model.
+/// Members of an event that are known and hold no generated text.
 const FRAME: &[&str] = &[
     "type",
     "sequence_number",
@@ -40,8 +40,10 @@ const FRAME: &[&str] = &[
 
 pub type EventMeter = EventStream<TypedEvents>;
 
+/// Reader of typed events, for [`EventStream`].
 #[derive(Debug, Default)]
 pub struct TypedEvents {
+    /// Tokens of a second of sound, for a `usage` in seconds.
     sound_second: u64,
 }
 
@@ -54,7 +56,7 @@ impl EventMeter {
 impl Events for TypedEvents {
     fn pass(&mut self, event: &Event<'_>, reading: &mut Reading, out: &mut Vec<u8>) {
         out.extend_from_slice(event.bytes);
-        // Servers that stream transcripts as choices end them so.
+        // Servers that stream a transcript as `choices` end it with `[DONE]`.
         if event.data.trim_ascii() == b"[DONE]" {
             reading.complete = true;
         } else {
@@ -67,7 +69,7 @@ impl TypedEvents {
     fn take(&self, event: &Event<'_>, reading: &mut Reading) {
         let data = &event.data;
         let (kind, _) = event.kind();
-        // The whole transcript, and its segments, of which the deltas were the parts.
+        // These events repeat the text of the deltas: whole, or in segments.
         let is_repeated = kind == "transcript.text.segment"
             || (kind == "transcript.text.done" && reading.delivered.bytes > 0);
         let whole = json::each_member(data, |name, value| match name {
@@ -82,7 +84,7 @@ impl TypedEvents {
             "delta" | "text" if !is_repeated => said::text(value, &mut reading.delivered),
             "delta" | "text" => {}
             "audio" => reading.delivered.base64_sound(&json::text(value)),
-            // What comes before the last is a sketch of it.
+            // An image before the last event is a preview of the final one.
             "b64_json" | "url" if LAST.contains(&kind.as_str()) => reading.delivered.images += 1,
             "b64_json" | "url" => {}
             "model" if is_frame(FRAME, name, value) => reading.served.take(value),

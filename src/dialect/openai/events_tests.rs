@@ -1,4 +1,4 @@
-//! Streams as data: what they are, what they say.
+//! Event streams as fixtures: their bytes, and the usage and text that they report.
 
 use super::*;
 use crate::dialect::Meter;

@@ -1,7 +1,7 @@
-//! `POST images/generations`, `images/edits`, `images/variations`.
+//! `POST images/generations`, `images/edits` and `images/variations`.
 //!
-//! Only the newer models report usage. What the older ones cost is told by how many images were
-//! asked for. The images themselves are never looked at.
+//! Only the newer models report usage. The cost of older ones follows from `n`, the number of images that the
+//! caller asks for. The images themselves are skipped, never decoded.
 
 use super::events::EventMeter;
 use super::multipart::Form;
@@ -12,9 +12,10 @@ use crate::dialect::{Dialect, Meter, prompt};
 use crate::rules::amount::Tokens;
 use std::borrow::Cow;
 
+/// Members or form fields that the gateway itself reads or writes.
 const KNOWN: &[&str] = &["model", "prompt", "n", "stream"];
 
-/// Fields that no model reads. Everything else is taken for a part of the prompt.
+/// Fields that no model reads. Every other field counts as prompt.
 const NOT_PROMPT: &[&str] = &[
     "model",
     "n",
@@ -32,12 +33,14 @@ const NOT_PROMPT: &[&str] = &[
     "user",
 ];
 
-/// Fields that hold an image, however they are sent.
+/// Form fields that hold an image, even without a `filename`.
 const FILES: &[&str] = &["image", "image[]", "mask"];
 
+/// Usual length of a token in bytes, to estimate a prompt where no usage is reported.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// The facts that all three calls share. `text` and `images` are what the prompt is made of.
+/// Builds the facts that all three calls share. `text` are the bytes and `images` the number of images in the
+/// prompt.
 fn call(n: Option<u64>, text: u64, images: u64, bounds: &Bounds) -> Call {
     let generated = Tokens::new(n.unwrap_or(1).max(1)).times(bounds.image_answer);
     let shown = Tokens::new(bounds.image).times(images);
@@ -55,6 +58,7 @@ fn call(n: Option<u64>, text: u64, images: u64, bounds: &Bounds) -> Call {
     }
 }
 
+/// [`Dialect`] of `POST images/generations`.
 pub struct Generations;
 
 impl Dialect for Generations {
@@ -114,7 +118,7 @@ fn rewrite_form(body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unrea
     Form::read(body, KNOWN, FILES)?.with_model(changes.model)
 }
 
-/// The calls that show the model images, which differ in their paths alone.
+/// [`Dialect`] of the calls that send images to the model; they differ in their path alone.
 pub struct Changed(&'static str);
 
 pub const EDITS: Changed = Changed("images/edits");

@@ -1,4 +1,4 @@
-//! Fixtures of the three calls about images.
+//! Fixtures of `images/generations`, `images/edits` and `images/variations`.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn images_that_are_made_are_bounded_by_their_number() {
     let body = Body::json(br#"{"model":"m","prompt":"A hat","n":3,"size":"auto","stream":true}"#);
     let call = Generations.read(&body, &BOUNDS).unwrap();
     assert_eq!((call.model.as_deref(), call.stream), (Some("m"), true));
-    // The prompt with its quotes, and its frame.
+    // `prompt` with its quotes (7 bytes), and 8 framing tokens.
     assert_eq!(call.prompt, Tokens::new(7 + 8));
     assert_eq!(call.answer, Some(Tokens::new(24_000)));
     assert_eq!(

@@ -1,18 +1,20 @@
-//! What `prompt` and `input` may be: a text, token numbers, or lists of either.
+//! Sizes the `prompt` of `completions` and the `input` of `embeddings`: a text, a list of token IDs, or a
+//! list of either. Must never count fewer tokens than the provider will.
 
 use crate::dialect::prompt;
 use crate::json;
 
+/// Size of a `prompt` or an `input`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// At least as many tokens as the provider will count.
+    /// Upper bound of the tokens that the provider will count.
     pub tokens: u64,
-    /// How many texts the provider sees in it.
+    /// Number of separate texts. `completions` answers each of them `n` times.
     pub texts: u64,
 }
 
-/// One pass over JSON that is known to be whole. A number is a token. An object, which only some
-/// servers take, counts as an image too.
+/// Sizes `raw`, which must be valid JSON, in one pass. A string counts its bytes and a number one token. An
+/// object, which only some servers accept, counts `image` tokens besides its strings.
 pub fn size(raw: &str, image: u64) -> Size {
     let bytes = raw.as_bytes();
     let (mut at, mut depth) = (0, 0usize);
@@ -48,10 +50,10 @@ pub fn size(raw: &str, image: u64) -> Size {
             }
         }
     }
-    // A list of numbers alone is one text.
+    // A list of token IDs alone is one text.
     let texts = if items == 0 { 1 } else { items + numbers };
     Size {
-        // A server may frame each text, with a token that starts it for one.
+        // A server may frame each text, for example with a start token.
         tokens: tokens + prompt::message_frames(texts),
         texts: texts as u64,
     }

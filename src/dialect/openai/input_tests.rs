@@ -1,4 +1,4 @@
-//! Every shape of an input.
+//! Sizes of every shape of a `prompt` or an `input`.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,7 +1,7 @@
-//! What an answer of `responses` says of itself, whole or as a stream of items.
+//! Meters a response of `responses`, whole or as a stream of output items.
 //!
-//! Text passes up to three times: in deltas, in the item that they make, and in the response that ends
-//! the stream. It counts once, by whichever has more of it.
+//! The same text comes up to three times: in deltas, in the finished item, and in the response that ends the
+//! stream. It must count only once, by the longest copy.
 
 use super::{said, usage};
 use crate::dialect::beside::{is_frame, unsure};
@@ -10,7 +10,7 @@ use crate::dialect::failure;
 use crate::dialect::stream::{Event, EventStream, Events};
 use crate::json::{self, Value};
 
-/// Members of an item of output that hold generated text.
+/// Members of an output item that hold generated text.
 const TEXT: &[&str] = &[
     "content",
     "name",
@@ -21,8 +21,8 @@ const TEXT: &[&str] = &[
     "code",
 ];
 
-/// Members of an item that no model generates. A summary is another model's, of text that is counted
-/// and not shown.
+/// Members of an output item that hold no generated text. `summary` is in neither list and so counts in the
+/// upper bound alone: another model writes it, about reasoning that is billed but not shown.
 const ITEM_FRAME: &[&str] = &[
     "type",
     "id",
@@ -38,7 +38,7 @@ const ITEM_FRAME: &[&str] = &[
     "environment",
 ];
 
-/// Events that repeat what others have brought, or say how far a response is.
+/// Types of the events that repeat the text of others, or report progress.
 const REPEATS: &[&str] = &[
     "response.created",
     "response.queued",
@@ -60,6 +60,7 @@ const REPEATS: &[&str] = &[
     "keepalive",
 ];
 
+/// Types of the events that end a stream.
 const LAST: &[&str] = &[
     "response.completed",
     "response.incomplete",
@@ -68,7 +69,7 @@ const LAST: &[&str] = &[
     "error",
 ];
 
-/// Takes in an item of output.
+/// Counts one output item into `delivered`.
 fn item(item: &[u8], delivered: &mut Delivered) {
     delivered.frame();
     let mut is_image = false;
@@ -89,7 +90,7 @@ fn item(item: &[u8], delivered: &mut Delivered) {
     delivered.images += u64::from(is_image && delivered.images == 0);
 }
 
-/// Takes in a response that has come to its end, or not.
+/// Reads a `response` object, finished or not. `None`: it is not a complete JSON object.
 fn response(response: &[u8], reading: &mut Reading) -> Option<Response> {
     let mut seen = Response::default();
     let whole = json::each_member(response, |name, value| match name {
@@ -107,6 +108,7 @@ fn response(response: &[u8], reading: &mut Reading) -> Option<Response> {
     whole.then_some(seen)
 }
 
+/// Status and output of a `response` object.
 #[derive(Default)]
 struct Response {
     status: String,
@@ -114,6 +116,7 @@ struct Response {
     output: Delivered,
 }
 
+/// Meters a whole response. Bytes that are not a complete JSON object count as text.
 pub fn meter(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
     let Some(seen) = response(answer, &mut reading) else {
@@ -129,9 +132,10 @@ pub fn meter(answer: &[u8]) -> Reading {
 
 pub type StreamMeter = EventStream<Items>;
 
+/// Reader of the events of a `responses` stream, for [`EventStream`].
 #[derive(Debug, Default)]
 pub struct Items {
-    /// Bytes of text that came in deltas and in no item yet.
+    /// Bytes of text that came in deltas, and not yet in a finished item.
     in_deltas: u64,
 }
 
@@ -175,7 +179,7 @@ impl Items {
                 self.whole(output, before, reading);
             }
             "delta" => self.delta(kind, value, reading),
-            // Some servers say at once what others say bit by bit.
+            // Some servers send at once what others send in deltas.
             "item" if kind == "response.output_item.added" => {
                 let mut output = Delivered::default();
                 item(value, &mut output);
@@ -202,12 +206,13 @@ impl Items {
             "response.audio.delta" | "response.output_audio.delta" => {
                 delivered.base64_sound(&json::text(value));
             }
-            // What a tool gave, and what says again what was generated.
+            // A tool's output, which no model generated.
             "response.shell_call_output_content.delta" => {}
+            // A summary or a transcript repeats what was generated, so it counts in the upper bound alone.
             _ if kind.contains("summary") || kind.contains("transcript") => {
                 unsure(value, delivered);
             }
-            // The kinds are an open set.
+            // The delta types are an open set: an unknown one counts as text.
             _ => {
                 let before = delivered.bytes;
                 said::text(value, delivered);
@@ -216,7 +221,7 @@ impl Items {
         }
     }
 
-    /// Counts what is said at once and has not come in deltas.
+    /// Counts text that came whole, beyond what came in deltas before.
     fn at_once(&mut self, mut output: Delivered, reading: &mut Reading) {
         output.frames = 0;
         output.images = 0;
@@ -226,7 +231,7 @@ impl Items {
         self.in_deltas += reading.delivered.bytes - before;
     }
 
-    /// Counts what a whole has beyond the bytes that its deltas have brought.
+    /// Counts a whole item or response, beyond the `counted` bytes of text that its deltas brought.
     fn whole(&mut self, output: Delivered, counted: u64, reading: &mut Reading) {
         let delivered = &mut reading.delivered;
         delivered.images = delivered.images.max(output.images);

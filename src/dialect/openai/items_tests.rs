@@ -1,4 +1,4 @@
-//! Fixtures and properties of answers of `responses`, whole and streamed.
+//! Fixtures and properties of `responses` bodies and streams, as the provider sends them.
 
 use super::*;
 use crate::dialect::Meter;
@@ -34,7 +34,7 @@ fn usage_counts_a_cached_part_once_and_absent_is_not_nought() {
     assert_eq!(meter(br#"{"usage":{}}"#).usage(), None);
     let nought = meter(br#"{"usage":{"input_tokens":0,"output_tokens":0}}"#);
     assert_eq!(nought.usage().unwrap().total(), Tokens::ZERO);
-    // What is odd elsewhere hides nothing.
+    // An unexpected type of another member does not hide `usage`.
     let odd = meter(br#"{"output":7,"status":1,"usage":{"input_tokens":1,"output_tokens":2,"input_tokens_details":null}}"#);
     assert_eq!(odd.usage().unwrap().total(), Tokens::new(3));
 }
@@ -165,7 +165,7 @@ proptest! {
     }
 }
 
-/// What is said at once counts, and once.
+/// Text that comes whole counts, and counts once.
 #[test]
 fn text_that_comes_in_no_delta_counts() {
     let delivered = |events: &[&str]| {

@@ -1,4 +1,8 @@
-//! OpenAI's API.
+//! OpenAI's API: one file and one `Dialect` for each call or group of calls, from `chat` to `images`.
+//!
+//! Several calls share the readers of content parts (`content`), tools (`tools`), forms (`multipart`),
+//! generated text (`said`), usage (`usage`) and recordings (`sound`). A vendor that speaks this API is
+//! configuration, never a file here.
 
 pub mod audio;
 pub mod chat;

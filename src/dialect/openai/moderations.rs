@@ -1,4 +1,5 @@
-//! `POST moderations`: says whether a text is fit to be read. The API itself is free.
+//! `POST moderations`: classifies whether a text is harmful. The API itself is free: its calls only count
+//! against the window, except at a server that bills free calls.
 
 use super::events::EventMeter;
 use super::usage;
@@ -8,8 +9,10 @@ use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
 use std::borrow::Cow;
 
+/// Members that the gateway itself reads or writes.
 const KNOWN: &[&str] = &["model"];
 
+/// [`Dialect`] of `POST moderations`.
 pub struct Moderations;
 
 impl Dialect for Moderations {
@@ -39,7 +42,7 @@ impl Dialect for Moderations {
         object::rewrite_model(body.bytes, KNOWN, changes)
     }
 
-    /// Some servers count all the same; where it is free, nobody is charged for it.
+    /// Reads the usage that some servers report. It is not charged where the call is `free`.
     fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
         usage::of_answer(answer)
     }

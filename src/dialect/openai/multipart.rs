@@ -1,7 +1,7 @@
-//! Forms with files (`multipart/form-data`): where their parts stand, and edits to them.
+//! Parses `multipart/form-data` bodies (forms with files): the byte range of each part, and edits to them.
 //!
-//! Nothing is copied. Framing is read strictly: what one reader of forms takes for a field and
-//! another for a piece of a file is refused, because the provider may be the other.
+//! No bytes are copied. Framing is parsed strictly: a form that one reader takes for a field and another for
+//! a piece of a file is refused, because the provider may be the other reader.
 
 mod head;
 
@@ -12,34 +12,36 @@ use head::refused;
 use memchr::memmem;
 use std::ops::Range;
 
-/// More than any call has fields.
+/// Upper bound of the parts of a form: no API call has as many fields.
 const MOST_PARTS: usize = 200;
 
 #[derive(Debug)]
 struct Part<'a> {
     name: &'a str,
-    /// Every reader takes it for a file.
+    /// Every reader treats it as a file.
     is_file: bool,
-    /// Every reader takes it for the same text. What is neither text nor surely a file may be one to some.
+    /// Every reader treats it as the same text. A part that is neither text nor surely a file may be a file
+    /// to some.
     is_text: bool,
-    /// What its head says of the value, a length or a charset, need not be true of another one.
+    /// Its head has a `Content-Length` or a charset, which need not be true of another value.
     describes_value: bool,
     head: Range<usize>,
     value: Range<usize>,
 }
 
+/// Parsed `multipart/form-data` body, borrowed from its bytes.
 #[derive(Debug)]
 pub struct Form<'a> {
     bytes: &'a [u8],
     boundary: &'a str,
-    /// Where the first boundary stands.
+    /// Offset of the first boundary.
     start: usize,
     parts: Vec<Part<'a>>,
 }
 
 impl<'a> Form<'a> {
-    /// `known` are the fields that the gateway itself reads or writes, `files` those that hold a
-    /// file even where nothing in them says so.
+    /// Parses a body. `known` are the fields that the gateway itself reads or writes, `files` those that hold
+    /// a file even without a `filename`.
     pub fn read(body: &Body<'a>, known: &[&str], files: &[&str]) -> Result<Form<'a>, Unreadable> {
         let boundary = head::boundary(body.content_type.unwrap_or_default())?;
         let (start, ranges) = ranges(body.bytes, boundary)?;
@@ -52,7 +54,7 @@ impl<'a> Form<'a> {
         for range in ranges {
             let mut part = part(body.bytes, range)?;
             part.is_file |= files.contains(&part.name);
-            // Readers make two or three bytes of each that is not UTF-8.
+            // Readers replace each byte that is not UTF-8 with two or three bytes.
             if !part.is_file && std::str::from_utf8(&body.bytes[part.value.clone()]).is_err() {
                 return Err(refused("a field is not UTF-8"));
             }
@@ -62,8 +64,9 @@ impl<'a> Form<'a> {
         Ok(form)
     }
 
-    /// A name in disguise would be one field here and another at a provider that reads names
-    /// loosely; of two fields with one name some take the first and some the last.
+    /// Refuses a field that readers could take for another one. A provider that reads names loosely may find
+    /// a known field in `Model` or `model[]`; of two fields with one name some readers take the first and
+    /// some the last.
     fn check(&self, part: &Part<'_>, known: &[&str]) -> Result<(), Unreadable> {
         let name = part.name;
         let bare = name.split('[').next().unwrap_or(name).trim();
@@ -89,7 +92,7 @@ impl<'a> Form<'a> {
         Ok(())
     }
 
-    /// A field's text. An empty one counts as absent.
+    /// Returns the text of a field. `None`: it is absent or empty.
     pub fn field(&self, name: &str) -> Result<Option<&'a str>, Unreadable> {
         let Some(part) = self.parts.iter().find(|part| part.name == name) else {
             return Ok(None);
@@ -99,6 +102,7 @@ impl<'a> Form<'a> {
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
+    /// Returns a field as a whole number. `None`: it is absent or empty.
     pub fn count(&self, name: &str) -> Result<Option<u64>, Unreadable> {
         let number = self.field(name)?.map(str::parse);
         number
@@ -106,6 +110,7 @@ impl<'a> Form<'a> {
             .map_err(|_| Unreadable(format!("{name} must be a whole number")))
     }
 
+    /// Returns a field as a boolean, false if it is absent or empty.
     pub fn flag(&self, name: &str) -> Result<bool, Unreadable> {
         let text = self.field(name)?.unwrap_or("false").to_ascii_lowercase();
         match text.as_str() {
@@ -115,7 +120,7 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// What is a file to any reader.
+    /// Returns the values of all parts that any reader could treat as files.
     pub fn files(&self) -> impl Iterator<Item = &'a [u8]> {
         let files = self
             .parts
@@ -124,7 +129,7 @@ impl<'a> Form<'a> {
         files.map(|part| &self.bytes[part.value.clone()])
     }
 
-    /// The bytes of all fields but those of `names`, files left out.
+    /// Sums the bytes of all fields but `names`. Parts that are surely files are left out.
     pub fn length_without(&self, names: &[&str]) -> u64 {
         self.parts
             .iter()
@@ -133,7 +138,7 @@ impl<'a> Form<'a> {
             .sum()
     }
 
-    /// The names of all fields but those.
+    /// Returns the names of all fields that are in none of the lists `known`.
     pub fn strangers(&self, known: &[&[&str]]) -> Result<Vec<String>, Unreadable> {
         let mut strangers = Strangers::default();
         for part in &self.parts {
@@ -144,12 +149,12 @@ impl<'a> Form<'a> {
         strangers.names()
     }
 
-    /// The content type to send it with.
+    /// Returns the `Content-Type` to send the form with.
     pub fn content_type(content_type: &str) -> Result<String, Unreadable> {
         Ok(head::content_type(head::boundary(content_type)?))
     }
 
-    /// The form with that model, where there is one to be set.
+    /// Returns the form with `model` set, or unchanged if it is `None`.
     pub fn with_model(&self, model: Option<&str>) -> Result<Vec<u8>, Unreadable> {
         match model {
             Some(model) => self.with("model", model),
@@ -157,7 +162,7 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// The form with one field's value replaced, or the field added before all others.
+    /// Returns the form with one field's value replaced, or with the field added before all others.
     fn with(&self, name: &str, value: &str) -> Result<Vec<u8>, Unreadable> {
         if value.contains(char::is_control) {
             return Err(Unreadable(format!("{name} must be one line of text")));
@@ -179,12 +184,12 @@ impl<'a> Form<'a> {
     }
 }
 
-/// The head of a field that we write, the empty line included.
+/// Returns the head of a field that the gateway writes, its empty line included.
 fn plain_head(name: &str) -> String {
     format!("Content-Disposition: form-data; name=\"{name}\"\r\n\r\n")
 }
 
-/// Where the first boundary stands, and where each part does.
+/// Finds the offset of the first boundary, and the range of each part.
 fn ranges(bytes: &[u8], boundary: &str) -> Result<(usize, Vec<Range<usize>>), Unreadable> {
     let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
     let delimiter = format!("--{boundary}");
@@ -244,7 +249,7 @@ fn part(bytes: &[u8], whole: Range<usize>) -> Result<Part<'_>, Unreadable> {
     }
     Ok(Part {
         name: head.name,
-        // Without a name some readers take it for a field.
+        // Some readers treat a part with an empty `filename` as a field.
         is_file: head.has_filename && !head.is_nameless_file,
         is_text: head.is_text && !head.has_filename,
         describes_value: head.length.is_some() || !head.is_utf8,

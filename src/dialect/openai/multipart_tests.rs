@@ -1,4 +1,4 @@
-//! Forms that are read, and forms that could be read in two ways.
+//! Forms that are parsed, and ambiguous forms that are refused.
 
 use super::*;
 use proptest::prelude::*;
@@ -53,7 +53,7 @@ fn a_field_that_is_missing_is_added() {
     }
 }
 
-/// One part with that head and value.
+/// Returns a form of one part with this head and this value.
 fn one(head: &str, value: &str) -> String {
     format!("----x-1\r\n{head}\r\n\r\n{value}\r\n----x-1--\r\n")
 }
@@ -84,7 +84,7 @@ fn malformed_framing_is_refused() {
     }
 }
 
-/// Heads of a part that readers of forms take for different things, and what the refusal says.
+/// Part heads that form readers interpret differently, grouped by a piece of the refusal's text.
 const CROOKED_HEADS: &[(&str, &[&str])] = &[
     (
         "has no content-disposition",
@@ -271,7 +271,7 @@ fn a_part_that_could_be_read_in_two_ways_is_refused() {
     assert!(read(one(latin, "\u{e9}").as_bytes()).is_err());
 }
 
-/// One field and one file as clients send them: their heads, in the order in which they are sent.
+/// Heads of one field and one file as real clients send them, with their headers in the clients' order.
 const CLIENTS: &[(&str, &str, &str)] = &[
     (
         "OpenAI's Python SDK, httpx, undici and browsers",
@@ -347,7 +347,7 @@ fn the_number_of_parts_is_bounded() {
     assert!(read((field.repeat(201) + end).as_bytes()).is_err());
 }
 
-/// `\xff` is three bytes to most readers and two to some.
+/// Most readers replace `\xff` with three bytes, and some with two.
 #[test]
 fn a_field_that_is_not_utf_8_is_refused() {
     let form = b"----x-1\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\xff\r\n----x-1--";

@@ -1,8 +1,8 @@
-//! `POST responses`: reads a call, rewrites it for an endpoint, meters its answer.
+//! `POST responses`: reads a call, rewrites it for an endpoint, meters its response.
 //!
-//! A call must show all that the provider will read for it. What refers to the operator's own
-//! account - stored responses, conversations, templates - is refused. Input items are served by name:
-//! a new kind may be either.
+//! A body must show everything that the provider will read for it. References into the operator's own account
+//! (stored responses, conversations, prompt templates) are refused. Input items are accepted by `type`,
+//! because an unknown one could be such a reference.
 
 use super::content::{self, stray, weight, weights};
 use super::items::{self, StreamMeter};
@@ -17,7 +17,7 @@ use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// The members that the gateway itself reads or writes.
+/// Members that the gateway itself reads or writes.
 const KNOWN: &[&str] = &[
     "model",
     "prompt_cache_key",
@@ -41,7 +41,8 @@ const KNOWN: &[&str] = &[
     "context_management",
 ];
 
-/// Members that would have the provider read, or generate, what the body does not show.
+/// Members that make the provider read or generate something that the body does not show, with advice for the
+/// caller.
 const UNSEEN: &[(&str, &str)] = &[
     ("previous_response_id", "send the whole input instead"),
     ("conversation", "send the whole input instead"),
@@ -49,7 +50,7 @@ const UNSEEN: &[(&str, &str)] = &[
     ("context_management", "shorten the input instead"),
 ];
 
-/// Other members that no model reads. Everything else is taken for a part of the prompt.
+/// Other members that no model reads. Every remaining member counts as prompt.
 const NOT_PROMPT: &[&str] = &[
     "stream_options",
     "temperature",
@@ -64,10 +65,10 @@ const NOT_PROMPT: &[&str] = &[
     "verbosity",
 ];
 
-/// Members that a model reads.
+/// Members that a model reads: known, and counted as prompt.
 const READ: &[&str] = &["text", "response_format"];
 
-/// Input items that a model reads as their texts.
+/// Types of the input items whose texts a model reads.
 const TEXT_ITEMS: &[&str] = &[
     "message",
     "function_call",
@@ -77,7 +78,7 @@ const TEXT_ITEMS: &[&str] = &[
     "reasoning",
 ];
 
-/// The members of such an item.
+/// Members of an input item.
 const ITEM: &[&str] = &[
     "type",
     "role",
@@ -95,10 +96,11 @@ const ITEM: &[&str] = &[
     "environment",
 ];
 
-/// Those that count as they stand: neither its type, nor its role, nor what it holds in parts.
+/// Members of an item that count in full: all but its `type`, its `role`, and the parts in `content` and
+/// `output`.
 const TEXTS: &[&str] = ITEM.split_at(4).1;
 
-/// Input items that are known, but not how a model reads them: all of their bytes count.
+/// Types of the input items that are known, though not how a model reads them: all of their bytes count.
 const OTHER_ITEMS: &[&str] = &[
     "local_shell_call",
     "local_shell_call_output",
@@ -111,6 +113,7 @@ const OTHER_ITEMS: &[&str] = &[
     "additional_tools",
 ];
 
+/// [`Dialect`] of `POST responses`.
 pub struct Responses;
 
 impl Dialect for Responses {
@@ -185,7 +188,7 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
         model: body.string("model")?.map(Cow::into_owned),
         stream: body.flag("stream")?,
         cache_key: body.string("prompt_cache_key")?.map(Cow::into_owned),
-        // A stream always says what it used: nothing is asked for in the client's place.
+        // A `responses` stream always reports its usage, so the gateway never asks for it.
         wants_usage: true,
         limit: body.number("max_output_tokens", 1)?,
         answers: 1,
@@ -198,12 +201,12 @@ fn frame() -> Tokens {
     Tokens::new(prompt::message_frames(1))
 }
 
-/// Reads the items of the input.
+/// Reads the items of `input` and sums their tokens.
 struct Input<'r> {
     bounds: &'r Bounds,
     strangers: &'r mut Strangers,
     extras: &'r mut Extras,
-    /// Items may bring tools of their own.
+    /// Tools of the body and of its items: `additional_tools` and the like bring their own.
     offered: &'r mut Tools,
 }
 
@@ -229,7 +232,7 @@ impl Input<'_> {
         let kind = match item.string("type")? {
             Some(kind) => kind,
             None if item.value("role").is_some() => "message".into(),
-            // An ID alone stands for something stored.
+            // An item with nothing but an `id` refers to a stored one.
             None => return refused("An item of input must have a type or a role"),
         };
         let mut described = Tokens::ZERO;
@@ -276,7 +279,7 @@ fn read_item<'a>(
     Object::read(value.get(), "An item of input", ITEM, other)
 }
 
-/// What is included of a tool's calls goes with the tool.
+/// Removes the entries of `include` that belong to a removed tool, such as `web_search_call.results`.
 fn take_out_included<'a>(
     edit: &mut Edit<'a>,
     body: &Object<'a>,
@@ -297,7 +300,7 @@ fn take_out_included<'a>(
     Ok(())
 }
 
-/// Tools may stand in the input too.
+/// Removes tools from the items of `input`, which may have a `tools` list too.
 fn take_out_of_input<'a>(
     edit: &mut Edit<'a>,
     body: &Object<'a>,
@@ -319,14 +322,14 @@ fn take_out_of_input<'a>(
     })
 }
 
-/// The body that leaves for the provider. It never says that the response may be stored: that would
-/// be in the operator's account, where others could read it. So a body in which nothing else must
-/// change still differs in `store`.
+/// Rewrites a body for the provider. Sets `store` to false in every body: a stored response would be in the
+/// operator's account, where other callers could read it. A body without other changes still differs in
+/// `store`.
 fn rewrite(bytes: &[u8], changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
     let body = Object::body(bytes, KNOWN, |_, _| {})?;
     let mut edit = Edit::of(&body, changes);
     if let Some(limit) = changes.limit {
-        // Every endpoint knows it by this name.
+        // Every endpoint knows the limit by this name, whatever `Limit::name` says.
         edit.set("max_output_tokens", &limit.tokens.to_string());
     }
     edit.set("store", "false");

@@ -32,7 +32,7 @@ fn a_call_is_read_without_its_unknown_members() {
     assert_eq!(read.model.as_deref(), Some("gpt-5"));
     assert_eq!((read.stream, read.wants_usage), (true, true));
     assert_eq!((read.limit, read.answers), (Some(100), 1));
-    // Both texts, their frames, and a member that nobody knows.
+    // `instructions` (8 bytes), `input` (5), 8 framing tokens each, and the unknown member `x` (14).
     assert_eq!(read.prompt, Tokens::new(8 + 8 + 5 + 8 + 14));
     let bare = call(r#"{"input":[],"stream":null,"max_output_tokens":null,"background":false}"#);
     let bare = bare.unwrap();
@@ -142,7 +142,7 @@ fn only_tools_that_run_at_the_client_are_served() {
         r#"{"name":"nameless"}"#,
         "7",
     ] {
-        // Tools may also come as a part of the input.
+        // Tools may also come in an item of the input.
         for body in [
             format!(r#"{{"tools":[{bad}]}}"#),
             format!(r#"{{"input":[{{"type":"additional_tools","tools":[{bad}]}}]}}"#),
@@ -177,7 +177,7 @@ fn every_text_of_the_input_counts() {
     ] {
         assert_eq!(prompt_of(input), expected, "{input}");
     }
-    // Where it is not known what a model reads, all of it counts.
+    // If it is not known how a model reads an item, all of its bytes count.
     let name = "n".repeat(1000);
     for input in [
         format!(r#"[{{"type":"shell_call","action":{{"{name}":1}}}}]"#),

@@ -1,15 +1,15 @@
-//! What a model generated in a choice of an answer, or in a piece of one.
+//! Counts the text that a model generated in a choice of a response, or in the `delta` of a stream chunk.
 //!
-//! Members are an open set: what is known to be generated counts as text, what is known to frame it
-//! does not count, and anything else counts in the upper bound alone. Nothing is passed over because
-//! it has an unusual shape.
+//! Servers add members of their own. Members known to hold generated text count as text, known metadata
+//! (`FRAME`) does not count, and any other member counts in the upper bound alone (`Delivered::unsure`). A
+//! member of an unexpected JSON type must never be skipped.
 
 use super::usage;
 use crate::dialect::beside::{is_frame, unsure};
 use crate::dialect::call::{Claim, Delivered};
 use crate::json::{self, Value};
 
-/// Members of a choice, a message or a part that no model generates.
+/// Members of a choice, a message or a content part that hold metadata and no generated text.
 const FRAME: &[&str] = &[
     "index",
     "role",
@@ -30,13 +30,14 @@ const FRAME: &[&str] = &[
     "signature",
 ];
 
-/// Members that hold generated text, alone or in parts.
+/// Members that hold generated text: a string, or a list of parts.
 const TEXT: &[&str] = &["content", "refusal", "text"];
 
-/// The same reasoning goes by one of these names, and some servers write several of them.
+/// Members that hold reasoning. Some servers write the same reasoning under several of these names, so only
+/// the first that is not empty counts as text.
 const REASONING: &[&str] = &["reasoning_content", "reasoning", "thinking"];
 
-/// Takes in a choice. Some servers report the usage here.
+/// Counts a choice into `delivered`. Returns its `usage`, which some servers report here.
 pub fn choice(choice: &Value<'_>, delivered: &mut Delivered) -> Option<Claim> {
     let mut claim = None;
     let whole = choice.members(|name, value| match name {
@@ -51,7 +52,7 @@ pub fn choice(choice: &Value<'_>, delivered: &mut Delivered) -> Option<Claim> {
     claim
 }
 
-/// A member that stands beside what is generated, or that nobody knows.
+/// Counts a member that is not in `FRAME`, in the upper bound alone.
 fn beside(name: &str, value: &[u8], delivered: &mut Delivered) {
     if !is_frame(FRAME, name, value) {
         unsure(value, delivered);
@@ -68,7 +69,7 @@ fn message(message: &Value<'_>, delivered: &mut Delivered) {
     }
 }
 
-/// Takes in a member of a message.
+/// Counts one member of a `message` or a `delta`.
 fn said(name: &str, value: &[u8], has_reasoning: &mut bool, delivered: &mut Delivered) {
     match name {
         name if TEXT.contains(&name) => text(value, delivered),
@@ -89,7 +90,7 @@ fn said(name: &str, value: &[u8], has_reasoning: &mut bool, delivered: &mut Deli
     }
 }
 
-/// Generated text: a string, or whatever holds strings.
+/// Counts generated text: a string, or the strings and images in a list or an object.
 pub fn text(value: &[u8], delivered: &mut Delivered) {
     match value.first() {
         Some(b'"') => delivered.text(&json::text(value)),
@@ -109,7 +110,7 @@ pub fn text(value: &[u8], delivered: &mut Delivered) {
     }
 }
 
-/// Calls of tools, as a list or as one, each with its function or without.
+/// Counts tool calls: one or a list, each with or without its `function` or `custom` object.
 fn tool_calls(value: &[u8], delivered: &mut Delivered) {
     match value.first() {
         Some(b'[') if json::each_element(value, |call| tool_calls(call, delivered)) => {}
@@ -137,7 +138,7 @@ fn sound(value: &[u8], delivered: &mut Delivered) {
     let whole = json::each_member(value, |name, value| match name {
         "data" => delivered.base64_sound(&json::text(value)),
         name if is_frame(FRAME, name, value) => {}
-        // It says what the sound says.
+        // Any other member, such as `transcript`, repeats the sound as text.
         _ => unsure(value, delivered),
     });
     if !whole && value != b"null" {

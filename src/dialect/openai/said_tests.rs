@@ -1,4 +1,4 @@
-//! What a model says, in every shape that servers give it.
+//! Generated text in every shape that servers write it.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! How long a recording is, from its bytes alone, and what its seconds cost.
+//! Bounds how long a recording is from its bytes alone ([`Length`]), and prices its seconds in tokens.
 
 mod length;
 
@@ -9,7 +9,7 @@ use crate::json::{self, Value};
 use crate::rules::amount::Tokens;
 pub use length::Length;
 
-/// Usage that may be counted in tokens or in seconds of sound.
+/// Parses a `usage` in tokens, or in `seconds` of sound of `sound_second` tokens each.
 pub fn usage(usage: &[u8], sound_second: u64) -> Option<Claim> {
     tokens::read(&Value::of(usage)).or_else(|| {
         let mut seconds = None;
@@ -22,6 +22,7 @@ pub fn usage(usage: &[u8], sound_second: u64) -> Option<Claim> {
     })
 }
 
+/// Returns the claim for `seconds` of sound, which are all input.
 pub fn of_seconds(seconds: u64, sound_second: u64) -> Claim {
     Claim::of(Usage {
         uncached_input: Tokens::new(seconds).times(sound_second),

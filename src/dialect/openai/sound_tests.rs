@@ -1,4 +1,4 @@
-//! Lengths of recordings, and usage in seconds.
+//! Lengths of WAV files, and usage in `seconds`.
 
 use super::*;
 use proptest::prelude::*;

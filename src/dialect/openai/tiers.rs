@@ -1,15 +1,17 @@
-//! Members that change the price of a call, or have several models at work for it.
+//! Members that change the price of a call (`service_tier`), or that have several models work on it
+//! (`multi_agent`).
 
 use crate::dialect::call::{Changes, Extras, Unreadable};
 use crate::dialect::extras::word;
 use crate::dialect::object::{Edit, Object};
 
-/// Tiers that cost what the model costs, or less.
+/// Values of `service_tier` that cost the model's usual price, or less.
 const PLAIN: &[&str] = &["auto", "default", "flex", "standard", "on_demand"];
 
-/// By these names they are known to a call's reader and writer, and to an operator.
+/// Members that may raise the price. An operator allows them by these names, in an endpoint's `members`.
 pub const DEAR: &[&str] = &["service_tier", "multi_agent"];
 
+/// Records the members that raise the price of this body in `extras.dear`.
 pub fn read(body: &Object<'_>, extras: &mut Extras) -> Result<(), Unreadable> {
     if body.value("service_tier").is_some() && !PLAIN.contains(&&*word(body, "service_tier")) {
         extras.dear.push("service_tier".to_owned());
@@ -20,6 +22,7 @@ pub fn read(body: &Object<'_>, extras: &mut Extras) -> Result<(), Unreadable> {
     Ok(())
 }
 
+/// Removes the members in `changes.removed` from a body.
 pub fn take_out<'a>(edit: &mut Edit<'a>, changes: &Changes<'_>) {
     for name in DEAR {
         if changes.removes(name) {

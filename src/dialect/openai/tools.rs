@@ -1,6 +1,7 @@
-//! The tools of a call: which run at the client, and which the provider would run itself.
+//! Reads the tools of a call: those that the client runs, and hosted tools, which the provider runs itself.
 //!
-//! Tools are served by name: a new kind may be either.
+//! A tool's `type` must be in a list here. An unknown `type` is refused, because such a tool may run at
+//! either.
 
 use super::content::weight;
 use crate::dialect::call::{Changes, Extras, Unreadable};
@@ -9,7 +10,7 @@ use crate::dialect::object::{self, Edit, Object};
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
 
-/// Tools that a provider runs itself, without their versions.
+/// Hosted tools: values of `type`, without a version.
 const HOSTED: &[&str] = &[
     "web_search",
     "web_search_premium",
@@ -38,7 +39,7 @@ const HOSTED: &[&str] = &[
     "builtin_function",
 ];
 
-/// Members of a tool of a chat beside its function that run nothing.
+/// Members of a chat tool beside its `function` that make the provider run nothing.
 const BESIDE: &[&str] = &[
     "cache_control",
     "strict",
@@ -48,44 +49,47 @@ const BESIDE: &[&str] = &[
     "id",
 ];
 
-/// How the names of a vendor's own tools begin.
+/// Prefixes of the types of a vendor's own hosted tools, such as `openrouter:web_search`.
 const VENDORS: &[&str] = &["openrouter:"];
 
-/// What a provider may write itself to describe one of its own tools to a model. Not published; a
-/// page of text.
+/// Upper bound of the tokens in which a provider describes one of its built-in tools, such as `apply_patch`,
+/// to a model. Providers do not publish it; 1,000 tokens are a page of text.
 const BUILT_IN_TOOL: u64 = 1_000;
 
-/// Which call the tools are of.
+/// API call that a list of tools belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
     Chat,
     Responses,
 }
 
-/// Where a tool runs.
+/// Place where a tool runs.
 enum Runs<'a> {
-    /// At the client; the provider may describe it itself, in so many tokens.
+    /// At the client. The provider may describe a tool such as `local_shell` itself, in at most this many
+    /// tokens.
     Client(Tokens),
-    /// Where each of its own tools does.
+    /// A `namespace`: each tool of this list runs in its own place.
     Each(&'a RawValue),
+    /// At the provider: the hosted tool's name, without its version.
     Provider(String),
 }
 
+/// Facts about a list of tools, beside its hosted tools in [`Extras`].
 #[derive(Debug, Default)]
 pub struct Tools {
-    /// What the provider may add to describe them.
+    /// Upper bound of the tokens that the provider may add to describe them.
     pub described: Tokens,
     pub run_at_client: bool,
 }
 
-/// As much of a caller's own word as a sentence has room for.
+/// Returns the first 40 characters of a caller's word, to quote it in an error.
 pub fn short(word: &str) -> &str {
     word.char_indices()
         .nth(40)
         .map_or(word, |(end, _)| &word[..end])
 }
 
-/// The tools of a list, and those that the provider runs itself into `extras`.
+/// Reads a list of tools, and records the hosted ones in `extras.hosted`.
 pub fn read(list: &RawValue, of: Of, extras: &mut Extras) -> Result<Tools, Unreadable> {
     let mut seen = Tools::default();
     object::list(list, "tools", |tool| {
@@ -120,7 +124,7 @@ pub fn read(list: &RawValue, of: Of, extras: &mut Extras) -> Result<Tools, Unrea
 
 fn runs(tool: &RawValue, of: Of) -> Result<Runs<'_>, Unreadable> {
     let known = &["type", "tools", "environment", "execution", "function"];
-    // Beside a function some servers take tools of their own.
+    // Some servers accept hosted tools in other members of a tool that has a `function`.
     let mut has_more = false;
     let tool = Object::read(tool.get(), "A tool", known, |name, value| {
         has_more |= !BESIDE.contains(&name) && value.get() != "null";
@@ -157,19 +161,19 @@ fn runs(tool: &RawValue, of: Of) -> Result<Runs<'_>, Unreadable> {
     })
 }
 
-/// The name of a tool that a provider runs itself.
+/// Returns the name of a hosted tool, without its version. `None`: no tool of this `type` is hosted.
 fn hosted(kind: &str) -> Option<String> {
     let name = family(kind);
     let is_vendors = || VENDORS.iter().any(|start| kind.starts_with(start));
     (HOSTED.contains(&name.as_str()) || is_vendors()).then_some(name)
 }
 
-/// The same of a choice, which can mean a shell at the client.
+/// Returns the same for a `tool_choice`, where `shell` can mean one that runs at the client.
 fn hosted_choice(kind: &str) -> Option<String> {
     hosted(kind).filter(|_| kind != "shell")
 }
 
-/// A shell may run at the client, not in a container of the operator's.
+/// Whether a shell's `environment` is at the client, and not in a container of the operator's.
 pub fn is_local(object: &Object<'_>) -> Result<bool, Unreadable> {
     let Some(environment) = object.value("environment") else {
         return Ok(true);
@@ -178,7 +182,8 @@ pub fn is_local(object: &Object<'_>) -> Result<bool, Unreadable> {
     Ok(word(&environment, "type") == "local")
 }
 
-/// Whether `tool_choice` asks for a tool that the provider runs itself.
+/// Records in `extras.forced` the hosted tools that a `tool_choice` demands. Returns the tokens of the choice
+/// itself.
 pub fn choice(
     choice: Option<&RawValue>,
     tools: &Tools,
@@ -205,7 +210,7 @@ pub fn choice(
             named.push(name);
             extras.forced.clone_from(&named);
         }
-        // As many as a caller likes, of the same few names.
+        // A caller may list any number of them, of the same few names.
         named.sort_unstable();
         named.dedup();
         for name in named {
@@ -222,7 +227,7 @@ fn read_choice(choice: &RawValue) -> Result<Object<'_>, Unreadable> {
     Object::read(choice.get(), "tool_choice", known, |_, _| {})
 }
 
-/// The tools that a choice is limited to: there, or one level down.
+/// Returns the tools that a `tool_choice` allows: its own `tools`, or those of its `allowed_tools`.
 fn allowed<'a>(choice: &Object<'a>) -> Result<Option<&'a RawValue>, Unreadable> {
     let Some(within) = choice.value("allowed_tools") else {
         return Ok(choice.value("tools"));
@@ -231,7 +236,7 @@ fn allowed<'a>(choice: &Object<'a>) -> Result<Option<&'a RawValue>, Unreadable> 
     Ok(within.value("tools"))
 }
 
-/// Of each of the tools the name, where the provider runs it.
+/// Returns the name of each tool of a list that is hosted, and `None` for each of the others.
 fn hosted_of(list: &RawValue) -> Result<Vec<Option<String>>, Unreadable> {
     let mut hosted = Vec::new();
     object::list(list, "tools", |tool| {
@@ -242,7 +247,8 @@ fn hosted_of(list: &RawValue) -> Result<Vec<Option<String>>, Unreadable> {
     Ok(hosted)
 }
 
-/// Takes the tools that are not served out of a list. True: none would be left, and none is taken.
+/// Removes the tools in `changes.removed` from a list. Returns true, and removes nothing, if none would be
+/// left.
 pub fn take_out<'a>(
     edit: &mut Edit<'a>,
     list: &'a RawValue,
@@ -256,7 +262,8 @@ pub fn take_out<'a>(
     })
 }
 
-/// Takes them out of a body, with all that is said of them.
+/// Removes those tools from a body, and everything that refers to them: entries in `allowed_tools`, or
+/// `tool_choice` and `parallel_tool_calls` if no tool is left.
 pub fn take_out_of_body<'a>(
     edit: &mut Edit<'a>,
     body: &Object<'a>,

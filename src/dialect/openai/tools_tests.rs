@@ -1,4 +1,4 @@
-//! Tools of OpenAI's calls: found wherever they stand, taken out with all that is said of them.
+//! Hosted tools are found anywhere in a body, and removed together with everything that refers to them.
 
 use super::*;
 use crate::dialect::call::{Body, Bounds, Call};

@@ -1,13 +1,14 @@
-//! What OpenAI's API, and those who speak it, report as usage.
+//! Parses `usage` as OpenAI's API reports it, and the servers that imitate it.
 //!
-//! Two spellings are in use: `prompt_tokens`/`completion_tokens` of the older calls, and
-//! `input_tokens`/`output_tokens` of the newer ones. Absent is not nought.
+//! Two spellings are in use: `prompt_tokens` and `completion_tokens` in the older calls, `input_tokens` and
+//! `output_tokens` in the newer ones. An absent count must never become zero.
 
 use crate::dialect::call::{Claim, Reading, Usage};
 use crate::dialect::claim::{Count, number, numbers};
 use crate::json::Value;
 use crate::rules::amount::Tokens;
 
+/// Counts of a `usage` object as they were written, in either spelling.
 #[derive(Default)]
 struct Counts {
     input: Count,
@@ -17,12 +18,12 @@ struct Counts {
     reasoning: Count,
 }
 
-/// The input includes what came from the cache, the output the reasoning. Nothing where no member is
-/// a count.
+/// Parses a `usage` object into a [`Claim`]. Its input includes cached tokens and its output includes
+/// reasoning. `None`: no member is a count.
 pub fn read(usage: &Value<'_>) -> Option<Claim> {
     let mut counts = Counts::default();
     usage.members(|name, value| match name {
-        // Some servers write both spellings, one of them with noughts.
+        // Some servers write both spellings, one of them with zeros.
         "prompt_tokens" | "input_tokens" => counts.input.take(number(value.bytes())),
         "completion_tokens" | "output_tokens" => counts.output.take(number(value.bytes())),
         "total_tokens" => counts.total.take(number(value.bytes())),
@@ -52,7 +53,7 @@ impl Counts {
             (Some(_), None, _) => (Some(input), rest(input)),
             (None, Some(_), _) => (rest(output), Some(output)),
             (None, None, Some(_)) => (None, rest(Tokens::ZERO)),
-            // Some servers leave the reasoning out of the output, and not out of the total.
+            // Some servers leave the reasoning out of the output, but include it in the total.
             (Some(_), Some(_), _) => (
                 Some(input),
                 Some(output.max(rest(input).unwrap_or_default())),
@@ -66,7 +67,7 @@ impl Counts {
         let input = said.0.map(|input| {
             let cache_read = self.cached.credible().tokens().min(input);
             Usage {
-                // What was written into a cache is a part of the uncached input here.
+                // Tokens written to a cache are part of the uncached input in this API.
                 uncached_input: input.minus(cache_read),
                 cache_read,
                 ..Usage::default()
@@ -80,7 +81,7 @@ impl Counts {
     }
 }
 
-/// The reading of an answer that holds no text of a model: vectors and images are passed over.
+/// Reads `usage` and `model` of a response without generated text; vectors and images are skipped.
 pub fn of_answer(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
     let answer = Value::of(answer);

@@ -1,4 +1,4 @@
-//! Golden usage, one line for each convention.
+//! Expected usage for each server's convention of reporting it.
 
 use super::*;
 

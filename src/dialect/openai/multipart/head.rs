@@ -1,13 +1,15 @@
-//! The heads of a form: its content type, and the few lines before each part's value.
+//! Parses the heads of a form: its `Content-Type`, and the few header lines before each part's value.
 //!
-//! A closed world. A header or a parameter that clients do not send is refused, because readers of forms
-//! disagree about it: continuations (`name*0`), encoded values (`filename*`), charsets, nested forms.
+//! Accepts only the headers and parameters that clients send. Readers of forms disagree about all others:
+//! continuations (`name*0`), encoded values (`filename*`), charsets, nested forms.
 
 use crate::dialect::call::Unreadable;
 
-/// Charsets in which ASCII is itself. In UTF-7 `+AG4-` is a name of one letter.
+/// Charsets in which ASCII bytes are ASCII characters. In UTF-7 `+AG4-` is a name of one letter, `n`.
 const CHARSETS: &[&str] = &["utf-8", "us-ascii", "iso-8859-1"];
+/// Values of `Content-Transfer-Encoding` that leave a part's bytes as they are.
 const CODINGS: &[&str] = &["7bit", "8bit", "binary"];
+/// Headers that a part may have. `lines` returns their values in this order.
 const PART_HEADERS: &[&str] = &[
     "content-disposition",
     "content-type",
@@ -19,27 +21,27 @@ pub(super) fn refused(why: &str) -> Unreadable {
     Unreadable(format!("The form cannot be read: {why}"))
 }
 
-/// What the head of a part says of its value.
+/// Facts that a part's head states about its value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PartHead<'a> {
     pub name: &'a str,
     pub has_filename: bool,
     pub is_nameless_file: bool,
-    /// Some readers take a part of another type than text for a file.
+    /// Its type is `text/plain` or absent. Some readers treat a part of any other type as a file.
     pub is_text: bool,
-    /// Every reader takes these bytes for the same text.
+    /// Every reader decodes its bytes to the same text: it has no charset, or `utf-8`.
     pub is_utf8: bool,
     pub length: Option<u64>,
 }
 
-/// A header's value: what stands before its parameters, and these.
+/// Parsed value of a header: the `kind` before the first semicolon, and the parameters.
 struct Value<'a> {
     kind: &'a str,
     parameters: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Value<'a> {
-    /// `known`: the parameters that may be there, each once.
+    /// Parses `text`. `known`: the parameters that are allowed, each at most once.
     fn read(text: &'a str, known: &[&str]) -> Result<Value<'a>, Unreadable> {
         let (kind, mut rest) = text.split_once(';').unwrap_or((text, ""));
         let mut value = Value {
@@ -83,7 +85,7 @@ impl<'a> Value<'a> {
         found.map(|(_, value)| *value)
     }
 
-    /// `None`: none is named, which is UTF-8.
+    /// Returns the `charset` parameter. `None`: there is none, which means UTF-8.
     fn charset(&self) -> Result<Option<&'static str>, Unreadable> {
         let Some(charset) = self.get("charset") else {
             return Ok(None);
@@ -99,9 +101,11 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The parameter that a text begins with: name, value, and what follows. A backslash before a quote is an escape
-/// to some readers and a backslash to others: there is no reading it. A bare word is a token, or else some readers
-/// see no parameter at all; only a boundary is often sent bare as it is.
+/// Parses the parameter that `text` begins with, into its name, its value and the rest of the text.
+///
+/// Refuses a backslash before a quote, which is an escape to some readers and a backslash to others. An
+/// unquoted value must be a token, or else some readers see no parameter at all; only a `boundary` is often
+/// sent unquoted whatever it holds.
 fn parameter(text: &str) -> Option<(&str, &str, &str)> {
     let (name, after) = text.split_once('=')?;
     let (value, after) = match after.strip_prefix('"') {
@@ -109,7 +113,7 @@ fn parameter(text: &str) -> Option<(&str, &str, &str)> {
         None => {
             let (word, after) = after.split_at(after.find(';').unwrap_or(after.len()));
             let word = word.trim_end_matches([' ', '\t']);
-            // What a quote or a blank in a bare word would mean is anyone's guess.
+            // Readers disagree about a quote or a blank in an unquoted value.
             let is_plain = match name.eq_ignore_ascii_case("boundary") || name.contains('*') {
                 true => !word.is_empty() && !word.contains(['"', ' ', '\t', ',']),
                 false => is_token(word) && !word.contains('\''),
@@ -135,10 +139,10 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(sign)
 }
 
-/// The boundary of a form, where its content type is that of one.
+/// Returns the boundary of a form from its `Content-Type`. Refuses any type but `multipart/form-data`.
 pub(super) fn boundary(content_type: &str) -> Result<&str, Unreadable> {
     let no_form = || Unreadable("The body must be multipart/form-data with a boundary".to_owned());
-    // First, so that another type is told as such, whatever parameters it has.
+    // Checked first, so that the error for another type does not complain about its parameters.
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("multipart/form-data") {
         return Err(no_form());
@@ -155,8 +159,8 @@ pub(super) fn boundary(content_type: &str) -> Result<&str, Unreadable> {
     fits.then_some(boundary).ok_or_else(no_form)
 }
 
-/// The content type of a form with that boundary, in the spelling that every reader knows. Some see no form in
-/// `Multipart/Form-Data`, and decode texts by a charset that is named beside the boundary.
+/// Returns the `Content-Type` of a form in the spelling that every reader knows. Some readers see no form in
+/// `Multipart/Form-Data`, and some decode texts by a charset that is named beside the boundary.
 pub(super) fn content_type(boundary: &str) -> String {
     let mark = if is_token(boundary) { "" } else { "\"" };
     format!("multipart/form-data; boundary={mark}{boundary}{mark}")
@@ -198,7 +202,7 @@ pub(super) fn part(head: &str) -> Result<PartHead<'_>, Unreadable> {
     })
 }
 
-/// The values of the headers that a part may have, in the order of their table.
+/// Parses the header lines of a part into their values, in the order of `PART_HEADERS`.
 fn lines(head: &str) -> Result<[Option<&str>; 4], Unreadable> {
     let mut values = [None; 4];
     for line in head.split("\r\n") {
@@ -219,17 +223,17 @@ fn lines(head: &str) -> Result<[Option<&str>; 4], Unreadable> {
             return Err(refused("a part has a header twice"));
         }
     }
-    // Some readers leave the whole part out then.
+    // Some readers skip the whole part then.
     if values.iter().flatten().any(|value| value.ends_with(';')) {
         return Err(refused("a part has a header that ends in a semicolon"));
     }
     Ok(values)
 }
 
-/// Whether a content type is plain text, and whether that is UTF-8.
+/// Returns whether a content type is `text/plain`, and whether its charset is UTF-8.
 fn text_of(kind: &str) -> Result<(bool, bool), Unreadable> {
     let top = kind.split('/').next().unwrap_or_default();
-    // Some readers open a form inside a form.
+    // Some readers parse a form inside a form.
     if ["multipart", "message"]
         .iter()
         .any(|nested| nested.eq_ignore_ascii_case(top))
@@ -248,7 +252,8 @@ fn text_of(kind: &str) -> Result<(bool, bool), Unreadable> {
     Ok((true, charset.is_none_or(|charset| charset == "utf-8")))
 }
 
-/// One spelling, whoever reads it. `_charset_` is not a field to some readers but says how to read the others.
+/// Whether every reader reads a field's name in the same way. To some readers `_charset_` is no field: it
+/// sets the charset of the others.
 fn is_name(name: &str) -> bool {
     let plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && !b"\\%\"&".contains(&byte);
     !name.is_empty()
@@ -257,7 +262,7 @@ fn is_name(name: &str) -> bool {
         && !looks_like_parameters(name)
 }
 
-/// Some readers look for `name=` without looking for quotes.
+/// Whether a value contains `name=`, which some readers search for even inside quotes.
 fn looks_like_parameters(value: &str) -> bool {
     value.to_ascii_lowercase().contains("name=")
 }

@@ -1,5 +1,6 @@
-//! How long a recording can be, from its bytes alone: what its frames hold, never only what its
-//! head declares. It must never trust a head that a decoder can ignore, and never panic on a file.
+//! Bounds how long a recording can be from its bytes alone: by the frames that it holds, never only by the
+//! duration that its header declares. Must never trust a header that a decoder can ignore, and never panic on
+//! a file.
 
 mod bytes;
 mod flac;
@@ -19,28 +20,28 @@ use reading::Reading;
 use sync::Family;
 use time::Time;
 
-/// 24 hours: the longest that a recording is held to be where nothing about its bytes bounds it (an unknown
-/// container or codec, a file that contradicts itself), and the most that a bare declaration is
-/// believed. Providers take less. It is no limit to what is counted: frames that are there are counted
-/// in full.
+/// Longest recording that is assumed, 24 hours: for a file that nothing in its bytes bounds (an unknown
+/// container or codec, a file that contradicts itself), and for a duration that a header only declares.
+/// Providers accept less. It does not limit the count: frames that are there count in full.
 pub const LONGEST_SECONDS: u64 = 24 * 60 * 60;
 
-/// 40 bit/s: silence in the tightest codec that was tried, FLAC in its longest blocks.
+/// Lowest bit rate, 40 bit/s: silence in the tightest codec that was tried, FLAC with its longest blocks.
 const LEAST_BYTES_PER_SECOND: u64 = 5;
 
-/// 32 kbit/s: an ordinary recording of speech.
+/// Usual bit rate, 32 kbit/s: an ordinary recording of speech. Estimates `Length::likely`.
 const USUAL_BYTES_PER_SECOND: u64 = 4_000;
 
-/// Seconds, rounded up.
+/// Length of a recording in seconds, rounded up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Length {
-    /// It is no longer than this.
+    /// Upper bound.
     pub most: u64,
-    /// It is probably about as long as this.
+    /// Estimate, at most `most`.
     pub likely: u64,
 }
 
 impl Length {
+    /// Bounds and estimates the length of a file, in whatever container it is.
     pub fn of(file: &[u8]) -> Length {
         if file.is_empty() {
             return Length::default();
@@ -70,8 +71,9 @@ impl Length {
     }
 }
 
-/// The reading of a file, which some decoders take for a stream of MPEG or AAC frames whatever
-/// its container: ffmpeg does so for a WAV of 16 bits, miniaudio where a container fails it.
+/// Reads a file by its container, and again as a stream of MPEG or AAC frames if it holds one. Some decoders
+/// prefer such a stream to any container: ffmpeg does for a WAV of 16 bits, miniaudio if it cannot read the
+/// container.
 fn read(file: &[u8]) -> Reading {
     let Some(body) = after_id3(file) else {
         return Reading::UNBOUNDED;
@@ -86,8 +88,8 @@ fn read(file: &[u8]) -> Reading {
     reading
 }
 
-/// Whether a file holds FLAC in a container that no decoder mistakes: the heads of its frames look
-/// like those of AAC.
+/// Whether a file holds FLAC in a container that no decoder mistakes for another. FLAC frame headers look
+/// like those of AAC, so `Family::Adts` is not searched there.
 fn holds_flac(body: &[u8]) -> bool {
     match kind(body) {
         Kind::Flac => true,
@@ -96,7 +98,7 @@ fn holds_flac(body: &[u8]) -> bool {
     }
 }
 
-/// What the first bytes say a file is.
+/// Container format of a file, by its first bytes.
 enum Kind {
     Riff,
     Ogg,
@@ -110,7 +112,8 @@ enum Kind {
     Unknown,
 }
 
-/// As strict as ffmpeg is: what it does not take for a container, it takes for something else.
+/// Detects the container, as strictly as ffmpeg does: it decodes bytes that fail its own check as something
+/// else.
 fn kind(body: &[u8]) -> Kind {
     const WAVE: usize = 8;
     const HEAD_BYTES: usize = 64;
@@ -140,6 +143,7 @@ fn kind(body: &[u8]) -> Kind {
     }
 }
 
+/// Reads a file by its container alone.
 fn contained(body: &[u8]) -> Reading {
     match kind(body) {
         Kind::Riff => riff::read(body),
@@ -155,7 +159,7 @@ fn contained(body: &[u8]) -> Reading {
     }
 }
 
-/// What follows the ID3v2 tags; nothing where a tag is broken, so that decoders differ on it.
+/// Returns the bytes after the ID3v2 tags. `None`: a tag is malformed, and decoders differ on it.
 fn after_id3(file: &[u8]) -> Option<&[u8]> {
     const HEAD_BYTES: usize = 10;
     const FOOTER: u8 = 0x10;

@@ -1,6 +1,6 @@
-//! Numbers and places in bytes. It must never read outside them.
+//! Reads integers and finds marks in bytes. Must never read outside the slice.
 
-/// A number of up to eight bytes, the highest first.
+/// Reads a big-endian integer of `size` bytes, at most 8. `None`: it ends outside `bytes`.
 pub fn be(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
     let bytes = bytes.get(at..at.checked_add(size)?)?;
     Some(
@@ -10,7 +10,7 @@ pub fn be(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
     )
 }
 
-/// A number of up to eight bytes, the lowest first.
+/// Reads a little-endian integer of `size` bytes, at most 8. `None`: it ends outside `bytes`.
 pub fn le(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
     let bytes = bytes.get(at..at.checked_add(size)?)?;
     Some(
@@ -21,7 +21,7 @@ pub fn le(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
     )
 }
 
-/// Where four bytes are next, from a place on.
+/// Returns the offset of the next `mark` at or after `from`.
 pub fn find(bytes: &[u8], from: usize, mark: &[u8; 4]) -> Option<usize> {
     let mut at = from;
     loop {
@@ -33,7 +33,7 @@ pub fn find(bytes: &[u8], from: usize, mark: &[u8; 4]) -> Option<usize> {
     }
 }
 
-/// A place that a declared size leads to, inside what is there or not.
+/// Returns the offset `size` bytes after `at`, which may lie beyond the end of the file.
 pub fn place(at: usize, size: u64) -> usize {
     usize::try_from(size).map_or(usize::MAX, |size| at.saturating_add(size))
 }

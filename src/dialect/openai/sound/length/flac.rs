@@ -1,22 +1,23 @@
-//! The frames of FLAC (RFC 9639), each found by its own head: a block of silence is a dozen bytes
-//! of any number of samples. It must never count by bytes, nor stop at what was declared.
+//! FLAC (RFC 9639): finds each frame by its own header. A block of silence takes a dozen bytes, however many
+//! samples it has, so this must never count by bytes, nor stop at the declared number of samples.
 
 use super::bytes::{be, find};
 use super::reading::Reading;
 use super::time::Time;
 
+/// Stream marker at the start of a FLAC file.
 pub const MARK: &[u8; 4] = b"fLaC";
 
 const STREAMINFO_BYTES: u64 = 34;
 
-/// What STREAMINFO says.
+/// Fields of the `STREAMINFO` block: the sample rate in Hz, and the declared number of samples.
 #[derive(Clone, Copy)]
 pub struct Info {
     pub rate: u64,
     pub samples: u64,
 }
 
-/// The file has one mark and frames after it.
+/// Reads a file with one `fLaC` mark and frames after it. A second mark leaves it unbounded.
 pub fn read(body: &[u8]) -> Reading {
     const FRAMES: usize = 42;
     let Some(info) = info(body) else {
@@ -28,7 +29,7 @@ pub fn read(body: &[u8]) -> Reading {
     reading
 }
 
-/// The mark and the STREAMINFO that must follow it, where no decoder doubts them.
+/// Parses the mark and the `STREAMINFO` that must follow it. `None`: some decoder would reject them.
 pub fn info(bytes: &[u8]) -> Option<Info> {
     if !bytes.starts_with(MARK) || be(bytes, 4, 4)? & 0x7fff_ffff != STREAMINFO_BYTES {
         return None;
@@ -45,8 +46,9 @@ pub fn info(bytes: &[u8]) -> Option<Info> {
     sane.then_some(info)
 }
 
-/// Every head with its checksum right is a frame, though it be inside another one: no decoder finds
-/// more. Some keep to the rate of STREAMINFO whatever the frames say.
+/// Sums all frames in `bytes`. Every header with a correct checksum is a frame, even inside another one: no
+/// decoder finds more. Some decoders keep the rate of `STREAMINFO` whatever the frames say, so the longer
+/// total counts.
 pub fn frames_of(bytes: &[u8], rate: u64) -> Reading {
     let (mut time, mut samples, mut bounded, mut at) = (Time::ZERO, 0u64, true, 0);
     while let Some(found) =
@@ -67,12 +69,13 @@ pub fn frames_of(bytes: &[u8], rate: u64) -> Reading {
     }
 }
 
-/// A frame, from its head. Without a rate it has that of STREAMINFO.
+/// Parsed header of a frame. A `rate` of `None` is that of `STREAMINFO`.
 pub struct Frame {
     pub samples: u64,
     pub rate: Option<u64>,
 }
 
+/// Parses the frame header at the start of `bytes`. `None`: there is none, or its checksum is wrong.
 pub fn frame(bytes: &[u8]) -> Option<Frame> {
     const RATES: [u64; 12] = [
         0, 88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000,
@@ -82,7 +85,7 @@ pub fn frame(bytes: &[u8]) -> Option<Frame> {
     }
     let (sizes, number) = (*bytes.get(2)?, *bytes.get(4)?);
     let (block, rate) = (sizes >> 4, sizes & 15);
-    // What is reserved, which every decoder rejects.
+    // Every decoder rejects these reserved values.
     let layout = *bytes.get(3)?;
     if layout >> 4 > 10 || layout & 0x0e == 0x06 || layout & 1 == 1 {
         return None;
@@ -116,7 +119,7 @@ pub fn frame(bytes: &[u8]) -> Option<Frame> {
     (crc(bytes.get(..at)?) == *bytes.get(at)?).then_some(Frame { samples, rate })
 }
 
-/// CRC-8 with x^8 + x^2 + x + 1, of each byte.
+/// Table of the CRC-8 of each byte, with the polynomial x^8 + x^2 + x + 1.
 const CRC: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;

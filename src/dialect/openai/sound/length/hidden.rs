@@ -1,26 +1,31 @@
-//! Compressed sound in the samples of a WAV, which ffmpeg looks for and decodes in their place. It
-//! must never call honest samples compressed, whatever they are.
+//! Detects compressed sound in the samples of a WAV, which ffmpeg searches for and decodes in their place.
+//! Must never call uncompressed samples compressed, whatever they are.
 
 use super::bytes::be;
 
-/// IEC 61937, where AC-3, DTS or AAC go as samples of 16 bits.
+/// Sync word of IEC 61937, which carries AC-3, DTS or AAC in samples of 16 bits.
 const BURST: u32 = 0x72f8_1f4e;
 
-/// DTS in words of 16 and 14 bits, either byte first, where a sample begins.
+/// Sync words of DTS in words of 16 and 14 bits and in either byte order. They stand at the start of a
+/// sample.
 const DTS: [u32; 4] = [0x7ffe_8001, 0xfe7f_0180, 0x1fff_e800, 0xff1f_00e8];
 
+/// Least number of `DTS` sync words that are no coincidence.
 const DTS_LEAST: usize = 4;
 
-/// AC-3 and E-AC-3. Chance brings one of two bytes in 65,536.
+/// Sync words of AC-3 and E-AC-3 in either byte order. Any two bytes occur by chance once in 65,536.
 const AC_3: [u32; 2] = [0x0b77, 0x770b];
+/// Largest mean distance, in bytes, between the `AC_3` sync words of a compressed file.
 const AC_3_APART_BYTES: usize = 8_192;
+/// Least number of `AC_3` sync words that are no coincidence.
 const AC_3_LEAST: usize = 7;
 
-/// AAC in LATM, and the frames in a row that are no chance.
+/// Sync word of AAC in LATM, 11 bits.
 const LATM_SYNC: u32 = 0x2b7;
+/// Number of consecutive LATM frames that is no coincidence.
 const LATM_CHAIN: usize = 4;
 
-/// The first bytes of all of them.
+/// First bytes of all these sync words, as a lookup table.
 const FIRST: [bool; 256] = {
     let mut first = [false; 256];
     let bytes: [u8; 8] = [0x72, 0x7f, 0xfe, 0x1f, 0xff, 0x0b, 0x77, 0x56];
@@ -32,6 +37,7 @@ const FIRST: [bool; 256] = {
     first
 };
 
+/// Whether `samples` hold compressed sound.
 pub fn is_in(samples: &[u8]) -> bool {
     let (mut at, mut ac_3, mut dts) = (0, 0, 0);
     let next = |at: usize| {
@@ -58,7 +64,7 @@ pub fn is_in(samples: &[u8]) -> bool {
     ac_3 >= AC_3_LEAST.max(samples.len() / AC_3_APART_BYTES)
 }
 
-/// Frames of AAC in LATM, each of three bytes and what their last thirteen bits say.
+/// Whether `LATM_CHAIN` LATM frames follow each other. The last 13 of their 24 header bits are their length.
 fn latm_chain(samples: &[u8], mut at: usize) -> bool {
     const HEAD_BYTES: usize = 3;
     (0..LATM_CHAIN).all(|_| match be(samples, at, HEAD_BYTES) {

@@ -1,5 +1,5 @@
-//! Matroska and WebM (RFC 9559): the frames in the blocks of its tracks. It must never let a time
-//! in the head of a block stand for its frames, nor miss a cluster that a decoder seeks.
+//! Matroska and WebM (RFC 9559): counts the frames in the blocks of the tracks. Must never let the timestamp
+//! in a block's header stand for its frames, nor miss a cluster that a decoder finds by searching.
 
 use super::bytes::{be, find, place};
 use super::reading::Reading;
@@ -10,6 +10,7 @@ const CLUSTER: &[u8; 4] = &[0x1f, 0x43, 0xb6, 0x75];
 
 const MOST_TRACKS: usize = 8;
 
+/// Element IDs.
 mod id {
     pub const EBML: u64 = 0x1a45_dfa3;
     pub const SEGMENT: u64 = 0x1853_8067;
@@ -37,7 +38,7 @@ mod id {
     pub const ENCRYPTED_BLOCK: u64 = 0xaf;
 }
 
-/// A track, as far as its head has been read.
+/// Fields and sums of a track, as far as its `TrackEntry` and its blocks have been read.
 #[derive(Clone, Copy, Default)]
 struct Track<'a> {
     number: u64,
@@ -49,7 +50,7 @@ struct Track<'a> {
     channels: u64,
     frames: u64,
     bytes: u64,
-    /// What the packets of Opus last.
+    /// Total duration of the packets, if they are Opus.
     packets: Time,
 }
 
@@ -61,7 +62,7 @@ struct Walk<'a> {
     duration: f64,
     cluster: u64,
     clusters: usize,
-    /// The last time of a block of sound, and its duration.
+    /// Latest timestamp of a block of sound, or of its cluster plus a `BlockDuration`, in units of `scale`.
     last: u64,
     unknown: bool,
 }
@@ -84,7 +85,7 @@ pub fn read(body: &[u8]) -> Reading {
         } else {
             let end = size.map_or(usize::MAX, |size| place(content, size));
             let bytes = &body[content..end.min(body.len())];
-            // The last block of a live recording may be cut off.
+            // The last `SimpleBlock` of a live recording may be truncated.
             walk.unknown |= end > body.len() && id != id::SIMPLE_BLOCK;
             walk.element(id, bytes);
             end
@@ -93,13 +94,14 @@ pub fn read(body: &[u8]) -> Reading {
     walk.finish(body)
 }
 
-/// The elements whose content is elements that matter.
+/// Whether an element contains other elements that are read.
 fn enters(id: u64) -> bool {
     use id::*;
     [SEGMENT, INFO, TRACKS, TRACK, AUDIO, CLUSTER, GROUP].contains(&id)
 }
 
-/// The id, the place of the content, and its size unless that is left open.
+/// Parses an element header into its ID, the offset of its content, and its size. A size of `None` is
+/// unknown.
 fn element(body: &[u8], at: usize) -> Option<(u64, usize, Option<u64>)> {
     let id_bytes = body.get(at)?.leading_zeros() as usize + 1;
     if id_bytes > 4 {
@@ -113,7 +115,7 @@ fn element(body: &[u8], at: usize) -> Option<(u64, usize, Option<u64>)> {
     Some((id, content, (!open).then_some(size)))
 }
 
-/// A number of one to eight bytes, and how many.
+/// Parses an integer of 1 to 8 bytes (variable length). Returns it and its length in bytes.
 fn number(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     let size = bytes.get(at)?.leading_zeros() as usize + 1;
     let value = be(bytes, at, size.min(8))?;
@@ -148,6 +150,7 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Reads an element of the last `TrackEntry`.
     fn of_track(&mut self, id: u64, bytes: &'a [u8], value: u64, real: f64) {
         const SOUND: u64 = 2;
         let Some(track) = self
@@ -165,7 +168,8 @@ impl<'a> Walk<'a> {
                 track.sound |= bytes.starts_with(b"A_");
             }
             id::PRIVATE => track.private = bytes,
-            // Decoders play at the second where it is written.
+            // Decoders play at `OutputSamplingFrequency` where the file has one; the lower of both rates
+            // counts.
             id::RATE | id::OUTPUT_RATE if track.rate > 0 => {
                 track.rate = track.rate.min(real as u64);
             }
@@ -176,7 +180,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A block: the track, a time of two bytes, flags, and one frame or several of them.
+    /// Counts the frames of a block: track number, timestamp of 2 bytes, flags, then one frame or several
+    /// (lacing).
     fn block(&mut self, block: &[u8]) {
         const LACING: u8 = 0x06;
         let Some((number, size)) = number(block, 0) else {
@@ -227,7 +232,7 @@ impl<'a> Walk<'a> {
             most = most.plus(reading.most);
             likely = likely.max(reading.likely.unwrap_or(last));
         }
-        // A decoder that loses its place looks for the next cluster.
+        // A decoder that loses sync searches for the next cluster.
         bounded &= most > Time::ZERO && marks(body, CLUSTER) == self.clusters;
         let mut reading = Reading::at_most(most, (likely > Time::ZERO).then_some(likely));
         reading.bounded = bounded;
@@ -262,7 +267,7 @@ impl Track<'_> {
             }
             b"A_PCM/INT/LIT" | b"A_PCM/INT/BIG" | b"A_PCM/FLOAT/IEEE" => {
                 let bytes = self.bits.div_ceil(8).saturating_mul(self.channels.max(1));
-                // Decoders know these widths, and take another for one of them.
+                // Decoders support these widths in bits, and treat any other as one of them.
                 let widths: &[u64] = match codec {
                     b"A_PCM/FLOAT/IEEE" => &[32, 64],
                     _ => &[8, 16, 24, 32],
@@ -280,7 +285,7 @@ impl Track<'_> {
     }
 }
 
-/// The identification header, first of three in a lacing of Xiph.
+/// Parses the Vorbis identification header, the first of three headers in `CodecPrivate` (Xiph lacing).
 fn private_vorbis(private: &[u8]) -> Option<Time> {
     let at = private
         .windows(7)
@@ -289,6 +294,7 @@ fn private_vorbis(private: &[u8]) -> Option<Time> {
     packets::vorbis(&private[at..])
 }
 
+/// Counts the occurrences of `mark`.
 fn marks(body: &[u8], mark: &[u8; 4]) -> usize {
     let (mut at, mut count) = (0, 0);
     while let Some(found) = find(body, at, mark) {

@@ -1,5 +1,6 @@
-//! MP4, M4A, 3GP and QuickTime: the samples that the tables of the tracks of sound, and the runs of
-//! their fragments, lead to. It must never trust the durations beside them, nor follow an edit.
+//! MP4, M4A, 3GP and QuickTime: counts the samples that the tables of the sound tracks (`stbl`), and the runs
+//! of their fragments (`trun`), refer to. Must never trust the durations beside them, nor follow an edit
+//! list.
 
 use super::bytes::{be, place};
 use super::reading::Reading;
@@ -13,20 +14,21 @@ use codec::Codec;
 const MOST_TRACKS: usize = 8;
 const MOST_DEPTH: usize = 8;
 
-/// A track, as far as its boxes have been read.
+/// Sums of a track, as far as its boxes have been read.
 #[derive(Clone, Copy, Debug)]
 struct Track {
     id: u64,
     sound: bool,
     codec: Codec,
-    /// Units per second of the durations.
+    /// Units per second of the track's durations (`mdhd`).
     scale: u64,
     declared: u64,
-    /// Of the table of times, and of the runs.
+    /// Total duration of the samples, in those units: by the table of times (`stts`), and by the runs
+    /// (`trun`).
     units: u64,
     samples: u64,
     bytes: u64,
-    /// What a sample of a fragment is where its run does not say.
+    /// Duration and bytes of a fragment's sample where its `trun` does not say (`trex`).
     default_units: u64,
     default_bytes: u64,
 }
@@ -47,7 +49,7 @@ const NO_TRACK: Track = Track {
 struct Walk {
     tracks: [Track; MOST_TRACKS],
     count: usize,
-    /// The track of the fragment, and what its samples are by default.
+    /// Current fragment: the index of its track, and the default duration and bytes of its samples.
     fragment: Option<(usize, u64, u64)>,
     movie: Time,
     edited: u64,
@@ -55,7 +57,7 @@ struct Walk {
     unknown: bool,
 }
 
-/// Whether the first box is one that a file begins with.
+/// Whether the first box is one that a file begins with, such as `ftyp`.
 pub fn starts(body: &[u8]) -> bool {
     const FIRST: [&[u8]; 10] = [
         b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp", b"moof", b"sidx", b"pnot",
@@ -77,7 +79,7 @@ pub fn read(body: &[u8]) -> Reading {
     walk.finish(body)
 }
 
-/// The content of a box and its end.
+/// Parses a box header into its name, the offset of its content, and the offset of its end.
 fn content(body: &[u8], at: usize, end: usize) -> Option<(&[u8], usize, usize)> {
     let name = body.get(at + 4..at + 8)?;
     let (head, size) = match be(body, at, 4)? {
@@ -89,8 +91,8 @@ fn content(body: &[u8], at: usize, end: usize) -> Option<(&[u8], usize, usize)> 
 }
 
 impl Walk {
-    /// Every box in its place. The ends of the boxes that are open are kept, and none may reach
-    /// beyond that of its parent.
+    /// Reads every box in its place. `ends` holds the ends of the open boxes; no box may end beyond its
+    /// parent.
     fn boxes(&mut self, body: &[u8]) {
         let (mut ends, mut depth, mut at) = ([body.len(); MOST_DEPTH], 0, 0);
         loop {
@@ -105,7 +107,7 @@ impl Walk {
                 self.unknown = true;
                 return;
             };
-            // The data may be cut off; no other box.
+            // Only a top-level `mdat` may be truncated.
             if end > ends[depth] || start > end {
                 self.unknown |= depth > 0 || name != b"mdat";
                 return;
@@ -156,7 +158,7 @@ impl Walk {
                 .unwrap_or(if honest { lasts } else { Time::ZERO });
             likely = likely.max(counted);
         }
-        // Samples may lie over each other: the same bytes are then decoded again.
+        // More sample bytes than the file has: samples overlap, and decoders decode the same bytes again.
         bounded &= bytes <= body.len() as u64 && most > Time::ZERO;
         let mut reading = Reading::at_most(most, (likely > Time::ZERO).then_some(likely));
         reading.bounded = bounded;
@@ -164,7 +166,7 @@ impl Walk {
     }
 }
 
-/// The boxes whose content is boxes that matter.
+/// Whether a box contains other boxes that are read.
 fn enters(name: &[u8]) -> bool {
     const ENTERED: [&[u8]; 9] = [
         b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"mvex", b"moof", b"traf",

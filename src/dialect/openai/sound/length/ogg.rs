@@ -1,5 +1,5 @@
-//! Ogg (RFC 3533): the packets that begin on its pages, of every stream and every link of a chain.
-//! It must never let the position on a page stand for packets, nor skip a page inside a page.
+//! Ogg (RFC 3533): counts the packets that begin on its pages, of every stream and of every link of a chain.
+//! Must never let the granule position of a page stand for packets, nor skip a page inside another page.
 
 use super::bytes::{be, find, le};
 use super::reading::Reading;
@@ -8,14 +8,14 @@ use super::{flac, packets};
 
 const MARK: &[u8; 4] = b"OggS";
 
-/// Streams at a time. An honest file has one of sound, and few beside it.
+/// Upper bound of the streams at a time. An ordinary file has one of sound, and few beside it.
 const MOST_STREAMS: usize = 8;
 
-/// What the packets of a stream are.
+/// Codec of the packets of a stream.
 #[derive(Clone, Copy)]
 enum Codec {
     Opus,
-    /// What a packet adds at most, and the rate of positions.
+    /// `most` is the longest that a packet can add, `rate` that of the granule positions in Hz.
     Vorbis {
         most: Time,
         rate: u64,
@@ -28,12 +28,12 @@ enum Codec {
         rate: u64,
         declared: Time,
     },
-    /// No sound.
+    /// No sound: `theora`, for example.
     Silent,
 }
 
 impl Codec {
-    /// Of its positions, in Hz.
+    /// Returns the rate of the granule positions in Hz; 0 for `Silent`.
     fn rate(self) -> u64 {
         match self {
             Codec::Opus => 48_000,
@@ -45,7 +45,7 @@ impl Codec {
     }
 }
 
-/// A logical stream.
+/// Sums of a logical stream, as far as its pages have been read.
 #[derive(Clone, Copy)]
 struct Stream {
     serial: u64,
@@ -58,7 +58,7 @@ struct Stream {
     last: u64,
 }
 
-/// A page, from its head.
+/// Parsed page.
 struct Page<'a> {
     continued: bool,
     begins: bool,
@@ -75,9 +75,9 @@ struct Walk {
     declared: Time,
     likely: Time,
     unknown: bool,
-    /// Of every stream of sound.
+    /// Rate of the granule positions of every stream of sound, in Hz.
     rate: Option<u64>,
-    /// The rate of FLAC, whose frames are found in all the bytes at once.
+    /// Sample rate of FLAC in Hz. Its frames are searched for in all bytes at once, by `flac::frames_of`.
     flac: Option<u64>,
 }
 
@@ -89,7 +89,7 @@ pub fn read(body: &[u8]) -> Reading {
             walk.unknown = true;
             break;
         };
-        // A decoder that rejects a page looks for another one inside it.
+        // A decoder that rejects a page searches for another one inside it.
         let bytes = 27 + page.lacing.len() + page.content.len();
         let inner = &body[found + 4..found + bytes];
         if find(inner, 0, MARK).is_some() {
@@ -130,7 +130,7 @@ impl Walk {
                 self.end(slot);
                 slot
             }
-            // Without a beginning its packets are of no known codec.
+            // The codec of a stream without its first page is not known.
             None if !page.begins => {
                 self.unknown = true;
                 return;
@@ -145,7 +145,8 @@ impl Walk {
         }
     }
 
-    /// A place for a stream; in a chain of more links than places the first gives way.
+    /// Returns a free slot for a stream. If a chain has more links than slots, the first stream is ended for
+    /// it.
     fn vacant(&mut self) -> usize {
         if let Some(slot) = self.streams.iter().position(Option::is_none) {
             return slot;
@@ -160,7 +161,7 @@ impl Walk {
         if let Some(Codec::Flac { rate, .. }) = codec {
             self.flac = Some(self.flac.map_or(rate, |other| other.min(rate)));
         }
-        // Some decoders keep to the rate of the first link.
+        // Some decoders keep the rate of the first link for all of them.
         if let Some(rate) = codec.map(Codec::rate).filter(|rate| *rate > 0) {
             self.unknown |= *self.rate.get_or_insert(rate) != rate;
         }
@@ -176,7 +177,7 @@ impl Walk {
         })
     }
 
-    /// Takes a stream out, and what it lasts into account.
+    /// Ends a stream, and adds its durations to the totals.
     fn end(&mut self, slot: usize) {
         let Some(stream) = self.streams[slot].take() else {
             return;
@@ -217,7 +218,7 @@ impl Walk {
 }
 
 impl Stream {
-    /// Counts the packets that begin on a page. False where the stream is not what it began as.
+    /// Counts the packets that begin on a page. Returns false if they are not those of the stream's codec.
     fn packets_of(&mut self, page: &Page) -> bool {
         let mut starts = !(page.continued && self.open);
         let (mut rest, mut sound) = (page.content, true);
@@ -242,7 +243,7 @@ impl Stream {
         sound
     }
 
-    /// A packet, from its first bytes; those of the next one may follow them.
+    /// Counts a packet by its first bytes. `bytes` may go on with the next packet.
     fn packet(&mut self, bytes: &[u8]) -> bool {
         let index = self.packets;
         self.packets += 1;
@@ -251,18 +252,20 @@ impl Stream {
                 return true;
             }
             Codec::Opus => packets::opus(bytes),
-            // The packets of a head are odd; behind it they are those of another stream.
+            // The three header packets of Vorbis are odd; an odd packet after them is that of another stream.
             Codec::Vorbis { .. } if bytes.first().is_some_and(|byte| byte & 1 == 1) => {
                 return index < 3;
             }
             Codec::Vorbis { most, .. } | Codec::Speex { most, .. } => most,
-            // Its frames are found among all bytes: what goes on on the next page has 255 on this one.
+            // FLAC frames are searched for in all bytes. A packet that continues on the next page has at
+            // least 255 bytes on this one, so no frame header is cut in two.
             Codec::Flac { .. } | Codec::Silent => return true,
         };
         self.most = self.most.plus(lasts);
         true
     }
 
+    /// Returns the number of header packets.
     fn heads(&self) -> u64 {
         match self.codec {
             Codec::Vorbis { .. } => 3,
@@ -270,12 +273,13 @@ impl Stream {
         }
     }
 
-    /// The most positions that what was counted takes up.
+    /// Returns the most granule positions that the counted packets take up.
     fn most_positions(&self) -> u64 {
         self.most.samples(self.codec.rate())
     }
 }
 
+/// Detects a stream's codec from its first packet.
 fn codec_of(head: &[u8]) -> Option<Codec> {
     const SILENT: [&[u8]; 6] = [
         b"fishead\0",

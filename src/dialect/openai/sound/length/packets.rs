@@ -1,34 +1,35 @@
-//! What a packet of a codec lasts, whatever carries it. It must never trust a packet to hold what
-//! an encoder would put there.
+//! Durations of the packets of a codec, in whatever container they come. Must never trust a packet to hold
+//! what an encoder would put there.
 
 use super::bytes::{be, le};
 use super::time::Time;
 
-/// RFC 6716, section 3.2: a packet lasts no longer, and every decoder rejects one that would.
+/// Returns the longest duration of an Opus packet, 120 ms: every decoder rejects more (RFC 6716, section
+/// 3.2).
 pub fn longest_opus() -> Time {
     Time::scaled(120, 1, 1_000)
 }
 
-/// The samples of an AAC frame.
+/// Samples of an AAC frame.
 const AAC_SAMPLES: u64 = 1_024;
 
-/// 8 kbit/s: nobody encodes speech in AAC at less, but silence.
+/// Lowest byte rate of AAC, 8 kbit/s: speech is not encoded at less, only silence is.
 const LEAST_AAC_BYTES_PER_SECOND: u64 = 1_000;
 
-/// Units of AAC of so many bytes in all, whose heads say that they last so long. Decoders take what a frame
-/// leaves of its unit for another frame (ffmpeg made 5,572 s of 160 KB), which only a whole parser of AAC could tell:
-/// units made to hide frames are a stated exception of this bound.
+/// Bounds AAC access units of `bytes` in all, whose headers declare the duration `lasts`. Decoders decode the
+/// rest of a unit after its frame as another frame (ffmpeg made 5,572 s of 160 KB), and only a complete AAC
+/// parser could tell. Units made to hide frames are a stated exception of this bound.
 pub fn aac_units(bytes: u64, lasts: Time) -> Time {
     lasts.max(Time::of_seconds(bytes.div_ceil(LEAST_AAC_BYTES_PER_SECOND)))
 }
 
-/// What an honest unit of AAC lasts.
+/// Returns the duration of an ordinary AAC access unit at `rate` Hz.
 pub fn aac_unit(rate: u64) -> Time {
     Time::of(AAC_SAMPLES, rate)
 }
 
-/// The core's rate from an AudioSpecificConfig (ISO 14496-3, 1.6.2.1), where its frames begin with
-/// an element; those of the other object types can be shorter.
+/// Returns the core's sample rate from an `AudioSpecificConfig` (ISO 14496-3, 1.6.2.1). `None`: the frames of
+/// its object type do not begin with an element, and can be shorter.
 pub fn aac_rate(config: &[u8]) -> Option<u64> {
     const RATES: [u64; 13] = [
         96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
@@ -55,7 +56,7 @@ pub fn aac_rate(config: &[u8]) -> Option<u64> {
     RATES.get(usize::try_from(index).ok()?).copied()
 }
 
-/// What a packet of Opus lasts, from its first two bytes (RFC 6716, section 3.1).
+/// Returns the duration of an Opus packet from its first two bytes (RFC 6716, section 3.1).
 pub fn opus(packet: &[u8]) -> Time {
     const UNITS_PER_SECOND: u64 = 400;
     const SILK_UNITS: [u64; 4] = [4, 8, 16, 24];
@@ -80,7 +81,7 @@ pub fn opus(packet: &[u8]) -> Time {
     Time::of(units * frames, UNITS_PER_SECOND).min(longest)
 }
 
-/// What a packet of Vorbis can add at most, from the identification header: half a long block.
+/// Returns the most that a Vorbis packet can add, half a long block, from the identification header `head`.
 pub fn vorbis(head: &[u8]) -> Option<Time> {
     let head = head.strip_prefix(b"\x01vorbis")?;
     let rate = le(head, 5, 4)?;
@@ -88,8 +89,8 @@ pub fn vorbis(head: &[u8]) -> Option<Time> {
     ((6..=13).contains(&exponent) && rate > 0).then(|| Time::of(1 << (exponent - 1), rate))
 }
 
-/// What a packet of Speex holds, from the head of its stream. A decoder takes the size of a frame
-/// from the mode or from the head.
+/// Returns the duration of a Speex packet from the stream header `head`. A decoder takes the frame size from
+/// the mode or from the header, so the larger one counts.
 pub fn speex(head: &[u8]) -> Option<Time> {
     const LONGEST_FRAME_SAMPLES: u64 = 640;
     let word = |at| le(head, at, 4);

@@ -1,17 +1,17 @@
-//! AIFF, CAF and AMR, which hold one run of samples or frames. It must never take a codec it does
-//! not know for plain samples.
+//! AIFF, CAF and AMR, which hold one run of samples or frames. Must never take a codec that it does not know
+//! for plain samples.
 
 use super::bytes::{be, find, place};
 use super::reading::Reading;
 use super::time::Time;
 
-/// What a head says of plain samples.
+/// Header fields of a file of plain samples.
 struct Samples {
-    /// Hz, rounded down.
+    /// Sample rate in Hz, rounded down.
     rate: u64,
-    /// The least bytes of a sample of all channels, times two.
+    /// Least size of a sample over all channels, in half bytes.
     half_bytes: u64,
-    /// The samples that are declared.
+    /// Number of samples that the header declares; 0: none.
     declared: u64,
 }
 
@@ -31,7 +31,7 @@ fn of_samples(body: &[u8], samples: Option<Samples>) -> Reading {
     }
 }
 
-/// Chunks of a head of eight bytes and an even size, one of them the format.
+/// Reads an AIFF: chunks with a header of 8 bytes and an even size, one of them the format (`COMM`).
 pub fn aiff(body: &[u8]) -> Reading {
     of_samples(body, aiff_format(body))
 }
@@ -90,7 +90,7 @@ fn common(chunk: &[u8], compressed: bool) -> Option<Samples> {
     })
 }
 
-/// A head of eight bytes, and the description first of its chunks.
+/// Reads a CAF: a header of 8 bytes, then chunks, the first of them the description (`desc`).
 pub fn caf(body: &[u8]) -> Reading {
     of_samples(body, caf_format(body))
 }
@@ -115,11 +115,11 @@ fn caf_format(body: &[u8]) -> Option<Samples> {
     })
 }
 
-/// RFC 4867, section 5: frames of 20 ms, the size of each from its first byte.
+/// Reads an AMR (RFC 4867, section 5): frames of 20 ms, each with its size in its first byte.
 pub fn amr(body: &[u8]) -> Reading {
     const NARROW: [usize; 16] = [13, 14, 16, 18, 20, 21, 27, 32, 6, 1, 1, 1, 1, 1, 1, 1];
     const WIDE: [usize; 16] = [18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 1, 1, 1, 1, 1, 1];
-    /// Those kinds that are in use, and the one without data.
+    /// Frame types that are in use, and the one without data, as a bit set.
     const NARROW_KINDS: u16 = 0x81ff;
     const WIDE_KINDS: u16 = 0xc3ff;
     let (head, sizes, kinds) = if body.starts_with(b"#!AMR\n") {
@@ -134,7 +134,7 @@ pub fn amr(body: &[u8]) -> Reading {
     while let Some(byte) = body.get(at) {
         let kind = byte >> 3 & 15;
         if byte & 0x80 != 0 || kinds >> kind & 1 == 0 {
-            // Decoders differ on what follows; a frame is a byte at least.
+            // Decoders differ on the rest; a frame takes at least one byte.
             return Reading::at_most(frames((body.len() - head) as u64), None);
         }
         at += sizes[usize::from(kind)];

@@ -1,25 +1,25 @@
-//! What one look at a container says about its length. It must keep apart what is counted, what is
-//! declared and what is guessed.
+//! Result of reading one container. Must keep apart what is counted, what is declared and what is estimated.
 
 use super::time::Time;
 
-/// What a container says about its length.
+/// Length of a recording, as the reader of its container found it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
-    /// The most that the frames found can hold.
+    /// Upper bound of the frames that were found.
     pub most: Time,
-    /// Whether nothing but the frames found can be decoded.
+    /// Whether a decoder can get nothing but those frames, so that `most` bounds the file.
     pub bounded: bool,
-    /// Whether it is of no container that is known: a decoder that takes it is held to be an ordinary one.
+    /// Whether the container is unknown. Then the file is bounded by `LEAST_BYTES_PER_SECOND`: a decoder that
+    /// accepts it is assumed to be an ordinary one.
     pub unknown: bool,
-    /// What the head says, whatever the frames hold.
+    /// Duration that the header declares, whatever the frames hold.
     pub declared: Time,
-    /// What an honest file of this make lasts.
+    /// Estimate: the duration of an ordinary file of this format. `None`: estimated from the file's size.
     pub likely: Option<Time>,
 }
 
 impl Reading {
-    /// Nothing is known.
+    /// Known container without any bound: the file counts as `LONGEST_SECONDS`.
     pub const UNBOUNDED: Reading = Reading {
         most: Time::ZERO,
         bounded: false,
@@ -28,12 +28,13 @@ impl Reading {
         likely: None,
     };
 
+    /// Unknown container, bounded by its size alone.
     pub const UNKNOWN: Reading = Reading {
         unknown: true,
         ..Reading::UNBOUNDED
     };
 
-    /// Every frame was found, and lasts exactly this.
+    /// Returns the reading of a file whose every frame was found, with a total of exactly `time`.
     pub fn exact(time: Time) -> Reading {
         Reading {
             most: time,
@@ -44,7 +45,7 @@ impl Reading {
         }
     }
 
-    /// Of the frames found, the most that they can hold.
+    /// Returns the reading of a file whose every frame was found, with a total of at most `most`.
     pub fn at_most(most: Time, likely: Option<Time>) -> Reading {
         Reading {
             most,
@@ -53,6 +54,7 @@ impl Reading {
         }
     }
 
+    /// Adds the duration that the header declares.
     pub fn declared(self, declared: Time) -> Reading {
         Reading { declared, ..self }
     }

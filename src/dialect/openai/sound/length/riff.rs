@@ -1,5 +1,5 @@
-//! WAV: the rate at which its samples are used up. It must never believe a head that two decoders
-//! read apart.
+//! WAV: bounds the length by the rate at which a decoder uses up the bytes of its samples. Must never believe
+//! a header that two decoders read differently.
 
 use super::bytes::{be, le, place};
 use super::reading::Reading;
@@ -7,18 +7,19 @@ use super::sync::Family;
 use super::time::Time;
 use super::{hidden, sync};
 
-/// 192 kHz, eight channels, 32 bits. A head that promises more is not believed: the more it
-/// promises, the shorter the recording would seem.
+/// Highest byte rate that is believed: 192 kHz, 8 channels, 32 bits. The higher a header's byte rate, the
+/// shorter the recording seems.
 const MOST_BYTES_PER_SECOND: u64 = 6_144_000;
 
+/// Format tag of uncompressed integer samples.
 const PCM: u64 = 1;
 
-/// ffmpeg looks into samples of this size for something else.
+/// Bits of the samples that ffmpeg probes for compressed frames (`sync::probed`).
 const PROBED_BITS: u64 = 16;
 
 const CHUNK_HEAD_BYTES: usize = 8;
 
-/// A chunk of format.
+/// Parsed `fmt ` chunk.
 struct Format {
     tag: u64,
     channels: u64,
@@ -26,7 +27,7 @@ struct Format {
     bytes_per_second: u64,
     block_bytes: u64,
     bits: u64,
-    /// Of the bits of a sample, those in use, where the chunk is extended.
+    /// Bits of a sample that are in use, in a chunk with the `EXTENSIBLE` tag; else 0.
     valid_bits: u64,
 }
 
@@ -63,7 +64,7 @@ pub fn read(body: &[u8]) -> Reading {
     reading
 }
 
-/// Recordings of G.729 with the head of a WAV, which ffmpeg tells by what is zero.
+/// Whether a file is an ACT: G.729 behind a WAV header, which ffmpeg detects by a range of zero bytes.
 fn is_act(body: &[u8]) -> bool {
     const ZERO: std::ops::Range<usize> = 44..256;
     const MARK: u8 = 0x84;
@@ -71,8 +72,8 @@ fn is_act(body: &[u8]) -> bool {
     body.get(ZERO.end) == Some(&MARK) && body.get(ZERO).is_some_and(zero)
 }
 
-/// The format and where the data are: its place and what is there of it. One of each, and the
-/// format first.
+/// Returns the `fmt ` chunk, and the offset of the data with the bytes that are present. `None`: not exactly
+/// one `fmt ` precedes `data`.
 fn chunks(body: &[u8]) -> Option<(Format, (usize, u64))> {
     let big = body.starts_with(b"RIFX");
     if body.get(8..12)? != b"WAVE" {
@@ -123,7 +124,8 @@ fn format_of(chunk: &[u8], big: bool) -> Option<Format> {
     })
 }
 
-/// The most samples of a channel that a number of bytes holds, and the bytes of an honest second.
+/// Returns the most samples of a channel in a number of bytes, as (samples, bytes), and the bytes of one
+/// second as a valid header gives them; 0: unknown.
 fn density(format: &Format) -> Option<((u64, u64), u64)> {
     const FLOAT: u64 = 3;
     const LAW: [u64; 2] = [6, 7];
@@ -147,9 +149,9 @@ fn density(format: &Format) -> Option<((u64, u64), u64)> {
             (1, frame)
         }
         tag if LAW.contains(&tag) => (1, 1),
-        // Two bits each, of one channel.
+        // At least 2 bits a sample, of one channel.
         tag if ADPCM.contains(&tag) => (4, 1),
-        // 320 samples in 65 bytes.
+        // 320 samples in 65 bytes, rounded up.
         GSM => (5, 1),
         _ => return None,
     };

@@ -1,46 +1,47 @@
-//! The frames of MPEG audio (layers I to III) and of AAC in ADTS, which any decoder may seek among
-//! any bytes. It must never skip a frame because another one seems to hold it.
+//! Frames of MPEG audio (layers I to III) and of AAC in ADTS, which any decoder may search for among any
+//! bytes. Must never skip a frame because another one seems to contain it.
 
 use super::bytes::be;
 use super::flac;
 use super::reading::Reading;
 use super::time::Time;
 
-/// More than the longest frame: 8,191 bytes of ADTS.
+/// Slots of the ring of frame ends in [`scan`]: more than the bytes of the longest frame, 8,191 of ADTS.
 const RING: usize = 8_192;
 
+/// Frame formats with a sync word of their own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     Mpeg,
     Adts,
 }
 
-/// A frame, from its head.
+/// Parsed header of a frame.
 #[derive(Clone, Copy)]
 struct Frame {
     bytes: usize,
     samples: u64,
     rate: u64,
-    /// What an honest frame lasts.
+    /// Duration of an ordinary frame.
     lasts: Time,
-    /// What a decoder can get out of it.
+    /// Longest duration that a decoder can get out of it.
     most: Time,
-    /// What the frames of one stream agree on.
+    /// Header bits on which the frames of one stream agree.
     kind: u32,
-    /// Whether its size is not in its head.
+    /// Whether the header does not give the size (free format).
     free: bool,
 }
 
-/// What the frames of a file last.
+/// Total durations of the frames of a file.
 #[derive(Default)]
 pub struct Scan {
-    /// The most that frames without an overlap can last.
+    /// Longest total of frames that do not overlap.
     pub most: Time,
-    /// What the frames last, one after the other.
+    /// Total of the frames that follow one after the other.
     pub walked: Time,
 }
 
-/// A file that has no container.
+/// Reads a file without a container. [`Reading::UNKNOWN`]: it does not begin with a frame.
 pub fn read(body: &[u8]) -> Reading {
     let families = [Family::Mpeg, Family::Adts];
     let Some((family, first)) =
@@ -52,7 +53,7 @@ pub fn read(body: &[u8]) -> Reading {
     let declared = first.lasts.times(xing(body).unwrap_or(0));
     let declared = declared.max(estimated(body, family));
     let likely = (scan.walked > Time::ZERO).then_some(scan.walked);
-    // Frames of FLAC without their head begin like AAC of MPEG-2.
+    // FLAC frames without the `fLaC` header begin like AAC of MPEG-2.
     let most = match body.get(1) {
         Some(0xf8 | 0xf9) => scan.most.max(flac::frames_of(body, 0).most),
         _ => scan.most,
@@ -60,14 +61,14 @@ pub fn read(body: &[u8]) -> Reading {
     Reading::at_most(most, likely).declared(declared)
 }
 
-/// What libsndfile and ffprobe say where no head does: they take the first frame for all.
+/// Returns the estimate of libsndfile and ffprobe where no header declares it: all frames are like the first.
 pub fn estimated(body: &[u8], family: Family) -> Time {
     frame(body, 0, family).map_or(Time::ZERO, |first| {
         first.lasts.times((body.len() / first.bytes) as u64 + 1)
     })
 }
 
-/// Whether frames of one stream follow each other somewhere.
+/// Whether 4 frames of one stream follow each other somewhere in `body`.
 pub fn chained(body: &[u8], family: Family) -> bool {
     const FRAMES: usize = 4;
     heads(body, family).any(|(at, first)| {
@@ -76,8 +77,8 @@ pub fn chained(body: &[u8], family: Family) -> bool {
     })
 }
 
-/// Whether frames follow each other as ffmpeg wants them before it takes the samples of a WAV for
-/// them; it does not compare their heads. What is no frame can look so.
+/// Whether so many frames follow each other as ffmpeg requires before it decodes the samples of a WAV as
+/// frames. It does not compare their headers, so bytes that are no frames can pass.
 pub fn probed(body: &[u8], family: Family) -> bool {
     let frames = match family {
         Family::Mpeg => 4,
@@ -86,7 +87,7 @@ pub fn probed(body: &[u8], family: Family) -> bool {
     heads(body, family).any(|(at, _)| in_row(body, at, family, |_| true) >= frames)
 }
 
-/// How many frames follow each other, as far as that matters.
+/// Counts the frames that follow each other from `at` on, up to 4.
 fn in_row(body: &[u8], at: usize, family: Family, alike: impl Fn(&Frame) -> bool) -> usize {
     const ENOUGH: usize = 4;
     let mut next = at;
@@ -100,7 +101,7 @@ fn in_row(body: &[u8], at: usize, family: Family, alike: impl Fn(&Frame) -> bool
     row.count()
 }
 
-/// The lowest rate that a decoder can find first. Some keep to it whatever the frames say after.
+/// Returns the lowest sample rate that a decoder can find first. Some keep it for all later frames.
 pub fn base_rate(body: &[u8], family: Family) -> u64 {
     const ALIKE: usize = 4;
     let mut least = u64::MAX;
@@ -113,8 +114,8 @@ pub fn base_rate(body: &[u8], family: Family) -> u64 {
     least
 }
 
-/// The most that any choice of frames can last: at each place the best up to there is known, and
-/// what a frame adds is kept for the place where it ends.
+/// Computes the longest total of any choice of frames that do not overlap. At each offset the best total so
+/// far is known, and a frame's sum is kept in `ends` for the offset where it ends.
 pub fn scan(body: &[u8], family: Family) -> Scan {
     let base = base_rate(body, family);
     let mut ends = vec![Time::ZERO; RING];
@@ -136,6 +137,7 @@ pub fn scan(body: &[u8], family: Family) -> Scan {
     Scan { most, walked }
 }
 
+/// Iterates over every frame header in `body` with its offset.
 fn heads(body: &[u8], family: Family) -> impl Iterator<Item = (usize, Frame)> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -160,7 +162,8 @@ fn frame(body: &[u8], at: usize, family: Family) -> Option<Frame> {
     }
 }
 
-/// ISO 11172-3 and 13818-3, and the unofficial 2.5 with its sync of eleven bits.
+/// Parses an MPEG frame header: ISO 11172-3 and 13818-3, and the unofficial version 2.5 with a sync word of
+/// 11 bits.
 fn mpeg(head: u32) -> Option<Frame> {
     const LAYER_1: [u32; 15] = [
         0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448,
@@ -175,7 +178,7 @@ fn mpeg(head: u32) -> Option<Frame> {
         0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256,
     ];
     const LOW: [u32; 15] = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
-    /// The next head may follow at once where the head holds no size.
+    /// Least bytes of a frame in free format: the next header may follow at once.
     const LEAST_FREE_BYTES: u32 = 4;
     let (version, layer) = (head >> 19 & 3, 4 - (head >> 17 & 3));
     if head >> 21 != 0x7ff || version == 1 || layer == 4 {
@@ -216,8 +219,8 @@ fn mpeg(head: u32) -> Option<Frame> {
     })
 }
 
-/// ISO 13818-7: seven bytes, the highest first. Its one to four blocks are of 1,024 samples; SBR
-/// doubles samples and rate alike.
+/// Parses an ADTS header (ISO 13818-7), 7 bytes in big-endian order. It has 1 to 4 blocks of 1,024 samples;
+/// SBR doubles samples and rate alike.
 fn adts(head: u64) -> Option<Frame> {
     const HEAD_BYTES: u64 = 7;
     const RATES: [u64; 13] = [
@@ -241,7 +244,7 @@ fn adts(head: u64) -> Option<Frame> {
     })
 }
 
-/// The frames that the head of a Xing, Info or VBRI frame declares.
+/// Returns the number of frames that a `Xing`, `Info` or `VBRI` header declares.
 fn xing(body: &[u8]) -> Option<u64> {
     let head = &body[..body.len().min(200)];
     let at = |mark: &[u8]| head.windows(4).position(|bytes| bytes == mark);

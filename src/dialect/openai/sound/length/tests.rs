@@ -1,4 +1,4 @@
-//! What recordings last, made by real encoders and by someone who means harm.
+//! Lengths of recordings, from real encoders and forged.
 
 use super::{LONGEST_SECONDS, Length, packets};
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ macro_rules! fixture {
     };
 }
 
-/// Each with what ffmpeg decodes from it, in milliseconds.
+/// Recordings, each with the milliseconds of sound that ffmpeg decodes from it.
 const RECORDINGS: [(&[u8], u64); 23] = [
     (fixture!("quiet.aac"), 30_080),
     (fixture!("quiet.flac"), 30_000),
@@ -44,7 +44,7 @@ fn joined(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
 
-/// A file with other bytes at a place.
+/// Returns `file` with `bytes` written at offset `at`.
 fn with(file: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut file = file.to_vec();
     file[at..at + bytes.len()].copy_from_slice(bytes);
@@ -117,7 +117,7 @@ fn flac_is_not_shorter_than_its_frames_though_it_says_so() {
 
 #[test]
 fn flac_of_a_low_rate_is_as_long_as_decoders_take_it() {
-    // A frame of 65,536 samples at 1 Hz, its number 0.
+    // A FLAC frame of 65,536 samples at 1 Hz, with the frame number 0.
     let mut frame = vec![0xff, 0xf8, 0x7d, 0x08, 0x00, 0xff, 0xff, 0x00, 0x01];
     let crc = (0..=255).find(|crc| super::flac::frame(&joined(&[&frame, &[*crc]])).is_some());
     frame.push(crc.unwrap());
@@ -197,7 +197,7 @@ fn dts_in_a_wav_of_plain_samples_has_no_bound() {
 
 #[test]
 fn small_frames_inside_a_large_one_are_counted() {
-    // 320 kbit/s, and 24 bytes of MPEG-2.
+    // Headers of a frame of 320 kbit/s, and of an MPEG-2 frame of 24 bytes.
     let (large, small) = ([0xff, 0xfb, 0xe0, 0x44], [0xff, 0xf3, 0x14, 0xc4]);
     let small = joined(&[&small, &[0; 20]]);
     let file = joined(&[&large, &small.repeat(1_000)]);
@@ -206,7 +206,7 @@ fn small_frames_inside_a_large_one_are_counted() {
 
 #[test]
 fn a_low_rate_of_the_first_frame_holds_for_all() {
-    // libsndfile keeps to 8 kHz.
+    // libsndfile keeps the 8 kHz of the first frame.
     let (first, rest) = ([0xff, 0xe3, 0x18, 0xc4], [0xff, 0xf3, 0x14, 0xc4]);
     let (first, rest) = (joined(&[&first, &[0; 68]]), joined(&[&rest, &[0; 20]]));
     assert_eq!(most(&joined(&[&first, &rest.repeat(1_000)])), 73);
@@ -275,7 +275,7 @@ fn amr_of_an_unused_kind_is_a_byte_a_frame() {
     assert_eq!(most(&file), 2);
 }
 
-/// The same bytes, a few of them changed, moved, or doubled.
+/// Recordings with a few edits: a byte set, a bit flipped, the tail cut off or repeated.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 1..12);
     (0..RECORDINGS.len(), edits).prop_map(|(which, edits)| {

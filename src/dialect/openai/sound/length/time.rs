@@ -1,15 +1,17 @@
-//! A length of time in ticks that every usual sample rate divides. It must never round down.
+//! Duration in ticks that every usual sample rate divides. Must never round down.
 
-/// Divisible by 7,350 Hz, 11,025 Hz, 64,000 Hz, 176,400 Hz, 192,000 Hz and what divides those.
+/// Ticks of a second: divisible by 7,350, 11,025, 64,000, 176,400 and 192,000 Hz, and by the divisors of
+/// those.
 const TICKS_PER_SECOND: u64 = 28_224_000;
 
+/// Duration in units of 1 / `TICKS_PER_SECOND`. Its arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(u64);
 
 impl Time {
     pub const ZERO: Time = Time(0);
 
-    /// So many samples at a rate in Hz. No rate is no sound.
+    /// Returns the duration of `samples` at `rate` Hz; zero at a rate of zero.
     pub fn of(samples: u64, rate: u64) -> Time {
         Time::scaled(samples, 1, rate)
     }
@@ -18,7 +20,7 @@ impl Time {
         Time(seconds.saturating_mul(TICKS_PER_SECOND))
     }
 
-    /// So many units of `numerator / denominator` seconds.
+    /// Returns the duration of `units` of `numerator / denominator` seconds each, rounded up.
     pub fn scaled(units: u64, numerator: u64, denominator: u64) -> Time {
         if denominator == 0 {
             return Time::ZERO;
@@ -36,12 +38,13 @@ impl Time {
         Time(self.0.saturating_mul(count))
     }
 
-    /// The samples at a rate in Hz that take so long.
+    /// Returns the number of samples at `rate` Hz that take this long, rounded up.
     pub fn samples(self, rate: u64) -> u64 {
         let samples = u128::from(self.0) * u128::from(rate);
         u64::try_from(samples.div_ceil(u128::from(TICKS_PER_SECOND))).unwrap_or(u64::MAX)
     }
 
+    /// Returns the duration in whole seconds, rounded up.
     pub fn seconds(self) -> u64 {
         self.0.div_ceil(TICKS_PER_SECOND)
     }

@@ -1,17 +1,19 @@
-//! What the samples of a track of MP4 are, and the most that they last. It must never guess at a
-//! codec that its description does not name.
+//! Codec of the samples of an MP4 track, and the most that they last. Must never guess at a codec that the
+//! sample description (`stsd`) does not name.
 
 use super::super::bytes::{be, find};
 use super::super::reading::Reading;
 use super::super::time::Time;
 use super::super::{flac, packets, sync};
 
+/// Codec of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
+    /// No `stsd` was read so far.
     Missing,
-    /// No sound.
+    /// No sound: a track of video, for example.
     Silent,
-    /// Sound without a known bound.
+    /// Sound that nothing bounds.
     Unknown,
     Aac {
         rate: u64,
@@ -25,7 +27,8 @@ pub enum Codec {
         samples: u64,
         rate: u64,
     },
-    /// Samples of sound, so many of them in so many bytes at most.
+    /// Samples that are uncompressed or compressed by a fixed ratio: at most `samples` of them in `bytes`
+    /// bytes.
     Plain {
         rate: u64,
         samples: u64,
@@ -35,7 +38,8 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// From the box of the one description (ISO 14496-12, 8.5.2).
+    /// Reads the codec from an `stsd` box. `None`: it does not have exactly one description (ISO 14496-12,
+    /// 8.5.2).
     pub fn of(bytes: &[u8]) -> Option<Codec> {
         if be(bytes, 4, 4)? != 1 {
             return None;
@@ -57,8 +61,8 @@ impl Codec {
         !matches!(self, Codec::Missing | Codec::Silent)
     }
 
-    /// The reading of a track of sound. One that its handler calls sound and whose codec is not
-    /// known is not silent.
+    /// Bounds a track of sound by its number of samples and their bytes. A track whose `hdlr` says sound but
+    /// whose codec is not known is unbounded, never silent.
     pub fn read(self, body: &[u8], samples: u64, bytes: u64) -> Reading {
         match self {
             Codec::Missing | Codec::Silent | Codec::Unknown => Reading::UNBOUNDED,
@@ -89,8 +93,8 @@ impl Codec {
     }
 }
 
-/// Samples that are not compressed, or by a fixed part. Decoders take their width from the name or
-/// from the description.
+/// Parses a codec of samples that are uncompressed, or compressed by a fixed ratio. Decoders take the width
+/// of a sample from the name or from the description, so the smaller one counts.
 fn plain(name: &[u8], bytes: &[u8]) -> Option<Codec> {
     const BITS: usize = 34;
     const RATE: usize = 40;
@@ -108,7 +112,7 @@ fn plain(name: &[u8], bytes: &[u8]) -> Option<Codec> {
         be(bytes, BITS, 2).unwrap_or_default(),
         be(bytes, RATE, 2).unwrap_or_default(),
     );
-    // Of later versions of a description the rate stands elsewhere, as a double.
+    // Later versions of a description have the rate in another place, as a double.
     const VERSION: usize = 24;
     let version = be(bytes, VERSION, 2).unwrap_or_default();
     if rate == 0 || version > 1 {
@@ -121,13 +125,13 @@ fn plain(name: &[u8], bytes: &[u8]) -> Option<Codec> {
     })
 }
 
-/// The only box of a name within a description.
+/// Returns the bytes after the name of the only box called `name`. `None`: there is none, or a second one.
 fn only<'a>(bytes: &'a [u8], name: &[u8; 4]) -> Option<&'a [u8]> {
     let at = find(bytes, 16, name)? + 4;
     find(bytes, at, name).is_none().then(|| &bytes[at..])
 }
 
-/// An elementary stream descriptor (ISO 14496-1, 7.2.6): its object type and what configures it.
+/// Parses an `esds` box, an elementary stream descriptor (ISO 14496-1, 7.2.6): object type and configuration.
 fn described(bytes: &[u8]) -> Option<Codec> {
     const OF_STREAM: u8 = 3;
     const OF_DECODER: u8 = 4;
@@ -135,7 +139,7 @@ fn described(bytes: &[u8]) -> Option<Codec> {
     let bytes = only(bytes, b"esds")?.get(4..)?;
     let stream = descriptor(bytes, OF_STREAM)?;
     let flags = *stream.get(2)?;
-    // Streams that depend on others, or are elsewhere.
+    // The stream depends on another one, or is stored elsewhere.
     if flags & 0xe0 != 0 {
         return None;
     }
@@ -150,7 +154,8 @@ fn described(bytes: &[u8]) -> Option<Codec> {
     }
 }
 
-/// The content of a descriptor of one kind; its size takes seven bits of each byte, four at most.
+/// Returns the content of a descriptor of type `kind`. Its size takes 7 bits of each byte, of at most 4
+/// bytes.
 fn descriptor(bytes: &[u8], kind: u8) -> Option<&[u8]> {
     if *bytes.first()? != kind {
         return None;
@@ -166,13 +171,13 @@ fn descriptor(bytes: &[u8], kind: u8) -> Option<&[u8]> {
     None
 }
 
-/// STREAMINFO without its mark.
+/// Parses a `dfLa` box: a `STREAMINFO` block without the `fLaC` mark.
 fn lossless(bytes: &[u8]) -> Option<Codec> {
     let rate = be(only(bytes, b"dfLa")?, 18, 3)? >> 4;
     (rate > 0).then_some(Codec::Flac { rate })
 }
 
-/// The inner box of the same name: the samples of a frame first, the rate last.
+/// Parses the inner `alac` box: it begins with the samples of a frame and ends with the rate.
 fn apple(bytes: &[u8]) -> Option<Codec> {
     let config = only(bytes, b"alac")?;
     let (samples, rate) = (be(config, 4, 4)?, be(config, 24, 4)?);

@@ -1,15 +1,16 @@
-//! The boxes of MP4 that say how many samples there are, and how long and large. Nothing is
-//! answered where a box is broken or can lead a decoder elsewhere.
+//! MP4 boxes that give the number, the durations and the bytes of samples. Every function returns `None` for
+//! a box that is malformed, or that can lead a decoder elsewhere.
 
 use super::super::bytes::be;
 use super::super::time::Time;
 use super::codec::Codec;
 use super::{Track, Walk};
 
-/// After the version and the flags.
+/// Offset of the fields of a box, after its version and flags.
 const BODY: usize = 4;
 
 impl Walk {
+    /// Reads a box that contains no other boxes. `None`: the file has no bound.
     pub(super) fn leaf(&mut self, name: &[u8], bytes: &[u8]) -> Option<()> {
         match name {
             b"mvhd" => {
@@ -27,7 +28,7 @@ impl Walk {
             b"elst" => self.edits(bytes)?,
             b"tfhd" => self.fragment(bytes)?,
             b"trun" => self.run(bytes)?,
-            // A compressed head, a head elsewhere, and sizes of four bits.
+            // A compressed header (`cmov`), a header in another file (`rmra`), and sizes of 4 bits (`stz2`).
             b"cmov" | b"rmra" | b"stz2" => return None,
             b"tkhd" | b"mdhd" | b"hdlr" | b"stsd" | b"stts" | b"stsz" => {
                 let track = self
@@ -41,7 +42,8 @@ impl Walk {
         Some(())
     }
 
-    /// An edit may play the same samples again; an honest file has a pause and one edit.
+    /// Reads an edit list (`elst`). An edit may play the same samples again; an ordinary file has a pause and
+    /// one edit.
     fn edits(&mut self, bytes: &[u8]) -> Option<()> {
         const MOST_EDITS: u64 = 2;
         let wide = *bytes.first()? == 1;
@@ -59,6 +61,7 @@ impl Walk {
         (count <= MOST_EDITS).then_some(())
     }
 
+    /// Reads a fragment's header (`tfhd`): its track, and the defaults of its samples.
     fn fragment(&mut self, bytes: &[u8]) -> Option<()> {
         let (flags, id) = (be(bytes, 1, 3)?, be(bytes, BODY, 4)?);
         let slot = self.tracks[..self.count]
@@ -80,6 +83,7 @@ impl Walk {
         Some(())
     }
 
+    /// Adds the samples of a run (`trun`) to the track of the current fragment.
     fn run(&mut self, bytes: &[u8]) -> Option<()> {
         let (flags, count) = (be(bytes, 1, 3)?, be(bytes, BODY, 4)?);
         let (slot, units, size) = self.fragment?;
@@ -124,7 +128,7 @@ impl Track {
             b"mdhd" => (self.scale, self.declared) = times(bytes)?,
             b"hdlr" => self.sound |= bytes.get(8..12)? == b"soun",
             b"stsd" => {
-                // A second description may change the codec in the middle.
+                // A second description could change the codec in the middle.
                 if self.codec != Codec::Missing {
                     return None;
                 }
@@ -138,6 +142,7 @@ impl Track {
         Some(())
     }
 
+    /// Adds the durations in a table of times (`stts`).
     fn times(&mut self, bytes: &[u8]) -> Option<()> {
         let count = be(bytes, BODY, 4)? as usize;
         for entry in bytes.get(BODY + 4..)?.chunks_exact(8).take(count) {
@@ -147,6 +152,7 @@ impl Track {
         Some(())
     }
 
+    /// Adds the number of samples and their bytes in a table of sizes (`stsz`).
     fn sizes(&mut self, bytes: &[u8]) -> Option<()> {
         let (size, count) = (be(bytes, BODY, 4)?, be(bytes, BODY + 4, 4)?);
         self.samples = self.samples.saturating_add(count);
@@ -162,7 +168,7 @@ impl Track {
     }
 }
 
-/// The time scale and the duration of a head of either version.
+/// Returns time scale and duration of an `mvhd` or `mdhd` of either version. An unknown duration is 0.
 fn times(bytes: &[u8]) -> Option<(u64, u64)> {
     let unknown = |value: u64, all: u64| if value == all { 0 } else { value };
     if *bytes.first()? == 1 {
