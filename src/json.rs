@@ -1,26 +1,28 @@
-//! Where the members of a JSON object stand in its text.
+//! Finds the byte ranges of members and elements in JSON text, without building a tree.
 //!
-//! Texts that others wrote are changed only in the place that must change; everything else leaves
-//! as it came. This walks one level, looking only at quotes, brackets and commas. It accepts every
-//! JSON object and must never be used to decide whether a text is JSON.
+//! Text written by others is changed only where it must change; every other byte is forwarded as received.
+//! The scanner looks only at quotes, brackets, colons and commas. It accepts every JSON object and some
+//! malformed text, so it must never decide whether a text is valid JSON.
 
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::ops::Range;
 
-/// More levels than anyone means; readers that climb them one by one run out of room.
+/// Maximum nesting of brackets in a body or an answer, in levels. No client needs more, and a reader that
+/// recurses once per level would exhaust its stack.
 pub const DEEPEST: usize = 128;
 
-/// One member. `name` is as written, without its quotes.
+/// One member of an object. `name` is the raw text between its quotes, escapes included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member<'a> {
     pub name: &'a str,
-    /// From the name's opening quote to the end of the value.
+    /// Byte range from the name's opening quote to the end of the value.
     pub whole: Range<usize>,
     pub value: Range<usize>,
 }
 
-/// An object's members in order, and where its closing brace stands.
+/// Returns an object's members in order, and the offset of its closing brace. `None`: the text is no object
+/// or truncated.
 pub fn members(text: &str) -> Option<(Vec<Member<'_>>, usize)> {
     let bytes = text.as_bytes();
     let mut members = Vec::new();
@@ -56,8 +58,8 @@ pub fn members(text: &str) -> Option<(Vec<Member<'_>>, usize)> {
     }
 }
 
-/// The value of the last member of that name, without looking into any other. `None` also where the
-/// text is no object.
+/// Returns the value of the last member whose raw name is `name`, without parsing any other value. `None`
+/// also if the text is not an object.
 pub fn value<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let mut found = None;
     let mut at = skip_space(bytes, 0);
@@ -87,8 +89,8 @@ pub fn value<'a>(bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
     found
 }
 
-/// Calls `each` with the name, unescaped, and the value of every member, in order. False: the text is
-/// not an object from end to end; what came before the fault was given all the same.
+/// Calls `each` with the unescaped name and the raw value of every member, in order. Returns `false` if the
+/// text is not one whole object; members before the fault were passed to `each` all the same.
 pub fn each_member<'a>(bytes: &'a [u8], mut each: impl FnMut(&str, &'a [u8])) -> bool {
     let end = walk_members(bytes, skip_space(bytes, 0), |name, start| {
         let end = value_end(bytes, start)?;
@@ -98,7 +100,8 @@ pub fn each_member<'a>(bytes: &'a [u8], mut each: impl FnMut(&str, &'a [u8])) ->
     end.is_some_and(|end| skip_space(bytes, end) == bytes.len())
 }
 
-/// Calls `each` with every value of a list, in order. False: the text is not a list from end to end.
+/// Calls `each` with the raw value of every element of a list, in order. Returns `false` if the text is not
+/// one whole list.
 pub fn each_element<'a>(bytes: &'a [u8], mut each: impl FnMut(&'a [u8])) -> bool {
     let end = walk_elements(bytes, skip_space(bytes, 0), |start| {
         let end = value_end(bytes, start)?;
@@ -108,8 +111,8 @@ pub fn each_element<'a>(bytes: &'a [u8], mut each: impl FnMut(&'a [u8])) -> bool
     end.is_some_and(|end| skip_space(bytes, end) == bytes.len())
 }
 
-/// A value whose end is looked for only where nobody has found it by reading what is in it: a text is walked
-/// once, however deep its values are read.
+/// A value in a JSON text. Its end is searched for only if no reader of its content has found it already, so
+/// a text is scanned once, however deep its values are read.
 pub struct Value<'a> {
     bytes: &'a [u8],
     start: usize,
@@ -125,7 +128,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A whole text.
+    /// Returns the value that a whole text consists of.
     pub fn of(bytes: &'a [u8]) -> Value<'a> {
         Value::at(bytes, skip_space(bytes, 0))
     }
@@ -137,18 +140,18 @@ impl<'a> Value<'a> {
         self.end.get()
     }
 
-    /// As it was written. One that has no end reaches to the end of the text.
+    /// Returns the value's raw bytes. A value without an end extends to the end of the text.
     pub fn bytes(&self) -> &'a [u8] {
         &self.bytes[self.start..self.end().unwrap_or(self.bytes.len())]
     }
 
-    /// Nothing but the value stands in the text.
+    /// Whether only white space follows the value in the text.
     pub fn is_all(&self) -> bool {
         self.end()
             .is_some_and(|end| skip_space(self.bytes, end) == self.bytes.len())
     }
 
-    /// As [`each_member`].
+    /// Calls `each` with every member, like [`each_member`]. Bytes behind the object are allowed.
     pub fn members(&self, mut each: impl FnMut(&str, &Value<'a>)) -> bool {
         let end = walk_members(self.bytes, self.start, |name, start| {
             let value = Value::at(self.bytes, start);
@@ -158,7 +161,7 @@ impl<'a> Value<'a> {
         self.walked(end)
     }
 
-    /// As [`each_element`].
+    /// Calls `each` with every element, like [`each_element`]. Bytes behind the list are allowed.
     pub fn elements(&self, mut each: impl FnMut(&Value<'a>)) -> bool {
         let end = walk_elements(self.bytes, self.start, |start| {
             let value = Value::at(self.bytes, start);
@@ -176,8 +179,8 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Walks the members of the object that begins at `at`. `each` gets a name and where its value begins, and says where
-/// that ends. Where the object ends; `None`: nowhere.
+/// Walks the members of the object at offset `at`. `each` gets a name and the offset of its value, and
+/// returns the value's end. Returns the offset behind the object; `None`: it is malformed or truncated.
 fn walk_members(
     bytes: &[u8],
     mut at: usize,
@@ -210,7 +213,7 @@ fn walk_members(
     }
 }
 
-/// Walks the values of the list that begins at `at`, likewise.
+/// Walks the elements of the list at offset `at`, like `walk_members`.
 fn walk_elements(
     bytes: &[u8],
     mut at: usize,
@@ -234,8 +237,8 @@ fn walk_elements(
     }
 }
 
-/// The text of a string with its quotes. Half a surrogate pair and what is no UTF-8 are kept as
-/// replacement characters: a reader that takes them must not hide the rest.
+/// Returns the unescaped text of `string`, which includes its quotes. Lone surrogates and invalid UTF-8
+/// become U+FFFD: a client that accepts them must not hide the rest of the text from the meter.
 pub fn text(string: &[u8]) -> Cow<'_, str> {
     let inner = string.strip_prefix(b"\"").unwrap_or(string);
     let inner = inner.strip_suffix(b"\"").unwrap_or(inner);
@@ -260,7 +263,7 @@ pub fn text(string: &[u8]) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The character that an escape stands for, and the escape's length.
+/// Returns the character that an escape sequence encodes, and the sequence's length in bytes.
 fn escape(bytes: &[u8]) -> (char, usize) {
     let unit = |at: usize| {
         let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
@@ -291,7 +294,7 @@ fn escape(bytes: &[u8]) -> (char, usize) {
     )
 }
 
-/// The last member of that name, which is the one that counts in every JSON reader.
+/// Returns the last member called `name`, which wins over earlier duplicates in every JSON reader.
 pub fn member<'a>(members: &'a [Member<'a>], name: &str) -> Option<&'a Member<'a>> {
     members.iter().rev().find(|member| member.name == name)
 }
@@ -303,12 +306,12 @@ pub fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The place after the closing quote of the string that starts at `at`.
+/// Returns the offset behind the closing quote of the string that starts at `at`.
 pub fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
     string(bytes, at).map(|(end, _)| end)
 }
 
-/// The same, and whether the string has no escapes.
+/// Returns the same offset as [`string_end`], and whether the string has no escapes.
 fn string(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
     if bytes.get(at) != Some(&b'"') {
         return None;
@@ -324,7 +327,7 @@ fn string(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
     }
 }
 
-/// The place after the value that starts at `at`: a string, a bracketed value, or a bare word.
+/// Returns the offset behind the value that starts at `at`: a string, an object, a list or a literal.
 pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at)? {
         b'"' => string_end(bytes, at),
@@ -356,9 +359,10 @@ pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// A text's brackets are never open more than `most` deep. Of what is not JSON that says nothing.
+/// Whether brackets are never nested more than `most` levels deep. The result means nothing for text that is
+/// not JSON.
 pub fn is_flat(bytes: &[u8], most: usize) -> bool {
-    // Few texts have so many brackets at all.
+    // Fast path: few texts have more than `most` opening brackets at all.
     if memchr::memchr2_iter(b'[', b'{', bytes).nth(most).is_none() {
         return true;
     }

@@ -1,20 +1,22 @@
-//! Members beside an answer's text: those known to be no text of a model, and those that nobody knows.
+//! Members of an answer beside its generated text: known ones that no model generates, and unknown ones.
+//!
+//! An unknown member must never be taken for one without generated text.
 
 use super::delivered::Delivered;
 
-/// The longest word that a frame has: an ID, a date, a reason.
+/// Longest string in a known member, in bytes with its quotes: an ID, a date, a reason.
 const LONGEST_WORD: usize = 256;
 
-/// Members that are long by nature, and that nobody but the provider can read.
+/// Members that are long by nature and that only the provider can read.
 const SEALED: &[&str] = &["signature", "encrypted_content", "obfuscation"];
 
-/// Whether a member is one of these, and nothing that could be an answer stands in it.
+/// Whether a member is in `known`, and its value is not a string long enough to hold an answer.
 pub fn is_frame(known: &[&str], name: &str, value: &[u8]) -> bool {
     known.contains(&name)
         && (value.len() <= LONGEST_WORD || value[0] != b'"' || SEALED.contains(&name))
 }
 
-/// Something that may be generated.
+/// Counts the value of an unknown member as possibly generated, in `Delivered::unsure`.
 pub fn unsure(value: &[u8], delivered: &mut Delivered) {
     if matches!(value.first(), Some(b'"' | b'[' | b'{')) && value.len() > 2 {
         delivered.unsure(value.len());

@@ -1,4 +1,6 @@
-//! What the gateway must know of a call and of its answer, whatever API they are written in.
+//! Facts of a call ([`Call`]) and of its answer ([`Reading`]), the same whatever API they are written in.
+//!
+//! [`Call::prompt`] and [`Call::answer`] are upper bounds and must never be too low: a hold rests on them.
 
 pub use crate::rules::charge::Claim;
 pub use crate::rules::price::Usage;
@@ -9,7 +11,7 @@ use crate::rules::amount::Tokens;
 use crate::rules::config::Kind;
 use crate::rules::families::Detail;
 
-/// The provider APIs, by the shape of their errors.
+/// APIs of providers, told apart by the shape of their errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     OpenAi,
@@ -26,7 +28,7 @@ impl Api {
     }
 }
 
-/// A body as it came.
+/// Request body as received, with the value of its `Content-Type` header.
 #[derive(Clone, Copy, Debug)]
 pub struct Body<'a> {
     pub bytes: &'a [u8],
@@ -42,18 +44,19 @@ impl<'a> Body<'a> {
     }
 }
 
-/// The most that something may cost whose size its bytes do not show. The operator's to set.
+/// Upper bounds, in tokens, of content whose bytes do not show its size. Operators set them as
+/// `bounds.image`, `bounds.image_answer` and `bounds.sound_second`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Tokens of one image in a prompt.
     pub image: u64,
-    /// Tokens of one whose `detail` is asked for. `None`: as any image.
+    /// Tokens of an image whose `detail` is `low` or `high`. `None`: every image counts as `image`.
     pub detail: Option<Detail>,
-    /// Tokens of one page of a document, its picture included.
+    /// Tokens of one page of a document, the picture of the page included.
     pub page: u64,
-    /// Tokens of one image that is generated.
+    /// Tokens of one generated image.
     pub image_answer: u64,
-    /// Tokens of one second of sound, in either direction.
+    /// Tokens of one second of sound, in a prompt or an answer.
     pub sound_second: u64,
 }
 
@@ -70,7 +73,7 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// Tokens of an image that is asked for in that detail.
+    /// Returns the bound of an image with this `detail`. Values other than `low` and `high` count as `image`.
     pub fn image_in(&self, detail: Option<&str>) -> Tokens {
         Tokens::new(match (detail, self.detail) {
             (Some("low"), Some(known)) => known.low,
@@ -80,59 +83,62 @@ impl Bounds {
     }
 }
 
-/// A call, read from its bytes.
+/// Facts of a call, parsed from its body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Call {
     pub model: Option<String>,
     pub stream: bool,
-    /// The client asked for the stream's usage itself.
+    /// Whether the client itself asked for usage in the stream (`stream_options.include_usage`).
     pub wants_usage: bool,
-    /// The most tokens one answer may have, where the client said so.
+    /// Maximum number of tokens of one answer, if the body sets it, for example as `max_tokens`.
     pub limit: Option<u64>,
-    /// How many answers are asked for.
+    /// Number of answers that are generated, for example `n`.
     pub answers: u64,
-    /// At least as many tokens as the provider will count for the prompt.
+    /// Upper bound of the tokens that the provider will count for the prompt.
     pub prompt: Tokens,
-    /// What its answer may have at most, where no limit in the body says so: nothing is generated, or
-    /// what is generated has a size of its own.
+    /// Upper bound of the answer where the body has no `limit`: zero if nothing is generated, or the size
+    /// that images and sound have of their own.
     pub answer: Option<Tokens>,
-    /// Members of its body whose effect depends on the server that reads them.
+    /// Unknown members of the body, whose effect depends on the server. `members::check` decides about them.
     pub strangers: Vec<String>,
-    /// Hosted tools, and what changes the price.
+    /// Hosted tools, and members that change the price.
     pub extras: Extras,
-    /// It asks for something to be generated that its answer does not show.
+    /// Whether the body asks for output that is generated but not shown in the answer, such as hidden
+    /// thinking.
     pub hides: bool,
-    /// It is not charged: it only counts against the window.
+    /// Whether the call is free of charge. It still counts against the window.
     pub free: bool,
-    /// What counts for the whole call where the provider reports nothing, and its text cannot tell.
+    /// Usage to charge for the whole call if the provider reports none and the answer's text cannot show it.
+    /// `None`: the delivered output is counted.
     pub unreported: Option<Usage>,
-    /// What a second of sound costs where the provider reports seconds.
+    /// Tokens charged for one second of sound if the provider reports seconds instead of tokens.
     pub sound_second: u64,
-    /// Tokens of the prompt beyond the bytes of its body: what its server adds, normalises or prints anew.
+    /// Prompt tokens beyond the bytes of the body: text that the server adds, normalises or prints again. The
+    /// caller sets it to `surplus::beyond`.
     pub beyond: Tokens,
-    /// Callers choose under which name a provider caches their prompts.
+    /// Value of `prompt_cache_key`: callers choose the name under which a provider caches their prompts.
     pub cache_key: Option<String>,
-    /// Its body can leave as it came, where the endpoint changes nothing.
+    /// Whether the body may be forwarded as received when [`Changes::are_none`].
     pub is_fit: bool,
 }
 
-/// More tools than any provider runs itself.
+/// Maximum number of hosted tools in one body. No provider has as many.
 const MOST_HOSTED: usize = 128;
 
-/// Hosted tools, and what changes the price, by name as a body asks for them.
+/// Hosted tools, and members that change the price, by the names that a body uses for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
-    /// Tools that the provider runs itself, each with the most calls that the client allows of it.
+    /// Tools that the provider runs itself, each with the client's limit of calls, such as `max_uses`.
     pub hosted: Vec<(String, Option<u64>)>,
-    /// Hosted tools whose calls nothing in the body bounds.
+    /// Hosted tools for which the body can set no limit of calls.
     pub unbounded: Vec<String>,
-    /// All hosted tools share that number of calls.
+    /// Limit of calls that all hosted tools share (`max_tool_calls`).
     pub shared: Option<u64>,
-    /// A call is made whatever the model wants, and its answer does not show it.
+    /// Whether one call is made in any case and not shown in the answer (`web_search_options`).
     pub unshown: bool,
-    /// One of these is to be called, whatever the model wants.
+    /// Hosted tools one of which `tool_choice` forces the model to call.
     pub forced: Vec<String>,
-    /// Members that change the price, or have more generated than is asked for.
+    /// Members that change the price, or cause more output than is asked for, such as `service_tier`.
     pub dear: Vec<String>,
 }
 
@@ -147,21 +153,21 @@ impl Extras {
     }
 }
 
-/// What must be different in the body that leaves for the provider.
+/// Changes that an endpoint needs in the body before it is forwarded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes<'a> {
     pub model: Option<&'a str>,
     pub limit: Option<Limit>,
-    /// What is taken out, by name: hosted tools, and what is dear.
+    /// Names from `Extras::hosted` and `Extras::dear` to remove from the body.
     pub removed: &'a [String],
-    /// The most calls of the hosted tools that stay.
+    /// Maximum number of calls of the hosted tools that stay.
     pub calls: Option<u64>,
-    /// The name under which the provider caches the prompt, instead of the caller's.
+    /// Name that replaces the caller's `prompt_cache_key` at the provider.
     pub cache_key: Option<&'a str>,
 }
 
 impl Changes<'_> {
-    /// The endpoint changes nothing.
+    /// Whether the endpoint needs no change of the body.
     pub fn are_none(&self) -> bool {
         self.model.is_none()
             && self.limit.is_none()
@@ -175,32 +181,32 @@ impl Changes<'_> {
     }
 }
 
-/// The most tokens one answer may have, and the name this endpoint knows that limit by where the
-/// client gave none.
+/// Maximum number of tokens of one answer. `name` is the member that this endpoint knows, written if the
+/// client gave no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     pub tokens: u64,
     pub name: &'static str,
-    /// Written also beside one of another name, which this endpoint may not know.
+    /// Whether `name` is also written beside a limit of another name, which this endpoint may not know.
     pub always: bool,
 }
 
-/// Why a call cannot be read: a sentence for the caller.
+/// Error: a call cannot be parsed or is not served. The text is a sentence for the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable(pub String);
 
-/// Names of models that an answer says it is of, each once.
+/// Model names that an answer reports in `model`, without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Served(Vec<String>);
 
-/// More models than take turns in one answer; of more the latest are kept.
+/// Maximum number of model names kept, more than take turns in one answer. Beyond it the oldest is dropped.
 const MOST_SERVED: usize = 16;
 
-/// The longest name that is kept, in bytes.
+/// Longest model name kept, in bytes with its quotes.
 const LONGEST_SERVED: usize = 256;
 
 impl Served {
-    /// Takes a name as it was written, with its quotes.
+    /// Records a model name, given as a raw JSON string with its quotes.
     pub fn take(&mut self, value: &[u8]) {
         if !value.starts_with(b"\"") || value.len() > LONGEST_SERVED {
             return;
@@ -224,28 +230,28 @@ impl Served {
     }
 }
 
-/// What a meter has seen of an answer so far.
+/// Facts of an answer, as far as a meter has seen it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// What the provider reports.
+    /// Usage that the provider reports.
     pub claim: Claim,
-    /// The claim is of the whole answer, and not of what had been generated when it was made. That of a
-    /// complete answer is, whether it is said here or not.
+    /// Whether `claim` covers the whole answer, and not only the output before the report. If `complete` is
+    /// set, `claim` covers it whatever this flag says.
     pub is_final: bool,
     pub delivered: Delivered,
     pub served: Served,
-    /// Calls of tools that the provider reports to have run itself.
+    /// Calls of hosted tools that the provider reports to have run.
     pub hosted_calls: HostedCalls,
-    /// The answer said itself that it is complete. Nothing is passed on after that.
+    /// Whether the answer itself said that it is complete. No output is forwarded after that.
     pub complete: bool,
-    /// The provider reported a failure.
+    /// Whether the provider reported a failure.
     pub failed: bool,
-    /// Something came after the answer's end, or had no end itself: it was not passed on.
+    /// Whether bytes came behind the end of the answer, or an event had no end. They were not forwarded.
     pub overran: bool,
 }
 
 impl Reading {
-    /// What is charged for is reported, or nothing was.
+    /// Updates `claim` with a usage report. `None`: nothing was reported, and `claim` stays.
     pub fn reports(&mut self, claim: Option<Claim>) {
         if let Some(claim) = claim {
             self.claim.update(claim);
@@ -255,7 +261,7 @@ impl Reading {
 
 #[cfg(test)]
 impl Reading {
-    /// What is reported of input and output both.
+    /// Returns the reported usage. `None`: the output was not reported.
     pub fn usage(&self) -> Option<Usage> {
         self.claim.output.map(|_| self.claim.usage())
     }

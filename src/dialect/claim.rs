@@ -1,19 +1,20 @@
-//! Reads what a provider reports as usage, member by member.
+//! Parses the usage that a provider reports into a [`Claim`], member by member.
 //!
-//! Servers write counts as floats, as strings, twice, or beside members of the wrong kind; one odd
-//! member must never hide the others. Of a member that is written twice the greater counts.
+//! Servers write counts as floats, as strings, twice, or beside members of the wrong type. One malformed
+//! member must never hide the others. Of a duplicated member the larger count wins.
 
 use super::call::Usage;
 use crate::json::Value;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{Claim, MOST_CREDIBLE_TOKENS};
 
-/// Counts as they were written, before anyone knows how they belong together.
+/// Token count as written in a usage report, before related members are combined. `None`: absent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Count(pub Option<u64>);
 
 impl Count {
-    /// Takes one more spelling of the same count. The greater counts, unless no call can have so many.
+    /// Merges another spelling of the same count. The larger one wins, unless it exceeds
+    /// [`MOST_CREDIBLE_TOKENS`].
     pub fn take(&mut self, written: Option<u64>) {
         let is_absurd = |count: u64| count > MOST_CREDIBLE_TOKENS;
         self.0 = match (self.0, written) {
@@ -22,7 +23,7 @@ impl Count {
         };
     }
 
-    /// The count as a help to understand another: none where no call can have so many.
+    /// Drops a count above [`MOST_CREDIBLE_TOKENS`], so that no other count is derived from it.
     pub fn credible(self) -> Count {
         Count(self.0.filter(|count| *count <= MOST_CREDIBLE_TOKENS))
     }
@@ -32,8 +33,8 @@ impl Count {
     }
 }
 
-/// A count in any form that JSON has for it, rounded up; nothing where it is none. One beyond what can
-/// be counted is the greatest.
+/// Parses a count in any JSON form (integer, float or string), rounded up. `None`: it is no count. Larger
+/// values saturate at `u64::MAX`.
 pub fn number(value: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(value).ok()?;
     if let Ok(whole) = text.parse::<u64>() {
@@ -44,11 +45,11 @@ pub fn number(value: &[u8]) -> Option<u64> {
         return Some(whole);
     }
     let written: f64 = text.parse().ok()?;
-    // The cast ends at nought and at the largest number.
+    // The cast saturates at 0 and at `u64::MAX`.
     (written.is_finite() && written >= 0.0).then(|| written.ceil() as u64)
 }
 
-/// The numbers of an object below some of its names.
+/// Calls `each` with the name and value of every member of an object that [`number`] can parse.
 pub fn numbers(value: &Value<'_>, mut each: impl FnMut(&str, u64)) {
     value.members(|name, value| {
         if let Some(number) = number(value.bytes()) {
@@ -57,15 +58,16 @@ pub fn numbers(value: &Value<'_>, mut each: impl FnMut(&str, u64)) {
     });
 }
 
-/// More models than have a part in any call: what others are said to have is counted at the call's own rate.
+/// Maximum number of other models per call, more than any call has. Usage of further models counts at the
+/// call's own rate.
 const MOST_MODELS: usize = 16;
 
-/// What a usage report of one call adds beside its own totals: the same call asked of another model.
+/// Usage of one call that is reported in parts beside the totals, because other models had a turn in it.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
-    /// At the call's own model.
+    /// Sum of the parts without a `model` of their own: the call's own model.
     pub own: Usage,
-    /// At a model of their own.
+    /// Usage of other models by name, each charged at its own rate.
     pub others: Vec<(String, Usage)>,
 }
 
@@ -84,7 +86,8 @@ impl Parts {
         }
     }
 
-    /// The claim whose totals have these parts in them: what others had is theirs, and not the call's own.
+    /// Returns the claim whose totals include these parts: usage of `others` is subtracted from the call's
+    /// own.
     fn within(self, mut claim: Claim) -> Claim {
         for (_, usage) in &self.others {
             if let Some(input) = &mut claim.input {
@@ -98,7 +101,8 @@ impl Parts {
         claim
     }
 
-    /// The claim with these parts instead of totals that leave some of them out.
+    /// Returns the claim corrected by these parts. If they sum to more than its totals, the totals left some
+    /// out and the parts replace them.
     pub fn over(self, claim: Claim) -> Claim {
         let others = self.others.iter().map(|(_, usage)| usage.total());
         let all = self.own.total().plus(others.sum());

@@ -1,54 +1,56 @@
-//! What passed of an answer, counted as it passes.
+//! Counts the output of an answer as it is forwarded.
 //!
-//! A reported usage is a claim, and this is what it is held against. `least` is below what any
-//! tokenizer makes of the same text, `most` above it. No I/O, and nothing is ever taken back.
+//! A usage report is only a claim, and these counts check it. [`Delivered::least`] is a lower bound of the
+//! tokens that any tokenizer makes of the text, [`Delivered::most`] an upper bound. No I/O. Counts only grow,
+//! except by [`Delivered::reset`].
 
 use super::tokens;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::Sizes;
 
-/// Text that is kept for counting; beyond this, its length alone must do.
+/// Maximum text kept for counting, in bytes. Text beyond it counts by its length alone.
 const MOST_KEPT_BYTES: usize = 512 << 10;
 
-/// No token of a vocabulary in use stands for more bytes of one word.
+/// Upper bound of the bytes of one word that a single token covers, in any vocabulary in use.
 const LONGEST_TOKEN_BYTES: u64 = 128;
-/// The same in scripts beyond ASCII: sixteen characters of three bytes.
+/// Upper bound like `LONGEST_TOKEN_BYTES` for scripts beyond ASCII: 16 characters of 3 bytes.
 const LONGEST_WIDE_TOKEN_BYTES: u64 = 48;
 
-/// Vocabularies that merge across blanks make one token of two words, seldom of three.
+/// Words that one token may cover: vocabularies that merge across blanks join two words, seldom three.
 const WORDS_IN_A_TOKEN: u64 = 2;
 
-/// Tokens that frame an answer, a call of a tool or a block, and are shown nowhere.
+/// Tokens that frame an answer, a tool call or a block, and that the answer does not show.
 const FRAME_TOKENS: u64 = 16;
 
-/// 24 kHz, 16 bits, one channel: the largest format that sound is streamed in.
+/// Largest format that sound is streamed in: 24 kHz, 16 bits, one channel.
 const MOST_SOUND_BYTES_PER_SECOND: u64 = 48_000;
-/// Opus at 6 kbit/s: the smallest.
+/// Smallest format that sound is streamed in: Opus at 6 kbit/s.
 const LEAST_SOUND_BYTES_PER_SECOND: u64 = 750;
-/// Tokens that every provider counts for a second of sound, at least.
+/// Lower bound of the tokens that every provider counts for one second of sound.
 const LEAST_TOKENS_PER_SOUND_SECOND: u64 = 10;
 
+/// Output that was forwarded of an answer so far, by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
-    /// Generated text so far as it may have to be counted.
+    /// Generated text kept for the tokenizer, at most `MOST_KEPT_BYTES`.
     pub kept: String,
-    /// Bytes of generated text.
+    /// Bytes of all generated text, kept or not.
     pub bytes: u64,
-    /// Bytes that may be generated text: nobody here knows the member they stand in.
+    /// Bytes that may be generated text: their member or line is unknown to the dialect.
     pub unsure: u64,
-    /// Bytes of sound.
+    /// Bytes of generated sound, after base64 decoding.
     pub sound: u64,
     pub images: u64,
-    /// Answers, calls of tools and blocks that were begun.
+    /// Answers, tool calls and blocks that were begun, each counted as `FRAME_TOKENS`.
     pub frames: u64,
-    /// Calls of tools that the provider ran itself.
+    /// Calls of hosted tools that the answer shows.
     pub hosted: HostedCalls,
     words: Words,
-    /// There is no room for more text.
+    /// Whether no more text is kept, because the body memory is full.
     is_full: bool,
 }
 
-/// Calls of tools that the provider ran itself, of those that may have a price.
+/// Calls of the hosted tools that may have a price: `web_search` and `web_fetch`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostedCalls {
     pub searches: u64,
@@ -56,7 +58,7 @@ pub struct HostedCalls {
 }
 
 impl HostedCalls {
-    /// Another call of a tool, by its name.
+    /// Adds one call of the tool called `name`.
     pub fn add(&mut self, name: &str) {
         self.searches += u64::from(name.starts_with("web_search"));
         self.fetches += u64::from(name.starts_with("web_fetch"));
@@ -77,11 +79,12 @@ impl HostedCalls {
     }
 }
 
-/// Runs without blanks, each of which is a token at least.
+/// Counter of runs without blanks. Each run is at least one token, a longer one several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Words {
     count: u64,
-    /// Of the run that the text so far ends in, in 1/384 of a longest token.
+    /// Length of the run that the text so far ends in, in 1/384 of a longest token. 384 is divisible by both
+    /// token lengths.
     open: u64,
 }
 
@@ -111,14 +114,14 @@ impl Words {
     }
 }
 
-/// Counts of what was delivered by some moment, and the length of its text.
+/// Snapshot of all counts and of the length of the kept text, for [`Delivered::reset`].
 pub struct Mark {
     kept: usize,
     counts: Delivered,
 }
 
 impl Delivered {
-    /// Text that the model generated.
+    /// Adds text that the model generated.
     pub fn text(&mut self, text: &str) {
         self.bytes += text.len() as u64;
         self.words.push(text);
@@ -127,18 +130,18 @@ impl Delivered {
         }
     }
 
-    /// Gives the memory of the text back. It counts with its bytes, and so does what follows.
+    /// Frees the memory of `kept`. The freed text, and all that follows, counts by its bytes.
     pub fn forget_text(&mut self) {
         self.kept = String::new();
         self.is_full = true;
     }
 
-    /// An event, a member or a body that cannot be read. Some client may read it.
+    /// Adds an event, a member or a body that cannot be parsed as generated text: some client may parse it.
     pub fn unreadable(&mut self, bytes: &[u8]) {
         self.text(&String::from_utf8_lossy(bytes));
     }
 
-    /// Mark to be gone back to with [`Delivered::reset`].
+    /// Returns a snapshot that [`Delivered::reset`] can restore.
     pub fn mark(&self) -> Mark {
         Mark {
             kept: self.kept.len(),
@@ -163,7 +166,7 @@ impl Delivered {
         self.unsure += bytes as u64;
     }
 
-    /// Sound in base64.
+    /// Adds sound that is encoded as base64.
     pub fn base64_sound(&mut self, text: &str) {
         self.sound += text.len() as u64 / 4 * 3;
     }
@@ -172,19 +175,20 @@ impl Delivered {
         self.frames += 1;
     }
 
-    /// Nothing that was surely generated was seen.
+    /// Whether nothing was seen that was certainly generated. Bytes in `unsure` do not count.
     pub fn is_empty(&self) -> bool {
         self.bytes + self.sound + self.images == 0
     }
 
-    /// Fewer tokens than any tokenizer makes of it.
+    /// Returns a lower bound of the tokens that any tokenizer makes of the output.
     pub fn least(&self) -> Tokens {
         let seconds = self.sound / MOST_SOUND_BYTES_PER_SECOND;
         let words = self.words.count.div_ceil(WORDS_IN_A_TOKEN);
         Tokens::new(words + seconds * LEAST_TOKENS_PER_SOUND_SECOND + self.images)
     }
 
-    /// More tokens than any tokenizer makes of it. `is_exact`: the vocabulary at hand is the model's own.
+    /// Returns an upper bound of the tokens that any tokenizer makes of the output. `is_exact`: the
+    /// vocabulary of [`tokens`] is the model's own.
     pub fn most(&self, is_exact: bool, sizes: &Sizes) -> Tokens {
         let counted = if is_exact {
             tokens::count(&self.kept)
@@ -194,15 +198,15 @@ impl Delivered {
         self.most_of(counted, sizes)
     }
 
-    /// The same without counting: no byte is more than a token.
+    /// Returns the upper bound of [`Delivered::most`] without counting: no byte is more than one token.
     pub fn most_by_bytes(&self, sizes: &Sizes) -> Tokens {
         self.most_of(self.kept.len() as u64, sizes)
     }
 
-    /// `counted`: the most tokens of the text that was kept.
+    /// `counted`: upper bound of the tokens in `kept`.
     fn most_of(&self, counted: u64, sizes: &Sizes) -> Tokens {
         let kept = self.kept.len() as u64;
-        // Text that was too long to keep counts with its bytes.
+        // Text that was too long to keep counts by its bytes.
         let text = counted + (self.bytes - kept) + self.unsure + (self.frames + 1) * FRAME_TOKENS;
         let seconds = self.sound.div_ceil(LEAST_SOUND_BYTES_PER_SECOND);
         Tokens::new(text)

@@ -1,18 +1,21 @@
-//! Errors in the shape of the API that was asked, so that its SDKs raise their own exceptions.
+//! Error bodies in the shape of the API that was called, so that its SDKs raise their own typed exceptions.
+//!
+//! An SDK chooses the exception by the status, and reads `code`, `type` and `message` from the body.
 
 use super::call::Api;
 use serde_json::json;
 
-/// An error as a caller of a provider's API may see it.
+/// Error as the caller of a provider's API may see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape<'a> {
     pub status: u16,
-    /// What went wrong, in one word. OpenAI's `code`.
+    /// Error code in one word, sent as `code` in OpenAI's shape.
     pub code: &'a str,
     pub message: &'a str,
     pub request_id: &'a str,
 }
 
+/// Returns the JSON body of an error in the shape of `api`.
 pub fn body(api: Api, error: Shape<'_>) -> String {
     let Shape { message, code, .. } = error;
     match api {
@@ -28,7 +31,8 @@ pub fn body(api: Api, error: Shape<'_>) -> String {
     .to_string()
 }
 
-/// The event that ends a stream that cannot go on. Both SDKs raise on it.
+/// Returns the `event: error` that ends a stream which cannot go on. The SDKs of both APIs raise an exception
+/// on it.
 pub fn event(api: Api, error: Shape<'_>) -> String {
     format!("event: error\ndata: {}\n\n", body(api, error))
 }

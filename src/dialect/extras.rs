@@ -1,8 +1,8 @@
-//! What a body asks for besides an answer of the model's own: tools that the provider runs itself, and
-//! what changes the price or has more generated than the body shows.
+//! Extras of a call: hosted tools, which the provider runs itself, and members that change the price or cause
+//! more output than the body shows.
 //!
-//! Found by the reader of a call, decided for its endpoint, taken out by the call's writer. What is
-//! taken out is named in the answer.
+//! A call's `read` collects them in `Extras`, [`decide`] decides about them for an endpoint, and `rewrite`
+//! removes them. No removal is silent: every removed name is listed in the `x-resullm-removed` header.
 
 use super::call::{Api, Call, Unreadable};
 use super::object::{self, Edit, Object};
@@ -13,15 +13,17 @@ use crate::rules::server::Server;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// So many calls of hosted tools a request may ask for, where they are priced and it names no number.
+/// Maximum number of calls of a priced hosted tool in one request, and the default if the body sets no
+/// number.
 const MOST_CALLS: u64 = 5;
 
-/// More names than any request asks for.
+/// Maximum number of names removed from one request. No request needs as many.
 const MOST_NAMES: usize = 20;
 
+/// Longest name of a tool that is shown as written, in bytes.
 const LONGEST_NAME: usize = 40;
 
-/// Betas that change the price, or what is generated, by a part of their names.
+/// Betas that change the price or the output, by a part of their value in `anthropic-beta` or `openai-beta`.
 const DEAR_BETAS: &[(Api, &str)] = &[
     (Api::Anthropic, "context-1m"),
     (Api::Anthropic, "fast-mode"),
@@ -30,28 +32,29 @@ const DEAR_BETAS: &[(Api, &str)] = &[
     (Api::OpenAi, "multi_agent"),
 ];
 
-/// What an endpoint makes of them.
+/// Decision of an endpoint about a call's `Extras`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// What is taken out, by name.
+    /// Names of the tools, members and betas to remove.
     pub removed: Vec<String>,
-    /// The most calls of hosted tools, where some are served.
+    /// Maximum number of hosted tool calls. `None`: no hosted tool is served.
     pub calls: Option<u64>,
     pub hosted: Hosted,
 }
 
-/// Costs of calls of tools that the provider runs itself.
+/// Costs of the hosted tool calls that are served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosted {
-    /// All that may be made, at most.
+    /// Upper bound of the cost of all calls, added to the hold.
     pub held: Tokens,
-    /// One of each.
+    /// Price of one call of each tool, by its name.
     pub prices: Vec<(String, Tokens)>,
-    /// Those that are made and not shown.
+    /// Number of calls that are made but not shown in the answer, from `Extras::unshown`.
     pub unshown: u64,
 }
 
-/// Decides for an endpoint. `betas` are the values of the request's own headers.
+/// Decides which extras of a call the endpoint serves. `betas` are the values of the request's own headers
+/// that [`dear_betas`] found.
 pub fn decide(
     call: &Call,
     endpoint: &Endpoint,
@@ -102,7 +105,7 @@ pub fn decide(
     Ok(decision)
 }
 
-/// The server keeps to the number of calls that a request names.
+/// Whether the endpoint's server obeys the number of calls that a request sets.
 fn bounds_calls(endpoint: &Endpoint) -> bool {
     use Server::{Anthropic, Azure, Demo, OpenAi, OpenRouter};
     matches!(
@@ -111,7 +114,8 @@ fn bounds_calls(endpoint: &Endpoint) -> bool {
     )
 }
 
-/// At some servers a model's name says more than a model's name.
+/// Refuses model names that make OpenRouter read more than the body shows: `:online` searches, `@preset` adds
+/// a stored prompt.
 fn check_model(model: Option<&str>, server: Server) -> Result<(), Unreadable> {
     if server != Server::OpenRouter {
         return Ok(());
@@ -146,7 +150,7 @@ impl Decision {
     }
 }
 
-/// The values of a header for betas that are dear, one by one.
+/// Returns the values of a beta header that match `DEAR_BETAS`, one by one.
 pub fn dear_betas(api: Api, header: &[u8]) -> impl Iterator<Item = String> {
     let values = betas(header).map(String::from_utf8_lossy);
     values
@@ -154,7 +158,7 @@ pub fn dear_betas(api: Api, header: &[u8]) -> impl Iterator<Item = String> {
         .map(|value| shown(&value))
 }
 
-/// A header for betas without those that are taken out.
+/// Returns a beta header without the values that are removed.
 pub fn kept_betas(header: &[u8], removed: &[String]) -> Vec<u8> {
     if removed.is_empty() {
         return header.to_owned();
@@ -173,7 +177,7 @@ fn betas(header: &[u8]) -> impl Iterator<Item = &[u8]> {
     values.filter(|value| !value.is_empty())
 }
 
-/// A beta as an answer can name it.
+/// Returns a beta's value reduced to characters that fit in the `x-resullm-removed` header.
 fn shown(value: &str) -> String {
     let plain = |char: &char| char.is_ascii_alphanumeric() || "_-.=:".contains(*char);
     value.chars().filter(plain).take(2 * LONGEST_NAME).collect()
@@ -185,7 +189,8 @@ fn is_dear(api: Api, value: &str) -> bool {
     dear.any(|(of, part)| *of == api && value.contains(part))
 }
 
-/// A tool's kind without its version: what an operator calls it, and what an answer can name.
+/// Returns a tool's `type` without its version. Operators configure this name, and `x-resullm-removed` lists
+/// it.
 pub fn family(kind: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:$".contains(&byte);
     let mut name = kind;
@@ -203,20 +208,20 @@ pub fn family(kind: &str) -> String {
     }
 }
 
-/// A member of an object where it is a string.
+/// Returns the member `name` of an object if it is a string, else an empty string.
 pub fn word<'a>(object: &Object<'a>, name: &str) -> Cow<'a, str> {
     let value = object.written(name);
     value.and_then(object::string).unwrap_or_default()
 }
 
-/// Whether an address is of one of these schemes.
+/// Whether the URL `address` has one of these `schemes`.
 pub fn has_scheme(address: &str, schemes: &[&str]) -> bool {
     let scheme = address.split_once(':').map_or("", |(scheme, _)| scheme);
     let mut schemes = schemes.iter();
     schemes.any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
-/// A file that is only named is one of the operator's account, where others have theirs.
+/// Refuses a `file_id`: it names a file in the operator's account, where other callers have files too.
 pub fn not_stored(is_named: bool) -> Result<(), Unreadable> {
     if is_named {
         let why = "file_id is not served here: send the file itself";
@@ -225,8 +230,8 @@ pub fn not_stored(is_named: bool) -> Result<(), Unreadable> {
     Ok(())
 }
 
-/// Takes elements out of a list that stands anywhere in a body. Of a list that would be left empty
-/// nothing is taken: true.
+/// Removes elements from a list anywhere in a body. Returns `true`, and removes none, if the list would be
+/// left empty.
 pub fn thin<'a>(
     edit: &mut Edit<'a>,
     list: &'a RawValue,

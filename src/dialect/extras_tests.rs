@@ -1,4 +1,4 @@
-//! What an endpoint makes of what a body asks for besides an answer.
+//! Tests of [`decide`]: hosted tools, betas and members that change the price.
 
 use super::*;
 use crate::dialect::call::Extras;

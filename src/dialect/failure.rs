@@ -1,8 +1,9 @@
-//! What a provider's error body may carry: a usage, and what was generated before it failed.
+//! Reads a provider's error body: meters its usage and generated text, and redacts names of the operator's
+//! account.
 //!
-//! Groq gives the whole text of a call that it could not parse. Goods are metered like an answer. What
-//! is left is a message for people: it passes as it came while it is as short as one, so that no text
-//! of a model leaves uncounted in it.
+//! Groq returns the whole text of a tool call that it could not parse, as `failed_generation`. Generated text
+//! is metered like an answer. Everything else is a message for people and is forwarded as received while it
+//! is short: generated text must never leave uncounted in it.
 
 use super::call::{Call, Delivered, Reading};
 use super::openai::{said, usage};
@@ -13,12 +14,13 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-/// The longest message of an error that passes whole.
+/// Longest member of an error that is forwarded whole, in bytes. It is usually the message.
 const LONGEST_MESSAGE_BYTES: usize = 1_000;
-/// The longest error body that passes: a message, and what stands beside it.
+/// Longest error body that is forwarded, in bytes: a message and its neighbours. Twice the bytes of metered
+/// text are added to it.
 const LONGEST_BODY_BYTES: usize = 2_000;
 
-/// Members that hold generated text.
+/// Members of an error that hold generated text.
 const GOODS: &[&str] = &[
     "failed_generation",
     "partial_response",
@@ -29,18 +31,20 @@ const GOODS: &[&str] = &[
     "completion",
 ];
 
-/// What some servers say before they quote what a model has generated.
+/// Phrases behind which some servers quote generated text in the message.
 const QUOTES: &[&str] = &["parse input at pos", "raw='", "parse generated text"];
 
-/// Objects that an error body may wrap its parts in.
+/// Members in which an error body may wrap its parts.
 const WRAPPERS: &[&str] = &["error", "detail", "metadata", "body", "response"];
 
+/// Result of [`read`]: a metered error body.
 pub struct Failure {
     pub reading: Reading,
-    /// What is passed on, where that is not the body as it came.
+    /// Body to forward. `None`: the body as received.
     pub passed: Option<Vec<u8>>,
 }
 
+/// Meters an error body and replaces overlong members. `speaks_events`: the body is a stream of events.
 pub fn read(dialect: &dyn Dialect, call: &Call, speaks_events: bool, body: &[u8]) -> Failure {
     let mut reading = Reading::default();
     let mut long = Vec::new();
@@ -59,7 +63,7 @@ pub fn read(dialect: &dyn Dialect, call: &Call, speaks_events: bool, body: &[u8]
         splice.put(range, "\"***\"");
     }
     let passed = (!splice.is_empty()).then(|| splice.apply(body));
-    // What was metered may be long, and all of it is paid for.
+    // Metered text is charged for, so the body may be longer by twice its bytes.
     let metered = usize::try_from(reading.delivered.bytes).unwrap_or(usize::MAX);
     let longest = metered.saturating_mul(2).saturating_add(LONGEST_BODY_BYTES);
     if passed.as_deref().unwrap_or(body).len() > longest {
@@ -71,7 +75,7 @@ pub fn read(dialect: &dyn Dialect, call: &Call, speaks_events: bool, body: &[u8]
     Failure { reading, passed }
 }
 
-/// Takes in an error's members. Of `long` ones it notes where they stand in the whole.
+/// Meters the members of an error. Ranges of overlong members, relative to `whole`, are added to `long`.
 fn object(object_text: &[u8], whole: &[u8], reading: &mut Reading, long: &mut Vec<Range<usize>>) {
     json::each_member(object_text, |name, value| match name {
         "usage" => reading.reports(usage::read(&Value::of(value))),
@@ -91,7 +95,7 @@ fn object(object_text: &[u8], whole: &[u8], reading: &mut Reading, long: &mut Ve
     });
 }
 
-/// The message of an error body, where it has one of a usual length.
+/// Returns the message of an error body, if it has one of at most `LONGEST_MESSAGE_BYTES`.
 pub fn message(body: &[u8]) -> Option<String> {
     let mut found = None;
     json::each_member(body, |name, value| match name {
@@ -104,23 +108,23 @@ pub fn message(body: &[u8]) -> Option<String> {
     found.filter(|text| text.len() <= LONGEST_MESSAGE_BYTES)
 }
 
-/// Names of the operator's organisation, project and account, as providers' errors write them.
+/// Pattern of the operator's organisation, project and account names as providers write them in errors.
 const NAMES: &str = concat!(
     r#"(?i-u)\b((?:org|proj|acct|user|team)[-_])[a-z0-9][a-z0-9_-]{5,}"#,
     r#"|\b((?:organi[sz]ation|org|project|workspace|account|team|deployment|subscription|resource)"#,
     r#"(?:[\s_-]+(?:id|name|number))?[\s:=]+(?:[`'(]|\\?")*)[a-z0-9_.@-]*[0-9_-][a-z0-9_.@-]*"#,
-    // A member of their names, and what stands for one in a path or in Amazon's names.
+    // A JSON member with such a name, then a path segment, then an ARN of AWS.
     r#"|(\\?"(?:organi[sz]ation|org|project|workspace|account|team|deployment|subscription|resource)"#,
     r#"(?:_?(?:id|name|number))?\\?"\s*:\s*\\?")[^"\\]+"#,
     r#"|((?:projects|organizations|accounts|subscriptions|resourceGroups|workspaces|deployments)/)[^\s/"'\\]+"#,
     r#"|\b(arn:aws[a-z-]*:)[^\s"'\\]+"#,
 );
 
-/// `None` only if the pattern were wrong, which a test would tell.
+/// Compiled `NAMES`. `None` only if the pattern were invalid, which a test would catch.
 static NAMES_PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(NAMES).ok());
 
-/// The same error without the names of the operator's account; `None`: there are none in it. `host`: the
-/// provider's, where it is a name of the operator's.
+/// Returns the error with the names of the operator's account redacted. `None`: it contains none. `host` is
+/// the provider's host, given only if it is a name of the operator's.
 pub fn without_names(body: &[u8], host: Option<&str>) -> Option<Vec<u8>> {
     let hostless = host.and_then(|host| without_host(body, host));
     let nameless = without_patterns(hostless.as_deref().unwrap_or(body));
@@ -147,7 +151,7 @@ fn without_patterns(body: &[u8]) -> Option<Vec<u8>> {
     let pattern = NAMES_PATTERN.as_ref()?;
     let nameless = |found: &Captures<'_>| {
         let whole = &found[0];
-        // `user_message` names nobody.
+        // Words without digits, such as `user_message`, name no account.
         let is_word = found.get(1).is_some() && !whole.iter().any(u8::is_ascii_digit);
         let start = (1..found.len()).find_map(|group| found.get(group));
         let start = start.map_or(&b""[..], |start| start.as_bytes());
@@ -163,13 +167,13 @@ fn without_patterns(body: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// What an answer says of its own failure, which may hold what was generated before.
+/// Records a failure that an answer reports itself, and meters text in it that was generated before.
 pub fn reported(error: &[u8], reading: &mut Reading) {
     reading.failed = true;
     goods(error, &mut reading.delivered);
 }
 
-/// Counts what was generated in an error that is passed on as it came.
+/// Meters the generated text in an error that is forwarded as received, by the members in `GOODS`.
 pub fn goods(error: &[u8], delivered: &mut Delivered) {
     let is_object = json::each_member(error, |name, value| {
         if GOODS.contains(&name) {
@@ -193,7 +197,7 @@ fn said_in(value: &[u8], delivered: &mut Delivered) {
     }
 }
 
-/// What a message quotes of a model.
+/// Returns the generated text that a message quotes behind one of the `QUOTES`.
 fn quoted(value: &[u8]) -> Option<String> {
     if !value.starts_with(b"\"") {
         return None;

@@ -1,7 +1,7 @@
-//! By how many bytes a normaliser may lengthen a character.
+//! Number of bytes by which Unicode normalisation may lengthen a character.
 //!
-//! The composed forms of Unicode make some characters longer: U+FDFA becomes four words. What each character may add
-//! is worked out once and looked up from then on.
+//! NFC and NFKC make some characters longer: U+FDFA becomes four words. The growth of every character is
+//! computed once and looked up from then on.
 
 use std::sync::LazyLock;
 use unicode_normalization::UnicodeNormalization;
@@ -10,7 +10,7 @@ use unicode_normalization::char::{canonical_combining_class, decompose_compatibl
 const BLOCK: usize = 256;
 const SIGNS: usize = 0x11_0000;
 
-/// Most blocks of characters grow by nothing, and share the first.
+/// Growth in bytes of every character, by blocks of 256. Most blocks are all zero and share `blocks[0]`.
 struct Table {
     places: Vec<u16>,
     blocks: Vec<[u8; BLOCK]>,
@@ -40,21 +40,21 @@ impl Table {
     }
 }
 
-/// Works the table out ahead of the first text that needs it.
+/// Computes `TABLE` ahead of the first text that needs it.
 pub fn prepare() {
     LazyLock::force(&TABLE);
 }
 
-/// The most bytes that a composed form has more than the character itself.
+/// Returns an upper bound of the bytes that NFC or NFKC adds to a character.
 pub fn of(sign: char) -> u64 {
     let sign = sign as usize;
     let place = TABLE.places[sign / BLOCK];
     TABLE.blocks[usize::from(place)][sign % BLOCK].into()
 }
 
-/// Marks of this class and above compose with letters, and may part others from them.
+/// Lowest `canonical_combining_class` of marks that compose with letters and may separate others from them.
 const FIRST_ATTACHED_CLASS: u8 = 200;
-/// The most bytes that a mark adds to what it parts.
+/// Upper bound of the bytes that such a mark adds to the characters that it separates.
 const LONGEST_REORDERING: u64 = 3;
 
 fn worked_out(sign: char) -> u8 {
@@ -66,7 +66,7 @@ fn worked_out(sign: char) -> u8 {
     u8::try_from(growth).unwrap_or(u8::MAX)
 }
 
-/// The most bytes of a character in the composed forms.
+/// Returns the bytes of a character's longer form, of NFC and NFKC.
 fn normal_bytes(sign: char) -> u64 {
     let mut is_itself = true;
     decompose_compatible(sign, |part| is_itself &= part == sign);

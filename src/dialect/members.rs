@@ -1,13 +1,15 @@
-//! Which members a body may have at which server. A body is a closed world.
+//! Allowlist of body members per server. Any other member is refused, except at servers that refuse unknown
+//! members themselves.
 //!
-//! A member whose effect on size, price or place is not known never goes to a server that might obey
-//! it. What is listed here changes how a model chooses its words, how they are parsed or how they are
-//! shown, and nothing else. Members that all of OpenAI's API has stand in each call's own lists.
+//! A member whose effect on size, price or routing is not known must never reach a server that might obey it.
+//! Listed members change how a model samples, how its output is parsed or how it is shown, and nothing else.
+//! Members of OpenAI's own API are in each call's own lists; an operator adds others in the endpoint's
+//! `members`.
 
 use super::call::{Call, Unreadable};
 use crate::rules::server::{Server, Server::*, Servers};
 
-/// Sampling, stopping and format: harmless at every server that reads them, whatever it is.
+/// Members for sampling, stopping and format, such as `top_k`: harmless at every server that reads them.
 const EVERYWHERE: &[&str] = &[
     "top_k",
     "min_p",
@@ -67,13 +69,14 @@ const EVERYWHERE: &[&str] = &[
     "input.annotations",
 ];
 
+/// Servers that read `content.video_url`.
 const SEES_VIDEOS: Servers = Servers::of(&[
     Vllm, Sglang, LocalAi, OpenRouter, Moonshot, DashScope, Fireworks, Zhipu, Together,
 ]);
 
 const LOCAL: Servers = Servers::of(&[Vllm, Sglang, LlamaCpp]);
 
-/// Harmless at some servers.
+/// Members that are harmless at some servers only.
 const SOMEWHERE: &[(&str, Servers)] = &[
     ("add_generation_prompt", LOCAL),
     ("add_special_tokens", LOCAL),
@@ -119,8 +122,8 @@ const SOMEWHERE: &[(&str, Servers)] = &[
     ("usage", Servers::of(&[OpenRouter])),
 ];
 
-/// Refuses the first member of a call that its server might obey in a way that nobody here knows.
-/// `own` are those that the operator knows.
+/// Refuses the first of `Call::strangers` that the server might obey in a way not known here. `own` are the
+/// endpoint's `members`, which the operator knows.
 pub fn check(call: &Call, server: Server, own: &[String]) -> Result<(), Unreadable> {
     if server.refuses_unknown_members() {
         return Ok(());
@@ -174,7 +177,7 @@ mod tests {
         assert!(why.starts_with("options is not forwarded") && why.contains("ollama"));
     }
 
-    /// Members that let a server answer with another model than the one that is asked for.
+    /// Members such as `fallbacks` let a server answer with a model other than the requested one.
     #[test]
     fn no_server_is_let_choose_another_model() {
         let routing = [

@@ -1,8 +1,8 @@
-//! READS. The providers' wire formats: bytes in, facts out.
+//! READS. Parses, rewrites and meters the providers' wire formats: bytes in, facts out.
 //!
-//! A dialect is the shape of one call of an API; an endpoint is configuration. A new vendor that
-//! speaks OpenAI is configuration; a new call is one file here and one line in the table. No I/O, no
-//! async: a meter is fed and asked.
+//! A [`Dialect`] is the shape of one call of an API; an endpoint is configuration. A new vendor that speaks
+//! OpenAI's API is configuration; a new call is one file here and one row in `table.rs`. No I/O and no async:
+//! a [`Meter`] is fed bytes and asked for its [`Reading`].
 
 pub mod anthropic;
 pub mod beside;
@@ -30,39 +30,40 @@ pub mod words;
 use crate::json;
 use call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
 
-/// One call of a provider's API.
+/// One call of a provider's API, such as `POST messages`.
 pub trait Dialect: Sync {
-    /// Whose API it is: who serves it, and which shape its errors have.
+    /// Returns the API of the call, which decides the endpoints that serve it and the shape of its errors.
     fn api(&self) -> Api;
 
-    /// Where it stands below `v1`.
+    /// Returns the call's path below `v1`, for example `chat/completions`.
     fn path(&self) -> &'static str;
 
-    /// Its bodies are forms, with files in them, and not JSON.
+    /// Whether request bodies are `multipart/form-data` with files, and not JSON.
     fn is_form(&self) -> bool {
         false
     }
 
-    /// Its plain answers are sound, of which nothing is metered.
+    /// Whether answers that are not streamed are raw sound, of which nothing is metered.
     fn answers_with_sound(&self) -> bool {
         false
     }
 
-    /// What the gateway must know of a call. `bounds` stand in for what its bytes do not show.
+    /// Parses the facts of a call. `bounds` replace what its bytes do not show: the tokens of images, pages
+    /// and sound.
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable>;
 
-    /// The body that leaves for the provider: what must change, and nothing else.
+    /// Returns the body to forward: `changes` applied, and every other byte as received.
     fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable>;
 
-    /// What a whole answer to `call` says of itself.
+    /// Meters a whole answer to `call`: reported usage and delivered output.
     fn meter(&self, call: &Call, answer: &[u8]) -> Reading;
 
-    /// For an answer that comes as a stream of events.
+    /// Returns the meter for an answer to `call` that is a stream of server-sent events.
     fn stream(&self, call: &Call) -> Box<dyn Meter>;
 }
 
-/// What a whole answer says of itself. One that is nested deeper than any reader should climb counts
-/// with its bytes.
+/// Meters a whole answer with `dialect`. An answer nested deeper than [`json::DEEPEST`] is not parsed: all of
+/// its bytes count as generated text.
 pub fn meter(dialect: &dyn Dialect, call: &Call, answer: &[u8]) -> Reading {
     if json::is_flat(answer, json::DEEPEST) {
         return dialect.meter(call, answer);
@@ -72,21 +73,23 @@ pub fn meter(dialect: &dyn Dialect, call: &Call, answer: &[u8]) -> Reading {
     reading
 }
 
-/// Meters a stream as it passes, and takes out what its client did not ask for.
+/// Meters a stream as it is forwarded, and removes what the client did not ask for, such as the usage chunk
+/// that `stream_options.include_usage` adds.
 pub trait Meter: Send {
-    /// Takes bytes as they came, cut anywhere, and gives the bytes to pass on now.
+    /// Takes bytes that may be split anywhere, and returns the bytes to forward now.
     fn feed(&mut self, bytes: &[u8]) -> Vec<u8>;
 
-    /// What is left when the provider has closed the stream.
+    /// Returns the bytes that are left to forward when the provider has closed the stream.
     fn finish(&mut self) -> Vec<u8>;
 
     fn reading(&self) -> &Reading;
 
-    /// Bytes that were fed and not given yet.
+    /// Returns the number of bytes that were fed and not returned yet.
     fn withheld(&self) -> usize {
         0
     }
 
-    /// Keeps no more text for counting: there is no room.
+    /// Stops keeping generated text for counting, because the body memory is full. See
+    /// `Delivered::forget_text`.
     fn forget_text(&mut self) {}
 }

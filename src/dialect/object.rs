@@ -1,8 +1,8 @@
-//! Reads a JSON object that a caller wrote, member by member, and sets members in its text.
+//! Parses a JSON object that a caller wrote, member by member, and edits its text.
 //!
-//! One pass validates it and nothing of it is copied. A body must not mean one thing here and another
-//! at the provider: a known member that is written twice, in other capitals or with escapes is
-//! refused. What is not set leaves as it came.
+//! One pass validates the object without copying. A body must not mean one thing here and another at the
+//! provider, so a known member is refused if it is duplicated, in other capitals or written with escapes.
+//! Members that are not set are forwarded as received.
 
 use super::call::{Changes, Unreadable};
 use super::splice::Splice;
@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-/// An object's known members.
+/// A parsed JSON object: its text and the raw values of its known members.
 #[derive(Debug)]
 pub struct Object<'a> {
     text: &'a str,
@@ -25,7 +25,7 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// A whole body.
+    /// Parses a whole request body. `other` gets every member that is not in `known`.
     pub fn body(
         bytes: &'a [u8],
         known: &[&'static str],
@@ -41,9 +41,9 @@ impl<'a> Object<'a> {
         Object::read(text, "The body", known, other)
     }
 
-    /// A whole body, and the weight of what may be a part of the prompt in it: of every member that is
-    /// neither known nor among those that no model reads. Those that are not in `read` either are the
-    /// body's strangers.
+    /// Parses a whole body, and bounds the tokens of members that may be part of the prompt: all that are
+    /// neither in `known` nor in `not_prompt`. Those that are not in `read` either are returned as unknown
+    /// members.
     pub fn prompt(
         bytes: &'a [u8],
         known: &[&'static str],
@@ -66,8 +66,7 @@ impl<'a> Object<'a> {
         Ok((body, prompt, strangers))
     }
 
-    /// `name` is what the object is called in a refusal; `other` hears of every member that is not
-    /// known.
+    /// Parses an object. `name` is its name in a refusal; `other` gets every member that is not in `known`.
     pub fn read(
         text: &'a str,
         name: &str,
@@ -98,7 +97,7 @@ impl<'a> Object<'a> {
         Ok(object)
     }
 
-    /// A known member as it was written, null or not.
+    /// Returns the raw value of a known member, `null` included.
     pub fn written(&self, name: &str) -> Option<&'a RawValue> {
         let mut known = self.known.iter();
         known
@@ -106,7 +105,7 @@ impl<'a> Object<'a> {
             .map(|(_, value)| *value)
     }
 
-    /// A known member as it was written. One that is null is as good as absent.
+    /// Returns the raw value of a known member. `null` counts as absent.
     pub fn value(&self, name: &str) -> Option<&'a RawValue> {
         self.written(name).filter(|value| value.get() != "null")
     }
@@ -137,18 +136,19 @@ impl<'a> Object<'a> {
     }
 }
 
-/// What a setting has beyond the size of one. Templates print some of them, whatever stands there.
+/// Returns the bytes of a setting beyond a setting's usual size, as tokens. Some chat templates print a
+/// setting into the prompt, whatever its value.
 pub fn beyond_a_setting(value: &RawValue) -> Tokens {
     let text = value.get();
     let usual = match text.starts_with('"') {
         true => 102,
-        // Biases of tokens, sequences that stop.
+        // Lists and objects such as `stop` and `logit_bias`.
         false => 4_000,
     };
     Tokens::new(text.len().saturating_sub(usual) as u64)
 }
 
-/// A string's text.
+/// Returns the unescaped text of a JSON string. `None`: the value is no string.
 pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     let text = value.get().strip_prefix('"')?.strip_suffix('"')?;
     if text.contains('\\') {
@@ -158,13 +158,13 @@ pub fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Where a borrowed value stands in the text it was borrowed from.
+/// Returns the byte range of `value` in `text`, from which it must be borrowed.
 fn place(text: &str, value: &RawValue) -> Range<usize> {
     let start = value.get().as_ptr() as usize - text.as_ptr() as usize;
     start..start + value.get().len()
 }
 
-/// Calls `each` with every value of a list, until one is refused.
+/// Calls `each` with every element of a list, until one returns an error.
 pub fn list<'a>(
     value: &'a RawValue,
     name: &str,
@@ -182,7 +182,8 @@ pub fn list<'a>(
     }
 }
 
-/// Refuses a list within a list: readers that flatten them find more in it than its bytes.
+/// Refuses a list inside a list: servers that flatten it find more in it than its bytes bound. `name` is the
+/// outer list.
 pub fn no_list(value: &RawValue, name: &str) -> Result<(), Unreadable> {
     if value.get().starts_with('[') {
         return Err(Unreadable(format!("{name} must not hold another list")));
@@ -190,7 +191,7 @@ pub fn no_list(value: &RawValue, name: &str) -> Result<(), Unreadable> {
     Ok(())
 }
 
-/// The body of a call in which nothing but the model can change.
+/// Returns the body of a call in which only `model` can change.
 pub fn rewrite_model(
     bytes: &[u8],
     known: &[&'static str],
@@ -200,7 +201,7 @@ pub fn rewrite_model(
     Ok(Edit::of(&body, changes).apply())
 }
 
-/// Members to be set, where they stand or else before all others, and to be taken out.
+/// Edits of an object: members to set, in place or else before all others, and members to remove.
 pub struct Edit<'a> {
     object: &'a Object<'a>,
     splice: Splice,
@@ -218,7 +219,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// What every call's body has changed: its model, and the name of its cache.
+    /// Starts with the changes that every call's body can have: `model` and `prompt_cache_key`.
     pub fn of(object: &'a Object<'a>, changes: &Changes<'_>) -> Edit<'a> {
         let mut edit = Edit::new(object);
         if let Some(model) = changes.model {
@@ -235,7 +236,7 @@ impl<'a> Edit<'a> {
         edit
     }
 
-    /// Sets one of the known members; of another it is not known where it stands.
+    /// Sets a known member. Other members cannot be set, because their position in the text is not kept.
     pub fn set(&mut self, name: &str, value: &str) {
         match self.object.written(name) {
             Some(old) => self.splice.put(place(self.object.text, old), value),
@@ -243,14 +244,14 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Takes one of the known members out. It must not be set as well.
+    /// Removes a known member, which must not be passed to [`Edit::set`] as well.
     pub fn remove(&mut self, name: &'a str) {
         if self.object.written(name).is_some() {
             self.removed.push(name);
         }
     }
 
-    /// Takes out what is marked in a list that stands anywhere in the object.
+    /// Removes the elements marked `true` from a list anywhere in the object.
     pub fn thin(&mut self, elements: &[(&RawValue, bool)]) {
         let place = |value| place(self.object.text, value);
         let elements: Vec<_> = elements
@@ -260,12 +261,12 @@ impl<'a> Edit<'a> {
         self.splice.cut(&elements);
     }
 
-    /// Puts another value where one stands, anywhere in the object.
+    /// Replaces the value `old`, anywhere in the object.
     pub fn replace(&mut self, old: &RawValue, value: &str) {
         self.splice.put(place(self.object.text, old), value);
     }
 
-    /// Sets a member of an object that stands within this one.
+    /// Sets a member of `object`, which is the parsed value `within` and nested in this one.
     pub fn set_within(&mut self, within: &RawValue, object: &Object<'_>, name: &str, value: &str) {
         match object.written(name) {
             Some(old) => self.replace(old, value),
@@ -301,6 +302,7 @@ impl<'a> Edit<'a> {
     }
 }
 
+/// Visitor that collects the known members of an object and refuses ambiguous names.
 struct Members<'o, 'a, F> {
     names: &'o [&'static str],
     object: &'o mut Object<'a>,
@@ -323,13 +325,13 @@ impl<'a, F: FnMut(&'a str, &'a RawValue)> Visitor<'a> for Members<'_, 'a, F> {
             let Some(name) = name else {
                 break "Member names must be written without escapes".to_owned();
             };
-            // Readers in Go fold `ſ` to `s` and the Kelvin sign to `k`; others fold other letters.
+            // JSON parsers in Go fold U+017F to `s` and U+212A to `k`; others fold other letters.
             if !name.is_ascii() {
                 break "Member names must be written in ASCII".to_owned();
             }
             let value: &'a RawValue = map.next_value()?;
             self.object.is_empty = false;
-            // Providers that read names loosely would take these for the same member.
+            // Providers whose parsers ignore case would take these for the same member.
             let mut names = self.names.iter();
             match names.find(|known| known.eq_ignore_ascii_case(name)) {
                 None => (self.other)(name, value),
@@ -345,8 +347,7 @@ impl<'a, F: FnMut(&'a str, &'a RawValue)> Visitor<'a> for Members<'_, 'a, F> {
     }
 }
 
-/// A member's name, or nothing for one that is written with escapes: it would be hidden from a
-/// loose look.
+/// Deserialises a member's name. `None`: it has escapes, which would hide it from a plain byte comparison.
 struct Name;
 
 impl<'a> DeserializeSeed<'a> for Name {

@@ -1,25 +1,26 @@
-//! How many tokens a prompt can be at most, from its bytes alone.
+//! Upper bound of a prompt's tokens.
 //!
-//! Byte-level tokenizers never make more tokens than there are bytes. So the bytes of everything
-//! the model reads, and a little for the frame of each message, bound what the provider will count.
+//! A byte-level tokenizer never makes more tokens than there are bytes. So the bytes of everything the model
+//! reads, and a few tokens for each message's frame, bound the count of the provider. [`counted`] is a
+//! tighter bound for plain text.
 
 use super::tokens;
 use crate::rules::amount::Tokens;
 
-/// What a provider adds around one message: role, separators, name. Observed 3 to 7.
+/// Tokens that a provider adds around one message for role, separators and name. Observed: 3 to 7.
 const MESSAGE_FRAME: u64 = 8;
 
 pub fn message_frames(messages: usize) -> u64 {
     MESSAGE_FRAME * messages as u64
 }
 
-/// Longer prompts are not counted: their bytes must do.
+/// Longest prompt that is counted, in bytes. A longer one is bounded by its bytes alone.
 pub const LONGEST_COUNTED_BYTES: usize = 256 << 10;
 
-/// What stands for more than its letters. Where one of these words is, letters are not counted: it
-/// may be only a word, but that costs no more than a rough bound.
+/// Words that may stand for more tokens than their letters have, such as `tools`. A body with one of them is
+/// not counted; a false match costs only the coarser bound by bytes.
 const HIDDEN: [&str; 15] = [
-    // Any of them, written with escapes.
+    // Any of these words, written with escapes.
     "\\u00",
     "functions",
     "response_format",
@@ -37,11 +38,12 @@ const HIDDEN: [&str; 15] = [
     "input_token",
 ];
 
-/// Tokens for what a provider frames a whole prompt with.
+/// Tokens that a provider adds around a whole prompt.
 const PROMPT_FRAME: u64 = 16;
 
-/// A closer bound of a prompt than its bytes: the tokens of the body, with a margin for vocabularies
-/// that cut finer than the one at hand. The frame of JSON around it is more than a provider's own.
+/// Returns a tighter bound of a prompt than its bytes: the tokens of the whole body, with a margin for
+/// vocabularies that split finer than o200k. The JSON syntax counts too and exceeds a provider's own frame.
+/// `None`: too long, not UTF-8, or with one of the `HIDDEN` words.
 pub fn counted(body: &[u8], is_exact: bool) -> Option<Tokens> {
     let text = std::str::from_utf8(body)
         .ok()

@@ -1,17 +1,18 @@
-//! Which answers show all that is generated for them.
+//! Decides whether an answer shows all the output that is generated for it.
 //!
-//! A client that leaves such an answer pays for what it has seen, and its provider is cut off in its first pause.
-//! Of any other the provider is read on for its usage: unknown is hidden.
+//! A client that disconnects from such an answer pays for what it has seen, and the provider is cut off at
+//! its next pause. Any other answer is read to its end for the usage. An unknown model or server counts as
+//! hiding output.
 
 use super::call::Call;
 use crate::rules::server::Server;
 
-/// OpenAI's models that think nothing in secret, by the beginning of their names.
+/// OpenAI's models without hidden thinking, by the beginning of their names.
 const OPENAI: &[&str] = &["gpt-4o", "gpt-4.1", "gpt-4-", "gpt-3.5-"];
-/// What a name must not have: it searches, hears or speaks.
+/// Parts of names that exclude a model of `OPENAI`: it searches, or takes or makes sound or images.
 const OPENAI_HIDES: &[&str] = &["search", "audio", "realtime", "transcribe", "tts", "image"];
 
-/// Anthropic's, where they are not asked to think.
+/// Anthropic's models that show all output unless they are asked to think, by the beginning of their names.
 const ANTHROPIC: &[&str] = &[
     "claude-3-",
     "claude-haiku-4",
@@ -19,12 +20,12 @@ const ANTHROPIC: &[&str] = &[
     "claude-opus-4",
 ];
 
-/// An answer that has come so far shows all that was generated so far.
+/// Whether an answer, as far as it was received, shows all output generated so far.
 pub fn shows_all(server: Server, model: Option<&str>, call: &Call) -> bool {
     let named = |starts: &[&str]| {
         model.is_some_and(|model| starts.iter().any(|start| model.starts_with(start)))
     };
-    // Of several answers one may not have begun to show.
+    // With `n` answers, one may be generated before it has begun to show.
     if !call.stream || call.answers > 1 || call.hides {
         return false;
     }
@@ -39,7 +40,7 @@ pub fn shows_all(server: Server, model: Option<&str>, call: &Call) -> bool {
     }
 }
 
-/// Of several answers the server reports the usage of one.
+/// Whether the server reports the usage of only one of `n` answers.
 pub fn reports_one(server: Server) -> bool {
     matches!(server, Server::LlamaCpp | Server::LocalAi)
 }

@@ -1,20 +1,21 @@
-//! Changes a text in a few places and leaves every other byte as it came.
+//! Edits a text in a few byte ranges. Every other byte must stay as received.
 
 use std::ops::Range;
 
+/// Replacements in a text, made together by [`Splice::apply`].
 #[derive(Debug, Default)]
 pub struct Splice {
     edits: Vec<(Range<usize>, String)>,
 }
 
 impl Splice {
-    /// Puts `text` where `range` is. Ranges must not overlap; an empty one inserts.
+    /// Replaces `range` with `text`. Ranges must not overlap; an empty range inserts.
     pub fn put(&mut self, range: Range<usize>, text: impl Into<String>) {
         self.edits.push((range, text.into()));
     }
 
-    /// Cuts out some elements of a list, or members of an object, with the commas that go with them.
-    /// Where all are cut, what stands around them is left.
+    /// Removes the elements of a list, or members of an object, that are marked `true`, with their commas. If
+    /// all are removed, the bytes around them stay.
     pub fn cut(&mut self, elements: &[(Range<usize>, bool)]) {
         let mut kept_before = None;
         let mut at = 0;

@@ -1,23 +1,23 @@
-//! Cuts a stream of server-sent events into events, wherever the network cut the bytes.
+//! Splits a stream of server-sent events into events, wherever the network split its bytes.
 //!
-//! An event keeps its exact bytes, so that what is passed on is what came. It ends at an empty line;
-//! lines end in LF, CR LF or CR.
+//! An event keeps its exact bytes, so that it is forwarded as received. It ends at an empty line; lines end
+//! in LF, CR LF or CR. The buffer must never grow beyond `LONGEST_EVENT`.
 
 use std::borrow::Cow;
 
-/// More than any provider's event.
+/// Maximum size of one event in bytes. No provider sends as much.
 const LONGEST_EVENT: usize = 32 << 20;
 
 #[derive(Debug, Default)]
 pub struct Splitter {
     pending: Vec<u8>,
-    /// Bytes of `pending` that were searched and hold no end.
+    /// Number of bytes at the front of `pending` that were searched and hold no end of an event.
     searched: usize,
 }
 
 impl Splitter {
-    /// Takes the next bytes and gives every event that is now complete, in order. False: an event has
-    /// no end, and what came of it is dropped.
+    /// Takes the next bytes and calls `event` with every event that is now complete, in order. Returns
+    /// `false` if an event exceeds `LONGEST_EVENT`; its bytes are dropped.
     pub fn feed(&mut self, bytes: &[u8], mut event: impl FnMut(&[u8])) -> bool {
         self.pending.extend_from_slice(bytes);
         let mut start = 0;
@@ -36,12 +36,12 @@ impl Splitter {
         fits
     }
 
-    /// Bytes of an event that is not complete yet.
+    /// Returns the number of buffered bytes of an incomplete event.
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// What is left when the stream ends.
+    /// Calls `event` with the incomplete event that is left when the stream ends.
     pub fn finish(&mut self, mut event: impl FnMut(&[u8])) {
         if !self.pending.is_empty() {
             event(&std::mem::take(&mut self.pending));
@@ -50,8 +50,8 @@ impl Splitter {
     }
 }
 
-/// The place after the empty line that ends the event starting at `start`. A CR at the very end may
-/// be the first half of CR LF and decides nothing yet.
+/// Returns the offset behind the empty line that ends the event starting at `start`. A CR as the last byte
+/// may be the first half of CR LF, so it decides nothing yet.
 fn end_of_event(bytes: &[u8], start: usize, from: usize) -> Option<usize> {
     let mut at = from;
     loop {
@@ -77,15 +77,16 @@ fn after_line_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// What stands in an event.
+/// Parsed lines of one event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Lines<'a> {
-    /// Its `data` lines joined by LF.
+    /// Values of its `data` lines, joined by LF.
     pub data: Option<Cow<'a, [u8]>>,
     /// Bytes of lines that are neither a field of the format nor a comment.
     pub strays: usize,
 }
 
+/// Parses an event into [`Lines`].
 pub fn read(event: &[u8]) -> Lines<'_> {
     let mut lines = Lines::default();
     for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {

@@ -1,19 +1,20 @@
-//! Members that a reader does not know, by the place they stand in and their name.
+//! Unknown members of a body, by their parent object and their name.
 //!
-//! Whether they may leave is decided for an endpoint (`members.rs`). Nothing is forgotten: a body with
-//! more of them than are remembered is refused.
+//! `members.rs` decides for an endpoint whether they may be forwarded. None may be dropped: a body with more
+//! than `MOST` is refused.
 
 use super::call::Unreadable;
 use crate::json;
 use serde_json::value::RawValue;
 
-/// More unknown members than any client sends.
+/// Maximum number of unknown members in one body. No client sends as many.
 const MOST: usize = 50;
 
-/// The longest name that anyone has heard of.
+/// Longest member name kept, in bytes. No known member has a longer name.
 const LONGEST: usize = 64;
 
-/// Objects of a body that say how an answer is to be. Their members are as closed as the body's own.
+/// Objects of a body that control the answer, with their known members. Any other member in them is an
+/// unknown member of the body.
 const CLOSED: &[(&str, &[&str])] = &[
     ("audio", &["format", "voice"]),
     ("input_audio", &["data", "format"]),
@@ -30,6 +31,7 @@ const CLOSED: &[(&str, &[&str])] = &[
     ("voice", &["id"]),
 ];
 
+/// Unknown members collected while a body is parsed.
 #[derive(Debug, Default)]
 pub struct Strangers {
     names: Vec<String>,
@@ -37,15 +39,15 @@ pub struct Strangers {
 }
 
 impl Strangers {
-    /// A member of the object that is called so; of the body itself where that is empty. One that is
-    /// null is as good as absent.
+    /// Records a member of the object `of`, or of the body itself if `of` is empty. A `null` value counts as
+    /// absent.
     pub fn meet(&mut self, of: &str, name: &str, value: &RawValue) {
         if value.get() != "null" {
             self.name(of, name);
         }
     }
 
-    /// A known member of that name. Where it is closed too, its own members are looked at.
+    /// Records the unknown members inside the member `name`, if `CLOSED` lists it.
     pub fn within(&mut self, name: &str, value: &RawValue) {
         let closed = CLOSED.iter().find(|(closed, _)| *closed == name);
         if let Some((_, known)) = closed {
@@ -57,6 +59,7 @@ impl Strangers {
         }
     }
 
+    /// Records a member once, as `name` or `of.name`.
     pub fn name(&mut self, of: &str, name: &str) {
         let end = name.floor_char_boundary(LONGEST);
         let name = &name[..end];
@@ -77,6 +80,7 @@ impl Strangers {
         }
     }
 
+    /// Returns the recorded names. An error if there were more than `MOST`.
     pub fn names(self) -> Result<Vec<String>, Unreadable> {
         if self.are_too_many {
             let why = format!("The body has more than {MOST} unknown members");

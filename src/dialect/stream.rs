@@ -1,21 +1,21 @@
-//! A stream of events as it passes: cut once here, read by the calls' own readers.
+//! Meters a stream of server-sent events: split once here, parsed by each call's own [`Events`].
 //!
-//! Nothing passes after the event that ends an answer, and nothing that is no event: what another
-//! reader could take for more of the answer would be served unseen.
+//! No bytes are forwarded behind the event that ends an answer, and none that are no event. A client could
+//! take them for more of the answer, which would be served unmetered.
 
 use super::call::Reading;
 use super::{Meter, sse};
 use crate::json;
 use std::borrow::Cow;
 
-/// A whole event: its bytes as they came, and its data.
+/// A complete event: its bytes as received, and the value of its `data` lines.
 pub struct Event<'a> {
     pub bytes: &'a [u8],
     pub data: Cow<'a, [u8]>,
 }
 
 impl Event<'_> {
-    /// The event's `type`, and whether its data is a JSON object to its end.
+    /// Returns the event's `type`, and whether its data is one whole JSON object.
     pub fn kind(&self) -> (String, bool) {
         let mut kind = String::new();
         let whole = json::each_member(&self.data, |name, value| {
@@ -27,13 +27,14 @@ impl Event<'_> {
     }
 }
 
-/// Reads a stream event by event.
+/// Parser of one call's events.
 pub trait Events {
-    /// Takes an event that has data, and gives what of it is passed on.
+    /// Meters an event that has data, and appends to `out` the part of it to forward.
     fn pass(&mut self, event: &Event<'_>, reading: &mut Reading, out: &mut Vec<u8>);
 }
 
-/// Events are passed on whole, so that one of the gateway's own can follow any.
+/// [`Meter`] of a stream of events. Events are forwarded whole, so that an event of the gateway's own can
+/// follow any of them.
 #[derive(Debug, Default)]
 pub struct EventStream<E> {
     splitter: sse::Splitter,
@@ -44,7 +45,7 @@ pub struct EventStream<E> {
 struct Reader<E> {
     events: E,
     reading: Reading,
-    /// The first event was read, which alone may begin with a mark of its byte order.
+    /// Whether the first event was read. Only that event may begin with a byte order mark.
     has_begun: bool,
 }
 
@@ -71,7 +72,7 @@ impl<E: Events> Reader<E> {
         let event = sse::read(text);
         let reading = &mut self.reading;
         if reading.complete || reading.overran {
-            // Some servers say twice that they are done.
+            // Some servers send `[DONE]` twice.
             let is_end = event
                 .data
                 .as_deref()
@@ -128,7 +129,7 @@ impl<E: Events + Send> Meter for EventStream<E> {
     }
 }
 
-/// The bytes cut at these places, in whatever order they are named.
+/// Splits `bytes` at the offsets `cuts`, which may be in any order.
 #[cfg(test)]
 pub fn pieces(bytes: &[u8], mut cuts: Vec<usize>) -> Vec<&[u8]> {
     cuts.sort_unstable();

@@ -1,15 +1,16 @@
-//! Bytes that a server reads beyond those that a body has.
+//! Upper bound of the bytes that a server reads beyond those of a request body.
 //!
-//! A byte is a token at most, of what the tokenizer reads. Some normalise the text first, which makes a few
-//! characters longer, and some servers print tools and schemas anew: indented, escaped, their numbers in full.
-//! Pure, and linear in the body; it must never say less than what is printed.
+//! A token has at least one byte of the text that the tokenizer reads. Some servers normalise the text first,
+//! which makes a few characters longer. Some print tools and schemas again with a chat template: indented,
+//! escaped, their numbers in full. Pure, and linear in the body. It must never return less than is printed;
+//! `docs/bounds.md` has the figures.
 
 use super::growth;
 use crate::json::{self, Value};
 use crate::rules::families::{self, Family};
 use crate::rules::server::Server;
 
-/// Members that templates print anew, wherever they stand in a body's first level.
+/// Members that chat templates print again, at any position on a body's first level.
 const PRINTED: &[&str] = &[
     "tools",
     "functions",
@@ -18,34 +19,35 @@ const PRINTED: &[&str] = &[
     "text",
 ];
 
-/// Members that hold a conversation: what its tools were called with and gave is printed anew too.
+/// Members that hold the conversation. The arguments and results of its tool calls are printed again too.
 const HISTORY: &[&str] = &["messages", "input"];
 
-/// Members of a message or an item that say what a tool was called with.
+/// Members of a message or an item that hold the arguments of a tool call.
 const CALLS: &[&str] = &["tool_calls", "function_call", "arguments", "input"];
 
-/// Roles whose words a template shows as they are. Those of all others are results of tools.
+/// Values of `role` whose text a template prints as it is. Messages of all other roles are tool results.
 const TALKERS: &[&str] = &["assistant", "developer", "model", "system", "user"];
 
-/// Levels of content that have parts of their own: a message, a tool's result, a document.
+/// Maximum nesting of `content`: a message, a tool's result, a document.
 const DEEPEST_CONTENT: usize = 8;
 
-/// The most digits that a number with an exponent is printed with.
+/// Upper bound of the bytes of a printed number that is written with an exponent.
 const LONGEST_NUMBER: u64 = 25;
-/// One with a point may get an exponent.
+/// Bytes added to a number with a decimal point, which may be printed with an exponent.
 const EXPONENT: u64 = 6;
-/// A comma or a colon, and the blank behind it.
+/// Bytes of a comma or a colon, and the blank behind it.
 const MARK: u64 = 2;
-/// `<`, `>`, `&`, `'` as `\u003c`.
+/// Bytes of `<`, `>`, `&` or `'` when it is printed as an escape like `\u003c`.
 const ESCAPED: u64 = 6;
-/// Templates frame each tool.
+/// Tokens with which a template frames one tool.
 const TOOL: u64 = 50;
-/// They frame each call of one, and what came of it.
+/// Tokens with which a template frames one tool call and its result.
 const CALL: u64 = 32;
-/// Templates frame each property of a schema.
+/// Tokens with which a template frames one property of a schema.
 const PROPERTY: u64 = 16;
 
-/// Tokens that a server reads beyond the bytes of a body.
+/// Returns the tokens that a server reads beyond the bytes of a body. [`Family`] gives those of its hidden
+/// prompts.
 pub fn beyond(family: Family, server: Server, is_form: bool, body: &[u8]) -> u64 {
     if !families::reads_anew(server) {
         return 0;
@@ -59,7 +61,7 @@ pub fn beyond(family: Family, server: Server, is_form: bool, body: &[u8]) -> u64
     tokens
 }
 
-/// What normalisers add to the text of a body, escapes included.
+/// Returns the bytes that Unicode normalisation adds to a body's text, `\u` escapes included.
 pub fn of_text(body: &[u8]) -> u64 {
     let has_escapes = memchr::memmem::find(body, b"\\u").is_some();
     if body.is_ascii() && !has_escapes {
@@ -76,7 +78,8 @@ pub fn of_text(body: &[u8]) -> u64 {
     written + if has_escapes { of_escapes(body) } else { 0 }
 }
 
-/// Escapes are longer than what they stand for, but not always than what that becomes.
+/// Returns the bytes by which normalised characters exceed their `\u` escapes. An escape is longer than its
+/// character, but not always than the normalised form.
 fn of_escapes(body: &[u8]) -> u64 {
     const ESCAPE: u64 = 6;
     let mut sum = 0;
@@ -98,7 +101,7 @@ fn normal_bytes(sign: char) -> u64 {
     sign.len_utf8() as u64 + growth::of(sign)
 }
 
-/// What templates add to tools, schemas and calls of tools when they print them anew.
+/// Returns the bytes that chat templates add when they print tools, schemas and tool calls again.
 pub fn of_printed(body: &[u8]) -> u64 {
     let mut sum = 0;
     json::each_member(body, |name, value| {
@@ -116,7 +119,7 @@ fn of_tools(value: &[u8]) -> u64 {
     printed.saturating_sub(value.len() as u64)
 }
 
-/// What is printed anew of a message, of an item, or of a block of a message.
+/// Returns the bytes that templates add to a message, to an item, or to a block of a message's `content`.
 fn of_item(item: &[u8], depth: usize) -> u64 {
     let mut is_result = false;
     json::each_member(item, |name, value| match name {
@@ -144,21 +147,23 @@ fn of_item(item: &[u8], depth: usize) -> u64 {
     sum
 }
 
-/// Levels of a prompt in which calls stand that are printed whole.
+/// Indentation level of a tool call in a prompt that is printed whole.
 const CALL_DEPTH: u64 = 4;
 
-/// What a tool was called with, or gave. A text that holds JSON may be printed as what it holds.
+/// Returns the bytes added to the arguments or the result of a tool call. A string that holds JSON may be
+/// printed as that JSON.
 fn of_called(value: &[u8]) -> u64 {
     let mut printer = Printer {
         looks_into_texts: true,
         ..Printer::default()
     };
-    // A text counts without its quotes.
+    // A string counts without its quotes.
     let counted = (value.len() as u64).saturating_sub(2);
     printer.print(value, CALL_DEPTH).saturating_sub(counted)
 }
 
-/// A text as the value that it may hold, which no reader has looked at.
+/// Returns the printed size of a string that may hold a JSON value, which was not validated. 0: it holds
+/// none.
 fn of_held(text: &str, depth: u64) -> u64 {
     let bytes = text.trim().as_bytes();
     let ends = bytes.first().zip(bytes.last());
@@ -170,12 +175,12 @@ fn of_held(text: &str, depth: u64) -> u64 {
     match is_value {
         false => 0,
         true if json::is_flat(bytes, json::DEEPEST) => Printer::default().print(bytes, depth),
-        // Each line indented by its depth.
+        // Too deep to walk: each line may be indented by its depth, so the bound is quadratic.
         true => length.saturating_mul(length),
     }
 }
 
-/// Bytes of values as any template prints them.
+/// Counts the bytes of values as any chat template may print them.
 #[derive(Default)]
 struct Printer {
     looks_into_texts: bool,
@@ -188,11 +193,12 @@ impl Printer {
         self.printed
     }
 
-    /// Bodies are not deeper than their reader allows.
+    /// Adds one value to `printed`. The recursion is bounded by `json::DEEPEST`, which a body's reader
+    /// enforces.
     fn value(&mut self, value: &Value<'_>, depth: u64) {
         let is_object = value.members(|name, value| {
             self.printed += text(name) + 2 + 2 * MARK + 1 + depth + PROPERTY;
-            // Some templates say twice what a tool is for.
+            // Some templates print a tool's `description` twice.
             if name == "description" && value.bytes().starts_with(b"\"") {
                 self.printed += text(&json::text(value.bytes())) + 2;
             }
@@ -230,7 +236,7 @@ impl Printer {
     }
 }
 
-/// Bytes of a text that is printed in a string.
+/// Returns the bytes of a text that is printed inside a string.
 fn text(text: &str) -> u64 {
     let of = |sign: char| match sign {
         '<' | '>' | '&' | '\'' => ESCAPED,
@@ -267,10 +273,10 @@ mod tests {
 
     #[test]
     fn what_a_normaliser_makes_longer_counts_so() {
-        // ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM is four words.
+        // U+FDFA ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM becomes four words.
         assert_eq!(of_text("\u{FDFA}".as_bytes()), 33 - 3);
         assert_eq!(of_text(br#""\ufdfa\u0041\ud83d""#), 33 - 6);
-        // MUSICAL SYMBOL HALF NOTE is three characters of four bytes.
+        // U+1D15E MUSICAL SYMBOL HALF NOTE has two characters of four bytes, U+1D160 three.
         assert_eq!(of_text("\u{1D15E}".as_bytes()), 8 - 4);
         assert_eq!(of_text("\u{1D160}".as_bytes()), 12 - 4);
         assert_eq!(of_text(b"\xff\\u"), 0);
@@ -291,7 +297,7 @@ mod tests {
         assert_eq!(of_printed(br#"{"messages":[{"role":"user"}]}"#), 0);
     }
 
-    /// Messages and items that say what a tool was called with, or gave.
+    /// Returns the bytes added for one message or item with the arguments or the result of a tool call.
     fn said(what: &str) -> u64 {
         of_printed(format!(r#"{{"messages":[{what}]}}"#).as_bytes())
     }
@@ -334,7 +340,7 @@ mod tests {
     fn a_text_that_is_deeper_than_any_body_holds_what_its_indents_come_to() {
         let deep = "[".repeat(1_000) + &"]".repeat(1_000);
         let printed = said(&format!(r#"{{"role":"tool","content":"{deep}"}}"#));
-        // Four blanks a level, of which sixteen are a token.
+        // Four blanks a level, and sixteen blanks are one token.
         assert!(printed > 1_000 * 1_000 / 4, "{printed}");
     }
 
@@ -357,7 +363,7 @@ mod tests {
             let written = body.to_string();
             let value = body["tools"].to_string();
             let indented = serde_json::to_string_pretty(&body["tools"]).unwrap();
-            // A template indents by four blanks a level, of which sixteen are a token.
+            // A template indents by four blanks a level, and sixteen blanks are one token.
             let indented = indented.lines().map(|line| line.trim_start().len() as u64 + 1).sum::<u64>();
             prop_assert!(value.len() as u64 + of_printed(written.as_bytes()) >= indented);
         }

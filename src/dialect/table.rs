@@ -1,4 +1,4 @@
-//! Every call that is served. What is not here is not forwarded.
+//! Table of every [`Dialect`] that is served. A call that is not listed here is not forwarded.
 
 use super::Dialect;
 use super::anthropic::count_tokens::CountTokens;
@@ -27,7 +27,7 @@ static DIALECTS: &[&dyn Dialect] = &[
     &CountTokens,
 ];
 
-/// The dialect of a path below `v1`.
+/// Returns the dialect whose path below `v1` has exactly these segments.
 pub fn find(words: &[&str]) -> Option<&'static dyn Dialect> {
     let fits = |dialect: &&&dyn Dialect| dialect.path().split('/').eq(words.iter().copied());
     DIALECTS.iter().find(fits).copied()

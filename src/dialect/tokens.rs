@@ -1,8 +1,8 @@
-//! Counts tokens with a real tokenizer, where bytes are too rough a measure.
+//! Counts tokens with a real tokenizer, where bytes are too coarse a bound.
 //!
-//! OpenAI's newest vocabulary stands for all: other models' counts differ by some percent, which is
-//! what the caller's margin is for. The vocabulary is unpacked by the first use, so a gateway that
-//! never needs it never pays for it.
+//! OpenAI's newest vocabulary, o200k, stands in for all others: their counts differ by a few percent, which
+//! the caller's margin covers. The vocabulary is unpacked on first use, so a gateway that never counts never
+//! pays for it.
 
 use super::words;
 use flate2::read::DeflateDecoder;
@@ -13,21 +13,22 @@ use std::io::Read;
 use std::sync::LazyLock;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Longer words, which no language has, are cut, so that counting is linear in the text.
+/// Maximum length of a word in bytes. Longer words, which no language has, are split so that counting stays
+/// linear.
 const LONGEST_WORD: usize = 512;
 
-/// Words up to this length merge fastest by looking through their pairs again and again.
+/// Longest word that `merged_by_scan` merges faster than `merged_by_heap`, in bytes.
 const SHORT_WORD: usize = 24;
 
-/// No pair of these bytes is a token.
+/// Rank of bytes that are not a token.
 const NO_RANK: u32 = u32::MAX;
 
-/// Every token by its bytes; a lower rank merges first.
+/// Rank of every token, by its bytes. The pair with the lowest rank merges first.
 static RANKS: LazyLock<Ranks> = LazyLock::new(unpack);
 
 type Ranks = HashMap<&'static [u8], u32, BuildHasherDefault<Xxh3>>;
 
-/// The vocabulary's hasher. Nothing that a caller writes is ever inserted.
+/// Hasher of [`Ranks`]. It need not resist collisions: nothing that a caller writes is ever inserted.
 #[derive(Default)]
 struct Xxh3(u64);
 
@@ -48,11 +49,11 @@ impl Hasher for Xxh3 {
 fn unpack() -> Ranks {
     let packed = include_bytes!(concat!(env!("OUT_DIR"), "/o200k.deflate"));
     let mut bytes = Vec::new();
-    // What was packed at build time unpacks.
+    // Cannot fail: the data was packed at build time.
     let _ = DeflateDecoder::new(packed.as_slice()).read_to_end(&mut bytes);
     let mut ranks = Ranks::default();
     bytes.shrink_to_fit();
-    // Unpacked once and needed until the end.
+    // Unpacked once and needed until the process ends, so it may leak.
     let mut rest: &'static [u8] = bytes.leak();
     while let Some((token, after)) = rest
         .split_first()
@@ -64,26 +65,26 @@ fn unpack() -> Ranks {
     ranks
 }
 
-/// Models that this vocabulary is the very one of.
+/// Whether o200k is the model's own vocabulary, by the beginning of its name.
 pub fn is_known(model: &str) -> bool {
     ["gpt-4o", "gpt-4.1", "gpt-5", "o1", "o3", "o4"]
         .iter()
         .any(|start| model.starts_with(start))
 }
 
-/// How many tokens a text is.
+/// Returns the number of tokens that o200k makes of a text.
 pub fn count(text: &str) -> u64 {
     sum(text, merged)
 }
 
-/// Common words that no published vocabulary cuts into more than [`MOST_OF_COMMON`] tokens, in small letters or with
-/// a capital, whatever stands before them and behind: a blank, none, a line's end, another word.
+/// Common words that no published vocabulary splits into more than [`MOST_OF_COMMON`] tokens, in lower case
+/// or capitalised. It holds whatever stands beside them: a blank, none, a line end, another word.
 static COMMON: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| include_str!("words.txt").lines().collect());
 const MOST_OF_COMMON: u64 = 2;
 
-/// At most how many tokens a text is in any other vocabulary: common words a few, and a token a byte for everything
-/// else, whole words of other languages included.
+/// Returns an upper bound of a text's tokens in any other vocabulary. A common word counts `MOST_OF_COMMON`,
+/// everything else one per byte, words of other languages included.
 pub fn at_most(text: &str) -> u64 {
     sum(text, |word| {
         let bytes = word.len() as u64;
@@ -117,8 +118,7 @@ fn rank(bytes: &[u8]) -> u32 {
     RANKS.get(bytes).copied().unwrap_or(NO_RANK)
 }
 
-/// How many tokens are left of a word's bytes when everything is merged that can be, lowest rank
-/// first.
+/// Returns the number of tokens left of a word's bytes after byte-pair merging, lowest rank first.
 fn merged(word: &[u8]) -> u64 {
     if RANKS.contains_key(word) {
         1
@@ -130,7 +130,7 @@ fn merged(word: &[u8]) -> u64 {
 }
 
 fn merged_by_scan(word: &[u8]) -> u64 {
-    // Where each part starts, and the rank of the part with the one after it.
+    // The start of each part, and the rank of the part joined with the next one.
     let mut starts: Vec<usize> = (0..=word.len()).collect();
     let pair = |starts: &[usize], at: usize| -> u32 {
         let (start, end) = (starts.get(at), starts.get(at + 2));
@@ -157,10 +157,10 @@ fn merged_by_scan(word: &[u8]) -> u64 {
     ranks.len() as u64
 }
 
-/// The parts of a word as a list that is linked both ways, and a heap of the pairs that can merge. A pair
-/// whose parts have changed since it was put there is passed over.
+/// Merges with a doubly linked list of parts and a [`BinaryHeap`] of pairs. A popped pair is skipped if its
+/// parts have changed since it was pushed.
 fn merged_by_heap(word: &[u8]) -> u64 {
-    // By the start of each part: its end, and the start of the part before it.
+    // Indexed by the start of each part: its end, and the start of the part before it.
     let mut ends: Vec<usize> = (1..=word.len()).collect();
     let mut before: Vec<usize> = (0..word.len()).map(|at| at.saturating_sub(1)).collect();
     let pairs = (0..word.len() - 1).map(|at| (rank(&word[at..at + 2]), at, at + 2));
@@ -171,7 +171,7 @@ fn merged_by_heap(word: &[u8]) -> u64 {
     let mut left = word.len() as u64;
     while let Some(Reverse((_, start, end))) = pairs.pop() {
         let middle = ends[start];
-        // A part that was merged into the one before it ends nowhere.
+        // An end of 0 marks a part that was merged into the one before it.
         if middle == 0 || middle >= end || ends[middle] != end {
             continue;
         }

@@ -1,16 +1,16 @@
-//! How OpenAI's newest vocabulary cuts a text into words, whose bytes alone are merged.
+//! Splits a text into words as the vocabulary o200k does. Byte pairs merge only within a word.
 //!
-//! What its published pattern says, by hand: an automaton of that pattern has so many states that texts in many
-//! scripts build them anew all the time, at microseconds a byte. Linear, whatever the text; a property test holds it
-//! to the original.
+//! This is the published regular expression written by hand. Its automaton has so many states that texts in
+//! many scripts rebuild them all the time, at microseconds a byte. Linear for any text. A property test
+//! compares it with the original pattern.
 
 use regex_syntax::hir::{Class, HirKind};
 use std::sync::LazyLock;
 
-/// Upper case and title case.
+/// Letters in upper case or title case (`Lu`, `Lt`).
 const UPPER: u8 = 1;
 const LOWER: u8 = 2;
-/// Letters of no case, and marks.
+/// Letters without case (`Lm`, `Lo`), and marks (`M`).
 const CASELESS: u8 = 4;
 const NUMBER: u8 = 8;
 const SPACE: u8 = 16;
@@ -25,11 +25,11 @@ const CLASSES: [(u8, &str); 6] = [
     (LETTER, r"\p{L}"),
 ];
 
-/// The classes of every character.
+/// Bits of `CLASSES` for every character.
 static TABLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut table = vec![0; char::MAX as usize + 1];
     for (bit, class) in CLASSES {
-        // They parse: a test would tell.
+        // The classes always parse: a test would catch it.
         let Ok(parsed) = regex_syntax::parse(class) else {
             continue;
         };
@@ -43,7 +43,7 @@ static TABLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     table
 });
 
-/// The words of a text, in order; together they are the text.
+/// Returns the words of a text in order. Joined together they are the text.
 pub fn of(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -56,7 +56,7 @@ pub fn of(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where the first word ends.
+/// Returns the offset of the first word's end.
 fn first(text: &str) -> usize {
     letters(text)
         .or_else(|| digits(text))
@@ -68,14 +68,14 @@ fn is_in(sign: char, classes: u8) -> bool {
     TABLE[sign as usize] & classes != 0
 }
 
-/// Where a run from `start` ends of characters that are in any of these classes.
+/// Returns the end of the run from `start` of characters that are in any of `classes`.
 fn run(text: &str, start: usize, classes: u8) -> usize {
     let end = text[start..].find(|sign| !is_in(sign, classes));
     end.map_or(text.len(), |length| start + length)
 }
 
-/// Letters: small ones behind large ones, or large ones alone, behind at most one sign that is neither letter nor
-/// number nor a line's end.
+/// Matches lower case letters behind upper case ones, or upper case letters alone. One character before them
+/// is included if it is neither `LETTER` nor `NUMBER` nor a line end.
 fn letters(text: &str) -> Option<usize> {
     let sign = text.chars().next()?;
     let is_sign = !is_in(sign, LETTER | NUMBER) && !matches!(sign, '\r' | '\n');
@@ -87,14 +87,14 @@ fn letters(text: &str) -> Option<usize> {
     Some(end + contraction(&text[end..]))
 }
 
-/// Large ones, if any, and at least one that is small or has no case.
+/// Matches upper case letters, if any, and at least one letter that is lower case or `CASELESS`.
 fn with_small(text: &str, start: usize) -> Option<usize> {
     let middle = run(text, start, UPPER | CASELESS);
     let end = run(text, middle, LOWER | CASELESS);
     if end > middle {
         return Some(end);
     }
-    // The last one without a case is taken for a small one.
+    // The last letter without case is taken for a lower case one.
     let last = text[start..middle].rfind(|sign| is_in(sign, CASELESS))?;
     let length = text[start + last..].chars().next()?.len_utf8();
     Some(start + last + length)
@@ -105,13 +105,13 @@ fn large(text: &str, start: usize) -> Option<usize> {
     (end > start).then(|| run(text, end, LOWER | CASELESS))
 }
 
-/// Bytes of an English ending behind an apostrophe.
+/// Returns the bytes of an English contraction with its apostrophe, such as `'ll`.
 fn contraction(text: &str) -> usize {
     const ENDINGS: [&str; 7] = ["s", "t", "re", "ve", "m", "ll", "d"];
     let Some(rest) = text.strip_prefix('\'') else {
         return 0;
     };
-    // The long s is an s in other letters.
+    // U+017F LATIN SMALL LETTER LONG S folds to `s`.
     if rest.starts_with('ſ') {
         return 1 + 'ſ'.len_utf8();
     }
@@ -122,13 +122,13 @@ fn contraction(text: &str) -> usize {
     ending.map_or(0, |ending| 1 + ending.len())
 }
 
-/// Up to three.
+/// Matches up to three characters of class `NUMBER`.
 fn digits(text: &str) -> Option<usize> {
     let digits = text.chars().take(3).take_while(|sign| is_in(*sign, NUMBER));
     Some(digits.map(char::len_utf8).sum()).filter(|length| *length > 0)
 }
 
-/// Signs, behind at most one blank, with the ends of lines and the strokes behind them.
+/// Matches signs behind at most one blank, and the line ends and slashes behind them.
 fn signs(text: &str) -> Option<usize> {
     let start = usize::from(text.starts_with(' '));
     let is_other = |sign: char| is_in(sign, SPACE | LETTER | NUMBER);
@@ -141,7 +141,7 @@ fn signs(text: &str) -> Option<usize> {
     (end > start).then(|| behind(end))
 }
 
-/// Blanks to the last end of a line among them; of those without one, the last is left to the word behind.
+/// Matches white space up to its last line end. If it has none, the last blank is left to the next word.
 fn spaces(text: &str) -> usize {
     let end = run(text, 0, SPACE);
     let run = &text[..end];
@@ -152,7 +152,7 @@ fn spaces(text: &str) -> usize {
     if end < text.len() && last > 0 {
         last
     } else {
-        // Every character is in some word.
+        // At least one character, so that every character is in some word.
         end.max(text.chars().next().map_or(0, char::len_utf8))
     }
 }

@@ -1,21 +1,25 @@
-//! Bodies: how far one reaches, and its content without its framing.
+//! Decodes HTTP/1.1 message bodies: finds the end of a body and removes its chunk framing.
+//!
+//! Pure and incremental. A [`Decoder`] must never consume bytes behind the end of the body: they may be the
+//! next request.
 
 use bytes::{Buf, BytesMut};
 
-/// How a body ends.
+/// Framing of a message body: how its end is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     Length(u64),
     Chunked,
-    /// With its connection. Only an answer may.
+    /// The body ends when the connection closes. Allowed for responses only.
     UntilClose,
 }
 
-/// The longest line between chunks, extensions and trailers included.
+/// Longest chunk-size line or trailer line in bytes, chunk extensions included.
 const LONGEST_LINE: usize = 4 << 10;
+/// Maximum size of all trailers of a body, in bytes.
 const LONGEST_TRAILERS: usize = 16 << 10;
 
-/// Takes a body's content out of what was read, as far as it has come.
+/// Decodes one body incrementally: moves its content out of the read buffer as the bytes arrive.
 #[derive(Clone, Debug)]
 pub struct Decoder(State);
 
@@ -23,11 +27,11 @@ pub struct Decoder(State);
 enum State {
     Length(u64),
     UntilClose,
-    /// Before a chunk's size.
+    /// Expects a chunk-size line.
     Size,
-    /// Inside a chunk.
+    /// Inside a chunk, with this many bytes of content left.
     Data(u64),
-    /// Behind a chunk's content.
+    /// Expects the CR LF behind a chunk's content.
     DataEnd,
     Trailers {
         read: usize,
@@ -35,7 +39,7 @@ enum State {
     Done,
 }
 
-/// The framing is not what it should be; nothing that follows can be trusted.
+/// Error: the framing is malformed, so nothing that follows on the connection can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unframed;
 
@@ -53,12 +57,13 @@ impl Decoder {
         matches!(self.0, State::Done)
     }
 
-    /// The end of the connection is the end of the body.
+    /// Whether the end of the connection is the end of the body ([`Framing::UntilClose`]).
     pub fn ends_with_connection(&self) -> bool {
         matches!(self.0, State::UntilClose)
     }
 
-    /// What is still to come, where that is known.
+    /// Returns the number of body bytes still to come. `None`: unknown, for a chunked body or
+    /// [`Framing::UntilClose`].
     pub fn remaining(&self) -> Option<u64> {
         match self.0 {
             State::Length(length) => Some(length),
@@ -67,7 +72,7 @@ impl Decoder {
         }
     }
 
-    /// So much of a body with a length was read elsewhere.
+    /// Marks `bytes` of a body with `Content-Length` as read without this decoder.
     pub fn skip(&mut self, bytes: u64) {
         if let State::Length(length) = self.0 {
             self.0 = match length.saturating_sub(bytes) {
@@ -77,8 +82,8 @@ impl Decoder {
         }
     }
 
-    /// Moves the next content from `input` behind `output`. Returns when the input is used up or the
-    /// body is done; what lies behind the body stays.
+    /// Moves content from `input` to the end of `output`. Returns when `input` is used up or the body is
+    /// complete; bytes behind the body stay in `input`.
     pub fn decode(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Result<(), Unframed> {
         loop {
             match &mut self.0 {
@@ -143,7 +148,7 @@ fn whole(is_right: bool) -> Result<(), Unframed> {
 fn give(input: &mut BytesMut, output: &mut BytesMut, most: u64) -> u64 {
     let length = usize::try_from(most).unwrap_or(usize::MAX).min(input.len());
     if output.is_empty() && length == input.len() {
-        // All of it: the bytes change hands without being copied.
+        // The whole buffer: move it without copying.
         output.unsplit(input.split());
     } else {
         output.extend_from_slice(&input[..length]);
@@ -152,8 +157,8 @@ fn give(input: &mut BytesMut, output: &mut BytesMut, most: u64) -> u64 {
     length as u64
 }
 
-/// The length of the next line without its end. `None`: it is not there yet. One with control
-/// characters is none: readers disagree on what they end.
+/// Returns the length of the next line without its CR LF. `None`: the line is incomplete. Control characters
+/// are an error, because parsers disagree about which of them end a line.
 fn line(input: &[u8]) -> Result<Option<usize>, Unframed> {
     let Some(at) = memchr::memchr(b'\n', input) else {
         return whole(input.len() <= LONGEST_LINE).map(|()| None);
@@ -164,11 +169,11 @@ fn line(input: &[u8]) -> Result<Option<usize>, Unframed> {
     Ok(Some(at - 1))
 }
 
-/// Hexadecimal digits, and perhaps extensions behind them, which nobody uses.
+/// Parses a chunk's hexadecimal size. Chunk extensions behind it are ignored: nobody uses them.
 fn chunk_size(line: &[u8]) -> Result<u64, Unframed> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
     let digits = digits.count();
-    // More digits than a body could ever have would also wrap around.
+    // At most 15 digits: no body is larger, and a larger size could overflow.
     whole((1..=15).contains(&digits))?;
     let rest = line[digits..].trim_ascii_start();
     whole(rest.is_empty() || rest[0] == b';')?;

@@ -1,18 +1,19 @@
-//! The headers of a head, left where they were read.
+//! Header fields of one HTTP/1.1 head, kept as byte ranges of the head instead of copies.
 //!
-//! There are about ten of them and each is asked for once: looking through them costs less than a table.
+//! A head has about ten headers and each is looked up once, so a linear search costs less than a hash table.
 
 use bytes::Bytes;
 use std::ops::Range;
 
+/// Header fields in the order of their head. Names are compared without case.
 #[derive(Clone, Default)]
 pub struct Fields {
     head: Bytes,
-    /// Names and values.
+    /// Ranges of each header's name and value in `head`.
     lines: Vec<(Range<u32>, Range<u32>)>,
 }
 
-/// Keys and cookies are among them.
+/// Prints only the number of headers, because `Authorization` and `Cookie` are among them.
 impl std::fmt::Debug for Fields {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Fields({})", self.lines.len())
@@ -20,7 +21,7 @@ impl std::fmt::Debug for Fields {
 }
 
 impl Fields {
-    /// The places must lie in `head`.
+    /// All ranges in `lines` must lie within `head`.
     pub(super) fn new(head: Bytes, lines: Vec<(Range<u32>, Range<u32>)>) -> Fields {
         Fields { head, lines }
     }
@@ -29,7 +30,7 @@ impl Fields {
         &self.head[range.start as usize..range.end as usize]
     }
 
-    /// Every value of that name, in order.
+    /// Returns every value of the header `name`, in order.
     pub fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         self.lines
             .iter()
@@ -39,7 +40,7 @@ impl Fields {
             .map(|(_, value)| self.part(value))
     }
 
-    /// The first value of that name, if it is text.
+    /// Returns the first value of the header `name`, if it is UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.all(name).next()?).ok()
     }
@@ -54,7 +55,7 @@ impl Fields {
             .map(|(name, value)| (self.part(name), self.part(value)))
     }
 
-    /// The words of all values of that name, between their commas.
+    /// Returns the comma-separated elements of all values of the header `name`, trimmed.
     pub fn words(&self, name: &'static str) -> impl Iterator<Item = &[u8]> {
         self.all(name)
             .flat_map(|value| value.split(|byte| *byte == b','))

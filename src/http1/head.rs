@@ -1,7 +1,8 @@
-//! Heads: from bytes to a request or to the head of an answer.
+//! Parses HTTP/1.1 heads: bytes to a [`Request`] or a [`Response`].
 //!
-//! Requests come from strangers: one meaning or none. Lines end with CR LF, a body has one framing, the
-//! host is said once. Answers come from providers: what is harmless is taken as it is.
+//! A request comes from an untrusted client and must have exactly one meaning: lines end with CR LF, a body
+//! has one framing, `Host` appears once. Anything else is refused, because a proxy in front could read it as
+//! another request. A response comes from a provider, so harmless deviations are accepted.
 
 use super::body::Framing;
 use super::fields::Fields;
@@ -11,39 +12,39 @@ use memchr::memmem::Finder;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-/// Beyond any SDK's headers, cookies included.
+/// Maximum size of a head in bytes, cookies included. No SDK sends as much.
 pub const LONGEST: usize = 64 << 10;
 const MOST_HEADERS: usize = 100;
 static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
-/// Providers behind several proxies send more than clients do.
+/// Maximum number of response headers: providers behind several proxies send more than clients do.
 const MOST_ANSWER_HEADERS: usize = 256;
 
-/// The head of a request.
+/// Parsed head of a request.
 pub struct Request {
     pub method: Method,
-    /// As it was sent.
+    /// Request target as sent: a path with its query, an absolute URL, or `*`.
     pub target: Bytes,
-    /// HTTP/1.1, not 1.0.
+    /// Whether the version is HTTP/1.1 and not HTTP/1.0.
     pub is_current: bool,
     pub fields: Fields,
     pub framing: Framing,
-    /// The client asks for the connection to be kept.
+    /// Whether the client wants to keep the connection alive, by its `Connection` header or its version.
     pub keeps: bool,
-    /// The client waits to be told that its body is wanted.
+    /// Whether the client sent `Expect: 100-continue` and waits for `100 Continue` before its body.
     pub expects: bool,
 }
 
-/// Why a head is not taken.
+/// Reason to refuse a request's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// Not HTTP, or HTTP that could mean several things.
+    /// Not HTTP, or HTTP with more than one meaning (400). The text is for the client.
     Bad(&'static str),
     TooLarge,
     UnknownCoding,
     UnknownExpectation,
 }
 
-/// A path may hold a key.
+/// Omits [`Request::target`], because a path may contain an API key.
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Request({} {:?})", self.method, self.framing)
@@ -51,7 +52,7 @@ impl std::fmt::Debug for Request {
 }
 
 impl Request {
-    /// Where nothing was asked.
+    /// Returns a stand-in for a request whose head could not be read.
     pub fn nothing() -> Request {
         Request {
             method: Method::GET,
@@ -64,10 +65,10 @@ impl Request {
         }
     }
 
-    /// The path as it was sent, without a host before it or a query behind it.
+    /// Returns the path as sent, without the scheme and host before it and the query behind it.
     pub fn path(&self) -> &[u8] {
         let whole = until(&self.target, b'?');
-        // The absolute form names a host first, which is this one.
+        // The absolute form begins with a host, which `addressed` has compared with `Host`.
         match after_scheme(whole) {
             Some(rest) => match rest.iter().position(|byte| *byte == b'/') {
                 Some(slash) => &rest[slash..],
@@ -82,7 +83,7 @@ impl Request {
         std::str::from_utf8(self.target.get(path + 1..)?).ok()
     }
 
-    /// The headers as a table, for those who ask for many.
+    /// Returns the headers as a [`HeaderMap`], for callers that look up many.
     pub fn headers(&self) -> HeaderMap {
         let line = |(name, value)| {
             let name = HeaderName::from_bytes(name).ok()?;
@@ -101,13 +102,14 @@ fn until(bytes: &[u8], end: u8) -> &[u8] {
     &bytes[..at.unwrap_or(bytes.len())]
 }
 
-/// Where a head ends, the empty line included. `None`: not yet.
+/// Returns the offset behind the empty line that ends a head. `None`: the head is incomplete. The first
+/// `searched` bytes were searched before.
 fn end(bytes: &[u8], searched: usize) -> Option<usize> {
     let from = searched.saturating_sub(3).min(bytes.len());
     EMPTY_LINE.find(&bytes[from..]).map(|at| from + at + 4)
 }
 
-/// Every line feed follows a carriage return, and no carriage return stands alone.
+/// Whether every LF follows a CR, and every CR is followed by an LF.
 fn has_whole_lines(head: &[u8], searched: usize) -> bool {
     let from = searched.saturating_sub(1).min(head.len());
     memchr::memchr2_iter(b'\r', b'\n', &head[from..]).all(|at| match head[from + at] {
@@ -116,14 +118,15 @@ fn has_whole_lines(head: &[u8], searched: usize) -> bool {
     })
 }
 
-/// Takes the next request's head from what was read. `searched`: how much of it was looked at before.
+/// Takes the next request's head from `buffer`. `None`: it is incomplete. The first `searched` bytes were
+/// searched before.
 pub fn take_request(buffer: &mut BytesMut, searched: usize) -> Result<Option<Request>, Refused> {
-    // An empty line before a request is forgiven, as every server does.
+    // Empty lines before a request are skipped, as every server does.
     while buffer.starts_with(b"\r\n") {
         buffer.advance(2);
     }
     let Some(end) = end(buffer, searched) else {
-        // What cannot become a head is not waited for: a lone line feed would never end one.
+        // Do not wait for what cannot become a head: lone LFs never end in CR LF CR LF.
         if !has_whole_lines(buffer.strip_suffix(b"\r").unwrap_or(buffer), searched) {
             return Err(Refused::Bad("Lines must end with CR LF"));
         }
@@ -166,13 +169,14 @@ fn request(head: &Bytes) -> Result<Request, Refused> {
         is_current,
         framing: framing(&fields, is_current)?,
         keeps: keeps(&fields, is_current),
-        // What is older does not know of it.
+        // HTTP/1.0 does not define `Expect`.
         expects: is_current && fields.has("expect"),
         fields,
     })
 }
 
-/// Headers of which readers take the first or the last, with what a request hears that has one twice.
+/// Headers that must not repeat, because some readers take the first and some the last. The second text is
+/// the refusal's message.
 const ONCE: [(&str, &str); 3] = [
     (
         "authorization",
@@ -185,7 +189,8 @@ const ONCE: [(&str, &str); 3] = [
     ),
 ];
 
-/// It says once and plainly whom it is for, and expects nothing unheard of.
+/// Checks that the request names its host once and has a target of this host. Refuses a repeated header of
+/// `ONCE`, and any `Expect` but `100-continue`.
 fn addressed(
     fields: &Fields,
     target: &[u8],
@@ -218,13 +223,13 @@ fn addressed(
     Ok(())
 }
 
-/// What may stand in a `Host` header: no path, no user, no list. It may be empty.
+/// Whether bytes may be the value of a `Host` header: no path, no user, no list. It may be empty.
 fn is_host(host: &[u8]) -> bool {
     host.iter()
         .all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte))
 }
 
-/// A path, the same behind this very host, or an asterisk where the options of all are asked for.
+/// Whether a target is a path, an absolute URL of the same `host`, or `*` for `OPTIONS`.
 fn is_target(target: &[u8], method: &Method, host: Option<&[u8]>) -> bool {
     if target.contains(&b'#') {
         return false;
@@ -239,17 +244,17 @@ fn is_target(target: &[u8], method: &Method, host: Option<&[u8]>) -> bool {
     }
 }
 
-/// What follows the scheme of the absolute form.
+/// Returns the part of an absolute-form target behind `http://` or `https://`.
 fn after_scheme(target: &[u8]) -> Option<&[u8]> {
     [&b"http://"[..], b"https://"]
         .iter()
         .find_map(|scheme| target.strip_prefix(*scheme))
 }
 
-/// Where a head's names and values stand in it.
+/// Returns the ranges of each header's name and value in `head`.
 fn places(head: &[u8], lines: &[httparse::Header<'_>]) -> Vec<(Range<u32>, Range<u32>)> {
     let base = head.as_ptr() as usize;
-    // A head is shorter than `LONGEST`, so no offset is cut off.
+    // A head is at most `LONGEST` bytes, so every offset fits in `u32`.
     let place = |part: &[u8]| {
         let start = (part.as_ptr() as usize - base) as u32;
         start..start + part.len() as u32
@@ -258,7 +263,7 @@ fn places(head: &[u8], lines: &[httparse::Header<'_>]) -> Vec<(Range<u32>, Range
     lines.iter().map(places).collect()
 }
 
-/// Whether the connection is kept: as its header says, else as its version does.
+/// Whether the connection is kept alive: as the `Connection` header says, else as the version does.
 fn keeps(fields: &Fields, is_current: bool) -> bool {
     let mut said = is_current;
     for word in fields.words("connection") {
@@ -270,7 +275,7 @@ fn keeps(fields: &Fields, is_current: bool) -> bool {
     said
 }
 
-/// How a request's body ends. Never in two ways at once.
+/// Returns the framing of a request's body. `Content-Length` beside `Transfer-Encoding` is refused.
 fn framing(fields: &Fields, is_current: bool) -> Result<Framing, Refused> {
     let mut codings = fields.all("transfer-encoding");
     let mut lengths = fields.all("content-length");
@@ -297,7 +302,7 @@ fn framing(fields: &Fields, is_current: bool) -> Result<Framing, Refused> {
     }
 }
 
-/// Digits alone: no sign, no space, no list.
+/// Parses a `Content-Length`: at most 18 digits and nothing else, no sign, no space, no list.
 fn length_of(text: &[u8]) -> Option<u64> {
     let fits = !text.is_empty() && text.len() <= 18 && text.iter().all(u8::is_ascii_digit);
     fits.then(|| {
@@ -306,22 +311,23 @@ fn length_of(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// The head of a provider's answer.
+/// Parsed head of a provider's response.
 #[derive(Debug)]
 pub struct Response {
     pub status: StatusCode,
     pub framing: Framing,
-    /// Another request may follow on the connection.
+    /// Whether another request may follow on the connection.
     pub keeps: bool,
     pub fields: Fields,
 }
 
-/// Takes the head of an answer from what was read. A wrong one is told in words.
+/// Takes a response's head from `buffer`. `None`: it is incomplete. The error is a phrase about the provider,
+/// such as "did not answer in HTTP".
 pub fn take_response(
     buffer: &mut BytesMut,
     searched: usize,
 ) -> Result<Option<Response>, &'static str> {
-    // Empty lines before an answer are forgiven too; behind them the first one is the head's end.
+    // Empty lines before a response are skipped too; behind its first line, an empty line ends the head.
     while let Some(b'\r' | b'\n') = buffer.first() {
         match end_of_line(buffer, 0) {
             Some(after) => buffer.advance(after),
@@ -336,15 +342,15 @@ pub fn take_response(
     }
 }
 
-/// Where the empty line ends that ends the head. Some servers end their lines with a line feed alone, and
-/// some only some of them.
+/// Returns the offset behind the empty line that ends a response's head. Some servers end every line with LF
+/// alone, and some only a few lines.
 fn end_of_answer(bytes: &[u8], searched: usize) -> Option<usize> {
     let from = searched.saturating_sub(3).min(bytes.len());
     let mut lines = memchr::memchr_iter(b'\n', &bytes[from..]);
     lines.find_map(|at| end_of_line(bytes, from + at + 1))
 }
 
-/// The place behind the line end that stands at `at`.
+/// Returns the offset behind the line end that stands at `at`.
 fn end_of_line(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at..)? {
         [b'\n', ..] => Some(at + 1),
@@ -390,7 +396,8 @@ fn response_framing(response: &Response) -> Result<Framing, &'static str> {
     }
     let mut codings = response.fields.words("transfer-encoding").peekable();
     if codings.peek().is_some() {
-        // What is metered must not be compressed, in whichever layer.
+        // Metering needs uncompressed bytes, so every transfer coding but `chunked` and `identity` is
+        // refused.
         let mut is_chunked = false;
         for coding in codings {
             match coding {

@@ -1,4 +1,4 @@
-//! What is a request, and what is refused because it could be two.
+//! Tests of [`take_request`] and [`take_response`]: accepted heads, and requests refused as ambiguous.
 
 use super::*;
 use proptest::prelude::*;

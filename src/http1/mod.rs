@@ -1,7 +1,7 @@
-//! FRAMES. HTTP/1.1 as bytes: heads and bodies taken apart and put together.
+//! FRAMES. HTTP/1.1 as bytes: parses and serialises heads and bodies.
 //!
-//! Pure and incremental: bytes in, facts out, no socket and no clock. A request that two readers could
-//! take for two different ones is refused here, before anything else looks at it.
+//! Pure and incremental: bytes in, facts out, no socket and no clock. A request that two parsers could read
+//! as different requests is refused here, before any other code sees it.
 
 pub mod body;
 pub mod fields;

@@ -1,8 +1,10 @@
-//! Heads and chunks, put together in one buffer so that they leave in one write.
+//! Serialises HTTP/1.1 heads and chunks into one buffer, so that they are sent in one write.
+//!
+//! It must never write a header value that would not stay on its line.
 
 use bytes::BytesMut;
 
-/// A header that would not be one line.
+/// Error of [`header`]: the value has a control character, such as a line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unwritable;
 
@@ -15,7 +17,7 @@ pub fn status_line(out: &mut BytesMut, status: http::StatusCode) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// `name` is one of ours or was read from a header.
+/// Writes a header line. `name` is not checked: it is a constant of ours or was parsed from a header.
 pub fn header(out: &mut BytesMut, name: &str, value: &[u8]) -> Result<(), Unwritable> {
     let fits = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
     if !value.iter().all(fits) {
@@ -28,6 +30,7 @@ pub fn header(out: &mut BytesMut, name: &str, value: &[u8]) -> Result<(), Unwrit
     Ok(())
 }
 
+/// Writes a header line whose value is a decimal number.
 pub fn number(out: &mut BytesMut, name: &str, value: u64) {
     let mut digits = [0; 20];
     out.extend_from_slice(name.as_bytes());
@@ -52,7 +55,7 @@ fn written(digits: &mut [u8; 20], mut value: u64, base: u64) -> &[u8] {
     }
 }
 
-/// One chunk. An empty one would end the body, so nothing is written for it.
+/// Writes one chunk. Empty `content` writes nothing, because a chunk of size 0 would end the body.
 pub fn chunk(out: &mut BytesMut, content: &[u8]) {
     if content.is_empty() {
         return;

@@ -1,7 +1,7 @@
-//! What an answer of `messages` says of itself, whole or as a stream.
+//! Meters answers of `messages`, whole or streamed.
 //!
-//! A stream tells its input at the start and its output at the end. Every byte of it passes on as it
-//! came, event by event, so that the gateway's own last event never lands in the middle of another.
+//! A stream reports its input at the start and its output at the end. Every byte is forwarded as received and
+//! event by event, so that the gateway's own last event never lands in the middle of another.
 
 use crate::dialect::beside::{is_frame, unsure};
 use crate::dialect::call::{Claim, Delivered, HostedCalls, Reading, Usage};
@@ -11,16 +11,16 @@ use crate::dialect::stream::{Event, EventStream, Events};
 use crate::json::{self, Value};
 use crate::rules::amount::Tokens;
 
-/// The counts of one run of a model. They do not overlap, and only the first is always there.
+/// Counts of one run of a model. They do not overlap, and only `input_tokens` is always reported.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     input: Count,
     cache_read: Count,
     cache_write: Count,
-    /// The writes by how long they are kept, which come to the same sum.
+    /// Sum of `cache_creation`, which lists the cache writes by time to live. It equals `cache_write`.
     cache_writes: u64,
     output: Count,
-    /// Calls of tools that the provider ran itself.
+    /// Calls of hosted tools, from `server_tool_use`.
     hosted: HostedCalls,
 }
 
@@ -65,8 +65,8 @@ impl Counts {
         })
     }
 
-    /// Counts are totals: a later one stands in for an earlier one, unless it is of a server that does
-    /// not count there.
+    /// Merges two reports. Counts are totals, so a later count replaces an earlier one, unless it is 0: some
+    /// servers report 0 where they do not count.
     fn over(self, earlier: Counts) -> Counts {
         let over = |later: Count, earlier: Count| {
             let said = later.0.filter(|count| *count > 0);
@@ -98,8 +98,8 @@ impl Counts {
     }
 }
 
-/// The totals of a usage leave out what the provider did between: a compaction, another model's turn.
-/// Its `iterations` have all of it.
+/// Parses a `usage` object. Its totals omit compactions and turns of other models; `iterations` lists all of
+/// them.
 fn read(usage: &[u8]) -> (Counts, Parts) {
     let mut counts = Counts::default();
     let mut parts = Parts::default();
@@ -123,7 +123,7 @@ fn read(usage: &[u8]) -> (Counts, Parts) {
     (counts, parts)
 }
 
-/// Members of a block, or of a delta, that no model generates.
+/// Members of a block, or of a `delta`, that no model generates.
 const FRAME: &[&str] = &[
     "type",
     "id",
@@ -134,7 +134,7 @@ const FRAME: &[&str] = &[
     "caller",
 ];
 
-/// Blocks that the provider's own tools have filled: no model has generated them.
+/// Types of blocks that hosted tools fill. No model generates their content.
 const FOUND: &[&str] = &[
     "web_search_tool_result",
     "web_fetch_tool_result",
@@ -145,7 +145,7 @@ const FOUND: &[&str] = &[
     "mcp_tool_result",
 ];
 
-/// Members of an answer beside its content that no model generates.
+/// Members of an answer beside `content` that no model generates.
 const ANSWER: &[&str] = &[
     "id",
     "type",
@@ -159,10 +159,11 @@ const ANSWER: &[&str] = &[
     "service_tier",
 ];
 
-/// Members of an event beside what it brings.
+/// Members of an event beside its payload.
 const EVENT: &[&str] = &["type", "index", "context_management"];
 
-/// Takes in a whole message, or what is there of it when a stream begins.
+/// Meters a whole message, or the part of it in `message_start`. Returns whether it was read to its end, and
+/// its usage.
 fn message(message: &[u8], reading: &mut Reading) -> (bool, Option<(Counts, Parts)>) {
     let mut counted = None;
     let whole = json::each_member(message, |name, value| match name {
@@ -184,8 +185,8 @@ fn message(message: &[u8], reading: &mut Reading) -> (bool, Option<(Counts, Part
     (whole, counted)
 }
 
-/// Counts the generated text of a block, or of a delta of one. An empty `input` at a block's
-/// start stands in for the one that the deltas will bring.
+/// Meters the generated text of a block or a `delta`. An empty `input` at the start of a block is a
+/// placeholder for the one in its deltas.
 fn piece(piece: &[u8], delivered: &mut Delivered) {
     let (mut kind, mut tool) = (String::new(), String::new());
     json::each_member(piece, |name, value| match name {
@@ -202,7 +203,7 @@ fn piece(piece: &[u8], delivered: &mut Delivered) {
     let whole = json::each_member(piece, |name, value| match name {
         name if is_frame(FRAME, name, value) => {}
         "input" if value == b"{}" => {}
-        // Thoughts that only the provider can read.
+        // Encrypted thinking, which only the provider can read.
         "data" => delivered.unsure(value.len()),
         _ => content(value, delivered),
     });
@@ -216,12 +217,13 @@ fn content(value: &[u8], delivered: &mut Delivered) {
         Some(b'"') => delivered.text(&json::text(value)),
         Some(b'[') if json::each_element(value, |part| content(part, delivered)) => {}
         Some(b'[') => delivered.unreadable(value),
-        // An input of a tool: its names are generated too.
+        // The `input` of a tool: its member names are generated too.
         Some(b'{') => delivered.unreadable(value),
         _ => {}
     }
 }
 
+/// Meters a whole answer. One that is truncated or malformed counts with all of its bytes.
 pub fn meter(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
     let (whole, counted) = message(answer, &mut reading);
@@ -239,6 +241,7 @@ pub fn meter(answer: &[u8]) -> Reading {
 
 pub type StreamMeter = EventStream<Blocks>;
 
+/// Parser of a stream's events. Its counts are merged over all `usage` reports.
 #[derive(Debug, Default)]
 pub struct Blocks {
     counts: Counts,
@@ -281,7 +284,7 @@ impl Events for Blocks {
         });
         if let Some((mut counts, parts)) = counted {
             if kind == "message_start" {
-                // The count of output at the start is that of a beginning.
+                // The output count in `message_start` is only that of the beginning.
                 counts.output = Count(None);
             }
             reading.is_final |= kind == "message_delta" && counts.output.0.is_some();

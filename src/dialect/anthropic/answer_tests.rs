@@ -1,4 +1,4 @@
-//! Fixtures and properties of answers, whole and streamed.
+//! Fixtures and properties of answers of `messages`, whole and streamed.
 
 use super::*;
 use crate::dialect::Meter;
@@ -100,7 +100,7 @@ fn streamed(pieces: &[&[u8]]) -> (Vec<u8>, Reading) {
     (out, meter.reading().clone())
 }
 
-/// The reading once everything up to `end` has come.
+/// Returns the reading after the part of `STREAM` before `end`.
 fn until(end: &str) -> Reading {
     let at = STREAM.find(end).unwrap();
     streamed(&[&STREAM.as_bytes()[..at]]).1
@@ -148,7 +148,7 @@ fn a_stream_that_says_that_it_failed_is_complete() {
 
 #[test]
 fn what_the_totals_leave_out_stands_in_the_iterations() {
-    // The example of the vendor's own documentation.
+    // Example from Anthropic's documentation.
     let usage = r#"{"input_tokens":23000,"output_tokens":1000,"iterations":[
         {"type":"compaction","input_tokens":180000,"output_tokens":3500},
         {"type":"message","input_tokens":23000,"output_tokens":1000}]}"#;

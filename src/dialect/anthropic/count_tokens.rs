@@ -1,7 +1,7 @@
-//! `POST messages/count_tokens`: how many tokens a prompt has.
+//! `POST messages/count_tokens`: the number of tokens of a prompt.
 //!
-//! Nothing is generated and nothing charged, here or at the provider. What the answer counts is not
-//! usage and must never be settled.
+//! Nothing is generated, and neither the gateway nor the provider charges for it. The count in the answer is
+//! not usage and must never be settled.
 
 use super::{answer, prompt, tools};
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Claim, Reading, Unreadable, Usage};
@@ -37,7 +37,7 @@ impl Dialect for CountTokens {
         })
     }
 
-    /// This call knows no limit and refuses one.
+    /// Applies all `changes` but the limit: this call has no `max_tokens` and refuses it.
     fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
         let body = Object::body(body.bytes, prompt::KNOWN, |_, _| {})?;
         let mut edit = Edit::of(&body, changes);
@@ -54,7 +54,7 @@ impl Dialect for CountTokens {
         }
     }
 
-    /// It has no streams; should one come, it passes.
+    /// Returns a meter, although this call has no streams: if one comes, it is forwarded.
     fn stream(&self, _: &Call) -> Box<dyn Meter> {
         Box::new(answer::StreamMeter::default())
     }

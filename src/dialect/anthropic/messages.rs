@@ -1,7 +1,7 @@
-//! `POST messages`: reads a call, rewrites it for an endpoint, meters its answer.
+//! `POST messages`: parses a call, rewrites it for an endpoint, meters its answer.
 //!
-//! The body is validated in one pass and never built as a tree. Where its blocks stand decides what
-//! the provider's cache knows, so nothing leaves in another order or spelling.
+//! The body is validated in one pass and never built as a tree. The provider's prompt cache depends on the
+//! position of each block, so order and spelling must never change.
 
 use super::{answer, prompt, tools};
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
@@ -22,7 +22,7 @@ impl Dialect for Messages {
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
         let (body, facts) = prompt::read(body.bytes, bounds)?;
-        // None at all is allowed: it fills the provider's cache.
+        // `max_tokens` of 0 is allowed: it fills the provider's cache.
         let limit = body
             .number("max_tokens", 0)?
             .ok_or_else(|| Unreadable("max_tokens is required".to_owned()))?;

@@ -1,4 +1,4 @@
-//! Fixtures and properties of `messages`: what is read, what is changed.
+//! Fixtures and properties of `messages`: parsing and rewriting of calls.
 
 use super::*;
 use crate::dialect::call::Limit;

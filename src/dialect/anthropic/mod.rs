@@ -1,4 +1,4 @@
-//! Anthropic's API.
+//! Anthropic's API: `messages` and `messages/count_tokens`.
 
 mod answer;
 pub mod count_tokens;

@@ -1,8 +1,8 @@
-//! How many tokens the prompt of a Messages call can be at most.
+//! Upper bound of the prompt of a Messages call, in tokens.
 //!
-//! Whatever a model may read counts with its bytes, names inside a tool's input included. Only where
-//! the bytes do not tell - images and documents - the operator's bounds stand in. What
-//! is not understood must never count less than its bytes.
+//! Everything that a model may read counts with its bytes, member names inside a tool's `input` included.
+//! Images and documents, whose bytes do not show their tokens, count with the operator's [`Bounds`]. A value
+//! that is not understood must never count less than its bytes.
 
 use super::tools;
 use crate::dialect::call::{Bounds, Extras, Unreadable};
@@ -13,7 +13,7 @@ use crate::dialect::stranger::Strangers;
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
 
-/// The members that the gateway itself reads or writes.
+/// Members that the gateway itself reads or writes.
 pub(super) const KNOWN: &[&str] = &[
     "model",
     "max_tokens",
@@ -32,7 +32,7 @@ pub(super) const KNOWN: &[&str] = &[
     "inference_geo",
 ];
 
-/// Those of them that a model may read as they stand.
+/// Members of `KNOWN` that a model may read as they are written.
 const AS_THEY_STAND: &[&str] = &[
     "tool_choice",
     "thinking",
@@ -42,7 +42,7 @@ const AS_THEY_STAND: &[&str] = &[
     "compaction",
 ];
 
-/// Members that no model reads. Everything else is taken for a part of the prompt.
+/// Members that no model reads, such as `temperature`. Every other member counts as a part of the prompt.
 const NOT_PROMPT: &[&str] = &[
     "model",
     "max_tokens",
@@ -54,26 +54,26 @@ const NOT_PROMPT: &[&str] = &[
     "metadata",
 ];
 
-/// The instructions that a provider adds as soon as there are tools. Published: 159 to 804.
+/// Tokens of the instructions that the provider adds to a prompt with tools. Published: 159 to 804.
 const TOOL_USE: u64 = 1_000;
 
-/// A document, in images, where its bytes are not in the body.
+/// Pages of a document whose bytes are not in the body, such as one given by `url`.
 const UNSEEN: u64 = 20;
 
-/// The bytes of a PDF, in base64, that count as one image. They do not tell how many pages and how
-/// much text they hold: this is a bound for usual documents, not for one made to beat it.
+/// Bytes of a base64 PDF that count as one page. They do not show how many pages and how much text it has:
+/// this bounds usual documents, not one made to exceed it.
 const PDF_BYTES: usize = 50_000;
 
-/// No API nests content deeper than a message, a tool's result, a document and its parts.
+/// Maximum nesting of `content`. No API needs more than a message, a tool's result, a document and its parts.
 const DEEPEST: usize = 8;
 
-/// Members that a model reads, or that say how it is to answer.
+/// Known members beside `KNOWN` that a model reads, or that control its answer.
 const READ: &[&str] = &["output_config", "output_format", "cache_control"];
 
-/// Members of a message besides its role and its content.
+/// Known members of a message beside `role` and `content`.
 const MESSAGE: &[&str] = &["output_config", "tools"];
 
-/// Members of a block besides those that are read one by one.
+/// Known members of a block beside those that `Prompt::block` reads one by one.
 const BLOCK: &[&str] = &[
     "id",
     "name",
@@ -92,13 +92,13 @@ const BLOCK: &[&str] = &[
     "tools",
 ];
 
-/// Bytes of the longest usual role, quotes included: the frame of a message has room for it.
+/// Bytes of the longest usual `role`, quotes included. The tokens of a message's frame cover it.
 const ROLE: u64 = 11;
 
 /// Members of a block that no model reads, each with the most bytes that it usually has.
 const FRAME: &[(&str, u64)] = &[("type", 40), ("cache_control", 60)];
 
-/// Facts of a body beside its known members.
+/// Facts of a body that [`read`] returns beside the known members.
 #[derive(Default)]
 pub struct Facts {
     pub prompt: Tokens,
@@ -107,7 +107,7 @@ pub struct Facts {
     pub hides: bool,
 }
 
-/// A whole body, and the bound of its prompt.
+/// Parses a whole body and bounds its prompt. `bounds` are the operator's.
 pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts), Unreadable> {
     let mut sum = Tokens::ZERO;
     let mut facts = Facts::default();
@@ -127,7 +127,7 @@ pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts),
         strangers.within("thinking", thinking);
     }
     facts.hides = thinks(&body)?;
-    // What is edited is said to be, and may be put into other words first.
+    // An edit is reported in the answer, but it may first generate a summary of the conversation.
     facts.hides |= body.value("context_management").is_some();
     for value in AS_THEY_STAND.iter().filter_map(|name| body.value(name)) {
         sum = sum.plus(raw(value));
@@ -208,7 +208,8 @@ impl Prompt {
             "file_id",
         ];
         let mut tokens = frame();
-        // A tool's input, and signatures: thoughts that the provider alone can read.
+        // Among the other members: a tool's `input`, and `signature`, which are thoughts only the provider
+        // can read.
         let mut brought = Vec::new();
         let block = Object::read(block.get(), "A block of content", known, |name, value| {
             tokens = tokens.plus(raw(value));
@@ -234,12 +235,12 @@ impl Prompt {
         Ok(tokens)
     }
 
-    /// Of a block of that kind. What is not an image counts as a document.
+    /// Bounds the `source` of a block whose `type` is `kind`. Every kind but `image` counts as a document.
     fn source(&mut self, value: &RawValue, kind: &str, depth: usize) -> Result<Tokens, Unreadable> {
         let is_image = kind == "image";
         if !is_object(value) {
             return Ok(match kind {
-                // Its source is its address, which nobody opens.
+                // The `source` of a search result is an address that nobody opens.
                 "search_result" => raw(value),
                 "image" => self.image.max(raw(value)),
                 _ => self.page.times(UNSEEN).max(raw(value)),
@@ -285,7 +286,7 @@ impl Prompt {
     }
 }
 
-/// Whether the model is asked to think. What is not plainly said to be off is on.
+/// Whether the model is asked to think. Any `thinking` but a plain `disabled` counts as on.
 fn thinks(body: &Object<'_>) -> Result<bool, Unreadable> {
     let Some(thinking) = body.value("thinking") else {
         return Ok(false);
@@ -295,12 +296,12 @@ fn thinks(body: &Object<'_>) -> Result<bool, Unreadable> {
     Ok(others || word(&thinking, "type") != "disabled")
 }
 
-/// Whether something is a file of the operator's account.
+/// Whether an object is a file in the operator's account (`file_id`).
 fn is_stored(object: &Object<'_>) -> bool {
     object.value("file_id").is_some() || word(object, "type") == "file"
 }
 
-/// Tools can be added in the middle of a conversation.
+/// Whether a member holds tools. A message in the middle of a conversation can add some.
 fn is_of_tools(name: &str) -> bool {
     name.eq_ignore_ascii_case("tools") || name.eq_ignore_ascii_case("tool")
 }
@@ -317,13 +318,13 @@ fn raw(value: &RawValue) -> Tokens {
     Tokens::new(value.get().len() as u64)
 }
 
-/// Bytes of a member beyond those that it usually has.
+/// Returns the bytes of the member `name` beyond its usual length.
 fn beyond(object: &Object<'_>, name: &str, usual: u64) -> Tokens {
     let written = object.value(name).map_or(Tokens::ZERO, raw);
     written.minus(Tokens::new(usual))
 }
 
-/// A string without its quotes. Escapes are never shorter than what they stand for.
+/// Counts a string without its quotes. An escape is never shorter than its character.
 fn string(value: &RawValue) -> Tokens {
     if value.get().starts_with('"') {
         raw(value).minus(Tokens::new(2))
@@ -332,7 +333,7 @@ fn string(value: &RawValue) -> Tokens {
     }
 }
 
-/// What the values of a list come to.
+/// Returns the sum of `each` over the elements of a list.
 fn sum(
     list: &RawValue,
     name: &str,

@@ -1,4 +1,4 @@
-//! What counts how much in a prompt.
+//! Tests of the bounds of prompts, by kind of content.
 
 use super::*;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ fn of(text: &str) -> Result<u64, Unreadable> {
     Ok(prompt.prompt.count())
 }
 
-/// One message with one block costs its frames and what the block holds.
+/// Returns the tokens of one block in one message, without the 8 tokens of each one's frame.
 fn of_block(block: &str) -> u64 {
     let body = format!(r#"{{"messages":[{{"role":"user","content":[{block}]}}]}}"#);
     of(&body).unwrap() - 16
@@ -49,7 +49,7 @@ fn every_kind_of_content_has_its_bound() {
         (&base64("image", "image/png", 1_000_000), IMAGE),
         (&base64("document", "application/pdf", 10), IMAGE),
         (&base64("document", "application/pdf", 50_001), 2 * IMAGE),
-        // Not a PDF: its bytes may be its text.
+        // Not a PDF: its bytes may be text.
         (
             &base64("document", "text/plain", 100),
             100 + r#"{"type":"base64","media_type":"text/plain","data":""}"#.len() as u64,
@@ -109,7 +109,7 @@ fn what_is_not_known_counts_with_its_bytes_and_what_is_no_prompt_does_not() {
     }
 }
 
-/// Words can be hidden wherever a small member is expected.
+/// Text can be hidden in any member that is expected to be small, such as `role`.
 #[test]
 fn a_member_of_the_frame_counts_beyond_its_usual_length() {
     let long = "a".repeat(200);
@@ -208,7 +208,7 @@ fn a_prompt_that_could_be_read_in_two_ways_is_refused() {
 }
 
 proptest! {
-    /// Frames aside, nothing that is not an image or a document weighs less than its strings.
+    /// Content other than images and documents never counts less than its strings, frames aside.
     #[test]
     fn text_never_counts_less_than_its_bytes(
         parts in proptest::collection::vec(("\\PC{0,20}", 0..4usize), 0..6),

@@ -1,14 +1,16 @@
-//! The tools of a Messages call: which run at the client, and which the provider would run itself.
+//! Tools of a Messages call: those that run at the client, and hosted ones that the provider runs itself.
+//!
+//! A tool whose `type` is in neither list must never be forwarded.
 
 use crate::dialect::call::{Changes, Extras, Unreadable};
 use crate::dialect::extras::{family, thin, word};
 use crate::dialect::object::{self, Edit, Object};
 use serde_json::value::RawValue;
 
-/// Tools that run at the client, by the beginning of their type.
+/// Tools that run at the client, by the beginning of their `type`.
 const CLIENT: &[&str] = &["custom", "bash_", "text_editor_", "computer_", "memory_"];
 
-/// Tools that the provider runs itself, without their versions.
+/// Tools that the provider runs itself, by their `type` without its version.
 const HOSTED: &[&str] = &[
     "web_search",
     "web_fetch",
@@ -19,16 +21,16 @@ const HOSTED: &[&str] = &[
     "advisor",
 ];
 
-/// Members that have the provider read what the body does not show.
+/// Members that let the provider read data that the body does not show.
 pub const HOSTED_MEMBERS: &[&str] = &["mcp_servers", "container"];
 
-/// Members and edits that change the price, or have more generated than is shown.
+/// Members that change the price, or cause more output than the answer shows.
 pub const DEAR: &[&str] = &["speed", "service_tier", "inference_geo", "compaction"];
 
-/// Their values that change nothing.
+/// Values of the `DEAR` members that change nothing.
 const PLAIN: &[&str] = &["standard", "auto", "standard_only", "not_available"];
 
-/// How the edits begin that have a conversation put into other words.
+/// Part of the `type` of edits that summarise the conversation.
 const COMPACT: &str = "compact";
 
 enum Runs {
@@ -61,10 +63,10 @@ fn read_tool(tool: &RawValue) -> Result<Object<'_>, Unreadable> {
     )
 }
 
-/// Tools and members of a body that ask for more than an answer.
+/// Collects the hosted tools and the `DEAR` members that a body asks for.
 pub fn read(body: &Object<'_>) -> Result<Extras, Unreadable> {
     let mut extras = Extras::default();
-    // The hosted tools by the names that the model calls them by.
+    // Hosted tools by `name`, which is what the model calls them by.
     let mut names = Vec::new();
     let mut run_at_client = false;
     if let Some(list) = body.value("tools") {
@@ -134,7 +136,7 @@ fn compaction(edit: &RawValue) -> Result<Option<String>, Unreadable> {
     Ok(kind.contains(COMPACT).then(|| family(&kind)))
 }
 
-/// Tools that a message brings along are served as long as they run at the client.
+/// Checks tools that a message adds. Only those that run at the client are served there.
 pub fn within(list_or_tool: &RawValue) -> Result<(), Unreadable> {
     let check = |tool: &RawValue| match runs(&read_tool(tool)?)? {
         Runs::Client => Ok(()),
@@ -151,7 +153,7 @@ pub fn within(list_or_tool: &RawValue) -> Result<(), Unreadable> {
     }
 }
 
-/// The body that leaves, with what was decided for its endpoint taken out of it.
+/// Removes the names in `changes.removed` from the body and limits the calls of the hosted tools that stay.
 pub fn edit<'a>(
     edit: &mut Edit<'a>,
     body: &Object<'a>,

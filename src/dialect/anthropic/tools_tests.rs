@@ -1,4 +1,4 @@
-//! Tools of a Messages call: found, taken out, bounded.
+//! Tests of tools in a Messages call: collected, removed, limited.
 
 use super::*;
 use crate::dialect::Dialect;
