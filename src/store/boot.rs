@@ -1,9 +1,10 @@
-//! Has the machine been started anew since a file was written?
+//! Detects whether the machine was restarted since a file was written.
 //!
-//! If not, what the system has taken is in the file, whole, however its writer ended. If so, power may have
-//! been lost: what was never flushed may be missing, here and there, or torn. Where the system does not say
-//! which start this is, it is never taken for the same one.
+//! [`Boot::Same`]: the kernel still has every completed write, so a file is whole even after kill -9 of its
+//! writer. [`Boot::Other`]: power may have been lost, so writes that were never fsynced may be missing or
+//! torn anywhere. Without a boot ID from the kernel the answer is never [`Boot::Same`].
 
+/// Linux's random ID of the current boot.
 const ID: &str = "/proc/sys/kernel/random/boot_id";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub enum Boot {
     Other,
 }
 
-/// This start of the machine, in letters and digits.
+/// Returns the machine's boot ID in letters and digits; `None` if the kernel gives none.
 pub fn id() -> Option<String> {
     let mut id = std::fs::read_to_string(ID).ok()?;
     id.retain(|c| c.is_ascii_alphanumeric());
@@ -20,6 +21,7 @@ pub fn id() -> Option<String> {
 }
 
 impl Boot {
+    /// Compares `noted`, the boot ID kept with a file, with the current [`id`].
     pub fn of(noted: Option<&str>) -> Boot {
         match (noted, id()) {
             (Some(noted), Some(now)) if noted == now => Boot::Same,

@@ -1,10 +1,11 @@
-//! Is what is read what was written? A number over a thing's bytes, bound to its name.
+//! A 64-bit XXH3 checksum over a value's bytes, seeded with its name.
 //!
-//! It tells a damaged thing, and one that stands in another's place, from a good one. It must never be
-//! taken for a signature: who can write to the store can write its checksums too.
+//! Detects a damaged value, and one stored under another's name. It must never be taken for a signature:
+//! anyone who can write to the store can compute it too.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+/// Returns the checksum of `bytes` stored under `name`.
 pub fn of(name: &[u8], bytes: &[u8]) -> u64 {
     xxh3_64_with_seed(bytes, xxh3_64(name))
 }

@@ -1,11 +1,12 @@
-//! Directories whose entries survive a loss of power: the name of a file is on the disk once its directory was
-//! flushed, whatever was flushed of the file itself.
+//! Durable directories: a file's name survives a power loss once its directory was fsynced.
+//!
+//! Flushing a directory says nothing about the contents of its files, which need an fsync of their own.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path};
 
-/// Makes a directory and those above it.
+/// Creates `dir` and its missing parents, and flushes the parent of each new directory.
 pub fn make(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -20,9 +21,10 @@ pub fn make(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// Calls fsync on `dir`, so that files created or renamed in it keep their names after a power loss.
 pub fn flush(dir: &Path) -> io::Result<()> {
     match File::open(dir)?.sync_all() {
-        // Some file systems have nothing to flush there.
+        // Some file systems have nothing to flush for a directory and reject the fsync.
         Err(error)
             if matches!(
                 error.kind(),
@@ -35,6 +37,7 @@ pub fn flush(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// Returns the parent of `path`; `.` for a bare file name.
 pub fn above(path: &Path) -> &Path {
     match path.parent() {
         Some(above) if above != Path::new("") => above,

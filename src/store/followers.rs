@@ -1,4 +1,4 @@
-//! Everyone who wants to hear of changed configs, and whether there is anything to hear.
+//! The registered [`Follower`]s of tenant configs, and whether the store reports changes at present.
 
 use super::Follower;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ impl Followers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Registers a follower and tells it at once whether changes are reported.
     pub fn add(&self, follower: Arc<dyn Follower>) {
         let mut state = self.state();
         follower.following(state.following);

@@ -1,16 +1,14 @@
-//! What this instance has under way, on disk, so that its death costs neither side anything.
+//! The hold journal: open holds and leases of this instance on disk, so that a crash costs neither side
+//! tokens.
 //!
-//! A line is written when a hold is taken, when more is known of its cost, when a settlement is
-//! decided, and when the store has it; of a lease, what is spent of it and what the store was told. The
-//! next start reads the pages that no living process holds locked and settles what they left open. A
-//! line that was cut short by a crash says nothing; a page that is damaged ends the start. It never
-//! decides a cost, and a journal that cannot be written must not stop a request.
+//! A line is written when a hold begins, when its known cost rises, when its settlement is decided and when
+//! the store has it; for a lease, what is spent and what was reported. The next start settles what is open in
+//! pages that no living process has locked. A truncated last line is ignored; a damaged page aborts the
+//! start. The journal never decides a cost, and failing to write it must not stop a request.
 //!
-//! Pages are never flushed. After the machine was started anew, lines may be missing anywhere: a page is taken to its
-//! first fault, and nothing in it is charged that the store may have heard of in a line that is lost.
-//!
-//! What is spent of a lease is written before its client hears the end of the answer, and before any
-//! report that counts it.
+//! Pages are never fsynced. After a reboot lines may be missing anywhere: a page is read to its first fault,
+//! and nothing in it is charged that a lost line may have reported. Lease spending is written before its
+//! client receives the end of the response, and before any report that includes it.
 
 mod page;
 
@@ -26,52 +24,54 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+/// Suffix of a page's file name, `<process>-<page>.<boot ID>.held`.
 const SUFFIX: &str = ".held";
-/// That of earlier versions, whose lines had no checksums.
+/// Suffix used by earlier versions, whose lines had no checksums.
 const EARLIER: &str = ".holds";
-/// Threads beyond this share their pages.
+/// Maximum number of pages; threads with a higher number share them.
 const PAGES: usize = 64;
 
-/// A request that a process left open.
+/// A request whose hold a dead process left open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfinished {
     pub account: AccountName,
     pub id: String,
-    /// What it was known to have cost.
+    /// Known cost in tokens.
     pub used: Tokens,
-    /// That was all: only the store had not heard of it.
+    /// Whether `used` is the final cost, which the store has not acknowledged.
     pub decided: bool,
 }
 
-/// A lease that a process left open.
+/// A lease that a dead process left open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenLease {
     pub account: AccountName,
     pub name: String,
-    /// The latest report, and what it said was spent, if the store did not answer it.
+    /// Number of the latest report.
     pub number: u64,
+    /// Tokens spent by report `number`, if the store did not acknowledge it.
     pub in_doubt: Option<Tokens>,
-    /// Settled since that report.
+    /// Tokens settled since report `number`.
     pub spent: Tokens,
-    /// What its requests under way were known to have cost.
+    /// Known cost in tokens of the requests still held against the lease.
     pub known: Tokens,
 }
 
-/// A page for each thread, made when it has something to write.
+/// The journal of one process: one `Page` per thread, created at its first write.
 pub struct Journal {
     dir: Option<PathBuf>,
     name: String,
-    /// In the name of each page, which no loss of power can tear.
+    /// Boot ID, kept in each page's file name because a power loss cannot tear a name.
     boot: String,
     pages: Vec<OnceLock<Option<Mutex<Page>>>>,
 }
 
-/// Why there is no journal.
+/// Reason why [`Journal::open`] failed.
 #[derive(Debug)]
 pub enum NoJournal {
-    /// What a dead process had under way cannot be read: someone must look at it.
+    /// The page of a dead process cannot be read. An operator must look at it.
     Damaged(String),
-    /// Nothing can be written there. Requests can go on without.
+    /// The directory cannot be written. Requests can be served without a journal.
     Unwritable(io::Error),
 }
 
@@ -81,7 +81,7 @@ impl From<io::Error> for NoJournal {
     }
 }
 
-/// The files of processes that are no more. They are deleted when what they left is settled.
+/// Pages of dead processes, kept locked until [`Legacy::delete`] once their holds and leases are settled.
 pub struct Legacy {
     pub unfinished: Vec<Unfinished>,
     pub leases: Vec<OpenLease>,
@@ -94,14 +94,14 @@ impl Legacy {
             if let Err(error) = fs::remove_file(&path) {
                 log::warn!("Cannot delete {}: {error}", path.display());
             }
-            // Unlocked only now, so that nobody reads it in between.
+            // Unlock after the deletion, so that no other process reads the page in between.
             drop(file);
         }
     }
 }
 
 impl Journal {
-    /// One that writes nothing.
+    /// Returns a journal that writes nothing.
     pub fn none() -> Journal {
         Journal::in_dir(None)
     }
@@ -115,7 +115,7 @@ impl Journal {
         }
     }
 
-    /// One that writes to files of its own in `dir`, and what the dead have left there.
+    /// Creates a journal with its own pages in `dir`, and reads the pages of dead processes there.
     pub fn open(dir: &Path) -> Result<(Journal, Legacy), NoJournal> {
         fs::create_dir_all(dir)?;
         let mut files = Vec::new();
@@ -129,7 +129,7 @@ impl Journal {
                 continue;
             };
             if path.to_string_lossy().ends_with(page::UNFINISHED) {
-                // Its page has all that it has.
+                // An interrupted rewrite: the original page still has every line.
                 fs::remove_file(&path)?;
                 continue;
             }
@@ -145,7 +145,7 @@ impl Journal {
             files,
         };
         let journal = Journal::in_dir(Some(dir.to_owned()));
-        // Whether it can be written is known now, not at the first request.
+        // Create the first page now: an unwritable directory must show at start, not at the first request.
         if let Some(page) = journal.page(0) {
             drop(page);
         } else {
@@ -154,7 +154,7 @@ impl Journal {
         Ok((journal, legacy))
     }
 
-    /// At the end of a process that has nothing left open, nothing is left of its journal.
+    /// Deletes this process's pages at shutdown, unless one of them has anything open.
     pub fn finish(&self) {
         let pages: Vec<_> = self.pages().collect();
         if !pages.iter().any(|page| page.owes()) {
@@ -178,18 +178,18 @@ impl Journal {
         )
     }
 
-    /// This thread's page.
+    /// Returns the current thread's page.
     fn here(&self) -> Option<MutexGuard<'_, Page>> {
         self.page(threads::number() % PAGES)
     }
 
-    /// Every page there is.
+    /// Iterates over the pages created so far.
     fn pages(&self) -> impl Iterator<Item = MutexGuard<'_, Page>> {
         let made = self.pages.iter().filter_map(|page| page.get()?.as_ref());
         made.map(|page| page.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The page that has a request: almost always this thread's.
+    /// Returns the page that has request `id`: almost always the current thread's.
     fn of(&self, id: &str) -> Option<MutexGuard<'_, Page>> {
         if let Some(page) = self.here().filter(|page| page.has(id)) {
             return Some(page);
@@ -197,54 +197,55 @@ impl Journal {
         self.pages().find(|page| page.has(id))
     }
 
-    /// A hold is taken, and this much is known of its cost.
+    /// Writes that request `id` has a hold on `account`, with `known` tokens certain so far.
     pub fn begin(&self, account: &AccountName, id: &str, known: Tokens) {
         if let Some(mut page) = self.here() {
             page.begin(account.as_str(), id, known);
         }
     }
 
-    /// More is known by now.
+    /// Writes that request `id` is known to have cost `known` tokens so far.
     pub fn know(&self, id: &str, known: Tokens) {
         if let Some(mut page) = self.of(id) {
             page.learn('K', id, known);
         }
     }
 
-    /// This is what it has cost, and the store is about to hear of it.
+    /// Writes the final cost of request `id`, before the store is asked to settle it.
     pub fn decide(&self, id: &str, used: Tokens) {
         if let Some(mut page) = self.of(id) {
             page.learn('D', id, used);
         }
     }
 
-    /// The store has the settlement.
+    /// Writes that the store has the settlement of request `id`.
     pub fn end(&self, id: &str) {
         if let Some(mut page) = self.of(id) {
             page.end(id);
         }
     }
 
-    /// From here on, requests are held against a lease of that name.
+    /// Writes that requests of `account` are held against lease `name` from now on.
     pub fn lease(&self, account: &AccountName, name: &str) {
         if let Some(mut page) = self.here() {
             page.lease(account.as_str(), name);
         }
     }
 
-    /// A request is held against a lease. Its line leaves before this thread sleeps.
+    /// Writes that request `id` is held against lease `name`. The line is buffered; [`Journal::flush_here`]
+    /// writes it before this thread sleeps.
     pub fn begin_leased(&self, name: &str, id: &str, known: Tokens) {
         if let Some(mut page) = self.here() {
             page.begin_leased(name, id, known);
         }
     }
 
-    /// A request has cost this much of its lease.
+    /// Writes that request `id` has cost `used` tokens of lease `name`.
     pub fn spend(&self, name: &str, id: &str, used: Tokens) {
         if let Some(mut page) = self.here() {
             if !page.has(id) {
                 drop(page);
-                // It was begun on another thread: both lines belong together.
+                // The request began on another thread: its `S` line must be on the same page as its `b` line.
                 if let Some(mut page) = self.of(id) {
                     page.spend(name, id, used);
                 }
@@ -254,7 +255,8 @@ impl Journal {
         }
     }
 
-    /// The store is about to hear what was spent of a lease.
+    /// Writes that report `number` is about to tell the store of `spent` tokens of lease `name`. All pages
+    /// are flushed first, so that every spending it includes is written.
     pub fn report(&self, name: &str, number: u64, spent: Tokens) {
         self.flush();
         if let Some(mut page) = self.here() {
@@ -262,19 +264,19 @@ impl Journal {
         }
     }
 
-    /// The store has that report.
+    /// Writes that the store acknowledged report `number`.
     pub fn heard(&self, name: &str, number: u64) {
         if let Some(mut page) = self.here() {
             page.heard(name, number);
         }
     }
 
-    /// Nothing more is owed to a lease.
+    /// Writes on every page that lease `name` ended with nothing left to report.
     pub fn end_lease(&self, name: &str) {
         self.pages().for_each(|mut page| page.end_lease(name));
     }
 
-    /// Writes the lines of this thread that wait.
+    /// Writes the current thread's buffered lines.
     pub fn flush_here(&self) {
         let page = self.pages[threads::number() % PAGES].get();
         if let Some(Some(page)) = page {
@@ -282,13 +284,13 @@ impl Journal {
         }
     }
 
-    /// Writes every line that waits.
+    /// Writes the buffered lines of all pages.
     pub fn flush(&self) {
         self.pages().for_each(|mut page| page.flush());
     }
 }
 
-/// What is wrong with the pages in a directory. They are not touched.
+/// Returns one message per damaged page in `dir`. No page is changed.
 pub fn check(dir: &Path) -> io::Result<Vec<String>> {
     let mut faults = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -322,8 +324,8 @@ fn boot_of(path: &Path) -> Boot {
     )
 }
 
-/// A page whose process is no more, locked. A living one may just be writing it anew: then another file
-/// has its place by now.
+/// Opens and locks a page whose process is dead. `None`: the process lives, or the path is gone or has
+/// another inode by now, because a living process rewrote the page.
 fn of_the_dead(path: &Path) -> io::Result<Option<File>> {
     let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let file = match OpenOptions::new().read(true).write(true).open(path) {
@@ -339,7 +341,7 @@ fn of_the_dead(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// What all pages of the dead leave open together.
+/// Merges the pages of dead processes into open requests and open leases.
 fn together(pages: Vec<Left>) -> (Vec<Unfinished>, Vec<OpenLease>) {
     let mut unfinished = Vec::new();
     let mut known: HashMap<String, Tokens> = HashMap::new();

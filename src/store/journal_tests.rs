@@ -1,4 +1,4 @@
-//! What a process leaves to the next one.
+//! Tests of the journal pages that a dead process leaves to the next one.
 
 use super::*;
 

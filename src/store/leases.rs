@@ -1,9 +1,9 @@
-//! Leases: what this instance may spend of an account without asking the store.
+//! Leases: balance that this instance may spend without asking the store.
 //!
-//! A key that is used often gets a purse (`rules::purse`): requests are held against it here, in memory,
-//! and the store hears ten times a second what was spent. Balances that are small against what goes on,
-//! and narrow windows, get none: each of their requests asks the store. This must never promise what
-//! the store has not set aside, and never spend from a purse that the store may have taken back.
+//! A key used often gets a lease budget (`rules::purse`): requests are held against it in memory, and what
+//! they spent is reported to the store ten times a second. Balances that are small against the load, and
+//! narrow windows, get none: each of their requests asks the store. This must never promise more than the
+//! store has reserved, and never spend from a lease that may have expired there.
 
 use super::journal::Journal;
 use super::name::{AccountName, KeyName};
@@ -21,25 +21,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often the store hears what was spent.
+/// Interval between the reports of lease spending.
 pub const REPORT_EVERY: Duration = Duration::from_millis(100);
-/// A purse is for a key that comes so often within a second.
+/// Admissions of a key within one second that earn it a lease budget.
 const OFTEN: u32 = 3;
-/// So long a key is taken to be what it was: whose, in which group, not revoked.
+/// Milliseconds for which a key's tenant, group and existence are trusted; then one request asks the store
+/// again.
 const TRUSTED: Millis = Millis(1_000);
-/// While one request asks again, the others go on for so long.
+/// Milliseconds for which the other requests trust them while that one is asking, since the last check.
 const TRUSTED_MEANWHILE: Millis = Millis(2_000);
+/// Number of shards of the map of leases; each has its own lock.
 const SHELVES: usize = 16;
-/// Keys that are remembered for having come lately, on each shelf.
+/// Maximum number of recently admitted keys counted per shard.
 const LATELY: usize = 4_096;
 
 pub struct Leases {
     store: Arc<dyn Store>,
     journal: Arc<Journal>,
     recall: Arc<Recall>,
-    /// How long a request is covered from when it was admitted or renewed.
+    /// Life in milliseconds of a hold that is not renewed.
     cover: Millis,
     started: Instant,
+    /// A fresh ID at each start. A lease is named `<instance>-<number>`.
     instance: String,
     opened: AtomicU64,
     hasher: RandomState,
@@ -49,20 +52,20 @@ pub struct Leases {
 #[derive(Default)]
 struct Shelf {
     leases: HashMap<KeyName, Arc<Lease>>,
-    /// How often a key came in this second, by its hash.
+    /// Admissions in the current `second`, by the key's hash.
     lately: HashMap<u64, u32>,
     second: u64,
 }
 
-/// One key's purse.
+/// One key's lease and the budget it gives.
 pub struct Lease {
     pub account: AccountName,
-    /// The account's name for logs.
+    /// Account ID for logs: [`AccountName::id`].
     pub id: String,
     name: String,
     tenant: TenantId,
     state: Mutex<State>,
-    /// One command at a time.
+    /// Locked while a command is in flight: a lease has one at a time.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -72,10 +75,10 @@ struct State {
     window: Option<Window>,
     checked: Millis,
     checking: bool,
-    /// The key is no longer what it was: nothing more is held against this purse.
+    /// Whether the key was invalidated: no more requests are held against this lease.
     closing: bool,
     said_trouble: bool,
-    /// The store's, when it was last spoken to.
+    /// [`Store::generation`] when the latest command was sent.
     generation: Option<u64>,
 }
 
@@ -88,7 +91,8 @@ impl State {
         !self.closing && self.purse.ask_at_once(now).is_some()
     }
 
-    /// Where the server behind the store was replaced, it may have forgotten what the purse believes.
+    /// Marks the budget uncertain if the server behind the store was replaced: the new one may have forgotten
+    /// commands that the budget counts on.
     fn notice(&mut self, generation: Option<u64>) {
         if self.generation != generation {
             self.generation = generation;
@@ -97,7 +101,7 @@ impl State {
     }
 }
 
-/// A request that a purse covers.
+/// A request that a lease budget covers.
 pub struct Covered {
     pub lease: Arc<Lease>,
     pub group: Arc<str>,
@@ -115,7 +119,7 @@ impl Lease {
 }
 
 impl Leases {
-    /// `cover`: how long a hold lives without being renewed.
+    /// Creates an empty set of leases. `cover`: life of a hold that is not renewed.
     pub fn new(
         store: Arc<dyn Store>,
         journal: Arc<Journal>,
@@ -139,12 +143,13 @@ impl Leases {
         self.started.elapsed().into()
     }
 
-    /// A lease lives so much longer than the purse is spent from, that what was held at the last moment
+    /// Returns the `ttl` of a lease. It exceeds `fresh` by `cover`, so that a hold taken at the last moment
     /// is covered to its end.
     fn life(&self) -> Millis {
         self.cover.plus(self.fresh())
     }
 
+    /// Returns how long a budget may be spent from after the command that renewed it was sent.
     fn fresh(&self) -> Millis {
         Millis(self.cover.0 / 3)
     }
@@ -158,12 +163,12 @@ impl Leases {
         self.shelf(key).0.leases.get(key).cloned()
     }
 
-    /// This key has a purse here.
+    /// Whether this key has a lease here.
     pub fn has(&self, key: &KeyName) -> bool {
         self.find(key).is_some()
     }
 
-    /// Holds a request against its key's purse. `None`: the store must be asked.
+    /// Holds a request against its key's lease budget. `None`: the store must be asked.
     pub fn admit(
         self: &Arc<Leases>,
         key: &KeyName,
@@ -198,7 +203,7 @@ impl Leases {
         Some(Covered { lease, group, held })
     }
 
-    /// Asks for more at once, if nothing else is under way.
+    /// Asks the store for more budget at once, unless a command is in flight.
     fn fill(self: &Arc<Leases>, lease: Arc<Lease>) {
         if lease.turn.try_lock().is_err() {
             return;
@@ -213,7 +218,8 @@ impl Leases {
         }
     }
 
-    /// The store has admitted a request of this key: from now on it may deserve a purse.
+    /// Records an admission by the store. A key gets a lease at its third admission (`OFTEN`) within a
+    /// second.
     pub fn saw(
         &self,
         key: &KeyName,
@@ -226,8 +232,8 @@ impl Leases {
             return;
         };
         let Limits { window, concurrent } = caller.groups.limits(group);
-        // Requests that a purse covers are not in flight for the store: who may have so many of them,
-        // asks the store for each.
+        // The store does not count leased requests as in flight, so a group with a limit of concurrent
+        // requests asks the store for each.
         if concurrent.is_some() {
             self.distrust(key);
             return;
@@ -286,27 +292,28 @@ impl Leases {
         shelf.leases.insert(key.clone(), Arc::new(lease));
     }
 
-    /// The key is not what it was: whatever it is now, the store says.
+    /// Invalidates a key's lease: later requests ask the store, which knows the key's present state.
     pub fn distrust(&self, key: &KeyName) {
         if let Some(lease) = self.find(key) {
             lease.state().closing = true;
         }
     }
 
-    /// Ends a request's hold. What is left of the balance after it.
+    /// Ends a request's hold and returns the balance left after it.
     pub fn settle(&self, lease: &Lease, id: &str, used: Tokens) -> Tokens {
-        // Before any report can count it.
+        // Journaled before any report can include it.
         self.journal.spend(&lease.name, id, used);
         lease.state().purse.settle(id, used)
     }
 
-    /// A request's heartbeat. False: its cover ends.
+    /// Renews a request's hold (heartbeat). False: its cover ends, and the request must end with it.
     pub fn renew(&self, lease: &Lease, id: &str) -> bool {
         let now = self.now();
         lease.state().purse.renew(now, id, self.cover)
     }
 
-    /// Reports, asks and gives back, ten times a second, until it is dropped.
+    /// Runs until dropped: every [`REPORT_EVERY`] reports spending, asks for budget and gives back what is
+    /// not needed.
     pub async fn run(self: Arc<Leases>) {
         loop {
             tokio::time::sleep(REPORT_EVERY).await;
@@ -326,6 +333,7 @@ impl Leases {
         }
     }
 
+    /// Sends a lease's next command, or removes a lease that is over and owes nothing.
     fn attend(self: &Arc<Leases>, shelf: &Mutex<Shelf>, key: &KeyName, lease: Arc<Lease>) {
         let now = self.now();
         let is_over = {
@@ -369,7 +377,7 @@ impl Leases {
         }
     }
 
-    /// What was spent of a lease that is over.
+    /// Hands the total spent of an ended lease to [`Recall`], for replay to a server that has forgotten it.
     fn remember(&self, lease: &Lease) {
         let (generation, number, told) = {
             let State {
@@ -388,7 +396,7 @@ impl Leases {
         }
     }
 
-    /// Says what is under way. The caller has the turn.
+    /// Sends the lease's pending command and applies the reply. The caller must hold `turn`.
     async fn deliver(&self, lease: &Lease) -> Outcome<()> {
         let now = self.now();
         let (said, window, told, begun) = {
@@ -479,8 +487,8 @@ impl Leases {
         done
     }
 
-    /// Tells the store all that was spent of a key's purse and gives the rest back, so that the store
-    /// knows what this instance knows.
+    /// Reports all spending of a key's lease and gives the rest back, so that the record in the store is
+    /// exact.
     pub async fn give_back(&self, key: &KeyName) -> Outcome<()> {
         match self.find(key) {
             Some(lease) => self.give_back_all(&lease).await,
@@ -490,7 +498,7 @@ impl Leases {
 
     async fn give_back_all(&self, lease: &Lease) -> Outcome<()> {
         let _turn = lease.turn.lock().await;
-        // What was under way, what was spent meanwhile, and the end.
+        // At most three commands: the one in flight, a report of spending since, and the end of the lease.
         for _ in 0..3 {
             let nothing = {
                 let mut state = lease.state();
@@ -505,7 +513,7 @@ impl Leases {
         Ok(())
     }
 
-    /// Gives everything back. What cannot be told stays in the journal.
+    /// Gives all leases back at shutdown. Spending that cannot be reported stays in the journal.
     pub async fn finish(&self) {
         for shelf in &self.shelves {
             let leases: Vec<Arc<Lease>> = lock(shelf).leases.values().cloned().collect();

@@ -1,8 +1,8 @@
-//! REMEMBERS. The contract of the store: the verbs of the domain, each one atomic step.
+//! REMEMBERS. The contract of the store: the domain's verbs, each one atomic step.
 //!
-//! Two engines keep it: `embedded` (a directory on disk, one process) and `redis` (single, Sentinel
-//! or Cluster). The rules say what a verb does; an engine only makes it atomic and durable. Nothing
-//! outside this folder knows which engine it talks to, and no verb here is a get or a set.
+//! Two engines implement [`Store`]: `embedded` (a directory on disk, one process) and `redis` (single,
+//! Sentinel or Cluster). The rules in `rules::entry` say what a verb does; an engine only makes it atomic and
+//! durable. No code outside this folder may know which engine it uses, and no verb is a plain get or set.
 
 mod boot;
 mod checksum;
@@ -30,20 +30,20 @@ use async_trait::async_trait;
 use name::{AccountName, KeyName};
 use std::sync::Arc;
 
-/// Why a verb did not happen, or may not have.
+/// Error of a verb that was not applied, or may not have been.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
-    /// The store cannot be reached, or answers with an error of its own. Nothing was done.
+    /// The store is unreachable or answered with an error of its own. The command was not applied.
     Unavailable(String),
-    /// The same, and known before: the log has said so already. Nothing was sent.
+    /// The store was known and logged to be unreachable, so the command was not sent.
     Lost(String),
-    /// It has no room left and takes nothing new. Nothing was done.
+    /// The store's disk is full and nothing new is taken. The command was not applied.
     Full,
-    /// The command was sent and no answer came: done or not, nobody knows. Repeat it as a retry.
+    /// The command was sent and no reply came, so its outcome is unknown. Repeat it as a retry.
     Unknown(String),
-    /// It was done, and is on fewer servers than it must be. Repeat it as it was.
+    /// The command was applied, but on fewer servers than required. Repeat it unchanged.
     Unkept(String),
-    /// What is stored there is no record. Someone must look at it.
+    /// The stored value is not a record. An operator must look at it.
     Damaged { name: String, damage: Damage },
 }
 
@@ -65,31 +65,31 @@ impl std::error::Error for StoreError {}
 
 pub type Outcome<T> = Result<T, StoreError>;
 
-/// A new key. `user` is set where the account is the user's and the key only points to it.
+/// A new key and its account. `user` is set if the account is the user's and the key only points to it.
 #[derive(Clone, Debug)]
 pub struct Mint {
     pub key: KeyName,
     pub user: Option<String>,
     pub record: String,
-    /// How long the key lives; `None` for good.
+    /// Life of the key; `None`: it never expires.
     pub life: Option<Millis>,
 }
 
-/// An account found by a key, as it stands now.
+/// Result of [`Store::find`]: an account as it stands now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub account: AccountName,
     pub record: String,
     pub group: String,
     pub look: Look,
-    /// Until the key expires; `None`: never.
+    /// Time until the key expires; `None`: never.
     pub life: Option<Millis>,
 }
 
-/// The answer to [`Store::admit`].
+/// Result of [`Store::admit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admitted {
-    /// No such key at this tenant.
+    /// The key does not exist at this tenant.
     Unknown,
     Known {
         account: AccountName,
@@ -98,34 +98,38 @@ pub enum Admitted {
     },
 }
 
+/// Result of [`Store::replace_config`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
     Done,
-    /// What is stored is not what the caller had read.
+    /// The stored text is not `expected`; nothing was written.
     Changed,
 }
 
+/// Result of [`Store::count`]. `wait`: time until every window has space again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
     Passed,
     Limited { wait: Millis },
 }
 
-/// Hears of tenant configs that changed, whoever changed them.
+/// Receives changes of tenant configs, made by this or any other process.
 pub trait Follower: Send + Sync {
     fn changed(&self, tenant: &str);
-    /// Anything may have changed.
+    /// Any config may have changed.
     fn all_changed(&self);
-    /// While false, no change is reported and what is cached must be read again soon.
+    /// `live`: whether changes are reported from now on. While they are not, cached configs must be re-read
+    /// soon.
     fn following(&self, live: bool);
 }
 
+/// The verbs of the store. Each is one atomic step; both engines implement all of them.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Writes a new key and its account. False: there is a key or an account of that name already.
+    /// Creates a key and its account. False: a key or an account of that name exists.
     async fn mint(&self, mint: &Mint) -> Outcome<bool>;
 
-    /// The account of a key at a tenant, swept but unchanged.
+    /// Returns the account of a key at a tenant, as a sweep would leave it. Nothing is written.
     async fn find(
         &self,
         key: &KeyName,
@@ -133,10 +137,10 @@ pub trait Store: Send + Sync {
         groups: &Groups,
     ) -> Outcome<Option<Found>>;
 
-    /// Key, tenant, window, balance and hold in one step; a refusal changes nothing.
+    /// Checks key, tenant, window and balance and takes the hold, in one step. A refusal takes nothing.
     async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Admitted>;
 
-    /// More time for a hold, and what its request is known to cost by now. False: the hold is gone.
+    /// Extends a hold by `ttl` and raises its known cost to `known`. False: the hold is gone.
     async fn renew(
         &self,
         account: &AccountName,
@@ -145,7 +149,8 @@ pub trait Store: Send + Sync {
         ttl: Millis,
     ) -> Outcome<bool>;
 
-    /// Ends a hold. `None`: the account is gone, and its balance with it.
+    /// Ends a hold and charges `used`; a `retry` charges only what was not charged before. `None`: the
+    /// account is gone, and its balance with it.
     async fn settle(
         &self,
         account: &AccountName,
@@ -154,8 +159,8 @@ pub trait Store: Send + Sync {
         retry: bool,
     ) -> Outcome<Option<Settlement>>;
 
-    /// The same of a settlement that was answered, by a server that was replaced since: charged only where
-    /// its hold is there again.
+    /// Replays a settlement acknowledged by a server that was replaced since. Charged only if the new server
+    /// still has the hold, or charged less when it expired.
     async fn resettle(
         &self,
         account: &AccountName,
@@ -163,17 +168,18 @@ pub trait Store: Send + Sync {
         used: Tokens,
     ) -> Outcome<Option<Settlement>>;
 
-    /// Ends the hold of an admission whose answer never came, whether or not there is one.
+    /// Ends the hold of an admission whose reply never came. Succeeds even if no hold exists.
     async fn release(&self, key: &KeyName, id: &str) -> Outcome<()>;
 
-    /// Balance and places in the window that an instance may spend without asking.
+    /// Reserves balance and window slots that an instance may spend without asking.
     async fn lease(&self, account: &AccountName, ask: &Ask<'_>) -> Outcome<Option<Grant>>;
 
-    /// What an instance spent of its lease, and gives back.
+    /// Charges what an instance spent of its lease, and frees what it gives back.
     async fn report(&self, account: &AccountName, report: &Report<'_>)
     -> Outcome<Option<Reported>>;
 
-    /// Adds to a balance, once per ID. It is on as many servers as it must be, or [`StoreError::Unkept`].
+    /// Adds to a balance, once per `id`. Fewer replicas than [`Keeping::credit_replicas`]:
+    /// [`StoreError::Unkept`].
     async fn credit(
         &self,
         account: &AccountName,
@@ -181,22 +187,22 @@ pub trait Store: Send + Sync {
         amount: Tokens,
     ) -> Outcome<Option<Credited>>;
 
-    /// Moves an account to another group. False: no such account.
+    /// Moves an account to another group. False: the account does not exist.
     async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool>;
 
-    /// Ends a key, and its account where the account is the key's own. False: no such key.
+    /// Deletes a key, and its account if it is the key's own. False: the key does not exist.
     async fn revoke(&self, key: &KeyName) -> Outcome<bool>;
 
-    /// Counts one event under each of these names of one thing, if every window has room; else under none.
+    /// Counts one event of `what` against each named window, or against none if one of them is full.
     async fn count(&self, what: &str, bounds: &[(&str, Window)]) -> Outcome<Counted>;
 
-    /// A tenant's config, the very text that was stored.
+    /// Returns a tenant's config, exactly the text that was stored.
     async fn config(&self, tenant: &TenantId) -> Outcome<Option<Arc<str>>>;
 
-    /// Writes a config where there is none. False: there was one.
+    /// Writes a config if there is none. False: there was one.
     async fn seed_config(&self, tenant: &TenantId, text: &str) -> Outcome<bool>;
 
-    /// Replaces a config; with `expected`, only that very text.
+    /// Replaces a config; with `expected`, only if that is the stored text.
     async fn replace_config(
         &self,
         tenant: &TenantId,
@@ -204,64 +210,65 @@ pub trait Store: Send + Sync {
         text: &str,
     ) -> Outcome<Put>;
 
-    /// Forgets a tenant's config and its admins. False: there was none.
+    /// Deletes a tenant's config and its admin tokens. False: there was no config.
     async fn delete_tenant(&self, tenant: &TenantId) -> Outcome<bool>;
 
-    /// Every tenant that has a config.
+    /// Returns every tenant that has a config.
     async fn tenants(&self) -> Outcome<Vec<TenantId>>;
 
-    /// The hashes of a tenant's own admin tokens.
+    /// Returns the hashes of a tenant's own admin tokens.
     async fn admins(&self, tenant: &TenantId) -> Outcome<Vec<String>>;
 
+    /// Sets the hashes of a tenant's own admin tokens, replacing all of them.
     async fn appoint_admins(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()>;
 
-    /// Adds records to a tenant's usage log, which is bounded in number and age. A repeat adds them
-    /// again.
+    /// Appends records to a tenant's usage log, which [`LogBounds`] bounds. A retry appends them again.
     async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()>;
 
-    /// The latest records since a moment, newest first.
+    /// Returns at most `most` records since `since`, newest first.
     async fn recorded(&self, tenant: &TenantId, since: Millis, most: usize)
     -> Outcome<Vec<String>>;
 
-    /// Changes of configs are told to `follower` from now on.
+    /// Registers `follower` for changes of configs from now on.
     fn follow(&self, follower: Arc<dyn Follower>);
 
-    /// Waits until what it has answered so far also survives a loss of power of this machine. A store
-    /// elsewhere has that in its own hands.
+    /// Waits until everything acknowledged so far survives a power loss of this machine. Returns at once for
+    /// Redis, whose durability is configured there.
     async fn flush(&self) -> Outcome<()>;
 
-    /// How often a server behind it was replaced: one that may have forgotten what was acknowledged last.
-    /// `None`: nothing acknowledged is forgotten while this process lives.
+    /// Number of times the server behind the store was replaced: the new one may have forgotten the latest
+    /// acknowledged commands. `None`: no acknowledged command is forgotten while this process lives.
     fn generation(&self) -> Option<u64>;
 
-    /// Does it answer?
+    /// Checks that the store answers.
     async fn ready(&self) -> Outcome<()>;
 
-    /// What is known of that without asking.
+    /// Whether the store is up as far as is known, without asking it.
     fn is_up(&self) -> bool;
 
-    /// Everything acknowledged is durable and the engine is let go.
+    /// Makes everything acknowledged durable and closes the engine.
     async fn close(&self);
 }
 
-/// How accounts are kept, whatever the engine.
+/// Settings of accounts, common to both engines.
 #[derive(Clone, Debug)]
 pub struct Keeping {
     pub orphans: Orphans,
     pub clock: Clock,
     pub log: LogBounds,
-    /// Replicas that have a credit before it is answered. `None`: one where there are any.
+    /// Replicas that must have a credit before it is acknowledged (`accounts.credit_replicas`). `None`: one,
+    /// if the server has any.
     pub credit_replicas: Option<u64>,
 }
 
-/// How much of a tenant's usage log is kept.
+/// Bounds of a tenant's usage log (`usage.records`, `usage.age`).
 #[derive(Clone, Copy, Debug)]
 pub struct LogBounds {
     pub records: u64,
     pub age: Millis,
 }
 
-/// The store's time. The fixed one is for tests that must own time.
+/// The store's clock. `Fixed` is for tests that control time.
 #[derive(Clone, Debug)]
 pub enum Clock {
     Store,

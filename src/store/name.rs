@@ -1,12 +1,12 @@
-//! The names under which things are stored, shared with every other program that reads them.
+//! Names of stored values (Redis keys), shared with every other program that reads the store.
 //!
-//! A name is built from validated parts only: no key, tenant or user ID can hold a brace, a colon
-//! or a space, so no two things ever share a name, and no name strays to another slot of a Cluster.
+//! A name is built from validated parts only: no key, tenant or user ID can hold a brace, a colon or a space.
+//! No two values can share a name, and no name can move to another Cluster slot.
 
 use crate::rules::tenant::TenantId;
 use std::fmt;
 
-/// A key as a client presents it: up to 128 letters, digits, `_`, `-` and `.`.
+/// An API key as a client presents it: up to 128 letters, digits, `_`, `-` and `.`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct KeyName(String);
 
@@ -19,20 +19,20 @@ impl KeyName {
         &self.0
     }
 
-    /// Where the key's record, or the ID of its user, is stored.
+    /// Returns the name `apiKey:<key>`, which holds the key's record or the ID of its user.
     pub fn account(&self) -> AccountName {
         AccountName(format!("apiKey:{}", self.0))
     }
 }
 
-/// A key opens an account; it is never printed.
+/// Prints `KeyName(***)`: a key gives access to an account, so it is never printed.
 impl fmt::Debug for KeyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyName(***)")
     }
 }
 
-/// Where an account's record is stored: `apiKey:<key>` or `user:<userId>`.
+/// Name of an account's record: `apiKey:<key>` or `user:<userId>`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountName(String);
 
@@ -41,7 +41,7 @@ impl AccountName {
         is_plain(id).then(|| AccountName(format!("user:{id}")))
     }
 
-    /// As [`AccountName::as_str`] has written it.
+    /// Parses a name written by [`AccountName::as_str`].
     pub fn parse(text: &str) -> Option<AccountName> {
         let (kind, part) = text.split_once(':')?;
         (matches!(kind, "apiKey" | "user") && is_plain(part)).then(|| AccountName(text.to_owned()))
@@ -51,12 +51,13 @@ impl AccountName {
         &self.0
     }
 
-    /// Names the account in logs without saying its key.
+    /// Returns an ID for logs, 12 hex digits of the name's SHA-256, which does not reveal the key.
     pub fn id(&self) -> String {
         hashed(&self.0)
     }
 
-    /// Beside the record and on the same slot: the record's whole name is the tag.
+    /// Returns the name of the books' hash. Its hash tag is the record's whole name, so both share a Cluster
+    /// slot.
     pub fn books(&self) -> String {
         format!("{{{}}}:books", self.0)
     }
@@ -76,7 +77,7 @@ fn hashed(name: &str) -> String {
         .collect()
 }
 
-/// Names anything that is stored in logs: an account by its ID, the rest as it is called.
+/// Returns an ID for logs of any stored name: `tenant:` and `usage:` names as they are, accounts hashed.
 pub fn id(name: &str) -> String {
     match name.split_once(':') {
         Some(("tenant" | "usage", _)) => name.to_owned(),
@@ -92,22 +93,22 @@ pub fn admins(tenant: &TenantId) -> String {
     format!("tenant:{tenant}:admins")
 }
 
-/// The tenant whose config is stored under this name.
+/// Returns the tenant ID in a config's name, `tenant:<id>:config`.
 pub fn tenant_of_config(name: &str) -> Option<&str> {
     name.strip_prefix("tenant:")?.strip_suffix(":config")
 }
 
-/// A tenant's usage log.
+/// Returns the name of a tenant's usage log.
 pub fn usage(tenant: &TenantId) -> String {
     format!("usage:{tenant}")
 }
 
-/// Counters of one thing share a slot.
+/// Returns a counter's name. The hash tag `{what}` puts all counters of one kind on one slot.
 pub fn counter(what: &str, name: &str) -> String {
     format!("count:{{{what}}}:{name}")
 }
 
-/// Hashes are kept as a JSON list of strings.
+/// Encodes token hashes as a JSON array of strings.
 pub fn hashes_text(hashes: &[String]) -> String {
     serde_json::Value::from(hashes).to_string()
 }

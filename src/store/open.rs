@@ -1,4 +1,4 @@
-//! From what the operator wrote to the engine that keeps it.
+//! Opens the store engine that the settings name. The only place that chooses between engines.
 
 use super::embedded::Embedded;
 use super::redis::Redis;
@@ -6,7 +6,7 @@ use super::{Keeping, Store};
 use crate::settings;
 use std::sync::Arc;
 
-/// The store is there and answers, or the reason why not, in one line.
+/// Opens the store and checks that it answers. `Err`: the reason in one line.
 pub async fn open(store: &settings::Store, keeping: Keeping) -> Result<Arc<dyn Store>, String> {
     Ok(match store {
         settings::Store::Embedded(dir) => Arc::new(

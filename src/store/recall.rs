@@ -1,9 +1,10 @@
-//! What the store has acknowledged within the last minute, for a server that has forgotten it.
+//! Replay of commands acknowledged within the last minute, to a server that may have forgotten them.
 //!
-//! Redis answers before its replicas have what was written, and often before its disk has: a server that takes
-//! over may lack the last moments. When the one behind the store was replaced, all that is kept here is said
-//! again, in the background and a few at a time. Whatever was done before does nothing when it is said again, so
-//! nobody is ever charged twice; what falls out of the bounds is not said again.
+//! Redis acknowledges a write before its replicas, and often its disk, have it: a server that takes over may
+//! lack the last moments. When [`Store::generation`] shows that the server was replaced, every command kept
+//! here is replayed in the background, a few at a time. Replaying a command that was applied before does
+//! nothing, so a replay must never charge twice. Commands beyond the bounds in number and age are not
+//! replayed.
 
 use super::name::{AccountName, KeyName};
 use super::{Outcome, Store, StoreError};
@@ -15,19 +16,20 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Of the latest so many are kept.
+/// Maximum number of commands kept; the oldest are evicted.
 const KEPT: usize = 100_000;
+/// Interval between checks of [`Store::generation`].
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// So many are said at once, with a pause after them: three thousand a second at the most.
+/// Commands replayed concurrently, followed by [`PAUSE`]: at most about 3,000 a second.
 const AT_ONCE: usize = 16;
 const PAUSE: Duration = Duration::from_millis(5);
-/// What is left of a lease that has ended lives on for so long.
+/// `ttl` in the replayed report of an ended lease.
 const ENDED_LIFE: Millis = Millis(1_000);
 
-/// Told of every charge that was not made by the request itself.
+/// Callback for every charge that was not made by the request itself.
 pub type Charged = Box<dyn Fn(&AccountName, Settlement) + Send + Sync>;
 
-/// What was acknowledged.
+/// A command that the store acknowledged.
 pub enum Said {
     Settlement {
         account: AccountName,
@@ -38,7 +40,7 @@ pub enum Said {
         key: KeyName,
         id: String,
     },
-    /// A lease has ended with this command, and so much was spent under its name.
+    /// The end of a lease with command `number`, after `told` tokens were reported under `name` in all.
     Lease {
         account: AccountName,
         name: String,
@@ -50,24 +52,25 @@ pub enum Said {
 struct Entry {
     said: Said,
     at: Instant,
-    /// The store's, before it was said.
+    /// [`Store::generation`] before the command was sent.
     generation: u64,
 }
 
 #[derive(Default)]
 struct Ring {
     entries: VecDeque<Entry>,
-    /// All of them have been said to this generation of the store.
+    /// Generation of the store to which all `entries` have been replayed.
     reached: u64,
 }
 
+/// The commands kept for replay, and the store they are replayed to.
 pub struct Recall {
     store: Arc<dyn Store>,
     charged: Charged,
     ring: Mutex<Ring>,
 }
 
-/// What came of saying it again.
+/// Totals of one replay, for the log.
 #[derive(Default)]
 struct Found {
     all: usize,
@@ -92,7 +95,7 @@ impl Ring {
         }
     }
 
-    /// Those that an earlier generation has acknowledged.
+    /// Removes and returns the entries that an earlier generation acknowledged.
     fn take(&mut self, generation: u64) -> Vec<Entry> {
         if self.reached >= generation {
             return Vec::new();
@@ -118,7 +121,8 @@ impl Recall {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `generation`: the store's before it was said; `None`: it forgets nothing.
+    /// Keeps an acknowledged command. `generation`: the store's before it was sent; `None`: the store forgets
+    /// nothing.
     pub fn remember(&self, generation: Option<u64>, said: Said) {
         if let Some(generation) = generation {
             let at = Instant::now();
@@ -134,7 +138,7 @@ impl Recall {
         (self.charged)(account, settled);
     }
 
-    /// Says again what must be, until it is dropped.
+    /// Runs until dropped: checks [`Store::generation`] every 250 ms and replays when it has grown.
     pub async fn run(self: Arc<Recall>) {
         if self.store.generation().is_none() {
             return;
@@ -145,7 +149,8 @@ impl Recall {
         }
     }
 
-    /// All that was acknowledged by a server that was replaced since. What cannot be said waits.
+    /// Replays every command acknowledged by a server that was replaced since. Commands that cannot be sent
+    /// are kept for the next round.
     pub async fn say_again(&self) {
         let Some(generation) = self.store.generation() else {
             return;
@@ -167,7 +172,8 @@ impl Recall {
                 match answer {
                     Ok(settled) => {
                         found.count(settled);
-                        // What was forgotten once was acknowledged just now.
+                        // The charge was forgotten and acknowledged again just now: keep it for another
+                        // minute.
                         if settled.is_some_and(|settled| !settled.charged.is_zero()) {
                             entry.at = Instant::now();
                         }

@@ -1,8 +1,8 @@
-//! Tenants as the gateway works with them: read once, kept, and read again when they change.
+//! Tenant configs as the gateway uses them: read once, cached, and re-read when they change.
 //!
-//! While the store reports changes, a config that was read stays good until one is reported. While
-//! it does not, what is kept is good for half a second. A config that cannot be used, or a store
-//! that cannot be read, does not take a tenant away that worked a moment ago.
+//! While the store reports changes, a cached config is valid until a change is reported. While it does not, a
+//! config is cached for half a second (`REREAD`). A malformed config or an unreadable store must not take
+//! away a tenant that worked a moment ago.
 
 use super::vault::Vault;
 use super::{Follower, Outcome, Store};
@@ -17,27 +17,29 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How old an unfollowed config may be.
+/// Maximum age of a cached config while the store does not report changes.
 const REREAD: Duration = Duration::from_millis(500);
-/// How soon a failed reading is tried again.
+/// Pause before a failed read is retried.
 const RETRY: Duration = Duration::from_millis(100);
-/// How long a config serves on while the store cannot be read.
+/// Maximum age of a config that is served on while the store cannot be read.
 const LAST_GOOD: Duration = Duration::from_secs(300);
-/// Names of tenants kept, known or not. Strangers choose the unknown ones, so these go first.
+/// Tenant IDs cached, known or not. Clients can invent unknown IDs, so these are evicted first.
 const KEPT: usize = 10_000;
 
+/// A tenant with its config parsed.
 #[derive(Debug)]
 pub struct Tenant {
     pub id: TenantId,
     pub config: TenantConfig,
     pub groups: Groups,
-    /// What is struck out of what each of its text endpoints says, in their order.
+    /// Credentials to redact from the responses of each endpoint, in the order of `config.text.endpoints`.
     credentials: Vec<Credentials>,
-    /// Calls of this tenant's that are under way here, whatever its config says meanwhile.
+    /// Number of this tenant's calls in progress here. Re-reading the config keeps it.
     pub under_way: Arc<AtomicUsize>,
 }
 
 impl Tenant {
+    /// Returns the credentials to redact from the responses of `endpoint`.
     pub fn credentials(&self, endpoint: &Endpoint) -> Option<&Credentials> {
         let text = self.config.text.as_ref()?;
         let mut endpoints = text.endpoints.iter();
@@ -50,7 +52,7 @@ impl Tenant {
 pub enum Lookup {
     Known(Arc<Tenant>),
     Unknown,
-    /// There is a config, and it cannot be used. The log says why.
+    /// The tenant has a config that is malformed. The log has its faults.
     Unusable,
 }
 
@@ -72,7 +74,7 @@ struct State {
 #[derive(Default)]
 struct Entry {
     reading: Option<Reading>,
-    /// Raised at each reported change: what was read before it is not kept as good.
+    /// Incremented at each reported change. A read that began before it is not cached as valid.
     changes: u64,
     changed: bool,
     gate: Arc<tokio::sync::Mutex<()>>,
@@ -117,7 +119,7 @@ impl Follower for Kept {
 
     fn following(&self, live: bool) {
         let mut state = self.state();
-        // What was followed until now was good until now.
+        // An unchanged config was valid until now, so its age starts now.
         if state.followed && !live {
             let now = Instant::now();
             let unchanged = state.entries.values_mut().filter(|entry| !entry.changed);
@@ -135,8 +137,8 @@ impl Entry {
         self.changed = true;
     }
 
-    /// How long a reading is good by itself. A reported change is read at once, and after a failure
-    /// soon again.
+    /// Returns how long a reading is valid without change reports. A reported change is read at once, and
+    /// after a failure again in [`RETRY`].
     fn patience(&self) -> Duration {
         match (&self.reading, self.changed) {
             (Some(reading), true) if reading.tried == reading.read => Duration::ZERO,
@@ -153,7 +155,8 @@ impl Tenants {
         Tenants { vault, store, kept }
     }
 
-    /// The tenant as it was last read, without asking anyone. Nothing is granted by this.
+    /// Returns the tenant as it was last read, without asking the store. It must not be used to grant
+    /// anything.
     pub fn kept(&self, id: &TenantId) -> Option<Arc<Tenant>> {
         let state = self.kept.state();
         match &state.entries.get(id)?.reading.as_ref()?.lookup {
@@ -162,6 +165,7 @@ impl Tenants {
         }
     }
 
+    /// Returns the tenant from the cache, or reads its config from the store.
     pub async fn find(&self, id: &TenantId) -> Outcome<Lookup> {
         let gate = {
             let mut state = self.kept.state();
@@ -173,7 +177,7 @@ impl Tenants {
             }
             state.entries.entry(id.clone()).or_default().gate.clone()
         };
-        // One reads; who comes meanwhile waits for what it finds.
+        // One caller reads; concurrent callers wait here for its result.
         let _turn = gate.lock().await;
         let (changes, before) = {
             let state = self.kept.state();
@@ -187,7 +191,8 @@ impl Tenants {
                 .unwrap_or_default()
         };
         let answer = self.store.config(id).await;
-        // From the end of the reading: else who waited for a slow one would each begin another.
+        // Age counts from the end of the read: else each caller that waited for a slow read would start
+        // another.
         let now = Instant::now();
         let mut state = self.kept.state();
         let followed = state.followed;
@@ -197,7 +202,7 @@ impl Tenants {
                 entry.changed = entry.changes != changes;
                 read(&self.vault, id, text, before, now, followed)
             }
-            // What was reported as changed stays so until it is read.
+            // After an error `changed` stays set until a read succeeds.
             Err(error) => match before {
                 Some(before) if before.read.elapsed() < LAST_GOOD => Reading {
                     tried: now,
@@ -219,7 +224,7 @@ fn make_room(entries: &mut HashMap<TenantId, Entry>) {
             .as_ref()
             .is_some_and(|reading| !matches!(reading.lookup, Lookup::Unknown))
     };
-    // One that is being read must still hear of changes.
+    // An entry that is being read must stay, to receive reported changes.
     let in_use = |entry: &Entry| Arc::strong_count(&entry.gate) > 1;
     entries.retain(|_, entry| known(entry) || in_use(entry));
     if entries.len() >= 10 * KEPT {
@@ -238,7 +243,7 @@ fn read(
     if let Some(before) = &before
         && before.text == text
     {
-        // Read again because nobody would have told: no news, and not worth a line each time.
+        // Unchanged. Re-reads for lack of change reports, twice a second, are not worth a log line each.
         if followed && text.is_some() {
             log::info!("Loaded tenant config for {id}");
         }
@@ -279,7 +284,7 @@ fn read(
     }
 }
 
-/// A tenant from its config's text, or everything that is wrong with it.
+/// Parses a tenant's config. `Err`: every fault in it.
 fn parse(vault: &Vault, id: &TenantId, text: &str) -> Result<Tenant, Vec<Fault>> {
     let config = vault.read(id, text)?;
     let limits = |group: &config::Group| Limits {

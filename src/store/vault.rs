@@ -1,7 +1,7 @@
-//! The vault: through it configs are written with their secrets sealed, and read with them opened.
+//! Config secrets: writes configs with their secrets sealed, and reads them with the secrets opened.
 //!
-//! It holds the operator's keys, throws the nonces, and is the only caller of the verbs that store a
-//! config. What it has opened lives in memory only, in types that are never printed.
+//! Holds the operator's seal keys, draws the nonces, and is the only caller of the store's verbs that write a
+//! config. Opened secrets are kept in memory only, in types that are never printed.
 
 use super::{Outcome, Put, Store, StoreError};
 use crate::rules::config::{
@@ -14,21 +14,22 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+/// The seal keys, and the environment variables that configs may name as secrets (`secrets.env`).
 pub struct Vault {
     keyring: Keyring,
     random: SystemRandom,
 }
 
-/// What became of a tenant's secrets.
+/// Result of [`Vault::reseal`].
 pub enum Resealed {
     NoTenant,
-    /// Somebody else writes the config all the time.
+    /// Another writer changed the config at each of the `TRIES` attempts.
     Changing,
     Faulty(Vec<Fault>),
     Done(Sealed),
 }
 
-/// How often a config is read again that changed before it was written.
+/// Attempts to reseal a config that changes between the read and the write.
 const TRIES: usize = 5;
 
 impl Vault {
@@ -60,11 +61,12 @@ impl Vault {
         }
     }
 
+    /// Whether a present key is set, so that secrets are sealed when they are written.
     pub fn seals(&self) -> bool {
         self.keyring.present.is_some()
     }
 
-    /// A tenant's config, or everything that is wrong with it.
+    /// Parses a tenant's config and opens its secrets. `Err`: every fault in it.
     pub fn read(&self, tenant: &TenantId, text: &str) -> Result<TenantConfig, Vec<Fault>> {
         let value = serde_json::from_str(text).map_err(not_json)?;
         self.check(tenant, &value)
@@ -74,12 +76,13 @@ impl Vault {
         config::read_for(self.owner(tenant), config)
     }
 
-    /// Stores a config where there is none. False: there was one.
+    /// Stores a config, sealed, if there is none. False: there was one.
     pub async fn seed(&self, store: &dyn Store, tenant: &TenantId, text: &str) -> Outcome<bool> {
         store.seed_config(tenant, &self.sealed(tenant, text)?).await
     }
 
-    /// Replaces a config; with `expected`, only that very text. Returns what is stored now.
+    /// Replaces a config; with `expected`, only if that is the stored text. Returns the stored text; `None`:
+    /// the config was not `expected`.
     pub async fn replace(
         &self,
         store: &dyn Store,
@@ -92,7 +95,7 @@ impl Vault {
         Ok((put == Put::Done).then_some(sealed))
     }
 
-    /// Seals everything of a stored config with the present key.
+    /// Seals every secret of a stored config with the present key.
     pub async fn reseal(&self, store: &dyn Store, tenant: &TenantId) -> Outcome<Resealed> {
         for _ in 0..TRIES {
             let Some(stored) = store.config(tenant).await? else {
@@ -124,7 +127,7 @@ impl Vault {
         }
     }
 
-    /// What is readable is sealed, and what is sealed stays as it is.
+    /// Seals the plaintext secrets in `text`; sealed ones stay as they are.
     fn sealed(&self, tenant: &TenantId, text: &str) -> Outcome<String> {
         let secrets = self.with_nonces(config::secrets_in(text))?;
         let sealed = config::seal_text(text, self.owner(tenant), false, secrets);

@@ -1,7 +1,7 @@
-//! What an operator does with a store that no gateway has open: check it, copy it, bring it back.
+//! Operator commands on an embedded store that no gateway has open: check, backup, restore.
 //!
-//! A backup is one file: a line that says what it is, then every thing as a record of its own with a
-//! checksum and a number, then a mark with how many there are. It is believed as a whole or not at all.
+//! A backup is one file: a format line, each value as a numbered record with a checksum, and a mark with
+//! their count. A backup is restored as a whole or not at all.
 
 use super::database;
 use super::disk::Disk;
@@ -18,27 +18,28 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+/// First line of a backup, with its format version.
 const BACKUP: &[u8] = b"resullm backup 1\n";
 
-/// What a store holds.
+/// Totals of a store's contents.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Contents {
     pub accounts: u64,
-    /// Keys whose account is their user's.
+    /// Keys that point to a user's account.
     pub keys_of_users: u64,
     pub tokens_left: u64,
-    /// Of that, what requests under way and leases hold.
+    /// The part of `tokens_left` that holds and leases have reserved.
     pub tokens_held: u64,
     pub holds: u64,
     pub leases: u64,
     pub tenants: u64,
     pub usage_records: u64,
-    /// Changes that only the journal has so far.
+    /// Changes that the journal has and the database does not have yet.
     pub in_journal: u64,
 }
 
-/// What there is, and everything that is wrong with it, one line each.
+/// Counts the contents of a store and lists every fault, one line each. `Err`: the store cannot be opened.
 pub fn check(dir: &Path) -> Result<(Contents, Vec<String>), String> {
     let path = database::file(dir);
     if !path.exists() {
@@ -84,7 +85,7 @@ pub fn check(dir: &Path) -> Result<(Contents, Vec<String>), String> {
             contents.take(&name, &bytes, true, &mut faults);
         }
     }
-    // Last, because it repairs what it can.
+    // Last, because `verify_pages` repairs unused pages.
     if let Err(fault) = database::verify_pages(&mut database, &path) {
         faults.push(fault);
     }
@@ -129,7 +130,7 @@ impl Contents {
     }
 }
 
-/// Copies a store into a new file. How many things it has.
+/// Copies a store into the new file `to` and returns the number of values.
 pub fn backup(dir: &Path, to: &Path) -> Result<u64, String> {
     let cannot = |error: &dyn Display| format!("cannot write {}: {error}", to.display());
     if !database::file(dir).exists() {
@@ -138,10 +139,10 @@ pub fn backup(dir: &Path, to: &Path) -> Result<u64, String> {
     if to.exists() {
         return Err(cannot(&"it exists, and a backup is never written over"));
     }
-    // With this it is whole and checked, its journal included.
+    // `Disk::open` verifies the database and applies the journal to it.
     drop(Disk::open(dir)?);
     let database = database::open(dir)?;
-    // It has in it what the store has: keys, and the providers'.
+    // Mode 0600: the file holds the clients' keys and the providers' credentials.
     let mut options = OpenOptions::new();
     let options = options.write(true).create_new(true).mode(0o600);
     let file = options.open(to).map_err(|error| cannot(&error))?;
@@ -177,7 +178,7 @@ fn copy(database: &redb::Database, file: File) -> io::Result<u64> {
     Ok(count)
 }
 
-/// Brings a backup back, into a directory that has nothing in it. How many things it has.
+/// Restores a backup into `dir`, which must be empty or missing, and returns the number of values.
 pub fn restore(dir: &Path, from: &Path) -> Result<u64, String> {
     let things = read_backup(from)?;
     let at = |what: &str, error: &dyn Display| format!("cannot {what} {}: {error}", dir.display());
@@ -206,7 +207,7 @@ pub fn restore(dir: &Path, from: &Path) -> Result<u64, String> {
     Ok(things.len() as u64)
 }
 
-/// Everything in a backup, once every byte of it is known to be right.
+/// Returns the values of a backup, after the checksum of every record was verified.
 fn read_backup(from: &Path) -> Result<Vec<(String, Stored)>, String> {
     let bad = |why: &dyn Display| format!("{} is no good backup: {why}", from.display());
     let bytes =

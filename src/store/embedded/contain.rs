@@ -1,19 +1,22 @@
-//! The database may panic where its file is damaged. That must end neither the process nor the
-//! flusher: it is an error like any other, and the file is named by whoever asked.
+//! Turns panics of the database (redb) into errors: it may panic on a damaged file.
+//!
+//! Such a panic must end neither the process nor the flusher thread. The error does not name the file; the
+//! caller adds it.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 thread_local! {
+    /// Whether this thread is inside [`contained`], where panics are not printed.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
 static QUIET: Once = Once::new();
 
-/// Runs what asks the database. A panic in it becomes an error and is not printed.
+/// Runs `ask` on the database. A panic becomes [`redb::Error::Corrupted`] and is not printed.
 ///
-/// Nothing of ours is left half done by it: what is in memory changes after the database has answered.
+/// A panic leaves none of our state half changed: memory changes only after the database has answered.
 pub fn contained<T, E: Into<redb::Error>>(
     ask: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, redb::Error> {

@@ -1,22 +1,21 @@
-//! Events counted by name, in memory alone: what they bound, a restart may begin anew.
+//! Event counters by name, in memory only: a restart may reset the limits they enforce.
 //!
-//! Counting strangers must not cost more than forgetting them, so there is an end to it. What is forgotten
-//! then are the names with the fewest events: those that many addresses leave behind, and not the bounds that
-//! stand above them.
+//! Unauthenticated clients choose the names, so their number must be bounded. Names with the fewest events
+//! are evicted: those that many addresses leave behind, and not the limits above them.
 
 use crate::rules::amount::Millis;
 use crate::rules::window::{Slices, Window};
 use crate::store::{Counted, name};
 use std::collections::HashMap;
 
-/// Before any is forgotten.
+/// Maximum number of counters before some are evicted.
 const MOST: usize = 100_000;
 
 #[derive(Default)]
 pub struct Counters(HashMap<String, Slices>);
 
 impl Counters {
-    /// One event under each name, if every window has room; else under none.
+    /// Counts one event under each name if every window has space, else under none.
     pub fn count(&mut self, what: &str, bounds: &[(&str, Window)], now: Millis) -> Counted {
         let named = |name: &str| name::counter(what, name);
         let waits = bounds.iter().filter_map(|(name, window)| {
@@ -39,7 +38,7 @@ impl Counters {
         Counted::Passed
     }
 
-    /// At least the half that counted least.
+    /// Evicts at least the half with the fewest events in `window`.
     fn forget(&mut self, window: Window, now: Millis) {
         let used = |slices: &Slices| slices.used(window, now);
         let mut all: Vec<u64> = self.0.values().map(used).collect();

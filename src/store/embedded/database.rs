@@ -1,8 +1,8 @@
-//! The database file: its tables, the one way to write them, and whether it may be believed.
+//! The database file: its tables, its transactions and its verification.
 //!
-//! redb keeps checksums of its pages and does not look at them when it reads. So the whole file is
-//! checked when it is opened, each value has a checksum of its own that is checked whenever it is read,
-//! and a file that fails is refused: a balance is never guessed.
+//! redb stores checksums of its pages but does not verify them when it reads. The whole file is therefore
+//! verified when it is opened, and each value's own checksum whenever it is read. A file that fails must be
+//! refused: a balance is never guessed.
 
 use super::contain::contained;
 use super::stored::{Altered, Stored};
@@ -15,28 +15,30 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+/// Stored values by name.
 const THINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("things");
-/// When a thing expires, then its name: what the flusher clears away.
+/// Expiry in milliseconds and name of each value that expires, for the flusher to delete it.
 const EXPIRIES: TableDefinition<(u64, &str), ()> = TableDefinition::new("expiries");
-/// The number of the latest change the database holds, so that no older one is replayed over it.
+/// Sequence number of the latest change in the database, so that no older one is replayed over it.
 const PROGRESS: TableDefinition<(), u64> = TableDefinition::new("progress");
-/// From the second format on, every value has a checksum. Without this row it is the first one.
+/// Format version. From [`SEALED`] on, every value has a checksum; without this row the format is 1.
 const FORMAT: TableDefinition<(), u64> = TableDefinition::new("format");
 const SEALED: u64 = 2;
-/// The start of the machine since which the journal was written.
+/// Boot ID of the machine under which the journal was written.
 const BOOT: TableDefinition<(), &str> = TableDefinition::new("boot");
 
-/// Expired things cleared away in one go.
+/// Maximum number of expired values deleted per commit.
 const CLEARED: usize = 1_000;
-/// So many damaged things are named.
+/// Maximum number of damaged values that an error message names.
 const NAMED: usize = 5;
 
+/// A change of one value that is not in the database yet. `value: None` removes it.
 pub struct Pending {
     pub value: Option<Vec<u8>>,
     pub expires: Option<Millis>,
 }
 
-/// Everything up to `sequence` that the database does not have yet, and the journal file it fills.
+/// All changes up to `sequence` that the database lacks. `file`: index of the journal file that has them.
 #[derive(Default)]
 pub struct Batch {
     pub changes: HashMap<String, Pending>,
@@ -58,7 +60,7 @@ pub fn file(dir: &Path) -> PathBuf {
     dir.join("resullm.redb")
 }
 
-/// What an operator reads who has a damaged store.
+/// Returns the operator's error message for the damaged file `path`.
 pub fn damaged(path: &Path, why: &dyn Display) -> String {
     format!(
         "{} is damaged: {why}; `resullm store check` names what is hit, `resullm store restore` brings a backup back",
@@ -66,7 +68,7 @@ pub fn damaged(path: &Path, why: &dyn Display) -> String {
     )
 }
 
-/// Opens the file, or makes it.
+/// Opens the database file, or creates it. Fails if another process has it open.
 pub fn open(dir: &Path) -> Result<Database, String> {
     let path = file(dir);
     contained(|| {
@@ -79,7 +81,7 @@ pub fn open(dir: &Path) -> Result<Database, String> {
     .map_err(|error| match error {
         redb::Error::Corrupted(why) => damaged(&path, &why),
         redb::Error::Io(error) if is_nonsense(error.kind()) => damaged(&path, &error),
-        // The file says so in a place that nothing protects.
+        // The version number has no checksum, so a wrong one is damage.
         redb::Error::UpgradeRequired(version) => {
             damaged(&path, &format!("it claims to have file format {version}"))
         }
@@ -96,12 +98,12 @@ pub fn open(dir: &Path) -> Result<Database, String> {
     })
 }
 
-/// Where there is none: whole, and under another name until then, so that a loss of power leaves no half of
-/// one. Then its name is flushed, and that of its directory.
+/// Creates the file if it is missing: written and flushed under a temporary name, then renamed, so that a
+/// power loss leaves no partial database. Then flushes `dir` and its parent directory.
 fn make(dir: &Path, path: &Path) -> Result<(), redb::Error> {
     let turn = File::open(dir)?;
     if !path.exists() {
-        // Of two that find none, one makes it. Not every file system can lock a directory.
+        // Two starting processes must not both create it. Not every file system can lock a directory.
         let _ = turn.lock();
     }
     if !path.exists() {
@@ -118,15 +120,15 @@ fn make(dir: &Path, path: &Path) -> Result<(), redb::Error> {
     Ok(folder::flush(folder::above(dir))?)
 }
 
-/// The disk did as it was told, and what it gave is no database.
+/// Whether the disk read without an error, but what it returned is no database.
 fn is_nonsense(kind: std::io::ErrorKind) -> bool {
     use std::io::ErrorKind::{InvalidData, UnexpectedEof};
     matches!(kind, InvalidData | UnexpectedEof)
 }
 
-/// Every page and every value, before anything in the file is believed.
+/// Verifies every page and every value, before anything in the file is used.
 pub fn verify(database: &mut Database, path: &Path) -> Result<(), String> {
-    // Before anything else walks them: a page that points astray can stand for gigabytes.
+    // Pages first: a damaged page can point to gigabytes, which reading the values would follow.
     verify_pages(database, path)?;
     let bad = |error: redb::Error| damaged(path, &error);
     if is_sealed(database).map_err(bad)? {
@@ -145,7 +147,7 @@ pub fn verify(database: &mut Database, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Every page alone. What is not used, it may repair.
+/// Verifies every page, not the values. redb may repair pages that are not in use.
 pub fn verify_pages(database: &mut Database, path: &Path) -> Result<(), String> {
     let bad = |error: redb::Error| damaged(path, &error);
     let before = progress(database).map_err(bad)?;
@@ -167,7 +169,7 @@ pub fn progress(database: &Database) -> Result<u64, redb::Error> {
     Ok(number(database, PROGRESS)?.unwrap_or(0))
 }
 
-/// The start of the machine since which the journal was written.
+/// Boot ID of the machine under which the journal was written.
 pub fn boot(database: &Database) -> Result<Option<String>, redb::Error> {
     contained(|| match database.begin_read()?.open_table(BOOT) {
         Ok(table) => Ok::<_, redb::Error>(table.get(())?.map(|id| id.value().to_owned())),
@@ -176,7 +178,7 @@ pub fn boot(database: &Database) -> Result<Option<String>, redb::Error> {
     })
 }
 
-/// From here on, the journal is of this start.
+/// Stores `id` as the boot ID under which the journal is written from now on.
 pub fn note_boot(database: &Database, id: &str) -> Result<(), redb::Error> {
     contained(|| {
         let transaction = database.begin_write()?;
@@ -197,7 +199,7 @@ fn number(
     })
 }
 
-/// The names of the things that are not what was written.
+/// Returns the names of values with a wrong checksum.
 fn altered(database: &Database) -> Result<Vec<String>, redb::Error> {
     let mut altered = Vec::new();
     each(database, "", |name, bytes| {
@@ -209,7 +211,8 @@ fn altered(database: &Database) -> Result<Vec<String>, redb::Error> {
     Ok(altered)
 }
 
-/// Everything whose name begins with `prefix`, in the order of the names, until it is not wanted.
+/// Calls `see` with each value whose name begins with `prefix`, in the order of names, until it returns
+/// false.
 pub fn each(
     database: &Database,
     prefix: &str,
@@ -237,7 +240,7 @@ pub fn get(database: &Database, name: &str) -> Result<Option<Vec<u8>>, redb::Err
     })
 }
 
-/// The last things whose names begin with `prefix`, the last one first.
+/// Returns the last `most` values whose names begin with `prefix`, the last one first.
 pub fn newest(
     database: &Database,
     prefix: &str,
@@ -255,7 +258,7 @@ pub fn newest(
     })
 }
 
-/// Writes a batch and, given the time, clears away what has expired. Returns the names cleared.
+/// Commits a batch and, given `now`, deletes up to [`CLEARED`] expired values. Returns the deleted names.
 pub fn commit(
     database: &Database,
     batch: &Batch,
@@ -298,7 +301,7 @@ pub fn commit(
     })
 }
 
-/// From the first format to the second, in one step: every value gets its checksum.
+/// Migrates format 1 to 2 in one transaction: adds a checksum to every value.
 pub fn seal(database: &Database) -> Result<Result<(), Altered>, redb::Error> {
     contained(|| {
         let transaction = database.begin_write()?;
@@ -322,7 +325,7 @@ pub fn seal(database: &Database) -> Result<Result<(), Altered>, redb::Error> {
     })
 }
 
-/// Writes everything that a new store has, in one step.
+/// Writes all values of a new store in one transaction.
 pub fn fill(database: &Database, all: &[(String, Stored)]) -> Result<(), redb::Error> {
     contained(|| {
         let transaction = database.begin_write()?;

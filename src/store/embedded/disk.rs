@@ -1,8 +1,8 @@
-//! The directory on disk: what is stored, in memory and behind it, and the one thread that flushes.
+//! The store's directory: values cached in memory, the database, and the one thread that flushes to it.
 //!
-//! A change is decided in memory under one lock, written to the journal, and acknowledged. The
-//! flusher then commits everything that arrived meanwhile to the database in one transaction with a
-//! real flush (group commit). Memory is ahead of the database, never behind it.
+//! A change is decided in memory under one lock, written to the journal, and acknowledged. The flusher then
+//! commits all changes that arrived meanwhile in one transaction with a real fsync (group commit). Memory may
+//! be ahead of the database, never behind it.
 
 use super::database::{self, Batch, Pending};
 use super::journal::{Change, Journal};
@@ -19,16 +19,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Things kept in memory before the flushed ones are let go.
+/// Maximum number of cached values before the flushed ones are evicted.
 const REMEMBERED: usize = 200_000;
+/// Interval between deletions of expired values while there are no changes.
 const CLEAR_EVERY: Duration = Duration::from_secs(30);
-/// So long changes wait for others to be flushed with.
+/// Time for which changes gather, to be flushed in one commit.
 const GATHER_FOR: Duration = Duration::from_millis(200);
-/// How often the flusher looks whether the disk still has room, and in trouble whether it is over.
+/// Interval at which the flusher checks free disk space and, in trouble, retries.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub struct Disk {
-    /// Gone once the store is closed, so that another process can have the directory.
+    /// `None` once the store is closed, so that another process can open the directory.
     database: Mutex<Option<Arc<Database>>>,
     memory: Mutex<Memory>,
     work: Condvar,
@@ -49,19 +50,19 @@ struct Remembered {
     sequence: u64,
 }
 
-/// How far the database has come, and why it does not come further.
+/// Sequence number that the database has reached, and the trouble that stops it there.
 #[derive(Clone, Debug, Default)]
 struct Flushed {
     sequence: u64,
     trouble: Option<Trouble>,
 }
 
-/// Why nothing new is taken. What only ends something that was begun goes on as long as it can.
+/// Reason why new work is refused. Changes of [`Kind::Ends`] are taken for as long as possible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Trouble {
-    /// There is no room. The reserve is given back, for what must still be written.
+    /// The disk is full. The reserve file is deleted, to leave space for [`Kind::Ends`].
     Full,
-    /// The database cannot be written, for another reason.
+    /// Writing to the database fails for another reason.
     Broken(String),
 }
 
@@ -74,14 +75,14 @@ impl From<Trouble> for StoreError {
     }
 }
 
-/// Does a change promise something, or end what was promised?
+/// Whether a change begins something (a key, a hold, a lease) or only ends or renews it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Begins,
     Ends,
 }
 
-/// What a change wants done to a thing.
+/// Effect of a change on a stored value.
 pub enum Next {
     Keep,
     Set(Stored),
@@ -89,6 +90,8 @@ pub enum Next {
 }
 
 impl Disk {
+    /// Opens or creates the store in `dir`: verifies the database, replays the journal into it, empties the
+    /// journal.
     pub fn open(dir: &Path) -> Result<Disk, String> {
         let at = |what: &str, error: &dyn std::fmt::Display| {
             format!("cannot {what} {}: {error}", dir.display())
@@ -97,7 +100,7 @@ impl Disk {
         let path = database::file(dir);
         let mut database = database::open(dir)?;
         let room = Room::new(dir);
-        // The start needs some itself; the reserve is made anew below.
+        // Opening needs disk space too; `reserves` creates the reserve again at the end.
         if room.is_low() {
             room.give_reserve_back();
         }
@@ -150,8 +153,8 @@ impl Disk {
             .forget_earlier()
             .map_err(|error| at("write to", &error))?;
         if boot == Boot::Other {
-            // Numbers may be given again that stand in what was lost: nothing of it may come back. And
-            // only now that nothing of it is left, this start may answer for the files.
+            // Lost changes leave sequence numbers that are given again, so no remains of those changes may
+            // reappear: flush. Only then may this boot ID vouch for the files.
             journal.flush().map_err(|error| at("write to", &error))?;
             boot::id()
                 .map_or(Ok(()), |id| database::note_boot(&database, &id))
@@ -179,13 +182,13 @@ impl Disk {
         Ok(disk)
     }
 
-    /// A panic elsewhere must not take the store with it: nothing here is left half done, because
-    /// memory changes only after the journal has the change.
+    /// Locks the memory, also after a panic elsewhere: memory changes only after the journal has the change,
+    /// so no state is half changed.
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A thing as it stands, expired ones included.
+    /// Returns a stored value, even if it has expired.
     pub fn read(&self, name: &str) -> Outcome<Option<Arc<Stored>>> {
         let mut memory = self.memory();
         self.recall(&mut memory, name)
@@ -200,7 +203,7 @@ impl Disk {
             let flushed = self.flushed.borrow().sequence;
             memory.things.retain(|_, thing| thing.sequence > flushed);
         }
-        // Absent things are not remembered: strangers choose their names.
+        // Absent names are not cached, because unauthenticated clients can choose them.
         if let Some(stored) = &stored {
             let thing = Remembered {
                 stored: Some(stored.clone()),
@@ -226,7 +229,8 @@ impl Disk {
         Ok(stored.map(Arc::new))
     }
 
-    /// One atomic step on one thing. Returns what the step found and the number to wait for.
+    /// Applies one atomic step to one value. Returns its outcome and the sequence number for
+    /// [`Disk::durable`].
     pub fn change<T>(
         &self,
         name: &str,
@@ -256,13 +260,13 @@ impl Disk {
             }
             self.suffer(trouble);
             self.work.notify_one();
-            // On the reserve, which there is now.
+            // Deleting the reserve made space: append again.
             if kind == Kind::Begins || memory.journal.append(&change).is_err() {
                 return Err(StoreError::Full);
             }
         }
         memory.sequence = sequence;
-        // Only a new thing brings its expiry: nothing changes it later.
+        // Only a new value sets its expiry; no change alters it later.
         let expires = match (&found, &stored) {
             (None, Some(stored)) => stored.expires,
             _ => memory.pending.get(name).and_then(|pending| pending.expires),
@@ -288,8 +292,8 @@ impl Disk {
         Ok((outcome, sequence))
     }
 
-    /// Writes or removes a thing that is not looked at before it is flushed, and that may be lost with the
-    /// process: it is in no journal.
+    /// Writes or removes a value without the journal. It may be lost with the process, and is readable only
+    /// after the flush.
     pub fn put_aside(&self, name: &str, stored: Option<&Stored>) -> Outcome<()> {
         let value = encoded(name, stored)?;
         let mut memory = self.memory();
@@ -317,11 +321,11 @@ impl Disk {
         }
     }
 
-    /// Waits until a change is in the database and flushed.
+    /// Waits until the change `sequence` is in the database and flushed.
     pub async fn durable(&self, sequence: u64) -> Outcome<()> {
         let mut flushed = self.flushed.subscribe();
         {
-            // The flusher is either waiting by now or will see that someone waits for it.
+            // Under this lock the flusher is either waiting on `work`, or will see the new subscriber.
             let _memory = self.memory();
             self.work.notify_one();
         }
@@ -341,12 +345,12 @@ impl Disk {
         self.flushed.borrow().trouble.clone()
     }
 
-    /// Can anything new be begun?
+    /// Returns the trouble for which new work is refused, if any.
     pub fn ready(&self) -> Outcome<()> {
         self.trouble().map_or(Ok(()), |trouble| Err(trouble.into()))
     }
 
-    /// Said once, however often it is found again.
+    /// Records trouble and logs it once, however often it is found again.
     fn suffer(&self, trouble: Trouble) {
         let mut before = None;
         self.flushed
@@ -367,7 +371,8 @@ impl Disk {
         }
     }
 
-    /// Names that start with `prefix`. Only for things that are flushed as they are written.
+    /// Returns the names that begin with `prefix`. Reads the database only, so the values must be flushed
+    /// when they are written.
     pub fn names(&self, prefix: &str) -> Outcome<Vec<String>> {
         let mut names = Vec::new();
         let see = |name: &str, _: &[u8]| {
@@ -378,12 +383,12 @@ impl Disk {
         Ok(names)
     }
 
-    /// The number of the latest change.
+    /// Returns the sequence number of the latest change.
     pub fn sequence(&self) -> u64 {
         self.memory().sequence
     }
 
-    /// The last things whose names start with `prefix`, the last one first. Only what is flushed.
+    /// Returns the last `most` flushed values whose names begin with `prefix`, the last one first.
     pub fn newest(&self, prefix: &str, most: usize) -> Outcome<Vec<(String, Stored)>> {
         let newest = database::newest(&*self.database()?, prefix, most).map_err(unavailable)?;
         let things = newest.into_iter().map(|(name, bytes)| {
@@ -393,11 +398,11 @@ impl Disk {
         things.collect()
     }
 
-    /// The flusher's life. Returns when [`Disk::stop`] was called and everything is flushed.
+    /// Runs the flusher. Returns when [`Disk::stop`] was called and everything is flushed.
     pub fn flush_until_stopped(&self, now: impl Fn() -> Millis) {
         let mut batch = Batch::default();
         let mut cleared = Instant::now();
-        // After a failed write the database answers nothing more until it is opened again.
+        // After a failed write redb rejects everything until the file is opened again.
         let mut stuck = false;
         loop {
             let closing = self.gather(&mut batch);
@@ -449,7 +454,8 @@ impl Disk {
         self.flushed.send_modify(|flushed| flushed.trouble = None);
     }
 
-    /// Has the reserve, or can have none for another reason than a full disk.
+    /// Creates the reserve. False: the disk is full. Any other failure is logged and the store goes on
+    /// without one.
     fn reserves(&self) -> bool {
         match self.room.make_reserve() {
             Err(error) if is_full(&error) => false,
@@ -462,8 +468,8 @@ impl Disk {
         }
     }
 
-    /// Waits for changes and takes them, unless an earlier batch is still to be written: changes
-    /// then keep going to the other file. True: this is the last batch.
+    /// Waits for changes and takes them as the next batch. While an earlier batch is unwritten, changes keep
+    /// going to the other journal file. True: this is the last batch.
     fn gather(&self, batch: &mut Batch) -> bool {
         let mut memory = self.memory();
         if batch.file.is_some() {
@@ -473,7 +479,8 @@ impl Disk {
             let waited = self.work.wait_timeout(memory, LOOK_EVERY);
             memory = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        // The journal has them: unless someone waits for the flush, one is enough for many changes.
+        // The journal has these changes: unless a caller waits for the flush, one commit can serve many of
+        // them.
         let until = Instant::now() + GATHER_FOR;
         while self.flushed.receiver_count() == 0 && !memory.closing && !memory.pending.is_empty() {
             let Some(wait) = until.checked_duration_since(Instant::now()) else {
@@ -524,7 +531,7 @@ impl Disk {
 
     fn open_again(&self) -> Result<(), String> {
         let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        // Readers that still have it let go of it soon, and then the next try succeeds.
+        // Readers may hold the old handle for a moment; then a later attempt succeeds.
         drop(database.take());
         let opened = database::open(self.room.dir())?;
         let done = database::progress(&opened).map_err(|error| error.to_string())?;
@@ -536,13 +543,13 @@ impl Disk {
         Ok(())
     }
 
-    /// The flusher writes what there is and ends.
+    /// Makes the flusher write the last batch and end.
     pub fn stop(&self) {
         self.memory().closing = true;
         self.work.notify_one();
     }
 
-    /// Lets the directory go. Nothing can be read or written any more.
+    /// Closes the database, so that another process can open the directory. Later reads and writes fail.
     pub fn release(&self) {
         self.database
             .lock()

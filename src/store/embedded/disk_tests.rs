@@ -1,4 +1,4 @@
-//! Changes that come back after every kind of end.
+//! Tests that acknowledged changes survive every kind of shutdown.
 
 use super::*;
 use redb::TableDefinition;
@@ -14,7 +14,7 @@ fn text_of(disk: &Disk, name: &str) -> String {
     disk.read(name).unwrap().unwrap().text.clone()
 }
 
-/// A record of `user:b` in the journal of an earlier version.
+/// Encodes a record of `user:b` as the journal of an earlier version has it.
 fn earlier(sequence: u64, text: &str) -> Vec<u8> {
     let mut record = vec![0; 12];
     record.extend_from_slice(&sequence.to_le_bytes());
@@ -51,7 +51,7 @@ fn a_store_of_an_earlier_version_is_read_and_sealed() {
     }
     transaction.commit().unwrap();
     drop(old);
-    // Two changes of its journal: one that the database has, and a later one.
+    // Two journal records: one that the database has, and a later one.
     let records = [earlier(7, "old"), earlier(9, "three")].concat();
     std::fs::write(dir.join("journal.1"), records).unwrap();
     for _ in 0..2 {
@@ -61,7 +61,7 @@ fn a_store_of_an_earlier_version_is_read_and_sealed() {
         assert!(!dir.join("journal.1").exists());
         disk.release();
     }
-    // From here on a value without a checksum is damage.
+    // The store is in the new format now: a value without a checksum is damage.
     let new = Database::create(database::file(&dir)).unwrap();
     let transaction = new.begin_write().unwrap();
     let mut things = transaction.open_table(THINGS).unwrap();

@@ -1,16 +1,15 @@
-//! What was acknowledged and is not in the database yet.
+//! The write-ahead journal: changes that are acknowledged and not in the database yet.
 //!
-//! A change is written here, in one write, before it is acknowledged: that is enough to survive
-//! kill -9, because what the system has taken it keeps. The database follows within milliseconds
-//! with a real flush, and then the journal is emptied. Two files take turns, so that new changes
-//! never wait for a flush. A record that was cut short by a crash was never acknowledged; one that is
-//! whole and wrong was, and then nothing in here may be believed.
+//! A change is written here in one write before it is acknowledged. That survives kill -9, because the kernel
+//! keeps every completed write. The database follows within milliseconds with a real fsync, then the journal
+//! is emptied. Two files take turns, so that new changes never wait for a flush. A truncated record was never
+//! acknowledged. A complete but wrong record was, and then the whole journal is refused.
 //!
-//! The files themselves are never flushed, so after a loss of power anything may be missing in them. What had to be
-//! safe from that is in the database; of the rest is taken what stands before the first fault.
+//! The files themselves are never fsynced, so after a power loss anything may be missing. Changes that had to
+//! survive one are in the database; of the rest, the records before the first fault are used.
 //!
-//! Each file begins with a mark: up to which change the database has everything. A database that has
-//! less than a mark says has gone back in time.
+//! Each file begins with a mark: the sequence number up to which the database had everything. A database that
+//! is behind a mark has gone back in time.
 
 use crate::store::boot::Boot;
 use crate::store::checksum;
@@ -19,13 +18,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Length, its own checksum, the record's checksum, the change's number, the name's length.
+/// Bytes of a record's header: length, length checksum, record checksum, sequence number, length of the name.
 const HEAD: usize = 4 + 4 + 8 + 8 + 2;
 const FILES: [&str; 2] = ["changes.0", "changes.1"];
-/// Written by earlier versions, whose records had weaker checksums.
+/// Files of earlier versions, whose records had weaker checksums.
 const EARLIER: [&str; 2] = ["journal.0", "journal.1"];
 
-/// One change: the thing's name and its new bytes (`None`: it is gone).
+/// One change: the value's name and its new bytes (`None`: it is removed).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Change {
     pub sequence: u64,
@@ -33,18 +32,18 @@ pub struct Change {
     pub value: Option<Vec<u8>>,
 }
 
-/// Names hold keys, and values are records and configs.
+/// Prints the sequence number only: names hold keys, and values are records and configs.
 impl std::fmt::Debug for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Change({})", self.sequence)
     }
 }
 
-/// What the files held, in the order it was written.
+/// Contents of the journal files, in the order of `sequence`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Held {
     pub changes: Vec<Change>,
-    /// The database has had everything up to this change.
+    /// Sequence number up to which the database has had everything.
     pub mark: u64,
 }
 
@@ -58,12 +57,12 @@ pub struct Journal {
 struct Half {
     file: File,
     length: u64,
-    /// What stands behind `length` is of a write that failed.
+    /// Whether bytes of a failed write are left behind `length`.
     torn: bool,
 }
 
 impl Change {
-    /// Not a change, but how far all has come.
+    /// Returns a mark: not a change, but the sequence number that the database has reached.
     pub fn mark(sequence: u64) -> Change {
         Change {
             sequence,
@@ -74,7 +73,7 @@ impl Change {
 }
 
 impl Journal {
-    /// What the files hold, without touching them.
+    /// Reads both files without changing them.
     pub fn read(dir: &Path, boot: Boot) -> Result<Held, String> {
         let mut held = Held::default();
         for path in FILES.map(|name| dir.join(name)) {
@@ -88,6 +87,7 @@ impl Journal {
         Ok(held)
     }
 
+    /// Opens or creates both files, and returns what they hold.
     pub fn open(dir: &Path, boot: Boot) -> Result<(Journal, Held), String> {
         let mut held = Held::default();
         let mut open = |name: &str| {
@@ -116,7 +116,7 @@ impl Journal {
         Ok((journal, held))
     }
 
-    /// What an earlier version left, in the order it was written.
+    /// Reads the journal of an earlier version, in the order of `sequence`.
     pub fn earlier(dir: &Path) -> io::Result<Vec<Change>> {
         let mut changes = Vec::new();
         for name in EARLIER {
@@ -130,7 +130,8 @@ impl Journal {
         Ok(changes)
     }
 
-    /// The database has all of them, and knows that it has.
+    /// Deletes the files of earlier versions. The database must have all of their changes, and have recorded
+    /// that.
     pub fn forget_earlier(&self) -> io::Result<()> {
         for name in EARLIER {
             match fs::remove_file(self.dir.join(name)) {
@@ -141,14 +142,14 @@ impl Journal {
         Ok(())
     }
 
-    /// After this returns, the change outlives the process.
+    /// Appends a change. Once this returns, the change survives kill -9.
     pub fn append(&mut self, change: &Change) -> io::Result<()> {
         self.buffer.clear();
         encode(change, &mut self.buffer)?;
         let half = &mut self.files[self.current];
         half.cut()?;
         if let Err(error) = half.file.write_all_at(&self.buffer, half.length) {
-            // A part of it may be there. It must not stand before what comes next.
+            // Part of the record may be written. It must not precede the next record.
             half.torn = true;
             let _ = half.cut();
             return Err(error);
@@ -157,24 +158,24 @@ impl Journal {
         Ok(())
     }
 
-    /// What stands in the files now is all that will, whatever happens to the machine.
+    /// Calls fsync on both files, so that their present contents are all that any crash can leave.
     pub fn flush(&self) -> io::Result<()> {
         self.files.iter().try_for_each(|half| half.file.sync_data())
     }
 
-    /// New changes go to the other file from now on. Returns the one to empty after the flush.
+    /// Directs new changes to the other file. Returns the index of the file to empty after the flush.
     pub fn turn(&mut self) -> usize {
         let full = self.current;
         self.current = 1 - full;
         full
     }
 
-    /// The database has everything up to `mark`, and with it all that this file holds.
+    /// Empties a file and writes a new mark to it. The database must have everything up to `mark`.
     pub fn empty(&mut self, file: usize, mark: u64) -> io::Result<()> {
         let record = encoded(&Change::mark(mark))?;
         let half = &mut self.files[file];
-        // The mark stands where the last one stood, so a full disk has room for it; and what is cut off
-        // first is all that stands behind it, so that no moment leaves half a record.
+        // The mark replaces the previous one in place, so it fits on a full disk. Everything behind it is cut
+        // off first, so that no crash leaves half a record.
         half.length = half.length.min(HEAD as u64);
         half.torn = true;
         half.cut()?;
@@ -226,7 +227,7 @@ fn encode(change: &Change, out: &mut Vec<u8>) -> io::Result<()> {
     let too_long = |_| io::Error::new(io::ErrorKind::InvalidInput, "too long for the journal");
     let value = change.value.as_deref().unwrap_or_default();
     let name_length = u16::try_from(change.name.len()).map_err(too_long)?;
-    // A thing that is gone has no bytes; a thing that is there always has some.
+    // A removed value has no bytes; a stored one always has some.
     let length = u32::try_from(HEAD + change.name.len() + value.len()).map_err(too_long)?;
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&length_sum(length).to_le_bytes());
@@ -240,7 +241,7 @@ fn encode(change: &Change, out: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Everything that is whole, or the place of what is whole and wrong.
+/// Reads all complete records. `Err`: byte offset of a complete but wrong one.
 fn read_changes(bytes: &[u8], held: &mut Held) -> Result<(), usize> {
     let mut at = 0;
     while let Some((change, length)) = next(&bytes[at..]).map_err(|Wrong| at)? {
@@ -254,11 +255,11 @@ fn read_changes(bytes: &[u8], held: &mut Held) -> Result<(), usize> {
     Ok(())
 }
 
-/// A whole record that is not what was written.
+/// Error: a complete record with a wrong checksum.
 #[derive(Debug)]
 pub struct Wrong;
 
-/// The next record and its length. `None`: there is none, or the last one was cut short.
+/// Parses the next record and returns its length. `None`: no record is left, or the last one is truncated.
 pub fn next(bytes: &[u8]) -> Result<Option<(Change, usize)>, Wrong> {
     let number = |at: usize| {
         let four = bytes.get(at..at + 4)?.try_into().ok()?;
@@ -268,7 +269,7 @@ pub fn next(bytes: &[u8]) -> Result<Option<(Change, usize)>, Wrong> {
         return Ok(None);
     };
     if sum != length_sum(length) {
-        // After a power cut a file can be longer than what was written to it.
+        // After a power loss a file can be longer than its data, filled with zeros.
         let unwritten = bytes.iter().all(|byte| *byte == 0);
         return if unwritten { Ok(None) } else { Err(Wrong) };
     }
@@ -297,8 +298,8 @@ fn whole(record: &[u8]) -> Option<Change> {
     })
 }
 
-/// The records of earlier versions. What they had not finished writing cannot be told from what was
-/// damaged later, so the first one that makes no sense ends a file.
+/// Reads the records of earlier versions. A truncated record cannot be told from later damage there, so the
+/// first malformed one ends the file.
 fn read_earlier(mut bytes: &[u8], changes: &mut Vec<Change>) {
     while let Some((change, rest)) = decode_earlier(bytes) {
         changes.push(change);
@@ -326,7 +327,7 @@ fn decode_earlier(bytes: &[u8]) -> Option<(Change, &[u8])> {
     Some((change, &bytes[length..]))
 }
 
-/// FNV-1a.
+/// Returns the FNV-1a checksum that earlier versions wrote.
 fn earlier_checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,8 +1,8 @@
 //! The embedded engine: accounts in a directory on disk, for one process.
 //!
-//! Every verb runs the pure rule of `rules::entry` on the stored thing, in one atomic step. It must
-//! never decide anything of its own. What was acknowledged survives kill -9; what adds to or ends
-//! an account is flushed to the disk before it is acknowledged.
+//! Every verb runs the pure rule of `rules::entry` on the stored value in one atomic step, and must never
+//! decide anything itself. Acknowledged changes survive kill -9. Changes that add to or end an account are
+//! flushed to disk before they are acknowledged.
 
 pub mod care;
 mod contain;
@@ -40,13 +40,13 @@ pub struct Embedded {
     keeping: Keeping,
     flusher: Mutex<Option<JoinHandle<()>>>,
     followers: Followers,
-    /// Events counted by name. A restart forgets them: they only slow strangers down.
+    /// Event counters. A restart resets them: they only slow unauthenticated clients down.
     counters: Mutex<Counters>,
-    /// The usage logs' blocks.
+    /// The usage logs' blocks, by the name of the log.
     logs: Mutex<HashMap<String, Log>>,
 }
 
-/// A usage log is kept in blocks of records, each under the number of its first one.
+/// Blocks of a usage log; each has the number of its first record.
 struct Log {
     next: u64,
     blocks: VecDeque<u64>,
@@ -69,7 +69,7 @@ impl Clock {
 }
 
 impl Embedded {
-    /// Opens the directory, applies what the journal holds, and starts flushing.
+    /// Opens the directory, applies the journal and starts the flusher thread.
     pub fn open(dir: &Path, keeping: Keeping) -> Result<Embedded, String> {
         let disk = Arc::new(Disk::open(dir)?);
         let (flushing, clock) = (disk.clone(), keeping.clock.clone());
@@ -77,7 +77,7 @@ impl Embedded {
             .name("flusher".to_owned())
             .spawn(move || flushing.flush_until_stopped(|| clock.now()))
             .map_err(|error| format!("cannot start the flusher: {error}"))?;
-        // Nobody but this process can change anything, so what it hears is everything.
+        // No other process can change a config, so this one can report every change.
         let followers = Followers::default();
         followers.following(true);
         Ok(Embedded {
@@ -90,7 +90,7 @@ impl Embedded {
         })
     }
 
-    /// One step of a rule on one account. `None`: there is no such account.
+    /// Runs one step of a rule on one account. `None`: the account does not exist.
     fn on_account<T>(
         &self,
         account: &AccountName,
@@ -127,7 +127,7 @@ impl Embedded {
         Ok(outcome.map(|outcome| (outcome, sequence)))
     }
 
-    /// The same, and waits until it is flushed.
+    /// Runs a step like [`Embedded::on_account`], and waits until its change is flushed.
     async fn on_account_flushed<T: Send>(
         &self,
         account: &AccountName,
@@ -142,7 +142,7 @@ impl Embedded {
         }
     }
 
-    /// Gives a block of records its number, and takes the oldest ones out where there are too many.
+    /// Returns the number of a new block of records, and the blocks to delete because the log has too many.
     fn next_block(&self, log: &str, records: usize) -> Outcome<(u64, Vec<u64>)> {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         let log = match logs.entry(log.to_owned()) {
@@ -154,7 +154,7 @@ impl Embedded {
         log.blocks.push_back(number);
         let oldest = log.next.saturating_sub(self.keeping.log.records);
         let mut gone = Vec::new();
-        // A block is kept while one of its records is.
+        // A block is kept until its last record is too old.
         while log.blocks.get(1).is_some_and(|second| *second <= oldest) {
             gone.extend(log.blocks.pop_front());
         }
@@ -178,7 +178,7 @@ impl Embedded {
         Ok(Log { next, blocks })
     }
 
-    /// The account a key stands for, and its record, if both are there.
+    /// Returns the account that a key stands for and its record, if both exist.
     fn resolve(&self, key: &KeyName) -> Outcome<Option<(AccountName, Arc<Stored>)>> {
         let now = self.keeping.clock.now();
         let live = |account: &AccountName| -> Outcome<Option<Arc<Stored>>> {
@@ -300,7 +300,8 @@ impl Store for Embedded {
         let Some((Entrance::Known { group, admission }, sequence)) = admitted else {
             return Ok(Admitted::Unknown);
         };
-        // A hold that is lost with the machine is an orphan charged what is known: nothing.
+        // Under `Orphans::Known` a hold that is lost with the machine is charged what is known of it:
+        // nothing.
         if self.keeping.orphans == Orphans::Spend {
             self.disk.durable(sequence).await?;
         }
@@ -366,7 +367,7 @@ impl Store for Embedded {
             })
         };
         let granted = match lease(Kind::Begins, ask) {
-            // Nothing more, but an answer: what the instance has spent can be told after it.
+            // Grants nothing, but answers: the instance sends its report of spending only after this reply.
             Err(StoreError::Full) => {
                 let (tokens, slots) = (Tokens::ZERO, 0);
                 let nothing = Ask {
@@ -522,7 +523,7 @@ impl Store for Embedded {
         most: usize,
     ) -> Outcome<Vec<String>> {
         let log = name::usage(tenant);
-        // Written without waiting for the flush, and read from what is flushed.
+        // `record` does not wait for the flush, and `newest` reads only flushed blocks.
         self.disk.durable(self.disk.sequence()).await?;
         let since = since.plus(self.keeping.log.age);
         let newest = self.disk.newest(&format!("{log}:"), most)?;
@@ -571,7 +572,8 @@ impl Store for Embedded {
 }
 
 impl Drop for Embedded {
-    /// Without [`Store::close`] the journal has everything; the flusher must still let go of it.
+    /// Stops and joins the flusher if [`Store::close`] was not called. The journal has every acknowledged
+    /// change.
     fn drop(&mut self) {
         self.disk.stop();
         let flusher = self

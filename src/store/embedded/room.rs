@@ -1,17 +1,18 @@
-//! How much room the disk has, and a reserve on it for the day it has none.
+//! Free disk space, and a reserve file for the case that the disk is full.
 //!
-//! A file of sixteen mebibytes is made when the store opens. When the disk is full it is given back, so
-//! that what is under way can still be settled, and it is made again once there is room for it.
+//! The 16 MiB reserve is created when the store opens. When the disk is full it is deleted, so that requests
+//! in progress can still be settled. It is created again once there is space.
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+/// Size of the reserve file in bytes.
 const RESERVE: u64 = 16 << 20;
-/// With less than this the disk counts as full: the database must never find out by itself.
+/// Free bytes below which the disk counts as full: redb must never run into a full disk itself.
 const LOW: u64 = 2 << 20;
-/// What a commit may write beside what it was asked to.
+/// Bytes that a commit may write in addition to its changes.
 const COMMIT: u64 = 256 << 10;
 
 pub struct Room {
@@ -31,7 +32,7 @@ impl Room {
         &self.dir
     }
 
-    /// Where that cannot be told, there is room until a write says otherwise.
+    /// Returns the free bytes of the disk. If `statvfs` fails, [`u64::MAX`]: a failed write will tell.
     fn free(&self) -> u64 {
         statvfs(&self.dir).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
     }
@@ -40,12 +41,12 @@ impl Room {
         self.free() < LOW
     }
 
-    /// For a commit of so many bytes.
+    /// Whether there is space to commit `bytes` of changes.
     pub fn has_for(&self, bytes: usize) -> bool {
         self.free() >= COMMIT + 4 * bytes as u64
     }
 
-    /// There would be room for the reserve and to go on.
+    /// Whether there is space for the reserve and for further changes.
     pub fn is_back(&self) -> bool {
         let kept = fs::metadata(&self.reserve).map_or(0, |reserve| reserve.len());
         self.free() >= RESERVE.saturating_sub(kept) + 2 * LOW
@@ -60,7 +61,7 @@ impl Room {
         }
         let made = match fallocate(&file, FallocateFlags::empty(), 0, RESERVE) {
             Err(error) if !is_full(&error.into()) => {
-                // A file system that cannot set room aside may still keep what is written.
+                // A file system that does not support `fallocate` may still keep what is written.
                 let block = vec![0; 1 << 20];
                 (0..RESERVE >> 20).try_for_each(|_| file.write_all(&block))
             }

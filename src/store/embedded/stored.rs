@@ -1,7 +1,7 @@
-//! One stored thing: its text, when it expires, and, where it is an account, its books.
+//! One stored value: its text, its expiry and, for an account, its books.
 //!
-//! On disk a checksum that is bound to the thing's name stands before it, and no byte of it is
-//! believed before that is right.
+//! On disk it follows a checksum that is bound to its name. No byte of it may be used before the checksum is
+//! verified.
 
 use crate::rules::account::Books;
 use crate::rules::amount::Millis;
@@ -19,14 +19,14 @@ pub struct Stored {
     pub books: Books,
 }
 
-/// It may be a record or a config.
+/// Prints `Stored(***)`: the text may be a record or a config.
 impl std::fmt::Debug for Stored {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Stored(***)")
     }
 }
 
-/// What is on disk is not what was written there.
+/// Error: the bytes on disk are not those that were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Altered;
 
@@ -60,7 +60,7 @@ impl Stored {
         opened(name, bytes).is_some()
     }
 
-    /// What earlier versions wrote, without a checksum, as it is written now.
+    /// Converts a value of an earlier version, which has no checksum, to the present format.
     pub fn sealed(name: &str, bytes: &[u8]) -> Result<Vec<u8>, Altered> {
         serde_json::from_slice::<Stored>(bytes).map_err(|_| Altered)?;
         let mut sealed = [&[0; SUM], bytes].concat();
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(stored.text, "{\"tokensLeft\":5}");
         assert_eq!(stored.encode("apiKey:a").unwrap(), sealed);
         assert_eq!(Stored::decode("apiKey:b", &sealed), Err(Altered));
-        // Neither is ever taken for the other.
+        // Neither format is ever taken for the other.
         assert_eq!(Stored::decode("apiKey:a", old), Err(Altered));
         assert_eq!(Stored::sealed("apiKey:a", &sealed), Err(Altered));
     }

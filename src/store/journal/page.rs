@@ -1,8 +1,12 @@
-//! One file of the journal: lines in, and what they leave open out.
+//! One page (file) of the hold journal: appends lines, and reads back what they leave open.
 //!
-//! A thread writes to a page of its own, so no request waits for another's line. What a lease owes is a
-//! sum over all pages; a page knows its part. Every line ends with a checksum: the last one may have been
-//! cut short by a crash, a whole one that is wrong makes the page damaged.
+//! Each thread writes a page of its own, so no request waits for another's line. A lease's debt is a sum over
+//! all pages; a page knows its part. Every line ends with a checksum: the last line may be truncated by a
+//! crash, but a complete line with a wrong checksum makes the page damaged.
+//!
+//! Line kinds: `B` hold begun, `b` hold begun on a lease, `K` known cost, `D` decided cost, `E` settled, `L`
+//! lease opened, `S` spent of a lease, `R` report sent, `A` report acknowledged, `X` lease ended, `P` lease's
+//! sums reset by a rewrite.
 
 use crate::rules::amount::Tokens;
 use crate::store::boot::Boot;
@@ -14,52 +18,55 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// A file longer than this is written anew with what is still open.
+/// Size in bytes (4 MiB) above which a page is rewritten with its open entries alone, once it is also four
+/// times as long as after its last rewrite.
 pub const LONG: u64 = 4 << 20;
-/// Lines wait for each other no longer than this.
+/// Buffered bytes (8 KiB) above which lines are written at once.
 const WAITING: usize = 8 << 10;
 
 pub struct Page {
     file: File,
     path: PathBuf,
     length: u64,
-    /// How much of it was still open when it was last written anew.
+    /// Length in bytes after the last rewrite.
     kept: u64,
     open: HashMap<String, Entry>,
     leases: HashMap<String, Part>,
-    /// Lines that may wait for the next one.
+    /// Buffered lines, written with the next line that must not wait.
     waiting: String,
-    /// Lines are missing in the file: it must be written anew before any other is added.
+    /// Whether a write failed: the file lacks lines and must be rewritten before another is appended.
     failed: bool,
 }
 
-/// A page that is being written anew, until it takes the old one's place.
+/// Suffix of a rewritten page until it is renamed over the old one.
 pub const UNFINISHED: &str = ".new";
 
-/// A request under way.
+/// An open request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Whose it is: an account's, or a lease's.
+    /// Name of its account, or of its lease if `leased`.
     pub of: String,
     pub leased: bool,
     pub known: u64,
     pub decided: bool,
 }
 
-/// What a page knows of a lease.
+/// One page's part of a lease's sums, in tokens.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Part {
     pub account: Option<String>,
-    /// Settled and not reported; less than nothing where it was settled on another page.
+    /// Settled minus reported; negative if the settlements are on another page.
     pub spent: i128,
-    /// The latest report, what it said, and the latest that was answered.
+    /// Number of the latest report.
     pub number: u64,
+    /// Tokens spent by report `number`.
     pub told: u64,
+    /// Number of the latest report that the store acknowledged.
     pub heard: u64,
 }
 
 impl Page {
-    /// `name` must be new in `dir`.
+    /// Creates and locks the file `name`, which must be new in `dir`.
     pub fn create(dir: &Path, name: &str) -> io::Result<Page> {
         let path = dir.join(name);
         let file = new_file(&path)?;
@@ -123,7 +130,7 @@ impl Page {
         self.flush();
     }
 
-    /// Its line waits.
+    /// Buffers the `b` line, which need not be written before the request is forwarded.
     pub fn begin_leased(&mut self, name: &str, id: &str, known: Tokens) {
         let entry = Entry {
             of: name.to_owned(),
@@ -144,7 +151,7 @@ impl Page {
 
     pub fn report(&mut self, name: &str, number: u64, spent: Tokens) {
         let part = self.part(name);
-        // A repeat was counted before.
+        // A repeated report was subtracted before.
         if number > part.number {
             part.spent -= i128::from(spent.count());
         }
@@ -181,7 +188,7 @@ impl Page {
         }
     }
 
-    /// Writes the lines that wait. After that they outlive the process.
+    /// Writes the buffered lines. After that they survive kill -9.
     pub fn flush(&mut self) {
         if self.waiting.is_empty() {
             return;
@@ -210,8 +217,8 @@ impl Page {
         Ok(())
     }
 
-    /// What is still open, and what the newest lines say with it, in a file that takes the old one's place:
-    /// at no moment is anything missing, and nothing is left of a line that was not written whole.
+    /// Rewrites the page with its open entries and leases in a `.new` file, then renames it over the old one.
+    /// The path always holds a complete page, and partially written lines are gone.
     fn write_anew(&mut self) -> io::Result<()> {
         let mut block = String::new();
         for (name, part) in &self.leases {
@@ -236,7 +243,7 @@ impl Page {
     }
 }
 
-/// A locked file that holds keys.
+/// Creates and locks a file with mode 0600, because its lines hold keys.
 fn new_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let options = options.create_new(true).write(true).mode(0o600);
@@ -253,7 +260,7 @@ fn sum(line: &[u8]) -> u32 {
 fn write_line(out: &mut String, line: std::fmt::Arguments<'_>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let start = out.len();
-    // Writing to a string cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = out.write_fmt(line);
     let sum = sum(&out.as_bytes()[start..]);
     out.push(' ');
@@ -263,11 +270,11 @@ fn write_line(out: &mut String, line: std::fmt::Arguments<'_>) {
     out.push('\n');
 }
 
-/// A line without its checksum, if that is right.
+/// Returns a line without its checksum, if the checksum is right.
 fn whole(line: &[u8]) -> Option<&str> {
     let (line, end) = line.split_at_checked(line.len().checked_sub(9)?)?;
     let written = u32::from_str_radix(std::str::from_utf8(end).ok()?.strip_prefix(' ')?, 16);
-    // One spelling alone, so that no byte of it can change.
+    // Only lower-case digits are accepted, so that no byte of the checksum can change unnoticed.
     let is_plain = !end.iter().any(|byte| matches!(byte, b'A'..=b'F' | b'+'));
     (is_plain && written == Ok(sum(line))).then(|| std::str::from_utf8(line).ok())?
 }
@@ -297,7 +304,7 @@ impl Part {
             told,
             heard,
         } = self;
-        // What was told is taken off again by its own line.
+        // Reading the `R` line below subtracts `told` again.
         let counted = spent + i128::from(if *number > 0 { *told } else { 0 });
         write_line(out, format_args!("P {name}"));
         write_line(out, format_args!("S - {counted} {name}"));
@@ -307,25 +314,25 @@ impl Part {
         if *number > 0 {
             write_line(out, format_args!("R {name} {number} {told}"));
         }
-        // Perhaps of a report that stands on another page.
+        // The acknowledged report may have its `R` line on another page.
         if *heard > 0 {
             write_line(out, format_args!("A {name} {heard}"));
         }
     }
 }
 
-/// What a page's lines leave open.
+/// Open requests and leases that a page's lines leave behind.
 #[derive(Default)]
 pub struct Left {
     pub open: HashMap<String, Entry>,
     pub leases: HashMap<String, Part>,
-    /// Leases that ended, on whichever page their lines stand.
+    /// Leases that ended; their other lines may be on any page.
     pub ended: HashSet<String>,
 }
 
 impl Left {
-    /// Everything that is whole, or the place of what is whole and wrong. Where power may have been lost, what
-    /// stands before that.
+    /// Parses a page. `Err`: byte offset of a complete but wrong line. After [`Boot::Other`] power may have
+    /// been lost, so the lines before that offset are used.
     pub fn read(bytes: &[u8], boot: Boot) -> Result<Left, usize> {
         let mut left = Left::default();
         match (left.read_lines(bytes), boot) {
@@ -336,8 +343,9 @@ impl Left {
         Ok(left)
     }
 
-    /// Reports may have been made and heard whose lines are lost, here or on another page. What they told must not
-    /// be told again; a report that is here can be repeated, for it has a number.
+    /// Drops lease spending after a power loss: lines of acknowledged reports may be lost, here or on another
+    /// page, and spending must not be reported twice. A report whose `R` line is here can be repeated,
+    /// because its number makes it idempotent.
     fn forget_unreported(&mut self) {
         self.open.retain(|_, entry| !entry.leased);
         self.leases.values_mut().for_each(|part| part.spent = 0);
@@ -348,13 +356,13 @@ impl Left {
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             let text = match line.strip_suffix(b"\n") {
                 Some(line) => Some(whole(line).ok_or(at)?),
-                // A line whose end alone is wrong was not cut short.
+                // A valid line that ends in another byte than `\n` is damaged, not truncated.
                 None if whole(&line[..line.len() - 1]).is_some() => return Err(at),
                 None => whole(line),
             };
             if let Some(text) = text {
                 let words: Vec<&str> = text.split(' ').collect();
-                // What is said in words of later versions is not for this one.
+                // Line kinds of later versions are ignored.
                 let _ = self.take(&words);
             }
             at += line.len();
@@ -362,8 +370,8 @@ impl Left {
         Ok(())
     }
 
-    /// The pages of earlier versions had no checksums. Lines that make no sense are torn or half
-    /// overwritten: the ones that matter stand elsewhere in the page too.
+    /// Parses a page of an earlier version, which had no checksums. Malformed lines are torn or half
+    /// overwritten and are skipped; the lines that matter are in the page elsewhere too.
     pub fn read_earlier(text: &str) -> Left {
         let mut left = Left::default();
         for line in text
@@ -371,7 +379,7 @@ impl Left {
             .filter_map(|line| line.strip_suffix('\n'))
         {
             let words: Vec<&str> = line.split(' ').collect();
-            // A number that is none makes no sense either.
+            // A line with a malformed number is skipped too.
             let _ = left.take(&words);
         }
         left

@@ -1,4 +1,4 @@
-//! Pages read back, whole, cut short and damaged.
+//! Tests of pages read back complete, truncated and damaged.
 
 use super::*;
 use proptest::prelude::*;
@@ -105,7 +105,7 @@ proptest! {
         prop_assume!(!bytes.is_empty());
         let whole = read(&bytes).unwrap();
         let cut = at.index(bytes.len());
-        // A line that lacks its end alone is whole.
+        // A line that lacks only its `\n` counts as complete.
         let lines = bytes[..=cut].iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         let kept = if lines == cut + 1 { lines } else { lines.min(cut) };
         prop_assert_eq!(read(&bytes[..cut]), read(&bytes[..kept]));
@@ -119,7 +119,7 @@ proptest! {
         let (mut failed, other) = page();
         say(&mut whole, &first);
         say(&mut failed, &first);
-        // The disk was full for a while.
+        // As after a write that failed on a full disk.
         failed.failed = true;
         say(&mut whole, &second);
         say(&mut failed, &second);

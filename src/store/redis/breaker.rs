@@ -1,35 +1,36 @@
-//! When a server is let go although it can be reached, and when it is trusted again.
+//! Circuit breaker: decides when a reachable server is dropped, and when it is used again.
 //!
-//! Pure: counts and moments come in. A server that answers too late to too many is let go, because whoever
-//! waits for it would wait longer and longer; so is one that takes no writes. What comes back must prove
-//! itself, and the longer, the sooner it fell back before. A lost connection needs one proof only.
+//! Pure: counts and instants come in. A server that answers too many commands too late is dropped, because
+//! its callers would wait longer and longer; so is one that rejects writes. A server that returns must pass
+//! probes, and the more of them, the sooner it failed again before. A lost connection needs one probe only.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// An answer that took longer came too late. Servers across an ocean are well below it.
+/// Time budget of an answer: a slower one counts as late. Servers across an ocean are well below it.
 pub const BUDGET: Duration = Duration::from_millis(500);
-/// How long a beat is remembered.
+/// Period over which answers are counted.
 const LATELY: Duration = Duration::from_secs(2);
-/// So few late answers say nothing.
+/// Minimum number of late answers that opens the breaker.
 const FEWEST: u64 = 3;
-/// Let go again so soon after it was trusted, it has fallen back.
+/// A server that is dropped again within this time of its return has relapsed.
 const RELAPSE: Duration = Duration::from_secs(30);
+/// Maximum number of probes that a relapsed server must pass in a row.
 const MOST_PROOFS: u32 = 32;
 
-/// The answers of one beat.
+/// Numbers of timely and late answers during one heartbeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Beat {
     pub timely: u64,
     pub late: u64,
 }
 
-/// What was wrong with the server that was let go.
+/// Reason why a server was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is gone, or silent.
+    /// The connection is lost, or the server is silent.
     Gone,
-    /// It answers: too late, or that it takes no commands.
+    /// The server answers, but too late, or only that it takes no commands.
     Unfit,
 }
 
@@ -42,7 +43,7 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// True: half of what was asked lately, or more, was answered too late.
+    /// Adds a beat. True: at least half of the answers of the last two seconds (`LATELY`) were late.
     pub fn beat(&mut self, beat: Beat, now: Instant) -> bool {
         self.beats.push_back((now, beat));
         self.beats
@@ -52,6 +53,8 @@ impl Breaker {
         late >= FEWEST && late >= timely
     }
 
+    /// Opens the breaker. A relapse ([`Fault::Unfit`] within `RELAPSE`) doubles the number of probes
+    /// required, up to `MOST_PROOFS`.
     pub fn let_go(&mut self, fault: Fault, now: Instant) {
         let relapsed = self
             .trusted
@@ -64,7 +67,7 @@ impl Breaker {
         self.beats.clear();
     }
 
-    /// It has answered in time and takes writes. True: often enough in a row.
+    /// Counts one passed probe. True: enough in a row, so the server may be used.
     pub fn proven(&mut self, now: Instant) -> bool {
         self.given += 1;
         let trusted = self.given >= self.wanted;
@@ -74,6 +77,7 @@ impl Breaker {
         trusted
     }
 
+    /// Starts the count of passed probes again, after a failed one.
     pub fn refuted(&mut self) {
         self.given = 0;
     }

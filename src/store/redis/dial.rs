@@ -1,4 +1,4 @@
-//! How a server is reached: address, TLS, credentials, time-outs. Every connection starts here.
+//! Connects to a Redis server: address, TLS, credentials, timeouts. Every connection is opened here.
 
 use crate::settings::{Redis as Target, RedisKind};
 use redis::aio::MultiplexedConnection;
@@ -11,12 +11,13 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// A command that was not answered by then has an unknown outcome. The crate's own default of
-/// 500 ms is too short: a burst of streams was seen to fail.
+/// Response timeout. The outcome of a command that was not answered by then is unknown. The crate's default
+/// of 500 ms is too short: a burst of streams was seen to fail.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub type Place = (String, u16);
 
+/// A server to connect to: one address, or the primary of a Sentinel service.
 #[derive(Clone)]
 pub struct Dial {
     target: Target,
@@ -26,7 +27,7 @@ pub struct Dial {
 #[derive(Clone)]
 enum To {
     Fixed(Place),
-    /// Whoever the sentinels say is the primary, asked anew at each connection.
+    /// The primary that the sentinels name, asked again for each connection.
     PrimaryOf {
         service: String,
         sentinels: Vec<Place>,
@@ -34,7 +35,8 @@ enum To {
 }
 
 impl Dial {
-    /// The server, or the service behind the sentinels, that the settings name first.
+    /// Returns the first server of the settings, or the service behind its sentinels. `None`: no server is
+    /// set.
     pub fn first(target: &Target) -> Option<Dial> {
         let to = match &target.kind {
             RedisKind::Sentinel { service } => To::PrimaryOf {
@@ -61,7 +63,7 @@ impl Dial {
             .await
     }
 
-    /// A connection of its own that hears what the server pushes.
+    /// Opens a separate RESP3 connection, whose pushes go to `pushes`.
     pub async fn connect_to_listen(
         &self,
         pushes: UnboundedSender<PushInfo>,
@@ -92,7 +94,7 @@ impl Dial {
             None => settings,
         };
         let mut connection = self.open(place, settings, config).await?;
-        // A server that is still loading accepts connections; it is not there yet.
+        // A server that is still loading its data accepts connections, but not `PING`.
         let _: String = redis::cmd("PING").query_async(&mut connection).await?;
         Ok(connection)
     }

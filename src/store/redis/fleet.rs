@@ -1,8 +1,8 @@
-//! Which server a name lives on: the one there is, or in a Cluster the one that has its slot.
+//! Routes names to servers: to the only one, or in a Cluster to the one that owns the name's slot.
 //!
-//! A command that was answered "elsewhere" goes there, once or twice; nothing else is ever sent a
-//! second time from here. Whether an unanswered command is repeated is the caller's to decide,
-//! because only the caller can say that it is a repeat.
+//! A redirected command (`MOVED`, `ASK`) is sent to the server that the redirect names, at most [`REDIRECTS`]
+//! attempts in all. No other command may be sent twice from here. Whether an unanswered command is retried is
+//! the caller's decision, because only the caller can mark it as a retry.
 
 use super::dial::{Dial, Place};
 use super::node::{Failure, Node, PROBE, describe};
@@ -16,17 +16,21 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
+/// Deadline of a start while the server is still loading its data.
 const START_PATIENCE: Duration = Duration::from_millis(4_500);
 const START_PAUSE: Duration = Duration::from_millis(100);
+/// Timeout for the connection to a Cluster's server.
 const NODE_PATIENCE: Duration = Duration::from_secs(1);
+/// Interval between refreshes of the slot map, unless a redirect or an error asks for one.
 const MAP_EVERY: Duration = Duration::from_secs(5);
 const REDIRECTS: usize = 4;
-/// Enough to find one in every range of slots that is worth its own server.
+/// Names tried for a probe: enough to find one in every range of slots that is worth its own server.
 const PROBE_NAMES: u32 = 1_000;
 
+/// The server or servers behind the store.
 pub enum Fleet {
     One(Arc<Node>),
-    /// By Sentinels, which put a replica in its place.
+    /// One server, which Sentinels may replace by a replica.
     Watched(Arc<Node>),
     Cluster(Arc<Cluster>),
 }
@@ -38,13 +42,13 @@ pub struct Cluster {
     stale: Notify,
 }
 
-/// How a command is sent.
+/// Way of sending a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum How {
     Plain,
-    /// After `ASKING`.
+    /// Preceded by `ASKING`.
     Asked,
-    /// On a connection of its own, until so many replicas have what it wrote.
+    /// On a connection of its own, until this many replicas have the write (`WAIT`).
     Kept(u64),
 }
 
@@ -54,7 +58,7 @@ struct Map {
     slots: Vec<Range>,
 }
 
-/// Slots next to each other, and who has them.
+/// A range of consecutive slots, and its owner.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Range {
     first: u16,
@@ -74,8 +78,8 @@ impl Range {
 }
 
 impl Fleet {
-    /// Waits out a server that is still loading, and nothing else. `generation` counts the servers that are
-    /// replaced from now on.
+    /// Connects at start. Retries only while the server is loading its data. `generation` is incremented for
+    /// each server that is replaced from then on.
     pub async fn open(target: &Target, generation: &Arc<AtomicU64>) -> Result<Fleet, String> {
         let dials: Vec<Dial> = match target.kind {
             RedisKind::Cluster => seeds(target),
@@ -117,7 +121,7 @@ impl Fleet {
         Ok(Fleet::Cluster(cluster))
     }
 
-    /// Runs a command whose every name shares the slot of `name`.
+    /// Runs a command whose names all share the slot of `name`.
     pub async fn run(&self, name: &str, command: &Cmd) -> Result<Value, Failure> {
         match self {
             Fleet::One(node) | Fleet::Watched(node) => node.run(command).await,
@@ -125,7 +129,7 @@ impl Fleet {
         }
     }
 
-    /// The same, answered when so many replicas have what it wrote.
+    /// Runs a command like [`Fleet::run`], and waits until `replicas` replicas have its write.
     pub async fn run_kept(
         &self,
         name: &str,
@@ -138,7 +142,7 @@ impl Fleet {
         }
     }
 
-    /// The server that has this name can be replaced by a replica.
+    /// Whether the server that has `name` can be replaced by a replica.
     pub async fn has_replica(&self, name: &str) -> bool {
         match self {
             Fleet::One(_) => false,
@@ -147,7 +151,7 @@ impl Fleet {
         }
     }
 
-    /// Everyone who holds names of their own.
+    /// Returns every server that owns names.
     pub fn nodes(&self) -> Vec<Arc<Node>> {
         match self {
             Fleet::One(node) | Fleet::Watched(node) => vec![node.clone()],
@@ -193,10 +197,10 @@ impl Cluster {
         map.nodes.get(&range.owner).cloned()
     }
 
-    /// Replicas come and go without any slot changing hands, so this is asked anew.
+    /// Asks the server again each time: replicas come and go without any slot changing its owner.
     async fn has_replica(&self, slot: u16) -> bool {
         if let Some(node) = self.owner(slot) {
-            // Where it does not answer, what comes next will say so.
+            // An error here is ignored: the command that follows will meet it too.
             let _ = self.draw_map(&node).await;
         }
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
@@ -237,7 +241,7 @@ impl Cluster {
                     now = how;
                     place
                 }
-                // What is on its way to another server has no replicas of its own yet.
+                // A slot that is being migrated has no replicas at its new server yet.
                 Err(Failure::Ask { .. }) if how != How::Plain => return Err(nowhere()),
                 Err(Failure::Ask { place }) => {
                     now = How::Asked;
@@ -255,7 +259,7 @@ impl Cluster {
         Err(nowhere())
     }
 
-    /// Asks one node who has what, and forgets the nodes that have nothing.
+    /// Reads the slot map from one node (`CLUSTER SLOTS`), and drops the nodes that own no slots.
     async fn draw_map(&self, node: &Node) -> Result<(), String> {
         let answer = node
             .run(redis::cmd("CLUSTER").arg("SLOTS"))
@@ -283,13 +287,13 @@ impl Cluster {
                     first: from_redis_value(first)?,
                     last: from_redis_value(last)?,
                     owner: (from_redis_value(host)?, from_redis_value(port)?),
-                    // Those that are dead, or have nothing yet, are not named.
+                    // `CLUSTER SLOTS` omits replicas that are down or have no data yet.
                     has_replica: row.next().is_some(),
                 })
             };
             slots.push(read().map_err(|error| error.to_string())?);
         }
-        // Servers name them in whatever order.
+        // The order of the ranges differs between replies.
         slots.sort_unstable();
         if slots.is_empty() {
             return Err("the cluster has no slots assigned".to_owned());
@@ -302,7 +306,7 @@ impl Cluster {
             }
         }
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-        // Whoever has slots that were another's may not have all that the other had.
+        // The new owner of a slot may lack the latest writes of the old one.
         if !map
             .slots
             .iter()
@@ -329,7 +333,7 @@ async fn keep_map(cluster: Weak<Cluster>) {
             let Some(this) = cluster.upgrade() else {
                 return;
             };
-            // Whoever asks for a new map gets it at once, but not more than ten a second.
+            // A refresh that is asked for runs at once, but at most ten times a second (`START_PAUSE`).
             let _ = tokio::time::timeout(MAP_EVERY, this.stale.notified()).await;
         }
         let Some(this) = cluster.upgrade() else {
@@ -342,7 +346,7 @@ async fn keep_map(cluster: Weak<Cluster>) {
                 break;
             }
         }
-        // Nobody known is there any more: start again from what the operator wrote.
+        // No known server answers: start again from the configured ones.
         if !drawn && let Ok((dial, connection)) = first_to_answer(&this.seeds()).await {
             let seed = Node::start(dial, Some(connection), this.generation.clone());
             if let Err(error) = this.draw_map(&seed).await {

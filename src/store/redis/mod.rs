@@ -1,7 +1,7 @@
 //! The Redis engine: single server, Sentinel or Cluster, shared by any number of instances.
 //!
-//! Every verb is one script on one slot. The scripts repeat the pure rules; this file only turns
-//! verbs into words and words into answers, and must never decide anything of its own.
+//! Every verb is one Lua script on one slot, which repeats the pure rule. This file only encodes the
+//! arguments of scripts and parses their replies. It must never decide anything itself.
 
 mod breaker;
 mod dial;
@@ -86,7 +86,7 @@ impl Failure {
     }
 }
 
-/// The words of a script's answer, taken one by one.
+/// Words of a script's reply, parsed one by one.
 struct Words(std::vec::IntoIter<String>);
 
 impl Words {
@@ -125,10 +125,10 @@ impl Words {
     }
 }
 
-/// What a script found at an account's name.
+/// Reply of a script that ran on an account's name.
 enum Reply {
     Gone,
-    /// A key that points to the account of this user.
+    /// The name is a key that points to this user's account.
     User(String),
     There {
         kind: String,
@@ -141,7 +141,7 @@ impl Redis {
         let generation = Arc::default();
         let fleet = Fleet::open(target, &generation).await?;
         let followers = Arc::new(Followers::default());
-        // In a Cluster each server would have to be heard; there, configs are read again instead.
+        // In a Cluster, tracking needs a connection to every server; configs are re-read there instead.
         if target.kind != RedisKind::Cluster
             && let Some(dial) = Dial::first(target)
         {
@@ -156,7 +156,7 @@ impl Redis {
         })
     }
 
-    /// The words every script starts with.
+    /// Returns the first arguments of every script: `now` (empty: the server's clock) and `accounts.orphans`.
     fn preamble(&self) -> [String; 2] {
         let now = match &self.keeping.clock {
             Clock::Store => String::new(),
@@ -178,7 +178,7 @@ impl Redis {
         self.run_kept(script, names, words, 0).await
     }
 
-    /// It is done when so many replicas have it.
+    /// Runs a script and waits until `replicas` replicas have its write.
     async fn run_kept(
         &self,
         script: &Script,
@@ -228,7 +228,7 @@ impl Redis {
         }
     }
 
-    /// The same, from the key: where it points to a user, on the user's account.
+    /// Runs a script like [`Redis::on_account`] from the key: if it points to a user, on the user's account.
     async fn on_key(
         &self,
         script: &Script,
@@ -275,7 +275,7 @@ impl Redis {
         self.plain(name, redis::cmd("GET").arg(name)).await
     }
 
-    /// Writes a text where there is none. False: there was one.
+    /// Writes a text with `SET NX`. False: the name is taken.
     async fn place(&self, name: &str, text: &str, life: Option<Millis>) -> Outcome<bool> {
         let mut command = redis::cmd("SET");
         command.arg(name).arg(text).arg("NX");
@@ -287,7 +287,8 @@ impl Redis {
     }
 }
 
-/// Groups as the scripts read them: name, limit (empty: none), span, calls in flight (empty: any).
+/// Encodes groups as the scripts read them: name, limit (empty: none), span in ms, concurrent calls (empty:
+/// any).
 fn group_words(groups: &Groups) -> impl Iterator<Item = String> {
     groups.iter().flat_map(|(name, limits)| {
         let number = |number: Option<u64>| number.map_or_else(String::new, |n| n.to_string());
@@ -616,7 +617,7 @@ impl Store for Redis {
                 }
             }
         }
-        // A scan may name a thing twice.
+        // `SCAN` may return a name twice.
         tenants.sort();
         tenants.dedup();
         Ok(tenants)

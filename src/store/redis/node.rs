@@ -1,9 +1,9 @@
-//! One server and the one connection to it, kept alive by a task of its own.
+//! One Redis server and the one connection to it, kept alive by a task of its own (`keep`).
 //!
-//! A command never waits for a connection: without one it fails at once, so that a lost server
-//! costs its callers nothing but the answer. The keeper finds out that a connection is dead, by its
-//! errors or by silence, and makes another. A server that answers too late or takes no writes is let go
-//! in the same way, and its next connection must show that it is better now.
+//! A command never waits for a connection: without one it fails at once, so that a lost server costs its
+//! callers only the error. The task detects a dead connection by its errors or by silence, and reconnects. A
+//! server that answers too late or rejects writes is dropped in the same way (circuit breaker), and its next
+//! connection must pass probes before it is used.
 
 use super::breaker::{BUDGET, Beat, Breaker, Fault};
 use super::dial::Dial;
@@ -15,23 +15,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
+/// Interval between heartbeats.
 const HEARTBEAT: Duration = Duration::from_millis(500);
+/// Timeout of a heartbeat.
 const SILENCE: Duration = Duration::from_secs(1);
-/// Every so many heartbeats it is a write, so that a server that takes none is noticed without any calls.
+/// Every fourth heartbeat is a write, so that a server that rejects writes is noticed without any calls.
 const WRITE_EVERY: u64 = 4;
+/// Backoff after the first failed reconnect; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// Between one proof that a server is fit and the next.
+/// Pause between two probes of a server.
 const PROOF_PAUSE: Duration = Duration::from_millis(50);
-/// Commands that may wait for their answers at once: what a server that runs ten thousand scripts a
-/// second answers within the budget.
+/// Maximum number of commands in flight: as many as a server that runs 10,000 scripts a second answers within
+/// [`BUDGET`].
 const MOST_WAITING: usize = 4_096;
-/// A name that any server may be asked to write. In a Cluster each gets one of its own slots.
+/// Name that probes write. In a Cluster each server gets a name in one of its own slots.
 pub const PROBE: &str = "count:probe";
 const PROBE_LIFE_MS: u32 = 1_000;
-/// How long replicas may take to have what was written.
+/// Timeout of `WAIT` in milliseconds.
 const KEPT_WITHIN_MS: u32 = 1_000;
-/// Answers that say something of the server and nothing of the command.
+/// Error codes that concern the server's state and not the command.
 const REFUSALS: [&str; 7] = [
     "READONLY",
     "OOM",
@@ -49,11 +52,13 @@ pub struct Node {
     probe: Mutex<String>,
     timely: AtomicU64,
     late: AtomicU64,
-    /// Raised before another server, or one with another past, is spoken to.
+    /// Incremented before we first talk to a new primary, or to a server whose `run_id` or `master_replid`
+    /// changed.
     generation: Arc<AtomicU64>,
 }
 
-/// A connection, and the way to say that it may be of no more use. Every command under way holds a clone.
+/// A connection, and the `doubt` by which a failed command asks for a probe. Every command in flight holds a
+/// clone, so the count of `doubt` is the number in flight.
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
@@ -69,7 +74,7 @@ impl Live {
     }
 }
 
-/// Why a command was not answered with a value.
+/// Reason why a command got no value.
 #[derive(Debug)]
 pub enum Failure {
     Store(StoreError),
@@ -83,7 +88,7 @@ fn lock(text: &Mutex<String>) -> MutexGuard<'_, String> {
 }
 
 impl Node {
-    /// `connection`: the one that is there already, if there is.
+    /// Starts the task that keeps the connection. `connection`: the one that is open already, if any.
     pub fn start(
         dial: Dial,
         connection: Option<MultiplexedConnection>,
@@ -102,6 +107,7 @@ impl Node {
         node
     }
 
+    /// Returns the connection. Fails at once without one, or with [`MOST_WAITING`] commands in flight.
     fn live(&self) -> Result<Live, Failure> {
         let live = self.live.borrow().clone();
         let Some(live) = live else {
@@ -123,7 +129,7 @@ impl Node {
         answer.map_err(|error| judge(&error, &live))
     }
 
-    /// The same after `ASKING`, for a slot that is on its way here.
+    /// Runs a command after `ASKING`, for a slot that is being migrated to this server.
     pub async fn run_asked(&self, command: &Cmd) -> Result<Value, Failure> {
         let mut live = self.live()?;
         let mut both = redis::pipe();
@@ -140,10 +146,10 @@ impl Node {
         }
     }
 
-    /// The same on a connection of its own, because waiting for replicas holds up all that comes after it.
-    /// What the command has written is on so many of them, or it is [`StoreError::Unkept`].
+    /// Runs a command on a connection of its own and then `WAIT`, which blocks the commands behind it. Fewer
+    /// than `replicas` acknowledgements give [`StoreError::Unkept`].
     pub async fn run_kept(&self, command: &Cmd, replicas: u64) -> Result<Value, Failure> {
-        // Where the server is lost, that is known at once.
+        // Fail at once if the server is known to be lost.
         self.live()?;
         let connected = self.dial.connect().await;
         let unavailable = |error| Failure::Store(StoreError::Unavailable(describe(&error)));
@@ -165,6 +171,7 @@ impl Node {
         Ok(answer)
     }
 
+    /// Waits up to `patience` for a connection. False: timeout.
     pub async fn connected(&self, patience: Duration) -> bool {
         let mut live = self.live.subscribe();
         let there = live.wait_for(Option::is_some);
@@ -173,7 +180,7 @@ impl Node {
             .is_ok_and(|there| there.is_ok())
     }
 
-    /// There is a connection, and it is trusted.
+    /// Whether there is a connection that commands may use.
     pub fn is_up(&self) -> bool {
         self.live.borrow().is_some()
     }
@@ -182,7 +189,7 @@ impl Node {
         *lock(&self.probe) = name;
     }
 
-    /// A write that says whether others would be taken, and that nobody ever reads.
+    /// Returns a `SET` that tests whether the server takes writes. Its value is never read.
     fn probe(&self) -> Cmd {
         let mut command = redis::cmd("SET");
         command.arg(lock(&self.probe).as_str());
@@ -190,6 +197,7 @@ impl Node {
         command
     }
 
+    /// Counts one answer as timely or late against [`BUDGET`].
     fn took(&self, span: Duration) {
         let count = if span <= BUDGET {
             &self.timely
@@ -223,7 +231,7 @@ fn judge(error: &RedisError, live: &Live) -> Failure {
         ErrorKind::Server(ServerErrorKind::NoScript) => Failure::NoScript,
         ErrorKind::Server(ServerErrorKind::Moved) => Failure::Moved { place: place() },
         ErrorKind::Server(ServerErrorKind::Ask) => Failure::Ask { place: place() },
-        // The server's own word that it did not.
+        // The server replied with an error: the command was not applied.
         _ if !is_gone(error) => {
             if is_refusal(error) {
                 live.doubt.notify_one();
@@ -239,19 +247,20 @@ fn judge(error: &RedisError, live: &Live) -> Failure {
     }
 }
 
-/// The server takes no commands, whatever they are.
+/// Whether the server rejects commands whatever they are (one of [`REFUSALS`]).
 fn is_refusal(error: &RedisError) -> bool {
     if error.code().is_some_and(|code| REFUSALS.contains(&code)) {
         return true;
     }
-    // Redis 6 wraps what a script was refused into an error of its own: "… @user_script: 1: -OOM …".
+    // Redis 6 wraps the refusal of a script's command into its own error: "... @user_script: 1: -OOM ...".
     let text = error.to_string();
     REFUSALS
         .iter()
         .any(|code| text.contains(&format!(" -{code} ")))
 }
 
-/// In one line, and without what a server repeats of a command: that may hold a key.
+/// Formats an error in one line. Parts in which a server may repeat a command's arguments are cut: they may
+/// hold a key.
 pub fn describe(error: &RedisError) -> String {
     let text = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
@@ -268,6 +277,8 @@ pub fn describe(error: &RedisError) -> String {
         .to_owned()
 }
 
+/// Keeps a node connected, counts its `generation` and drops connections that fail, until the node is
+/// dropped.
 async fn keep(node: Weak<Node>) {
     let mut breaker = Breaker::default();
     let mut lost: Option<Instant> = None;
@@ -307,7 +318,7 @@ async fn keep(node: Weak<Node>) {
     }
 }
 
-/// A connection that has shown what it must. `None`: nobody needs it any more.
+/// Reconnects with backoff until a connection passes its probes. `None`: the node was dropped.
 async fn regain(node: &Weak<Node>, breaker: &mut Breaker) -> Option<Live> {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -336,8 +347,8 @@ async fn regain(node: &Weak<Node>, breaker: &mut Breaker) -> Option<Live> {
     }
 }
 
-/// Which process a server is, and which line of replication it writes: two servers of which both are the
-/// same have the same past. `None`: it does not say.
+/// Returns the server's `run_id` and `master_replid`: two servers in which both are equal have the same
+/// history of writes. `None`: `INFO` failed or lacks them.
 async fn past(live: &mut Live) -> Option<String> {
     let info = redis::cmd("INFO");
     let asked = info.query_async::<String>(&mut live.connection);
@@ -349,7 +360,7 @@ async fn past(live: &mut Live) -> Option<String> {
     Some(format!("{} {}", field("run_id")?, field("master_replid")?))
 }
 
-/// It answers in time and takes writes.
+/// Runs one probe: the server must answer within [`BUDGET`] and take the write.
 async fn prove(live: &mut Live, probe: &Cmd) -> Result<(), String> {
     let answer = probe.query_async::<Value>(&mut live.connection);
     match tokio::time::timeout(BUDGET, answer).await {
@@ -363,17 +374,19 @@ fn too_slow() -> String {
     format!("it takes longer than {} ms to answer", BUDGET.as_millis())
 }
 
-/// Another server's slot, or a permission, says nothing of what the server can do.
+/// Whether an error makes the server unfit. A redirect to another slot's server, or a missing permission,
+/// does not.
 fn is_unfit(error: &RedisError) -> bool {
     is_gone(error) || is_refusal(error)
 }
 
-/// No answer, or half of one.
+/// Whether an error means that no complete reply came.
 fn is_gone(error: &RedisError) -> bool {
     !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
-/// Returns when the connection is of no more use, or nobody needs it.
+/// Sends heartbeats and probes. Returns the fault when the connection must be dropped, or when the node is
+/// gone.
 async fn watch_over(node: &Weak<Node>, breaker: &mut Breaker, mut live: Live) -> (Fault, String) {
     let mut beats = 0_u64;
     let mut next_beat = tokio::time::Instant::now() + HEARTBEAT;
@@ -403,7 +416,7 @@ async fn watch_over(node: &Weak<Node>, breaker: &mut Breaker, mut live: Live) ->
         this.took(asked.elapsed());
         if !doubted {
             beats += 1;
-            // However long the answer took, unless that was longer than a beat.
+            // Keep the interval however long the answer took, unless that was longer than the interval.
             next_beat += HEARTBEAT.max(asked.elapsed());
             if breaker.beat(this.take_beat(), Instant::now()) {
                 return (Fault::Unfit, too_slow());

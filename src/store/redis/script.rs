@@ -1,4 +1,4 @@
-//! The scripts: one a verb, each an atomic step on one slot.
+//! The Lua scripts: one per verb, each an atomic step on one slot, each preceded by `books.lua`.
 
 use super::fleet::Fleet;
 use super::node::Failure;
@@ -7,7 +7,7 @@ use redis::{Cmd, from_redis_value};
 
 const BOOKS: &str = include_str!("scripts/books.lua");
 
-/// A script's text, and the name the server keeps it under.
+/// A script's text, and the SHA-1 digest under which the server caches it.
 pub struct Script {
     text: String,
     digest: String,
@@ -25,7 +25,8 @@ impl Script {
         Script { text, digest }
     }
 
-    /// The answer is a list of words; the first says what happened. It is given when so many replicas have it.
+    /// Runs the script with `EVALSHA`, or with `EVAL` if the server does not have it yet. Returns the words
+    /// of its reply, of which the first is the outcome, once `replicas` replicas have its write.
     pub async fn run(
         &self,
         fleet: &Fleet,

@@ -1,5 +1,6 @@
-//! The slot of a name in a Redis Cluster: CRC16 of the part in braces, or of the whole name.
+//! Hash slot of a name in a Redis Cluster: CRC16 of the part in braces, or of the whole name.
 
+/// Returns the slot of `name`, 0 to 16,383.
 pub fn of(name: &str) -> u16 {
     let tag = name
         .split_once('{')

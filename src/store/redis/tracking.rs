@@ -1,8 +1,8 @@
-//! Hears of changed configs from the server itself, whoever changed them.
+//! Receives changes of configs from the server itself (`CLIENT TRACKING`), made by this or any other program.
 //!
-//! One connection of its own asks for invalidations of every name under `tenant:`. While it lives
-//! and answers, nothing changes unheard. When it is lost, the followers are told that they hear
-//! nothing; when it is back, that anything may have changed. It never blocks a request.
+//! A separate connection subscribes to invalidations of every name under `tenant:`. While it lives and
+//! answers, no change is missed. When it is lost, the followers learn that changes are not reported; when it
+//! is back, that any config may have changed. It must never block a request.
 
 use super::dial::Dial;
 use super::node::describe;
@@ -17,14 +17,15 @@ const HEARTBEAT: Duration = Duration::from_millis(250);
 const SILENCE: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Lives as long as someone holds the followers.
+/// Tracks changes for as long as `followers` is referenced elsewhere.
 pub async fn track(dial: Dial, followers: Weak<Followers>) {
     let mut warned = false;
     while followers.strong_count() > 0 {
         match listen(&dial, &followers).await {
             Ok(()) => warned = false,
             Err(error) => {
-                // The commands' own connection reports a lost server; this is for one that refuses.
+                // The connection for commands logs a lost server; this warning is for a server that rejects
+                // tracking.
                 if !error.is_io_error() && !std::mem::replace(&mut warned, true) {
                     log::warn!(
                         "Redis does not report changed configs ({}); they are read again twice a second",
@@ -40,7 +41,7 @@ pub async fn track(dial: Dial, followers: Weak<Followers>) {
     }
 }
 
-/// Returns when the connection is lost.
+/// Receives pushes until the connection is lost.
 async fn listen(dial: &Dial, followers: &Weak<Followers>) -> RedisResult<()> {
     let (pushes, mut pushed) = mpsc::unbounded_channel();
     let mut connection = dial.connect_to_listen(pushes).await?;
@@ -76,7 +77,7 @@ async fn listen(dial: &Dial, followers: &Weak<Followers>) -> RedisResult<()> {
     }
 }
 
-/// False: the connection is gone.
+/// Passes a push on to the followers. False: the connection is lost.
 fn tell(push: &PushInfo, followers: &Arc<Followers>) -> bool {
     match (&push.kind, push.data.first()) {
         (PushKind::Disconnection, _) => return false,
@@ -93,7 +94,7 @@ fn tell(push: &PushInfo, followers: &Arc<Followers>) -> bool {
                 }
             }
         }
-        // The whole database was flushed.
+        // An invalidation without names: the whole database was flushed.
         (PushKind::Invalidate, _) => followers.all_changed(),
         _ => {}
     }

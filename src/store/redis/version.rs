@@ -1,13 +1,13 @@
-//! Which versions of the server have known holes in their script engine.
+//! Server versions with known vulnerabilities in the script engine.
 //!
-//! CVE-2025-49844 ("RediShell"), CVE-2025-46817, CVE-2025-46818 and CVE-2025-46819: who may run scripts may
-//! run anything. Distributions mend old versions without a new number, so this can only say what a
-//! server reports.
+//! CVE-2025-49844 ("RediShell"), CVE-2025-46817, CVE-2025-46818 and CVE-2025-46819: a client that may run
+//! scripts may run any code. Distributions backport fixes without a new version number, so this can only
+//! judge what a server reports.
 
 use redis::aio::MultiplexedConnection;
 
-/// Of each line of releases, the first without the holes. Lines that are not here are too old to have
-/// one, or newer than the holes.
+/// First fixed version of each line of releases. Lines that are not listed are too old to have one, or newer
+/// than the vulnerabilities.
 const MENDED: [(&str, [u32; 3]); 8] = [
     ("redis", [6, 2, 20]),
     ("redis", [7, 2, 11]),
@@ -19,9 +19,10 @@ const MENDED: [(&str, [u32; 3]); 8] = [
     ("valkey", [8, 1, 4]),
 ];
 
-/// Warns of them, in one line. A server that does not say its version is left alone.
+/// Logs one warning if the server's version is vulnerable. A server that does not report its version is
+/// skipped.
 pub async fn warn_of_holes(connection: &mut MultiplexedConnection) {
-    // Open to every user, whatever the permissions are.
+    // `HELLO` is allowed to every user, whatever the permissions are.
     let said = redis::cmd("HELLO").query_async(connection).await;
     let said: std::collections::HashMap<String, redis::Value> = said.unwrap_or_default();
     let word = |name: &str| {

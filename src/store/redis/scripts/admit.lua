@@ -1,4 +1,5 @@
--- ARGV: 3 id, 4 least, 5 most, 6 open, 7 known, 8 ttl, 9 tenant, 10 key, 11… groups
+-- Holds tokens for a request, if window, concurrency and balance allow it.
+-- ARGV: 3 id, 4 least, 5 most, 6 open, 7 known, 8 ttl in ms, 9 tenant, 10 key, 11... groups
 local account, instead = open()
 if not account then return instead end
 if account.tenant and account.tenant ~= ARGV[9] then return { 'gone' } end

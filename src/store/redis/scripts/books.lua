@@ -1,7 +1,8 @@
--- The start of every script: one account, read, swept, changed, written. The rules are those of
--- rules/account.rs and rules/record.rs, line for line; one property test holds them together.
+-- Prelude of every script: reads, sweeps, changes and writes one account. Repeats the rules of
+-- rules/account.rs and rules/record.rs line for line; a property test compares them.
 -- The record's text is never decoded and encoded again: only the number in it is replaced.
--- KEYS: the record, its books. ARGV: 1 the time (empty: the server's), 2 what orphans are charged.
+-- KEYS: 1 the record, 2 its books. ARGV: 1 now in ms (empty: the server's clock), 2 the charge of orphans
+-- ('known' or 'spend')
 
 local MOST = 9007199254740991
 local MARK_LIFE = 86400000
@@ -18,7 +19,7 @@ else
 end
 local spend_orphans = ARGV[2] == 'spend'
 
--- Text: where the fields stand -------------------------------------------------------------------
+-- Text: offsets of the record's fields -----------------------------------------------------------
 
 local function skip(text, at) return text:find('[^ \t\n\r]', at) or #text + 1 end
 
@@ -106,7 +107,7 @@ end
 
 -- The account ------------------------------------------------------------------------------------
 
--- Returns the account, or nil and what to answer instead.
+-- Returns the account, or nil and the reply to send instead.
 local function open()
   local text = redis.call('GET', KEYS[1])
   if not text then return nil, { 'gone' } end
@@ -121,6 +122,7 @@ local function open()
     holds = {}, leases = {}, marks = {}, credits = {}, slices = {}, overrun = 0,
     set = {}, gone = {},
   }
+  -- Fields of the books: h hold, l lease, m mark of what was charged, c credit, s slice, o overrun.
   local flat = redis.call('HGETALL', KEYS[2])
   for i = 1, #flat, 2 do
     local kind, id, value = flat[i]:sub(1, 1), flat[i]:sub(3), flat[i + 1]
@@ -164,7 +166,7 @@ local function put_mark(account, id, mark)
   put(account, 'm', id, mark.charged, mark.expires, mark.number, mark.told)
 end
 
--- Writes back what changed. The books live as long as their record.
+-- Writes what changed. The books expire with their record.
 local function save(account)
   local text = account.text
   if account.left ~= account.before then
@@ -179,7 +181,7 @@ local function save(account)
     set[#set + 1] = field
     set[#set + 1] = value
   end
-  -- A call takes only so many arguments.
+  -- unpack() and a command take a limited number of arguments: write them in chunks.
   for i = 1, #gone, 1000 do redis.call('HDEL', KEYS[2], unpack(gone, i, math.min(i + 999, #gone))) end
   for i = 1, #set, 1000 do redis.call('HSET', KEYS[2], unpack(set, i, math.min(i + 999, #set))) end
   if #set > 0 then
@@ -299,7 +301,7 @@ local function count(account, limit, span, requests)
   end
 end
 
--- Three strings for the answer: the limit (empty: none), what remains, until all is free again.
+-- Returns three strings for the reply: the limit (empty: none), requests remaining, ms until all are free.
 local function pace(account, limit, span)
   if not limit then return '', '0', '0' end
   local newest
@@ -310,8 +312,8 @@ local function pace(account, limit, span)
   return whole(limit), whole(room(account.slices, limit, span)), whole(reset)
 end
 
--- Groups come in fours from ARGV[first] on: name, limit (empty: none), span, calls in flight (empty:
--- any).
+-- Groups are four arguments each from ARGV[first] on: name, limit (empty: none), span in ms, concurrent
+-- calls (empty: any). A group that is not listed has the limits of 'anonymous'.
 local function group_of(account, key)
   if account.group then return account.group end
   if key:sub(1, 5) == 'user_' then return 'google_logged_in' end

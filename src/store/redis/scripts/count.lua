@@ -1,4 +1,5 @@
--- One event under each name, if every window has room. KEYS: the counters. ARGV: 3… limit and span of each
+-- Counts one event under each name if every window has space, else under none.
+-- KEYS: the counters. ARGV: 3... limit and span in ms of each
 local longest = 0
 for k, name in ipairs(KEYS) do
   local limit, span = tonumber(ARGV[2 * k + 1]), tonumber(ARGV[2 * k + 2])

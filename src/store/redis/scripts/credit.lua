@@ -1,4 +1,4 @@
--- ARGV: 3 id, 4 amount
+-- Adds to the balance, once per id. ARGV: 3 id, 4 amount
 local account, instead = open()
 if not account then return instead end
 sweep(account)
@@ -6,7 +6,7 @@ local id, amount = ARGV[3], tonumber(ARGV[4])
 local outcome = 'added'
 if account.credits[id] then
   outcome = 'repeated'
-  -- Written again, so that whoever repeats it can wait until replicas have it.
+  -- Written again, so that WAIT after a repeat waits until replicas have it.
   put(account, 'c', id, account.credits[id])
 elseif amount > MOST - account.left then
   outcome = 'too much'

@@ -1,4 +1,4 @@
--- The account as a sweep would leave it; nothing is written. ARGV: 3 tenant, 4 key, 5… groups
+-- Returns the account as a sweep would leave it; nothing is written. ARGV: 3 tenant, 4 key, 5... groups
 local account, instead = open()
 if not account then return instead end
 if account.tenant and account.tenant ~= ARGV[3] then return { 'gone' } end

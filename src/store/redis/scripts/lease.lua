@@ -1,5 +1,6 @@
--- ARGV: 3 instance, 4 number, 5 tokens, 6 slots, 7 ttl, 8 limit (empty: none), 9 span,
--- 10 told
+-- Adds balance and window slots to the lease of an instance, a quarter of what is free at most.
+-- ARGV: 3 instance, 4 number, 5 tokens, 6 slots, 7 ttl in ms, 8 limit (empty: none), 9 span in ms,
+-- 10 told (tokens reported so far)
 local account, instead = open()
 if not account then return instead end
 sweep(account)

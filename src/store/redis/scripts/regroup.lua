@@ -1,4 +1,4 @@
--- ARGV: 3 group
+-- Writes the group into the record. ARGV: 3 group
 local account, instead = open()
 if not account then return instead end
 redis.call('SET', KEYS[1], with_string(account.text, 'group', ARGV[3]), 'KEEPTTL')

@@ -1,4 +1,4 @@
--- ARGV: 3 id, 4 known, 5 ttl
+-- Extends a hold and raises its known cost. ARGV: 3 id, 4 known, 5 ttl in ms
 local account, instead = open()
 if not account then return instead end
 sweep(account)

@@ -1,5 +1,6 @@
--- ARGV: 3 instance, 4 number, 5 spent, 6 back, 7 ttl, 8 retry ('1'), 9 ends ('1'), 10 before and 11 begun
--- (empty: none)
+-- Charges what an instance spent of its lease, and frees what it gives back. A repeated number does nothing.
+-- ARGV: 3 instance, 4 number, 5 spent, 6 back, 7 ttl in ms, 8 retry ('1'), 9 ends ('1'), 10 before and
+-- 11 begun (empty: none)
 local account, instead = open()
 if not account then return instead end
 sweep(account)
@@ -7,7 +8,7 @@ local id, number, spent = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local before, begun = tonumber(ARGV[10]), tonumber(ARGV[11])
 local lease, mark = account.leases[id], account.marks[id]
 
--- What is to be charged where this much is known, and what is known after it.
+-- Tokens to charge if `told` are known to be reported so far, and the total known after this report.
 local function due_after(told)
   return math.min(spent + (before and told and math.max(before - told, 0) or 0), MOST)
 end

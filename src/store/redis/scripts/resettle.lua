@@ -1,4 +1,4 @@
--- A settlement that was answered once, by a server that was replaced since. ARGV: 3 id, 4 used
+-- Replays a settlement that a server acknowledged which was replaced since. ARGV: 3 id, 4 used
 local account, instead = open()
 if not account then return instead end
 sweep(account)

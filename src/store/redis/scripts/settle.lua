@@ -1,4 +1,4 @@
--- ARGV: 3 id, 4 used, 5 retry ('1')
+-- Ends a hold and charges what was used and not charged before. ARGV: 3 id, 4 used, 5 retry ('1')
 local account, instead = open()
 if not account then return instead end
 sweep(account)
