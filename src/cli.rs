@@ -1,4 +1,8 @@
-//! The command line: serve, check, and the same admin routes that the gateway answers over HTTP.
+//! The `resullm` command line: serves, checks settings, maintains an embedded store, and administers tenants
+//! and keys.
+//!
+//! `tenant` and `key` commands call the same admin routes that the gateway serves over HTTP, in this process
+//! and without a socket (`Desk`). They never write to the store by another path.
 
 use crate::local::dispatch::At;
 use crate::local::route::{self, Found};
@@ -33,10 +37,10 @@ use std::sync::Arc;
     about = "An LLM gateway with exact books. Without a command it serves."
 )]
 struct Arguments {
-    /// The settings file (default: ./gateway.yaml if it is there, else built-in defaults)
+    /// The settings file (default: `./gateway.yaml` if it exists, else built-in defaults)
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// Take the listening sockets over from the process that started this one
+    /// Take over the listening sockets of the process that started this one
     #[arg(long = "take-over", hide = true)]
     take_over: bool,
     #[command(subcommand)]
@@ -45,7 +49,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Say what is wrong with the settings, with file, line and column
+    /// Validate the settings and report every fault with file, line and column
     Check,
     /// Tenants: list, get, put, delete
     #[command(subcommand)]
@@ -53,12 +57,12 @@ enum Command {
     /// Keys: mint, show, credit, revoke
     #[command(subcommand)]
     Key(KeyCommand),
-    /// The embedded store of a gateway that does not run: check, backup, restore
+    /// The embedded store of a stopped gateway: check, backup, restore
     #[command(subcommand)]
     Store(StoreCommand),
     /// Print the OpenAPI document of the gateway's own routes
     Openapi,
-    /// Print the JSON Schema of gateway.yaml, or of a tenant's config
+    /// Print the JSON Schema of `gateway.yaml`, or of a tenant's config
     Schema {
         #[arg(value_parser = ["gateway", "tenant"], default_value = "gateway")]
         of: String,
@@ -67,20 +71,20 @@ enum Command {
 
 #[derive(Subcommand)]
 enum TenantCommand {
-    /// Every tenant that has a config
+    /// List the IDs of all tenants that have a config
     List,
-    /// A tenant's config
+    /// Print a tenant's config
     Get { tenant: String },
-    /// Create or replace a tenant's config from a JSON file (- for standard input)
+    /// Create or replace a tenant's config from a JSON file (`-`: standard input)
     Put { tenant: String, file: PathBuf },
-    /// Forget a tenant's config
+    /// Delete a tenant's config
     Delete { tenant: String },
-    /// Seal the secrets of stored configs with secrets.key: those that are readable, and those that
-    /// one of secrets.old_keys has sealed
+    /// Encrypt the secrets of stored configs with `secrets.key`: plaintext ones, and ones sealed with one of
+    /// `secrets.old_keys`
     Seal {
         #[arg(required_unless_present = "all")]
         tenants: Vec<String>,
-        /// Those of every tenant
+        /// Seal the secrets of every tenant
         #[arg(long, conflicts_with = "tenants")]
         all: bool,
     },
@@ -91,52 +95,55 @@ enum KeyCommand {
     /// Mint a key
     Mint {
         tenant: String,
-        /// The group whose limits it has
+        /// The user group whose limits apply to the key
         #[arg(long, default_value = "anonymous")]
         group: String,
-        /// Its balance (default: the group's)
+        /// The key's balance in tokens (default: the group's `tokens`)
         #[arg(long)]
         tokens: Option<u64>,
         /// Seconds until it expires (default: never)
         #[arg(long)]
         expires_in: Option<u64>,
-        /// The user it belongs to
+        /// The ID of the user that the key belongs to
         #[arg(long)]
         user: Option<String>,
     },
-    /// Show what a key is worth
+    /// Show a key's balance, group and expiry
     Show { tenant: String, key: String },
     /// Add tokens to a key's balance
     Credit {
         tenant: String,
         key: String,
         tokens: u64,
-        /// A credit with the same ID counts once
+        /// Idempotency ID: a credit repeated with the same ID is applied once
         #[arg(long)]
         id: Option<String>,
     },
-    /// End a key
+    /// Revoke a key
     Revoke { tenant: String, key: String },
 }
 
 #[derive(Subcommand)]
 enum StoreCommand {
-    /// Read everything in it and say what is wrong
+    /// Read the whole store and report damage
     Check,
-    /// Copy it into one new file
+    /// Write a backup of the store to one new file
     Backup { file: PathBuf },
-    /// Bring a backup back, into a directory that is empty or not there
+    /// Restore a backup into a directory that is empty or does not exist
     Restore { file: PathBuf },
 }
 
-/// What a command asks of the admin routes.
+/// A request to the admin routes, built from a `tenant` or `key` command.
 struct Asked {
+    /// HTTP method of the route.
     method: Method,
+    /// `None`: a global route (`/admin/tenants...`); `Some`: a route below that tenant.
     tenant: Option<String>,
     path: String,
     body: String,
 }
 
+/// Runs the command and returns the process's exit code: 0, 1 (failed) or 2 (bad arguments).
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -164,7 +171,8 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Before the log is set up, and for commands that have none.
+/// Prints `[ERROR] ` lines to standard error; used before [`telemetry::log::start`] and by commands that do
+/// not log.
 fn fail(text: &str) -> ExitCode {
     let mut err = std::io::stderr().lock();
     for line in text.lines() {
@@ -181,6 +189,7 @@ fn schema(of: &str) -> String {
     format!("{schema:#}")
 }
 
+/// Loads and validates the settings, tenant configs included; the error holds one line for each fault.
 fn load(path: Option<&PathBuf>) -> Result<Settings, String> {
     let checks = settings::Checks {
         tenant_id: &|id| match TenantId::parse(id) {
@@ -190,7 +199,7 @@ fn load(path: Option<&PathBuf>) -> Result<Settings, String> {
             )),
         },
         tenant_config: &|id, config, secrets| {
-            // An ID that cannot be is a fault already; the rest is told as well.
+            // An invalid ID was reported by `tenant_id`; the config's own faults are reported too.
             let id = TenantId::parse(id).unwrap_or_else(TenantId::default_tenant);
             let faults = Vault::new(secrets).check(&id, config).err();
             let faults = faults.into_iter().flatten();
@@ -201,6 +210,7 @@ fn load(path: Option<&PathBuf>) -> Result<Settings, String> {
         .map_err(|faults| faults.to_string())
 }
 
+/// Runs `resullm check`.
 fn check(path: Option<&PathBuf>) -> ExitCode {
     match load(path).and_then(with_certificates) {
         Ok(settings) => {
@@ -223,7 +233,7 @@ fn check(path: Option<&PathBuf>) -> ExitCode {
     }
 }
 
-/// The settings, if their certificates can be used too.
+/// Passes `settings` through if every certificate and key of `server.listen` can be loaded.
 fn with_certificates(settings: Settings) -> Result<Settings, String> {
     for listener in &settings.server.listen {
         if let Some(tls) = &listener.tls {
@@ -233,6 +243,7 @@ fn with_certificates(settings: Settings) -> Result<Settings, String> {
     Ok(settings)
 }
 
+/// Maps `accounts` and `usage` settings to the store's options.
 fn keeping(settings: &Settings) -> Keeping {
     let orphans = match settings.accounts.orphans {
         settings::Orphans::Known => account::Orphans::Known,
@@ -251,7 +262,8 @@ fn keeping(settings: &Settings) -> Keeping {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
-    // Connections are served by threads of their own; this one does what is done beside them.
+    // Connections are served by the threads of `serve::workers`; this thread runs accepting and background
+    // tasks.
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -267,7 +279,7 @@ fn serve(path: Option<&PathBuf>, take_over: bool) -> ExitCode {
     telemetry::log::start(&settings.log);
     let served = runtime().and_then(|runtime| {
         let served = runtime.block_on(serve_until_stopped(settings, take_over));
-        // Whatever still runs has had its time.
+        // Tasks that still run have exceeded the drain's deadlines: do not wait for them.
         runtime.shutdown_background();
         served
     });
@@ -286,7 +298,8 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
     let inherited = if take_over {
         let (mut line, listeners) = handover::receive().map_err(cannot)?;
         line.say(handover::SETTINGS_GOOD).await.map_err(cannot)?;
-        // An embedded store is free only when everything in flight has ended.
+        // The predecessor releases an embedded store only after its drain, so wait for `drain_timeout` plus
+        // 10 s.
         let patience = settings.server.drain_timeout + std::time::Duration::from_secs(10);
         line.hear(handover::GO, patience).await.map_err(cannot)?;
         Some((line, listeners))
@@ -322,7 +335,7 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
         .map_err(|error| format!("Cannot serve: {error}"))
 }
 
-/// Prints what there is, also where something is wrong with it.
+/// Runs `resullm store ...` on the embedded store; `check` prints the contents even if it found damage.
 fn care_for(path: Option<&PathBuf>, command: &StoreCommand) -> ExitCode {
     let settings = match load(path) {
         Ok(settings) => settings,
@@ -334,7 +347,7 @@ fn care_for(path: Option<&PathBuf>, command: &StoreCommand) -> ExitCode {
     let store = dir.display().to_string();
     let done = match command {
         StoreCommand::Check => care::check(&dir).map(|(contents, mut faults)| {
-            // Where there is no such directory, nothing was under way.
+            // No journal directory: no process left anything unsettled.
             let pages = journal::check(Path::new(&settings.accounts.journal));
             faults.extend(pages.unwrap_or_default());
             let told = json!({"store": store, "contents": contents, "faults": faults.len()});
@@ -386,7 +399,7 @@ fn tenant(path: Option<&PathBuf>, command: TenantCommand) -> ExitCode {
     ask(path, asked)
 }
 
-/// A config in a file.
+/// Reads a config from a JSON file, or from standard input if the name is `-`.
 fn written(file: &Path) -> Result<Box<RawValue>, String> {
     let cannot = |error: &dyn std::fmt::Display| format!("Cannot read {}: {error}", file.display());
     let mut text = String::new();
@@ -400,6 +413,7 @@ fn written(file: &Path) -> Result<Box<RawValue>, String> {
     serde_json::from_str(&text).map_err(|error| cannot(&error))
 }
 
+/// Maps a `resullm key ...` command to its admin route.
 fn asked_of_keys(command: KeyCommand) -> Asked {
     let asked = |method, tenant, path, body: Value| Asked {
         method,
@@ -447,7 +461,7 @@ fn asked_of_keys(command: KeyCommand) -> Asked {
     }
 }
 
-/// Asks the admin routes, and prints their answer.
+/// Runs one request against the admin routes and prints the response.
 fn ask(path: Option<&PathBuf>, asked: Asked) -> ExitCode {
     let answered = load(path).and_then(|settings| {
         runtime()?.block_on(async {
@@ -463,7 +477,7 @@ fn ask(path: Option<&PathBuf>, asked: Asked) -> ExitCode {
     }
 }
 
-/// Seals one tenant after the other, and goes on after one that cannot be. No names: all of them.
+/// Seals the tenants one by one and continues after a failure. An empty `tenants` means all tenants.
 fn seal(path: Option<&PathBuf>, tenants: Vec<String>) -> ExitCode {
     let sealed = load(path).and_then(|settings| {
         runtime()?.block_on(async {
@@ -504,7 +518,7 @@ fn seal(path: Option<&PathBuf>, tenants: Vec<String>) -> ExitCode {
     }
 }
 
-/// Where the admin routes are asked without a socket, by an admin of this process alone.
+/// Calls the admin routes in this process, without a socket, with a random `admin.token` known only here.
 struct Desk {
     local: Local,
     token: String,
@@ -531,7 +545,7 @@ impl Desk {
         Ok(Desk { local, token })
     }
 
-    /// Whether it was done, and what is to be said of it.
+    /// Calls the route; returns whether it succeeded, and the text to print.
     async fn ask(&self, asked: Asked) -> Result<(bool, String), String> {
         let at = match &asked.tenant {
             None => At::Nowhere,
@@ -551,7 +565,7 @@ impl Desk {
             Some(_) => route::of_tenant(&asked.method, &asked.path),
         };
         let Found::Here(matched) = found else {
-            // Not repeated: it may be a key of another kind.
+            // The name is not quoted: it may be another provider's API key.
             return Err("That is no name that a tenant or key can have".to_owned());
         };
         let mut headers = HeaderMap::new();
@@ -576,7 +590,8 @@ impl Desk {
     }
 }
 
-/// A config is printed as it is stored, so that it can be put back; a refusal is its sentence.
+/// Text to print for a response body: a stored config verbatim (it can be `put` again), an error as its
+/// `error` sentence and `details`, anything else as indented JSON.
 fn told(done: bool, route: route::Local, body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Config<'a> {

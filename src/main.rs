@@ -1,4 +1,4 @@
-//! The `resullm` program. Everything is in the library; this only starts it.
+//! The `resullm` binary: sets the global allocator (mimalloc) and calls `resullm::cli::main`.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,8 +1,11 @@
-//! Which of some names a wrong one was probably meant to be: for faults that name the slip.
+//! Finds the known name closest to a misspelled one, for "did you mean" hints in error messages.
+//!
+//! [`nearest`] compares by edit distance (Levenshtein).
 
-/// The candidate that `name` was probably meant to be.
+/// Returns the candidate with the smallest edit distance to `name`, or `None` if every candidate is too
+/// different.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Two slips in a short name, three in a longer one; more is another word.
+    // At most 2 edits in a name of up to 8 bytes, 3 in a longer one: with more it is a different word.
     let slips = if name.len() > 8 { 3 } else { 2 };
     candidates
         .into_iter()
@@ -12,7 +15,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// How many characters must be changed, put in or left out to make one name of the other.
+/// Levenshtein distance: the number of characters to substitute, insert or delete to turn `from` into `to`.
 fn distance(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.chars().count()).collect();
     for (line, a) in from.chars().enumerate() {

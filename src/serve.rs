@@ -1,8 +1,10 @@
-//! Where the parts meet: the whole service from its dependencies, and its life on its sockets.
+//! Composition root: wires the parts together, and runs the process's life cycle (accept, drain, hand over,
+//! stop).
 //!
-//! `create_app` builds and starts nothing; `App::serve` runs it until it is told to stop. Pingora
-//! serves the connections; accepting them, draining and handing over are done here, because its own
-//! server cannot say which port it got and waits for minutes where nothing is left to wait for.
+//! [`create_app`] builds without starting anything; [`App::serve`] runs until a signal stops it. Pingora
+//! serves the connections. Accepting, draining and handing over are done here because Pingora's own server
+//! cannot report the port it was given for port 0, and sleeps for minutes on a graceful stop even when
+//! nothing is in flight.
 
 pub mod handover;
 pub mod limits;
@@ -24,7 +26,7 @@ use crate::proxy::limits::refused_work::Refusals;
 use crate::proxy::pipeline::Pipeline;
 use crate::proxy::settlement::record::Recorder;
 use crate::proxy::settlement::settle::{Settler, charged};
-use crate::proxy::upstream::client::Upstream;
+use crate::proxy::upstream::client::client::Upstream;
 use crate::rules::account::Report;
 use crate::rules::amount::{Millis, Tokens};
 use crate::settings::{self, Settings};
@@ -50,30 +52,36 @@ use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 use workers::Workers;
 
-/// After the drain's end, what is left has this long to say goodbye and settle.
+/// Time for cut-off requests to send their last bytes and settle after `server.drain_timeout`; also the
+/// deadline of each flush in `finish_books`.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// Connections that were accepted just before a hand-over may still send their first request.
+/// Grace period in a hand-over before connections drain: one accepted just before may still send its first
+/// request.
 const FRESH_CONNECTIONS: Duration = Duration::from_secs(1);
-/// Out of file descriptors: let some connections end first.
+/// Interval of the `sweep` task.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// Backoff after a failed `accept`, usually for lack of file descriptors: lets some connections end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Everything [`create_app`] needs from outside.
 pub struct Deps {
     pub settings: Arc<Settings>,
     pub store: Arc<dyn Store>,
     pub journal: Journal,
 }
 
-/// The whole service, not started.
+/// The gateway, built by [`create_app`] and not started.
 pub struct App {
     settings: Arc<Settings>,
     store: Arc<dyn Store>,
     front: Arc<Front>,
     traffic: Arc<Traffic>,
     pipeline: Arc<Pipeline>,
+    /// `true` tells every connection to close after its current request.
     stop: watch::Sender<bool>,
 }
 
+/// Builds the gateway. Starts no task and opens no socket.
 pub fn create_app(deps: Deps) -> App {
     let Deps {
         settings,
@@ -149,9 +157,11 @@ pub fn create_app(deps: Deps) -> App {
     }
 }
 
-/// What a signal asks for.
+/// Action that a signal requests.
 enum Asked {
+    /// `SIGTERM` or `SIGINT`.
     Stop,
+    /// `SIGQUIT`: start a new process and give it the listening sockets.
     HandOver,
 }
 
@@ -170,6 +180,7 @@ impl Signals {
         })
     }
 
+    /// Waits for the next [`Asked::Stop`]; ignores hand-over requests until then.
     async fn stop(&mut self) {
         while !matches!(self.next().await, Asked::Stop) {}
     }
@@ -183,14 +194,17 @@ impl Signals {
     }
 }
 
-/// The sockets of the public and the operator's own, each with what its connections have in common.
+/// Listening sockets of `server.listen` and `server.ops_listen`, each with the [`ListenerSpec`] of its
+/// connections.
 pub struct Sockets {
     all: Vec<(TcpListener, Arc<ListenerSpec>)>,
+    /// Certificates to reload when their files change.
     followed: Vec<Arc<Certificates>>,
 }
 
 impl Sockets {
-    /// `inherited`: from the process before this one.
+    /// Opens the sockets that the settings name, reusing those in `inherited` (handed over by the previous
+    /// process).
     pub fn open(settings: &Settings, mut inherited: Vec<TcpListener>) -> Result<Sockets, String> {
         let mut sockets = Sockets {
             all: Vec::new(),
@@ -227,12 +241,13 @@ impl Sockets {
         Ok(sockets)
     }
 
-    /// Where they listen, in the order of the settings.
+    /// Local addresses, in the order of the settings.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let addresses = self.all.iter();
         addresses.filter_map(|(listener, _)| listener.local_addr().ok())
     }
 
+    /// Logs each address; with port 0 this is how the operator learns the real port.
     fn announce(&self) -> io::Result<()> {
         for (listener, spec) in &self.all {
             let address = listener.local_addr()?;
@@ -246,7 +261,8 @@ impl Sockets {
     }
 }
 
-/// Follows the files of certificates, on a thread of its own: a file system that does not answer must stop nothing else.
+/// Reloads changed certificate files every [`tls::LOOKED_AT_EVERY`], on a dedicated thread: a hanging file
+/// system must not block anything else.
 fn follow(followed: Vec<Arc<Certificates>>) {
     if followed.is_empty() {
         return;
@@ -266,7 +282,8 @@ fn follow(followed: Vec<Arc<Certificates>>) {
 }
 
 impl App {
-    /// Serves until a signal ends it, then drains. `line`: to the process this one takes over from.
+    /// Serves until a signal stops it, then drains. `line`: channel to the process that this one takes over
+    /// from.
     pub async fn serve(self, sockets: Sockets, line: Option<Line>) -> io::Result<()> {
         let mut signals = Signals::new()?;
         self.pipeline.recorder.start();
@@ -306,7 +323,8 @@ impl App {
                 Asked::HandOver => {
                     match self.hand_over(&spare, &mut accepting, &mut signals).await {
                         Ok(()) => break true,
-                        // The store is closed and nobody accepts: only an end is left.
+                        // The embedded store is closed and nothing accepts any more: this process cannot go
+                        // on.
                         Err(error) if accepting.is_empty() => return Err(error),
                         Err(error) => log::error!("Hand-over failed, serving on: {error}"),
                     }
@@ -316,7 +334,8 @@ impl App {
         log::info!("Server shutting down");
         let mut patience = self.settings.server.drain_timeout;
         if !succeeded {
-            // Load balancers see it in `/readyz` and go elsewhere, unless somebody is in a hurry.
+            // `/readyz` answers 503 for `server.drain_delay`, so that load balancers stop sending here. A
+            // second `SIGTERM` or `SIGINT` skips this delay and the drain.
             self.traffic.drain();
             let delay = tokio::time::sleep(self.settings.server.drain_delay);
             tokio::select! {
@@ -341,8 +360,9 @@ impl App {
         Ok(())
     }
 
-    /// What is done with an accepted connection. The operator's own need no place, and no worker: they answer when
-    /// all of these are busy.
+    /// Returns the function that dispatches an accepted connection to a worker. Operator connections
+    /// (`server.ops_listen`) take no connection permit and no worker, so metrics answer even when all workers
+    /// are busy.
     fn giver(
         &self,
         workers: &Arc<Workers>,
@@ -374,7 +394,8 @@ impl App {
         }
     }
 
-    /// What was spent is told, and what happened is written down.
+    /// Reports all lease spending to the store and writes the pending usage records, each within
+    /// [`LAST_WORDS`].
     async fn finish_books(&self) {
         let leases = &self.pipeline.settler.leases;
         if tokio::time::timeout(LAST_WORDS, leases.finish())
@@ -391,10 +412,11 @@ impl App {
         }
     }
 
-    /// Finishes what is in flight, within the time that it is given or until asked again.
+    /// Waits up to `patience` for requests and settlements in flight, then cuts them off; a second stop
+    /// signal cuts at once.
     async fn drain(&self, patience: Duration, signals: &mut Signals) {
         self.traffic.drain();
-        // Wakes the connections that wait for a next request: they close.
+        // Wakes idle keep-alive connections, which then close.
         self.stop.send_replace(true);
         let quiet = tokio::select! {
             quiet = self.traffic.quiet(patience) => quiet,
@@ -415,8 +437,8 @@ impl App {
         }
     }
 
-    /// Lets a new process take the sockets over. After an error, `accepting` is empty where this
-    /// process cannot go on.
+    /// Starts a new process and gives it the listening sockets. If this fails and `accepting` is empty
+    /// afterwards, this process cannot go on serving.
     async fn hand_over(
         &self,
         listeners: &[OwnedFd],
@@ -426,7 +448,8 @@ impl App {
         log::info!("Handing over to a new process");
         let (mut successor, mut line) = handover::start_successor(listeners).await?;
         if matches!(self.settings.store, settings::Store::Embedded(_)) {
-            // One process a directory: this one lets go first, and connections wait in the backlog.
+            // An embedded store allows one process per directory: this one drains and closes it first.
+            // Meanwhile new connections wait in the listen backlog.
             stop_accepting(accepting).await;
             self.traffic.drain();
             tokio::time::sleep(FRESH_CONNECTIONS).await;
@@ -448,7 +471,8 @@ impl App {
     }
 }
 
-/// How long a successor may take from its store to its first connection.
+/// Deadline for the new process between [`handover::GO`] and [`handover::READY`]: opening its store and
+/// accepting.
 const SUCCESSION: Duration = Duration::from_secs(20);
 
 async fn stop_accepting(accepting: &mut Vec<JoinHandle<()>>) {
@@ -458,7 +482,8 @@ async fn stop_accepting(accepting: &mut Vec<JoinHandle<()>>) {
     }
 }
 
-/// Closes connections to providers that have waited too long, and forgets strangers and refused calls.
+/// Periodically closes expired idle connections to providers, and evicts expired entries of the auth-failure
+/// and refusal tables.
 async fn sweep(pipeline: Arc<Pipeline>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
@@ -469,6 +494,7 @@ async fn sweep(pipeline: Arc<Pipeline>) {
     }
 }
 
+/// Accepts connections until the task is aborted. Logs the first of several failures in a row only.
 async fn accept(listener: TcpListener, give: impl Fn(TcpStream, SocketAddr)) {
     let mut is_failing = false;
     loop {
@@ -487,7 +513,7 @@ async fn accept(listener: TcpListener, give: impl Fn(TcpStream, SocketAddr)) {
     }
 }
 
-/// The journal of this process, once what the dead left open is settled.
+/// Opens the journal in `accounts.journal` and first settles what crashed processes left open there.
 pub async fn open_journal(settings: &Settings, store: &dyn Store) -> Result<Journal, String> {
     let dir = std::path::Path::new(&settings.accounts.journal);
     Ok(match Journal::open(dir) {
@@ -495,7 +521,7 @@ pub async fn open_journal(settings: &Settings, store: &dyn Store) -> Result<Jour
             settle_legacy(legacy, store, settings.accounts.orphans).await;
             journal
         }
-        // It is not for the gateway to say that what it cannot read costs nothing.
+        // Unreadable holds may have cost something, so the gateway must not ignore them: it refuses to start.
         Err(NoJournal::Damaged(why)) => {
             return Err(format!(
                 "{why}: it has what an earlier process had under way; moved away, that runs out as holds do"
@@ -511,9 +537,10 @@ pub async fn open_journal(settings: &Settings, store: &dyn Store) -> Result<Jour
     })
 }
 
+/// Settles the requests and leases that dead processes left in their journal pages, then deletes the pages.
 async fn settle_legacy(legacy: Legacy, store: &dyn Store, orphans: settings::Orphans) {
-    // What is known may be less than was served: where not even a crash may give anything away, a
-    // hold that was not decided runs out and is spent.
+    // The known cost may be less than what was served. With `accounts.orphans: spend`, an undecided hold is
+    // not settled here: it expires and is charged in full.
     let certain = |open: &&Unfinished| open.decided || orphans == settings::Orphans::Known;
     let unfinished: Vec<&Unfinished> = legacy.unfinished.iter().filter(certain).collect();
     let mut tokens = 0;
@@ -524,8 +551,8 @@ async fn settle_legacy(legacy: Legacy, store: &dyn Store, orphans: settings::Orp
                 log::error!("What an earlier process left open cannot be settled: {error}");
             }
             Err(error) => {
-                // The files stay for the next start; by then the holds may have expired, which is no
-                // harm: what was not charged then is charged.
+                // The pages stay for the next start. The holds may have expired by then; that is harmless,
+                // because settling also charges an expired hold that was not charged.
                 log::error!("What an earlier process left open cannot be settled: {error}");
                 return;
             }
@@ -547,7 +574,8 @@ async fn settle_legacy(legacy: Legacy, store: &dyn Store, orphans: settings::Orp
         let requests = unfinished.len();
         log::info!("Settled {requests} requests of an earlier process, {tokens} tokens");
     }
-    // The lines go when nothing, not even a loss of power, can make them needed again.
+    // The pages are deleted only after the store has flushed, so that a power loss cannot lose the
+    // settlements.
     if let Err(error) = store.flush().await {
         log::error!("What an earlier process left open may be lost with the power: {error}");
         return;
@@ -555,11 +583,12 @@ async fn settle_legacy(legacy: Legacy, store: &dyn Store, orphans: settings::Orp
     legacy.delete();
 }
 
-/// So far beyond a dead process's last number that none of its commands can be later.
+/// Added to a dead process's last report number, so that none of its delayed commands can have a higher one.
 const LATER: u64 = 1 << 40;
 
-/// Tells the store what a dead process had spent of a lease. Where crashes may cost a little, its requests
-/// under way are charged what is known of them and the rest goes back; else the rest runs out.
+/// Reports to the store what a dead process had spent of a lease; returns the tokens charged. With
+/// `accounts.orphans: known`, requests in flight are charged their known cost and the rest returns to the
+/// balance; with `spend`, the rest expires and is charged.
 async fn settle_lease(
     lease: &OpenLease,
     store: &dyn Store,
@@ -596,10 +625,10 @@ async fn settle_lease(
     Ok(tokens)
 }
 
-/// What is left of a dead process's lease lives on for so long.
+/// Time to live of the remainder of a dead process's lease.
 const LEGACY_LIFE: Millis = Millis(1_000);
 
-/// Writes the tenants of the settings where there are none.
+/// Writes each config under `tenants` in the settings to the store if that tenant does not exist there.
 pub async fn seed(settings: &Settings, store: &dyn Store) -> Result<(), String> {
     let vault = Vault::new(&settings.secrets);
     for (id, config) in &settings.tenants {

@@ -1,4 +1,4 @@
-//! Which thread this is, for what every thread has its own of.
+//! Numbers the threads of the process, so that per-thread shards (counters, journal pages) can be indexed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,7 +8,7 @@ thread_local! {
     static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A small number of this thread's own.
+/// Returns this thread's number: 0 for the first thread that asks, then 1, 2, ... It never changes.
 pub fn number() -> usize {
     NUMBER.with(|number| *number)
 }

@@ -1,4 +1,4 @@
-//! pingora-proxy with its default settings and nothing in it: what the library itself costs.
+//! A bare pingora-proxy with default settings and no filters: the baseline cost of the library.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -37,13 +37,13 @@ impl ProxyHttp for Bare {
     }
 }
 
-/// Serves until it is killed.
+/// Serves until the process is killed.
 pub fn serve(args: &Args) -> Outcome<()> {
     let mut server = Server::new(None)?;
     server.bootstrap();
     let provider = SocketAddr::from((Ipv4Addr::LOCALHOST, args.provider));
     let mut service = http_proxy_service(&server.configuration, Bare { provider });
-    // The one setting that is not the default: as many threads as the others have.
+    // The only setting that is not the default: the same number of threads as the other contenders.
     service.threads = Some(args.threads);
     service.add_tcp(&format!("127.0.0.1:{}", args.port));
     server.add_service(service);

@@ -1,9 +1,11 @@
-//! Latencies in buckets that grow with what they hold: 64 to each power of two, so that a quantile
-//! is at most 1.6 % too high, and never too low.
+//! Latency histogram with logarithmic buckets: 64 per power of two.
+//!
+//! A [`Histogram::quantile`] is at most 1.6 % too high and never too low.
 
+/// log2 of [`PER_POWER`].
 const BITS: u32 = 6;
 const PER_POWER: usize = 1 << BITS;
-/// Up to 2^42 ns, more than an hour.
+/// Covers values up to 2^42 ns (73 minutes); larger ones fall into the last bucket.
 const BUCKETS: usize = PER_POWER * (42 - BITS as usize + 1);
 
 #[derive(Clone, Debug)]
@@ -42,7 +44,7 @@ impl Histogram {
         self.max
     }
 
-    /// The smallest bucket's upper end that at least `share` of the values do not exceed.
+    /// Returns the upper bound of the bucket that contains the `share` quantile (0.99: the 99th percentile).
     pub fn quantile(&self, share: f64) -> u64 {
         let wanted = ((self.count as f64 * share).ceil() as u64).max(1);
         let mut seen = 0;

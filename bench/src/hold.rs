@@ -1,5 +1,7 @@
-//! Opens many streams that say one thing and then nothing, and measures what each costs the
-//! process in between in memory.
+//! Opens many streams that send one event and then stay idle, and measures the memory that each costs the
+//! gateway.
+//!
+//! The mock provider stays idle on `pace:idle` in the prompt.
 
 use std::io;
 use std::sync::Arc;
@@ -17,9 +19,11 @@ use crate::wire::{Body, Events, Inbox};
 use crate::{Outcome, fault};
 use h2::RecvStream;
 
-/// How many are being opened at a time; more would only queue.
+/// Streams being opened at a time; more would only queue.
 const OPENING: usize = 64;
+/// Deadline for opening all streams.
 const OPEN_ALL: Duration = Duration::from_secs(40);
+/// Pause between the last opened stream and [`Report::kb_open`].
 const SETTLE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, clap::Args)]
@@ -28,20 +32,21 @@ pub struct Args {
     pub wanted: Wanted,
     #[arg(long)]
     pub streams: usize,
-    /// How long they are kept once all are open
+    /// Time to hold the streams once all are open
     #[arg(long, default_value_t = 3.0)]
     pub seconds: f64,
-    /// The process whose memory is measured, with its children
+    /// Process whose memory is measured, including its children
     #[arg(long)]
     pub pid: u32,
     #[arg(long)]
     pub json: bool,
 }
 
+/// Memory in KiB (`VmRSS`), and surviving streams.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     pub streams: usize,
-    /// Of them, those still open at the end.
+    /// Streams still open at the end.
     pub survived: usize,
     pub kb_before: u64,
     pub kb_open: u64,
@@ -53,7 +58,7 @@ pub fn run(args: &Args) -> Outcome<Report> {
     process::raise_descriptors();
     let mut wanted = args.wanted.clone();
     wanted.stream = true;
-    // In the prompt, because some gateways know only the models they were told of.
+    // In the prompt, because some gateways accept only configured models.
     wanted.prompt = "pace:idle".to_owned();
     let (message, dialer) = Message::build(&wanted)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -95,7 +100,7 @@ async fn hold(args: &Args, message: Arc<Message>, dialer: &Arc<Dialer>) -> Outco
             let mut stream = opened??;
             let ended = Arc::clone(&ended);
             waiting.spawn(async move {
-                // Nothing should come before we leave; what comes is the end.
+                // The provider stays silent, so any byte or EOF means that the stream ended early.
                 stream.silence().await;
                 ended.fetch_add(1, Ordering::Relaxed);
                 stream
@@ -121,15 +126,16 @@ async fn hold(args: &Args, message: Arc<Message>, dialer: &Arc<Dialer>) -> Outco
     })
 }
 
-/// A stream whose first event has arrived.
+/// An open stream after its first event.
 enum Open {
+    /// HTTP/1.1: one connection per stream.
     Alone(Box<dyn Socket>),
-    /// Its connection lasts as long as one of its streams' handles.
+    /// HTTP/2: the connection stays open as long as a [`Shared`] handle of it exists.
     Beside(Box<(Shared, RecvStream)>),
 }
 
 impl Open {
-    /// Until anything more arrives, its end as well.
+    /// Waits until more data or the end arrives.
     async fn silence(&mut self) {
         match self {
             Open::Alone(stream) => {

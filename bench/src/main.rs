@@ -1,7 +1,8 @@
-//! `bench`: measures ResuLLM beside what a user would pick instead, on one machine.
+//! `bench`: benchmarks ResuLLM and its alternatives on one machine.
 //!
-//! Generator, provider and runner are one program, so that a measurement needs nothing else; each
-//! runs as a process of its own, so that nobody's CPU time is counted as another's.
+//! Load generator (`bench load`), mock provider (`bench provider`) and runner (`bench run`) are one program,
+//! so that a benchmark needs nothing else. Each runs in its own process, so that CPU time is attributed
+//! correctly.
 
 mod bare;
 mod histogram;
@@ -30,22 +31,22 @@ fn fault(text: impl Into<String>) -> Box<dyn Error + Send + Sync> {
 #[derive(Debug, Parser)]
 #[command(name = "bench", about = "Measures LLM gateways on one machine")]
 enum Command {
-    /// A provider that counts what it serves
+    /// Mock provider that counts the requests and tokens it serves
     Provider(provider::Args),
-    /// Sends requests, checks the answers, prints the figures
+    /// Load generator: sends requests, checks the responses, prints rates and latencies
     Load(load::Args),
-    /// Holds idle streams open and measures what each takes in memory
+    /// Holds idle streams open and measures the memory of each
     Hold(hold::Args),
-    /// pingora-proxy without anything in it
+    /// A bare pingora-proxy without filters, as a baseline
     Bare(bare::Args),
-    /// Measures everything and writes RESULTS.md
+    /// Runs the whole benchmark and writes `RESULTS.md`
     Run(run::Args),
-    /// Measures one tenant's calls while another's are refused
+    /// Measures one tenant's latency while another tenant's calls are refused
     Refused(run::refused::Args),
-    /// Prints the results as the raw rounds in a file make them
+    /// Prints the report for the raw results in a file (`results.json`)
     Report {
         file: PathBuf,
-        /// Where to write the chart
+        /// File for the chart, as SVG
         #[arg(long)]
         svg: Option<PathBuf>,
     },

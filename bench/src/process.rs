@@ -1,11 +1,12 @@
-//! What processes cost, from /proc: CPU time and memory of one and all that it started.
+//! CPU time and memory of a process and its descendants, from `/proc`.
 
 use std::collections::HashMap;
 use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The soft limit of open files up to the hard one, for us and what we start; says what it is now.
+/// Raises the soft limit of open files (`RLIMIT_NOFILE`) to the hard limit, for this process and its
+/// children. Returns the resulting limit.
 pub fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -19,7 +20,7 @@ pub fn raise_descriptors() -> u64 {
     now.unwrap_or(u64::MAX)
 }
 
-/// The process and everything below it.
+/// Returns the IDs of a process and all its descendants.
 pub fn tree(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -44,13 +45,14 @@ pub fn tree(root: u32) -> Vec<u32> {
     found
 }
 
-/// The second field after the program's name, which may itself hold spaces and brackets.
+/// Returns the parent's ID from `/proc/PID/stat`: the second field after the program name, which may itself
+/// contain spaces and brackets.
 fn parent(stat: &str) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Nanoseconds on a CPU, of all threads that live now.
+/// Returns the CPU time in nanoseconds of all threads alive now (`schedstat`).
 pub fn cpu_nanos(root: u32) -> u64 {
     let of_thread = |path: std::path::PathBuf| -> Option<u64> {
         let text = fs::read_to_string(path.join("schedstat")).ok()?;
@@ -68,11 +70,12 @@ pub fn cpu_nanos(root: u32) -> u64 {
         .sum()
 }
 
+/// Returns the resident memory in KiB (`VmRSS`).
 pub fn resident_kb(root: u32) -> u64 {
     sum_of(root, "VmRSS:")
 }
 
-/// The most that it ever had.
+/// Returns the peak resident memory in KiB (`VmHWM`), summed over the processes.
 pub fn peak_kb(root: u32) -> u64 {
     sum_of(root, "VmHWM:")
 }
@@ -103,7 +106,7 @@ mod tests {
         let me = std::process::id();
         assert!(tree(me).contains(&me));
         assert!(cpu_nanos(me) > 0);
-        // In this order: other tests go on taking memory.
+        // Read the current value first: other tests allocate memory meanwhile.
         let (now, peak) = (resident_kb(me), peak_kb(me));
         assert!(now > 0 && peak >= now);
     }

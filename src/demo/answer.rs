@@ -1,22 +1,25 @@
-//! What the stand-in says: the same words for the same question.
+//! Generates the demo provider's answer text: deterministic, quoting the last user message.
 //!
-//! Pure. An answer never has more tokens than the call allows, and its tokens are those of the text
-//! that is sent, by the same count as the prompt's.
+//! Pure. An answer never exceeds the call's token limit. Its token count is [`count`] of the text sent, the
+//! same count as for the prompt.
 
 use super::call::{Call, count};
 
 const QUOTED_WORDS: usize = 8;
 const QUOTED_CHARS_PER_WORD: usize = 24;
+/// The same ratio as in [`count`].
 const BYTES_PER_TOKEN: u64 = 4;
 
+/// A generated answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub text: String,
     pub tokens: u64,
-    /// The limit ended it.
+    /// Truncated by the token limit (`finish_reason: length`, `stop_reason: max_tokens`).
     pub cut: bool,
 }
 
+/// Generates the answer to a call, truncated to [`Call::limit_tokens`].
 pub(super) fn answer(call: &Call) -> Answer {
     let quote = quote(&call.last_words);
     let mut text = if quote.is_empty() {
@@ -32,7 +35,7 @@ pub(super) fn answer(call: &Call) -> Answer {
     let whole = text.len();
     if let Some(limit) = call.limit_tokens {
         let most = usize::try_from(limit.saturating_mul(BYTES_PER_TOKEN)).unwrap_or(usize::MAX);
-        // Four bytes hold any character, so something is left even of a single token.
+        // UTF-8 characters have at most 4 bytes, so even a limit of 1 token leaves some text.
         text.truncate(text.floor_char_boundary(most));
     }
     Answer {
@@ -42,11 +45,12 @@ pub(super) fn answer(call: &Call) -> Answer {
     }
 }
 
-/// The pieces of a stream: a word each, with the space that follows it.
+/// Splits a text into stream chunks: one word each, with the space after it.
 pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive(' ')
 }
 
+/// Shortens a text to its first [`QUOTED_WORDS`] words of at most [`QUOTED_CHARS_PER_WORD`] characters.
 fn quote(text: &str) -> String {
     let mut words = text.split_whitespace();
     let short = |word: &str| word.chars().take(QUOTED_CHARS_PER_WORD).collect::<String>();

@@ -1,11 +1,12 @@
-//! Anthropic's Messages as the stand-in speaks them.
+//! Anthropic's Messages API for the demo provider: parses requests, formats responses and SSE events.
 //!
-//! Pure: JSON in, JSON or events out. IDs come from outside.
+//! Pure: JSON in, JSON or event text out. The caller supplies the IDs.
 
 use super::answer::{Answer, pieces};
 use super::call::{self, CONTENT, Call, Refusal, field, positive, text_of};
 use serde_json::{Value, json};
 
+/// Parses a `POST /v1/messages` body; `max_tokens` is required, as in the real API.
 pub(super) fn read(body: &Value) -> Result<Call, Refusal> {
     let call = read_prompt(body)?;
     let limit = positive(body, "max_tokens", u64::MAX)?
@@ -16,12 +17,13 @@ pub(super) fn read(body: &Value) -> Result<Call, Refusal> {
     })
 }
 
-/// A request whose prompt is only counted: it needs no limit.
+/// Parses a `count_tokens` body, which needs no `max_tokens`.
 pub(super) fn read_prompt(body: &Value) -> Result<Call, Refusal> {
     let system = text_of(field(body, "system")).ok_or_else(|| Refusal::new("system", CONTENT))?;
     call::read(body, &system)
 }
 
+/// Formats a response that is not streamed.
 pub(super) fn whole(call: &Call, answer: &Answer, id: &str) -> Value {
     json!({
         "id": id,
@@ -35,11 +37,12 @@ pub(super) fn whole(call: &Call, answer: &Answer, id: &str) -> Value {
     })
 }
 
+/// Formats the response of `count_tokens`.
 pub(super) fn counted(call: &Call) -> Value {
     json!({ "input_tokens": call.prompt_tokens })
 }
 
-/// The steps of a stream; what belongs to one step is sent at once.
+/// Formats a stream as a list of steps; the events of one step are sent in one chunk.
 pub(super) fn stream(call: &Call, answer: &Answer, id: &str) -> Vec<String> {
     let start = json!({ "type": "message_start", "message": {
         "id": id,
@@ -60,7 +63,7 @@ pub(super) fn stream(call: &Call, answer: &Answer, id: &str) -> Vec<String> {
             "delta": { "type": "text_delta", "text": piece }
         })
     };
-    // The numbers here are totals and supersede those of the start.
+    // Usage in `message_delta` is cumulative and replaces that of `message_start`.
     let end = json!({
         "type": "message_delta",
         "delta": { "stop_reason": stop_reason(answer), "stop_sequence": null },

@@ -1,28 +1,33 @@
-//! What a request to the stand-in comes down to, whichever wire format it came in.
+//! The part of a request to the demo provider that both wire formats share: parsing, validation, prompt
+//! tokens.
 //!
-//! Pure: JSON in, facts out. It must never charge for a prompt more than the bytes of its text and
-//! 8 tokens a message: that is the bound by which a gateway holds tokens before it asks.
+//! Pure: JSON in, [`Call`] out. Its prompt tokens must never exceed the bytes of the text plus 8 per message:
+//! that is the upper bound by which a gateway holds tokens before the call.
 
 use serde_json::Value;
 
 const TOKENS_PER_MESSAGE: u64 = 3;
 
+/// A parsed request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Call {
     pub model: String,
     pub prompt_tokens: u64,
-    /// What the user said last; the answer quotes it.
+    /// Text of the last message with `role: user`; the answer quotes it.
     pub last_words: String,
+    /// `None`: no limit was sent.
     pub limit_tokens: Option<u64>,
+    /// OpenAI's `n`; 1 for Anthropic.
     pub choices: u64,
     pub stream: bool,
+    /// OpenAI's `stream_options.include_usage`.
     pub include_usage: bool,
 }
 
-/// Why a request cannot be answered, in words for its sender.
+/// Validation error, worded for the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// The field at fault; empty for the body as a whole.
+    /// Path of the invalid field, such as `messages.0.content`; empty for the whole body.
     pub field: String,
     pub message: String,
 }
@@ -36,12 +41,14 @@ impl Refusal {
     }
 }
 
-/// A quarter of the bytes, rounded up, and never nothing: crude, but the same everywhere.
+/// Returns the tokens of a text: bytes / 4, rounded up, at least 1. Crude, but used for prompts and answers
+/// alike.
 pub(super) fn count(bytes: usize) -> u64 {
     (bytes as u64).div_ceil(4).max(1)
 }
 
-/// The part of a request that both formats share. `system` is text that stands outside the messages.
+/// Parses the members that both formats share. `system` is Anthropic's system text, which is not in
+/// `messages`.
 pub(super) fn read(body: &Value, system: &str) -> Result<Call, Refusal> {
     if !body.is_object() {
         return Err(Refusal::new("", "The request body must be a JSON object."));
@@ -90,8 +97,8 @@ pub(super) fn read(body: &Value, system: &str) -> Result<Call, Refusal> {
 
 pub(super) const CONTENT: &str = "must be a string or a list of parts";
 
-/// A content's text: the string itself, or its text parts together. Parts of other types (images,
-/// the results of tools) are taken without a look; `None` is a content that cannot be one.
+/// Returns the text of a `content` member: the string itself, or its `text` parts joined. Other parts
+/// (images, tool results) are skipped unchecked. `None`: neither a string nor a list.
 pub(super) fn text_of(content: Option<&Value>) -> Option<String> {
     match content {
         None => Some(String::new()),
@@ -108,11 +115,12 @@ pub(super) fn text_of(content: Option<&Value>) -> Option<String> {
     }
 }
 
-/// A field that is there; `null` is not.
+/// Returns a member of `body`; an explicit `null` counts as absent.
 pub(super) fn field<'v>(body: &'v Value, name: &str) -> Option<&'v Value> {
     body.get(name).filter(|value| !value.is_null())
 }
 
+/// Returns a boolean member; absent is `false`.
 pub(super) fn yes(body: &Value, name: &str) -> Result<bool, Refusal> {
     match field(body, name) {
         None => Ok(false),
@@ -121,6 +129,7 @@ pub(super) fn yes(body: &Value, name: &str) -> Result<bool, Refusal> {
     }
 }
 
+/// Returns an integer member from 1 to `most`.
 pub(super) fn positive(body: &Value, name: &str, most: u64) -> Result<Option<u64>, Refusal> {
     let Some(value) = field(body, name) else {
         return Ok(None);

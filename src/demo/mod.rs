@@ -1,8 +1,8 @@
-//! The stand-in provider: real HTTP on loopback for whoever has no provider's account yet.
+//! The demo provider: a mock HTTP server on loopback, for trying the gateway without a provider account.
 //!
-//! It answers OpenAI's Chat Completions and Anthropic's Messages, whole and streamed, with usage
-//! that agrees with what it sent. Any key will do, or none. It must never listen beyond loopback,
-//! and it knows nothing of the gateway in front of it.
+//! It serves OpenAI's Chat Completions and Anthropic's Messages, plain and streamed, with a `usage` that
+//! matches the text sent. It accepts any key, or none. It must never listen beyond loopback, and it does not
+//! depend on the gateway.
 
 mod answer;
 mod anthropic;
@@ -28,15 +28,16 @@ use std::time::{Duration, SystemTime};
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
+/// Limit of a request body; a larger one gets 413.
 const LARGEST_BODY_BYTES: usize = 32 << 20;
-/// Slow enough to be seen, quick enough not to be waited for.
+/// Pause between the chunks of a stream: long enough for a human to see it streaming.
 const BETWEEN_CHUNKS: Duration = Duration::from_millis(15);
-/// After a failed accept, mostly for want of file descriptors: time for some to come free.
+/// Backoff after a failed `accept`, usually for lack of file descriptors.
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
 
 type Reply = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
-/// A stand-in that is listening. It serves until the runtime it was started on ends.
+/// A running demo provider. It serves until the Tokio runtime of [`start`] ends.
 #[derive(Debug)]
 pub struct Demo {
     address: SocketAddr,
@@ -48,6 +49,7 @@ impl Demo {
     }
 }
 
+/// Listens on a free port of `127.0.0.1` and serves in a background task.
 pub async fn start() -> std::io::Result<Demo> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
@@ -66,24 +68,27 @@ async fn accept(listener: TcpListener) {
     }
 }
 
+/// Serves one HTTP/1.1 connection.
 async fn converse(socket: TcpStream) {
-    // Without it the words of a stream would come in clumps; with it refused, they still come.
+    // Without `TCP_NODELAY` the chunks of a stream would be coalesced. Failing to set it is harmless.
     let _ = socket.set_nodelay(true);
     let service = service_fn(|request| async { Ok::<_, Infallible>(serve(request).await) });
-    // How a connection ends is the client's affair; there is nobody to tell.
+    // An error here concerns only the client's connection; nobody needs it.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(socket), service)
         .await;
 }
 
-/// The shape of an API, in which its errors come too.
+/// Wire format of a request, its response and its errors.
 #[derive(Clone, Copy)]
 enum Shape {
     OpenAi,
     Anthropic,
 }
 
+/// Routes a request: `GET /v1/models`, `POST /v1/chat/completions`, `/v1/messages` and
+/// `/v1/messages/count_tokens`.
 async fn serve<B>(request: Request<B>) -> Reply
 where
     B: Body + Send,
@@ -171,6 +176,7 @@ fn count_tokens(body: &Value) -> Result<Reply, Refusal> {
     Ok(json(StatusCode::OK, &body, Shape::Anthropic, &request_id()))
 }
 
+/// Builds the error response in the API's own format.
 fn refuse(shape: Shape, status: StatusCode, refusal: &Refusal) -> Reply {
     let id = request_id();
     let param = Some(refusal.field.as_str()).filter(|field| !field.is_empty());
@@ -202,7 +208,8 @@ fn json(status: StatusCode, body: &Value, shape: Shape, id: &str) -> Reply {
     reply
 }
 
-/// Each step is a chunk of its own. When the client leaves, hyper drops the body and it ends.
+/// Builds a `text/event-stream` response: one HTTP chunk per step, [`BETWEEN_CHUNKS`] apart. When the client
+/// disconnects, hyper drops the body, which ends the stream.
 fn events(steps: Vec<String>, shape: Shape) -> Reply {
     let paced = stream::unfold(
         (steps.into_iter(), false),
@@ -224,6 +231,7 @@ fn events(steps: Vec<String>, shape: Shape) -> Reply {
     reply
 }
 
+/// Header that carries the request ID in each API.
 fn id_header(shape: Shape) -> HeaderName {
     HeaderName::from_static(match shape {
         Shape::OpenAi => "x-request-id",

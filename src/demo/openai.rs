@@ -1,17 +1,18 @@
-//! OpenAI's Chat Completions as the stand-in speaks them.
+//! OpenAI's Chat Completions API for the demo provider: parses requests, formats responses and SSE events.
 //!
-//! Pure: JSON in, JSON or events out. IDs and the time come from outside.
+//! Pure: JSON in, JSON or event text out. The caller supplies the IDs and the time.
 
 use super::answer::{Answer, pieces};
 use super::call::{self, Call, Refusal, field, positive, yes};
 use serde_json::{Value, json};
 
-/// As many as the API itself gives.
+/// Maximum of `n`, as in the real API.
 const MOST_CHOICES: u64 = 128;
 
+/// Parses a `POST /v1/chat/completions` body.
 pub(super) fn read(body: &Value) -> Result<Call, Refusal> {
     let shared = call::read(body, "")?;
-    // Compatible servers take both names; the smaller bound keeps either promise.
+    // Compatible servers accept both names; the smaller one satisfies both limits.
     let limits = [
         positive(body, "max_completion_tokens", u64::MAX)?,
         positive(body, "max_tokens", u64::MAX)?,
@@ -29,12 +30,13 @@ pub(super) fn read(body: &Value) -> Result<Call, Refusal> {
     })
 }
 
-/// What is the same in every chunk of an answer.
+/// Members that are the same in every chunk of one answer: `id` and `created`.
 pub(super) struct Stamp {
     pub id: String,
     pub created_seconds: u64,
 }
 
+/// Formats a response that is not streamed, with `n` equal choices.
 pub(super) fn whole(call: &Call, answer: &Answer, stamp: &Stamp) -> Value {
     let choice = |index: u64| {
         json!({
@@ -54,7 +56,7 @@ pub(super) fn whole(call: &Call, answer: &Answer, stamp: &Stamp) -> Value {
     })
 }
 
-/// The steps of a stream; what belongs to one step is sent at once, for all choices together.
+/// Formats a stream as a list of steps; the events of one step, for all choices, are sent in one HTTP chunk.
 pub(super) fn stream(call: &Call, answer: &Answer, stamp: &Stamp) -> Vec<String> {
     let step = |delta: Value, finish_reason: Value| -> String {
         (0..call.choices)
@@ -79,7 +81,8 @@ pub(super) fn stream(call: &Call, answer: &Answer, stamp: &Stamp) -> Vec<String>
     steps
 }
 
-/// Whoever asked for the usage finds the key in every chunk, `null` until the last.
+/// Formats one `chat.completion.chunk`. With `stream_options.include_usage`, every chunk has a `usage`
+/// member, `null` in all but the last.
 fn chunk(call: &Call, stamp: &Stamp, choices: Value, usage: Value) -> String {
     let mut chunk = json!({
         "id": stamp.id,

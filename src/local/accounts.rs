@@ -1,4 +1,6 @@
-//! Keys, as a tenant's admin sees them: mint, show, credit, move, revoke.
+//! Admin routes for API keys below `/admin/keys`: mint, show, credit, move to another group, revoke.
+//!
+//! Each handler authorizes an admin of the tenant first. A key of another tenant is 404.
 
 use super::answer::{self, Answer, Refusal, json};
 use super::{Local, Request, admin};
@@ -13,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Returns the Unix time of this machine.
 pub fn now() -> Millis {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -20,15 +23,18 @@ pub fn now() -> Millis {
         .into()
 }
 
+/// Upper bound of `expiresInSeconds`: ten years.
 const LONGEST_LIFE: Millis = Millis(10 * 365 * Millis::DAY.0);
 
-/// A key to be.
+/// Parameters of a new key.
 pub struct NewKey<'a> {
     pub prefix: &'a str,
-    /// Whose it is; `None`: nobody's in particular.
+    /// ID of the user it belongs to; `None`: no user.
     pub user: Option<&'a str>,
     pub group: &'a str,
+    /// Initial balance.
     pub tokens: u64,
+    /// Time until it expires; `None`: never.
     pub life: Option<Millis>,
 }
 
@@ -37,7 +43,7 @@ pub struct Minted {
     pub expires: Option<Millis>,
 }
 
-/// Makes a key and its record, in the layout that the operator chose.
+/// Generates a key and stores its record in the `accounts.layout` of the settings.
 pub async fn write(local: &Local, tenant: &Tenant, new: &NewKey<'_>) -> Result<Minted, Refusal> {
     let now = now();
     let unnamed = || Refusal::Bad("The user ID must be letters, digits, _, - or .".to_owned());
@@ -83,6 +89,7 @@ pub async fn write(local: &Local, tenant: &Tenant, new: &NewKey<'_>) -> Result<M
     })
 }
 
+/// Body of `POST /admin/keys`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct MintCall {
@@ -92,6 +99,7 @@ struct MintCall {
     user_id: Option<String>,
 }
 
+/// Serves `POST /admin/keys`.
 pub async fn mint(
     local: &Local,
     request: &Request<'_>,
@@ -134,6 +142,7 @@ pub async fn mint(
     Ok(json(201, &answer))
 }
 
+/// Returns the group's config, or a 400 that lists the groups.
 fn known_group<'a>(
     tenant: &'a Tenant,
     name: &str,
@@ -147,7 +156,7 @@ fn known_group<'a>(
     })
 }
 
-/// The account behind a key in the path, which must be this tenant's.
+/// Authorizes an admin and returns the account of the key in the path. A key of another tenant is 404.
 async fn find(
     local: &Local,
     request: &Request<'_>,
@@ -165,6 +174,7 @@ async fn find(
     Ok((key, found))
 }
 
+/// Serves `GET /admin/keys/{key}`.
 pub async fn show(
     local: &Local,
     request: &Request<'_>,
@@ -194,6 +204,7 @@ struct MoveCall {
     group: String,
 }
 
+/// Serves `PATCH /admin/keys/{key}`: moves the key's account to another group.
 pub async fn regroup(
     local: &Local,
     request: &Request<'_>,
@@ -214,10 +225,12 @@ pub async fn regroup(
 #[serde(deny_unknown_fields)]
 struct CreditCall {
     tokens: u64,
-    /// Whoever repeats a credit with the same ID adds nothing.
+    /// Idempotency ID: a repeated credit with the same ID adds nothing.
     id: Option<String>,
 }
 
+/// Serves `POST /admin/keys/{key}/credit`. If the store's answer is unknown, the response is 503 with the
+/// `id` to repeat.
 pub async fn credit(
     local: &Local,
     request: &Request<'_>,
@@ -261,6 +274,7 @@ pub async fn credit(
     ))
 }
 
+/// Serves `DELETE /admin/keys/{key}`.
 pub async fn revoke(
     local: &Local,
     request: &Request<'_>,

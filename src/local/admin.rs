@@ -1,4 +1,6 @@
-//! A tenant's config, read and replaced by its admin, as the very text that is stored.
+//! Tenant configs over HTTP (`/admin/config`), and authorization of admins and the operator.
+//!
+//! A config is returned verbatim as stored, with an `ETag`; `If-Match` makes a replacement conditional.
 
 use super::answer::{self, Answer, Refusal, json, text};
 use super::{Local, Request, credentials};
@@ -8,13 +10,14 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-/// The operator's token opens every tenant, a tenant's own tokens open that tenant alone.
+/// Authorizes an admin of `tenant`: `admin.token` is valid for every tenant, a tenant's own token for that
+/// tenant only.
 pub async fn authorize(
     local: &Local,
     request: &Request<'_>,
     tenant: &TenantId,
 ) -> Result<(), Refusal> {
-    // Without an operator there is no admin API at all.
+    // Without `admin.token` the admin API is off, even for tenants' own tokens.
     if local.settings.admin.token.is_none() {
         return Err(Refusal::Unauthorized);
     }
@@ -28,6 +31,7 @@ pub async fn authorize(
         .ok_or(Refusal::Unauthorized)
 }
 
+/// Authorizes the operator: the bearer token must equal `admin.token`.
 pub fn authorize_operator(local: &Local, request: &Request<'_>) -> Result<(), Refusal> {
     let expected = local
         .settings
@@ -41,6 +45,7 @@ pub fn authorize_operator(local: &Local, request: &Request<'_>) -> Result<(), Re
         .ok_or(Refusal::Unauthorized)
 }
 
+/// Serves `GET /admin/config`.
 pub async fn read(
     local: &Local,
     request: &Request<'_>,
@@ -50,6 +55,7 @@ pub async fn read(
     show(local, tenant).await
 }
 
+/// Serves `PUT /admin/config`.
 pub async fn replace(
     local: &Local,
     request: &Request<'_>,
@@ -60,6 +66,7 @@ pub async fn replace(
     Ok(tagged(json(200, &json!({"success": true})), &tag))
 }
 
+/// Sets the `ETag` header.
 pub fn tagged(mut answer: Answer, tag: &str) -> Answer {
     if let Ok(tag) = HeaderValue::from_str(tag) {
         answer.headers_mut().insert(header::ETAG, tag);
@@ -67,9 +74,10 @@ pub fn tagged(mut answer: Answer, tag: &str) -> Answer {
     answer
 }
 
+/// Returns the stored config as `{"config": ...}`, verbatim: sealed secrets stay sealed.
 pub async fn show(local: &Local, tenant: &TenantId) -> Result<Answer, Refusal> {
     let stored = local.store.config(tenant).await?.ok_or(Refusal::NotFound)?;
-    // Another program may have stored anything; what is not JSON cannot stand in JSON as it is.
+    // Another program may have stored text that is not JSON; it is returned as a JSON string.
     let config = match serde_json::from_str::<&RawValue>(&stored) {
         Ok(_) => stored.to_string(),
         Err(_) => json!(&*stored).to_string(),
@@ -80,17 +88,19 @@ pub async fn show(local: &Local, tenant: &TenantId) -> Result<Answer, Refusal> {
     ))
 }
 
+/// Returns the `ETag` of a stored config: 128 bits of its SHA-256, quoted.
 fn etag(stored: &str) -> String {
     format!("\"{}\"", &credentials::hash(stored)[..32])
 }
 
+/// Body of `PUT /admin/config`.
 #[derive(Deserialize)]
 struct PutCall<'a> {
     #[serde(borrow)]
     config: &'a RawValue,
 }
 
-/// The config in a body, valid, as it was written.
+/// Validates the config in a body and returns its text unchanged.
 pub fn valid_config<'a>(
     local: &Local,
     tenant: &TenantId,
@@ -101,8 +111,8 @@ pub fn valid_config<'a>(
     Ok(config.get())
 }
 
-/// Replaces the whole config, if it is the one the caller has read. Returns whether there was one
-/// before, and the tag of the new one.
+/// Replaces the whole config if it matches `If-Match` (else 412). Returns whether there was one before, and
+/// the new `ETag`.
 pub async fn put(
     local: &Local,
     request: &Request<'_>,
@@ -127,7 +137,7 @@ pub async fn put(
     Ok((stored.is_some(), etag(&now)))
 }
 
-/// `If-Match` lists tags, or `*` for whatever there is.
+/// Whether an `If-Match` header lists the tag of `stored`, or is `*`.
 fn matches(tags: &HeaderValue, stored: &str) -> bool {
     let tag = etag(stored);
     let listed = |tags: &str| {

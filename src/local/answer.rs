@@ -1,4 +1,6 @@
-//! Answers and refusals of the local routes: always JSON, a refusal always `{"error": sentence}`.
+//! Responses and errors of the local routes. Always JSON; an error is always `{"error": sentence}`.
+//!
+//! An error text must never quote the client's body, which may contain a secret.
 
 use crate::rules::amount::Millis;
 use crate::rules::config::Fault;
@@ -7,13 +9,15 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 
+/// A complete response.
 pub type Answer = Response<Bytes>;
 
+/// Returns a JSON response.
 pub fn json(status: u16, value: &Value) -> Answer {
     text(status, value.to_string())
 }
 
-/// A body that is JSON already.
+/// Returns a response whose body is already JSON text.
 pub fn text(status: u16, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(body.into());
     *answer.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
@@ -22,29 +26,34 @@ pub fn text(status: u16, body: impl Into<Bytes>) -> Answer {
     answer
 }
 
-/// Why a local route does not do what it was asked.
+/// An error of a local route; [`Refusal::into_answer`] maps it to a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     NotFound,
+    /// 405; holds the `Allow` header.
     OtherMethods(String),
     Unauthorized,
+    /// The end user's key is missing or unknown (401).
     UnknownKey,
-    /// The request itself is wrong; the sentence says what and where.
+    /// Invalid request (400); the sentence says what is wrong and where.
     Bad(String),
-    /// A config with faults, each with its path.
+    /// Invalid tenant config (400); each fault has its path.
     Faulty(Vec<Fault>),
     Forbidden(String),
     Conflict(String),
-    /// What the caller read has changed meanwhile.
+    /// The config changed since the caller read it (412).
     Stale,
+    /// Mint limit reached (429); `wait` becomes `Retry-After`.
     TooFast {
         wait: Millis,
     },
-    /// The tenant's config cannot be used.
+    /// The tenant's config is invalid, so none of its other routes work (503).
     Broken,
+    /// The gateway is shutting down (503).
     Draining,
     Store(StoreError),
-    /// A credit of this ID may be there or not, or may yet be lost.
+    /// The store did not confirm a credit: it may or may not be applied, or may still be lost in a failover
+    /// (503). The client repeats it with the same `id`.
     Unconfirmed {
         id: String,
     },
@@ -57,6 +66,7 @@ impl From<StoreError> for Refusal {
 }
 
 impl Refusal {
+    /// Returns the response for this error.
     pub fn into_answer(self) -> Answer {
         let sentence = |status, text: &str| json(status, &json!({"error": text}));
         match self {
@@ -117,10 +127,10 @@ fn with(mut answer: Answer, name: header::HeaderName, value: &str) -> Answer {
     answer
 }
 
-/// A body read as JSON of a known shape, or a sentence that says where it is not.
+/// Parses a JSON body into `T`; an empty body counts as `{}`. The error says where parsing failed.
 pub fn body<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Refusal> {
     let text = if bytes.is_empty() { b"{}" } else { bytes };
-    // A list would be read as the members of an object in their order, which nobody has documented.
+    // serde would accept a list as the members of a struct in order, which is not part of the API.
     if text.trim_ascii_start().first() == Some(&b'[') {
         let why = "The body must be a JSON object, not a list";
         return Err(Refusal::Bad(why.to_owned()));
@@ -129,7 +139,7 @@ pub fn body<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Refusal
         .map_err(|error| Refusal::Bad(format!("The body cannot be read: {}", told(&error))))
 }
 
-/// What is wrong, without the text that is: a token in the wrong place is a secret all the same.
+/// Formats a parse error without the text that `serde_json` quotes: it may be a token in the wrong place.
 fn told(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let repeats = [

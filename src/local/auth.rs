@@ -1,4 +1,4 @@
-//! Sign-in of end users, and what a key is worth.
+//! Routes for end users: anonymous sign-in (`/auth/anonymous`) and the state of their key (`/auth/me`).
 
 use super::accounts::{self, NewKey};
 use super::answer::{Answer, Refusal, json};
@@ -14,7 +14,8 @@ use crate::store::{Counted, StoreError};
 use serde_json::json;
 use std::net::IpAddr;
 
-/// A key for someone who does not say who they are: small, and gone in a day.
+/// Serves `POST /auth/anonymous`: mints a key of the group `anonymous` that expires after
+/// `accounts.anonymous_ttl`.
 pub async fn anonymous(
     local: &Local,
     request: &Request<'_>,
@@ -51,8 +52,8 @@ pub async fn anonymous(
     Ok(json(200, &answer))
 }
 
-/// One of the places for new keys: of the address, of the network around it, of the tenant. All three or none:
-/// who is refused takes no place from others.
+/// Counts a mint against the limits of the address, of its network and of the tenant. All three are counted
+/// or none, so a refused client does not use up the limits of others.
 async fn take_place(
     local: &Local,
     address: IpAddr,
@@ -63,7 +64,7 @@ async fn take_place(
         requests,
         span: accounts.mint_window.into(),
     };
-    // Names in the store are cut at colons.
+    // Colons separate the parts of a name in the store, so IPv6 addresses must not contain any.
     let named = |kind: &str, address: IpAddr| format!("{kind}-{address}").replace(':', "-");
     let near = named("address", neighbourhood(address));
     let far = named("network", network(address));
@@ -76,12 +77,13 @@ async fn take_place(
     local.store.count(&what, &bounds).await
 }
 
+/// Serves `GET /auth/me`: balance, group, rate limit and expiry of the caller's key.
 pub async fn me(local: &Local, request: &Request<'_>, tenant: &Tenant) -> Result<Answer, Refusal> {
     let key = credentials::key(|name| request.headers.get(name)?.to_str().ok())
         .and_then(KeyName::parse)
         .ok_or(Refusal::UnknownKey)?;
     match local.leases.give_back(&key).await {
-        // What the store knows can still be read.
+        // A full disk only blocks the report of the lease; the account can still be read.
         Err(StoreError::Full) => {}
         told => told?,
     }

@@ -1,16 +1,18 @@
-//! Who a request says it is: an end user's key, or an admin's token.
+//! Extracts and compares credentials: an end user's API key, an admin's bearer token.
 //!
-//! Comparisons take the same time whatever is compared. Nothing here is ever printed.
+//! Comparisons take constant time. Nothing here may ever be logged.
 
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
-/// Headers that SDKs and tools carry a key in. None of them may reach a provider.
+/// Headers in which SDKs and tools send a key. None of them may be forwarded to a provider.
 pub const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
 
+/// Prefixes of keys that this gateway mints.
 const OUR_PREFIXES: [&str; 2] = ["temp_", "user_"];
 
-/// The end user's key. Tools send several at times; then the one that looks like ours counts.
+/// Returns the end user's key from [`KEY_HEADERS`]. If several are sent, one with a prefix of ours wins, else
+/// the first.
 pub fn key<'a>(header: impl Fn(&'static str) -> Option<&'a str>) -> Option<&'a str> {
     let mut keys = KEY_HEADERS.iter().filter_map(|name| {
         let value = header(name)?;
@@ -25,18 +27,20 @@ pub fn key<'a>(header: impl Fn(&'static str) -> Option<&'a str>) -> Option<&'a s
     keys.clone().find(ours).or_else(|| keys.next())
 }
 
-/// The token of `Authorization: Bearer`.
+/// Returns the token of `Authorization: Bearer`.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     without_scheme(headers.get(header::AUTHORIZATION)?.to_str().ok()?)
 }
 
+/// Strips `Bearer`; `None` for another scheme or an empty token.
 fn without_scheme(value: &str) -> Option<&str> {
     let (scheme, token) = value.trim().split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// Hashes first, so that neither a token nor its length decides how long this takes.
+/// Compares two tokens by their hashes, so that the time depends neither on their content nor on their
+/// length.
 pub fn is_token(given: &str, expected: &str) -> bool {
     digest(given)
         .as_ref()
@@ -44,7 +48,7 @@ pub fn is_token(given: &str, expected: &str) -> bool {
         .into()
 }
 
-/// What is stored of a tenant's own admin token.
+/// Returns the hash of a tenant's admin token, as it is stored: SHA-256 in lower-case hex.
 pub fn hash(token: &str) -> String {
     let digest = digest(token);
     let halves = digest
@@ -54,14 +58,15 @@ pub fn hash(token: &str) -> String {
     halves.map(hex).collect()
 }
 
-/// Without a table and without asking which digit it is, as that would take its time.
+/// Returns a hex digit without a table or a branch, in constant time.
 fn hex(half: u8) -> char {
     char::from(b'0' + half + u8::from(half > 9) * (b'a' - b'9' - 1))
 }
 
+/// Whether the token's hash is in `hashes`.
 pub fn is_hashed(given: &str, hashes: &[String]) -> bool {
     let given = hash(given);
-    // All of them are looked at, whichever it is.
+    // Compare with all of them: stopping at a match would reveal its position.
     hashes.iter().fold(false, |found, hash| {
         found | bool::from(given.as_bytes().ct_eq(hash.as_bytes()))
     })

@@ -1,4 +1,4 @@
-//! From a matched route to the function that answers it.
+//! Calls the handler of a matched local route.
 
 use super::answer::{Answer, Refusal};
 use super::route::{Local as Route, Matched};
@@ -7,15 +7,17 @@ use crate::rules::tenant::TenantId;
 use crate::store::tenants::Tenant;
 use std::sync::Arc;
 
-/// Where a matched route applies: a tenant that works, one whose config is broken, or none.
+/// The tenant that a route applies to, if any.
 pub enum At {
+    /// No tenant: a global route.
     Nowhere,
     Tenant(Arc<Tenant>),
-    /// Its admin can look at the config and mend it; nothing else works.
+    /// A tenant with an invalid config: only `/admin/config` works, so that its admin can repair it.
     Broken(TenantId),
 }
 
 impl Local {
+    /// Runs the handler of `matched.route`.
     pub async fn answer(
         &self,
         matched: &Matched<'_>,

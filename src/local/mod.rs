@@ -1,6 +1,7 @@
-//! ANSWERS. What the gateway says itself: root, sign-in, admin, operator. `http` types in and out.
+//! ANSWERS: the routes that the gateway serves itself, such as `/healthz`, `/auth/...` and `/admin/...`.
 //!
-//! Nothing here knows Pingora or a provider. An answer is a value; so is a refusal.
+//! Handlers take and return `http` types; a response is an `Answer`, an error a `Refusal`. Nothing here may
+//! know Pingora or a provider.
 
 pub mod accounts;
 pub mod admin;
@@ -25,24 +26,27 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// A request that the gateway answers itself.
+/// A request to a local route.
 pub struct Request<'a> {
     pub method: &'a Method,
-    /// What follows the question mark, as it came.
+    /// Query string without the `?`, not decoded.
     pub query: &'a str,
     pub headers: &'a HeaderMap,
     pub body: Bytes,
+    /// The client's address, as seen behind `trusted_proxies`.
     pub address: IpAddr,
-    /// The host that it names, where it names one.
+    /// Host that the request asks for (`Host` or `:authority`); `None` if it names none.
     pub asked: Option<Authority>,
 }
 
-/// Everything a local answer is made from.
+/// Dependencies of the local handlers.
 pub struct Local {
     pub settings: Arc<Settings>,
     pub store: Arc<dyn Store>,
-    /// What this instance holds of accounts: given back before anyone looks at one.
+    /// This instance's leases. A handler returns an account's lease (`give_back`) before it reads the
+    /// account.
     pub leases: Arc<Leases>,
     pub tenants: Arc<Tenants>,
+    /// `true` during a stop: `/readyz` answers 503.
     pub draining: Arc<AtomicBool>,
 }

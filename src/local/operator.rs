@@ -1,4 +1,6 @@
-//! The operator's own routes: tenants as a whole, and who may administer them.
+//! The operator's routes below `/admin/tenants`: list, create, read, replace, delete, admin tokens, seal.
+//!
+//! Every handler requires `admin.token`.
 
 use super::answer::{self, Answer, Refusal, json};
 use super::{Local, Request, admin, credentials};
@@ -9,17 +11,21 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+/// Minimum length of an admin token, in bytes.
 const SHORTEST_TOKEN: usize = 16;
-/// Far below what a request's headers may be.
+/// Maximum length of an admin token, far below the limit of a request head.
 const LONGEST_TOKEN: usize = 1024;
+/// Maximum number of admin tokens of a tenant.
 const MOST_TOKENS: usize = 32;
 
+/// Parses a tenant ID, or returns a 400.
 fn id(text: &str) -> Result<TenantId, Refusal> {
     let rule = "A tenant ID has 1 to 63 letters, digits, _ or -, begins with a letter or digit, and \
                 is not a route of the gateway";
     TenantId::parse(text).ok_or_else(|| Refusal::Bad(rule.to_owned()))
 }
 
+/// Serves `GET /admin/tenants`.
 pub async fn list(local: &Local, request: &Request<'_>) -> Result<Answer, Refusal> {
     admin::authorize_operator(local, request)?;
     let tenants = local.store.tenants().await?;
@@ -27,6 +33,7 @@ pub async fn list(local: &Local, request: &Request<'_>) -> Result<Answer, Refusa
     Ok(json(200, &json!({"tenants": ids})))
 }
 
+/// Body of `POST /admin/tenants`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CreateCall<'a> {
@@ -35,6 +42,7 @@ struct CreateCall<'a> {
     config: &'a RawValue,
 }
 
+/// Serves `POST /admin/tenants`; 409 if the tenant exists.
 pub async fn create(local: &Local, request: &Request<'_>) -> Result<Answer, Refusal> {
     admin::authorize_operator(local, request)?;
     let call: CreateCall<'_> = answer::body(&request.body)?;
@@ -47,11 +55,13 @@ pub async fn create(local: &Local, request: &Request<'_>) -> Result<Answer, Refu
     Ok(json(201, &json!({"id": id.as_str()})))
 }
 
+/// Serves `GET /admin/tenants/{id}`.
 pub async fn read(local: &Local, request: &Request<'_>, tenant: &str) -> Result<Answer, Refusal> {
     admin::authorize_operator(local, request)?;
     admin::show(local, &id(tenant)?).await
 }
 
+/// Serves `PUT /admin/tenants/{id}`; 201 if the tenant is new.
 pub async fn replace(
     local: &Local,
     request: &Request<'_>,
@@ -63,6 +73,7 @@ pub async fn replace(
     Ok(admin::tagged(json(status, &json!({"success": true})), &tag))
 }
 
+/// Serves `DELETE /admin/tenants/{id}`.
 pub async fn delete(local: &Local, request: &Request<'_>, tenant: &str) -> Result<Answer, Refusal> {
     admin::authorize_operator(local, request)?;
     if !local.store.delete_tenant(&id(tenant)?).await? {
@@ -71,7 +82,8 @@ pub async fn delete(local: &Local, request: &Request<'_>, tenant: &str) -> Resul
     Ok(json(200, &json!({"success": true})))
 }
 
-/// Seals what is readable in a tenant's config, and what an old key has sealed, with the present one.
+/// Serves `POST /admin/tenants/{id}/seal`: encrypts plaintext secrets of the config with `secrets.key`, and
+/// re-encrypts those sealed with one of `secrets.old_keys`.
 pub async fn seal(local: &Local, request: &Request<'_>, tenant: &str) -> Result<Answer, Refusal> {
     admin::authorize_operator(local, request)?;
     let id = id(tenant)?;
@@ -93,19 +105,21 @@ pub async fn seal(local: &Local, request: &Request<'_>, tenant: &str) -> Result<
     }
 }
 
+/// Body of `PUT /admin/tenants/{id}/tokens`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TokensCall {
     tokens: Vec<String>,
 }
 
-/// In a header, as a word of its own, and so that every client writes the same bytes.
+/// Whether a token can be sent in a header as one word, with the same bytes from every client (visible
+/// ASCII).
 fn can_be_sent(token: &str) -> bool {
     (SHORTEST_TOKEN..=LONGEST_TOKEN).contains(&token.len())
         && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Sets a tenant's own admin tokens. Only their hashes are kept.
+/// Serves `PUT /admin/tenants/{id}/tokens`: replaces the tenant's admin tokens. Only their hashes are stored.
 pub async fn appoint(
     local: &Local,
     request: &Request<'_>,

@@ -1,7 +1,7 @@
-//! Requests that change something and carry neither key nor token: a page of another origin may not send them.
+//! CSRF protection for requests that change state without a key or token: checks the `Origin` header.
 //!
-//! A browser sends a simple POST to any site without asking. Without this, every page on the web could have its
-//! visitors mint keys.
+//! A browser sends a simple POST to any site without a preflight. Without this check, any web page could make
+//! its visitors mint keys at `/auth/anonymous`.
 
 use super::Request;
 use super::answer::Refusal;
@@ -10,7 +10,8 @@ use crate::rules::origin::WebOrigin;
 use crate::settings::Server;
 use http::header;
 
-/// Programs send no `Origin`; pages of the gateway itself and of the tenant's `cors.origins` are welcome.
+/// Accepts requests without `Origin` (not from a page), from the gateway's own origin, and from the tenant's
+/// `cors.origins`; others get 403.
 pub fn check(request: &Request<'_>, server: &Server, cors: Option<&Cors>) -> Result<(), Refusal> {
     let mut origins = request.headers.get_all(header::ORIGIN).iter();
     let Some(text) = origins.next() else {

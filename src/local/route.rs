@@ -1,7 +1,8 @@
-//! Which local answer a method and a path ask for.
+//! Routing table of the local routes: maps a method and a path to a [`Local`] route.
 
 use http::Method;
 
+/// A local route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Local {
     Root,
@@ -29,20 +30,21 @@ pub enum Local {
 }
 
 impl Local {
-    /// Asked by load balancers and the like, under whatever name they know.
+    /// Whether this is a health check: load balancers send these with any `Host`, so host names are not
+    /// checked.
     pub fn is_probe(self) -> bool {
         matches!(self, Local::Health | Local::Ready)
     }
 }
 
-/// A route, and what stood in its blanks.
+/// A matched route, and the values of its path parameters (`{}`).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Matched<'a> {
     pub route: Local,
     pub parts: Vec<&'a str>,
 }
 
-/// What stands in a blank may be a key.
+/// Written by hand because a path parameter may be an API key.
 impl std::fmt::Debug for Matched<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?} with {} blanks", self.route, self.parts.len())
@@ -51,15 +53,17 @@ impl std::fmt::Debug for Matched<'_> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found<'a> {
+    /// Method and path match.
     Here(Matched<'a>),
-    /// The path is known, the method is not; these are.
+    /// The path matches, but not the method (405); holds the value of `Allow`.
     OtherMethods(String),
     Nothing,
 }
 
+/// A path pattern, and the route of each method.
 type Row = (&'static str, &'static [(Method, Local)]);
 
-/// Routes of the gateway as a whole.
+/// Global routes.
 const GLOBAL: &[Row] = &[
     (
         "/",
@@ -105,7 +109,7 @@ const GLOBAL: &[Row] = &[
     ),
 ];
 
-/// Routes of one tenant, below its name.
+/// Routes of one tenant, relative to `/{tenant}`.
 const OF_TENANT: &[Row] = &[
     (
         "/",
@@ -136,17 +140,20 @@ const OF_TENANT: &[Row] = &[
     ("/admin/keys/{}/credit", &[(Method::POST, Local::KeyCredit)]),
 ];
 
-/// Paths below a tenant that pages of other origins may call. Never what an admin or a backend calls.
+/// Paths of a tenant that pages of other origins may call (CORS). Never routes for admins or backends.
 const FOR_PAGES: &[&str] = &["", "/auth/anonymous", "/auth/me"];
 
+/// Whether CORS applies to this path of a tenant.
 pub fn is_for_pages(path: &str) -> bool {
     FOR_PAGES.contains(&path.strip_suffix('/').unwrap_or(path))
 }
 
+/// Finds a global route.
 pub fn global<'a>(method: &Method, path: &'a str) -> Found<'a> {
     find(GLOBAL, method, path)
 }
 
+/// Finds a route of a tenant; `path` is relative to `/{tenant}`.
 pub fn of_tenant<'a>(method: &Method, path: &'a str) -> Found<'a> {
     find(OF_TENANT, method, path)
 }
@@ -171,10 +178,10 @@ fn find<'a>(table: &[Row], method: &Method, path: &'a str) -> Found<'a> {
     Found::Nothing
 }
 
-/// What stands in the pattern's blanks, if the path fits it.
+/// Returns the values of the pattern's `{}`, or `None` if the path does not match.
 fn parts<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
     let pattern = pattern.strip_suffix('/').unwrap_or(pattern);
-    // Most paths are no route of ours, and differ long before a blank.
+    // Fast path: most paths are not local and differ before the first `{}`.
     let fixed = &pattern[..pattern.find('{').unwrap_or(pattern.len())];
     if !path.starts_with(fixed) {
         return None;
@@ -191,7 +198,8 @@ fn parts<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
     }
 }
 
-/// Every path and method, for the document that describes them. HEAD is GET without the body.
+/// Returns every route as (is below a tenant, path pattern, method), for checking the OpenAPI document.
+/// `HEAD` is `GET` without the body.
 pub fn all() -> impl Iterator<Item = (bool, &'static str, &'static Method)> {
     let rows = |of_tenant, table: &'static [Row]| {
         table.iter().flat_map(move |(pattern, methods)| {

@@ -1,5 +1,5 @@
-//! What a tenant's accounts have used, from its usage log: sums by day, model and account, and the
-//! latest requests themselves.
+//! Serves `GET /admin/usage`: sums of a tenant's usage log by day, model and account, and the latest
+//! requests.
 
 use super::answer::{Answer, Refusal, json};
 use super::{Local, Request, admin};
@@ -10,12 +10,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Requests that are looked at, newest first, and the ones that are shown unless asked otherwise.
+/// Records read per request, newest first; older ones are left out of the sums.
 const MOST_EVENTS: usize = 100_000;
+/// Default of `limit`.
 const SHOWN_EVENTS: usize = 100;
+/// Default of `days`.
 const DAYS: u64 = 30;
 
-/// One settled request, as the log has it.
+/// The members of a usage record that are summed.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event<'a> {
@@ -58,7 +60,7 @@ impl Sum {
     }
 }
 
-/// `days`, `limit` and `account` in the query; what is not known is refused.
+/// The query parameters `days`, `limit` and `account`; others are refused with 400.
 struct Wanted<'a> {
     days: u64,
     limit: usize,
@@ -94,6 +96,7 @@ fn wanted(query: &str) -> Result<Wanted<'_>, Refusal> {
     Ok(wanted)
 }
 
+/// Serves `GET /admin/usage`.
 pub async fn show(
     local: &Local,
     request: &Request<'_>,

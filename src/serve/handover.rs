@@ -1,10 +1,11 @@
-//! Hands the listening sockets to a successor, so that no connection is refused meanwhile.
+//! Graceful restart: passes the listening sockets to a new process, so that no connection is refused
+//! meanwhile.
 //!
-//! The old process starts the new one from the same path with the same arguments and a socket pair
-//! as its standard input. Over it go the listeners themselves and then single letters:
-//! the new one says `S` when its settings are good, the old one `G` when the store is free (at once,
-//! unless it is embedded), the new one `R` when it accepts. Until `R` the old one keeps serving,
-//! except for an embedded store, where connections wait in the backlog.
+//! The old process starts the new one from the same path, with the same arguments and a socket pair as
+//! standard input. The sockets go over that pair (`SCM_RIGHTS`), then single letters. The new process sends
+//! `S` when its settings are valid. The old one sends `G` when the store is free: at once, unless it is
+//! embedded. The new process sends `R` when it accepts. The old process serves until `R`; with an embedded
+//! store, new connections wait in the listen backlog instead.
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -21,17 +22,22 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 
-/// The argument that tells a process that it is a successor.
+/// Command-line flag that tells a process to receive its sockets from its parent ([`receive`]).
 pub const TAKE_OVER: &str = "--take-over";
 
+/// Maximum number of sockets in one hand-over.
 const LISTENERS: usize = 16;
+/// Deadline for the new process to send [`SETTINGS_GOOD`].
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// New to old: the settings are valid.
 pub const SETTINGS_GOOD: u8 = b'S';
+/// Old to new: the store is free, open it and accept.
 pub const GO: u8 = b'G';
+/// New to old: accepting connections.
 pub const READY: u8 = b'R';
 
-/// The socket between a process and its successor.
+/// Unix socket between the old process and the new one; carries the letters above.
 pub struct Line(UnixStream);
 
 impl Line {
@@ -39,7 +45,7 @@ impl Line {
         self.0.write_all(&[letter]).await
     }
 
-    /// Waits for one letter; any other, silence or a closed line is an error.
+    /// Waits for `letter`. Any other letter, a timeout (`patience`) or a closed socket is an error.
     pub async fn hear(&mut self, letter: u8, patience: Duration) -> io::Result<()> {
         let mut heard = [0];
         tokio::time::timeout(patience, self.0.read_exact(&mut heard)).await??;
@@ -53,7 +59,8 @@ impl Line {
     }
 }
 
-/// Starts the successor and gives it the listeners. It has good settings when this returns.
+/// Starts the new process and sends it the sockets. Returns once it has sent [`SETTINGS_GOOD`]; otherwise
+/// kills it.
 pub async fn start_successor(listeners: &[OwnedFd]) -> io::Result<(Child, Line)> {
     let (ours, theirs) = StdStream::pair()?;
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -80,7 +87,8 @@ pub async fn start_successor(listeners: &[OwnedFd]) -> io::Result<(Child, Line)>
     }
 }
 
-/// Where this program lies, also when another was put in its place meanwhile.
+/// Path of this executable. If the file was replaced since, Linux appends ` (deleted)` to it, which is
+/// removed here: the hand-over starts the new version.
 fn own_path() -> io::Result<PathBuf> {
     let path = std::env::current_exe()?;
     let text = path.to_string_lossy();
@@ -109,7 +117,7 @@ fn send_listeners(line: &StdStream, listeners: &[OwnedFd]) -> io::Result<()> {
     Ok(())
 }
 
-/// The successor's side: the line on standard input, and the listeners from it.
+/// Receives the channel (standard input) and the sockets in the new process.
 pub fn receive() -> io::Result<(Line, Vec<TcpListener>)> {
     let line = StdStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS))];
@@ -141,7 +149,7 @@ pub fn receive() -> io::Result<(Line, Vec<TcpListener>)> {
     Ok((Line(UnixStream::from_std(line)?), listeners))
 }
 
-/// Tells a service manager that this process serves now, and that it is the main one.
+/// Sends `READY=1` and `MAINPID` to the service manager (systemd) if `NOTIFY_SOCKET` is set.
 pub fn notify_ready(socket: Option<&std::path::Path>) {
     let Some(path) = socket else { return };
     let told = || -> io::Result<()> {

@@ -1,19 +1,25 @@
-//! How many connections a process can have.
+//! Connection limits: from `server.max_connections` and `server.max_connections_per_address`, or from the
+//! process's file descriptor limit (`RLIMIT_NOFILE`).
 
 use crate::settings;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What the process needs for itself: listeners, the store, its journal.
+/// File descriptors reserved for listeners, the store and the journal.
 const OWN_DESCRIPTORS: u64 = 256;
-/// Where there is no limit at all.
+/// File descriptors assumed when `RLIMIT_NOFILE` is unlimited, and the most counted in any case.
 const MANY: u64 = 1 << 20;
+/// Lower bound of the derived connection limit.
 const FEWEST: usize = 64;
+/// Connection limits.
 pub struct Most {
+    /// Of the whole process.
     pub in_all: usize,
+    /// Of one client address.
     pub each: usize,
 }
 
-/// As the operator says, or one for every two file descriptors: a call has a provider's connection too.
+/// Returns the configured limits. Default: one connection for every two file descriptors (a call also needs
+/// one to its provider), and a quarter of that per address.
 pub fn connections(settings: &settings::Server) -> Most {
     let by_descriptors = || {
         let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(MANY);
@@ -29,11 +35,11 @@ pub fn connections(settings: &settings::Server) -> Most {
     }
 }
 
-/// Shells give a process few descriptors and let it have more.
+/// Raises the soft limit of open files to the hard limit: shells usually set a low soft limit.
 pub fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        // Where that is refused, what there is must do.
+        // If refused, keep the current limit.
         let _ = setrlimit(
             Resource::Nofile,
             Rlimit {

@@ -1,19 +1,19 @@
-//! Sockets: from the addresses that the operator wrote to listeners.
+//! Opens the listening sockets for the addresses in the settings.
 //!
-//! A successor gets the listeners of the process before it and keeps those that its own settings
-//! name; what they do not name is closed, and what is missing is opened.
+//! After a hand-over, a process reuses the inherited sockets that its own settings name, closes the others
+//! and opens those that are missing.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Connections that may wait to be accepted, also while one process takes over from another.
+/// Listen backlog: connections that may wait to be accepted, also during a hand-over.
 const BACKLOG: u32 = 4_096;
-/// Free ports tried until one is free on both addresses of `localhost`.
+/// Attempts with port 0 until the chosen port is free on both `127.0.0.1` and `::1`.
 const FREE_PORT_TRIES: usize = 20;
 
-/// Every listener for this address, or a sentence that says which one cannot be had. Those that
-/// are taken from `inherited` are gone from there.
+/// Returns the listeners for `address`, removing those it reuses from `inherited`. The error is a sentence
+/// that names the address.
 pub fn listen(address: &str, inherited: &mut Vec<TcpListener>) -> Result<Vec<TcpListener>, String> {
     let failed = |error: io::Error| format!("Cannot listen on {address}: {error}");
     if let Some(Ok(port)) = address.strip_prefix("localhost:").map(str::parse) {
@@ -24,7 +24,7 @@ pub fn listen(address: &str, inherited: &mut Vec<TcpListener>) -> Result<Vec<Tcp
     listeners.collect::<io::Result<_>>().map_err(failed)
 }
 
-/// `localhost` is both addresses, on one port, so that it does not matter which one a client picks.
+/// Listens on `127.0.0.1` and `::1` with the same port, because clients resolve `localhost` to either one.
 fn listen_on_localhost(
     port: u16,
     inherited: &mut Vec<TcpListener>,
@@ -55,7 +55,7 @@ fn listen_on_localhost(
     }
 }
 
-/// The inherited listener of this address, where there is one. Any port will do for port 0.
+/// Takes the inherited listener of this address, or binds a new one. Port 0 matches any inherited port.
 fn take_or_bind(address: SocketAddr, inherited: &mut Vec<TcpListener>) -> io::Result<TcpListener> {
     let fits = |listener: &TcpListener| {
         listener.local_addr().is_ok_and(|bound| {

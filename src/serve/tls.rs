@@ -1,7 +1,7 @@
-//! TLS of a listener: its certificates, chosen by the name that is asked for and followed when their files change.
+//! TLS of a listener: certificates selected by SNI and reloaded when their files change.
 //!
-//! TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, no early data. A certificate that cannot be read is an error at the
-//! start; later on the last good one stays and the log says why.
+//! TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, no early data. An unreadable certificate fails the start. In
+//! a running process a failed reload keeps the last good certificate and logs an error.
 
 use crate::settings::{Certificate, Tls};
 use rustls::crypto::ring;
@@ -15,23 +15,26 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-/// Interval at which the files are looked at.
+/// Interval at which the files' modification times are checked.
 pub const LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 
-/// The certificates of a listener.
+/// Certificates of one listener; rustls picks one per handshake through `ResolvesServerCert`.
 #[derive(Debug)]
 pub struct Certificates {
+    /// File paths from the settings, in the same order as [`Loaded::keys`].
     written: Vec<Certificate>,
     loaded: RwLock<Loaded>,
 }
 
 #[derive(Debug)]
 struct Loaded {
-    /// Each with when its files were written.
+    /// Each with the [`Stamp`] of the files it was loaded from.
     keys: Vec<(Arc<CertifiedKey>, Stamp)>,
+    /// By DNS name in lower case, wildcards (`*.example.com`) included. The first certificate wins.
     by_name: HashMap<String, Arc<CertifiedKey>>,
 }
 
+/// Modification times of the `cert` and the `key` file.
 type Stamp = [Option<SystemTime>; 2];
 
 impl Certificates {
@@ -46,7 +49,7 @@ impl Certificates {
         })
     }
 
-    /// Loads what has changed since.
+    /// Reloads the certificates whose files changed since they were last read.
     pub fn follow(&self) {
         for (place, certificate) in self.written.iter().enumerate() {
             let now = stamp(certificate);
@@ -58,7 +61,8 @@ impl Certificates {
             let key = match load_key(certificate) {
                 Ok(key) => key,
                 Err(why) => {
-                    // Perhaps only one of two files is there yet: it is tried again when they change.
+                    // Perhaps only one of the two files was replaced yet. The new stamp is kept, so the next
+                    // change retries.
                     log::error!("{why}; the certificate before it stays");
                     self.replace(place, None, now);
                     continue;
@@ -93,7 +97,8 @@ impl Loaded {
         Loaded { keys, by_name }
     }
 
-    /// The one for this name, the one for all names at its level, or the first.
+    /// Selects the certificate for an SNI name: exact match, then wildcard (`*.` and the rest), then the
+    /// first one.
     fn of_name(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let exact = name.and_then(|name| self.by_name.get(name));
         let wild = || {
@@ -114,7 +119,7 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// The names that a certificate is for, in lower case.
+/// DNS names (`subjectAltName`) of a certificate, in lower case.
 fn names(key: &CertifiedKey) -> Vec<String> {
     let Some(leaf) = key.cert.first() else {
         return Vec::new();
@@ -138,7 +143,7 @@ fn stamp(certificate: &Certificate) -> Stamp {
     [changed(&certificate.cert), changed(&certificate.key)]
 }
 
-/// Reads a file. Of a pipe or a device nobody knows when it ends.
+/// Reads a regular file. Pipes and devices are refused: reading one might never end.
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let read = || {
         if !std::fs::metadata(path)?.is_file() {
@@ -162,6 +167,7 @@ fn load_key(certificate: &Certificate) -> Result<Arc<CertifiedKey>, String> {
     })
 }
 
+/// Reads a PEM file of at least one certificate.
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let unreadable = |why: String| format!("Cannot read the certificate {}: {why}", path.display());
     let pem = read_file(path).map_err(unreadable)?;
@@ -173,7 +179,8 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(chain)
 }
 
-/// What a listener needs to speak TLS, and its certificates, to be followed.
+/// Returns the rustls configuration of a listener, and its certificates for reloading with
+/// [`Certificates::follow`].
 pub fn load(tls: &Tls) -> Result<(Arc<ServerConfig>, Arc<Certificates>), String> {
     let certificates = Arc::new(Certificates::load(tls)?);
     let config = config(tls, certificates.clone())?;

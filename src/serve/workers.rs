@@ -1,7 +1,8 @@
-//! One thread a core, each with a runtime of its own: a connection lives and dies on one of them.
+//! Worker threads, one per core by default (`server.threads`), each with its own single-threaded Tokio
+//! runtime.
 //!
-//! Nothing a request does wakes another thread: its provider's connection, its timers and what it
-//! spawns stay where it is. Connections are given out one by one, to whoever has the fewest.
+//! A connection stays on one worker: its provider's connection, timers and spawned tasks run there too, so a
+//! request never wakes another thread. A new connection goes to the worker with the fewest.
 
 use crate::proxy::downstream::front::{Accepted, Front, ListenerSpec};
 use crate::proxy::limits::connections::Seat;
@@ -15,25 +16,29 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-/// A connection on its way to the thread that serves it.
+/// An accepted connection sent to a worker.
 struct Given {
     socket: StdStream,
     peer: SocketAddr,
     listener: Arc<ListenerSpec>,
+    /// Connection permit; `None` on operator sockets.
     seat: Option<Seat>,
     place: Place,
 }
 
+/// The pool of worker threads. They stop when this is dropped.
 pub struct Workers {
     all: Vec<Worker>,
 }
 
 struct Worker {
+    /// Queue of connections for this worker.
     give: UnboundedSender<Given>,
+    /// Open connections of this worker.
     load: Arc<AtomicUsize>,
 }
 
-/// A connection's place with a worker.
+/// Counts one connection in [`Worker::load`] until dropped.
 struct Place(Arc<AtomicUsize>);
 
 impl Place {
@@ -50,8 +55,8 @@ impl Drop for Place {
 }
 
 impl Workers {
-    /// Each serves connections until these workers are dropped, does `before_sleep` whenever it has nothing
-    /// to do, and takes itself for overloaded where it is later than `late`.
+    /// Starts `count` threads, which serve until the [`Workers`] are dropped. Each calls `before_sleep` when
+    /// it goes idle and sheds load when its event loop lags by more than `late` (`server.shed_after`).
     pub fn start(
         count: usize,
         front: &Arc<Front>,
@@ -76,7 +81,7 @@ impl Workers {
         Ok(Workers { all })
     }
 
-    /// Gives a connection to the worker that has the fewest.
+    /// Sends a connection to the worker with the fewest open connections.
     pub fn serve(&self, accepted: Accepted) -> io::Result<()> {
         let Accepted {
             socket,
@@ -84,7 +89,7 @@ impl Workers {
             listener,
             seat,
         } = accepted;
-        // It leaves this thread's runtime for another's.
+        // Deregisters the socket from this thread's runtime; the worker registers it with its own.
         let socket = socket.into_std()?;
         let least = self
             .all
@@ -105,6 +110,7 @@ impl Workers {
     }
 }
 
+/// Event loop of one worker thread.
 async fn work(
     mut take: UnboundedReceiver<Given>,
     front: Arc<Front>,

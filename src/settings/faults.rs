@@ -1,14 +1,15 @@
-//! Faults: what is wrong with the settings, all of it at once, one line each with its place, the path
-//! of the key and what was expected. A fault never repeats a secret.
+//! Validation errors of the settings, collected so that all are reported at once.
+//!
+//! Printed one per line: place, path of the key, and what was expected. A fault must never contain a secret.
 
 use std::fmt;
 
-/// One thing wrong.
+/// One validation error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// `file:line:column`, `file` or `environment NAME`.
     pub place: Option<String>,
-    /// The dotted path of the setting; empty where the fault belongs to none.
+    /// Dotted path of the setting, such as `server.max_body`; empty if the fault concerns no setting.
     pub path: String,
     pub message: String,
 }
@@ -25,13 +26,13 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Everything wrong; never empty when returned as an error.
+/// All validation errors; never empty when returned as an `Err`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);
 
 impl Faults {
-    /// Adds a fault, once: a value that the file takes from the environment and the environment
-    /// gives again is wrong in one way, not two.
+    /// Adds a fault unless one with the same path and message exists: a bad `REDIS_URL` that the file also
+    /// references as `${REDIS_URL}` is reported once.
     pub fn add(&mut self, fault: Fault) {
         let known = |other: &Fault| other.path == fault.path && other.message == fault.message;
         if fault.path.is_empty() || !self.0.iter().any(known) {

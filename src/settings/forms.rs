@@ -1,5 +1,6 @@
-//! The forms in which a value may be written: how each is read, and how the schema describes it, side
-//! by side. A form knows no setting; `keys.rs` says which setting has which form.
+//! Value types of the settings: for each, its parser and its JSON Schema side by side.
+//!
+//! A [`Form`] knows no setting; `keys.rs` assigns one to each setting.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -20,18 +21,21 @@ use super::{
     yaml::{self, Kind, Node},
 };
 
-/// No setting means more than ten years, and sums of longer times could overflow a clock.
+/// Upper bound of every duration (10 years): adding a longer one to a clock could overflow.
 const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
 
+/// Minimum length of `admin.token`, in bytes.
 const SHORTEST_TOKEN: usize = 8;
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 type Read<T> = Box<dyn Fn(&Node) -> Result<T, String>>;
 
+/// A value type: parser and schema.
 pub struct Form<T> {
     pub schema: Value,
-    /// A text in place of a list is taken as its comma-separated items.
+    /// Whether this is a list; a scalar is then split at commas.
     pub list: bool,
+    /// Parses and validates a node; the error starts with `expected`.
     pub read: Read<T>,
 }
 
@@ -41,12 +45,14 @@ pub fn text() -> Form<String> {
     })
 }
 
+/// `true` or `false`.
 pub fn switch() -> Form<bool> {
     scalar("true or false", json!({"type": "boolean"}), |text| {
         text.parse().ok()
     })
 }
 
+/// An integer from `least` to `most`.
 pub fn count<T: TryFrom<u64> + 'static>(least: u64, most: u64) -> Form<T> {
     let expected = if most < u64::MAX {
         format!("a whole number from {least} to {most}")
@@ -65,7 +71,7 @@ pub fn count<T: TryFrom<u64> + 'static>(least: u64, most: u64) -> Form<T> {
     })
 }
 
-/// Bytes.
+/// A size in bytes, with an optional unit: `32MiB`, `10MB`, `512`. At least 1.
 pub fn size() -> Form<u64> {
     let schema = json!({"anyOf": [
         {"type": "integer", "minimum": 1},
@@ -76,6 +82,7 @@ pub fn size() -> Form<u64> {
     })
 }
 
+/// A duration such as `1m30s`, from `least` to [`LONGEST`].
 pub fn span(least: Duration) -> Form<Duration> {
     let mut expected = "a duration such as 30s or 1m30s".to_owned();
     if least >= Duration::from_secs(1) {
@@ -87,6 +94,7 @@ pub fn span(least: Duration) -> Form<Duration> {
     })
 }
 
+/// One of a fixed set of names, mapped to a value.
 pub fn choice<T: Copy + 'static>(choices: &'static [(&'static str, T)]) -> Form<T> {
     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
     let schema = json!({"enum": names});
@@ -96,6 +104,7 @@ pub fn choice<T: Copy + 'static>(choices: &'static [(&'static str, T)]) -> Form<
     })
 }
 
+/// `host:port`.
 pub fn address() -> Form<String> {
     let schema = json!({"type": "string", "pattern": "^(\\[[0-9A-Fa-f:.]+\\]|[^:/\\s]+):[0-9]+$"});
     scalar("host:port", schema, |text| {
@@ -103,7 +112,7 @@ pub fn address() -> Form<String> {
     })
 }
 
-/// An address, or a mapping with one.
+/// A listener: an address, or a mapping of `address`, `tls` and `proxy_protocol`.
 pub fn listener() -> Form<Listener> {
     let certificate = json!({
         "type": "object", "additionalProperties": false, "required": ["cert", "key"],
@@ -139,6 +148,7 @@ pub fn listener() -> Form<Listener> {
     }
 }
 
+/// Parses the mapping under `tls`: `cert`, `key`, `more`, `client_ca`.
 fn tls_files(node: &Node) -> Result<Tls, String> {
     let parts = Parts::of(node, &["cert", "key", "more", "client_ca"])?;
     let mut certificates = vec![certificate(&parts)?];
@@ -149,6 +159,7 @@ fn tls_files(node: &Node) -> Result<Tls, String> {
     })
 }
 
+/// Parses `tls.more`: a list of further `cert` and `key` pairs.
 fn more(node: &Node) -> Result<Vec<Certificate>, String> {
     let Kind::List(nodes) = &node.kind else {
         return Err("expected a list".to_owned());
@@ -164,6 +175,7 @@ fn certificate(parts: &Parts<'_>) -> Result<Certificate, String> {
     })
 }
 
+/// Parses the path of a file; the file is not opened here.
 fn file(node: &Node) -> Result<PathBuf, String> {
     match &node.kind {
         Kind::Scalar { text, .. } if !text.trim().is_empty() => Ok(PathBuf::from(text.trim())),
@@ -171,7 +183,7 @@ fn file(node: &Node) -> Result<PathBuf, String> {
     }
 }
 
-/// A mapping of which every key means something.
+/// A mapping whose keys are all known ([`Parts::of`] refuses others).
 struct Parts<'n>(&'n [(yaml::Key, Node)]);
 
 impl<'n> Parts<'n> {
@@ -210,6 +222,7 @@ impl<'n> Parts<'n> {
     }
 }
 
+/// An IP address or a CIDR block, as address and prefix length.
 pub fn network() -> Form<(IpAddr, u8)> {
     let expected = "an IP address or a block such as 10.0.0.0/8";
     scalar(expected, json!({"type": "string"}), |text| {
@@ -224,7 +237,7 @@ pub fn network() -> Form<(IpAddr, u8)> {
     })
 }
 
-/// The gateway's address outside.
+/// The gateway's public URL: `http` or `https`, host, optional port and path.
 pub fn public_url() -> Form<PublicUrl> {
     let expected = "an address such as https://gateway.example or https://example.com/llm, without user, query or fragment";
     let schema = json!({"type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9._:\\[\\]-]+(/[A-Za-z0-9._~/-]*)?$"});
@@ -269,7 +282,7 @@ pub fn public_url() -> Form<PublicUrl> {
     })
 }
 
-/// A name that clients may ask for.
+/// A host name in `server.hosts`: exact, `*.name`, an IP address, or `*`.
 pub fn host_name() -> Form<HostName> {
     let expected =
         "a name such as gateway.example, *.gateway.example, an IP address, or *; without a port";
@@ -285,7 +298,7 @@ pub fn host_name() -> Form<HostName> {
     })
 }
 
-/// A host in its one spelling: in lower case, without brackets or a trailing dot.
+/// Normalizes a host: lower case, no trailing dot, IPv6 shortened and without brackets.
 fn named_host(text: &str) -> Option<String> {
     let inner = text
         .strip_prefix('[')
@@ -298,6 +311,7 @@ fn named_host(text: &str) -> Option<String> {
     is_name.then(|| name.to_ascii_lowercase())
 }
 
+/// The IP address of a DNS server, port 53 unless written.
 pub fn name_server() -> Form<SocketAddr> {
     let expected = "the IP address of a name server, perhaps with a port, such as 10.0.0.2:53";
     scalar(expected, json!({"type": "string"}), |text| {
@@ -308,6 +322,7 @@ pub fn name_server() -> Form<SocketAddr> {
     })
 }
 
+/// A comma-separated list of `[target=]level`.
 pub fn log_levels() -> Form<String> {
     let expected =
         "a level (off, error, warn, info, debug, trace) or a list such as info,name=debug";
@@ -320,7 +335,7 @@ pub fn log_levels() -> Form<String> {
     })
 }
 
-/// Its message never repeats what was written.
+/// A bearer token of at least [`SHORTEST_TOKEN`] visible ASCII characters. The error never quotes the value.
 pub fn token() -> Form<Secret> {
     Form {
         schema: json!({"type": "string", "minLength": SHORTEST_TOKEN}),
@@ -339,7 +354,7 @@ pub fn token() -> Form<Secret> {
     }
 }
 
-/// Its message never repeats what was written.
+/// A key for sealing secrets, see [`key_bytes`]. The error never quotes the value.
 pub fn seal_key() -> Form<SealKey> {
     Form {
         schema: json!({"type": "string", "pattern": "^([0-9A-Fa-f]{64}|[A-Za-z0-9+/_-]{43}=?)$"}),
@@ -357,7 +372,7 @@ pub fn seal_key() -> Form<SealKey> {
     }
 }
 
-/// 32 bytes in hex, or in base64 with either alphabet, padded or not.
+/// Decodes 32 bytes from 64 hex digits, or from base64 with the standard or URL-safe alphabet, padded or not.
 pub fn key_bytes(text: &str) -> Option<[u8; 32]> {
     if text.len() == 64 {
         let digit = |byte: u8| char::from(byte).to_digit(16);
@@ -379,7 +394,8 @@ pub fn key_bytes(text: &str) -> Option<[u8; 32]> {
 const APPROVED: &str = "expected NAME=host, where host is as in https://host:port (https and 443 unless \
     written), and for some tenants only: NAME=host for TENANT TENANT";
 
-/// Its message never repeats what was written: a value may stand where a name should.
+/// An entry of `secrets.env`: `NAME=host` or `NAME=host for TENANT TENANT`. The error never quotes the value,
+/// because a secret may have been written in place of the name.
 pub fn approval() -> Form<Approval> {
     Form {
         schema: json!({"type": "string", "pattern":
@@ -395,6 +411,7 @@ pub fn approval() -> Form<Approval> {
     }
 }
 
+/// Parses an entry of `secrets.env`; [`Approval::value`] is filled later.
 fn approved(text: &str) -> Option<Approval> {
     let (name, rest) = text.split_once('=')?;
     let first = name.bytes().next()?;
@@ -439,7 +456,8 @@ fn approved(text: &str) -> Option<Approval> {
     })
 }
 
-/// Its message never repeats what was written.
+/// The `store` setting, see [`store_url::parse`]. The error never quotes the value, which may hold a
+/// password.
 pub fn store() -> Form<Store> {
     Form {
         schema: json!({"type": "string", "pattern":
@@ -452,6 +470,7 @@ pub fn store() -> Form<Store> {
     }
 }
 
+/// A list of at least `least` items, as a YAML list or as comma-separated text.
 pub fn list<T: 'static>(item: Form<T>, least: usize) -> Form<Vec<T>> {
     let mut schema = json!({"type": "array", "items": item.schema});
     if least > 0 {
@@ -477,7 +496,7 @@ pub fn list<T: 'static>(item: Form<T>, least: usize) -> Form<Vec<T>> {
     }
 }
 
-/// For settings that may stay unset.
+/// Wraps a form for a setting that may stay unset (`None`).
 pub fn optional<T: 'static>(form: Form<T>) -> Form<Option<T>> {
     let Form { schema, list, read } = form;
     Form {
@@ -487,6 +506,7 @@ pub fn optional<T: 'static>(form: Form<T>) -> Form<Option<T>> {
     }
 }
 
+/// Builds a form for a scalar. The error is `expected {expected}, not {value}`, so this is not for secrets.
 fn scalar<T>(
     expected: &str,
     schema: Value,
@@ -506,14 +526,14 @@ fn scalar<T>(
     }
 }
 
-/// `localhost:3000`, `0.0.0.0:80`, `[::1]:3000`, taken apart; the brackets stay with the host.
+/// Splits `host:port` (`localhost:3000`, `[::1]:3000`); IPv6 hosts keep their brackets.
 pub fn host_and_port(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let port = port.bytes().all(|c| c.is_ascii_digit()).then_some(port)?;
     is_host(host).then_some((host, port.parse().ok()?))
 }
 
-/// A host as it stands before a port: a name, an IPv4 address, an IPv6 address in brackets.
+/// Whether `host` may precede a port: a name, an IPv4 address, or an IPv6 address in brackets.
 pub fn is_host(host: &str) -> bool {
     match host
         .strip_prefix('[')
@@ -527,6 +547,7 @@ pub fn is_host(host: &str) -> bool {
     }
 }
 
+/// Parses a size; `KB`, `MB`, `GB` are powers of 1000, `KiB`, `MiB`, `GiB` powers of 1024.
 fn bytes(text: &str) -> Option<u64> {
     let (number, unit) = number_and_rest(text)?;
     let factor = match unit.trim_start() {
@@ -542,6 +563,7 @@ fn bytes(text: &str) -> Option<u64> {
     number.checked_mul(factor)
 }
 
+/// Parses a sum of numbers with units: `ms`, `s`, `m`, `h`, `d`.
 fn duration(text: &str) -> Option<Duration> {
     let mut millis: u64 = 0;
     let mut rest = text;

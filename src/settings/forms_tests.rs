@@ -1,4 +1,4 @@
-//! Each form with what it takes and what it refuses.
+//! Tests of each [`Form`]: accepted values, rejected values, error messages.
 
 use super::*;
 

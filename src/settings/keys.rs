@@ -1,7 +1,7 @@
-//! The table of settings: each key stands here once, with its form, its default, the field it fills
-//! and what it is for. Reading the file, the environment, the refusal of unknown keys and the schema
-//! all follow from it. A new setting is one row here, one field in `meant.rs` and one entry in
-//! `gateway.yaml`.
+//! The table of settings ([`keys`]): path, value type, default, target field and description of each.
+//!
+//! Reading the file and the environment, rejecting unknown keys, and the JSON Schema all derive from this
+//! table. A new setting is one row here, one field in `meant.rs` and one entry in `gateway.yaml`.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use super::{
     yaml::Node,
 };
 
-/// The sections, in the order of the file. `store` is a key of its own, `tenants` are data.
+/// Name and description of each section, in the order of the file. `store` is a key without a section;
+/// `tenants` is data.
 pub const SECTIONS: [(&str, &str); 10] = [
     ("service", "How the gateway presents itself."),
     (
@@ -36,16 +37,18 @@ pub const SECTIONS: [(&str, &str); 10] = [
     ("log", "What the gateway tells, and how."),
 ];
 
-/// One setting.
+/// One row of the table.
 pub struct Key {
-    /// `section.key`.
+    /// `section.key`, or `store`.
     pub path: &'static str,
-    /// As it would be written in the file; empty: unset.
+    /// Default, as YAML; empty: unset.
     pub default: &'static str,
+    /// Description in the schema and the reference docs.
     pub about: &'static str,
-    /// A variable with a name of its own that wins over everything else.
+    /// Environment variable that overrides everything else, such as `REDIS_URL`.
     pub plain_env: Option<&'static str>,
     pub schema: Value,
+    /// See [`Form::list`].
     pub list: bool,
     fill: Fill,
 }
@@ -53,12 +56,12 @@ pub struct Key {
 type Fill = Box<dyn Fn(&mut Settings, &Node) -> Result<(), String>>;
 
 impl Key {
-    /// Reads what was written into its field.
+    /// Parses `node` and stores the value in the setting's field.
     pub fn fill(&self, settings: &mut Settings, node: &Node) -> Result<(), String> {
         (self.fill)(settings, node)
     }
 
-    /// `RESULLM__SERVER__MAX_BODY` of `server.max_body`.
+    /// Returns the name of the environment variable: `RESULLM__SERVER__MAX_BODY` for `server.max_body`.
     pub fn env_name(&self) -> String {
         let name = self.path.replace('.', "__").to_ascii_uppercase();
         format!("{ENV_PREFIX}{name}")
@@ -70,6 +73,7 @@ impl Key {
     }
 }
 
+/// Prefix of all variables of [`Key::env_name`]; an unknown name with this prefix is a fault.
 pub const ENV_PREFIX: &str = "RESULLM__";
 
 fn key<T: 'static>(
@@ -94,7 +98,7 @@ fn key<T: 'static>(
     }
 }
 
-/// Every setting, in the order of the file.
+/// Returns every setting, in the order of the file.
 #[rustfmt::skip] // A table: one setting, one paragraph.
 pub fn keys() -> Vec<Key> {
     use forms::{address, approval, choice, count, host_name, list, listener, log_levels, name_server, network, optional, public_url, seal_key, size, span, store, switch, text, token};

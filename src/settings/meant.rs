@@ -1,8 +1,7 @@
-//! What the settings mean: plain values that the rest of the gateway takes as they are. Nobody
-//! validates them again, and no secret shows in their `Debug`.
+//! The resolved [`Settings`]: typed, validated values for the rest of the gateway.
 //!
-//! `Default` of a section is the blank that the table in `keys.rs` fills; the defaults stand there.
-//! Only `Settings::default()` has them.
+//! No secret may appear in their `Debug`. `Default` of a section is only the blank that the table in
+//! `keys.rs` fills; `Settings::default()` has the real defaults.
 
 use std::{
     fmt,
@@ -13,12 +12,12 @@ use std::{
 
 use serde_json::Value;
 
-/// Everything that the operator decided.
+/// All settings of a gateway process.
 #[derive(Clone)]
 pub struct Settings {
-    /// The file that was read, if one was.
+    /// Path of the file that was read; `None`: built-in defaults.
     pub source: Option<PathBuf>,
-    /// Where a service manager wants to hear that the gateway is ready.
+    /// Socket of the service manager (`NOTIFY_SOCKET`) for readiness notifications.
     pub notify: Option<PathBuf>,
     pub service: Service,
     pub server: Server,
@@ -31,7 +30,8 @@ pub struct Settings {
     pub egress: Egress,
     pub upstream: Upstream,
     pub log: Log,
-    /// ID and config of each tenant to write at start where it is absent, in file order.
+    /// ID and config of each tenant in `tenants`, in file order. Written to the store at start if the tenant
+    /// is absent.
     pub tenants: Vec<(String, Value)>,
 }
 
@@ -43,76 +43,84 @@ pub struct Service {
 #[derive(Debug, Clone, Default)]
 pub struct Server {
     pub listen: Vec<Listener>,
+    /// `None`: no `GET /metrics`.
     pub ops_listen: Option<String>,
+    /// `None`: derived from each request's `Host` header.
     pub public_url: Option<PublicUrl>,
-    /// Empty: see `crate::proxy::downstream::hosts`.
+    /// Host names that the gateway answers to. Empty: decided by `crate::proxy::downstream::hosts`.
     pub hosts: Vec<HostName>,
-    /// None: as many as there are cores.
+    /// `None`: one for each core.
     pub threads: Option<usize>,
+    /// Deadline for requests in flight at a stop.
     pub drain_timeout: Duration,
-    /// Bytes.
+    /// Limit of a request body, in bytes (413 beyond it).
     pub max_body: u64,
+    /// Time for which a stop still accepts connections while `/readyz` answers 503.
     pub drain_delay: Duration,
+    /// Deadline for a complete request head (408 after it).
     pub header_timeout: Duration,
-    /// Bytes a second.
+    /// Minimum average rate of a request body, in bytes per second (408 below it).
     pub body_rate: u64,
-    /// None: as many as there are file descriptors for.
+    /// `None`: derived from the file descriptor limit, see `crate::serve::limits`.
     pub max_connections: Option<usize>,
-    /// None: a quarter of them.
+    /// `None`: a quarter of `max_connections`.
     pub max_connections_per_address: Option<usize>,
-    /// None: one for each connection.
+    /// `None`: as many as `max_connections`.
     pub max_requests: Option<usize>,
-    /// None: three quarters of them.
+    /// `None`: three quarters of `max_requests`.
     pub max_requests_per_tenant: Option<usize>,
-    /// Bytes.
+    /// Body memory of all requests together, in bytes (503 beyond it).
     pub max_buffered: u64,
+    /// Event loop lag of a worker beyond which it sheds load (503).
     pub shed_after: Duration,
-    /// Networks as address and prefix length; a single address has the full length.
+    /// Networks as address and prefix length; a single address has length 32 or 128.
     pub trusted_proxies: Vec<(IpAddr, u8)>,
 }
 
-/// Where clients connect, and how.
+/// One entry of `server.listen`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listener {
-    /// `host:port`; `localhost` stands for both loopback addresses, port 0 for any free one.
+    /// `host:port`; `localhost` means `127.0.0.1` and `::1`, port 0 any free port.
     pub address: String,
     pub tls: Option<Tls>,
-    /// Balancers in front say by the PROXY protocol who is behind them.
+    /// Connections from `trusted_proxies` start with a PROXY protocol v2 header that names the client.
     pub proxy_protocol: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// The first is for names that no other is for.
+    /// Selected by SNI; the first is the fallback.
     pub certificates: Vec<Certificate>,
-    /// Whose certificates clients must show.
+    /// CA certificates (PEM); clients must present a certificate issued by one of them. `None`: no client
+    /// certificates.
     pub client_ca: Option<PathBuf>,
 }
 
-/// A chain of certificates and the first one's private key, as PEM files.
+/// PEM files of a certificate chain (`cert`) and the private key of its first certificate (`key`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     pub cert: PathBuf,
     pub key: PathBuf,
 }
 
-/// The gateway's address outside.
+/// The gateway's public address, `server.public_url`, split into parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
-    /// `https://gateway.example`, perhaps with a port.
+    /// `https://gateway.example`, with a port unless it is the scheme's default.
     pub origin: String,
-    /// In lower case; an IPv6 address without its brackets.
+    /// In lower case; an IPv6 address without brackets.
     pub host: String,
-    /// Empty, or begins with `/` and ends without.
+    /// Empty, or begins with `/` and does not end with one.
     pub path: String,
 }
 
-/// A name that the gateway answers to, as in [`PublicUrl::host`].
+/// One entry of `server.hosts`, normalized like [`PublicUrl::host`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostName {
+    /// `*`.
     Any,
     Exact(String),
-    /// Every name that ends in a dot and this.
+    /// `*.name`: every name that ends in `.name`.
     Below(String),
 }
 
@@ -122,16 +130,16 @@ pub enum Store {
     Redis(Redis),
 }
 
-/// A Redis (or Valkey), taken apart from its URL.
+/// A Redis or Valkey store, parsed from its URL.
 #[derive(Debug, Clone)]
 pub struct Redis {
-    /// As written, credentials included.
+    /// The URL as written, credentials included.
     pub url: Secret,
     pub kind: RedisKind,
     pub tls: bool,
-    /// Host (no brackets) and port: one for a single server, some of a cluster, or the Sentinels.
+    /// Host (IPv6 without brackets) and port: the single server, seed nodes of the cluster, or the Sentinels.
     pub nodes: Vec<(String, u16)>,
-    /// Of the servers that hold the data.
+    /// Credentials of the data servers, not of the Sentinels.
     pub username: Option<String>,
     pub password: Option<Secret>,
     pub db: i64,
@@ -141,7 +149,7 @@ pub struct Redis {
 pub enum RedisKind {
     Single,
     Cluster,
-    /// The name under which the Sentinels watch the primary.
+    /// `service`: the name under which the Sentinels monitor the primary.
     Sentinel {
         service: String,
     },
@@ -150,84 +158,99 @@ pub enum RedisKind {
 #[derive(Debug, Clone, Default)]
 pub struct Accounts {
     pub layout: Layout,
+    /// Time to live of a hold without a heartbeat.
     pub hold_ttl: Duration,
     pub orphans: Orphans,
-    /// A directory.
+    /// Directory of the journal.
     pub journal: String,
+    /// Lifetime of an anonymous key.
     pub anonymous_ttl: Duration,
-    /// Anonymous keys that one client address may take in one `mint_window`.
+    /// Anonymous keys that one client address may mint in one `mint_window`.
     pub mints_per_address: u64,
-    /// The same of the network around it, and of all addresses. None: see below.
+    /// The same limit for a network (`/24` in IPv4, `/48` in IPv6). `None`: see
+    /// [`Accounts::most_mints_per_network`].
     pub mints_per_network: Option<u64>,
+    /// The same limit for all addresses together. `None`: see [`Accounts::most_mints_per_tenant`].
     pub mints_per_tenant: Option<u64>,
     pub mint_window: Duration,
-    /// Wrong keys that one client address may send within a minute.
+    /// Auth failures (401) that one client address may cause within a minute; then 429.
     pub failures_per_address: u64,
-    /// None: one behind Sentinels and where a Cluster has replicas, else none.
+    /// Redis replicas that must confirm a credit. `None`: 1 with Sentinels and in a Cluster with replicas,
+    /// else 0.
     pub credit_replicas: Option<u64>,
 }
 
 impl Accounts {
-    /// Unset, ten addresses may take all that is theirs.
+    /// Returns `mints_per_network`, by default ten times `mints_per_address`.
     pub fn most_mints_per_network(&self) -> u64 {
         let unset = self.mints_per_address.saturating_mul(10);
         self.mints_per_network.unwrap_or(unset)
     }
 
-    /// Unset, two hundred addresses may take all that is theirs.
+    /// Returns `mints_per_tenant`, by default 200 times `mints_per_address`.
     pub fn most_mints_per_tenant(&self) -> u64 {
         let unset = self.mints_per_address.saturating_mul(200);
         self.mints_per_tenant.unwrap_or(unset)
     }
 }
 
-/// Which shape of account record is written; both are read.
+/// Shape of the account records that are written, `accounts.layout`. Both shapes are always read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Layout {
+    /// One record per key: it holds the balance.
     #[default]
     Key,
+    /// One record per user holds the balance; a key refers to its user.
     User,
 }
 
-/// What a hold costs that outlived its instance.
+/// Charge for an expired hold whose gateway died, `accounts.orphans`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Orphans {
+    /// The cost known so far.
     #[default]
     Known,
+    /// The whole hold.
     Spend,
 }
 
-/// What is kept of settled requests, for each tenant.
+/// Retention of each tenant's usage log.
 #[derive(Debug, Clone, Default)]
 pub struct Usage {
+    /// Maximum number of records.
     pub records: u64,
+    /// Maximum age of a record.
     pub age: Duration,
 }
 
-/// The most that something may cost whose size its bytes do not show, in tokens.
+/// Upper bounds, in tokens, for content whose cost cannot be derived from its bytes.
 #[derive(Debug, Clone, Default)]
 pub struct Bounds {
+    /// Per image in a prompt.
     pub image: u64,
+    /// Per generated image.
     pub image_answer: u64,
+    /// Per second of audio.
     pub sound_second: u64,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Admin {
-    /// None: the admin API refuses everyone.
+    /// `None`: the admin API refuses every request (401).
     pub token: Option<Secret>,
 }
 
-/// How the secrets of tenant configs are kept, and which of the operator's own they may name.
+/// Encryption of secrets in tenant configs, and the environment variables that configs may reference.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets {
-    /// None: what is written is stored as it is.
+    /// Encrypts secrets before they are stored. `None`: they are stored in plaintext.
     pub key: Option<SealKey>,
+    /// Former keys, used only to decrypt.
     pub old_keys: Vec<SealKey>,
     pub env: Vec<Approval>,
 }
 
-/// The bytes that secrets are sealed with.
+/// A 256-bit key that seals (encrypts) secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealKey(pub [u8; 32]);
 
@@ -237,41 +260,44 @@ impl fmt::Debug for SealKey {
     }
 }
 
-/// A variable of the environment that configs may name as a secret which goes to this place.
+/// One entry of `secrets.env`: an environment variable that tenant configs may use as a secret, and the only
+/// host that it may be sent to.
 #[derive(Debug, Clone)]
 pub struct Approval {
     pub name: String,
     pub https: bool,
-    /// In lower case; an IPv6 address without its brackets.
+    /// In lower case; an IPv6 address without brackets.
     pub host: String,
     pub port: u16,
-    /// Empty: every tenant.
+    /// Tenants that may use it. Empty: every tenant.
     pub tenants: Vec<String>,
-    /// None: it is not set.
+    /// `None`: the variable is not set.
     pub value: Option<Secret>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Egress {
+    /// Whether URLs in tenant configs may reach loopback and private addresses, and use `http`.
     pub allow_private_networks: bool,
-    /// Empty: the system's.
+    /// DNS servers. Empty: those of the system.
     pub nameservers: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Upstream {
     pub connect_timeout: Duration,
+    /// Timeout from the sent request to the first byte of the response.
     pub first_byte_timeout: Duration,
-    /// The longest silence between two chunks of an answer.
+    /// Timeout between two chunks of a response.
     pub idle_timeout: Duration,
-    /// How long an answer that has lost its reader is read on.
+    /// Time for which a response is still read for its usage after its client disconnected.
     pub drain: Duration,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Log {
     pub format: LogFormat,
-    /// A comma list of `[target=]level`.
+    /// Comma-separated list of `[target=]level`.
     pub level: String,
 }
 
@@ -282,8 +308,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// A text that is never shown. It cannot be compared either: where a client's secret is checked,
-/// that happens in constant time.
+/// A secret text; `Debug` prints `***`. It has no `PartialEq`, because a client's secret must be compared in
+/// constant time (`crate::local::credentials`).
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -292,6 +318,7 @@ impl Secret {
         Secret(text.into())
     }
 
+    /// Returns the secret itself. Never log it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -304,7 +331,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Settings {
-    /// Nothing decided yet; only the table of keys starts from here.
+    /// Returns settings with empty values, to be filled from the table in `keys.rs`.
     pub(super) fn blank() -> Settings {
         Settings {
             source: None,
@@ -325,7 +352,7 @@ impl Settings {
     }
 }
 
-/// By hand for one reason: tenant configs hold providers' keys, so only the IDs are shown.
+/// Written by hand because tenant configs hold providers' keys: of `tenants`, only the IDs are shown.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids: Vec<&str> = self.tenants.iter().map(|(id, _)| id.as_str()).collect();

@@ -1,13 +1,14 @@
-//! Settings: what the operator wrote, in a file and in the environment, resolved into what it means,
-//! with every fault reported at once and with its place. After this nobody validates again, and
-//! nothing outside this folder reads the environment.
+//! Loads the settings from `gateway.yaml` and the environment, and validates them.
+//!
+//! All faults are reported at once, each with its place. No later code validates a setting again, and no code
+//! outside this folder reads the environment.
 //!
 //! ```text
 //! text ─ references, yaml ─► located tree ─ keys, forms ─► meant::Settings, or Faults
 //! ```
 //!
-//! The strongest word wins: PORT, HOST, REDIS_URL, ADMIN_TOKEN and RUST_LOG, then RESULLM__SECTION__KEY,
-//! then the file, then the defaults. A word that was overruled is still checked.
+//! Precedence, highest first: `PORT`, `HOST`, `REDIS_URL`, `ADMIN_TOKEN` and `RUST_LOG`;
+//! `RESULLM__SECTION__KEY`; the file; the defaults. An overridden value is validated too.
 
 mod faults;
 mod forms;
@@ -35,29 +36,30 @@ use keys::{ENV_PREFIX, Key, SECTIONS, keys};
 use references::Env;
 use yaml::{Kind, Node, Place, joined};
 
-/// Read when no file is named and it is there.
+/// File that is read if none is named and this one exists.
 const USUAL_FILE: &str = "gateway.yaml";
 
 const SAMPLE_TENANT_ID: &str = "abc";
 const SAMPLE_TENANT: &str = include_str!("sample_tenant.json");
 
-/// The rules for tenants, which are not settings' own.
+/// Validators for tenants, passed in because this folder must not depend on `rules`.
 pub struct Checks<'a> {
-    /// The message if this may not be the ID of a tenant.
+    /// Returns an error message if the text cannot be a tenant ID.
     pub tenant_id: &'a dyn Fn(&str) -> Result<(), String>,
-    /// What is wrong with this tenant's config.
+    /// Returns the faults of a tenant's config, given its ID, the config and the `secrets` section.
     pub tenant_config: &'a dyn Fn(&str, &Value, &Secrets) -> Vec<Wrong>,
 }
 
-/// Path within a config, and message.
+/// A fault of a tenant config: the path within the config, and the message.
 pub type Wrong = (String, String);
 
-/// Settings from the process: the file named (it must exist), else `./gateway.yaml` if it is there,
-/// else the defaults; and the process's environment.
+/// Loads the settings of this process: the file at `path` (which must exist), else `./gateway.yaml` if it
+/// exists, else the defaults; then the process's environment.
 pub fn load_from_process(path: Option<&Path>, checks: &Checks) -> Result<Settings, Faults> {
     let usual = Path::new(USUAL_FILE);
     let path = path.or_else(|| usual.exists().then_some(usual));
-    // What is not Unicode becomes unreadable characters, and then a fault where it is used.
+    // Bytes that are not Unicode become replacement characters, which fail validation where the value is
+    // used.
     let env = |name: &str| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());
     let names: Vec<String> = std::env::vars_os()
         .map(|(name, _)| name.to_string_lossy().into_owned())
@@ -67,8 +69,8 @@ pub fn load_from_process(path: Option<&Path>, checks: &Checks) -> Result<Setting
     Ok(settings)
 }
 
-/// Settings from a file, or from the defaults without one, and from an environment of which
-/// `env_names` are all the names.
+/// Loads settings from a file, or from the defaults if `path` is `None`, and from `env`, whose names are
+/// `env_names`.
 pub fn load(
     path: Option<&Path>,
     env: &dyn Fn(&str) -> Option<String>,
@@ -83,7 +85,7 @@ pub fn load(
     reading.end(env, env_names, checks)
 }
 
-/// The same from a file's text, under the name that its faults are told with.
+/// Like [`load`], from the text of a file; `file` is the name used in faults.
 pub fn load_text(
     file: &Path,
     text: &str,
@@ -98,7 +100,7 @@ pub fn load_text(
 }
 
 impl Default for Settings {
-    /// What holds without a file and without an environment.
+    /// The settings without a file and with an empty environment, sample tenant included.
     fn default() -> Settings {
         let mut reading = Reading::from_defaults();
         reading.sample_tenant();
@@ -106,19 +108,24 @@ impl Default for Settings {
     }
 }
 
+/// State of loading: the settings filled so far and the faults found so far.
 struct Reading {
     keys: Vec<Key>,
     settings: Settings,
+    /// Faults of the environment and of the built-in defaults.
     faults: Faults,
+    /// Faults of the file.
     found: Vec<Located>,
-    /// Where each of the settings' tenants is written, to be checked when all settings are known.
+    /// Place and node of each entry of `tenants`, parallel to `settings.tenants`. Configs are validated last,
+    /// because that needs the `secrets` section.
     written: Vec<(Place, Node)>,
 }
 
-/// Something wrong in the file, before the file's name is put to it.
+/// Fault of the file, without the file's name: place, path, message.
 type Located = (Place, String, String);
 
 impl Reading {
+    /// Fills every setting with its default from the table in `keys.rs`.
     fn from_defaults() -> Reading {
         let mut reading = Reading {
             keys: keys(),
@@ -140,6 +147,7 @@ impl Reading {
         reading
     }
 
+    /// Adds the sample tenant (`abc`), which exists only if no file was read.
     fn sample_tenant(&mut self) {
         #[expect(
             clippy::expect_used,
@@ -173,9 +181,9 @@ impl Reading {
         }
     }
 
-    /// The environment has the last word.
+    /// Applies the environment, validates what depends on several settings, and returns the result.
     fn end(mut self, env: Env, env_names: &[String], checks: &Checks) -> Result<Settings, Faults> {
-        // Set to nothing is not set: that is how a shell or a compose file switches a variable off.
+        // An empty variable counts as unset: shells and compose files disable a variable that way.
         let env = |name: &str| env(name).filter(|value| !value.trim().is_empty());
         self.environment(&env, env_names);
         self.approvals(&env);
@@ -183,7 +191,7 @@ impl Reading {
         self.finish()
     }
 
-    /// Everything that is wrong: the file's faults in their order, then the environment's.
+    /// Returns the settings, or all faults: those of the file sorted by place, then those of the environment.
     fn finish(mut self) -> Result<Settings, Faults> {
         let file = self.settings.source.as_deref().map(Path::display);
         self.found.sort_by_key(|(place, ..)| *place);
@@ -204,9 +212,10 @@ impl Reading {
         }
     }
 
+    /// Reads one mapping of the file: the root (`prefix` is empty) or a section.
     fn mapping(&mut self, prefix: &str, node: &Node, place: Place, checks: &Checks) {
         let Kind::Map(entries) = &node.kind else {
-            // Not repeated: a token written one level too high is a secret all the same.
+            // The value is not quoted: it may be a token written one level too high.
             let message = "expected a mapping of settings".to_owned();
             self.found.push((place, prefix.to_owned(), message));
             return;
@@ -219,7 +228,7 @@ impl Reading {
                 let message = self.unknown(prefix, &name.name);
                 self.found.push((name.place, path, message));
             } else if node.is_unset() {
-                // Left empty: whatever holds without it.
+                // Empty: the default stays.
             } else if let Some(key) = key {
                 if let Err(message) = key.fill(&mut self.settings, node) {
                     self.found.push((name.place, path, message));
@@ -232,6 +241,7 @@ impl Reading {
         }
     }
 
+    /// Returns the message for an unknown key, with a suggestion.
     fn unknown(&self, prefix: &str, name: &str) -> String {
         let tops = SECTIONS.iter().map(|(section, _)| *section);
         let siblings = self.keys.iter().filter_map(|key| {
@@ -239,7 +249,7 @@ impl Reading {
             (section == prefix).then_some(name)
         });
         let tops = tops.chain(["tenants"]).filter(|_| prefix.is_empty());
-        // The right name in the wrong section is the other common slip.
+        // The other common mistake is the right name in the wrong section.
         let elsewhere = || {
             let namesake = |key: &&Key| key.path.rsplit('.').next() == Some(name);
             self.keys.iter().find(namesake).map(|key| key.path)
@@ -248,6 +258,7 @@ impl Reading {
         unknown_message(&format!("unknown key \"{name}\""), meant)
     }
 
+    /// Reads the `tenants` mapping; `configs` validates the configs later.
     fn tenants(&mut self, node: &Node, place: Place, checks: &Checks) {
         let Kind::Map(entries) = &node.kind else {
             let message = "expected a mapping of tenant IDs to configs".to_owned();
@@ -269,6 +280,7 @@ impl Reading {
         }
     }
 
+    /// Validates every tenant config with [`Checks::tenant_config`].
     fn configs(&mut self, checks: &Checks) {
         for ((id, config), (place, node)) in self.settings.tenants.iter().zip(&self.written) {
             for (within, message) in (checks.tenant_config)(id, config, &self.settings.secrets) {
@@ -279,8 +291,8 @@ impl Reading {
         }
     }
 
-    /// Takes the values of the variables that configs may name. What guards the gateway itself is not
-    /// among them, under whatever name.
+    /// Reads the variables that `secrets.env` approves. A variable whose value equals a secret of the gateway
+    /// itself (`admin.token`, the Redis URL or password, a seal key) is a fault, whatever its name.
     fn approvals(&mut self, env: Env) {
         let own = ["PORT", "HOST"].into_iter();
         let own: Vec<&str> = own
@@ -329,6 +341,7 @@ impl Reading {
         }
     }
 
+    /// Applies `RESULLM__...` variables and those with a name of their own; reports unknown names.
     fn environment(&mut self, env: Env, env_names: &[String]) {
         for key in &self.keys {
             let plain = key.plain_env.map(str::to_owned);
@@ -358,7 +371,7 @@ impl Reading {
         }
     }
 
-    /// PORT replaces the port of the first address without TLS that clients connect to, HOST the host of all.
+    /// Applies `PORT` to the first entry of `server.listen` without TLS, and `HOST` to all entries.
     fn port_and_host(&mut self, env: Env) {
         let listen = "server.listen";
         let port = env("PORT").and_then(|text| {
@@ -394,7 +407,7 @@ impl Reading {
                 address,
                 ..listener.clone()
             };
-            // Two entries that differed only in what was replaced are one now.
+            // Entries that are equal after the replacement are merged.
             if !listeners.contains(&listener) {
                 listeners.push(listener);
             }
@@ -403,7 +416,7 @@ impl Reading {
     }
 }
 
-/// A variable's value as it would stand in the file; only for lists may it be YAML.
+/// Returns the node for a variable's value: plain text. For list settings it may be a YAML list: `[a, b]`.
 fn node_of(key: &Key, value: &str) -> Node {
     let flow = key.list && value.trim().starts_with('[') && value.trim().ends_with(']');
     let parsed = match yaml::parse(value.trim(), &|_| None) {
@@ -413,6 +426,7 @@ fn node_of(key: &Key, value: &str) -> Node {
     parsed.unwrap_or_else(|| Node::plain(value))
 }
 
+/// Appends the `did you mean` hint.
 fn unknown_message(what: &str, meant: Option<&str>) -> String {
     match meant {
         Some(meant) => format!("{what} (did you mean \"{meant}\"?)"),

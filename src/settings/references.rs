@@ -1,16 +1,18 @@
-//! References to the environment in a value: `${NAME}`, `${NAME:-default}`, and `$${` for a literal
-//! `${`. Their braces mean something to YAML too, so they are hidden while it parses, and replaced in
-//! the scalars that come out: what a variable holds is never parsed as YAML.
+//! Environment references in values: `${NAME}`, `${NAME:-default}`, and `$${` for a literal `${`.
+//!
+//! YAML would parse the braces as a mapping. So [`shield`] replaces the characters of references before
+//! parsing, [`reveal`] restores them in the parsed scalars, and [`expand`] inserts the values. A variable's
+//! value is never parsed as YAML.
 
-/// Looks a variable of the environment up.
+/// Looks up an environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Where the characters of a reference stand while they are hidden: a private-use plane, one for one.
+/// Offset that maps the ASCII characters of a reference to a Unicode private use plane, one to one.
 const SHIELD: u32 = 0xF_0000;
 
-/// Hides references to the environment from YAML, for which the braces of `{ token: ${TOKEN} }` would
-/// be another mapping. One character stands for one, so every place stays what it is. The error is the
-/// line and column of a character that would pass for a hidden one.
+/// Hides references from the YAML parser, which would read the braces of `{ token: ${TOKEN} }` as another
+/// mapping. The text keeps its length in characters, so lines and columns stay correct. The error is the line
+/// and column of a character that is already in the private use range.
 pub fn shield(text: &str) -> Result<String, (usize, usize)> {
     let shielded = |c: char| (SHIELD..SHIELD + 0x80).contains(&u32::from(c));
     for (index, line) in text.lines().enumerate() {
@@ -35,7 +37,8 @@ pub fn shield(text: &str) -> Result<String, (usize, usize)> {
     Ok(out)
 }
 
-/// How many bytes from here are one reference (or one escaped one), closed in the same line.
+/// Returns the length in bytes of the reference, or escaped reference, at the start of `from`. It must close
+/// in the same line.
 fn reference_length(from: &str) -> Option<usize> {
     let line = from.lines().next().unwrap_or(from);
     if let Some(inner) = line.strip_prefix("$${") {
@@ -62,7 +65,7 @@ fn hidden(c: char) -> char {
     moved.filter(|_| c.is_ascii()).unwrap_or(c)
 }
 
-/// Undoes `shield` in what YAML made of the text.
+/// Undoes [`shield`] in a parsed scalar.
 pub fn reveal(text: &str) -> String {
     let revealed = |c: char| match u32::from(c).checked_sub(SHIELD) {
         Some(ascii @ 0..0x80) => char::from_u32(ascii).unwrap_or(c),
@@ -71,7 +74,8 @@ pub fn reveal(text: &str) -> String {
     text.chars().map(revealed).collect()
 }
 
-/// Replaces every reference; messages never repeat the text, which may be a secret.
+/// Replaces every reference by its value, once (values are not expanded again). Error messages never quote
+/// the text, which may be a secret.
 pub fn expand(text: &str, env: Env) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,7 +1,8 @@
-//! The JSON Schema of `gateway.yaml`, from the table of keys, for editors and `resullm schema`.
+//! The JSON Schema of `gateway.yaml`, generated from the table in `keys.rs`, for editors and `resullm
+//! schema`.
 //!
-//! It describes what is written, not what is meant: every value may also be left out, be empty, or be
-//! a reference to the environment. `$defs.tenant` is open here; who knows tenant configs fills it in.
+//! It describes the file before resolution: any value may also be absent, `null` or an environment reference.
+//! `$defs.tenant` is any object here; callers that know tenant configs replace it.
 
 use serde_json::{Map, Value, json};
 
@@ -10,6 +11,7 @@ use super::{
     yaml,
 };
 
+/// Returns the schema.
 pub fn gateway_schema() -> Value {
     let keys = keys();
     let mut properties = Map::new();
@@ -55,6 +57,7 @@ fn section_schema(section: &str) -> Value {
     })
 }
 
+/// Schema of one setting: its form, a reference, or `null`.
 fn key_schema(key: &Key) -> Value {
     let mut schema = json!({
         "description": key.about,

@@ -1,5 +1,6 @@
-//! The `store` setting taken apart: `embedded:DIR`, or a Redis URL of one server, a cluster or
-//! Sentinels. It connects to nothing, and no message repeats the URL, which may hold a password.
+//! Parses the `store` setting: `embedded:DIR`, or a Redis URL of a single server, a cluster or Sentinels.
+//!
+//! It opens no connection. Error messages never quote the URL, which may hold a password.
 
 use std::{net::Ipv6Addr, path::PathBuf};
 
@@ -9,7 +10,7 @@ const EXPECTED: &str = "expected embedded:DIR or a URL such as redis://localhost
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
-/// The schemes, and whether the connection is encrypted.
+/// URL schemes; the `bool` is TLS.
 const SCHEMES: [(&str, Scheme, bool); 6] = [
     ("redis", Scheme::Single, false),
     ("rediss", Scheme::Single, true),
@@ -26,6 +27,7 @@ enum Scheme {
     Sentinel,
 }
 
+/// Parses a store setting; the error starts with `expected`.
 pub fn parse(text: &str) -> Result<Store, String> {
     if let Some(dir) = text.strip_prefix("embedded:") {
         if dir.trim().is_empty() {
@@ -42,7 +44,7 @@ pub fn parse(text: &str) -> Result<Store, String> {
             format!("{EXPECTED}; the schemes are {schemes}")
         })?;
 
-    // From the right: a password may hold an unescaped @ or /, a host may not.
+    // Split at the last `@`: a password may hold an unescaped `@` or `/`, a host may not.
     let (userinfo, address) = match rest.rsplit_once('@') {
         Some((userinfo, address)) => (Some(userinfo), address),
         None => (None, rest),
@@ -79,6 +81,7 @@ pub fn parse(text: &str) -> Result<Store, String> {
     }))
 }
 
+/// Parses the path: `/db` for a single server, nothing or `/0` for a cluster, `/service/db` for Sentinels.
 fn kind_and_db(scheme: Scheme, path: &str) -> Result<(RedisKind, i64), String> {
     match scheme {
         Scheme::Single => Ok((RedisKind::Single, database(path)?)),
@@ -105,6 +108,7 @@ fn database(text: &str) -> Result<i64, String> {
     number.map_err(|_| "expected a database number after the host".to_owned())
 }
 
+/// Parses `user:password`; the user may be empty, the password may not.
 fn credentials(userinfo: &str) -> Result<(Option<String>, Option<Secret>), String> {
     let missing = "expected a password before the @: redis://user:password@host or \
         redis://:password@host";
@@ -141,12 +145,14 @@ fn host_and_port(node: &str, default_port: u16) -> Result<(String, u16), String>
     }
     let number = port.strip_prefix(':').and_then(|port| port.parse().ok());
     match number {
-        // A password whose host was forgotten looks like a port.
+        // The text is not quoted: in `redis://user:password` without a host, the password is parsed as the
+        // port.
         None | Some(0) => Err("expected host:port after the scheme or the @".into()),
         Some(number) => Ok((host.to_owned(), number)),
     }
 }
 
+/// Decodes `%40` and the like.
 fn percent_decoded(text: &str) -> Result<String, String> {
     let wrong = || "expected % only before two hex digits (a literal % is %25)".to_owned();
     let mut bytes = Vec::with_capacity(text.len());
@@ -172,7 +178,7 @@ fn percent_decoded(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    /// tls, kind, nodes, user, password, db in one line.
+    /// Formats TLS, kind, nodes, user, password and db in one line.
     fn shown(text: &str) -> String {
         match parse(text).unwrap() {
             Store::Embedded(dir) => format!("embedded {}", dir.display()),

@@ -1,4 +1,4 @@
-//! Settings from end to end: a file and an environment in, settings or faults out.
+//! End-to-end tests of loading: a file and an environment in, [`Settings`] or [`Faults`] out.
 
 use std::{
     path::{Path, PathBuf},
@@ -32,7 +32,7 @@ fn with_checks<T>(run: impl FnOnce(&Checks) -> T) -> T {
     })
 }
 
-/// A file of this text, gone when dropped.
+/// A temporary file with the given text, deleted on drop.
 struct File(PathBuf);
 
 impl File {
@@ -362,7 +362,7 @@ fn the_port_of_the_first_plain_address_and_the_host_of_all_are_replaced() {
         listen(&[("RESULLM__SERVER__LISTEN", "[::1]:9")]),
         ["[::1]:9"]
     );
-    // The address for metrics is the operator's own and stays.
+    // `PORT` and `HOST` do not change `server.ops_listen`.
     let ops = read(
         None,
         &[

@@ -1,16 +1,17 @@
-//! YAML text to a located tree: every key and every value knows its line and column, so that a fault
-//! found later can still name its place. References to the environment (`${NAME}`, `${NAME:-default}`)
-//! are replaced in values while the tree is built.
+//! Parses YAML into a tree whose keys and values know their line and column, so that later faults can name a
+//! place.
 //!
-//! It knows no setting, and never guesses: anchors, aliases, tags, duplicate keys, several documents
-//! and nesting beyond `DEPTH` are flaws, not features.
+//! Environment references (`${NAME}`, `${NAME:-default}`) are expanded in values while the tree is built.
+//! This file knows no setting. It rejects anchors, aliases, tags, duplicate keys, several documents and
+//! nesting beyond `DEPTH`.
 
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 use serde_json::{Map, Number, Value};
 
 use super::references::{Env, expand, reveal, shield};
 
-/// A settings file is a few levels deep; the bound keeps the recursion below from being a way to crash.
+/// Nesting limit: prevents a stack overflow of the recursive [`Builder`]. A settings file is a few levels
+/// deep.
 const DEPTH: usize = 64;
 
 /// Line and column, both counted from 1, the column in characters.
@@ -24,12 +25,14 @@ impl Place {
     pub const START: Place = Place { line: 1, column: 1 };
 }
 
+/// A key of a mapping, and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Key {
     pub name: String,
     pub place: Place,
 }
 
+/// A value, and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     pub place: Place,
@@ -40,14 +43,14 @@ pub struct Node {
 pub enum Kind {
     Map(Vec<(Key, Node)>),
     List(Vec<Node>),
-    /// `quoted` texts are strings whatever they look like (block scalars count as quoted).
+    /// A `quoted` scalar is always a string, even `"12"`; block scalars count as quoted.
     Scalar {
         text: String,
         quoted: bool,
     },
 }
 
-/// Something wrong with the text itself.
+/// An error in the YAML text itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Flaw {
     pub place: Place,
@@ -55,7 +58,7 @@ pub struct Flaw {
     pub message: String,
 }
 
-/// The tree, as far as the text could be read, and everything wrong with it.
+/// Parses `text`; returns the tree as far as it could be parsed, and all errors.
 pub fn parse(text: &str, env: Env) -> (Option<Node>, Vec<Flaw>) {
     let text = match shield(text) {
         Ok(text) => text,
@@ -78,7 +81,7 @@ pub fn parse(text: &str, env: Env) -> (Option<Node>, Vec<Flaw>) {
 }
 
 impl Node {
-    /// A value that stands nowhere in a file, such as one from the environment.
+    /// Returns an unquoted scalar that is not from a file, such as a variable's value.
     pub fn plain(text: &str) -> Node {
         Node {
             place: Place::START,
@@ -89,7 +92,7 @@ impl Node {
         }
     }
 
-    /// Nothing is written here: no text at all, or YAML's null.
+    /// Whether the value is empty or YAML's `null`, which both leave a setting at its default.
     pub fn is_unset(&self) -> bool {
         match &self.kind {
             Kind::Scalar { text, quoted } => text.is_empty() || (!quoted && is_null(text)),
@@ -97,7 +100,7 @@ impl Node {
         }
     }
 
-    /// How a message names what was written.
+    /// Returns how an error message quotes the value, truncated to 60 characters. Not for secrets.
     pub fn shown(&self) -> String {
         match &self.kind {
             Kind::Map(_) => "a mapping".to_owned(),
@@ -110,7 +113,8 @@ impl Node {
         }
     }
 
-    /// The same as JSON, by YAML's core schema. What JSON cannot hold (`.inf`, `.nan`) stays a string.
+    /// Converts the value to JSON by YAML's core schema. Numbers that JSON cannot express (`.inf`, `.nan`)
+    /// stay strings.
     pub fn json(&self) -> Value {
         match &self.kind {
             Kind::Map(entries) => Value::Object(
@@ -125,12 +129,12 @@ impl Node {
         }
     }
 
-    /// The place of a dotted path (`user_groups.anonymous.tokens`, `fallbacks.0`, `fallbacks[0]`):
-    /// of the key in a mapping, of the item in a list, else of the deepest ancestor that exists.
+    /// Returns the place of a dotted path (`user_groups.anonymous.tokens`, `fallbacks.0`, `fallbacks[0]`): of
+    /// the key in a mapping, of the item in a list, or else of the deepest ancestor that exists.
     pub fn place_of(&self, path: &str) -> Option<Place> {
         let path = path.trim_start_matches('.');
         let (place, node, rest) = match &self.kind {
-            // Names may hold dots themselves (`gpt-4.1`), so the longest that fits is the one meant.
+            // Keys may contain dots themselves (`gpt-4.1`), so the longest matching key is used.
             Kind::Map(entries) => entries
                 .iter()
                 .filter_map(|(key, node)| {
@@ -152,7 +156,7 @@ impl Node {
     }
 }
 
-/// The flaw is already noted; building ends.
+/// Error that ends the parse; the [`Flaw`] is already recorded.
 struct Stop;
 
 struct Builder<'t, 'e> {
@@ -229,7 +233,7 @@ impl<'t> Builder<'t, '_> {
                     self.flaw(place, path, message);
                     String::new()
                 });
-                // A reference to nothing is the empty string, where an empty place is null.
+                // A reference to an unset variable is an empty string; an absent value is `null`.
                 let emptied = text.is_empty() && !written.is_empty();
                 Kind::Scalar {
                     text,
@@ -251,6 +255,7 @@ impl<'t> Builder<'t, '_> {
         Ok(Node { place, kind })
     }
 
+    /// Records a [`Flaw`] for an anchor or a tag.
     fn refuse_properties(&mut self, place: Place, path: &str, anchor: usize, tagged: bool) {
         if anchor != 0 {
             self.flaw(place, path, "anchors (&name) are not supported");
@@ -260,6 +265,7 @@ impl<'t> Builder<'t, '_> {
         }
     }
 
+    /// Parses a mapping up to its end; a duplicate key is a [`Flaw`] and the first one is kept.
     fn entries(&mut self, path: &str, deeper: usize) -> Result<Vec<(Key, Node)>, Stop> {
         let mut entries: Vec<(Key, Node)> = Vec::new();
         loop {
@@ -301,7 +307,7 @@ impl<'t> Builder<'t, '_> {
     }
 }
 
-/// `server` and `listen` make `server.listen`; where one is empty there is no dot.
+/// Joins a path and a name with a dot (`server.listen`), or returns the other one if either is empty.
 pub fn joined(path: &str, name: &str) -> String {
     match (path, name) {
         ("", name) => name.to_owned(),
@@ -330,7 +336,7 @@ fn plain_json(text: &str) -> Value {
     }
 }
 
-/// YAML's numbers are wider than Rust's in form (`+1`, `.5`, `0x1F`) and narrower in words (`inf`).
+/// Parses a YAML number. Unlike Rust, YAML allows `+1`, `.5` and `0x1F`, but not the word `inf`.
 fn number(text: &str) -> Option<Number> {
     for (prefix, radix) in [("0x", 16), ("0o", 8)] {
         if let Some(digits) = text.strip_prefix(prefix) {

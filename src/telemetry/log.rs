@@ -1,22 +1,25 @@
-//! Log lines: `[LEVEL] sentence` for people, or one JSON object a line for machines.
+//! The logger behind the `log` crate: `[LEVEL] sentence` (`log.format: human`) or one JSON object a line
+//! (`json`).
 //!
-//! Errors and warnings go to standard error, the rest to standard output. The libraries below are
-//! silent unless they are named: what they report is either handled here or of no use to anyone.
+//! Errors and warnings go to standard error, the rest to standard output. Log lines of dependencies are
+//! dropped unless `log.level` names their target: the gateway handles what they report, or nobody can act on
+//! it.
 
 use crate::settings::{Log, LogFormat};
 use log::{Level, LevelFilter, Metadata, Record};
 use std::io::Write;
 use std::time::SystemTime;
 
+/// Target of this crate's log lines.
 const OUR_TARGET: &str = "resullm";
 
 struct Logger {
     format: LogFormat,
-    /// A prefix of the target and the level it is shown up to; the longest prefix that fits counts.
+    /// Target prefix and maximum level, longest prefix first; the first match applies.
     levels: Vec<(String, LevelFilter)>,
 }
 
-/// From here on `log` works, for panics too. Only the first call in a process counts.
+/// Installs the logger and the panic hook. Calls after the first in a process have no effect.
 pub fn start(settings: &Log) {
     let levels = levels(&settings.level);
     let most = levels
@@ -34,7 +37,8 @@ pub fn start(settings: &Log) {
     }
 }
 
-/// `info`, or `warn,resullm=debug,hyper=trace`. A level without a target is ours.
+/// Parses `log.level`: `info`, or `warn,resullm=debug,hyper=trace`. A level without a target is for
+/// `resullm`.
 fn levels(text: &str) -> Vec<(String, LevelFilter)> {
     let mut levels: Vec<(String, LevelFilter)> = text
         .split(',')
@@ -50,7 +54,8 @@ fn levels(text: &str) -> Vec<(String, LevelFilter)> {
     levels
 }
 
-/// Libraries that write heads of requests into their finest levels, keys and paths included: these are never written.
+/// Whether a target belongs to a library that logs request heads, keys included, at `debug` or `trace`. Those
+/// levels are never written for them, whatever `log.level` says.
 fn quotes_requests(target: &str) -> bool {
     ["pingora", "h2", "rustls"]
         .iter()
@@ -74,7 +79,7 @@ impl log::Log for Logger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        // One line a record, whatever is in it.
+        // Escape line breaks, so that a record is always one line.
         let message = record
             .args()
             .to_string()
@@ -95,7 +100,7 @@ impl log::Log for Logger {
                 format!("{fields}\n")
             }
         };
-        // A closed terminal is no reason to fail.
+        // Ignore a closed output: it must not fail a request.
         let _ = if record.level() <= Level::Warn {
             std::io::stderr().lock().write_all(line.as_bytes())
         } else {

@@ -1,14 +1,16 @@
-//! Counters for Prometheus. Plain atomics: counting must never be what a request waits for.
+//! Prometheus metrics of `GET /metrics` on `server.ops_listen`.
+//!
+//! All counters are sharded relaxed atomics: counting must never block a request or contend for a cache line.
 
 use crate::threads;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Threads beyond so many share their parts of a counter.
+/// Shards of a [`Counter`]; with more threads than shards, some threads share one.
 const PARTS: usize = 16;
 
-/// A sum of parts, one for each thread: threads that count the same thing do not wait for each other's cache line.
+/// A counter sharded by thread (`threads::number`), so that threads do not contend for one cache line.
 #[derive(Debug, Default)]
 pub struct Counter([Part; PARTS]);
 
@@ -33,15 +35,16 @@ const BOUNDS: [u64; 12] = [
     10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000,
 ];
 
-/// How often something took how long.
+/// A histogram of durations with the fixed bucket bounds `BOUNDS`.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    /// The last one is for all that lies beyond the bounds.
+    /// Counts per bucket; the last one holds values above the largest bound.
     buckets: [Counter; BOUNDS.len() + 1],
     nanoseconds: Counter,
 }
 
 impl Histogram {
+    /// Records one duration.
     pub fn took(&self, span: Duration) {
         let micros = u64::try_from(span.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
         let at = BOUNDS.partition_point(|bound| *bound < micros);
@@ -50,12 +53,12 @@ impl Histogram {
             .add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// Rows of the text format, bucket by bucket, each with all that lie below.
+    /// Appends the `_bucket` (cumulative), `_sum` and `_count` rows of the text format.
     fn render(&self, text: &mut String, name: &str) {
         let mut below = 0;
         for (at, bucket) in self.buckets.iter().enumerate() {
             below += bucket.value();
-            // Writing to a string cannot fail.
+            // `writeln!` to a `String` cannot fail.
             let _ = match BOUNDS.get(at) {
                 Some(bound) => {
                     let seconds = *bound as f64 / 1e6;
@@ -72,16 +75,19 @@ impl Histogram {
     }
 }
 
+/// All counters of the gateway. Fields are documented by their help texts in [`Metrics::render`].
 #[derive(Debug, Default)]
 pub struct Metrics {
     pub requests_local: Counter,
     pub requests_provider: Counter,
-    /// Who said that a call may be paid for: a purse of this instance, or the store.
+    /// Calls admitted from this instance's lease budget, without asking the store.
     pub admissions_leased: Counter,
+    /// Calls admitted by the store.
     pub admissions_stored: Counter,
-    /// What a provider's call took beside waiting for the provider and for the call's own body.
+    /// Duration of a provider call, without the time spent waiting for the provider and for the client's
+    /// body.
     pub own_time: Histogram,
-    /// Answers by the first digit of their status.
+    /// Responses by status class: index 2 counts `2xx`.
     pub answers: [Counter; 6],
     pub tokens_charged: Counter,
     pub tokens_overrun: Counter,
@@ -90,52 +96,63 @@ pub struct Metrics {
     pub store_errors: Counter,
     pub truncated_streams: Counter,
     pub clients_gone: Counter,
-    /// Answers that were read on for their usage after their client had left.
+    /// Responses read to their end for their usage after the client had disconnected (`upstream.drain`).
     pub answers_drained: Counter,
-    /// Charges by what they rest on where that is not the provider's claim.
+    /// Charges whose `basis` is `counted`: the provider reported no credible usage, so delivered tokens were
+    /// counted.
     pub charges_counted: Counter,
+    /// Charges whose `basis` is `held`: the whole hold, because more may have been generated than was seen.
     pub charges_held: Counter,
-    /// Claims that were not believed, by what spoke against them.
+    /// Usage reports rejected because they are zero despite a prompt or an answer.
     pub doubted_nought: Counter,
+    /// Usage reports rejected because they are below the lower bound of the delivered tokens.
     pub doubted_below_delivered: Counter,
+    /// Usage reports rejected because no call can use that many tokens.
     pub doubted_absurd: Counter,
     pub panics: Counter,
     pub records_dropped: Counter,
-    /// What was turned away: connections beyond all places and beyond one address's, requests beyond the
-    /// bound, calls beyond one tenant's, bodies without room, and calls to a worker that is late.
+    /// Connections rejected by `server.max_connections`.
     pub shed_connections: Counter,
+    /// Connections rejected by `server.max_connections_per_address`.
     pub shed_addresses: Counter,
-    /// TLS or HTTP/2 that did not begin.
+    /// Connections whose TLS or HTTP/2 handshake failed or timed out.
     pub failed_handshakes: Counter,
-    /// Connections of HTTP/2 that were ended for what their client did.
+    /// HTTP/2 connections closed with `ENHANCE_YOUR_CALM` because the client sent malformed or abandoned
+    /// requests.
     pub ended_connections: Counter,
+    /// Requests rejected by `server.max_requests`.
     pub shed_requests: Counter,
+    /// Calls rejected by `server.max_requests_per_tenant`.
     pub shed_tenants: Counter,
+    /// Bodies rejected by `server.max_buffered`.
     pub shed_bodies: Counter,
+    /// Calls rejected because their worker lagged by more than `server.shed_after`.
     pub shed_late: Counter,
 }
 
-/// How much there is of what goes up and down.
+/// Values of the gauges at the time of [`Metrics::render`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Levels {
     pub requests: usize,
     pub connections: usize,
+    /// Bytes of body memory in use (`server.max_buffered`).
     pub buffered: usize,
     pub store_up: bool,
 }
 
 impl Metrics {
+    /// Counts a response by its status class.
     pub fn answered(&self, status: u16) {
         if let Some(counter) = self.answers.get(usize::from(status / 100)) {
             counter.add(1);
         }
     }
 
-    /// In the Prometheus text format.
+    /// Renders everything in the Prometheus text format.
     pub fn render(&self, levels: Levels) -> String {
         let mut text = String::new();
         let mut family = |name: &str, help: &str, kind: &str, rows: &[(&str, u64)]| {
-            // Writing to a string cannot fail.
+            // `writeln!` to a `String` cannot fail.
             let _ = writeln!(
                 text,
                 "# HELP resullm_{name} {help}\n# TYPE resullm_{name} {kind}"

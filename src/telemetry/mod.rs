@@ -1,4 +1,7 @@
-//! What the gateway tells its operator: log lines and metrics. Never a key, a token or a prompt.
+//! Observability for the operator: log lines (`log`), panics as log lines (`panics`) and Prometheus
+//! `metrics`.
+//!
+//! No output may ever contain a key, a token or a prompt.
 
 pub mod log;
 pub mod metrics;

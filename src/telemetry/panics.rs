@@ -1,12 +1,13 @@
-//! Panics, told as log lines: where, and in the program's own words alone.
+//! Panic hook: logs a panic as one line with its source location, and its message only if that is a string
+//! literal.
 //!
-//! What a panic says often quotes what it stumbled over, such as the text that could not be cut; that
-//! may be a prompt or a key. Words that were put together when it happened are therefore kept back.
+//! A formatted panic message often quotes the data at fault, such as a text that was sliced inside a
+//! character. That data may be a prompt or a key, so formatted messages (`String` payloads) are withheld.
 
 use std::any::Any;
 use std::panic::{self, PanicHookInfo};
 
-/// From here on a panic is one line in the log, wherever it happens.
+/// Installs the panic hook for the whole process.
 pub fn follow() {
     panic::set_hook(Box::new(
         |panic| log::error!(target: "resullm", "{}", told(panic)),
@@ -19,7 +20,7 @@ fn told(panic: &PanicHookInfo<'_>) -> String {
     format!("Panic at {place}: {}", words(panic.payload()))
 }
 
-/// The message, where the program has it word for word.
+/// Returns the message of a panic if it is a literal of the program, otherwise a fixed sentence.
 pub fn words(payload: &(dyn Any + Send)) -> &'static str {
     payload
         .downcast_ref::<&'static str>()

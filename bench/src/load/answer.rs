@@ -1,4 +1,4 @@
-//! An answer as it arrives, and what is wrong with it at its end.
+//! Validates a response while it arrives: status, usage, and the events of a stream.
 
 use std::time::Instant;
 
@@ -6,19 +6,20 @@ use memchr::memmem;
 
 use crate::wire::Events;
 
-/// The provider sends twenty chunks, usage and `[DONE]`; a gateway may keep the usage to itself.
+/// Minimum number of events: 20 chunks and `[DONE]`. The provider also sends a usage event, which a gateway
+/// may drop.
 const LEAST_EVENTS: u64 = 21;
 
-/// What an answer must be to count.
+/// Requirements for a response to count as valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
     pub status: u16,
-    /// Another one that will do.
+    /// A second accepted status.
     pub or: Option<u16>,
     pub stream: bool,
 }
 
-/// `content` is kept from one answer to the next.
+/// Validator of one response; `content` is a buffer reused between responses.
 pub struct Answer<'a> {
     status: u16,
     expected: Expected,
@@ -50,7 +51,7 @@ impl Answer<'_> {
         }
     }
 
-    /// The time of the first event, where the answer is a stream.
+    /// Validates the complete response. Returns the time of the first event of a stream, or an error text.
     pub fn end(self) -> Result<Option<Instant>, String> {
         let (status, expected) = (self.status, self.expected);
         if status != expected.status && Some(status) != expected.or {

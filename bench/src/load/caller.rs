@@ -1,4 +1,5 @@
-//! Whoever sends one request after the other: a connection of HTTP/1.1 or a stream of HTTP/2.
+//! A caller sends one request after the other, over its own HTTP/1.1 connection or on a shared HTTP/2
+//! connection.
 
 use std::io;
 use std::sync::Arc;
@@ -11,16 +12,19 @@ use super::multiplexed::Shared;
 use super::protocol::Dialer;
 
 pub enum Caller {
+    /// An HTTP/1.1 connection.
     Alone {
         connection: Connection,
-        /// Where a request is put together.
+        /// Scratch memory for [`Message::bytes`].
         space: Vec<u8>,
     },
+    /// A stream at a time on a shared HTTP/2 connection.
     Beside(Shared),
 }
 
 impl Caller {
-    /// All callers of so many connections.
+    /// Opens `connections` connections and returns all their callers: one each, or `streams` each with
+    /// HTTP/2.
     pub async fn open(
         dialer: &Arc<Dialer>,
         connections: usize,
@@ -42,7 +46,7 @@ impl Caller {
         Ok(callers)
     }
 
-    /// The time of the first event, where the answer is a stream.
+    /// Sends a request and validates the response. Returns the time of the first event of a stream.
     pub async fn exchange(
         &mut self,
         message: &Message,

@@ -1,4 +1,4 @@
-//! A connection of HTTP/1.1: sends a request, reads the whole answer, says what is wrong with it.
+//! An HTTP/1.1 connection of the load generator: sends a request, reads and validates the whole response.
 
 use std::io;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use super::answer::{Answer, Expected};
 use super::protocol::{Dialer, Socket};
 use crate::wire::{Body, Inbox};
 
+/// A keep-alive connection that reconnects when needed.
 pub struct Connection {
     dialer: Arc<Dialer>,
     stream: Option<Box<dyn Socket>>,
@@ -29,8 +30,8 @@ impl Connection {
         })
     }
 
-    /// The time of the first event, where the answer is a stream. After an error the connection is
-    /// closed and the next request opens another.
+    /// Sends a request and validates the response. Returns the time of the first event of a stream. After an
+    /// error the connection is closed, and the next request opens a new one.
     pub async fn exchange(
         &mut self,
         request: &[u8],
@@ -39,7 +40,8 @@ impl Connection {
         let kept = self.stream.is_some();
         for last in [!kept, true] {
             match self.once(request, expected).await {
-                // Closed between two requests, as any server may: not an error, but counted.
+                // The server closed a keep-alive connection between two requests, which is allowed: retry
+                // once, and count it in `reconnects`.
                 Ok(None) if !last => self.close(),
                 Ok(None) => return Err("closed before an answer".to_owned()),
                 Ok(Some(result)) => {
@@ -62,7 +64,7 @@ impl Connection {
         self.inbox = Inbox::default();
     }
 
-    /// `None` if the connection ended before an answer began.
+    /// Makes one attempt. `None`: the connection closed before the response began.
     async fn once(
         &mut self,
         request: &[u8],
@@ -106,7 +108,7 @@ impl Connection {
     }
 }
 
-/// A layer of TLS keeps what it was given until it is flushed.
+/// Writes a request and flushes, because a TLS stream buffers.
 pub async fn send(stream: &mut Box<dyn Socket>, request: &[u8]) -> io::Result<()> {
     stream.write_all(request).await?;
     stream.flush().await

@@ -1,4 +1,4 @@
-//! The request, built before the clock starts; only the key changes from one to the next.
+//! The request to send, built before the measurement starts; only the API key varies between requests.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,13 +10,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use super::protocol::{Dialer, Protocol};
 use crate::{Outcome, fault};
 
-/// The usual English with the usual line ends: what a long prompt looks like to a JSON reader.
+/// Padding of long prompts: English text with escaped line ends, as a JSON parser would see it in practice.
 const FILLER: &str =
     "The quick brown fox jumps over the lazy dog while nobody watches the gateway.\\n";
-/// A limit as careful clients send it; without one a gateway that keeps books adds its own.
+/// Sent as `max_tokens`, as careful clients do. Without it, ResuLLM would add a limit to the request.
 const MAX_TOKENS: u32 = 256;
 
-/// What to ask for, in the words of the command line.
+/// Command-line options that describe the request.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Wanted {
     /// http://127.0.0.1:PORT/path
@@ -24,32 +24,33 @@ pub struct Wanted {
     pub url: String,
     #[arg(long, value_enum, default_value_t)]
     pub protocol: Protocol,
-    /// The certificate that the server shows, where the protocol has TLS
+    /// The server's certificate, required for TLS protocols
     #[arg(long)]
     pub trust: Option<PathBuf>,
-    /// Requests that a connection of HTTP/2 has open at a time
+    /// Concurrent requests per HTTP/2 connection
     #[arg(long, default_value_t = 100)]
     pub streams_per_connection: usize,
-    /// 'name: value', as often as needed
+    /// A header as 'name: value'; may be repeated
     #[arg(long = "header")]
     pub headers: Vec<String>,
     #[arg(long, default_value = "gpt-4o-mini")]
     pub model: String,
     #[arg(long, default_value = "Hello")]
     pub prompt: String,
-    /// Pads the user's message until the body has this size
+    /// Pads the user's message until the body has this many bytes
     #[arg(long, default_value_t = 0)]
     pub body_bytes: usize,
-    /// Character that pads the body
+    /// Text that pads the body
     #[arg(long, default_value = FILLER)]
     pub fill: String,
-    /// One API key a line, chosen at random for each request
+    /// A file with one API key per line; each request uses a random one
     #[arg(long)]
     pub keys: Option<PathBuf>,
     #[arg(long)]
     pub stream: bool,
 }
 
+/// A request in both forms: HTTP/1.1 bytes (split at the key), and HTTP/2 parts.
 pub struct Message {
     before_key: Vec<u8>,
     after_key: Vec<u8>,
@@ -60,7 +61,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// The message, and where it goes.
+    /// Builds the message, and the [`Dialer`] for its address, which must be a loopback address.
     pub fn build(wanted: &Wanted) -> Outcome<(Message, Dialer)> {
         let (_, rest) = wanted.url.split_once("://").unwrap_or(("", &wanted.url));
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -103,7 +104,8 @@ impl Message {
         Ok((message, dialer))
     }
 
-    /// The bytes of the next request of HTTP/1.1; `space` is where one with a key of its own is put together.
+    /// Returns the bytes of the next HTTP/1.1 request. `space` is scratch memory, used if there are several
+    /// keys.
     pub fn bytes<'a>(&'a self, dice: &mut Dice, space: &'a mut Vec<u8>) -> &'a [u8] {
         if self.keys.is_empty() {
             return &self.before_key;
@@ -116,7 +118,7 @@ impl Message {
         space
     }
 
-    /// The next request of HTTP/2.
+    /// Returns the next HTTP/2 request.
     pub fn request(&self, dice: &mut Dice) -> (Request<()>, Bytes) {
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
@@ -124,7 +126,7 @@ impl Message {
         *request.headers_mut() = self.headers.clone();
         if !self.keys.is_empty() {
             let key = &self.keys[dice.roll(self.keys.len())];
-            // Read from a file of keys, which hold nothing that a header does not.
+            // Cannot fail in practice: keys consist of characters that are valid in a header.
             if let Ok(value) = HeaderValue::try_from(format!("Bearer {key}")) {
                 request.headers_mut().insert(header::AUTHORIZATION, value);
             }
@@ -177,7 +179,7 @@ fn read_keys(file: &Path) -> Outcome<Vec<String>> {
     Ok(keys)
 }
 
-/// xorshift64*: cheap, and the same sequence in every run.
+/// Pseudo-random numbers (xorshift64*): cheap, and the same sequence in every run.
 pub struct Dice(u64);
 
 impl Dice {
@@ -185,6 +187,7 @@ impl Dice {
         Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
+    /// Returns a number below `sides`.
     pub fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

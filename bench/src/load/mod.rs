@@ -1,5 +1,7 @@
-//! A closed-loop generator: every connection sends its next request when it has checked the answer
-//! to the last one. Requests under way at the end are finished, so that books can be compared.
+//! Closed-loop load generator: each caller sends its next request after validating the last response.
+//!
+//! Requests in flight at the end are completed, so that the gateway's charges can be compared with the
+//! provider's count.
 
 mod answer;
 mod caller;
@@ -24,9 +26,9 @@ pub use multiplexed::{Shared, next};
 pub use protocol::{Dialer, Protocol, Socket};
 pub use report::{Report, Tally};
 
-/// What an answer may take beyond the end of the run.
+/// Deadline, after the end of the run, for requests in flight.
 const GRACE: Duration = Duration::from_secs(30);
-/// So that a server that refuses everything is not asked a million times.
+/// Pause after an error, so that a server that refuses everything is not flooded.
 const AFTER_ERROR: Duration = Duration::from_millis(5);
 const MOST_CONNECTIONS: usize = 20_000;
 
@@ -40,17 +42,18 @@ pub struct Args {
     pub seconds: f64,
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
-    /// The status that every answer must have
+    /// Status that every response must have
     #[arg(long, default_value_t = 200)]
     pub expect: u16,
-    /// Another status that will do
+    /// A second accepted status
     #[arg(long)]
     pub or: Option<u16>,
-    /// Prints the figures as one JSON object
+    /// Print the report as one JSON object
     #[arg(long)]
     pub json: bool,
 }
 
+/// Runs the generator on `--threads` threads and merges their results.
 pub fn run(args: &Args) -> Outcome<Report> {
     let (message, dialer) = Message::build(&args.wanted)?;
     let (message, dialer) = (Arc::new(message), Arc::new(dialer));
@@ -90,7 +93,7 @@ pub fn run(args: &Args) -> Outcome<Report> {
     Ok(sum.report(took))
 }
 
-/// What one thread does.
+/// Parameters of one generator thread.
 struct Run {
     message: Arc<Message>,
     dialer: Arc<Dialer>,
@@ -101,13 +104,14 @@ struct Run {
     seed: u64,
 }
 
+/// Runs one thread: opens its connections, waits for the others at `start`, then sends until `span` is over.
 fn drive(run: &Run, start: &Barrier) -> Outcome<(Tally, Duration)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let opened = Caller::open(&run.dialer, run.connections, run.streams).await;
-        // Before any early return: the other threads wait here too.
+        // Must come before any early return: the other threads wait at the barrier too.
         start.wait();
         let opened = opened.map_err(|error| fault(format!("cannot connect: {error}")))?;
         let span = run.span;
@@ -139,6 +143,7 @@ fn drive(run: &Run, start: &Barrier) -> Outcome<(Tally, Duration)> {
     })
 }
 
+/// Sends requests one after the other until `deadline`.
 async fn repeat(
     mut caller: Caller,
     message: Arc<Message>,

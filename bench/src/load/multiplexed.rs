@@ -1,4 +1,4 @@
-//! A connection of HTTP/2 that many callers share, each with a stream at a time.
+//! An HTTP/2 connection shared by many callers, each with one stream at a time.
 
 use std::io;
 use std::time::Instant;
@@ -11,18 +11,18 @@ use http::Request;
 use super::answer::{Answer, Expected};
 use super::protocol::Dialer;
 
-/// Bytes that may be on their way to one stream and to all of a connection: enough that no server waits.
+/// Flow-control windows in bytes, per stream and per connection: large enough that no server ever waits.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
 
-/// One caller's handle of the connection.
+/// One caller's handle to the connection.
 pub struct Shared {
     requests: SendRequest<Bytes>,
     content: Vec<u8>,
 }
 
 impl Shared {
-    /// The connection is served by a task of the runtime until its callers have gone.
+    /// Connects. A background task drives the connection until all its handles are dropped.
     pub async fn open(dialer: &Dialer) -> io::Result<Shared> {
         let socket = dialer.open().await?;
         let mut builder: Builder = client::Builder::new();
@@ -32,7 +32,7 @@ impl Shared {
             .enable_push(false);
         let (requests, connection) = builder.handshake(socket).await.map_err(io::Error::other)?;
         tokio::spawn(async move {
-            // Its callers see the error too.
+            // The callers get the error too.
             let _ = connection.await;
         });
         Ok(Shared {
@@ -41,6 +41,7 @@ impl Shared {
         })
     }
 
+    /// Returns another handle to the same connection.
     pub fn another(&self) -> Shared {
         Shared {
             requests: self.requests.clone(),
@@ -48,7 +49,7 @@ impl Shared {
         }
     }
 
-    /// The time of the first event, where the answer is a stream.
+    /// Sends a request and validates the response. Returns the time of the first event of a stream.
     pub async fn exchange(
         &mut self,
         request: (Request<()>, Bytes),
@@ -65,7 +66,7 @@ impl Shared {
         answer.end()
     }
 
-    /// The status, and a body that has not been read.
+    /// Sends a request; returns the status and the unread body.
     pub async fn send(
         &mut self,
         (request, body): (Request<()>, Bytes),
@@ -80,7 +81,7 @@ impl Shared {
     }
 }
 
-/// The next piece of a body; `None` at its end.
+/// Reads the next piece of a body and returns its flow-control capacity; `None` at the end.
 pub async fn next(body: &mut RecvStream) -> Result<Option<Bytes>, h2::Error> {
     let Some(piece) = body.data().await.transpose()? else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The protocols of a measurement, and the sockets that they need.
+//! The protocols of the load generator, and a dialer that opens their sockets.
 
 use std::fmt;
 use std::fs;
@@ -23,7 +23,7 @@ pub enum Protocol {
     Http1,
     /// HTTP/1.1 over TLS
     Http1Tls,
-    /// HTTP/2 by its preface
+    /// HTTP/2 with prior knowledge (`h2c`)
     Http2,
     /// HTTP/2 over TLS
     Http2Tls,
@@ -54,7 +54,7 @@ impl Protocol {
 }
 
 impl fmt::Display for Protocol {
-    /// As the command line has it.
+    /// Formats the name as on the command line.
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str(match self {
             Protocol::Http1 => "http1",
@@ -77,7 +77,7 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// `trusted` is the certificate that a server of TLS must show.
+    /// `trusted`: the certificate to trust, required for TLS protocols.
     pub fn new(address: SocketAddr, protocol: Protocol, trusted: Option<&Path>) -> Outcome<Dialer> {
         let tls = match (protocol.is_secure(), trusted) {
             (false, _) => None,
@@ -91,6 +91,7 @@ impl Dialer {
         })
     }
 
+    /// Connects, with a TLS handshake if needed; fails if ALPN does not select the protocol.
     pub async fn open(&self) -> io::Result<Box<dyn Socket>> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;

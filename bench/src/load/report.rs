@@ -1,4 +1,4 @@
-//! What a run of the generator counted, and the figures that are printed of it.
+//! Results of a load run: [`Tally`] while it runs, [`Report`] at its end.
 
 use std::time::{Duration, Instant};
 
@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::histogram::Histogram;
 
+/// Counts and latency histograms of one thread or caller.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     requests: u64,
@@ -18,7 +19,7 @@ pub struct Tally {
     pub last: Option<Instant>,
 }
 
-/// Microseconds, and requests that were answered as they should be.
+/// Figures of a run: `requests` counts valid responses only; latencies are in microseconds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     pub requests: u64,
@@ -32,7 +33,7 @@ pub struct Report {
     pub p90: f64,
     pub p99: f64,
     pub max: f64,
-    /// Of streams: until their first event was there.
+    /// Time to the first event; streams only.
     #[serde(default)]
     pub first_event_p50: Option<f64>,
     #[serde(default)]

@@ -1,16 +1,22 @@
-//! The answers, built once: a plain completion of about 550 bytes and a stream of twenty chunks.
+//! The mock provider's responses, built once: a plain completion of about 550 bytes, and a stream of
+//! [`CHUNKS`] chunks.
 
 use serde::Serialize;
 
 pub const CHUNKS: usize = 20;
+/// Reported `prompt_tokens`.
 const PROMPT: u64 = 12;
+/// Reported `completion_tokens` of a plain response.
 const COMPLETION: u64 = 8;
+/// Reported `total_tokens` of a plain response.
 pub const TOKENS_PLAIN: u64 = PROMPT + COMPLETION;
+/// Reported `total_tokens` of a stream.
 pub const TOKENS_STREAM: u64 = PROMPT + CHUNKS as u64;
 
 pub struct Answers {
     pub plain: Vec<u8>,
-    /// Each in its chunk coding; the first with the head before it, the last with the end.
+    /// Stream events in chunked coding; the first one includes the response head, the last one the final
+    /// chunk.
     pub events: Vec<Vec<u8>>,
 }
 

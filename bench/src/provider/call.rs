@@ -1,5 +1,7 @@
-//! What a request's body asks for. Found by looking for two members, not by parsing: a provider
-//! that reads a megabyte of JSON would be what is measured.
+//! Reads what a request asks for by searching its body for the `stream` and `model` members.
+//!
+//! The body is not parsed as JSON: parsing a megabyte would cost the provider more than the gateway under
+//! test.
 
 use std::time::Duration;
 
@@ -11,16 +13,17 @@ pub enum Call {
     Stream(Pause),
 }
 
-/// What happens after each event but the last.
+/// Pause after each event of a stream but the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
     None,
     Each(Duration),
-    /// Nothing more comes, for so long or until the client leaves.
+    /// Stays silent after the first event, for this time or until the client disconnects, then closes.
     Idle(Option<Duration>),
 }
 
 impl Call {
+    /// Reads `stream`, and the pace from `model` or from `pace:` in the prompt.
     pub fn read(body: &[u8]) -> Call {
         if member(body, b"\"stream\"").is_some_and(|value| value.starts_with(b"true")) {
             Call::Stream(match pause(model(body)) {
@@ -33,7 +36,7 @@ impl Call {
     }
 }
 
-/// What follows the first place where the name is followed by a colon.
+/// Returns the bytes after the first `name` that is followed by a colon.
 fn member<'a>(body: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     memmem::find_iter(body, name).find_map(|at| {
         let rest = body[at + name.len()..].trim_ascii_start();
@@ -48,7 +51,7 @@ fn model(body: &[u8]) -> &str {
         .unwrap_or_default()
 }
 
-/// `pace:idle` in the prompt, for gateways that know only the models they were told of.
+/// Returns the pace after `pace:` in the prompt, for gateways that accept only configured models.
 fn asked_in_prompt(body: &[u8]) -> &str {
     const MARK: &[u8] = b"pace:";
     let Some(at) = memmem::find(body, MARK) else {
@@ -61,6 +64,7 @@ fn asked_in_prompt(body: &[u8]) -> &str {
     std::str::from_utf8(&rest[..end.unwrap_or(rest.len())]).unwrap_or_default()
 }
 
+/// Parses `slow-MILLISECONDS`, `idle-SECONDS` or `idle`; anything else means no pause.
 fn pause(model: &str) -> Pause {
     let number = |text: &str| text.parse::<u64>().ok();
     if let Some(millis) = model.strip_prefix("slow-").and_then(number) {

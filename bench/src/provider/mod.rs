@@ -1,5 +1,6 @@
-//! A provider that outruns whatever stands in front of it, and counts what it served, so that a
-//! gateway's books can be held against it.
+//! The mock provider: faster than any gateway under test, so that it is never the bottleneck.
+//!
+//! It counts the requests and tokens served (`GET /count`), so that a gateway's charges can be verified.
 
 mod answer;
 mod call;
@@ -20,8 +21,9 @@ use crate::wire::{Body, Framing, Inbox, Request};
 use answer::{Answers, TOKENS_PLAIN, TOKENS_STREAM};
 use call::{Call, Pause};
 
+/// Limit of a request body in bytes; a larger one gets 413.
 const LARGEST_BODY: usize = 8 * 1024 * 1024;
-/// How long an idle stream lasts when neither the model's name nor the client ends it.
+/// Duration of an idle stream without a limit of its own.
 const LONGEST_IDLE: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, clap::Args)]
@@ -32,7 +34,7 @@ pub struct Args {
     threads: usize,
 }
 
-/// What was served to its end. One that was cut off counts for nothing.
+/// Response of `GET /count`. Only requests served to their end are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     pub requests: u64,
@@ -40,6 +42,7 @@ pub struct Count {
     pub tokens: u64,
 }
 
+/// Counters behind [`Count`].
 #[derive(Default)]
 struct Served {
     requests: AtomicU64,
@@ -63,8 +66,8 @@ impl Served {
     }
 }
 
-/// Serves until it is killed. Connections are dealt out in turn: the kernel's choice among
-/// listeners would load the threads unevenly.
+/// Serves until the process is killed. Connections are assigned to threads round-robin: with `SO_REUSEPORT`
+/// the kernel would load the threads unevenly.
 pub fn serve(args: &Args) -> io::Result<Infallible> {
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)))?;
     rustix::net::listen(&listener, 16 * 1024)?;
@@ -82,7 +85,7 @@ pub fn serve(args: &Args) -> io::Result<Infallible> {
             Ok((stream, _)) => {
                 let _ = thread.send(stream);
             }
-            // Out of descriptors, most likely: those that are open go on.
+            // Most likely out of file descriptors: back off; open connections go on.
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
     }
@@ -104,7 +107,7 @@ fn run(
             let stream = TcpStream::from_std(stream)?;
             let (served, answers) = (Arc::clone(served), Arc::clone(answers));
             tokio::spawn(async move {
-                // A client that leaves in the middle is an error here and of no interest.
+                // Ignore errors: a client may disconnect at any time.
                 let _ = converse(stream, &served, &answers).await;
             });
         }
@@ -132,7 +135,7 @@ async fn converse(mut stream: TcpStream, served: &Served, answers: &Answers) -> 
         } else {
             match Call::read(&content) {
                 Call::Plain => {
-                    // Counted first: who has the answer may ask for the count at once.
+                    // Count before answering: the client may ask for `/count` as soon as it has the response.
                     served.add(0, TOKENS_PLAIN);
                     stream.write_all(&answers.plain).await?;
                 }
@@ -146,7 +149,7 @@ async fn converse(mut stream: TcpStream, served: &Served, answers: &Answers) -> 
     Ok(())
 }
 
-/// `false` when it is too long.
+/// Reads a request body into `content`. Returns `false` if it exceeds [`LARGEST_BODY`].
 async fn read_body(
     stream: &mut TcpStream,
     inbox: &mut Inbox,
@@ -183,7 +186,7 @@ async fn stream_events(
     for event in events {
         stream.write_all(event).await?;
         match pause {
-            // Back through the poller, so that the next event is a packet of its own.
+            // Yield to the runtime, so that each event is a packet of its own.
             Pause::None => tokio::task::yield_now().await,
             Pause::Each(span) => tokio::time::sleep(span).await,
             Pause::Idle(span) => return wait_for_end(stream, span.unwrap_or(LONGEST_IDLE)).await,
@@ -193,7 +196,7 @@ async fn stream_events(
     stream.write_all(last).await
 }
 
-/// Ends as an error in either case: the rest of the answer never comes.
+/// Waits for the client to disconnect, at most `span`. Always returns an error, which closes the connection.
 async fn wait_for_end(stream: &mut TcpStream, span: Duration) -> io::Result<()> {
     let _ = tokio::time::timeout(span, stream.readable()).await;
     Err(io::ErrorKind::ConnectionAborted.into())

@@ -1,17 +1,18 @@
-//! The certificate that every contender with TLS shows: of the curve that most of the web has.
+//! The TLS certificate that all contenders use: an ECDSA P-256 key, the most common kind on the web.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::{Outcome, fault};
 
+/// Paths of the PEM files.
 pub struct Certificate {
     pub chain: PathBuf,
     pub key: PathBuf,
 }
 
 impl Certificate {
-    /// Its own issuer, for 127.0.0.1 and two days.
+    /// Creates a self-signed certificate for `127.0.0.1` with `openssl`, valid for two days.
     pub fn make(dir: &Path) -> Outcome<Certificate> {
         let (chain, key) = (dir.join("certificate.pem"), dir.join("certificate.key"));
         let output = Command::new("openssl")

@@ -1,5 +1,6 @@
-//! The README's picture: CPU a request, as bars. Nothing but text and rectangles, in colours that
-//! are legible on white and on black.
+//! Draws the README's bar chart, `throughput.svg`: CPU time per request of each contender.
+//!
+//! It consists of text and rectangles only, in colours that are legible on white and on black.
 
 use std::fmt::Write;
 
@@ -12,7 +13,7 @@ const RIGHT: f64 = 110.0;
 const TOP: f64 = 52.0;
 const ROW: f64 = 30.0;
 const BAR: f64 = 18.0;
-/// A bar that is longer than this many times the median is cut and says so.
+/// Bars longer than this many times the median are truncated and labelled `(cut)`.
 const CUT: f64 = 6.0;
 
 struct Bar {
@@ -21,7 +22,7 @@ struct Bar {
     redis: f64,
 }
 
-/// `None` where nothing of it was measured.
+/// Returns the SVG text, or `None` if [`SCENARIO`] was not measured.
 pub fn draw(results: &Results) -> Option<String> {
     let mut bars: Vec<Bar> = results
         .names()
@@ -113,7 +114,7 @@ fn row(bar: &Bar, top: f64, scale: f64, longest: f64) -> String {
     text
 }
 
-/// Whole, with commas.
+/// Formats a rounded number with thousands separators.
 pub fn thousands(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Processes of this run: started with their output in a file, ended with their guard.
+//! Child processes of a run: their output goes to a log file; dropping the guard [`Running`] terminates them.
 
 use std::fs::File;
 use std::io;
@@ -14,9 +14,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::process::tree;
 use crate::{Outcome, fault};
 
+/// Time between `SIGTERM` and `SIGKILL`.
 const END: Duration = Duration::from_secs(5);
+/// Poll interval.
 const LOOK: Duration = Duration::from_millis(20);
-/// Below the ports that the system gives to outgoing connections, of which there are thousands.
+/// Range of listening ports: below Linux's ephemeral ports, of which the run uses thousands.
 const FIRST_PORT: u16 = 21_000;
 const LAST_PORT: u16 = 32_000;
 
@@ -46,13 +48,13 @@ impl Running {
         self.child.id()
     }
 
-    /// The exit code, if it has ended; -1 for a signal.
+    /// Returns the exit code if the process has ended; -1 if a signal killed it.
     pub fn ended(&mut self) -> Option<i32> {
         let status = self.child.try_wait().ok().flatten()?;
         Some(status.code().unwrap_or(-1))
     }
 
-    /// Until the port takes connections. `Ok(Some(code))` when the process ended instead.
+    /// Waits until the port accepts connections. `Ok(Some(code))`: the process exited instead.
     pub fn wait_port(&mut self, port: u16, limit: Duration) -> Outcome<Option<i32>> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let begun = Instant::now();
@@ -75,7 +77,7 @@ impl Drop for Running {
         if self.ended().is_some() {
             return;
         }
-        // Remembered now: when their parent has gone nothing says whose they were.
+        // List the descendants now: once their parent has ended, they can no longer be found.
         let family = tree(self.pid());
         signal(self.pid(), Signal::TERM);
         let begun = Instant::now();
@@ -94,11 +96,12 @@ impl Drop for Running {
 
 fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // It may have ended by itself a moment ago.
+        // Ignore errors: the process may have just ended.
         let _ = kill_process(pid, signal);
     }
 }
 
+/// Returns a port that is free now, never the same one twice.
 pub fn free_port() -> io::Result<u16> {
     loop {
         let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The runner's own requests: the provider's count, keys to mint, balances to read.
+//! HTTP client of the runner: reads the provider's count, mints keys, reads balances.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::wire::{Body, Inbox};
 use crate::{Outcome, fault};
 
+/// Deadline for one call of [`ask_all`].
 const LONGEST: Duration = Duration::from_secs(300);
 
 pub struct Answer {
@@ -22,6 +23,7 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Parses the body; any other `status` is an error.
     pub fn json(&self, status: u16) -> Outcome<Value> {
         if self.status != status {
             let text = String::from_utf8_lossy(&self.body);
@@ -31,6 +33,7 @@ impl Answer {
     }
 }
 
+/// Returns the bytes of an HTTP/1.1 request; an empty `bearer` sends no `authorization`.
 pub fn request(method: &str, path: &str, bearer: &str, body: &str) -> Vec<u8> {
     let key = match bearer {
         "" => String::new(),
@@ -48,7 +51,7 @@ pub fn ask(port: u16, request: Vec<u8>) -> Outcome<Answer> {
     answers.pop().ok_or_else(|| fault("no answer"))
 }
 
-/// Many requests over some connections; the answers come in the order of the requests.
+/// Sends many requests over a few connections; returns the responses in the order of the requests.
 pub fn ask_all(port: u16, requests: Vec<Vec<u8>>, connections: usize) -> Outcome<Vec<Answer>> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let count = requests.len();

@@ -1,4 +1,5 @@
-//! What is measured against what: how each is started and asked.
+//! The contenders: no proxy, other gateways, a bare pingora-proxy, ResuLLM. Starts each and builds its
+//! arguments.
 
 use std::env;
 use std::fs;
@@ -20,11 +21,11 @@ use super::scenario::Keys;
 use crate::load::Protocol;
 use crate::{Outcome, fault};
 
-/// Python with everything that LiteLLM imports takes its time.
+/// Deadline for a contender to listen and answer: LiteLLM imports for a long time.
 const START: Duration = Duration::from_secs(90);
 const PLAIN_PATH: &str = "/v1/chat/completions";
 
-/// Where a run happens.
+/// Environment of a run: provider port, directories, certificate.
 pub struct Site {
     pub provider: u16,
     pub dir: PathBuf,
@@ -32,12 +33,12 @@ pub struct Site {
     pub certificate: Certificate,
 }
 
-/// Where a contender listens.
+/// Ports of a contender.
 #[derive(Clone, Copy, Debug)]
 struct Doors {
     http1: u16,
     http2: Option<u16>,
-    /// Both by ALPN.
+    /// HTTP/1.1 and HTTP/2, selected by ALPN.
     tls: Option<u16>,
 }
 
@@ -59,26 +60,29 @@ impl Doors {
     }
 }
 
+/// Kind of contender.
 #[derive(Clone, Debug)]
 pub enum Kind {
+    /// The provider itself, without a proxy.
     Direct,
     Peer(Peer),
     Bare,
     Gateway(Store),
 }
 
-/// What the results say of a contender.
+/// Description of a contender in the results.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct About {
     pub name: String,
     pub version: String,
     pub features: String,
-    /// Why it was not measured.
+    /// Reason why it was not measured, if so.
     pub missing: Option<String>,
     pub peak_kb: Option<u64>,
     pub redis_peak_kb: Option<u64>,
 }
 
+/// A contender that answers requests.
 pub struct Contender {
     pub about: About,
     pub process: Option<Process>,
@@ -119,6 +123,7 @@ impl Kind {
         }
     }
 
+    /// Describes the contender without starting it.
     pub fn about(&self, site: &Site) -> About {
         let (version, features) = match self {
             Kind::Direct => (String::new(), "Nothing in between.".to_owned()),
@@ -140,7 +145,7 @@ impl Kind {
         }
     }
 
-    /// `label` keeps apart the files of contenders that are started more than once.
+    /// Starts the contender. `label` names its log and directory, and differs between starts.
     pub fn start(&self, site: &Site, label: &str) -> Outcome<Started> {
         let mut contender = Contender {
             about: self.about(site),
@@ -232,7 +237,7 @@ impl Contender {
         self.doors.of(protocol).is_some()
     }
 
-    /// What the generator must be told to ask this one.
+    /// Returns the arguments of `bench load` and `bench hold` for this contender.
     pub fn arguments(&mut self, keys: Keys, protocol: Protocol) -> Vec<String> {
         let port = self.doors.of(protocol).unwrap_or(self.doors.http1);
         let mut arguments = vec![
@@ -254,9 +259,9 @@ impl Contender {
         arguments
     }
 
-    /// A port that listens is not yet a gateway that serves.
+    /// Waits for a 200: a gateway may listen before it can serve.
     fn wait_answer(&mut self) -> Outcome<()> {
-        // ResuLLM is ready when it listens, and a probe would need a key.
+        // ResuLLM is ready as soon as it listens, and a probe would need a key.
         if self.gateway().is_some() {
             return Ok(());
         }
@@ -309,7 +314,7 @@ fn own_features(store: Store) -> String {
     )
 }
 
-/// As the lock file has it.
+/// Returns the version of `pingora-proxy` in `Cargo.lock`.
 fn pingora_version() -> &'static str {
     let lock = include_str!("../../Cargo.lock");
     let mut lines = lock

@@ -1,5 +1,8 @@
-//! ResuLLM as it is measured: everything on that is on by default, a rate limit and a balance that
-//! are counted and never reached, and its books held against what the provider served.
+//! ResuLLM under test: default features on, with a rate limit and balances that are enforced but never
+//! reached.
+//!
+//! After each measurement its charges are compared with the tokens that the provider served
+//! ([`Gateway::books`]).
 
 use std::env;
 use std::fs;
@@ -19,17 +22,23 @@ use super::redis::{self, Redis};
 use super::scenario::{HUNDRED, Keys, MANY};
 use crate::{Outcome, fault};
 
+/// Path of the tenant that is measured.
 pub const PATH: &str = "/bench/v1/chat/completions";
 /// Path of the tenant whose calls are refused.
 pub const REFUSED_PATH: &str = "/refused/v1/chat/completions";
 const ADMIN: &str = "bench-admin-token";
+/// Deadline for the gateway to listen.
 const START: Duration = Duration::from_secs(20);
-/// The gateway settles after it has answered: so long may the books take to be right.
+/// Deadline for the charges to match: the gateway settles after it has answered.
 const SETTLE: Duration = Duration::from_secs(2);
+/// Tokens of the single hot key ([`Keys::Hot`]).
 const HOT: u64 = 9_000_000_000_000_000;
+/// Tokens of each of many keys.
 const EACH: u64 = 1_000_000_000_000;
+/// Connections that read balances concurrently.
 const READERS: usize = 64;
-/// An embedded store writes what came during the last write in one go: many at once are cheap.
+/// Connections that mint keys concurrently. The embedded store commits concurrent writes as a group, so many
+/// are cheap.
 const MINTERS: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +47,7 @@ pub enum Store {
     Redis,
 }
 
-/// Keys that are charged together, and what the provider served on them.
+/// A group of keys: tokens granted to them, and tokens that the provider served on them.
 #[derive(Default)]
 struct Ledger {
     keys: Vec<String>,
@@ -55,16 +64,18 @@ pub struct Gateway {
     hot: Ledger,
     hundred: Ledger,
     many: Ledger,
+    /// A key with 1 token, for [`Keys::Spent`].
     spent: String,
 }
 
-/// What was charged and what the provider counted.
+/// Tokens charged by the gateway, and tokens counted by the provider. They must be equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Books {
     pub charged: u64,
     pub served: u64,
 }
 
+/// Returns the path of the binary under test: `RESULLM_BIN`, or `target/release/resullm`.
 pub fn program() -> PathBuf {
     match env::var_os("RESULLM_BIN") {
         Some(path) => path.into(),
@@ -72,6 +83,7 @@ pub fn program() -> PathBuf {
     }
 }
 
+/// Starts the gateway, with a Redis server if `store` needs one, and mints the hot and the spent key.
 pub fn start(store: Store, site: &Site, dir: &Path) -> Outcome<Gateway> {
     fs::create_dir_all(dir)?;
     let redis = match store {
@@ -112,7 +124,7 @@ pub fn start(store: Store, site: &Site, dir: &Path) -> Outcome<Gateway> {
     Ok(gateway)
 }
 
-/// JSON is YAML: the values go in without any quoting of our own.
+/// Returns the text of `gateway.yaml`. Values are written as JSON, which is valid YAML.
 fn settings(site: &Site, (port, tls_port): (u16, u16), store: &str) -> String {
     let Certificate { chain, key } = &site.certificate;
     let provider = site.provider;
@@ -132,7 +144,7 @@ fn settings(site: &Site, (port, tls_port): (u16, u16), store: &str) -> String {
     });
     let tenants = json!({ "bench": tenant, "refused": tenant });
     let sections = [
-        // All its clients are one address here.
+        // All clients have the same address here.
         (
             "server",
             json!({
@@ -142,7 +154,7 @@ fn settings(site: &Site, (port, tls_port): (u16, u16), store: &str) -> String {
             }),
         ),
         ("store", json!(store)),
-        // They also guess wrong on purpose, all from that one address.
+        // `refused-401` sends unknown keys on purpose, all from that one address.
         ("accounts", json!({ "failures_per_address": 1_000_000_000 })),
         ("admin", json!({ "token": ADMIN })),
         ("egress", json!({ "allow_private_networks": true })),
@@ -170,7 +182,7 @@ impl Gateway {
         })
     }
 
-    /// A key of the tenant whose calls are refused.
+    /// Mints a key of the tenant `refused`.
     pub fn mint_refused(&self, tokens: u64) -> Outcome<String> {
         let wanted = json!({ "group": "bench", "tokens": tokens }).to_string();
         let answer = ask(
@@ -181,7 +193,8 @@ impl Gateway {
         key.ok_or_else(|| fault("a minted key without its name"))
     }
 
-    /// Records that another program wrote, as the contract allows: 100,000 at once.
+    /// Writes key records directly to Redis, as the store contract allows other programs to do: faster than
+    /// minting 100,000 keys.
     fn write(&self, port: u16, count: usize) -> Outcome<Ledger> {
         let record = json!({
             "userId": null, "createdAt": "2026-01-01T00:00:00.000Z",
@@ -203,7 +216,7 @@ impl Gateway {
         })
     }
 
-    /// Before the first measurement with them.
+    /// Creates the keys before the first measurement that uses them.
     pub fn prepare(&mut self, keys: Keys) -> Outcome<()> {
         let made = match (keys, &self.redis) {
             (Keys::Hundred, _) if self.hundred.keys.is_empty() => self.mint(HUNDRED, EACH)?,
@@ -221,11 +234,12 @@ impl Gateway {
         Ok(())
     }
 
+    /// File with one key per line, for `bench load --keys`.
     fn file(&self, keys: Keys) -> PathBuf {
         self.dir.join(format!("keys-{keys:?}").to_lowercase())
     }
 
-    /// What the generator is told about keys.
+    /// Returns the key arguments of `bench load`.
     pub fn arguments(&self, keys: Keys) -> Vec<String> {
         let header = |key: &str| {
             vec![
@@ -254,11 +268,12 @@ impl Gateway {
         }
     }
 
+    /// Adds tokens that the provider served on these keys.
     pub fn served(&mut self, keys: Keys, tokens: u64) {
         self.ledger(keys).served += tokens;
     }
 
-    /// Waits a moment for them to agree; what they say then is the result.
+    /// Compares charges with served tokens; waits up to [`SETTLE`] for them to agree.
     pub fn books(&mut self, keys: Keys) -> Outcome<Books> {
         let begun = Instant::now();
         loop {
@@ -273,6 +288,7 @@ impl Gateway {
         }
     }
 
+    /// Returns the sum of the keys' balances, from `GET /auth/me`.
     fn left(&mut self, keys: Keys) -> Outcome<u64> {
         let port = self.port;
         let looks = self.ledger(keys).keys.iter();
@@ -285,13 +301,13 @@ impl Gateway {
         Ok(sum)
     }
 
-    /// Whether the 100,000 keys were used at all.
+    /// Whether the 100,000 keys of [`Keys::Many`] were used.
     pub fn used_many(&self) -> bool {
         !self.many.keys.is_empty()
     }
 }
 
-/// The provider's own count.
+/// Returns the provider's count, from `GET /count`.
 pub fn provider_count(port: u16) -> Outcome<crate::provider::Count> {
     let answer = ask(port, request("GET", "/count", "", ""))?;
     Ok(serde_json::from_value(answer.json(200)?)?)

@@ -1,4 +1,4 @@
-//! On what it was measured: the machine, its programs, and where ours are.
+//! Describes the machine of a run, and finds programs' versions and the project root.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+/// Machine data in the results; `descriptors` is the limit of open files per process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Machine {
     pub date: String,
@@ -38,7 +39,7 @@ fn field(file: &str, name: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// What a program says of its version, on whichever output it likes.
+/// Returns the first non-empty line that a program prints to standard output or standard error.
 pub fn first_line(command: &mut Command) -> String {
     let Ok(output) = command.output() else {
         return "?".to_owned();
@@ -49,7 +50,7 @@ pub fn first_line(command: &mut Command) -> String {
     line.unwrap_or("?").trim().to_owned()
 }
 
-/// Of the project, where its releases are built.
+/// Returns the project root, whose `target/` holds the release build.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

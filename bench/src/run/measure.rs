@@ -1,4 +1,5 @@
-//! One measurement: one contender, one scenario, a few seconds.
+//! One measurement of one contender: a scenario for a few seconds (`load`), or its memory with idle streams
+//! (`idle`).
 
 use std::env;
 use std::process::Command;
@@ -13,22 +14,26 @@ use super::scenario::{Keys, Scenario, Silent};
 use crate::process::cpu_nanos;
 use crate::{Outcome, fault, hold, load};
 
-/// What is done after the last answer belongs to it too: settling, logging, closing.
+/// Pause before the CPU time is read, because work after the last response counts too: settling, logging,
+/// closing.
 const AFTERMATH: Duration = Duration::from_millis(100);
 
+/// Result of one measurement with load.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sample {
     pub round: usize,
     pub contender: String,
     pub scenario: String,
     pub load: load::Report,
-    /// Microseconds of CPU a request, of the contender and all its processes but Redis.
+    /// CPU time per request in microseconds, of all the contender's processes except Redis.
     pub cpu: Option<f64>,
     pub redis_cpu: Option<f64>,
-    /// Tokens charged and tokens served, on these keys since the start.
+    /// Tokens charged and tokens served on these keys since the start
+    /// (`Gateway::books`).
     pub books: Option<(u64, u64)>,
 }
 
+/// Result of one measurement with idle streams.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Idle {
     pub contender: String,
@@ -38,7 +43,7 @@ pub struct Idle {
     pub failure: Option<String>,
 }
 
-/// The generator as a process of its own, and the figures it prints.
+/// Runs `bench load` or `bench hold` as a separate process and parses the report that it prints.
 pub fn generate<T: for<'de> Deserialize<'de>>(what: &str, arguments: &[String]) -> Outcome<T> {
     let output = Command::new(env::current_exe()?)
         .arg(what)
@@ -51,6 +56,7 @@ pub fn generate<T: for<'de> Deserialize<'de>>(what: &str, arguments: &[String]) 
     })
 }
 
+/// Measures one scenario, and compares the gateway's charges with the provider's count.
 pub fn load(
     contender: &mut Contender,
     scenario: &Scenario,
@@ -89,7 +95,7 @@ pub fn load(
         None => None,
         Some(gateway) => {
             gateway.served(scenario.keys, tokens);
-            // 100,000 balances are read once, at the end of the run.
+            // Reading 100,000 balances is slow: done once, at the end of the run.
             match scenario.keys {
                 Keys::Many => None,
                 keys => Some(gateway.books(keys)?),
@@ -107,11 +113,11 @@ pub fn load(
     })
 }
 
-/// On a contender that has just been started: memory that an earlier scenario left behind would
-/// make streams look free.
+/// Measures memory with idle streams. The contender must be freshly started: memory freed by an earlier
+/// scenario would be reused and make streams look free.
 pub fn idle(contender: &mut Contender, silent: Silent) -> Outcome<hold::Report> {
     let pid = contender.pid().ok_or_else(|| fault("no process"))?;
-    // Ten thousand streams of one user would measure something else.
+    // 10,000 streams of a single key are not a realistic load.
     let keys = Keys::Hundred;
     if let Some(gateway) = contender.gateway() {
         gateway.prepare(keys)?;

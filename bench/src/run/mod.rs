@@ -1,5 +1,5 @@
-//! The runner: starts everything once, measures in interleaved rounds, holds the books against the
-//! provider's count, writes down what it found.
+//! The runner: starts every contender once, measures in interleaved rounds, verifies charges, writes the
+//! report.
 
 mod certificate;
 mod chart;
@@ -36,18 +36,20 @@ use scenario::{Keys, Scenario, Silent};
 
 pub use plan::Args;
 
+/// Deadline for the provider to listen.
 const START: Duration = Duration::from_secs(10);
+/// Duration of a warm-up in seconds.
 const WARM_UP: f64 = 0.3;
-/// Descriptors of a process that are not its streams'.
+/// File descriptors of a process that are not used by streams.
 const SPARE: u64 = 1_000;
-/// Three times is enough for what hardly varies.
+/// Maximum rounds with idle streams: memory hardly varies, so three suffice.
 const IDLE_ROUNDS: usize = 3;
 
-/// Whether ResuLLM answered and charged everything as it should.
+/// Runs the benchmark; returns whether ResuLLM had no errors and charged exactly.
 pub fn run(args: &Args) -> Outcome<bool> {
     let descriptors = process::raise_descriptors();
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // Beside the build, because it is a disk: a folder in memory would flatter every store.
+    // In `target/`, which is on a disk: a `tmpfs` would make every store look fast.
     let dir = here.join(format!("target/run-{}", std::process::id()));
     fs::create_dir_all(&dir)?;
     let plan = Plan::make(args, &here.join("peers"))?;
@@ -73,7 +75,7 @@ pub fn run(args: &Args) -> Outcome<bool> {
     Ok(exact && !ours_in_trouble)
 }
 
-/// Prints the results as the rounds of an earlier run make them; the chart goes into a file.
+/// Prints the report of an earlier run (`results.json`); writes the chart to `svg`.
 pub fn report(file: &Path, svg: Option<&Path>) -> Outcome<()> {
     let results: Results = serde_json::from_slice(&fs::read(file)?)?;
     print!("{}", report::whole(&results));
@@ -83,12 +85,13 @@ pub fn report(file: &Path, svg: Option<&Path>) -> Outcome<()> {
     Ok(())
 }
 
+/// Returns the command line that reproduces this run.
 fn command() -> String {
     let arguments: Vec<String> = env::args().skip(1).collect();
     format!("cargo run --release -- {}", arguments.join(" "))
 }
 
-/// The stand-in provider and its port. It ends where it is dropped.
+/// Starts the mock provider; returns its guard, which terminates it on drop, and its port.
 fn start_provider(dir: &Path) -> Outcome<(Running, u16)> {
     let port = free_port()?;
     let mut command = Command::new(env::current_exe()?);
@@ -151,7 +154,7 @@ fn start_all(plan: &Plan, site: &Site, results: &mut Results) -> Vec<Contender> 
     running
 }
 
-/// Its keys, and a moment of each kind of work that counts for nothing.
+/// Creates a contender's keys and runs a short warm-up of each kind of scenario, which is not recorded.
 fn prepare(contender: &mut Contender, plan: &Plan, site: &Site) -> Outcome<()> {
     let warm = |one: &&Scenario| one.connections >= 16 || one.protocol.is_http2();
     for scenario in plan.scenarios.iter().filter(warm) {
@@ -203,7 +206,7 @@ fn trouble(what: &str, sample: &Sample) -> Option<String> {
     (charged != served).then(|| format!("{what}: charged {charged}, served {served}"))
 }
 
-/// What is known only at the end: peaks, and the books of 100,000 keys.
+/// Records what is known only at the end: peak memory, and the charges of the 100,000 keys.
 fn finish(running: &mut [Contender], results: &mut Results) {
     for contender in running {
         let name = contender.about.name.clone();
@@ -236,6 +239,7 @@ fn finish(running: &mut [Contender], results: &mut Results) {
     }
 }
 
+/// Measures idle streams on a freshly started contender.
 fn hold_idle(kind: &Kind, site: &Site, silent: Silent, results: &mut Results) {
     let missing = |name: &str| {
         let about = results.contenders.iter().find(|about| about.name == name);
@@ -245,7 +249,7 @@ fn hold_idle(kind: &Kind, site: &Site, silent: Silent, results: &mut Results) {
         return;
     }
     let wanted = silent.streams;
-    // A stream is two connections of the gateway that holds it.
+    // A stream takes two connections of the gateway: to the client and to the provider.
     let fit = usize::try_from(results.machine.descriptors.saturating_sub(SPARE) / 2);
     let fitting = Silent {
         streams: wanted.min(fit.unwrap_or(wanted)),
@@ -288,6 +292,7 @@ fn hold_idle(kind: &Kind, site: &Site, silent: Silent, results: &mut Results) {
     });
 }
 
+/// Writes `results.json`, `RESULTS.md` and `throughput.svg` (full runs only), and prints the tables.
 fn write(args: &Args, plan: &Plan, here: &Path, results: &Results) -> Outcome<()> {
     let raw = serde_json::to_string_pretty(results)? + "\n";
     let in_full = plan.in_full && args.json_only.is_none();

@@ -1,5 +1,4 @@
-//! The gateways and proxies of others: `peers/NAME.json` says how to ask one, `peers/NAME.sh`
-//! runs it.
+//! Other gateways and proxies: `peers/NAME.json` describes how to call one, `peers/NAME.sh` starts it.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -12,9 +11,10 @@ use serde::Deserialize;
 use super::machine::{first_line, root};
 use crate::{Outcome, fault};
 
-/// What a peer's script exits with when its program is not there.
+/// Exit code of a peer's script if its program is not installed.
 pub const NOT_INSTALLED: i32 = 3;
 
+/// The content of `peers/NAME.json`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
@@ -24,15 +24,15 @@ pub struct Peer {
     headers: BTreeMap<String, String>,
     pub model: String,
     pub features: String,
-    /// Measured only when everything is asked for.
+    /// Measured only with `--all`.
     pub slow: bool,
-    /// It also listens with TLS and with HTTP/2, as `contender::Doors` has them.
+    /// Also listens with TLS and HTTP/2, on the ports in `HTTP2_PORT` and `TLS_PORT`.
     #[serde(default)]
     pub every_protocol: bool,
     version_command: Vec<String>,
 }
 
-/// All that have both files, by name.
+/// Returns the peers that have both files, sorted by name.
 pub fn find(dir: &Path) -> Outcome<Vec<Peer>> {
     let mut peers = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten() {
@@ -63,7 +63,8 @@ impl Peer {
         let Some((program, arguments)) = self.version_command.split_first() else {
             return "?".to_owned();
         };
-        // A path is meant from the project's root; a name also where Debian keeps its servers.
+        // A path is relative to the project root. A bare name is searched in `PATH` and `/usr/sbin`, where
+        // Debian installs servers.
         let path = env::var("PATH").unwrap_or_default() + ":/usr/sbin";
         let mut command = match program.contains('/') {
             true => Command::new(peers.join("../..").join(program)),
@@ -79,7 +80,7 @@ impl Peer {
     }
 }
 
-/// Without the sentence and the program's place before it: "nginx version: nginx/1.22.1".
+/// Removes the text before `version:` and a trailing URL: `nginx version: nginx/1.22.1` gives `nginx/1.22.1`.
 fn shortened(line: &str) -> String {
     let rest = line.rsplit("version:").next().unwrap_or(line);
     rest.split(" - http")

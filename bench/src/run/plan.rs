@@ -1,4 +1,4 @@
-//! What a run is to measure, from its arguments.
+//! Selects contenders, scenarios and rounds of a run from its arguments.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::peer;
 use super::scenario::{ALL, IDLE, SHORT, Scenario, Silent};
 use crate::{Outcome, fault};
 
-/// Contenders of the short form; those that are not installed are left out.
+/// Contenders of `--short`; those that are not installed are skipped.
 const SHORT_KINDS: [&str; 6] = [
     "direct",
     "nginx",
@@ -20,23 +20,23 @@ const SHORT_KINDS: [&str; 6] = [
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Three rounds of one second of the most telling scenarios; writes no files
+    /// Three rounds of one second of the main scenarios; writes no files
     #[arg(long)]
     short: bool,
-    /// Slow contenders too
+    /// Include slow contenders
     #[arg(long)]
     all: bool,
-    /// Contenders, separated by commas
+    /// Only these contenders, separated by commas
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Scenarios, separated by commas; `idle` are the idle streams
+    /// Only these scenarios, separated by commas; `idle` means the idle streams
     #[arg(long, value_delimiter = ',')]
     scenarios: Vec<String>,
     #[arg(long)]
     rounds: Option<usize>,
     #[arg(long)]
     seconds: Option<f64>,
-    /// Writes the raw rounds there, and neither RESULTS.md nor results.json
+    /// Write the raw results to this file, and neither RESULTS.md nor results.json
     #[arg(long)]
     pub json_only: Option<PathBuf>,
 }
@@ -47,7 +47,7 @@ pub struct Plan {
     pub idle: Vec<Silent>,
     pub rounds: usize,
     pub seconds: f64,
-    /// Nothing was left out that the results would miss.
+    /// Whether the run is complete, so that `RESULTS.md` may be written.
     pub in_full: bool,
 }
 

@@ -1,5 +1,5 @@
-//! A redis-server of the run's own, as durable as the default of an append-only file, and the
-//! writing of many records at once.
+//! A `redis-server` of the run, with an append-only file at its default durability (`appendfsync everysec`),
+//! and bulk writes to it.
 
 use std::io::{BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -12,6 +12,7 @@ use crate::{Outcome, fault};
 
 const START: Duration = Duration::from_secs(15);
 const OK: &[u8] = b"+OK\r\n";
+/// Commands per pipeline.
 const BATCH: usize = 1_000;
 
 pub struct Redis {
@@ -34,7 +35,7 @@ pub fn start(dir: &Path) -> Outcome<Redis> {
     }
 }
 
-/// `SET` of every pair, pipelined.
+/// Sends a pipelined `SET` for every pair.
 pub fn set_all(port: u16, pairs: &[(String, String)]) -> Outcome<()> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(START))?;

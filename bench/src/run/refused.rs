@@ -1,5 +1,7 @@
-//! One tenant's calls while another's are refused: six connections of one key whose long prompts are more than it
-//! has, each of which must be read and some of them counted to be refused.
+//! Measures one tenant's latency (the victim) while another tenant's calls are refused (the attacker).
+//!
+//! The attacker has six connections and one key. Its long prompts exceed its balance; the gateway must read
+//! each one, and count the tokens of some, to refuse it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,15 +17,17 @@ use super::scenario::Keys;
 use super::start_provider;
 use crate::{Outcome, fault, load, process};
 
-/// The victim's p50 under refusals, in multiples of its quiet one, at most.
+/// Maximum ratio of the victim's p50 during the attack to its p50 without.
 const TARGET: f64 = 2.0;
 const CONNECTIONS: usize = 6;
 const BODY_BYTES: usize = 250_000;
-/// The attacker's tokens: too many for a refusal by bytes alone, too few for the words.
+/// The attacker's balance in tokens: too large for a refusal by the lower bound from bytes, too small for the
+/// counted tokens.
 const BALANCE: u64 = 22_000;
-/// Status of most refusals once a key has had too many; any other costs the attacker a pause.
+/// Status of most refusals once a key has had too many (429). Any other status is an error for the generator,
+/// which then pauses.
 const REFUSAL: u16 = 429;
-/// Time that the attack runs before and after the victim is measured.
+/// Time that the attack runs before and after the measurement of the victim.
 const LEAD: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug, clap::Args)]
@@ -34,7 +38,7 @@ pub struct Args {
     seconds: f64,
 }
 
-/// Measures, and tells whether the median of the rounds reaches the target.
+/// Runs the measurement; returns whether the median ratio of the rounds is at most [`TARGET`].
 pub fn run(args: &Args) -> Outcome<bool> {
     process::raise_descriptors();
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,4 +1,4 @@
-//! The results as Markdown, for a file and for the terminal.
+//! Formats the results as Markdown, for `RESULTS.md` and for the terminal.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use super::results::{Figures, Results};
 use super::scenario::{ALL, IDLE};
 use super::targets::judge;
 
-/// The tables in their order: which scenarios stand below each other.
+/// Sections of the report, in order: scenario name prefix and title.
 const GROUPS: [(&str, &str); 7] = [
     ("plain-", "Plain answers"),
     ("stream-", "Streams of 20 chunks"),
@@ -18,6 +18,7 @@ const GROUPS: [(&str, &str); 7] = [
     ("refused-", "Refusals, 64 connections"),
 ];
 
+/// Returns the content of `RESULTS.md`.
 pub fn whole(results: &Results) -> String {
     let machine = &results.machine;
     let mut text = String::from("# Measured\n\n");
@@ -41,7 +42,7 @@ pub fn whole(results: &Results) -> String {
     text
 }
 
-/// `all`: also those that the run did not measure.
+/// Returns the table of targets. `all`: include those that the run did not measure.
 pub fn targets(results: &Results, all: bool) -> String {
     let mut text = String::from("## Targets\n\n| | Target | Found | |\n|---|---|---|---|\n");
     let mut verdicts = judge(results);
@@ -113,7 +114,7 @@ fn line(name: &str, figures: &Figures, stream: bool) -> String {
         _ => String::new(),
     };
     let ratio = figures.cpu_to_nginx.map(|ratio| format!("{ratio:.2}"));
-    // A contender is not slower than itself.
+    // `direct` is the baseline itself.
     let added = |value: Option<f64>| whole(value.filter(|_| name != "direct"));
     let mut text = format!(
         "| {name} | {} | {} | {} | {} | {cpu} | {} |",

@@ -1,7 +1,7 @@
-//! What a run has measured, and the medians of it.
+//! Raw results of a run, and their medians.
 //!
-//! Comparisons are made within a round, where both sides had the same machine, and only then is
-//! the median taken: a disturbed round disturbs both.
+//! A comparison is computed within each round, and the median is taken over the rounds: a disturbance of the
+//! machine in one round affects both sides alike.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,7 @@ use super::machine::Machine;
 use super::measure::{Idle, Sample};
 use super::scenario::Silent;
 
+/// The content of `results.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Results {
     pub machine: Machine,
@@ -19,13 +20,14 @@ pub struct Results {
     pub contenders: Vec<About>,
     pub samples: Vec<Sample>,
     pub idle: Vec<Idle>,
-    /// Of the 100,000 keys, per contender: tokens charged and served.
+    /// For the 100,000 keys: contender, tokens charged, tokens served.
     pub books_of_many: Vec<(String, u64, u64)>,
-    /// What went wrong, in the order in which it did.
+    /// Errors and wrong charges, in the order in which they occurred.
     pub troubles: Vec<String>,
 }
 
-/// Medians over the rounds of one contender in one scenario. Times are microseconds.
+/// Medians over the rounds of one contender in one scenario. Times are in microseconds, `rate` in requests
+/// per second.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
     pub rate: Option<f64>,
@@ -40,6 +42,7 @@ pub struct Figures {
     pub errors: u64,
 }
 
+/// Returns the median of the finite values.
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.retain(|value| value.is_finite());
     values.sort_by(f64::total_cmp);
@@ -68,7 +71,7 @@ impl Results {
             .any(|sample| sample.scenario == scenario)
     }
 
-    /// The median over the rounds of something that compares two contenders.
+    /// Returns the median over the rounds of `compare`, applied to samples of the same round.
     pub fn compared(
         &self,
         ours: (&str, &str),
@@ -107,7 +110,7 @@ impl Results {
         }
     }
 
-    /// Only where every stream lasted to the end.
+    /// Returns the median memory per idle stream, over rounds in which every stream survived.
     pub fn kb_per_stream(&self, contender: &str, silent: Silent) -> Option<f64> {
         let rounds = self.idle.iter().filter_map(|idle| {
             let held = idle.held.as_ref()?;
@@ -117,7 +120,7 @@ impl Results {
         median(rounds.collect())
     }
 
-    /// How many of its measurements found the books of a contender exact, of how many.
+    /// Returns how many comparisons found a contender's charges exact, and how many there were.
     pub fn exact(&self, contender: &str) -> (usize, usize) {
         let samples = self
             .samples
@@ -135,7 +138,7 @@ impl Results {
         (exact.count(), books.len())
     }
 
-    /// Of those that ran.
+    /// Names of the contenders that ran.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let running = self
             .contenders
@@ -144,6 +147,7 @@ impl Results {
         running.map(|about| about.name.as_str())
     }
 
+    /// Names of the ResuLLM contenders that ran.
     pub fn ours(&self) -> impl Iterator<Item = &str> {
         self.names().filter(|name| name.starts_with("resullm"))
     }
@@ -176,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_ratio_is_taken_within_its_round() {
-        // The second round ran on a busy machine: everything took ten times as long.
+        // The second round ran on a busy machine: everything took 10 times as long.
         let samples = vec![
             sample(0, "nginx", 10.0),
             sample(0, "ours", 20.0),

@@ -1,24 +1,30 @@
-//! What is measured, as a table.
+//! The table of scenarios ([`ALL`]), and the idle stream scenarios ([`IDLE`]).
 
 use serde::{Deserialize, Serialize};
 
 use super::chart::thousands;
 use crate::load::Protocol;
 
-/// Whose keys the requests carry. All but the first are asked of ResuLLM only: the others have one
+/// Keys that the requests carry. All but `Hot` are measured with ResuLLM only: the other contenders have one
 /// key or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
+    /// One key with a large balance.
     Hot,
+    /// [`HUNDRED`] keys, each request with a random one.
     Hundred,
+    /// [`MANY`] keys.
     Many,
+    /// A key that does not exist (401).
     Unknown,
+    /// A key whose balance is spent (402).
     Spent,
 }
 
 pub const HUNDRED: usize = 100;
 pub const MANY: usize = 100_000;
 
+/// Load of one measurement, and the expected status.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     pub name: &'static str,
@@ -29,7 +35,7 @@ pub struct Scenario {
     pub body_bytes: usize,
     pub keys: Keys,
     pub expect: u16,
-    /// Another status that will do.
+    /// A second accepted status.
     pub or: Option<u16>,
 }
 
@@ -117,7 +123,7 @@ pub const ALL: [Scenario; 19] = [
     },
 ];
 
-/// What the short form measures.
+/// Scenarios of `--short`.
 pub const SHORT: [&str; 6] = [
     "plain-1",
     "plain-16",
@@ -127,11 +133,11 @@ pub const SHORT: [&str; 6] = [
     "stream-64",
 ];
 
-/// Streams that say one thing and then nothing.
+/// Idle streams: they send one event and then nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silent {
     pub streams: usize,
-    /// 100 on each connection instead of one.
+    /// 100 streams per HTTP/2 connection instead of one per HTTP/1.1 connection.
     #[serde(default)]
     pub http2: bool,
 }

@@ -1,4 +1,4 @@
-//! What ResuLLM is meant to reach, and whether it did.
+//! Performance targets of ResuLLM, and the verdict for a run.
 
 use super::results::{Figures, Results};
 use super::scenario::{MOST_SILENT, MOST_SILENT_HTTP2};
@@ -7,12 +7,13 @@ pub struct Verdict {
     pub target: String,
     pub contender: String,
     pub found: String,
-    /// `None` where the run did not measure it.
+    /// `None`: not measured in this run.
     pub reached: Option<bool>,
 }
 
-/// The gateway behind Pingora's proxy service was measured at 2.0 to 2.1 for plain answers. What TLS and frames cost
-/// is shared by both sides: there the ratios are lower.
+/// Maximum CPU time per request relative to nginx, by scenario. The gateway behind Pingora's proxy service
+/// was measured at 2.0 to 2.1 for plain responses. TLS and HTTP/2 framing cost both sides the same, so those
+/// ratios are lower.
 const CPU_TO_NGINX: [(&str, f64); 10] = [
     ("plain-16", 2.2),
     ("plain-64", 2.2),
@@ -25,10 +26,14 @@ const CPU_TO_NGINX: [(&str, f64); 10] = [
     ("h2-tls-plain", 1.7),
     ("h2-tls-stream", 1.7),
 ];
+/// Maximum time added before the first event, relative to nginx.
 const FIRST_EVENT_TO_NGINX: f64 = 1.5;
+/// Maximum memory per idle stream in KiB.
 const KB_PER_STREAM: f64 = 48.0;
+/// Minimum throughput with 100,000 keys, relative to 100 keys.
 const MANY_KEYS: f64 = 0.9;
 
+/// Returns a verdict on every target for each ResuLLM contender.
 pub fn judge(results: &Results) -> Vec<Verdict> {
     results.ours().flat_map(|ours| of(results, ours)).collect()
 }

@@ -1,8 +1,10 @@
-//! The framing of a body, taken off piece by piece however the pieces are cut.
+//! Incremental decoder of HTTP/1.1 body framing: `content-length`, chunked, or until the connection closes.
+//!
+//! The result must not depend on how the input is split.
 
 use std::io::{self, ErrorKind};
 
-/// How the end of a body is known.
+/// Framing of a body: how its end is recognized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     Length(u64),
@@ -10,6 +12,7 @@ pub enum Framing {
     UntilClose,
 }
 
+/// Decoder state; `Size` to `Trailer` belong to chunked coding.
 #[derive(Debug)]
 enum State {
     Plain(u64),
@@ -22,6 +25,7 @@ enum State {
     Done,
 }
 
+/// Decoder of one body.
 #[derive(Debug)]
 pub struct Body(State);
 
@@ -42,12 +46,13 @@ impl Body {
         matches!(self.0, State::Done)
     }
 
-    /// Whether the other side may close the connection now.
+    /// Whether EOF is valid now: the body is complete, or ends when the connection closes.
     pub fn may_end(&self) -> bool {
         matches!(self.0, State::Done | State::UntilClose)
     }
 
-    /// Hands the content of `input` to `sink`; returns how much of `input` belonged to this body.
+    /// Passes the decoded content of `input` to `sink`; returns the number of bytes of `input` that belong to
+    /// this body.
     pub fn feed(&mut self, input: &[u8], mut sink: impl FnMut(&[u8])) -> io::Result<usize> {
         let mut at = 0;
         while at < input.len() && !self.is_done() {
@@ -81,7 +86,7 @@ impl Body {
         Ok(at)
     }
 
-    /// One byte of what is between the chunks.
+    /// Advances by one byte outside of chunk data: chunk sizes, extensions, line ends, trailers.
     fn step(&self, byte: u8) -> io::Result<State> {
         let wrong = || io::Error::new(ErrorKind::InvalidData, "broken chunked coding");
         Ok(match (&self.0, byte) {
@@ -112,6 +117,7 @@ impl Body {
     }
 }
 
+/// Passes at most `left` bytes to `sink`; returns the bytes used and those still missing.
 fn give(rest: &[u8], left: u64, sink: &mut impl FnMut(&[u8])) -> (usize, u64) {
     let count = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
     sink(&rest[..count]);

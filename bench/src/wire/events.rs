@@ -1,6 +1,6 @@
-//! Counts the events of a server-sent stream and remembers whether the last one was `[DONE]`.
+//! Counts the `data:` lines of an SSE stream and remembers whether the last one was `[DONE]`.
 
-/// Enough of a line to know `data: [DONE]`.
+/// Bytes kept of each line: enough to recognize `data: [DONE]`.
 const KEPT: usize = 16;
 
 #[derive(Debug, Default)]

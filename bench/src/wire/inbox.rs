@@ -1,4 +1,4 @@
-//! What has arrived on a connection and was not used yet, and the heads at its front.
+//! Read buffer of an HTTP/1.1 connection: parses heads, and feeds body bytes to a [`Body`].
 
 use std::io::{self, ErrorKind};
 
@@ -6,11 +6,14 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::body::{Body, Framing};
 
-/// Small at first: thousands of connections that only wait must not be what fills the memory.
+/// Initial buffer size in bytes: small, so that thousands of idle connections do not fill the memory.
 const FIRST: usize = 4 * 1024;
+/// Maximum buffer size in bytes, and so of a head.
 const LARGEST: usize = 256 * 1024;
+/// Maximum number of headers in a head.
 const HEADERS: usize = 64;
 
+/// Read buffer; `bytes[start..end]` is unread.
 #[derive(Debug, Default)]
 pub struct Inbox {
     bytes: Vec<u8>,
@@ -43,7 +46,7 @@ impl Inbox {
         &self.bytes[self.start..self.end]
     }
 
-    /// One read; `false` at the end of the stream.
+    /// Reads once from the stream; returns `false` at EOF.
     async fn fill(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<bool> {
         if self.is_empty() {
             (self.start, self.end) = (0, 0);
@@ -66,7 +69,7 @@ impl Inbox {
         Ok(count > 0)
     }
 
-    /// `None` when the connection ended before the first byte of an answer.
+    /// Reads the head of the next response. `None`: EOF before its first byte.
     pub async fn response(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
@@ -74,7 +77,7 @@ impl Inbox {
         loop {
             if let Some((used, response)) = parse_response(self.unread())? {
                 self.start += used;
-                // 100 and its like announce the answer, they are not it.
+                // Skip interim responses such as `100 Continue`.
                 if response.status >= 200 {
                     return Ok(Some(response));
                 }
@@ -88,7 +91,7 @@ impl Inbox {
         }
     }
 
-    /// `None` when the client has gone.
+    /// Reads the head of the next request. `None`: the client closed the connection.
     pub async fn request(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
@@ -104,7 +107,7 @@ impl Inbox {
         }
     }
 
-    /// The next part of a body, decoded; what was read in one go is given in one go.
+    /// Decodes the next piece of a body: at most one read, and at most one call of `sink` per run of content.
     pub async fn piece(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
@@ -112,7 +115,7 @@ impl Inbox {
         sink: impl FnMut(&[u8]),
     ) -> io::Result<()> {
         if self.is_empty() {
-            // A long body deserves long reads.
+            // The last read filled the buffer: double it, because long bodies are cheaper in long reads.
             if self.bytes.len() < LARGEST && self.end == self.bytes.len() {
                 self.bytes
                     .resize((self.bytes.len() * 2).clamp(FIRST, LARGEST), 0);
@@ -182,6 +185,7 @@ fn parse_request(bytes: &[u8]) -> io::Result<Option<(usize, Request)>> {
     Ok(Some((used, request)))
 }
 
+/// The headers that matter for framing and connection reuse.
 #[derive(Default)]
 struct Fields {
     framing: Option<Framing>,

@@ -1,7 +1,7 @@
-//! HTTP/1.1 as both ends of a measurement need it: bytes come in, heads and decoded bodies come out.
+//! Minimal HTTP/1.1 for the load generator and the mock provider: parses heads, decodes bodies, counts SSE
+//! events.
 //!
-//! Strict enough that a broken answer is noticed, small enough that neither the generator nor the
-//! provider is what is measured.
+//! Strict enough to detect a malformed response, and cheap enough that neither end is the bottleneck.
 
 mod body;
 mod events;
