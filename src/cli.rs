@@ -9,7 +9,9 @@ use crate::local::route::{self, Found};
 use crate::local::{Local, Request, root};
 use crate::rules::tenant::TenantId;
 use crate::rules::{account, config};
-use crate::serve::{self, Deps, Sockets, handover, limits};
+use crate::serve::build::{Deps, create_app};
+use crate::serve::sockets::Sockets;
+use crate::serve::{handover, life, limits, recover, tls};
 use crate::settings::{self, Secret, Settings};
 use crate::store::embedded::care;
 use crate::store::journal::{self, Journal};
@@ -237,7 +239,7 @@ fn check(path: Option<&PathBuf>) -> ExitCode {
 fn with_certificates(settings: Settings) -> Result<Settings, String> {
     for listener in &settings.server.listen {
         if let Some(tls) = &listener.tls {
-            serve::tls::load(tls)?;
+            tls::load(tls)?;
         }
     }
     Ok(settings)
@@ -307,7 +309,7 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
         None
     };
     if settings.admin.token.is_none() {
-        log::warn!("admin.token is not set: the admin API refuses everyone");
+        log::warn!("admin.token is not set: the admin API refuses everyone (ADMIN_TOKEN sets it)");
     }
     let unset = settings
         .secrets
@@ -315,12 +317,15 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
         .iter()
         .filter(|one| one.value.is_none());
     for approval in unset {
-        log::warn!("secrets.env approves {}, which is not set", approval.name);
+        log::warn!(
+            "secrets.env approves {}, which is not set: tenant configs that use it have no key until it is set and the gateway restarted",
+            approval.name
+        );
     }
     let store = open::open(&settings.store, keeping(&settings)).await?;
-    serve::seed(&settings, &*store).await?;
-    let journal = serve::open_journal(&settings, &*store).await?;
-    let app = serve::create_app(Deps {
+    recover::seed(&settings, &*store).await?;
+    let journal = recover::open_journal(&settings, &*store).await?;
+    let app = create_app(Deps {
         settings: settings.clone(),
         store,
         journal,
@@ -330,7 +335,7 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
         None => (None, Vec::new()),
     };
     let sockets = Sockets::open(&settings, listeners)?;
-    app.serve(sockets, line)
+    life::serve(app, sockets, line)
         .await
         .map_err(|error| format!("Cannot serve: {error}"))
 }

@@ -7,27 +7,24 @@
 //!     dialect/   READS      pure: the providers' wire formats, bytes in, facts out
 //!     store/     REMEMBERS  one contract, two engines: embedded on disk, Redis
 //!     http1/     FRAMES     pure: HTTP/1.1 heads and bodies, from bytes and to bytes
-//!     proxy/     MOVES      Pingora's proxy service, and the way of one request
+//!     proxy/     MOVES      Pingora's proxy service, and the story of one call
 //!     local/     ANSWERS    root, sign-in, admin, operator: http types in, http types out
 //!     demo/      PRETENDS   a stand-in provider for the first five minutes
-//!     settings/  what the operator wrote     telemetry/  what we tell     serve.rs  where the parts meet
+//!     settings/  what the operator wrote     telemetry/  what we tell     serve/  build, run, recover
 //!
-//!     client --> accept                    serve.rs
+//!     client --> listener, worker                                         serve/
 //!                  |
-//!     front        TLS, protocol; one request after another   proxy/front.rs, http1.rs, streams.rs
-//!                   |
-//!     gateway      impl ProxyHttp: request_filter -> serve    proxy/gateway.rs
+//!     front        PROXY protocol, TLS, HTTP/1.1 or HTTP/2                proxy/downstream/front.rs
 //!                  |
-//!     pipeline     read downwards; every `?` is one GatewayError          proxy/pipeline.rs
-//!                  |- tenant        path prefix -> Tenant (kept config)   store/tenants.rs
-//!                  |- route         path + method -> local answer | call  proxy/route.rs, local/route.rs
-//!                  |- authenticate  bearer / x-api-key / api-key -> key   local/credentials.rs
-//!                  |- intake        the body, whole, bounded              proxy/intake.rs
-//!                  |- read          dialect: bytes -> Call                dialect/
-//!                  |- admit         window + balance + hold, ATOMIC       proxy/admit.rs, store/leases.rs, store.admit()
-//!                  |- forward       endpoint, address check, credential   proxy/forward.rs, upstream.rs
-//!                  |- relay         chunk by chunk past the meter         proxy/relay.rs
-//!                  '- settle        usage -> cost -> store.settle()       proxy/settle.rs
+//!     gateway      impl ProxyHttp: request_filter                         proxy/gateway.rs
+//!                  |
+//!     call         read downwards; every `?` is one GatewayError          proxy/call.rs
+//!                  |- downstream/  route, body, reply, CORS
+//!                  |- admission/   authenticate, estimate, admit (window + balance + hold, ATOMIC)
+//!                  |- upstream/    request, connection to a checked address, lifetime of the hold
+//!                  |- relay/       chunk by chunk past the dialect's meter
+//!                  |- settlement/  usage -> charge -> store.settle -> one record; on every way out
+//!                  '- limits/      connections, in flight, body memory, load shed, failed keys
 //! ```
 
 pub mod cli;

@@ -15,10 +15,7 @@ use std::process::Command;
 
 /// A crate, and the only places that may name it.
 const CONFINED: &[(&str, &[&str])] = &[
-    (
-        "pingora",
-        &["src/proxy/", "src/serve.rs", "src/serve/workers.rs"],
-    ),
+    ("pingora", &["src/proxy/", "src/serve/"]),
     ("redis", &["src/store/redis/"]),
     ("redb", &["src/store/embedded/"]),
     ("hyper", &["src/demo/"]),
@@ -61,6 +58,9 @@ const ARROWS: &[(&str, &str)] = &[
     ("main", EVERYTHING),
 ];
 const EVERYTHING: &str = "*";
+
+/// Words of a file's `//!` comment, at least.
+const LEAST_WORDS_OF_A_HEAD: usize = 5;
 
 const SHAPELESS_NAMES: &str = "common helper helpers manager managers misc types util utils";
 
@@ -260,7 +260,14 @@ fn every_file_says_what_it_is_for_and_leaves_nothing_undone() -> io::Result<()> 
     let mut breaches = Vec::new();
     for source in &Sources::read()?.all {
         let mut fault = |line: usize, why: &str| breaches.push(source.breach(line, why));
-        if !source.text.starts_with("//!") {
+        let head = source
+            .text
+            .lines()
+            .take_while(|line| line.starts_with("//!"));
+        let words = head
+            .flat_map(str::split_whitespace)
+            .filter(|word| *word != "//!");
+        if words.count() < LEAST_WORDS_OF_A_HEAD {
             fault(1, "a file opens with //! and says what it is for");
         }
         let mut names = source.path.trim_end_matches(".rs").split('/');
@@ -284,6 +291,134 @@ fn every_file_says_what_it_is_for_and_leaves_nothing_undone() -> io::Result<()> 
         }
     }
     assert_none(&breaches);
+    Ok(())
+}
+
+/// A newcomer sees what a type can do from its file; a type that is spread over a folder hides circles.
+#[test]
+fn no_type_has_inherent_impls_outside_its_file() -> io::Result<()> {
+    let sources = Sources::read()?;
+    let mut homes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for source in &sources.all {
+        for pair in source.words.windows(2) {
+            if has("struct enum trait type", &pair[0].text) {
+                homes.entry(&pair[1].text).or_default().push(&source.path);
+            }
+        }
+    }
+    let mut breaches = Vec::new();
+    for source in &sources.all {
+        for (line, text) in (1..).zip(source.text.lines()) {
+            let Some(name) = inherent_impl(text) else {
+                continue;
+            };
+            // A type may be continued in the folder of its own name.
+            let is_home = |home: &&&str| {
+                let folder = home.trim_end_matches("mod.rs").trim_end_matches(".rs");
+                source.path == **home || source.path.starts_with(&format!("{folder}/"))
+            };
+            if let Some(known) = homes.get(name)
+                && !known.iter().any(|home| is_home(&home))
+            {
+                let why = format!("impl {name}: it is defined in {}", known.join(", "));
+                breaches.push(source.breach(line, &why));
+            }
+        }
+    }
+    assert_none(&breaches);
+    Ok(())
+}
+
+/// The type of a line that opens an inherent impl.
+fn inherent_impl(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("impl")?;
+    if rest.contains(" for ") {
+        return None;
+    }
+    let rest = match rest.strip_prefix('<') {
+        Some(generics) => generics.split_once("> ")?.1,
+        None => rest.trim_start(),
+    };
+    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+    Some(&rest[..end])
+}
+
+#[test]
+fn the_pictures_of_lib_and_architecture_are_the_same() -> io::Result<()> {
+    let (lib, page) = (text_of("src/lib.rs")?, text_of("ARCHITECTURE.md")?);
+    let lib: String = lib
+        .lines()
+        .map(|line| {
+            line.trim_start_matches("//!")
+                .trim_start_matches(' ')
+                .to_owned()
+                + "\n"
+        })
+        .collect();
+    let page: String = page
+        .lines()
+        .map(|line| line.trim_start().to_owned() + "\n")
+        .collect();
+
+    let pictures = [lib, page].map(|text| {
+        let start = text
+            .split_once("```text\n")
+            .map(|(_, rest)| rest.to_owned());
+        start.and_then(|rest| {
+            rest.split_once("```")
+                .map(|(picture, _)| picture.to_owned())
+        })
+    });
+
+    assert!(
+        pictures[0]
+            .as_ref()
+            .is_some_and(|picture| picture.lines().count() > 10)
+    );
+    assert_eq!(pictures[0], pictures[1]);
+    Ok(())
+}
+
+/// From the folder list to the line that decides a 402: `proxy/`, `call.rs`, the step in its room.
+#[test]
+fn a_402_is_decided_three_hops_from_the_folder_list() -> io::Result<()> {
+    let (call, admit) = ("src/proxy/call.rs", "src/proxy/admission/admit.rs");
+    let steps = [
+        "admission::admit::",
+        "settlement::settle::",
+        "upstream::forward::",
+    ];
+
+    let story = text_of(call)?;
+
+    assert!(
+        steps.iter().all(|step| story.contains(step)),
+        "{call} imports every step"
+    );
+    let decides = "Err(GatewayError::InsufficientTokens)";
+    let elsewhere = files_in("src/proxy")?
+        .into_iter()
+        .filter(|path| path != admit);
+    let elsewhere: Vec<String> = elsewhere
+        .filter(|path| text_of(path).is_ok_and(|text| text.contains(decides)))
+        .collect();
+    assert!(
+        text_of(admit)?.contains(decides) && elsewhere.is_empty(),
+        "{elsewhere:?}"
+    );
+    Ok(())
+}
+
+/// Comments by their opening, functions by their length, names by their number of meanings: see the script.
+#[test]
+fn the_sources_stay_as_readable_as_they_were_made() -> io::Result<()> {
+    let script = Path::new(ROOT).join("tests/tools/readability.py");
+    let checked = Command::new("python3")
+        .arg(script)
+        .arg("--check")
+        .output()?;
+    let told = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success(), "{told}");
     Ok(())
 }
 

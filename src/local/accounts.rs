@@ -253,7 +253,9 @@ pub async fn credit(
     let credited = match local.store.credit(&found.account, &id, tokens).await {
         Err(error @ (StoreError::Unknown(_) | StoreError::Unkept(_))) => {
             let account = found.account.id();
-            log::warn!("A credit of account {account} is not confirmed: {error}");
+            log::warn!(
+                "A credit of account {account} is not confirmed: {error}. Its client got 503 and repeats it with the same ID"
+            );
             return Err(Refusal::Unconfirmed { id });
         }
         credited => credited?,

@@ -1,7 +1,7 @@
-//! Everything that keeps a request from its answer, and what its caller gets to hear of it.
+//! [`GatewayError`]: every error of a request, the reply to its client and the line in the log.
 //!
-//! One enum, one match. What the caller reads and what the log keeps are two texts: a caller never
-//! learns of the operator's troubles more than that there are some.
+//! One match gives status, code and retry ([`GatewayError::reply`]), one the log line
+//! ([`GatewayError::log`]). A reply never contains details of the operator's providers, store or network.
 
 use crate::local::answer::Refusal;
 use crate::rules::amount::Millis;
@@ -11,63 +11,64 @@ use log::Level;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GatewayError {
     InvalidTenant,
-    /// There is a config, and it cannot be used.
+    /// 503 `broken_config`: the tenant's config is stored but invalid.
     BrokenTenant,
     Local(Refusal),
-    /// A call that was asked for over a WebSocket.
-    NoSocket,
-    NoRealtime,
-    NoSuchCall,
+    /// `GET responses` with an upgrade: not served over a WebSocket.
+    WebSocketNotServed,
+    RealtimeNotServed,
+    UnknownCall,
     HeadTooLarge,
     UnknownCoding,
     UnknownExpectation,
-    OtherMethods(String),
-    /// The host that was asked for is not this gateway.
+    MethodNotAllowed(String),
+    /// The `Host` is none of `server.hosts`.
     Misdirected,
     BadRequest(String),
-    NoKey,
+    MissingKey,
     UnknownKey,
-    Unreadable(String),
+    InvalidBody(String),
     BodyTooLarge {
-        most: u64,
+        max_bytes: u64,
     },
     BodyTimeout,
     HeadTimeout,
     NoEndpoint {
         model: Option<String>,
     },
-    /// The tenant's lists, or its group's, do not have the model.
-    NotServed {
+    /// 404 `model_not_found`: the model is on no list of the tenant's endpoints, or not on its group's.
+    ModelNotServed {
         model: Option<String>,
     },
-    /// Too many wrong keys came from its address.
-    Unwelcome {
+    /// 429: too many failed keys came from the client's address (`limits::auth_failures`).
+    TooManyWrongKeys {
         wait: Millis,
     },
-    /// This key's refused calls take too much processor time.
+    /// 429: this key's refused calls take too much processor time (`limits::refused_work`).
     TooManyRefused {
         wait: Millis,
     },
-    /// More than this gateway can do, or keep, at one time.
+    /// 503: a limit of this process is reached, see `limits`: requests, body memory, load shedding.
     Overloaded,
-    Spent,
-    Held,
-    /// As many calls of this account are in flight as its group may have.
+    InsufficientTokens,
+    TokensHeld,
+    /// `max_concurrent` of the account's group.
     TooManyInFlight,
-    TooFast {
+    RateLimited {
         wait: Millis,
     },
     Store(StoreError),
-    /// The provider cannot be reached, or broke off before it answered.
-    Upstream(String),
-    UpstreamTimeout(String),
-    /// The provider does not take the operator's key or has no credit left for it.
-    UpstreamRefused(String),
-    /// Draining came to its end, or the request's hold did.
+    /// 502 `provider_failed`: the provider is unreachable, broke off, or sent an answer that cannot be
+    /// relayed.
+    ProviderFailed(String),
+    ProviderTimeout(String),
+    /// 502 `provider_refused`: the provider rejects the operator's key, or has no credit left for it.
+    ProviderRefused(String),
+    /// 503 `ended`: `server.drain_timeout` passed, or the request's hold ended.
     Ended(&'static str),
-    /// An answer broke off that cannot say so: its connection is closed without a clean end.
-    Torn,
-    /// Nobody is there to hear anything.
+    /// A stream without events (sound) broke off: its connection is closed without a clean end.
+    BrokenOff,
+    /// The client has disconnected (499 `client_gone`).
     ClientGone,
     Panic(String),
 }
@@ -87,100 +88,104 @@ impl From<StoreError> for GatewayError {
     }
 }
 
-/// What the caller gets.
+/// Error reply, independent of the API: `reply::refuse` gives it the API's shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct ErrorReply {
     pub status: u16,
     pub code: &'static str,
     pub message: String,
     pub retry_after: Option<u64>,
-    /// Nothing will change by asking again: SDKs must not.
+    /// Retrying cannot help: sent as `x-should-retry: false`, which SDKs obey.
     pub is_final: bool,
 }
 
 impl GatewayError {
-    pub fn said(&self) -> Said {
-        let said = |status, code, message: &str| Said {
+    pub fn reply(&self) -> ErrorReply {
+        let reply = |status, code, message: &str| ErrorReply {
             status,
             code,
             message: message.to_owned(),
             retry_after: None,
             is_final: false,
         };
-        let again = |said: Said, seconds| Said {
+        let again = |said: ErrorReply, seconds| ErrorReply {
             retry_after: Some(seconds),
             ..said
         };
         match self {
-            GatewayError::InvalidTenant => said(400, "invalid_tenant", "Invalid tenant ID"),
+            GatewayError::InvalidTenant => reply(400, "invalid_tenant", "Invalid tenant ID"),
             GatewayError::BrokenTenant => {
-                said(503, "broken_config", "The tenant's config cannot be used")
+                reply(503, "broken_config", "The tenant's config cannot be used")
             }
-            GatewayError::Local(_) => said(500, "internal_error", "Internal Server Error"),
-            GatewayError::HeadTooLarge => said(431, "head_too_large", "The headers are too large"),
-            GatewayError::UnknownCoding => said(
+            GatewayError::Local(_) => reply(500, "internal_error", "Internal Server Error"),
+            GatewayError::HeadTooLarge => reply(431, "head_too_large", "The headers are too large"),
+            GatewayError::UnknownCoding => reply(
                 501,
                 "unknown_coding",
                 "A body may be chunked and nothing else",
             ),
-            GatewayError::UnknownExpectation => said(
+            GatewayError::UnknownExpectation => reply(
                 417,
                 "unknown_expectation",
                 "Only 100-continue can be expected",
             ),
-            GatewayError::NoSuchCall => said(404, "not_found", "This gateway serves no such call"),
-            GatewayError::NoSocket => said(
+            GatewayError::UnknownCall => {
+                reply(404, "not_found", "This gateway serves no such call")
+            }
+            GatewayError::WebSocketNotServed => reply(
                 426,
                 "websocket_not_served",
                 "Responses are not served over a WebSocket here; send the call with POST",
             ),
-            GatewayError::NoRealtime => said(
+            GatewayError::RealtimeNotServed => reply(
                 501,
                 "realtime_not_served",
                 "Realtime conversations are not served here",
             ),
-            GatewayError::OtherMethods(_) => said(405, "method_not_allowed", "Method not allowed"),
-            GatewayError::Misdirected => said(
+            GatewayError::MethodNotAllowed(_) => {
+                reply(405, "method_not_allowed", "Method not allowed")
+            }
+            GatewayError::Misdirected => reply(
                 421,
                 "misdirected_request",
                 "This gateway does not answer to the host that was asked for; server.hosts lists its names",
             ),
-            GatewayError::BadRequest(text) => said(400, "bad_request", text),
-            GatewayError::NoKey => said(
+            GatewayError::BadRequest(text) => reply(400, "bad_request", text),
+            GatewayError::MissingKey => reply(
                 401,
                 "invalid_api_key",
                 "No API key was sent. Send it as: Authorization: Bearer <key>",
             ),
-            GatewayError::UnknownKey => said(401, "invalid_api_key", "Unknown API key"),
-            GatewayError::Unreadable(text) => said(400, "invalid_body", text),
-            GatewayError::BodyTooLarge { most } => said(
+            GatewayError::UnknownKey => reply(401, "invalid_api_key", "Unknown API key"),
+            GatewayError::InvalidBody(text) => reply(400, "invalid_body", text),
+            GatewayError::BodyTooLarge { max_bytes } => reply(
                 413,
                 "body_too_large",
-                &format!("The body is longer than {most} bytes"),
+                &format!("The body is longer than {max_bytes} bytes"),
             ),
             GatewayError::BodyTimeout => {
-                said(408, "body_timeout", "The body did not arrive in time")
+                reply(408, "body_timeout", "The body did not arrive in time")
             }
             GatewayError::HeadTimeout => {
-                said(408, "head_timeout", "The headers did not arrive in time")
+                reply(408, "head_timeout", "The headers did not arrive in time")
             }
             GatewayError::NoEndpoint { model } => {
                 let model = model.as_deref().unwrap_or("this call");
-                said(
+                reply(
                     404,
                     "model_not_found",
                     &format!("No provider is configured for {model}"),
                 )
             }
-            GatewayError::NotServed { model } => {
+            GatewayError::ModelNotServed { model } => {
                 let text = match model {
                     Some(model) => format!("The model {model} is not served with this key"),
                     None => "A call must name its model here".to_owned(),
                 };
-                said(404, "model_not_found", &text)
+                reply(404, "model_not_found", &text)
             }
-            GatewayError::Unwelcome { wait } => again(
-                said(
+            GatewayError::TooManyWrongKeys { wait } => again(
+                reply(
                     429,
                     "too_many_wrong_keys",
                     "Too many wrong keys came from this address; try again later",
@@ -188,7 +193,7 @@ impl GatewayError {
                 wait.seconds_up().max(1),
             ),
             GatewayError::TooManyRefused { wait } => again(
-                said(
+                reply(
                     429,
                     "too_many_refused",
                     "Too many calls with this key were refused; try again later",
@@ -196,23 +201,23 @@ impl GatewayError {
                 wait.seconds_up().max(1),
             ),
             GatewayError::Overloaded => again(
-                said(
+                reply(
                     503,
                     "overloaded",
                     "The gateway has more to do than it can; try again",
                 ),
                 1,
             ),
-            GatewayError::Spent => Said {
+            GatewayError::InsufficientTokens => ErrorReply {
                 is_final: true,
-                ..said(
+                ..reply(
                     402,
                     "insufficient_tokens",
                     "The token balance of this key does not cover an answer",
                 )
             },
-            GatewayError::Held => again(
-                said(
+            GatewayError::TokensHeld => again(
+                reply(
                     429,
                     "tokens_held",
                     "Requests in flight hold the rest of this key's balance",
@@ -220,15 +225,15 @@ impl GatewayError {
                 1,
             ),
             GatewayError::TooManyInFlight => again(
-                said(
+                reply(
                     429,
                     "too_many_in_flight",
                     "As many requests of this account are in flight as may be at a time",
                 ),
                 1,
             ),
-            GatewayError::TooFast { wait } => again(
-                said(
+            GatewayError::RateLimited { wait } => again(
+                reply(
                     429,
                     "rate_limit_exceeded",
                     "Too many requests with this key",
@@ -236,56 +241,80 @@ impl GatewayError {
                 wait.seconds_up().max(1),
             ),
             GatewayError::Store(StoreError::Damaged { .. }) | GatewayError::Panic(_) => {
-                said(500, "internal_error", "Internal Server Error")
+                reply(500, "internal_error", "Internal Server Error")
             }
             GatewayError::Store(StoreError::Full) => again(
-                said(503, "store_full", "The store has no room; try again later"),
+                reply(503, "store_full", "The store has no room; try again later"),
                 2,
             ),
             GatewayError::Store(_) => again(
-                said(
+                reply(
                     503,
                     "store_unavailable",
                     "The store is unavailable; try again",
                 ),
                 1,
             ),
-            GatewayError::Upstream(_) => said(
+            GatewayError::ProviderFailed(_) => reply(
                 502,
                 "provider_failed",
                 "The provider did not answer as it should",
             ),
-            GatewayError::UpstreamTimeout(_) => said(
+            GatewayError::ProviderTimeout(_) => reply(
                 504,
                 "provider_timeout",
                 "The provider did not answer in time",
             ),
-            GatewayError::UpstreamRefused(_) => Said {
+            GatewayError::ProviderRefused(_) => ErrorReply {
                 is_final: true,
-                ..said(502, "provider_refused", "The provider refused this gateway")
+                ..reply(502, "provider_refused", "The provider refused this gateway")
             },
-            GatewayError::Ended(why) => again(said(503, "ended", why), 1),
-            GatewayError::Torn => said(502, "provider_failed", "The provider broke off"),
-            GatewayError::ClientGone => said(499, "client_gone", "The client has left"),
+            GatewayError::Ended(why) => again(reply(503, "ended", why), 1),
+            GatewayError::BrokenOff => reply(502, "provider_failed", "The provider broke off"),
+            GatewayError::ClientGone => reply(499, "client_gone", "The client has left"),
         }
     }
 
-    /// What the log keeps, and how loudly. `None`: nothing beyond the record of the request.
-    pub fn logged(&self) -> Option<(Level, String)> {
+    /// Whether a call was refused for what its caller sent or has left: such refusals are metered by
+    /// [`crate::proxy::limits::refused_work`].
+    pub fn is_callers_fault(&self) -> bool {
+        matches!(
+            self,
+            GatewayError::InvalidBody(_)
+                | GatewayError::NoEndpoint { .. }
+                | GatewayError::ModelNotServed { .. }
+                | GatewayError::InsufficientTokens
+                | GatewayError::TokensHeld
+                | GatewayError::TooManyInFlight
+                | GatewayError::RateLimited { .. }
+        )
+    }
+
+    /// Logs the error with its tenant and `x-request-id`, if the operator should see it.
+    pub fn log(&self, tenant: &str, request_id: &str) {
+        if let Some((level, text)) = self.logged() {
+            log::log!(level, "{text} (tenant {tenant}, request {request_id})");
+        }
+    }
+
+    /// Level and text of the log line. `None`: the usage record, or the store's own line, tells enough.
+    fn logged(&self) -> Option<(Level, String)> {
         match self {
-            GatewayError::Store(error @ StoreError::Damaged { .. }) => {
-                Some((Level::Error, format!("A record is damaged: {error}")))
-            }
-            // The store has said so itself, once when it began; it will once more when it is over.
+            GatewayError::Store(error @ StoreError::Damaged { .. }) => Some((
+                Level::Error,
+                format!("A record is damaged: {error}. The request got 500; restore the record"),
+            )),
+            // The store logs the start and the end of an outage itself, once each.
             GatewayError::Store(StoreError::Lost(_) | StoreError::Full) => None,
             GatewayError::Store(error) => Some((Level::Warn, error.to_string())),
             GatewayError::Panic(text) => Some((Level::Error, format!("Panic: {text}"))),
-            GatewayError::Upstream(why) | GatewayError::UpstreamTimeout(why) => {
+            GatewayError::ProviderFailed(why) | GatewayError::ProviderTimeout(why) => {
                 Some((Level::Warn, format!("Provider failed: {why}")))
             }
-            GatewayError::UpstreamRefused(why) => {
-                Some((Level::Error, format!("Provider refused the gateway: {why}")))
-            }
+            GatewayError::ProviderRefused(why) => Some((
+                Level::Error,
+                format!("Provider refused the gateway: {why}; check its api_key and its credit"),
+            )),
             GatewayError::Ended(why) => Some((Level::Warn, format!("Request ended: {why}"))),
             _ => None,
         }
@@ -298,7 +327,10 @@ mod tests {
 
     #[test]
     fn spent_is_final_and_held_is_not() {
-        let (spent, held) = (GatewayError::Spent.said(), GatewayError::Held.said());
+        let (spent, held) = (
+            GatewayError::InsufficientTokens.reply(),
+            GatewayError::TokensHeld.reply(),
+        );
         assert_eq!(
             (spent.status, spent.is_final, spent.retry_after),
             (402, true, None)
@@ -307,16 +339,16 @@ mod tests {
             (held.status, held.is_final, held.retry_after),
             (429, false, Some(1))
         );
-        let fast = GatewayError::TooFast { wait: Millis(1) }.said();
+        let fast = GatewayError::RateLimited { wait: Millis(1) }.reply();
         assert_eq!((fast.status, fast.retry_after), (429, Some(1)));
     }
 
     #[test]
     fn a_lost_store_is_never_said_to_be_an_empty_balance() {
-        let lost = GatewayError::Store(StoreError::Unavailable("secret detail".into())).said();
+        let lost = GatewayError::Store(StoreError::Unavailable("secret detail".into())).reply();
         assert_eq!((lost.status, lost.retry_after), (503, Some(1)));
         assert!(!lost.message.contains("secret"));
-        let full = GatewayError::Store(StoreError::Full).said();
+        let full = GatewayError::Store(StoreError::Full).reply();
         assert_eq!((full.status, full.retry_after), (503, Some(2)));
     }
 }

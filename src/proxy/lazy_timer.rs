@@ -1,38 +1,40 @@
-//! A timer that costs nothing until it is close.
+//! Timer that can be reset without touching the runtime's timer wheel.
 //!
-//! Most waits end long before their time, so a new one moves a number and not the runtime's timer.
-//! Only when that fires, or a wait is shorter than the last, is the runtime asked again.
+//! Most timeouts are reset long before they fire, so [`LazyTimer::set`] only stores a deadline.
+//! Tokio's [`Sleep`] is reset only when it fires before that deadline, or when the deadline has moved
+//! forward.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
-/// By default it is over.
+/// Resettable timer. The default one has fired already.
 #[derive(Default)]
-pub struct Patience {
+pub struct LazyTimer {
     until: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patience {
-    pub fn new(span: Duration) -> Patience {
-        Patience {
+impl LazyTimer {
+    pub fn new(span: Duration) -> LazyTimer {
+        LazyTimer {
             until: Some(Instant::now() + span),
             timer: None,
         }
     }
 
-    /// It is over after `span` from now.
+    /// Sets the deadline to `span` from now.
     pub fn set(&mut self, span: Duration) {
         self.until = Some(Instant::now() + span);
     }
 
-    /// It is over then.
+    /// Sets the deadline to `until`.
     pub fn end_at(&mut self, until: std::time::Instant) {
         self.until = Some(Instant::from_std(until));
     }
 
+    /// Ready once the deadline has passed.
     pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(until) = self.until else {
             return Poll::Ready(());
@@ -61,7 +63,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_is_over_when_its_last_word_says_so() {
         let start = Instant::now();
-        let mut patience = Patience::new(Duration::from_secs(5));
+        let mut patience = LazyTimer::new(Duration::from_secs(5));
         let soon =
             tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| patience.poll_over(cx)));
         assert!(soon.await.is_err());

@@ -1,19 +1,21 @@
-//! MOVES. The way of a request, from Pingora's socket to the provider and back.
+//! MOVES. One request, from Pingora's session to the provider and back.
 //!
-//! `pipeline` is the story; its steps stand in rooms, one folder each.
+//! [`call`] is the story; each of its steps stands in a room, which is a folder here.
 
 pub mod admission;
+pub mod call;
 pub mod downstream;
 pub mod error;
 pub mod exchange;
 pub mod gateway;
+pub mod http_date;
 pub mod lazy_timer;
 pub mod limits;
+pub mod local_answer;
 pub mod models;
 pub mod ops;
-pub mod pipeline;
+pub mod read_buffer;
 pub mod relay;
-pub mod route;
-pub mod scratch;
+pub mod request_id;
 pub mod settlement;
 pub mod upstream;

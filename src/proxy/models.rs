@@ -1,62 +1,59 @@
-//! `GET models`: what a tenant's endpoints serve, in the shape of the API that asks.
+//! `GET models`: the models that a tenant's endpoints serve, in the shape of the API that asks.
 //!
-//! The list is the tenant's config, not a provider's account: what the operator could use is not its
-//! end users' to browse.
+//! The list comes from the tenant's config, never from a provider: the operator's account there is not for
+//! end users.
 
 use crate::dialect::call::Api;
 use crate::local::answer;
-use crate::proxy::admission::admit;
-use crate::proxy::downstream::reply;
+use crate::proxy::admission::authenticate::{authenticate, require_known};
+use crate::proxy::downstream::reply::{self, ReplyContext};
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
-use crate::proxy::exchange::Exchange;
-use crate::proxy::pipeline::Pipeline;
 use crate::rules::choice::choose;
 use crate::rules::config::{Group, TextProviders};
+use crate::store::Ledger;
 use crate::store::tenants::Tenant;
 use serde_json::{Value, json};
 
-/// A client that names a version of Anthropic's API speaks that.
+/// Header by which a client of Anthropic's API is told from OpenAI's.
 const ANTHROPIC_VERSION: &str = "anthropic-version";
 
-impl Pipeline {
-    pub(in crate::proxy) async fn models(
-        &self,
-        session: &mut Session<'_>,
-        exchange: &mut Exchange,
-        tenant: &Tenant,
-        wanted: &[&str],
-    ) -> Result<(), GatewayError> {
-        let request = session.request();
-        let api = if request.fields.has(ANTHROPIC_VERSION) {
-            Api::Anthropic
-        } else {
-            Api::OpenAi
-        };
-        exchange.api = Some(api);
-        let key = admit::authenticate(request)?;
-        let found = self.store.find(&key, &tenant.id, &tenant.groups).await?;
-        let found = found.ok_or(GatewayError::UnknownKey)?;
-        let group = tenant.config.group(&found.group);
-        let models = tenant.config.text.as_ref();
-        let models = models
-            .map(|text| models_of(text, group))
-            .unwrap_or_default();
-        let body = if wanted.is_empty() {
-            list(api, &models)
-        } else {
-            // A model's name may have slashes in it.
-            let name = wanted.join("/");
-            let model = models.iter().find(|(model, _)| *model == name);
-            let (model, owner) = model.ok_or(GatewayError::NoEndpoint { model: Some(name) })?;
-            one(api, model, owner)
-        };
-        let written = reply::send(session, exchange, answer::json(200, &body)).await;
-        written.map_err(|_| GatewayError::ClientGone)
-    }
+/// Answers `GET models` and `GET models/<name>` for the group of the key's account.
+pub async fn answer(
+    store: &dyn Ledger,
+    session: &mut Session<'_>,
+    reply: &mut ReplyContext,
+    tenant: &Tenant,
+    wanted: &[&str],
+) -> Result<(), GatewayError> {
+    let request = session.request();
+    let api = if request.fields.has(ANTHROPIC_VERSION) {
+        Api::Anthropic
+    } else {
+        Api::OpenAi
+    };
+    reply.set_api(Some(api));
+    let key = authenticate(request)?;
+    let account = require_known(store, tenant, &key).await?;
+    let group = tenant.config.group(&account.group);
+    let models = tenant.config.text.as_ref();
+    let models = models
+        .map(|text| models_of(text, group))
+        .unwrap_or_default();
+    let body = if wanted.is_empty() {
+        list(api, &models)
+    } else {
+        // A model's name may have slashes in it.
+        let name = wanted.join("/");
+        let model = models.iter().find(|(model, _)| *model == name);
+        let (model, owner) = model.ok_or(GatewayError::NoEndpoint { model: Some(name) })?;
+        one(api, model, owner)
+    };
+    let written = reply::send(session, reply, answer::json(200, &body)).await;
+    written.map_err(|_| GatewayError::ClientGone)
 }
 
-/// The models that accounts of a group may ask for, as they are to write them, with who answers.
+/// Models that a group may ask for, as clients write them, with the name of the endpoint that answers.
 fn models_of<'a>(
     providers: &'a TextProviders,
     group: Option<&'a Group>,
@@ -78,7 +75,7 @@ fn models_of<'a>(
     models
 }
 
-/// Every model that is named, with the first endpoint that has it.
+/// Every model that the config names, with the first endpoint that lists it.
 fn named(providers: &TextProviders) -> Vec<(&str, &str)> {
     let mut models: Vec<(&str, &str)> = Vec::new();
     for endpoint in &providers.endpoints {
@@ -135,7 +132,7 @@ mod tests {
         assert_eq!(models, [("m1", "a"), ("m2", "a"), ("org/m3", "b")]);
         assert_eq!(list(Api::OpenAi, &models)["data"][2]["owned_by"], "b");
         assert_eq!(list(Api::Anthropic, &models)["last_id"], "org/m3");
-        // Who is in no group that there is may do what `anonymous` may.
+        // An account of an unknown group has the rights of `anonymous`.
         for group in ["anonymous", "gone"] {
             let models = models_of(providers, config.group(group));
             assert_eq!(models, [("b/m2", "b"), ("M1", "a")]);

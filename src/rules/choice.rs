@@ -7,15 +7,15 @@ use super::model_name;
 
 /// Endpoint and model that serve a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice<'a> {
-    pub endpoint: &'a Endpoint,
+pub struct Choice<'p, 'm> {
+    pub endpoint: &'p Endpoint,
     /// Model to send to the endpoint, if it differs from the client's.
-    pub model: Option<&'a str>,
+    pub model: Option<&'m str>,
 }
 
-impl<'a> Choice<'a> {
+impl<'m> Choice<'_, 'm> {
     /// Returns the model that the endpoint is asked for. `asked`: the client's.
-    pub fn served(&self, asked: Option<&'a str>) -> Option<&'a str> {
+    pub fn served(&self, asked: Option<&'m str>) -> Option<&'m str> {
         self.model.or(asked)
     }
 }
@@ -34,11 +34,11 @@ pub enum Unserved {
 /// `<endpoint>/<model>` selects its endpoint; otherwise one that lists the model; otherwise the first that
 /// supports the call's API, the tenant's `default` before the others. An endpoint with a `models` list serves
 /// nothing else.
-pub fn choose<'a>(
-    providers: &'a TextProviders,
-    model: Option<&'a str>,
+pub fn choose<'p: 'm, 'm>(
+    providers: &'p TextProviders,
+    model: Option<&'m str>,
     speaks: impl Fn(Kind) -> bool,
-) -> Result<Choice<'a>, Unserved> {
+) -> Result<Choice<'p, 'm>, Unserved> {
     let able = || {
         let endpoints = providers.endpoints.iter();
         endpoints.filter(|endpoint| speaks(endpoint.kind))
@@ -62,7 +62,7 @@ pub fn choose<'a>(
         return Err(Unserved::NotListed);
     }
     let first = able().next().ok_or(Unserved::NoEndpoint)?;
-    let asked = |endpoint: &'a Endpoint| model.or(endpoint.default_model.as_deref());
+    let asked = |endpoint: &'p Endpoint| model.or(endpoint.default_model.as_deref());
     let endpoint = named(&providers.default)
         .or_else(|| able().find(|endpoint| providers.serves(endpoint, asked(endpoint))))
         .unwrap_or(first);

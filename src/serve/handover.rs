@@ -167,6 +167,8 @@ pub fn notify_ready(socket: Option<&std::path::Path>) {
         Ok(())
     };
     if let Err(error) = told() {
-        log::warn!("Cannot notify the service manager: {error}");
+        log::warn!(
+            "Cannot notify the service manager (NOTIFY_SOCKET): {error}. Serving, but it may take this process for one that did not start"
+        );
     }
 }

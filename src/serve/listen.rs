@@ -48,7 +48,9 @@ fn listen_on_localhost(
                 }
             }
             Err(error) => {
-                log::warn!("No IPv6 here, listening on IPv4 alone: {error}");
+                log::warn!(
+                    "Cannot listen on [::1]: {error}. localhost is served on 127.0.0.1 alone"
+                );
                 return Ok(vec![four]);
             }
         }

@@ -63,7 +63,9 @@ impl Certificates {
                 Err(why) => {
                     // Perhaps only one of the two files was replaced yet. The new stamp is kept, so the next
                     // change retries.
-                    log::error!("{why}; the certificate before it stays");
+                    log::error!(
+                        "{why}; the certificate before it stays in use, and a change of the files is tried again"
+                    );
                     self.replace(place, None, now);
                     continue;
                 }

@@ -5,7 +5,7 @@
 //! request never wakes another thread. A new connection goes to the worker with the fewest.
 
 use crate::proxy::downstream::front::{Accepted, Front, ListenerSpec};
-use crate::proxy::limits::connections::Seat;
+use crate::proxy::limits::connections::ConnectionPermit;
 use crate::proxy::limits::load_shed;
 use pingora::server::ShutdownWatch;
 use std::io;
@@ -17,13 +17,13 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 /// An accepted connection sent to a worker.
-struct Given {
+struct Assigned {
     socket: StdStream,
     peer: SocketAddr,
     listener: Arc<ListenerSpec>,
     /// Connection permit; `None` on operator sockets.
-    seat: Option<Seat>,
-    place: Place,
+    permit: Option<ConnectionPermit>,
+    guard: LoadGuard,
 }
 
 /// The pool of worker threads. They stop when this is dropped.
@@ -33,22 +33,22 @@ pub struct Workers {
 
 struct Worker {
     /// Queue of connections for this worker.
-    give: UnboundedSender<Given>,
+    queue: UnboundedSender<Assigned>,
     /// Open connections of this worker.
     load: Arc<AtomicUsize>,
 }
 
 /// Counts one connection in [`Worker::load`] until dropped.
-struct Place(Arc<AtomicUsize>);
+struct LoadGuard(Arc<AtomicUsize>);
 
-impl Place {
-    fn of(load: &Arc<AtomicUsize>) -> Place {
+impl LoadGuard {
+    fn of(load: &Arc<AtomicUsize>) -> LoadGuard {
         load.fetch_add(1, Ordering::Relaxed);
-        Place(load.clone())
+        LoadGuard(load.clone())
     }
 }
 
-impl Drop for Place {
+impl Drop for LoadGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -56,12 +56,12 @@ impl Drop for Place {
 
 impl Workers {
     /// Starts `count` threads, which serve until the [`Workers`] are dropped. Each calls `before_sleep` when
-    /// it goes idle and sheds load when its event loop lags by more than `late` (`server.shed_after`).
+    /// it goes idle and sheds load when its event loop lags by more than `shed_after` (`server.shed_after`).
     pub fn start(
         count: usize,
         front: &Arc<Front>,
         stop: &ShutdownWatch,
-        late: Duration,
+        shed_after: Duration,
         before_sleep: impl Fn() + Clone + Send + Sync + 'static,
     ) -> io::Result<Workers> {
         let mut all = Vec::new();
@@ -70,13 +70,13 @@ impl Workers {
                 .enable_all()
                 .on_thread_park(before_sleep.clone())
                 .build()?;
-            let (give, take) = mpsc::unbounded_channel();
+            let (queue, incoming) = mpsc::unbounded_channel();
             let (front, stop) = (front.clone(), stop.clone());
             std::thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || runtime.block_on(work(take, front, stop, late)))?;
+                .spawn(move || runtime.block_on(work(incoming, front, stop, shed_after)))?;
             let load = Arc::default();
-            all.push(Worker { give, load });
+            all.push(Worker { queue, load });
         }
         Ok(Workers { all })
     }
@@ -87,7 +87,7 @@ impl Workers {
             socket,
             peer,
             listener,
-            seat,
+            permit,
         } = accepted;
         // Deregisters the socket from this thread's runtime; the worker registers it with its own.
         let socket = socket.into_std()?;
@@ -96,15 +96,15 @@ impl Workers {
             .iter()
             .min_by_key(|worker| worker.load.load(Ordering::Relaxed));
         let worker = least.ok_or(io::ErrorKind::NotConnected)?;
-        let place = Place::of(&worker.load);
+        let guard = LoadGuard::of(&worker.load);
         worker
-            .give
-            .send(Given {
+            .queue
+            .send(Assigned {
                 socket,
                 peer,
                 listener,
-                seat,
-                place,
+                permit,
+                guard,
             })
             .map_err(|_| io::Error::from(io::ErrorKind::NotConnected))
     }
@@ -112,26 +112,26 @@ impl Workers {
 
 /// Event loop of one worker thread.
 async fn work(
-    mut take: UnboundedReceiver<Given>,
+    mut incoming: UnboundedReceiver<Assigned>,
     front: Arc<Front>,
     stop: ShutdownWatch,
-    late: Duration,
+    shed_after: Duration,
 ) {
-    tokio::spawn(load_shed::watch(late));
-    while let Some(given) = take.recv().await {
-        let Ok(socket) = TcpStream::from_std(given.socket) else {
+    tokio::spawn(load_shed::measure(shed_after));
+    while let Some(assigned) = incoming.recv().await {
+        let Ok(socket) = TcpStream::from_std(assigned.socket) else {
             continue;
         };
         let accepted = Accepted {
             socket,
-            peer: given.peer,
-            listener: given.listener,
-            seat: given.seat,
+            peer: assigned.peer,
+            listener: assigned.listener,
+            permit: assigned.permit,
         };
-        let (front, stop, place) = (front.clone(), stop.clone(), given.place);
+        let (front, stop, guard) = (front.clone(), stop.clone(), assigned.guard);
         tokio::spawn(async move {
             front.serve(accepted, &stop).await;
-            drop(place);
+            drop(guard);
         });
     }
 }

@@ -92,7 +92,10 @@ impl Legacy {
     pub fn delete(self) {
         for (path, file) in self.files {
             if let Err(error) = fs::remove_file(&path) {
-                log::warn!("Cannot delete {}: {error}", path.display());
+                log::warn!(
+                    "Cannot delete the settled journal page {}: {error}. It does no harm; delete it by hand",
+                    path.display()
+                );
             }
             // Unlock after the deletion, so that no other process reads the page in between.
             drop(file);
@@ -167,7 +170,7 @@ impl Journal {
         let page = self.pages[number].get_or_init(|| {
             let name = format!("{}-{number}.{}{SUFFIX}", self.name, self.boot);
             let page = Page::create(dir, &name);
-            page.inspect_err(|error| log::error!("The journal cannot be written: {error}"))
+            page.inspect_err(|error| log::error!("The journal cannot be written: {error}. Requests go on; after a crash their tokens would stay held until they expire"))
                 .ok()
                 .map(Mutex::new)
         });

@@ -8,7 +8,7 @@
 use super::journal::Journal;
 use super::name::{AccountName, KeyName};
 use super::recall::{Recall, Said};
-use super::{Outcome, Store, StoreError};
+use super::{Ledger, Outcome, StoreError};
 use crate::rules::account::{Admission, Admit, Ask, Report};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::entry::Caller;
@@ -36,7 +36,7 @@ const SHELVES: usize = 16;
 const LATELY: usize = 4_096;
 
 pub struct Leases {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Ledger>,
     journal: Arc<Journal>,
     recall: Arc<Recall>,
     /// Life in milliseconds of a hold that is not renewed.
@@ -78,7 +78,7 @@ struct State {
     /// Whether the key was invalidated: no more requests are held against this lease.
     closing: bool,
     said_trouble: bool,
-    /// [`Store::generation`] when the latest command was sent.
+    /// [`Ledger::generation`] when the latest command was sent.
     generation: Option<u64>,
 }
 
@@ -121,7 +121,7 @@ impl Lease {
 impl Leases {
     /// Creates an empty set of leases. `cover`: life of a hold that is not renewed.
     pub fn new(
-        store: Arc<dyn Store>,
+        store: Arc<dyn Ledger>,
         journal: Arc<Journal>,
         recall: Arc<Recall>,
         cover: Duration,
@@ -471,7 +471,9 @@ impl Leases {
         match &done {
             Ok(()) => state.said_trouble = false,
             Err(StoreError::Damaged { name, damage }) => {
-                log::error!("What was spent of account {name} cannot be told: {damage}");
+                log::error!(
+                    "Account {name} is damaged ({damage}): spending on its lease cannot be reported, and the lease ends. Restore the record"
+                );
                 state.purse.lost();
             }
             Err(error) => {
@@ -480,7 +482,10 @@ impl Leases {
                 }
                 let is_said = matches!(error, StoreError::Lost(_) | StoreError::Full);
                 if !is_said && !std::mem::replace(&mut state.said_trouble, true) {
-                    log::warn!("What was spent of account {} waits: {error}", lease.id);
+                    log::warn!(
+                        "Spending on a lease of account {} waits to be reported: {error}. It is retried; no tokens are lost",
+                        lease.id
+                    );
                 }
             }
         }

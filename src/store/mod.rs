@@ -75,7 +75,7 @@ pub struct Mint {
     pub life: Option<Millis>,
 }
 
-/// Result of [`Store::find`]: an account as it stands now.
+/// Result of [`Ledger::find`]: an account as it stands now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub account: AccountName,
@@ -86,7 +86,7 @@ pub struct Found {
     pub life: Option<Millis>,
 }
 
-/// Result of [`Store::admit`].
+/// Result of [`Ledger::admit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admitted {
     /// The key does not exist at this tenant.
@@ -98,7 +98,7 @@ pub enum Admitted {
     },
 }
 
-/// Result of [`Store::replace_config`].
+/// Result of [`Configs::replace_config`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
     Done,
@@ -106,7 +106,7 @@ pub enum Put {
     Changed,
 }
 
-/// Result of [`Store::count`]. `wait`: time until every window has space again.
+/// Result of [`Ledger::count`]. `wait`: time until every window has space again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
     Passed,
@@ -123,9 +123,9 @@ pub trait Follower: Send + Sync {
     fn following(&self, live: bool);
 }
 
-/// The verbs of the store. Each is one atomic step; both engines implement all of them.
+/// Accounts, keys, holds, leases and rate limits: the verbs that decide about tokens. Each is one atomic step.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Ledger: Send + Sync {
     /// Creates a key and its account. False: a key or an account of that name exists.
     async fn mint(&self, mint: &Mint) -> Outcome<bool>;
 
@@ -196,6 +196,14 @@ pub trait Store: Send + Sync {
     /// Counts one event of `what` against each named window, or against none if one of them is full.
     async fn count(&self, what: &str, bounds: &[(&str, Window)]) -> Outcome<Counted>;
 
+    /// Number of times the server behind the store was replaced: the new one may have forgotten the latest
+    /// acknowledged commands. `None`: no acknowledged command is forgotten while this process lives.
+    fn generation(&self) -> Option<u64>;
+}
+
+/// Configs and admin tokens of tenants.
+#[async_trait]
+pub trait Configs: Send + Sync {
     /// Returns a tenant's config, exactly the text that was stored.
     async fn config(&self, tenant: &TenantId) -> Outcome<Option<Arc<str>>>;
 
@@ -222,23 +230,27 @@ pub trait Store: Send + Sync {
     /// Sets the hashes of a tenant's own admin tokens, replacing all of them.
     async fn appoint_admins(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()>;
 
+    /// Registers `follower` for changes of configs from now on.
+    fn follow(&self, follower: Arc<dyn Follower>);
+}
+
+/// Usage records of tenants.
+#[async_trait]
+pub trait UsageLog: Send + Sync {
     /// Appends records to a tenant's usage log, which [`LogBounds`] bounds. A retry appends them again.
     async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()>;
 
     /// Returns at most `most` records since `since`, newest first.
     async fn recorded(&self, tenant: &TenantId, since: Millis, most: usize)
     -> Outcome<Vec<String>>;
+}
 
-    /// Registers `follower` for changes of configs from now on.
-    fn follow(&self, follower: Arc<dyn Follower>);
-
+/// Life of the store itself: whether it is up, and what of its data is durable.
+#[async_trait]
+pub trait Durability: Send + Sync {
     /// Waits until everything acknowledged so far survives a power loss of this machine. Returns at once for
     /// Redis, whose durability is configured there.
     async fn flush(&self) -> Outcome<()>;
-
-    /// Number of times the server behind the store was replaced: the new one may have forgotten the latest
-    /// acknowledged commands. `None`: no acknowledged command is forgotten while this process lives.
-    fn generation(&self) -> Option<u64>;
 
     /// Checks that the store answers.
     async fn ready(&self) -> Outcome<()>;
@@ -249,6 +261,11 @@ pub trait Store: Send + Sync {
     /// Makes everything acknowledged durable and closes the engine.
     async fn close(&self);
 }
+
+/// All of a store. Both engines implement it; whoever needs a part takes that part's trait.
+pub trait Store: Ledger + Configs + UsageLog + Durability {}
+
+impl<T: Ledger + Configs + UsageLog + Durability> Store for T {}
 
 /// Settings of accounts, common to both engines.
 #[derive(Clone, Debug)]

@@ -1,13 +1,13 @@
 //! Replay of commands acknowledged within the last minute, to a server that may have forgotten them.
 //!
 //! Redis acknowledges a write before its replicas, and often its disk, have it: a server that takes over may
-//! lack the last moments. When [`Store::generation`] shows that the server was replaced, every command kept
+//! lack the last moments. When [`Ledger::generation`] shows that the server was replaced, every command kept
 //! here is replayed in the background, a few at a time. Replaying a command that was applied before does
 //! nothing, so a replay must never charge twice. Commands beyond the bounds in number and age are not
 //! replayed.
 
 use super::name::{AccountName, KeyName};
-use super::{Outcome, Store, StoreError};
+use super::{Ledger, Outcome, StoreError};
 use crate::rules::account::{Report, Settlement};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::purse::REMEMBERED;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// Maximum number of commands kept; the oldest are evicted.
 const KEPT: usize = 100_000;
-/// Interval between checks of [`Store::generation`].
+/// Interval between checks of [`Ledger::generation`].
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Commands replayed concurrently, followed by [`PAUSE`]: at most about 3,000 a second.
 const AT_ONCE: usize = 16;
@@ -52,7 +52,7 @@ pub enum Said {
 struct Entry {
     said: Said,
     at: Instant,
-    /// [`Store::generation`] before the command was sent.
+    /// [`Ledger::generation`] before the command was sent.
     generation: u64,
 }
 
@@ -65,7 +65,7 @@ struct Ring {
 
 /// The commands kept for replay, and the store they are replayed to.
 pub struct Recall {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Ledger>,
     charged: Charged,
     ring: Mutex<Ring>,
 }
@@ -109,7 +109,7 @@ impl Ring {
 }
 
 impl Recall {
-    pub fn new(store: Arc<dyn Store>, charged: Charged) -> Arc<Recall> {
+    pub fn new(store: Arc<dyn Ledger>, charged: Charged) -> Arc<Recall> {
         Arc::new(Recall {
             store,
             charged,
@@ -138,7 +138,7 @@ impl Recall {
         (self.charged)(account, settled);
     }
 
-    /// Runs until dropped: checks [`Store::generation`] every 250 ms and replays when it has grown.
+    /// Runs until dropped: checks [`Ledger::generation`] every 250 ms and replays when it has grown.
     pub async fn run(self: Arc<Recall>) {
         if self.store.generation().is_none() {
             return;
@@ -180,7 +180,9 @@ impl Recall {
                         entry.generation = generation;
                     }
                     Err(StoreError::Damaged { name, damage }) => {
-                        log::error!("What was charged cannot be said again to {name}: {damage}");
+                        log::error!(
+                            "A charge cannot be replayed to account {name}, which is damaged: {damage}. Restore the record"
+                        );
                         continue;
                     }
                     Err(_) => is_lost = true,
@@ -197,8 +199,8 @@ impl Recall {
         if found.all > 0 {
             let Found { all, lost, tokens } = found;
             log::info!(
-                "The server behind the store was replaced: of {all} settlements said again it lacked {lost}, {tokens} \
-                 tokens"
+                "The server behind the store was replaced: of {all} settlements that were replayed it lacked {lost}, \
+                 {tokens} tokens; they are charged now"
             );
         }
     }

@@ -5,7 +5,7 @@
 //! away a tenant that worked a moment ago.
 
 use super::vault::Vault;
-use super::{Follower, Outcome, Store};
+use super::{Configs, Follower, Outcome};
 use crate::rules::amount::Millis;
 use crate::rules::config::{self, Endpoint, Fault, TenantConfig};
 use crate::rules::entry::Groups;
@@ -35,7 +35,7 @@ pub struct Tenant {
     /// Credentials to redact from the responses of each endpoint, in the order of `config.text.endpoints`.
     credentials: Vec<Credentials>,
     /// Number of this tenant's calls in progress here. Re-reading the config keeps it.
-    pub under_way: Arc<AtomicUsize>,
+    pub in_flight: Arc<AtomicUsize>,
 }
 
 impl Tenant {
@@ -58,7 +58,7 @@ pub enum Lookup {
 
 pub struct Tenants {
     pub vault: Vault,
-    store: Arc<dyn Store>,
+    store: Arc<dyn Configs>,
     kept: Arc<Kept>,
 }
 
@@ -149,7 +149,7 @@ impl Entry {
 }
 
 impl Tenants {
-    pub fn new(store: Arc<dyn Store>, vault: Vault) -> Tenants {
+    pub fn new(store: Arc<dyn Configs>, vault: Vault) -> Tenants {
         let kept = Arc::new(Kept::default());
         store.follow(kept.clone());
         Tenants { vault, store, kept }
@@ -259,7 +259,7 @@ fn read(
             Ok(mut tenant) => {
                 log::info!("Loaded tenant config for {id}");
                 if let Some(Lookup::Known(before)) = before.map(|before| before.lookup) {
-                    tenant.under_way = before.under_way.clone();
+                    tenant.in_flight = before.in_flight.clone();
                 }
                 Lookup::Known(Arc::new(tenant))
             }
@@ -305,6 +305,6 @@ fn parse(vault: &Vault, id: &TenantId, text: &str) -> Result<Tenant, Vec<Fault>>
         credentials: endpoints.map(Credentials::of).collect(),
         config,
         groups: Groups::new(groups),
-        under_way: Arc::default(),
+        in_flight: Arc::default(),
     })
 }

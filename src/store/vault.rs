@@ -3,7 +3,7 @@
 //! Holds the operator's seal keys, draws the nonces, and is the only caller of the store's verbs that write a
 //! config. Opened secrets are kept in memory only, in types that are never printed.
 
-use super::{Outcome, Put, Store, StoreError};
+use super::{Configs, Outcome, Put, StoreError};
 use crate::rules::config::{
     self, Approved, Fault, Found, Key, Keyring, Origin, Owner, Sealed, TenantConfig,
 };
@@ -77,7 +77,7 @@ impl Vault {
     }
 
     /// Stores a config, sealed, if there is none. False: there was one.
-    pub async fn seed(&self, store: &dyn Store, tenant: &TenantId, text: &str) -> Outcome<bool> {
+    pub async fn seed(&self, store: &dyn Configs, tenant: &TenantId, text: &str) -> Outcome<bool> {
         store.seed_config(tenant, &self.sealed(tenant, text)?).await
     }
 
@@ -85,7 +85,7 @@ impl Vault {
     /// the config was not `expected`.
     pub async fn replace(
         &self,
-        store: &dyn Store,
+        store: &dyn Configs,
         tenant: &TenantId,
         expected: Option<&str>,
         text: &str,
@@ -96,7 +96,7 @@ impl Vault {
     }
 
     /// Seals every secret of a stored config with the present key.
-    pub async fn reseal(&self, store: &dyn Store, tenant: &TenantId) -> Outcome<Resealed> {
+    pub async fn reseal(&self, store: &dyn Configs, tenant: &TenantId) -> Outcome<Resealed> {
         for _ in 0..TRIES {
             let Some(stored) = store.config(tenant).await? else {
                 return Ok(Resealed::NoTenant);

@@ -150,42 +150,27 @@ impl Metrics {
 
     /// Renders everything in the Prometheus text format.
     pub fn render(&self, levels: Levels) -> String {
-        let mut text = String::new();
-        let mut family = |name: &str, help: &str, kind: &str, rows: &[(&str, u64)]| {
-            // `writeln!` to a `String` cannot fail.
-            let _ = writeln!(
-                text,
-                "# HELP resullm_{name} {help}\n# TYPE resullm_{name} {kind}"
-            );
-            for (labels, value) in rows {
-                let _ = writeln!(text, "resullm_{name}{labels} {value}");
-            }
-        };
-        family(
-            "build_info",
-            "Version of the gateway",
-            "gauge",
-            &[(concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1)],
-        );
-        for (name, help, level) in [
-            (
-                "requests_in_flight",
-                "Requests being served",
-                levels.requests,
-            ),
-            ("connections", "Connections of clients", levels.connections),
-            (
-                "buffered_bytes",
-                "Bytes of large bodies that are kept",
-                levels.buffered,
-            ),
-        ] {
-            family(name, help, "gauge", &[("", level as u64)]);
+        let mut text = Exposition::default();
+        text.gauge("build_info", "Version of the gateway", BUILD, 1);
+        render_levels(&mut text, levels);
+        self.render_by_label(&mut text);
+        for (name, help, counter) in self.totals() {
+            text.counters(name, help, &[("", counter.value())]);
         }
-        family(
+        text.head(
+            "own_seconds",
+            "Time that the gateway itself took for a provider call: without waiting for the provider and for the request's body",
+            "histogram",
+        );
+        self.own_time.render(&mut text.0, "own_seconds");
+        text.0
+    }
+
+    fn render_by_label(&self, text: &mut Exposition) {
+        text.counters(
             "shed_total",
-            "What was turned away because there was too much of it",
-            "counter",
+            "Requests and connections refused by a limit: of connections, by address, of requests, by tenant, of body memory, \
+             or because a worker was late (server.shed_after)",
             &[
                 ("{what=\"connections\"}", self.shed_connections.value()),
                 ("{what=\"address\"}", self.shed_addresses.value()),
@@ -195,109 +180,29 @@ impl Metrics {
                 ("{what=\"late\"}", self.shed_late.value()),
             ],
         );
-        family(
-            "store_up",
-            "1 while the store takes commands",
-            "gauge",
-            &[("", u64::from(levels.store_up))],
-        );
-        family(
+        text.counters(
             "requests_total",
-            "Requests by who answers them",
-            "counter",
+            "Requests, by what answers them: the gateway itself or a provider",
             &[
                 ("{answered_by=\"gateway\"}", self.requests_local.value()),
                 ("{answered_by=\"provider\"}", self.requests_provider.value()),
             ],
         );
-        family(
+        text.counters(
             "admissions_total",
-            "Calls that were admitted, by what was asked: a lease of this gateway's own, or the store",
-            "counter",
+            "Calls admitted, by what covered them: a lease of this gateway (no round trip), or the store",
             &[
                 ("{from=\"lease\"}", self.admissions_leased.value()),
                 ("{from=\"store\"}", self.admissions_stored.value()),
             ],
         );
-        family(
-            "answers_total",
-            "Answers by class of status",
-            "counter",
-            &[
-                ("{status=\"2xx\"}", self.answers[2].value()),
-                ("{status=\"3xx\"}", self.answers[3].value()),
-                ("{status=\"4xx\"}", self.answers[4].value()),
-                ("{status=\"5xx\"}", self.answers[5].value()),
-            ],
-        );
-        for (name, help, counter) in [
-            (
-                "tokens_charged_total",
-                "Tokens charged to balances",
-                &self.tokens_charged,
-            ),
-            (
-                "tokens_overrun_total",
-                "Tokens charged beyond what was held for the call, or used beyond a balance",
-                &self.tokens_overrun,
-            ),
-            (
-                "settlements_waiting_total",
-                "Settlements that had to wait for the store",
-                &self.settlements_waiting,
-            ),
-            (
-                "settlements_late_total",
-                "Waiting settlements delivered",
-                &self.settlements_delivered_late,
-            ),
-            (
-                "store_errors_total",
-                "Commands that the store failed",
-                &self.store_errors,
-            ),
-            (
-                "truncated_streams_total",
-                "Provider streams that ended before their end",
-                &self.truncated_streams,
-            ),
-            (
-                "handshakes_failed_total",
-                "Connections whose TLS or HTTP/2 handshake failed or took too long",
-                &self.failed_handshakes,
-            ),
-            (
-                "connections_ended_total",
-                "HTTP/2 connections ended for malformed or abandoned requests",
-                &self.ended_connections,
-            ),
-            (
-                "clients_gone_total",
-                "Clients that left before their answer ended",
-                &self.clients_gone,
-            ),
-            (
-                "answers_drained_total",
-                "Answers read on for their usage after their client had left",
-                &self.answers_drained,
-            ),
-            (
-                "usage_records_dropped_total",
-                "Usage records that could not be kept",
-                &self.records_dropped,
-            ),
-            (
-                "panics_total",
-                "Requests that ended in a panic",
-                &self.panics,
-            ),
-        ] {
-            family(name, help, "counter", &[("", counter.value())]);
-        }
-        family(
+        let classes = ["2xx", "3xx", "4xx", "5xx"].map(|class| format!("{{status=\"{class}\"}}"));
+        let answers = [2, 3, 4, 5].map(|class| self.answers[class].value());
+        let rows: [(&str, u64); 4] = std::array::from_fn(|n| (classes[n].as_str(), answers[n]));
+        text.counters("answers_total", "Responses, by class of status", &rows);
+        text.counters(
             "usage_doubted_total",
-            "Usage reports of providers that were not believed, by what spoke against them",
-            "counter",
+            "Usage reports of providers that were rejected as implausible: zero, below what was delivered, or absurdly high",
             &[
                 ("{reason=\"nought\"}", self.doubted_nought.value()),
                 (
@@ -307,23 +212,139 @@ impl Metrics {
                 ("{reason=\"absurd\"}", self.doubted_absurd.value()),
             ],
         );
-        family(
+        text.counters(
             "charges_unreported_total",
-            "Charges without a usage that could be believed: what was delivered was counted, or all that was held was charged",
-            "counter",
+            "Charges without a plausible usage report: by the gateway's own count, or by the whole hold",
             &[
                 ("{basis=\"counted\"}", self.charges_counted.value()),
                 ("{basis=\"held\"}", self.charges_held.value()),
             ],
         );
-        family(
-            "own_seconds",
-            "What a provider's call took beside waiting for the provider and for the call's own body",
-            "histogram",
-            &[],
+    }
+
+    /// Counters without labels: name, help, value.
+    fn totals(&self) -> [(&'static str, &'static str, &Counter); 12] {
+        [
+            (
+                "tokens_charged_total",
+                "Tokens charged to balances",
+                &self.tokens_charged,
+            ),
+            (
+                "tokens_overrun_total",
+                "Tokens charged beyond the hold of their call, or beyond a balance; should stay near 0",
+                &self.tokens_overrun,
+            ),
+            (
+                "settlements_waiting_total",
+                "Settlements and releases that the store did not take at once, so that they are retried",
+                &self.settlements_waiting,
+            ),
+            (
+                "settlements_late_total",
+                "Retried settlements and releases that succeeded; settlements_waiting_total less this is the backlog",
+                &self.settlements_delivered_late,
+            ),
+            (
+                "store_errors_total",
+                "Admissions and settlements that the store failed",
+                &self.store_errors,
+            ),
+            (
+                "truncated_streams_total",
+                "Streams that their provider ended before their last event",
+                &self.truncated_streams,
+            ),
+            (
+                "handshakes_failed_total",
+                "Connections whose TLS or HTTP/2 handshake failed or took too long",
+                &self.failed_handshakes,
+            ),
+            (
+                "connections_ended_total",
+                "HTTP/2 connections that the gateway closed for malformed or abandoned requests",
+                &self.ended_connections,
+            ),
+            (
+                "clients_gone_total",
+                "Clients that disconnected before their response was complete",
+                &self.clients_gone,
+            ),
+            (
+                "answers_drained_total",
+                "Provider responses that were read to their end for their usage, after the client had disconnected",
+                &self.answers_drained,
+            ),
+            (
+                "usage_records_dropped_total",
+                "Usage records lost because the store failed or their buffer was full; balances are not affected",
+                &self.records_dropped,
+            ),
+            (
+                "panics_total",
+                "Requests that ended in a panic; each is a bug, and its place is in the log",
+                &self.panics,
+            ),
+        ]
+    }
+}
+
+const BUILD: &str = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
+
+fn render_levels(text: &mut Exposition, levels: Levels) {
+    for (name, help, level) in [
+        (
+            "requests_in_flight",
+            "Requests and settlements in progress (limit: server.max_requests)",
+            levels.requests,
+        ),
+        (
+            "connections",
+            "Open client connections (limit: server.max_connections)",
+            levels.connections,
+        ),
+        (
+            "buffered_bytes",
+            "Memory that long bodies take (limit: server.max_buffered)",
+            levels.buffered,
+        ),
+        (
+            "store_up",
+            "1 while the store takes commands; at 0 new calls get 503",
+            usize::from(levels.store_up),
+        ),
+    ] {
+        text.gauge(name, help, "", level as u64);
+    }
+}
+
+/// Text in the Prometheus exposition format.
+#[derive(Default)]
+struct Exposition(String);
+
+impl Exposition {
+    fn head(&mut self, name: &str, help: &str, kind: &str) {
+        // `writeln!` to a `String` cannot fail.
+        let _ = writeln!(
+            self.0,
+            "# HELP resullm_{name} {help}\n# TYPE resullm_{name} {kind}"
         );
-        self.own_time.render(&mut text, "own_seconds");
-        text
+    }
+
+    fn row(&mut self, name: &str, labels: &str, value: u64) {
+        let _ = writeln!(self.0, "resullm_{name}{labels} {value}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, labels: &str, value: u64) {
+        self.head(name, help, "gauge");
+        self.row(name, labels, value);
+    }
+
+    fn counters(&mut self, name: &str, help: &str, rows: &[(&str, u64)]) {
+        self.head(name, help, "counter");
+        for (labels, value) in rows {
+            self.row(name, labels, *value);
+        }
     }
 }
 

@@ -9,10 +9,15 @@ use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::{Caller, Groups};
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Window;
-use resullm::serve::{Deps, Sockets, create_app};
+use resullm::serve::build::{Deps, create_app};
+use resullm::serve::life;
+use resullm::serve::sockets::Sockets;
 use resullm::settings::{Listener, Settings};
 use resullm::store::name::{AccountName, KeyName};
-use resullm::store::{Admitted, Clock, Counted, Follower, Found, Mint, Outcome, Put, Store};
+use resullm::store::{
+    Admitted, Clock, Configs, Counted, Durability, Follower, Found, Ledger, Mint, Outcome, Put,
+    Store, UsageLog,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Runtime;
@@ -25,11 +30,12 @@ struct Defective {
 }
 
 #[async_trait]
-impl Store for Defective {
+impl Ledger for Defective {
     async fn mint(&self, mint: &Mint) -> Outcome<bool> {
         assert!(!self.panics.load(Ordering::SeqCst), "{}", self.words);
         self.store.mint(mint).await
     }
+
     async fn find(
         &self,
         key: &KeyName,
@@ -38,9 +44,11 @@ impl Store for Defective {
     ) -> Outcome<Option<Found>> {
         self.store.find(key, tenant, groups).await
     }
+
     async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Admitted> {
         self.store.admit(key, caller, ask).await
     }
+
     async fn renew(
         &self,
         account: &AccountName,
@@ -50,6 +58,7 @@ impl Store for Defective {
     ) -> Outcome<bool> {
         self.store.renew(account, id, known, ttl).await
     }
+
     async fn settle(
         &self,
         account: &AccountName,
@@ -59,6 +68,7 @@ impl Store for Defective {
     ) -> Outcome<Option<Settlement>> {
         self.store.settle(account, id, used, retry).await
     }
+
     async fn resettle(
         &self,
         account: &AccountName,
@@ -67,12 +77,15 @@ impl Store for Defective {
     ) -> Outcome<Option<Settlement>> {
         self.store.resettle(account, id, used).await
     }
+
     async fn release(&self, key: &KeyName, id: &str) -> Outcome<()> {
         self.store.release(key, id).await
     }
+
     async fn lease(&self, account: &AccountName, ask: &Ask<'_>) -> Outcome<Option<Grant>> {
         self.store.lease(account, ask).await
     }
+
     async fn report(
         &self,
         account: &AccountName,
@@ -80,6 +93,7 @@ impl Store for Defective {
     ) -> Outcome<Option<Reported>> {
         self.store.report(account, report).await
     }
+
     async fn credit(
         &self,
         account: &AccountName,
@@ -88,21 +102,34 @@ impl Store for Defective {
     ) -> Outcome<Option<Credited>> {
         self.store.credit(account, id, amount).await
     }
+
     async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool> {
         self.store.regroup(account, group).await
     }
+
     async fn revoke(&self, key: &KeyName) -> Outcome<bool> {
         self.store.revoke(key).await
     }
+
     async fn count(&self, what: &str, bounds: &[(&str, Window)]) -> Outcome<Counted> {
         self.store.count(what, bounds).await
     }
+
+    fn generation(&self) -> Option<u64> {
+        self.store.generation()
+    }
+}
+
+#[async_trait]
+impl Configs for Defective {
     async fn config(&self, tenant: &TenantId) -> Outcome<Option<Arc<str>>> {
         self.store.config(tenant).await
     }
+
     async fn seed_config(&self, tenant: &TenantId, text: &str) -> Outcome<bool> {
         self.store.seed_config(tenant, text).await
     }
+
     async fn replace_config(
         &self,
         tenant: &TenantId,
@@ -111,21 +138,34 @@ impl Store for Defective {
     ) -> Outcome<Put> {
         self.store.replace_config(tenant, expected, text).await
     }
+
     async fn delete_tenant(&self, tenant: &TenantId) -> Outcome<bool> {
         self.store.delete_tenant(tenant).await
     }
+
     async fn tenants(&self) -> Outcome<Vec<TenantId>> {
         self.store.tenants().await
     }
+
     async fn admins(&self, tenant: &TenantId) -> Outcome<Vec<String>> {
         self.store.admins(tenant).await
     }
+
     async fn appoint_admins(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
         self.store.appoint_admins(tenant, hashes).await
     }
+
+    fn follow(&self, follower: Arc<dyn Follower>) {
+        self.store.follow(follower);
+    }
+}
+
+#[async_trait]
+impl UsageLog for Defective {
     async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()> {
         self.store.record(tenant, records).await
     }
+
     async fn recorded(
         &self,
         tenant: &TenantId,
@@ -134,21 +174,22 @@ impl Store for Defective {
     ) -> Outcome<Vec<String>> {
         self.store.recorded(tenant, since, most).await
     }
-    fn follow(&self, follower: Arc<dyn Follower>) {
-        self.store.follow(follower);
-    }
+}
+
+#[async_trait]
+impl Durability for Defective {
     async fn flush(&self) -> Outcome<()> {
         self.store.flush().await
     }
-    fn generation(&self) -> Option<u64> {
-        self.store.generation()
-    }
+
     async fn ready(&self) -> Outcome<()> {
         self.store.ready().await
     }
+
     fn is_up(&self) -> bool {
         self.store.is_up()
     }
+
     async fn close(&self) {
         self.store.close().await;
     }
@@ -185,7 +226,7 @@ fn app(words: &'static str) -> (TempDir, Runtime, Client, Arc<Defective>) {
         // Built, and nothing listens: only now are there sockets.
         let sockets = Sockets::open(&settings, Vec::new()).unwrap();
         let address = sockets.addresses().next().unwrap();
-        tokio::spawn(app.serve(sockets, None));
+        tokio::spawn(life::serve(app, sockets, None));
         (Client::new(address), defective)
     });
     (dir, runtime, client, defective)

@@ -904,3 +904,22 @@ fn texts_that_wait_to_be_counted_have_no_more_room_than_bodies() {
     let grown = most.saturating_sub(before) >> 10;
     assert!(grown < 150, "{grown} MiB");
 }
+
+/// The word made the call be read a second time, which forgot that this server bills moderations.
+#[test]
+fn a_moderation_of_text_about_an_image_is_billed() {
+    let answer = json!({"id": "m", "results": [{"flagged": false}], "usage": {"prompt_tokens": 8, "completion_tokens": 0, "total_tokens": 8}});
+    let provider = Provider::start(move |_| Script::json(200, &answer));
+    let config = sample(&provider).tokens(1_000).server("openai", "mistral");
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let client = gateway.client();
+    let request = client.request("POST", "/abc/v1/moderations").bearer(&key);
+
+    let answer = request
+        .json(&json!({"model": "m", "input": "what an image shows"}))
+        .send();
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(balance(&gateway, &key).0, 992);
+}

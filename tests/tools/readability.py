@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Counts what makes the sources of src/ easy or hard to read, so that two states can be compared.
 
-Usage: tests/tools/readability.py [--list NAME] [folder]
+Usage: tests/tools/readability.py [--check | --list NAME] [folder]
 
-Without --list it prints one figure a line. With it, it prints each place behind one figure: `oblique`, `bare`,
-`long-functions`, `impls-elsewhere`, `public`, `shared-names`. `tests/house.rs` keeps the same figures from growing.
+It prints one figure a line. --list prints each place behind one figure: `oblique`, `bare`, `long-functions`,
+`impls-elsewhere`, `public`, `shared-names`. --check exits with 1 where a figure is worse than its limit below;
+`tests/house.rs` runs it, so that what was won is kept.
 """
 import collections
 import pathlib
@@ -17,6 +18,8 @@ OBLIQUE = set(
     "nothing nobody it there that those these here once enough".split()
 )
 LONGEST_FUNCTION = 60
+# Worst that --check lets pass: shares of all doc comments, else numbers.
+LIMITS = {"oblique": 0.05, "bare": 0.70, "long-functions": 18, "impls-elsewhere": 12, "public": 266, "shared-names": 20}
 ITEM = re.compile(r"^\s*pub (?:async |unsafe |const )*(fn|struct|enum|trait|const|static|type)\s+([A-Za-z_]\w*)")
 TYPE = re.compile(r"^(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait|type)\s+([A-Z]\w*)")
 FUNCTION = re.compile(r"^(\s*)(?:pub(?:\([^)]*\))? )?(?:const |async |unsafe )*fn\s+(\w+)")
@@ -111,24 +114,37 @@ def measure(root):
     return total, places
 
 
+LABELS = {
+    "oblique": "doc comments with an oblique opening",
+    "bare": "doc comments without `code` or a link",
+    "long-functions": f"functions over {LONGEST_FUNCTION} lines",
+    "impls-elsewhere": "inherent impls outside their type's file",
+    "public": "public items that no other folder names",
+    "shared-names": "names of more than two types",
+}
+
+
 def main():
     arguments = sys.argv[1:]
-    wanted = None
-    if arguments[:1] == ["--list"]:
-        wanted, arguments = arguments[1], arguments[2:]
+    is_check = arguments[:1] == ["--check"]
+    wanted = arguments[1] if arguments[:1] == ["--list"] else None
+    arguments = arguments[1:] if is_check else arguments[2:] if wanted else arguments
     root = pathlib.Path(arguments[0] if arguments else pathlib.Path(__file__).parents[2])
     total, places = measure(root)
     if wanted:
         print("\n".join(places[wanted]))
-        return
-    share = lambda count: f"{count} of {total} ({100 * count / total:.1f} %)"
-    print(f"doc comments with an oblique opening:       {share(len(places['oblique']))}")
-    print(f"doc comments with `code` or a link:         {share(total - len(places['bare']))}")
-    print(f"functions over {LONGEST_FUNCTION} lines:                    {len(places['long-functions'])}")
-    print(f"inherent impls outside their type's file:   {len(places['impls-elsewhere'])}")
-    print(f"public items that no other folder names:    {len(places['public'])}")
-    print(f"names of more than two types:               {len(places['shared-names'])}")
+        return 0
+    status = 0
+    for name, label in LABELS.items():
+        count, limit = len(places[name]), LIMITS[name]
+        is_share = isinstance(limit, float)
+        figure = f"{count} of {total} ({100 * count / total:.1f} %)" if is_share else str(count)
+        is_worse = (count / total if is_share else count) > limit
+        status |= is_worse
+        limit = f"{limit:.0%}" if is_share else limit
+        print(f"{label + ':':<44}{figure}" + (f", and the limit is {limit}: --list {name} shows them" if is_worse else ""))
+    return status if is_check else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,10 @@
-//! Whether a call may run: whose key it is, the most it can cost, and the hold on its balance.
+//! Admission decides whether a call may run: [`authenticate`] its key, [`estimate`] its cost, [`admit`] it
+//! with a hold.
 
 pub mod admit;
+pub mod authenticate;
+pub mod estimate;
+pub mod image_bounds;
+pub mod output_limit;
+pub mod terms;
 pub mod token_counter;

@@ -1,8 +1,8 @@
-//! Counts tokens off the request threads, one text after the other.
+//! The counting thread: counts the tokens of long texts away from the request threads.
 //!
-//! Counting a long text takes milliseconds, in which a request thread would answer nobody, a probe included. One
-//! thread of low priority does it, for each tenant in turn. Its queues are bounded: what finds no room is not counted,
-//! and bounded by its bytes.
+//! Counting a long text takes milliseconds, in which a request thread would serve no other request. One
+//! thread of low priority does it, round robin over the tenants. Its queues are bounded: a text that does not
+//! fit is not counted, and its bytes bound it instead.
 
 use crate::dialect::growth;
 use std::collections::VecDeque;
@@ -11,29 +11,30 @@ use std::thread;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Texts up to this length are counted where they are: handing them over would take longer.
+/// Longest text in bytes that is counted on the request thread: queueing it in [`TokenCounter`] would take
+/// longer.
 pub const INLINE_BYTES: usize = 4 << 10;
 
-/// Texts of one tenant that may wait, and of all.
-const MOST_OF_ONE: usize = 32;
-const MOST_OF_ALL: usize = 512;
+/// Queue capacity in jobs of one tenant; [`MAX_QUEUED`] of all tenants.
+const MAX_QUEUED_PER_TENANT: usize = 32;
+const MAX_QUEUED: usize = 512;
 
 /// Niceness of the counting thread: requests go first.
 const NICENESS: i32 = 10;
 
-/// A settlement waits for room for up to ten seconds.
-const ROOM_TRIES: usize = 400;
-const ROOM_PAUSE: Duration = Duration::from_millis(25);
+/// Tries to enter the queue, [`QUEUE_PAUSE`] apart: a settlement waits for up to ten seconds.
+const QUEUE_TRIES: usize = 400;
+const QUEUE_PAUSE: Duration = Duration::from_millis(25);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-pub struct Counter {
-    turns: Arc<Turns>,
+pub struct TokenCounter {
+    queues: Arc<Queues>,
 }
 
-/// What waits, by tenant; the first one's is next.
+/// Queued jobs by tenant, and the signal that there are some.
 #[derive(Default)]
-struct Turns {
+struct Queues {
     waiting: Mutex<Waiting>,
     more: Condvar,
 }
@@ -45,13 +46,13 @@ struct Waiting {
     is_over: bool,
 }
 
-/// Why a job was not taken.
+/// Reason for which a job was not queued.
 enum Refused {
     Full(Job),
     Over,
 }
 
-impl Turns {
+impl Queues {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,11 +62,13 @@ impl Turns {
         if waiting.is_over {
             return Err(Refused::Over);
         }
-        if waiting.texts >= MOST_OF_ALL {
+        if waiting.texts >= MAX_QUEUED {
             return Err(Refused::Full(job));
         }
         match waiting.queues.iter_mut().find(|(name, _)| name == tenant) {
-            Some((_, queue)) if queue.len() >= MOST_OF_ONE => return Err(Refused::Full(job)),
+            Some((_, queue)) if queue.len() >= MAX_QUEUED_PER_TENANT => {
+                return Err(Refused::Full(job));
+            }
             Some((_, queue)) => queue.push_back(job),
             None => {
                 let queue = VecDeque::from([job]);
@@ -78,7 +81,7 @@ impl Turns {
         Ok(())
     }
 
-    /// The next one's, whose tenant then stands last. `None`: there will be no more.
+    /// Takes the next job; its tenant moves to the end of the round. `None`: the counter has ended.
     fn take(&self) -> Option<Job> {
         let mut waiting = self.lock();
         loop {
@@ -106,36 +109,36 @@ impl Turns {
     }
 }
 
-impl Drop for Counter {
+impl Drop for TokenCounter {
     fn drop(&mut self) {
-        self.turns.end();
+        self.queues.end();
     }
 }
 
-impl Counter {
-    pub fn start() -> Counter {
-        let turns = Arc::new(Turns::default());
-        let of_thread = turns.clone();
+impl TokenCounter {
+    pub fn start() -> TokenCounter {
+        let queues = Arc::new(Queues::default());
+        let of_thread = queues.clone();
         let thread = thread::Builder::new().name("counter".to_owned());
         if let Err(error) = thread.spawn(move || work(&of_thread)) {
             log::error!(
-                "The counting thread cannot start: {error}; texts are bounded by their bytes"
+                "The token counting thread cannot start: {error}. Long texts count a token a byte, so that low balances get 402 earlier; restart"
             );
-            turns.end();
+            queues.end();
         }
-        Counter { turns }
+        TokenCounter { queues }
     }
 
-    /// Counts, waiting for room. `None`: there was none for long.
+    /// Counts, waiting for a place in the queue. `None`: there was none within ten seconds.
     pub async fn run_patiently<T: Send + 'static>(
         &self,
         tenant: &str,
         count: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        self.offer(tenant, count, ROOM_TRIES).await
+        self.offer(tenant, count, QUEUE_TRIES).await
     }
 
-    /// Counts if there is room now. `None`: there was none.
+    /// Counts if there is a place in the queue now. `None`: there was none.
     pub async fn run<T: Send + 'static>(
         &self,
         tenant: &str,
@@ -152,29 +155,29 @@ impl Counter {
     ) -> Option<T> {
         let (done, counted) = oneshot::channel();
         let mut job: Job = Box::new(move || {
-            // Whoever waited may have gone.
+            // The request may have ended meanwhile.
             let _ = done.send(count());
         });
         for tried in 1..=tries {
-            match self.turns.offer(tenant, job) {
+            match self.queues.offer(tenant, job) {
                 Ok(()) => return counted.await.ok(),
                 Err(Refused::Full(again)) => job = again,
                 Err(Refused::Over) => return None,
             }
             if tried < tries {
-                tokio::time::sleep(ROOM_PAUSE).await;
+                tokio::time::sleep(QUEUE_PAUSE).await;
             }
         }
         None
     }
 }
 
-fn work(turns: &Turns) {
-    // Where it is not allowed, it counts at the usual priority.
+fn work(queues: &Queues) {
+    // Ignored: without the permission the thread keeps the usual priority.
     let _ = rustix::process::nice(NICENESS);
     growth::prepare();
-    while let Some(job) = turns.take() {
-        // A fault in one text must not keep the others from being counted.
+    while let Some(job) = queues.take() {
+        // A panic over one text must not end the thread.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
     }
 }
@@ -192,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_job_that_panics_takes_no_other_with_it() {
-        let counter = Counter::start();
+        let counter = TokenCounter::start();
 
         let failed: Option<u64> = wait(counter.run("abc", || panic!("odd text")));
         let counted = wait(counter.run("abc", || 7));
@@ -210,7 +213,7 @@ mod tests {
     }
 
     /// A job of another tenant's that is under way until something is sent.
-    fn occupied(counter: &Arc<Counter>) -> (std::sync::mpsc::Sender<()>, Pending) {
+    fn occupied(counter: &Arc<TokenCounter>) -> (std::sync::mpsc::Sender<()>, Pending) {
         let (go, gate) = std::sync::mpsc::channel::<()>();
         let (begun, has_begun) = std::sync::mpsc::channel();
         let counter = counter.clone();
@@ -227,7 +230,7 @@ mod tests {
     }
 
     fn offered(
-        counter: &Arc<Counter>,
+        counter: &Arc<TokenCounter>,
         tenant: &'static str,
         job: impl FnOnce() + Send + 'static,
     ) -> Pending {
@@ -238,10 +241,10 @@ mod tests {
     }
 
     #[test]
-    fn a_tenants_full_queue_takes_no_more_and_is_no_others() {
-        let counter = Arc::new(Counter::start());
+    fn full_queues_concern_their_tenant_alone() {
+        let counter = Arc::new(TokenCounter::start());
         let (go, _first) = occupied(&counter);
-        let waiting: Vec<Pending> = (0..MOST_OF_ONE)
+        let waiting: Vec<Pending> = (0..MAX_QUEUED_PER_TENANT)
             .map(|_| offered(&counter, "many", || ()))
             .collect();
 
@@ -255,7 +258,7 @@ mod tests {
 
     #[test]
     fn tenants_take_turns() {
-        let counter = Arc::new(Counter::start());
+        let counter = Arc::new(TokenCounter::start());
         let (go, _first) = occupied(&counter);
         let (said, order) = std::sync::mpsc::channel();
         let say = |word| {

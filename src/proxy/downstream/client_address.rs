@@ -1,11 +1,17 @@
-//! Who is at the other end of the socket.
+//! Finds the address of the client behind a connection, for limits and logs.
 //!
-//! A forwarded address counts only where it was written by a proxy that the operator trusts.
+//! `x-forwarded-for` counts only where a proxy of `server.trusted_proxies` wrote it.
 
 use crate::http1::fields::Fields;
+use crate::proxy::downstream::session::Session;
 use crate::rules::neighbours::is_within;
 use http::HeaderMap;
 use std::net::{IpAddr, SocketAddr};
+
+/// Address of the client of a request, as [`address`] finds it.
+pub fn of_session(session: &Session<'_>, trusted: &[(IpAddr, u8)]) -> IpAddr {
+    address(session.peer, || session.request().headers(), trusted)
+}
 
 /// The client's address: the peer's, or, behind trusted proxies, the last one in `x-forwarded-for`
 /// that is not itself trusted.
@@ -21,8 +27,8 @@ pub fn address(
         return peer;
     }
     let headers = headers();
-    // A line that is no text is still there: without it the one before would count, which may be the
-    // client's own.
+    // A line that is not UTF-8 counts as a hop: if it were skipped, the hop before it would count, which the
+    // client may have written itself.
     let lines = headers.get_all("x-forwarded-for").iter();
     let hops: Vec<&[u8]> = lines
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
@@ -42,7 +48,8 @@ pub fn address(
     last
 }
 
-/// The host that the nearest proxy was asked for. Only for requests that come from one which is trusted.
+/// Returns the last `x-forwarded-host`: the host that the nearest proxy was asked for. Valid only if the
+/// request comes from a trusted proxy.
 pub fn forwarded_host(fields: &Fields) -> Option<&[u8]> {
     let last = fields.all("x-forwarded-host").last()?;
     let host = last.rsplit(|byte| *byte == b',').next()?;

@@ -1,14 +1,16 @@
-//! A client's connection of HTTP/1.1: heads and bodies read, answers written.
+//! A client's HTTP/1.1 connection: parses heads, decodes bodies, writes responses.
 //!
-//! Strict about what it reads. Nothing is read into a buffer of its own until there is something to read, so that a
-//! connection that waits costs next to nothing. What was read beyond a request is kept for the next one. It knows
-//! nothing of what is asked; [`crate::proxy::downstream::http1::Http1`] shows it to Pingora, one request at a time.
+//! The parser is strict (`crate::http1::head`). An idle connection holds no read buffer: [`read_buffer`]
+//! copies bytes into `unread` only after they have arrived.
+//! Bytes behind a request (pipelining) stay in `unread` for the next one.
+//! This file never interprets a request; [`crate::proxy::downstream::http1::Http1`] presents the connection
+//! to Pingora, one request at a time.
 
 use crate::http1::body::{Decoder, Framing};
 use crate::http1::head::{self, Refused, Request};
 use crate::http1::write;
-use crate::proxy::lazy_timer::Patience;
-use crate::proxy::scratch;
+use crate::proxy::lazy_timer::LazyTimer;
+use crate::proxy::{http_date, read_buffer};
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use pingora::protocols::l4::stream::Stream as Socket;
@@ -20,103 +22,115 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// The first bytes of a connection of HTTP/2.
+/// HTTP/2 client connection preface (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Idle timeout of a connection between two requests.
 const IDLE: Duration = Duration::from_secs(75);
-/// The same where places for connections are few.
+/// Idle timeout while `Connections::is_nearly_full`.
 const IDLE_IN_A_CROWD: Duration = Duration::from_secs(5);
-/// A client that reads nothing for so long has left.
+/// Write timeout: a client whose socket stays unwritable for this long counts as [`Gone`].
 const UNREAD: Duration = Duration::from_secs(30);
-/// And so has one that, on the average after that time, reads less than this in a second.
+/// Least average read rate of a client in bytes per second, enforced once a write has lasted [`UNREAD`].
 const LEAST_READ: u64 = 1 << 10;
-/// A body up to this length leaves in one write with its head.
+/// Longest body, in bytes, that is copied behind its head so that both leave in one `write`.
 const SMALL: usize = 16 << 10;
-/// Bytes of later requests that may come before this one is answered.
+/// Bytes of pipelined requests that are read while the current request is answered; then reading pauses.
 const PIPELINED: usize = 64 << 10;
-/// Time in which a refused client may go on sending.
+/// Time for which [`Connection::linger`] reads on after a refusal.
 const LINGER: Duration = Duration::from_secs(1);
-/// Buffers that once were larger are let go.
+/// Largest capacity in bytes of an `out` buffer that is kept for the next write; a larger one is freed.
 const KEPT_BUFFER: usize = 64 << 10;
 
+/// HTTP/1.1 connection of a client, with its buffers, timer and keep-alive state.
 pub struct Connection {
     stream: Stream,
     digest: Arc<Digest>,
-    /// Read, and not yet taken.
+    /// Bytes read from `stream` and not yet consumed.
     unread: BytesMut,
     body: Decoder,
-    /// The client speaks HTTP/1.1, not 1.0.
+    /// Whether the request is HTTP/1.1; false for 1.0.
     is_current: bool,
-    /// The client has not been told yet that its body is wanted.
+    /// Whether the client sent `expect: 100-continue` and still waits for the `100`.
     expects: bool,
-    /// Not yet written.
+    /// Bytes to be written by the next [`Connection::flush`].
     out: BytesMut,
     ending: Ending,
+    /// Whether the connection stays open after the current request (keep-alive).
     keeps: bool,
-    patience: Patience,
+    timer: LazyTimer,
     limits: Limits,
-    /// Nothing was ever asked on this connection.
+    /// Whether no request head has been parsed on this connection yet.
     is_new: bool,
-    /// Its first bytes may say that it is HTTP/2.
+    /// Whether the first bytes may still turn out to be the HTTP/2 [`PREFACE`].
     may_be_http2: bool,
-    /// Lent to each request, which gives it back.
+    /// Lent to each request by `Http1::new`, and returned when that session is dropped.
     pub reusables: Reusables,
 }
 
-/// Timers of a request and a buffer for its answer's headers, reused from request to request.
+/// Timers of a request and a buffer for its response headers, reused from request to request to save
+/// allocations.
 #[derive(Default)]
 pub struct Reusables {
-    pub body: Patience,
-    pub watch: Patience,
+    pub body: LazyTimer,
+    pub lifetime_timer: LazyTimer,
     pub lines: BytesMut,
 }
 
-/// An answer's headers as lines, except for `content-length` and `connection`.
+/// Response headers in wire format, without `content-length` and `connection`, which `Connection` adds.
 pub struct HeaderLines {
     pub lines: BytesMut,
+    /// Value of `content-length`. `None`: the body is chunked.
     pub length: Option<usize>,
+    /// Whether the response says `connection: close`.
     pub closes: bool,
 }
 
 /// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Time for a whole head, however it dribbles.
+    /// `server.header_timeout`: deadline for a whole head, counted from its first byte, so that dribbling
+    /// does not extend it.
     pub head: Duration,
-    /// Time that a write may be blocked, where that is less than usual.
+    /// Write timeout where it is below `UNREAD`; see `SessionLimits::write`.
     pub write: Duration,
 }
 
-/// How an answer's end is told.
+/// Framing of the response body: how the client finds its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
-    /// By its length, or there is no body.
+    /// `content-length`, or no body at all.
     Length,
+    /// `transfer-encoding: chunked`.
     Chunks,
+    /// The end of the connection, for HTTP/1.0 clients.
     Close,
-    /// The socket speaks another protocol from here on.
+    /// `101 Switching Protocols` was sent: bytes pass unframed from now on.
     Upgraded,
 }
 
-/// Why there is no next request.
+/// Reason why [`Connection::next`] returned no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRequest {
-    /// The client speaks HTTP/2.
+    /// The client sent the HTTP/2 `PREFACE`.
     Http2,
-    /// The client has nothing more to say, or said half a head and no more.
+    /// The client closed or broke the connection, possibly within a head, or the idle timeout passed.
     Gone,
+    /// The head is malformed or exceeds a limit.
     Refused(Refused),
+    /// `Limits::head` passed before a head that had begun was complete (408).
     TooSlow,
 }
 
-/// Reason why a body stops before its end.
+/// Reason why a request body ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
+    /// The client closed or broke the connection.
     Gone,
+    /// The chunk framing is malformed.
     Unframed,
 }
 
-/// Nobody reads what is written.
+/// Error of a write: the client has disconnected, or reads too slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone;
 
@@ -138,7 +152,7 @@ impl Connection {
             out: BytesMut::new(),
             ending: Ending::Length,
             keeps: false,
-            patience: Patience::new(IDLE),
+            timer: LazyTimer::new(IDLE),
             limits: Limits {
                 write: limits.write.min(UNREAD),
                 ..limits
@@ -149,17 +163,18 @@ impl Connection {
         }
     }
 
-    /// What is known of the socket.
+    /// Returns Pingora's [`Digest`] of the socket: addresses and TLS.
     pub fn digest(&self) -> Arc<Digest> {
         self.digest.clone()
     }
 
-    /// Nothing of a next request has come.
+    /// Whether no byte of a next request has been read.
     pub fn is_idle(&self) -> bool {
         self.unread.is_empty()
     }
 
-    /// Waits for the next request's head, for less long where there `is_crowd`.
+    /// Waits for the next request head and parses it. `is_crowd` shortens the idle timeout, see
+    /// [`idle_timeout`].
     pub async fn next(&mut self, is_crowd: bool) -> Result<Request, NoRequest> {
         let mut searched = 0;
         self.body = Decoder::new(Framing::Length(0));
@@ -168,8 +183,9 @@ impl Connection {
         self.ending = Ending::Length;
         self.keeps = false;
         let mut begun = !self.unread.is_empty();
-        // Whoever connects has something to say.
-        self.patience.set(match begun || self.is_new {
+        // A new connection gets `header_timeout` instead of the longer idle timeout: clients connect in order
+        // to send.
+        self.timer.set(match begun || self.is_new {
             true => self.limits.head,
             false => idle_timeout(is_crowd),
         });
@@ -182,7 +198,7 @@ impl Connection {
                     return Err(NoRequest::Http2);
                 }
             }
-            // Half a preface is no head yet.
+            // While the bytes may still become the preface, they are not parsed as an HTTP/1.1 head.
             if !(self.may_be_http2 && self.is_new)
                 && let Some(request) =
                     head::take_request(&mut self.unread, searched).map_err(NoRequest::Refused)?
@@ -203,21 +219,22 @@ impl Connection {
             }
             if !begun {
                 begun = true;
-                self.patience.set(self.limits.head);
+                self.timer.set(self.limits.head);
             }
         }
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
-        scratch::poll_read(&mut self.stream, cx, &mut self.unread)
+        read_buffer::poll_read(&mut self.stream, cx, &mut self.unread)
     }
 
+    /// Reads into `unread` until `timer` fires. Returns the number of bytes, 0 at the end of the stream.
     fn poll_fill_patiently(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Stalled>> {
         match self.poll_fill(cx) {
             Poll::Ready(Ok(length)) => Poll::Ready(Ok(length)),
             Poll::Ready(Err(_)) => Poll::Ready(Err(Stalled::Broken)),
             Poll::Pending => {
-                ready!(self.patience.poll_over(cx));
+                ready!(self.timer.poll_over(cx));
                 Poll::Ready(Err(Stalled::TooSlow))
             }
         }
@@ -227,7 +244,8 @@ impl Connection {
         self.body.is_done()
     }
 
-    /// The next piece of the body; `None` at its end. A client that waits to be told that it is wanted is told.
+    /// Reads the next piece of the body; `None` at its end. Sends `100 Continue` first if the client waits
+    /// for it.
     pub async fn body(&mut self) -> Result<Option<Bytes>, Broken> {
         if self.ending == Ending::Upgraded {
             return self.raw().await;
@@ -253,7 +271,8 @@ impl Connection {
         }
     }
 
-    /// What has come of the body. Where its length is known, it stays where it was read.
+    /// Takes the body bytes that are in `unread`. With a `content-length` they are split off without copying;
+    /// chunks are decoded into a new buffer.
     fn take_piece(&mut self) -> Result<Option<Bytes>, Broken> {
         if self.unread.is_empty() {
             return Ok(None);
@@ -270,7 +289,7 @@ impl Connection {
         Ok((!piece.is_empty()).then(|| piece.freeze()))
     }
 
-    /// What the client sends after an upgrade; `None`: nothing more.
+    /// Reads bytes of an upgraded connection; `None` at the end of the stream.
     async fn raw(&mut self) -> Result<Option<Bytes>, Broken> {
         if self.unread.is_empty() {
             let read = poll_fn(|cx| self.poll_fill(cx)).await;
@@ -280,7 +299,7 @@ impl Connection {
         Ok((!bytes.is_empty()).then_some(bytes))
     }
 
-    /// Reads on and throws away, until the body is over or nothing more comes.
+    /// Reads the rest of the body and discards it, until its end or the end of the connection.
     pub async fn drain(&mut self) {
         let mut ignored = BytesMut::new();
         while self.body.decode(&mut self.unread, &mut ignored).is_ok() && !self.body.is_done() {
@@ -292,7 +311,8 @@ impl Connection {
         }
     }
 
-    /// Returns when the client has closed its side. What it sends meanwhile is kept for later.
+    /// Ready when the client has closed its side. Pipelined bytes that arrive meanwhile are kept, up to
+    /// `PIPELINED`.
     pub fn poll_leaves(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.unread.len() > PIPELINED {
@@ -308,14 +328,15 @@ impl Connection {
         }
     }
 
-    /// The head of an answer. It leaves with the first bytes of its body, or with the next [`Connection::flush`].
+    /// Buffers a response head. It leaves with the first bytes of the body, or with the next
+    /// [`Connection::flush`].
     pub fn write_head(&mut self, status: StatusCode, headers: &HeaderMap) {
         write::status_line(&mut self.out, status);
-        scratch::with_date(|date| self.out.extend_from_slice(date));
+        http_date::with_date(|date| self.out.extend_from_slice(date));
         let mut is_length_known = status == StatusCode::NO_CONTENT;
         for (name, value) in headers {
             if *name == header::CONTENT_LENGTH {
-                // What has no content has no length either.
+                // RFC 9110 forbids `content-length` in a 204.
                 if status == StatusCode::NO_CONTENT {
                     continue;
                 }
@@ -326,16 +347,16 @@ impl Connection {
             } else if *name == header::TRANSFER_ENCODING || *name == header::DATE {
                 continue;
             }
-            // It was checked when it became a header's value.
+            // A `HeaderValue` is valid already, so this cannot fail.
             let _ = write::header(&mut self.out, name.as_str(), value.as_bytes());
         }
         self.end_head(is_length_known);
     }
 
-    /// The same with headers that are lines already; the buffer is emptied.
+    /// Like [`Connection::write_head`] with headers in wire format. Empties `head.lines`.
     pub fn write_header_lines(&mut self, status: StatusCode, head: &mut HeaderLines) {
         write::status_line(&mut self.out, status);
-        scratch::with_date(|date| self.out.extend_from_slice(date));
+        http_date::with_date(|date| self.out.extend_from_slice(date));
         self.out.extend_from_slice(&head.lines);
         head.lines.clear();
         self.keeps &= !head.closes;
@@ -347,6 +368,7 @@ impl Connection {
         self.end_head(head.length.is_some());
     }
 
+    /// Chooses the body framing, writes `connection` and ends the head.
     fn end_head(&mut self, is_length_known: bool) {
         self.ending = if is_length_known {
             Ending::Length
@@ -355,7 +377,7 @@ impl Connection {
                 .extend_from_slice(b"transfer-encoding: chunked\r\n");
             Ending::Chunks
         } else {
-            // What is older than chunks ends with its connection.
+            // HTTP/1.0 has no chunked coding: closing the connection ends the body.
             self.keeps = false;
             Ending::Close
         };
@@ -367,7 +389,7 @@ impl Connection {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// Agrees to speak another protocol from here on.
+    /// Buffers `101 Switching Protocols`: from now on both directions pass unframed.
     pub fn upgrade(&mut self, headers: &HeaderMap) {
         write::status_line(&mut self.out, StatusCode::SWITCHING_PROTOCOLS);
         for (name, value) in headers {
@@ -382,7 +404,8 @@ impl Connection {
         self.ending == Ending::Upgraded
     }
 
-    /// The next bytes of an answer, and its end where it is whole. What is small leaves in one write with its head.
+    /// Sends the next bytes of a response body, and its end if `is_whole`. Up to `SMALL` bytes leave in one
+    /// write with the head.
     pub async fn send(&mut self, bytes: &[u8], is_whole: bool) -> Result<(), Gone> {
         match self.ending {
             Ending::Chunks => {
@@ -400,7 +423,7 @@ impl Connection {
         self.flush().await
     }
 
-    /// Writes what is there to be written.
+    /// Writes the buffered bytes of `out`.
     pub async fn flush(&mut self) -> Result<(), Gone> {
         if self.out.is_empty() {
             return Ok(());
@@ -414,6 +437,8 @@ impl Connection {
         written
     }
 
+    /// Writes all `bytes`. Fails if the socket stays blocked for [`UNREAD`], or if the whole write falls
+    /// behind [`LEAST_READ`].
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         let mut rest = bytes;
         let mut blocked = false;
@@ -431,9 +456,9 @@ impl Connection {
                             let slow =
                                 || Instant::now() + UNREAD + at_rate(bytes.len(), LEAST_READ);
                             let rest = due.get_or_insert_with(slow).duration_since(Instant::now());
-                            self.patience.set(rest.min(self.limits.write));
+                            self.timer.set(rest.min(self.limits.write));
                         }
-                        ready!(self.patience.poll_over(cx));
+                        ready!(self.timer.poll_over(cx));
                         return Poll::Ready(Err(Gone));
                     }
                 }
@@ -447,7 +472,7 @@ impl Connection {
         written
     }
 
-    /// The connection ends with this request.
+    /// Closes the connection after the current request (no keep-alive).
     pub fn close_after(&mut self) {
         self.keeps = false;
     }
@@ -456,7 +481,8 @@ impl Connection {
         self.keeps
     }
 
-    /// Lets a client read why it was refused: closing on what it still sends could take that away.
+    /// Reads and discards input for `LINGER` before a close: closing with unread input sends a TCP reset,
+    /// which can discard the refusal before the client reads it.
     pub async fn linger(&mut self) {
         let quiet = async {
             loop {
@@ -470,25 +496,25 @@ impl Connection {
         let _ = tokio::time::timeout(LINGER, quiet).await;
     }
 
-    /// The socket with what was read of it before it, where it is one without TLS.
+    /// Returns the socket with the bytes already read put back in front. `None` for a TLS connection.
     pub fn into_stream(self) -> Option<Stream> {
         let mut socket = self.stream.into_any().downcast::<Socket>().ok()?;
         socket.rewind(&self.unread);
         Some(socket)
     }
 
-    /// Nothing more is read or written.
+    /// Shuts the connection down, within `Limits::write`.
     pub async fn close(mut self) {
         let _ = tokio::time::timeout(self.limits.write, self.stream.shutdown()).await;
     }
 }
 
-/// Idle timeout of a connection, shorter where there `is_crowd`.
+/// Returns the idle timeout: 75 s, or 5 s if `is_crowd`.
 pub fn idle_timeout(is_crowd: bool) -> Duration {
     if is_crowd { IDLE_IN_A_CROWD } else { IDLE }
 }
 
-/// Time that `bytes` take at a `rate` in bytes a second.
+/// Returns the time that `bytes` take at `rate` bytes per second; practically unlimited for a rate of 0.
 pub fn at_rate(bytes: usize, rate: u64) -> Duration {
     match rate {
         0 => Duration::from_secs(u64::from(u32::MAX)),
@@ -496,6 +522,7 @@ pub fn at_rate(bytes: usize, rate: u64) -> Duration {
     }
 }
 
+/// Reason why [`Connection::poll_fill_patiently`] read nothing.
 enum Stalled {
     Broken,
     TooSlow,

@@ -1,25 +1,29 @@
-//! Cross-origin requests of browsers (CORS): who may read an answer.
+//! CORS (cross-origin requests of browsers): decides which pages may read a response.
 //!
-//! Credentials of the browser's own, cookies and the like, are never allowed: keys are sent by the page.
+//! `access-control-allow-credentials` is never sent: the page sends its API key itself, so cookies have no
+//! use.
 
 use crate::http1::fields::Fields;
 use crate::proxy::downstream::session::Session;
 use crate::rules::config::Cors;
 use crate::rules::origin::WebOrigin;
 
-/// Response headers that pages may read. Browsers take no `x-resullm-*` for all that begin so.
+/// Value of `access-control-expose-headers`. The header has no wildcard by prefix, so each `x-resullm-*` is
+/// listed.
 const EXPOSED: &[u8] = b"x-request-id, request-id, x-resullm-endpoint, x-resullm-tokens-left, \
     x-resullm-cache, x-resullm-removed, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
     x-ratelimit-reset-requests, retry-after, retry-after-ms, x-should-retry, etag";
 
-/// What an answer of a tenant with `cors` says to browsers.
+/// CORS decision for one request, by its tenant's `cors` config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The origin that may read it. None: nobody asked, or someone who may not.
+    /// Value of `access-control-allow-origin`. `None`: the request has no `origin`, or one that is not
+    /// allowed.
     origin: Option<String>,
 }
 
 impl Grant {
+    /// Decides by the request's `origin` header. Two such headers count as none.
     pub fn of(cors: &Cors, fields: &Fields) -> Grant {
         let mut origins = fields.all("origin");
         let origin = match (origins.next(), origins.next()) {
@@ -27,7 +31,7 @@ impl Grant {
             _ => None,
         };
         let allowed = origin.filter(|origin| {
-            // To any origin belongs `null` too: a page in a sandbox, or from a file.
+            // `*` covers the origin `null` too: a sandboxed page, or one opened from a file.
             cors.is_any() || WebOrigin::parse(origin).is_some_and(|origin| cors.allows(&origin))
         });
         let granted = |origin: &str| if cors.is_any() { "*" } else { origin }.to_owned();
@@ -36,14 +40,15 @@ impl Grant {
         }
     }
 
-    /// The origin that asks may read the answer.
+    /// Whether the requesting origin may read the response.
     pub fn is_given(&self) -> bool {
         self.origin.is_some()
     }
 
-    /// The headers that every such answer has, errors and streams included.
+    /// Writes the CORS headers and `vary: origin`, on every response of the tenant, errors and streams
+    /// included.
     pub fn write(&self, session: &mut Session<'_>) {
-        // Each is one line: an origin was one when it came.
+        // Cannot fail: the origin was a valid header value when it arrived.
         let _ = session.header("vary", b"origin");
         if let Some(origin) = &self.origin {
             let _ = session.header("access-control-allow-origin", origin.as_bytes());

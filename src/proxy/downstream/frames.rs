@@ -1,9 +1,11 @@
-//! A view of an HTTP/2 connection's frames as they arrive: heads that stay halves, floods of frames that ask nothing.
+//! Watches the frames of an HTTP/2 connection for incomplete frames and frame floods.
 //!
-//! The h2 library waits for the rest of a frame for as long as its connection lives, and takes any number of frames that
-//! it has nothing to do for. Neither shows in its interface, so the socket beneath it looks at each frame's head.
+//! The `h2` crate has no deadline for the rest of a frame or header block (slowloris), and accepts any number
+//! of frames that carry no request, as `PING` or `WINDOW_UPDATE` (flood).
+//! Its API shows neither, so `Watched` wraps the socket beneath it and parses each 9-byte frame head.
+//! It never changes a byte.
 
-use crate::proxy::lazy_timer::Patience;
+use crate::proxy::lazy_timer::LazyTimer;
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
@@ -17,32 +19,38 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// Length of the client preface, which comes before the first frame.
 const PREFACE_BYTES: usize = 24;
+/// Length of a frame head: length, type, flags, stream ID.
 const HEAD_BYTES: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
-/// Bytes of frames that ask nothing, for each byte of heads, bodies and answers; and beside them all.
+/// Flood limit: received bytes may be at most `IDLE_SHARE` times the bytes of requests and responses, plus
+/// `IDLE_BYTES`.
 const IDLE_SHARE: u64 = 8;
 const IDLE_BYTES: u64 = 1 << 20;
-/// Frames that one read may bring before other connections have their turn.
+/// Frames in one read after which the connection yields to the thread's other tasks.
 const FRAMES_A_TURN: usize = 64;
 
-/// State of a connection's frames.
+/// Incremental parser of a connection's incoming frames, with byte counts.
 struct Frames {
-    /// A frame's head as far as it has come.
+    /// Frame head; its first `filled` bytes have arrived.
     head: [u8; HEAD_BYTES],
     filled: usize,
     kind: u8,
-    /// Bytes of its payload that are still to come.
+    /// Payload bytes of the current frame that are still to come.
     left: usize,
-    /// A block of headers has begun and not ended.
+    /// Whether a header block has begun and its `END_HEADERS` has not come.
     is_in_block: bool,
+    /// Time since which a frame or header block has been incomplete. `None`: nothing is.
     half_since: Option<Instant>,
+    /// Bytes received in all.
     received: u64,
-    /// Bytes of them that were heads or bodies.
+    /// Bytes of `received` in `HEADERS`, `CONTINUATION` and `DATA` frames.
     asking: u64,
+    /// Bytes written to the client.
     sent: u64,
 }
 
@@ -61,7 +69,7 @@ impl Frames {
         }
     }
 
-    /// Takes what has been read. Returns how many frames began in it.
+    /// Parses bytes that were read. Returns the number of frame heads completed in them.
     fn feed(&mut self, mut bytes: &[u8]) -> usize {
         self.received += bytes.len() as u64;
         let mut begun = 0;
@@ -76,7 +84,8 @@ impl Frames {
                 self.head[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
                 self.filled += taken;
                 bytes = &bytes[taken..];
-                // Whatever came before it was whole.
+                // A new frame head: the frame before it is complete, so a new incomplete span starts here,
+                // unless a header block is still open.
                 is_new_half |= !self.is_in_block;
                 if self.filled < HEAD_BYTES {
                     break;
@@ -94,7 +103,7 @@ impl Frames {
         begun
     }
 
-    /// A frame whose head is whole.
+    /// Begins the frame whose head is complete.
     fn begin(&mut self) {
         let [a, b, c, kind, flags, ..] = self.head;
         self.left = u32::from_be_bytes([0, a, b, c]) as usize;
@@ -109,17 +118,18 @@ impl Frames {
         }
     }
 
+    /// Whether frames without a request exceed the flood limit ([`IDLE_SHARE`], [`IDLE_BYTES`]).
     fn is_flood(&self) -> bool {
         self.received > IDLE_SHARE * (self.asking + self.sent) + IDLE_BYTES
     }
 }
 
-/// What is seen of a connection, for whoever serves it.
+/// Handle by which the server of a connection polls the state of its frames.
 #[derive(Clone)]
 pub struct FrameWatch(Arc<Mutex<Frames>>);
 
 impl FrameWatch {
-    /// Puts a watch on a connection.
+    /// Wraps `stream` and returns it with its watch.
     pub fn over(stream: Stream) -> (Stream, FrameWatch) {
         let watch = FrameWatch(Arc::new(Mutex::new(Frames::new())));
         let watched = Watched {
@@ -134,12 +144,13 @@ impl FrameWatch {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ready when the connection is to end: a frame or a head stayed a half for this time, or there is a flood. Whoever
-    /// polls it polls the connection before.
+    /// Ready when the connection must end: a frame or header block was incomplete for `time`, or frames flood
+    /// it.
+    /// It registers no waker for new bytes, so the caller must poll the connection itself first.
     pub fn poll_trouble(
         &self,
         cx: &mut Context<'_>,
-        timer: &mut Patience,
+        timer: &mut LazyTimer,
         time: Duration,
     ) -> Poll<()> {
         let frames = self.lock();
@@ -155,11 +166,11 @@ impl FrameWatch {
     }
 }
 
-/// A connection whose frames are seen.
+/// Stream wrapper that feeds everything read to a [`FrameWatch`].
 struct Watched {
     stream: Stream,
     watch: FrameWatch,
-    /// It has brought many frames since others had their turn.
+    /// Whether the last read brought more than [`FRAMES_A_TURN`] frames: the next read yields first.
     is_tired: bool,
 }
 
@@ -302,7 +313,7 @@ mod tests {
             &frame(CONTINUATION, END_HEADERS, 5),
         ];
         assert!(fed(&ended).half_since.is_none());
-        // The session that reads a body has its own time for it.
+        // A partial `DATA` frame is left to the session, which has its own timeout for bodies.
         assert!(fed(&[&frame(DATA, 0, 30)[..20]]).half_since.is_none());
     }
 
@@ -325,7 +336,7 @@ mod tests {
             frames.feed(&update);
         }
         assert!(frames.is_flood());
-        // Two for each piece of an answer, as careful clients send them.
+        // Two `WINDOW_UPDATE` frames for each piece of a response, as some clients send them.
         let mut frames = fed(&[]);
         for _ in 0..100_000 {
             frames.sent += 60;

@@ -1,16 +1,18 @@
-//! Connections, from the moment they are accepted: who is there, which protocol, and one request after the other.
+//! Serves accepted connections: PROXY header, TLS handshake, protocol detection, then one request after the
+//! other.
 //!
-//! Each step before a request has a deadline: the header of the PROXY protocol, TLS, the first bytes, which say the
-//! protocol. A connection stays on the thread that serves it, and so do the streams on it.
+//! Each step before the first request must end within `server.header_timeout`.
+//! A connection and its HTTP/2 streams stay on the thread that serves it, never on another.
 
+use crate::proxy::call::Proxy;
 use crate::proxy::downstream::connection::{Connection, Limits, NoRequest};
 use crate::proxy::downstream::http1::{HeadFault, Http1, ReturnSlot};
 use crate::proxy::downstream::proxy_protocol::{self, ProxyHeader};
-use crate::proxy::downstream::rejection::turn_away;
+use crate::proxy::downstream::rejection::reject;
+use crate::proxy::downstream::session::SessionLimits;
 use crate::proxy::downstream::streams::{Established, Service};
 use crate::proxy::gateway::{Gateway, Side};
-use crate::proxy::limits::connections::Seat;
-use crate::proxy::pipeline::Pipeline;
+use crate::proxy::limits::connections::ConnectionPermit;
 use pingora::apps::{HttpServerApp, HttpServerOptions};
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
@@ -27,67 +29,69 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// Server of every connection.
+/// Server of all connections, with one Pingora service for each [`Side`].
 pub struct Front {
-    pipeline: Arc<Pipeline>,
+    proxy: Arc<Proxy>,
     public: Arc<HttpProxy<Gateway>>,
     ops: Arc<HttpProxy<Gateway>>,
 }
 
-/// Protocol and audience of a listener's connections.
+/// Protocol and audience of a listener's connections, from `server.listen` or `server.ops_listen`.
 pub struct ListenerSpec {
     pub tls: Option<Acceptor>,
-    /// Each connection begins with a header of the PROXY protocol.
+    /// Whether each connection begins with a PROXY protocol header (`proxy_protocol` of the listener).
     pub proxy_protocol: bool,
     pub side: Side,
 }
 
-/// A connection as it was accepted.
+/// Accepted TCP connection, before any byte was read.
 pub struct Accepted {
     pub socket: TcpStream,
     pub peer: SocketAddr,
     pub listener: Arc<ListenerSpec>,
-    /// Its place; the operator's own connections need none.
-    pub seat: Option<Seat>,
+    /// Permit of the connection. `None` on `server.ops_listen`, which is not limited.
+    pub permit: Option<ConnectionPermit>,
 }
 
-fn proxy(pipeline: &Arc<Pipeline>, side: Side) -> Arc<HttpProxy<Gateway>> {
+/// Builds Pingora's proxy service for the listeners of a [`Side`].
+fn service(proxy: &Arc<Proxy>, side: Side) -> Arc<HttpProxy<Gateway>> {
     let conf = Arc::new(ServerConf::default());
     let gateway = Gateway {
-        pipeline: pipeline.clone(),
+        proxy: proxy.clone(),
         side,
     };
-    let mut proxy = http_proxy(&conf, gateway);
+    let mut service = http_proxy(&conf, gateway);
     let mut options = HttpServerOptions::default();
-    // It is refused with the words of every other method.
+    // Pingora passes `CONNECT` through, so that the gateway itself refuses it like other methods that it does
+    // not serve.
     options.allow_connect_method_proxying = true;
-    proxy.server_options = Some(options);
-    Arc::new(proxy)
+    service.server_options = Some(options);
+    Arc::new(service)
 }
 
 impl Front {
-    pub fn new(pipeline: Arc<Pipeline>) -> Front {
+    pub fn new(proxy: Arc<Proxy>) -> Front {
         Front {
-            public: proxy(&pipeline, Side::Public),
-            ops: proxy(&pipeline, Side::Ops),
-            pipeline,
+            public: service(&proxy, Side::Public),
+            ops: service(&proxy, Side::Ops),
+            proxy,
         }
     }
 
     /// Timeout of each step before a request: PROXY header, TLS, preface.
     fn deadline(&self) -> Duration {
-        self.pipeline.local.settings.server.header_timeout
+        self.proxy.local.settings.server.header_timeout
     }
 
-    /// Serves a connection to its end.
+    /// Serves a connection until it closes.
     pub async fn serve(&self, accepted: Accepted, shutdown: &ShutdownWatch) {
         let Accepted {
             mut socket,
             mut peer,
             listener,
-            mut seat,
+            mut permit,
         } = accepted;
-        // A socket that is gone already fails where it is read.
+        // Ignored: if the socket is dead, the first read reports it.
         let _ = socket.set_nodelay(true);
         if listener.proxy_protocol {
             let said = tokio::time::timeout(self.deadline(), self.proxy_header(&mut socket, peer));
@@ -95,12 +99,12 @@ impl Front {
                 Ok(Some(ProxyHeader::Local)) => {}
                 Ok(Some(ProxyHeader::For(client))) => {
                     peer = client;
-                    // It takes its own place and leaves the balancer's.
-                    seat = match self.pipeline.places.seat(client.ip()) {
-                        Ok(seat) => Some(seat),
+                    // The permit for the client's address replaces the load balancer's.
+                    permit = match self.proxy.limits.connections.acquire(client.ip()) {
+                        Ok(permit) => Some(permit),
                         Err(full) => {
                             let is_tls = listener.tls.is_some();
-                            return turn_away(socket, full, is_tls, &self.pipeline.metrics);
+                            return reject(socket, full, is_tls, &self.proxy.metrics);
                         }
                     };
                 }
@@ -114,12 +118,13 @@ impl Front {
         let stream: Stream = match &listener.tls {
             None => Box::new(stream),
             Some(acceptor) => {
-                // Its future is large, and over long before the connection is.
+                // Boxed: the handshake's future is large and would stay in the connection's own for its whole
+                // lifetime.
                 let handshake = Box::pin(acceptor.tls_handshake(stream));
                 match tokio::time::timeout(self.deadline(), handshake).await {
                     Ok(Ok(stream)) => Box::new(stream),
                     Ok(Err(_)) | Err(_) => {
-                        self.pipeline.metrics.failed_handshakes.add(1);
+                        self.proxy.metrics.failed_handshakes.add(1);
                         return;
                     }
                 }
@@ -130,7 +135,7 @@ impl Front {
             Side::Ops => &self.ops,
         };
         let service = Service {
-            pipeline: &self.pipeline,
+            parts: &self.proxy,
             proxy,
             shutdown,
             deadline: self.deadline(),
@@ -144,12 +149,13 @@ impl Front {
             Some(ALPN::H2) => service.http2(established).await,
             _ => self.http1(&service, established).await,
         }
-        drop(seat);
+        drop(permit);
     }
 
-    /// Reads the PROXY header. `None`: its sender is not trusted, or sent something else.
+    /// Reads the PROXY header. `None`: the peer is not in `server.trusted_proxies`, or the header is
+    /// malformed.
     async fn proxy_header(&self, socket: &mut TcpStream, peer: SocketAddr) -> Option<ProxyHeader> {
-        if !self.pipeline.places.is_trusted(peer.ip()) {
+        if !self.proxy.limits.connections.is_trusted(peer.ip()) {
             return None;
         }
         let mut fixed = [0; proxy_protocol::FIXED_BYTES];
@@ -159,11 +165,11 @@ impl Front {
         proxy_protocol::read(&fixed, &rest).ok()
     }
 
-    /// A connection of HTTP/1.1, to its end; or of HTTP/2, where its first bytes say so.
+    /// Serves an HTTP/1.1 connection until it closes, or an HTTP/2 one if it starts with the preface (h2c).
     async fn http1(&self, service: &Service<'_>, established: Established) {
         let limits = Limits {
             head: service.deadline,
-            write: self.pipeline.write_timeout(),
+            write: SessionLimits::of(&self.proxy.local.settings).write,
         };
         let Established {
             stream,
@@ -178,12 +184,12 @@ impl Front {
         loop {
             let next = tokio::select! {
                 biased;
-                next = connection.next(self.pipeline.places.is_crowded()) => next,
+                next = connection.next(self.proxy.limits.connections.is_nearly_full()) => next,
                 () = &mut draining, if !is_draining => {
                     is_draining = true;
                     continue;
                 }
-                // A connection that waits for a next request may close; one that has begun it may not.
+                // During a drain an idle connection is closed; one that has begun a request is served first.
                 () = std::future::ready(()), if is_draining && connection.is_idle() => break,
             };
             let request = match next {
@@ -208,7 +214,7 @@ impl Front {
             let session = ServerSession::new_custom(Box::new(session));
             let served = service.proxy.process_new_http(session, service.shutdown);
             served.await;
-            // It comes back from every request, however that ended.
+            // `Http1` returns the connection when it is dropped, whatever ended the request.
             let Some(back) = slot.take() else { return };
             connection = back;
             if is_refused {

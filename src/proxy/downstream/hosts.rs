@@ -1,23 +1,28 @@
-//! Which names the gateway answers to.
+//! Validates the `Host` of requests (`server.hosts`).
 //!
-//! A page anywhere may point a name of its own at this machine (DNS rebinding): a gateway that only this machine
-//! is to reach answers to this machine's names alone.
+//! Protects against DNS rebinding: any web page can point a name of its own at this machine. A gateway that
+//! listens on loopback alone therefore answers only to loopback names.
 
 use crate::http1::head::Request;
-use crate::proxy::downstream::client_address as client;
+use crate::proxy::downstream::client_address;
 use crate::rules::neighbours::is_within;
 use crate::rules::origin::Authority;
 use crate::settings::{HostName, Server};
 use std::net::{IpAddr, SocketAddr};
 
+/// Host names that the gateway answers to.
 pub enum Hosts {
+    /// Every name: `server.hosts` is empty, and the gateway is reachable from other machines.
     Any,
+    /// `server.hosts`, and the host of `server.public_url`.
     Named(Vec<HostName>),
-    /// This machine's own names, and these.
+    /// Loopback names and addresses, and the host of `server.public_url`.
     Loopback(Vec<HostName>),
 }
 
 impl Hosts {
+    /// Derives the names from `server.hosts`, `server.public_url`, `server.listen` and
+    /// `server.trusted_proxies`.
     pub fn of(server: &Server) -> Hosts {
         let public = server.public_url.iter();
         let public = public.map(|url| HostName::Exact(url.host.clone()));
@@ -25,7 +30,7 @@ impl Hosts {
             return Hosts::Named(server.hosts.iter().cloned().chain(public).collect());
         }
         let is_inside = server.listen.iter().all(|listener| {
-            // A host behind a colon, and no other colon unless in brackets.
+            // A listener's address is `host:port`, with an IPv6 host in brackets.
             Authority::parse(&listener.address).is_some_and(|address| address.is_loopback())
         });
         if is_inside && server.trusted_proxies.is_empty() {
@@ -35,6 +40,7 @@ impl Hosts {
         }
     }
 
+    /// Whether a host is one of the names. [`HostName::Below`] covers all subdomains.
     pub fn has(&self, asked: &Authority) -> bool {
         let is = |name: &HostName| match name {
             HostName::Any => true,
@@ -51,8 +57,9 @@ impl Hosts {
         }
     }
 
-    /// A request that names no host at all (HTTP/1.0) comes from no browser.
-    pub fn answer(&self, request: &Request, asked: impl FnOnce() -> Asked) -> bool {
+    /// Whether the gateway answers a request. One without a host (HTTP/1.0) is accepted, because no browser
+    /// sends it. `asked` is called only where the names matter.
+    pub fn answer(&self, request: &Request, asked: impl FnOnce() -> RequestedHost) -> bool {
         let is_usual = || {
             request
                 .fields
@@ -66,14 +73,15 @@ impl Hosts {
             Hosts::Loopback(_) | Hosts::Named(_) => {}
         }
         match asked() {
-            Asked::Nothing => true,
-            Asked::Nonsense => false,
-            Asked::Host(host) => self.has(&host),
+            RequestedHost::Nothing => true,
+            RequestedHost::Nonsense => false,
+            RequestedHost::Host(host) => self.has(&host),
         }
     }
 }
 
-/// The usual spellings of this machine, which need not be taken apart.
+/// Whether a `Host` value is `127.0.0.1` or `localhost` with an optional port: a fast path that needs no
+/// [`Authority::parse`].
 fn is_this_machine(host: &[u8]) -> bool {
     let mut names = [&b"127.0.0.1"[..], b"localhost"].into_iter();
     let port = names.find_map(|name| host.strip_prefix(name));
@@ -91,35 +99,41 @@ fn is_this_machine(host: &[u8]) -> bool {
     }
 }
 
-/// Whom a request is for, in its own words.
-pub enum Asked {
+/// Host that a request names, parsed.
+pub enum RequestedHost {
+    /// No `Host` header.
     Nothing,
+    /// The value is malformed.
     Nonsense,
     Host(Authority),
 }
 
-impl Asked {
-    /// As a trusted proxy says, or as the `Host` header does.
-    pub fn of(request: &Request, peer: Option<SocketAddr>, trusted: &[(IpAddr, u8)]) -> Asked {
+impl RequestedHost {
+    /// Parses `x-forwarded-host` if a trusted proxy sent the request, else `Host`.
+    pub fn of(
+        request: &Request,
+        peer: Option<SocketAddr>,
+        trusted: &[(IpAddr, u8)],
+    ) -> RequestedHost {
         let is_proxy = !trusted.is_empty()
             && peer.is_some_and(|peer| is_within(peer.ip().to_canonical(), trusted));
-        let forwarded = is_proxy.then(|| client::forwarded_host(&request.fields));
+        let forwarded = is_proxy.then(|| client_address::forwarded_host(&request.fields));
         let text = match forwarded.flatten() {
             Some(forwarded) => Some(forwarded),
             None => request.fields.all("host").next(),
         };
         let Some(text) = text else {
-            return Asked::Nothing;
+            return RequestedHost::Nothing;
         };
         let text = std::str::from_utf8(text).ok();
         text.and_then(Authority::parse)
-            .map_or(Asked::Nonsense, Asked::Host)
+            .map_or(RequestedHost::Nonsense, RequestedHost::Host)
     }
 
     pub fn host(self) -> Option<Authority> {
         match self {
-            Asked::Host(host) => Some(host),
-            Asked::Nothing | Asked::Nonsense => None,
+            RequestedHost::Host(host) => Some(host),
+            RequestedHost::Nothing | RequestedHost::Nonsense => None,
         }
     }
 }

@@ -1,8 +1,9 @@
-//! One request of HTTP/1.1 as Pingora's proxy service sees it.
+//! Presents one HTTP/1.1 request to Pingora's proxy service, as a custom downstream [`Session`].
 //!
-//! Pingora's own reader of HTTP/1.1 has no deadline for a dribbled head and takes what could mean two things; ours is
-//! strict, so each of its requests goes to the service as a custom session. The connection is lent to it and goes back
-//! to its slot when the request is over, however that ends.
+//! Pingora's own HTTP/1.1 parser has no deadline for a dribbled head and accepts ambiguous requests.
+//! [`Connection`] is strict, so it replaces that parser.
+//! The session borrows the connection, and returns it to its [`ReturnSlot`] on drop, whatever ended the
+//! request.
 
 use crate::http1::fields::Fields;
 use crate::http1::head::{Refused, Request};
@@ -21,28 +22,30 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Slot that a connection returns to when its request has ended.
+/// Slot to which [`Http1`] returns its connection on drop.
 #[derive(Clone, Default)]
 pub struct ReturnSlot(Arc<Mutex<Option<Box<Connection>>>>);
 
 impl ReturnSlot {
-    /// The connection, where its request has ended.
+    /// Takes the connection. `None`: its request is still running.
     pub fn take(&self) -> Option<Box<Connection>> {
         lock(&self.0).take()
     }
 }
 
-/// Reason why a head is no request.
+/// Reason why a head could not be read as a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadFault {
+    /// The head is malformed or exceeds a limit.
     Refused(Refused),
+    /// The head was incomplete at `server.header_timeout` (408).
     TooSlow,
 }
 
-/// State shared by a connection and its request: the head as it was read, reusable timers and buffers, the answer's
-/// header lines. It travels in the extensions of Pingora's request head.
+/// State shared by [`Http1`] and the gateway's `Session`: parsed request, [`Reusables`], response header
+/// lines. It travels in the `extensions` of Pingora's request head.
 pub struct Handoff {
-    /// An empty one where there is a `fault`.
+    /// Parsed request; an empty one where there is a `fault`.
     pub request: Request,
     pub fault: Option<HeadFault>,
     reusables: Mutex<Reusables>,
@@ -58,24 +61,25 @@ impl Handoff {
         std::mem::take(&mut lock(&self.reusables))
     }
 
+    /// Returns the reusables, which [`Http1`] hands to the connection on drop.
     pub fn give_back(&self, reusables: Reusables) {
         *lock(&self.reusables) = reusables;
     }
 
-    /// Sets the headers of the head that is written next. Lines spare the building of a table.
+    /// Sets the headers of the next response head. Lines in wire format save building a [`HeaderMap`].
     pub fn set_header_lines(&self, lines: HeaderLines) {
         *lock(&self.header_lines) = Some(lines);
     }
 
-    /// Takes them back, emptied if they were written.
+    /// Takes the header lines back for reuse; empty if they were written.
     pub fn take_header_lines(&self) -> Option<HeaderLines> {
         lock(&self.header_lines).take()
     }
 }
 
-/// A session of one request.
+/// Custom session of one HTTP/1.1 request.
 pub struct Http1 {
-    /// There until the request is over.
+    /// `None` only during drop.
     connection: Option<Box<Connection>>,
     slot: ReturnSlot,
     handoff: Arc<Handoff>,
@@ -84,7 +88,9 @@ pub struct Http1 {
     peer: SocketAddr,
     digest: Arc<Digest>,
     is_upgrade: bool,
+    /// Body bytes read from the client.
     read: usize,
+    /// Body bytes sent to the client.
     sent: usize,
     is_over: bool,
 }
@@ -154,14 +160,14 @@ impl Http1 {
     }
 }
 
-/// The client asks to speak another protocol on its socket.
+/// Whether the request has `upgrade` and `connection: upgrade`.
 fn is_upgrade(fields: &Fields) -> bool {
     let mut words = fields.words("connection");
     fields.has("upgrade") && words.any(|word| word.eq_ignore_ascii_case(b"upgrade"))
 }
 
-/// The head as Pingora has it. Target and headers are read where they stand, in the handoff; only a request that
-/// goes Pingora's own way, as one for an upgrade does, has them here too.
+/// Builds Pingora's request head. Target and headers stay in the [`Handoff`]; they are copied only for an
+/// upgrade, which Pingora's own proxy path may forward.
 fn head(handoff: &Arc<Handoff>, is_upgrade: bool) -> RequestHeader {
     let (mut parts, ()) = http::Request::new(()).into_parts();
     let request = &handoff.request;
@@ -169,7 +175,7 @@ fn head(handoff: &Arc<Handoff>, is_upgrade: bool) -> RequestHeader {
     if !request.is_current {
         parts.version = Version::HTTP_10;
     } else if is_upgrade {
-        // What is no URI to this reader is still there, in the handoff.
+        // A target that `Uri` cannot parse is still available in the `Handoff`.
         parts.uri = Uri::from_maybe_shared(request.target.clone()).unwrap_or_default();
         parts.headers = request.headers();
     }
@@ -210,7 +216,7 @@ impl Session for Http1 {
         let lines = self.handoff.take_header_lines();
         let connection = self.connection()?;
         match (head.status, lines) {
-            // A client that waits to be told hears it when its body is read.
+            // `Connection::body` sends `100 Continue` itself, once the body is read.
             (StatusCode::CONTINUE, _) => return Ok(()),
             (StatusCode::SWITCHING_PROTOCOLS, _) => connection.upgrade(&head.headers),
             (status, _) if status.is_informational() => return Ok(()),
@@ -246,7 +252,7 @@ impl Session for Http1 {
         self.send(b"", true).await
     }
 
-    /// An empty list writes what is there to be written.
+    /// Runs Pingora's write tasks. An empty list flushes buffered bytes.
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
         let mut is_whole = false;
         for task in tasks {
@@ -271,7 +277,7 @@ impl Session for Http1 {
         Ok(is_whole)
     }
 
-    // Timeouts belong to the connection and to its callers, not to this session.
+    // Timeouts are set by `Connection` and its callers, so Pingora's are ignored.
 
     fn set_read_timeout(&mut self, _: Option<Duration>) {}
 
@@ -291,7 +297,7 @@ impl Session for Http1 {
         None
     }
 
-    /// Without the target: a path may hold a key.
+    /// Returns the method without the target: a path may contain an API key.
     fn request_summary(&self) -> String {
         self.head.method.to_string()
     }
@@ -301,7 +307,7 @@ impl Session for Http1 {
     }
 
     async fn shutdown(&mut self, _: u32, _: &str) {
-        // Whoever reads the answer must not take it for whole.
+        // `is_over` keeps `finish` from ending the body's framing, so the client sees a truncated response.
         self.is_over = true;
         if let Ok(connection) = self.connection() {
             connection.close_after();
@@ -314,7 +320,7 @@ impl Session for Http1 {
             .is_none_or(|connection| connection.is_body_read() && !connection.is_upgraded())
     }
 
-    /// Ends an answer that has begun, if it has not ended yet.
+    /// Ends a response that has begun and not ended.
     async fn finish(&mut self) -> Result<()> {
         if self.is_over {
             return Ok(());
@@ -366,7 +372,7 @@ impl Session for Http1 {
         Bytes::new()
     }
 
-    // A body is read once: nothing here is sent to a second upstream.
+    // No retry buffer: a body is read once, and Pingora never sends it to a second upstream.
 
     fn enable_retry_buffering(&mut self) {}
 

@@ -1,4 +1,4 @@
-//! Requests that leave the gateway's own way: sockets that are upgraded go Pingora's.
+//! Tests of [`Http1`] under Pingora's own proxy path, which forwards upgraded sockets.
 
 use super::*;
 use crate::proxy::downstream::connection::Limits;
@@ -16,11 +16,11 @@ const LIMITS: Limits = Limits {
     write: Duration::from_secs(5),
 };
 
-/// Passes everything on to one address.
-struct Passage(std::net::SocketAddr);
+/// [`ProxyHttp`] service that forwards every request to one address.
+struct ForwardTo(std::net::SocketAddr);
 
 #[async_trait]
-impl ProxyHttp for Passage {
+impl ProxyHttp for ForwardTo {
     type CTX = ();
 
     fn new_ctx(&self) {}
@@ -34,7 +34,7 @@ impl ProxyHttp for Passage {
     }
 }
 
-/// An upstream that agrees to an upgrade and then says everything twice.
+/// Upstream that accepts an upgrade (101) and then echoes every read twice.
 async fn echo(listener: TcpListener) {
     let (mut socket, _) = listener.accept().await.unwrap();
     let mut head = Vec::new();
@@ -61,7 +61,7 @@ async fn serve(listener: TcpListener, upstream: std::net::SocketAddr) {
     let (socket, peer) = listener.accept().await.unwrap();
     let proxy = Arc::new(http_proxy(
         &Arc::new(ServerConf::default()),
-        Passage(upstream),
+        ForwardTo(upstream),
     ));
     let stream = Box::new(Socket::from(socket));
     let mut connection = Box::new(Connection::new(stream, LIMITS, true));

@@ -1,7 +1,9 @@
-//! A request of HTTP/2, read as strictly as one of HTTP/1.1.
+//! Parses HTTP/2 requests as strictly as HTTP/1.1 requests.
 //!
-//! It is written down as HTTP/1.1 would say it and read by the same reader, so that no protocol lets through what the
-//! other refuses. One thing is gone before it gets here: the library drops a fragment of the path, which HTTP/1.1 refuses.
+//! The head is serialized as HTTP/1.1 and parsed by [`head::take_request`], so that neither protocol accepts
+//! what the other refuses.
+//! One exception: the `h2` crate drops a fragment (`#...`) of the path before it gets here; HTTP/1.1 refuses
+//! it.
 
 use crate::http1::head::{self, Refused, Request};
 use crate::http1::write;
@@ -9,9 +11,10 @@ use bytes::BytesMut;
 use http::header;
 use pingora::protocols::http::ServerSession;
 
-/// Room for a head of the usual length.
+/// Initial capacity in bytes for a serialized head.
 const USUAL_HEAD: usize = 1 << 10;
 
+/// Parses the head of an HTTP/2 request. A body without `content-length` counts as chunked.
 pub fn request(session: &mut ServerSession) -> Result<Request, Refused> {
     const BAD: Refused = Refused::Bad("This is not an HTTP request");
     let has_body = !session.is_body_done();
@@ -27,7 +30,7 @@ pub fn request(session: &mut ServerSession) -> Result<Request, Refused> {
         write::header(&mut text, "host", authority.as_str().as_bytes()).map_err(|_| BAD)?;
     }
     for (name, value) in &asked.headers {
-        // Pingora has seen that it says the same.
+        // Skipped: Pingora has checked that `host` equals `:authority`.
         if *name == header::HOST && authority.is_some() {
             continue;
         }

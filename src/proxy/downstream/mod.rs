@@ -1,6 +1,6 @@
-//! The client's side of a request: connections and protocols, the head, the body, the reply.
+//! The client's side of a request: connections and protocols, head, body, reply.
 //!
-//! Nothing here knows a provider, and no step here touches a balance.
+//! Nothing here knows a provider or changes a balance. [`session`] hides the protocol from the other steps.
 
 pub mod client_address;
 pub mod connection;
@@ -15,6 +15,7 @@ pub mod preflight;
 pub mod proxy_protocol;
 pub mod rejection;
 pub mod reply;
+pub mod route;
 pub mod session;
 pub mod streams;
 pub mod tally;

@@ -1,46 +1,46 @@
-//! Preflights: a browser asks whether a page may send a request, before it sends it.
+//! CORS preflights: `OPTIONS` requests with which a browser asks whether a page may send a request.
 //!
-//! They are answered before anyone is known, and grant nothing but the sending.
+//! A preflight carries no key, so it is answered before authentication. It grants the sending and nothing
+//! else.
 
 use crate::http1::fields::Fields;
 use crate::local::answer::{Answer, Refusal};
 use crate::proxy::downstream::cors::Grant;
-use crate::proxy::downstream::reply;
+use crate::proxy::downstream::reply::{self, ReplyContext};
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
-use crate::proxy::exchange::Exchange;
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
-/// Seconds for which a browser need not ask again.
+/// `access-control-max-age`: seconds for which a browser may cache the answer.
 const MAX_AGE: &str = "600";
 const REQUESTED_METHOD: &str = "access-control-request-method";
 const REQUESTED_HEADERS: &str = "access-control-request-headers";
 
-/// A browser asks what it may ask.
+/// Whether a request is a preflight: `OPTIONS` with `origin` and `access-control-request-method`.
 pub fn is_preflight(method: &Method, fields: &Fields) -> bool {
     *method == Method::OPTIONS && fields.has("origin") && fields.has(REQUESTED_METHOD)
 }
 
-/// Answers a preflight: before anyone is known, for a preflight never carries a key.
+/// Answers a preflight by the grant in its [`ReplyContext`].
 pub async fn answer(
     session: &mut Session<'_>,
-    exchange: &mut Exchange,
+    reply: &mut ReplyContext,
 ) -> Result<(), GatewayError> {
-    let is_granted = exchange.cors.as_ref().is_some_and(Grant::is_given);
+    let is_granted = reply.cors().is_some_and(Grant::is_given);
     if !is_granted {
-        // It asks for no provider's API, whatever will follow it.
-        exchange.api = None;
+        // The refusal has the gateway's own shape: no API was called yet.
+        reply.set_api(None);
         let why = "This origin is not in the tenant's cors.origins";
         return Err(Refusal::Forbidden(why.to_owned()).into());
     }
     let answer = permission(&session.request().fields);
-    let written = reply::send(session, exchange, answer).await;
+    let written = reply::send(session, reply, answer).await;
     written.map_err(|_| GatewayError::ClientGone)
 }
 
-/// Whatever headers a page wants to send: what they mean is decided when they come.
+/// Builds the 204. It allows every header that the page announces: each is validated when it comes.
 fn permission(fields: &Fields) -> Answer {
     let mut answer = Answer::new(Bytes::new());
     *answer.status_mut() = StatusCode::NO_CONTENT;

@@ -1,40 +1,44 @@
-//! The PROXY protocol, version 2: who is behind a balancer that passes bytes on and says whose they are.
+//! Parses the PROXY protocol, version 2: the header in which a TCP load balancer names the client's address.
 //!
-//! Read only from addresses that the operator trusts, and to its last byte before anything else of the connection.
+//! Pure: bytes in, [`ProxyHeader`] out. The caller must accept it from `server.trusted_proxies` alone, and
+//! read it to its last byte before anything else of the connection.
 
 use std::net::{IpAddr, SocketAddr};
 
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// Signature, version, family and length.
+/// Length of the fixed part: signature, version and command, address family, length of the rest.
 pub const FIXED_BYTES: usize = 16;
-/// Addresses, and the extras that balancers add.
+/// Longest rest of a header in bytes: addresses, and the TLV fields that load balancers add.
 const LONGEST_REST: usize = 4 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Parsed PROXY header.
 pub enum ProxyHeader {
-    /// The balancer speaks for itself, as in its health checks.
+    /// `LOCAL`: the connection is the load balancer's own, as for a health check.
     Local,
+    /// `PROXY`: address of the client.
     For(SocketAddr),
 }
 
-/// The bytes are not version 2 of the protocol.
+/// Error: the bytes are no PROXY header of version 2 over TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotProxyProtocol;
 
-/// Length of what follows the fixed part.
+/// Validates the fixed part and returns the length of the rest in bytes.
 pub fn rest(fixed: &[u8; FIXED_BYTES]) -> Result<usize, NotProxyProtocol> {
     let length = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
     let is_known = fixed[..12] == SIGNATURE && fixed[12] >> 4 == 2 && length <= LONGEST_REST;
     is_known.then_some(length).ok_or(NotProxyProtocol)
 }
 
+/// Parses a header whose fixed part [`rest`] has validated.
 pub fn read(fixed: &[u8; FIXED_BYTES], rest: &[u8]) -> Result<ProxyHeader, NotProxyProtocol> {
     match fixed[12] & 0xf {
         0 => return Ok(ProxyHeader::Local),
         1 => {}
         _ => return Err(NotProxyProtocol),
     }
-    // Both addresses, then both ports.
+    // `rest`: source and destination address, then source and destination port.
     let (address, port_at) = match fixed[13] {
         0x11 => (IpAddr::from(octets::<4>(rest, 0)?), 8),
         0x21 => (IpAddr::from(octets::<16>(rest, 0)?), 32),

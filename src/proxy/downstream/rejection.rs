@@ -1,4 +1,4 @@
-//! A connection for which there is no place, and what its client hears.
+//! Rejects a connection beyond the limits of `Connections`, with a 503 where that is cheap.
 
 use crate::proxy::limits::connections::Full;
 use crate::telemetry::metrics::Metrics;
@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Connections that are told why at one time; the rest are only closed.
+/// Rejected connections that are sent a 503 at one time; the rest are closed at once.
 const MOST_TOLD: usize = 256;
+/// Time for sending the 503 and for the client to close.
 const TELLING: Duration = Duration::from_millis(250);
 
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
@@ -21,10 +22,12 @@ content-length: 43\r\n\
 \r\n\
 {\"error\":\"There are too many connections\"}\n";
 
+/// Rejected connections that are being sent a 503.
 static TELLING_NOW: AtomicUsize = AtomicUsize::new(0);
 
-/// Closes it, and says why where that costs little. A client of TLS is not told: a handshake would cost much.
-pub fn turn_away(mut socket: TcpStream, full: Full, is_tls: bool, metrics: &Arc<Metrics>) {
+/// Closes a connection, after a 503 where that is cheap. A TLS connection gets none: the handshake would be
+/// expensive.
+pub fn reject(mut socket: TcpStream, full: Full, is_tls: bool, metrics: &Arc<Metrics>) {
     full.count(metrics);
     if is_tls {
         return;
@@ -37,7 +40,8 @@ pub fn turn_away(mut socket: TcpStream, full: Full, is_tls: bool, metrics: &Arc<
         let tell = async {
             socket.write_all(FULL).await?;
             socket.shutdown().await?;
-            // Closing on a request that is still under way would take the answer back.
+            // Closing with unread input sends a TCP reset, which can discard the 503: read until the client
+            // closes.
             let mut ignored = [0; 1024];
             while socket.read(&mut ignored).await? > 0 {}
             std::io::Result::Ok(())

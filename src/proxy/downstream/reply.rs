@@ -1,142 +1,221 @@
 //! Writes answers and refusals to the client.
 //!
-//! A reply that is sent before the request's body was read drains what is small and closes after
-//! what is not: leftover bytes must never be taken for the next request.
+//! A reply that is sent before the request's body was read drains what is small and closes after what is not:
+//! leftover bytes must never be taken for the next request.
 
 use crate::dialect::call::Api;
 use crate::dialect::error::{self, Shape};
 use crate::local::answer::{self, Answer};
 use crate::proxy::downstream::connection::Gone;
+use crate::proxy::downstream::cors::Grant;
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
-use crate::proxy::exchange::Exchange;
+use crate::rules::amount::Tokens;
+use crate::rules::window::Pace;
 use http::header::{self, HeaderValue};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// How long an unread body is read for a reply's sake.
-const DRAIN_TIME: Duration = Duration::from_secs(2);
+/// Longest time for which an unread body is drained behind a reply.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub type Written = Result<(), Gone>;
 
+/// Facts of a request that every reply to it carries in its headers, whatever its outcome.
+pub struct ReplyContext {
+    request_id: String,
+    api: Option<Api>,
+    cors: Option<Grant>,
+    endpoint: Option<Arc<str>>,
+    removed: Vec<String>,
+    balance: Option<Tokens>,
+    window: Option<Pace>,
+}
+
+impl ReplyContext {
+    pub fn new(request_id: String) -> ReplyContext {
+        ReplyContext {
+            request_id,
+            api: None,
+            cors: None,
+            endpoint: None,
+            removed: Vec::new(),
+            balance: None,
+            window: None,
+        }
+    }
+
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// The provider's API whose error shape refusals have. `None`: the gateway's own.
+    pub fn set_api(&mut self, api: Option<Api>) {
+        self.api = api;
+    }
+
+    /// The tenant's answer to the page's origin (CORS). `None`: no CORS headers.
+    pub fn set_cors(&mut self, cors: Option<Grant>) {
+        self.cors = cors;
+    }
+
+    pub fn cors(&self) -> Option<&Grant> {
+        self.cors.as_ref()
+    }
+
+    /// Endpoint of the tenant's config that the call goes to (`x-resullm-endpoint`).
+    pub fn set_endpoint(&mut self, endpoint: Arc<str>) {
+        self.endpoint = Some(endpoint);
+    }
+
+    pub fn shared_endpoint(&self) -> Arc<str> {
+        self.endpoint.clone().unwrap_or_else(|| Arc::from(""))
+    }
+
+    pub fn endpoint(&self) -> &str {
+        self.endpoint.as_deref().unwrap_or_default()
+    }
+
+    /// Members and headers of the call that were taken out (`x-resullm-removed`).
+    pub fn set_removed(&mut self, removed: Vec<String>) {
+        self.removed = removed;
+    }
+
+    /// Balance that is left (`x-resullm-tokens-left`).
+    pub fn set_balance(&mut self, left: Tokens) {
+        self.balance = Some(left);
+    }
+
+    /// `None`: the key's account is not known yet.
+    pub fn balance(&self) -> Option<Tokens> {
+        self.balance
+    }
+
+    /// State of the group's rate limit window (`x-ratelimit-*-requests`).
+    pub fn set_window(&mut self, window: Option<Pace>) {
+        self.window = window;
+    }
+
+    /// Writes the headers that every reply has. Anthropic's SDK reads the ID from `request-id`, all others
+    /// from `x-request-id`.
+    pub fn write_headers(&self, session: &mut Session<'_>) {
+        // `request_id::of` has validated the client's ID. A name that is no valid header value is left out.
+        let mut write = |name: &'static str, value: &str| {
+            let _ = session.header(name, value.as_bytes());
+        };
+        write("x-request-id", &self.request_id);
+        if self.api == Some(Api::Anthropic) {
+            write("request-id", &self.request_id);
+        }
+        if let Some(endpoint) = &self.endpoint {
+            write("x-resullm-endpoint", endpoint);
+        }
+        if !self.removed.is_empty() {
+            write("x-resullm-removed", &self.removed.join(", "));
+        }
+        if let Some(left) = self.balance {
+            session.header_number("x-resullm-tokens-left", left.count());
+        }
+        if let Some(pace) = self.window {
+            session.header_number("x-ratelimit-limit-requests", pace.limit);
+            session.header_number("x-ratelimit-remaining-requests", pace.remaining);
+            let reset = format!("{}ms", pace.reset.0);
+            let _ = session.header("x-ratelimit-reset-requests", reset.as_bytes());
+        }
+        if let Some(grant) = &self.cors {
+            grant.write(session);
+        }
+    }
+}
+
+/// Sends an error in the shape of the API that was called ([`ReplyContext::set_api`]).
 pub async fn refuse(
     session: &mut Session<'_>,
-    exchange: &mut Exchange,
+    context: &ReplyContext,
     error: GatewayError,
 ) -> Written {
-    let said = error.said();
+    send(session, context, refusal(context, error)).await
+}
+
+fn refusal(context: &ReplyContext, error: GatewayError) -> Answer {
+    let reply = error.reply();
     let allowed = match &error {
-        GatewayError::OtherMethods(methods) => HeaderValue::from_str(methods).ok(),
+        GatewayError::MethodNotAllowed(methods) => HeaderValue::from_str(methods).ok(),
         _ => None,
     };
-    let mut answer = match (error, exchange.api) {
+    let mut answer = match (error, context.api) {
         (GatewayError::Local(refusal), None) => refusal.into_answer(),
-        // These two have one body everywhere.
+        // These two have one body whatever the API.
         (GatewayError::InvalidTenant, _) => answer::text(400, r#"{"error":"Invalid tenant ID"}"#),
-        (_, _) if said.status == 500 => answer::text(500, r#"{"error":"Internal Server Error"}"#),
+        (_, _) if reply.status == 500 => answer::text(500, r#"{"error":"Internal Server Error"}"#),
         (_, Some(api)) => {
-            let message = said.message.as_str();
-            let request_id = exchange.request_id.as_str();
             let shape = Shape {
-                status: said.status,
-                code: said.code,
-                message,
-                request_id,
+                status: reply.status,
+                code: reply.code,
+                message: &reply.message,
+                request_id: &context.request_id,
             };
-            answer::text(said.status, error::body(api, shape))
+            answer::text(reply.status, error::body(api, shape))
         }
-        (_, None) => answer::json(said.status, &serde_json::json!({"error": said.message})),
+        (_, None) => answer::json(reply.status, &serde_json::json!({"error": reply.message})),
     };
     let headers = answer.headers_mut();
-    if let Some(seconds) = said.retry_after {
+    if let Some(seconds) = reply.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if said.status == 401 && !headers.contains_key(header::WWW_AUTHENTICATE) {
+    if reply.status == 401 && !headers.contains_key(header::WWW_AUTHENTICATE) {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if let Some(methods) = allowed {
         headers.insert(header::ALLOW, methods);
     }
-    if said.status == 426 {
+    if reply.status == 426 {
         headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    if said.is_final {
+    if reply.is_final {
         headers.insert("x-should-retry", HeaderValue::from_static("false"));
     }
-    send(session, exchange, answer).await
+    answer
 }
 
-/// Sends a whole answer.
-pub async fn send(session: &mut Session<'_>, exchange: &mut Exchange, answer: Answer) -> Written {
+/// Sends a complete response with the headers of its [`ReplyContext`].
+pub async fn send(session: &mut Session<'_>, context: &ReplyContext, answer: Answer) -> Written {
     let (head, body) = answer.into_parts();
     session.skip_body();
     let unread = !session.is_body_read();
     if unread {
         session.close_after();
     }
-    exchange.status = head.status.as_u16();
     session.begin_head(head.status);
     for (name, value) in &head.headers {
         // A header value is one line.
         let _ = session.header_of(name, value.as_bytes());
     }
-    tell(session, exchange);
+    context.write_headers(session);
     session.whole(body).await?;
     if unread {
-        // The client may still be sending: closing now could take the reply away from it.
-        let _ = tokio::time::timeout(DRAIN_TIME, session.drain()).await;
+        // The client may still be sending: closing now could discard the reply on its side.
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, session.drain()).await;
     }
     Ok(())
 }
 
-/// What every reply says of its request. Anthropic's SDK reads a header of its own for the ID.
-pub fn tell(session: &mut Session<'_>, exchange: &Exchange) {
-    // The caller's ID was checked, a name that is not one line is left out.
-    let mut say = |name: &'static str, value: &str| {
-        let _ = session.header(name, value.as_bytes());
-    };
-    say("x-request-id", &exchange.request_id);
-    if exchange.api == Some(Api::Anthropic) {
-        say("request-id", &exchange.request_id);
-    }
-    if !exchange.endpoint.is_empty() {
-        say("x-resullm-endpoint", &exchange.endpoint);
-    }
-    if !exchange.removed.is_empty() {
-        say("x-resullm-removed", &exchange.removed.join(", "));
-    }
-    if let Some(left) = exchange.left {
-        session.header_number("x-resullm-tokens-left", left.count());
-    }
-    if let Some(pace) = exchange.pace {
-        session.header_number("x-ratelimit-limit-requests", pace.limit);
-        session.header_number("x-ratelimit-remaining-requests", pace.remaining);
-        let _ = session.header(
-            "x-ratelimit-reset-requests",
-            format!("{}ms", pace.reset.0).as_bytes(),
-        );
-    }
-    if let Some(grant) = &exchange.cors {
-        grant.write(session);
-    }
-}
-
-/// Ends a stream that cannot go on: an event that SDKs raise on, and no clean end.
+/// Aborts a stream: sends an `error` event, on which SDKs raise, in place of the API's last event, and closes
+/// the connection.
 pub async fn break_off(
     session: &mut Session<'_>,
-    exchange: &Exchange,
+    context: &ReplyContext,
     error: &GatewayError,
 ) -> Written {
-    let api = exchange.api.unwrap_or(Api::OpenAi);
-    let said = error.said();
-    let (message, request_id) = (said.message.as_str(), exchange.request_id.as_str());
+    let reply = error.reply();
     let shape = Shape {
-        status: said.status,
-        code: said.code,
-        message,
-        request_id,
+        status: reply.status,
+        code: reply.code,
+        message: &reply.message,
+        request_id: &context.request_id,
     };
     session.close_after();
-    let event = error::event(api, shape);
+    let event = error::event(context.api.unwrap_or(Api::OpenAi), shape);
     session.stream(event.into(), true).await
 }

@@ -1,7 +1,7 @@
-//! The client's side of a request, whatever protocol it came by: its head and body read, its answer written.
+//! The client's side of one request over HTTP/1.1 or HTTP/2: reads head and body, writes the response.
 //!
-//! All of it goes through Pingora's session. What HTTP/1.1 and HTTP/2 differ in is settled here and in the sessions
-//! below, so that nobody who answers a request asks which it is.
+//! All I/O goes through Pingora's [`ServerSession`]. Differences between the protocols end here and in the
+//! sessions beneath, so callers never ask for the version.
 
 use crate::http1::body::Framing;
 use crate::http1::head::Request;
@@ -9,7 +9,8 @@ use crate::http1::write::{self, Unwritable};
 use crate::proxy::downstream::connection::{Gone, HeaderLines, Reusables, at_rate};
 use crate::proxy::downstream::http1::{Handoff, HeadFault};
 use crate::proxy::downstream::http2;
-use crate::proxy::lazy_timer::Patience;
+use crate::proxy::lazy_timer::LazyTimer;
+use crate::settings::Settings;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http::header::{self, HeaderName, HeaderValue};
@@ -23,37 +24,42 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// Time in which a body may bring less than `server.body_rate` asks for.
+/// Grace period before `server.body_rate` is enforced.
 const BODY_GRACE: Duration = Duration::from_secs(10);
-/// The longest silence inside a body.
+/// Timeout of one read of a body.
 const BODY_SILENCE: Duration = Duration::from_secs(30);
-/// A body of this length needs no accounting.
+/// Longest unread body in bytes that [`Session::skip_body`] discards; `BodyMemory` does not count one this
+/// short.
 const SMALL_BODY: u64 = 64 << 10;
-/// Bytes of a long answer that a slow client of HTTP/2 has one write's time for.
+/// Bytes of a long response in one HTTP/2 write: the write timeout applies to each such piece.
 const PIECE: usize = 64 << 10;
-/// Headers of an answer: a dozen of ours, and what providers say.
+/// Capacity of a response's [`HeaderMap`]: about twelve headers of ours, and the provider's.
 const USUAL_HEADERS: usize = 24;
-/// Bytes of them as lines.
+/// Capacity in bytes of the response's header lines on HTTP/1.1.
 const USUAL_LINES: usize = 1 << 10;
 
+/// One request of a client, with the state of its response.
 pub struct Session<'a> {
     down: &'a mut ServerSession,
     over: Over,
-    /// There is no request, for this reason.
+    /// Reason why the head could not be parsed. `None`: [`Session::request`] is valid.
     pub fault: Option<HeadFault>,
     pub peer: Option<SocketAddr>,
+    /// Status of the response. `None`: none has begun.
     answered: Option<StatusCode>,
     is_head_written: bool,
     ending: Ending,
-    limits: Limits,
-    patience: Patience,
-    /// Timer of the watch over a request.
-    pub watch: Patience,
+    limits: SessionLimits,
+    /// Read timeout of the body.
+    body_timer: LazyTimer,
+    /// Timer of the call's `Lifetime`, kept here so that the connection can reuse it.
+    pub lifetime_timer: LazyTimer,
 }
 
-/// The request as its protocol brought it, and the headers of the answer as that writes them.
+/// Request and response headers in the form that each protocol has for them.
 enum Over {
-    /// The request is shared with its connection.
+    /// `handoff` shares the request with its `Http1` session; `lines` are the response headers in wire
+    /// format.
     Http1 {
         handoff: Arc<Handoff>,
         lines: BytesMut,
@@ -64,45 +70,63 @@ enum Over {
     },
 }
 
-/// Fate of the connection, or of the stream on it, after the answer.
+/// Fate of the connection, or of its HTTP/2 stream, after the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
+    /// Keep-alive.
     Kept,
-    /// The connection ends with this request, whose answer is whole.
+    /// The response is complete, and the connection closes after it.
     Closes,
-    /// The answer must not be taken for whole.
+    /// The response is truncated: the connection is cut or the stream reset, so that the client notices.
     Torn,
 }
 
-/// Limits of a request.
+/// Bounds on how slowly a client may send and read.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The least that a body brings in a second.
+pub struct SessionLimits {
+    /// `server.body_rate`: least bytes per second of a body.
     pub body_rate: u64,
-    /// Time that a write may be blocked.
+    /// Write timeout: a quarter of `accounts.hold_ttl`, because no hold is renewed while a write blocks.
     pub write: Duration,
 }
 
-/// Reason why a body cannot be had.
+impl SessionLimits {
+    pub fn of(settings: &Settings) -> SessionLimits {
+        SessionLimits {
+            body_rate: settings.server.body_rate,
+            write: settings.accounts.hold_ttl / 4,
+        }
+    }
+}
+
+/// Reason why [`Session::body`] returned no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoBody {
+    /// The client closed or broke the connection.
     Gone,
     TooSlow,
     TooLong,
-    /// It would not fit beside what others send.
+    /// `server.max_buffered` is used up by bodies of other requests.
     NoRoom,
+    /// The chunk framing is malformed.
     Unframed,
 }
 
 impl<'a> Session<'a> {
-    pub fn new(down: &'a mut ServerSession, limits: Limits) -> Session<'a> {
+    /// Wraps Pingora's session. A [`Handoff`] in the extensions marks HTTP/1.1; otherwise the HTTP/2 head is
+    /// parsed here.
+    pub fn new(down: &'a mut ServerSession, limits: SessionLimits) -> Session<'a> {
         let peer = down.client_addr().and_then(|peer| peer.as_inet().copied());
         let handoff = down.req_header().extensions.get::<Arc<Handoff>>().cloned();
-        let (over, fault, body, watch) = match handoff {
+        let (over, fault, body, lifetime_timer) = match handoff {
             Some(handoff) => {
-                let Reusables { body, watch, lines } = handoff.take_reusables();
+                let Reusables {
+                    body,
+                    lifetime_timer,
+                    lines,
+                } = handoff.take_reusables();
                 let fault = handoff.fault;
-                (Over::Http1 { handoff, lines }, fault, body, watch)
+                (Over::Http1 { handoff, lines }, fault, body, lifetime_timer)
             }
             None => {
                 let read = http2::request(down);
@@ -111,7 +135,7 @@ impl<'a> Session<'a> {
                     request: Box::new(read.unwrap_or_else(|_| Request::nothing())),
                     table: HeaderMap::new(),
                 };
-                (over, fault, Patience::default(), Patience::default())
+                (over, fault, LazyTimer::default(), LazyTimer::default())
             }
         };
         if down.is_http2() {
@@ -126,8 +150,8 @@ impl<'a> Session<'a> {
             is_head_written: false,
             ending: Ending::Kept,
             limits,
-            patience: body,
-            watch,
+            body_timer: body,
+            lifetime_timer,
         }
     }
 
@@ -138,12 +162,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The client asks to speak another protocol on its socket.
+    /// Whether the client asks for an `upgrade` of its connection, as to a WebSocket.
     pub fn is_upgrade(&self) -> bool {
         self.down.is_upgrade_req()
     }
 
-    /// The body's length, where the client has said it.
+    /// Returns the body's `content-length` in bytes, 0 without a body. `None`: it is chunked.
     pub fn body_length(&self) -> Option<u64> {
         match self.request().framing {
             Framing::Length(length) => Some(length),
@@ -155,13 +179,14 @@ impl<'a> Session<'a> {
         self.down.is_body_done()
     }
 
-    /// The body is so short that it need not be accounted for.
+    /// Whether the body is known to be at most `SMALL_BODY` long.
     pub fn is_body_small(&self) -> bool {
         self.body_length()
             .is_some_and(|length| length <= SMALL_BODY)
     }
 
-    /// The whole body, if it is not longer than `most` and what is kept of it always `fits`.
+    /// Reads the whole body, of at most `most` bytes. After each piece `fits` gets the buffer's size in
+    /// bytes; false ends in [`NoBody::NoRoom`].
     pub async fn body(
         &mut self,
         most: u64,
@@ -192,14 +217,15 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The next piece of a body of which `here` bytes have come. The wait for it is bounded by the rate, from when
-    /// the first wait `begun`.
+    /// Reads the next piece of a body of which `here` bytes have arrived. The deadline is [`BODY_GRACE`] plus
+    /// the time for `here` bytes at `body_rate`, counted from the first wait (`begun`), and at most
+    /// [`BODY_SILENCE`] from now.
     async fn piece(
         &mut self,
         here: usize,
         begun: &mut Option<Instant>,
     ) -> Result<Option<Bytes>, NoBody> {
-        let (down, patience) = (&mut *self.down, &mut self.patience);
+        let (down, body_timer) = (&mut *self.down, &mut self.body_timer);
         let body_rate = self.limits.body_rate;
         let mut is_waited_for = false;
         let mut read = pin!(down.read_request_body());
@@ -210,9 +236,9 @@ impl<'a> Session<'a> {
             if !std::mem::replace(&mut is_waited_for, true) {
                 let due = BODY_GRACE + at_rate(here, body_rate);
                 let waited = begun.get_or_insert_with(Instant::now).elapsed();
-                patience.set(due.saturating_sub(waited).min(BODY_SILENCE));
+                body_timer.set(due.saturating_sub(waited).min(BODY_SILENCE));
             }
-            patience.poll_over(cx).map(|()| None)
+            body_timer.poll_over(cx).map(|()| None)
         });
         match read.await {
             None => Err(NoBody::TooSlow),
@@ -224,33 +250,34 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Throws away what has come of a body that nobody reads. A client that waits to be told that it is wanted is
-    /// not told.
+    /// Discards a short unread body as far as it has arrived, without waiting. Sends no `100 Continue`.
     pub fn skip_body(&mut self) {
         if !self.down.is_body_done() && self.is_body_small() {
             let _ = self.down.drain_request_body().now_or_never();
         }
     }
 
-    /// Reads on and throws away, until the body is over or nothing more comes. On HTTP/2 as well: a stream that is
-    /// reset without an error behind its answer takes the answer away from some clients (curl 7.88).
+    /// Reads and discards the rest of the body, until its end or the end of the connection. On HTTP/2 as
+    /// well: a `RST_STREAM` with `NO_ERROR` behind the response makes some clients lose the response (curl
+    /// 7.88).
     pub async fn drain(&mut self) {
         let _ = self.down.drain_request_body().await;
     }
 
-    /// Returns when the client has left. What it sends meanwhile is kept for later.
+    /// Ready when the client has disconnected. Bytes that it pipelines meanwhile are kept.
     pub fn poll_leaves(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // It keeps nothing between two polls.
+        // The future holds no state, so a new one for each poll loses nothing.
         let left = pin!(self.down.read_body_or_idle(true));
         let _ = ready!(left.poll(cx));
         Poll::Ready(())
     }
 
+    /// Returns the status passed to [`Session::begin_head`]. `None`: no response has begun.
     pub fn answered(&self) -> Option<StatusCode> {
         self.answered
     }
 
-    /// Begins an answer. Its headers follow.
+    /// Begins a response. Its headers follow by [`Session::header`].
     pub fn begin_head(&mut self, status: StatusCode) {
         self.answered = Some(status);
         match &mut self.over {
@@ -260,7 +287,7 @@ impl<'a> Session<'a> {
             }
             Over::Http2 { table, .. } => *table = HeaderMap::with_capacity(USUAL_HEADERS),
         }
-        // What is JSON is never taken for a page or a script.
+        // Keeps browsers from sniffing JSON as a page or a script.
         let _ = self.header("x-content-type-options", b"nosniff");
     }
 
@@ -291,7 +318,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The rest of a plain answer, in one write where it is small.
+    /// Sends a whole response body with its `content-length`, in one write with the head where it is small.
+    /// `HEAD` gets the head alone.
     pub async fn whole(&mut self, body: Bytes) -> Result<(), Gone> {
         self.write_head(Some(body.len())).await?;
         if self.request().method == Method::HEAD {
@@ -300,20 +328,20 @@ impl<'a> Session<'a> {
         self.write(body, true).await
     }
 
-    /// The head of a stream leaves, whether there is anything of it yet or not.
+    /// Sends the head of a streamed response now, before any byte of its body.
     pub async fn flush(&mut self) -> Result<(), Gone> {
         self.write_head(None).await?;
         let flushed = self.down.response_duplex_vec(Vec::new()).await;
         flushed.map(drop).map_err(|_| Gone)
     }
 
-    /// The next bytes of a stream, and its end where it is whole.
+    /// Sends the next bytes of a streamed response, and its end if `is_whole`.
     pub async fn stream(&mut self, bytes: Bytes, is_whole: bool) -> Result<(), Gone> {
         self.write_head(None).await?;
         self.write(bytes, is_whole).await
     }
 
-    /// `length`: of the answer's body, where it is known.
+    /// Writes the head, once. `length`: value of `content-length`, where it is known.
     async fn write_head(&mut self, length: Option<usize>) -> Result<(), Gone> {
         if std::mem::replace(&mut self.is_head_written, true) {
             return Ok(());
@@ -348,36 +376,36 @@ impl<'a> Session<'a> {
         written.map_err(|_| Gone)
     }
 
-    /// The connection ends with this answer.
+    /// Closes the connection after this response. No effect on HTTP/2.
     pub fn close_after(&mut self) {
         if self.ending == Ending::Kept {
             self.ending = Ending::Closes;
         }
     }
 
-    /// The answer was not finished, and nobody may think so.
+    /// Marks the response as truncated: [`Session::end`] cuts the connection or resets the stream.
     pub fn tear(&mut self) {
         self.ending = Ending::Torn;
     }
 
-    /// The request is over.
+    /// Ends the request: closes what must be closed, and returns [`Reusables`] to an HTTP/1.1 connection.
     pub async fn end(mut self) {
-        // HTTP/2 ends a stream and not its connection, which says itself when it goes.
+        // `Closes` needs nothing on HTTP/2: it concerns a stream, and its connection sends its own `GOAWAY`.
         if self.ending == Ending::Torn || (self.ending == Ending::Closes && !self.down.is_http2()) {
             self.down.shutdown().await;
         }
         if let Over::Http1 { handoff, .. } = &self.over {
             let lines = handoff.take_header_lines().map(|head| head.lines);
             handoff.give_back(Reusables {
-                body: std::mem::take(&mut self.patience),
-                watch: std::mem::take(&mut self.watch),
+                body: std::mem::take(&mut self.body_timer),
+                lifetime_timer: std::mem::take(&mut self.lifetime_timer),
                 lines: lines.unwrap_or_default(),
             });
         }
     }
 }
 
-/// A body's pieces. One alone stays where it was read.
+/// Buffer for the pieces of a body. A single piece is kept without copying.
 #[derive(Default)]
 struct Gathered {
     first: Bytes,
@@ -389,6 +417,7 @@ impl Gathered {
         self.first.len() + self.all.len()
     }
 
+    /// Bytes of memory in use.
     fn capacity(&self) -> usize {
         self.first.len() + self.all.capacity()
     }

@@ -1,15 +1,16 @@
-//! Connections of HTTP/2: their streams, each a request of its own on its connection's thread.
+//! Serves HTTP/2 connections: each stream is one request, run as a task on its connection's thread.
 //!
-//! What a client may have open, send unread and take back is bounded, so that no connection costs much more than one
-//! of HTTP/1.1 with as many requests.
+//! Open streams, unread body bytes and resets are bounded, so that a connection never costs much more than
+//! HTTP/1.1 with as many requests.
+//! Abuse (floods, rapid reset, incomplete frames) ends the connection with `ENHANCE_YOUR_CALM`.
 
 use crate::http1::head;
+use crate::proxy::call::Proxy;
 use crate::proxy::downstream::connection::idle_timeout;
 use crate::proxy::downstream::frames::FrameWatch;
 use crate::proxy::downstream::tally::Tally;
 use crate::proxy::gateway::Gateway;
-use crate::proxy::lazy_timer::Patience;
-use crate::proxy::pipeline::Pipeline;
+use crate::proxy::lazy_timer::LazyTimer;
 use h2::Reason;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
@@ -25,24 +26,26 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Streams that one connection may have open.
+/// `SETTINGS_MAX_CONCURRENT_STREAMS`: streams that one connection may have open.
 const MAX_STREAMS: u32 = 100;
-/// Bytes of a body that may come before they are read, of one stream and of all on a connection.
+/// Flow-control windows in bytes, of one stream and of the whole connection: body bytes that may arrive
+/// before they are read.
 const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
-/// Bytes of an answer that wait for a client to read them.
+/// Bytes of a response that `h2` buffers while the client does not read.
 const MAX_SEND_BUFFER: usize = 64 << 10;
-/// Bytes of headers, as in a head of HTTP/1.1.
+/// `SETTINGS_MAX_HEADER_LIST_SIZE` in bytes: the limit of an HTTP/1.1 head.
 const MAX_HEADER_LIST: u32 = head::LONGEST as u32;
-/// Streams that a client opens and takes back before they are looked at; more end the connection.
+/// Streams that a client may open and reset before they are accepted (rapid reset); more end the connection.
 const MAX_PENDING_RESETS: usize = 20;
-/// Requests of a connection that could not be read; more end it.
+/// Malformed requests of one connection; more end it.
 const MAX_MALFORMED: usize = 32;
-/// Bytes that small pieces of bodies may cost beside what they say, until they are read.
+/// Overhead in bytes that unread small `DATA` frames may cost beyond their content (`data_frame_budget`).
 const SMALL_FRAMES: usize = 1 << 20;
-/// Time for a client to close a connection that it was told will end.
+/// Time for a client to close its connection after a `GOAWAY`.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// Returns the `h2` settings with the bounds above.
 fn options() -> H2Options {
     let mut options = default_h2_options();
     options
@@ -56,25 +59,25 @@ fn options() -> H2Options {
     options
 }
 
-/// A connection after its PROXY header and TLS handshake.
+/// Connection after its PROXY header and TLS handshake.
 pub struct Established {
     pub stream: Stream,
     pub peer: SocketAddr,
-    /// Its streams take places, as connections do.
+    /// Whether streams beside the first need a `ConnectionPermit` each; false on `server.ops_listen`.
     pub is_public: bool,
 }
 
-/// Service of a connection's requests, and the signal that ends it.
+/// Parts that serve a connection's requests, and the signal that ends the connection.
 pub struct Service<'a> {
-    pub pipeline: &'a Pipeline,
+    pub parts: &'a Proxy,
     pub proxy: &'a Arc<HttpProxy<Gateway>>,
     pub shutdown: &'a ShutdownWatch,
-    /// Time for the handshake.
+    /// `server.header_timeout`: deadline for the HTTP/2 handshake, and for each header block.
     pub deadline: Duration,
 }
 
 impl Service<'_> {
-    /// Returns when the connections are to end.
+    /// Resolves when the gateway drains: connections close after their current requests.
     pub fn draining(&self) -> impl Future<Output = ()> + use<> {
         let mut shutdown = self.shutdown.clone();
         async move {
@@ -82,7 +85,7 @@ impl Service<'_> {
         }
     }
 
-    /// A connection of HTTP/2, to its end.
+    /// Serves an HTTP/2 connection until it closes.
     pub async fn http2(&self, established: Established) {
         let Established {
             stream,
@@ -98,20 +101,21 @@ impl Service<'_> {
         let (stream, frames) = FrameWatch::over(stream);
         let handshake = Box::pin(server::handshake(stream, Some(options())));
         let Ok(Ok(mut connection)) = tokio::time::timeout(self.deadline, handshake).await else {
-            self.pipeline.metrics.failed_handshakes.add(1);
+            self.parts.metrics.failed_handshakes.add(1);
             return;
         };
         let tally = Arc::new(Tally::default());
         let mut malformed = 0;
         let mut draining = pin!(self.draining());
         let (mut is_ending, mut is_new) = (false, true);
-        let mut half = Patience::default();
+        let mut half = LazyTimer::default();
         loop {
             let rest = match is_ending {
                 true => FAREWELL,
-                // Whoever connects has something to say.
+                // A new connection gets `header_timeout` instead of the longer idle timeout: clients connect
+                // in order to send.
                 false if is_new => self.deadline,
-                false => idle_timeout(self.pipeline.places.is_crowded()),
+                false => idle_timeout(self.parts.limits.connections.is_nearly_full()),
             };
             let accepted = tokio::select! {
                 biased;
@@ -146,7 +150,7 @@ impl Service<'_> {
                 Some(Ok(None) | Err(_)) => return,
             };
             if is_abused || tally.is_abused() {
-                self.pipeline.metrics.ended_connections.add(1);
+                self.parts.metrics.ended_connections.add(1);
                 connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 let gone = HttpSession::from_h2_conn(&mut connection, digest.clone());
                 let _ = tokio::time::timeout(FAREWELL, gone).await;
@@ -155,15 +159,16 @@ impl Service<'_> {
         }
     }
 
-    /// Serves a stream, on this thread. Beside others on its connection it takes a place as a connection does.
+    /// Starts a task for a stream on this thread. `beside`: address for which it needs a permit, because
+    /// other streams are open on the connection. Without a permit it gets `REFUSED_STREAM`.
     fn stream(&self, mut session: HttpSession, beside: Option<SocketAddr>, tally: &Arc<Tally>) {
-        let seat = match beside.map(|peer| self.pipeline.places.seat(peer.ip())) {
+        let permit = match beside.map(|peer| self.parts.limits.connections.acquire(peer.ip())) {
             Some(Err(full)) => {
-                full.count(&self.pipeline.metrics);
+                full.count(&self.parts.metrics);
                 session.shutdown_with_reason(Reason::REFUSED_STREAM);
                 return;
             }
-            Some(Ok(seat)) => Some(seat),
+            Some(Ok(permit)) => Some(permit),
             None => None,
         };
         let open = tally.open();
@@ -171,7 +176,7 @@ impl Service<'_> {
         let served = async move {
             let session = ServerSession::new_http2(session);
             proxy.process_new_http(session, &shutdown).await;
-            drop((open, seat));
+            drop((open, permit));
         };
         tokio::spawn(tally.clone().scope(served));
     }

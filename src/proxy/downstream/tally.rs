@@ -1,27 +1,31 @@
-//! Counts of one HTTP/2 connection's streams, and the rule that tells abuse (rapid reset) from use.
+//! Counts the streams of one HTTP/2 connection, and detects abuse by cancelled requests (rapid reset).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Requests that a client may take back before they are answered, however many others it has.
+/// Requests of a connection that may be cancelled before their response, whatever their share of all
+/// requests.
 const MAX_ABANDONED: usize = 200;
 
 tokio::task_local! {
     static TALLY: Arc<Tally>;
 }
 
-/// Counts of a connection's streams.
+/// Stream counts of a connection, and a signal when the last stream ends.
 #[derive(Default)]
 pub struct Tally {
+    /// Streams whose requests are running.
     open: AtomicUsize,
+    /// Streams that have ended, cancelled ones included.
     answered: AtomicUsize,
+    /// Requests that the client cancelled before their response.
     abandoned: AtomicUsize,
     rests: Notify,
 }
 
-/// One stream, for as long as its request lasts.
+/// Guard of an open stream: dropping it counts the stream out.
 pub struct Open(Arc<Tally>);
 
 impl Drop for Open {
@@ -34,27 +38,30 @@ impl Drop for Open {
 }
 
 impl Tally {
-    /// Runs what a stream does, so that it can note something of itself.
+    /// Runs a stream's request with this tally in reach of [`note_abandoned`].
     pub async fn scope(self: Arc<Tally>, served: impl Future<Output = ()>) {
         TALLY.scope(self, served).await;
     }
 
+    /// Counts a stream in.
     pub fn open(self: &Arc<Tally>) -> Open {
         self.open.fetch_add(1, Ordering::Relaxed);
         Open(self.clone())
     }
 
+    /// Returns the number of open streams.
     pub fn count(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Most requests are taken back before they are answered, as nobody does who wants answers.
+    /// Whether the client cancels most of its requests before their response: over 200, and over half of all
+    /// that ended.
     pub fn is_abused(&self) -> bool {
         let abandoned = self.abandoned.load(Ordering::Relaxed);
         abandoned > MAX_ABANDONED && abandoned * 2 > self.answered.load(Ordering::Relaxed)
     }
 
-    /// Returns when no stream was open for so long.
+    /// Resolves `time` after the last open stream has ended.
     pub async fn rests(&self, time: Duration) {
         while self.count() > 0 {
             self.rests.notified().await;
@@ -63,8 +70,9 @@ impl Tally {
     }
 }
 
-/// Notes that the request at hand was taken back before it was answered.
+/// Counts the current request as cancelled before its response.
 pub fn note_abandoned() {
-    // On HTTP/1.1 it ends its connection, which is enough.
+    // Fails outside of HTTP/2, where there is no `TALLY`: on HTTP/1.1 a cancelled request ends its connection
+    // anyway.
     let _ = TALLY.try_with(|tally| tally.abandoned.fetch_add(1, Ordering::Relaxed));
 }

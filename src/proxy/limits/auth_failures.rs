@@ -1,8 +1,7 @@
-//! Who keeps coming with keys and tokens that nobody has.
+//! Limiter of failed authentications by client address (`accounts.failures_per_address`).
 //!
-//! Guessing a key is hopeless; asking the store about each guess is a way to keep it busy. After so many
-//! wrong ones within a minute an address is refused before anything is looked up. Each gateway counts for
-//! itself, and forgets.
+//! Guessing a key is hopeless, but each guess is a lookup in the store. After the limit within a minute an
+//! address gets 429 before anything is looked up. Each instance counts for itself, in memory.
 
 use crate::rules::neighbours::neighbourhood;
 use std::collections::HashMap;
@@ -12,13 +11,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Addresses that are remembered. Beyond that all are forgotten: remembering must not cost more.
-const REMEMBERED: usize = 100_000;
+/// Addresses counted at a time. When they are full and none has expired, all are forgotten: memory stays
+/// bounded.
+const MAX_REMEMBERED_ADDRESSES: usize = 100_000;
 
-pub struct Strangers {
-    most: u64,
-    /// Somebody may have to be refused: as long as it is false, nobody has to be looked for.
-    any: AtomicBool,
+pub struct AuthFailures {
+    max_failures: u64,
+    /// Whether any address is blocked: as long as it is false, no request takes the lock.
+    any_blocked: AtomicBool,
     failures: Mutex<HashMap<IpAddr, Failures>>,
 }
 
@@ -27,35 +27,36 @@ struct Failures {
     count: u64,
 }
 
-impl Strangers {
-    /// `most`: wrong keys that an address may send within a minute.
-    pub fn new(most: u64) -> Strangers {
-        Strangers {
-            most,
-            any: AtomicBool::new(false),
+impl AuthFailures {
+    /// `max_failures`: failed keys of an address within a minute.
+    pub fn new(max_failures: u64) -> AuthFailures {
+        AuthFailures {
+            max_failures,
+            any_blocked: AtomicBool::new(false),
             failures: Mutex::default(),
         }
     }
 
-    pub fn may_be_here(&self) -> bool {
-        self.any.load(Ordering::Relaxed)
+    /// Whether [`AuthFailures::blocked_for`] could return anything at all.
+    pub fn may_block(&self) -> bool {
+        self.any_blocked.load(Ordering::Relaxed)
     }
 
-    /// How long an address has to stay away.
-    pub fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+    /// Time until an address may try again. `None`: it is not blocked.
+    pub fn blocked_for(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let failures = self.failures();
         let known = failures.get(&neighbourhood(address))?;
         let rest = MINUTE.saturating_sub(now.duration_since(known.since));
-        (known.count >= self.most && !rest.is_zero()).then_some(rest)
+        (known.count >= self.max_failures && !rest.is_zero()).then_some(rest)
     }
 
-    /// Another wrong one.
-    pub fn failed(&self, address: IpAddr, now: Instant) {
+    /// Counts a failed authentication of an address.
+    pub fn record(&self, address: IpAddr, now: Instant) {
         let mut failures = self.failures();
         let is_over = |known: &Failures| now.duration_since(known.since) >= MINUTE;
-        if failures.len() >= REMEMBERED {
+        if failures.len() >= MAX_REMEMBERED_ADDRESSES {
             failures.retain(|_, known| !is_over(known));
-            if failures.len() >= REMEMBERED {
+            if failures.len() >= MAX_REMEMBERED_ADDRESSES {
                 failures.clear();
             }
         }
@@ -68,17 +69,19 @@ impl Strangers {
             *known = fresh();
         }
         known.count += 1;
-        if known.count >= self.most {
-            self.any.store(true, Ordering::Relaxed);
+        if known.count >= self.max_failures {
+            self.any_blocked.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Forgets what is over.
+    /// Removes expired counts, and updates `any_blocked`.
     pub fn sweep(&self, now: Instant) {
         let mut failures = self.failures();
         failures.retain(|_, known| now.duration_since(known.since) < MINUTE);
-        let any = failures.values().any(|known| known.count >= self.most);
-        self.any.store(any, Ordering::Relaxed);
+        let any = failures
+            .values()
+            .any(|known| known.count >= self.max_failures);
+        self.any_blocked.store(any, Ordering::Relaxed);
     }
 
     fn failures(&self) -> MutexGuard<'_, HashMap<IpAddr, Failures>> {
@@ -91,33 +94,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_fails_too_often_stays_away_for_the_rest_of_the_minute() {
-        let strangers = Strangers::new(3);
+    fn an_address_with_too_many_failures_is_blocked_for_the_rest_of_the_minute() {
+        let auth_failures = AuthFailures::new(3);
         let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         for second in 0..3 {
-            assert_eq!(strangers.wait(one, at(second)), None);
-            assert!(!strangers.may_be_here());
-            strangers.failed(one, at(second));
+            assert_eq!(auth_failures.blocked_for(one, at(second)), None);
+            assert!(!auth_failures.may_block());
+            auth_failures.record(one, at(second));
         }
-        assert!(strangers.may_be_here());
-        assert_eq!(strangers.wait(one, at(20)), Some(Duration::from_secs(40)));
-        assert_eq!(strangers.wait(other, at(20)), None);
-        assert_eq!(strangers.wait(one, at(60)), None);
-        strangers.sweep(at(59));
-        assert!(strangers.may_be_here());
-        strangers.sweep(at(60));
-        assert!(!strangers.may_be_here() && strangers.failures().is_empty());
+        assert!(auth_failures.may_block());
+        assert_eq!(
+            auth_failures.blocked_for(one, at(20)),
+            Some(Duration::from_secs(40))
+        );
+        assert_eq!(auth_failures.blocked_for(other, at(20)), None);
+        assert_eq!(auth_failures.blocked_for(one, at(60)), None);
+        auth_failures.sweep(at(59));
+        assert!(auth_failures.may_block());
+        auth_failures.sweep(at(60));
+        assert!(!auth_failures.may_block() && auth_failures.failures().is_empty());
     }
 
     #[test]
-    fn remembering_has_a_bound() {
-        let strangers = Strangers::new(1);
+    fn counted_addresses_are_bounded() {
+        let auth_failures = AuthFailures::new(1);
         let now = Instant::now();
-        for number in 0..u32::try_from(REMEMBERED).unwrap() + 10 {
-            strangers.failed(IpAddr::from(number.to_be_bytes()), now);
+        for number in 0..u32::try_from(MAX_REMEMBERED_ADDRESSES).unwrap() + 10 {
+            auth_failures.record(IpAddr::from(number.to_be_bytes()), now);
         }
-        assert!(strangers.failures().len() <= REMEMBERED);
+        assert!(auth_failures.failures().len() <= MAX_REMEMBERED_ADDRESSES);
     }
 }

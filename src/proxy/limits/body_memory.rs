@@ -1,57 +1,59 @@
-//! How many bytes of bodies are kept at one time, so that many large ones cannot take all memory together.
+//! Limiter of the bytes of bodies that are in memory at one time (`server.max_buffered`).
 //!
-//! Small bodies are not counted: their number is bounded, and counting them would cost every request.
+//! Bodies up to [`FREE_BYTES`] are not counted: the number of requests bounds them, and counting would cost
+//! every one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What anyone may keep without asking.
-pub const FREE: usize = 64 << 10;
-/// Room is taken in steps, so that a body that arrives in pieces does not ask for each.
-const STEP: usize = 64 << 10;
+/// Bytes that a request may buffer without a [`Reservation`].
+pub const FREE_BYTES: usize = 64 << 10;
+/// Granularity of a [`Reservation`], so that a body that arrives in pieces does not update the counter for
+/// each.
+const STEP_BYTES: usize = 64 << 10;
 
-pub struct Room {
-    most: usize,
-    taken: AtomicUsize,
+pub struct BodyMemory {
+    max_bytes: usize,
+    reserved: AtomicUsize,
 }
 
-/// One request's part of the room, given back when it is dropped.
-pub struct Share {
-    room: Arc<Room>,
+/// Bytes of [`BodyMemory`] that one request has reserved; dropping it returns them.
+pub struct Reservation<'a> {
+    memory: &'a BodyMemory,
     bytes: usize,
 }
 
-impl Room {
-    pub fn new(most: u64) -> Arc<Room> {
-        Arc::new(Room {
-            most: usize::try_from(most).unwrap_or(usize::MAX),
-            taken: AtomicUsize::new(0),
-        })
+impl BodyMemory {
+    pub fn new(max_bytes: u64) -> BodyMemory {
+        BodyMemory {
+            max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX),
+            reserved: AtomicUsize::new(0),
+        }
     }
 
-    pub fn taken(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
+    pub fn reserved_bytes(&self) -> usize {
+        self.reserved.load(Ordering::Relaxed)
     }
 
-    pub fn share(self: &Arc<Self>) -> Share {
-        Share {
-            room: self.clone(),
+    /// An empty reservation, which costs nothing until it grows beyond [`FREE_BYTES`].
+    pub fn reservation(&self) -> Reservation<'_> {
+        Reservation {
+            memory: self,
             bytes: 0,
         }
     }
 }
 
-impl Share {
-    /// False: there is no room for so many bytes in all, and what was kept stays as it was.
+impl Reservation<'_> {
+    /// Grows the reservation to `bytes` in all. False: they do not fit, and the reservation stays as it was.
     #[must_use]
-    pub fn keep(&mut self, bytes: usize) -> bool {
-        if bytes <= self.bytes.max(FREE) {
+    pub fn grow_to(&mut self, bytes: usize) -> bool {
+        if bytes <= self.bytes.max(FREE_BYTES) {
             return true;
         }
-        let more = bytes.div_ceil(STEP).saturating_mul(STEP) - self.bytes;
-        let before = self.room.taken.fetch_add(more, Ordering::Relaxed);
-        if before.saturating_add(more) > self.room.most {
-            self.room.taken.fetch_sub(more, Ordering::Relaxed);
+        let more = bytes.div_ceil(STEP_BYTES).saturating_mul(STEP_BYTES) - self.bytes;
+        let before = self.memory.reserved.fetch_add(more, Ordering::Relaxed);
+        if before.saturating_add(more) > self.memory.max_bytes {
+            self.memory.reserved.fetch_sub(more, Ordering::Relaxed);
             return false;
         }
         self.bytes += more;
@@ -59,9 +61,19 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Reservation<'_> {
+    /// Returns what is reserved, before the request is over.
+    pub fn release(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes > 0 {
+            self.memory.reserved.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        self.room.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.release();
     }
 }
 
@@ -70,18 +82,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_counted_in_all_and_given_back() {
-        let room = Room::new(1 << 20);
-        let (mut one, mut other) = (room.share(), room.share());
-        assert!(one.keep(FREE) && other.keep(FREE));
-        assert_eq!(room.taken(), 0);
-        assert!(one.keep(700 << 10));
-        assert!(!other.keep(700 << 10));
-        assert!(other.keep(200 << 10) && other.keep(100 << 10));
-        assert_eq!(room.taken(), (704 + 256) << 10);
+    fn reservations_count_together_and_return_what_they_took() {
+        let memory = BodyMemory::new(1 << 20);
+        let (mut one, mut other) = (memory.reservation(), memory.reservation());
+        assert!(one.grow_to(FREE_BYTES) && other.grow_to(FREE_BYTES));
+        assert_eq!(memory.reserved_bytes(), 0);
+        assert!(one.grow_to(700 << 10));
+        assert!(!other.grow_to(700 << 10));
+        assert!(other.grow_to(200 << 10) && other.grow_to(100 << 10));
+        assert_eq!(memory.reserved_bytes(), (704 + 256) << 10);
         drop(one);
-        assert!(other.keep(700 << 10));
+        assert!(other.grow_to(700 << 10));
         drop(other);
-        assert_eq!(room.taken(), 0);
+        assert_eq!(memory.reserved_bytes(), 0);
     }
 }

@@ -1,8 +1,8 @@
-//! How many connections there are, in all and from one address.
+//! Limiter of client connections, in all and by address.
 //!
-//! A connection costs file descriptors, its provider's included, so there are places for as many as
-//! the process can have. No one address gets them all, save that of a trusted proxy, behind which
-//! everybody may stand. Neighbours count as one address.
+//! Each connection needs file descriptors, its provider's included, so the process has permits for as many as
+//! it can have open. An address gets a share of them, except a trusted proxy's, behind which all clients may
+//! be. Addresses of one network prefix count as one.
 
 use crate::rules::neighbours::{is_within, neighbourhood};
 use crate::telemetry::metrics::Metrics;
@@ -11,20 +11,21 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub struct Places {
-    most: usize,
-    most_each: usize,
+pub struct Connections {
+    max: usize,
+    max_per_address: usize,
     trusted: Vec<(IpAddr, u8)>,
-    taken: AtomicUsize,
+    count: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// A connection's place.
-pub struct Seat {
-    places: Arc<Places>,
+/// Permission for one connection, or one HTTP/2 stream beside others; dropping it returns it.
+pub struct ConnectionPermit {
+    limiter: Arc<Connections>,
     address: Option<IpAddr>,
 }
 
+/// Limit that a rejected connection would have exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
     InAll,
@@ -32,7 +33,7 @@ pub enum Full {
 }
 
 impl Full {
-    /// Counts one that was turned away.
+    /// Counts a rejected connection in the metrics.
     pub fn count(self, metrics: &Metrics) {
         match self {
             Full::InAll => metrics.shed_connections.add(1),
@@ -41,38 +42,40 @@ impl Full {
     }
 }
 
-impl Places {
-    pub fn new(most: usize, most_each: usize, trusted: &[(IpAddr, u8)]) -> Arc<Places> {
-        Arc::new(Places {
-            most,
-            most_each,
+impl Connections {
+    pub fn new(max: usize, max_per_address: usize, trusted: &[(IpAddr, u8)]) -> Arc<Connections> {
+        Arc::new(Connections {
+            max,
+            max_per_address,
             trusted: trusted.to_vec(),
-            taken: AtomicUsize::new(0),
+            count: AtomicUsize::new(0),
             by_address: Mutex::default(),
         })
     }
 
-    pub fn taken(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 
-    /// Most places are taken: whoever only waits should make room.
-    pub fn is_crowded(&self) -> bool {
-        self.taken() > self.most - self.most / 4
+    /// Whether more than three quarters of the permits are in use: idle connections then get a short timeout.
+    pub fn is_nearly_full(&self) -> bool {
+        self.count() > self.max - self.max / 4
     }
 
-    /// Everybody may stand behind it.
+    /// Whether the address is in `server.trusted_proxies`: no limit by address applies.
     pub fn is_trusted(&self, address: IpAddr) -> bool {
         is_within(address.to_canonical(), &self.trusted)
     }
 
-    pub fn seat(self: &Arc<Self>, address: IpAddr) -> Result<Seat, Full> {
-        if self.taken.fetch_add(1, Ordering::Relaxed) >= self.most {
-            self.taken.fetch_sub(1, Ordering::Relaxed);
+    /// Takes a permit, unless all are in use (`server.max_connections`) or the address has its share
+    /// (`server.max_connections_per_address`).
+    pub fn acquire(self: &Arc<Self>, address: IpAddr) -> Result<ConnectionPermit, Full> {
+        if self.count.fetch_add(1, Ordering::Relaxed) >= self.max {
+            self.count.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::InAll);
         }
-        let mut seat = Seat {
-            places: self.clone(),
+        let mut permit = ConnectionPermit {
+            limiter: self.clone(),
             address: None,
         };
         let address = address.to_canonical();
@@ -80,13 +83,13 @@ impl Places {
             let address = neighbourhood(address);
             let mut by_address = self.by_address();
             let count = by_address.entry(address).or_default();
-            if *count >= self.most_each {
+            if *count >= self.max_per_address {
                 return Err(Full::ForAddress);
             }
             *count += 1;
-            seat.address = Some(address);
+            permit.address = Some(address);
         }
-        Ok(seat)
+        Ok(permit)
     }
 
     fn by_address(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -96,11 +99,11 @@ impl Places {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.places.taken.fetch_sub(1, Ordering::Relaxed);
+        self.limiter.count.fetch_sub(1, Ordering::Relaxed);
         let Some(address) = self.address else { return };
-        let mut by_address = self.places.by_address();
+        let mut by_address = self.limiter.by_address();
         if let Some(count) = by_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
@@ -114,36 +117,36 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
-    fn seat(places: &Arc<Places>, address: &str) -> Result<Seat, Full> {
-        places.seat(address.parse().unwrap())
+    fn permit(limiter: &Arc<Connections>, address: &str) -> Result<ConnectionPermit, Full> {
+        limiter.acquire(address.parse().unwrap())
     }
 
     #[test]
     fn places_are_counted_in_all_and_for_each_address() {
         let trusted = [("10.0.0.0".parse().unwrap(), 8)];
-        let places = Places::new(4, 2, &trusted);
-        let one = seat(&places, "192.0.2.1").unwrap();
-        let two = seat(&places, "::ffff:192.0.2.1").unwrap();
-        assert_eq!(seat(&places, "192.0.2.1").err(), Some(Full::ForAddress));
-        assert_eq!(places.taken(), 2, "who is refused takes no place");
+        let limiter = Connections::new(4, 2, &trusted);
+        let one = permit(&limiter, "192.0.2.1").unwrap();
+        let two = permit(&limiter, "::ffff:192.0.2.1").unwrap();
+        assert_eq!(permit(&limiter, "192.0.2.1").err(), Some(Full::ForAddress));
+        assert_eq!(limiter.count(), 2, "a refused connection takes no permit");
         drop(one);
-        let again = seat(&places, "192.0.2.1").unwrap();
-        let proxies = [seat(&places, "10.0.0.1"), seat(&places, "10.0.0.1")];
-        assert!(proxies.iter().all(Result::is_ok) && places.is_crowded());
-        assert_eq!(seat(&places, "192.0.2.2").err(), Some(Full::InAll));
+        let again = permit(&limiter, "192.0.2.1").unwrap();
+        let proxies = [permit(&limiter, "10.0.0.1"), permit(&limiter, "10.0.0.1")];
+        assert!(proxies.iter().all(Result::is_ok) && limiter.is_nearly_full());
+        assert_eq!(permit(&limiter, "192.0.2.2").err(), Some(Full::InAll));
         drop((two, again, proxies));
-        assert_eq!(places.taken(), 0);
-        assert!(places.by_address().is_empty());
+        assert_eq!(limiter.count(), 0);
+        assert!(limiter.by_address().is_empty());
     }
 
     #[test]
     fn a_network_of_version_six_is_one_address() {
-        let places = Places::new(9, 1, &[]);
-        let _one = seat(&places, "2001:db8:1:2::1").unwrap();
+        let limiter = Connections::new(9, 1, &[]);
+        let _one = permit(&limiter, "2001:db8:1:2::1").unwrap();
         assert_eq!(
-            seat(&places, "2001:db8:1:2:3::9").err(),
+            permit(&limiter, "2001:db8:1:2:3::9").err(),
             Some(Full::ForAddress)
         );
-        assert!(seat(&places, "2001:db8:1:3::1").is_ok());
+        assert!(permit(&limiter, "2001:db8:1:3::1").is_ok());
     }
 }

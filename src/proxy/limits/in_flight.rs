@@ -1,83 +1,83 @@
-//! How much is going on, and whether it is to end: counting, draining, cutting off.
+//! Counts requests and settlements in flight, and carries the two signals that end them: drain, then cut.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-pub struct Traffic {
-    in_flight: AtomicUsize,
+pub struct InFlight {
+    count: AtomicUsize,
     ended: Notify,
-    /// New work is refused and connections close after their request.
+    /// Drain: connections close after their current request.
     draining: Arc<AtomicBool>,
-    /// What is still in flight has to end now.
+    /// Cut: requests in flight end now.
     cut: watch::Sender<bool>,
 }
 
-/// One request, or one settlement, under way.
-pub struct Passage(Arc<Traffic>);
+/// A request or settlement in flight; dropping it counts it out.
+pub struct OwnedGuard(Arc<InFlight>);
 
-/// The same, for as long as something else keeps the traffic.
-pub struct Crossing<'a>(&'a Traffic);
+/// An [`OwnedGuard`] that borrows its counter: no reference count is touched.
+pub struct Guard<'a>(&'a InFlight);
 
-/// One call of a tenant's, counted for as long as it lasts.
-pub struct Share<'a>(&'a AtomicUsize);
+/// A call of one tenant in flight; dropping it counts it out.
+pub struct TenantGuard<'a>(&'a AtomicUsize);
 
-impl<'a> Share<'a> {
-    /// None: so many of them are under way already.
-    pub fn of(under_way: &'a AtomicUsize, most: usize) -> Option<Share<'a>> {
-        let share = Share(under_way);
-        // Dropped again where it is one too many.
-        (under_way.fetch_add(1, Ordering::Relaxed) < most).then_some(share)
+impl<'a> TenantGuard<'a> {
+    /// `None`: `max` calls of the tenant are in flight already.
+    pub fn enter(in_flight: &'a AtomicUsize, max: usize) -> Option<TenantGuard<'a>> {
+        // Dropped at once, and so counted out again, where it is one too many.
+        let guard = TenantGuard(in_flight);
+        (in_flight.fetch_add(1, Ordering::Relaxed) < max).then_some(guard)
     }
 }
 
-impl Drop for Share<'_> {
+impl Drop for TenantGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Drop for Passage {
+impl Drop for OwnedGuard {
     fn drop(&mut self) {
         self.0.leave();
     }
 }
 
-impl Drop for Crossing<'_> {
+impl Drop for Guard<'_> {
     fn drop(&mut self) {
         self.0.leave();
     }
 }
 
-impl Traffic {
-    pub fn new(draining: Arc<AtomicBool>) -> Arc<Traffic> {
-        Arc::new(Traffic {
-            in_flight: AtomicUsize::new(0),
+impl InFlight {
+    pub fn new(draining: Arc<AtomicBool>) -> Arc<InFlight> {
+        Arc::new(InFlight {
+            count: AtomicUsize::new(0),
             ended: Notify::new(),
             draining,
             cut: watch::Sender::new(false),
         })
     }
 
-    pub fn enter(self: &Arc<Self>) -> Passage {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
-        Passage(self.clone())
+    pub fn enter_owned(self: &Arc<Self>) -> OwnedGuard {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        OwnedGuard(self.clone())
     }
 
-    pub fn cross(&self) -> Crossing<'_> {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
-        Crossing(self)
+    pub fn enter(&self) -> Guard<'_> {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        Guard(self)
     }
 
     fn leave(&self) {
-        if self.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.ended.notify_waiters();
         }
     }
 
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Acquire)
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
     }
 
     pub fn is_draining(&self) -> bool {
@@ -92,26 +92,26 @@ impl Traffic {
         self.cut.send_replace(true);
     }
 
-    /// Returns when what is in flight has to end.
+    /// Returns once requests in flight must end (after `server.drain_timeout`).
     pub async fn is_cut(&self) {
         let mut cut = self.cut.subscribe();
         // The sender lives as long as `self`.
         let _ = cut.wait_for(|cut| *cut).await;
     }
 
-    /// Waits until nothing is in flight. False: patience ran out first.
-    pub async fn quiet(&self, patience: Duration) -> bool {
-        let quiet = async {
+    /// Waits until nothing is in flight. False: `timeout` ran out first.
+    pub async fn is_idle_within(&self, timeout: Duration) -> bool {
+        let idle = async {
             loop {
                 let ended = self.ended.notified();
                 tokio::pin!(ended);
                 ended.as_mut().enable();
-                if self.in_flight() == 0 {
+                if self.count() == 0 {
                     return;
                 }
                 ended.await;
             }
         };
-        tokio::time::timeout(patience, quiet).await.is_ok()
+        tokio::time::timeout(timeout, idle).await.is_ok()
     }
 }

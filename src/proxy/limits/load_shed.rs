@@ -1,49 +1,50 @@
-//! How late a worker is: whether what is ready waits too long for its turn.
+//! Load shedding by a worker thread's scheduling delay (`server.shed_after`).
 //!
-//! A worker with more to do than it can falls behind with everything, and a timer shows by how much.
-//! A part of the new calls is then turned away, which is quick: more of them with every tick that is
-//! late, fewer with every one that is not, so that the rest is just what the worker can do.
+//! An overloaded worker runs its timers late. Each late tick raises the share of new calls that are refused
+//! with 503, each punctual one lowers it, so that the rest is what the worker can do. A refusal costs next to
+//! nothing.
 
 use std::cell::Cell;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 const TICK: Duration = Duration::from_millis(50);
-/// Of so many calls.
-const ALL: u32 = 16;
-const MORE: u32 = 2;
-const LESS: u32 = 1;
-/// One late tick may be one large body; two in a row are a queue.
-const FORGIVEN: u32 = MORE;
+/// Calls over which the shed share is spread: `share` of every 16 are refused.
+const CALLS_IN_A_ROUND: u32 = 16;
+const RAISE_PER_LATE_TICK: u32 = 2;
+const LOWER_PER_PUNCTUAL_TICK: u32 = 1;
+/// Share that sheds nothing yet: one late tick may be one large body, two in a row are a queue.
+const TOLERATED_SHARE: u32 = RAISE_PER_LATE_TICK;
 
 thread_local! {
-    static TURNED_AWAY: Cell<u32> = const { Cell::new(0) };
-    static CALLS: Cell<u32> = const { Cell::new(0) };
+    static SHED_SHARE: Cell<u32> = const { Cell::new(0) };
+    static CALL_NUMBER: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Watches over this thread's worker for as long as it lives. Late is what waits longer than `bound`.
-pub async fn watch(bound: Duration) {
+/// Measures this thread's delay for as long as it lives. A tick is late once it waited longer than
+/// `max_delay`.
+pub async fn measure(max_delay: Duration) {
     loop {
         let due = Instant::now() + TICK;
         sleep_until(due).await;
-        let share = TURNED_AWAY.get();
-        TURNED_AWAY.set(if due.elapsed() > bound {
-            (share + MORE).min(ALL)
+        let share = SHED_SHARE.get();
+        SHED_SHARE.set(if due.elapsed() > max_delay {
+            (share + RAISE_PER_LATE_TICK).min(CALLS_IN_A_ROUND)
         } else {
-            share.saturating_sub(LESS)
+            share.saturating_sub(LOWER_PER_PUNCTUAL_TICK)
         });
     }
 }
 
-/// This thread's worker has too much to do for one more call.
-pub fn is_too_late() -> bool {
-    let share = TURNED_AWAY.get();
-    if share <= FORGIVEN {
+/// Whether this thread refuses the next call. Each call to it counts as one call.
+pub fn sheds_next_call() -> bool {
+    let share = SHED_SHARE.get();
+    if share <= TOLERATED_SHARE {
         return false;
     }
-    let number = CALLS.get().wrapping_add(1);
-    CALLS.set(number);
-    number % ALL < share
+    let number = CALL_NUMBER.get().wrapping_add(1);
+    CALL_NUMBER.set(number);
+    number % CALLS_IN_A_ROUND < share
 }
 
 #[cfg(test)]
@@ -51,20 +52,24 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_thread_that_is_kept_busy_turns_calls_away_until_it_has_caught_up() {
-        let watching = tokio::spawn(watch(Duration::from_millis(5)));
+    async fn a_busy_thread_sheds_calls_until_it_has_caught_up() {
+        let measuring = tokio::spawn(measure(Duration::from_millis(5)));
         tokio::task::yield_now().await;
-        let turned_away = || (0..ALL).filter(|_| is_too_late()).count() as u32;
-        for ticks in 0..ALL / MORE {
-            let expected = if ticks < 2 { 0 } else { ticks * MORE };
-            assert_eq!(turned_away(), expected);
+        let shed = || (0..CALLS_IN_A_ROUND).filter(|_| sheds_next_call()).count() as u32;
+        for ticks in 0..CALLS_IN_A_ROUND / RAISE_PER_LATE_TICK {
+            let expected = if ticks < 2 {
+                0
+            } else {
+                ticks * RAISE_PER_LATE_TICK
+            };
+            assert_eq!(shed(), expected);
             std::thread::sleep(TICK + Duration::from_millis(30));
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(turned_away(), ALL);
-        while turned_away() > 0 {
+        assert_eq!(shed(), CALLS_IN_A_ROUND);
+        while shed() > 0 {
             tokio::time::sleep(TICK / 5).await;
         }
-        watching.abort();
+        measuring.abort();
     }
 }

@@ -1,8 +1,9 @@
 //! Limiter of the processor time that one key's refused calls take.
 //!
-//! A refusal costs its caller nothing, so a key could have bodies read and counted without end. Work is
-//! measured in bytes that were read, weighed by what was done with them; each key has a leaky bucket of it on each
-//! instance. Beyond its capacity calls are refused before their bodies are read.
+//! A refused call costs its caller no tokens, so a key could have bodies read and counted without end. Work
+//! is measured in bytes read, weighted by what was done with them. Each key has a leaky bucket of it on each
+//! instance; while that is over its capacity, its calls get 429 `too_many_refused` before their bodies are
+//! read.
 
 use crate::proxy::error::GatewayError;
 use crate::store::name::KeyName;
@@ -11,20 +12,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Work of a refused call beside its body: a lookup, an answer.
-const CALL: u64 = 5_000;
-/// Work of counting the tokens of a byte, in bytes that are read.
-const COUNTED: u64 = 10;
+/// Weight of a refused call without its body: a lookup and a reply.
+const WEIGHT_PER_CALL: u64 = 5_000;
+/// Weight of a byte whose tokens were counted; a byte that was only read weighs 1.
+const WEIGHT_PER_COUNTED_BYTE: u64 = 10;
 
-/// A byte of JSON is read in about 10 ns: one core's 20th.
-const LEAKS_PER_SECOND: u64 = 5_000_000;
-/// A quarter of a second of one core at once.
+/// Leak rate: a byte of JSON is read in about 10 ns, so this is a 20th of one core.
+const LEAK_PER_SECOND: u64 = 5_000_000;
+/// Burst that is allowed: a quarter of a second of one core.
 const CAPACITY: u64 = 25_000_000;
 
-/// Keys that are remembered. Beyond that all are forgotten: remembering must not cost more.
+/// Keys counted at a time. When they are full and none is empty, all are forgotten: memory stays bounded.
 const MAX_REMEMBERED_KEYS: usize = 10_000;
 
-/// What was done for a call before it was refused.
+/// Work that was done for a call before it was refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     pub read_bytes: u64,
@@ -33,15 +34,17 @@ pub struct Work {
 
 impl Work {
     fn weight(self) -> u64 {
-        let counted = self.counted_bytes.saturating_mul(COUNTED);
-        CALL.saturating_add(self.read_bytes).saturating_add(counted)
+        let counted = self.counted_bytes.saturating_mul(WEIGHT_PER_COUNTED_BYTE);
+        WEIGHT_PER_CALL
+            .saturating_add(self.read_bytes)
+            .saturating_add(counted)
     }
 }
 
 #[derive(Default)]
-pub struct Refusals {
-    /// Some bucket may be over its capacity: as long as it is false, none has to be looked for.
-    any: AtomicBool,
+pub struct RefusedWork {
+    /// Whether any bucket is over its capacity: as long as it is false, no call takes the lock.
+    any_full: AtomicBool,
     buckets: Mutex<HashMap<KeyName, Bucket>>,
 }
 
@@ -52,20 +55,20 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// The work that has not leaked by now.
+    /// Work in the bucket at `now`.
     fn left(self, now: Instant) -> u64 {
         let passed = now.saturating_duration_since(self.at).as_millis();
         let leaked = u64::try_from(passed).map_or(u64::MAX, |millis| {
-            millis.saturating_mul(LEAKS_PER_SECOND / 1_000)
+            millis.saturating_mul(LEAK_PER_SECOND / 1_000)
         });
         self.work.saturating_sub(leaked)
     }
 }
 
-impl Refusals {
-    /// Refuses a key whose bucket is full.
+impl RefusedWork {
+    /// Refuses a key whose bucket is over its capacity.
     pub fn check(&self, key: &KeyName, now: Instant) -> Result<(), GatewayError> {
-        if !self.any.load(Ordering::Relaxed) {
+        if !self.any_full.load(Ordering::Relaxed) {
             return Ok(());
         }
         let left = self.buckets().get(key).map_or(0, |bucket| bucket.left(now));
@@ -73,11 +76,11 @@ impl Refusals {
         if over == 0 {
             return Ok(());
         }
-        let wait = Duration::from_millis(over.div_ceil(LEAKS_PER_SECOND / 1_000));
+        let wait = Duration::from_millis(over.div_ceil(LEAK_PER_SECOND / 1_000));
         Err(GatewayError::TooManyRefused { wait: wait.into() })
     }
 
-    /// Another refused call.
+    /// Adds the work of a refused call.
     pub fn add(&self, key: &KeyName, work: Work, now: Instant) {
         let mut buckets = self.buckets();
         if buckets.len() >= MAX_REMEMBERED_KEYS && !buckets.contains_key(key) {
@@ -89,21 +92,21 @@ impl Refusals {
         let empty = Bucket { work: 0, at: now };
         let bucket = buckets.entry(key.clone()).or_insert(empty);
         *bucket = Bucket {
-            // Nobody has to wait for longer than it takes to empty a bucket.
+            // Bounds the wait to the time in which a full bucket empties.
             work: (bucket.left(now) + work.weight()).min(2 * CAPACITY),
             at: now,
         };
         if bucket.work > CAPACITY {
-            self.any.store(true, Ordering::Relaxed);
+            self.any_full.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Forgets the buckets that are empty.
+    /// Removes empty buckets.
     pub fn sweep(&self, now: Instant) {
         let mut buckets = self.buckets();
         buckets.retain(|_, bucket| bucket.left(now) > 0);
         let any = buckets.values().any(|bucket| bucket.left(now) > CAPACITY);
-        self.any.store(any, Ordering::Relaxed);
+        self.any_full.store(any, Ordering::Relaxed);
     }
 
     fn buckets(&self) -> MutexGuard<'_, HashMap<KeyName, Bucket>> {
@@ -121,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_full_bucket_refuses_until_it_has_leaked() {
-        let (refusals, now) = (Refusals::default(), Instant::now());
+        let (refusals, now) = (RefusedWork::default(), Instant::now());
         let work = Work {
             read_bytes: 250_000,
             counted_bytes: 250_000,
@@ -141,7 +144,7 @@ mod tests {
 
     #[test]
     fn no_wait_is_longer_than_a_bucket_takes_to_empty() {
-        let (refusals, now) = (Refusals::default(), Instant::now());
+        let (refusals, now) = (RefusedWork::default(), Instant::now());
         let work = Work {
             read_bytes: u64::MAX,
             counted_bytes: u64::MAX,
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn small_refusals_never_add_up() {
-        let (refusals, now) = (Refusals::default(), Instant::now());
+        let (refusals, now) = (RefusedWork::default(), Instant::now());
         for second in 0..60 {
             let now = now + Duration::from_secs(second);
             (0..500).for_each(|_| refusals.add(&key("temp_a"), Work::default(), now));
@@ -165,8 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn remembering_has_a_bound_and_an_end() {
-        let (refusals, now) = (Refusals::default(), Instant::now());
+    fn counted_keys_are_bounded_and_forgotten() {
+        let (refusals, now) = (RefusedWork::default(), Instant::now());
         for number in 0..MAX_REMEMBERED_KEYS + 10 {
             refusals.add(&key(&format!("temp_{number}")), Work::default(), now);
         }

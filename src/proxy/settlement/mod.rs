@@ -1,4 +1,8 @@
-//! The end of a call: its charge, the end of its hold, one usage record. It runs on every way out.
+//! Settlement, the end of a call: [`bill`] decides the charge, [`settle`] ends the hold, [`record`] writes
+//! one usage record. Runs on every way out.
 
+pub mod bill;
+pub mod deliver;
 pub mod record;
 pub mod settle;
+pub mod texts;

@@ -1,16 +1,16 @@
-//! One record of every settled request, in its tenant's usage log.
+//! Writes one usage record of every settled call to its tenant's log.
 //!
-//! Records wait in bounded memory for a task of their own, which writes them together ten times a second:
-//! no request waits for its record or wakes anyone for it, and one that cannot be kept is counted and
-//! dropped.
+//! Records wait in a bounded buffer for a task that writes them in batches, ten times a second: no request
+//! waits for its record or wakes a task. A record that cannot be buffered is dropped and counted.
 
 use crate::http1::write::decimal;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::settlement::bill::Labels;
 use crate::rules::amount::Millis;
-use crate::rules::charge::{Basis, Charge};
+use crate::rules::charge::Basis;
 use crate::rules::date::rfc3339;
 use crate::rules::tenant::TenantId;
-use crate::store::{Outcome, Store};
+use crate::store::{Outcome, UsageLog};
 use crate::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,21 +18,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-const WAITING: usize = 50_000;
-const TOGETHER: usize = 500;
+/// Records that may wait; beyond it, new ones are dropped.
+const MAX_WAITING_RECORDS: usize = 50_000;
+const RECORDS_PER_WRITE: usize = 500;
 const WRITE_EVERY: Duration = Duration::from_millis(100);
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(500);
+const WRITE_TRIES: u32 = 5;
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 pub struct Recorder {
-    waiting: Arc<Waiting>,
+    buffer: Arc<Buffer>,
     worker: Mutex<Option<JoinHandle<()>>>,
-    store: Arc<dyn Store>,
+    store: Arc<dyn UsageLog>,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Buffer {
     records: Mutex<Records>,
     finish: Notify,
 }
@@ -43,7 +44,7 @@ struct Records {
     count: usize,
 }
 
-impl Waiting {
+impl Buffer {
     fn take(&self) -> Records {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *records)
@@ -51,28 +52,28 @@ impl Waiting {
 }
 
 impl Recorder {
-    pub fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Recorder {
+    pub fn new(store: Arc<dyn UsageLog>, metrics: Arc<Metrics>) -> Recorder {
         Recorder {
-            waiting: Arc::default(),
+            buffer: Arc::default(),
             worker: Mutex::default(),
             store,
             metrics,
         }
     }
 
-    /// From here on, what is recorded is written.
+    /// Starts the task that writes buffered records.
     pub fn start(&self) {
         let work = write(
-            self.waiting.clone(),
+            self.buffer.clone(),
             self.store.clone(),
             self.metrics.clone(),
         );
         *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(work));
     }
 
-    /// Writes what there is and ends.
+    /// Writes what is buffered and ends the task.
     pub async fn finish(&self) {
-        self.waiting.finish.notify_one();
+        self.buffer.finish.notify_one();
         let worker = self
             .worker
             .lock()
@@ -81,49 +82,61 @@ impl Recorder {
         if let Some(worker) = worker
             && worker.await.is_err()
         {
-            log::error!("The task that writes usage records ended badly");
+            log::error!(
+                "The task that writes usage records panicked: records not yet written are lost. Balances are not affected"
+            );
         }
     }
 
-    /// Of a request that was admitted, when it is over.
-    pub fn record(&self, exchange: &Exchange, charge: &Charge, lasted: Duration) {
-        let Some(tenant) = &exchange.tenant else {
+    /// Records a call that was admitted and is over. `status`: of the answer, 0 where none was written.
+    pub fn record(&self, exchange: &Exchange<'_>, status: u16, lasted: Duration) {
+        let (Some(tenant), Some(bill)) = (&exchange.tenant, &exchange.bill) else {
             return;
         };
+        let Some(charge) = bill.decided() else {
+            return;
+        };
+        let Labels {
+            account,
+            group,
+            endpoint,
+            model,
+            call,
+        } = bill.labels();
         let now: Millis = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .into();
-        let usage = exchange.usage();
-        let mut text = String::with_capacity(ROOM);
+        let usage = bill.usage();
+        let mut text = String::with_capacity(USUAL_RECORD_BYTES);
         let mut record = Object(&mut text);
-        record.ours("time", &rfc3339(now));
-        record.ours("tenant", tenant.as_str());
-        record.word("account", &exchange.account);
-        record.word("group", exchange.group());
-        record.word("endpoint", &exchange.endpoint);
-        match &exchange.model {
-            Some(model) => record.word("model", model),
+        record.plain("time", &rfc3339(now));
+        record.plain("tenant", tenant.as_str());
+        record.string("account", account);
+        record.string("group", group);
+        record.string("endpoint", endpoint);
+        match model {
+            Some(model) => record.string("model", model),
             None => record.raw("model", "null"),
         }
-        record.ours("call", exchange.call);
+        record.plain("call", call);
         record.number("tokensIn", usage.input().count());
         record.number("tokensOut", usage.output.count());
         record.number("tokensCached", usage.cache_read.count());
         let is_reported = charge.basis == Basis::Reported;
         record.raw("reported", if is_reported { "true" } else { "false" });
-        record.ours("basis", word(charge.basis));
+        record.plain("basis", basis(charge.basis));
         record.number("cost", charge.cost.count());
-        record.number("status", exchange.status.into());
+        record.number("status", status.into());
         record.number("latencyMs", Millis::from(lasted).0);
-        record.word("requestId", &exchange.request_id);
+        record.string("requestId", exchange.reply.request_id());
         text.push('}');
         let mut waiting = self
-            .waiting
+            .buffer
             .records
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if waiting.count >= WAITING {
+        if waiting.count >= MAX_WAITING_RECORDS {
             self.metrics.records_dropped.add(1);
             return;
         }
@@ -137,8 +150,8 @@ impl Recorder {
     }
 }
 
-/// What a charge rests on, in a record's word.
-fn word(basis: Basis) -> &'static str {
+/// Value of the record's `basis` member.
+fn basis(basis: Basis) -> &'static str {
     match basis {
         Basis::Reported => "reported",
         Basis::Counted => "counted",
@@ -147,10 +160,10 @@ fn word(basis: Basis) -> &'static str {
     }
 }
 
-/// A record has about so many bytes.
-const ROOM: usize = 448;
+/// Initial capacity in bytes of a record; a usual one fits.
+const USUAL_RECORD_BYTES: usize = 448;
 
-/// A JSON object, written member by member: one is written with every request.
+/// Writer of a JSON object, member by member: one is written with every call, without building a tree.
 struct Object<'a>(&'a mut String);
 
 impl Object<'_> {
@@ -172,43 +185,47 @@ impl Object<'_> {
         self.raw(name, digits.unwrap_or("0"));
     }
 
-    /// A word of the gateway's own, which needs no escapes.
-    fn ours(&mut self, name: &str, value: &str) {
+    /// Writes a string `value` that needs no JSON escapes.
+    fn plain(&mut self, name: &str, value: &str) {
         self.name(name);
         self.0.push('"');
         self.0.push_str(value);
         self.0.push('"');
     }
 
-    fn word(&mut self, name: &str, value: &str) {
+    fn string(&mut self, name: &str, value: &str) {
         let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
         if value.bytes().all(is_plain) {
-            self.ours(name, value);
+            self.plain(name, value);
         } else {
             self.raw(name, &serde_json::Value::from(value).to_string());
         }
     }
 }
 
-async fn write(waiting: Arc<Waiting>, store: Arc<dyn Store>, metrics: Arc<Metrics>) {
+async fn write(buffer: Arc<Buffer>, store: Arc<dyn UsageLog>, metrics: Arc<Metrics>) {
     let mut lost = 0;
     loop {
-        let is_last = tokio::time::timeout(WRITE_EVERY, waiting.finish.notified())
+        let is_last = tokio::time::timeout(WRITE_EVERY, buffer.finish.notified())
             .await
             .is_ok();
-        for (tenant, records) in waiting.take().by_tenant {
-            for records in records.chunks(TOGETHER) {
+        for (tenant, records) in buffer.take().by_tenant {
+            for records in records.chunks(RECORDS_PER_WRITE) {
                 let written = write_together(&tenant, records, &*store).await;
-                // Said when it begins and when it is over: a store can be lost for long.
+                // Logged at the start and the end of an outage only, which can be long.
                 match written {
                     Ok(()) if lost > 0 => {
-                        log::error!("{lost} usage records are lost; they are written again");
+                        log::warn!(
+                            "Usage records are written again; {lost} were dropped meanwhile"
+                        );
                         lost = 0;
                     }
                     Ok(()) => {}
                     Err(error) => {
                         if lost == 0 {
-                            log::error!("Usage records cannot be written: {error}");
+                            log::error!(
+                                "Usage records cannot be written: {error}. They are dropped until the store recovers; balances are not affected"
+                            );
                         }
                         lost += records.len() as u64;
                         metrics.records_dropped.add(records.len() as u64);
@@ -222,14 +239,18 @@ async fn write(waiting: Arc<Waiting>, store: Arc<dyn Store>, metrics: Arc<Metric
     }
 }
 
-async fn write_together(tenant: &TenantId, records: &[String], store: &dyn Store) -> Outcome<()> {
+async fn write_together(
+    tenant: &TenantId,
+    records: &[String],
+    store: &dyn UsageLog,
+) -> Outcome<()> {
     let mut tries = 1;
     loop {
         match store.record(tenant, records).await {
-            Err(_) if tries < TRIES => tries += 1,
+            Err(_) if tries < WRITE_TRIES => tries += 1,
             written => return written,
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
 }
 
@@ -240,10 +261,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_in_a_word_the_record_is_json(word in any::<String>(), number: u64) {
+        fn a_record_is_json_whatever_is_in_a_string(word in any::<String>(), number: u64) {
             let mut text = String::new();
             let mut object = Object(&mut text);
-            object.word("word", &word);
+            object.string("word", &word);
             object.number("number", number);
             object.raw("none", "null");
             text.push('}');

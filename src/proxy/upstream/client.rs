@@ -1,8 +1,9 @@
-//! The client that talks to providers: connect to a checked address, send, read, give back.
+//! HTTP/1.1 client for providers: connects to a checked address, sends, reads, and pools idle connections per
+//! thread.
 //!
-//! HTTP/1.1, one connection a request, kept for the next one on the same thread. The address is looked
-//! up and checked here, at every connect, whatever route led to it, and the connection goes to the very
-//! address that was checked. Redirects are never followed.
+//! Every connect resolves the host and checks the address against private networks (SSRF), whatever led to
+//! it, and dials the very address that was checked.
+//! Redirects are never followed.
 
 use super::connection::{Broken, Connection, Progress, Request};
 use super::names::Names;
@@ -22,40 +23,47 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// Idle connections that a thread keeps for one destination, and for how long.
-const KEPT_CONNECTIONS: usize = 256;
-const KEPT_FOR: Duration = Duration::from_secs(50);
-/// Threads beyond this share their connections.
-const SHELVES: usize = 64;
+/// Idle connections that one pool keeps for a [`Destination`].
+const MAX_IDLE_PER_DESTINATION: usize = 256;
+/// Age at which an idle connection is evicted.
+const MAX_IDLE_TIME: Duration = Duration::from_secs(50);
+/// Number of idle pools, one per thread; more threads than this share them.
+const IDLE_POOLS: usize = 64;
 
+/// Origin to connect to, and key of the idle pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Destination {
     pub https: bool,
     pub host: String,
     pub port: u16,
-    /// The gateway's own stand-in, which stands inside.
+    /// Whether it is the gateway's own `demo` provider: exempt from the checks for `https` and private
+    /// addresses.
     pub ours: bool,
 }
 
-/// Why there is no answer.
+/// Reason why there is no answer, or no whole one. The text is for the operator's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Nothing was sent.
+    /// No connection: nothing was sent.
     Connect(String),
-    /// Something was sent, and the connection broke before an answer began or ended.
+    /// The connection broke, or the answer was malformed, before the answer ended. The provider may have the
+    /// request.
     Broken(String),
+    /// `upstream.first_byte_timeout` or `upstream.idle_timeout` passed.
     Timeout(String),
 }
 
-type Shelf = HashMap<Destination, VecDeque<Idle>>;
+/// Idle connections by destination; the most recently used is at the back and is reused first.
+type IdlePool = HashMap<Destination, VecDeque<Idle>>;
 
-pub struct Upstream {
+/// Client for all providers, shared by all threads.
+pub struct ProviderClient {
     settings: settings::Upstream,
     allow_private: bool,
     tls: TlsConnector,
     names: Names,
-    /// By thread, so that a connection is woken where it is used.
-    idle: Vec<Mutex<Shelf>>,
+    /// Idle pools by thread, so that a connection's wake-ups stay on the thread that uses it.
+    idle: Vec<Mutex<IdlePool>>,
 }
 
 struct Idle {
@@ -63,29 +71,30 @@ struct Idle {
     since: Instant,
 }
 
-/// An answer whose head is there. Dropping it before its end closes the connection.
+/// Answer whose head has been read. Dropping it before its end closes the connection.
 pub struct Answer<'a> {
     pub head: Response,
-    /// What came of the body and was not taken yet.
+    /// Decoded bytes of the body that the caller has not taken yet.
     pub content: BytesMut,
     decoder: Decoder,
     connection: Option<Connection>,
     to: Destination,
-    upstream: &'a Upstream,
+    upstream: &'a ProviderClient,
 }
 
-impl Upstream {
-    pub fn new(settings: &settings::Settings) -> Upstream {
-        Upstream {
+impl ProviderClient {
+    pub fn new(settings: &settings::Settings) -> ProviderClient {
+        ProviderClient {
             settings: settings.upstream.clone(),
             allow_private: settings.egress.allow_private_networks,
             tls: TlsConnector::from(Arc::new(tls_config())),
             names: Names::new(&settings.egress),
-            idle: (0..SHELVES).map(|_| Mutex::default()).collect(),
+            idle: (0..IDLE_POOLS).map(|_| Mutex::default()).collect(),
         }
     }
 
-    /// Sends a request and waits for the head of the answer.
+    /// Sends a request and waits for the head of the answer. Retries if a reused idle connection turns out
+    /// closed before a byte was sent.
     pub async fn send(
         &self,
         to: Destination,
@@ -113,7 +122,8 @@ impl Upstream {
                         upstream: self,
                     });
                 }
-                // The provider closed a connection that waited, just when we took it up again.
+                // The provider closed an idle connection just as it was reused. No byte was sent, so a retry
+                // is safe.
                 Err(Broken::Unsent(_)) if is_reused => {
                     progress.is_sent.store(false, Ordering::Relaxed);
                 }
@@ -130,60 +140,64 @@ impl Upstream {
         }
     }
 
-    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
-        self.idle[threads::number() % SHELVES]
+    fn idle_pool(&self) -> std::sync::MutexGuard<'_, IdlePool> {
+        self.idle[threads::number() % IDLE_POOLS]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes a usable idle connection from this thread's pool, and closes stale ones.
     fn take_idle(&self, to: &Destination) -> Option<Connection> {
-        let mut shelf = self.shelf();
-        let kept = shelf.get_mut(to)?;
+        let mut idle_pool = self.idle_pool();
+        let kept = idle_pool.get_mut(to)?;
         while let Some(Idle {
             mut connection,
             since,
         }) = kept.pop_back()
         {
-            if since.elapsed() < KEPT_FOR && connection.is_quiet() {
+            if since.elapsed() < MAX_IDLE_TIME && connection.is_quiet() {
                 return Some(connection);
             }
         }
         None
     }
 
+    /// Returns a connection to this thread's pool, or closes it if the pool is full.
     fn give_back(&self, connection: Connection, to: &Destination) {
         let idle = Idle {
             connection,
             since: Instant::now(),
         };
-        let mut shelf = self.shelf();
-        match shelf.get_mut(to) {
-            Some(kept) if kept.len() < KEPT_CONNECTIONS => kept.push_back(idle),
+        let mut idle_pool = self.idle_pool();
+        match idle_pool.get_mut(to) {
+            Some(kept) if kept.len() < MAX_IDLE_PER_DESTINATION => kept.push_back(idle),
             Some(_) => {}
             None => {
-                shelf.insert(to.clone(), VecDeque::from([idle]));
+                idle_pool.insert(to.clone(), VecDeque::from([idle]));
             }
         }
     }
 
-    /// Closes what has waited too long. Destinations come and go with the tenants' configs.
+    /// Evicts stale connections of all pools, and destinations without any, which come and go with the
+    /// tenants' configs. Refreshes [`Names`] as well.
     pub fn sweep(&self) {
         self.names.refresh();
-        for shelf in &self.idle {
-            let mut shelf = shelf.lock().unwrap_or_else(PoisonError::into_inner);
-            shelf.retain(|_, kept| {
+        for idle_pool in &self.idle {
+            let mut idle_pool = idle_pool.lock().unwrap_or_else(PoisonError::into_inner);
+            idle_pool.retain(|_, kept| {
                 kept.retain_mut(|idle| {
-                    idle.since.elapsed() < KEPT_FOR && idle.connection.is_quiet()
+                    idle.since.elapsed() < MAX_IDLE_TIME && idle.connection.is_quiet()
                 });
                 !kept.is_empty()
             });
         }
     }
 
+    /// Connects within `upstream.connect_timeout`, TLS handshake included.
     async fn connect(&self, to: &Destination) -> Result<Connection, Failure> {
         let timeout = self.settings.connect_timeout;
         let slow = |_| Failure::Connect(format!("{} did not accept within {timeout:?}", to.host));
-        // Connecting is rare, and would make every request's state larger.
+        // Boxed: connecting is rare, and its future would enlarge the state of every request.
         let connecting = Box::pin(self.connect_slowly(to));
         tokio::time::timeout(timeout, connecting)
             .await
@@ -207,7 +221,8 @@ impl Upstream {
                 last = Failure::Connect(format!("{} leads to a private address", to.host));
                 continue;
             }
-            // One that does not answer leaves time for the others.
+            // An equal share of the remaining time, so that an unresponsive address leaves time for the
+            // others.
             let rest = self
                 .settings
                 .connect_timeout
@@ -226,10 +241,12 @@ impl Upstream {
         Err(last)
     }
 
+    /// Whether an address may be dialled: public, or allowed by `egress.allow_private_networks`.
     fn may_reach(&self, to: &Destination, address: IpAddr) -> bool {
         to.ours || self.allow_private || egress::is_public(address)
     }
 
+    /// Runs the TLS handshake for an `https` destination.
     async fn shake_hands(
         &self,
         to: &Destination,
@@ -250,13 +267,14 @@ impl Upstream {
 }
 
 impl Answer<'_> {
-    /// Some of its body is here already.
+    /// Whether undecoded bytes of the body have been read already.
     pub fn is_under_way(&self) -> bool {
         let unread = |connection: &Connection| !connection.unread.is_empty();
         self.connection.as_ref().is_some_and(unread)
     }
 
-    /// Waits until more of the body is in `content`. False: it is over, and the connection is kept.
+    /// Reads until more of the body is in `content`. False: the body has ended, and a reusable connection is
+    /// back in its pool.
     pub fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Failure>> {
         let host = &self.to.host;
         loop {
@@ -297,7 +315,7 @@ impl Answer<'_> {
                 }
                 Err(Broken::TooSlow) => {
                     let settings = &self.upstream.settings;
-                    // It can be waited for once more.
+                    // Not fatal: the caller may poll again, for up to `upstream.drain`.
                     connection.expect_within(settings.drain);
                     let silent = settings.idle_timeout;
                     let why = format!("silent for {silent:?}");
@@ -313,7 +331,7 @@ impl Answer<'_> {
     }
 }
 
-/// The system's certificates, or, where it has none, the ones that browsers trust.
+/// Builds the TLS config: the system's root certificates or, where it has none, Mozilla's (`webpki_roots`).
 fn tls_config() -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -1,11 +1,11 @@
-//! One connection to a provider: a request out, the head of its answer in, then its bytes.
+//! HTTP/1.1 connection to a provider: sends a request, reads the head of its answer, then raw body bytes.
 //!
-//! An answer may begin before the request is all out: then the rest is not sent, and the connection is
-//! not used again.
+//! An answer may begin before the whole request is sent. The rest is then never sent, and the connection is
+//! not reused.
 
 use crate::http1::head::{self, Response};
-use crate::proxy::lazy_timer::Patience;
-use crate::proxy::scratch;
+use crate::proxy::lazy_timer::LazyTimer;
+use crate::proxy::read_buffer;
 use bytes::BytesMut;
 use futures_util::task::noop_waker_ref;
 use http::StatusCode;
@@ -17,40 +17,45 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// A request as it leaves: its head, and its body, which may stand behind the head already.
+/// Serialized request. A short body is appended to `head` already, and `body` is empty.
 pub struct Request {
     pub head: BytesMut,
     pub body: Vec<u8>,
 }
 
-/// How far a request has come while its answer is waited for.
+/// Progress of an exchange, for the caller to read while it waits.
 #[derive(Default)]
 pub struct Progress {
-    /// The provider has all of it.
+    /// Whether sending has ended: the provider has the request.
     pub is_sent: AtomicBool,
-    /// The answer should have begun. It is waited for all the same, for as long as an answer is read on.
+    /// Whether `upstream.first_byte_timeout` has passed. The exchange still waits for an answer, for
+    /// `upstream.drain`.
     pub is_late: AtomicBool,
 }
 
-/// A socket, with or without TLS.
+/// Byte stream to a provider, with or without TLS.
 pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
+/// Connection to a provider, with its read buffer and timer.
 pub struct Connection {
     wire: Box<dyn Wire>,
-    /// Read, and not yet taken.
+    /// Bytes read and not yet consumed.
     pub unread: BytesMut,
-    patience: Patience,
-    /// A part of the request that is being sent has left.
+    /// Read timeout, set by [`Connection::expect_within`].
+    timer: LazyTimer,
+    /// Whether any byte of the current request was sent.
     has_sent: bool,
 }
 
-/// What ended an exchange, in words that follow the provider's name.
+/// Reason why an exchange failed. In log lines its text follows the provider's host.
 pub enum Broken {
-    /// Not a byte of the request left.
+    /// The connection broke before any byte of the request was sent: a retry is safe.
     Unsent(String),
+    /// The connection broke later, or the answer is malformed.
     Wrong(String),
+    /// The read timeout passed.
     TooSlow,
 }
 
@@ -59,33 +64,34 @@ impl Connection {
         Connection {
             wire,
             unread: BytesMut::new(),
-            patience: Patience::new(Duration::ZERO),
+            timer: LazyTimer::new(Duration::ZERO),
             has_sent: false,
         }
     }
 
-    /// Nothing has come while it waited, its end included.
+    /// Whether an idle connection is still usable: neither a byte nor the end of the stream has arrived.
     pub fn is_quiet(&mut self) -> bool {
         let mut cx = Context::from_waker(noop_waker_ref());
-        scratch::poll_read(&mut self.wire, &mut cx, &mut self.unread).is_pending()
+        read_buffer::poll_read(&mut self.wire, &mut cx, &mut self.unread).is_pending()
     }
 
-    /// The next bytes must come within so long.
+    /// Sets the read timeout: the next bytes must arrive within `span`.
     pub fn expect_within(&mut self, span: Duration) {
-        self.patience.set(span);
+        self.timer.set(span);
     }
 
-    /// Reads what there is. Nought at the end.
+    /// Reads into `unread`. Returns the number of bytes, 0 at the end of the stream.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
-        match scratch::poll_read(&mut self.wire, cx, &mut self.unread) {
+        match read_buffer::poll_read(&mut self.wire, cx, &mut self.unread) {
             Poll::Ready(read) => Poll::Ready(read.map_err(|error| self.broken(&error))),
             Poll::Pending => {
-                ready!(self.patience.poll_over(cx));
+                ready!(self.timer.poll_over(cx));
                 Poll::Ready(Err(Broken::TooSlow))
             }
         }
     }
 
+    /// Classifies an I/O error by whether any byte was sent.
     fn broken(&self, error: &io::Error) -> Broken {
         let why = format!("broke the connection: {error}");
         if self.has_sent {
@@ -95,7 +101,8 @@ impl Connection {
         }
     }
 
-    /// Sends a request and waits for the head of its answer: until `timeout`, and for `more` after that.
+    /// Sends a request and waits for the head of its answer: for `timeout`, then, marked as
+    /// [`Progress::is_late`], for `more`.
     pub async fn exchange(
         &mut self,
         request: &Request,
@@ -103,7 +110,7 @@ impl Connection {
         more: Duration,
         progress: &Progress,
     ) -> Result<Response, Broken> {
-        self.patience.set(timeout);
+        self.timer.set(timeout);
         self.has_sent = false;
         let parts = [&request.head[..], &request.body];
         let mut sent = Ok(true);
@@ -114,7 +121,7 @@ impl Connection {
         }
         let whole = match sent {
             Ok(whole) => whole,
-            // It may have said why before it stopped listening.
+            // The provider may have sent an error answer before it stopped reading.
             Err(Broken::Wrong(_)) => false,
             Err(broken) => return Err(broken),
         };
@@ -122,7 +129,7 @@ impl Connection {
         let head = match self.head().await {
             Err(Broken::TooSlow) => {
                 progress.is_late.store(true, Ordering::Relaxed);
-                self.patience.set(more);
+                self.timer.set(more);
                 self.head().await
             }
             head => head,
@@ -132,7 +139,7 @@ impl Connection {
         Ok(head)
     }
 
-    /// False: an answer came before all of it was out.
+    /// Sends bytes. False: the answer began before all of them were sent.
     async fn send(&mut self, bytes: &[u8]) -> Result<bool, Broken> {
         let mut rest = bytes;
         poll_fn(|cx| {
@@ -159,12 +166,13 @@ impl Connection {
         .await
     }
 
+    /// Reads until the head of a final response is complete.
     async fn head(&mut self) -> Result<Response, Broken> {
         let mut searched = 0;
         loop {
             let taken = head::take_response(&mut self.unread, searched);
             match taken.map_err(|why| Broken::Wrong(why.to_owned()))? {
-                // It says that it goes on, which it may.
+                // Interim responses (1xx) are skipped.
                 Some(head) if is_interim(head.status) => searched = 0,
                 Some(head) => return Ok(head),
                 None => {

@@ -1,8 +1,10 @@
-//! The provider's side of a call: the request as it leaves, a connection to a checked address, the heartbeat
-//! of the hold while an answer is awaited.
+//! The provider's side of a call: [`request`] serializes it, [`forward`] sends it by [`client`] to a checked
+//! address, [`lifetime`] bounds the wait for its answer.
 
 pub mod client;
 pub mod connection;
+pub mod drain;
 pub mod forward;
-pub mod heartbeat;
+pub mod lifetime;
 pub mod names;
+pub mod request;

@@ -1,9 +1,7 @@
-//! Looks host names up, without a thread that waits, and remembers what it heard for as long as that
-//! holds.
+//! Resolves host names asynchronously, and caches results and failures by TTL.
 //!
-//! What is found here is not checked yet: whoever connects does that, each time, with the very address
-//! that is dialled. A name is looked up once at a time, however many wait for it, and a slow one keeps
-//! nobody else from another.
+//! Addresses are not checked here: `ProviderClient` checks the very address that it dials, at each connect.
+//! Concurrent lookups of one name are merged into one, and a slow name never delays another.
 
 use crate::settings;
 use hickory_resolver::TokioResolver;
@@ -18,34 +16,37 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Mutex as Turn;
 
-/// Names that are remembered.
-const REMEMBERED: usize = 4_096;
-/// However long a name server says that something holds.
+/// Names in the cache. When it is full, expired entries are evicted; if that is not enough, all are.
+const MAX_REMEMBERED_ADDRESSES: usize = 4_096;
+/// Upper bound of a cached result's TTL.
 const LONGEST: Duration = Duration::from_secs(300);
-/// And however short: who waits for the same name takes what was found for the one before.
+/// Lower bound of the TTL, and TTL of a failure: callers that wait for the same name share one lookup.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// One try, of which there are as many as connecting has time for.
+/// Timeout of one DNS query; retries are bounded by `upstream.connect_timeout`.
 const TRY: Duration = Duration::from_secs(2);
 
-/// What the system says of name servers, and of names itself.
+/// System files that determine name resolution. [`Names::refresh`] watches them for changes.
 const SYSTEM: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
+/// Resolver with a cache.
 pub struct Names {
-    /// None: the system's.
+    /// `egress.nameservers`. Empty: the system's.
     servers: Vec<SocketAddr>,
     resolver: Mutex<Resolver>,
+    /// Cache by host. Each entry has a lock of its own, held during a lookup.
     known: Mutex<HashMap<String, Arc<Turn<Known>>>>,
 }
 
-/// What was heard of one name, and until when that holds.
+/// Cache entry: a result and its expiry. `None`: not looked up yet.
 #[derive(Default)]
 struct Known(Option<(Instant, Found)>);
 
-/// The addresses of a host, those of version four first.
+/// Addresses of a host, IPv4 first, or the text of an error.
 type Found = Result<Vec<IpAddr>, String>;
 
 struct Resolver {
     ask: Result<TokioResolver, String>,
+    /// Modification times of the [`SYSTEM`] files when the resolver was built.
     written: [Option<SystemTime>; SYSTEM.len()],
 }
 
@@ -59,6 +60,7 @@ impl Names {
         }
     }
 
+    /// Returns the addresses of a host, from the cache or by a lookup. An IP address is returned as it is.
     pub async fn addresses(&self, host: &str) -> Found {
         if let Ok(address) = host.parse() {
             return Ok(vec![address]);
@@ -79,16 +81,17 @@ impl Names {
         found
     }
 
+    /// Returns the cache entry of a host, after evicting others if the cache is full.
     fn turn(&self, host: &str) -> Arc<Turn<Known>> {
         let mut known = self.known();
-        if known.len() >= REMEMBERED {
+        if known.len() >= MAX_REMEMBERED_ADDRESSES {
             let now = Instant::now();
             known.retain(|_, turn| {
                 let holds = |known: &Known| known.0.as_ref().is_some_and(|(until, _)| now < *until);
-                // Somebody is at it where it is locked.
+                // A locked entry is being looked up: keep it.
                 turn.try_lock().map_or(true, |known| holds(&known))
             });
-            if known.len() >= REMEMBERED {
+            if known.len() >= MAX_REMEMBERED_ADDRESSES {
                 known.clear();
             }
         }
@@ -99,6 +102,7 @@ impl Names {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Asks the name servers. Returns the addresses with their TTL.
     async fn look_up(&self, host: &str) -> Result<(Duration, Vec<IpAddr>), String> {
         let resolver = self
             .resolver
@@ -116,7 +120,7 @@ impl Names {
         Ok((life, addresses))
     }
 
-    /// Reads the system's files again where they have changed.
+    /// Rebuilds the resolver and clears the cache if a system file has changed.
     pub fn refresh(&self) {
         let mut resolver = self.resolver.lock().unwrap_or_else(PoisonError::into_inner);
         if resolver.written != written() {
@@ -155,7 +159,7 @@ fn build(servers: &[SocketAddr]) -> Result<TokioResolver, String> {
     };
     let options: &mut ResolverOpts = builder.options_mut();
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    // What is known is kept here, together with what is known not to be.
+    // `Names` has the cache, failures included.
     options.cache_size = 0;
     options.timeout = options.timeout.min(TRY);
     builder.build().map_err(|error| error.to_string())

@@ -156,7 +156,10 @@ pub fn verify_pages(database: &mut Database, path: &Path) -> Result<(), String> 
         return Err(damaged(path, &"its latest state cannot be read"));
     }
     if !clean {
-        log::warn!("{} was repaired; nothing in it is lost", path.display());
+        log::warn!(
+            "{} was not closed cleanly and was repaired; nothing in it is lost",
+            path.display()
+        );
     }
     Ok(())
 }

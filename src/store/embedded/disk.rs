@@ -360,12 +360,14 @@ impl Disk {
             (Trouble::Full, _) => {
                 self.room.give_reserve_back();
                 log::error!(
-                    "The disk of {} is full: what is under way is settled, nothing new is taken",
+                    "The disk of {} is full: requests in flight are settled, new calls get 503. Free some space; no restart is needed",
                     self.room.dir().display()
                 );
             }
             (Trouble::Broken(why), None | Some(Trouble::Full)) => {
-                log::error!("Embedded store cannot write: {why}");
+                log::error!(
+                    "Embedded store cannot write: {why}. New calls get 503; check the disk"
+                );
             }
             (Trouble::Broken(_), Some(Trouble::Broken(_))) => {}
         }
@@ -461,7 +463,9 @@ impl Disk {
             Err(error) if is_full(&error) => false,
             Err(error) => {
                 let dir = self.room.dir().display();
-                log::warn!("No reserve for a full disk in {dir}: {error}");
+                log::warn!(
+                    "Cannot reserve space in {dir}: {error}. If the disk fills up, requests in flight may fail to settle"
+                );
                 true
             }
             Ok(()) => true,

@@ -204,7 +204,7 @@ fn read_file(path: &Path, bytes: &[u8], boot: Boot, held: &mut Held) -> Result<(
         (Err(at), Boot::Same) => Err(damaged(path, at)),
         (Err(at), Boot::Other) => {
             log::warn!(
-                "{} is torn at byte {at}, as a loss of power leaves it: what had not been flushed is lost",
+                "{} is torn at byte {at}, as after a loss of power: it is recovered up to there, and changes that were not flushed are lost",
                 path.display()
             );
             Ok(())

@@ -16,7 +16,8 @@ mod stored;
 use super::followers::Followers;
 use super::name::{self, AccountName, KeyName};
 use super::{
-    Admitted, Clock, Counted, Follower, Found, Keeping, Mint, Outcome, Put, Store, StoreError,
+    Admitted, Clock, Configs, Counted, Durability, Follower, Found, Keeping, Ledger, Mint, Outcome,
+    Put, StoreError, UsageLog,
 };
 use crate::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
 use crate::rules::amount::{Millis, Tokens};
@@ -216,7 +217,7 @@ impl Embedded {
 }
 
 #[async_trait]
-impl Store for Embedded {
+impl Ledger for Embedded {
     async fn mint(&self, mint: &Mint) -> Outcome<bool> {
         let now = self.keeping.clock.now();
         let expires = mint.life.map(|life| now.plus(life));
@@ -437,6 +438,13 @@ impl Store for Embedded {
         Ok(counters.count(what, bounds, now))
     }
 
+    fn generation(&self) -> Option<u64> {
+        None
+    }
+}
+
+#[async_trait]
+impl Configs for Embedded {
     async fn config(&self, tenant: &TenantId) -> Outcome<Option<Arc<str>>> {
         let stored = self.disk.read(&name::config(tenant))?;
         Ok(stored.map(|stored| Arc::from(stored.text.as_str())))
@@ -501,6 +509,13 @@ impl Store for Embedded {
         self.disk.durable(sequence).await
     }
 
+    fn follow(&self, follower: Arc<dyn Follower>) {
+        self.followers.add(follower);
+    }
+}
+
+#[async_trait]
+impl UsageLog for Embedded {
     async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()> {
         let log = name::usage(tenant);
         let expires = Some(self.keeping.clock.now().plus(self.keeping.log.age));
@@ -533,17 +548,12 @@ impl Store for Embedded {
             .flat_map(|(_, block)| block.text.lines().rev());
         Ok(recent.take(most).map(str::to_owned).collect())
     }
+}
 
-    fn follow(&self, follower: Arc<dyn Follower>) {
-        self.followers.add(follower);
-    }
-
+#[async_trait]
+impl Durability for Embedded {
     async fn flush(&self) -> Outcome<()> {
         self.disk.durable(self.disk.sequence()).await
-    }
-
-    fn generation(&self) -> Option<u64> {
-        None
     }
 
     async fn ready(&self) -> Outcome<()> {
@@ -564,7 +574,9 @@ impl Store for Embedded {
             self.disk.stop();
             let ended = tokio::task::spawn_blocking(move || flusher.join()).await;
             if !matches!(ended, Ok(Ok(()))) {
-                log::error!("The embedded store's flusher ended badly");
+                log::error!(
+                    "The embedded store's flush thread panicked: unflushed changes stay in its journal, and the next start applies them"
+                );
             }
             self.disk.release();
         }
@@ -572,7 +584,7 @@ impl Store for Embedded {
 }
 
 impl Drop for Embedded {
-    /// Stops and joins the flusher if [`Store::close`] was not called. The journal has every acknowledged
+    /// Stops and joins the flusher if [`Durability::close`] was not called. The journal has every acknowledged
     /// change.
     fn drop(&mut self) {
         self.disk.stop();
@@ -584,7 +596,9 @@ impl Drop for Embedded {
         if let Some(flusher) = flusher
             && flusher.join().is_err()
         {
-            log::error!("The embedded store's flusher ended badly");
+            log::error!(
+                "The embedded store's flush thread panicked: unflushed changes stay in its journal, and the next start applies them"
+            );
         }
     }
 }

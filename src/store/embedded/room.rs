@@ -76,7 +76,10 @@ impl Room {
     pub fn give_reserve_back(&self) {
         match fs::remove_file(&self.reserve) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                log::error!("Cannot delete {}: {error}", self.reserve.display());
+                log::error!(
+                    "Cannot delete {}, space that was reserved for a full disk: {error}. Delete it by hand",
+                    self.reserve.display()
+                );
             }
             _ => {}
         }

@@ -93,7 +93,10 @@ impl Page {
 
     pub fn remove(&self) {
         if let Err(error) = fs::remove_file(&self.path) {
-            log::warn!("Cannot delete {}: {error}", self.path.display());
+            log::warn!(
+                "Cannot delete the settled journal page {}: {error}. It does no harm; delete it by hand",
+                self.path.display()
+            );
         }
     }
 
@@ -196,11 +199,15 @@ impl Page {
         let mut lines = std::mem::take(&mut self.waiting);
         match self.append(&lines) {
             Ok(()) if std::mem::replace(&mut self.failed, false) => {
-                log::info!("The journal is written again");
+                log::info!(
+                    "The journal can be written again; requests meanwhile were not journaled"
+                );
             }
             Ok(()) => {}
             Err(error) if !std::mem::replace(&mut self.failed, true) => {
-                log::error!("The journal cannot be written: {error}");
+                log::error!(
+                    "The journal cannot be written: {error}. Requests go on; after a crash their tokens would stay held until they expire"
+                );
             }
             Err(_) => {}
         }

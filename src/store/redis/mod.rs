@@ -15,7 +15,8 @@ mod version;
 use super::followers::Followers;
 use super::name::{self, AccountName, KeyName};
 use super::{
-    Admitted, Clock, Counted, Follower, Found, Keeping, Mint, Outcome, Put, Store, StoreError,
+    Admitted, Clock, Configs, Counted, Durability, Follower, Found, Keeping, Ledger, Mint, Outcome,
+    Put, StoreError, UsageLog,
 };
 use crate::rules::account::{
     Admission, Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement,
@@ -307,7 +308,7 @@ fn flag(set: bool) -> String {
 }
 
 #[async_trait]
-impl Store for Redis {
+impl Ledger for Redis {
     async fn mint(&self, mint: &Mint) -> Outcome<bool> {
         let key = mint.key.account();
         let Some(user) = &mint.user else {
@@ -554,6 +555,13 @@ impl Store for Redis {
         })
     }
 
+    fn generation(&self) -> Option<u64> {
+        Some(self.generation.load(Ordering::Acquire))
+    }
+}
+
+#[async_trait]
+impl Configs for Redis {
     async fn config(&self, tenant: &TenantId) -> Outcome<Option<Arc<str>>> {
         Ok(self.text(&name::config(tenant)).await?.map(Arc::from))
     }
@@ -639,6 +647,13 @@ impl Store for Redis {
         Ok(())
     }
 
+    fn follow(&self, follower: Arc<dyn Follower>) {
+        self.followers.add(follower);
+    }
+}
+
+#[async_trait]
+impl UsageLog for Redis {
     async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()> {
         let name = name::usage(tenant);
         let kept = self.keeping.log;
@@ -669,17 +684,12 @@ impl Store for Redis {
             .filter_map(|(_, mut fields)| fields.pop())
             .collect())
     }
+}
 
-    fn follow(&self, follower: Arc<dyn Follower>) {
-        self.followers.add(follower);
-    }
-
+#[async_trait]
+impl Durability for Redis {
     async fn flush(&self) -> Outcome<()> {
         Ok(())
-    }
-
-    fn generation(&self) -> Option<u64> {
-        Some(self.generation.load(Ordering::Acquire))
     }
 
     async fn ready(&self) -> Outcome<()> {

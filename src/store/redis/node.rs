@@ -310,7 +310,9 @@ async fn keep(node: Weak<Node>) {
         drop(this);
         let (fault, why) = watch_over(&node, &mut breaker, live).await;
         let Some(this) = node.upgrade() else { return };
-        log::warn!("Redis cannot be used: {why}");
+        log::warn!(
+            "Redis cannot be used: {why}. Calls get 503 until it is back, save those that a lease covers"
+        );
         lost = Some(Instant::now());
         this.set_trouble(why);
         this.live.send_replace(None);

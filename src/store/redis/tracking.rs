@@ -28,7 +28,7 @@ pub async fn track(dial: Dial, followers: Weak<Followers>) {
                 // tracking.
                 if !error.is_io_error() && !std::mem::replace(&mut warned, true) {
                     log::warn!(
-                        "Redis does not report changed configs ({}); they are read again twice a second",
+                        "Redis does not report changed configs ({}): they are read twice a second instead. Allow CLIENT TRACKING in its ACL",
                         describe(&error)
                     );
                 }

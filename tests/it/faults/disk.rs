@@ -14,7 +14,7 @@ use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Limits;
 use resullm::store::embedded::Embedded;
 use resullm::store::name::KeyName;
-use resullm::store::{Admitted, Clock, Mint, Store, StoreError};
+use resullm::store::{Admitted, Clock, Durability, Ledger, Mint, Store, StoreError};
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,13 +1,14 @@
-//! Which provider call a path asks for.
+//! Maps a request's path to a provider call.
 //!
-//! Base URLs are set wrongly all the time, so the same call answers with `v1`, without it and with it
-//! twice, with doubled and with trailing slashes. What is not in the table is not served: a tenant's
-//! provider account is not its end users' to browse.
+//! Base URLs are often misconfigured, so a call is found with `v1` once, twice or not at all, and with
+//! doubled or trailing slashes.
+//! Paths that are not in [`table`] are never served: end users must not browse the tenant's provider account.
 
 use crate::dialect::call::Api;
 use crate::dialect::{Dialect, table};
 
-/// First words of the providers' APIs: below these an unserved path is refused in the API's shape.
+/// First path segments of the providers' APIs. An unserved path below one is refused in the error shape of
+/// its [`Api`].
 const API_HEADS: &[(&str, Api)] = &[
     ("messages", Api::Anthropic),
     ("chat", Api::OpenAi),
@@ -22,15 +23,16 @@ const API_HEADS: &[(&str, Api)] = &[
 ];
 
 #[derive(Clone)]
+/// Parsed path of a provider's API.
 pub struct Provider<'a> {
     pub api: Api,
-    /// `None`: not served.
+    /// Dialect of the call. `None`: the path is not served.
     pub dialect: Option<&'static dyn Dialect>,
-    /// The path below `v1`, word by word.
+    /// Path segments below `v1`.
     pub words: Vec<&'a str>,
 }
 
-/// `None`: not a path of a provider's API at all.
+/// Parses a path. `None`: it is no path of a provider's API: neither below `v1` nor listed in `API_HEADS`.
 pub fn provider(route: &str) -> Option<Provider<'_>> {
     let mut words = route.split('/').filter(|word| !word.is_empty()).peekable();
     let mut versions = 0;

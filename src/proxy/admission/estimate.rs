@@ -1,0 +1,200 @@
+//! Estimate: reads a call, chooses its endpoint, and bounds what it can cost there.
+//!
+//! Every bound in [`Terms`] is an upper bound of the provider's count. A guess must never get in here: the
+//! hold relies on it.
+
+use super::terms::Terms;
+use super::token_counter::TokenCounter;
+use crate::dialect::call::{Api, Body, Bounds, Call, Unreadable};
+use crate::dialect::extras::{self, Decision};
+use crate::dialect::{Dialect, members, shown, surplus, tokens};
+use crate::http1::head::Request;
+use crate::proxy::admission::image_bounds::{family_of, with_images};
+use crate::proxy::error::GatewayError;
+use crate::rules::amount::Tokens;
+use crate::rules::charge::Sizes;
+use crate::rules::choice::{self, Choice, Unserved};
+use crate::rules::config::Endpoint;
+use crate::rules::model_name;
+use crate::rules::models;
+use crate::store::tenants::Tenant;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Longest form that is parsed on the request's own thread; beyond it, walking the recordings takes too long.
+const MAX_INLINE_FORM_BYTES: usize = 256 << 10;
+/// Longest prompt that is kept in [`Terms::text`] during the answer, to be counted if the provider reports no
+/// usage.
+const MAX_KEPT_PROMPT_BYTES: usize = 16 << 10;
+
+/// A parsed call with its endpoint and its [`Terms`].
+pub struct Estimate<'a> {
+    pub tenant: &'a Arc<Tenant>,
+    pub dialect: &'static dyn Dialect,
+    pub endpoint: &'a Endpoint,
+    /// Model that the provider is sent, after the endpoint's renaming.
+    pub model: Option<String>,
+    /// Whether `model` differs from the one that the client sent.
+    pub renames_model: bool,
+    /// Body as the client sent it; `rewrite_body` changes it.
+    pub body: Bytes,
+    pub call: Call,
+    /// Decision on members and beta headers that cost extra: allowed at a price, or removed.
+    pub extras: Decision,
+    pub terms: Terms,
+    /// Most tokens of one answer of the model. `None`: unknown.
+    pub max_output: Option<u64>,
+}
+
+/// Returns the header that names beta features: `openai-beta` or `anthropic-beta`.
+pub fn beta_header(api: Api) -> &'static str {
+    match api {
+        Api::OpenAi => "openai-beta",
+        Api::Anthropic => "anthropic-beta",
+    }
+}
+
+impl From<Unreadable> for GatewayError {
+    fn from(Unreadable(why): Unreadable) -> GatewayError {
+        GatewayError::InvalidBody(why)
+    }
+}
+
+pub struct Estimator {
+    pub counter: Arc<TokenCounter>,
+    /// Bounds of images, pages and recordings, from the settings.
+    pub bounds: Bounds,
+}
+
+impl Estimator {
+    /// Reads the body of a request as a call of `dialect` and estimates it.
+    pub async fn estimate<'a>(
+        &self,
+        request: &Request,
+        tenant: &'a Arc<Tenant>,
+        dialect: &'static dyn Dialect,
+        body: Bytes,
+    ) -> Result<Estimate<'a>, GatewayError> {
+        let content_type = request.fields.get("content-type");
+        let mut call = self.read(tenant, dialect, &body, content_type).await?;
+        let asked = call.model.clone();
+        let asked = asked.as_deref();
+        if let Some(Err(why)) = asked.map(model_name::check) {
+            return Err(GatewayError::InvalidBody(format!("model {why}")));
+        }
+        let choice = choose(tenant, asked, dialect.api())?;
+        let (endpoint, server) = (choice.endpoint, choice.endpoint.server);
+        let family = family_of(&choice, asked);
+        if let Some(bounds) = with_images(family, server, self.bounds, &body) {
+            call = dialect.read(&as_body(&body, content_type), &bounds)?;
+        }
+        call.free &= !server.bills_free_calls();
+        call.beyond = Tokens::new(surplus::beyond(family, server, dialect.is_form(), &body));
+        call.prompt = call.prompt.plus(call.beyond);
+        members::check(&call, server, &endpoint.members)?;
+        let betas = request.fields.all(beta_header(dialect.api()));
+        let betas = betas.flat_map(|value| extras::dear_betas(dialect.api(), value));
+        let extras = extras::decide(&call, endpoint, betas)?;
+        let model = choice.served(asked);
+        let mut terms = terms(tenant, endpoint, model, &call, &self.bounds, &body);
+        terms.hosted = extras.hosted.clone();
+        terms.shows_all &= extras.calls.is_none();
+        Ok(Estimate {
+            max_output: max_output(endpoint, model),
+            model: model.map(str::to_owned),
+            renames_model: choice.model.is_some(),
+            tenant,
+            dialect,
+            endpoint,
+            body,
+            call,
+            extras,
+            terms,
+        })
+    }
+
+    /// Parses a call. A form longer than [`MAX_INLINE_FORM_BYTES`] is parsed on the counting thread.
+    async fn read(
+        &self,
+        tenant: &Tenant,
+        dialect: &'static dyn Dialect,
+        body: &Bytes,
+        content_type: Option<&str>,
+    ) -> Result<Call, GatewayError> {
+        let bounds = self.bounds;
+        if !dialect.is_form() || body.len() <= MAX_INLINE_FORM_BYTES {
+            return Ok(dialect.read(&as_body(body, content_type), &bounds)?);
+        }
+        let (body, content_type) = (body.clone(), content_type.map(str::to_owned));
+        let read = move || dialect.read(&as_body(&body, content_type.as_deref()), &bounds);
+        match self.counter.run(tenant.id.as_str(), read).await {
+            Some(call) => Ok(call?),
+            None => Err(GatewayError::Overloaded),
+        }
+    }
+}
+
+fn as_body<'a>(bytes: &'a Bytes, content_type: Option<&'a str>) -> Body<'a> {
+    Body {
+        bytes,
+        content_type,
+    }
+}
+
+fn choose<'p: 'm, 'm>(
+    tenant: &'p Tenant,
+    model: Option<&'m str>,
+    api: Api,
+) -> Result<Choice<'p, 'm>, GatewayError> {
+    let providers = tenant.config.text.as_ref();
+    let choice = providers.map_or(Err(Unserved::NoEndpoint), |providers| {
+        choice::choose(providers, model, |kind| api.is_spoken_by(kind))
+    });
+    let model = || model.map(str::to_owned);
+    choice.map_err(|unserved| match unserved {
+        Unserved::NoEndpoint => GatewayError::NoEndpoint { model: model() },
+        Unserved::NotListed => GatewayError::ModelNotServed { model: model() },
+    })
+}
+
+fn terms(
+    tenant: &Arc<Tenant>,
+    endpoint: &Endpoint,
+    model: Option<&str>,
+    call: &Call,
+    bounds: &Bounds,
+    body: &Bytes,
+) -> Terms {
+    let providers = tenant.config.text.as_ref();
+    let rate = providers.map(|providers| providers.rate(endpoint, model));
+    let is_kept = call.answer.is_none() && body.len() <= MAX_KEPT_PROMPT_BYTES;
+    let has_many = call.answers > 1;
+    Terms {
+        rate: rate.unwrap_or_default(),
+        tenant: tenant.clone(),
+        prompt: call.prompt,
+        beyond: call.beyond,
+        text: is_kept.then(|| body.clone()),
+        // A model's name tells its vocabulary only at its maker's own API.
+        is_exact: endpoint.server.is_openai() && model.is_some_and(tokens::is_known),
+        free: call.free,
+        no_text: call.answer.is_some_and(|answer| answer.is_zero()),
+        unreported: call.unreported,
+        shows_all: shown::shows_all(endpoint.server, model, call),
+        has_many,
+        reports_one: has_many && shown::reports_one(endpoint.server),
+        sizes: Sizes {
+            image_answer: bounds.image_answer,
+            sound_second: bounds.sound_second,
+        },
+        hosted: extras::Hosted::default(),
+    }
+}
+
+/// Returns the most tokens of one answer of a model: as configured for the [`Endpoint`], or as its maker
+/// publishes.
+fn max_output(endpoint: &Endpoint, model: Option<&str>) -> Option<u64> {
+    // A model's name tells its limit only at its maker's own API.
+    let published = || models::most_output(model.filter(|_| endpoint.server.is_openai())?);
+    endpoint.max_output_tokens.or_else(published)
+}

@@ -1,0 +1,415 @@
+//! The call, read downwards: each line is a step of a room, and each step takes the value of the one before
+//! it.
+//!
+//! [`serve`] is one request from its head to its usage record. Whatever ends it (an error, a client that
+//! leaves, a panic), it is settled, answered and recorded there.
+
+use crate::dialect::Dialect;
+use crate::http1::head;
+use crate::local::Local;
+use crate::local::answer::Refusal;
+use crate::local::dispatch::At;
+use crate::local::route::{Found, Matched, is_for_pages};
+use crate::proxy::admission::admit::{Admission, check_group};
+use crate::proxy::admission::authenticate::{authenticate, require_known};
+use crate::proxy::admission::estimate::Estimator;
+use crate::proxy::downstream::cors::Grant;
+use crate::proxy::downstream::hosts::{Hosts, RequestedHost};
+use crate::proxy::downstream::intake::intake;
+use crate::proxy::downstream::route::{self, Provider};
+use crate::proxy::downstream::session::Session;
+use crate::proxy::downstream::{client_address, preflight, reply, tally};
+use crate::proxy::error::GatewayError;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::limits::refused_work::Work;
+use crate::proxy::limits::{Limits, gate};
+use crate::proxy::local_answer::LocalAnswers;
+use crate::proxy::models;
+use crate::proxy::relay::relay;
+use crate::proxy::relay::request::{Asked, Relay, private_host};
+use crate::proxy::request_id;
+use crate::proxy::settlement::record::Recorder;
+use crate::proxy::settlement::settle::Settlement;
+use crate::proxy::upstream::forward::Forward;
+use crate::proxy::upstream::lifetime::Lifetimes;
+use crate::proxy::upstream::request::{self, Caller};
+use crate::rules::charge::Charge;
+use crate::rules::strike::Credentials;
+use crate::rules::tenant::{self, Addressed};
+use crate::store::Store;
+use crate::store::name::KeyName;
+use crate::store::tenants::{Lookup, Tenant, Tenants};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::panics;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::Method;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Longest body in bytes that is read before its key is looked up; for a longer one, [`require_known`] comes
+/// first.
+const MAX_UNKNOWN_BODY_BYTES: u64 = 64 << 10;
+
+/// The parts that serve requests, one of each per process, built by `serve`.
+pub struct Proxy {
+    pub local: Local,
+    pub hosts: Hosts,
+    pub store: Arc<dyn Store>,
+    pub tenants: Arc<Tenants>,
+    pub limits: Limits,
+    pub estimator: Estimator,
+    pub admission: Admission,
+    pub lifetimes: Lifetimes,
+    pub forward: Forward,
+    pub settlement: Settlement,
+    pub recorder: Recorder,
+    pub metrics: Arc<Metrics>,
+}
+
+/// Serves one public request: `answer`, then settlement, error reply and usage record.
+pub async fn serve(proxy: &Proxy, session: &mut Session<'_>) {
+    let _guard = proxy.limits.in_flight.enter();
+    let request_id = request_id::of(session.request());
+    let mut exchange = Exchange::new(request_id, &proxy.limits.body_memory);
+    let answered = AssertUnwindSafe(answer(proxy, session, &mut exchange)).catch_unwind();
+    let outcome = answered.await.unwrap_or_else(|panic| {
+        proxy.metrics.panics.add(1);
+        Err(GatewayError::Panic(panics::words(&*panic).to_owned()))
+    });
+    if let Some(mut call) = exchange.admitted() {
+        proxy.settlement.settle(&mut call).await;
+    }
+    if let Err(error) = outcome {
+        end_with_error(proxy, session, &exchange, error).await;
+    }
+    record(proxy, session, &exchange);
+}
+
+/// Resolves the path to a local route or a tenant, and answers.
+async fn answer(
+    proxy: &Proxy,
+    session: &mut Session<'_>,
+    exchange: &mut Exchange<'_>,
+) -> Result<(), GatewayError> {
+    let (method, path) = target(session.request()).inspect_err(|_| session.close_after())?;
+    let found = crate::local::route::global(&method, &path);
+    let addressed = tenant::address(&path);
+    let provider = addressed.as_ref().and_then(|to| route::provider(to.route));
+    if !matches!(&found, Found::Here(matched) if matched.route.is_probe()) {
+        check_host(proxy, session).inspect_err(|_| {
+            exchange
+                .reply
+                .set_api(provider.as_ref().map(|provider| provider.api));
+        })?;
+    }
+    match found {
+        Found::Here(matched) => {
+            if path.starts_with("/admin") {
+                check_address(proxy, session)?;
+            }
+            let locals = local_answers(proxy);
+            return locals
+                .answer(session, exchange, &method, &matched, At::Nowhere)
+                .await;
+        }
+        Found::OtherMethods(methods) => return Err(Refusal::OtherMethods(methods).into()),
+        Found::Nothing => {}
+    }
+    let addressed = addressed.ok_or(GatewayError::InvalidTenant)?;
+    exchange.tenant = Some(addressed.tenant.clone());
+    exchange
+        .reply
+        .set_api(provider.as_ref().map(|provider| provider.api));
+    answer_for_tenant(proxy, session, exchange, &method, addressed, provider).await
+}
+
+/// Looks the tenant up, and answers with one of its local routes or by a call of its provider.
+async fn answer_for_tenant(
+    proxy: &Proxy,
+    session: &mut Session<'_>,
+    exchange: &mut Exchange<'_>,
+    method: &Method,
+    addressed: Addressed<'_>,
+    provider: Option<Provider<'_>>,
+) -> Result<(), GatewayError> {
+    let is_preflight = preflight::is_preflight(method, &session.request().fields);
+    let allows_cors = provider.is_some() || is_for_pages(addressed.route);
+    let cors = |tenant: &Tenant, session: &Session<'_>| {
+        let cors = tenant.config.cors.as_ref().filter(|_| allows_cors)?;
+        Some(Grant::of(cors, &session.request().fields))
+    };
+    let found = match check_limits(proxy, session, is_preflight) {
+        Ok(()) => {
+            let found = proxy.tenants.find(&addressed.tenant).await;
+            found.map_err(GatewayError::from)
+        }
+        Err(refused) => Err(refused),
+    };
+    if found.is_err() {
+        // With CORS headers from the cached config, so that pages can read these refusals too.
+        let cached = proxy.tenants.kept(&addressed.tenant);
+        let cors = cached.and_then(|tenant| cors(&tenant, session));
+        exchange.reply.set_cors(cors);
+    }
+    let tenant = match found? {
+        Lookup::Known(tenant) => tenant,
+        Lookup::Unknown => return Err(GatewayError::InvalidTenant),
+        Lookup::Unusable if provider.is_some() => return Err(GatewayError::BrokenTenant),
+        Lookup::Unusable => {
+            let matched = local_route(method, addressed.route)?;
+            let at = At::Broken(addressed.tenant);
+            let locals = local_answers(proxy);
+            return locals.answer(session, exchange, method, &matched, at).await;
+        }
+    };
+    exchange.reply.set_cors(cors(&tenant, session));
+    if is_preflight && exchange.reply.cors().is_some() {
+        return preflight::answer(session, &mut exchange.reply).await;
+    }
+    match provider {
+        Some(provider) => answer_by_api(proxy, session, exchange, method, &tenant, provider).await,
+        None => {
+            let matched = local_route(method, addressed.route)?;
+            let (locals, at) = (local_answers(proxy), At::Tenant(tenant));
+            locals.answer(session, exchange, method, &matched, at).await
+        }
+    }
+}
+
+/// Answers a path of a provider's API: `GET models`, or a call.
+async fn answer_by_api(
+    proxy: &Proxy,
+    session: &mut Session<'_>,
+    exchange: &mut Exchange<'_>,
+    method: &Method,
+    tenant: &Arc<Tenant>,
+    Provider { dialect, words, .. }: Provider<'_>,
+) -> Result<(), GatewayError> {
+    if let ["models", wanted @ ..] = words.as_slice()
+        && *method == Method::GET
+    {
+        let store = &*proxy.store;
+        return models::answer(store, session, &mut exchange.reply, tenant, wanted).await;
+    }
+    if words.first() == Some(&"realtime") {
+        return Err(GatewayError::RealtimeNotServed);
+    }
+    let dialect = dialect.ok_or(GatewayError::UnknownCall)?;
+    if *method == Method::GET && words.as_slice() == ["responses"] && session.is_upgrade() {
+        return Err(GatewayError::WebSocketNotServed);
+    }
+    if *method != Method::POST {
+        return Err(GatewayError::MethodNotAllowed("POST".to_owned()));
+    }
+    proxy.metrics.requests_provider.add(1);
+    let _guard = gate::enter_tenant(&proxy.limits, &proxy.metrics, tenant)?;
+    let key = authenticate(session.request())?;
+    call_limited(proxy, session, exchange, tenant, dialect, &key).await
+}
+
+/// Calls the provider, unless `RefusedWork` blocks the key; adds the work of a refused call.
+async fn call_limited(
+    proxy: &Proxy,
+    session: &mut Session<'_>,
+    exchange: &mut Exchange<'_>,
+    tenant: &Arc<Tenant>,
+    dialect: &'static dyn Dialect,
+    key: &KeyName,
+) -> Result<(), GatewayError> {
+    let refused_work = &proxy.limits.refused_work;
+    refused_work.check(key, exchange.timing.started)?;
+    let mut work = Work::default();
+    let outcome = call(proxy, session, exchange, tenant, dialect, key, &mut work).await;
+    let is_refused = matches!(&outcome, Err(error) if error.is_callers_fault());
+    if is_refused && exchange.reply.balance().is_none() {
+        // Without a valid key no error may reveal the tenant's models.
+        require_known(&*proxy.store, tenant, key).await?;
+    }
+    let is_free = |charge: &Charge| charge.cost.is_zero();
+    let charge = exchange.bill.as_ref().and_then(|bill| bill.decided());
+    if is_refused || charge.is_some_and(is_free) {
+        refused_work.add(key, work, Instant::now());
+    }
+    outcome
+}
+
+/// Runs one call: intake, estimate, admit, forward, relay.
+async fn call(
+    proxy: &Proxy,
+    session: &mut Session<'_>,
+    exchange: &mut Exchange<'_>,
+    tenant: &Arc<Tenant>,
+    dialect: &'static dyn Dialect,
+    key: &KeyName,
+    work: &mut Work,
+) -> Result<(), GatewayError> {
+    let length = session.body_length();
+    if length.is_none_or(|length| length > MAX_UNKNOWN_BODY_BYTES) {
+        require_known(&*proxy.store, tenant, key).await?;
+    }
+    let Limits { in_flight, .. } = &proxy.limits;
+    let max_body = proxy.local.settings.server.max_body;
+    let body = intake(session, exchange, in_flight, &proxy.metrics, max_body).await?;
+    work.read_bytes = body.len() as u64;
+
+    let estimator = &proxy.estimator;
+    let mut estimate = estimator
+        .estimate(session.request(), tenant, dialect, body)
+        .await?;
+    let endpoint = estimate.endpoint;
+    exchange
+        .reply
+        .set_endpoint(Arc::from(endpoint.name.as_str()));
+
+    let admission = &proxy.admission;
+    let bill = admission
+        .admit(key, &mut estimate, &mut exchange.reply, work)
+        .await?;
+    exchange.admit(bill);
+    let Some(mut call) = exchange.admitted() else {
+        return Err(GatewayError::UnknownKey);
+    };
+    check_group(&estimate, &call.bill.labels().group)?;
+
+    let content_type = session.request().fields.get("content-type");
+    let caller = Caller {
+        tenant: &tenant.id,
+        account: &call.bill.labels().account,
+    };
+    let body = request::rewrite_body(&estimate, call.bill, content_type, &caller)?;
+    // Frees the body now: a stream would keep it in memory to its end.
+    estimate.body = Bytes::new();
+    call.reply.set_removed(estimate.extras.removed.clone());
+    let to = proxy.forward.destination(endpoint).await?;
+    let request = request::write(&estimate, &to, session.request(), &caller, body)?;
+
+    let Some(hold) = call.bill.hold() else {
+        return Err(GatewayError::UnknownKey);
+    };
+    let timer = std::mem::take(&mut session.lifetime_timer);
+    let mut lifetime = proxy.lifetimes.start(hold.taken, timer);
+    let forward = &proxy.forward;
+    let answer = forward
+        .send(session, &mut call, to, request, &mut lifetime)
+        .await?;
+    let found;
+    let asked = Asked {
+        dialect,
+        call: &estimate.call,
+        host: private_host(endpoint),
+        credentials: match tenant.credentials(endpoint) {
+            Some(known) => known,
+            None => {
+                found = Credentials::of(endpoint);
+                &found
+            }
+        },
+    };
+    let parts = Relay {
+        settlement: &proxy.settlement,
+        metrics: &proxy.metrics,
+    };
+    let relayed = relay(&parts, session, &mut call, answer, &asked, &mut lifetime).await;
+    session.lifetime_timer = lifetime.timer;
+    relayed
+}
+
+/// Logs an error and sends it, if the client is connected and no response has begun.
+async fn end_with_error(
+    proxy: &Proxy,
+    session: &mut Session<'_>,
+    exchange: &Exchange<'_>,
+    error: GatewayError,
+) {
+    exchange.log(&error);
+    if error == GatewayError::ClientGone {
+        proxy.metrics.clients_gone.add(1);
+        tally::note_abandoned();
+        session.tear();
+    } else if session.answered().is_none() {
+        // Ignored: a failed write means that the client has disconnected.
+        let _ = reply::refuse(session, &exchange.reply, error).await;
+    } else {
+        session.tear();
+    }
+}
+
+/// Counts the request, its failed key if it had one, and writes the usage record of an admitted call.
+fn record(proxy: &Proxy, session: &Session<'_>, exchange: &Exchange<'_>) {
+    let status = session.answered().map_or(0, |status| status.as_u16());
+    proxy.metrics.answered(status);
+    if status == 401 {
+        let address = address_of(proxy, session);
+        proxy.limits.auth_failures.record(address, Instant::now());
+    }
+    let lasted = exchange.timing.elapsed();
+    let bill = exchange.bill.as_ref();
+    if bill.is_some_and(|bill| bill.decided().is_some()) {
+        let own = lasted.saturating_sub(exchange.timing.waited);
+        proxy.metrics.own_time.took(own);
+        proxy.recorder.record(exchange, status, lasted);
+    }
+    let (tenant, id) = (exchange.tenant_name(), exchange.reply.request_id());
+    log::debug!("Answered {status} in {lasted:?} (tenant {tenant}, request {id})");
+}
+
+/// Returns method and path of a request, or the error for an unsupported method or target.
+fn target(request: &head::Request) -> Result<(Method, String), GatewayError> {
+    if request.method == Method::TRACE || request.method == Method::CONNECT {
+        let methods = "GET, HEAD, POST, PUT, PATCH, DELETE";
+        return Err(GatewayError::MethodNotAllowed(methods.to_owned()));
+    }
+    let path = std::str::from_utf8(request.path()).map_err(|_| GatewayError::InvalidTenant)?;
+    Ok((request.method.clone(), path.to_owned()))
+}
+
+fn local_route<'a>(method: &Method, route: &'a str) -> Result<Matched<'a>, GatewayError> {
+    match crate::local::route::of_tenant(method, route) {
+        Found::Here(matched) => Ok(matched),
+        Found::OtherMethods(methods) => Err(Refusal::OtherMethods(methods).into()),
+        Found::Nothing => Err(Refusal::NotFound.into()),
+    }
+}
+
+fn local_answers(proxy: &Proxy) -> LocalAnswers<'_> {
+    LocalAnswers {
+        local: &proxy.local,
+        limits: &proxy.limits,
+        metrics: &proxy.metrics,
+    }
+}
+
+/// Returns 421 for a host that is not in [`Hosts`].
+fn check_host(proxy: &Proxy, session: &Session<'_>) -> Result<(), GatewayError> {
+    let trusted = &proxy.local.settings.server.trusted_proxies;
+    let asked = || RequestedHost::of(session.request(), session.peer, trusted);
+    match proxy.hosts.answer(session.request(), asked) {
+        true => Ok(()),
+        false => Err(GatewayError::Misdirected),
+    }
+}
+
+/// Applies the limits that come before a tenant is looked up. A preflight carries no key, so none can be held
+/// against it.
+fn check_limits(
+    proxy: &Proxy,
+    session: &Session<'_>,
+    is_preflight: bool,
+) -> Result<(), GatewayError> {
+    gate::check_load(&proxy.limits, &proxy.metrics)?;
+    if is_preflight {
+        return Ok(());
+    }
+    check_address(proxy, session)
+}
+
+fn check_address(proxy: &Proxy, session: &Session<'_>) -> Result<(), GatewayError> {
+    gate::check_address(&proxy.limits, || address_of(proxy, session))
+}
+
+fn address_of(proxy: &Proxy, session: &Session<'_>) -> IpAddr {
+    client_address::of_session(session, &proxy.local.settings.server.trusted_proxies)
+}

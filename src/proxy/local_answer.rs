@@ -1,0 +1,62 @@
+//! Answers a request of a local route: root, health, sign-in, admin. No provider is asked.
+
+use crate::local::dispatch::At;
+use crate::local::route::Matched;
+use crate::local::{Local, Request};
+use crate::proxy::downstream::client_address;
+use crate::proxy::downstream::hosts::RequestedHost;
+use crate::proxy::downstream::intake::intake;
+use crate::proxy::downstream::reply;
+use crate::proxy::downstream::session::Session;
+use crate::proxy::error::GatewayError;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::limits::Limits;
+use crate::telemetry::metrics::Metrics;
+use http::Method;
+
+/// Longest body that a local route reads.
+const MAX_LOCAL_BODY_BYTES: u64 = 1 << 20;
+
+pub struct LocalAnswers<'a> {
+    pub local: &'a Local,
+    pub limits: &'a Limits,
+    pub metrics: &'a Metrics,
+}
+
+impl LocalAnswers<'_> {
+    pub async fn answer(
+        &self,
+        session: &mut Session<'_>,
+        exchange: &mut Exchange<'_>,
+        method: &Method,
+        matched: &Matched<'_>,
+        at: At,
+    ) -> Result<(), GatewayError> {
+        self.metrics.requests_local.add(1);
+        let Limits { in_flight, .. } = self.limits;
+        let body = intake(
+            session,
+            exchange,
+            in_flight,
+            self.metrics,
+            MAX_LOCAL_BODY_BYTES,
+        )
+        .await?;
+        let trusted = &self.local.settings.server.trusted_proxies;
+        let address = client_address::of_session(session, trusted);
+        let asked = RequestedHost::of(session.request(), session.peer, trusted).host();
+        let request = session.request();
+        let headers = request.headers();
+        let request = Request {
+            method,
+            query: request.query().unwrap_or_default(),
+            headers: &headers,
+            body,
+            address,
+            asked,
+        };
+        let answer = self.local.answer(matched, at, request).await?;
+        let written = reply::send(session, &exchange.reply, answer).await;
+        written.map_err(|_| GatewayError::ClientGone)
+    }
+}

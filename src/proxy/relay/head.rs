@@ -1,0 +1,75 @@
+//! The head of an answer: whether it may pass, and which of its headers do.
+
+use crate::proxy::downstream::reply::ReplyContext;
+use crate::proxy::downstream::session::Session;
+use crate::proxy::error::GatewayError;
+use crate::proxy::upstream::client::Answer;
+use crate::rules::strike::Credentials;
+use http::StatusCode;
+
+/// Response headers that pass. Rate limits (`x-ratelimit-*`), organisation and cookies of the provider
+/// concern the operator alone.
+const PASSED: &[&str] = &[
+    "content-type",
+    "cache-control",
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+    "openai-processing-ms",
+    "openai-version",
+];
+
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// Refuses answers that tell of the operator's account (a wrong key, no credit, a moved address), and those
+/// that cannot be metered.
+pub fn check(endpoint: &str, answer: &Answer<'_>) -> Result<(), GatewayError> {
+    let status = answer.head.status;
+    let text = || format!("{endpoint} answered {status}");
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PAYMENT_REQUIRED => {
+            Err(GatewayError::ProviderRefused(text()))
+        }
+        // No content, or a part of an answer that was not asked for in parts.
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT => {
+            Err(GatewayError::ProviderFailed(text()))
+        }
+        _ if status.is_informational() || status.is_redirection() => {
+            Err(GatewayError::ProviderFailed(text()))
+        }
+        _ => {
+            let mut codings = answer.head.fields.all("content-encoding");
+            if codings.all(|coding| coding.eq_ignore_ascii_case(b"identity")) {
+                return Ok(());
+            }
+            Err(GatewayError::ProviderFailed(format!(
+                "{endpoint} answered in a coding it was not asked for"
+            )))
+        }
+    }
+}
+
+/// Whether the answer is a stream of server-sent events, by its `content-type`.
+pub fn is_event_stream(answer: &Answer<'_>) -> bool {
+    let kind = answer.head.fields.get("content-type");
+    let start = kind.and_then(|kind| kind.get(..EVENT_STREAM.len()));
+    start.is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+/// Begins the reply with the answer's status and the headers that pass.
+pub fn begin(
+    session: &mut Session<'_>,
+    reply: &ReplyContext,
+    answer: &Answer<'_>,
+    credentials: &Credentials,
+) {
+    session.begin_head(answer.head.status);
+    for name in PASSED {
+        let values = answer.head.fields.all(name);
+        for value in values.filter(|value| !credentials.are_in(value)) {
+            // Cannot fail: the value was a valid header line when it arrived.
+            let _ = session.header(name, value);
+        }
+    }
+    reply.write_headers(session);
+}

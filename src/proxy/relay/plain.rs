@@ -1,0 +1,162 @@
+//! A plain answer: read whole, metered, settled, and then passed on in one piece.
+
+use super::head;
+use super::next::{Next, next};
+use super::request::{Asked, Relay};
+use crate::dialect::call::Api;
+use crate::dialect::error::{self, Shape};
+use crate::dialect::{self, failure};
+use crate::proxy::downstream::session::Session;
+use crate::proxy::error::GatewayError;
+use crate::proxy::exchange::Admitted;
+use crate::proxy::upstream::client::Answer;
+use crate::proxy::upstream::drain::refuse_and_drain;
+use crate::proxy::upstream::lifetime::Lifetime;
+use bytes::Bytes;
+use http::StatusCode;
+
+/// Longest plain answer in bytes that is relayed.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+pub async fn relay(
+    relay: &Relay<'_>,
+    session: &mut Session<'_>,
+    call: &mut Admitted<'_, '_>,
+    mut answer: Answer<'_>,
+    asked: &Asked<'_>,
+    lifetime: &mut Lifetime<'_>,
+) -> Result<(), GatewayError> {
+    read_whole(relay, session, call, &mut answer, asked, lifetime).await?;
+    let body = meter(call, &mut answer, asked)?;
+    if let Some(left) = relay.settlement.settle(call).await {
+        call.reply.set_balance(left);
+    }
+    if lifetime.is_draining() {
+        return Err(GatewayError::ClientGone);
+    }
+    head::begin(session, call.reply, &answer, asked.credentials);
+    let written = session.whole(body).await;
+    written.map_err(|_| GatewayError::ClientGone)
+}
+
+/// Reads until all of the answer is in [`Answer::content`].
+async fn read_whole(
+    relay: &Relay<'_>,
+    session: &mut Session<'_>,
+    call: &mut Admitted<'_, '_>,
+    answer: &mut Answer<'_>,
+    asked: &Asked<'_>,
+    lifetime: &mut Lifetime<'_>,
+) -> Result<(), GatewayError> {
+    loop {
+        match next(session, answer, lifetime, call).await {
+            Ok(Next::Bytes | Next::Silence) => {}
+            Ok(Next::End) => return Ok(()),
+            Err(error) => {
+                if broke_off_at_once(&error, answer) {
+                    call.bill.reject();
+                }
+                // After a timeout the rest of the answer may still arrive, with its usage.
+                if lifetime.is_draining() || !matches!(error, GatewayError::ProviderTimeout(_)) {
+                    conclude_if_whole(call, answer, asked);
+                    return Err(error);
+                }
+                refuse_and_drain(session, call, error, lifetime).await;
+            }
+        }
+        if !call.body_memory.grow_to(answer.content.len()) {
+            return Err(relay.no_memory());
+        }
+        if answer.content.len() > MAX_ANSWER_BYTES {
+            return Err(GatewayError::ProviderFailed(format!(
+                "{} answered without end",
+                call.reply.endpoint()
+            )));
+        }
+    }
+}
+
+/// Meters a whole answer, and returns its body with the operator's keys and names redacted.
+fn meter(
+    call: &mut Admitted<'_, '_>,
+    answer: &mut Answer<'_>,
+    asked: &Asked<'_>,
+) -> Result<Bytes, GatewayError> {
+    let status = answer.head.status;
+    let mut body = answer.content.split().freeze();
+    if status == StatusCode::TOO_MANY_REQUESTS && is_out_of_credit(&body) {
+        call.bill.reject();
+        let text = format!("{} has no credit left", call.reply.endpoint());
+        return Err(GatewayError::ProviderRefused(text));
+    }
+    if status.is_success() {
+        let reading = dialect::meter(asked.dialect, asked.call, &body);
+        call.bill.conclude(&reading);
+    } else {
+        let is_stream = head::is_event_stream(answer);
+        let failure = failure::read(asked.dialect, asked.call, is_stream, &body);
+        call.bill.conclude(&failure.reading);
+        if let Some(passed) = failure.passed {
+            body = passed.into();
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS && failure.reading.delivered.is_empty() {
+            let request_id = call.reply.request_id();
+            body = rate_limited(request_id, asked.dialect.api(), &body).into();
+        }
+    }
+    if call.bill.has_failed(status.is_success())
+        && let Some(nameless) = failure::without_names(&body, asked.host)
+    {
+        body = nameless.into();
+    }
+    if let Some(redacted) = asked.credentials.strike(&body) {
+        body = redacted.into();
+    }
+    Ok(body)
+}
+
+/// Concludes an answer whose content is whole, although the end of its framing (last chunk) is missing.
+fn conclude_if_whole(call: &mut Admitted<'_, '_>, answer: &Answer<'_>, asked: &Asked<'_>) {
+    if !answer.head.status.is_success() || asked.dialect.answers_with_sound() {
+        return;
+    }
+    let reading = dialect::meter(asked.dialect, asked.call, &answer.content);
+    if reading.complete && reading.claim.output.is_some() {
+        call.bill.conclude(&reading);
+    }
+}
+
+/// Whether the provider broke off before the first byte of its body.
+fn broke_off_at_once(error: &GatewayError, answer: &Answer<'_>) -> bool {
+    matches!(error, GatewayError::ProviderFailed(_)) && answer.content.is_empty()
+}
+
+/// Whether the body of a 429 says that the operator's credit is spent. The client must neither take that for
+/// its own balance nor retry.
+fn is_out_of_credit(body: &[u8]) -> bool {
+    const CODES: [&str; 5] = [
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+    ];
+    let text = String::from_utf8_lossy(body);
+    CODES
+        .iter()
+        .any(|code| text.contains(&format!("\"{code}\"")))
+}
+
+/// Builds the error body for a 429 by the operator's rate limit at the provider, which is not the client's
+/// own limit.
+fn rate_limited(request_id: &str, api: Api, body: &[u8]) -> String {
+    let given = failure::message(body).unwrap_or_default();
+    let message = format!("The provider is asked too much by this gateway. {given}");
+    let error = Shape {
+        status: StatusCode::TOO_MANY_REQUESTS.as_u16(),
+        code: "provider_rate_limited",
+        message: message.trim_end(),
+        request_id,
+    };
+    error::body(api, error)
+}

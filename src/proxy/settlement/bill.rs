@@ -1,0 +1,338 @@
+//! The [`Bill`] of one admitted call: its hold, its terms, the meter's reading and the charge.
+//!
+//! A bill is opened by admission and settled once, on every way out. Its fields are private: relay and
+//! settlement report events to it, and only it decides what is charged.
+
+use crate::dialect::call::{Claim, Delivered, HostedCalls, Reading, Served, Usage};
+use crate::proxy::admission::terms::{self, Terms};
+use crate::proxy::settlement::texts::{Counted, InlineBound, Texts, Uncounted};
+use crate::rules::amount::Tokens;
+use crate::rules::charge::{self, Basis, Bound, Charge, End, Evidence};
+use crate::rules::price::Rate;
+use crate::store::leases::Lease;
+use crate::store::name::AccountName;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Interval at which the known cost of a stream is written to the journal: a crash loses at most 100 ms of
+/// it.
+const NOTE_EVERY: Duration = Duration::from_millis(100);
+
+/// Balance that is held for one call. It has one end: [`super::settle::Settlement::settle`].
+#[must_use]
+pub struct Hold {
+    pub account: AccountName,
+    pub id: String,
+    pub held: Tokens,
+    /// Lease of this instance that covers the hold. `None`: the hold is in the store.
+    pub lease: Option<Arc<Lease>>,
+    /// Time just before the hold was requested: `accounts.hold_ttl` is measured from here.
+    pub taken: Instant,
+}
+
+/// Identity of a call, for its usage record.
+pub struct Labels {
+    /// Hash of the account, from which the key cannot be derived.
+    pub account: String,
+    /// User group whose limits apply.
+    pub group: Arc<str>,
+    pub endpoint: Arc<str>,
+    pub model: Option<String>,
+    /// Path of the call, as `chat/completions`.
+    pub call: &'static str,
+}
+
+/// Part of the meter's [`Reading`] that charging needs.
+#[derive(Default)]
+struct Seen {
+    claim: Claim,
+    is_absurd: bool,
+    is_final: bool,
+    failed: bool,
+    has_content: bool,
+    /// Models that the answer names (`model`).
+    served: Served,
+    /// Calls of tools that the provider ran itself.
+    hosted_calls: HostedCalls,
+    /// Bytes of generated text.
+    bytes: u64,
+    least: Tokens,
+}
+
+pub struct Bill {
+    labels: Labels,
+    /// `None` once settled.
+    hold: Option<Hold>,
+    terms: Terms,
+    /// Whether the provider has the request: only then the call may cost anything.
+    accepted: bool,
+    seen: Seen,
+    complete: bool,
+    charge: Option<Charge>,
+    /// Texts of an ended answer that `TokenCounter` must count,
+    /// because they are too long for a request thread.
+    uncounted: Option<Uncounted>,
+    /// Time of the last note of the known cost in the journal.
+    noted: Instant,
+}
+
+impl Bill {
+    pub fn open(hold: Hold, terms: Terms, labels: Labels) -> Bill {
+        Bill {
+            noted: hold.taken,
+            labels,
+            hold: Some(hold),
+            terms,
+            accepted: false,
+            seen: Seen::default(),
+            complete: false,
+            charge: None,
+            uncounted: None,
+        }
+    }
+
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// `None` once settled.
+    pub fn hold(&self) -> Option<&Hold> {
+        self.hold.as_ref()
+    }
+
+    /// Returns the [`Rate`] of the requested model.
+    pub fn asked_rate(&self) -> Rate {
+        self.terms.rate
+    }
+
+    /// Returns the tokens of the hold for prompt and answer, without the part for [`Terms::hosted`] tools.
+    pub fn held_for_text(&self) -> Tokens {
+        let held = self.hold.as_ref().map_or(Tokens::ZERO, |hold| hold.held);
+        held.minus(self.terms.hosted.held)
+    }
+
+    /// Sets whether the provider has the request. A call with `accepted` false costs nothing.
+    pub fn set_accepted(&mut self, accepted: bool) {
+        self.accepted = accepted;
+    }
+
+    /// Marks the call as free: the provider did nothing for it.
+    pub fn reject(&mut self) {
+        self.accepted = false;
+    }
+
+    /// Whether the answer said itself that it is complete ([`Reading::complete`]).
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Returns the [`Charge`]. `None`: neither decided nor settled yet.
+    pub fn decided(&self) -> Option<&Charge> {
+        self.charge.as_ref()
+    }
+
+    /// Ends the hold with its charge. `None`: it was settled before.
+    pub fn close(&mut self) -> Option<(Hold, Charge)> {
+        let charge = self.charge();
+        let hold = self.hold.take()?;
+        self.charge = Some(charge.clone());
+        Some((hold, charge))
+    }
+
+    /// Returns the hold's ID and the known cost if a note in the journal is due (`NOTE_EVERY`).
+    pub fn due_note(&mut self) -> Option<(&str, Tokens)> {
+        if self.hold.is_none() || self.noted.elapsed() <= NOTE_EVERY {
+            return None;
+        }
+        self.noted = Instant::now();
+        let known = self.known_cost();
+        self.hold.as_ref().map(|hold| (hold.id.as_str(), known))
+    }
+
+    /// Copies what charging needs from the meter's [`Reading`] so far.
+    pub fn observe(&mut self, reading: &Reading) {
+        self.complete = reading.complete;
+        let (claim, is_absurd) = reading.claim.clone().credible();
+        let mut served = std::mem::take(&mut self.seen.served);
+        if self.terms.has_rates() && served != reading.served {
+            served.clone_from(&reading.served);
+        }
+        self.seen = Seen {
+            served,
+            claim,
+            is_absurd,
+            is_final: reading.is_final || reading.complete,
+            failed: reading.failed,
+            has_content: !reading.delivered.is_empty() || reading.delivered.unsure > 0,
+            hosted_calls: reading.hosted_calls.max(reading.delivered.hosted),
+            bytes: reading.delivered.bytes,
+            least: reading.delivered.least(),
+        };
+    }
+
+    /// Returns the [`Usage`] that the provider has reported so far.
+    pub fn usage(&self) -> Usage {
+        self.seen.claim.usage()
+    }
+
+    /// Whether the provider reported a failure, by its status (`is_success`) or within the answer.
+    pub fn has_failed(&self, is_success: bool) -> bool {
+        !is_success || self.seen.failed
+    }
+
+    /// Returns the cost of the output and the size of the hold, if the cost certainly exceeds the hold: the
+    /// provider sends more than `output_limit` allows. `None`: it does not.
+    pub fn exceeds_its_hold(&self) -> Option<(Tokens, Tokens)> {
+        let output = self.seen.claim.usage().output.max(self.seen.least);
+        let certain = self.rate().for_output(output);
+        let held = self.hold.as_ref()?.held;
+        (certain > held).then_some((certain, held))
+    }
+
+    /// Whether the provider can be cut off without losing count: `shows_all` of the output, and the prompt
+    /// can be counted.
+    pub fn may_be_cut(&self) -> bool {
+        let terms = &self.terms;
+        let knows_prompt = terms.text.is_some() || self.seen.claim.input.is_some();
+        terms.free || (terms.shows_all && terms.unreported.is_none() && knows_prompt)
+    }
+
+    /// Whether the reported usage covers the whole answer, so that nothing more need be read.
+    pub fn is_accounted_for(&self) -> bool {
+        self.complete || (self.seen.is_final && self.seen.claim.output.is_some())
+    }
+
+    /// Ends the answer with its last reading and decides the charge, unless the hold is settled already.
+    pub fn conclude(&mut self, reading: &Reading) {
+        self.observe(reading);
+        self.decide(&reading.delivered);
+    }
+
+    /// Ends an answer that the provider broke off: a failure, unless it had content or reported usage.
+    pub fn broke_off(&mut self, reading: &Reading) {
+        self.observe(reading);
+        self.seen.failed |= !self.seen.has_content && self.seen.claim.total().is_zero();
+        self.decide(&reading.delivered);
+    }
+
+    fn decide(&mut self, delivered: &Delivered) {
+        if self.hold.is_none() {
+            return;
+        }
+        let bound = InlineBound::new(Texts::of(&self.terms, Some(delivered)));
+        let charge = self.judge(true, &bound);
+        let uncounted = bound.uncounted();
+        self.charge = Some(charge);
+        self.uncounted = uncounted;
+    }
+
+    /// Takes the texts that must be counted before the charge is final.
+    pub fn take_uncounted(&mut self) -> Option<Uncounted> {
+        self.uncounted.take()
+    }
+
+    /// Makes the charge final with the counts of [`Bill::take_uncounted`].
+    pub fn set_counted(&mut self, counted: &Counted) {
+        self.charge = Some(self.judge(true, counted));
+    }
+
+    /// Returns the charge by what is known now. An answer without [`Bill::conclude`] counts as cut
+    /// ([`End::Cut`]).
+    pub fn charge(&self) -> Charge {
+        match &self.charge {
+            _ if !self.accepted || self.terms.free => Charge::NOTHING,
+            Some(charge) => charge.clone(),
+            None => self.judge(false, &Texts::of(&self.terms, None).count()),
+        }
+    }
+
+    /// `is_over`: everything that was delivered has been metered.
+    fn judge(&self, is_over: bool, bound: &impl Bound) -> Charge {
+        let (terms, seen) = (&self.terms, &self.seen);
+        let end = match () {
+            () if seen.failed => End::Failed,
+            () if seen.is_final && is_over => End::Whole,
+            () => End::Cut,
+        };
+        let evidence = Evidence {
+            claim: Some(&seen.claim),
+            end,
+            // Some servers report the usage of one answer of several: the claim must cover all of them.
+            least: match terms.unreported {
+                // `unreported` is charged, whatever text the answer has.
+                Some(_) => Tokens::ZERO,
+                None => seen.least.times(1 + u64::from(terms.has_many)),
+            },
+            has_content: seen.has_content,
+            has_prompt: !terms.prompt.is_zero(),
+            shows_all: terms.shows_all && is_over,
+            reports_one: terms.reports_one,
+            is_absurd: seen.is_absurd,
+            unreported: terms.unreported,
+        };
+        let held = self.hold.as_ref().map_or(Tokens::ZERO, |hold| hold.held);
+        let rate_of = |model: &str| {
+            terms
+                .prices_at(&self.labels.endpoint)
+                .map_or(terms.rate, |(text, endpoint)| {
+                    text.rate(endpoint, Some(model))
+                })
+        };
+        let mut charge = charge::charge(&evidence, held, self.rate(), rate_of, bound);
+        if matches!(charge.basis, Basis::Reported | Basis::Counted) {
+            charge.cost = charge.cost.plus(self.hosted_cost());
+        }
+        charge
+    }
+
+    /// Returns the higher [`Rate`] of the requested model and the model that answered. Providers vary the
+    /// spelling of names, so the latter counts only if the config names its rate.
+    fn rate(&self) -> Rate {
+        let mut rate = self.terms.rate;
+        if !self.seen.served.is_empty()
+            && let Some((text, endpoint)) = self.terms.prices_at(&self.labels.endpoint)
+        {
+            let served = self.seen.served.iter();
+            let named = served.filter_map(|model| text.named_rate(endpoint.server, model));
+            rate = named.fold(rate, Rate::dearest);
+        }
+        rate
+    }
+
+    /// Returns the cost of hosted tools' calls ([`Terms::hosted`]), less the cost of the text that they added
+    /// to the prompt.
+    fn hosted_cost(&self) -> Tokens {
+        let (terms, seen) = (&self.terms, &self.seen);
+        if terms.hosted.prices.is_empty() {
+            return Tokens::ZERO;
+        }
+        let calls = |name: &str| match name {
+            "web_search" => seen.hosted_calls.searches.max(terms.hosted.unshown),
+            _ => seen.hosted_calls.fetches,
+        };
+        let prices = terms.hosted.prices.iter();
+        let all: Tokens = prices.map(|(name, price)| price.times(calls(name))).sum();
+        let read = seen.claim.input.unwrap_or_default();
+        let rate = self.rate();
+        let more = rate.cost(&read).minus(rate.most_for_prompt(terms.prompt));
+        // The request bounds the calls, whatever the answer claims.
+        all.min(terms.hosted.held).minus(more)
+    }
+
+    /// Returns the cost known by now. The journal keeps it, to be charged if this process crashes.
+    pub fn known_cost(&self) -> Tokens {
+        let (terms, seen) = (&self.terms, &self.seen);
+        if !self.accepted || terms.free {
+            return Tokens::ZERO;
+        }
+        if let Some(unreported) = terms.unreported {
+            return self.rate().cost(&unreported);
+        }
+        let input = seen.claim.input.unwrap_or(Usage {
+            uncached_input: terms::likely(terms.prompt),
+            ..Usage::default()
+        });
+        let output = terms::likely(Tokens::new(seen.bytes)).max(seen.claim.usage().output);
+        self.rate().cost(&Usage { output, ..input })
+    }
+}

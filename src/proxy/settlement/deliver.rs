@@ -1,0 +1,209 @@
+//! Delivers settlements and releases to the store exactly once each, also across an outage of the store.
+//!
+//! A command that the store does not answer is retried with backoff (100 ms to 2 s) until it does, and waits
+//! in memory meanwhile.
+//! Every retry is marked as one, so the store never charges a call twice (idempotent).
+
+use crate::proxy::limits::in_flight::InFlight;
+use crate::proxy::settlement::bill::Hold;
+use crate::rules::account::Settlement;
+use crate::rules::amount::Tokens;
+use crate::store::journal::Journal;
+use crate::store::leases::Leases;
+use crate::store::name::{AccountName, KeyName};
+use crate::store::recall::{Recall, Said};
+use crate::store::{Ledger, StoreError};
+use crate::telemetry::metrics::Metrics;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
+/// Commands that may wait at a time. Beyond it, holds expire, and the store charges the cost that it knows.
+const MAX_WAITING_COMMANDS: usize = 100_000;
+
+pub struct Delivery {
+    pub store: Arc<dyn Ledger>,
+    pub metrics: Arc<Metrics>,
+    pub in_flight: Arc<InFlight>,
+    pub journal: Arc<Journal>,
+    pub leases: Arc<Leases>,
+    pub recall: Arc<Recall>,
+    waiting: AtomicUsize,
+}
+
+impl Delivery {
+    pub fn new(
+        store: Arc<dyn Ledger>,
+        metrics: Arc<Metrics>,
+        in_flight: Arc<InFlight>,
+        journal: Arc<Journal>,
+        leases: Arc<Leases>,
+        recall: Arc<Recall>,
+    ) -> Arc<Delivery> {
+        Arc::new(Delivery {
+            store,
+            metrics,
+            in_flight,
+            journal,
+            leases,
+            recall,
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// Charges `used` and releases the rest of the hold. Returns the balance that is left, where the store
+    /// could say.
+    pub async fn settle(self: &Arc<Self>, hold: Hold, used: Tokens) -> Option<Tokens> {
+        if let Some(lease) = &hold.lease {
+            return Some(self.leases.settle(lease, &hold.id, used));
+        }
+        self.journal.decide(&hold.id, used);
+        let generation = self.store.generation();
+        match self
+            .store
+            .settle(&hold.account, &hold.id, used, false)
+            .await
+        {
+            Ok(settled) => self.note(generation, hold, used, settled),
+            Err(StoreError::Damaged { name, damage }) => {
+                self.journal.end(&hold.id);
+                log::error!(
+                    "Account {name} is damaged ({damage}): a settlement of {used} tokens was not charged and is not retried. Restore the record"
+                );
+                None
+            }
+            Err(error) => {
+                self.metrics.store_errors.add(1);
+                log::warn!(
+                    "A settlement of {used} tokens waits for the store: {error}. It is retried until it succeeds"
+                );
+                let may_be_done = matches!(error, StoreError::Unknown(_));
+                self.later(Pending::Settlement { hold, used }, may_be_done);
+                None
+            }
+        }
+    }
+
+    fn note(
+        &self,
+        generation: Option<u64>,
+        hold: Hold,
+        used: Tokens,
+        settled: Option<Settlement>,
+    ) -> Option<Tokens> {
+        self.journal.end(&hold.id);
+        let settled = settled?;
+        charged(&self.metrics, &hold.account, settled);
+        let Hold { account, id, .. } = hold;
+        let said = Said::Settlement { account, id, used };
+        self.recall.remember(generation, said);
+        Some(settled.left)
+    }
+
+    /// Releases a hold that may have been taken: the store's answer to its admission was lost.
+    pub fn release_later(self: &Arc<Self>, key: KeyName, id: String) {
+        self.later(Pending::Release { key, id }, true);
+    }
+
+    /// Retries a command until the store has answered it. `may_be_done`: an earlier try may have reached the
+    /// store, so this one says that it is a retry.
+    fn later(self: &Arc<Self>, mut command: Pending, mut may_be_done: bool) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING_COMMANDS {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            log::error!(
+                "{command} was dropped: too many wait for the store already. Its hold expires and is charged by accounts.orphans"
+            );
+            return;
+        }
+        self.metrics.settlements_waiting.add(1);
+        let delivery = self.clone();
+        let guard = self.in_flight.enter_owned();
+        tokio::spawn(async move {
+            let mut pause = FIRST_BACKOFF;
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = delivery.in_flight.is_cut() => {
+                        log::error!("{command} did not reach the store before shutdown. A settlement is repeated from the journal at the next start; a hold ends when it expires");
+                        break;
+                    }
+                }
+                match delivery.deliver(command, may_be_done).await {
+                    Ok(()) => {
+                        delivery.metrics.settlements_delivered_late.add(1);
+                        break;
+                    }
+                    Err((command, error @ StoreError::Damaged { .. })) => {
+                        log::error!("{command} was given up: {error}. Restore the record");
+                        break;
+                    }
+                    Err((again, error)) => {
+                        command = again;
+                        may_be_done |= matches!(error, StoreError::Unknown(_));
+                        pause = (pause * 2).min(MAX_BACKOFF);
+                    }
+                }
+            }
+            delivery.waiting.fetch_sub(1, Ordering::Relaxed);
+            drop(guard);
+        });
+    }
+
+    /// Sends a command to the store once. `Err`: returns the command, not delivered.
+    async fn deliver(&self, command: Pending, retry: bool) -> Result<(), (Pending, StoreError)> {
+        let generation = self.store.generation();
+        match command {
+            Pending::Settlement { hold, used } => {
+                let (account, id) = (&hold.account, &hold.id);
+                match self.store.settle(account, id, used, retry).await {
+                    Ok(settled) => self.note(generation, hold, used, settled),
+                    Err(error) => return Err((Pending::Settlement { hold, used }, error)),
+                };
+            }
+            Pending::Release { key, id } => {
+                if let Err(error) = self.store.release(&key, &id).await {
+                    return Err((Pending::Release { key, id }, error));
+                }
+                self.recall.remember(generation, Said::Release { key, id });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Counts a settlement in the metrics, and logs an overrun.
+pub fn charged(metrics: &Metrics, account: &AccountName, settled: Settlement) {
+    metrics.tokens_charged.add(settled.charged.count());
+    if !settled.overrun.is_zero() {
+        metrics.tokens_overrun.add(settled.overrun.count());
+        let (account, overrun) = (account.id(), settled.overrun);
+        log::warn!(
+            "Account {account} used {overrun} tokens more than it had: an upper bound was too low, or its hold had expired. They are recorded as overrun"
+        );
+    }
+}
+
+/// Command that the store has not answered yet: settle or release.
+enum Pending {
+    Settlement { hold: Hold, used: Tokens },
+    Release { key: KeyName, id: String },
+}
+
+impl std::fmt::Display for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Pending::Settlement { hold, used } => {
+                write!(
+                    f,
+                    "A settlement of {used} tokens of account {}",
+                    hold.account.id()
+                )
+            }
+            Pending::Release { key, .. } => {
+                write!(f, "The release of a hold of account {}", key.account().id())
+            }
+        }
+    }
+}

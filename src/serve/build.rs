@@ -1,0 +1,175 @@
+//! Builds the gateway from its dependencies. Starts no task and opens no socket.
+
+use super::limits;
+use crate::dialect::call::Bounds;
+use crate::local::Local;
+use crate::proxy::admission::admit::Admission;
+use crate::proxy::admission::estimate::Estimator;
+use crate::proxy::admission::token_counter::TokenCounter;
+use crate::proxy::call::Proxy;
+use crate::proxy::downstream::hosts::Hosts;
+use crate::proxy::limits::Limits;
+use crate::proxy::limits::auth_failures::AuthFailures;
+use crate::proxy::limits::body_memory::BodyMemory;
+use crate::proxy::limits::connections::Connections;
+use crate::proxy::limits::in_flight::InFlight;
+use crate::proxy::limits::refused_work::RefusedWork;
+use crate::proxy::settlement::deliver::{Delivery, charged};
+use crate::proxy::settlement::record::Recorder;
+use crate::proxy::settlement::settle::Settlement;
+use crate::proxy::upstream::client::ProviderClient;
+use crate::proxy::upstream::forward::Forward;
+use crate::proxy::upstream::lifetime::Lifetimes;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::store::journal::Journal;
+use crate::store::leases::Leases;
+use crate::store::recall::Recall;
+use crate::store::tenants::Tenants;
+use crate::store::vault::Vault;
+use crate::telemetry::metrics::Metrics;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::OnceCell;
+
+/// Everything [`create_app`] needs from outside.
+pub struct Deps {
+    pub settings: Arc<Settings>,
+    pub store: Arc<dyn Store>,
+    pub journal: Journal,
+}
+
+/// The gateway, built and not started. [`super::life::serve`] runs it.
+pub struct App {
+    pub settings: Arc<Settings>,
+    pub store: Arc<dyn Store>,
+    pub proxy: Arc<Proxy>,
+    /// Ledger's side of the process: leases, replay and journal run beside the requests.
+    pub delivery: Arc<Delivery>,
+}
+
+pub fn create_app(deps: Deps) -> App {
+    let Deps {
+        settings,
+        store,
+        journal,
+    } = deps;
+    let metrics = Arc::new(Metrics::default());
+    let draining = Arc::new(AtomicBool::new(false));
+    let in_flight = InFlight::new(draining.clone());
+    let vault = Vault::new(&settings.secrets);
+    let tenants = Arc::new(Tenants::new(store.clone(), vault));
+    let counter = Arc::new(TokenCounter::start());
+    let delivery = delivery(&settings, &store, journal, &metrics, &in_flight);
+    let leases = delivery.leases.clone();
+    let hold_ttl = settings.accounts.hold_ttl;
+    let proxy = Arc::new(Proxy {
+        local: Local {
+            settings: settings.clone(),
+            store: store.clone(),
+            leases: leases.clone(),
+            tenants: tenants.clone(),
+            draining,
+        },
+        hosts: Hosts::of(&settings.server),
+        store: store.clone(),
+        tenants,
+        limits: limiters(&settings, &in_flight),
+        estimator: Estimator {
+            counter: counter.clone(),
+            bounds: bounds(&settings),
+        },
+        admission: Admission {
+            store: store.clone(),
+            delivery: delivery.clone(),
+            counter: counter.clone(),
+            metrics: metrics.clone(),
+            hold_ttl,
+        },
+        lifetimes: Lifetimes {
+            store: store.clone(),
+            leases,
+            in_flight,
+            metrics: metrics.clone(),
+            hold_ttl,
+            drain_timeout: settings.upstream.drain,
+        },
+        forward: Forward {
+            client: ProviderClient::new(&settings),
+            demo: OnceCell::new(),
+            first_byte_timeout: settings.upstream.first_byte_timeout,
+        },
+        settlement: Settlement {
+            delivery: delivery.clone(),
+            counter,
+            metrics: metrics.clone(),
+        },
+        recorder: Recorder::new(store.clone(), metrics.clone()),
+        metrics,
+    });
+    App {
+        settings,
+        store,
+        proxy,
+        delivery,
+    }
+}
+
+/// Builds what delivers settlements: leases, replay to a new primary, journal.
+fn delivery(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    journal: Journal,
+    metrics: &Arc<Metrics>,
+    in_flight: &Arc<InFlight>,
+) -> Arc<Delivery> {
+    let journal = Arc::new(journal);
+    let counted = metrics.clone();
+    let replayed = Box::new(move |account: &_, settled| charged(&counted, account, settled));
+    let recall = Recall::new(store.clone(), replayed);
+    let leases = Leases::new(
+        store.clone(),
+        journal.clone(),
+        recall.clone(),
+        settings.accounts.hold_ttl,
+    );
+    Delivery::new(
+        store.clone(),
+        metrics.clone(),
+        in_flight.clone(),
+        journal,
+        leases,
+        recall,
+    )
+}
+
+fn limiters(settings: &Settings, in_flight: &Arc<InFlight>) -> Limits {
+    let server = &settings.server;
+    let most = limits::connections(server);
+    let max_requests = server.max_requests.unwrap_or(most.in_all);
+    let per_tenant = server.max_requests_per_tenant;
+    Limits {
+        in_flight: in_flight.clone(),
+        connections: Connections::new(most.in_all, most.each, &server.trusted_proxies),
+        body_memory: BodyMemory::new(server.max_buffered),
+        auth_failures: AuthFailures::new(settings.accounts.failures_per_address),
+        refused_work: RefusedWork::default(),
+        max_requests,
+        // By default one tenant leaves a quarter to the others.
+        max_requests_per_tenant: per_tenant.unwrap_or((max_requests - max_requests / 4).max(1)),
+    }
+}
+
+/// Tokens of a page, at most: a full page of text and its picture.
+const MAX_PAGE_TOKENS: u64 = 8_000;
+
+fn bounds(settings: &Settings) -> Bounds {
+    let bounds = &settings.bounds;
+    Bounds {
+        image: bounds.image,
+        detail: None,
+        page: MAX_PAGE_TOKENS.max(bounds.image),
+        image_answer: bounds.image_answer,
+        sound_second: bounds.sound_second,
+    }
+}

@@ -1,0 +1,312 @@
+//! Life of the process: accept, serve, hand over, drain, stop.
+
+use super::build::App;
+use super::handover::{self, Line};
+use super::signals::{Action, Signals};
+use super::sockets::{Sockets, follow};
+use super::workers::Workers;
+use crate::proxy::call::Proxy;
+use crate::proxy::downstream::front::{Accepted, Front, ListenerSpec};
+use crate::proxy::downstream::rejection::reject;
+use crate::proxy::gateway::Side;
+use crate::settings;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Time for cut-off requests to send their last bytes and settle after `server.drain_timeout`; also the
+/// deadline of each flush in `flush_books`.
+const CUT_OFF_TIMEOUT: Duration = Duration::from_secs(5);
+/// Grace period in a hand-over before connections drain: one accepted just before may still send its first
+/// request.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+/// Interval of the `sweep` task.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// Backoff after a failed `accept`, usually for lack of file descriptors: lets some connections end first.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Deadline for the new process between [`handover::GO`] and [`handover::READY`]: opening its store and
+/// accepting.
+const TAKE_OVER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A gateway that runs.
+struct Life {
+    app: App,
+    front: Arc<Front>,
+    /// `true` tells every connection to close after its current request.
+    stop: watch::Sender<bool>,
+}
+
+/// Tasks that accept connections, one for each socket.
+type Accepting = Vec<JoinHandle<()>>;
+
+/// Serves until a signal stops it, then drains. `line`: channel to the process that this one takes over from.
+pub async fn serve(app: App, sockets: Sockets, line: Option<Line>) -> io::Result<()> {
+    let mut signals = Signals::new()?;
+    app.proxy.recorder.start();
+    sockets.announce()?;
+    let life = Life {
+        front: Arc::new(Front::new(app.proxy.clone())),
+        stop: watch::Sender::new(false),
+        app,
+    };
+    let duplicates = sockets.duplicates()?;
+    let workers = Arc::new(life.start_workers()?);
+    let mut accepting = life.start_accepting(sockets, &workers);
+    let delivery = &life.app.delivery;
+    let background = [
+        tokio::spawn(sweep(life.app.proxy.clone())),
+        tokio::spawn(delivery.leases.clone().run()),
+        tokio::spawn(delivery.recall.clone().run()),
+    ];
+    if let Some(mut line) = line {
+        line.say(handover::READY).await?;
+    }
+    handover::notify_ready(life.app.settings.notify.as_deref());
+    let is_handed_over = life
+        .wait_for_end(&duplicates, &mut accepting, &mut signals)
+        .await?;
+    log::info!("Server shutting down");
+    life.stop(is_handed_over, accepting, duplicates, &mut signals)
+        .await;
+    background.iter().for_each(JoinHandle::abort);
+    life.flush_books().await;
+    life.app.store.close().await;
+    life.app.delivery.journal.finish();
+    drop(workers);
+    Ok(())
+}
+
+impl Life {
+    fn start_workers(&self) -> io::Result<Workers> {
+        let server = &self.app.settings.server;
+        let count = match server.threads {
+            Some(count) => count,
+            None => std::thread::available_parallelism()?.get(),
+        };
+        let journal = self.app.delivery.journal.clone();
+        let before_sleep = move || journal.flush_here();
+        let stop = self.stop.subscribe();
+        Workers::start(count, &self.front, &stop, server.shed_after, before_sleep)
+    }
+
+    fn start_accepting(&self, sockets: Sockets, workers: &Arc<Workers>) -> Accepting {
+        let Sockets { all, followed } = sockets;
+        follow(followed);
+        let all = all.into_iter();
+        all.map(|(listener, spec)| tokio::spawn(accept(listener, self.dispatcher(workers, spec))))
+            .collect()
+    }
+
+    /// Waits until a signal ends this process. True: a new process has taken over.
+    async fn wait_for_end(
+        &self,
+        duplicates: &[OwnedFd],
+        accepting: &mut Accepting,
+        signals: &mut Signals,
+    ) -> io::Result<bool> {
+        loop {
+            match signals.next().await {
+                Action::Stop => return Ok(false),
+                Action::HandOver => match self.hand_over(duplicates, accepting, signals).await {
+                    Ok(()) => return Ok(true),
+                    // The embedded store is closed and nothing accepts any more: this process cannot go on.
+                    Err(error) if accepting.is_empty() => return Err(error),
+                    Err(error) => log::error!(
+                        "Hand-over failed: {error}. This process goes on serving; mend the cause and send SIGQUIT again"
+                    ),
+                },
+            }
+        }
+    }
+
+    /// Stops accepting, and drains what is in flight.
+    async fn stop(
+        &self,
+        is_handed_over: bool,
+        mut accepting: Accepting,
+        duplicates: Vec<OwnedFd>,
+        signals: &mut Signals,
+    ) {
+        let server = &self.app.settings.server;
+        let in_flight = &self.app.proxy.limits.in_flight;
+        let mut timeout = server.drain_timeout;
+        if !is_handed_over {
+            // `/readyz` answers 503 for `server.drain_delay`, so that load balancers stop sending here. A second
+            // `SIGTERM` or `SIGINT` skips this delay and the drain.
+            in_flight.drain();
+            let delay = tokio::time::sleep(server.drain_delay);
+            tokio::select! {
+                () = delay => {}
+                () = signals.stop() => timeout = Duration::ZERO,
+            }
+        }
+        stop_accepting(&mut accepting).await;
+        drop(duplicates);
+        if is_handed_over {
+            in_flight.drain();
+            tokio::time::sleep(FIRST_REQUEST_GRACE).await;
+        }
+        self.drain(timeout, signals).await;
+    }
+
+    /// Returns the function that dispatches an accepted connection to a worker. Operator connections
+    /// (`server.ops_listen`) take no connection permit and no worker, so metrics answer even when all workers
+    /// are busy.
+    fn dispatcher(
+        &self,
+        workers: &Arc<Workers>,
+        spec: Arc<ListenerSpec>,
+    ) -> impl Fn(TcpStream, SocketAddr) + use<> {
+        let (workers, proxy) = (workers.clone(), self.app.proxy.clone());
+        let (front, stop) = (self.front.clone(), self.stop.subscribe());
+        move |socket, peer| {
+            let is_public = spec.side == Side::Public;
+            let permit = match is_public.then(|| proxy.limits.connections.acquire(peer.ip())) {
+                Some(Err(full)) => {
+                    return reject(socket, full, spec.tls.is_some(), &proxy.metrics);
+                }
+                Some(Ok(permit)) => Some(permit),
+                None => None,
+            };
+            let accepted = Accepted {
+                socket,
+                peer,
+                listener: spec.clone(),
+                permit,
+            };
+            if !is_public {
+                let (front, stop) = (front.clone(), stop.clone());
+                tokio::spawn(async move { front.serve(accepted, &stop).await });
+            } else if let Err(error) = workers.serve(accepted) {
+                log::warn!("An accepted connection was closed: no worker thread took it ({error})");
+            }
+        }
+    }
+
+    /// Reports all lease spending to the store and writes the pending usage records, each within
+    /// [`CUT_OFF_TIMEOUT`].
+    async fn flush_books(&self) {
+        let leases = &self.app.delivery.leases;
+        if tokio::time::timeout(CUT_OFF_TIMEOUT, leases.finish())
+            .await
+            .is_err()
+        {
+            log::error!(
+                "Shutdown timed out before all lease spending was reported to the store; the next start reports it from the journal: keep its directory"
+            );
+        }
+        if tokio::time::timeout(CUT_OFF_TIMEOUT, self.app.proxy.recorder.finish())
+            .await
+            .is_err()
+        {
+            log::error!(
+                "Shutdown timed out before all usage records were written; the rest are lost. Balances are not affected"
+            );
+        }
+    }
+
+    /// Waits up to `timeout` for requests and settlements in flight, then cuts them off; a second stop
+    /// signal cuts at once.
+    async fn drain(&self, timeout: Duration, signals: &mut Signals) {
+        let in_flight = &self.app.proxy.limits.in_flight;
+        in_flight.drain();
+        // Wakes idle keep-alive connections, which then close.
+        self.stop.send_replace(true);
+        let is_idle = tokio::select! {
+            is_idle = in_flight.is_idle_within(timeout) => is_idle,
+            () = signals.stop() => false,
+        };
+        if !is_idle {
+            log::warn!(
+                "The drain timed out (server.drain_timeout) or was cut short: ending {} requests and settlements that are still in flight",
+                in_flight.count()
+            );
+            in_flight.cut();
+            if !in_flight.is_idle_within(CUT_OFF_TIMEOUT).await {
+                log::error!(
+                    "{} requests or settlements did not end after they were cut off; exiting. The next start settles them from the journal",
+                    in_flight.count()
+                );
+            }
+        }
+    }
+
+    /// Starts a new process and gives it the listening sockets. If this fails and `accepting` is empty
+    /// afterwards, this process cannot go on serving.
+    async fn hand_over(
+        &self,
+        listeners: &[OwnedFd],
+        accepting: &mut Accepting,
+        signals: &mut Signals,
+    ) -> io::Result<()> {
+        log::info!("Handing over to a new process: it gets the listening sockets");
+        let (mut successor, mut line) = handover::start_successor(listeners).await?;
+        if matches!(self.app.settings.store, settings::Store::Embedded(_)) {
+            // An embedded store allows one process per directory: this one drains and closes it first.
+            // Meanwhile new connections wait in the listen backlog.
+            stop_accepting(accepting).await;
+            self.app.proxy.limits.in_flight.drain();
+            tokio::time::sleep(FIRST_REQUEST_GRACE).await;
+            self.drain(self.app.settings.server.drain_timeout, signals)
+                .await;
+            self.flush_books().await;
+            self.app.store.close().await;
+        }
+        let taken = async {
+            line.say(handover::GO).await?;
+            line.hear(handover::READY, TAKE_OVER_TIMEOUT).await
+        };
+        if let Err(error) = taken.await {
+            let _ = successor.kill();
+            let _ = successor.wait();
+            return Err(error);
+        }
+        Ok(())
+    }
+}
+
+async fn stop_accepting(accepting: &mut Accepting) {
+    for task in accepting.drain(..) {
+        task.abort();
+        let _ = task.await;
+    }
+}
+
+/// Periodically closes expired idle connections to providers, and evicts expired entries of the auth-failure
+/// and refusal tables.
+async fn sweep(proxy: Arc<Proxy>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        proxy.forward.client.sweep();
+        let now = Instant::now();
+        proxy.limits.auth_failures.sweep(now);
+        proxy.limits.refused_work.sweep(now);
+    }
+}
+
+/// Accepts connections until the task is aborted. Logs the first of several failures in a row only.
+async fn accept(listener: TcpListener, dispatch: impl Fn(TcpStream, SocketAddr)) {
+    let mut is_failing = false;
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                is_failing = false;
+                dispatch(socket, peer);
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut is_failing, true) {
+                    log::warn!(
+                        "Cannot accept connections: {error}. It is retried every 50 ms; for 'too many open files' raise that limit or lower server.max_connections"
+                    );
+                }
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What a start does before it serves: settles what crashed processes left open, and seeds tenants.
+
+use crate::rules::account::Report;
+use crate::rules::amount::{Millis, Tokens};
+use crate::rules::tenant::TenantId;
+use crate::settings::{self, Settings};
+use crate::store::journal::{Journal, Legacy, NoJournal, OpenLease, Unfinished};
+use crate::store::vault::Vault;
+use crate::store::{Store, StoreError};
+
+/// Opens the journal in `accounts.journal` and first settles what crashed processes left open there.
+pub async fn open_journal(settings: &Settings, store: &dyn Store) -> Result<Journal, String> {
+    let dir = std::path::Path::new(&settings.accounts.journal);
+    Ok(match Journal::open(dir) {
+        Ok((journal, legacy)) => {
+            settle_legacy(legacy, store, settings.accounts.orphans).await;
+            journal
+        }
+        // Unreadable holds may have cost something, so the gateway must not ignore them: it refuses to start.
+        Err(NoJournal::Damaged(why)) => {
+            return Err(format!(
+                "{why}: this journal has unsettled requests of an earlier process. Restore it, or move it away: then their holds expire and are charged by accounts.orphans"
+            ));
+        }
+        Err(NoJournal::Unwritable(error)) => {
+            log::warn!(
+                "No journal in {}: {error}. After a crash, tokens of requests in flight stay held until they expire (accounts.hold_ttl)",
+                dir.display()
+            );
+            Journal::none()
+        }
+    })
+}
+
+/// Settles the requests and leases that dead processes left in their journal pages, then deletes the pages.
+async fn settle_legacy(legacy: Legacy, store: &dyn Store, orphans: settings::Orphans) {
+    // The known cost may be less than what was served. With `accounts.orphans: spend`, an undecided hold is
+    // not settled here: it expires and is charged in full.
+    let certain = |open: &&Unfinished| open.decided || orphans == settings::Orphans::Known;
+    let unfinished: Vec<&Unfinished> = legacy.unfinished.iter().filter(certain).collect();
+    let mut tokens = 0;
+    for open in &unfinished {
+        match store.settle(&open.account, &open.id, open.used, true).await {
+            Ok(settled) => tokens += settled.map_or(0, |settled| settled.charged.count()),
+            Err(error @ StoreError::Damaged { .. }) => {
+                log::error!(
+                    "A request of an earlier process cannot be settled: {error}. It is skipped; restore the record"
+                );
+            }
+            Err(error) => {
+                // The pages stay for the next start. The holds may have expired by then; that is harmless,
+                // because settling also charges an expired hold that was not charged.
+                log::error!(
+                    "Requests of an earlier process cannot be settled now: {error}. The journal is kept, and the next start retries"
+                );
+                return;
+            }
+        }
+    }
+    for lease in &legacy.leases {
+        match settle_lease(lease, store, orphans).await {
+            Ok(charged) => tokens += charged,
+            Err(error @ StoreError::Damaged { .. }) => {
+                log::error!(
+                    "Spending on a lease of an earlier process cannot be reported: {error}. It is skipped; restore the record"
+                );
+            }
+            Err(error) => {
+                log::error!(
+                    "Spending on leases of an earlier process cannot be reported now: {error}. The journal is kept, and the next start retries"
+                );
+                return;
+            }
+        }
+    }
+    if !unfinished.is_empty() || tokens > 0 {
+        let requests = unfinished.len();
+        log::info!("Settled {requests} requests of an earlier process, {tokens} tokens charged");
+    }
+    // The pages are deleted only after the store has flushed, so that a power loss cannot lose the
+    // settlements.
+    if let Err(error) = store.flush().await {
+        log::error!(
+            "The store could not flush the settlements of an earlier process: {error}. The journal is kept, and the next start repeats them"
+        );
+        return;
+    }
+    legacy.delete();
+}
+
+/// Added to a dead process's last report number, so that none of its delayed commands can have a higher one.
+const REPORT_NUMBER_GAP: u64 = 1 << 40;
+
+/// Reports to the store what a dead process had spent of a lease; returns the tokens charged. With
+/// `accounts.orphans: known`, requests in flight are charged their known cost and the rest returns to the
+/// balance; with `spend`, the rest expires and is charged.
+async fn settle_lease(
+    lease: &OpenLease,
+    store: &dyn Store,
+    orphans: settings::Orphans,
+) -> Result<u64, StoreError> {
+    let is_known = orphans == settings::Orphans::Known;
+    let under_way = if is_known { lease.known } else { Tokens::ZERO };
+    let back = if is_known { Tokens::MAX } else { Tokens::ZERO };
+    let report = |number, spent, back, ends| Report {
+        instance: &lease.name,
+        number,
+        spent,
+        back,
+        ttl: DEAD_LEASE_TTL,
+        retry: true,
+        ends,
+        before: None,
+        begun: None,
+    };
+    let mut reports = Vec::new();
+    if let Some(spent) = lease.in_doubt {
+        reports.push(report(lease.number, spent, Tokens::ZERO, false));
+    }
+    let later = lease.number + REPORT_NUMBER_GAP;
+    reports.push(report(later, lease.spent.plus(under_way), back, false));
+    if is_known {
+        reports.push(report(later + 1, Tokens::ZERO, back, true));
+    }
+    let mut tokens = 0;
+    for report in &reports {
+        let reported = store.report(&lease.account, report).await?;
+        tokens += reported.map_or(0, |reported| reported.settlement.charged.count());
+    }
+    Ok(tokens)
+}
+
+/// Time to live of the remainder of a dead process's lease.
+const DEAD_LEASE_TTL: Millis = Millis(1_000);
+
+/// Writes each config under `tenants` in the settings to the store if that tenant does not exist there.
+pub async fn seed(settings: &Settings, store: &dyn Store) -> Result<(), String> {
+    let vault = Vault::new(&settings.secrets);
+    for (id, config) in &settings.tenants {
+        let failed = |error: &dyn std::fmt::Display| format!("Cannot seed tenant {id}: {error}");
+        let id = TenantId::parse(id).ok_or_else(|| failed(&"not a tenant ID"))?;
+        let text = serde_json::to_string(config).map_err(|error| failed(&error))?;
+        let seeded = vault.seed(store, &id, &text).await;
+        seeded.map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
