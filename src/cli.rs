@@ -2,10 +2,10 @@
 //! and keys.
 //!
 //! `tenant` and `key` commands call the same admin routes that the gateway serves over HTTP, in this process
-//! and without a socket (`Desk`). They never write to the store by another path.
+//! and without a socket (`LocalAdmin`). They never write to the store by another path.
 
-use crate::local::dispatch::At;
-use crate::local::route::{self, Found};
+use crate::local::dispatch::{self, Scope};
+use crate::local::route::{self, Resolved};
 use crate::local::{Local, Request, root};
 use crate::rules::tenant::TenantId;
 use crate::rules::{account, config};
@@ -13,13 +13,13 @@ use crate::serve::build::{Deps, create_app};
 use crate::serve::sockets::Sockets;
 use crate::serve::{handover, life, limits, recover, tls};
 use crate::settings::{self, Secret, Settings};
-use crate::store::embedded::care;
+use crate::store::config_secrets::ConfigSecrets;
+use crate::store::embedded::maintenance;
 use crate::store::journal::{self, Journal};
 use crate::store::leases::Leases;
-use crate::store::recall::Recall;
+use crate::store::replay::Replay;
 use crate::store::tenants::{Lookup, Tenants};
-use crate::store::vault::Vault;
-use crate::store::{Clock, Keeping, LogBounds, Store, open};
+use crate::store::{AccountSettings, Clock, LogBounds, Store, open};
 use crate::telemetry;
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
@@ -136,7 +136,7 @@ enum StoreCommand {
 }
 
 /// A request to the admin routes, built from a `tenant` or `key` command.
-struct Asked {
+struct AdminCall {
     /// HTTP method of the route.
     method: Method,
     /// `None`: a global route (`/admin/tenants...`); `Some`: a route below that tenant.
@@ -160,7 +160,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check) => check(arguments.config.as_ref()),
         Some(Command::Tenant(command)) => tenant(arguments.config.as_ref(), command),
         Some(Command::Key(command)) => ask(arguments.config.as_ref(), asked_of_keys(command)),
-        Some(Command::Store(command)) => care_for(arguments.config.as_ref(), &command),
+        Some(Command::Store(command)) => maintain_store(arguments.config.as_ref(), &command),
         None => serve(arguments.config.as_ref(), arguments.take_over),
     }
 }
@@ -203,7 +203,7 @@ fn load(path: Option<&PathBuf>) -> Result<Settings, String> {
         tenant_config: &|id, config, secrets| {
             // An invalid ID was reported by `tenant_id`; the config's own faults are reported too.
             let id = TenantId::parse(id).unwrap_or_else(TenantId::default_tenant);
-            let faults = Vault::new(secrets).check(&id, config).err();
+            let faults = ConfigSecrets::new(secrets).check(&id, config).err();
             let faults = faults.into_iter().flatten();
             faults.map(|fault| (fault.path, fault.message)).collect()
         },
@@ -246,13 +246,13 @@ fn with_certificates(settings: Settings) -> Result<Settings, String> {
 }
 
 /// Maps `accounts` and `usage` settings to the store's options.
-fn keeping(settings: &Settings) -> Keeping {
+fn keeping(settings: &Settings) -> AccountSettings {
     let orphans = match settings.accounts.orphans {
         settings::Orphans::Known => account::Orphans::Known,
         settings::Orphans::Spend => account::Orphans::Spend,
     };
     let usage = &settings.usage;
-    Keeping {
+    AccountSettings {
         orphans,
         clock: Clock::Store,
         log: LogBounds {
@@ -299,11 +299,13 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
     let cannot = |error: std::io::Error| format!("Cannot take over: {error}");
     let inherited = if take_over {
         let (mut line, listeners) = handover::receive().map_err(cannot)?;
-        line.say(handover::SETTINGS_GOOD).await.map_err(cannot)?;
+        line.send(handover::SETTINGS_GOOD).await.map_err(cannot)?;
         // The predecessor releases an embedded store only after its drain, so wait for `drain_timeout` plus
         // 10 s.
         let patience = settings.server.drain_timeout + std::time::Duration::from_secs(10);
-        line.hear(handover::GO, patience).await.map_err(cannot)?;
+        line.expect_letter(handover::GO, patience)
+            .await
+            .map_err(cannot)?;
         Some((line, listeners))
     } else {
         None
@@ -341,7 +343,7 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
 }
 
 /// Runs `resullm store ...` on the embedded store; `check` prints the contents even if it found damage.
-fn care_for(path: Option<&PathBuf>, command: &StoreCommand) -> ExitCode {
+fn maintain_store(path: Option<&PathBuf>, command: &StoreCommand) -> ExitCode {
     let settings = match load(path) {
         Ok(settings) => settings,
         Err(faults) => return fail(&faults),
@@ -351,18 +353,18 @@ fn care_for(path: Option<&PathBuf>, command: &StoreCommand) -> ExitCode {
     };
     let store = dir.display().to_string();
     let done = match command {
-        StoreCommand::Check => care::check(&dir).map(|(contents, mut faults)| {
+        StoreCommand::Check => maintenance::check(&dir).map(|(contents, mut faults)| {
             // No journal directory: no process left anything unsettled.
             let pages = journal::check(Path::new(&settings.accounts.journal));
             faults.extend(pages.unwrap_or_default());
             let told = json!({"store": store, "contents": contents, "faults": faults.len()});
             (told, faults)
         }),
-        StoreCommand::Backup { file } => care::backup(&dir, file).map(|things| {
+        StoreCommand::Backup { file } => maintenance::backup(&dir, file).map(|things| {
             let told = json!({"store": store, "backup": file, "things": things});
             (told, Vec::new())
         }),
-        StoreCommand::Restore { file } => care::restore(&dir, file).map(|things| {
+        StoreCommand::Restore { file } => maintenance::restore(&dir, file).map(|things| {
             let told = json!({"store": store, "restored": file, "things": things});
             (told, Vec::new())
         }),
@@ -381,7 +383,7 @@ fn care_for(path: Option<&PathBuf>, command: &StoreCommand) -> ExitCode {
 }
 
 fn tenant(path: Option<&PathBuf>, command: TenantCommand) -> ExitCode {
-    let asked = |method, below: &str, body| Asked {
+    let asked = |method, below: &str, body| AdminCall {
         method,
         tenant: None,
         path: format!("/admin/tenants{below}"),
@@ -393,7 +395,7 @@ fn tenant(path: Option<&PathBuf>, command: TenantCommand) -> ExitCode {
         TenantCommand::Get { tenant } => one(Method::GET, &tenant),
         TenantCommand::Delete { tenant } => one(Method::DELETE, &tenant),
         TenantCommand::Put { tenant, file } => match written(&file) {
-            Ok(config) => Asked {
+            Ok(config) => AdminCall {
                 body: format!("{{\"config\":{config}}}"),
                 ..one(Method::PUT, &tenant)
             },
@@ -419,8 +421,8 @@ fn written(file: &Path) -> Result<Box<RawValue>, String> {
 }
 
 /// Maps a `resullm key ...` command to its admin route.
-fn asked_of_keys(command: KeyCommand) -> Asked {
-    let asked = |method, tenant, path, body: Value| Asked {
+fn asked_of_keys(command: KeyCommand) -> AdminCall {
+    let asked = |method, tenant, path, body: Value| AdminCall {
         method,
         tenant: Some(tenant),
         path,
@@ -467,10 +469,10 @@ fn asked_of_keys(command: KeyCommand) -> Asked {
 }
 
 /// Runs one request against the admin routes and prints the response.
-fn ask(path: Option<&PathBuf>, asked: Asked) -> ExitCode {
+fn ask(path: Option<&PathBuf>, asked: AdminCall) -> ExitCode {
     let answered = load(path).and_then(|settings| {
         runtime()?.block_on(async {
-            let desk = Desk::open(settings).await?;
+            let desk = LocalAdmin::open(settings).await?;
             let answered = desk.ask(asked).await;
             desk.local.store.close().await;
             answered
@@ -486,7 +488,7 @@ fn ask(path: Option<&PathBuf>, asked: Asked) -> ExitCode {
 fn seal(path: Option<&PathBuf>, tenants: Vec<String>) -> ExitCode {
     let sealed = load(path).and_then(|settings| {
         runtime()?.block_on(async {
-            let desk = Desk::open(settings).await?;
+            let desk = LocalAdmin::open(settings).await?;
             let tenants = if tenants.is_empty() {
                 let all = desk.local.store.tenants().await;
                 let all = all.map_err(|error| error.to_string())?;
@@ -496,7 +498,7 @@ fn seal(path: Option<&PathBuf>, tenants: Vec<String>) -> ExitCode {
             };
             let mut told = Vec::new();
             for tenant in tenants {
-                let asked = Asked {
+                let asked = AdminCall {
                     method: Method::POST,
                     tenant: None,
                     path: format!("/admin/tenants/{tenant}/seal"),
@@ -524,44 +526,44 @@ fn seal(path: Option<&PathBuf>, tenants: Vec<String>) -> ExitCode {
 }
 
 /// Calls the admin routes in this process, without a socket, with a random `admin.token` known only here.
-struct Desk {
+struct LocalAdmin {
     local: Local,
     token: String,
 }
 
-impl Desk {
-    async fn open(mut settings: Settings) -> Result<Desk, String> {
+impl LocalAdmin {
+    async fn open(mut settings: Settings) -> Result<LocalAdmin, String> {
         let token = uuid::Uuid::new_v4().to_string();
         settings.admin.token = Some(Secret::new(token.clone()));
         let store: Arc<dyn Store> = open::open(&settings.store, keeping(&settings)).await?;
-        let vault = Vault::new(&settings.secrets);
+        let secrets = ConfigSecrets::new(&settings.secrets);
         let local = Local {
             leases: Leases::new(
                 store.clone(),
                 Arc::new(Journal::none()),
-                Recall::new(store.clone(), Box::new(|_, _| {})),
+                Replay::new(store.clone(), Box::new(|_, _| {})),
                 settings.accounts.hold_ttl,
             ),
             settings: Arc::new(settings),
-            tenants: Arc::new(Tenants::new(store.clone(), vault)),
+            tenants: Arc::new(Tenants::new(store.clone(), secrets)),
             store,
             draining: Arc::default(),
         };
-        Ok(Desk { local, token })
+        Ok(LocalAdmin { local, token })
     }
 
     /// Calls the route; returns whether it succeeded, and the text to print.
-    async fn ask(&self, asked: Asked) -> Result<(bool, String), String> {
+    async fn ask(&self, asked: AdminCall) -> Result<(bool, String), String> {
         let at = match &asked.tenant {
-            None => At::Nowhere,
+            None => Scope::Global,
             Some(id) => {
                 let unknown = || format!("There is no tenant {id}");
                 let id = TenantId::parse(id).ok_or_else(unknown)?;
                 let found = self.local.tenants.find(&id).await;
                 match found.map_err(|error| error.to_string())? {
-                    Lookup::Known(tenant) => At::Tenant(tenant),
+                    Lookup::Known(tenant) => Scope::Tenant(tenant),
                     Lookup::Unknown => return Err(unknown()),
-                    Lookup::Unusable => At::Broken(id),
+                    Lookup::Unusable => Scope::Unusable(id),
                 }
             }
         };
@@ -569,7 +571,7 @@ impl Desk {
             None => route::global(&asked.method, &asked.path),
             Some(_) => route::of_tenant(&asked.method, &asked.path),
         };
-        let Found::Here(matched) = found else {
+        let Resolved::Here(matched) = found else {
             // The name is not quoted: it may be another provider's API key.
             return Err("That is no name that a tenant or key can have".to_owned());
         };
@@ -585,9 +587,7 @@ impl Desk {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             asked: None,
         };
-        let answer = self
-            .local
-            .answer(&matched, at, request)
+        let answer = dispatch::answer(&self.local, &matched, at, request)
             .await
             .unwrap_or_else(super::local::answer::Refusal::into_answer);
         let done = answer.status().is_success();
@@ -597,13 +597,13 @@ impl Desk {
 
 /// Text to print for a response body: a stored config verbatim (it can be `put` again), an error as its
 /// `error` sentence and `details`, anything else as indented JSON.
-fn told(done: bool, route: route::Local, body: &[u8]) -> String {
+fn told(done: bool, route: route::LocalRoute, body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Config<'a> {
         #[serde(borrow)]
         config: &'a RawValue,
     }
-    if let (true, route::Local::TenantRead, Ok(read)) =
+    if let (true, route::LocalRoute::TenantRead, Ok(read)) =
         (done, route, serde_json::from_slice::<Config<'_>>(body))
     {
         return read.config.get().to_owned();

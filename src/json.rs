@@ -10,7 +10,7 @@ use std::ops::Range;
 
 /// Maximum nesting of brackets in a body or an answer, in levels. No client needs more, and a reader that
 /// recurses once per level would exhaust its stack.
-pub const DEEPEST: usize = 128;
+pub const MAX_DEPTH: usize = 128;
 
 /// One member of an object. `name` is the raw text between its quotes, escapes included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -299,7 +299,7 @@ pub fn member<'a>(members: &'a [Member<'a>], name: &str) -> Option<&'a Member<'a
     members.iter().rev().find(|member| member.name == name)
 }
 
-pub fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
         at += 1;
     }
@@ -328,7 +328,7 @@ fn string(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
 }
 
 /// Returns the offset behind the value that starts at `at`: a string, an object, a list or a literal.
-pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
+pub(crate) fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at)? {
         b'"' => string_end(bytes, at),
         b'{' | b'[' => {

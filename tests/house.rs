@@ -33,7 +33,7 @@ const ENVIRONMENT: (&str, &str) = ("src/settings/mod.rs", "load_from_process");
 
 /// The verbs that store a config, and their only caller: what it stores, it has sealed.
 const CONFIG_VERBS: &str = "seed_config replace_config";
-const CONFIG_WRITER: &str = "src/store/vault.rs";
+const CONFIG_WRITER: &str = "src/store/config_secrets.rs";
 
 /// What each folder may use of the crate besides itself: only folders further up in this list.
 const ARROWS: &[(&str, &str)] = &[
@@ -154,7 +154,7 @@ fn function_at(source: &Source, line: usize) -> Option<&str> {
 }
 
 #[test]
-fn no_config_is_stored_past_the_vault() -> io::Result<()> {
+fn configs_are_stored_with_their_secrets_sealed() -> io::Result<()> {
     let mut breaches = Vec::new();
     for source in &Sources::read()?.all {
         let calls = source.words.windows(2).filter(|pair| pair[0].text == ".");
@@ -308,7 +308,9 @@ fn no_type_has_inherent_impls_outside_its_file() -> io::Result<()> {
     }
     let mut breaches = Vec::new();
     for source in &sources.all {
-        for (line, text) in (1..).zip(source.text.lines()) {
+        // Tests may add what only they need.
+        let code = source.text.lines().take_while(|_| !source.words.is_empty());
+        for (line, text) in (1..).zip(code) {
             let Some(name) = inherent_impl(text) else {
                 continue;
             };

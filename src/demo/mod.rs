@@ -82,7 +82,7 @@ async fn converse(socket: TcpStream) {
 
 /// Wire format of a request, its response and its errors.
 #[derive(Clone, Copy)]
-enum Shape {
+enum DemoShape {
     OpenAi,
     Anthropic,
 }
@@ -100,15 +100,15 @@ where
     let anthropic =
         path.starts_with("/v1/messages") || head.headers.contains_key("anthropic-version");
     let shape = if anthropic {
-        Shape::Anthropic
+        DemoShape::Anthropic
     } else {
-        Shape::OpenAi
+        DemoShape::OpenAi
     };
     let read_and_reply = match (&head.method, path) {
         (&Method::GET, "/v1/models") => {
             let models = match shape {
-                Shape::OpenAi => openai::models(),
-                Shape::Anthropic => anthropic::models(),
+                DemoShape::OpenAi => openai::models(),
+                DemoShape::Anthropic => anthropic::models(),
             };
             return json(StatusCode::OK, &models, shape, &request_id());
         }
@@ -151,10 +151,10 @@ fn chat_completions(body: &Value) -> Result<Reply, Refusal> {
     };
     Ok(if call.stream {
         let steps = openai::stream(&call, &answer, &stamp);
-        events(steps, Shape::OpenAi)
+        events(steps, DemoShape::OpenAi)
     } else {
         let body = openai::whole(&call, &answer, &stamp);
-        json(StatusCode::OK, &body, Shape::OpenAi, &request_id())
+        json(StatusCode::OK, &body, DemoShape::OpenAi, &request_id())
     })
 }
 
@@ -163,21 +163,26 @@ fn messages(body: &Value) -> Result<Reply, Refusal> {
     let answer = answer(&call);
     let id = format!("msg_{}", Uuid::new_v4().simple());
     Ok(if call.stream {
-        events(anthropic::stream(&call, &answer, &id), Shape::Anthropic)
+        events(anthropic::stream(&call, &answer, &id), DemoShape::Anthropic)
     } else {
         let body = anthropic::whole(&call, &answer, &id);
-        json(StatusCode::OK, &body, Shape::Anthropic, &request_id())
+        json(StatusCode::OK, &body, DemoShape::Anthropic, &request_id())
     })
 }
 
 fn count_tokens(body: &Value) -> Result<Reply, Refusal> {
     let call = anthropic::read_prompt(body)?;
     let body = anthropic::counted(&call);
-    Ok(json(StatusCode::OK, &body, Shape::Anthropic, &request_id()))
+    Ok(json(
+        StatusCode::OK,
+        &body,
+        DemoShape::Anthropic,
+        &request_id(),
+    ))
 }
 
 /// Builds the error response in the API's own format.
-fn refuse(shape: Shape, status: StatusCode, refusal: &Refusal) -> Reply {
+fn refuse(shape: DemoShape, status: StatusCode, refusal: &Refusal) -> Reply {
     let id = request_id();
     let param = Some(refusal.field.as_str()).filter(|field| !field.is_empty());
     let message = match param {
@@ -190,13 +195,13 @@ fn refuse(shape: Shape, status: StatusCode, refusal: &Refusal) -> Reply {
         _ => ("invalid_request_error", None),
     };
     let body = match shape {
-        Shape::OpenAi => openai::error(&message, param, code),
-        Shape::Anthropic => anthropic::error(kind, &message, &id),
+        DemoShape::OpenAi => openai::error(&message, param, code),
+        DemoShape::Anthropic => anthropic::error(kind, &message, &id),
     };
     json(status, &body, shape, &id)
 }
 
-fn json(status: StatusCode, body: &Value, shape: Shape, id: &str) -> Reply {
+fn json(status: StatusCode, body: &Value, shape: DemoShape, id: &str) -> Reply {
     let body = Full::new(Bytes::from(body.to_string()));
     let mut reply = Response::new(body.boxed_unsync());
     *reply.status_mut() = status;
@@ -210,7 +215,7 @@ fn json(status: StatusCode, body: &Value, shape: Shape, id: &str) -> Reply {
 
 /// Builds a `text/event-stream` response: one HTTP chunk per step, [`BETWEEN_CHUNKS`] apart. When the client
 /// disconnects, hyper drops the body, which ends the stream.
-fn events(steps: Vec<String>, shape: Shape) -> Reply {
+fn events(steps: Vec<String>, shape: DemoShape) -> Reply {
     let paced = stream::unfold(
         (steps.into_iter(), false),
         |(mut steps, begun)| async move {
@@ -232,10 +237,10 @@ fn events(steps: Vec<String>, shape: Shape) -> Reply {
 }
 
 /// Header that carries the request ID in each API.
-fn id_header(shape: Shape) -> HeaderName {
+fn id_header(shape: DemoShape) -> HeaderName {
     HeaderName::from_static(match shape {
-        Shape::OpenAi => "x-request-id",
-        Shape::Anthropic => "request-id",
+        DemoShape::OpenAi => "x-request-id",
+        DemoShape::Anthropic => "request-id",
     })
 }
 

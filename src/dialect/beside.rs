@@ -5,15 +5,17 @@
 use super::delivered::Delivered;
 
 /// Longest string in a known member, in bytes with its quotes: an ID, a date, a reason.
-const LONGEST_WORD: usize = 256;
+const MAX_FRAME_STRING_BYTES: usize = 256;
 
 /// Members that are long by nature and that only the provider can read.
-const SEALED: &[&str] = &["signature", "encrypted_content", "obfuscation"];
+const OPAQUE_MEMBERS: &[&str] = &["signature", "encrypted_content", "obfuscation"];
 
 /// Whether a member is in `known`, and its value is not a string long enough to hold an answer.
-pub fn is_frame(known: &[&str], name: &str, value: &[u8]) -> bool {
+pub(crate) fn is_frame(known: &[&str], name: &str, value: &[u8]) -> bool {
     known.contains(&name)
-        && (value.len() <= LONGEST_WORD || value[0] != b'"' || SEALED.contains(&name))
+        && (value.len() <= MAX_FRAME_STRING_BYTES
+            || value[0] != b'"'
+            || OPAQUE_MEMBERS.contains(&name))
 }
 
 /// Counts the value of an unknown member as possibly generated, in `Delivered::unsure`.

@@ -74,7 +74,7 @@ impl Default for Bounds {
 
 impl Bounds {
     /// Returns the bound of an image with this `detail`. Values other than `low` and `high` count as `image`.
-    pub fn image_in(&self, detail: Option<&str>) -> Tokens {
+    pub(crate) fn image_in(&self, detail: Option<&str>) -> Tokens {
         Tokens::new(match (detail, self.detail) {
             (Some("low"), Some(known)) => known.low,
             (Some("high"), Some(known)) => known.high,
@@ -100,7 +100,7 @@ pub struct Call {
     /// that images and sound have of their own.
     pub answer: Option<Tokens>,
     /// Unknown members of the body, whose effect depends on the server. `members::check` decides about them.
-    pub strangers: Vec<String>,
+    pub unknown_members: Vec<String>,
     /// Hosted tools, and members that change the price.
     pub extras: Extras,
     /// Whether the body asks for output that is generated but not shown in the answer, such as hidden
@@ -119,11 +119,11 @@ pub struct Call {
     /// Value of `prompt_cache_key`: callers choose the name under which a provider caches their prompts.
     pub cache_key: Option<String>,
     /// Whether the body may be forwarded as received when [`Changes::are_none`].
-    pub is_fit: bool,
+    pub can_pass_unchanged: bool,
 }
 
 /// Maximum number of hosted tools in one body. No provider has as many.
-const MOST_HOSTED: usize = 128;
+const MAX_HOSTED_TOOLS: usize = 128;
 
 /// Hosted tools, and members that change the price, by the names that a body uses for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,17 +135,18 @@ pub struct Extras {
     /// Limit of calls that all hosted tools share (`max_tool_calls`).
     pub shared: Option<u64>,
     /// Whether one call is made in any case and not shown in the answer (`web_search_options`).
-    pub unshown: bool,
+    pub has_unshown_call: bool,
     /// Hosted tools one of which `tool_choice` forces the model to call.
     pub forced: Vec<String>,
     /// Members that change the price, or cause more output than is asked for, such as `service_tier`.
-    pub dear: Vec<String>,
+    pub surcharged: Vec<String>,
 }
 
 impl Extras {
     pub fn hosted(&mut self, name: String, calls: Option<u64>) -> Result<(), Unreadable> {
-        if self.hosted.len() == MOST_HOSTED {
-            let why = format!("More than {MOST_HOSTED} tools that the provider would run itself");
+        if self.hosted.len() == MAX_HOSTED_TOOLS {
+            let why =
+                format!("More than {MAX_HOSTED_TOOLS} tools that the provider would run itself");
             return Err(Unreadable(why));
         }
         self.hosted.push((name, calls));
@@ -200,22 +201,22 @@ pub struct Unreadable(pub String);
 pub struct Served(Vec<String>);
 
 /// Maximum number of model names kept, more than take turns in one answer. Beyond it the oldest is dropped.
-const MOST_SERVED: usize = 16;
+const MAX_SERVED_MODELS: usize = 16;
 
 /// Longest model name kept, in bytes with its quotes.
-const LONGEST_SERVED: usize = 256;
+const MAX_MODEL_NAME_BYTES: usize = 256;
 
 impl Served {
     /// Records a model name, given as a raw JSON string with its quotes.
     pub fn take(&mut self, value: &[u8]) {
-        if !value.starts_with(b"\"") || value.len() > LONGEST_SERVED {
+        if !value.starts_with(b"\"") || value.len() > MAX_MODEL_NAME_BYTES {
             return;
         }
         let name = json::text(value);
         if name.is_empty() || self.0.iter().any(|known| **known == *name) {
             return;
         }
-        if self.0.len() == MOST_SERVED {
+        if self.0.len() == MAX_SERVED_MODELS {
             self.0.remove(0);
         }
         self.0.push(name.into_owned());
@@ -278,13 +279,13 @@ mod tests {
             served.take(format!("\"{name}\"").as_bytes());
         }
         served.take(b"null");
-        served.take(format!("\"{}\"", "x".repeat(LONGEST_SERVED)).as_bytes());
+        served.take(format!("\"{}\"", "x".repeat(MAX_MODEL_NAME_BYTES)).as_bytes());
         let kept = ["a", "bc", "d", "e", "f"];
         assert_eq!(served.iter().collect::<Vec<_>>(), kept);
-        for number in 0..MOST_SERVED {
+        for number in 0..MAX_SERVED_MODELS {
             served.take(format!("\"m{number}\"").as_bytes());
         }
-        assert_eq!(served.iter().count(), MOST_SERVED);
+        assert_eq!(served.iter().count(), MAX_SERVED_MODELS);
         assert_eq!(served.iter().next(), Some("m0"));
     }
 }

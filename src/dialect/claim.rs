@@ -6,7 +6,7 @@
 use super::call::Usage;
 use crate::json::Value;
 use crate::rules::amount::Tokens;
-use crate::rules::charge::{Claim, MOST_CREDIBLE_TOKENS};
+use crate::rules::charge::{Claim, MAX_CREDIBLE_TOKENS};
 
 /// Token count as written in a usage report, before related members are combined. `None`: absent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,18 +14,18 @@ pub struct Count(pub Option<u64>);
 
 impl Count {
     /// Merges another spelling of the same count. The larger one wins, unless it exceeds
-    /// [`MOST_CREDIBLE_TOKENS`].
+    /// [`MAX_CREDIBLE_TOKENS`].
     pub fn take(&mut self, written: Option<u64>) {
-        let is_absurd = |count: u64| count > MOST_CREDIBLE_TOKENS;
+        let is_absurd = |count: u64| count > MAX_CREDIBLE_TOKENS;
         self.0 = match (self.0, written) {
             (Some(one), Some(other)) if is_absurd(one) != is_absurd(other) => Some(one.min(other)),
             (one, other) => one.max(other),
         };
     }
 
-    /// Drops a count above [`MOST_CREDIBLE_TOKENS`], so that no other count is derived from it.
+    /// Drops a count above [`MAX_CREDIBLE_TOKENS`], so that no other count is derived from it.
     pub fn credible(self) -> Count {
-        Count(self.0.filter(|count| *count <= MOST_CREDIBLE_TOKENS))
+        Count(self.0.filter(|count| *count <= MAX_CREDIBLE_TOKENS))
     }
 
     pub fn tokens(self) -> Tokens {
@@ -60,7 +60,7 @@ pub fn numbers(value: &Value<'_>, mut each: impl FnMut(&str, u64)) {
 
 /// Maximum number of other models per call, more than any call has. Usage of further models counts at the
 /// call's own rate.
-const MOST_MODELS: usize = 16;
+const MAX_OTHER_MODELS: usize = 16;
 
 /// Usage of one call that is reported in parts beside the totals, because other models had a turn in it.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +79,9 @@ impl Parts {
                 let known = self.others.iter().position(|(name, _)| *name == model);
                 match known {
                     Some(at) => self.others[at].1 = self.others[at].1.plus(usage),
-                    None if self.others.len() == MOST_MODELS => self.own = self.own.plus(usage),
+                    None if self.others.len() == MAX_OTHER_MODELS => {
+                        self.own = self.own.plus(usage);
+                    }
                     None => self.others.push((model, usage)),
                 }
             }

@@ -9,7 +9,7 @@ use crate::rules::amount::Tokens;
 use crate::rules::charge::Sizes;
 
 /// Maximum text kept for counting, in bytes. Text beyond it counts by its length alone.
-const MOST_KEPT_BYTES: usize = 512 << 10;
+const MAX_KEPT_TEXT_BYTES: usize = 512 << 10;
 
 /// Upper bound of the bytes of one word that a single token covers, in any vocabulary in use.
 const LONGEST_TOKEN_BYTES: u64 = 128;
@@ -17,7 +17,7 @@ const LONGEST_TOKEN_BYTES: u64 = 128;
 const LONGEST_WIDE_TOKEN_BYTES: u64 = 48;
 
 /// Words that one token may cover: vocabularies that merge across blanks join two words, seldom three.
-const WORDS_IN_A_TOKEN: u64 = 2;
+const MAX_WORDS_PER_TOKEN: u64 = 2;
 
 /// Tokens that frame an answer, a tool call or a block, and that the answer does not show.
 const FRAME_TOKENS: u64 = 16;
@@ -32,7 +32,7 @@ const LEAST_TOKENS_PER_SOUND_SECOND: u64 = 10;
 /// Output that was forwarded of an answer so far, by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
-    /// Generated text kept for the tokenizer, at most `MOST_KEPT_BYTES`.
+    /// Generated text kept for the tokenizer, at most `MAX_KEPT_TEXT_BYTES`.
     pub kept: String,
     /// Bytes of all generated text, kept or not.
     pub bytes: u64,
@@ -125,13 +125,13 @@ impl Delivered {
     pub fn text(&mut self, text: &str) {
         self.bytes += text.len() as u64;
         self.words.push(text);
-        if !self.is_full && self.kept.len() + text.len() <= MOST_KEPT_BYTES {
+        if !self.is_full && self.kept.len() + text.len() <= MAX_KEPT_TEXT_BYTES {
             self.kept.push_str(text);
         }
     }
 
     /// Frees the memory of `kept`. The freed text, and all that follows, counts by its bytes.
-    pub fn forget_text(&mut self) {
+    pub fn drop_kept_text(&mut self) {
         self.kept = String::new();
         self.is_full = true;
     }
@@ -167,7 +167,7 @@ impl Delivered {
     }
 
     /// Adds sound that is encoded as base64.
-    pub fn base64_sound(&mut self, text: &str) {
+    pub(crate) fn base64_sound(&mut self, text: &str) {
         self.sound += text.len() as u64 / 4 * 3;
     }
 
@@ -183,7 +183,7 @@ impl Delivered {
     /// Returns a lower bound of the tokens that any tokenizer makes of the output.
     pub fn least(&self) -> Tokens {
         let seconds = self.sound / MOST_SOUND_BYTES_PER_SECOND;
-        let words = self.words.count.div_ceil(WORDS_IN_A_TOKEN);
+        let words = self.words.count.div_ceil(MAX_WORDS_PER_TOKEN);
         Tokens::new(words + seconds * LEAST_TOKENS_PER_SOUND_SECOND + self.images)
     }
 

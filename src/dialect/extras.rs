@@ -15,16 +15,16 @@ use std::borrow::Cow;
 
 /// Maximum number of calls of a priced hosted tool in one request, and the default if the body sets no
 /// number.
-const MOST_CALLS: u64 = 5;
+const MAX_HOSTED_CALLS: u64 = 5;
 
 /// Maximum number of names removed from one request. No request needs as many.
-const MOST_NAMES: usize = 20;
+const MAX_REMOVED_NAMES: usize = 20;
 
 /// Longest name of a tool that is shown as written, in bytes.
-const LONGEST_NAME: usize = 40;
+const MAX_TOOL_NAME_BYTES: usize = 40;
 
 /// Betas that change the price or the output, by a part of their value in `anthropic-beta` or `openai-beta`.
-const DEAR_BETAS: &[(Api, &str)] = &[
+const SURCHARGED_BETAS: &[(Api, &str)] = &[
     (Api::Anthropic, "context-1m"),
     (Api::Anthropic, "fast-mode"),
     (Api::Anthropic, "compact-"),
@@ -49,12 +49,12 @@ pub struct Hosted {
     pub held: Tokens,
     /// Price of one call of each tool, by its name.
     pub prices: Vec<(String, Tokens)>,
-    /// Number of calls that are made but not shown in the answer, from `Extras::unshown`.
-    pub unshown: u64,
+    /// Number of calls that are made but not shown in the answer, from `Extras::has_unshown_call`.
+    pub has_unshown_call: u64,
 }
 
 /// Decides which extras of a call the endpoint serves. `betas` are the values of the request's own headers
-/// that [`dear_betas`] found.
+/// that [`surcharged_betas`] found.
 pub fn decide(
     call: &Call,
     endpoint: &Endpoint,
@@ -76,16 +76,16 @@ pub fn decide(
             decision.remove(name)?;
             continue;
         };
-        let calls = calls.unwrap_or(MOST_CALLS).min(MOST_CALLS);
+        let calls = calls.unwrap_or(MAX_HOSTED_CALLS).min(MAX_HOSTED_CALLS);
         if hosted.prices.iter().all(|(known, _)| known != name) {
             hosted.prices.push((name.clone(), price));
         }
-        decision.calls = Some(MOST_CALLS);
+        decision.calls = Some(MAX_HOSTED_CALLS);
         hosted.held = hosted.held.plus(price.times(calls));
     }
-    hosted.unshown = u64::from(extras.unshown && decision.calls.is_some());
+    hosted.has_unshown_call = u64::from(extras.has_unshown_call && decision.calls.is_some());
     if let (Some(most), Some(_)) = (extras.shared, decision.calls) {
-        let calls = most.min(MOST_CALLS);
+        let calls = most.min(MAX_HOSTED_CALLS);
         decision.calls = Some(calls);
         let dearest = hosted.prices.iter().map(|(_, price)| *price).max();
         hosted.held = dearest.unwrap_or_default().times(calls);
@@ -97,7 +97,7 @@ pub fn decide(
             extras.forced[0]
         )));
     }
-    for name in extras.dear.iter().cloned().chain(betas) {
+    for name in extras.surcharged.iter().cloned().chain(betas) {
         if !endpoint.members.contains(&name) {
             decision.remove(&name)?;
         }
@@ -137,8 +137,10 @@ impl Decision {
         if self.removes(name) {
             return Ok(());
         }
-        if self.removed.len() == MOST_NAMES {
-            let why = format!("The request asks for more than {MOST_NAMES} things not served here");
+        if self.removed.len() == MAX_REMOVED_NAMES {
+            let why = format!(
+                "The request asks for more than {MAX_REMOVED_NAMES} things not served here"
+            );
             return Err(Unreadable(why));
         }
         self.removed.push(name.to_owned());
@@ -150,11 +152,11 @@ impl Decision {
     }
 }
 
-/// Returns the values of a beta header that match `DEAR_BETAS`, one by one.
-pub fn dear_betas(api: Api, header: &[u8]) -> impl Iterator<Item = String> {
+/// Returns the values of a beta header that match `SURCHARGED_BETAS`, one by one.
+pub fn surcharged_betas(api: Api, header: &[u8]) -> impl Iterator<Item = String> {
     let values = betas(header).map(String::from_utf8_lossy);
     values
-        .filter(move |value| is_dear(api, value))
+        .filter(move |value| is_surcharged(api, value))
         .map(|value| shown(&value))
 }
 
@@ -180,12 +182,16 @@ fn betas(header: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Returns a beta's value reduced to characters that fit in the `x-resullm-removed` header.
 fn shown(value: &str) -> String {
     let plain = |char: &char| char.is_ascii_alphanumeric() || "_-.=:".contains(*char);
-    value.chars().filter(plain).take(2 * LONGEST_NAME).collect()
+    value
+        .chars()
+        .filter(plain)
+        .take(2 * MAX_TOOL_NAME_BYTES)
+        .collect()
 }
 
-fn is_dear(api: Api, value: &str) -> bool {
+fn is_surcharged(api: Api, value: &str) -> bool {
     let value = value.to_ascii_lowercase();
-    let mut dear = DEAR_BETAS.iter();
+    let mut dear = SURCHARGED_BETAS.iter();
     dear.any(|(of, part)| *of == api && value.contains(part))
 }
 
@@ -201,7 +207,7 @@ pub fn family(kind: &str) -> String {
         name = start;
     }
     let name = name.strip_suffix("_preview").unwrap_or(name);
-    if name.len() <= LONGEST_NAME && name.bytes().all(plain) {
+    if name.len() <= MAX_TOOL_NAME_BYTES && name.bytes().all(plain) {
         name.to_ascii_lowercase()
     } else {
         "tool".to_owned()
@@ -215,14 +221,14 @@ pub fn word<'a>(object: &Object<'a>, name: &str) -> Cow<'a, str> {
 }
 
 /// Whether the URL `address` has one of these `schemes`.
-pub fn has_scheme(address: &str, schemes: &[&str]) -> bool {
+pub(crate) fn has_scheme(address: &str, schemes: &[&str]) -> bool {
     let scheme = address.split_once(':').map_or("", |(scheme, _)| scheme);
     let mut schemes = schemes.iter();
     schemes.any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 /// Refuses a `file_id`: it names a file in the operator's account, where other callers have files too.
-pub fn not_stored(is_named: bool) -> Result<(), Unreadable> {
+pub(crate) fn not_stored(is_named: bool) -> Result<(), Unreadable> {
     if is_named {
         let why = "file_id is not served here: send the file itself";
         return Err(Unreadable(why.to_owned()));
@@ -232,7 +238,7 @@ pub fn not_stored(is_named: bool) -> Result<(), Unreadable> {
 
 /// Removes elements from a list anywhere in a body. Returns `true`, and removes none, if the list would be
 /// left empty.
-pub fn thin<'a>(
+pub(crate) fn thin<'a>(
     edit: &mut Edit<'a>,
     list: &'a RawValue,
     mut is_gone: impl FnMut(&mut Edit<'a>, &'a RawValue) -> Result<bool, Unreadable>,

@@ -58,7 +58,10 @@ fn hosted_tools_are_taken_out_refused_or_held() {
     let priced = endpoint(json!({"server": "openai", "hosted_tools": {"web_search": 100}}));
     let decision = decided(both(), &priced).unwrap();
     assert_eq!(decision.removed, ["mcp"]);
-    assert_eq!(decision.hosted.held, Tokens::new((MOST_CALLS + 2) * 100));
+    assert_eq!(
+        decision.hosted.held,
+        Tokens::new((MAX_HOSTED_CALLS + 2) * 100)
+    );
     let shared = Extras {
         shared: Some(3),
         ..both()
@@ -84,11 +87,11 @@ fn what_is_forced_and_taken_out_is_refused() {
 #[test]
 fn what_an_operator_names_passes() {
     let dear = || Extras {
-        dear: vec!["speed".to_owned()],
+        surcharged: vec!["speed".to_owned()],
         ..Extras::default()
     };
     let decide = |endpoint| {
-        let betas = dear_betas(
+        let betas = surcharged_betas(
             Api::Anthropic,
             b"a, Context-1M-2025-08-07,,fast-mode-2026-02-01",
         );
@@ -106,12 +109,12 @@ fn what_an_operator_names_passes() {
     assert_eq!(kept, b"a,b");
     let known = endpoint(json!({"members": ["speed", "fast-mode-2026-02-01"]}));
     assert_eq!(decide(known), ["Context-1M-2025-08-07"]);
-    assert_eq!(dear_betas(Api::OpenAi, b"context-1m").count(), 0);
+    assert_eq!(surcharged_betas(Api::OpenAi, b"context-1m").count(), 0);
 }
 
 #[test]
 fn a_request_for_more_than_can_be_named_is_refused() {
-    let names: Vec<String> = (0..=MOST_NAMES)
+    let names: Vec<String> = (0..=MAX_REMOVED_NAMES)
         .map(|at| format!("openrouter:{at}x"))
         .collect();
     let names: Vec<_> = names.iter().map(|name| (name.as_str(), None)).collect();

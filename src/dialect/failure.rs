@@ -21,7 +21,7 @@ const LONGEST_MESSAGE_BYTES: usize = 1_000;
 const LONGEST_BODY_BYTES: usize = 2_000;
 
 /// Members of an error that hold generated text.
-const GOODS: &[&str] = &[
+const GENERATED_MEMBERS: &[&str] = &[
     "failed_generation",
     "partial_response",
     "generated_text",
@@ -32,7 +32,7 @@ const GOODS: &[&str] = &[
 ];
 
 /// Phrases behind which some servers quote generated text in the message.
-const QUOTES: &[&str] = &["parse input at pos", "raw='", "parse generated text"];
+const QUOTE_MARKERS: &[&str] = &["parse input at pos", "raw='", "parse generated text"];
 
 /// Members in which an error body may wrap its parts.
 const WRAPPERS: &[&str] = &["error", "detail", "metadata", "body", "response"];
@@ -53,7 +53,7 @@ pub fn read(dialect: &dyn Dialect, call: &Call, speaks_events: bool, body: &[u8]
         meter.feed(body);
         meter.finish();
         reading = meter.reading().clone();
-    } else if json::is_flat(body, json::DEEPEST) {
+    } else if json::is_flat(body, json::MAX_DEPTH) {
         object(body, body, &mut reading, &mut long);
     }
     reading.complete = true;
@@ -79,7 +79,7 @@ pub fn read(dialect: &dyn Dialect, call: &Call, speaks_events: bool, body: &[u8]
 fn object(object_text: &[u8], whole: &[u8], reading: &mut Reading, long: &mut Vec<Range<usize>>) {
     json::each_member(object_text, |name, value| match name {
         "usage" => reading.reports(usage::read(&Value::of(value))),
-        name if GOODS.contains(&name) => said::text(value, &mut reading.delivered),
+        name if GENERATED_MEMBERS.contains(&name) => said::text(value, &mut reading.delivered),
         name if WRAPPERS.contains(&name) && value.starts_with(b"{") => {
             object(value, whole, reading, long);
         }
@@ -125,7 +125,7 @@ static NAMES_PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(NAME
 
 /// Returns the error with the names of the operator's account redacted. `None`: it contains none. `host` is
 /// the provider's host, given only if it is a name of the operator's.
-pub fn without_names(body: &[u8], host: Option<&str>) -> Option<Vec<u8>> {
+pub fn redact_account_names(body: &[u8], host: Option<&str>) -> Option<Vec<u8>> {
     let hostless = host.and_then(|host| without_host(body, host));
     let nameless = without_patterns(hostless.as_deref().unwrap_or(body));
     nameless.or(hostless)
@@ -170,16 +170,16 @@ fn without_patterns(body: &[u8]) -> Option<Vec<u8>> {
 /// Records a failure that an answer reports itself, and meters text in it that was generated before.
 pub fn reported(error: &[u8], reading: &mut Reading) {
     reading.failed = true;
-    goods(error, &mut reading.delivered);
+    count_generated(error, &mut reading.delivered);
 }
 
-/// Meters the generated text in an error that is forwarded as received, by the members in `GOODS`.
-pub fn goods(error: &[u8], delivered: &mut Delivered) {
+/// Meters the generated text in an error that is forwarded as received, by the members in `GENERATED_MEMBERS`.
+pub(crate) fn count_generated(error: &[u8], delivered: &mut Delivered) {
     let is_object = json::each_member(error, |name, value| {
-        if GOODS.contains(&name) {
+        if GENERATED_MEMBERS.contains(&name) {
             said::text(value, delivered);
         } else if WRAPPERS.contains(&name) && value.starts_with(b"{") {
-            goods(value, delivered);
+            count_generated(value, delivered);
         } else {
             said_in(value, delivered);
         }
@@ -197,13 +197,13 @@ fn said_in(value: &[u8], delivered: &mut Delivered) {
     }
 }
 
-/// Returns the generated text that a message quotes behind one of the `QUOTES`.
+/// Returns the generated text that a message quotes behind one of the `QUOTE_MARKERS`.
 fn quoted(value: &[u8]) -> Option<String> {
     if !value.starts_with(b"\"") {
         return None;
     }
     let text = json::text(value);
-    let mut quotes = QUOTES.iter();
+    let mut quotes = QUOTE_MARKERS.iter();
     quotes.find_map(|before| text.split_once(before).map(|(_, after)| after.to_owned()))
 }
 
@@ -263,7 +263,7 @@ mod tests {
     fn an_operators_account_has_no_name() {
         let nameless = |text: &str| {
             let host = Some("acme-eu.openai.azure.com");
-            without_names(text.as_bytes(), host).map(|text| String::from_utf8(text).unwrap())
+            redact_account_names(text.as_bytes(), host).map(|text| String::from_utf8(text).unwrap())
         };
         for (text, expected) in [
             (

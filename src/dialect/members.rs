@@ -10,7 +10,7 @@ use super::call::{Call, Unreadable};
 use crate::rules::server::{Server, Server::*, Servers};
 
 /// Members for sampling, stopping and format, such as `top_k`: harmless at every server that reads them.
-const EVERYWHERE: &[&str] = &[
+const ALLOWED_EVERYWHERE: &[&str] = &[
     "top_k",
     "min_p",
     "top_a",
@@ -74,26 +74,26 @@ const SEES_VIDEOS: Servers = Servers::of(&[
     Vllm, Sglang, LocalAi, OpenRouter, Moonshot, DashScope, Fireworks, Zhipu, Together,
 ]);
 
-const LOCAL: Servers = Servers::of(&[Vllm, Sglang, LlamaCpp]);
+const LOCAL_SERVERS: Servers = Servers::of(&[Vllm, Sglang, LlamaCpp]);
 
 /// Members that are harmless at some servers only.
-const SOMEWHERE: &[(&str, Servers)] = &[
-    ("add_generation_prompt", LOCAL),
-    ("add_special_tokens", LOCAL),
+const ALLOWED_AT: &[(&str, Servers)] = &[
+    ("add_generation_prompt", LOCAL_SERVERS),
+    ("add_special_tokens", LOCAL_SERVERS),
     ("cache_prompt", Servers::of(&[LlamaCpp])),
     ("cache_salt", Servers::of(&[Vllm])),
-    ("chat_template_kwargs", LOCAL),
-    ("chat_template_kwargs.enable_thinking", LOCAL),
-    ("chat_template_kwargs.preserve_thinking", LOCAL),
-    ("chat_template_kwargs.reasoning_effort", LOCAL),
-    ("chat_template_kwargs.thinking", LOCAL),
-    ("chat_template_kwargs.thinking_budget", LOCAL),
+    ("chat_template_kwargs", LOCAL_SERVERS),
+    ("chat_template_kwargs.enable_thinking", LOCAL_SERVERS),
+    ("chat_template_kwargs.preserve_thinking", LOCAL_SERVERS),
+    ("chat_template_kwargs.reasoning_effort", LOCAL_SERVERS),
+    ("chat_template_kwargs.thinking", LOCAL_SERVERS),
+    ("chat_template_kwargs.thinking_budget", LOCAL_SERVERS),
     ("content.audio_url", Servers::of(&[Vllm, Sglang, LocalAi])),
     ("content.document_name", Servers::of(&[Mistral])),
     ("content.document_url", Servers::of(&[Mistral])),
     ("content.reference_ids", Servers::of(&[Mistral])),
     ("content.video_url", SEES_VIDEOS),
-    ("continue_final_message", LOCAL),
+    ("continue_final_message", LOCAL_SERVERS),
     ("disable_tool_validation", Servers::of(&[Groq])),
     ("do_sample", Servers::of(&[Zhipu])),
     ("drop_params", Servers::of(&[LiteLlm])),
@@ -109,8 +109,8 @@ const SOMEWHERE: &[(&str, Servers)] = &[
     ("response_format.grammar", Servers::of(&[Fireworks])),
     ("response_format.value", Servers::of(&[Tgi])),
     ("regex", Servers::of(&[Sglang])),
-    ("return_token_ids", LOCAL),
-    ("return_tokens_as_token_ids", LOCAL),
+    ("return_token_ids", LOCAL_SERVERS),
+    ("return_tokens_as_token_ids", LOCAL_SERVERS),
     ("safe_prompt", Servers::of(&[Mistral])),
     ("separate_reasoning", Servers::of(&[Sglang])),
     ("stream_reasoning", Servers::of(&[Sglang])),
@@ -122,19 +122,19 @@ const SOMEWHERE: &[(&str, Servers)] = &[
     ("usage", Servers::of(&[OpenRouter])),
 ];
 
-/// Refuses the first of `Call::strangers` that the server might obey in a way not known here. `own` are the
+/// Refuses the first of `Call::unknown_members` that the server might obey in a way not known here. `own` are the
 /// endpoint's `members`, which the operator knows.
 pub fn check(call: &Call, server: Server, own: &[String]) -> Result<(), Unreadable> {
     if server.refuses_unknown_members() {
         return Ok(());
     }
     let is_known = |name: &String| {
-        let somewhere = SOMEWHERE
+        let somewhere = ALLOWED_AT
             .iter()
             .any(|(known, servers)| known == name && servers.has(server));
-        somewhere || EVERYWHERE.contains(&name.as_str()) || own.contains(name)
+        somewhere || ALLOWED_EVERYWHERE.contains(&name.as_str()) || own.contains(name)
     };
-    match call.strangers.iter().find(|name| !is_known(name)) {
+    match call.unknown_members.iter().find(|name| !is_known(name)) {
         None => Ok(()),
         Some(name) => Err(Unreadable(format!(
             "{name} is not forwarded: what it does at a server of kind {} is not known here \
@@ -151,7 +151,7 @@ mod tests {
 
     fn refused(name: &str, server: Server, own: &[String]) -> bool {
         let call = Call {
-            strangers: vec!["top_k".to_owned(), name.to_owned()],
+            unknown_members: vec!["top_k".to_owned(), name.to_owned()],
             ..Call::default()
         };
         check(&call, server, own).is_err()
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_refusal_names_the_member_and_the_server() {
         let call = Call {
-            strangers: vec!["options".to_owned()],
+            unknown_members: vec!["options".to_owned()],
             ..Call::default()
         };
         let Unreadable(why) = check(&call, Ollama, &[]).unwrap_err();

@@ -20,11 +20,11 @@ pub mod prompt;
 pub mod shown;
 pub mod splice;
 pub mod sse;
-pub mod stranger;
 pub mod stream;
 pub mod surplus;
 pub mod table;
 pub mod tokens;
+pub mod unknown_members;
 pub mod words;
 
 use crate::json;
@@ -62,10 +62,10 @@ pub trait Dialect: Sync {
     fn stream(&self, call: &Call) -> Box<dyn Meter>;
 }
 
-/// Meters a whole answer with `dialect`. An answer nested deeper than [`json::DEEPEST`] is not parsed: all of
+/// Meters a whole answer with `dialect`. An answer nested deeper than [`json::MAX_DEPTH`] is not parsed: all of
 /// its bytes count as generated text.
 pub fn meter(dialect: &dyn Dialect, call: &Call, answer: &[u8]) -> Reading {
-    if json::is_flat(answer, json::DEEPEST) {
+    if json::is_flat(answer, json::MAX_DEPTH) {
         return dialect.meter(call, answer);
     }
     let mut reading = Reading::default();
@@ -90,6 +90,6 @@ pub trait Meter: Send {
     }
 
     /// Stops keeping generated text for counting, because the body memory is full. See
-    /// `Delivered::forget_text`.
-    fn forget_text(&mut self) {}
+    /// `Delivered::drop_kept_text`.
+    fn drop_kept_text(&mut self) {}
 }

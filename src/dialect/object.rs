@@ -6,8 +6,8 @@
 
 use super::call::{Changes, Unreadable};
 use super::splice::Splice;
-use super::stranger::Strangers;
-use crate::json::{self, DEEPEST};
+use super::unknown_members::UnknownMembers;
+use crate::json::{self, MAX_DEPTH};
 use crate::rules::amount::Tokens;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
@@ -33,9 +33,9 @@ impl<'a> Object<'a> {
     ) -> Result<Object<'a>, Unreadable> {
         let text = std::str::from_utf8(bytes)
             .map_err(|_| Unreadable("The body is not UTF-8".to_owned()))?;
-        if !json::is_flat(bytes, DEEPEST) {
+        if !json::is_flat(bytes, MAX_DEPTH) {
             return Err(Unreadable(format!(
-                "The body is nested more than {DEEPEST} levels deep"
+                "The body is nested more than {MAX_DEPTH} levels deep"
             )));
         }
         Object::read(text, "The body", known, other)
@@ -44,26 +44,26 @@ impl<'a> Object<'a> {
     /// Parses a whole body, and bounds the tokens of members that may be part of the prompt: all that are
     /// neither in `known` nor in `not_prompt`. Those that are not in `read` either are returned as unknown
     /// members.
-    pub fn prompt(
+    pub(crate) fn prompt(
         bytes: &'a [u8],
         known: &[&'static str],
         not_prompt: &[&str],
         read: &[&str],
-    ) -> Result<(Object<'a>, Tokens, Strangers), Unreadable> {
+    ) -> Result<(Object<'a>, Tokens, UnknownMembers), Unreadable> {
         let mut prompt = Tokens::ZERO;
-        let mut strangers = Strangers::default();
+        let mut unknown_members = UnknownMembers::default();
         let body = Object::body(bytes, known, |name, value| {
-            strangers.within(name, value);
+            unknown_members.record_inside(name, value);
             if not_prompt.contains(&name) {
                 prompt = prompt.plus(beyond_a_setting(value));
                 return;
             }
             prompt = prompt.plus(Tokens::new(value.get().len() as u64));
             if !read.contains(&name) {
-                strangers.meet("", name, value);
+                unknown_members.record_unless_null("", name, value);
             }
         })?;
-        Ok((body, prompt, strangers))
+        Ok((body, prompt, unknown_members))
     }
 
     /// Parses an object. `name` is its name in a refusal; `other` gets every member that is not in `known`.
@@ -138,7 +138,7 @@ impl<'a> Object<'a> {
 
 /// Returns the bytes of a setting beyond a setting's usual size, as tokens. Some chat templates print a
 /// setting into the prompt, whatever its value.
-pub fn beyond_a_setting(value: &RawValue) -> Tokens {
+pub(crate) fn beyond_a_setting(value: &RawValue) -> Tokens {
     let text = value.get();
     let usual = match text.starts_with('"') {
         true => 102,
@@ -184,7 +184,7 @@ pub fn list<'a>(
 
 /// Refuses a list inside a list: servers that flatten it find more in it than its bytes bound. `name` is the
 /// outer list.
-pub fn no_list(value: &RawValue, name: &str) -> Result<(), Unreadable> {
+pub(crate) fn no_list(value: &RawValue, name: &str) -> Result<(), Unreadable> {
     if value.get().starts_with('[') {
         return Err(Unreadable(format!("{name} must not hold another list")));
     }
@@ -192,7 +192,7 @@ pub fn no_list(value: &RawValue, name: &str) -> Result<(), Unreadable> {
 }
 
 /// Returns the body of a call in which only `model` can change.
-pub fn rewrite_model(
+pub(crate) fn rewrite_model(
     bytes: &[u8],
     known: &[&'static str],
     changes: &Changes<'_>,
@@ -202,7 +202,7 @@ pub fn rewrite_model(
 }
 
 /// Edits of an object: members to set, in place or else before all others, and members to remove.
-pub struct Edit<'a> {
+pub(crate) struct Edit<'a> {
     object: &'a Object<'a>,
     splice: Splice,
     added: Vec<String>,
@@ -252,7 +252,7 @@ impl<'a> Edit<'a> {
     }
 
     /// Removes the elements marked `true` from a list anywhere in the object.
-    pub fn thin(&mut self, elements: &[(&RawValue, bool)]) {
+    pub(crate) fn thin(&mut self, elements: &[(&RawValue, bool)]) {
         let place = |value| place(self.object.text, value);
         let elements: Vec<_> = elements
             .iter()
@@ -267,7 +267,13 @@ impl<'a> Edit<'a> {
     }
 
     /// Sets a member of `object`, which is the parsed value `within` and nested in this one.
-    pub fn set_within(&mut self, within: &RawValue, object: &Object<'_>, name: &str, value: &str) {
+    pub(crate) fn set_within(
+        &mut self,
+        within: &RawValue,
+        object: &Object<'_>,
+        name: &str,
+        value: &str,
+    ) {
         match object.written(name) {
             Some(old) => self.replace(old, value),
             None => {

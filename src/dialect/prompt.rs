@@ -10,7 +10,7 @@ use crate::rules::amount::Tokens;
 /// Tokens that a provider adds around one message for role, separators and name. Observed: 3 to 7.
 const MESSAGE_FRAME: u64 = 8;
 
-pub fn message_frames(messages: usize) -> u64 {
+pub(crate) fn message_frames(messages: usize) -> u64 {
     MESSAGE_FRAME * messages as u64
 }
 
@@ -19,7 +19,7 @@ pub const LONGEST_COUNTED_BYTES: usize = 256 << 10;
 
 /// Words that may stand for more tokens than their letters have, such as `tools`. A body with one of them is
 /// not counted; a false match costs only the coarser bound by bytes.
-const HIDDEN: [&str; 15] = [
+const UNCOUNTABLE_WORDS: [&str; 15] = [
     // Any of these words, written with escapes.
     "\\u00",
     "functions",
@@ -43,12 +43,12 @@ const PROMPT_FRAME: u64 = 16;
 
 /// Returns a tighter bound of a prompt than its bytes: the tokens of the whole body, with a margin for
 /// vocabularies that split finer than o200k. The JSON syntax counts too and exceeds a provider's own frame.
-/// `None`: too long, not UTF-8, or with one of the `HIDDEN` words.
+/// `None`: too long, not UTF-8, or with one of the `UNCOUNTABLE_WORDS` words.
 pub fn counted(body: &[u8], is_exact: bool) -> Option<Tokens> {
     let text = std::str::from_utf8(body)
         .ok()
         .filter(|text| text.len() <= LONGEST_COUNTED_BYTES)?;
-    if HIDDEN.iter().any(|word| text.contains(word)) {
+    if UNCOUNTABLE_WORDS.iter().any(|word| text.contains(word)) {
         return None;
     }
     let tokens = if is_exact {

@@ -1,12 +1,12 @@
 //! Splits a stream of server-sent events into events, wherever the network split its bytes.
 //!
 //! An event keeps its exact bytes, so that it is forwarded as received. It ends at an empty line; lines end
-//! in LF, CR LF or CR. The buffer must never grow beyond `LONGEST_EVENT`.
+//! in LF, CR LF or CR. The buffer must never grow beyond `MAX_EVENT_BYTES`.
 
 use std::borrow::Cow;
 
 /// Maximum size of one event in bytes. No provider sends as much.
-const LONGEST_EVENT: usize = 32 << 20;
+const MAX_EVENT_BYTES: usize = 32 << 20;
 
 #[derive(Debug, Default)]
 pub struct Splitter {
@@ -17,7 +17,7 @@ pub struct Splitter {
 
 impl Splitter {
     /// Takes the next bytes and calls `event` with every event that is now complete, in order. Returns
-    /// `false` if an event exceeds `LONGEST_EVENT`; its bytes are dropped.
+    /// `false` if an event exceeds `MAX_EVENT_BYTES`; its bytes are dropped.
     pub fn feed(&mut self, bytes: &[u8], mut event: impl FnMut(&[u8])) -> bool {
         self.pending.extend_from_slice(bytes);
         let mut start = 0;
@@ -28,7 +28,7 @@ impl Splitter {
         }
         self.pending.drain(..start);
         self.searched = self.pending.len().saturating_sub(3);
-        let fits = self.pending.len() <= LONGEST_EVENT;
+        let fits = self.pending.len() <= MAX_EVENT_BYTES;
         if !fits {
             self.pending = Vec::new();
             self.searched = 0;
@@ -163,7 +163,7 @@ mod tests {
     fn an_event_without_end_is_dropped() {
         let mut splitter = Splitter::default();
         let mut events = 0;
-        let piece = vec![b'a'; LONGEST_EVENT / 2];
+        let piece = vec![b'a'; MAX_EVENT_BYTES / 2];
         assert!(splitter.feed(&piece, |_| events += 1));
         assert!(splitter.feed(&piece, |_| events += 1));
         assert!(!splitter.feed(b"a", |_| events += 1));

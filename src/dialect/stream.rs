@@ -36,7 +36,7 @@ pub trait Events {
 /// [`Meter`] of a stream of events. Events are forwarded whole, so that an event of the gateway's own can
 /// follow any of them.
 #[derive(Debug, Default)]
-pub struct EventStream<E> {
+pub(crate) struct EventStream<E> {
     splitter: sse::Splitter,
     reader: Reader<E>,
 }
@@ -86,7 +86,7 @@ impl<E: Events> Reader<E> {
         }
         reading.delivered.unsure(event.strays);
         match event.data {
-            Some(data) if !json::is_flat(&data, json::DEEPEST) => {
+            Some(data) if !json::is_flat(&data, json::MAX_DEPTH) => {
                 self.reading.delivered.unreadable(&data);
                 out.extend_from_slice(bytes);
             }
@@ -124,8 +124,8 @@ impl<E: Events + Send> Meter for EventStream<E> {
         self.splitter.pending()
     }
 
-    fn forget_text(&mut self) {
-        self.reader.reading.delivered.forget_text();
+    fn drop_kept_text(&mut self) {
+        self.reader.reading.delivered.drop_kept_text();
     }
 }
 

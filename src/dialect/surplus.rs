@@ -23,10 +23,10 @@ const PRINTED: &[&str] = &[
 const HISTORY: &[&str] = &["messages", "input"];
 
 /// Members of a message or an item that hold the arguments of a tool call.
-const CALLS: &[&str] = &["tool_calls", "function_call", "arguments", "input"];
+const CALL_ARGUMENT_MEMBERS: &[&str] = &["tool_calls", "function_call", "arguments", "input"];
 
 /// Values of `role` whose text a template prints as it is. Messages of all other roles are tool results.
-const TALKERS: &[&str] = &["assistant", "developer", "model", "system", "user"];
+const PLAIN_TEXT_ROLES: &[&str] = &["assistant", "developer", "model", "system", "user"];
 
 /// Maximum nesting of `content`: a message, a tool's result, a document.
 const DEEPEST_CONTENT: usize = 8;
@@ -36,24 +36,24 @@ const LONGEST_NUMBER: u64 = 25;
 /// Bytes added to a number with a decimal point, which may be printed with an exponent.
 const EXPONENT: u64 = 6;
 /// Bytes of a comma or a colon, and the blank behind it.
-const MARK: u64 = 2;
+const BYTES_PER_SEPARATOR: u64 = 2;
 /// Bytes of `<`, `>`, `&` or `'` when it is printed as an escape like `\u003c`.
 const ESCAPED: u64 = 6;
 /// Tokens with which a template frames one tool.
-const TOOL: u64 = 50;
+const TOKENS_PER_TOOL: u64 = 50;
 /// Tokens with which a template frames one tool call and its result.
-const CALL: u64 = 32;
+const TOKENS_PER_CALL: u64 = 32;
 /// Tokens with which a template frames one property of a schema.
-const PROPERTY: u64 = 16;
+const TOKENS_PER_PROPERTY: u64 = 16;
 
 /// Returns the tokens that a server reads beyond the bytes of a body. [`Family`] gives those of its hidden
 /// prompts.
 pub fn beyond(family: Family, server: Server, is_form: bool, body: &[u8]) -> u64 {
-    if !families::reads_anew(server) {
+    if !families::rerenders_bodies(server) {
         return 0;
     }
     let mut tokens = family.prompt + of_text(body);
-    if !is_form && families::prints_tools(server) {
+    if !is_form && families::renders_tools(server) {
         let printed = of_printed(body);
         let frame = if printed > 0 { family.tools } else { 0 };
         tokens += printed + frame;
@@ -102,7 +102,7 @@ fn normal_bytes(sign: char) -> u64 {
 }
 
 /// Returns the bytes that chat templates add when they print tools, schemas and tool calls again.
-pub fn of_printed(body: &[u8]) -> u64 {
+pub(crate) fn of_printed(body: &[u8]) -> u64 {
     let mut sum = 0;
     json::each_member(body, |name, value| {
         if PRINTED.contains(&name) {
@@ -123,7 +123,7 @@ fn of_tools(value: &[u8]) -> u64 {
 fn of_item(item: &[u8], depth: usize) -> u64 {
     let mut is_result = false;
     json::each_member(item, |name, value| match name {
-        "role" => is_result |= !TALKERS.contains(&&*json::text(value)),
+        "role" => is_result |= !PLAIN_TEXT_ROLES.contains(&&*json::text(value)),
         "type" => {
             let kind = json::text(value);
             is_result |= kind.ends_with("_result") || kind.ends_with("_output");
@@ -132,15 +132,15 @@ fn of_item(item: &[u8], depth: usize) -> u64 {
     });
     let mut sum = 0;
     json::each_member(item, |name, value| match name {
-        "content" | "output" if is_result => sum += CALL + of_called(value),
+        "content" | "output" if is_result => sum += TOKENS_PER_CALL + of_called(value),
         "content" | "output" if depth < DEEPEST_CONTENT => {
             json::each_element(value, |block| sum += of_item(block, depth + 1));
         }
         "tools" => sum += of_tools(value),
-        name if CALLS.contains(&name) => {
+        name if CALL_ARGUMENT_MEMBERS.contains(&name) => {
             let mut calls = 0;
             json::each_element(value, |_| calls += 1);
-            sum += CALL * u64::max(calls, 1) + of_called(value);
+            sum += TOKENS_PER_CALL * u64::max(calls, 1) + of_called(value);
         }
         _ => {}
     });
@@ -174,7 +174,7 @@ fn of_held(text: &str, depth: u64) -> u64 {
     let length = bytes.len() as u64;
     match is_value {
         false => 0,
-        true if json::is_flat(bytes, json::DEEPEST) => Printer::default().print(bytes, depth),
+        true if json::is_flat(bytes, json::MAX_DEPTH) => Printer::default().print(bytes, depth),
         // Too deep to walk: each line may be indented by its depth, so the bound is quadratic.
         true => length.saturating_mul(length),
     }
@@ -193,11 +193,12 @@ impl Printer {
         self.printed
     }
 
-    /// Adds one value to `printed`. The recursion is bounded by `json::DEEPEST`, which a body's reader
+    /// Adds one value to `printed`. The recursion is bounded by `json::MAX_DEPTH`, which a body's reader
     /// enforces.
     fn value(&mut self, value: &Value<'_>, depth: u64) {
         let is_object = value.members(|name, value| {
-            self.printed += text(name) + 2 + 2 * MARK + 1 + depth + PROPERTY;
+            self.printed +=
+                text(name) + 2 + 2 * BYTES_PER_SEPARATOR + 1 + depth + TOKENS_PER_PROPERTY;
             // Some templates print a tool's `description` twice.
             if name == "description" && value.bytes().starts_with(b"\"") {
                 self.printed += text(&json::text(value.bytes())) + 2;
@@ -206,8 +207,8 @@ impl Printer {
         });
         let is_list = !is_object
             && value.elements(|value| {
-                let frame = if depth == 1 { TOOL } else { 0 };
-                self.printed += MARK + 1 + depth + frame;
+                let frame = if depth == 1 { TOKENS_PER_TOOL } else { 0 };
+                self.printed += BYTES_PER_SEPARATOR + 1 + depth + frame;
                 self.value(value, depth + 1);
             });
         self.printed += match is_object || is_list {
@@ -285,9 +286,9 @@ mod tests {
     #[test]
     fn tools_count_as_they_are_printed() {
         let flat = of_printed(br#"{"tools":[{"type":"function"}],"messages":[[[[1e15]]]]}"#);
-        assert!(flat > TOOL && flat < 150, "{flat}");
+        assert!(flat > TOKENS_PER_TOOL && flat < 150, "{flat}");
         let number = of_printed(br#"{"tools":[1e15]}"#);
-        assert!(number >= TOOL + 20, "{number}");
+        assert!(number >= TOKENS_PER_TOOL + 20, "{number}");
         let deep = format!(r#"{{"tools":{}{}}}"#, "[".repeat(100), "]".repeat(100));
         assert!(
             of_printed(deep.as_bytes()) > 100 * 100,
@@ -321,14 +322,14 @@ mod tests {
             assert!(numbers(member) > 100 * 20, "{member}: {}", numbers(member));
         }
         let input = r#"{"content":[{"type":"tool_use","input":{"x":[1e15,1e15,1e15]}}]}"#;
-        assert!(said(input) > CALL + 60, "{}", said(input));
+        assert!(said(input) > TOKENS_PER_CALL + 60, "{}", said(input));
         let items = r#"{"input":[{"type":"function_call","arguments":"[1e15,1e15,1e15]"}]}"#;
-        assert!(of_printed(items.as_bytes()) > CALL + 60);
+        assert!(of_printed(items.as_bytes()) > TOKENS_PER_CALL + 60);
     }
 
     #[test]
     fn words_of_people_are_not_printed_anew() {
-        for role in TALKERS {
+        for role in PLAIN_TEXT_ROLES {
             let message = format!(r#"{{"role":"{role}","content":"<é'>[1e15]"}}"#);
             assert_eq!(said(&message), 0, "{role}");
         }

@@ -77,19 +77,19 @@ pub fn count(text: &str) -> u64 {
     sum(text, merged)
 }
 
-/// Common words that no published vocabulary splits into more than [`MOST_OF_COMMON`] tokens, in lower case
+/// Common words that no published vocabulary splits into more than [`MAX_TOKENS_PER_COMMON_WORD`] tokens, in lower case
 /// or capitalised. It holds whatever stands beside them: a blank, none, a line end, another word.
 static COMMON: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| include_str!("words.txt").lines().collect());
-const MOST_OF_COMMON: u64 = 2;
+const MAX_TOKENS_PER_COMMON_WORD: u64 = 2;
 
-/// Returns an upper bound of a text's tokens in any other vocabulary. A common word counts `MOST_OF_COMMON`,
+/// Returns an upper bound of a text's tokens in any other vocabulary. A common word counts `MAX_TOKENS_PER_COMMON_WORD`,
 /// everything else one per byte, words of other languages included.
 pub fn at_most(text: &str) -> u64 {
     sum(text, |word| {
         let bytes = word.len() as u64;
         if is_common(word) {
-            MOST_OF_COMMON.min(bytes)
+            MAX_TOKENS_PER_COMMON_WORD.min(bytes)
         } else {
             bytes
         }

@@ -15,16 +15,16 @@ pub enum Framing {
 }
 
 /// Longest chunk-size line or trailer line in bytes, chunk extensions included.
-const LONGEST_LINE: usize = 4 << 10;
+const MAX_LINE_BYTES: usize = 4 << 10;
 /// Maximum size of all trailers of a body, in bytes.
-const LONGEST_TRAILERS: usize = 16 << 10;
+const MAX_TRAILER_BYTES: usize = 16 << 10;
 
 /// Decodes one body incrementally: moves its content out of the read buffer as the bytes arrive.
 #[derive(Clone, Debug)]
-pub struct Decoder(State);
+pub struct Decoder(DecoderState);
 
 #[derive(Clone, Debug)]
-enum State {
+enum DecoderState {
     Length(u64),
     UntilClose,
     /// Expects a chunk-size line.
@@ -46,38 +46,38 @@ pub struct Unframed;
 impl Decoder {
     pub fn new(framing: Framing) -> Decoder {
         Decoder(match framing {
-            Framing::Length(0) => State::Done,
-            Framing::Length(length) => State::Length(length),
-            Framing::Chunked => State::Size,
-            Framing::UntilClose => State::UntilClose,
+            Framing::Length(0) => DecoderState::Done,
+            Framing::Length(length) => DecoderState::Length(length),
+            Framing::Chunked => DecoderState::Size,
+            Framing::UntilClose => DecoderState::UntilClose,
         })
     }
 
     pub fn is_done(&self) -> bool {
-        matches!(self.0, State::Done)
+        matches!(self.0, DecoderState::Done)
     }
 
     /// Whether the end of the connection is the end of the body ([`Framing::UntilClose`]).
     pub fn ends_with_connection(&self) -> bool {
-        matches!(self.0, State::UntilClose)
+        matches!(self.0, DecoderState::UntilClose)
     }
 
     /// Returns the number of body bytes still to come. `None`: unknown, for a chunked body or
     /// [`Framing::UntilClose`].
     pub fn remaining(&self) -> Option<u64> {
         match self.0 {
-            State::Length(length) => Some(length),
-            State::Done => Some(0),
+            DecoderState::Length(length) => Some(length),
+            DecoderState::Done => Some(0),
             _ => None,
         }
     }
 
     /// Marks `bytes` of a body with `Content-Length` as read without this decoder.
     pub fn skip(&mut self, bytes: u64) {
-        if let State::Length(length) = self.0 {
+        if let DecoderState::Length(length) = self.0 {
             self.0 = match length.saturating_sub(bytes) {
-                0 => State::Done,
-                rest => State::Length(rest),
+                0 => DecoderState::Done,
+                rest => DecoderState::Length(rest),
             };
         }
     }
@@ -87,53 +87,53 @@ impl Decoder {
     pub fn decode(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Result<(), Unframed> {
         loop {
             match &mut self.0 {
-                State::Done => return Ok(()),
-                State::UntilClose => {
+                DecoderState::Done => return Ok(()),
+                DecoderState::UntilClose => {
                     give(input, output, u64::MAX);
                     return Ok(());
                 }
-                State::Length(length) => {
+                DecoderState::Length(length) => {
                     *length -= give(input, output, *length);
                     if *length > 0 {
                         return Ok(());
                     }
-                    self.0 = State::Done;
+                    self.0 = DecoderState::Done;
                 }
-                State::Data(length) => {
+                DecoderState::Data(length) => {
                     *length -= give(input, output, *length);
                     if *length > 0 {
                         return Ok(());
                     }
-                    self.0 = State::DataEnd;
+                    self.0 = DecoderState::DataEnd;
                 }
-                State::DataEnd => {
+                DecoderState::DataEnd => {
                     if input.len() < 2 {
                         return whole(b"\r\n".starts_with(input));
                     }
                     whole(input.starts_with(b"\r\n"))?;
                     input.advance(2);
-                    self.0 = State::Size;
+                    self.0 = DecoderState::Size;
                 }
-                State::Size => {
+                DecoderState::Size => {
                     let Some(line) = line(input)? else {
                         return Ok(());
                     };
                     let size = chunk_size(&input[..line])?;
                     input.advance(line + 2);
                     self.0 = match size {
-                        0 => State::Trailers { read: 0 },
-                        size => State::Data(size),
+                        0 => DecoderState::Trailers { read: 0 },
+                        size => DecoderState::Data(size),
                     };
                 }
-                State::Trailers { read } => {
+                DecoderState::Trailers { read } => {
                     let Some(line) = line(input)? else {
                         return Ok(());
                     };
                     input.advance(line + 2);
                     *read += line + 2;
-                    whole(*read <= LONGEST_TRAILERS)?;
+                    whole(*read <= MAX_TRAILER_BYTES)?;
                     if line == 0 {
-                        self.0 = State::Done;
+                        self.0 = DecoderState::Done;
                     }
                 }
             }
@@ -161,9 +161,9 @@ fn give(input: &mut BytesMut, output: &mut BytesMut, most: u64) -> u64 {
 /// are an error, because parsers disagree about which of them end a line.
 fn line(input: &[u8]) -> Result<Option<usize>, Unframed> {
     let Some(at) = memchr::memchr(b'\n', input) else {
-        return whole(input.len() <= LONGEST_LINE).map(|()| None);
+        return whole(input.len() <= MAX_LINE_BYTES).map(|()| None);
     };
-    whole(at > 0 && at <= LONGEST_LINE && input[at - 1] == b'\r')?;
+    whole(at > 0 && at <= MAX_LINE_BYTES && input[at - 1] == b'\r')?;
     let fits = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
     whole(input[..at - 1].iter().all(fits))?;
     Ok(Some(at - 1))
@@ -232,7 +232,7 @@ mod tests {
         ] {
             assert!(decode(Framing::Chunked, &[wrong]).is_err(), "{wrong:?}");
         }
-        let endless = vec![b'1'; LONGEST_LINE + 1];
+        let endless = vec![b'1'; MAX_LINE_BYTES + 1];
         assert!(decode(Framing::Chunked, &[&endless]).is_err());
     }
 

@@ -13,11 +13,11 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 /// Maximum size of a head in bytes, cookies included. No SDK sends as much.
-pub const LONGEST: usize = 64 << 10;
-const MOST_HEADERS: usize = 100;
+pub const MAX_HEAD_BYTES: usize = 64 << 10;
+const MAX_REQUEST_HEADERS: usize = 100;
 static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 /// Maximum number of response headers: providers behind several proxies send more than clients do.
-const MOST_ANSWER_HEADERS: usize = 256;
+const MAX_RESPONSE_HEADERS: usize = 256;
 
 /// Parsed head of a request.
 pub struct Request {
@@ -130,13 +130,13 @@ pub fn take_request(buffer: &mut BytesMut, searched: usize) -> Result<Option<Req
         if !has_whole_lines(buffer.strip_suffix(b"\r").unwrap_or(buffer), searched) {
             return Err(Refused::Bad("Lines must end with CR LF"));
         }
-        return if buffer.len() > LONGEST {
+        return if buffer.len() > MAX_HEAD_BYTES {
             Err(Refused::TooLarge)
         } else {
             Ok(None)
         };
     };
-    if end > LONGEST {
+    if end > MAX_HEAD_BYTES {
         return Err(Refused::TooLarge);
     }
     if !has_whole_lines(&buffer[..end], searched) {
@@ -147,7 +147,7 @@ pub fn take_request(buffer: &mut BytesMut, searched: usize) -> Result<Option<Req
 }
 
 fn request(head: &Bytes) -> Result<Request, Refused> {
-    let mut space = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut space = [httparse::EMPTY_HEADER; MAX_REQUEST_HEADERS];
     let mut parsed = httparse::Request::new(&mut space);
     match parsed.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
@@ -177,7 +177,7 @@ fn request(head: &Bytes) -> Result<Request, Refused> {
 
 /// Headers that must not repeat, because some readers take the first and some the last. The second text is
 /// the refusal's message.
-const ONCE: [(&str, &str); 3] = [
+const SINGLE_HEADERS: [(&str, &str); 3] = [
     (
         "authorization",
         "The Authorization header is there more than once",
@@ -190,7 +190,7 @@ const ONCE: [(&str, &str); 3] = [
 ];
 
 /// Checks that the request names its host once and has a target of this host. Refuses a repeated header of
-/// `ONCE`, and any `Expect` but `100-continue`.
+/// `SINGLE_HEADERS`, and any `Expect` but `100-continue`.
 fn addressed(
     fields: &Fields,
     target: &[u8],
@@ -211,7 +211,7 @@ fn addressed(
     if !is_target(target, method, host) {
         return Err(Refused::Bad("The request's target is not a path here"));
     }
-    for (name, why) in ONCE {
+    for (name, why) in SINGLE_HEADERS {
         if fields.all(name).nth(1).is_some() {
             return Err(Refused::Bad(why));
         }
@@ -254,7 +254,7 @@ fn after_scheme(target: &[u8]) -> Option<&[u8]> {
 /// Returns the ranges of each header's name and value in `head`.
 fn places(head: &[u8], lines: &[httparse::Header<'_>]) -> Vec<(Range<u32>, Range<u32>)> {
     let base = head.as_ptr() as usize;
-    // A head is at most `LONGEST` bytes, so every offset fits in `u32`.
+    // A head is at most `MAX_HEAD_BYTES` bytes, so every offset fits in `u32`.
     let place = |part: &[u8]| {
         let start = (part.as_ptr() as usize - base) as u32;
         start..start + part.len() as u32
@@ -336,8 +336,8 @@ pub fn take_response(
         }
     }
     match end_of_answer(buffer, searched) {
-        Some(end) if end <= LONGEST => response(buffer, end).map(Some),
-        None if buffer.len() <= LONGEST => Ok(None),
+        Some(end) if end <= MAX_HEAD_BYTES => response(buffer, end).map(Some),
+        None if buffer.len() <= MAX_HEAD_BYTES => Ok(None),
         _ => Err("answered with too large a head"),
     }
 }
@@ -360,7 +360,7 @@ fn end_of_line(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 fn response(buffer: &mut BytesMut, end: usize) -> Result<Response, &'static str> {
-    let mut space = [httparse::EMPTY_HEADER; MOST_ANSWER_HEADERS];
+    let mut space = [httparse::EMPTY_HEADER; MAX_RESPONSE_HEADERS];
     let mut parsed = httparse::Response::new(&mut space);
     let Ok(httparse::Status::Complete(length)) = parsed.parse(&buffer[..end]) else {
         return Err("did not answer in HTTP");

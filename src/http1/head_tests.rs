@@ -163,9 +163,9 @@ fn an_old_client_does_not_wait_to_be_told() {
 #[test]
 fn what_is_too_large_is_refused_before_it_has_all_come() {
     let mut long = b"GET / HTTP/1.1\r\nHost: x\r\nx: ".to_vec();
-    long.resize(LONGEST + 1, b'a');
+    long.resize(MAX_HEAD_BYTES + 1, b'a');
     assert_eq!(read(&long).unwrap_err(), Refused::TooLarge);
-    let many = "x: y\r\n".repeat(MOST_HEADERS);
+    let many = "x: y\r\n".repeat(MAX_REQUEST_HEADERS);
     let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n");
     assert_eq!(read(many.as_bytes()).unwrap_err(), Refused::TooLarge);
 }

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 /// Error of [`header`]: the value has a control character, such as a line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unwritable;
+pub struct InvalidHeaderValue;
 
 pub fn status_line(out: &mut BytesMut, status: http::StatusCode) {
     out.extend_from_slice(b"HTTP/1.1 ");
@@ -18,10 +18,10 @@ pub fn status_line(out: &mut BytesMut, status: http::StatusCode) {
 }
 
 /// Writes a header line. `name` is not checked: it is a constant of ours or was parsed from a header.
-pub fn header(out: &mut BytesMut, name: &str, value: &[u8]) -> Result<(), Unwritable> {
+pub fn header(out: &mut BytesMut, name: &str, value: &[u8]) -> Result<(), InvalidHeaderValue> {
     let fits = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
     if !value.iter().all(fits) {
-        return Err(Unwritable);
+        return Err(InvalidHeaderValue);
     }
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn a_header_is_one_line_or_none() {
         let mut out = BytesMut::new();
-        assert_eq!(header(&mut out, "x", b"a\r\ny: b"), Err(Unwritable));
+        assert_eq!(header(&mut out, "x", b"a\r\ny: b"), Err(InvalidHeaderValue));
         assert!(out.is_empty());
         header(&mut out, "x", "ä".as_bytes()).unwrap();
         number(&mut out, "n", u64::MAX);

@@ -24,10 +24,10 @@ pub fn now() -> Millis {
 }
 
 /// Upper bound of `expiresInSeconds`: ten years.
-const LONGEST_LIFE: Millis = Millis(10 * 365 * Millis::DAY.0);
+const MAX_KEY_LIFETIME: Millis = Millis(10 * 365 * Millis::DAY.0);
 
 /// Parameters of a new key.
-pub struct NewKey<'a> {
+pub(crate) struct NewKey<'a> {
     pub prefix: &'a str,
     /// ID of the user it belongs to; `None`: no user.
     pub user: Option<&'a str>,
@@ -38,13 +38,17 @@ pub struct NewKey<'a> {
     pub life: Option<Millis>,
 }
 
-pub struct Minted {
+pub(crate) struct Minted {
     pub key: KeyName,
     pub expires: Option<Millis>,
 }
 
 /// Generates a key and stores its record in the `accounts.layout` of the settings.
-pub async fn write(local: &Local, tenant: &Tenant, new: &NewKey<'_>) -> Result<Minted, Refusal> {
+pub(crate) async fn write(
+    local: &Local,
+    tenant: &Tenant,
+    new: &NewKey<'_>,
+) -> Result<Minted, Refusal> {
     let now = now();
     let unnamed = || Refusal::Bad("The user ID must be letters, digits, _, - or .".to_owned());
     let key = format!("{}{}", new.prefix, uuid::Uuid::new_v4());
@@ -129,7 +133,7 @@ pub async fn mint(
     };
     if key
         .life
-        .is_some_and(|life| life == Millis(0) || life > LONGEST_LIFE)
+        .is_some_and(|life| life == Millis(0) || life > MAX_KEY_LIFETIME)
     {
         let rule = "expiresInSeconds must be from 1 to ten years";
         return Err(Refusal::Bad(rule.to_owned()));
@@ -217,7 +221,7 @@ pub async fn regroup(
     if !local.store.regroup(&found.account, &call.group).await? {
         return Err(Refusal::NotFound);
     }
-    local.leases.distrust(&key);
+    local.leases.invalidate(&key);
     Ok(json(200, &json!({"success": true})))
 }
 
@@ -251,7 +255,7 @@ pub async fn credit(
     }
     let tokens = Tokens::new(call.tokens);
     let credited = match local.store.credit(&found.account, &id, tokens).await {
-        Err(error @ (StoreError::Unknown(_) | StoreError::Unkept(_))) => {
+        Err(error @ (StoreError::Unknown(_) | StoreError::Unreplicated(_))) => {
             let account = found.account.id();
             log::warn!(
                 "A credit of account {account} is not confirmed: {error}. Its client got 503 and repeats it with the same ID"
@@ -287,6 +291,6 @@ pub async fn revoke(
     if !local.store.revoke(&key).await? {
         return Err(Refusal::NotFound);
     }
-    local.leases.distrust(&key);
+    local.leases.invalidate(&key);
     Ok(json(200, &json!({"success": true})))
 }

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 /// Authorizes an admin of `tenant`: `admin.token` is valid for every tenant, a tenant's own token for that
 /// tenant only.
-pub async fn authorize(
+pub(crate) async fn authorize(
     local: &Local,
     request: &Request<'_>,
     tenant: &TenantId,
@@ -32,7 +32,7 @@ pub async fn authorize(
 }
 
 /// Authorizes the operator: the bearer token must equal `admin.token`.
-pub fn authorize_operator(local: &Local, request: &Request<'_>) -> Result<(), Refusal> {
+pub(crate) fn authorize_operator(local: &Local, request: &Request<'_>) -> Result<(), Refusal> {
     let expected = local
         .settings
         .admin
@@ -101,13 +101,13 @@ struct PutCall<'a> {
 }
 
 /// Validates the config in a body and returns its text unchanged.
-pub fn valid_config<'a>(
+pub(crate) fn valid_config<'a>(
     local: &Local,
     tenant: &TenantId,
     config: &'a RawValue,
 ) -> Result<&'a str, Refusal> {
-    let read = local.tenants.vault.read(tenant, config.get());
-    read.map_err(Refusal::Faulty)?;
+    let read = local.tenants.secrets.read(tenant, config.get());
+    read.map_err(Refusal::InvalidConfig)?;
     Ok(config.get())
 }
 
@@ -124,16 +124,16 @@ pub async fn put(
     let expected = match request.headers.get(header::IF_MATCH) {
         None => None,
         Some(tags) => {
-            let stored = stored.as_deref().ok_or(Refusal::Stale)?;
+            let stored = stored.as_deref().ok_or(Refusal::PreconditionFailed)?;
             if !matches(tags, stored) {
-                return Err(Refusal::Stale);
+                return Err(Refusal::PreconditionFailed);
             }
             Some(stored)
         }
     };
-    let vault = &local.tenants.vault;
-    let put = vault.replace(&*local.store, tenant, expected, config);
-    let now = put.await?.ok_or(Refusal::Stale)?;
+    let secrets = &local.tenants.secrets;
+    let put = secrets.replace(&*local.store, tenant, expected, config);
+    let now = put.await?.ok_or(Refusal::PreconditionFailed)?;
     Ok((stored.is_some(), etag(&now)))
 }
 

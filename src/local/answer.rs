@@ -31,24 +31,24 @@ pub fn text(status: u16, body: impl Into<Bytes>) -> Answer {
 pub enum Refusal {
     NotFound,
     /// 405; holds the `Allow` header.
-    OtherMethods(String),
+    MethodNotAllowed(String),
     Unauthorized,
     /// The end user's key is missing or unknown (401).
     UnknownKey,
     /// Invalid request (400); the sentence says what is wrong and where.
     Bad(String),
     /// Invalid tenant config (400); each fault has its path.
-    Faulty(Vec<Fault>),
+    InvalidConfig(Vec<Fault>),
     Forbidden(String),
     Conflict(String),
     /// The config changed since the caller read it (412).
-    Stale,
+    PreconditionFailed,
     /// Mint limit reached (429); `wait` becomes `Retry-After`.
-    TooFast {
+    RateLimited {
         wait: Millis,
     },
     /// The tenant's config is invalid, so none of its other routes work (503).
-    Broken,
+    TenantUnusable,
     /// The gateway is shutting down (503).
     Draining,
     Store(StoreError),
@@ -71,7 +71,7 @@ impl Refusal {
         let sentence = |status, text: &str| json(status, &json!({"error": text}));
         match self {
             Refusal::NotFound => sentence(404, "Not found"),
-            Refusal::OtherMethods(methods) => {
+            Refusal::MethodNotAllowed(methods) => {
                 with(sentence(405, "Method not allowed"), header::ALLOW, &methods)
             }
             Refusal::Unauthorized => with(
@@ -85,14 +85,14 @@ impl Refusal {
                 "Bearer",
             ),
             Refusal::Bad(text) => sentence(400, &text),
-            Refusal::Faulty(faults) => json(
+            Refusal::InvalidConfig(faults) => json(
                 400,
                 &json!({"error": "Invalid tenant config", "details": faults}),
             ),
             Refusal::Forbidden(text) => sentence(403, &text),
             Refusal::Conflict(text) => sentence(409, &text),
-            Refusal::Stale => sentence(412, "The config has changed; read it again"),
-            Refusal::TooFast { wait } => with(
+            Refusal::PreconditionFailed => sentence(412, "The config has changed; read it again"),
+            Refusal::RateLimited { wait } => with(
                 sentence(
                     429,
                     "Too many keys were minted from this address; try again later",
@@ -100,7 +100,7 @@ impl Refusal {
                 header::RETRY_AFTER,
                 &wait.seconds_up().max(1).to_string(),
             ),
-            Refusal::Broken => sentence(503, "The tenant's config cannot be used"),
+            Refusal::TenantUnusable => sentence(503, "The tenant's config cannot be used"),
             Refusal::Draining => with(sentence(503, "Shutting down"), header::RETRY_AFTER, "1"),
             Refusal::Unconfirmed { id } => with(
                 sentence(

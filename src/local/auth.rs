@@ -28,8 +28,8 @@ pub async fn anonymous(
             "This tenant has no anonymous sign-in".to_owned(),
         ));
     };
-    if let Counted::Limited { wait } = take_place(local, request.address, tenant).await? {
-        return Err(Refusal::TooFast { wait });
+    if let Counted::Limited { wait } = count_mint(local, request.address, tenant).await? {
+        return Err(Refusal::RateLimited { wait });
     }
     let key = NewKey {
         prefix: "temp_",
@@ -54,7 +54,7 @@ pub async fn anonymous(
 
 /// Counts a mint against the limits of the address, of its network and of the tenant. All three are counted
 /// or none, so a refused client does not use up the limits of others.
-async fn take_place(
+async fn count_mint(
     local: &Local,
     address: IpAddr,
     tenant: &Tenant,

@@ -64,7 +64,7 @@ fn hex(half: u8) -> char {
 }
 
 /// Whether the token's hash is in `hashes`.
-pub fn is_hashed(given: &str, hashes: &[String]) -> bool {
+pub(crate) fn is_hashed(given: &str, hashes: &[String]) -> bool {
     let given = hash(given);
     // Compare with all of them: stopping at a match would reveal its position.
     hashes.iter().fold(false, |found, hash| {

@@ -1,73 +1,71 @@
 //! Calls the handler of a matched local route.
 
 use super::answer::{Answer, Refusal};
-use super::route::{Local as Route, Matched};
+use super::route::{LocalRoute as Route, Matched};
 use super::{Local, Request, accounts, admin, auth, operator, root, usage};
 use crate::rules::tenant::TenantId;
 use crate::store::tenants::Tenant;
 use std::sync::Arc;
 
 /// The tenant that a route applies to, if any.
-pub enum At {
+pub enum Scope {
     /// No tenant: a global route.
-    Nowhere,
+    Global,
     Tenant(Arc<Tenant>),
     /// A tenant with an invalid config: only `/admin/config` works, so that its admin can repair it.
-    Broken(TenantId),
+    Unusable(TenantId),
 }
 
-impl Local {
-    /// Runs the handler of `matched.route`.
-    pub async fn answer(
-        &self,
-        matched: &Matched<'_>,
-        at: At,
-        request: Request<'_>,
-    ) -> Result<Answer, Refusal> {
-        let part = |at: usize| matched.parts.get(at).copied().unwrap_or_default();
-        match (matched.route, at) {
-            (Route::Root, _) => Ok(root::root(self)),
-            (Route::Health, _) => Ok(root::health()),
-            (Route::Ready, _) => root::ready(self).await,
-            (Route::OpenApi, _) => Ok(root::openapi(self)),
+/// Runs the handler of `matched.route`.
+pub async fn answer(
+    local: &Local,
+    matched: &Matched<'_>,
+    at: Scope,
+    request: Request<'_>,
+) -> Result<Answer, Refusal> {
+    let part = |at: usize| matched.parts.get(at).copied().unwrap_or_default();
+    match (matched.route, at) {
+        (Route::Root, _) => Ok(root::root(local)),
+        (Route::Health, _) => Ok(root::health()),
+        (Route::Ready, _) => root::ready(local).await,
+        (Route::OpenApi, _) => Ok(root::openapi(local)),
 
-            (Route::Tenants, _) => operator::list(self, &request).await,
-            (Route::TenantCreate, _) => operator::create(self, &request).await,
-            (Route::TenantRead, _) => operator::read(self, &request, part(0)).await,
-            (Route::TenantReplace, _) => operator::replace(self, &request, part(0)).await,
-            (Route::TenantDelete, _) => operator::delete(self, &request, part(0)).await,
-            (Route::TenantTokens, _) => operator::appoint(self, &request, part(0)).await,
-            (Route::TenantSeal, _) => operator::seal(self, &request, part(0)).await,
+        (Route::Tenants, _) => operator::list(local, &request).await,
+        (Route::TenantCreate, _) => operator::create(local, &request).await,
+        (Route::TenantRead, _) => operator::read(local, &request, part(0)).await,
+        (Route::TenantReplace, _) => operator::replace(local, &request, part(0)).await,
+        (Route::TenantDelete, _) => operator::delete(local, &request, part(0)).await,
+        (Route::TenantTokens, _) => operator::set_tokens(local, &request, part(0)).await,
+        (Route::TenantSeal, _) => operator::seal(local, &request, part(0)).await,
 
-            (Route::Config, At::Tenant(tenant)) => admin::read(self, &request, &tenant.id).await,
-            (Route::Config, At::Broken(id)) => admin::read(self, &request, &id).await,
-            (Route::ConfigReplace, At::Tenant(tenant)) => {
-                admin::replace(self, &request, &tenant.id).await
-            }
-            (Route::ConfigReplace, At::Broken(id)) => admin::replace(self, &request, &id).await,
+        (Route::Config, Scope::Tenant(tenant)) => admin::read(local, &request, &tenant.id).await,
+        (Route::Config, Scope::Unusable(id)) => admin::read(local, &request, &id).await,
+        (Route::ConfigReplace, Scope::Tenant(tenant)) => {
+            admin::replace(local, &request, &tenant.id).await
+        }
+        (Route::ConfigReplace, Scope::Unusable(id)) => admin::replace(local, &request, &id).await,
 
-            (_, At::Broken(_)) => Err(Refusal::Broken),
-            (_, At::Nowhere) => Err(Refusal::NotFound),
+        (_, Scope::Unusable(_)) => Err(Refusal::TenantUnusable),
+        (_, Scope::Global) => Err(Refusal::NotFound),
 
-            (Route::TenantRoot, At::Tenant(_)) => Ok(root::root(self)),
-            (Route::Anonymous, At::Tenant(tenant)) => {
-                auth::anonymous(self, &request, &tenant).await
-            }
-            (Route::Me, At::Tenant(tenant)) => auth::me(self, &request, &tenant).await,
-            (Route::Usage, At::Tenant(tenant)) => usage::show(self, &request, &tenant).await,
-            (Route::KeyMint, At::Tenant(tenant)) => accounts::mint(self, &request, &tenant).await,
-            (Route::KeyShow, At::Tenant(tenant)) => {
-                accounts::show(self, &request, &tenant, part(0)).await
-            }
-            (Route::KeyMove, At::Tenant(tenant)) => {
-                accounts::regroup(self, &request, &tenant, part(0)).await
-            }
-            (Route::KeyRevoke, At::Tenant(tenant)) => {
-                accounts::revoke(self, &request, &tenant, part(0)).await
-            }
-            (Route::KeyCredit, At::Tenant(tenant)) => {
-                accounts::credit(self, &request, &tenant, part(0)).await
-            }
+        (Route::TenantRoot, Scope::Tenant(_)) => Ok(root::root(local)),
+        (Route::Anonymous, Scope::Tenant(tenant)) => {
+            auth::anonymous(local, &request, &tenant).await
+        }
+        (Route::Me, Scope::Tenant(tenant)) => auth::me(local, &request, &tenant).await,
+        (Route::Usage, Scope::Tenant(tenant)) => usage::show(local, &request, &tenant).await,
+        (Route::KeyMint, Scope::Tenant(tenant)) => accounts::mint(local, &request, &tenant).await,
+        (Route::KeyShow, Scope::Tenant(tenant)) => {
+            accounts::show(local, &request, &tenant, part(0)).await
+        }
+        (Route::KeyMove, Scope::Tenant(tenant)) => {
+            accounts::regroup(local, &request, &tenant, part(0)).await
+        }
+        (Route::KeyRevoke, Scope::Tenant(tenant)) => {
+            accounts::revoke(local, &request, &tenant, part(0)).await
+        }
+        (Route::KeyCredit, Scope::Tenant(tenant)) => {
+            accounts::credit(local, &request, &tenant, part(0)).await
         }
     }
 }

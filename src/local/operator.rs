@@ -6,17 +6,17 @@ use super::answer::{self, Answer, Refusal, json};
 use super::{Local, Request, admin, credentials};
 use crate::rules::config::Sealed;
 use crate::rules::tenant::TenantId;
-use crate::store::vault::Resealed;
+use crate::store::config_secrets::Resealed;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 /// Minimum length of an admin token, in bytes.
-const SHORTEST_TOKEN: usize = 16;
+const MIN_TOKEN_BYTES: usize = 16;
 /// Maximum length of an admin token, far below the limit of a request head.
-const LONGEST_TOKEN: usize = 1024;
+const MAX_TOKEN_BYTES: usize = 1024;
 /// Maximum number of admin tokens of a tenant.
-const MOST_TOKENS: usize = 32;
+const MAX_TOKENS: usize = 32;
 
 /// Parses a tenant ID, or returns a 400.
 fn id(text: &str) -> Result<TenantId, Refusal> {
@@ -48,8 +48,8 @@ pub async fn create(local: &Local, request: &Request<'_>) -> Result<Answer, Refu
     let call: CreateCall<'_> = answer::body(&request.body)?;
     let id = id(&call.id)?;
     let config = admin::valid_config(local, &id, call.config)?;
-    let vault = &local.tenants.vault;
-    if !vault.seed(&*local.store, &id, config).await? {
+    let secrets = &local.tenants.secrets;
+    if !secrets.seed(&*local.store, &id, config).await? {
         return Err(Refusal::Conflict(format!("There is a tenant {id} already")));
     }
     Ok(json(201, &json!({"id": id.as_str()})))
@@ -87,15 +87,15 @@ pub async fn delete(local: &Local, request: &Request<'_>, tenant: &str) -> Resul
 pub async fn seal(local: &Local, request: &Request<'_>, tenant: &str) -> Result<Answer, Refusal> {
     admin::authorize_operator(local, request)?;
     let id = id(tenant)?;
-    let vault = &local.tenants.vault;
-    if !vault.seals() {
+    let secrets = &local.tenants.secrets;
+    if !secrets.seals() {
         let why = "secrets.key is not set: there is nothing to seal with";
         return Err(Refusal::Conflict(why.to_owned()));
     }
-    match vault.reseal(&*local.store, &id).await? {
+    match secrets.reseal(&*local.store, &id).await? {
         Resealed::NoTenant => Err(Refusal::NotFound),
-        Resealed::Changing => Err(Refusal::Stale),
-        Resealed::Faulty(faults) => Err(Refusal::Faulty(faults)),
+        Resealed::Changing => Err(Refusal::PreconditionFailed),
+        Resealed::Faulty(faults) => Err(Refusal::InvalidConfig(faults)),
         Resealed::Done(Sealed {
             fresh, again, kept, ..
         }) => {
@@ -114,13 +114,13 @@ struct TokensCall {
 
 /// Whether a token can be sent in a header as one word, with the same bytes from every client (visible
 /// ASCII).
-fn can_be_sent(token: &str) -> bool {
-    (SHORTEST_TOKEN..=LONGEST_TOKEN).contains(&token.len())
+fn is_valid_token(token: &str) -> bool {
+    (MIN_TOKEN_BYTES..=MAX_TOKEN_BYTES).contains(&token.len())
         && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Serves `PUT /admin/tenants/{id}/tokens`: replaces the tenant's admin tokens. Only their hashes are stored.
-pub async fn appoint(
+pub(crate) async fn set_tokens(
     local: &Local,
     request: &Request<'_>,
     tenant: &str,
@@ -128,14 +128,14 @@ pub async fn appoint(
     admin::authorize_operator(local, request)?;
     let id = id(tenant)?;
     let call: TokensCall = answer::body(&request.body)?;
-    if call.tokens.len() > MOST_TOKENS {
+    if call.tokens.len() > MAX_TOKENS {
         return Err(Refusal::Bad(format!(
-            "A tenant has at most {MOST_TOKENS} tokens"
+            "A tenant has at most {MAX_TOKENS} tokens"
         )));
     }
-    if let Some(at) = call.tokens.iter().position(|token| !can_be_sent(token)) {
+    if let Some(at) = call.tokens.iter().position(|token| !is_valid_token(token)) {
         return Err(Refusal::Bad(format!(
-            "tokens.{at} must have {SHORTEST_TOKEN} to {LONGEST_TOKEN} visible ASCII characters, \
+            "tokens.{at} must have {MIN_TOKEN_BYTES} to {MAX_TOKEN_BYTES} visible ASCII characters, \
              without spaces"
         )));
     }
@@ -147,6 +147,6 @@ pub async fn appoint(
         .iter()
         .map(|token| credentials::hash(token))
         .collect();
-    local.store.appoint_admins(&id, &hashes).await?;
+    local.store.set_admin_tokens(&id, &hashes).await?;
     Ok(json(200, &json!({"success": true, "count": hashes.len()})))
 }

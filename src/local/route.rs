@@ -1,10 +1,10 @@
-//! Routing table of the local routes: maps a method and a path to a [`Local`] route.
+//! Routing table of the local routes: maps a method and a path to a [`LocalRoute`] route.
 
 use http::Method;
 
 /// A local route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Local {
+pub enum LocalRoute {
     Root,
     Health,
     Ready,
@@ -29,83 +29,92 @@ pub enum Local {
     KeyCredit,
 }
 
-impl Local {
+impl LocalRoute {
     /// Whether this is a health check: load balancers send these with any `Host`, so host names are not
     /// checked.
     pub fn is_probe(self) -> bool {
-        matches!(self, Local::Health | Local::Ready)
+        matches!(self, LocalRoute::Health | LocalRoute::Ready)
     }
 }
 
 /// A matched route, and the values of its path parameters (`{}`).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Matched<'a> {
-    pub route: Local,
+    pub route: LocalRoute,
     pub parts: Vec<&'a str>,
 }
 
 /// Written by hand because a path parameter may be an API key.
 impl std::fmt::Debug for Matched<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} with {} blanks", self.route, self.parts.len())
+        write!(f, "{:?} with {} parameters", self.route, self.parts.len())
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found<'a> {
+pub enum Resolved<'a> {
     /// Method and path match.
     Here(Matched<'a>),
     /// The path matches, but not the method (405); holds the value of `Allow`.
-    OtherMethods(String),
+    MethodNotAllowed(String),
     Nothing,
 }
 
 /// A path pattern, and the route of each method.
-type Row = (&'static str, &'static [(Method, Local)]);
+type Row = (&'static str, &'static [(Method, LocalRoute)]);
 
 /// Global routes.
 const GLOBAL: &[Row] = &[
     (
         "/",
-        &[(Method::GET, Local::Root), (Method::HEAD, Local::Root)],
+        &[
+            (Method::GET, LocalRoute::Root),
+            (Method::HEAD, LocalRoute::Root),
+        ],
     ),
     (
         "/healthz",
-        &[(Method::GET, Local::Health), (Method::HEAD, Local::Health)],
+        &[
+            (Method::GET, LocalRoute::Health),
+            (Method::HEAD, LocalRoute::Health),
+        ],
     ),
     (
         "/readyz",
-        &[(Method::GET, Local::Ready), (Method::HEAD, Local::Ready)],
+        &[
+            (Method::GET, LocalRoute::Ready),
+            (Method::HEAD, LocalRoute::Ready),
+        ],
     ),
     (
         "/openapi.json",
         &[
-            (Method::GET, Local::OpenApi),
-            (Method::HEAD, Local::OpenApi),
+            (Method::GET, LocalRoute::OpenApi),
+            (Method::HEAD, LocalRoute::OpenApi),
         ],
     ),
     (
         "/admin/tenants",
         &[
-            (Method::GET, Local::Tenants),
-            (Method::POST, Local::TenantCreate),
+            (Method::GET, LocalRoute::Tenants),
+            (Method::POST, LocalRoute::TenantCreate),
         ],
     ),
     (
         "/admin/tenants/{}",
         &[
-            (Method::GET, Local::TenantRead),
-            (Method::PUT, Local::TenantReplace),
-            (Method::DELETE, Local::TenantDelete),
+            (Method::GET, LocalRoute::TenantRead),
+            (Method::PUT, LocalRoute::TenantReplace),
+            (Method::DELETE, LocalRoute::TenantDelete),
         ],
     ),
     (
         "/admin/tenants/{}/tokens",
-        &[(Method::PUT, Local::TenantTokens)],
+        &[(Method::PUT, LocalRoute::TenantTokens)],
     ),
     (
         "/admin/tenants/{}/seal",
-        &[(Method::POST, Local::TenantSeal)],
+        &[(Method::POST, LocalRoute::TenantSeal)],
     ),
 ];
 
@@ -114,68 +123,71 @@ const OF_TENANT: &[Row] = &[
     (
         "/",
         &[
-            (Method::GET, Local::TenantRoot),
-            (Method::HEAD, Local::TenantRoot),
+            (Method::GET, LocalRoute::TenantRoot),
+            (Method::HEAD, LocalRoute::TenantRoot),
         ],
     ),
-    ("/auth/anonymous", &[(Method::POST, Local::Anonymous)]),
-    ("/auth/me", &[(Method::GET, Local::Me)]),
+    ("/auth/anonymous", &[(Method::POST, LocalRoute::Anonymous)]),
+    ("/auth/me", &[(Method::GET, LocalRoute::Me)]),
     (
         "/admin/config",
         &[
-            (Method::GET, Local::Config),
-            (Method::PUT, Local::ConfigReplace),
+            (Method::GET, LocalRoute::Config),
+            (Method::PUT, LocalRoute::ConfigReplace),
         ],
     ),
-    ("/admin/usage", &[(Method::GET, Local::Usage)]),
-    ("/admin/keys", &[(Method::POST, Local::KeyMint)]),
+    ("/admin/usage", &[(Method::GET, LocalRoute::Usage)]),
+    ("/admin/keys", &[(Method::POST, LocalRoute::KeyMint)]),
     (
         "/admin/keys/{}",
         &[
-            (Method::GET, Local::KeyShow),
-            (Method::PATCH, Local::KeyMove),
-            (Method::DELETE, Local::KeyRevoke),
+            (Method::GET, LocalRoute::KeyShow),
+            (Method::PATCH, LocalRoute::KeyMove),
+            (Method::DELETE, LocalRoute::KeyRevoke),
         ],
     ),
-    ("/admin/keys/{}/credit", &[(Method::POST, Local::KeyCredit)]),
+    (
+        "/admin/keys/{}/credit",
+        &[(Method::POST, LocalRoute::KeyCredit)],
+    ),
 ];
 
 /// Paths of a tenant that pages of other origins may call (CORS). Never routes for admins or backends.
-const FOR_PAGES: &[&str] = &["", "/auth/anonymous", "/auth/me"];
+const CORS_PATHS: &[&str] = &["", "/auth/anonymous", "/auth/me"];
 
 /// Whether CORS applies to this path of a tenant.
-pub fn is_for_pages(path: &str) -> bool {
-    FOR_PAGES.contains(&path.strip_suffix('/').unwrap_or(path))
+pub fn allows_cors(path: &str) -> bool {
+    CORS_PATHS.contains(&path.strip_suffix('/').unwrap_or(path))
 }
 
 /// Finds a global route.
-pub fn global<'a>(method: &Method, path: &'a str) -> Found<'a> {
+pub fn global<'a>(method: &Method, path: &'a str) -> Resolved<'a> {
     find(GLOBAL, method, path)
 }
 
 /// Finds a route of a tenant; `path` is relative to `/{tenant}`.
-pub fn of_tenant<'a>(method: &Method, path: &'a str) -> Found<'a> {
+pub fn of_tenant<'a>(method: &Method, path: &'a str) -> Resolved<'a> {
     find(OF_TENANT, method, path)
 }
 
-fn find<'a>(table: &[Row], method: &Method, path: &'a str) -> Found<'a> {
+fn find<'a>(table: &[Row], method: &Method, path: &'a str) -> Resolved<'a> {
     let path = path.strip_suffix('/').unwrap_or(path);
     for (pattern, methods) in table {
         let Some(parts) = parts(pattern, path) else {
             continue;
         };
         return match methods.iter().find(|(listed, _)| listed == method) {
-            Some((_, route)) => Found::Here(Matched {
+            Some((_, route)) => Resolved::Here(Matched {
                 route: *route,
                 parts,
             }),
             None => {
                 let names: Vec<&str> = methods.iter().map(|(listed, _)| listed.as_str()).collect();
-                Found::OtherMethods(names.join(", "))
+                Resolved::MethodNotAllowed(names.join(", "))
             }
         };
     }
-    Found::Nothing
+    Resolved::Nothing
 }
 
 /// Returns the values of the pattern's `{}`, or `None` if the path does not match.
@@ -218,33 +230,36 @@ mod tests {
     #[test]
     fn a_path_and_a_method_name_a_route() {
         let here = |route, parts: &[&'static str]| {
-            Found::Here(Matched {
+            Resolved::Here(Matched {
                 route,
                 parts: parts.to_vec(),
             })
         };
-        assert_eq!(global(&Method::GET, "/"), here(Local::Root, &[]));
+        assert_eq!(global(&Method::GET, "/"), here(LocalRoute::Root, &[]));
         assert_eq!(
             global(&Method::PUT, "/admin/tenants/abc"),
-            here(Local::TenantReplace, &["abc"])
+            here(LocalRoute::TenantReplace, &["abc"])
         );
         assert_eq!(
             global(&Method::PUT, "/admin/tenants/abc/tokens/"),
-            here(Local::TenantTokens, &["abc"])
+            here(LocalRoute::TenantTokens, &["abc"])
         );
-        assert_eq!(of_tenant(&Method::GET, "/"), here(Local::TenantRoot, &[]));
+        assert_eq!(
+            of_tenant(&Method::GET, "/"),
+            here(LocalRoute::TenantRoot, &[])
+        );
         assert_eq!(
             of_tenant(&Method::POST, "/admin/keys/k/credit"),
-            here(Local::KeyCredit, &["k"])
+            here(LocalRoute::KeyCredit, &["k"])
         );
         assert_eq!(
             of_tenant(&Method::GET, "/admin/keys//credit"),
-            Found::Nothing
+            Resolved::Nothing
         );
         assert_eq!(
             of_tenant(&Method::DELETE, "/auth/me"),
-            Found::OtherMethods("GET".into())
+            Resolved::MethodNotAllowed("GET".into())
         );
-        assert_eq!(global(&Method::GET, "/nothing"), Found::Nothing);
+        assert_eq!(global(&Method::GET, "/nothing"), Resolved::Nothing);
     }
 }

@@ -11,11 +11,11 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Records read per request, newest first; older ones are left out of the sums.
-const MOST_EVENTS: usize = 100_000;
+const MAX_RECORDS: usize = 100_000;
 /// Default of `limit`.
-const SHOWN_EVENTS: usize = 100;
+const DEFAULT_LIMIT: usize = 100;
 /// Default of `days`.
-const DAYS: u64 = 30;
+const DEFAULT_DAYS: u64 = 30;
 
 /// The members of a usage record that are summed.
 #[derive(Deserialize)]
@@ -69,8 +69,8 @@ struct Wanted<'a> {
 
 fn wanted(query: &str) -> Result<Wanted<'_>, Refusal> {
     let mut wanted = Wanted {
-        days: DAYS,
-        limit: SHOWN_EVENTS,
+        days: DEFAULT_DAYS,
+        limit: DEFAULT_LIMIT,
         account: None,
     };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -105,7 +105,7 @@ pub async fn show(
     admin::authorize(local, request, &tenant.id).await?;
     let wanted = wanted(request.query)?;
     let since = super::accounts::now().minus(Millis(wanted.days * Millis::DAY.0));
-    let texts = local.store.recorded(&tenant.id, since, MOST_EVENTS).await?;
+    let texts = local.store.recorded(&tenant.id, since, MAX_RECORDS).await?;
     let mut total = Sum::default();
     let mut by: [BTreeMap<String, Sum>; 3] = Default::default();
     let mut shown: Vec<&RawValue> = Vec::new();

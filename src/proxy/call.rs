@@ -1,5 +1,5 @@
-//! The call, read downwards: each line is a step of a room, and each step takes the value of the one before
-//! it.
+//! The call, read downwards: each step is a function of the folder that is named after it, and takes the value of
+//! the step before.
 //!
 //! [`serve`] is one request from its head to its usage record. Whatever ends it (an error, a client that
 //! leaves, a panic), it is settled, answered and recorded there.
@@ -8,33 +8,35 @@ use crate::dialect::Dialect;
 use crate::http1::head;
 use crate::local::Local;
 use crate::local::answer::Refusal;
-use crate::local::dispatch::At;
-use crate::local::route::{Found, Matched, is_for_pages};
+use crate::local::dispatch::Scope;
+use crate::local::route::{Matched, Resolved, allows_cors};
 use crate::proxy::admission::admit::{Admission, check_group};
 use crate::proxy::admission::authenticate::{authenticate, require_known};
-use crate::proxy::admission::estimate::Estimator;
-use crate::proxy::downstream::cors::Grant;
+use crate::proxy::admission::estimate::{Estimate, Estimator};
+use crate::proxy::downstream::cors::CorsGrant;
 use crate::proxy::downstream::hosts::{Hosts, RequestedHost};
 use crate::proxy::downstream::intake::intake;
-use crate::proxy::downstream::route::{self, Provider};
+use crate::proxy::downstream::route::{self, ProviderPath};
 use crate::proxy::downstream::session::Session;
 use crate::proxy::downstream::{client_address, preflight, reply, tally};
 use crate::proxy::error::GatewayError;
-use crate::proxy::exchange::Exchange;
+use crate::proxy::exchange::{Admitted, Exchange};
 use crate::proxy::limits::refused_work::Work;
 use crate::proxy::limits::{Limits, gate};
 use crate::proxy::local_answer::LocalAnswers;
 use crate::proxy::models;
 use crate::proxy::relay::relay;
-use crate::proxy::relay::request::{Asked, Relay, private_host};
+use crate::proxy::relay::request::{Relay, RelayedCall, private_host};
 use crate::proxy::request_id;
 use crate::proxy::settlement::record::Recorder;
 use crate::proxy::settlement::settle::Settlement;
+use crate::proxy::upstream::client::Destination;
+use crate::proxy::upstream::connection::ProviderRequest;
 use crate::proxy::upstream::forward::Forward;
 use crate::proxy::upstream::lifetime::Lifetimes;
 use crate::proxy::upstream::request::{self, Caller};
 use crate::rules::charge::Charge;
-use crate::rules::strike::Credentials;
+use crate::rules::redact::Credentials;
 use crate::rules::tenant::{self, Addressed};
 use crate::store::Store;
 use crate::store::name::KeyName;
@@ -77,7 +79,9 @@ pub async fn serve(proxy: &Proxy, session: &mut Session<'_>) {
     let answered = AssertUnwindSafe(answer(proxy, session, &mut exchange)).catch_unwind();
     let outcome = answered.await.unwrap_or_else(|panic| {
         proxy.metrics.panics.add(1);
-        Err(GatewayError::Panic(panics::words(&*panic).to_owned()))
+        Err(GatewayError::Panic(
+            panics::safe_message(&*panic).to_owned(),
+        ))
     });
     if let Some(mut call) = exchange.admitted() {
         proxy.settlement.settle(&mut call).await;
@@ -98,7 +102,7 @@ async fn answer(
     let found = crate::local::route::global(&method, &path);
     let addressed = tenant::address(&path);
     let provider = addressed.as_ref().and_then(|to| route::provider(to.route));
-    if !matches!(&found, Found::Here(matched) if matched.route.is_probe()) {
+    if !matches!(&found, Resolved::Here(matched) if matched.route.is_probe()) {
         check_host(proxy, session).inspect_err(|_| {
             exchange
                 .reply
@@ -106,17 +110,19 @@ async fn answer(
         })?;
     }
     match found {
-        Found::Here(matched) => {
+        Resolved::Here(matched) => {
             if path.starts_with("/admin") {
                 check_address(proxy, session)?;
             }
             let locals = local_answers(proxy);
             return locals
-                .answer(session, exchange, &method, &matched, At::Nowhere)
+                .answer(session, exchange, &method, &matched, Scope::Global)
                 .await;
         }
-        Found::OtherMethods(methods) => return Err(Refusal::OtherMethods(methods).into()),
-        Found::Nothing => {}
+        Resolved::MethodNotAllowed(methods) => {
+            return Err(Refusal::MethodNotAllowed(methods).into());
+        }
+        Resolved::Nothing => {}
     }
     let addressed = addressed.ok_or(GatewayError::InvalidTenant)?;
     exchange.tenant = Some(addressed.tenant.clone());
@@ -133,13 +139,13 @@ async fn answer_for_tenant(
     exchange: &mut Exchange<'_>,
     method: &Method,
     addressed: Addressed<'_>,
-    provider: Option<Provider<'_>>,
+    provider: Option<ProviderPath<'_>>,
 ) -> Result<(), GatewayError> {
     let is_preflight = preflight::is_preflight(method, &session.request().fields);
-    let allows_cors = provider.is_some() || is_for_pages(addressed.route);
+    let allows_cors = provider.is_some() || allows_cors(addressed.route);
     let cors = |tenant: &Tenant, session: &Session<'_>| {
         let cors = tenant.config.cors.as_ref().filter(|_| allows_cors)?;
-        Some(Grant::of(cors, &session.request().fields))
+        Some(CorsGrant::of(cors, &session.request().fields))
     };
     let found = match check_limits(proxy, session, is_preflight) {
         Ok(()) => {
@@ -160,7 +166,7 @@ async fn answer_for_tenant(
         Lookup::Unusable if provider.is_some() => return Err(GatewayError::BrokenTenant),
         Lookup::Unusable => {
             let matched = local_route(method, addressed.route)?;
-            let at = At::Broken(addressed.tenant);
+            let at = Scope::Unusable(addressed.tenant);
             let locals = local_answers(proxy);
             return locals.answer(session, exchange, method, &matched, at).await;
         }
@@ -173,7 +179,7 @@ async fn answer_for_tenant(
         Some(provider) => answer_by_api(proxy, session, exchange, method, &tenant, provider).await,
         None => {
             let matched = local_route(method, addressed.route)?;
-            let (locals, at) = (local_answers(proxy), At::Tenant(tenant));
+            let (locals, at) = (local_answers(proxy), Scope::Tenant(tenant));
             locals.answer(session, exchange, method, &matched, at).await
         }
     }
@@ -186,7 +192,7 @@ async fn answer_by_api(
     exchange: &mut Exchange<'_>,
     method: &Method,
     tenant: &Arc<Tenant>,
-    Provider { dialect, words, .. }: Provider<'_>,
+    ProviderPath { dialect, words, .. }: ProviderPath<'_>,
 ) -> Result<(), GatewayError> {
     if let ["models", wanted @ ..] = words.as_slice()
         && *method == Method::GET
@@ -274,17 +280,7 @@ async fn call(
     };
     check_group(&estimate, &call.bill.labels().group)?;
 
-    let content_type = session.request().fields.get("content-type");
-    let caller = Caller {
-        tenant: &tenant.id,
-        account: &call.bill.labels().account,
-    };
-    let body = request::rewrite_body(&estimate, call.bill, content_type, &caller)?;
-    // Frees the body now: a stream would keep it in memory to its end.
-    estimate.body = Bytes::new();
-    call.reply.set_removed(estimate.extras.removed.clone());
-    let to = proxy.forward.destination(endpoint).await?;
-    let request = request::write(&estimate, &to, session.request(), &caller, body)?;
+    let (to, request) = prepare(proxy, session.request(), &mut call, &mut estimate).await?;
 
     let Some(hold) = call.bill.hold() else {
         return Err(GatewayError::UnknownKey);
@@ -296,7 +292,7 @@ async fn call(
         .send(session, &mut call, to, request, &mut lifetime)
         .await?;
     let found;
-    let asked = Asked {
+    let asked = RelayedCall {
         dialect,
         call: &estimate.call,
         host: private_host(endpoint),
@@ -317,6 +313,27 @@ async fn call(
     relayed
 }
 
+/// Looks up the provider's address and writes the request as it leaves.
+async fn prepare(
+    proxy: &Proxy,
+    client: &head::Request,
+    call: &mut Admitted<'_, '_>,
+    estimate: &mut Estimate<'_>,
+) -> Result<(Destination, ProviderRequest), GatewayError> {
+    let content_type = client.fields.get("content-type");
+    let caller = Caller {
+        tenant: call.tenant,
+        account: &call.bill.labels().account,
+    };
+    let body = request::rewrite_body(estimate, call.bill, content_type, &caller)?;
+    // Frees the body now: a stream would keep it in memory to its end.
+    estimate.body = Bytes::new();
+    call.reply.set_removed(estimate.extras.removed.clone());
+    let to = proxy.forward.destination(estimate.endpoint).await?;
+    let request = request::write(estimate, &to, client, &caller, body)?;
+    Ok((to, request))
+}
+
 /// Logs an error and sends it, if the client is connected and no response has begun.
 async fn end_with_error(
     proxy: &Proxy,
@@ -327,20 +344,20 @@ async fn end_with_error(
     exchange.log(&error);
     if error == GatewayError::ClientGone {
         proxy.metrics.clients_gone.add(1);
-        tally::note_abandoned();
-        session.tear();
+        tally::record_cancelled();
+        session.mark_truncated();
     } else if session.answered().is_none() {
         // Ignored: a failed write means that the client has disconnected.
         let _ = reply::refuse(session, &exchange.reply, error).await;
     } else {
-        session.tear();
+        session.mark_truncated();
     }
 }
 
 /// Counts the request, its failed key if it had one, and writes the usage record of an admitted call.
 fn record(proxy: &Proxy, session: &Session<'_>, exchange: &Exchange<'_>) {
     let status = session.answered().map_or(0, |status| status.as_u16());
-    proxy.metrics.answered(status);
+    proxy.metrics.count_response(status);
     if status == 401 {
         let address = address_of(proxy, session);
         proxy.limits.auth_failures.record(address, Instant::now());
@@ -349,7 +366,7 @@ fn record(proxy: &Proxy, session: &Session<'_>, exchange: &Exchange<'_>) {
     let bill = exchange.bill.as_ref();
     if bill.is_some_and(|bill| bill.decided().is_some()) {
         let own = lasted.saturating_sub(exchange.timing.waited);
-        proxy.metrics.own_time.took(own);
+        proxy.metrics.own_time.record(own);
         proxy.recorder.record(exchange, status, lasted);
     }
     let (tenant, id) = (exchange.tenant_name(), exchange.reply.request_id());
@@ -368,9 +385,9 @@ fn target(request: &head::Request) -> Result<(Method, String), GatewayError> {
 
 fn local_route<'a>(method: &Method, route: &'a str) -> Result<Matched<'a>, GatewayError> {
     match crate::local::route::of_tenant(method, route) {
-        Found::Here(matched) => Ok(matched),
-        Found::OtherMethods(methods) => Err(Refusal::OtherMethods(methods).into()),
-        Found::Nothing => Err(Refusal::NotFound.into()),
+        Resolved::Here(matched) => Ok(matched),
+        Resolved::MethodNotAllowed(methods) => Err(Refusal::MethodNotAllowed(methods).into()),
+        Resolved::Nothing => Err(Refusal::NotFound.into()),
     }
 }
 

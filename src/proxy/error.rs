@@ -90,7 +90,7 @@ impl From<StoreError> for GatewayError {
 
 /// Error reply, independent of the API: `reply::refuse` gives it the API's shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ErrorReply {
+pub(crate) struct ErrorReply {
     pub status: u16,
     pub code: &'static str,
     pub message: String,
@@ -100,184 +100,153 @@ pub struct ErrorReply {
 }
 
 impl GatewayError {
-    pub fn reply(&self) -> ErrorReply {
-        let reply = |status, code, message: &str| ErrorReply {
+    pub(crate) fn reply(&self) -> ErrorReply {
+        let (status, code) = self.status_and_code();
+        ErrorReply {
             status,
             code,
-            message: message.to_owned(),
-            retry_after: None,
-            is_final: false,
-        };
-        let again = |said: ErrorReply, seconds| ErrorReply {
-            retry_after: Some(seconds),
-            ..said
-        };
+            message: self.message(),
+            retry_after: self.retry_after(),
+            is_final: matches!(
+                self,
+                GatewayError::InsufficientTokens | GatewayError::ProviderRefused(_)
+            ),
+        }
+    }
+
+    fn status_and_code(&self) -> (u16, &'static str) {
         match self {
-            GatewayError::InvalidTenant => reply(400, "invalid_tenant", "Invalid tenant ID"),
-            GatewayError::BrokenTenant => {
-                reply(503, "broken_config", "The tenant's config cannot be used")
-            }
-            GatewayError::Local(_) => reply(500, "internal_error", "Internal Server Error"),
-            GatewayError::HeadTooLarge => reply(431, "head_too_large", "The headers are too large"),
-            GatewayError::UnknownCoding => reply(
-                501,
-                "unknown_coding",
-                "A body may be chunked and nothing else",
-            ),
-            GatewayError::UnknownExpectation => reply(
-                417,
-                "unknown_expectation",
-                "Only 100-continue can be expected",
-            ),
-            GatewayError::UnknownCall => {
-                reply(404, "not_found", "This gateway serves no such call")
-            }
-            GatewayError::WebSocketNotServed => reply(
-                426,
-                "websocket_not_served",
-                "Responses are not served over a WebSocket here; send the call with POST",
-            ),
-            GatewayError::RealtimeNotServed => reply(
-                501,
-                "realtime_not_served",
-                "Realtime conversations are not served here",
-            ),
-            GatewayError::MethodNotAllowed(_) => {
-                reply(405, "method_not_allowed", "Method not allowed")
-            }
-            GatewayError::Misdirected => reply(
-                421,
-                "misdirected_request",
-                "This gateway does not answer to the host that was asked for; server.hosts lists its names",
-            ),
-            GatewayError::BadRequest(text) => reply(400, "bad_request", text),
-            GatewayError::MissingKey => reply(
-                401,
-                "invalid_api_key",
-                "No API key was sent. Send it as: Authorization: Bearer <key>",
-            ),
-            GatewayError::UnknownKey => reply(401, "invalid_api_key", "Unknown API key"),
-            GatewayError::InvalidBody(text) => reply(400, "invalid_body", text),
-            GatewayError::BodyTooLarge { max_bytes } => reply(
-                413,
-                "body_too_large",
-                &format!("The body is longer than {max_bytes} bytes"),
-            ),
-            GatewayError::BodyTimeout => {
-                reply(408, "body_timeout", "The body did not arrive in time")
-            }
-            GatewayError::HeadTimeout => {
-                reply(408, "head_timeout", "The headers did not arrive in time")
+            GatewayError::InvalidTenant => (400, "invalid_tenant"),
+            GatewayError::BrokenTenant => (503, "broken_config"),
+            GatewayError::Local(_) => (500, "internal_error"),
+            GatewayError::HeadTooLarge => (431, "head_too_large"),
+            GatewayError::UnknownCoding => (501, "unknown_coding"),
+            GatewayError::UnknownExpectation => (417, "unknown_expectation"),
+            GatewayError::UnknownCall => (404, "not_found"),
+            GatewayError::WebSocketNotServed => (426, "websocket_not_served"),
+            GatewayError::RealtimeNotServed => (501, "realtime_not_served"),
+            GatewayError::MethodNotAllowed(_) => (405, "method_not_allowed"),
+            GatewayError::Misdirected => (421, "misdirected_request"),
+            GatewayError::BadRequest(_) => (400, "bad_request"),
+            GatewayError::MissingKey | GatewayError::UnknownKey => (401, "invalid_api_key"),
+            GatewayError::InvalidBody(_) => (400, "invalid_body"),
+            GatewayError::BodyTooLarge { .. } => (413, "body_too_large"),
+            GatewayError::BodyTimeout => (408, "body_timeout"),
+            GatewayError::HeadTimeout => (408, "head_timeout"),
+            GatewayError::NoEndpoint { .. } => (404, "model_not_found"),
+            GatewayError::ModelNotServed { .. } => (404, "model_not_found"),
+            GatewayError::TooManyWrongKeys { .. } => (429, "too_many_wrong_keys"),
+            GatewayError::TooManyRefused { .. } => (429, "too_many_refused"),
+            GatewayError::Overloaded => (503, "overloaded"),
+            GatewayError::InsufficientTokens => (402, "insufficient_tokens"),
+            GatewayError::TokensHeld => (429, "tokens_held"),
+            GatewayError::TooManyInFlight => (429, "too_many_in_flight"),
+            GatewayError::RateLimited { .. } => (429, "rate_limit_exceeded"),
+            GatewayError::Store(StoreError::Damaged { .. }) => (500, "internal_error"),
+            GatewayError::Store(StoreError::Full) => (503, "store_full"),
+            GatewayError::Store(_) => (503, "store_unavailable"),
+            GatewayError::ProviderFailed(_) => (502, "provider_failed"),
+            GatewayError::ProviderTimeout(_) => (504, "provider_timeout"),
+            GatewayError::ProviderRefused(_) => (502, "provider_refused"),
+            GatewayError::Ended(_) => (503, "ended"),
+            GatewayError::BrokenOff => (502, "provider_failed"),
+            GatewayError::ClientGone => (499, "client_gone"),
+            GatewayError::Panic(_) => (500, "internal_error"),
+        }
+    }
+
+    /// Text for the client. It never tells details of the operator's troubles.
+    fn message(&self) -> String {
+        match self {
+            GatewayError::BadRequest(text) | GatewayError::InvalidBody(text) => text.clone(),
+            GatewayError::Ended(why) => (*why).to_owned(),
+            GatewayError::BodyTooLarge { max_bytes } => {
+                format!("The body is longer than {max_bytes} bytes")
             }
             GatewayError::NoEndpoint { model } => {
                 let model = model.as_deref().unwrap_or("this call");
-                reply(
-                    404,
-                    "model_not_found",
-                    &format!("No provider is configured for {model}"),
-                )
+                format!("No provider is configured for {model}")
             }
-            GatewayError::ModelNotServed { model } => {
-                let text = match model {
-                    Some(model) => format!("The model {model} is not served with this key"),
-                    None => "A call must name its model here".to_owned(),
-                };
-                reply(404, "model_not_found", &text)
+            GatewayError::ModelNotServed { model: Some(model) } => {
+                format!("The model {model} is not served with this key")
             }
-            GatewayError::TooManyWrongKeys { wait } => again(
-                reply(
-                    429,
-                    "too_many_wrong_keys",
-                    "Too many wrong keys came from this address; try again later",
-                ),
-                wait.seconds_up().max(1),
-            ),
-            GatewayError::TooManyRefused { wait } => again(
-                reply(
-                    429,
-                    "too_many_refused",
-                    "Too many calls with this key were refused; try again later",
-                ),
-                wait.seconds_up().max(1),
-            ),
-            GatewayError::Overloaded => again(
-                reply(
-                    503,
-                    "overloaded",
-                    "The gateway has more to do than it can; try again",
-                ),
-                1,
-            ),
-            GatewayError::InsufficientTokens => ErrorReply {
-                is_final: true,
-                ..reply(
-                    402,
-                    "insufficient_tokens",
-                    "The token balance of this key does not cover an answer",
-                )
-            },
-            GatewayError::TokensHeld => again(
-                reply(
-                    429,
-                    "tokens_held",
-                    "Requests in flight hold the rest of this key's balance",
-                ),
-                1,
-            ),
-            GatewayError::TooManyInFlight => again(
-                reply(
-                    429,
-                    "too_many_in_flight",
-                    "As many requests of this account are in flight as may be at a time",
-                ),
-                1,
-            ),
-            GatewayError::RateLimited { wait } => again(
-                reply(
-                    429,
-                    "rate_limit_exceeded",
-                    "Too many requests with this key",
-                ),
-                wait.seconds_up().max(1),
-            ),
-            GatewayError::Store(StoreError::Damaged { .. }) | GatewayError::Panic(_) => {
-                reply(500, "internal_error", "Internal Server Error")
+            other => other.fixed_message().to_owned(),
+        }
+    }
+
+    fn fixed_message(&self) -> &'static str {
+        match self {
+            Self::InvalidTenant => "Invalid tenant ID",
+            Self::BrokenTenant => "The tenant's config cannot be used",
+            Self::HeadTooLarge => "The headers are too large",
+            Self::UnknownCoding => "A body may be chunked and nothing else",
+            Self::UnknownExpectation => "Only 100-continue can be expected",
+            Self::UnknownCall => "This gateway serves no such call",
+            Self::WebSocketNotServed => {
+                "Responses are not served over a WebSocket here; send the call with POST"
             }
-            GatewayError::Store(StoreError::Full) => again(
-                reply(503, "store_full", "The store has no room; try again later"),
-                2,
-            ),
-            GatewayError::Store(_) => again(
-                reply(
-                    503,
-                    "store_unavailable",
-                    "The store is unavailable; try again",
-                ),
-                1,
-            ),
-            GatewayError::ProviderFailed(_) => reply(
-                502,
-                "provider_failed",
-                "The provider did not answer as it should",
-            ),
-            GatewayError::ProviderTimeout(_) => reply(
-                504,
-                "provider_timeout",
-                "The provider did not answer in time",
-            ),
-            GatewayError::ProviderRefused(_) => ErrorReply {
-                is_final: true,
-                ..reply(502, "provider_refused", "The provider refused this gateway")
-            },
-            GatewayError::Ended(why) => again(reply(503, "ended", why), 1),
-            GatewayError::BrokenOff => reply(502, "provider_failed", "The provider broke off"),
-            GatewayError::ClientGone => reply(499, "client_gone", "The client has left"),
+            Self::RealtimeNotServed => "Realtime conversations are not served here",
+            Self::MethodNotAllowed(_) => "Method not allowed",
+            Self::Misdirected => {
+                "This gateway does not answer to the host that was asked for; server.hosts lists its names"
+            }
+            Self::MissingKey => "No API key was sent. Send it as: Authorization: Bearer <key>",
+            Self::UnknownKey => "Unknown API key",
+            Self::BodyTimeout => "The body did not arrive in time",
+            Self::HeadTimeout => "The headers did not arrive in time",
+            Self::ModelNotServed { .. } => "A call must name its model here",
+            Self::TooManyWrongKeys { .. } => {
+                "Too many wrong keys came from this address; try again later"
+            }
+            Self::TooManyRefused { .. } => {
+                "Too many calls with this key were refused; try again later"
+            }
+            Self::Overloaded => "The gateway has more to do than it can; try again",
+            Self::InsufficientTokens => "The token balance of this key does not cover an answer",
+            Self::TokensHeld => "Requests in flight hold the rest of this key's balance",
+            Self::TooManyInFlight => {
+                "As many requests of this account are in flight as may be at a time"
+            }
+            Self::RateLimited { .. } => "Too many requests with this key",
+            Self::Store(StoreError::Full) => "The store has no room; try again later",
+            Self::Store(StoreError::Damaged { .. }) | Self::Panic(_) | Self::Local(_) => {
+                "Internal Server Error"
+            }
+            Self::Store(_) => "The store is unavailable; try again",
+            Self::ProviderFailed(_) => "The provider did not answer as it should",
+            Self::ProviderTimeout(_) => "The provider did not answer in time",
+            Self::ProviderRefused(_) => "The provider refused this gateway",
+            Self::BrokenOff => "The provider broke off",
+            Self::ClientGone => "The client has left",
+            // Their messages are made in `message`.
+            Self::BadRequest(_)
+            | Self::InvalidBody(_)
+            | Self::Ended(_)
+            | Self::BodyTooLarge { .. }
+            | Self::NoEndpoint { .. } => "",
+        }
+    }
+
+    /// Seconds after which a retry makes sense.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            GatewayError::TooManyWrongKeys { wait }
+            | GatewayError::TooManyRefused { wait }
+            | GatewayError::RateLimited { wait } => Some(wait.seconds_up().max(1)),
+            GatewayError::Store(StoreError::Damaged { .. }) => None,
+            GatewayError::Store(StoreError::Full) => Some(2),
+            GatewayError::Overloaded
+            | GatewayError::TokensHeld
+            | GatewayError::TooManyInFlight
+            | GatewayError::Store(_)
+            | GatewayError::Ended(_) => Some(1),
+            _ => None,
         }
     }
 
     /// Whether a call was refused for what its caller sent or has left: such refusals are metered by
     /// [`crate::proxy::limits::refused_work`].
-    pub fn is_callers_fault(&self) -> bool {
+    pub(crate) fn is_callers_fault(&self) -> bool {
         matches!(
             self,
             GatewayError::InvalidBody(_)

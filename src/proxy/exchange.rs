@@ -10,7 +10,7 @@ use crate::proxy::settlement::bill::Bill;
 use crate::rules::tenant::TenantId;
 use std::time::{Duration, Instant};
 
-pub struct Exchange<'a> {
+pub(crate) struct Exchange<'a> {
     pub reply: ReplyContext,
     /// Tenant that the path names, whether or not there is one.
     pub tenant: Option<TenantId>,
@@ -22,14 +22,14 @@ pub struct Exchange<'a> {
 }
 
 /// Clock of a request: how long it lasts, and how much of that it waited for others.
-pub struct Timing {
+pub(crate) struct Timing {
     pub started: Instant,
     /// Time spent waiting for the provider, or for the request's own body: no work of the gateway's.
     pub waited: Duration,
 }
 
 impl Timing {
-    pub fn starting_now() -> Timing {
+    pub(crate) fn starting_now() -> Timing {
         Timing {
             started: Instant::now(),
             waited: Duration::ZERO,
@@ -69,7 +69,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// The tenant's name for log lines, `-` where there is none.
-    pub fn tenant_name(&self) -> &str {
+    pub(crate) fn tenant_name(&self) -> &str {
         self.tenant.as_ref().map_or("-", TenantId::as_str)
     }
 
@@ -82,10 +82,10 @@ impl<'a> Exchange<'a> {
 /// An admitted call: view of an [`Exchange`] that has a bill.
 pub struct Admitted<'e, 'a> {
     pub tenant: &'e TenantId,
-    pub bill: &'e mut Bill,
-    pub reply: &'e mut ReplyContext,
-    pub body_memory: &'e mut Reservation<'a>,
-    pub timing: &'e mut Timing,
+    pub(crate) bill: &'e mut Bill,
+    pub(crate) reply: &'e mut ReplyContext,
+    pub(crate) body_memory: &'e mut Reservation<'a>,
+    pub(crate) timing: &'e mut Timing,
 }
 
 impl Admitted<'_, '_> {

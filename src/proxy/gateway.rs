@@ -75,7 +75,7 @@ async fn refuse(proxy: &Proxy, session: &mut Session<'_>, error: GatewayError) {
     // A client that is gone by now needs no answer.
     let _ = reply::refuse(session, &context, error).await;
     let status = session.answered().map_or(0, |status| status.as_u16());
-    proxy.metrics.answered(status);
+    proxy.metrics.count_response(status);
 }
 
 impl From<HeadFault> for GatewayError {

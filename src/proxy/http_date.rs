@@ -10,7 +10,7 @@ thread_local! {
 }
 
 /// Passes the current header line, with its end, to `write`.
-pub fn with_date(write: impl FnOnce(&[u8])) {
+pub(crate) fn with_date(write: impl FnOnce(&[u8])) {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

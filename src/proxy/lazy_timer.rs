@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep};
 
 /// Resettable timer. The default one has fired already.
 #[derive(Default)]
-pub struct LazyTimer {
+pub(crate) struct LazyTimer {
     until: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -30,12 +30,12 @@ impl LazyTimer {
     }
 
     /// Sets the deadline to `until`.
-    pub fn end_at(&mut self, until: std::time::Instant) {
+    pub fn set_deadline(&mut self, until: std::time::Instant) {
         self.until = Some(Instant::from_std(until));
     }
 
     /// Ready once the deadline has passed.
-    pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(until) = self.until else {
             return Poll::Ready(());
         };
@@ -63,19 +63,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_is_over_when_its_last_word_says_so() {
         let start = Instant::now();
-        let mut patience = LazyTimer::new(Duration::from_secs(5));
+        let mut timer = LazyTimer::new(Duration::from_secs(5));
         let soon =
-            tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| patience.poll_over(cx)));
+            tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| timer.poll_elapsed(cx)));
         assert!(soon.await.is_err());
-        patience.set(Duration::from_secs(60));
-        poll_fn(|cx| patience.poll_over(cx)).await;
+        timer.set(Duration::from_secs(60));
+        poll_fn(|cx| timer.poll_elapsed(cx)).await;
         assert_eq!(start.elapsed().as_secs(), 61);
-        patience.set(Duration::from_secs(100));
+        timer.set(Duration::from_secs(100));
         let shorter =
-            tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| patience.poll_over(cx)));
+            tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| timer.poll_elapsed(cx)));
         assert!(shorter.await.is_err());
-        patience.set(Duration::from_secs(2));
-        poll_fn(|cx| patience.poll_over(cx)).await;
+        timer.set(Duration::from_secs(2));
+        poll_fn(|cx| timer.poll_elapsed(cx)).await;
         assert_eq!(start.elapsed().as_secs(), 64);
     }
 }

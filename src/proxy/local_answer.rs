@@ -1,6 +1,6 @@
 //! Answers a request of a local route: root, health, sign-in, admin. No provider is asked.
 
-use crate::local::dispatch::At;
+use crate::local::dispatch::{self, Scope};
 use crate::local::route::Matched;
 use crate::local::{Local, Request};
 use crate::proxy::downstream::client_address;
@@ -17,7 +17,7 @@ use http::Method;
 /// Longest body that a local route reads.
 const MAX_LOCAL_BODY_BYTES: u64 = 1 << 20;
 
-pub struct LocalAnswers<'a> {
+pub(crate) struct LocalAnswers<'a> {
     pub local: &'a Local,
     pub limits: &'a Limits,
     pub metrics: &'a Metrics,
@@ -30,7 +30,7 @@ impl LocalAnswers<'_> {
         exchange: &mut Exchange<'_>,
         method: &Method,
         matched: &Matched<'_>,
-        at: At,
+        at: Scope,
     ) -> Result<(), GatewayError> {
         self.metrics.requests_local.add(1);
         let Limits { in_flight, .. } = self.limits;
@@ -55,7 +55,7 @@ impl LocalAnswers<'_> {
             address,
             asked,
         };
-        let answer = self.local.answer(matched, at, request).await?;
+        let answer = dispatch::answer(self.local, matched, at, request).await?;
         let written = reply::send(session, &exchange.reply, answer).await;
         written.map_err(|_| GatewayError::ClientGone)
     }

@@ -1,6 +1,6 @@
 //! MOVES. One request, from Pingora's session to the provider and back.
 //!
-//! [`call`] is the story; each of its steps stands in a room, which is a folder here.
+//! [`call`] is the story; each of its steps is a function of one of the folders here.
 
 pub mod admission;
 pub mod call;

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 const ANTHROPIC_VERSION: &str = "anthropic-version";
 
 /// Answers `GET models` and `GET models/<name>` for the group of the key's account.
-pub async fn answer(
+pub(crate) async fn answer(
     store: &dyn Ledger,
     session: &mut Session<'_>,
     reply: &mut ReplyContext,

@@ -7,7 +7,7 @@ use crate::proxy::downstream::reply::{self, ReplyContext};
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::request_id;
-use crate::telemetry::metrics::Levels;
+use crate::telemetry::metrics::Gauges;
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, Response, header};
 use std::panic::AssertUnwindSafe;
@@ -44,7 +44,7 @@ async fn answer(proxy: &Proxy, session: &Session<'_>) -> Result<Answer, GatewayE
 
 fn metrics(proxy: &Proxy) -> Answer {
     let limits = &proxy.limits;
-    let levels = Levels {
+    let levels = Gauges {
         requests: limits.in_flight.count(),
         connections: limits.connections.count(),
         buffered: limits.body_memory.reserved_bytes(),

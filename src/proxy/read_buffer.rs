@@ -17,7 +17,7 @@ thread_local! {
 }
 
 /// Reads what has arrived and appends it to `buffer`. Returns its length, 0 at the end.
-pub fn poll_read<R: AsyncRead + Unpin>(
+pub(crate) fn poll_read<R: AsyncRead + Unpin>(
     from: &mut R,
     cx: &mut Context<'_>,
     buffer: &mut BytesMut,

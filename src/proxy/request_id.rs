@@ -14,7 +14,7 @@ thread_local! {
 
 /// A unique ID (UUID version 7): the time, and numbers of this thread's generator. Not for anything that must
 /// not be guessed.
-pub fn new_id() -> Uuid {
+pub(crate) fn new_id() -> Uuid {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

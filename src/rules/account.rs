@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Time that the mark of a swept hold or lease is kept, so that a late settlement or report finds it.
-pub const MARK_LIFE: Millis = Millis(86_400_000);
+pub(crate) const MARK_TTL: Millis = Millis(86_400_000);
 /// Time that the ID of an applied credit is kept, so that a repeated [`Account::credit`] adds nothing.
-pub const CREDIT_MARK_LIFE: Millis = Millis(90 * 86_400_000);
+pub(crate) const CREDIT_MARK_TTL: Millis = Millis(90 * 86_400_000);
 
 /// Charge for an expired hold or lease; the setting `accounts.orphans`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ pub struct Admit<'a> {
 
 /// Outcome of [`Account::admit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub enum Verdict {
     Granted {
         held: Tokens,
         left: Tokens,
@@ -123,9 +123,9 @@ pub enum Admission {
     /// The balance covers `least`, but other holds and leases leave too little of it free: 429 `tokens_held`.
     Held { left: Tokens, pace: Option<Pace> },
     /// `Limits::concurrent` requests of the account are in flight already: 429 `too_many_in_flight`.
-    Crowded { left: Tokens, pace: Option<Pace> },
+    TooManyInFlight { left: Tokens, pace: Option<Pace> },
     /// The window is full; one more request may pass after `wait`: 429 `rate_limit_exceeded`.
-    Limited {
+    RateLimited {
         wait: Millis,
         left: Tokens,
         pace: Pace,
@@ -223,7 +223,7 @@ pub struct Look {
 
 /// Sum of the holds and leases, expired ones that were not swept yet included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Promised {
+pub(crate) struct Promised {
     pub tokens: Tokens,
     pub holds: usize,
     pub leases: usize,
@@ -266,7 +266,7 @@ impl Account {
     /// Removes expired holds and leases, charges them by [`Orphans`], and leaves a [`Mark`] of each. Every
     /// verb calls it first.
     fn sweep(&mut self, now: Millis, orphans: Orphans) {
-        let until = now.plus(MARK_LIFE);
+        let until = now.plus(MARK_TTL);
         let holds = take_expired(&mut self.books.holds, |hold| hold.expires <= now);
         for (id, hold) in holds {
             let cost = match orphans {
@@ -304,13 +304,13 @@ impl Account {
     /// Holds `most` (or more, see [`Admit::open`]) but never more than is free, or refuses.
     /// Checks in this order: repeated ID, settled ID, rate limit, balance below `least`, concurrency limit,
     /// free balance.
-    pub fn admit(&mut self, now: Millis, orphans: Orphans, ask: &Admit<'_>) -> Admission {
+    pub fn admit(&mut self, now: Millis, orphans: Orphans, ask: &Admit<'_>) -> Verdict {
         self.sweep(now, orphans);
         let left = self.left;
         let Limits { window, concurrent } = ask.limits;
         let pace = |books: &Books| window.map(|window| books.slices.pace(window, now));
         if let Some(hold) = self.books.holds.get(ask.id) {
-            return Admission::Granted {
+            return Verdict::Granted {
                 held: hold.max,
                 left,
                 pace: pace(&self.books),
@@ -320,13 +320,13 @@ impl Account {
         // its hold.
         if self.books.marks.contains_key(ask.id) {
             let pace = pace(&self.books);
-            return Admission::Held { left, pace };
+            return Verdict::Held { left, pace };
         }
         if let Some(window) = window
             && self.books.slices.room(window, now) == 0
         {
             let wait = self.books.slices.wait(window, now);
-            return Admission::Limited {
+            return Verdict::RateLimited {
                 wait,
                 left,
                 pace: self.books.slices.pace(window, now),
@@ -338,11 +338,11 @@ impl Account {
         if is_crowded || free < ask.least {
             let pace = pace(&self.books);
             return if left < ask.least {
-                Admission::Spent { left, pace }
+                Verdict::Spent { left, pace }
             } else if is_crowded {
-                Admission::Crowded { left, pace }
+                Verdict::TooManyInFlight { left, pace }
             } else {
-                Admission::Held { left, pace }
+                Verdict::Held { left, pace }
             };
         }
         let quarter = ask.least.plus(free.share(4)).min(ask.open);
@@ -356,7 +356,7 @@ impl Account {
         if let Some(window) = window {
             self.books.slices.count(window, 1, now);
         }
-        Admission::Granted {
+        Verdict::Granted {
             held,
             left,
             pace: pace(&self.books),
@@ -406,7 +406,7 @@ impl Account {
         if retry {
             let mark = Mark {
                 charged: before.max(used),
-                expires: now.plus(MARK_LIFE),
+                expires: now.plus(MARK_TTL),
                 number: 0,
                 told: None,
             };
@@ -538,7 +538,7 @@ impl Account {
             // command do nothing.
             let mark = Mark {
                 charged: Tokens::ZERO,
-                expires: now.plus(MARK_LIFE),
+                expires: now.plus(MARK_TTL),
                 number: report.number,
                 told: report.told(None),
             };
@@ -563,7 +563,7 @@ impl Account {
         self.left = self.left.plus(amount);
         self.books
             .credits
-            .insert(id.to_owned(), now.plus(CREDIT_MARK_LIFE));
+            .insert(id.to_owned(), now.plus(CREDIT_MARK_TTL));
         Credited::Added { left: self.left }
     }
 
@@ -589,7 +589,7 @@ impl Account {
 
 impl Books {
     /// Returns the sum and the number of all encumbrances.
-    pub fn promised(&self) -> Promised {
+    pub(crate) fn promised(&self) -> Promised {
         Promised {
             tokens: self.claimed(),
             holds: self.holds.len(),

@@ -24,9 +24,9 @@ fn ask(id: &str, least: u64, most: u64) -> Admit<'_> {
     }
 }
 
-fn held(admission: Admission) -> u64 {
+fn held(admission: Verdict) -> u64 {
     match admission {
-        Admission::Granted { held, .. } => held.count(),
+        Verdict::Granted { held, .. } => held.count(),
         other => panic!("not held: {other:?}"),
     }
 }
@@ -43,9 +43,9 @@ fn holds_never_promise_more_than_there_is() {
         30
     );
     let refused = account.admit(NOW, Orphans::Known, &ask("c", 10, 70));
-    assert!(matches!(refused, Admission::Held { .. }));
+    assert!(matches!(refused, Verdict::Held { .. }));
     let spent = account.admit(NOW, Orphans::Known, &ask("d", 101, 200));
-    assert!(matches!(spent, Admission::Spent { .. }));
+    assert!(matches!(spent, Verdict::Spent { .. }));
     assert_eq!(account.left, Tokens::new(100));
 }
 
@@ -112,19 +112,19 @@ fn an_account_has_only_so_many_requests_in_flight() {
     assert_eq!(held(admit("a", 10)), 10);
     assert_eq!(held(admit("b", 10)), 10);
     assert_eq!(held(admit("b", 10)), 10, "the same one is not another");
-    assert!(matches!(admit("c", 10), Admission::Crowded { .. }));
+    assert!(matches!(admit("c", 10), Verdict::TooManyInFlight { .. }));
     let too_much = admit("c", 90);
     assert!(
-        matches!(too_much, Admission::Crowded { .. }),
+        matches!(too_much, Verdict::TooManyInFlight { .. }),
         "{too_much:?}"
     );
     let never = admit("c", 101);
-    assert!(matches!(never, Admission::Spent { .. }), "{never:?}");
+    assert!(matches!(never, Verdict::Spent { .. }), "{never:?}");
     account.settle(NOW, Orphans::Known, "a", Tokens::new(1), false);
     // Refused requests were not counted in the window.
     let mut admit = |id, least| account.admit(NOW, Orphans::Known, &ask(id, least));
     assert_eq!(held(admit("c", 10)), 10);
-    assert!(matches!(admit("d", 10), Admission::Limited { .. }));
+    assert!(matches!(admit("d", 10), Verdict::RateLimited { .. }));
     let later = NOW.plus(TTL);
     let orphaned = account.admit(later, Orphans::Known, &ask("d", 10));
     assert_eq!(
@@ -154,7 +154,7 @@ fn a_command_that_arrives_after_its_repeat_does_nothing() {
         assert_eq!(settled.left.count(), 75);
     }
     let late = account.admit(NOW, Orphans::Known, &ask("a", 10, 70));
-    assert!(matches!(late, Admission::Held { .. }));
+    assert!(matches!(late, Verdict::Held { .. }));
     assert_eq!(account.free().count(), 75);
 }
 

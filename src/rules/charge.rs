@@ -21,7 +21,7 @@ pub struct Sizes {
 
 /// Largest believable count: a hundred times the longest context. No call of any model reads or generates
 /// more.
-pub const MOST_CREDIBLE_TOKENS: u64 = 100_000_000;
+pub const MAX_CREDIBLE_TOKENS: u64 = 100_000_000;
 
 /// Usage that a provider reports. `None` means absent, which is not zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,9 +42,9 @@ impl Claim {
         }
     }
 
-    /// Returns the claim without counts above [`MOST_CREDIBLE_TOKENS`], and whether there were any.
+    /// Returns the claim without counts above [`MAX_CREDIBLE_TOKENS`], and whether there were any.
     pub fn credible(mut self) -> (Claim, bool) {
-        let is_credible = |tokens: &Tokens| tokens.count() <= MOST_CREDIBLE_TOKENS;
+        let is_credible = |tokens: &Tokens| tokens.count() <= MAX_CREDIBLE_TOKENS;
         let before = (
             self.input.is_some(),
             self.output.is_some(),
@@ -122,7 +122,7 @@ pub struct Evidence<'a> {
     pub shows_all: bool,
     /// The provider reports the usage of one answer out of several.
     pub reports_one: bool,
-    /// The claim had counts above [`MOST_CREDIBLE_TOKENS`], which were left out.
+    /// The claim had counts above [`MAX_CREDIBLE_TOKENS`], which were left out.
     pub is_absurd: bool,
     /// Usage of a call whose size is known beforehand, such as images and audio; charged if the provider
     /// reports none.
@@ -139,10 +139,10 @@ pub trait Bound {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// Zero tokens, although there was an answer or a prompt.
-    Nought,
+    Zero,
     /// Fewer tokens than the delivered text has in any vocabulary.
     BelowDelivered,
-    /// More than [`MOST_CREDIBLE_TOKENS`].
+    /// More than [`MAX_CREDIBLE_TOKENS`].
     Absurd,
 }
 
@@ -248,13 +248,13 @@ fn doubt(claim: &Claim, output: bool, input: bool, has_prompt: bool) -> Option<D
     let is_nought = |tokens: Option<Tokens>| tokens.is_some_and(|tokens| tokens.is_zero());
     if !output && claim.output.is_some() {
         return Some(if is_nought(claim.output) {
-            Doubt::Nought
+            Doubt::Zero
         } else {
             Doubt::BelowDelivered
         });
     }
     let no_input = is_nought(claim.input.map(|input| input.total()));
-    (!input && no_input && has_prompt).then_some(Doubt::Nought)
+    (!input && no_input && has_prompt).then_some(Doubt::Zero)
 }
 
 #[cfg(test)]

@@ -88,13 +88,9 @@ fn a_claim_is_believed_unless_what_was_delivered_speaks_against_it() {
             Some(19),
             (120, Basis::Counted, Some(Doubt::BelowDelivered)),
         ),
-        (Some(0), Some(0), (130, Basis::Counted, Some(Doubt::Nought))),
-        (
-            Some(30),
-            Some(0),
-            (120, Basis::Counted, Some(Doubt::Nought)),
-        ),
-        (Some(0), Some(50), (90, Basis::Counted, Some(Doubt::Nought))),
+        (Some(0), Some(0), (130, Basis::Counted, Some(Doubt::Zero))),
+        (Some(30), Some(0), (120, Basis::Counted, Some(Doubt::Zero))),
+        (Some(0), Some(50), (90, Basis::Counted, Some(Doubt::Zero))),
         (None, None, (130, Basis::Counted, None)),
         (None, Some(500), (540, Basis::Counted, None)),
         // A claim above the hold is believed: it is the provider's own.

@@ -2,11 +2,11 @@
 //!
 //! Each store verb is one function here, from stored text to stored text. The embedded engine calls it, and
 //! the Redis scripts repeat it.
-//! A key of another tenant is [`Entrance::Unknown`], so that no caller can forget the check.
+//! A key of another tenant is [`EntryAdmission::Unknown`], so that no caller can forget the check.
 
 use super::account::{
-    Account, Admission, Admit, Ask, Books, Credited, Grant, Look, Orphans, Report, Reported,
-    Settlement,
+    Account, Admit, Ask, Books, Credited, Grant, Look, Orphans, Report, Reported, Settlement,
+    Verdict,
 };
 use super::amount::{Millis, Tokens};
 use super::record::{self, Damage, Facts};
@@ -60,12 +60,12 @@ pub struct Entry {
 
 /// Outcome of [`Entry::admit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entrance {
+pub enum EntryAdmission {
     /// The tenant has no such key. Another tenant may have it, which is not revealed.
     Unknown,
     Known {
         group: String,
-        admission: Admission,
+        admission: Verdict,
     },
 }
 
@@ -113,14 +113,14 @@ impl Entry {
         orphans: Orphans,
         caller: Caller<'_>,
         ask: &Admit<'_>,
-    ) -> Result<Entrance, Damage> {
+    ) -> Result<EntryAdmission, Damage> {
         let facts = self.facts()?;
         if facts
             .tenant
             .as_deref()
             .is_some_and(|tenant| tenant != caller.tenant)
         {
-            return Ok(Entrance::Unknown);
+            return Ok(EntryAdmission::Unknown);
         }
         let group = group(&facts, caller.key);
         let ask = Admit {
@@ -128,11 +128,11 @@ impl Entry {
             ..ask.clone()
         };
         let admission = self.with(|account| account.admit(now, orphans, &ask))?;
-        let granted = matches!(admission, Admission::Granted { .. });
+        let granted = matches!(admission, Verdict::Granted { .. });
         if granted && facts.tenant.is_none() {
             self.record = record::with_string(&self.record, "tenantId", caller.tenant)?;
         }
-        Ok(Entrance::Known { group, admission })
+        Ok(EntryAdmission::Known { group, admission })
     }
 
     pub fn renew(
@@ -253,7 +253,7 @@ mod tests {
         let first = entry
             .admit(Millis(5), Orphans::Known, caller("a"), &ask())
             .unwrap();
-        assert!(matches!(first, Entrance::Known { .. }));
+        assert!(matches!(first, EntryAdmission::Known { .. }));
         assert_eq!(
             entry.record,
             r#"{"userId":null,"tokensLeft":100,"tenantId":"a"}"#
@@ -261,7 +261,7 @@ mod tests {
         let other = entry
             .admit(Millis(5), Orphans::Known, caller("b"), &ask())
             .unwrap();
-        assert_eq!(other, Entrance::Unknown);
+        assert_eq!(other, EntryAdmission::Unknown);
     }
 
     #[test]

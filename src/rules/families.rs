@@ -204,13 +204,13 @@ fn begins(name: &str, start: &str) -> bool {
 }
 
 /// Whether a server of this kind may normalise a body's text or render parts of it again, which adds tokens.
-pub fn reads_anew(server: Server) -> bool {
+pub fn rerenders_bodies(server: Server) -> bool {
     !matches!(server, Server::OpenAi | Server::Azure | Server::Demo)
 }
 
 /// Whether the server renders tools by a template of its own.
-pub fn prints_tools(server: Server) -> bool {
-    reads_anew(server) && server != Server::Anthropic
+pub fn renders_tools(server: Server) -> bool {
+    rerenders_bodies(server) && server != Server::Anthropic
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 //!
 //! The tests check the guarantees at the end of and during a history, not single answers.
 
-use super::account::{Account, Admission, Admit, Ask, Books, Orphans, Report, Reported};
+use super::account::{Account, Admit, Ask, Books, Orphans, Report, Reported, Verdict};
 use super::amount::{Millis, Tokens};
-use super::purse::{Command, Purse};
+use super::lease_budget::{Command, LeaseBudget};
 use super::window::Limits;
 use proptest::prelude::*;
 
@@ -146,7 +146,7 @@ struct Request {
 /// Lease budget of an instance, the tokens served from it, and those that the store has charged for it.
 #[derive(Default)]
 struct Purses {
-    purse: Purse,
+    budget: LeaseBudget,
     name: String,
     served: u64,
     charged: u64,
@@ -299,13 +299,13 @@ impl World {
             Step::Attend { instance, lost } => {
                 let now = self.time();
                 self.notice(instance);
-                let purse = &mut self.purses[instance].purse;
-                if purse.command(now, Millis(FRESH / 2)).is_some() {
+                let budget = &mut self.purses[instance].budget;
+                if budget.command(now, Millis(FRESH / 2)).is_some() {
                     self.say(instance, lost);
                 }
             }
             Step::GiveBack { instance, lost } => {
-                if self.purses[instance].purse.give_back().is_some() {
+                if self.purses[instance].budget.give_back().is_some() {
                     self.say(instance, lost);
                 }
             }
@@ -375,7 +375,7 @@ impl World {
     fn notice(&mut self, instance: usize) {
         let purses = &mut self.purses[instance];
         if std::mem::replace(&mut purses.noticed, self.replaced) != self.replaced {
-            purses.purse.doubt();
+            purses.budget.mark_uncertain();
         }
     }
 
@@ -412,11 +412,11 @@ impl World {
 
     fn retire(&mut self, instance: usize) {
         self.notice(instance);
-        if !self.purses[instance].purse.is_empty() {
+        if !self.purses[instance].budget.is_empty() {
             return;
         }
         let purses = self.fresh_purse(instance);
-        let (number, told) = (purses.purse.number(), purses.purse.told());
+        let (number, told) = (purses.budget.number(), purses.budget.told());
         let name = purses.name;
         self.settled.push((purses.heard, purses.served));
         self.said
@@ -444,8 +444,8 @@ impl World {
         let id = format!("r{}", self.count);
         let ask = ask(&id, least, more);
         let now = self.time();
-        let purse = &mut self.purses[instance].purse;
-        if let Some(held) = purse.admit(now, &ask, false) {
+        let budget = &mut self.purses[instance].budget;
+        if let Some(held) = budget.admit(now, &ask, false) {
             self.open.push(Request {
                 id,
                 instance,
@@ -465,7 +465,7 @@ impl World {
     fn settle_leased(&mut self, request: &Request) {
         let purses = &mut self.purses[request.instance];
         purses
-            .purse
+            .budget
             .settle(&request.id, Tokens::new(request.served));
     }
 
@@ -477,10 +477,10 @@ impl World {
         }
         self.notice(instance);
         let purses = &mut self.purses[instance];
-        let Some((command, retry)) = purses.purse.say(now) else {
+        let Some((command, retry)) = purses.budget.say(now) else {
             return;
         };
-        let (before, begun) = (purses.purse.told(), purses.purse.begun(now));
+        let (before, begun) = (purses.budget.told(), purses.budget.begun(now));
         let name = purses.name.clone();
         match command {
             Command::Ask {
@@ -506,7 +506,7 @@ impl World {
                     purses.expires = self.now + TTL + FRESH;
                 }
                 if !lost {
-                    purses.purse.granted(Millis(FRESH), &grant);
+                    purses.budget.granted(Millis(FRESH), &grant);
                 }
             }
             Command::Report {
@@ -527,7 +527,7 @@ impl World {
                     purses.expires = self.now + TTL + FRESH;
                 }
                 if !lost {
-                    purses.purse.reported(Millis(FRESH), &reported);
+                    purses.budget.reported(Millis(FRESH), &reported);
                 }
             }
         }
@@ -573,7 +573,7 @@ impl World {
             assert_eq!(again, admission, "the same ID, the same answer");
             admission = again;
         }
-        if let Admission::Granted { held, .. } = admission {
+        if let Verdict::Granted { held, .. } = admission {
             let request = Request {
                 id,
                 instance,
@@ -596,8 +596,8 @@ impl World {
         let (now, orphans) = (self.time(), self.orphans);
         let request = &mut self.open[at];
         if request.leased {
-            let purse = &mut self.purses[request.instance].purse;
-            if purse.renew(now, &request.id, Millis(TTL)) {
+            let budget = &mut self.purses[request.instance].budget;
+            if budget.renew(now, &request.id, Millis(TTL)) {
                 request.covered_until = self.now + TTL;
             }
             return;
@@ -655,7 +655,7 @@ impl World {
         let unknown = (None, None);
         if let Some(knows) = journal {
             // A report without an answer is repeated unchanged.
-            if let Some(Command::Report { number, spent, .. }) = purses.purse.under_way() {
+            if let Some(Command::Report { number, spent, .. }) = purses.budget.under_way() {
                 let told = self.report(
                     &purses.name,
                     number,
@@ -670,7 +670,7 @@ impl World {
             let is_known = self.orphans == Orphans::Known;
             let known = |request: &Request| knows.min(request.served);
             let under_way: u64 = dead.iter().filter(|open| open.leased).map(known).sum();
-            let spent = purses.purse.unreported().count() + if is_known { under_way } else { 0 };
+            let spent = purses.budget.unreported().count() + if is_known { under_way } else { 0 };
             let back = if is_known { Tokens::MAX } else { Tokens::ZERO };
             for (number, spent, ends) in [(1 << 40, spent, false), (2 << 40, 0, is_known)] {
                 let spent = Tokens::new(spent);
@@ -699,10 +699,10 @@ impl World {
         self.say_again();
         for instance in 0..3 {
             self.notice(instance);
-            while self.purses[instance].purse.give_back().is_some() {
+            while self.purses[instance].budget.give_back().is_some() {
                 self.say(instance, false);
             }
-            assert!(self.purses[instance].purse.is_empty());
+            assert!(self.purses[instance].budget.is_empty());
         }
         self.now += 10 * TTL;
         self.settle("nobody", 0, true);

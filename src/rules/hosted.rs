@@ -6,7 +6,7 @@
 use super::amount::Tokens;
 
 /// Tools whose number of calls a request can limit, and that may therefore be priced.
-pub const BOUNDED: &[&str] = &["web_search", "web_fetch"];
+pub(crate) const BOUNDED: &[&str] = &["web_search", "web_fetch"];
 
 /// The setting `hosted_tools` of an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,16 +13,16 @@ pub mod egress;
 pub mod entry;
 pub mod families;
 pub mod hosted;
+pub mod lease_budget;
 pub mod model_name;
 pub mod models;
 pub mod neighbours;
 pub mod origin;
 pub mod price;
-pub mod purse;
 pub mod record;
+pub mod redact;
 pub mod seal;
 pub mod server;
-pub mod strike;
 pub mod tenant;
 pub mod window;
 

@@ -9,7 +9,7 @@ use super::server::Server::*;
 use super::server::Servers;
 
 /// Length limit in bytes: a name is written to logs and headers, and no model has a longer one.
-const LONGEST: usize = 256;
+const MAX_NAME_BYTES: usize = 256;
 
 /// Servers whose reading of a name, or whose next server, is unknown: they may read it as any of the others.
 const UNKNOWN: Servers = Servers::of(&[Generic, LiteLlm, LocalAi]);
@@ -35,7 +35,7 @@ const TAGS_ARE_NAMES: Servers = Servers::of(&[Ollama, OpenAi, Azure, Anthropic, 
 
 /// Meaning of the part of a name behind its last colon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tag {
+pub(crate) enum Tag {
     /// The tag is part of the name.
     Name,
     /// The tag selects another way to serve the same model.
@@ -44,7 +44,7 @@ pub enum Tag {
     Unknown,
 }
 
-pub fn tag(server: Server) -> Tag {
+pub(crate) fn tag(server: Server) -> Tag {
     match server {
         OpenRouter => Tag::Variant,
         server if TAGS_ARE_NAMES.has(server) => Tag::Name,
@@ -56,15 +56,15 @@ pub fn tag(server: Server) -> Tag {
 /// that begins with the member's name.
 pub fn check(name: &str) -> Result<(), String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:@".contains(&byte);
-    if (1..=LONGEST).contains(&name.len()) && name.bytes().all(is_plain) {
+    if (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_plain) {
         return Ok(());
     }
     let has_ends = |part: &str| part.starts_with(is_blank) || part.ends_with(is_blank);
     if name.is_empty() {
         return Err("must not be empty".to_owned());
     }
-    if name.len() > LONGEST {
-        return Err(format!("must have at most {LONGEST} characters"));
+    if name.len() > MAX_NAME_BYTES {
+        return Err(format!("must have at most {MAX_NAME_BYTES} characters"));
     }
     if name.chars().any(is_unseen) {
         return Err("must not have control characters or such as are not seen".to_owned());
@@ -90,19 +90,19 @@ fn is_unseen(char: char) -> bool {
 }
 
 /// Whether both names mean the same model to a server.
-pub fn is_same(one: &str, other: &str, server: Server) -> bool {
+pub(crate) fn is_same(one: &str, other: &str, server: Server) -> bool {
     folds_alike(core(one, server), core(other, server))
 }
 
 /// Whether a model is the named one or a version of it.
-pub fn is_version(model: &str, name: &str, server: Server) -> bool {
+pub(crate) fn is_version(model: &str, name: &str, server: Server) -> bool {
     is_same(model, name, server)
         || undated(core(model, server), server)
             .is_some_and(|base| folds_alike(base, core(name, server)))
 }
 
 /// Returns the names whose rate a model has, the closest first. The caller compares each with [`is_same`].
-pub fn rated_as(model: &str, server: Server) -> impl Iterator<Item = &str> {
+pub(crate) fn rated_as(model: &str, server: Server) -> impl Iterator<Item = &str> {
     let name = core(model, server);
     let names = match tuned(name) {
         Some((marked, base)) => [
@@ -118,7 +118,7 @@ pub fn rated_as(model: &str, server: Server) -> impl Iterator<Item = &str> {
 }
 
 /// Returns the names of which a name with tags may be a variant.
-pub fn bases(model: &str, server: Server) -> impl Iterator<Item = &str> {
+pub(crate) fn bases(model: &str, server: Server) -> impl Iterator<Item = &str> {
     let name = core(model, server);
     let has_tags = tag(server) != Tag::Name && tuned(name).is_none();
     let cuts = name.rmatch_indices(':').filter(move |_| has_tags);

@@ -3,7 +3,7 @@
 use super::amount::Tokens;
 
 /// One token of the balance in millionths, the unit of a [`Rate`]: 0.1 is exact in it.
-const WHOLE: u64 = 1_000_000;
+const MILLIONTHS_PER_TOKEN: u64 = 1_000_000;
 
 /// Price of one token of each kind, in millionths of a token of the balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Usage {
 
 impl Default for Rate {
     fn default() -> Rate {
-        Rate::flat(WHOLE)
+        Rate::flat(MILLIONTHS_PER_TOKEN)
     }
 }
 
@@ -70,8 +70,8 @@ impl Rate {
 
     /// Converts a price as it is written in `rates`, such as 2 or 0.25, to millionths. `None`: above a
     /// million, negative, or finer than a millionth.
-    pub fn millionths(written: f64) -> Option<u64> {
-        let scaled = written * WHOLE as f64;
+    pub(crate) fn millionths(written: f64) -> Option<u64> {
+        let scaled = written * MILLIONTHS_PER_TOKEN as f64;
         let rounded = scaled.round();
         let fits = (0.0..=1e12).contains(&rounded) && (scaled - rounded).abs() < 1e-3;
         // The value is in range, so the cast loses nothing.
@@ -95,7 +95,9 @@ impl Rate {
             + of(usage.cache_read, self.cache_read)
             + of(usage.cache_write, self.cache_write)
             + of(usage.output, self.output);
-        Tokens::new(u64::try_from(sum.div_ceil(u128::from(WHOLE))).unwrap_or(u64::MAX))
+        Tokens::new(
+            u64::try_from(sum.div_ceil(u128::from(MILLIONTHS_PER_TOKEN))).unwrap_or(u64::MAX),
+        )
     }
 
     /// Returns the upper bound of the cost of a prompt, whatever part of it is cached.
@@ -117,7 +119,7 @@ impl Rate {
 
     /// Returns the number of output tokens that a balance pays for.
     pub fn output_for(&self, balance: Tokens) -> u64 {
-        let millionths = u128::from(balance.count()) * u128::from(WHOLE);
+        let millionths = u128::from(balance.count()) * u128::from(MILLIONTHS_PER_TOKEN);
         match self.output {
             0 => u64::MAX,
             rate => u64::try_from(millionths / u128::from(rate)).unwrap_or(u64::MAX),

@@ -42,7 +42,7 @@ impl SealKey {
     }
 
     /// Encrypts a text for a place. The result is `sealed:v1:<key ID>:<base64 of nonce and ciphertext>`.
-    pub fn seal(&self, nonce: Nonce, place: Place<'_>, text: &str) -> String {
+    pub(crate) fn seal(&self, nonce: Nonce, place: SealContext<'_>, text: &str) -> String {
         let mut bytes = text.as_bytes().to_vec();
         let unique = ring::aead::Nonce::assume_unique_for_key(nonce);
         #[expect(clippy::expect_used, reason = "a config is far from 64 GiB")]
@@ -53,7 +53,7 @@ impl SealKey {
         format!("{MARK}{FORM}:{}:{whole}", self.id)
     }
 
-    fn open(&self, place: Place<'_>, bytes: &[u8]) -> Option<String> {
+    fn open(&self, place: SealContext<'_>, bytes: &[u8]) -> Option<String> {
         let (nonce, rest) = bytes.split_first_chunk::<NONCE_LEN>()?;
         let nonce = ring::aead::Nonce::assume_unique_for_key(*nonce);
         let mut rest = rest.to_vec();
@@ -65,15 +65,15 @@ impl SealKey {
     }
 }
 
-/// Place that a sealed text is bound to.
+/// SealContext that a sealed text is bound to.
 #[derive(Clone, Copy)]
-pub struct Place<'a> {
+pub(crate) struct SealContext<'a> {
     pub tenant: &'a TenantId,
     /// JSON pointer to the field, which is unambiguous whatever characters the names have.
     pub field: &'a str,
 }
 
-impl Place<'_> {
+impl SealContext<'_> {
     /// Returns the additional authenticated data. Tenant IDs have no zero byte, so two places never give the
     /// same bytes.
     fn bytes(&self) -> Aad<Vec<u8>> {
@@ -116,9 +116,9 @@ pub fn is_sealed(text: &str) -> bool {
 }
 
 /// Opens a sealed text with the key whose ID it carries.
-pub fn open<'k>(
+pub(crate) fn open<'k>(
     keys: impl IntoIterator<Item = &'k SealKey>,
-    place: Place<'_>,
+    place: SealContext<'_>,
     sealed: &str,
 ) -> Result<String, Closed> {
     let mut keys = keys.into_iter().peekable();
@@ -210,8 +210,8 @@ mod tests {
         }
     }
 
-    fn place<'a>(tenant: &'a TenantId, field: &'a str) -> Place<'a> {
-        Place { tenant, field }
+    fn place<'a>(tenant: &'a TenantId, field: &'a str) -> SealContext<'a> {
+        SealContext { tenant, field }
     }
 
     proptest! {

@@ -127,7 +127,7 @@ impl Server {
     }
 
     /// Whether a host is the same for all customers of a vendor, so that its name reveals none of them.
-    pub fn is_everyones(host: &str) -> bool {
+    pub fn is_shared_host(host: &str) -> bool {
         // Azure alone gives each of its customers a host of their own.
         !matches!(Server::at(host), Generic | Azure)
     }

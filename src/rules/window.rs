@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Number of slices in a window.
-const SLICES: u64 = 10;
+const SLICES_PER_WINDOW: u64 = 10;
 
 /// Limits of each account of a group. `None`, the default, is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,12 +30,12 @@ pub struct Window {
 impl Window {
     /// Returns the length of a slice in milliseconds.
     pub fn slice(self) -> u64 {
-        (self.span.0 / SLICES).max(1)
+        (self.span.0 / SLICES_PER_WINDOW).max(1)
     }
 
     /// Returns the end of the slice that `now` falls into. Slices are keyed by their ends: an end tells
     /// whether a window still touches the slice even after the tenant has changed the window's length.
-    pub fn slice_end(self, now: Millis) -> Millis {
+    pub(crate) fn slice_end(self, now: Millis) -> Millis {
         Millis((now.0 / self.slice() + 1) * self.slice())
     }
 }

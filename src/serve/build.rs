@@ -22,11 +22,11 @@ use crate::proxy::upstream::forward::Forward;
 use crate::proxy::upstream::lifetime::Lifetimes;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::store::config_secrets::ConfigSecrets;
 use crate::store::journal::Journal;
 use crate::store::leases::Leases;
-use crate::store::recall::Recall;
+use crate::store::replay::Replay;
 use crate::store::tenants::Tenants;
-use crate::store::vault::Vault;
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -57,8 +57,8 @@ pub fn create_app(deps: Deps) -> App {
     let metrics = Arc::new(Metrics::default());
     let draining = Arc::new(AtomicBool::new(false));
     let in_flight = InFlight::new(draining.clone());
-    let vault = Vault::new(&settings.secrets);
-    let tenants = Arc::new(Tenants::new(store.clone(), vault));
+    let secrets = ConfigSecrets::new(&settings.secrets);
+    let tenants = Arc::new(Tenants::new(store.clone(), secrets));
     let counter = Arc::new(TokenCounter::start());
     let delivery = delivery(&settings, &store, journal, &metrics, &in_flight);
     let leases = delivery.leases.clone();
@@ -126,11 +126,11 @@ fn delivery(
     let journal = Arc::new(journal);
     let counted = metrics.clone();
     let replayed = Box::new(move |account: &_, settled| charged(&counted, account, settled));
-    let recall = Recall::new(store.clone(), replayed);
+    let replay = Replay::new(store.clone(), replayed);
     let leases = Leases::new(
         store.clone(),
         journal.clone(),
-        recall.clone(),
+        replay.clone(),
         settings.accounts.hold_ttl,
     );
     Delivery::new(
@@ -139,18 +139,18 @@ fn delivery(
         in_flight.clone(),
         journal,
         leases,
-        recall,
+        replay,
     )
 }
 
 fn limiters(settings: &Settings, in_flight: &Arc<InFlight>) -> Limits {
     let server = &settings.server;
     let most = limits::connections(server);
-    let max_requests = server.max_requests.unwrap_or(most.in_all);
+    let max_requests = server.max_requests.unwrap_or(most.total);
     let per_tenant = server.max_requests_per_tenant;
     Limits {
         in_flight: in_flight.clone(),
-        connections: Connections::new(most.in_all, most.each, &server.trusted_proxies),
+        connections: Connections::new(most.total, most.per_address, &server.trusted_proxies),
         body_memory: BodyMemory::new(server.max_buffered),
         auth_failures: AuthFailures::new(settings.accounts.failures_per_address),
         refused_work: RefusedWork::default(),

@@ -23,32 +23,32 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 
 /// Command-line flag that tells a process to receive its sockets from its parent ([`receive`]).
-pub const TAKE_OVER: &str = "--take-over";
+pub(crate) const TAKE_OVER: &str = "--take-over";
 
 /// Maximum number of sockets in one hand-over.
-const LISTENERS: usize = 16;
+const MAX_LISTENERS: usize = 16;
 /// Deadline for the new process to send [`SETTINGS_GOOD`].
-const PATIENCE: Duration = Duration::from_secs(10);
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// New to old: the settings are valid.
 pub const SETTINGS_GOOD: u8 = b'S';
 /// Old to new: the store is free, open it and accept.
 pub const GO: u8 = b'G';
 /// New to old: accepting connections.
-pub const READY: u8 = b'R';
+pub(crate) const READY: u8 = b'R';
 
 /// Unix socket between the old process and the new one; carries the letters above.
-pub struct Line(UnixStream);
+pub struct Channel(UnixStream);
 
-impl Line {
-    pub async fn say(&mut self, letter: u8) -> io::Result<()> {
+impl Channel {
+    pub async fn send(&mut self, letter: u8) -> io::Result<()> {
         self.0.write_all(&[letter]).await
     }
 
-    /// Waits for `letter`. Any other letter, a timeout (`patience`) or a closed socket is an error.
-    pub async fn hear(&mut self, letter: u8, patience: Duration) -> io::Result<()> {
+    /// Waits for `letter`. Any other letter, a timeout (`timeout`) or a closed socket is an error.
+    pub async fn expect_letter(&mut self, letter: u8, timeout: Duration) -> io::Result<()> {
         let mut heard = [0];
-        tokio::time::timeout(patience, self.0.read_exact(&mut heard)).await??;
+        tokio::time::timeout(timeout, self.0.read_exact(&mut heard)).await??;
         match heard[0] == letter {
             true => Ok(()),
             false => Err(io::Error::new(
@@ -61,7 +61,7 @@ impl Line {
 
 /// Starts the new process and sends it the sockets. Returns once it has sent [`SETTINGS_GOOD`]; otherwise
 /// kills it.
-pub async fn start_successor(listeners: &[OwnedFd]) -> io::Result<(Child, Line)> {
+pub(crate) async fn start_successor(listeners: &[OwnedFd]) -> io::Result<(Child, Channel)> {
     let (ours, theirs) = StdStream::pair()?;
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     arguments.retain(|argument| argument != TAKE_OVER);
@@ -73,8 +73,8 @@ pub async fn start_successor(listeners: &[OwnedFd]) -> io::Result<(Child, Line)>
     let greeted = async {
         send_listeners(&ours, listeners)?;
         ours.set_nonblocking(true)?;
-        let mut line = Line(UnixStream::from_std(ours)?);
-        line.hear(SETTINGS_GOOD, PATIENCE).await?;
+        let mut line = Channel(UnixStream::from_std(ours)?);
+        line.expect_letter(SETTINGS_GOOD, SETTINGS_TIMEOUT).await?;
         Ok(line)
     };
     match greeted.await {
@@ -99,7 +99,7 @@ fn own_path() -> io::Result<PathBuf> {
 
 fn send_listeners(line: &StdStream, listeners: &[OwnedFd]) -> io::Result<()> {
     let borrowed: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_LISTENERS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !ancillary.push(SendAncillaryMessage::ScmRights(&borrowed)) {
         return Err(io::Error::new(
@@ -118,9 +118,9 @@ fn send_listeners(line: &StdStream, listeners: &[OwnedFd]) -> io::Result<()> {
 }
 
 /// Receives the channel (standard input) and the sockets in the new process.
-pub fn receive() -> io::Result<(Line, Vec<TcpListener>)> {
+pub(crate) fn receive() -> io::Result<(Channel, Vec<TcpListener>)> {
     let line = StdStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_LISTENERS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut count = [0];
     rustix::net::recvmsg(
@@ -146,11 +146,11 @@ pub fn receive() -> io::Result<(Line, Vec<TcpListener>)> {
         ));
     }
     line.set_nonblocking(true)?;
-    Ok((Line(UnixStream::from_std(line)?), listeners))
+    Ok((Channel(UnixStream::from_std(line)?), listeners))
 }
 
 /// Sends `READY=1` and `MAINPID` to the service manager (systemd) if `NOTIFY_SOCKET` is set.
-pub fn notify_ready(socket: Option<&std::path::Path>) {
+pub(crate) fn notify_ready(socket: Option<&std::path::Path>) {
     let Some(path) = socket else { return };
     let told = || -> io::Result<()> {
         let text = format!("READY=1\nMAINPID={}\n", std::process::id());

@@ -1,12 +1,12 @@
 //! Life of the process: accept, serve, hand over, drain, stop.
 
 use super::build::App;
-use super::handover::{self, Line};
+use super::handover::{self, Channel};
 use super::signals::{Action, Signals};
 use super::sockets::{Sockets, follow};
 use super::workers::Workers;
 use crate::proxy::call::Proxy;
-use crate::proxy::downstream::front::{Accepted, Front, ListenerSpec};
+use crate::proxy::downstream::front::{Accepted, ConnectionServer, ListenerSpec};
 use crate::proxy::downstream::rejection::reject;
 use crate::proxy::gateway::Side;
 use crate::settings;
@@ -37,7 +37,7 @@ const TAKE_OVER_TIMEOUT: Duration = Duration::from_secs(20);
 /// A gateway that runs.
 struct Life {
     app: App,
-    front: Arc<Front>,
+    front: Arc<ConnectionServer>,
     /// `true` tells every connection to close after its current request.
     stop: watch::Sender<bool>,
 }
@@ -46,12 +46,12 @@ struct Life {
 type Accepting = Vec<JoinHandle<()>>;
 
 /// Serves until a signal stops it, then drains. `line`: channel to the process that this one takes over from.
-pub async fn serve(app: App, sockets: Sockets, line: Option<Line>) -> io::Result<()> {
+pub async fn serve(app: App, sockets: Sockets, line: Option<Channel>) -> io::Result<()> {
     let mut signals = Signals::new()?;
     app.proxy.recorder.start();
     sockets.announce()?;
     let life = Life {
-        front: Arc::new(Front::new(app.proxy.clone())),
+        front: Arc::new(ConnectionServer::new(app.proxy.clone())),
         stop: watch::Sender::new(false),
         app,
     };
@@ -62,10 +62,10 @@ pub async fn serve(app: App, sockets: Sockets, line: Option<Line>) -> io::Result
     let background = [
         tokio::spawn(sweep(life.app.proxy.clone())),
         tokio::spawn(delivery.leases.clone().run()),
-        tokio::spawn(delivery.recall.clone().run()),
+        tokio::spawn(delivery.replay.clone().run()),
     ];
     if let Some(mut line) = line {
-        line.say(handover::READY).await?;
+        line.send(handover::READY).await?;
     }
     handover::notify_ready(life.app.settings.notify.as_deref());
     let is_handed_over = life
@@ -246,7 +246,7 @@ impl Life {
         signals: &mut Signals,
     ) -> io::Result<()> {
         log::info!("Handing over to a new process: it gets the listening sockets");
-        let (mut successor, mut line) = handover::start_successor(listeners).await?;
+        let (mut new_process, mut line) = handover::start_successor(listeners).await?;
         if matches!(self.app.settings.store, settings::Store::Embedded(_)) {
             // An embedded store allows one process per directory: this one drains and closes it first.
             // Meanwhile new connections wait in the listen backlog.
@@ -259,12 +259,12 @@ impl Life {
             self.app.store.close().await;
         }
         let taken = async {
-            line.say(handover::GO).await?;
-            line.hear(handover::READY, TAKE_OVER_TIMEOUT).await
+            line.send(handover::GO).await?;
+            line.expect_letter(handover::READY, TAKE_OVER_TIMEOUT).await
         };
         if let Err(error) = taken.await {
-            let _ = successor.kill();
-            let _ = successor.wait();
+            let _ = new_process.kill();
+            let _ = new_process.wait();
             return Err(error);
         }
         Ok(())

@@ -7,31 +7,37 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// File descriptors reserved for listeners, the store and the journal.
 const OWN_DESCRIPTORS: u64 = 256;
 /// File descriptors assumed when `RLIMIT_NOFILE` is unlimited, and the most counted in any case.
-const MANY: u64 = 1 << 20;
+const ASSUMED_DESCRIPTORS: u64 = 1 << 20;
 /// Lower bound of the derived connection limit.
-const FEWEST: usize = 64;
+const MIN_CONNECTIONS: usize = 64;
 /// Connection limits.
-pub struct Most {
+pub(crate) struct ConnectionLimits {
     /// Of the whole process.
-    pub in_all: usize,
+    pub total: usize,
     /// Of one client address.
-    pub each: usize,
+    pub per_address: usize,
 }
 
 /// Returns the configured limits. Default: one connection for every two file descriptors (a call also needs
 /// one to its provider), and a quarter of that per address.
-pub fn connections(settings: &settings::Server) -> Most {
+pub(crate) fn connections(settings: &settings::Server) -> ConnectionLimits {
     let by_descriptors = || {
-        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(MANY);
-        let free = descriptors.saturating_sub(OWN_DESCRIPTORS).min(MANY);
-        usize::try_from(free / 2).unwrap_or(FEWEST).max(FEWEST)
+        let descriptors = getrlimit(Resource::Nofile)
+            .current
+            .unwrap_or(ASSUMED_DESCRIPTORS);
+        let free = descriptors
+            .saturating_sub(OWN_DESCRIPTORS)
+            .min(ASSUMED_DESCRIPTORS);
+        usize::try_from(free / 2)
+            .unwrap_or(MIN_CONNECTIONS)
+            .max(MIN_CONNECTIONS)
     };
-    let in_all = settings.max_connections.unwrap_or_else(by_descriptors);
-    Most {
-        in_all,
-        each: settings
+    let total = settings.max_connections.unwrap_or_else(by_descriptors);
+    ConnectionLimits {
+        total,
+        per_address: settings
             .max_connections_per_address
-            .unwrap_or((in_all / 4).max(1)),
+            .unwrap_or((total / 4).max(1)),
     }
 }
 
@@ -58,13 +64,13 @@ mod tests {
     fn places_follow_from_what_the_process_may_open() {
         let settings = settings::Server::default();
         let most = connections(&settings);
-        assert!(most.in_all >= FEWEST && most.each == most.in_all / 4);
+        assert!(most.total >= MIN_CONNECTIONS && most.per_address == most.total / 4);
         let settings = settings::Server {
             max_connections: Some(100),
             max_connections_per_address: Some(7),
             ..settings
         };
         let most = connections(&settings);
-        assert_eq!((most.in_all, most.each), (100, 7));
+        assert_eq!((most.total, most.per_address), (100, 7));
     }
 }

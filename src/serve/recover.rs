@@ -4,25 +4,25 @@ use crate::rules::account::Report;
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::tenant::TenantId;
 use crate::settings::{self, Settings};
-use crate::store::journal::{Journal, Legacy, NoJournal, OpenLease, Unfinished};
-use crate::store::vault::Vault;
+use crate::store::config_secrets::ConfigSecrets;
+use crate::store::journal::{DeadPages, Journal, JournalError, OpenLease, Unfinished};
 use crate::store::{Store, StoreError};
 
 /// Opens the journal in `accounts.journal` and first settles what crashed processes left open there.
 pub async fn open_journal(settings: &Settings, store: &dyn Store) -> Result<Journal, String> {
     let dir = std::path::Path::new(&settings.accounts.journal);
     Ok(match Journal::open(dir) {
-        Ok((journal, legacy)) => {
-            settle_legacy(legacy, store, settings.accounts.orphans).await;
+        Ok((journal, pages)) => {
+            settle_dead_pages(pages, store, settings.accounts.orphans).await;
             journal
         }
         // Unreadable holds may have cost something, so the gateway must not ignore them: it refuses to start.
-        Err(NoJournal::Damaged(why)) => {
+        Err(JournalError::Damaged(why)) => {
             return Err(format!(
                 "{why}: this journal has unsettled requests of an earlier process. Restore it, or move it away: then their holds expire and are charged by accounts.orphans"
             ));
         }
-        Err(NoJournal::Unwritable(error)) => {
+        Err(JournalError::Unwritable(error)) => {
             log::warn!(
                 "No journal in {}: {error}. After a crash, tokens of requests in flight stay held until they expire (accounts.hold_ttl)",
                 dir.display()
@@ -33,11 +33,11 @@ pub async fn open_journal(settings: &Settings, store: &dyn Store) -> Result<Jour
 }
 
 /// Settles the requests and leases that dead processes left in their journal pages, then deletes the pages.
-async fn settle_legacy(legacy: Legacy, store: &dyn Store, orphans: settings::Orphans) {
+async fn settle_dead_pages(pages: DeadPages, store: &dyn Store, orphans: settings::Orphans) {
     // The known cost may be less than what was served. With `accounts.orphans: spend`, an undecided hold is
     // not settled here: it expires and is charged in full.
     let certain = |open: &&Unfinished| open.decided || orphans == settings::Orphans::Known;
-    let unfinished: Vec<&Unfinished> = legacy.unfinished.iter().filter(certain).collect();
+    let unfinished: Vec<&Unfinished> = pages.unfinished.iter().filter(certain).collect();
     let mut tokens = 0;
     for open in &unfinished {
         match store.settle(&open.account, &open.id, open.used, true).await {
@@ -57,7 +57,7 @@ async fn settle_legacy(legacy: Legacy, store: &dyn Store, orphans: settings::Orp
             }
         }
     }
-    for lease in &legacy.leases {
+    for lease in &pages.leases {
         match settle_lease(lease, store, orphans).await {
             Ok(charged) => tokens += charged,
             Err(error @ StoreError::Damaged { .. }) => {
@@ -85,7 +85,7 @@ async fn settle_legacy(legacy: Legacy, store: &dyn Store, orphans: settings::Orp
         );
         return;
     }
-    legacy.delete();
+    pages.delete();
 }
 
 /// Added to a dead process's last report number, so that none of its delayed commands can have a higher one.
@@ -135,12 +135,12 @@ const DEAD_LEASE_TTL: Millis = Millis(1_000);
 
 /// Writes each config under `tenants` in the settings to the store if that tenant does not exist there.
 pub async fn seed(settings: &Settings, store: &dyn Store) -> Result<(), String> {
-    let vault = Vault::new(&settings.secrets);
+    let secrets = ConfigSecrets::new(&settings.secrets);
     for (id, config) in &settings.tenants {
         let failed = |error: &dyn std::fmt::Display| format!("Cannot seed tenant {id}: {error}");
         let id = TenantId::parse(id).ok_or_else(|| failed(&"not a tenant ID"))?;
         let text = serde_json::to_string(config).map_err(|error| failed(&error))?;
-        let seeded = vault.seed(store, &id, &text).await;
+        let seeded = secrets.seed(store, &id, &text).await;
         seeded.map_err(|error| failed(&error))?;
     }
     Ok(())

@@ -4,14 +4,14 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Action that a signal requests.
-pub enum Action {
+pub(crate) enum Action {
     /// `SIGTERM` or `SIGINT`.
     Stop,
     /// `SIGQUIT`: start a new process and give it the listening sockets.
     HandOver,
 }
 
-pub struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,

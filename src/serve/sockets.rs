@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 pub struct Sockets {
     pub all: Vec<(TcpListener, Arc<ListenerSpec>)>,
     /// Certificates to reload when their files change.
-    pub followed: Vec<Arc<Certificates>>,
+    pub(crate) followed: Vec<Arc<Certificates>>,
 }
 
 impl Sockets {
@@ -66,7 +66,7 @@ impl Sockets {
     }
 
     /// Logs each address; with port 0 this is how the operator learns the real port.
-    pub fn announce(&self) -> io::Result<()> {
+    pub(crate) fn announce(&self) -> io::Result<()> {
         for (listener, spec) in &self.all {
             let address = listener.local_addr()?;
             match (spec.side, &spec.tls) {
@@ -87,15 +87,15 @@ impl Sockets {
     }
 }
 
-/// Reloads changed certificate files every [`tls::LOOKED_AT_EVERY`], on a dedicated thread: a hanging file
+/// Reloads changed certificate files every [`tls::RELOAD_INTERVAL`], on a dedicated thread: a hanging file
 /// system must not block anything else.
-pub fn follow(followed: Vec<Arc<Certificates>>) {
+pub(crate) fn follow(followed: Vec<Arc<Certificates>>) {
     if followed.is_empty() {
         return;
     }
     let look = move || {
         loop {
-            std::thread::sleep(tls::LOOKED_AT_EVERY);
+            std::thread::sleep(tls::RELOAD_INTERVAL);
             for certificates in &followed {
                 certificates.follow();
             }

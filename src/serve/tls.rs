@@ -16,11 +16,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 /// Interval at which the files' modification times are checked.
-pub const LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
+pub(crate) const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Certificates of one listener; rustls picks one per handshake through `ResolvesServerCert`.
 #[derive(Debug)]
-pub struct Certificates {
+pub(crate) struct Certificates {
     /// File paths from the settings, in the same order as [`Loaded::keys`].
     written: Vec<Certificate>,
     loaded: RwLock<Loaded>,
@@ -183,7 +183,7 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 
 /// Returns the rustls configuration of a listener, and its certificates for reloading with
 /// [`Certificates::follow`].
-pub fn load(tls: &Tls) -> Result<(Arc<ServerConfig>, Arc<Certificates>), String> {
+pub(crate) fn load(tls: &Tls) -> Result<(Arc<ServerConfig>, Arc<Certificates>), String> {
     let certificates = Arc::new(Certificates::load(tls)?);
     let config = config(tls, certificates.clone())?;
     Ok((Arc::new(config), certificates))

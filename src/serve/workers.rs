@@ -4,7 +4,7 @@
 //! A connection stays on one worker: its provider's connection, timers and spawned tasks run there too, so a
 //! request never wakes another thread. A new connection goes to the worker with the fewest.
 
-use crate::proxy::downstream::front::{Accepted, Front, ListenerSpec};
+use crate::proxy::downstream::front::{Accepted, ConnectionServer, ListenerSpec};
 use crate::proxy::limits::connections::ConnectionPermit;
 use crate::proxy::limits::load_shed;
 use pingora::server::ShutdownWatch;
@@ -27,7 +27,7 @@ struct Assigned {
 }
 
 /// The pool of worker threads. They stop when this is dropped.
-pub struct Workers {
+pub(crate) struct Workers {
     all: Vec<Worker>,
 }
 
@@ -59,7 +59,7 @@ impl Workers {
     /// it goes idle and sheds load when its event loop lags by more than `shed_after` (`server.shed_after`).
     pub fn start(
         count: usize,
-        front: &Arc<Front>,
+        front: &Arc<ConnectionServer>,
         stop: &ShutdownWatch,
         shed_after: Duration,
         before_sleep: impl Fn() + Clone + Send + Sync + 'static,
@@ -113,7 +113,7 @@ impl Workers {
 /// Event loop of one worker thread.
 async fn work(
     mut incoming: UnboundedReceiver<Assigned>,
-    front: Arc<Front>,
+    front: Arc<ConnectionServer>,
     stop: ShutdownWatch,
     shed_after: Duration,
 ) {

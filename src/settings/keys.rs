@@ -1,6 +1,6 @@
 //! The table of settings ([`keys`]): path, value type, default, target field and description of each.
 //!
-//! Reading the file and the environment, rejecting unknown keys, and the JSON Schema all derive from this
+//! Loader the file and the environment, rejecting unknown keys, and the JSON Schema all derive from this
 //! table. A new setting is one row here, one field in `meant.rs` and one entry in `gateway.yaml`.
 
 use std::time::Duration;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    forms::{self, Form},
-    meant::{Layout, LogFormat, Orphans, Settings},
-    yaml::Node,
+    resolved::{Layout, LogFormat, Orphans, Settings},
+    value_types::{self, ValueType},
+    yaml::YamlNode,
 };
 
 /// Name and description of each section, in the order of the file. `store` is a key without a section;
 /// `tenants` is data.
-pub const SECTIONS: [(&str, &str); 10] = [
+pub(crate) const SECTIONS: [(&str, &str); 10] = [
     ("service", "How the gateway presents itself."),
     (
         "server",
@@ -48,21 +48,21 @@ pub struct Key {
     /// Environment variable that overrides everything else, such as `REDIS_URL`.
     pub plain_env: Option<&'static str>,
     pub schema: Value,
-    /// See [`Form::list`].
+    /// See [`ValueType::list`].
     pub list: bool,
     fill: Fill,
 }
 
-type Fill = Box<dyn Fn(&mut Settings, &Node) -> Result<(), String>>;
+type Fill = Box<dyn Fn(&mut Settings, &YamlNode) -> Result<(), String>>;
 
 impl Key {
     /// Parses `node` and stores the value in the setting's field.
-    pub fn fill(&self, settings: &mut Settings, node: &Node) -> Result<(), String> {
+    pub fn fill(&self, settings: &mut Settings, node: &YamlNode) -> Result<(), String> {
         (self.fill)(settings, node)
     }
 
     /// Returns the name of the environment variable: `RESULLM__SERVER__MAX_BODY` for `server.max_body`.
-    pub fn env_name(&self) -> String {
+    pub(crate) fn env_name(&self) -> String {
         let name = self.path.replace('.', "__").to_ascii_uppercase();
         format!("{ENV_PREFIX}{name}")
     }
@@ -74,16 +74,16 @@ impl Key {
 }
 
 /// Prefix of all variables of [`Key::env_name`]; an unknown name with this prefix is a fault.
-pub const ENV_PREFIX: &str = "RESULLM__";
+pub(crate) const ENV_PREFIX: &str = "RESULLM__";
 
 fn key<T: 'static>(
     path: &'static str,
-    form: Form<T>,
+    form: ValueType<T>,
     default: &'static str,
     field: fn(&mut Settings) -> &mut T,
     about: &'static str,
 ) -> Key {
-    let Form { schema, list, read } = form;
+    let ValueType { schema, list, read } = form;
     Key {
         path,
         default,
@@ -101,7 +101,7 @@ fn key<T: 'static>(
 /// Returns every setting, in the order of the file.
 #[rustfmt::skip] // A table: one setting, one paragraph.
 pub fn keys() -> Vec<Key> {
-    use forms::{address, approval, choice, count, host_name, list, listener, log_levels, name_server, network, optional, public_url, seal_key, size, span, store, switch, text, token};
+    use value_types::{address, approval, choice, count, host_name, list, listener, log_levels, name_server, network, optional, public_url, seal_key, size, span, store, boolean, text, token};
     let millisecond = Duration::from_millis(1);
     let second = Duration::from_secs(1);
     let shortest_hold = Duration::from_secs(5);
@@ -205,7 +205,7 @@ pub fn keys() -> Vec<Key> {
             "Variables of this gateway's environment that tenant configs may name as secrets, each as \
              NAME=host or NAME=host for TENANT TENANT; the value is sent to that host alone."),
 
-        key("egress.allow_private_networks", switch(), "false", |s| &mut s.egress.allow_private_networks,
+        key("egress.allow_private_networks", boolean(), "false", |s| &mut s.egress.allow_private_networks,
             "May URLs in tenant configs reach loopback and private addresses, and any without TLS?"),
         key("egress.nameservers", list(name_server(), 0), "[]", |s| &mut s.egress.nameservers,
             "Name servers to ask for providers' addresses, as IP addresses with or without a port. None: the system's."),

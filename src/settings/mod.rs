@@ -4,19 +4,19 @@
 //! outside this folder reads the environment.
 //!
 //! ```text
-//! text ─ references, yaml ─► located tree ─ keys, forms ─► meant::Settings, or Faults
+//! text ─ references, yaml ─► located tree ─ keys, forms ─► resolved::Settings, or Faults
 //! ```
 //!
 //! Precedence, highest first: `PORT`, `HOST`, `REDIS_URL`, `ADMIN_TOKEN` and `RUST_LOG`;
 //! `RESULLM__SECTION__KEY`; the file; the defaults. An overridden value is validated too.
 
 mod faults;
-mod forms;
 mod keys;
-mod meant;
 mod references;
+mod resolved;
 mod schema;
 mod store_url;
+mod value_types;
 mod yaml;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 pub use faults::{Fault, Faults};
-pub use meant::{
+pub use resolved::{
     Accounts, Admin, Approval, Bounds, Certificate, Egress, HostName, Layout, Listener, Log,
     LogFormat, Orphans, PublicUrl, Redis, RedisKind, SealKey, Secret, Secrets, Server, Service,
     Settings, Store, Tls, Upstream, Usage,
@@ -34,7 +34,7 @@ pub use schema::gateway_schema;
 use crate::nearest::nearest;
 use keys::{ENV_PREFIX, Key, SECTIONS, keys};
 use references::Env;
-use yaml::{Kind, Node, Place, joined};
+use yaml::{NodeKind, Place, YamlNode, joined};
 
 /// File that is read if none is named and this one exists.
 const USUAL_FILE: &str = "gateway.yaml";
@@ -77,7 +77,7 @@ pub fn load(
     env_names: &[String],
     checks: &Checks,
 ) -> Result<Settings, Faults> {
-    let mut reading = Reading::from_defaults();
+    let mut reading = Loader::from_defaults();
     match path {
         Some(path) => reading.file(path, env, checks),
         None => reading.sample_tenant(),
@@ -93,7 +93,7 @@ pub fn load_text(
     env_names: &[String],
     checks: &Checks,
 ) -> Result<Settings, Faults> {
-    let mut reading = Reading::from_defaults();
+    let mut reading = Loader::from_defaults();
     reading.settings.source = Some(file.to_owned());
     reading.text(text, env, checks);
     reading.end(env, env_names, checks)
@@ -102,14 +102,14 @@ pub fn load_text(
 impl Default for Settings {
     /// The settings without a file and with an empty environment, sample tenant included.
     fn default() -> Settings {
-        let mut reading = Reading::from_defaults();
+        let mut reading = Loader::from_defaults();
         reading.sample_tenant();
         reading.settings
     }
 }
 
 /// State of loading: the settings filled so far and the faults found so far.
-struct Reading {
+struct Loader {
     keys: Vec<Key>,
     settings: Settings,
     /// Faults of the environment and of the built-in defaults.
@@ -118,16 +118,16 @@ struct Reading {
     found: Vec<Located>,
     /// Place and node of each entry of `tenants`, parallel to `settings.tenants`. Configs are validated last,
     /// because that needs the `secrets` section.
-    written: Vec<(Place, Node)>,
+    written: Vec<(Place, YamlNode)>,
 }
 
 /// Fault of the file, without the file's name: place, path, message.
 type Located = (Place, String, String);
 
-impl Reading {
+impl Loader {
     /// Fills every setting with its default from the table in `keys.rs`.
-    fn from_defaults() -> Reading {
-        let mut reading = Reading {
+    fn from_defaults() -> Loader {
+        let mut reading = Loader {
             keys: keys(),
             settings: Settings::blank(),
             faults: Faults::default(),
@@ -213,8 +213,8 @@ impl Reading {
     }
 
     /// Reads one mapping of the file: the root (`prefix` is empty) or a section.
-    fn mapping(&mut self, prefix: &str, node: &Node, place: Place, checks: &Checks) {
-        let Kind::Map(entries) = &node.kind else {
+    fn mapping(&mut self, prefix: &str, node: &YamlNode, place: Place, checks: &Checks) {
+        let NodeKind::Map(entries) = &node.kind else {
             // The value is not quoted: it may be a token written one level too high.
             let message = "expected a mapping of settings".to_owned();
             self.found.push((place, prefix.to_owned(), message));
@@ -259,8 +259,8 @@ impl Reading {
     }
 
     /// Reads the `tenants` mapping; `configs` validates the configs later.
-    fn tenants(&mut self, node: &Node, place: Place, checks: &Checks) {
-        let Kind::Map(entries) = &node.kind else {
+    fn tenants(&mut self, node: &YamlNode, place: Place, checks: &Checks) {
+        let NodeKind::Map(entries) = &node.kind else {
             let message = "expected a mapping of tenant IDs to configs".to_owned();
             self.found.push((place, "tenants".to_owned(), message));
             return;
@@ -270,7 +270,7 @@ impl Reading {
             if let Err(message) = (checks.tenant_id)(&id.name) {
                 self.found.push((id.place, path.clone(), message));
             }
-            if !matches!(node.kind, Kind::Map(_)) {
+            if !matches!(node.kind, NodeKind::Map(_)) {
                 let message = "expected a tenant config, which is a mapping".to_owned();
                 self.found.push((id.place, path, message));
                 continue;
@@ -311,7 +311,7 @@ impl Reading {
             .chain(&settings.secrets.old_keys);
         let keys: Vec<&SealKey> = keys.collect();
         let is_guard = |value: &str| {
-            let bytes = forms::key_bytes(value.trim());
+            let bytes = value_types::key_bytes(value.trim());
             guards.iter().any(|guard| guard.expose() == value)
                 || keys.iter().any(|key| bytes == Some(key.0))
         };
@@ -387,7 +387,7 @@ impl Reading {
                 bare if bare.contains(':') && !bare.starts_with('[') => format!("[{bare}]"),
                 host => host.to_owned(),
             };
-            if !forms::is_host(&host) {
+            if !value_types::is_host(&host) {
                 let message = format!("expected a host name or an IP address, not \"{text}\"");
                 self.faults.add(in_environment("HOST", listen, message));
                 return None;
@@ -397,7 +397,7 @@ impl Reading {
         let mut port = port;
         let mut listeners: Vec<Listener> = Vec::new();
         for listener in &self.settings.server.listen {
-            let Some((old_host, old_port)) = forms::host_and_port(&listener.address) else {
+            let Some((old_host, old_port)) = value_types::host_and_port(&listener.address) else {
                 continue;
             };
             let host = host.as_deref().unwrap_or(old_host);
@@ -417,13 +417,13 @@ impl Reading {
 }
 
 /// Returns the node for a variable's value: plain text. For list settings it may be a YAML list: `[a, b]`.
-fn node_of(key: &Key, value: &str) -> Node {
+fn node_of(key: &Key, value: &str) -> YamlNode {
     let flow = key.list && value.trim().starts_with('[') && value.trim().ends_with(']');
     let parsed = match yaml::parse(value.trim(), &|_| None) {
         (Some(node), flaws) if flow && flaws.is_empty() => Some(node),
         _ => None,
     };
-    parsed.unwrap_or_else(|| Node::plain(value))
+    parsed.unwrap_or_else(|| YamlNode::plain(value))
 }
 
 /// Appends the `did you mean` hint.

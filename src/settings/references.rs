@@ -5,16 +5,16 @@
 //! value is never parsed as YAML.
 
 /// Looks up an environment variable.
-pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Offset that maps the ASCII characters of a reference to a Unicode private use plane, one to one.
-const SHIELD: u32 = 0xF_0000;
+const HIDDEN_OFFSET: u32 = 0xF_0000;
 
 /// Hides references from the YAML parser, which would read the braces of `{ token: ${TOKEN} }` as another
 /// mapping. The text keeps its length in characters, so lines and columns stay correct. The error is the line
 /// and column of a character that is already in the private use range.
-pub fn shield(text: &str) -> Result<String, (usize, usize)> {
-    let shielded = |c: char| (SHIELD..SHIELD + 0x80).contains(&u32::from(c));
+pub(crate) fn shield(text: &str) -> Result<String, (usize, usize)> {
+    let shielded = |c: char| (HIDDEN_OFFSET..HIDDEN_OFFSET + 0x80).contains(&u32::from(c));
     for (index, line) in text.lines().enumerate() {
         if let Some(column) = line.chars().position(shielded) {
             return Err((index + 1, column + 1));
@@ -61,13 +61,13 @@ fn is_name_char(c: char) -> bool {
 }
 
 fn hidden(c: char) -> char {
-    let moved = char::from_u32(SHIELD + u32::from(c));
+    let moved = char::from_u32(HIDDEN_OFFSET + u32::from(c));
     moved.filter(|_| c.is_ascii()).unwrap_or(c)
 }
 
 /// Undoes [`shield`] in a parsed scalar.
 pub fn reveal(text: &str) -> String {
-    let revealed = |c: char| match u32::from(c).checked_sub(SHIELD) {
+    let revealed = |c: char| match u32::from(c).checked_sub(HIDDEN_OFFSET) {
         Some(ascii @ 0..0x80) => char::from_u32(ascii).unwrap_or(c),
         _ => c,
     };
@@ -76,7 +76,7 @@ pub fn reveal(text: &str) -> String {
 
 /// Replaces every reference by its value, once (values are not expanded again). Error messages never quote
 /// the text, which may be a secret.
-pub fn expand(text: &str, env: Env) -> Result<String, String> {
+pub(crate) fn expand(text: &str, env: Env) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {

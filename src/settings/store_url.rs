@@ -4,7 +4,7 @@
 
 use std::{net::Ipv6Addr, path::PathBuf};
 
-use super::meant::{Redis, RedisKind, Secret, Store};
+use super::resolved::{Redis, RedisKind, Secret, Store};
 
 const EXPECTED: &str = "expected embedded:DIR or a URL such as redis://localhost:6379";
 const REDIS_PORT: u16 = 6379;

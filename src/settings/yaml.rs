@@ -3,7 +3,7 @@
 //!
 //! Environment references (`${NAME}`, `${NAME:-default}`) are expanded in values while the tree is built.
 //! This file knows no setting. It rejects anchors, aliases, tags, duplicate keys, several documents and
-//! nesting beyond `DEPTH`.
+//! nesting beyond `MAX_DEPTH`.
 
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 use serde_json::{Map, Number, Value};
@@ -12,7 +12,7 @@ use super::references::{Env, expand, reveal, shield};
 
 /// Nesting limit: prevents a stack overflow of the recursive [`Builder`]. A settings file is a few levels
 /// deep.
-const DEPTH: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// Line and column, both counted from 1, the column in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,15 +34,15 @@ pub struct Key {
 
 /// A value, and its place.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Node {
+pub(crate) struct YamlNode {
     pub place: Place,
-    pub kind: Kind,
+    pub kind: NodeKind,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
-    Map(Vec<(Key, Node)>),
-    List(Vec<Node>),
+pub(crate) enum NodeKind {
+    Map(Vec<(Key, YamlNode)>),
+    List(Vec<YamlNode>),
     /// A `quoted` scalar is always a string, even `"12"`; block scalars count as quoted.
     Scalar {
         text: String,
@@ -52,18 +52,18 @@ pub enum Kind {
 
 /// An error in the YAML text itself.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Flaw {
+pub(crate) struct SyntaxError {
     pub place: Place,
     pub path: String,
     pub message: String,
 }
 
 /// Parses `text`; returns the tree as far as it could be parsed, and all errors.
-pub fn parse(text: &str, env: Env) -> (Option<Node>, Vec<Flaw>) {
+pub fn parse(text: &str, env: Env) -> (Option<YamlNode>, Vec<SyntaxError>) {
     let text = match shield(text) {
         Ok(text) => text,
         Err((line, column)) => {
-            let flaw = Flaw {
+            let flaw = SyntaxError {
                 place: Place { line, column },
                 path: String::new(),
                 message: "a character of the private use area".to_owned(),
@@ -80,12 +80,12 @@ pub fn parse(text: &str, env: Env) -> (Option<Node>, Vec<Flaw>) {
     (root, builder.flaws)
 }
 
-impl Node {
+impl YamlNode {
     /// Returns an unquoted scalar that is not from a file, such as a variable's value.
-    pub fn plain(text: &str) -> Node {
-        Node {
+    pub fn plain(text: &str) -> YamlNode {
+        YamlNode {
             place: Place::START,
-            kind: Kind::Scalar {
+            kind: NodeKind::Scalar {
                 text: text.to_owned(),
                 quoted: false,
             },
@@ -93,19 +93,19 @@ impl Node {
     }
 
     /// Whether the value is empty or YAML's `null`, which both leave a setting at its default.
-    pub fn is_unset(&self) -> bool {
+    pub(crate) fn is_unset(&self) -> bool {
         match &self.kind {
-            Kind::Scalar { text, quoted } => text.is_empty() || (!quoted && is_null(text)),
-            Kind::Map(_) | Kind::List(_) => false,
+            NodeKind::Scalar { text, quoted } => text.is_empty() || (!quoted && is_null(text)),
+            NodeKind::Map(_) | NodeKind::List(_) => false,
         }
     }
 
     /// Returns how an error message quotes the value, truncated to 60 characters. Not for secrets.
     pub fn shown(&self) -> String {
         match &self.kind {
-            Kind::Map(_) => "a mapping".to_owned(),
-            Kind::List(_) => "a list".to_owned(),
-            Kind::Scalar { text, .. } => {
+            NodeKind::Map(_) => "a mapping".to_owned(),
+            NodeKind::List(_) => "a list".to_owned(),
+            NodeKind::Scalar { text, .. } => {
                 let more = if text.chars().count() > 60 { "…" } else { "" };
                 let start: String = text.chars().take(60).collect();
                 format!("\"{}{more}\"", start.escape_debug())
@@ -117,25 +117,25 @@ impl Node {
     /// stay strings.
     pub fn json(&self) -> Value {
         match &self.kind {
-            Kind::Map(entries) => Value::Object(
+            NodeKind::Map(entries) => Value::Object(
                 entries
                     .iter()
                     .map(|(key, node)| (key.name.clone(), node.json()))
                     .collect::<Map<_, _>>(),
             ),
-            Kind::List(items) => Value::Array(items.iter().map(Node::json).collect()),
-            Kind::Scalar { text, quoted: true } => Value::String(text.clone()),
-            Kind::Scalar { text, .. } => plain_json(text),
+            NodeKind::List(items) => Value::Array(items.iter().map(YamlNode::json).collect()),
+            NodeKind::Scalar { text, quoted: true } => Value::String(text.clone()),
+            NodeKind::Scalar { text, .. } => plain_json(text),
         }
     }
 
     /// Returns the place of a dotted path (`user_groups.anonymous.tokens`, `fallbacks.0`, `fallbacks[0]`): of
     /// the key in a mapping, of the item in a list, or else of the deepest ancestor that exists.
-    pub fn place_of(&self, path: &str) -> Option<Place> {
+    pub(crate) fn place_of(&self, path: &str) -> Option<Place> {
         let path = path.trim_start_matches('.');
         let (place, node, rest) = match &self.kind {
             // Keys may contain dots themselves (`gpt-4.1`), so the longest matching key is used.
-            Kind::Map(entries) => entries
+            NodeKind::Map(entries) => entries
                 .iter()
                 .filter_map(|(key, node)| {
                     let rest = path.strip_prefix(key.name.as_str())?;
@@ -143,26 +143,26 @@ impl Node {
                     ends.then_some((key.place, node, rest))
                 })
                 .min_by_key(|(_, _, rest)| rest.len())?,
-            Kind::List(items) => {
+            NodeKind::List(items) => {
                 let path = path.trim_start_matches('[');
                 let end = path.find(|c: char| !c.is_ascii_digit());
                 let (index, rest) = path.split_at(end.unwrap_or(path.len()));
                 let item = items.get(index.parse::<usize>().ok()?)?;
                 (item.place, item, rest.trim_start_matches(']'))
             }
-            Kind::Scalar { .. } => return None,
+            NodeKind::Scalar { .. } => return None,
         };
         node.place_of(rest).or(Some(place))
     }
 }
 
-/// Error that ends the parse; the [`Flaw`] is already recorded.
+/// Error that ends the parse; the [`SyntaxError`] is already recorded.
 struct Stop;
 
 struct Builder<'t, 'e> {
     parser: Parser<'t, StrInput<'t>>,
     env: Env<'e>,
-    flaws: Vec<Flaw>,
+    flaws: Vec<SyntaxError>,
 }
 
 impl<'t> Builder<'t, '_> {
@@ -179,14 +179,14 @@ impl<'t> Builder<'t, '_> {
     }
 
     fn flaw(&mut self, place: Place, path: &str, message: impl Into<String>) {
-        self.flaws.push(Flaw {
+        self.flaws.push(SyntaxError {
             place,
             path: path.to_owned(),
             message: message.into(),
         });
     }
 
-    fn document(&mut self) -> Result<Option<Node>, Stop> {
+    fn document(&mut self) -> Result<Option<YamlNode>, Stop> {
         let mut root = None;
         loop {
             let (event, place) = self.next()?;
@@ -200,7 +200,7 @@ impl<'t> Builder<'t, '_> {
                     self.flaw(place, "", "a second document; one file holds one");
                     return Ok(root);
                 }
-                event => root = Some(self.node(event, place, "", DEPTH)?),
+                event => root = Some(self.node(event, place, "", MAX_DEPTH)?),
             }
         }
     }
@@ -211,20 +211,20 @@ impl<'t> Builder<'t, '_> {
         place: Place,
         path: &str,
         deeper: usize,
-    ) -> Result<Node, Stop> {
+    ) -> Result<YamlNode, Stop> {
         if deeper == 0 {
-            let message = format!("nested more than {DEPTH} levels deep");
+            let message = format!("nested more than {MAX_DEPTH} levels deep");
             self.flaw(place, path, message);
             return Err(Stop);
         }
         let kind = match event {
             Event::MappingStart(anchor, tag) => {
                 self.refuse_properties(place, path, anchor, tag.is_some());
-                Kind::Map(self.entries(path, deeper - 1)?)
+                NodeKind::Map(self.entries(path, deeper - 1)?)
             }
             Event::SequenceStart(anchor, tag) => {
                 self.refuse_properties(place, path, anchor, tag.is_some());
-                Kind::List(self.items(path, deeper - 1)?)
+                NodeKind::List(self.items(path, deeper - 1)?)
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_properties(place, path, anchor, tag.is_some());
@@ -235,14 +235,14 @@ impl<'t> Builder<'t, '_> {
                 });
                 // A reference to an unset variable is an empty string; an absent value is `null`.
                 let emptied = text.is_empty() && !written.is_empty();
-                Kind::Scalar {
+                NodeKind::Scalar {
                     text,
                     quoted: style != ScalarStyle::Plain || emptied,
                 }
             }
             Event::Alias(_) => {
                 self.flaw(place, path, "aliases (*name) are not supported");
-                Kind::Scalar {
+                NodeKind::Scalar {
                     text: String::new(),
                     quoted: false,
                 }
@@ -252,10 +252,10 @@ impl<'t> Builder<'t, '_> {
                 return Err(Stop);
             }
         };
-        Ok(Node { place, kind })
+        Ok(YamlNode { place, kind })
     }
 
-    /// Records a [`Flaw`] for an anchor or a tag.
+    /// Records a [`SyntaxError`] for an anchor or a tag.
     fn refuse_properties(&mut self, place: Place, path: &str, anchor: usize, tagged: bool) {
         if anchor != 0 {
             self.flaw(place, path, "anchors (&name) are not supported");
@@ -265,9 +265,9 @@ impl<'t> Builder<'t, '_> {
         }
     }
 
-    /// Parses a mapping up to its end; a duplicate key is a [`Flaw`] and the first one is kept.
-    fn entries(&mut self, path: &str, deeper: usize) -> Result<Vec<(Key, Node)>, Stop> {
-        let mut entries: Vec<(Key, Node)> = Vec::new();
+    /// Parses a mapping up to its end; a duplicate key is a [`SyntaxError`] and the first one is kept.
+    fn entries(&mut self, path: &str, deeper: usize) -> Result<Vec<(Key, YamlNode)>, Stop> {
+        let mut entries: Vec<(Key, YamlNode)> = Vec::new();
         loop {
             let (event, place) = self.next()?;
             let name = match event {
@@ -294,7 +294,7 @@ impl<'t> Builder<'t, '_> {
         }
     }
 
-    fn items(&mut self, path: &str, deeper: usize) -> Result<Vec<Node>, Stop> {
+    fn items(&mut self, path: &str, deeper: usize) -> Result<Vec<YamlNode>, Stop> {
         let mut items = Vec::new();
         loop {
             let (event, place) = self.next()?;
@@ -373,7 +373,7 @@ mod tests {
         }
     }
 
-    fn read(text: &str) -> Node {
+    fn read(text: &str) -> YamlNode {
         let (node, flaws) = parse(text, &env);
         assert_eq!(flaws, []);
         node.unwrap()
@@ -381,7 +381,7 @@ mod tests {
 
     fn flaws(text: &str) -> Vec<String> {
         let (_, flaws) = parse(text, &env);
-        let line = |f: Flaw| {
+        let line = |f: SyntaxError| {
             format!(
                 "{}:{} {} {}",
                 f.place.line, f.place.column, f.path, f.message
@@ -468,7 +468,7 @@ mod tests {
     #[test]
     fn a_reference_to_nothing_is_unset() {
         let node = read("token: ${UNSET}\nnothing:\nquoted: ''\nsome: x");
-        let Kind::Map(entries) = node.kind else {
+        let NodeKind::Map(entries) = node.kind else {
             panic!("a mapping")
         };
         let unset: Vec<bool> = entries.iter().map(|(_, node)| node.is_unset()).collect();

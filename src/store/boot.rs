@@ -8,7 +8,7 @@
 const ID: &str = "/proc/sys/kernel/random/boot_id";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Boot {
+pub(crate) enum Boot {
     Same,
     Other,
 }

@@ -4,16 +4,16 @@ use super::Follower;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Default)]
-pub struct Followers(Mutex<State>);
+pub(crate) struct Followers(Mutex<FollowerState>);
 
 #[derive(Default)]
-struct State {
+struct FollowerState {
     following: bool,
     list: Vec<Arc<dyn Follower>>,
 }
 
 impl Followers {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FollowerState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -16,7 +16,7 @@ use super::boot::{self, Boot};
 use super::name::AccountName;
 use crate::rules::amount::Tokens;
 use crate::threads;
-use page::{Left, Page, Part};
+use page::{Leftover, Page, Part};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -25,11 +25,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Suffix of a page's file name, `<process>-<page>.<boot ID>.held`.
-const SUFFIX: &str = ".held";
+const PAGE_SUFFIX: &str = ".held";
 /// Suffix used by earlier versions, whose lines had no checksums.
 const EARLIER: &str = ".holds";
 /// Maximum number of pages; threads with a higher number share them.
-const PAGES: usize = 64;
+const MAX_PAGES: usize = 64;
 
 /// A request whose hold a dead process left open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,27 +68,27 @@ pub struct Journal {
 
 /// Reason why [`Journal::open`] failed.
 #[derive(Debug)]
-pub enum NoJournal {
+pub enum JournalError {
     /// The page of a dead process cannot be read. An operator must look at it.
     Damaged(String),
     /// The directory cannot be written. Requests can be served without a journal.
     Unwritable(io::Error),
 }
 
-impl From<io::Error> for NoJournal {
-    fn from(error: io::Error) -> NoJournal {
-        NoJournal::Unwritable(error)
+impl From<io::Error> for JournalError {
+    fn from(error: io::Error) -> JournalError {
+        JournalError::Unwritable(error)
     }
 }
 
-/// Pages of dead processes, kept locked until [`Legacy::delete`] once their holds and leases are settled.
-pub struct Legacy {
+/// Pages of dead processes, kept locked until [`DeadPages::delete`] once their holds and leases are settled.
+pub struct DeadPages {
     pub unfinished: Vec<Unfinished>,
     pub leases: Vec<OpenLease>,
     files: Vec<(PathBuf, File)>,
 }
 
-impl Legacy {
+impl DeadPages {
     pub fn delete(self) {
         for (path, file) in self.files {
             if let Err(error) = fs::remove_file(&path) {
@@ -114,12 +114,12 @@ impl Journal {
             dir,
             name: uuid::Uuid::now_v7().simple().to_string(),
             boot: boot::id().unwrap_or_default(),
-            pages: (0..PAGES).map(|_| OnceLock::new()).collect(),
+            pages: (0..MAX_PAGES).map(|_| OnceLock::new()).collect(),
         }
     }
 
     /// Creates a journal with its own pages in `dir`, and reads the pages of dead processes there.
-    pub fn open(dir: &Path) -> Result<(Journal, Legacy), NoJournal> {
+    pub fn open(dir: &Path) -> Result<(Journal, DeadPages), JournalError> {
         fs::create_dir_all(dir)?;
         let mut files = Vec::new();
         let mut left = Vec::new();
@@ -131,18 +131,18 @@ impl Journal {
             let Some(mut file) = of_the_dead(&path)? else {
                 continue;
             };
-            if path.to_string_lossy().ends_with(page::UNFINISHED) {
+            if path.to_string_lossy().ends_with(page::REWRITE_SUFFIX) {
                 // An interrupted rewrite: the original page still has every line.
                 fs::remove_file(&path)?;
                 continue;
             }
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
-            left.push(read_page(&path, &bytes).map_err(NoJournal::Damaged)?);
+            left.push(read_page(&path, &bytes).map_err(JournalError::Damaged)?);
             files.push((path, file));
         }
         let (unfinished, leases) = together(left);
-        let legacy = Legacy {
+        let legacy = DeadPages {
             unfinished,
             leases,
             files,
@@ -168,7 +168,7 @@ impl Journal {
     fn page(&self, number: usize) -> Option<MutexGuard<'_, Page>> {
         let dir = self.dir.as_ref()?;
         let page = self.pages[number].get_or_init(|| {
-            let name = format!("{}-{number}.{}{SUFFIX}", self.name, self.boot);
+            let name = format!("{}-{number}.{}{PAGE_SUFFIX}", self.name, self.boot);
             let page = Page::create(dir, &name);
             page.inspect_err(|error| log::error!("The journal cannot be written: {error}. Requests go on; after a crash their tokens would stay held until they expire"))
                 .ok()
@@ -183,7 +183,7 @@ impl Journal {
 
     /// Returns the current thread's page.
     fn here(&self) -> Option<MutexGuard<'_, Page>> {
-        self.page(threads::number() % PAGES)
+        self.page(threads::number() % MAX_PAGES)
     }
 
     /// Iterates over the pages created so far.
@@ -275,13 +275,13 @@ impl Journal {
     }
 
     /// Writes on every page that lease `name` ended with nothing left to report.
-    pub fn end_lease(&self, name: &str) {
+    pub(crate) fn end_lease(&self, name: &str) {
         self.pages().for_each(|mut page| page.end_lease(name));
     }
 
     /// Writes the current thread's buffered lines.
     pub fn flush_here(&self) {
-        let page = self.pages[threads::number() % PAGES].get();
+        let page = self.pages[threads::number() % MAX_PAGES].get();
         if let Some(Some(page)) = page {
             page.lock().unwrap_or_else(PoisonError::into_inner).flush();
         }
@@ -298,7 +298,7 @@ pub fn check(dir: &Path) -> io::Result<Vec<String>> {
     let mut faults = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if is_page(&path) && !path.to_string_lossy().ends_with(page::UNFINISHED) {
+        if is_page(&path) && !path.to_string_lossy().ends_with(page::REWRITE_SUFFIX) {
             faults.extend(read_page(&path, &fs::read(&path)?).err());
         }
     }
@@ -307,15 +307,15 @@ pub fn check(dir: &Path) -> io::Result<Vec<String>> {
 
 fn is_page(path: &Path) -> bool {
     let path = path.to_string_lossy();
-    let name = path.strip_suffix(page::UNFINISHED).unwrap_or(&path);
-    name.ends_with(SUFFIX) || name.ends_with(EARLIER)
+    let name = path.strip_suffix(page::REWRITE_SUFFIX).unwrap_or(&path);
+    name.ends_with(PAGE_SUFFIX) || name.ends_with(EARLIER)
 }
 
-fn read_page(path: &Path, bytes: &[u8]) -> Result<Left, String> {
+fn read_page(path: &Path, bytes: &[u8]) -> Result<Leftover, String> {
     if path.to_string_lossy().ends_with(EARLIER) {
-        return Ok(Left::read_earlier(&String::from_utf8_lossy(bytes)));
+        return Ok(Leftover::read_earlier(&String::from_utf8_lossy(bytes)));
     }
-    Left::read(bytes, boot_of(path))
+    Leftover::read(bytes, boot_of(path))
         .map_err(|at| format!("{} is damaged at byte {at}", path.display()))
 }
 
@@ -345,7 +345,7 @@ fn of_the_dead(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// Merges the pages of dead processes into open requests and open leases.
-fn together(pages: Vec<Left>) -> (Vec<Unfinished>, Vec<OpenLease>) {
+fn together(pages: Vec<Leftover>) -> (Vec<Unfinished>, Vec<OpenLease>) {
     let mut unfinished = Vec::new();
     let mut known: HashMap<String, Tokens> = HashMap::new();
     let mut leases: HashMap<String, Part> = HashMap::new();

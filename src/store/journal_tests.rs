@@ -7,7 +7,7 @@ fn account() -> AccountName {
 }
 
 fn left(text: &str) -> Vec<(String, u64)> {
-    let mut left: Vec<_> = together(vec![Left::read_earlier(text)])
+    let mut left: Vec<_> = together(vec![Leftover::read_earlier(text)])
         .0
         .into_iter()
         .map(|open| (open.id, open.used.count()))
@@ -32,8 +32,10 @@ fn what_a_lease_owes_is_what_was_spent_and_not_heard() {
     let here = "L l 0 x\nL l apiKey:k\nb a 3 l\nb b 4 l\nS a 10 l\nK b 6\nL n apiKey:k\nS z 5 n\nX n\n\
                     L m apiKey:k\nS d 9 m\nR m 2 9\nA m 2\n";
     let there = "S c 7 l\nR l 5 10\nS y 3 n\nR l 5 10\n";
-    let (unfinished, mut leases) =
-        together(vec![Left::read_earlier(here), Left::read_earlier(there)]);
+    let (unfinished, mut leases) = together(vec![
+        Leftover::read_earlier(here),
+        Leftover::read_earlier(there),
+    ]);
     assert!(unfinished.is_empty());
     leases.sort_by(|a, b| a.name.cmp(&b.name));
     let owed = |lease: &OpenLease| {
@@ -105,7 +107,7 @@ fn a_long_journal_is_written_anew_and_loses_nothing() {
         .unwrap()
         .map(|entry| entry.unwrap().metadata().unwrap().len())
         .sum();
-    assert!(size < 2 * page::LONG, "{size}");
+    assert!(size < 2 * page::REWRITE_ABOVE_BYTES, "{size}");
     drop(journal);
     let (_, legacy) = Journal::open(&dir).unwrap();
     assert_eq!(legacy.unfinished.len(), 1);

@@ -1,18 +1,18 @@
 //! Leases: balance that this instance may spend without asking the store.
 //!
-//! A key used often gets a lease budget (`rules::purse`): requests are held against it in memory, and what
+//! A key used often gets a lease budget (`rules::lease_budget`): requests are held against it in memory, and what
 //! they spent is reported to the store ten times a second. Balances that are small against the load, and
 //! narrow windows, get none: each of their requests asks the store. This must never promise more than the
 //! store has reserved, and never spend from a lease that may have expired there.
 
 use super::journal::Journal;
 use super::name::{AccountName, KeyName};
-use super::recall::{Recall, Said};
+use super::replay::{Acknowledged, Replay};
 use super::{Ledger, Outcome, StoreError};
-use crate::rules::account::{Admission, Admit, Ask, Report};
+use crate::rules::account::{Admit, Ask, Report, Verdict};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::entry::Caller;
-use crate::rules::purse::{Command, Held, Purse};
+use crate::rules::lease_budget::{Command, Held, LeaseBudget};
 use crate::rules::tenant::TenantId;
 use crate::rules::window::{Limits, Window};
 use std::collections::HashMap;
@@ -22,23 +22,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Interval between the reports of lease spending.
-pub const REPORT_EVERY: Duration = Duration::from_millis(100);
+pub(crate) const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 /// Admissions of a key within one second that earn it a lease budget.
-const OFTEN: u32 = 3;
+const ADMISSIONS_FOR_A_LEASE: u32 = 3;
 /// Milliseconds for which a key's tenant, group and existence are trusted; then one request asks the store
 /// again.
-const TRUSTED: Millis = Millis(1_000);
+const RECHECK_AFTER: Millis = Millis(1_000);
 /// Milliseconds for which the other requests trust them while that one is asking, since the last check.
-const TRUSTED_MEANWHILE: Millis = Millis(2_000);
+const RECHECK_DEADLINE: Millis = Millis(2_000);
 /// Number of shards of the map of leases; each has its own lock.
-const SHELVES: usize = 16;
+const SHARDS: usize = 16;
 /// Maximum number of recently admitted keys counted per shard.
-const LATELY: usize = 4_096;
+const MAX_RECENT_KEYS_PER_SHARD: usize = 4_096;
 
 pub struct Leases {
     store: Arc<dyn Ledger>,
     journal: Arc<Journal>,
-    recall: Arc<Recall>,
+    replay: Arc<Replay>,
     /// Life in milliseconds of a hold that is not renewed.
     cover: Millis,
     started: Instant,
@@ -46,11 +46,11 @@ pub struct Leases {
     instance: String,
     opened: AtomicU64,
     hasher: RandomState,
-    shelves: [Mutex<Shelf>; SHELVES],
+    shards: [Mutex<Shard>; SHARDS],
 }
 
 #[derive(Default)]
-struct Shelf {
+struct Shard {
     leases: HashMap<KeyName, Arc<Lease>>,
     /// Admissions in the current `second`, by the key's hash.
     lately: HashMap<u64, u32>,
@@ -64,20 +64,20 @@ pub struct Lease {
     pub id: String,
     name: String,
     tenant: TenantId,
-    state: Mutex<State>,
+    state: Mutex<LeaseState>,
     /// Locked while a command is in flight: a lease has one at a time.
     turn: tokio::sync::Mutex<()>,
 }
 
-struct State {
-    purse: Purse,
+struct LeaseState {
+    budget: LeaseBudget,
     group: Arc<str>,
     window: Option<Window>,
     checked: Millis,
     checking: bool,
     /// Whether the key was invalidated: no more requests are held against this lease.
     closing: bool,
-    said_trouble: bool,
+    trouble_logged: bool,
     /// [`Ledger::generation`] when the latest command was sent.
     generation: Option<u64>,
 }
@@ -86,9 +86,9 @@ fn slice(window: Option<Window>) -> Millis {
     Millis(window.map_or(0, Window::slice))
 }
 
-impl State {
+impl LeaseState {
     fn wants_more(&mut self, now: Millis) -> bool {
-        !self.closing && self.purse.ask_at_once(now).is_some()
+        !self.closing && self.budget.ask_at_once(now).is_some()
     }
 
     /// Marks the budget uncertain if the server behind the store was replaced: the new one may have forgotten
@@ -96,7 +96,7 @@ impl State {
     fn notice(&mut self, generation: Option<u64>) {
         if self.generation != generation {
             self.generation = generation;
-            self.purse.doubt();
+            self.budget.mark_uncertain();
         }
     }
 }
@@ -113,7 +113,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Lease {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LeaseState> {
         lock(&self.state)
     }
 }
@@ -123,19 +123,19 @@ impl Leases {
     pub fn new(
         store: Arc<dyn Ledger>,
         journal: Arc<Journal>,
-        recall: Arc<Recall>,
+        replay: Arc<Replay>,
         cover: Duration,
     ) -> Arc<Leases> {
         Arc::new(Leases {
             store,
             journal,
-            recall,
+            replay,
             cover: cover.into(),
             started: Instant::now(),
             instance: uuid::Uuid::now_v7().simple().to_string(),
             opened: AtomicU64::new(0),
             hasher: RandomState::new(),
-            shelves: Default::default(),
+            shards: Default::default(),
         })
     }
 
@@ -154,13 +154,13 @@ impl Leases {
         Millis(self.cover.0 / 3)
     }
 
-    fn shelf(&self, key: &KeyName) -> (MutexGuard<'_, Shelf>, u64) {
+    fn shard(&self, key: &KeyName) -> (MutexGuard<'_, Shard>, u64) {
         let hash = self.hasher.hash_one(key);
-        (lock(&self.shelves[hash as usize % SHELVES]), hash)
+        (lock(&self.shards[hash as usize % SHARDS]), hash)
     }
 
     fn find(&self, key: &KeyName) -> Option<Arc<Lease>> {
-        self.shelf(key).0.leases.get(key).cloned()
+        self.shard(key).0.leases.get(key).cloned()
     }
 
     /// Whether this key has a lease here.
@@ -186,12 +186,12 @@ impl Leases {
             return None;
         }
         let since = now.minus(state.checked);
-        if since >= TRUSTED
-            && (!std::mem::replace(&mut state.checking, true) || since >= TRUSTED_MEANWHILE)
+        if since >= RECHECK_AFTER
+            && (!std::mem::replace(&mut state.checking, true) || since >= RECHECK_DEADLINE)
         {
             return None;
         }
-        let Some(held) = state.purse.admit(now, ask, window.is_some()) else {
+        let Some(held) = state.budget.admit(now, ask, window.is_some()) else {
             drop(state);
             self.fill(lease);
             return None;
@@ -218,30 +218,30 @@ impl Leases {
         }
     }
 
-    /// Records an admission by the store. A key gets a lease at its third admission (`OFTEN`) within a
+    /// Records an admission by the store. A key gets a lease at its third admission (`ADMISSIONS_FOR_A_LEASE`) within a
     /// second.
-    pub fn saw(
+    pub fn record_admission(
         &self,
         key: &KeyName,
         caller: Caller<'_>,
         account: &AccountName,
         group: &str,
-        admission: &Admission,
+        admission: &Verdict,
     ) {
-        let Admission::Granted { left, pace, .. } = *admission else {
+        let Verdict::Granted { left, pace, .. } = *admission else {
             return;
         };
         let Limits { window, concurrent } = caller.groups.limits(group);
         // The store does not count leased requests as in flight, so a group with a limit of concurrent
         // requests asks the store for each.
         if concurrent.is_some() {
-            self.distrust(key);
+            self.invalidate(key);
             return;
         }
         let now = self.now();
-        let (mut shelf, hash) = self.shelf(key);
-        if let Some(lease) = shelf.leases.get(key).cloned() {
-            drop(shelf);
+        let (mut shard, hash) = self.shard(key);
+        if let Some(lease) = shard.leases.get(key).cloned() {
+            drop(shard);
             let mut state = lease.state();
             if lease.tenant.as_str() != caller.tenant || lease.account != *account {
                 state.closing = true;
@@ -253,47 +253,47 @@ impl Leases {
             state.window = window;
             state.checked = now;
             state.checking = false;
-            state.purse.saw(left, pace, slice(window));
+            state.budget.record_admission(left, pace, slice(window));
             return;
         }
-        if shelf.second != now.0 / 1_000 || shelf.lately.len() >= LATELY {
-            shelf.second = now.0 / 1_000;
-            shelf.lately.clear();
+        if shard.second != now.0 / 1_000 || shard.lately.len() >= MAX_RECENT_KEYS_PER_SHARD {
+            shard.second = now.0 / 1_000;
+            shard.lately.clear();
         }
-        let times = shelf.lately.entry(hash).or_default();
+        let times = shard.lately.entry(hash).or_default();
         *times += 1;
         let Some(tenant) = TenantId::parse(caller.tenant) else {
             return;
         };
-        if *times < OFTEN {
+        if *times < ADMISSIONS_FOR_A_LEASE {
             return;
         }
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
-        let mut purse = Purse::default();
-        purse.saw(left, pace, slice(window));
+        let mut budget = LeaseBudget::default();
+        budget.record_admission(left, pace, slice(window));
         let lease = Lease {
             account: account.clone(),
             id: account.id(),
             name: format!("{}-{number}", self.instance),
             tenant,
-            state: Mutex::new(State {
-                purse,
+            state: Mutex::new(LeaseState {
+                budget,
                 group: Arc::from(group),
                 window,
                 checked: now,
                 checking: false,
                 closing: false,
-                said_trouble: false,
+                trouble_logged: false,
                 generation: self.store.generation(),
             }),
             turn: tokio::sync::Mutex::default(),
         };
         self.journal.lease(account, &lease.name);
-        shelf.leases.insert(key.clone(), Arc::new(lease));
+        shard.leases.insert(key.clone(), Arc::new(lease));
     }
 
     /// Invalidates a key's lease: later requests ask the store, which knows the key's present state.
-    pub fn distrust(&self, key: &KeyName) {
+    pub fn invalidate(&self, key: &KeyName) {
         if let Some(lease) = self.find(key) {
             lease.state().closing = true;
         }
@@ -303,47 +303,47 @@ impl Leases {
     pub fn settle(&self, lease: &Lease, id: &str, used: Tokens) -> Tokens {
         // Journaled before any report can include it.
         self.journal.spend(&lease.name, id, used);
-        lease.state().purse.settle(id, used)
+        lease.state().budget.settle(id, used)
     }
 
     /// Renews a request's hold (heartbeat). False: its cover ends, and the request must end with it.
     pub fn renew(&self, lease: &Lease, id: &str) -> bool {
         let now = self.now();
-        lease.state().purse.renew(now, id, self.cover)
+        lease.state().budget.renew(now, id, self.cover)
     }
 
-    /// Runs until dropped: every [`REPORT_EVERY`] reports spending, asks for budget and gives back what is
+    /// Runs until dropped: every [`REPORT_INTERVAL`] reports spending, asks for budget and gives back what is
     /// not needed.
     pub async fn run(self: Arc<Leases>) {
         loop {
-            tokio::time::sleep(REPORT_EVERY).await;
+            tokio::time::sleep(REPORT_INTERVAL).await;
             self.journal.flush();
-            for shelf in &self.shelves {
+            for shard in &self.shards {
                 let leases: Vec<(KeyName, Arc<Lease>)> = {
-                    let shelf = lock(shelf);
-                    let pairs = shelf.leases.iter();
+                    let shard = lock(shard);
+                    let pairs = shard.leases.iter();
                     pairs
                         .map(|(key, lease)| (key.clone(), lease.clone()))
                         .collect()
                 };
                 for (key, lease) in leases {
-                    self.attend(shelf, &key, lease);
+                    self.tend(shard, &key, lease);
                 }
             }
         }
     }
 
     /// Sends a lease's next command, or removes a lease that is over and owes nothing.
-    fn attend(self: &Arc<Leases>, shelf: &Mutex<Shelf>, key: &KeyName, lease: Arc<Lease>) {
+    fn tend(self: &Arc<Leases>, shard: &Mutex<Shard>, key: &KeyName, lease: Arc<Lease>) {
         let now = self.now();
         let is_over = {
-            let mut shelf = lock(shelf);
+            let mut shard = lock(shard);
             let mut state = lease.state();
             state.notice(self.store.generation());
-            let over = state.purse.is_empty()
-                && (state.closing || state.purse.is_gone() || state.purse.is_idle(now));
+            let over = state.budget.is_empty()
+                && (state.closing || state.budget.is_gone() || state.budget.is_idle(now));
             if over {
-                shelf.leases.remove(key);
+                shard.leases.remove(key);
             }
             over
         };
@@ -360,9 +360,9 @@ impl Leases {
             let mut state = lease.state();
             let renew_after = Millis(self.fresh().0 / 2);
             if state.closing {
-                state.purse.give_back()
+                state.budget.give_back()
             } else {
-                state.purse.command(now, renew_after)
+                state.budget.command(now, renew_after)
             }
         };
         if command.is_some() {
@@ -377,22 +377,22 @@ impl Leases {
         }
     }
 
-    /// Hands the total spent of an ended lease to [`Recall`], for replay to a server that has forgotten it.
+    /// Hands the total spent of an ended lease to [`Replay`], for replay to a server that has forgotten it.
     fn remember(&self, lease: &Lease) {
         let (generation, number, told) = {
-            let State {
-                generation, purse, ..
+            let LeaseState {
+                generation, budget, ..
             } = &*lease.state();
-            (*generation, purse.number(), purse.told())
+            (*generation, budget.number(), budget.told())
         };
         if !told.is_zero() {
-            let said = Said::Lease {
+            let said = Acknowledged::Lease {
                 account: lease.account.clone(),
                 name: lease.name.clone(),
                 number,
                 told,
             };
-            self.recall.remember(generation, said);
+            self.replay.remember(generation, said);
         }
     }
 
@@ -402,9 +402,9 @@ impl Leases {
         let (said, window, told, begun) = {
             let mut state = lease.state();
             state.notice(self.store.generation());
-            let State { purse, window, .. } = &mut *state;
-            let said = purse.say(now);
-            (said, *window, purse.told(), purse.begun(now))
+            let LeaseState { budget, window, .. } = &mut *state;
+            let said = budget.say(now);
+            (said, *window, budget.told(), budget.begun(now))
         };
         let Some((command, retry)) = said else {
             return Ok(());
@@ -434,11 +434,11 @@ impl Leases {
                     let mut state = lease.state();
                     match reported {
                         Some(reported) => {
-                            state.purse.reported(self.fresh(), &reported);
+                            state.budget.reported(self.fresh(), &reported);
                             drop(state);
-                            self.recall.charged(&lease.account, reported.settlement);
+                            self.replay.charged(&lease.account, reported.settlement);
                         }
-                        None => state.purse.lost(),
+                        None => state.budget.lost(),
                     }
                     self.journal.heard(&lease.name, number);
                 })
@@ -461,27 +461,27 @@ impl Leases {
                 granted.map(|granted| {
                     let mut state = lease.state();
                     match granted {
-                        Some(grant) => state.purse.granted(self.fresh(), &grant),
-                        None => state.purse.lost(),
+                        Some(grant) => state.budget.granted(self.fresh(), &grant),
+                        None => state.budget.lost(),
                     }
                 })
             }
         };
         let mut state = lease.state();
         match &done {
-            Ok(()) => state.said_trouble = false,
+            Ok(()) => state.trouble_logged = false,
             Err(StoreError::Damaged { name, damage }) => {
                 log::error!(
                     "Account {name} is damaged ({damage}): spending on its lease cannot be reported, and the lease ends. Restore the record"
                 );
-                state.purse.lost();
+                state.budget.lost();
             }
             Err(error) => {
                 if !retry && !matches!(error, StoreError::Unknown(_)) {
-                    state.purse.unheard();
+                    state.budget.not_executed();
                 }
                 let is_said = matches!(error, StoreError::Lost(_) | StoreError::Full);
-                if !is_said && !std::mem::replace(&mut state.said_trouble, true) {
+                if !is_said && !std::mem::replace(&mut state.trouble_logged, true) {
                     log::warn!(
                         "Spending on a lease of account {} waits to be reported: {error}. It is retried; no tokens are lost",
                         lease.id
@@ -508,7 +508,7 @@ impl Leases {
             let nothing = {
                 let mut state = lease.state();
                 state.notice(self.store.generation());
-                state.purse.give_back().is_none()
+                state.budget.give_back().is_none()
             };
             if nothing {
                 break;
@@ -520,11 +520,11 @@ impl Leases {
 
     /// Gives all leases back at shutdown. Spending that cannot be reported stays in the journal.
     pub async fn finish(&self) {
-        for shelf in &self.shelves {
-            let leases: Vec<Arc<Lease>> = lock(shelf).leases.values().cloned().collect();
+        for shard in &self.shards {
+            let leases: Vec<Arc<Lease>> = lock(shard).leases.values().cloned().collect();
             for lease in leases {
                 lease.state().closing = true;
-                if self.give_back_all(&lease).await.is_ok() && lease.state().purse.is_empty() {
+                if self.give_back_all(&lease).await.is_ok() && lease.state().budget.is_empty() {
                     self.journal.end_lease(&lease.name);
                 }
             }

@@ -6,6 +6,7 @@
 
 mod boot;
 mod checksum;
+pub mod config_secrets;
 pub mod embedded;
 mod folder;
 mod followers;
@@ -13,13 +14,12 @@ pub mod journal;
 pub mod leases;
 pub mod name;
 pub mod open;
-pub mod recall;
 pub mod redis;
+pub mod replay;
 pub mod tenants;
-pub mod vault;
 
 use crate::rules::account::{
-    Admission, Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement,
+    Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement, Verdict,
 };
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::entry::{Caller, Groups};
@@ -29,6 +29,8 @@ use crate::rules::window::Window;
 use async_trait::async_trait;
 use name::{AccountName, KeyName};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Error of a verb that was not applied, or may not have been.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub enum StoreError {
     /// The command was sent and no reply came, so its outcome is unknown. Repeat it as a retry.
     Unknown(String),
     /// The command was applied, but on fewer servers than required. Repeat it unchanged.
-    Unkept(String),
+    Unreplicated(String),
     /// The stored value is not a record. An operator must look at it.
     Damaged { name: String, damage: Damage },
 }
@@ -55,7 +57,7 @@ impl std::fmt::Display for StoreError {
             }
             StoreError::Full => f.write_str("the store's disk is full"),
             StoreError::Unknown(why) => write!(f, "store did not answer: {why}"),
-            StoreError::Unkept(why) => write!(f, "store has it on too few servers: {why}"),
+            StoreError::Unreplicated(why) => write!(f, "store has it on too few servers: {why}"),
             StoreError::Damaged { name, damage } => write!(f, "{name}: {damage}"),
         }
     }
@@ -88,13 +90,13 @@ pub struct Found {
 
 /// Result of [`Ledger::admit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Admitted {
+pub enum KeyAdmission {
     /// The key does not exist at this tenant.
     Unknown,
     Known {
         account: AccountName,
         group: String,
-        admission: Admission,
+        admission: Verdict,
     },
 }
 
@@ -138,7 +140,12 @@ pub trait Ledger: Send + Sync {
     ) -> Outcome<Option<Found>>;
 
     /// Checks key, tenant, window and balance and takes the hold, in one step. A refusal takes nothing.
-    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Admitted>;
+    async fn admit(
+        &self,
+        key: &KeyName,
+        caller: Caller<'_>,
+        ask: &Admit<'_>,
+    ) -> Outcome<KeyAdmission>;
 
     /// Extends a hold by `ttl` and raises its known cost to `known`. False: the hold is gone.
     async fn renew(
@@ -178,8 +185,8 @@ pub trait Ledger: Send + Sync {
     async fn report(&self, account: &AccountName, report: &Report<'_>)
     -> Outcome<Option<Reported>>;
 
-    /// Adds to a balance, once per `id`. Fewer replicas than [`Keeping::credit_replicas`]:
-    /// [`StoreError::Unkept`].
+    /// Adds to a balance, once per `id`. Fewer replicas than [`AccountSettings::credit_replicas`]:
+    /// [`StoreError::Unreplicated`].
     async fn credit(
         &self,
         account: &AccountName,
@@ -228,7 +235,7 @@ pub trait Configs: Send + Sync {
     async fn admins(&self, tenant: &TenantId) -> Outcome<Vec<String>>;
 
     /// Sets the hashes of a tenant's own admin tokens, replacing all of them.
-    async fn appoint_admins(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()>;
+    async fn set_admin_tokens(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()>;
 
     /// Registers `follower` for changes of configs from now on.
     fn follow(&self, follower: Arc<dyn Follower>);
@@ -269,7 +276,7 @@ impl<T: Ledger + Configs + UsageLog + Durability> Store for T {}
 
 /// Settings of accounts, common to both engines.
 #[derive(Clone, Debug)]
-pub struct Keeping {
+pub struct AccountSettings {
     pub orphans: Orphans,
     pub clock: Clock,
     pub log: LogBounds,
@@ -289,5 +296,18 @@ pub struct LogBounds {
 #[derive(Clone, Debug)]
 pub enum Clock {
     Store,
-    Fixed(Arc<std::sync::atomic::AtomicU64>),
+    Fixed(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// Time in milliseconds since 1970, by this clock.
+    pub fn now(&self) -> Millis {
+        match self {
+            Clock::Store => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .into(),
+            Clock::Fixed(now) => Millis(now.load(Ordering::SeqCst)),
+        }
+    }
 }

@@ -94,7 +94,7 @@ pub fn admins(tenant: &TenantId) -> String {
 }
 
 /// Returns the tenant ID in a config's name, `tenant:<id>:config`.
-pub fn tenant_of_config(name: &str) -> Option<&str> {
+pub(crate) fn tenant_of_config(name: &str) -> Option<&str> {
     name.strip_prefix("tenant:")?.strip_suffix(":config")
 }
 
@@ -109,7 +109,7 @@ pub fn counter(what: &str, name: &str) -> String {
 }
 
 /// Encodes token hashes as a JSON array of strings.
-pub fn hashes_text(hashes: &[String]) -> String {
+pub(crate) fn hashes_text(hashes: &[String]) -> String {
     serde_json::Value::from(hashes).to_string()
 }
 

@@ -2,12 +2,15 @@
 
 use super::embedded::Embedded;
 use super::redis::Redis;
-use super::{Keeping, Store};
+use super::{AccountSettings, Store};
 use crate::settings;
 use std::sync::Arc;
 
 /// Opens the store and checks that it answers. `Err`: the reason in one line.
-pub async fn open(store: &settings::Store, keeping: Keeping) -> Result<Arc<dyn Store>, String> {
+pub async fn open(
+    store: &settings::Store,
+    keeping: AccountSettings,
+) -> Result<Arc<dyn Store>, String> {
     Ok(match store {
         settings::Store::Embedded(dir) => Arc::new(
             Embedded::open(dir, keeping)

@@ -1,15 +1,15 @@
 //! Tenant configs as the gateway uses them: read once, cached, and re-read when they change.
 //!
 //! While the store reports changes, a cached config is valid until a change is reported. While it does not, a
-//! config is cached for half a second (`REREAD`). A malformed config or an unreadable store must not take
+//! config is cached for half a second (`MAX_UNFOLLOWED_AGE`). A malformed config or an unreadable store must not take
 //! away a tenant that worked a moment ago.
 
-use super::vault::Vault;
+use super::config_secrets::ConfigSecrets;
 use super::{Configs, Follower, Outcome};
 use crate::rules::amount::Millis;
 use crate::rules::config::{self, Endpoint, Fault, TenantConfig};
 use crate::rules::entry::Groups;
-use crate::rules::strike::Credentials;
+use crate::rules::redact::Credentials;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::{Limits, Window};
 use std::collections::HashMap;
@@ -18,13 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Maximum age of a cached config while the store does not report changes.
-const REREAD: Duration = Duration::from_millis(500);
+const MAX_UNFOLLOWED_AGE: Duration = Duration::from_millis(500);
 /// Pause before a failed read is retried.
 const RETRY: Duration = Duration::from_millis(100);
 /// Maximum age of a config that is served on while the store cannot be read.
-const LAST_GOOD: Duration = Duration::from_secs(300);
+const MAX_STALE_AGE: Duration = Duration::from_secs(300);
 /// Tenant IDs cached, known or not. Clients can invent unknown IDs, so these are evicted first.
-const KEPT: usize = 10_000;
+const MAX_CACHED_TENANTS: usize = 10_000;
 
 /// A tenant with its config parsed.
 #[derive(Debug)]
@@ -57,23 +57,23 @@ pub enum Lookup {
 }
 
 pub struct Tenants {
-    pub vault: Vault,
+    pub secrets: ConfigSecrets,
     store: Arc<dyn Configs>,
     kept: Arc<Kept>,
 }
 
 #[derive(Default)]
-struct Kept(Mutex<State>);
+struct Kept(Mutex<CacheState>);
 
 #[derive(Default)]
-struct State {
+struct CacheState {
     followed: bool,
-    entries: HashMap<TenantId, Entry>,
+    entries: HashMap<TenantId, CacheEntry>,
 }
 
 #[derive(Default)]
-struct Entry {
-    reading: Option<Reading>,
+struct CacheEntry {
+    reading: Option<ConfigRead>,
     /// Incremented at each reported change. A read that began before it is not cached as valid.
     changes: u64,
     changed: bool,
@@ -81,7 +81,7 @@ struct Entry {
 }
 
 #[derive(Clone)]
-struct Reading {
+struct ConfigRead {
     lookup: Lookup,
     text: Option<Arc<str>>,
     read: Instant,
@@ -89,16 +89,16 @@ struct Reading {
 }
 
 impl Kept {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, CacheState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl CacheState {
     fn good(&self, id: &TenantId) -> Option<Lookup> {
         let entry = self.entries.get(id)?;
         let reading = entry.reading.as_ref()?;
-        let good = (self.followed && !entry.changed) || reading.tried.elapsed() < entry.patience();
+        let good = (self.followed && !entry.changed) || reading.tried.elapsed() < entry.valid_for();
         good.then(|| reading.lookup.clone())
     }
 }
@@ -114,7 +114,10 @@ impl Follower for Kept {
     }
 
     fn all_changed(&self) {
-        self.state().entries.values_mut().for_each(Entry::change);
+        self.state()
+            .entries
+            .values_mut()
+            .for_each(CacheEntry::change);
     }
 
     fn following(&self, live: bool) {
@@ -131,7 +134,7 @@ impl Follower for Kept {
     }
 }
 
-impl Entry {
+impl CacheEntry {
     fn change(&mut self) {
         self.changes += 1;
         self.changed = true;
@@ -139,20 +142,24 @@ impl Entry {
 
     /// Returns how long a reading is valid without change reports. A reported change is read at once, and
     /// after a failure again in [`RETRY`].
-    fn patience(&self) -> Duration {
+    fn valid_for(&self) -> Duration {
         match (&self.reading, self.changed) {
             (Some(reading), true) if reading.tried == reading.read => Duration::ZERO,
             (_, true) => RETRY,
-            (_, false) => REREAD,
+            (_, false) => MAX_UNFOLLOWED_AGE,
         }
     }
 }
 
 impl Tenants {
-    pub fn new(store: Arc<dyn Configs>, vault: Vault) -> Tenants {
+    pub fn new(store: Arc<dyn Configs>, secrets: ConfigSecrets) -> Tenants {
         let kept = Arc::new(Kept::default());
         store.follow(kept.clone());
-        Tenants { vault, store, kept }
+        Tenants {
+            secrets,
+            store,
+            kept,
+        }
     }
 
     /// Returns the tenant as it was last read, without asking the store. It must not be used to grant
@@ -172,8 +179,8 @@ impl Tenants {
             if let Some(lookup) = state.good(id) {
                 return Ok(lookup);
             }
-            if state.entries.len() >= KEPT && !state.entries.contains_key(id) {
-                make_room(&mut state.entries);
+            if state.entries.len() >= MAX_CACHED_TENANTS && !state.entries.contains_key(id) {
+                evict(&mut state.entries);
             }
             state.entries.entry(id.clone()).or_default().gate.clone()
         };
@@ -200,11 +207,11 @@ impl Tenants {
         let reading = match answer {
             Ok(text) => {
                 entry.changed = entry.changes != changes;
-                read(&self.vault, id, text, before, now, followed)
+                read(&self.secrets, id, text, before, now, followed)
             }
             // After an error `changed` stays set until a read succeeds.
             Err(error) => match before {
-                Some(before) if before.read.elapsed() < LAST_GOOD => Reading {
+                Some(before) if before.read.elapsed() < MAX_STALE_AGE => ConfigRead {
                     tried: now,
                     ..before
                 },
@@ -217,29 +224,29 @@ impl Tenants {
     }
 }
 
-fn make_room(entries: &mut HashMap<TenantId, Entry>) {
-    let known = |entry: &Entry| {
+fn evict(entries: &mut HashMap<TenantId, CacheEntry>) {
+    let known = |entry: &CacheEntry| {
         entry
             .reading
             .as_ref()
             .is_some_and(|reading| !matches!(reading.lookup, Lookup::Unknown))
     };
     // An entry that is being read must stay, to receive reported changes.
-    let in_use = |entry: &Entry| Arc::strong_count(&entry.gate) > 1;
+    let in_use = |entry: &CacheEntry| Arc::strong_count(&entry.gate) > 1;
     entries.retain(|_, entry| known(entry) || in_use(entry));
-    if entries.len() >= 10 * KEPT {
+    if entries.len() >= 10 * MAX_CACHED_TENANTS {
         entries.retain(|_, entry| in_use(entry));
     }
 }
 
 fn read(
-    vault: &Vault,
+    secrets: &ConfigSecrets,
     id: &TenantId,
     text: Option<Arc<str>>,
-    before: Option<Reading>,
+    before: Option<ConfigRead>,
     now: Instant,
     followed: bool,
-) -> Reading {
+) -> ConfigRead {
     if let Some(before) = &before
         && before.text == text
     {
@@ -247,7 +254,7 @@ fn read(
         if followed && text.is_some() {
             log::info!("Loaded tenant config for {id}");
         }
-        return Reading {
+        return ConfigRead {
             read: now,
             tried: now,
             ..before.clone()
@@ -255,7 +262,7 @@ fn read(
     }
     let lookup = match &text {
         None => Lookup::Unknown,
-        Some(text) => match parse(vault, id, text) {
+        Some(text) => match parse(secrets, id, text) {
             Ok(mut tenant) => {
                 log::info!("Loaded tenant config for {id}");
                 if let Some(Lookup::Known(before)) = before.map(|before| before.lookup) {
@@ -276,7 +283,7 @@ fn read(
             }
         },
     };
-    Reading {
+    ConfigRead {
         lookup,
         text,
         read: now,
@@ -285,8 +292,8 @@ fn read(
 }
 
 /// Parses a tenant's config. `Err`: every fault in it.
-fn parse(vault: &Vault, id: &TenantId, text: &str) -> Result<Tenant, Vec<Fault>> {
-    let config = vault.read(id, text)?;
+fn parse(secrets: &ConfigSecrets, id: &TenantId, text: &str) -> Result<Tenant, Vec<Fault>> {
+    let config = secrets.read(id, text)?;
     let limits = |group: &config::Group| Limits {
         window: group.limit.map(|limit| Window {
             requests: limit.requests,

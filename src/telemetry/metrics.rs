@@ -8,19 +8,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Shards of a [`Counter`]; with more threads than shards, some threads share one.
-const PARTS: usize = 16;
+const SHARDS: usize = 16;
 
 /// A counter sharded by thread (`threads::number`), so that threads do not contend for one cache line.
 #[derive(Debug, Default)]
-pub struct Counter([Part; PARTS]);
+pub struct Counter([Shard; SHARDS]);
 
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Part(AtomicU64);
+struct Shard(AtomicU64);
 
 impl Counter {
     pub fn add(&self, count: u64) {
-        let part = &self.0[threads::number() % PARTS];
+        let part = &self.0[threads::number() % SHARDS];
         part.0.fetch_add(count, Ordering::Relaxed);
     }
 
@@ -45,7 +45,7 @@ pub struct Histogram {
 
 impl Histogram {
     /// Records one duration.
-    pub fn took(&self, span: Duration) {
+    pub fn record(&self, span: Duration) {
         let micros = u64::try_from(span.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
         let at = BOUNDS.partition_point(|bound| *bound < micros);
         self.buckets[at].add(1);
@@ -75,7 +75,7 @@ impl Histogram {
     }
 }
 
-/// All counters of the gateway. Fields are documented by their help texts in [`Metrics::render`].
+/// All counters of the gateway. Their help texts stand in `TOTALS` and in `render_by_label`.
 #[derive(Debug, Default)]
 pub struct Metrics {
     pub requests_local: Counter,
@@ -132,7 +132,7 @@ pub struct Metrics {
 
 /// Values of the gauges at the time of [`Metrics::render`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Levels {
+pub struct Gauges {
     pub requests: usize,
     pub connections: usize,
     /// Bytes of body memory in use (`server.max_buffered`).
@@ -142,20 +142,20 @@ pub struct Levels {
 
 impl Metrics {
     /// Counts a response by its status class.
-    pub fn answered(&self, status: u16) {
+    pub fn count_response(&self, status: u16) {
         if let Some(counter) = self.answers.get(usize::from(status / 100)) {
             counter.add(1);
         }
     }
 
     /// Renders everything in the Prometheus text format.
-    pub fn render(&self, levels: Levels) -> String {
+    pub fn render(&self, levels: Gauges) -> String {
         let mut text = Exposition::default();
         text.gauge("build_info", "Version of the gateway", BUILD, 1);
         render_levels(&mut text, levels);
         self.render_by_label(&mut text);
-        for (name, help, counter) in self.totals() {
-            text.counters(name, help, &[("", counter.value())]);
+        for (name, help, counter) in TOTALS {
+            text.counters(name, help, &[("", counter(self).value())]);
         }
         text.head(
             "own_seconds",
@@ -182,7 +182,7 @@ impl Metrics {
         );
         text.counters(
             "requests_total",
-            "Requests, by what answers them: the gateway itself or a provider",
+            "Requests for routes of the gateway itself, and calls of providers",
             &[
                 ("{answered_by=\"gateway\"}", self.requests_local.value()),
                 ("{answered_by=\"provider\"}", self.requests_provider.value()),
@@ -221,77 +221,73 @@ impl Metrics {
             ],
         );
     }
-
-    /// Counters without labels: name, help, value.
-    fn totals(&self) -> [(&'static str, &'static str, &Counter); 12] {
-        [
-            (
-                "tokens_charged_total",
-                "Tokens charged to balances",
-                &self.tokens_charged,
-            ),
-            (
-                "tokens_overrun_total",
-                "Tokens charged beyond the hold of their call, or beyond a balance; should stay near 0",
-                &self.tokens_overrun,
-            ),
-            (
-                "settlements_waiting_total",
-                "Settlements and releases that the store did not take at once, so that they are retried",
-                &self.settlements_waiting,
-            ),
-            (
-                "settlements_late_total",
-                "Retried settlements and releases that succeeded; settlements_waiting_total less this is the backlog",
-                &self.settlements_delivered_late,
-            ),
-            (
-                "store_errors_total",
-                "Admissions and settlements that the store failed",
-                &self.store_errors,
-            ),
-            (
-                "truncated_streams_total",
-                "Streams that their provider ended before their last event",
-                &self.truncated_streams,
-            ),
-            (
-                "handshakes_failed_total",
-                "Connections whose TLS or HTTP/2 handshake failed or took too long",
-                &self.failed_handshakes,
-            ),
-            (
-                "connections_ended_total",
-                "HTTP/2 connections that the gateway closed for malformed or abandoned requests",
-                &self.ended_connections,
-            ),
-            (
-                "clients_gone_total",
-                "Clients that disconnected before their response was complete",
-                &self.clients_gone,
-            ),
-            (
-                "answers_drained_total",
-                "Provider responses that were read to their end for their usage, after the client had disconnected",
-                &self.answers_drained,
-            ),
-            (
-                "usage_records_dropped_total",
-                "Usage records lost because the store failed or their buffer was full; balances are not affected",
-                &self.records_dropped,
-            ),
-            (
-                "panics_total",
-                "Requests that ended in a panic; each is a bug, and its place is in the log",
-                &self.panics,
-            ),
-        ]
-    }
 }
+
+/// Counters without labels: name, help, value.
+const TOTALS: &[(&str, &str, fn(&Metrics) -> &Counter)] = &[
+    ("tokens_charged_total", "Tokens charged to balances", |m| {
+        &m.tokens_charged
+    }),
+    (
+        "tokens_overrun_total",
+        "Tokens charged beyond the hold of their call, or beyond a balance; should stay near 0",
+        |m| &m.tokens_overrun,
+    ),
+    (
+        "settlements_waiting_total",
+        "Settlements and releases that the store did not take at once, so that they are retried",
+        |m| &m.settlements_waiting,
+    ),
+    (
+        "settlements_late_total",
+        "Retried settlements and releases that succeeded; settlements_waiting_total less this is the backlog",
+        |m| &m.settlements_delivered_late,
+    ),
+    (
+        "store_errors_total",
+        "Admissions and settlements that the store failed",
+        |m| &m.store_errors,
+    ),
+    (
+        "truncated_streams_total",
+        "Streams that their provider ended before their last event",
+        |m| &m.truncated_streams,
+    ),
+    (
+        "handshakes_failed_total",
+        "Connections whose TLS or HTTP/2 handshake failed or took too long",
+        |m| &m.failed_handshakes,
+    ),
+    (
+        "connections_ended_total",
+        "HTTP/2 connections that the gateway closed for malformed or abandoned requests",
+        |m| &m.ended_connections,
+    ),
+    (
+        "clients_gone_total",
+        "Clients that disconnected before their response was complete",
+        |m| &m.clients_gone,
+    ),
+    (
+        "answers_drained_total",
+        "Provider responses that were read to their end for their usage, after the client had disconnected",
+        |m| &m.answers_drained,
+    ),
+    (
+        "usage_records_dropped_total",
+        "Usage records lost because the store failed or their buffer was full; balances are not affected",
+        |m| &m.records_dropped,
+    ),
+    (
+        "panics_total",
+        "Requests that ended in a panic; each is a bug, and its place is in the log",
+        |m| &m.panics,
+    ),
+];
 
 const BUILD: &str = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
 
-fn render_levels(text: &mut Exposition, levels: Levels) {
+fn render_levels(text: &mut Exposition, levels: Gauges) {
     for (name, help, level) in [
         (
             "requests_in_flight",
@@ -355,15 +351,15 @@ mod tests {
     #[test]
     fn what_was_counted_is_rendered() {
         let metrics = Metrics::default();
-        metrics.answered(404);
+        metrics.count_response(404);
         metrics.tokens_charged.add(7);
         for micros in [9, 10, 11, 300_000] {
-            metrics.own_time.took(Duration::from_micros(micros));
+            metrics.own_time.record(Duration::from_micros(micros));
         }
-        let text = metrics.render(Levels {
+        let text = metrics.render(Gauges {
             requests: 3,
             store_up: true,
-            ..Levels::default()
+            ..Gauges::default()
         });
         for row in [
             "# TYPE resullm_own_seconds histogram",

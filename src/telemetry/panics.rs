@@ -17,11 +17,11 @@ pub fn follow() {
 fn told(panic: &PanicHookInfo<'_>) -> String {
     let place = panic.location().map(ToString::to_string);
     let place = place.as_deref().unwrap_or("an unknown place");
-    format!("Panic at {place}: {}", words(panic.payload()))
+    format!("Panic at {place}: {}", safe_message(panic.payload()))
 }
 
 /// Returns the message of a panic if it is a literal of the program, otherwise a fixed sentence.
-pub fn words(payload: &(dyn Any + Send)) -> &'static str {
+pub fn safe_message(payload: &(dyn Any + Send)) -> &'static str {
     payload
         .downcast_ref::<&'static str>()
         .copied()
@@ -36,12 +36,12 @@ mod tests {
     fn only_words_of_the_program_itself_are_told() {
         let caught = |panics: fn()| panic::catch_unwind(panics).unwrap_err();
         let own = caught(|| panic!("a defect"));
-        assert_eq!(words(&*own), "a defect");
+        assert_eq!(safe_message(&*own), "a defect");
         let quoting = caught(|| {
             let text = "ä secret".to_owned();
             let _ = &text[1..];
         });
         assert!(quoting.downcast_ref::<String>().unwrap().contains("secret"));
-        assert!(!words(&*quoting).contains("secret"));
+        assert!(!safe_message(&*quoting).contains("secret"));
     }
 }

@@ -116,7 +116,7 @@ pub fn calls(bytes: &[u8]) {
             .rewrite(&body, &Changes::default())
             .expect("what was read");
         others_stay(body.bytes, &kept, path);
-        if call.is_fit {
+        if call.can_pass_unchanged {
             assert_eq!(kept, body.bytes, "{path}");
         }
         if call.extras.forced.is_empty() {
@@ -128,7 +128,9 @@ pub fn calls(bytes: &[u8]) {
 /// Where all is taken out that a call asks for besides an answer, no reader finds any of it again.
 fn nothing_extra_is_left(dialect: &dyn Dialect, body: &Body<'_>, call: &Call) {
     let hosted = call.extras.hosted.iter().map(|(name, _)| name.clone());
-    let removed: Vec<String> = hosted.chain(call.extras.dear.iter().cloned()).collect();
+    let removed: Vec<String> = hosted
+        .chain(call.extras.surcharged.iter().cloned())
+        .collect();
     let changes = Changes {
         removed: &removed,
         ..Changes::default()
@@ -139,7 +141,7 @@ fn nothing_extra_is_left(dialect: &dyn Dialect, body: &Body<'_>, call: &Call) {
         .expect("what was written");
     let extras = again.extras;
     assert!(
-        extras.hosted.is_empty() && extras.dear.is_empty(),
+        extras.hosted.is_empty() && extras.surcharged.is_empty(),
         "{extras:?}"
     );
 }

@@ -3,13 +3,13 @@
 use http::Method;
 use resullm::dialect::splice::Splice;
 use resullm::json;
-use resullm::local::route::{self, Found};
+use resullm::local::route::{self, Resolved};
 use resullm::rules::amount::Tokens;
 use resullm::rules::config::{Fault, Key, Url};
 use resullm::rules::tenant::{self, ROUTE_HEADS, TenantId};
 use resullm::rules::{egress, record};
 use resullm::settings::{self, Checks, Secrets};
-use resullm::store::vault::Vault;
+use resullm::store::config_secrets::ConfigSecrets;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ pub fn path(bytes: &[u8]) {
             route::of_tenant(&method, at.route),
         ];
         for matched in found.into_iter().filter_map(|found| match found {
-            Found::Here(matched) => Some(matched),
+            Resolved::Here(matched) => Some(matched),
             _ => None,
         }) {
             for part in matched.parts {
@@ -191,7 +191,7 @@ pub fn config(bytes: &[u8]) {
         return;
     };
     let id = TenantId::default_tenant();
-    match Vault::new(&Secrets::default()).read(&id, text) {
+    match ConfigSecrets::new(&Secrets::default()).read(&id, text) {
         Err(faults) => {
             assert!(!faults.is_empty());
             for fault in &faults {
@@ -228,7 +228,7 @@ pub fn settings(bytes: &[u8]) {
                 .ok_or_else(|| "no ID".to_owned())
         },
         tenant_config: &|_, value, secrets| {
-            let checked = Vault::new(secrets).check(&TenantId::default_tenant(), value);
+            let checked = ConfigSecrets::new(secrets).check(&TenantId::default_tenant(), value);
             let told = |fault: Fault| (fault.path, fault.message);
             checked
                 .err()

@@ -15,7 +15,7 @@ use resullm::serve::sockets::Sockets;
 use resullm::settings::{Listener, Settings};
 use resullm::store::name::{AccountName, KeyName};
 use resullm::store::{
-    Admitted, Clock, Configs, Counted, Durability, Follower, Found, Ledger, Mint, Outcome, Put,
+    Clock, Configs, Counted, Durability, Follower, Found, KeyAdmission, Ledger, Mint, Outcome, Put,
     Store, UsageLog,
 };
 use std::sync::Arc;
@@ -45,7 +45,12 @@ impl Ledger for Defective {
         self.store.find(key, tenant, groups).await
     }
 
-    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Admitted> {
+    async fn admit(
+        &self,
+        key: &KeyName,
+        caller: Caller<'_>,
+        ask: &Admit<'_>,
+    ) -> Outcome<KeyAdmission> {
         self.store.admit(key, caller, ask).await
     }
 
@@ -151,8 +156,8 @@ impl Configs for Defective {
         self.store.admins(tenant).await
     }
 
-    async fn appoint_admins(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
-        self.store.appoint_admins(tenant, hashes).await
+    async fn set_admin_tokens(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
+        self.store.set_admin_tokens(tenant, hashes).await
     }
 
     fn follow(&self, follower: Arc<dyn Follower>) {

@@ -1,7 +1,7 @@
 //! One suite over every engine: embedded, Redis, Redis behind Sentinel, Redis Cluster.
 
 use crate::harness::{Cluster, Redis, Sentinel, TempDir, eventually};
-use resullm::rules::account::{Admission, Admit, Credited, Orphans};
+use resullm::rules::account::{Admit, Credited, Orphans, Verdict};
 use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::{Caller, Groups};
 use resullm::rules::tenant::TenantId;
@@ -9,19 +9,20 @@ use resullm::rules::window::{Limits, Window};
 use resullm::settings;
 use resullm::store::name::KeyName;
 use resullm::store::{
-    Admitted, Clock, Counted, Follower, Keeping, LogBounds, Mint, Put, Store, StoreError,
+    AccountSettings, Clock, Counted, Follower, KeyAdmission, LogBounds, Mint, Put, Store,
+    StoreError,
 };
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub fn keeping(orphans: Orphans, clock: Clock) -> Keeping {
+pub fn keeping(orphans: Orphans, clock: Clock) -> AccountSettings {
     let log = LogBounds {
         records: 100,
         age: Millis(Millis::DAY.0),
     };
-    Keeping {
+    AccountSettings {
         orphans,
         clock,
         log,
@@ -48,7 +49,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-pub async fn open(url: &str, keeping: Keeping) -> Arc<dyn Store> {
+pub async fn open(url: &str, keeping: AccountSettings) -> Arc<dyn Store> {
     resullm::store::open::open(&settings_of(url), keeping)
         .await
         .unwrap()
@@ -165,7 +166,13 @@ fn ask(id: &str, most: u64) -> Admit<'_> {
     }
 }
 
-async fn admit(store: &dyn Store, key: &KeyName, at: &str, groups: &Groups, most: u64) -> Admitted {
+async fn admit(
+    store: &dyn Store,
+    key: &KeyName,
+    at: &str,
+    groups: &Groups,
+    most: u64,
+) -> KeyAdmission {
     let caller = Caller {
         tenant: at,
         key: key.as_str(),
@@ -200,12 +207,12 @@ mod cases {
         );
         assert_eq!(
             admit(&*store, &key, "other", &groups(5), 10).await,
-            Admitted::Unknown
+            KeyAdmission::Unknown
         );
         let stranger = KeyName::parse("temp_nobody").unwrap();
         assert_eq!(
             admit(&*store, &stranger, "abc", &groups(5), 10).await,
-            Admitted::Unknown
+            KeyAdmission::Unknown
         );
     }
 
@@ -219,14 +226,14 @@ mod cases {
             life: None,
         };
         store.mint(&mint).await.unwrap();
-        let Admitted::Known {
+        let KeyAdmission::Known {
             account, admission, ..
         } = admit(&*store, &key, "abc", &groups(5), 30).await
         else {
             panic!("not known");
         };
         assert!(account.as_str().starts_with("user:"));
-        assert!(matches!(admission, Admission::Granted { held, .. } if held == Tokens::new(30)));
+        assert!(matches!(admission, Verdict::Granted { held, .. } if held == Tokens::new(30)));
         let found = store
             .find(&key, &tenant("abc"), &groups(5))
             .await
@@ -240,7 +247,7 @@ mod cases {
 
     pub async fn an_expired_key_is_unknown(store: Arc<dyn Store>) {
         let key = mint(&*store, 100, "abc", Some(300)).await;
-        let Admitted::Known { account, .. } = admit(&*store, &key, "abc", &groups(5), 30).await
+        let KeyAdmission::Known { account, .. } = admit(&*store, &key, "abc", &groups(5), 30).await
         else {
             panic!("not known");
         };
@@ -274,7 +281,7 @@ mod cases {
                 );
                 assert_eq!(
                     admit(&*store, &key, "abc", &groups(5), 30).await,
-                    Admitted::Unknown
+                    KeyAdmission::Unknown
                 );
                 return;
             }
@@ -306,7 +313,7 @@ mod cases {
         assert!(!store.revoke(&key).await.unwrap());
         assert_eq!(
             admit(&*store, &key, "abc", &groups(5), 30).await,
-            Admitted::Unknown
+            KeyAdmission::Unknown
         );
     }
 
@@ -322,8 +329,8 @@ mod cases {
                 .collect();
             let (mut admitted, mut held) = (0, 0);
             for task in tasks {
-                if let Admitted::Known {
-                    admission: Admission::Granted { held: some, .. },
+                if let KeyAdmission::Known {
+                    admission: Verdict::Granted { held: some, .. },
                     ..
                 } = task.await.unwrap()
                 {
@@ -344,7 +351,7 @@ mod cases {
             key: key.as_str(),
             groups: &groups,
         };
-        let Admitted::Known { account, .. } =
+        let KeyAdmission::Known { account, .. } =
             store.admit(&key, caller, &ask("r1", 10)).await.unwrap()
         else {
             panic!("not known");
@@ -470,7 +477,7 @@ mod cases {
         ids.sort();
         for id in &ids {
             store.seed_config(id, "{}").await.unwrap();
-            store.appoint_admins(id, &["h".to_owned()]).await.unwrap();
+            store.set_admin_tokens(id, &["h".to_owned()]).await.unwrap();
         }
         let mine = |all: Vec<TenantId>| {
             all.into_iter()
@@ -489,7 +496,7 @@ mod cases {
         let id = tenant(&fresh("t"));
         assert!(store.admins(&id).await.unwrap().is_empty());
         let hashes = vec!["aa".to_owned(), "bb".to_owned()];
-        store.appoint_admins(&id, &hashes).await.unwrap();
+        store.set_admin_tokens(&id, &hashes).await.unwrap();
         assert_eq!(store.admins(&id).await.unwrap(), hashes);
     }
 

@@ -7,12 +7,12 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use resullm::rules::account::{Admit, Ask, Orphans, Report};
 use resullm::rules::amount::{Millis, Tokens};
-use resullm::rules::entry::{self, Caller, Entrance, Groups};
+use resullm::rules::entry::{self, Caller, EntryAdmission, Groups};
 use resullm::rules::record;
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::{Limits, Window};
 use resullm::store::name::KeyName;
-use resullm::store::{Admitted, Clock, Mint, Store};
+use resullm::store::{Clock, KeyAdmission, Mint, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -182,8 +182,8 @@ fn by_rule(
                 groups: &groups,
             };
             match entry.admit(now, orphans, caller, &ask).unwrap() {
-                Entrance::Unknown => "unknown".to_owned(),
-                Entrance::Known { group, admission } => format!("{group} {admission:?}"),
+                EntryAdmission::Unknown => "unknown".to_owned(),
+                EntryAdmission::Known { group, admission } => format!("{group} {admission:?}"),
             }
         }
         Op::Renew { id, known } => {
@@ -251,8 +251,8 @@ async fn by_engine(store: &dyn Store, key: &KeyName, op: &Op, number: u64) -> St
                 groups: &groups,
             };
             match store.admit(key, caller, &ask).await.unwrap() {
-                Admitted::Unknown => "unknown".to_owned(),
-                Admitted::Known {
+                KeyAdmission::Unknown => "unknown".to_owned(),
+                KeyAdmission::Known {
                     group, admission, ..
                 } => format!("{group} {admission:?}"),
             }

@@ -306,7 +306,7 @@ fn assert_bounded(name: &str) {
                 .iter()
                 .map(|count| count.saturating_sub(prefix))
                 .collect();
-            let held = &all.held[usize::from(families::reads_anew(tokenizer.server))];
+            let held = &all.held[usize::from(families::rerenders_bodies(tokenizer.server))];
             assert_none_above(name, &all.texts, &counts, held);
             assert_none_above(name, &all.texts, &counts, &all.at_most);
         }

@@ -135,7 +135,7 @@ const FRAME: &[&str] = &[
 ];
 
 /// Types of blocks that hosted tools fill. No model generates their content.
-const FOUND: &[&str] = &[
+const HOSTED_RESULT_BLOCKS: &[&str] = &[
     "web_search_tool_result",
     "web_fetch_tool_result",
     "code_execution_tool_result",
@@ -197,7 +197,7 @@ fn piece(piece: &[u8], delivered: &mut Delivered) {
     if kind == "server_tool_use" {
         delivered.hosted.add(&tool);
     }
-    if FOUND.contains(&kind.as_str()) {
+    if HOSTED_RESULT_BLOCKS.contains(&kind.as_str()) {
         return;
     }
     let whole = json::each_member(piece, |name, value| match name {
@@ -239,7 +239,7 @@ pub fn meter(answer: &[u8]) -> Reading {
     reading
 }
 
-pub type StreamMeter = EventStream<Blocks>;
+pub(crate) type StreamMeter = EventStream<Blocks>;
 
 /// Parser of a stream's events. Its counts are merged over all `usage` reports.
 #[derive(Debug, Default)]

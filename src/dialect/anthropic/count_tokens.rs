@@ -11,7 +11,7 @@ use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-pub struct CountTokens;
+pub(crate) struct CountTokens;
 
 impl Dialect for CountTokens {
     fn api(&self) -> Api {
@@ -28,7 +28,7 @@ impl Dialect for CountTokens {
             model: body.string("model")?.map(Cow::into_owned),
             answers: 1,
             prompt: facts.prompt,
-            strangers: facts.strangers,
+            unknown_members: facts.unknown_members,
             extras: facts.extras,
             hides: facts.hides,
             answer: Some(Tokens::ZERO),

@@ -31,9 +31,9 @@ impl Dialect for Messages {
             stream: body.flag("stream")?,
             limit: Some(limit),
             answers: 1,
-            is_fit: true,
+            can_pass_unchanged: true,
             prompt: facts.prompt,
-            strangers: facts.strangers,
+            unknown_members: facts.unknown_members,
             extras: facts.extras,
             hides: facts.hides,
             ..Call::default()

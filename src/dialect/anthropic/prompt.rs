@@ -9,7 +9,7 @@ use crate::dialect::call::{Bounds, Extras, Unreadable};
 use crate::dialect::extras::{has_scheme, not_stored, word};
 use crate::dialect::object::{self, Object};
 use crate::dialect::prompt;
-use crate::dialect::stranger::Strangers;
+use crate::dialect::unknown_members::UnknownMembers;
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
 
@@ -33,7 +33,7 @@ pub(super) const KNOWN: &[&str] = &[
 ];
 
 /// Members of `KNOWN` that a model may read as they are written.
-const AS_THEY_STAND: &[&str] = &[
+const COUNTED_RAW: &[&str] = &[
     "tool_choice",
     "thinking",
     "mcp_servers",
@@ -43,7 +43,7 @@ const AS_THEY_STAND: &[&str] = &[
 ];
 
 /// Members that no model reads, such as `temperature`. Every other member counts as a part of the prompt.
-const NOT_PROMPT: &[&str] = &[
+const SETTINGS: &[&str] = &[
     "model",
     "max_tokens",
     "stream",
@@ -55,20 +55,20 @@ const NOT_PROMPT: &[&str] = &[
 ];
 
 /// Tokens of the instructions that the provider adds to a prompt with tools. Published: 159 to 804.
-const TOOL_USE: u64 = 1_000;
+const TOOL_PROMPT_TOKENS: u64 = 1_000;
 
 /// Pages of a document whose bytes are not in the body, such as one given by `url`.
-const UNSEEN: u64 = 20;
+const PAGES_OF_REMOTE_DOCUMENT: u64 = 20;
 
 /// Bytes of a base64 PDF that count as one page. They do not show how many pages and how much text it has:
 /// this bounds usual documents, not one made to exceed it.
-const PDF_BYTES: usize = 50_000;
+const PDF_BYTES_PER_PAGE: usize = 50_000;
 
 /// Maximum nesting of `content`. No API needs more than a message, a tool's result, a document and its parts.
-const DEEPEST: usize = 8;
+const MAX_DEPTH: usize = 8;
 
 /// Known members beside `KNOWN` that a model reads, or that control its answer.
-const READ: &[&str] = &["output_config", "output_format", "cache_control"];
+const MODEL_READS: &[&str] = &["output_config", "output_format", "cache_control"];
 
 /// Known members of a message beside `role` and `content`.
 const MESSAGE: &[&str] = &["output_config", "tools"];
@@ -93,16 +93,16 @@ const BLOCK: &[&str] = &[
 ];
 
 /// Bytes of the longest usual `role`, quotes included. The tokens of a message's frame cover it.
-const ROLE: u64 = 11;
+const USUAL_ROLE_BYTES: u64 = 11;
 
 /// Members of a block that no model reads, each with the most bytes that it usually has.
-const FRAME: &[(&str, u64)] = &[("type", 40), ("cache_control", 60)];
+const USUAL_MEMBER_BYTES: &[(&str, u64)] = &[("type", 40), ("cache_control", 60)];
 
 /// Facts of a body that [`read`] returns beside the known members.
 #[derive(Default)]
 pub struct Facts {
     pub prompt: Tokens,
-    pub strangers: Vec<String>,
+    pub unknown_members: Vec<String>,
     pub extras: Extras,
     pub hides: bool,
 }
@@ -111,31 +111,31 @@ pub struct Facts {
 pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts), Unreadable> {
     let mut sum = Tokens::ZERO;
     let mut facts = Facts::default();
-    let mut strangers = Strangers::default();
+    let mut unknown_members = UnknownMembers::default();
     let body = Object::body(bytes, KNOWN, |name, value| {
-        strangers.within(name, value);
-        let is_setting = NOT_PROMPT.contains(&name);
+        unknown_members.record_inside(name, value);
+        let is_setting = SETTINGS.contains(&name);
         sum = sum.plus(match is_setting {
             true => object::beyond_a_setting(value),
             false => raw(value),
         });
-        if !is_setting && !READ.contains(&name) {
-            strangers.meet("", name, value);
+        if !is_setting && !MODEL_READS.contains(&name) {
+            unknown_members.record_unless_null("", name, value);
         }
     })?;
     if let Some(thinking) = body.value("thinking") {
-        strangers.within("thinking", thinking);
+        unknown_members.record_inside("thinking", thinking);
     }
     facts.hides = thinks(&body)?;
     // An edit is reported in the answer, but it may first generate a summary of the conversation.
     facts.hides |= body.value("context_management").is_some();
-    for value in AS_THEY_STAND.iter().filter_map(|name| body.value(name)) {
+    for value in COUNTED_RAW.iter().filter_map(|name| body.value(name)) {
         sum = sum.plus(raw(value));
     }
     let mut prompt = Prompt {
         image: Tokens::new(bounds.image),
         page: Tokens::new(bounds.page),
-        strangers,
+        unknown_members,
     };
     if let Some(messages) = body.written("messages") {
         sum = sum.plus(prompt.messages(messages)?);
@@ -146,7 +146,7 @@ pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts),
     if let Some(tools) = body.written("tools") {
         sum = sum.plus(prompt.tools(tools)?);
     }
-    facts.strangers = prompt.strangers.names()?;
+    facts.unknown_members = prompt.unknown_members.names()?;
     facts.extras = tools::read(&body)?;
     facts.prompt = sum;
     Ok((body, facts))
@@ -155,7 +155,7 @@ pub fn read<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<(Object<'a>, Facts),
 struct Prompt {
     image: Tokens,
     page: Tokens,
-    strangers: Strangers,
+    unknown_members: UnknownMembers,
 }
 
 impl Prompt {
@@ -172,11 +172,12 @@ impl Prompt {
                 tokens = tokens.plus(raw(value));
                 brought.extend(is_of_tools(name).then_some(value));
                 if !MESSAGE.contains(&name) {
-                    self.strangers.meet("messages", name, value);
+                    self.unknown_members
+                        .record_unless_null("messages", name, value);
                 }
             })?;
             brought.into_iter().try_for_each(tools::within)?;
-            tokens = tokens.plus(beyond(&message, "role", ROLE));
+            tokens = tokens.plus(beyond(&message, "role", USUAL_ROLE_BYTES));
             if let Some(content) = message.written("content") {
                 tokens = tokens.plus(self.content(content, 0)?);
             }
@@ -185,7 +186,7 @@ impl Prompt {
     }
 
     fn content(&mut self, content: &RawValue, depth: usize) -> Result<Tokens, Unreadable> {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return Err(Unreadable("content is nested too deep".to_owned()));
         }
         match content.get().as_bytes().first() {
@@ -215,11 +216,12 @@ impl Prompt {
             tokens = tokens.plus(raw(value));
             brought.extend(is_of_tools(name).then_some(value));
             if !BLOCK.contains(&name) {
-                self.strangers.meet("content", name, value);
+                self.unknown_members
+                    .record_unless_null("content", name, value);
             }
         })?;
         not_stored(is_stored(&block))?;
-        for (name, usual) in FRAME {
+        for (name, usual) in USUAL_MEMBER_BYTES {
             tokens = tokens.plus(beyond(&block, name, *usual));
         }
         brought.into_iter().try_for_each(tools::within)?;
@@ -243,12 +245,13 @@ impl Prompt {
                 // The `source` of a search result is an address that nobody opens.
                 "search_result" => raw(value),
                 "image" => self.image.max(raw(value)),
-                _ => self.page.times(UNSEEN).max(raw(value)),
+                _ => self.page.times(PAGES_OF_REMOTE_DOCUMENT).max(raw(value)),
             });
         }
         let known = &["type", "media_type", "data", "content", "url", "file_id"];
         let source = Object::read(value.get(), "A source", known, |name, value| {
-            self.strangers.meet("source", name, value);
+            self.unknown_members
+                .record_unless_null("source", name, value);
         })?;
         not_stored(is_stored(&source))?;
         let is_open = has_scheme(&word(&source, "url"), &["http", "https"]);
@@ -261,7 +264,8 @@ impl Prompt {
             "base64" if is_image => self.image,
             "base64" if is_pdf => {
                 let bytes = source.written("data").map_or(0, |data| data.get().len());
-                self.page.times(bytes.div_ceil(PDF_BYTES).max(1) as u64)
+                self.page
+                    .times(bytes.div_ceil(PDF_BYTES_PER_PAGE).max(1) as u64)
             }
             "base64" | "text" => raw(value),
             "content" => match source.written("content") {
@@ -269,7 +273,7 @@ impl Prompt {
                 None => Tokens::ZERO,
             },
             _ if is_image => self.image.max(raw(value)),
-            _ => self.page.times(UNSEEN).max(raw(value)),
+            _ => self.page.times(PAGES_OF_REMOTE_DOCUMENT).max(raw(value)),
         })
     }
 
@@ -281,7 +285,7 @@ impl Prompt {
         Ok(if tokens.is_zero() {
             tokens
         } else {
-            tokens.plus(Tokens::new(TOOL_USE))
+            tokens.plus(Tokens::new(TOOL_PROMPT_TOKENS))
         })
     }
 }

@@ -104,7 +104,7 @@ fn what_is_not_known_counts_with_its_bytes_and_what_is_no_prompt_does_not() {
         Ok(8 + 4 + 5)
     );
     assert_eq!(of(r#"{"thinking":{"type":"enabled"},"y":12}"#), Ok(18 + 2));
-    for name in NOT_PROMPT {
+    for name in SETTINGS {
         assert_eq!(of(&format!(r#"{{"{name}":"{}"}}"#, "x".repeat(99))), Ok(0));
     }
 }

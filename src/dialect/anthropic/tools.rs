@@ -22,12 +22,12 @@ const HOSTED: &[&str] = &[
 ];
 
 /// Members that let the provider read data that the body does not show.
-pub const HOSTED_MEMBERS: &[&str] = &["mcp_servers", "container"];
+pub(crate) const HOSTED_MEMBERS: &[&str] = &["mcp_servers", "container"];
 
 /// Members that change the price, or cause more output than the answer shows.
-pub const DEAR: &[&str] = &["speed", "service_tier", "inference_geo", "compaction"];
+pub(crate) const SURCHARGED: &[&str] = &["speed", "service_tier", "inference_geo", "compaction"];
 
-/// Values of the `DEAR` members that change nothing.
+/// Values of the `SURCHARGED` members that change nothing.
 const PLAIN: &[&str] = &["standard", "auto", "standard_only", "not_available"];
 
 /// Part of the `type` of edits that summarise the conversation.
@@ -63,7 +63,7 @@ fn read_tool(tool: &RawValue) -> Result<Object<'_>, Unreadable> {
     )
 }
 
-/// Collects the hosted tools and the `DEAR` members that a body asks for.
+/// Collects the hosted tools and the `SURCHARGED` members that a body asks for.
 pub fn read(body: &Object<'_>) -> Result<Extras, Unreadable> {
     let mut extras = Extras::default();
     // Hosted tools by `name`, which is what the model calls them by.
@@ -98,19 +98,19 @@ pub fn read(body: &Object<'_>) -> Result<Extras, Unreadable> {
         let forced = names.iter().filter(|(name, _)| is_wanted(name));
         extras.forced = forced.map(|(_, kind)| kind.clone()).collect();
     }
-    for name in DEAR {
+    for name in SURCHARGED {
         let value = body.value(name);
         let is_plain = |value| {
             let value = object::string(value).unwrap_or_default();
             PLAIN.contains(&&*value)
         };
         if value.is_some_and(|value| !is_plain(value)) {
-            extras.dear.push((*name).to_owned());
+            extras.surcharged.push((*name).to_owned());
         }
     }
     if let Some(edits) = edits(body)? {
         object::list(edits, "edits", |edit| {
-            extras.dear.extend(compaction(edit)?);
+            extras.surcharged.extend(compaction(edit)?);
             Ok(())
         })?;
     }
@@ -179,7 +179,7 @@ pub fn edit<'a>(
             edit.remove("tool_choice");
         }
     }
-    for name in HOSTED_MEMBERS.iter().chain(DEAR) {
+    for name in HOSTED_MEMBERS.iter().chain(SURCHARGED) {
         if changes.removes(name) {
             edit.remove(name);
         }

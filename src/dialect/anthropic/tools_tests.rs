@@ -131,7 +131,7 @@ fn what_costs_more_than_its_tokens_is_taken_out() {
             format!(",{}", edits(clear)),
         ),
     ] {
-        assert_eq!(read_call(&members).unwrap().extras.dear, [dear]);
+        assert_eq!(read_call(&members).unwrap().extras.surcharged, [dear]);
         let expected = format!(r#"{{"max_tokens":9{left}}}"#);
         assert_eq!(without(&members, &[dear], None), expected);
     }
@@ -139,7 +139,7 @@ fn what_costs_more_than_its_tokens_is_taken_out() {
         r#""speed":"standard","service_tier":"auto",{}"#,
         edits(clear)
     );
-    assert!(read_call(&plain).unwrap().extras.dear.is_empty());
+    assert!(read_call(&plain).unwrap().extras.surcharged.is_empty());
 }
 
 #[test]

@@ -22,20 +22,20 @@ use std::borrow::Cow;
 const FORM: &[&str] = &["model", "stream", "response_format", "language", "prompt"];
 
 /// Form fields that no model reads, so that they do not count as prompt.
-const NOT_PROMPT: &[&str] = &["model", "stream", "response_format", "temperature"];
+const SETTINGS: &[&str] = &["model", "stream", "response_format", "temperature"];
 
 /// Form fields that choose a transcript's timestamps. They are known, but count as prompt.
-const HEARD: &[&str] = &["timestamp_granularities[]", "timestamp_granularities"];
+const TIMESTAMP_FIELDS: &[&str] = &["timestamp_granularities[]", "timestamp_granularities"];
 
 /// Form fields that hold a recording, even without a `filename`.
 const FILES: &[&str] = &["file"];
 
 /// Upper bound of the transcript tokens for one second of a recording.
-const SPOKEN_PER_SECOND: u64 = 10;
+const MAX_TRANSCRIPT_TOKENS_PER_SECOND: u64 = 10;
 
 /// Upper bound of the transcript tokens beyond the speech: a model generates some even for a recording in
 /// which it then hears nothing.
-const SPOKEN_BESIDES: u64 = 200;
+const EXTRA_TRANSCRIPT_TOKENS: u64 = 200;
 
 fn input_alone(tokens: Tokens) -> Usage {
     Usage {
@@ -49,10 +49,10 @@ fn read_form(body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
     let length = form.files().map(Length::of);
     let length = length.fold(Length::default(), Length::plus);
     let second = Tokens::new(bounds.sound_second);
-    let text = form.length_without(NOT_PROMPT) + prompt::message_frames(1);
-    let spoken = length.most * SPOKEN_PER_SECOND + SPOKEN_BESIDES;
+    let text = form.length_without(SETTINGS) + prompt::message_frames(1);
+    let spoken = length.most * MAX_TRANSCRIPT_TOKENS_PER_SECOND + EXTRA_TRANSCRIPT_TOKENS;
     Ok(Call {
-        strangers: form.strangers(&[FORM, FILES, NOT_PROMPT, HEARD])?,
+        unknown_members: form.unknown_members(&[FORM, FILES, SETTINGS, TIMESTAMP_FIELDS])?,
         model: form.field("model")?.map(str::to_owned),
         stream: form.flag("stream")?,
         answers: 1,
@@ -69,7 +69,7 @@ fn rewrite_form(body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unrea
 }
 
 /// Members of a transcript that repeat its `text` in pieces, or that are metadata.
-const BESIDE_TEXT: &[&str] = &["segments", "words", "task", "language", "logprobs"];
+const TRANSCRIPT_METADATA: &[&str] = &["segments", "words", "task", "language", "logprobs"];
 
 /// Meters a transcript: a JSON object with `text`, or else plain text (`response_format` is `text`, `srt` or
 /// `vtt`) that counts whole.
@@ -86,7 +86,7 @@ fn meter(call: &Call, answer: &[u8]) -> Reading {
         // `verbose_json` reports the recording's seconds, as a number or as a string.
         "duration" => lasted = number(value),
         "model" if is_frame(&["model"], name, value) => reading.served.take(value),
-        name if BESIDE_TEXT.contains(&name) => {}
+        name if TRANSCRIPT_METADATA.contains(&name) => {}
         _ => unsure(value, &mut reading.delivered),
     });
     if !whole {
@@ -100,12 +100,12 @@ fn meter(call: &Call, answer: &[u8]) -> Reading {
 }
 
 /// [`Dialect`] of the calls that take a recording; they differ in their path alone.
-pub struct Heard(&'static str);
+pub struct RecordingCall(&'static str);
 
-pub const TRANSCRIPTIONS: Heard = Heard("audio/transcriptions");
-pub const TRANSLATIONS: Heard = Heard("audio/translations");
+pub(crate) const TRANSCRIPTIONS: RecordingCall = RecordingCall("audio/transcriptions");
+pub(crate) const TRANSLATIONS: RecordingCall = RecordingCall("audio/translations");
 
-impl Dialect for Heard {
+impl Dialect for RecordingCall {
     fn is_form(&self) -> bool {
         true
     }
@@ -136,10 +136,10 @@ impl Dialect for Heard {
 }
 
 /// Members of `audio/speech` that the gateway itself reads or writes.
-const SPEECH: &[&str] = &["model", "input", "instructions", "stream_format"];
+const KNOWN_SPEECH_MEMBERS: &[&str] = &["model", "input", "instructions", "stream_format"];
 
 /// Members of `audio/speech` that no model reads.
-const NOT_SAID: &[&str] = &[
+const NOT_PROMPT_SPEECH_MEMBERS: &[&str] = &[
     "model",
     "stream_format",
     "voice",
@@ -149,7 +149,7 @@ const NOT_SAID: &[&str] = &[
 
 /// Upper bound of the sound tokens for one byte of `input`. Sound has about 20 tokens a second, and speaking
 /// a byte takes far less than a second, even if it is a digit or is spoken slowly.
-const SOUND_PER_BYTE: u64 = 20;
+const MAX_SOUND_TOKENS_PER_BYTE: u64 = 20;
 
 /// Usual length of a token in bytes, to estimate `instructions` where no usage is reported.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -171,20 +171,25 @@ impl Dialect for Speech {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let (body, others, strangers) = Object::prompt(body.bytes, SPEECH, NOT_SAID, &[])?;
+        let (body, others, unknown_members) = Object::prompt(
+            body.bytes,
+            KNOWN_SPEECH_MEMBERS,
+            NOT_PROMPT_SPEECH_MEMBERS,
+            &[],
+        )?;
         let input = body.string("input")?.unwrap_or_default();
         let instructions = body.string("instructions")?.unwrap_or_default();
         let written = |name| body.value(name).map_or(0, |text| text.get().len() as u64);
         let text = written("input") + written("instructions") + others.count();
         let guess = (instructions.len() as u64).div_ceil(BYTES_PER_TOKEN);
         Ok(Call {
-            strangers: strangers.names()?,
-            is_fit: true,
+            unknown_members: unknown_members.names()?,
+            can_pass_unchanged: true,
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.string("stream_format")?.as_deref() == Some("sse"),
             answers: 1,
             prompt: Tokens::new(text + prompt::message_frames(1)),
-            answer: Some(Tokens::new(input.len() as u64).times(SOUND_PER_BYTE)),
+            answer: Some(Tokens::new(input.len() as u64).times(MAX_SOUND_TOKENS_PER_BYTE)),
             unreported: Some(input_alone(Tokens::new(
                 input.chars().count() as u64 + guess,
             ))),
@@ -194,7 +199,7 @@ impl Dialect for Speech {
     }
 
     fn rewrite(&self, body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unreadable> {
-        object::rewrite_model(body.bytes, SPEECH, changes)
+        object::rewrite_model(body.bytes, KNOWN_SPEECH_MEMBERS, changes)
     }
 
     /// Reports no `usage`: the response is sound, which has none.

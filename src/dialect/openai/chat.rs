@@ -8,7 +8,7 @@ use super::tiers;
 use super::tools::{self, Of, Tools};
 use crate::dialect::call::{self, Api, Bounds, Call, Changes, Extras, Reading, Unreadable};
 use crate::dialect::object::{self, Edit, Object};
-use crate::dialect::stranger::Strangers;
+use crate::dialect::unknown_members::UnknownMembers;
 use crate::dialect::{Dialect, Meter, prompt};
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
@@ -63,7 +63,7 @@ const HOSTED: &[&str] = &[
 const LIMITS: &[&str] = &["max_completion_tokens", "max_tokens", "n_predict"];
 
 /// Members that a model reads: known, and counted as prompt.
-const READ: &[&str] = &["functions", "function_call", "response_format", "stop"];
+const MODEL_READS: &[&str] = &["functions", "function_call", "response_format", "stop"];
 
 /// Members of a message.
 const MESSAGE: &[&str] = &[
@@ -79,10 +79,10 @@ const MESSAGE: &[&str] = &[
 ];
 
 /// Members of a message that are texts: all but `role`, `content` and `audio`.
-const TEXTS: &[&str] = MESSAGE.split_at(3).1;
+const TEXT_MEMBERS: &[&str] = MESSAGE.split_at(3).1;
 
 /// Members that no model reads. Every remaining member counts as prompt.
-const NOT_PROMPT: &[&str] = &[
+const SETTINGS: &[&str] = &[
     "messages",
     "model",
     "stream",
@@ -137,7 +137,8 @@ impl Dialect for Chat {
 }
 
 fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
-    let (body, mut prompt, mut strangers) = Object::prompt(bytes, KNOWN, NOT_PROMPT, READ)?;
+    let (body, mut prompt, mut unknown_members) =
+        Object::prompt(bytes, KNOWN, SETTINGS, MODEL_READS)?;
     let mut extras = Extras::default();
     for name in HOSTED {
         match body.value(name).map(RawValue::get) {
@@ -145,7 +146,7 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
             Some(_) if *name == "web_search_options" => {
                 // The model searches once, and the response does not show it.
                 extras.hosted("web_search".to_owned(), Some(1))?;
-                extras.unshown = true;
+                extras.has_unshown_call = true;
             }
             Some(_) => extras.hosted((*name).to_owned(), None)?,
         }
@@ -158,16 +159,16 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     let choice = body.value("tool_choice");
     prompt = prompt.plus(tools::choice(choice, &offered, &mut extras)?);
     tiers::read(&body, &mut extras)?;
-    prompt = prompt.plus(template(&body, &mut strangers)?);
-    prompt = prompt.plus(content::metadata(&body, &mut strangers));
-    choices::stream_strangers(&body, &mut strangers)?;
+    prompt = prompt.plus(template(&body, &mut unknown_members)?);
+    prompt = prompt.plus(content::metadata(&body, &mut unknown_members));
+    choices::record_unknown_stream_options(&body, &mut unknown_members)?;
     if let Some(prediction) = body.value("prediction") {
-        strangers.within("prediction", prediction);
+        unknown_members.record_inside("prediction", prediction);
         prompt = prompt.plus(content::weight(prediction));
     }
     if let Some(messages) = body.value("messages") {
         object::list(messages, "messages", |value| {
-            prompt = prompt.plus(message(value, bounds, &mut strangers)?);
+            prompt = prompt.plus(message(value, bounds, &mut unknown_members)?);
             Ok(())
         })?;
     }
@@ -179,18 +180,18 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     // billed as output.
     let mut hides = body.value("prediction").is_some();
     if let Some(audio) = body.value("audio") {
-        strangers.within("audio", audio);
+        unknown_members.record_inside("audio", audio);
         hides = true;
     }
     let answers = body.number("n", 1)?.max(body.number("n_cmpl", 1)?);
     let stream = body.flag("stream")?;
     Ok(Call {
-        strangers: strangers.names()?,
+        unknown_members: unknown_members.names()?,
         extras,
         model: body.string("model")?.map(Cow::into_owned),
         stream,
         cache_key: body.string("prompt_cache_key")?.map(Cow::into_owned),
-        is_fit: !stream && !body.flag("store")?,
+        can_pass_unchanged: !stream && !body.flag("store")?,
         wants_usage: choices::wants_usage(&body)?,
         limit,
         answers: answers.unwrap_or(1),
@@ -202,13 +203,13 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
 
 /// Counts `chat_template_kwargs`, and records it and its members as unknown: a value may be a template
 /// itself.
-fn template(body: &Object<'_>, strangers: &mut Strangers) -> Result<Tokens, Unreadable> {
+fn template(body: &Object<'_>, unknown_members: &mut UnknownMembers) -> Result<Tokens, Unreadable> {
     let Some(value) = body.value("chat_template_kwargs") else {
         return Ok(Tokens::ZERO);
     };
-    strangers.name("", "chat_template_kwargs");
+    unknown_members.record("", "chat_template_kwargs");
     Object::read(value.get(), "chat_template_kwargs", &[], |name, value| {
-        strangers.meet("chat_template_kwargs", name, value);
+        unknown_members.record_unless_null("chat_template_kwargs", name, value);
     })?;
     Ok(content::weight(value))
 }
@@ -216,7 +217,7 @@ fn template(body: &Object<'_>, strangers: &mut Strangers) -> Result<Tokens, Unre
 fn message(
     value: &RawValue,
     bounds: &Bounds,
-    strangers: &mut Strangers,
+    unknown_members: &mut UnknownMembers,
 ) -> Result<Tokens, Unreadable> {
     let mut sum = Tokens::new(prompt::message_frames(1));
     if !value.get().starts_with('{') {
@@ -225,16 +226,16 @@ fn message(
     }
     let message = Object::read(value.get(), "A message", MESSAGE, |name, value| {
         sum = sum.plus(content::stray(name, value));
-        strangers.meet("messages", name, value);
+        unknown_members.record_unless_null("messages", name, value);
     })?;
     sum = sum.plus(content::role(&message));
-    sum = sum.plus(content::weights(&message, TEXTS));
+    sum = sum.plus(content::weights(&message, TEXT_MEMBERS));
     if let Some(audio) = message.value("audio") {
         // `audio` refers to an earlier spoken answer that the provider has kept.
         sum = sum.plus(content::weight(audio).max(content::named(bounds)));
     }
     if let Some(value) = message.value("content") {
-        sum = sum.plus(content::whole(value, bounds, strangers)?);
+        sum = sum.plus(content::whole(value, bounds, unknown_members)?);
     }
     Ok(sum)
 }

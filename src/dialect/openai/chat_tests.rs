@@ -173,7 +173,7 @@ fn a_message_that_could_be_read_in_two_ways_is_refused() {
 fn a_search_by_the_provider_is_asked_for_once() {
     let extras = call(r#"{"web_search_options":{}}"#).extras;
     assert_eq!(extras.hosted, [("web_search".to_owned(), Some(1))]);
-    assert!(extras.unshown);
+    assert!(extras.has_unshown_call);
     let none = call(r#"{"web_search_options":null,"plugins":null,"enable_search":false}"#);
     assert_eq!(
         (none.prompt, none.extras),

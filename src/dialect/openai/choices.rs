@@ -8,8 +8,8 @@ use crate::dialect::beside::{is_frame, unsure};
 use crate::dialect::call::{Reading, Unreadable};
 use crate::dialect::failure;
 use crate::dialect::object::{Edit, Object};
-use crate::dialect::stranger::Strangers;
 use crate::dialect::stream::{Event, EventStream, Events};
+use crate::dialect::unknown_members::UnknownMembers;
 use crate::json::{self, Value};
 use serde_json::value::RawValue;
 use std::ops::Range;
@@ -23,7 +23,7 @@ pub fn wants_usage(body: &Object<'_>) -> Result<bool, Unreadable> {
 }
 
 /// Sets `stream_options.include_usage` and leaves the other options as they came.
-pub fn ask_for_usage(body: &Object<'_>, edit: &mut Edit<'_>) -> Result<(), Unreadable> {
+pub(crate) fn ask_for_usage(body: &Object<'_>, edit: &mut Edit<'_>) -> Result<(), Unreadable> {
     let asked = match body.value("stream_options") {
         None => "{\"include_usage\":true}".to_owned(),
         Some(value) => {
@@ -37,12 +37,15 @@ pub fn ask_for_usage(body: &Object<'_>, edit: &mut Edit<'_>) -> Result<(), Unrea
     Ok(())
 }
 
-/// Records the unknown members of `stream_options` in `strangers`.
-pub fn stream_strangers(body: &Object<'_>, strangers: &mut Strangers) -> Result<(), Unreadable> {
+/// Records the unknown members of `stream_options` in `unknown_members`.
+pub(crate) fn record_unknown_stream_options(
+    body: &Object<'_>,
+    unknown_members: &mut UnknownMembers,
+) -> Result<(), Unreadable> {
     if let Some(options) = body.value("stream_options") {
         let known = &["include_usage", "include_obfuscation"];
         Object::read(options.get(), "stream_options", known, |name, value| {
-            strangers.meet("stream_options", name, value);
+            unknown_members.record_unless_null("stream_options", name, value);
         })?;
     }
     Ok(())
@@ -136,7 +139,7 @@ pub fn meter(answer: &[u8]) -> Reading {
 }
 
 /// Meters a stream while it is relayed, and removes the usage that the client did not ask for.
-pub type StreamMeter = EventStream<Chunks>;
+pub(crate) type StreamMeter = EventStream<Chunks>;
 
 /// Reader of stream chunks, for [`EventStream`].
 #[derive(Debug, Default)]

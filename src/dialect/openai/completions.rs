@@ -28,11 +28,11 @@ const KNOWN: &[&str] = &[
 ];
 
 /// Other members that a model reads: known, and counted as prompt.
-const READ: &[&str] = &["suffix", "stop"];
+const MODEL_READS: &[&str] = &["suffix", "stop"];
 
 /// Other members that no model reads. Every remaining member, known such as `suffix` or not, counts as
 /// prompt.
-const NOT_PROMPT: &[&str] = &[
+const SETTINGS: &[&str] = &[
     "echo",
     "logprobs",
     "logit_bias",
@@ -58,7 +58,8 @@ impl Dialect for Completions {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let (body, others, mut strangers) = Object::prompt(body.bytes, KNOWN, NOT_PROMPT, READ)?;
+        let (body, others, mut unknown_members) =
+            Object::prompt(body.bytes, KNOWN, SETTINGS, MODEL_READS)?;
         let prompt = input::size(
             body.value("prompt").map_or("\"\"", RawValue::get),
             bounds.image,
@@ -73,13 +74,13 @@ impl Dialect for Completions {
             .max(body.number("n_cmpl", 1)?)
             .max(body.number("best_of", 1)?)
             .unwrap_or(1);
-        choices::stream_strangers(&body, &mut strangers)?;
+        choices::record_unknown_stream_options(&body, &mut unknown_members)?;
         Ok(Call {
-            strangers: strangers.names()?,
+            unknown_members: unknown_members.names()?,
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.flag("stream")?,
             cache_key: body.string("prompt_cache_key")?.map(Cow::into_owned),
-            is_fit: !body.flag("stream")?,
+            can_pass_unchanged: !body.flag("stream")?,
             wants_usage: choices::wants_usage(&body)?,
             limit,
             answers: each.saturating_mul(prompt.texts),

@@ -8,7 +8,7 @@ use super::sound::Length;
 use crate::dialect::call::{Bounds, Unreadable};
 use crate::dialect::extras::{has_scheme, not_stored};
 use crate::dialect::object::{self, Object};
-use crate::dialect::stranger::Strangers;
+use crate::dialect::unknown_members::UnknownMembers;
 use crate::json;
 use crate::rules::amount::Tokens;
 use base64::Engine;
@@ -36,19 +36,19 @@ const PART: &[&str] = &[
 const FILE: &[&str] = &["file_id", "file_url", "file_data", "filename"];
 
 /// Tokens for the line end that servers put between two parts of a message.
-const JOINT: u64 = 1;
+const SEPARATOR_TOKENS: u64 = 1;
 
 /// Bytes of the longest usual role, `assistant` or `developer`. The framing tokens cover it.
-const ROLE: u64 = 9;
+const LONGEST_ROLE_BYTES: u64 = 9;
 
 /// Bytes of `file_data`, as written, that count as one page.
-const PAGE: u64 = 50_000;
+const BYTES_PER_PAGE: u64 = 50_000;
 
-/// First characters of a PDF (`%PDF-`) in base64.
-const PDF: &str = "JVBERi0";
+/// First characters of a PDF_BASE64_PREFIX (`%PDF_BASE64_PREFIX-`) in base64.
+const PDF_BASE64_PREFIX: &str = "JVBERi0";
 
 /// Pages counted for a file that the body only refers to, for example by `file_url`.
-const NAMED_PAGES: u64 = 20;
+const REFERENCED_FILE_PAGES: u64 = 20;
 
 /// Base64 decoder that accepts missing padding and trailing bits, as lenient readers do.
 const STANDARD: GeneralPurpose = GeneralPurpose::new(
@@ -76,25 +76,25 @@ pub fn stray(name: &str, value: &RawValue) -> Tokens {
 }
 
 /// Sums the [`weight`] of the members `names` that are present.
-pub fn weights(object: &Object<'_>, names: &[&str]) -> Tokens {
+pub(crate) fn weights(object: &Object<'_>, names: &[&str]) -> Tokens {
     let values = names.iter().filter_map(|name| object.value(name));
     values.map(weight).sum()
 }
 
-/// Returns the tokens by which `role` exceeds a usual one (`ROLE` bytes).
+/// Returns the tokens by which `role` exceeds a usual one (`LONGEST_ROLE_BYTES` bytes).
 pub fn role(object: &Object<'_>) -> Tokens {
-    weights(object, &["role"]).minus(Tokens::new(ROLE))
+    weights(object, &["role"]).minus(Tokens::new(LONGEST_ROLE_BYTES))
 }
 
 /// Counts the body's `metadata`, which some servers show to a model. Records `mcp_*` and `localai_*` entries
 /// as unknown members, because LocalAI runs the tools that they name.
-pub fn metadata(body: &Object<'_>, strangers: &mut Strangers) -> Tokens {
+pub(crate) fn metadata(body: &Object<'_>, unknown_members: &mut UnknownMembers) -> Tokens {
     let Some(value) = body.value("metadata") else {
         return Tokens::ZERO;
     };
     json::each_member(value.get().as_bytes(), |name, _| {
         if name.starts_with("mcp_") || name.starts_with("localai_") {
-            strangers.name("metadata", name);
+            unknown_members.record("metadata", name);
         }
     });
     weight(value)
@@ -102,23 +102,23 @@ pub fn metadata(body: &Object<'_>, strangers: &mut Strangers) -> Tokens {
 
 /// Returns the upper bound of a file that a body only refers to, in the provider's store or anywhere else.
 pub fn named(bounds: &Bounds) -> Tokens {
-    Tokens::new(bounds.page).times(NAMED_PAGES)
+    Tokens::new(bounds.page).times(REFERENCED_FILE_PAGES)
 }
 
 /// Counts a message's `content`, or a tool's `output`: a string, a part, or a list of either.
-pub fn whole(
+pub(crate) fn whole(
     value: &RawValue,
     bounds: &Bounds,
-    strangers: &mut Strangers,
+    unknown_members: &mut UnknownMembers,
 ) -> Result<Tokens, Unreadable> {
     let mut sum = Tokens::ZERO;
     let mut is_first = true;
     let mut each = |value: &RawValue| {
         if !std::mem::take(&mut is_first) {
-            sum = sum.plus(Tokens::new(JOINT));
+            sum = sum.plus(Tokens::new(SEPARATOR_TOKENS));
         }
         sum = sum.plus(match value.get().as_bytes()[0] {
-            b'{' => part(value, bounds, strangers)?,
+            b'{' => part(value, bounds, unknown_members)?,
             b'[' => {
                 let why = "A list of content must not hold another";
                 return Err(Unreadable(why.to_owned()));
@@ -136,10 +136,10 @@ pub fn whole(
 }
 
 /// Counts one part of a message's `content` or of a tool's `output`.
-pub fn part(
+pub(crate) fn part(
     value: &RawValue,
     bounds: &Bounds,
-    strangers: &mut Strangers,
+    unknown_members: &mut UnknownMembers,
 ) -> Result<Tokens, Unreadable> {
     let (mut others, mut sound) = (Tokens::ZERO, Tokens::ZERO);
     let mut is_named = false;
@@ -150,8 +150,8 @@ pub fn part(
         if name == "input_audio" {
             sound = sound.plus(sounds(value, bounds));
         }
-        strangers.meet("content", name, value);
-        strangers.within(name, value);
+        unknown_members.record_unless_null("content", name, value);
+        unknown_members.record_inside(name, value);
         sounds_address |= name == "input_audio" && holds_address(value);
         // `video_url` and the like, which only some servers support.
         if name.ends_with("_url") {
@@ -162,7 +162,7 @@ pub fn part(
     let known = ["image_url", "file_url"].iter();
     addresses.extend(known.filter_map(|name| part.value(name)));
     for address in addresses {
-        check_address(address, strangers)?;
+        check_address(address, unknown_members)?;
     }
     not_stored(part.value("file_id").is_some())?;
     if sounds_address {
@@ -200,11 +200,11 @@ pub fn part(
                 let mut strays = Tokens::ZERO;
                 let read = Object::read(value.get(), "file", FILE, |name, value| {
                     strays = strays.plus(stray(name, value));
-                    strangers.meet("file", name, value);
+                    unknown_members.record_unless_null("file", name, value);
                 })?;
                 not_stored(read.value("file_id").is_some())?;
                 if let Some(address) = read.value("file_url") {
-                    check_address(address, strangers)?;
+                    check_address(address, unknown_members)?;
                 }
                 let file = file(&read, bounds)?.plus(strays);
                 Some(file.plus(rest(&["type", "file"])))
@@ -238,12 +238,12 @@ pub fn part(
 
 /// Refuses every URL but `http`, `https` and `data`. A provider must not read a file from its own disk or
 /// from the operator's account (`file:`, `gs:`, `s3:`).
-fn check_address(value: &RawValue, strangers: &mut Strangers) -> Result<(), Unreadable> {
+fn check_address(value: &RawValue, unknown_members: &mut UnknownMembers) -> Result<(), Unreadable> {
     let mut address = object::string(value);
     if value.get().starts_with('{') {
         let known = &["url", "detail"];
         let object = Object::read(value.get(), "An address", known, |name, value| {
-            strangers.meet("image_url", name, value);
+            unknown_members.record_unless_null("image_url", name, value);
         })?;
         address = object.value("url").and_then(object::string);
     }
@@ -334,13 +334,13 @@ fn file(part: &Object<'_>, bounds: &Bounds) -> Result<Tokens, Unreadable> {
     }
     if let Some(data) = data {
         let length = weight(data);
-        let pages = length.count().div_ceil(PAGE).max(1);
+        let pages = length.count().div_ceil(BYTES_PER_PAGE).max(1);
         let pages = Tokens::new(bounds.page).times(pages);
-        // Only a PDF surely consists of pages; any other file may be text throughout, so its bytes count.
+        // Only a PDF_BASE64_PREFIX surely consists of pages; any other file may be text throughout, so its bytes count.
         let is_pdf = text
             .strip_prefix("data:application/pdf;base64,")
             .unwrap_or(&text)
-            .starts_with(PDF)
+            .starts_with(PDF_BASE64_PREFIX)
             && filename.to_ascii_lowercase().ends_with(".pdf");
         sum = sum.plus(if is_pdf { pages } else { pages.max(length) });
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::rules::families::Detail;
 
 fn part(value: &RawValue, bounds: &Bounds) -> Result<Tokens, Unreadable> {
-    super::part(value, bounds, &mut Strangers::default())
+    super::part(value, bounds, &mut UnknownMembers::default())
 }
 use proptest::prelude::*;
 

@@ -13,13 +13,13 @@ use std::borrow::Cow;
 const KNOWN: &[&str] = &["model", "input", "prompt_cache_key"];
 
 /// Other members that no model reads. Every remaining member counts as prompt.
-const NOT_PROMPT: &[&str] = &["encoding_format", "dimensions", "user"];
+const SETTINGS: &[&str] = &["encoding_format", "dimensions", "user"];
 
 /// Members that a model reads, or that tell a server how to embed: known, and counted as prompt.
-const READ: &[&str] = &["input_type", "prompt_name", "normalize", "truncate"];
+const MODEL_READS: &[&str] = &["input_type", "prompt_name", "normalize", "truncate"];
 
 /// [`Dialect`] of `POST embeddings`.
-pub struct Embeddings;
+pub(crate) struct Embeddings;
 
 impl Dialect for Embeddings {
     fn api(&self) -> Api {
@@ -31,14 +31,15 @@ impl Dialect for Embeddings {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let (body, others, strangers) = Object::prompt(body.bytes, KNOWN, NOT_PROMPT, READ)?;
+        let (body, others, unknown_members) =
+            Object::prompt(body.bytes, KNOWN, SETTINGS, MODEL_READS)?;
         let input = input::size(
             body.value("input").map_or("\"\"", RawValue::get),
             bounds.image,
         );
         Ok(Call {
-            strangers: strangers.names()?,
-            is_fit: true,
+            unknown_members: unknown_members.names()?,
+            can_pass_unchanged: true,
             model: body.string("model")?.map(Cow::into_owned),
             cache_key: body.string("prompt_cache_key")?.map(Cow::into_owned),
             answers: 1,

@@ -1,4 +1,4 @@
-//! Fixtures of `embeddings`.
+//! Fixtures of `embeddings`: requests, answers, and the usage and bounds they must give.
 
 use super::*;
 

@@ -9,7 +9,7 @@ use crate::dialect::stream::{Event, EventStream, Events};
 use crate::json::{self, Value};
 
 /// Types of the events that end a stream.
-const LAST: &[&str] = &[
+const FINAL_EVENTS: &[&str] = &[
     "image_generation.completed",
     "image_edit.completed",
     "speech.audio.done",
@@ -38,11 +38,11 @@ const FRAME: &[&str] = &[
     "segment_id",
 ];
 
-pub type EventMeter = EventStream<TypedEvents>;
+pub(crate) type EventMeter = EventStream<TypedEvents>;
 
 /// Reader of typed events, for [`EventStream`].
 #[derive(Debug, Default)]
-pub struct TypedEvents {
+pub(crate) struct TypedEvents {
     /// Tokens of a second of sound, for a `usage` in seconds.
     sound_second: u64,
 }
@@ -85,7 +85,9 @@ impl TypedEvents {
             "delta" | "text" => {}
             "audio" => reading.delivered.base64_sound(&json::text(value)),
             // An image before the last event is a preview of the final one.
-            "b64_json" | "url" if LAST.contains(&kind.as_str()) => reading.delivered.images += 1,
+            "b64_json" | "url" if FINAL_EVENTS.contains(&kind.as_str()) => {
+                reading.delivered.images += 1
+            }
             "b64_json" | "url" => {}
             "model" if is_frame(FRAME, name, value) => reading.served.take(value),
             name if is_frame(FRAME, name, value) => {}
@@ -95,7 +97,7 @@ impl TypedEvents {
             reading.delivered.unreadable(data);
         }
         reading.failed |= kind == "error";
-        reading.complete |= reading.failed || LAST.contains(&kind.as_str());
+        reading.complete |= reading.failed || FINAL_EVENTS.contains(&kind.as_str());
     }
 }
 

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 const KNOWN: &[&str] = &["model", "prompt", "n", "stream"];
 
 /// Fields that no model reads. Every other field counts as prompt.
-const NOT_PROMPT: &[&str] = &[
+const SETTINGS: &[&str] = &[
     "model",
     "n",
     "stream",
@@ -59,7 +59,7 @@ fn call(n: Option<u64>, text: u64, images: u64, bounds: &Bounds) -> Call {
 }
 
 /// [`Dialect`] of `POST images/generations`.
-pub struct Generations;
+pub(crate) struct Generations;
 
 impl Dialect for Generations {
     fn api(&self) -> Api {
@@ -71,14 +71,14 @@ impl Dialect for Generations {
     }
 
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
-        let (body, others, strangers) = Object::prompt(body.bytes, KNOWN, NOT_PROMPT, &[])?;
+        let (body, others, unknown_members) = Object::prompt(body.bytes, KNOWN, SETTINGS, &[])?;
         let text = body
             .value("prompt")
             .map_or(0, |text| text.get().len() as u64)
             + others.count();
         Ok(Call {
-            strangers: strangers.names()?,
-            is_fit: true,
+            unknown_members: unknown_members.names()?,
+            can_pass_unchanged: true,
             model: body.string("model")?.map(Cow::into_owned),
             stream: body.flag("stream")?,
             ..call(body.number("n", 1)?, text, 0, bounds)
@@ -102,12 +102,12 @@ fn read_form(body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
     let form = Form::read(body, KNOWN, FILES)?;
     let images = form.files().count() as u64;
     Ok(Call {
-        strangers: form.strangers(&[KNOWN, FILES, NOT_PROMPT])?,
+        unknown_members: form.unknown_members(&[KNOWN, FILES, SETTINGS])?,
         model: form.field("model")?.map(str::to_owned),
         stream: form.flag("stream")?,
         ..call(
             form.count("n")?,
-            form.length_without(NOT_PROMPT),
+            form.length_without(SETTINGS),
             images,
             bounds,
         )
@@ -121,8 +121,8 @@ fn rewrite_form(body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unrea
 /// [`Dialect`] of the calls that send images to the model; they differ in their path alone.
 pub struct Changed(&'static str);
 
-pub const EDITS: Changed = Changed("images/edits");
-pub const VARIATIONS: Changed = Changed("images/variations");
+pub(crate) const EDITS: Changed = Changed("images/edits");
+pub(crate) const VARIATIONS: Changed = Changed("images/variations");
 
 impl Dialect for Changed {
     fn is_form(&self) -> bool {

@@ -39,7 +39,7 @@ const ITEM_FRAME: &[&str] = &[
 ];
 
 /// Types of the events that repeat the text of others, or report progress.
-const REPEATS: &[&str] = &[
+const REPEATING_EVENTS: &[&str] = &[
     "response.created",
     "response.queued",
     "response.in_progress",
@@ -61,7 +61,7 @@ const REPEATS: &[&str] = &[
 ];
 
 /// Types of the events that end a stream.
-const LAST: &[&str] = &[
+const FINAL_EVENTS: &[&str] = &[
     "response.completed",
     "response.incomplete",
     "response.cancelled",
@@ -99,7 +99,7 @@ fn response(response: &[u8], reading: &mut Reading) -> Option<Response> {
         "usage" => reading.reports(usage::read(&Value::of(value))),
         "error" if value != b"null" => {
             seen.has_error = true;
-            failure::goods(value, &mut seen.output);
+            failure::count_generated(value, &mut seen.output);
         }
         "output" if json::each_element(value, |value| item(value, &mut seen.output)) => {}
         "output" => said::text(value, &mut seen.output),
@@ -130,11 +130,11 @@ pub fn meter(answer: &[u8]) -> Reading {
     reading
 }
 
-pub type StreamMeter = EventStream<Items>;
+pub(crate) type StreamMeter = EventStream<Items>;
 
 /// Reader of the events of a `responses` stream, for [`EventStream`].
 #[derive(Debug, Default)]
-pub struct Items {
+pub(crate) struct Items {
     /// Bytes of text that came in deltas, and not yet in a finished item.
     in_deltas: u64,
 }
@@ -155,7 +155,7 @@ impl Events for Items {
             self.member(&kind, name, value, reading);
         });
         reading.failed |= matches!(kind.as_str(), "error" | "response.failed");
-        reading.complete |= reading.failed || LAST.contains(&kind.as_str());
+        reading.complete |= reading.failed || FINAL_EVENTS.contains(&kind.as_str());
     }
 }
 
@@ -166,7 +166,7 @@ impl Items {
             "error" if value != b"null" => failure::reported(value, reading),
             "response" => {
                 let seen = response(value, reading).unwrap_or_default();
-                if LAST.contains(&kind) {
+                if FINAL_EVENTS.contains(&kind) {
                     self.whole(seen.output, reading.delivered.bytes, reading);
                 }
             }
@@ -193,7 +193,7 @@ impl Items {
                 self.at_once(output, reading);
             }
             "partial_image_b64" => {}
-            _ if REPEATS.contains(&kind) || LAST.contains(&kind) => {}
+            _ if REPEATING_EVENTS.contains(&kind) || FINAL_EVENTS.contains(&kind) => {}
             "type" | "sequence_number" | "item_id" | "output_index" | "content_index"
             | "summary_index" | "logprobs" | "obfuscation" | "stream_id" => {}
             _ => unsure(value, &mut reading.delivered),

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 const KNOWN: &[&str] = &["model"];
 
 /// [`Dialect`] of `POST moderations`.
-pub struct Moderations;
+pub(crate) struct Moderations;
 
 impl Dialect for Moderations {
     fn api(&self) -> Api {
@@ -25,10 +25,10 @@ impl Dialect for Moderations {
     }
 
     fn read(&self, body: &Body<'_>, _: &Bounds) -> Result<Call, Unreadable> {
-        let (body, prompt, strangers) = Object::prompt(body.bytes, KNOWN, &[], &["input"])?;
+        let (body, prompt, unknown_members) = Object::prompt(body.bytes, KNOWN, &[], &["input"])?;
         Ok(Call {
-            strangers: strangers.names()?,
-            is_fit: true,
+            unknown_members: unknown_members.names()?,
+            can_pass_unchanged: true,
             model: body.string("model")?.map(Cow::into_owned),
             answers: 1,
             prompt,

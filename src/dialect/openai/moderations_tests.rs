@@ -1,4 +1,4 @@
-//! Fixtures of `moderations`.
+//! Fixtures of `moderations`: requests, answers, and the usage and bounds they must give.
 
 use super::*;
 

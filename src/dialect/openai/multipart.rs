@@ -7,13 +7,13 @@ mod head;
 
 use crate::dialect::call::{Body, Unreadable};
 use crate::dialect::splice::Splice;
-use crate::dialect::stranger::Strangers;
+use crate::dialect::unknown_members::UnknownMembers;
 use head::refused;
 use memchr::memmem;
 use std::ops::Range;
 
 /// Upper bound of the parts of a form: no API call has as many fields.
-const MOST_PARTS: usize = 200;
+const MAX_PARTS: usize = 200;
 
 #[derive(Debug)]
 struct Part<'a> {
@@ -139,14 +139,14 @@ impl<'a> Form<'a> {
     }
 
     /// Returns the names of all fields that are in none of the lists `known`.
-    pub fn strangers(&self, known: &[&[&str]]) -> Result<Vec<String>, Unreadable> {
-        let mut strangers = Strangers::default();
+    pub fn unknown_members(&self, known: &[&[&str]]) -> Result<Vec<String>, Unreadable> {
+        let mut unknown_members = UnknownMembers::default();
         for part in &self.parts {
             if !known.iter().any(|known| known.contains(&part.name)) {
-                strangers.name("", part.name);
+                unknown_members.record("", part.name);
             }
         }
-        strangers.names()
+        unknown_members.names()
     }
 
     /// Returns the `Content-Type` to send the form with.
@@ -222,7 +222,7 @@ fn ranges(bytes: &[u8], boundary: &str) -> Result<(usize, Vec<Range<usize>>), Un
         if end <= content || bytes[end - 1] != b'\r' {
             return Err(refused("a boundary does not begin a line of its own"));
         }
-        if parts.len() == MOST_PARTS {
+        if parts.len() == MAX_PARTS {
             return Err(refused("it has more than 200 parts"));
         }
         parts.push(content..end - 1);

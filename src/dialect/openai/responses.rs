@@ -11,7 +11,7 @@ use super::tools::{self, Of, Tools, short};
 use crate::dialect::call::{self, Api, Bounds, Call, Changes, Extras, Reading, Unreadable};
 use crate::dialect::extras::thin;
 use crate::dialect::object::{self, Edit, Object};
-use crate::dialect::stranger::Strangers;
+use crate::dialect::unknown_members::UnknownMembers;
 use crate::dialect::{Dialect, Meter, prompt};
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
@@ -43,7 +43,7 @@ const KNOWN: &[&str] = &[
 
 /// Members that make the provider read or generate something that the body does not show, with advice for the
 /// caller.
-const UNSEEN: &[(&str, &str)] = &[
+const REFUSED_MEMBERS: &[(&str, &str)] = &[
     ("previous_response_id", "send the whole input instead"),
     ("conversation", "send the whole input instead"),
     ("prompt", "send the instructions themselves"),
@@ -51,7 +51,7 @@ const UNSEEN: &[(&str, &str)] = &[
 ];
 
 /// Other members that no model reads. Every remaining member counts as prompt.
-const NOT_PROMPT: &[&str] = &[
+const SETTINGS: &[&str] = &[
     "stream_options",
     "temperature",
     "top_p",
@@ -66,7 +66,7 @@ const NOT_PROMPT: &[&str] = &[
 ];
 
 /// Members that a model reads: known, and counted as prompt.
-const READ: &[&str] = &["text", "response_format"];
+const MODEL_READS: &[&str] = &["text", "response_format"];
 
 /// Types of the input items whose texts a model reads.
 const TEXT_ITEMS: &[&str] = &[
@@ -98,7 +98,7 @@ const ITEM: &[&str] = &[
 
 /// Members of an item that count in full: all but its `type`, its `role`, and the parts in `content` and
 /// `output`.
-const TEXTS: &[&str] = ITEM.split_at(4).1;
+const TEXT_MEMBERS: &[&str] = ITEM.split_at(4).1;
 
 /// Types of the input items that are known, though not how a model reads them: all of their bytes count.
 const OTHER_ITEMS: &[&str] = &[
@@ -147,11 +147,12 @@ fn refused<T>(why: impl Into<String>) -> Result<T, Unreadable> {
 }
 
 fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
-    let (body, mut prompt, mut strangers) = Object::prompt(bytes, KNOWN, NOT_PROMPT, READ)?;
+    let (body, mut prompt, mut unknown_members) =
+        Object::prompt(bytes, KNOWN, SETTINGS, MODEL_READS)?;
     if body.flag("background")? {
         return refused("background is not served here: wait for the answer or stream it");
     }
-    for (name, instead) in UNSEEN {
+    for (name, instead) in REFUSED_MEMBERS {
         if body.value(name).is_some() {
             return refused(format!("{name} is not served here: {instead}"));
         }
@@ -172,7 +173,7 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     if let Some(value) = body.value("input") {
         let mut input = Input {
             bounds,
-            strangers: &mut strangers,
+            unknown_members: &mut unknown_members,
             extras: &mut extras,
             offered: &mut offered,
         };
@@ -181,9 +182,9 @@ fn read(bytes: &[u8], bounds: &Bounds) -> Result<Call, Unreadable> {
     let choice = body.value("tool_choice");
     prompt = prompt.plus(tools::choice(choice, &offered, &mut extras)?);
     tiers::read(&body, &mut extras)?;
-    prompt = prompt.plus(content::metadata(&body, &mut strangers));
+    prompt = prompt.plus(content::metadata(&body, &mut unknown_members));
     Ok(Call {
-        strangers: strangers.names()?,
+        unknown_members: unknown_members.names()?,
         extras,
         model: body.string("model")?.map(Cow::into_owned),
         stream: body.flag("stream")?,
@@ -204,7 +205,7 @@ fn frame() -> Tokens {
 /// Reads the items of `input` and sums their tokens.
 struct Input<'r> {
     bounds: &'r Bounds,
-    strangers: &'r mut Strangers,
+    unknown_members: &'r mut UnknownMembers,
     extras: &'r mut Extras,
     /// Tools of the body and of its items: `additional_tools` and the like bring their own.
     offered: &'r mut Tools,
@@ -227,7 +228,8 @@ impl Input<'_> {
         let mut sum = Tokens::ZERO;
         let item = read_item(value, |name, value| {
             sum = sum.plus(stray(name, value));
-            self.strangers.meet("input", name, value);
+            self.unknown_members
+                .record_unless_null("input", name, value);
         })?;
         let kind = match item.string("type")? {
             Some(kind) => kind,
@@ -261,12 +263,12 @@ impl Input<'_> {
             );
         }
         sum = sum.plus(content::role(&item)).plus(described);
-        sum = sum.plus(weights(&item, TEXTS));
+        sum = sum.plus(weights(&item, TEXT_MEMBERS));
         for value in ["content", "output"]
             .iter()
             .filter_map(|name| item.value(name))
         {
-            sum = sum.plus(content::whole(value, self.bounds, self.strangers)?);
+            sum = sum.plus(content::whole(value, self.bounds, self.unknown_members)?);
         }
         Ok(sum)
     }

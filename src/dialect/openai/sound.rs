@@ -23,7 +23,7 @@ pub fn usage(usage: &[u8], sound_second: u64) -> Option<Claim> {
 }
 
 /// Returns the claim for `seconds` of sound, which are all input.
-pub fn of_seconds(seconds: u64, sound_second: u64) -> Claim {
+pub(crate) fn of_seconds(seconds: u64, sound_second: u64) -> Claim {
     Claim::of(Usage {
         uncached_input: Tokens::new(seconds).times(sound_second),
         ..Usage::default()

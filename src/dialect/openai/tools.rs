@@ -40,7 +40,7 @@ const HOSTED: &[&str] = &[
 ];
 
 /// Members of a chat tool beside its `function` that make the provider run nothing.
-const BESIDE: &[&str] = &[
+const HARMLESS_TOOL_MEMBERS: &[&str] = &[
     "cache_control",
     "strict",
     "name",
@@ -50,11 +50,11 @@ const BESIDE: &[&str] = &[
 ];
 
 /// Prefixes of the types of a vendor's own hosted tools, such as `openrouter:web_search`.
-const VENDORS: &[&str] = &["openrouter:"];
+const VENDOR_TOOL_PREFIXES: &[&str] = &["openrouter:"];
 
 /// Upper bound of the tokens in which a provider describes one of its built-in tools, such as `apply_patch`,
 /// to a model. Providers do not publish it; 1,000 tokens are a page of text.
-const BUILT_IN_TOOL: u64 = 1_000;
+const BUILT_IN_TOOL_TOKENS: u64 = 1_000;
 
 /// API call that a list of tools belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub fn short(word: &str) -> &str {
 }
 
 /// Reads a list of tools, and records the hosted ones in `extras.hosted`.
-pub fn read(list: &RawValue, of: Of, extras: &mut Extras) -> Result<Tools, Unreadable> {
+pub(crate) fn read(list: &RawValue, of: Of, extras: &mut Extras) -> Result<Tools, Unreadable> {
     let mut seen = Tools::default();
     object::list(list, "tools", |tool| {
         match runs(tool, of)? {
@@ -127,10 +127,10 @@ fn runs(tool: &RawValue, of: Of) -> Result<Runs<'_>, Unreadable> {
     // Some servers accept hosted tools in other members of a tool that has a `function`.
     let mut has_more = false;
     let tool = Object::read(tool.get(), "A tool", known, |name, value| {
-        has_more |= !BESIDE.contains(&name) && value.get() != "null";
+        has_more |= !HARMLESS_TOOL_MEMBERS.contains(&name) && value.get() != "null";
     })?;
     let kind = tool.string("type")?.unwrap_or_default();
-    let described = Tokens::new(BUILT_IN_TOOL);
+    let described = Tokens::new(BUILT_IN_TOOL_TOKENS);
     Ok(match (&*kind, of) {
         ("", Of::Chat) if tool.value("function").is_some() && !has_more => {
             Runs::Client(Tokens::ZERO)
@@ -164,7 +164,11 @@ fn runs(tool: &RawValue, of: Of) -> Result<Runs<'_>, Unreadable> {
 /// Returns the name of a hosted tool, without its version. `None`: no tool of this `type` is hosted.
 fn hosted(kind: &str) -> Option<String> {
     let name = family(kind);
-    let is_vendors = || VENDORS.iter().any(|start| kind.starts_with(start));
+    let is_vendors = || {
+        VENDOR_TOOL_PREFIXES
+            .iter()
+            .any(|start| kind.starts_with(start))
+    };
     (HOSTED.contains(&name.as_str()) || is_vendors()).then_some(name)
 }
 
@@ -174,7 +178,7 @@ fn hosted_choice(kind: &str) -> Option<String> {
 }
 
 /// Whether a shell's `environment` is at the client, and not in a container of the operator's.
-pub fn is_local(object: &Object<'_>) -> Result<bool, Unreadable> {
+pub(crate) fn is_local(object: &Object<'_>) -> Result<bool, Unreadable> {
     let Some(environment) = object.value("environment") else {
         return Ok(true);
     };
@@ -184,7 +188,7 @@ pub fn is_local(object: &Object<'_>) -> Result<bool, Unreadable> {
 
 /// Records in `extras.forced` the hosted tools that a `tool_choice` demands. Returns the tokens of the choice
 /// itself.
-pub fn choice(
+pub(crate) fn choice(
     choice: Option<&RawValue>,
     tools: &Tools,
     extras: &mut Extras,
@@ -249,7 +253,7 @@ fn hosted_of(list: &RawValue) -> Result<Vec<Option<String>>, Unreadable> {
 
 /// Removes the tools in `changes.removed` from a list. Returns true, and removes nothing, if none would be
 /// left.
-pub fn take_out<'a>(
+pub(crate) fn take_out<'a>(
     edit: &mut Edit<'a>,
     list: &'a RawValue,
     of: Of,
@@ -264,7 +268,7 @@ pub fn take_out<'a>(
 
 /// Removes those tools from a body, and everything that refers to them: entries in `allowed_tools`, or
 /// `tool_choice` and `parallel_tool_calls` if no tool is left.
-pub fn take_out_of_body<'a>(
+pub(crate) fn take_out_of_body<'a>(
     edit: &mut Edit<'a>,
     body: &Object<'a>,
     of: Of,

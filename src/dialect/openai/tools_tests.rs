@@ -185,7 +185,7 @@ fn what_must_be_called_is_known() {
 
 #[test]
 fn tiers_that_cost_more_are_taken_out() {
-    for (tier, is_dear) in [
+    for (tier, is_surcharged) in [
         ("priority", true),
         ("fast", true),
         ("auto", false),
@@ -193,12 +193,15 @@ fn tiers_that_cost_more_are_taken_out() {
     ] {
         let body = format!(r#"{{"service_tier":"{tier}"}}"#);
         for dialect in [CHAT, RESPONSES] {
-            let dear = read(dialect, &body).unwrap().extras.dear;
-            assert_eq!(!dear.is_empty(), is_dear, "{tier}");
+            let dear = read(dialect, &body).unwrap().extras.surcharged;
+            assert_eq!(!dear.is_empty(), is_surcharged, "{tier}");
             let left = without(dialect, &body, &["service_tier"]);
             assert!(!left.contains("tier"), "{left}");
         }
     }
     let body = r#"{"multi_agent":{"enabled":true}}"#;
-    assert_eq!(read(RESPONSES, body).unwrap().extras.dear, ["multi_agent"]);
+    assert_eq!(
+        read(RESPONSES, body).unwrap().extras.surcharged,
+        ["multi_agent"]
+    );
 }

@@ -82,7 +82,7 @@ impl Counts {
 }
 
 /// Reads `usage` and `model` of a response without generated text; vectors and images are skipped.
-pub fn of_answer(answer: &[u8]) -> Reading {
+pub(crate) fn of_answer(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
     let answer = Value::of(answer);
     let whole = answer.members(|name, value| match name {

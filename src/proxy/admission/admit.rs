@@ -13,14 +13,14 @@ use crate::proxy::limits::refused_work::Work;
 use crate::proxy::request_id;
 use crate::proxy::settlement::bill::{Bill, Hold, Labels};
 use crate::proxy::settlement::deliver::Delivery;
-use crate::rules::account::{Admission as Verdict, Admit};
+use crate::rules::account::{Admit, Verdict};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::choice;
 use crate::rules::entry::Caller;
 use crate::rules::window::{Limits, Pace};
 use crate::store::leases::{Covered, Lease};
 use crate::store::name::{AccountName, KeyName};
-use crate::store::{Admitted, Ledger, StoreError};
+use crate::store::{KeyAdmission, Ledger, StoreError};
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ struct Granted {
 impl Admission {
     /// Takes the hold and opens the call's [`Bill`]. A prompt is first bounded by its bytes; before a call is
     /// refused because of that bound, [`TokenCounter`] counts its tokens.
-    pub async fn admit(
+    pub(crate) async fn admit(
         &self,
         key: &KeyName,
         estimate: &mut Estimate<'_>,
@@ -172,16 +172,16 @@ impl Admission {
             leases.give_back(key).await?;
             entry = self.ask_store(key, caller, ask).await?;
         }
-        let Admitted::Known {
+        let KeyAdmission::Known {
             account,
             group,
             admission,
         } = entry
         else {
-            leases.distrust(key);
+            leases.invalidate(key);
             return Err(GatewayError::UnknownKey);
         };
-        leases.saw(key, caller, &account, &group, &admission);
+        leases.record_admission(key, caller, &account, &group, &admission);
         let (left, window) = balance_and_window(&admission);
         reply.set_balance(left);
         reply.set_window(window);
@@ -189,8 +189,8 @@ impl Admission {
             Verdict::Granted { held, .. } => Ok(held),
             Verdict::Spent { .. } => Err(GatewayError::InsufficientTokens),
             Verdict::Held { .. } => Err(GatewayError::TokensHeld),
-            Verdict::Crowded { .. } => Err(GatewayError::TooManyInFlight),
-            Verdict::Limited { wait, .. } => Err(GatewayError::RateLimited { wait }),
+            Verdict::TooManyInFlight { .. } => Err(GatewayError::TooManyInFlight),
+            Verdict::RateLimited { wait, .. } => Err(GatewayError::RateLimited { wait }),
         };
         let held = match verdict {
             Ok(held) => held,
@@ -218,7 +218,7 @@ impl Admission {
         key: &KeyName,
         caller: Caller<'_>,
         ask: &Admit<'_>,
-    ) -> Result<Admitted, GatewayError> {
+    ) -> Result<KeyAdmission, GatewayError> {
         let mut entry = self.store.admit(key, caller, ask).await;
         if matches!(entry, Err(StoreError::Unknown(_))) {
             entry = self.store.admit(key, caller, ask).await;
@@ -231,7 +231,7 @@ impl Admission {
 }
 
 /// Refuses a model that is not in the `models` of the account's group.
-pub fn check_group(estimate: &Estimate<'_>, group: &str) -> Result<(), GatewayError> {
+pub(crate) fn check_group(estimate: &Estimate<'_>, group: &str) -> Result<(), GatewayError> {
     let config = &estimate.tenant.config;
     let models = config.group(group).and_then(|group| group.models.as_ref());
     let (Some(models), Some(providers)) = (models, &config.text) else {
@@ -280,8 +280,8 @@ fn hold_request<'a>(estimate: &Estimate<'_>, id: &'a str, ttl: Millis) -> Admit<
     }
 }
 
-fn is_short(entry: &Admitted) -> bool {
-    let Admitted::Known { admission, .. } = entry else {
+fn is_short(entry: &KeyAdmission) -> bool {
+    let KeyAdmission::Known { admission, .. } = entry else {
         return false;
     };
     matches!(admission, Verdict::Spent { .. } | Verdict::Held { .. })
@@ -292,7 +292,7 @@ fn balance_and_window(verdict: &Verdict) -> (Tokens, Option<Pace>) {
         Verdict::Granted { left, pace, .. }
         | Verdict::Spent { left, pace }
         | Verdict::Held { left, pace }
-        | Verdict::Crowded { left, pace } => (left, pace),
-        Verdict::Limited { left, pace, .. } => (left, Some(pace)),
+        | Verdict::TooManyInFlight { left, pace } => (left, pace),
+        Verdict::RateLimited { left, pace, .. } => (left, Some(pace)),
     }
 }

@@ -15,7 +15,7 @@ pub fn authenticate(request: &Request) -> Result<KeyName, GatewayError> {
 }
 
 /// Looks a key up in the store, outside of admission. 401 if it does not exist.
-pub async fn require_known(
+pub(crate) async fn require_known(
     store: &dyn Ledger,
     tenant: &Tenant,
     key: &KeyName,

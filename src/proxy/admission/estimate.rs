@@ -41,13 +41,13 @@ pub struct Estimate<'a> {
     pub call: Call,
     /// Decision on members and beta headers that cost extra: allowed at a price, or removed.
     pub extras: Decision,
-    pub terms: Terms,
+    pub(crate) terms: Terms,
     /// Most tokens of one answer of the model. `None`: unknown.
     pub max_output: Option<u64>,
 }
 
 /// Returns the header that names beta features: `openai-beta` or `anthropic-beta`.
-pub fn beta_header(api: Api) -> &'static str {
+pub(crate) fn beta_header(api: Api) -> &'static str {
     match api {
         Api::OpenAi => "openai-beta",
         Api::Anthropic => "anthropic-beta",
@@ -93,7 +93,7 @@ impl Estimator {
         call.prompt = call.prompt.plus(call.beyond);
         members::check(&call, server, &endpoint.members)?;
         let betas = request.fields.all(beta_header(dialect.api()));
-        let betas = betas.flat_map(|value| extras::dear_betas(dialect.api(), value));
+        let betas = betas.flat_map(|value| extras::surcharged_betas(dialect.api(), value));
         let extras = extras::decide(&call, endpoint, betas)?;
         let model = choice.served(asked);
         let mut terms = terms(tenant, endpoint, model, &call, &self.bounds, &body);

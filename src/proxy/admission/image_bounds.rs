@@ -16,7 +16,7 @@ static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\u00"
 
 /// Returns the [`Family`] of the requested model, widened to all models that may be deployed at the
 /// endpoint's URL.
-pub fn family_of(choice: &Choice<'_, '_>, asked: Option<&str>) -> Family {
+pub(crate) fn family_of(choice: &Choice<'_, '_>, asked: Option<&str>) -> Family {
     let server = choice.endpoint.server;
     let deployed = choice.endpoint.deployed();
     deployed.fold(
@@ -27,10 +27,15 @@ pub fn family_of(choice: &Choice<'_, '_>, asked: Option<&str>) -> Family {
 
 /// Bounds for a family that counts images otherwise than `bounds`. `None`: they are the same, or the body has
 /// no image. A bound that the operator has set is never lowered.
-pub fn with_images(family: Family, server: Server, bounds: Bounds, body: &[u8]) -> Option<Bounds> {
+pub(crate) fn with_images(
+    family: Family,
+    server: Server,
+    bounds: Bounds,
+    body: &[u8],
+) -> Option<Bounds> {
     let image = match family.image {
         Some(image) => image,
-        None if families::reads_anew(server) => UNKNOWN_IMAGE_TOKENS,
+        None if families::rerenders_bodies(server) => UNKNOWN_IMAGE_TOKENS,
         None => bounds.image,
     };
     let is_set = bounds.image != Bounds::default().image;

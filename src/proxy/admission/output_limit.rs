@@ -7,7 +7,7 @@ use crate::rules::amount::Tokens;
 
 /// The limit to write into the body. `None`: what the body says, or the model itself, is low enough.
 /// `held`: tokens held for the prompt and the answer.
-pub fn output_limit(estimate: &Estimate<'_>, held: Tokens) -> Option<Limit> {
+pub(crate) fn output_limit(estimate: &Estimate<'_>, held: Tokens) -> Option<Limit> {
     let (call, rate, server) = (
         &estimate.call,
         estimate.terms.rate,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Prices and upper bounds of one call at its endpoint.
 #[derive(Clone)]
-pub struct Terms {
+pub(crate) struct Terms {
     pub rate: Rate,
     /// Tenant with the rates of all models, because an answer may name another model than the requested one.
     pub tenant: Arc<Tenant>,
@@ -56,13 +56,13 @@ impl Terms {
     }
 
     /// Whether the tenant's config sets the [`Rate`] of any model.
-    pub fn has_rates(&self) -> bool {
+    pub(crate) fn has_rates(&self) -> bool {
         let providers = self.providers();
         providers.is_some_and(|providers| !providers.rates.is_empty())
     }
 
     /// The tenant's prices, with the endpoint of that name.
-    pub fn prices_at(&self, endpoint: &str) -> Option<(&TextProviders, &Endpoint)> {
+    pub(crate) fn prices_at(&self, endpoint: &str) -> Option<(&TextProviders, &Endpoint)> {
         let providers = self.providers()?;
         let mut endpoints = providers.endpoints.iter();
         let endpoint = endpoints.find(|known| known.name == endpoint)?;

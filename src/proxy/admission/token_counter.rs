@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 /// Longest text in bytes that is counted on the request thread: queueing it in [`TokenCounter`] would take
 /// longer.
-pub const INLINE_BYTES: usize = 4 << 10;
+pub(crate) const INLINE_BYTES: usize = 4 << 10;
 
 /// Queue capacity in jobs of one tenant; [`MAX_QUEUED`] of all tenants.
 const MAX_QUEUED_PER_TENANT: usize = 32;
@@ -130,7 +130,7 @@ impl TokenCounter {
     }
 
     /// Counts, waiting for a place in the queue. `None`: there was none within ten seconds.
-    pub async fn run_patiently<T: Send + 'static>(
+    pub(crate) async fn run_patiently<T: Send + 'static>(
         &self,
         tenant: &str,
         count: impl FnOnce() -> T + Send + 'static,

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// Address of the client of a request, as [`address`] finds it.
-pub fn of_session(session: &Session<'_>, trusted: &[(IpAddr, u8)]) -> IpAddr {
+pub(crate) fn of_session(session: &Session<'_>, trusted: &[(IpAddr, u8)]) -> IpAddr {
     address(session.peer, || session.request().headers(), trusted)
 }
 
@@ -50,7 +50,7 @@ pub fn address(
 
 /// Returns the last `x-forwarded-host`: the host that the nearest proxy was asked for. Valid only if the
 /// request comes from a trusted proxy.
-pub fn forwarded_host(fields: &Fields) -> Option<&[u8]> {
+pub(crate) fn forwarded_host(fields: &Fields) -> Option<&[u8]> {
     let last = fields.all("x-forwarded-host").last()?;
     let host = last.rsplit(|byte| *byte == b',').next()?;
     Some(host.trim_ascii())

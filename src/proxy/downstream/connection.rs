@@ -25,21 +25,21 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 /// HTTP/2 client connection preface (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Idle timeout of a connection between two requests.
-const IDLE: Duration = Duration::from_secs(75);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Idle timeout while `Connections::is_nearly_full`.
-const IDLE_IN_A_CROWD: Duration = Duration::from_secs(5);
+const IDLE_TIMEOUT_NEARLY_FULL: Duration = Duration::from_secs(5);
 /// Write timeout: a client whose socket stays unwritable for this long counts as [`Gone`].
-const UNREAD: Duration = Duration::from_secs(30);
-/// Least average read rate of a client in bytes per second, enforced once a write has lasted [`UNREAD`].
-const LEAST_READ: u64 = 1 << 10;
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Least average read rate of a client in bytes per second, enforced once a write has lasted [`WRITE_TIMEOUT`].
+const MIN_READ_BYTES_PER_SECOND: u64 = 1 << 10;
 /// Longest body, in bytes, that is copied behind its head so that both leave in one `write`.
-const SMALL: usize = 16 << 10;
+const MAX_JOINED_BODY_BYTES: usize = 16 << 10;
 /// Bytes of pipelined requests that are read while the current request is answered; then reading pauses.
-const PIPELINED: usize = 64 << 10;
+const MAX_PIPELINED_BYTES: usize = 64 << 10;
 /// Time for which [`Connection::linger`] reads on after a refusal.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Largest capacity in bytes of an `out` buffer that is kept for the next write; a larger one is freed.
-const KEPT_BUFFER: usize = 64 << 10;
+const MAX_KEPT_BUFFER_BYTES: usize = 64 << 10;
 
 /// HTTP/1.1 connection of a client, with its buffers, timer and keep-alive state.
 pub struct Connection {
@@ -58,26 +58,26 @@ pub struct Connection {
     /// Whether the connection stays open after the current request (keep-alive).
     keeps: bool,
     timer: LazyTimer,
-    limits: Limits,
+    limits: ConnectionTimeouts,
     /// Whether no request head has been parsed on this connection yet.
     is_new: bool,
     /// Whether the first bytes may still turn out to be the HTTP/2 [`PREFACE`].
     may_be_http2: bool,
     /// Lent to each request by `Http1::new`, and returned when that session is dropped.
-    pub reusables: Reusables,
+    pub(crate) reusables: Reusables,
 }
 
 /// Timers of a request and a buffer for its response headers, reused from request to request to save
 /// allocations.
 #[derive(Default)]
-pub struct Reusables {
+pub(crate) struct Reusables {
     pub body: LazyTimer,
     pub lifetime_timer: LazyTimer,
     pub lines: BytesMut,
 }
 
 /// Response headers in wire format, without `content-length` and `connection`, which `Connection` adds.
-pub struct HeaderLines {
+pub(crate) struct HeaderLines {
     pub lines: BytesMut,
     /// Value of `content-length`. `None`: the body is chunked.
     pub length: Option<usize>,
@@ -87,11 +87,11 @@ pub struct HeaderLines {
 
 /// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(crate) struct ConnectionTimeouts {
     /// `server.header_timeout`: deadline for a whole head, counted from its first byte, so that dribbling
     /// does not extend it.
     pub head: Duration,
-    /// Write timeout where it is below `UNREAD`; see `SessionLimits::write`.
+    /// Write timeout where it is below `WRITE_TIMEOUT`; see `SessionLimits::write`.
     pub write: Duration,
 }
 
@@ -110,14 +110,14 @@ enum Ending {
 
 /// Reason why [`Connection::next`] returned no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoRequest {
+pub(crate) enum NoRequest {
     /// The client sent the HTTP/2 `PREFACE`.
     Http2,
     /// The client closed or broke the connection, possibly within a head, or the idle timeout passed.
     Gone,
     /// The head is malformed or exceeds a limit.
     Refused(Refused),
-    /// `Limits::head` passed before a head that had begun was complete (408).
+    /// `ConnectionTimeouts::head` passed before a head that had begun was complete (408).
     TooSlow,
 }
 
@@ -135,7 +135,11 @@ pub enum Broken {
 pub struct Gone;
 
 impl Connection {
-    pub fn new(stream: Stream, limits: Limits, may_be_http2: bool) -> Connection {
+    pub(crate) fn new(
+        stream: Stream,
+        limits: ConnectionTimeouts,
+        may_be_http2: bool,
+    ) -> Connection {
         let digest = Arc::new(Digest {
             ssl_digest: stream.get_ssl_digest(),
             timing_digest: Vec::new(),
@@ -152,9 +156,9 @@ impl Connection {
             out: BytesMut::new(),
             ending: Ending::Length,
             keeps: false,
-            timer: LazyTimer::new(IDLE),
-            limits: Limits {
-                write: limits.write.min(UNREAD),
+            timer: LazyTimer::new(IDLE_TIMEOUT),
+            limits: ConnectionTimeouts {
+                write: limits.write.min(WRITE_TIMEOUT),
                 ..limits
             },
             is_new: true,
@@ -173,9 +177,9 @@ impl Connection {
         self.unread.is_empty()
     }
 
-    /// Waits for the next request head and parses it. `is_crowd` shortens the idle timeout, see
+    /// Waits for the next request head and parses it. `is_nearly_full` shortens the idle timeout, see
     /// [`idle_timeout`].
-    pub async fn next(&mut self, is_crowd: bool) -> Result<Request, NoRequest> {
+    pub(crate) async fn next(&mut self, is_nearly_full: bool) -> Result<Request, NoRequest> {
         let mut searched = 0;
         self.body = Decoder::new(Framing::Length(0));
         self.is_current = true;
@@ -187,7 +191,7 @@ impl Connection {
         // to send.
         self.timer.set(match begun || self.is_new {
             true => self.limits.head,
-            false => idle_timeout(is_crowd),
+            false => idle_timeout(is_nearly_full),
         });
         loop {
             if self.is_new && self.may_be_http2 && begun {
@@ -234,13 +238,13 @@ impl Connection {
             Poll::Ready(Ok(length)) => Poll::Ready(Ok(length)),
             Poll::Ready(Err(_)) => Poll::Ready(Err(Stalled::Broken)),
             Poll::Pending => {
-                ready!(self.timer.poll_over(cx));
+                ready!(self.timer.poll_elapsed(cx));
                 Poll::Ready(Err(Stalled::TooSlow))
             }
         }
     }
 
-    pub fn is_body_read(&self) -> bool {
+    pub(crate) fn is_body_read(&self) -> bool {
         self.body.is_done()
     }
 
@@ -312,10 +316,10 @@ impl Connection {
     }
 
     /// Ready when the client has closed its side. Pipelined bytes that arrive meanwhile are kept, up to
-    /// `PIPELINED`.
-    pub fn poll_leaves(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// `MAX_PIPELINED_BYTES`.
+    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.unread.len() > PIPELINED {
+            if self.unread.len() > MAX_PIPELINED_BYTES {
                 return Poll::Pending;
             }
             match ready!(self.poll_fill(cx)) {
@@ -330,7 +334,7 @@ impl Connection {
 
     /// Buffers a response head. It leaves with the first bytes of the body, or with the next
     /// [`Connection::flush`].
-    pub fn write_head(&mut self, status: StatusCode, headers: &HeaderMap) {
+    pub(crate) fn write_head(&mut self, status: StatusCode, headers: &HeaderMap) {
         write::status_line(&mut self.out, status);
         http_date::with_date(|date| self.out.extend_from_slice(date));
         let mut is_length_known = status == StatusCode::NO_CONTENT;
@@ -354,7 +358,7 @@ impl Connection {
     }
 
     /// Like [`Connection::write_head`] with headers in wire format. Empties `head.lines`.
-    pub fn write_header_lines(&mut self, status: StatusCode, head: &mut HeaderLines) {
+    pub(crate) fn write_header_lines(&mut self, status: StatusCode, head: &mut HeaderLines) {
         write::status_line(&mut self.out, status);
         http_date::with_date(|date| self.out.extend_from_slice(date));
         self.out.extend_from_slice(&head.lines);
@@ -400,11 +404,11 @@ impl Connection {
         self.keeps = false;
     }
 
-    pub fn is_upgraded(&self) -> bool {
+    pub(crate) fn is_upgraded(&self) -> bool {
         self.ending == Ending::Upgraded
     }
 
-    /// Sends the next bytes of a response body, and its end if `is_whole`. Up to `SMALL` bytes leave in one
+    /// Sends the next bytes of a response body, and its end if `is_whole`. Up to `MAX_JOINED_BODY_BYTES` bytes leave in one
     /// write with the head.
     pub async fn send(&mut self, bytes: &[u8], is_whole: bool) -> Result<(), Gone> {
         match self.ending {
@@ -414,7 +418,7 @@ impl Connection {
                     self.out.extend_from_slice(write::LAST_CHUNK);
                 }
             }
-            _ if bytes.len() <= SMALL => self.out.extend_from_slice(bytes),
+            _ if bytes.len() <= MAX_JOINED_BODY_BYTES => self.out.extend_from_slice(bytes),
             _ => {
                 self.flush().await?;
                 return self.write(bytes).await;
@@ -431,14 +435,14 @@ impl Connection {
         let mut out = std::mem::take(&mut self.out);
         let written = self.write(&out).await;
         out.clear();
-        if out.capacity() <= KEPT_BUFFER {
+        if out.capacity() <= MAX_KEPT_BUFFER_BYTES {
             self.out = out;
         }
         written
     }
 
-    /// Writes all `bytes`. Fails if the socket stays blocked for [`UNREAD`], or if the whole write falls
-    /// behind [`LEAST_READ`].
+    /// Writes all `bytes`. Fails if the socket stays blocked for [`WRITE_TIMEOUT`], or if the whole write falls
+    /// behind [`MIN_READ_BYTES_PER_SECOND`].
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         let mut rest = bytes;
         let mut blocked = false;
@@ -453,12 +457,15 @@ impl Connection {
                     Poll::Ready(_) => return Poll::Ready(Err(Gone)),
                     Poll::Pending => {
                         if !std::mem::replace(&mut blocked, true) {
-                            let slow =
-                                || Instant::now() + UNREAD + at_rate(bytes.len(), LEAST_READ);
+                            let slow = || {
+                                Instant::now()
+                                    + WRITE_TIMEOUT
+                                    + time_at_rate(bytes.len(), MIN_READ_BYTES_PER_SECOND)
+                            };
                             let rest = due.get_or_insert_with(slow).duration_since(Instant::now());
                             self.timer.set(rest.min(self.limits.write));
                         }
-                        ready!(self.timer.poll_over(cx));
+                        ready!(self.timer.poll_elapsed(cx));
                         return Poll::Ready(Err(Gone));
                     }
                 }
@@ -473,7 +480,7 @@ impl Connection {
     }
 
     /// Closes the connection after the current request (no keep-alive).
-    pub fn close_after(&mut self) {
+    pub(crate) fn close_after(&mut self) {
         self.keeps = false;
     }
 
@@ -481,9 +488,9 @@ impl Connection {
         self.keeps
     }
 
-    /// Reads and discards input for `LINGER` before a close: closing with unread input sends a TCP reset,
+    /// Reads and discards input for `LINGER_TIMEOUT` before a close: closing with unread input sends a TCP reset,
     /// which can discard the refusal before the client reads it.
-    pub async fn linger(&mut self) {
+    pub(crate) async fn linger(&mut self) {
         let quiet = async {
             loop {
                 self.unread.clear();
@@ -493,29 +500,33 @@ impl Connection {
                 }
             }
         };
-        let _ = tokio::time::timeout(LINGER, quiet).await;
+        let _ = tokio::time::timeout(LINGER_TIMEOUT, quiet).await;
     }
 
     /// Returns the socket with the bytes already read put back in front. `None` for a TLS connection.
-    pub fn into_stream(self) -> Option<Stream> {
+    pub(crate) fn into_stream(self) -> Option<Stream> {
         let mut socket = self.stream.into_any().downcast::<Socket>().ok()?;
         socket.rewind(&self.unread);
         Some(socket)
     }
 
-    /// Shuts the connection down, within `Limits::write`.
+    /// Shuts the connection down, within `ConnectionTimeouts::write`.
     pub async fn close(mut self) {
         let _ = tokio::time::timeout(self.limits.write, self.stream.shutdown()).await;
     }
 }
 
-/// Returns the idle timeout: 75 s, or 5 s if `is_crowd`.
-pub fn idle_timeout(is_crowd: bool) -> Duration {
-    if is_crowd { IDLE_IN_A_CROWD } else { IDLE }
+/// Returns the idle timeout: 75 s, or 5 s if `is_nearly_full`.
+pub fn idle_timeout(is_nearly_full: bool) -> Duration {
+    if is_nearly_full {
+        IDLE_TIMEOUT_NEARLY_FULL
+    } else {
+        IDLE_TIMEOUT
+    }
 }
 
 /// Returns the time that `bytes` take at `rate` bytes per second; practically unlimited for a rate of 0.
-pub fn at_rate(bytes: usize, rate: u64) -> Duration {
+pub(crate) fn time_at_rate(bytes: usize, rate: u64) -> Duration {
     match rate {
         0 => Duration::from_secs(u64::from(u32::MAX)),
         rate => Duration::from_millis((bytes as u64).saturating_mul(1_000) / rate),

@@ -16,15 +16,15 @@ const EXPOSED: &[u8] = b"x-request-id, request-id, x-resullm-endpoint, x-resullm
 
 /// CORS decision for one request, by its tenant's `cors` config.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
+pub(crate) struct CorsGrant {
     /// Value of `access-control-allow-origin`. `None`: the request has no `origin`, or one that is not
     /// allowed.
     origin: Option<String>,
 }
 
-impl Grant {
+impl CorsGrant {
     /// Decides by the request's `origin` header. Two such headers count as none.
-    pub fn of(cors: &Cors, fields: &Fields) -> Grant {
+    pub fn of(cors: &Cors, fields: &Fields) -> CorsGrant {
         let mut origins = fields.all("origin");
         let origin = match (origins.next(), origins.next()) {
             (Some(origin), None) => std::str::from_utf8(origin).ok(),
@@ -35,13 +35,13 @@ impl Grant {
             cors.is_any() || WebOrigin::parse(origin).is_some_and(|origin| cors.allows(&origin))
         });
         let granted = |origin: &str| if cors.is_any() { "*" } else { origin }.to_owned();
-        Grant {
+        CorsGrant {
             origin: allowed.map(granted),
         }
     }
 
     /// Whether the requesting origin may read the response.
-    pub fn is_given(&self) -> bool {
+    pub(crate) fn is_granted(&self) -> bool {
         self.origin.is_some()
     }
 

@@ -27,12 +27,12 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
-/// Flood limit: received bytes may be at most `IDLE_SHARE` times the bytes of requests and responses, plus
-/// `IDLE_BYTES`.
-const IDLE_SHARE: u64 = 8;
-const IDLE_BYTES: u64 = 1 << 20;
+/// Flood limit: received bytes may be at most `MAX_OVERHEAD_RATIO` times the bytes of requests and responses, plus
+/// `FREE_OVERHEAD_BYTES`.
+const MAX_OVERHEAD_RATIO: u64 = 8;
+const FREE_OVERHEAD_BYTES: u64 = 1 << 20;
 /// Frames in one read after which the connection yields to the thread's other tasks.
-const FRAMES_A_TURN: usize = 64;
+const MAX_FRAMES_PER_READ: usize = 64;
 
 /// Incremental parser of a connection's incoming frames, with byte counts.
 struct Frames {
@@ -45,7 +45,7 @@ struct Frames {
     /// Whether a header block has begun and its `END_HEADERS` has not come.
     is_in_block: bool,
     /// Time since which a frame or header block has been incomplete. `None`: nothing is.
-    half_since: Option<Instant>,
+    incomplete_since: Option<Instant>,
     /// Bytes received in all.
     received: u64,
     /// Bytes of `received` in `HEADERS`, `CONTINUATION` and `DATA` frames.
@@ -62,7 +62,7 @@ impl Frames {
             kind: DATA,
             left: PREFACE_BYTES,
             is_in_block: false,
-            half_since: None,
+            incomplete_since: None,
             received: 0,
             asking: 0,
             sent: 0,
@@ -95,7 +95,7 @@ impl Frames {
             }
         }
         let is_half = self.is_in_block || self.filled > 0 || (self.left > 0 && self.kind != DATA);
-        self.half_since = match (is_half, self.half_since) {
+        self.incomplete_since = match (is_half, self.incomplete_since) {
             (false, _) => None,
             (true, Some(since)) if !is_new_half => Some(since),
             (true, _) => Some(Instant::now()),
@@ -118,15 +118,15 @@ impl Frames {
         }
     }
 
-    /// Whether frames without a request exceed the flood limit ([`IDLE_SHARE`], [`IDLE_BYTES`]).
+    /// Whether frames without a request exceed the flood limit ([`MAX_OVERHEAD_RATIO`], [`FREE_OVERHEAD_BYTES`]).
     fn is_flood(&self) -> bool {
-        self.received > IDLE_SHARE * (self.asking + self.sent) + IDLE_BYTES
+        self.received > MAX_OVERHEAD_RATIO * (self.asking + self.sent) + FREE_OVERHEAD_BYTES
     }
 }
 
 /// Handle by which the server of a connection polls the state of its frames.
 #[derive(Clone)]
-pub struct FrameWatch(Arc<Mutex<Frames>>);
+pub(crate) struct FrameWatch(Arc<Mutex<Frames>>);
 
 impl FrameWatch {
     /// Wraps `stream` and returns it with its watch.
@@ -147,7 +147,7 @@ impl FrameWatch {
     /// Ready when the connection must end: a frame or header block was incomplete for `time`, or frames flood
     /// it.
     /// It registers no waker for new bytes, so the caller must poll the connection itself first.
-    pub fn poll_trouble(
+    pub(crate) fn poll_abuse(
         &self,
         cx: &mut Context<'_>,
         timer: &mut LazyTimer,
@@ -157,12 +157,12 @@ impl FrameWatch {
         if frames.is_flood() {
             return Poll::Ready(());
         }
-        let Some(since) = frames.half_since else {
+        let Some(since) = frames.incomplete_since else {
             return Poll::Pending;
         };
         drop(frames);
-        timer.end_at(since + time);
-        timer.poll_over(cx)
+        timer.set_deadline(since + time);
+        timer.poll_elapsed(cx)
     }
 }
 
@@ -170,7 +170,7 @@ impl FrameWatch {
 struct Watched {
     stream: Stream,
     watch: FrameWatch,
-    /// Whether the last read brought more than [`FRAMES_A_TURN`] frames: the next read yields first.
+    /// Whether the last read brought more than [`MAX_FRAMES_PER_READ`] frames: the next read yields first.
     is_tired: bool,
 }
 
@@ -193,7 +193,7 @@ impl AsyncRead for Watched {
         let before = room.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, room))?;
         let begun = self.watch.lock().feed(&room.filled()[before..]);
-        self.is_tired = begun > FRAMES_A_TURN;
+        self.is_tired = begun > MAX_FRAMES_PER_READ;
         Poll::Ready(Ok(()))
     }
 }
@@ -299,33 +299,33 @@ mod tests {
     #[test]
     fn half_a_frame_and_an_open_block_are_halves_and_bodies_are_not() {
         let ping = frame(6, 0, 8);
-        assert!(fed(&[&ping]).half_since.is_none());
-        assert!(fed(&[&ping, &ping[..5]]).half_since.is_some());
-        assert!(fed(&[&ping[..12]]).half_since.is_some());
+        assert!(fed(&[&ping]).incomplete_since.is_none());
+        assert!(fed(&[&ping, &ping[..5]]).incomplete_since.is_some());
+        assert!(fed(&[&ping[..12]]).incomplete_since.is_some());
         assert!(
             fed(&[&frame(HEADERS, END_HEADERS, 30)])
-                .half_since
+                .incomplete_since
                 .is_none()
         );
-        assert!(fed(&[&frame(HEADERS, 0, 30)]).half_since.is_some());
+        assert!(fed(&[&frame(HEADERS, 0, 30)]).incomplete_since.is_some());
         let ended = [
             &frame(HEADERS, 0, 30)[..],
             &frame(CONTINUATION, END_HEADERS, 5),
         ];
-        assert!(fed(&ended).half_since.is_none());
+        assert!(fed(&ended).incomplete_since.is_none());
         // A partial `DATA` frame is left to the session, which has its own timeout for bodies.
-        assert!(fed(&[&frame(DATA, 0, 30)[..20]]).half_since.is_none());
+        assert!(fed(&[&frame(DATA, 0, 30)[..20]]).incomplete_since.is_none());
     }
 
     #[test]
     fn a_block_is_as_old_as_its_beginning() {
         let mut frames = fed(&[&frame(HEADERS, 0, 30)]);
-        let begun = frames.half_since;
+        let begun = frames.incomplete_since;
         frames.feed(&frame(CONTINUATION, 0, 5));
-        assert_eq!(frames.half_since, begun);
+        assert_eq!(frames.incomplete_since, begun);
         frames.feed(&frame(CONTINUATION, END_HEADERS, 5));
         frames.feed(&frame(HEADERS, 0, 5));
-        assert_ne!(frames.half_since, begun);
+        assert_ne!(frames.incomplete_since, begun);
     }
 
     #[test]
@@ -362,7 +362,7 @@ mod tests {
                 frames.feed(&bytes[from..to]);
                 from = to;
             }
-            let seen = |frames: &Frames| (frames.received, frames.asking, frames.is_in_block, frames.left, frames.filled, frames.half_since.is_some());
+            let seen = |frames: &Frames| (frames.received, frames.asking, frames.is_in_block, frames.left, frames.filled, frames.incomplete_since.is_some());
             prop_assert_eq!(seen(&whole), seen(&frames));
         }
     }

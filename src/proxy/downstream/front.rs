@@ -5,7 +5,7 @@
 //! A connection and its HTTP/2 streams stay on the thread that serves it, never on another.
 
 use crate::proxy::call::Proxy;
-use crate::proxy::downstream::connection::{Connection, Limits, NoRequest};
+use crate::proxy::downstream::connection::{Connection, ConnectionTimeouts, NoRequest};
 use crate::proxy::downstream::http1::{HeadFault, Http1, ReturnSlot};
 use crate::proxy::downstream::proxy_protocol::{self, ProxyHeader};
 use crate::proxy::downstream::rejection::reject;
@@ -30,7 +30,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 /// Server of all connections, with one Pingora service for each [`Side`].
-pub struct Front {
+pub struct ConnectionServer {
     proxy: Arc<Proxy>,
     public: Arc<HttpProxy<Gateway>>,
     ops: Arc<HttpProxy<Gateway>>,
@@ -69,9 +69,9 @@ fn service(proxy: &Arc<Proxy>, side: Side) -> Arc<HttpProxy<Gateway>> {
     Arc::new(service)
 }
 
-impl Front {
-    pub fn new(proxy: Arc<Proxy>) -> Front {
-        Front {
+impl ConnectionServer {
+    pub fn new(proxy: Arc<Proxy>) -> ConnectionServer {
+        ConnectionServer {
             public: service(&proxy, Side::Public),
             ops: service(&proxy, Side::Ops),
             proxy,
@@ -167,7 +167,7 @@ impl Front {
 
     /// Serves an HTTP/1.1 connection until it closes, or an HTTP/2 one if it starts with the preface (h2c).
     async fn http1(&self, service: &Service<'_>, established: Established) {
-        let limits = Limits {
+        let limits = ConnectionTimeouts {
             head: service.deadline,
             write: SessionLimits::of(&self.proxy.local.settings).write,
         };

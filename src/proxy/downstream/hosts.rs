@@ -59,13 +59,13 @@ impl Hosts {
 
     /// Whether the gateway answers a request. One without a host (HTTP/1.0) is accepted, because no browser
     /// sends it. `asked` is called only where the names matter.
-    pub fn answer(&self, request: &Request, asked: impl FnOnce() -> RequestedHost) -> bool {
+    pub(crate) fn answer(&self, request: &Request, asked: impl FnOnce() -> RequestedHost) -> bool {
         let is_usual = || {
             request
                 .fields
                 .all("host")
                 .next()
-                .is_some_and(is_this_machine)
+                .is_some_and(is_plain_loopback)
         };
         match self {
             Hosts::Any => return true,
@@ -73,8 +73,8 @@ impl Hosts {
             Hosts::Loopback(_) | Hosts::Named(_) => {}
         }
         match asked() {
-            RequestedHost::Nothing => true,
-            RequestedHost::Nonsense => false,
+            RequestedHost::Missing => true,
+            RequestedHost::Malformed => false,
             RequestedHost::Host(host) => self.has(&host),
         }
     }
@@ -82,7 +82,7 @@ impl Hosts {
 
 /// Whether a `Host` value is `127.0.0.1` or `localhost` with an optional port: a fast path that needs no
 /// [`Authority::parse`].
-fn is_this_machine(host: &[u8]) -> bool {
+fn is_plain_loopback(host: &[u8]) -> bool {
     let mut names = [&b"127.0.0.1"[..], b"localhost"].into_iter();
     let port = names.find_map(|name| host.strip_prefix(name));
     match port {
@@ -100,11 +100,11 @@ fn is_this_machine(host: &[u8]) -> bool {
 }
 
 /// Host that a request names, parsed.
-pub enum RequestedHost {
+pub(crate) enum RequestedHost {
     /// No `Host` header.
-    Nothing,
+    Missing,
     /// The value is malformed.
-    Nonsense,
+    Malformed,
     Host(Authority),
 }
 
@@ -123,17 +123,17 @@ impl RequestedHost {
             None => request.fields.all("host").next(),
         };
         let Some(text) = text else {
-            return RequestedHost::Nothing;
+            return RequestedHost::Missing;
         };
         let text = std::str::from_utf8(text).ok();
         text.and_then(Authority::parse)
-            .map_or(RequestedHost::Nonsense, RequestedHost::Host)
+            .map_or(RequestedHost::Malformed, RequestedHost::Host)
     }
 
     pub fn host(self) -> Option<Authority> {
         match self {
             RequestedHost::Host(host) => Some(host),
-            RequestedHost::Nothing | RequestedHost::Nonsense => None,
+            RequestedHost::Missing | RequestedHost::Malformed => None,
         }
     }
 }
@@ -187,7 +187,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_need_not_be_taken_apart_is_this_machine(host in "(127.0.0.1|localhost|127.0.0.2)(:[0-9]{0,6}|:[+a]1|[.x]?)") {
-            if is_this_machine(host.as_bytes()) {
+            if is_plain_loopback(host.as_bytes()) {
                 prop_assert!(Authority::parse(&host).is_some_and(|host| host.is_loopback()));
             }
         }
@@ -201,7 +201,7 @@ mod tests {
             "localhost:65535",
             "127.0.0.1:",
         ] {
-            assert!(is_this_machine(host.as_bytes()), "{host}");
+            assert!(is_plain_loopback(host.as_bytes()), "{host}");
         }
         for host in [
             "localhost:65536",
@@ -209,7 +209,7 @@ mod tests {
             "127.0.0.10",
             "localhost:+1",
         ] {
-            assert!(!is_this_machine(host.as_bytes()), "{host}");
+            assert!(!is_plain_loopback(host.as_bytes()), "{host}");
         }
     }
 

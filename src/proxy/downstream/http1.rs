@@ -24,7 +24,7 @@ use std::time::Duration;
 
 /// Slot to which [`Http1`] returns its connection on drop.
 #[derive(Clone, Default)]
-pub struct ReturnSlot(Arc<Mutex<Option<Box<Connection>>>>);
+pub(crate) struct ReturnSlot(Arc<Mutex<Option<Box<Connection>>>>);
 
 impl ReturnSlot {
     /// Takes the connection. `None`: its request is still running.
@@ -35,7 +35,7 @@ impl ReturnSlot {
 
 /// Reason why a head could not be read as a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeadFault {
+pub(crate) enum HeadFault {
     /// The head is malformed or exceeds a limit.
     Refused(Refused),
     /// The head was incomplete at `server.header_timeout` (408).
@@ -44,7 +44,7 @@ pub enum HeadFault {
 
 /// State shared by [`Http1`] and the gateway's `Session`: parsed request, [`Reusables`], response header
 /// lines. It travels in the `extensions` of Pingora's request head.
-pub struct Handoff {
+pub(crate) struct Handoff {
     /// Parsed request; an empty one where there is a `fault`.
     pub request: Request,
     pub fault: Option<HeadFault>,
@@ -57,7 +57,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Handoff {
-    pub fn take_reusables(&self) -> Reusables {
+    pub(crate) fn take_reusables(&self) -> Reusables {
         std::mem::take(&mut lock(&self.reusables))
     }
 
@@ -67,12 +67,12 @@ impl Handoff {
     }
 
     /// Sets the headers of the next response head. Lines in wire format save building a [`HeaderMap`].
-    pub fn set_header_lines(&self, lines: HeaderLines) {
+    pub(crate) fn set_header_lines(&self, lines: HeaderLines) {
         *lock(&self.header_lines) = Some(lines);
     }
 
     /// Takes the header lines back for reuse; empty if they were written.
-    pub fn take_header_lines(&self) -> Option<HeaderLines> {
+    pub(crate) fn take_header_lines(&self) -> Option<HeaderLines> {
         lock(&self.header_lines).take()
     }
 }
@@ -108,7 +108,7 @@ impl Drop for Http1 {
 }
 
 impl Http1 {
-    pub fn new(
+    pub(crate) fn new(
         mut connection: Box<Connection>,
         slot: ReturnSlot,
         request: std::result::Result<Request, HeadFault>,
@@ -340,7 +340,7 @@ impl Session for Http1 {
             return self.read_body_bytes().await;
         }
         let connection = self.connection()?;
-        poll_fn(|cx| connection.poll_leaves(cx)).await;
+        poll_fn(|cx| connection.poll_closed(cx)).await;
         Err(gone())
     }
 

@@ -1,7 +1,7 @@
 //! Tests of [`Http1`] under Pingora's own proxy path, which forwards upgraded sockets.
 
 use super::*;
-use crate::proxy::downstream::connection::Limits;
+use crate::proxy::downstream::connection::ConnectionTimeouts;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::stream::Stream as Socket;
@@ -11,7 +11,7 @@ use pingora::upstreams::peer::HttpPeer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const LIMITS: Limits = Limits {
+const LIMITS: ConnectionTimeouts = ConnectionTimeouts {
     head: Duration::from_secs(5),
     write: Duration::from_secs(5),
 };

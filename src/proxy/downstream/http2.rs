@@ -12,14 +12,14 @@ use http::header;
 use pingora::protocols::http::ServerSession;
 
 /// Initial capacity in bytes for a serialized head.
-const USUAL_HEAD: usize = 1 << 10;
+const TYPICAL_HEAD_BYTES: usize = 1 << 10;
 
 /// Parses the head of an HTTP/2 request. A body without `content-length` counts as chunked.
 pub fn request(session: &mut ServerSession) -> Result<Request, Refused> {
     const BAD: Refused = Refused::Bad("This is not an HTTP request");
     let has_body = !session.is_body_done();
     let asked = session.req_header();
-    let mut text = BytesMut::with_capacity(USUAL_HEAD);
+    let mut text = BytesMut::with_capacity(TYPICAL_HEAD_BYTES);
     text.extend_from_slice(asked.method.as_str().as_bytes());
     text.extend_from_slice(b" ");
     let target = asked.uri.path_and_query();

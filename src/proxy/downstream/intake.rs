@@ -1,6 +1,6 @@
 //! Intake: reads a request's body whole, within `BodyMemory` and the call's size limit.
 
-use crate::proxy::downstream::session::{NoBody, Session};
+use crate::proxy::downstream::session::{BodyError, Session};
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::limits::in_flight::InFlight;
@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::time::Instant;
 
 /// Reads a body of at most `max_bytes`, reserving what is long of it. Ends early when the gateway shuts down.
-pub async fn intake(
+pub(crate) async fn intake(
     session: &mut Session<'_>,
     exchange: &mut Exchange<'_>,
     in_flight: &InFlight,
@@ -36,13 +36,13 @@ pub async fn intake(
     body
 }
 
-fn refusal(why: NoBody, metrics: &Metrics, max_bytes: u64) -> GatewayError {
+fn refusal(why: BodyError, metrics: &Metrics, max_bytes: u64) -> GatewayError {
     match why {
-        NoBody::Gone => GatewayError::ClientGone,
-        NoBody::TooSlow => GatewayError::BodyTimeout,
-        NoBody::TooLong => GatewayError::BodyTooLarge { max_bytes },
-        NoBody::Unframed => GatewayError::BadRequest("The body's framing is wrong".to_owned()),
-        NoBody::NoRoom => {
+        BodyError::Gone => GatewayError::ClientGone,
+        BodyError::TooSlow => GatewayError::BodyTimeout,
+        BodyError::TooLong => GatewayError::BodyTooLarge { max_bytes },
+        BodyError::Unframed => GatewayError::BadRequest("The body's framing is wrong".to_owned()),
+        BodyError::NoMemory => {
             metrics.shed_bodies.add(1);
             GatewayError::Overloaded
         }

@@ -5,7 +5,7 @@
 
 use crate::http1::fields::Fields;
 use crate::local::answer::{Answer, Refusal};
-use crate::proxy::downstream::cors::Grant;
+use crate::proxy::downstream::cors::CorsGrant;
 use crate::proxy::downstream::reply::{self, ReplyContext};
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
@@ -19,16 +19,16 @@ const REQUESTED_METHOD: &str = "access-control-request-method";
 const REQUESTED_HEADERS: &str = "access-control-request-headers";
 
 /// Whether a request is a preflight: `OPTIONS` with `origin` and `access-control-request-method`.
-pub fn is_preflight(method: &Method, fields: &Fields) -> bool {
+pub(crate) fn is_preflight(method: &Method, fields: &Fields) -> bool {
     *method == Method::OPTIONS && fields.has("origin") && fields.has(REQUESTED_METHOD)
 }
 
 /// Answers a preflight by the grant in its [`ReplyContext`].
-pub async fn answer(
+pub(crate) async fn answer(
     session: &mut Session<'_>,
     reply: &mut ReplyContext,
 ) -> Result<(), GatewayError> {
-    let is_granted = reply.cors().is_some_and(Grant::is_given);
+    let is_granted = reply.cors().is_some_and(CorsGrant::is_granted);
     if !is_granted {
         // The refusal has the gateway's own shape: no API was called yet.
         reply.set_api(None);

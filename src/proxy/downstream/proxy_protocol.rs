@@ -7,13 +7,13 @@ use std::net::{IpAddr, SocketAddr};
 
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Length of the fixed part: signature, version and command, address family, length of the rest.
-pub const FIXED_BYTES: usize = 16;
+pub(crate) const FIXED_BYTES: usize = 16;
 /// Longest rest of a header in bytes: addresses, and the TLV fields that load balancers add.
-const LONGEST_REST: usize = 4 << 10;
+const MAX_REST_BYTES: usize = 4 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 /// Parsed PROXY header.
-pub enum ProxyHeader {
+pub(crate) enum ProxyHeader {
     /// `LOCAL`: the connection is the load balancer's own, as for a health check.
     Local,
     /// `PROXY`: address of the client.
@@ -22,17 +22,20 @@ pub enum ProxyHeader {
 
 /// Error: the bytes are no PROXY header of version 2 over TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotProxyProtocol;
+pub(crate) struct NotProxyProtocol;
 
 /// Validates the fixed part and returns the length of the rest in bytes.
-pub fn rest(fixed: &[u8; FIXED_BYTES]) -> Result<usize, NotProxyProtocol> {
+pub(crate) fn rest(fixed: &[u8; FIXED_BYTES]) -> Result<usize, NotProxyProtocol> {
     let length = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
-    let is_known = fixed[..12] == SIGNATURE && fixed[12] >> 4 == 2 && length <= LONGEST_REST;
+    let is_known = fixed[..12] == SIGNATURE && fixed[12] >> 4 == 2 && length <= MAX_REST_BYTES;
     is_known.then_some(length).ok_or(NotProxyProtocol)
 }
 
 /// Parses a header whose fixed part [`rest`] has validated.
-pub fn read(fixed: &[u8; FIXED_BYTES], rest: &[u8]) -> Result<ProxyHeader, NotProxyProtocol> {
+pub(crate) fn read(
+    fixed: &[u8; FIXED_BYTES],
+    rest: &[u8],
+) -> Result<ProxyHeader, NotProxyProtocol> {
     match fixed[12] & 0xf {
         0 => return Ok(ProxyHeader::Local),
         1 => {}

@@ -7,7 +7,7 @@ use crate::dialect::call::Api;
 use crate::dialect::error::{self, Shape};
 use crate::local::answer::{self, Answer};
 use crate::proxy::downstream::connection::Gone;
-use crate::proxy::downstream::cors::Grant;
+use crate::proxy::downstream::cors::CorsGrant;
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::rules::amount::Tokens;
@@ -22,10 +22,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 pub type Written = Result<(), Gone>;
 
 /// Facts of a request that every reply to it carries in its headers, whatever its outcome.
-pub struct ReplyContext {
+pub(crate) struct ReplyContext {
     request_id: String,
     api: Option<Api>,
-    cors: Option<Grant>,
+    cors: Option<CorsGrant>,
     endpoint: Option<Arc<str>>,
     removed: Vec<String>,
     balance: Option<Tokens>,
@@ -50,25 +50,25 @@ impl ReplyContext {
     }
 
     /// The provider's API whose error shape refusals have. `None`: the gateway's own.
-    pub fn set_api(&mut self, api: Option<Api>) {
+    pub(crate) fn set_api(&mut self, api: Option<Api>) {
         self.api = api;
     }
 
     /// The tenant's answer to the page's origin (CORS). `None`: no CORS headers.
-    pub fn set_cors(&mut self, cors: Option<Grant>) {
+    pub(crate) fn set_cors(&mut self, cors: Option<CorsGrant>) {
         self.cors = cors;
     }
 
-    pub fn cors(&self) -> Option<&Grant> {
+    pub fn cors(&self) -> Option<&CorsGrant> {
         self.cors.as_ref()
     }
 
     /// Endpoint of the tenant's config that the call goes to (`x-resullm-endpoint`).
-    pub fn set_endpoint(&mut self, endpoint: Arc<str>) {
+    pub(crate) fn set_endpoint(&mut self, endpoint: Arc<str>) {
         self.endpoint = Some(endpoint);
     }
 
-    pub fn shared_endpoint(&self) -> Arc<str> {
+    pub(crate) fn shared_endpoint(&self) -> Arc<str> {
         self.endpoint.clone().unwrap_or_else(|| Arc::from(""))
     }
 
@@ -77,12 +77,12 @@ impl ReplyContext {
     }
 
     /// Members and headers of the call that were taken out (`x-resullm-removed`).
-    pub fn set_removed(&mut self, removed: Vec<String>) {
+    pub(crate) fn set_removed(&mut self, removed: Vec<String>) {
         self.removed = removed;
     }
 
     /// Balance that is left (`x-resullm-tokens-left`).
-    pub fn set_balance(&mut self, left: Tokens) {
+    pub(crate) fn set_balance(&mut self, left: Tokens) {
         self.balance = Some(left);
     }
 
@@ -92,13 +92,13 @@ impl ReplyContext {
     }
 
     /// State of the group's rate limit window (`x-ratelimit-*-requests`).
-    pub fn set_window(&mut self, window: Option<Pace>) {
+    pub(crate) fn set_window(&mut self, window: Option<Pace>) {
         self.window = window;
     }
 
     /// Writes the headers that every reply has. Anthropic's SDK reads the ID from `request-id`, all others
     /// from `x-request-id`.
-    pub fn write_headers(&self, session: &mut Session<'_>) {
+    pub(crate) fn write_headers(&self, session: &mut Session<'_>) {
         // `request_id::of` has validated the client's ID. A name that is no valid header value is left out.
         let mut write = |name: &'static str, value: &str| {
             let _ = session.header(name, value.as_bytes());
@@ -129,7 +129,7 @@ impl ReplyContext {
 }
 
 /// Sends an error in the shape of the API that was called ([`ReplyContext::set_api`]).
-pub async fn refuse(
+pub(crate) async fn refuse(
     session: &mut Session<'_>,
     context: &ReplyContext,
     error: GatewayError,
@@ -180,9 +180,13 @@ fn refusal(context: &ReplyContext, error: GatewayError) -> Answer {
 }
 
 /// Sends a complete response with the headers of its [`ReplyContext`].
-pub async fn send(session: &mut Session<'_>, context: &ReplyContext, answer: Answer) -> Written {
+pub(crate) async fn send(
+    session: &mut Session<'_>,
+    context: &ReplyContext,
+    answer: Answer,
+) -> Written {
     let (head, body) = answer.into_parts();
-    session.skip_body();
+    session.discard_body();
     let unread = !session.is_body_read();
     if unread {
         session.close_after();
@@ -203,7 +207,7 @@ pub async fn send(session: &mut Session<'_>, context: &ReplyContext, answer: Ans
 
 /// Aborts a stream: sends an `error` event, on which SDKs raise, in place of the API's last event, and closes
 /// the connection.
-pub async fn break_off(
+pub(crate) async fn break_off(
     session: &mut Session<'_>,
     context: &ReplyContext,
     error: &GatewayError,

@@ -9,7 +9,7 @@ use crate::dialect::{Dialect, table};
 
 /// First path segments of the providers' APIs. An unserved path below one is refused in the error shape of
 /// its [`Api`].
-const API_HEADS: &[(&str, Api)] = &[
+const API_FIRST_SEGMENTS: &[(&str, Api)] = &[
     ("messages", Api::Anthropic),
     ("chat", Api::OpenAi),
     ("completions", Api::OpenAi),
@@ -22,9 +22,9 @@ const API_HEADS: &[(&str, Api)] = &[
     ("realtime", Api::OpenAi),
 ];
 
-#[derive(Clone)]
 /// Parsed path of a provider's API.
-pub struct Provider<'a> {
+#[derive(Clone)]
+pub(crate) struct ProviderPath<'a> {
     pub api: Api,
     /// Dialect of the call. `None`: the path is not served.
     pub dialect: Option<&'static dyn Dialect>,
@@ -32,8 +32,8 @@ pub struct Provider<'a> {
     pub words: Vec<&'a str>,
 }
 
-/// Parses a path. `None`: it is no path of a provider's API: neither below `v1` nor listed in `API_HEADS`.
-pub fn provider(route: &str) -> Option<Provider<'_>> {
+/// Parses a path. `None`: it is no path of a provider's API: neither below `v1` nor listed in `API_FIRST_SEGMENTS`.
+pub(crate) fn provider(route: &str) -> Option<ProviderPath<'_>> {
     let mut words = route.split('/').filter(|word| !word.is_empty()).peekable();
     let mut versions = 0;
     while versions < 2 && words.next_if_eq(&"v1").is_some() {
@@ -41,7 +41,7 @@ pub fn provider(route: &str) -> Option<Provider<'_>> {
     }
     let words: Vec<&str> = words.collect();
     let head = words.first().copied().unwrap_or_default();
-    let api = API_HEADS
+    let api = API_FIRST_SEGMENTS
         .iter()
         .find(|(name, _)| *name == head)
         .map(|(_, api)| *api);
@@ -50,7 +50,7 @@ pub fn provider(route: &str) -> Option<Provider<'_>> {
     }
     let dialect = table::find(&words);
     let api = dialect.map(Dialect::api).or(api).unwrap_or(Api::OpenAi);
-    Some(Provider {
+    Some(ProviderPath {
         api,
         dialect,
         words,

@@ -5,8 +5,8 @@
 
 use crate::http1::body::Framing;
 use crate::http1::head::Request;
-use crate::http1::write::{self, Unwritable};
-use crate::proxy::downstream::connection::{Gone, HeaderLines, Reusables, at_rate};
+use crate::http1::write::{self, InvalidHeaderValue};
+use crate::proxy::downstream::connection::{Gone, HeaderLines, Reusables, time_at_rate};
 use crate::proxy::downstream::http1::{Handoff, HeadFault};
 use crate::proxy::downstream::http2;
 use crate::proxy::lazy_timer::LazyTimer;
@@ -27,23 +27,23 @@ use std::time::{Duration, Instant};
 /// Grace period before `server.body_rate` is enforced.
 const BODY_GRACE: Duration = Duration::from_secs(10);
 /// Timeout of one read of a body.
-const BODY_SILENCE: Duration = Duration::from_secs(30);
-/// Longest unread body in bytes that [`Session::skip_body`] discards; `BodyMemory` does not count one this
+const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest unread body in bytes that [`Session::discard_body`] discards; `BodyMemory` does not count one this
 /// short.
-const SMALL_BODY: u64 = 64 << 10;
+const MAX_DISCARDED_BODY_BYTES: u64 = 64 << 10;
 /// Bytes of a long response in one HTTP/2 write: the write timeout applies to each such piece.
-const PIECE: usize = 64 << 10;
+const HTTP2_WRITE_BYTES: usize = 64 << 10;
 /// Capacity of a response's [`HeaderMap`]: about twelve headers of ours, and the provider's.
-const USUAL_HEADERS: usize = 24;
+const TYPICAL_HEADERS: usize = 24;
 /// Capacity in bytes of the response's header lines on HTTP/1.1.
-const USUAL_LINES: usize = 1 << 10;
+const TYPICAL_HEADER_BYTES: usize = 1 << 10;
 
 /// One request of a client, with the state of its response.
 pub struct Session<'a> {
     down: &'a mut ServerSession,
-    over: Over,
+    over: Protocol,
     /// Reason why the head could not be parsed. `None`: [`Session::request`] is valid.
-    pub fault: Option<HeadFault>,
+    pub(crate) fault: Option<HeadFault>,
     pub peer: Option<SocketAddr>,
     /// Status of the response. `None`: none has begun.
     answered: Option<StatusCode>,
@@ -53,11 +53,11 @@ pub struct Session<'a> {
     /// Read timeout of the body.
     body_timer: LazyTimer,
     /// Timer of the call's `Lifetime`, kept here so that the connection can reuse it.
-    pub lifetime_timer: LazyTimer,
+    pub(crate) lifetime_timer: LazyTimer,
 }
 
 /// Request and response headers in the form that each protocol has for them.
-enum Over {
+enum Protocol {
     /// `handoff` shares the request with its `Http1` session; `lines` are the response headers in wire
     /// format.
     Http1 {
@@ -78,12 +78,12 @@ enum Ending {
     /// The response is complete, and the connection closes after it.
     Closes,
     /// The response is truncated: the connection is cut or the stream reset, so that the client notices.
-    Torn,
+    Truncated,
 }
 
 /// Bounds on how slowly a client may send and read.
 #[derive(Clone, Copy, Debug)]
-pub struct SessionLimits {
+pub(crate) struct SessionLimits {
     /// `server.body_rate`: least bytes per second of a body.
     pub body_rate: u64,
     /// Write timeout: a quarter of `accounts.hold_ttl`, because no hold is renewed while a write blocks.
@@ -101,13 +101,13 @@ impl SessionLimits {
 
 /// Reason why [`Session::body`] returned no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoBody {
+pub(crate) enum BodyError {
     /// The client closed or broke the connection.
     Gone,
     TooSlow,
     TooLong,
     /// `server.max_buffered` is used up by bodies of other requests.
-    NoRoom,
+    NoMemory,
     /// The chunk framing is malformed.
     Unframed,
 }
@@ -115,7 +115,7 @@ pub enum NoBody {
 impl<'a> Session<'a> {
     /// Wraps Pingora's session. A [`Handoff`] in the extensions marks HTTP/1.1; otherwise the HTTP/2 head is
     /// parsed here.
-    pub fn new(down: &'a mut ServerSession, limits: SessionLimits) -> Session<'a> {
+    pub(crate) fn new(down: &'a mut ServerSession, limits: SessionLimits) -> Session<'a> {
         let peer = down.client_addr().and_then(|peer| peer.as_inet().copied());
         let handoff = down.req_header().extensions.get::<Arc<Handoff>>().cloned();
         let (over, fault, body, lifetime_timer) = match handoff {
@@ -126,12 +126,17 @@ impl<'a> Session<'a> {
                     lines,
                 } = handoff.take_reusables();
                 let fault = handoff.fault;
-                (Over::Http1 { handoff, lines }, fault, body, lifetime_timer)
+                (
+                    Protocol::Http1 { handoff, lines },
+                    fault,
+                    body,
+                    lifetime_timer,
+                )
             }
             None => {
                 let read = http2::request(down);
                 let fault = read.as_ref().err().copied().map(HeadFault::Refused);
-                let over = Over::Http2 {
+                let over = Protocol::Http2 {
                     request: Box::new(read.unwrap_or_else(|_| Request::nothing())),
                     table: HeaderMap::new(),
                 };
@@ -157,48 +162,48 @@ impl<'a> Session<'a> {
 
     pub fn request(&self) -> &Request {
         match &self.over {
-            Over::Http1 { handoff, .. } => &handoff.request,
-            Over::Http2 { request, .. } => request,
+            Protocol::Http1 { handoff, .. } => &handoff.request,
+            Protocol::Http2 { request, .. } => request,
         }
     }
 
     /// Whether the client asks for an `upgrade` of its connection, as to a WebSocket.
-    pub fn is_upgrade(&self) -> bool {
+    pub(crate) fn is_upgrade(&self) -> bool {
         self.down.is_upgrade_req()
     }
 
     /// Returns the body's `content-length` in bytes, 0 without a body. `None`: it is chunked.
-    pub fn body_length(&self) -> Option<u64> {
+    pub(crate) fn body_length(&self) -> Option<u64> {
         match self.request().framing {
             Framing::Length(length) => Some(length),
             _ => None,
         }
     }
 
-    pub fn is_body_read(&mut self) -> bool {
+    pub(crate) fn is_body_read(&mut self) -> bool {
         self.down.is_body_done()
     }
 
-    /// Whether the body is known to be at most `SMALL_BODY` long.
-    pub fn is_body_small(&self) -> bool {
+    /// Whether the body is known to be at most `MAX_DISCARDED_BODY_BYTES` long.
+    pub(crate) fn is_body_small(&self) -> bool {
         self.body_length()
-            .is_some_and(|length| length <= SMALL_BODY)
+            .is_some_and(|length| length <= MAX_DISCARDED_BODY_BYTES)
     }
 
     /// Reads the whole body, of at most `most` bytes. After each piece `fits` gets the buffer's size in
-    /// bytes; false ends in [`NoBody::NoRoom`].
-    pub async fn body(
+    /// bytes; false ends in [`BodyError::NoMemory`].
+    pub(crate) async fn body(
         &mut self,
         most: u64,
         mut fits: impl FnMut(usize) -> bool,
-    ) -> Result<Bytes, NoBody> {
+    ) -> Result<Bytes, BodyError> {
         if self.body_length().is_some_and(|length| length > most) {
-            return Err(NoBody::TooLong);
+            return Err(BodyError::TooLong);
         }
         if self.down.is_body_done() {
             return Ok(Bytes::new());
         }
-        let mut body = Gathered::default();
+        let mut body = BodyBuffer::default();
         let mut begun = None;
         loop {
             match self.piece(body.len(), &mut begun).await? {
@@ -206,10 +211,10 @@ impl<'a> Session<'a> {
                 None => return Ok(body.whole()),
             }
             if body.len() as u64 > most {
-                return Err(NoBody::TooLong);
+                return Err(BodyError::TooLong);
             }
             if !fits(body.capacity()) {
-                return Err(NoBody::NoRoom);
+                return Err(BodyError::NoMemory);
             }
             if self.down.is_body_done() {
                 return Ok(body.whole());
@@ -219,12 +224,12 @@ impl<'a> Session<'a> {
 
     /// Reads the next piece of a body of which `here` bytes have arrived. The deadline is [`BODY_GRACE`] plus
     /// the time for `here` bytes at `body_rate`, counted from the first wait (`begun`), and at most
-    /// [`BODY_SILENCE`] from now.
+    /// [`BODY_READ_TIMEOUT`] from now.
     async fn piece(
         &mut self,
         here: usize,
         begun: &mut Option<Instant>,
-    ) -> Result<Option<Bytes>, NoBody> {
+    ) -> Result<Option<Bytes>, BodyError> {
         let (down, body_timer) = (&mut *self.down, &mut self.body_timer);
         let body_rate = self.limits.body_rate;
         let mut is_waited_for = false;
@@ -234,24 +239,24 @@ impl<'a> Session<'a> {
                 return Poll::Ready(Some(read));
             }
             if !std::mem::replace(&mut is_waited_for, true) {
-                let due = BODY_GRACE + at_rate(here, body_rate);
+                let due = BODY_GRACE + time_at_rate(here, body_rate);
                 let waited = begun.get_or_insert_with(Instant::now).elapsed();
-                body_timer.set(due.saturating_sub(waited).min(BODY_SILENCE));
+                body_timer.set(due.saturating_sub(waited).min(BODY_READ_TIMEOUT));
             }
-            body_timer.poll_over(cx).map(|()| None)
+            body_timer.poll_elapsed(cx).map(|()| None)
         });
         match read.await {
-            None => Err(NoBody::TooSlow),
+            None => Err(BodyError::TooSlow),
             Some(Ok(piece)) => Ok(piece),
             Some(Err(error)) if error.etype == pingora::ErrorType::InvalidHTTPHeader => {
-                Err(NoBody::Unframed)
+                Err(BodyError::Unframed)
             }
-            Some(Err(_)) => Err(NoBody::Gone),
+            Some(Err(_)) => Err(BodyError::Gone),
         }
     }
 
     /// Discards a short unread body as far as it has arrived, without waiting. Sends no `100 Continue`.
-    pub fn skip_body(&mut self) {
+    pub(crate) fn discard_body(&mut self) {
         if !self.down.is_body_done() && self.is_body_small() {
             let _ = self.down.drain_request_body().now_or_never();
         }
@@ -265,7 +270,7 @@ impl<'a> Session<'a> {
     }
 
     /// Ready when the client has disconnected. Bytes that it pipelines meanwhile are kept.
-    pub fn poll_leaves(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // The future holds no state, so a new one for each poll loses nothing.
         let left = pin!(self.down.read_body_or_idle(true));
         let _ = ready!(left.poll(cx));
@@ -278,41 +283,45 @@ impl<'a> Session<'a> {
     }
 
     /// Begins a response. Its headers follow by [`Session::header`].
-    pub fn begin_head(&mut self, status: StatusCode) {
+    pub(crate) fn begin_head(&mut self, status: StatusCode) {
         self.answered = Some(status);
         match &mut self.over {
-            Over::Http1 { lines, .. } => {
+            Protocol::Http1 { lines, .. } => {
                 lines.clear();
-                lines.reserve(USUAL_LINES);
+                lines.reserve(TYPICAL_HEADER_BYTES);
             }
-            Over::Http2 { table, .. } => *table = HeaderMap::with_capacity(USUAL_HEADERS),
+            Protocol::Http2 { table, .. } => *table = HeaderMap::with_capacity(TYPICAL_HEADERS),
         }
         // Keeps browsers from sniffing JSON as a page or a script.
         let _ = self.header("x-content-type-options", b"nosniff");
     }
 
-    pub fn header(&mut self, name: &'static str, value: &[u8]) -> Result<(), Unwritable> {
+    pub fn header(&mut self, name: &'static str, value: &[u8]) -> Result<(), InvalidHeaderValue> {
         match &mut self.over {
-            Over::Http1 { lines, .. } => write::header(lines, name, value),
-            Over::Http2 { .. } => self.header_of(&HeaderName::from_static(name), value),
+            Protocol::Http1 { lines, .. } => write::header(lines, name, value),
+            Protocol::Http2 { .. } => self.header_of(&HeaderName::from_static(name), value),
         }
     }
 
-    pub fn header_of(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Unwritable> {
+    pub(crate) fn header_of(
+        &mut self,
+        name: &HeaderName,
+        value: &[u8],
+    ) -> Result<(), InvalidHeaderValue> {
         match &mut self.over {
-            Over::Http1 { lines, .. } => write::header(lines, name.as_str(), value),
-            Over::Http2 { table, .. } => {
-                let value = HeaderValue::from_bytes(value).map_err(|_| Unwritable)?;
+            Protocol::Http1 { lines, .. } => write::header(lines, name.as_str(), value),
+            Protocol::Http2 { table, .. } => {
+                let value = HeaderValue::from_bytes(value).map_err(|_| InvalidHeaderValue)?;
                 table.append(name, value);
                 Ok(())
             }
         }
     }
 
-    pub fn header_number(&mut self, name: &'static str, value: u64) {
+    pub(crate) fn header_number(&mut self, name: &'static str, value: u64) {
         match &mut self.over {
-            Over::Http1 { lines, .. } => write::number(lines, name, value),
-            Over::Http2 { table, .. } => {
+            Protocol::Http1 { lines, .. } => write::number(lines, name, value),
+            Protocol::Http2 { table, .. } => {
                 table.append(HeaderName::from_static(name), HeaderValue::from(value));
             }
         }
@@ -349,12 +358,12 @@ impl<'a> Session<'a> {
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = self.answered.unwrap_or_default();
         match &mut self.over {
-            Over::Http1 { handoff, lines } => handoff.set_header_lines(HeaderLines {
+            Protocol::Http1 { handoff, lines } => handoff.set_header_lines(HeaderLines {
                 lines: std::mem::take(lines),
                 length,
                 closes: self.ending != Ending::Kept,
             }),
-            Over::Http2 { table, .. } => {
+            Protocol::Http2 { table, .. } => {
                 parts.headers = std::mem::take(table);
                 if let Some(length) = length {
                     let length = HeaderValue::from(length);
@@ -368,8 +377,10 @@ impl<'a> Session<'a> {
     }
 
     async fn write(&mut self, mut bytes: Bytes, is_whole: bool) -> Result<(), Gone> {
-        while self.down.is_http2() && bytes.len() > PIECE {
-            let piece = self.down.write_response_body(bytes.split_to(PIECE), false);
+        while self.down.is_http2() && bytes.len() > HTTP2_WRITE_BYTES {
+            let piece = self
+                .down
+                .write_response_body(bytes.split_to(HTTP2_WRITE_BYTES), false);
             piece.await.map_err(|_| Gone)?;
         }
         let written = self.down.write_response_body(bytes, is_whole).await;
@@ -377,24 +388,26 @@ impl<'a> Session<'a> {
     }
 
     /// Closes the connection after this response. No effect on HTTP/2.
-    pub fn close_after(&mut self) {
+    pub(crate) fn close_after(&mut self) {
         if self.ending == Ending::Kept {
             self.ending = Ending::Closes;
         }
     }
 
     /// Marks the response as truncated: [`Session::end`] cuts the connection or resets the stream.
-    pub fn tear(&mut self) {
-        self.ending = Ending::Torn;
+    pub(crate) fn mark_truncated(&mut self) {
+        self.ending = Ending::Truncated;
     }
 
     /// Ends the request: closes what must be closed, and returns [`Reusables`] to an HTTP/1.1 connection.
     pub async fn end(mut self) {
         // `Closes` needs nothing on HTTP/2: it concerns a stream, and its connection sends its own `GOAWAY`.
-        if self.ending == Ending::Torn || (self.ending == Ending::Closes && !self.down.is_http2()) {
+        if self.ending == Ending::Truncated
+            || (self.ending == Ending::Closes && !self.down.is_http2())
+        {
             self.down.shutdown().await;
         }
-        if let Over::Http1 { handoff, .. } = &self.over {
+        if let Protocol::Http1 { handoff, .. } = &self.over {
             let lines = handoff.take_header_lines().map(|head| head.lines);
             handoff.give_back(Reusables {
                 body: std::mem::take(&mut self.body_timer),
@@ -407,12 +420,12 @@ impl<'a> Session<'a> {
 
 /// Buffer for the pieces of a body. A single piece is kept without copying.
 #[derive(Default)]
-struct Gathered {
+struct BodyBuffer {
     first: Bytes,
     all: BytesMut,
 }
 
-impl Gathered {
+impl BodyBuffer {
     fn len(&self) -> usize {
         self.first.len() + self.all.len()
     }

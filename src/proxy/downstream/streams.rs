@@ -8,7 +8,7 @@ use crate::http1::head;
 use crate::proxy::call::Proxy;
 use crate::proxy::downstream::connection::idle_timeout;
 use crate::proxy::downstream::frames::FrameWatch;
-use crate::proxy::downstream::tally::Tally;
+use crate::proxy::downstream::tally::StreamTally;
 use crate::proxy::gateway::Gateway;
 use crate::proxy::lazy_timer::LazyTimer;
 use h2::Reason;
@@ -30,37 +30,37 @@ use std::time::Duration;
 const MAX_STREAMS: u32 = 100;
 /// Flow-control windows in bytes, of one stream and of the whole connection: body bytes that may arrive
 /// before they are read.
-const STREAM_WINDOW: u32 = 128 << 10;
-const CONNECTION_WINDOW: u32 = 256 << 10;
+const STREAM_WINDOW_BYTES: u32 = 128 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
 /// Bytes of a response that `h2` buffers while the client does not read.
 const MAX_SEND_BUFFER: usize = 64 << 10;
 /// `SETTINGS_MAX_HEADER_LIST_SIZE` in bytes: the limit of an HTTP/1.1 head.
-const MAX_HEADER_LIST: u32 = head::LONGEST as u32;
+const MAX_HEADER_LIST: u32 = head::MAX_HEAD_BYTES as u32;
 /// Streams that a client may open and reset before they are accepted (rapid reset); more end the connection.
 const MAX_PENDING_RESETS: usize = 20;
 /// Malformed requests of one connection; more end it.
-const MAX_MALFORMED: usize = 32;
+const MAX_MALFORMED_REQUESTS: usize = 32;
 /// Overhead in bytes that unread small `DATA` frames may cost beyond their content (`data_frame_budget`).
-const SMALL_FRAMES: usize = 1 << 20;
+const MAX_DATA_FRAME_OVERHEAD_BYTES: usize = 1 << 20;
 /// Time for a client to close its connection after a `GOAWAY`.
-const FAREWELL: Duration = Duration::from_secs(5);
+const GOAWAY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the `h2` settings with the bounds above.
 fn options() -> H2Options {
     let mut options = default_h2_options();
     options
         .max_concurrent_streams(MAX_STREAMS)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buffer_size(MAX_SEND_BUFFER)
         .max_header_list_size(MAX_HEADER_LIST)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .data_frame_budget(SMALL_FRAMES);
+        .data_frame_budget(MAX_DATA_FRAME_OVERHEAD_BYTES);
     options
 }
 
 /// Connection after its PROXY header and TLS handshake.
-pub struct Established {
+pub(crate) struct Established {
     pub stream: Stream,
     pub peer: SocketAddr,
     /// Whether streams beside the first need a `ConnectionPermit` each; false on `server.ops_listen`.
@@ -86,7 +86,7 @@ impl Service<'_> {
     }
 
     /// Serves an HTTP/2 connection until it closes.
-    pub async fn http2(&self, established: Established) {
+    pub(crate) async fn http2(&self, established: Established) {
         let Established {
             stream,
             peer,
@@ -104,14 +104,14 @@ impl Service<'_> {
             self.parts.metrics.failed_handshakes.add(1);
             return;
         };
-        let tally = Arc::new(Tally::default());
+        let tally = Arc::new(StreamTally::default());
         let mut malformed = 0;
         let mut draining = pin!(self.draining());
         let (mut is_ending, mut is_new) = (false, true);
         let mut half = LazyTimer::default();
         loop {
             let rest = match is_ending {
-                true => FAREWELL,
+                true => GOAWAY_TIMEOUT,
                 // A new connection gets `header_timeout` instead of the longer idle timeout: clients connect
                 // in order to send.
                 false if is_new => self.deadline,
@@ -125,8 +125,8 @@ impl Service<'_> {
                     continue;
                 }
                 accepted = HttpSession::from_h2_conn(&mut connection, digest.clone()) => Some(accepted),
-                () = poll_fn(|cx| frames.poll_trouble(cx, &mut half, self.deadline)) => None,
-                () = tally.rests(rest) => {
+                () = poll_fn(|cx| frames.poll_abuse(cx, &mut half, self.deadline)) => None,
+                () = tally.idle_for(rest) => {
                     if is_ending {
                         return;
                     }
@@ -145,7 +145,7 @@ impl Service<'_> {
                 }
                 Some(Ok(Some(H2Accept::Rejected))) => {
                     malformed += 1;
-                    malformed > MAX_MALFORMED
+                    malformed > MAX_MALFORMED_REQUESTS
                 }
                 Some(Ok(None) | Err(_)) => return,
             };
@@ -153,7 +153,7 @@ impl Service<'_> {
                 self.parts.metrics.ended_connections.add(1);
                 connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 let gone = HttpSession::from_h2_conn(&mut connection, digest.clone());
-                let _ = tokio::time::timeout(FAREWELL, gone).await;
+                let _ = tokio::time::timeout(GOAWAY_TIMEOUT, gone).await;
                 return;
             }
         }
@@ -161,7 +161,12 @@ impl Service<'_> {
 
     /// Starts a task for a stream on this thread. `beside`: address for which it needs a permit, because
     /// other streams are open on the connection. Without a permit it gets `REFUSED_STREAM`.
-    fn stream(&self, mut session: HttpSession, beside: Option<SocketAddr>, tally: &Arc<Tally>) {
+    fn stream(
+        &self,
+        mut session: HttpSession,
+        beside: Option<SocketAddr>,
+        tally: &Arc<StreamTally>,
+    ) {
         let permit = match beside.map(|peer| self.parts.limits.connections.acquire(peer.ip())) {
             Some(Err(full)) => {
                 full.count(&self.parts.metrics);

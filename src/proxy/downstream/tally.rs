@@ -7,46 +7,46 @@ use tokio::sync::Notify;
 
 /// Requests of a connection that may be cancelled before their response, whatever their share of all
 /// requests.
-const MAX_ABANDONED: usize = 200;
+const MAX_CANCELLED_REQUESTS: usize = 200;
 
 tokio::task_local! {
-    static TALLY: Arc<Tally>;
+    static TALLY: Arc<StreamTally>;
 }
 
 /// Stream counts of a connection, and a signal when the last stream ends.
 #[derive(Default)]
-pub struct Tally {
+pub(crate) struct StreamTally {
     /// Streams whose requests are running.
     open: AtomicUsize,
     /// Streams that have ended, cancelled ones included.
     answered: AtomicUsize,
     /// Requests that the client cancelled before their response.
-    abandoned: AtomicUsize,
-    rests: Notify,
+    cancelled: AtomicUsize,
+    idle_for: Notify,
 }
 
 /// Guard of an open stream: dropping it counts the stream out.
-pub struct Open(Arc<Tally>);
+pub(crate) struct OpenStream(Arc<StreamTally>);
 
-impl Drop for Open {
+impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.answered.fetch_add(1, Ordering::Relaxed);
         if self.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.rests.notify_one();
+            self.0.idle_for.notify_one();
         }
     }
 }
 
-impl Tally {
-    /// Runs a stream's request with this tally in reach of [`note_abandoned`].
-    pub async fn scope(self: Arc<Tally>, served: impl Future<Output = ()>) {
+impl StreamTally {
+    /// Runs a stream's request with this tally in reach of [`record_cancelled`].
+    pub async fn scope(self: Arc<StreamTally>, served: impl Future<Output = ()>) {
         TALLY.scope(self, served).await;
     }
 
     /// Counts a stream in.
-    pub fn open(self: &Arc<Tally>) -> Open {
+    pub fn open(self: &Arc<StreamTally>) -> OpenStream {
         self.open.fetch_add(1, Ordering::Relaxed);
-        Open(self.clone())
+        OpenStream(self.clone())
     }
 
     /// Returns the number of open streams.
@@ -56,23 +56,23 @@ impl Tally {
 
     /// Whether the client cancels most of its requests before their response: over 200, and over half of all
     /// that ended.
-    pub fn is_abused(&self) -> bool {
-        let abandoned = self.abandoned.load(Ordering::Relaxed);
-        abandoned > MAX_ABANDONED && abandoned * 2 > self.answered.load(Ordering::Relaxed)
+    pub(crate) fn is_abused(&self) -> bool {
+        let cancelled = self.cancelled.load(Ordering::Relaxed);
+        cancelled > MAX_CANCELLED_REQUESTS && cancelled * 2 > self.answered.load(Ordering::Relaxed)
     }
 
     /// Resolves `time` after the last open stream has ended.
-    pub async fn rests(&self, time: Duration) {
+    pub(crate) async fn idle_for(&self, time: Duration) {
         while self.count() > 0 {
-            self.rests.notified().await;
+            self.idle_for.notified().await;
         }
         tokio::time::sleep(time).await;
     }
 }
 
 /// Counts the current request as cancelled before its response.
-pub fn note_abandoned() {
+pub(crate) fn record_cancelled() {
     // Fails outside of HTTP/2, where there is no `TALLY`: on HTTP/1.1 a cancelled request ends its connection
     // anyway.
-    let _ = TALLY.try_with(|tally| tally.abandoned.fetch_add(1, Ordering::Relaxed));
+    let _ = TALLY.try_with(|tally| tally.cancelled.fetch_add(1, Ordering::Relaxed));
 }

@@ -38,12 +38,12 @@ impl AuthFailures {
     }
 
     /// Whether [`AuthFailures::blocked_for`] could return anything at all.
-    pub fn may_block(&self) -> bool {
+    pub(crate) fn may_block(&self) -> bool {
         self.any_blocked.load(Ordering::Relaxed)
     }
 
     /// Time until an address may try again. `None`: it is not blocked.
-    pub fn blocked_for(&self, address: IpAddr, now: Instant) -> Option<Duration> {
+    pub(crate) fn blocked_for(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let failures = self.failures();
         let known = failures.get(&neighbourhood(address))?;
         let rest = MINUTE.saturating_sub(now.duration_since(known.since));

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes that a request may buffer without a [`Reservation`].
-pub const FREE_BYTES: usize = 64 << 10;
+pub(crate) const FREE_BYTES: usize = 64 << 10;
 /// Granularity of a [`Reservation`], so that a body that arrives in pieces does not update the counter for
 /// each.
 const STEP_BYTES: usize = 64 << 10;
@@ -17,7 +17,7 @@ pub struct BodyMemory {
 }
 
 /// Bytes of [`BodyMemory`] that one request has reserved; dropping it returns them.
-pub struct Reservation<'a> {
+pub(crate) struct Reservation<'a> {
     memory: &'a BodyMemory,
     bytes: usize,
 }
@@ -30,12 +30,12 @@ impl BodyMemory {
         }
     }
 
-    pub fn reserved_bytes(&self) -> usize {
+    pub(crate) fn reserved_bytes(&self) -> usize {
         self.reserved.load(Ordering::Relaxed)
     }
 
     /// An empty reservation, which costs nothing until it grows beyond [`FREE_BYTES`].
-    pub fn reservation(&self) -> Reservation<'_> {
+    pub(crate) fn reservation(&self) -> Reservation<'_> {
         Reservation {
             memory: self,
             bytes: 0,
@@ -46,7 +46,7 @@ impl BodyMemory {
 impl Reservation<'_> {
     /// Grows the reservation to `bytes` in all. False: they do not fit, and the reservation stays as it was.
     #[must_use]
-    pub fn grow_to(&mut self, bytes: usize) -> bool {
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
         if bytes <= self.bytes.max(FREE_BYTES) {
             return true;
         }

@@ -58,12 +58,12 @@ impl Connections {
     }
 
     /// Whether more than three quarters of the permits are in use: idle connections then get a short timeout.
-    pub fn is_nearly_full(&self) -> bool {
+    pub(crate) fn is_nearly_full(&self) -> bool {
         self.count() > self.max - self.max / 4
     }
 
     /// Whether the address is in `server.trusted_proxies`: no limit by address applies.
-    pub fn is_trusted(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_trusted(&self, address: IpAddr) -> bool {
         is_within(address.to_canonical(), &self.trusted)
     }
 

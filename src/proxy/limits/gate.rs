@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 /// 503 beyond `server.max_requests`, or while this worker sheds load. The request at hand is counted already.
-pub fn check_load(limits: &Limits, metrics: &Metrics) -> Result<(), GatewayError> {
+pub(crate) fn check_load(limits: &Limits, metrics: &Metrics) -> Result<(), GatewayError> {
     if limits.in_flight.count() > limits.max_requests {
         metrics.shed_requests.add(1);
     } else if load_shed::sheds_next_call() {
@@ -36,7 +36,7 @@ pub fn check_address(
 }
 
 /// 503 beyond `server.max_requests_per_tenant`. The guard counts the call while it lasts.
-pub fn enter_tenant<'a>(
+pub(crate) fn enter_tenant<'a>(
     limits: &Limits,
     metrics: &Metrics,
     tenant: &'a Tenant,

@@ -15,13 +15,13 @@ pub struct InFlight {
 }
 
 /// A request or settlement in flight; dropping it counts it out.
-pub struct OwnedGuard(Arc<InFlight>);
+pub(crate) struct OwnedGuard(Arc<InFlight>);
 
 /// An [`OwnedGuard`] that borrows its counter: no reference count is touched.
-pub struct Guard<'a>(&'a InFlight);
+pub(crate) struct Guard<'a>(&'a InFlight);
 
 /// A call of one tenant in flight; dropping it counts it out.
-pub struct TenantGuard<'a>(&'a AtomicUsize);
+pub(crate) struct TenantGuard<'a>(&'a AtomicUsize);
 
 impl<'a> TenantGuard<'a> {
     /// `None`: `max` calls of the tenant are in flight already.
@@ -60,12 +60,12 @@ impl InFlight {
         })
     }
 
-    pub fn enter_owned(self: &Arc<Self>) -> OwnedGuard {
+    pub(crate) fn enter_owned(self: &Arc<Self>) -> OwnedGuard {
         self.count.fetch_add(1, Ordering::AcqRel);
         OwnedGuard(self.clone())
     }
 
-    pub fn enter(&self) -> Guard<'_> {
+    pub(crate) fn enter(&self) -> Guard<'_> {
         self.count.fetch_add(1, Ordering::AcqRel);
         Guard(self)
     }
@@ -80,7 +80,7 @@ impl InFlight {
         self.count.load(Ordering::Acquire)
     }
 
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 

@@ -37,7 +37,7 @@ pub async fn measure(max_delay: Duration) {
 }
 
 /// Whether this thread refuses the next call. Each call to it counts as one call.
-pub fn sheds_next_call() -> bool {
+pub(crate) fn sheds_next_call() -> bool {
     let share = SHED_SHARE.get();
     if share <= TOLERATED_SHARE {
         return false;

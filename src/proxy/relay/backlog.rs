@@ -4,7 +4,7 @@
 
 use crate::dialect::Meter;
 use crate::proxy::settlement::bill::Bill;
-use crate::proxy::upstream::client::Answer;
+use crate::proxy::upstream::client::ProviderAnswer;
 use futures_util::task::noop_waker_ref;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -17,12 +17,16 @@ const MAX_WAIT_FOR_SILENCE: Duration = Duration::from_millis(500);
 
 /// Reads what has arrived into the meter. True: nothing was generated that the meter has not seen, so the
 /// provider can be cut off.
-pub async fn is_drained(bill: &Bill, answer: &mut Answer<'_>, meter: &mut dyn Meter) -> bool {
+pub(crate) async fn is_drained(
+    bill: &Bill,
+    answer: &mut ProviderAnswer<'_>,
+    meter: &mut dyn Meter,
+) -> bool {
     if !bill.may_be_cut() {
         return false;
     }
     match meter_backlog(answer, meter) {
-        Backlog::ToTheEnd => return true,
+        Backlog::Ended => return true,
         // Unread bytes here mean that more waits in the socket or at the provider, and is charged by it.
         Backlog::Some => return false,
         Backlog::None => {}
@@ -44,16 +48,16 @@ pub async fn is_drained(bill: &Bill, answer: &mut Answer<'_>, meter: &mut dyn Me
 
 /// Result of [`meter_backlog`]: whether bytes of the answer had arrived unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backlog {
+pub(crate) enum Backlog {
     None,
     /// Unread bytes: the gateway was slower than its provider.
     Some,
     /// The answer is over.
-    ToTheEnd,
+    Ended,
 }
 
 /// Feeds the [`Meter`] all bytes that have arrived, without waiting for more.
-pub fn meter_backlog(answer: &mut Answer<'_>, meter: &mut dyn Meter) -> Backlog {
+pub(crate) fn meter_backlog(answer: &mut ProviderAnswer<'_>, meter: &mut dyn Meter) -> Backlog {
     let mut cx = Context::from_waker(noop_waker_ref());
     let mut backlog = Backlog::None;
     loop {
@@ -62,7 +66,7 @@ pub fn meter_backlog(answer: &mut Answer<'_>, meter: &mut dyn Meter) -> Backlog 
         answer.content.clear();
         match polled {
             Poll::Ready(Ok(true)) => backlog = Backlog::Some,
-            Poll::Ready(_) => return Backlog::ToTheEnd,
+            Poll::Ready(_) => return Backlog::Ended,
             Poll::Pending => return backlog,
         }
     }

@@ -3,8 +3,8 @@
 use crate::proxy::downstream::reply::ReplyContext;
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
-use crate::proxy::upstream::client::Answer;
-use crate::rules::strike::Credentials;
+use crate::proxy::upstream::client::ProviderAnswer;
+use crate::rules::redact::Credentials;
 use http::StatusCode;
 
 /// Response headers that pass. Rate limits (`x-ratelimit-*`), organisation and cookies of the provider
@@ -23,7 +23,7 @@ const EVENT_STREAM: &str = "text/event-stream";
 
 /// Refuses answers that tell of the operator's account (a wrong key, no credit, a moved address), and those
 /// that cannot be metered.
-pub fn check(endpoint: &str, answer: &Answer<'_>) -> Result<(), GatewayError> {
+pub(crate) fn check(endpoint: &str, answer: &ProviderAnswer<'_>) -> Result<(), GatewayError> {
     let status = answer.head.status;
     let text = || format!("{endpoint} answered {status}");
     match status {
@@ -50,17 +50,17 @@ pub fn check(endpoint: &str, answer: &Answer<'_>) -> Result<(), GatewayError> {
 }
 
 /// Whether the answer is a stream of server-sent events, by its `content-type`.
-pub fn is_event_stream(answer: &Answer<'_>) -> bool {
+pub(crate) fn is_event_stream(answer: &ProviderAnswer<'_>) -> bool {
     let kind = answer.head.fields.get("content-type");
     let start = kind.and_then(|kind| kind.get(..EVENT_STREAM.len()));
     start.is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
 /// Begins the reply with the answer's status and the headers that pass.
-pub fn begin(
+pub(crate) fn begin(
     session: &mut Session<'_>,
     reply: &ReplyContext,
-    answer: &Answer<'_>,
+    answer: &ProviderAnswer<'_>,
     credentials: &Credentials,
 ) {
     session.begin_head(answer.head.status);

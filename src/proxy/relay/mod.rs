@@ -15,17 +15,17 @@ use crate::dialect::call::Reading;
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
-use crate::proxy::upstream::client::Answer;
+use crate::proxy::upstream::client::ProviderAnswer;
 use crate::proxy::upstream::lifetime::Lifetime;
-use request::{Asked, Relay};
+use request::{Relay, RelayedCall};
 
-/// Relays an [`Answer`] to its end: as a stream if it is one and succeeded, else whole.
-pub async fn relay(
+/// Relays an [`ProviderAnswer`] to its end: as a stream if it is one and succeeded, else whole.
+pub(crate) async fn relay(
     relay: &Relay<'_>,
     session: &mut Session<'_>,
     call: &mut Admitted<'_, '_>,
-    answer: Answer<'_>,
-    asked: &Asked<'_>,
+    answer: ProviderAnswer<'_>,
+    asked: &RelayedCall<'_>,
     lifetime: &mut Lifetime<'_>,
 ) -> Result<(), GatewayError> {
     head::check(call.reply.endpoint(), &answer).inspect_err(|_| call.bill.reject())?;

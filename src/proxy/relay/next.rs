@@ -3,7 +3,7 @@
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
-use crate::proxy::upstream::client::Answer;
+use crate::proxy::upstream::client::ProviderAnswer;
 use crate::proxy::upstream::lifetime::Lifetime;
 use std::future::poll_fn;
 use std::task::{Poll, ready};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Event of an answer that is being relayed.
 pub enum Next {
-    /// More bytes are in [`Answer::content`].
+    /// More bytes are in [`ProviderAnswer::content`].
     Bytes,
     End,
     /// A keep-alive is due ([`Lifetime::takes_keep_alive`]).
@@ -20,9 +20,9 @@ pub enum Next {
 
 /// Waits for more of the answer. Fails when the hold ends, the gateway shuts down, the provider breaks off or
 /// times out, or the client has left and nothing more need be read ([`GatewayError::ClientGone`]).
-pub async fn next(
+pub(crate) async fn next(
     session: &mut Session<'_>,
-    answer: &mut Answer<'_>,
+    answer: &mut ProviderAnswer<'_>,
     lifetime: &mut Lifetime<'_>,
     call: &mut Admitted<'_, '_>,
 ) -> Result<Next, GatewayError> {

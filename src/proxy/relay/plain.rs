@@ -2,14 +2,14 @@
 
 use super::head;
 use super::next::{Next, next};
-use super::request::{Asked, Relay};
+use super::request::{Relay, RelayedCall};
 use crate::dialect::call::Api;
 use crate::dialect::error::{self, Shape};
 use crate::dialect::{self, failure};
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
-use crate::proxy::upstream::client::Answer;
+use crate::proxy::upstream::client::ProviderAnswer;
 use crate::proxy::upstream::drain::refuse_and_drain;
 use crate::proxy::upstream::lifetime::Lifetime;
 use bytes::Bytes;
@@ -18,12 +18,12 @@ use http::StatusCode;
 /// Longest plain answer in bytes that is relayed.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-pub async fn relay(
+pub(crate) async fn relay(
     relay: &Relay<'_>,
     session: &mut Session<'_>,
     call: &mut Admitted<'_, '_>,
-    mut answer: Answer<'_>,
-    asked: &Asked<'_>,
+    mut answer: ProviderAnswer<'_>,
+    asked: &RelayedCall<'_>,
     lifetime: &mut Lifetime<'_>,
 ) -> Result<(), GatewayError> {
     read_whole(relay, session, call, &mut answer, asked, lifetime).await?;
@@ -39,13 +39,13 @@ pub async fn relay(
     written.map_err(|_| GatewayError::ClientGone)
 }
 
-/// Reads until all of the answer is in [`Answer::content`].
+/// Reads until all of the answer is in [`ProviderAnswer::content`].
 async fn read_whole(
     relay: &Relay<'_>,
     session: &mut Session<'_>,
     call: &mut Admitted<'_, '_>,
-    answer: &mut Answer<'_>,
-    asked: &Asked<'_>,
+    answer: &mut ProviderAnswer<'_>,
+    asked: &RelayedCall<'_>,
     lifetime: &mut Lifetime<'_>,
 ) -> Result<(), GatewayError> {
     loop {
@@ -79,8 +79,8 @@ async fn read_whole(
 /// Meters a whole answer, and returns its body with the operator's keys and names redacted.
 fn meter(
     call: &mut Admitted<'_, '_>,
-    answer: &mut Answer<'_>,
-    asked: &Asked<'_>,
+    answer: &mut ProviderAnswer<'_>,
+    asked: &RelayedCall<'_>,
 ) -> Result<Bytes, GatewayError> {
     let status = answer.head.status;
     let mut body = answer.content.split().freeze();
@@ -105,18 +105,22 @@ fn meter(
         }
     }
     if call.bill.has_failed(status.is_success())
-        && let Some(nameless) = failure::without_names(&body, asked.host)
+        && let Some(nameless) = failure::redact_account_names(&body, asked.host)
     {
         body = nameless.into();
     }
-    if let Some(redacted) = asked.credentials.strike(&body) {
+    if let Some(redacted) = asked.credentials.redact(&body) {
         body = redacted.into();
     }
     Ok(body)
 }
 
 /// Concludes an answer whose content is whole, although the end of its framing (last chunk) is missing.
-fn conclude_if_whole(call: &mut Admitted<'_, '_>, answer: &Answer<'_>, asked: &Asked<'_>) {
+fn conclude_if_whole(
+    call: &mut Admitted<'_, '_>,
+    answer: &ProviderAnswer<'_>,
+    asked: &RelayedCall<'_>,
+) {
     if !answer.head.status.is_success() || asked.dialect.answers_with_sound() {
         return;
     }
@@ -127,7 +131,7 @@ fn conclude_if_whole(call: &mut Admitted<'_, '_>, answer: &Answer<'_>, asked: &A
 }
 
 /// Whether the provider broke off before the first byte of its body.
-fn broke_off_at_once(error: &GatewayError, answer: &Answer<'_>) -> bool {
+fn broke_off_at_once(error: &GatewayError, answer: &ProviderAnswer<'_>) -> bool {
     matches!(error, GatewayError::ProviderFailed(_)) && answer.content.is_empty()
 }
 

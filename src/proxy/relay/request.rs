@@ -1,30 +1,30 @@
-//! Inputs of relaying: the shared parts ([`Relay`]), and the call that an answer belongs to ([`Asked`]).
+//! Inputs of relaying: the shared parts ([`Relay`]), and the call that an answer belongs to ([`RelayedCall`]).
 
 use crate::dialect::Dialect;
 use crate::dialect::call::Call;
 use crate::proxy::error::GatewayError;
 use crate::proxy::settlement::settle::Settlement;
 use crate::rules::config::Endpoint;
+use crate::rules::redact::Credentials;
 use crate::rules::server::Server;
-use crate::rules::strike::Credentials;
 use crate::telemetry::metrics::Metrics;
 
 /// Shared parts that relaying needs.
-pub struct Relay<'a> {
+pub(crate) struct Relay<'a> {
     pub settlement: &'a Settlement,
     pub metrics: &'a Metrics,
 }
 
 impl Relay<'_> {
     /// Counts and returns the 503 for an answer that does not fit in `server.max_buffered`.
-    pub fn no_memory(&self) -> GatewayError {
+    pub(crate) fn no_memory(&self) -> GatewayError {
         self.metrics.shed_bodies.add(1);
         GatewayError::Overloaded
     }
 }
 
 /// Call that an answer belongs to, and the secrets to redact from it.
-pub struct Asked<'a> {
+pub(crate) struct RelayedCall<'a> {
     pub dialect: &'static dyn Dialect,
     pub call: &'a Call,
     /// Keys of the endpoint, redacted from the answer.
@@ -35,7 +35,7 @@ pub struct Asked<'a> {
 
 /// Returns the host of an endpoint if its name reveals the operator's account or private network. `None`: a
 /// vendor's public host.
-pub fn private_host(endpoint: &Endpoint) -> Option<&str> {
+pub(crate) fn private_host(endpoint: &Endpoint) -> Option<&str> {
     let host = endpoint.url.as_ref().map(|url| url.host.as_str())?;
-    (!Server::is_everyones(host)).then_some(host)
+    (!Server::is_shared_host(host)).then_some(host)
 }

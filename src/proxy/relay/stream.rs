@@ -6,7 +6,7 @@
 use super::backlog::{is_drained, meter_backlog};
 use super::head;
 use super::next::{Next, next};
-use super::request::{Asked, Relay};
+use super::request::{Relay, RelayedCall};
 use crate::dialect::call::Api;
 use crate::dialect::{Meter, failure};
 use crate::proxy::downstream::reply;
@@ -14,14 +14,14 @@ use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
 use crate::proxy::settlement::settle::TEXT_COPIES;
-use crate::proxy::upstream::client::Answer;
+use crate::proxy::upstream::client::ProviderAnswer;
 use crate::proxy::upstream::lifetime::Lifetime;
 
 /// Stream that is being relayed.
 struct Stream<'s, 'a> {
     relay: &'s Relay<'s>,
-    asked: &'s Asked<'s>,
-    answer: Answer<'a>,
+    asked: &'s RelayedCall<'s>,
+    answer: ProviderAnswer<'a>,
     meter: Box<dyn Meter>,
     is_event_stream: bool,
 }
@@ -41,12 +41,12 @@ enum Step {
     Done,
 }
 
-pub async fn relay(
+pub(crate) async fn relay(
     relay: &Relay<'_>,
     session: &mut Session<'_>,
     call: &mut Admitted<'_, '_>,
-    answer: Answer<'_>,
-    asked: &Asked<'_>,
+    answer: ProviderAnswer<'_>,
+    asked: &RelayedCall<'_>,
     meter: Box<dyn Meter>,
     lifetime: &mut Lifetime<'_>,
 ) -> Result<(), GatewayError> {
@@ -84,7 +84,7 @@ impl Stream<'_, '_> {
         let _ = session.header("cache-control", b"no-cache, no-transform");
         let _ = session.header("x-accel-buffering", b"no");
         lifetime.watch_silence();
-        if !self.answer.is_under_way() && session.flush().await.is_err() {
+        if !self.answer.has_unread_body() && session.flush().await.is_err() {
             if call.bill.may_be_cut() {
                 return Err(GatewayError::ClientGone);
             }
@@ -164,7 +164,7 @@ impl Stream<'_, '_> {
         let bytes = self.redact(chunk.bytes);
         call.bill.observe(self.meter.reading());
         self.relay.settlement.note(call.bill);
-        if let Some(error) = self.must_end(call) {
+        if let Some(error) = self.reason_to_abort(call) {
             call.bill.conclude(self.meter.reading());
             self.relay.settlement.settle(call).await;
             self.break_off(session, call, error).await?;
@@ -201,14 +201,14 @@ impl Stream<'_, '_> {
         }
     }
 
-    /// Redacts [`Asked::credentials`], and in failures [`Asked::host`]. Events are passed whole, so no key is
+    /// Redacts [`RelayedCall::credentials`], and in failures [`RelayedCall::host`]. Events are passed whole, so no key is
     /// split between chunks.
     fn redact(&self, bytes: Vec<u8>) -> Vec<u8> {
-        let bytes = self.asked.credentials.strike(&bytes).unwrap_or(bytes);
+        let bytes = self.asked.credentials.redact(&bytes).unwrap_or(bytes);
         if !self.meter.reading().failed {
             return bytes;
         }
-        failure::without_names(&bytes, self.asked.host).unwrap_or(bytes)
+        failure::redact_account_names(&bytes, self.asked.host).unwrap_or(bytes)
     }
 
     /// Handles a failed write to the client: cuts the provider off if [`is_drained`], else starts the drain.
@@ -243,14 +243,14 @@ impl Stream<'_, '_> {
 
     /// Reason for which the gateway must end the stream: memory, an event without end, output beyond the
     /// hold.
-    fn must_end(&mut self, call: &mut Admitted<'_, '_>) -> Option<GatewayError> {
+    fn reason_to_abort(&mut self, call: &mut Admitted<'_, '_>) -> Option<GatewayError> {
         let withheld = self.meter.withheld();
         if !call.body_memory.grow_to(withheld) {
             return Some(self.relay.no_memory());
         }
         let kept = self.meter.reading().delivered.kept.len();
         if !call.body_memory.grow_to(withheld + TEXT_COPIES * kept) {
-            self.meter.forget_text();
+            self.meter.drop_kept_text();
         }
         let endpoint = call.reply.endpoint();
         if self.meter.reading().overran && !call.bill.is_complete() {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// Interval at which the known cost of a stream is written to the journal: a crash loses at most 100 ms of
 /// it.
-const NOTE_EVERY: Duration = Duration::from_millis(100);
+const NOTE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Balance that is held for one call. It has one end: [`super::settle::Settlement::settle`].
 #[must_use]
@@ -31,7 +31,7 @@ pub struct Hold {
 }
 
 /// Identity of a call, for its usage record.
-pub struct Labels {
+pub(crate) struct Labels {
     /// Hash of the account, from which the key cannot be derived.
     pub account: String,
     /// User group whose limits apply.
@@ -44,7 +44,7 @@ pub struct Labels {
 
 /// Part of the meter's [`Reading`] that charging needs.
 #[derive(Default)]
-struct Seen {
+struct Observed {
     claim: Claim,
     is_absurd: bool,
     is_final: bool,
@@ -59,14 +59,14 @@ struct Seen {
     least: Tokens,
 }
 
-pub struct Bill {
+pub(crate) struct Bill {
     labels: Labels,
     /// `None` once settled.
     hold: Option<Hold>,
     terms: Terms,
     /// Whether the provider has the request: only then the call may cost anything.
     accepted: bool,
-    seen: Seen,
+    seen: Observed,
     complete: bool,
     charge: Option<Charge>,
     /// Texts of an ended answer that `TokenCounter` must count,
@@ -84,7 +84,7 @@ impl Bill {
             hold: Some(hold),
             terms,
             accepted: false,
-            seen: Seen::default(),
+            seen: Observed::default(),
             complete: false,
             charge: None,
             uncounted: None,
@@ -100,19 +100,14 @@ impl Bill {
         self.hold.as_ref()
     }
 
-    /// Returns the [`Rate`] of the requested model.
-    pub fn asked_rate(&self) -> Rate {
-        self.terms.rate
-    }
-
     /// Returns the tokens of the hold for prompt and answer, without the part for [`Terms::hosted`] tools.
-    pub fn held_for_text(&self) -> Tokens {
+    pub(crate) fn held_for_text(&self) -> Tokens {
         let held = self.hold.as_ref().map_or(Tokens::ZERO, |hold| hold.held);
         held.minus(self.terms.hosted.held)
     }
 
     /// Sets whether the provider has the request. A call with `accepted` false costs nothing.
-    pub fn set_accepted(&mut self, accepted: bool) {
+    pub(crate) fn set_accepted(&mut self, accepted: bool) {
         self.accepted = accepted;
     }
 
@@ -122,7 +117,7 @@ impl Bill {
     }
 
     /// Whether the answer said itself that it is complete ([`Reading::complete`]).
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.complete
     }
 
@@ -139,9 +134,9 @@ impl Bill {
         Some((hold, charge))
     }
 
-    /// Returns the hold's ID and the known cost if a note in the journal is due (`NOTE_EVERY`).
-    pub fn due_note(&mut self) -> Option<(&str, Tokens)> {
-        if self.hold.is_none() || self.noted.elapsed() <= NOTE_EVERY {
+    /// Returns the hold's ID and the known cost if a note in the journal is due (`NOTE_INTERVAL`).
+    pub(crate) fn due_note(&mut self) -> Option<(&str, Tokens)> {
+        if self.hold.is_none() || self.noted.elapsed() <= NOTE_INTERVAL {
             return None;
         }
         self.noted = Instant::now();
@@ -150,14 +145,14 @@ impl Bill {
     }
 
     /// Copies what charging needs from the meter's [`Reading`] so far.
-    pub fn observe(&mut self, reading: &Reading) {
+    pub(crate) fn observe(&mut self, reading: &Reading) {
         self.complete = reading.complete;
         let (claim, is_absurd) = reading.claim.clone().credible();
         let mut served = std::mem::take(&mut self.seen.served);
         if self.terms.has_rates() && served != reading.served {
             served.clone_from(&reading.served);
         }
-        self.seen = Seen {
+        self.seen = Observed {
             served,
             claim,
             is_absurd,
@@ -176,13 +171,13 @@ impl Bill {
     }
 
     /// Whether the provider reported a failure, by its status (`is_success`) or within the answer.
-    pub fn has_failed(&self, is_success: bool) -> bool {
+    pub(crate) fn has_failed(&self, is_success: bool) -> bool {
         !is_success || self.seen.failed
     }
 
     /// Returns the cost of the output and the size of the hold, if the cost certainly exceeds the hold: the
     /// provider sends more than `output_limit` allows. `None`: it does not.
-    pub fn exceeds_its_hold(&self) -> Option<(Tokens, Tokens)> {
+    pub(crate) fn exceeds_its_hold(&self) -> Option<(Tokens, Tokens)> {
         let output = self.seen.claim.usage().output.max(self.seen.least);
         let certain = self.rate().for_output(output);
         let held = self.hold.as_ref()?.held;
@@ -191,25 +186,25 @@ impl Bill {
 
     /// Whether the provider can be cut off without losing count: `shows_all` of the output, and the prompt
     /// can be counted.
-    pub fn may_be_cut(&self) -> bool {
+    pub(crate) fn may_be_cut(&self) -> bool {
         let terms = &self.terms;
         let knows_prompt = terms.text.is_some() || self.seen.claim.input.is_some();
         terms.free || (terms.shows_all && terms.unreported.is_none() && knows_prompt)
     }
 
     /// Whether the reported usage covers the whole answer, so that nothing more need be read.
-    pub fn is_accounted_for(&self) -> bool {
+    pub(crate) fn is_accounted_for(&self) -> bool {
         self.complete || (self.seen.is_final && self.seen.claim.output.is_some())
     }
 
     /// Ends the answer with its last reading and decides the charge, unless the hold is settled already.
-    pub fn conclude(&mut self, reading: &Reading) {
+    pub(crate) fn conclude(&mut self, reading: &Reading) {
         self.observe(reading);
         self.decide(&reading.delivered);
     }
 
     /// Ends an answer that the provider broke off: a failure, unless it had content or reported usage.
-    pub fn broke_off(&mut self, reading: &Reading) {
+    pub(crate) fn broke_off(&mut self, reading: &Reading) {
         self.observe(reading);
         self.seen.failed |= !self.seen.has_content && self.seen.claim.total().is_zero();
         self.decide(&reading.delivered);
@@ -220,20 +215,20 @@ impl Bill {
             return;
         }
         let bound = InlineBound::new(Texts::of(&self.terms, Some(delivered)));
-        let charge = self.judge(true, &bound);
+        let charge = self.compute_charge(true, &bound);
         let uncounted = bound.uncounted();
         self.charge = Some(charge);
         self.uncounted = uncounted;
     }
 
     /// Takes the texts that must be counted before the charge is final.
-    pub fn take_uncounted(&mut self) -> Option<Uncounted> {
+    pub(crate) fn take_uncounted(&mut self) -> Option<Uncounted> {
         self.uncounted.take()
     }
 
     /// Makes the charge final with the counts of [`Bill::take_uncounted`].
-    pub fn set_counted(&mut self, counted: &Counted) {
-        self.charge = Some(self.judge(true, counted));
+    pub(crate) fn set_counted(&mut self, counted: &Counted) {
+        self.charge = Some(self.compute_charge(true, counted));
     }
 
     /// Returns the charge by what is known now. An answer without [`Bill::conclude`] counts as cut
@@ -242,12 +237,12 @@ impl Bill {
         match &self.charge {
             _ if !self.accepted || self.terms.free => Charge::NOTHING,
             Some(charge) => charge.clone(),
-            None => self.judge(false, &Texts::of(&self.terms, None).count()),
+            None => self.compute_charge(false, &Texts::of(&self.terms, None).count()),
         }
     }
 
     /// `is_over`: everything that was delivered has been metered.
-    fn judge(&self, is_over: bool, bound: &impl Bound) -> Charge {
+    fn compute_charge(&self, is_over: bool, bound: &impl Bound) -> Charge {
         let (terms, seen) = (&self.terms, &self.seen);
         let end = match () {
             () if seen.failed => End::Failed,
@@ -307,7 +302,10 @@ impl Bill {
             return Tokens::ZERO;
         }
         let calls = |name: &str| match name {
-            "web_search" => seen.hosted_calls.searches.max(terms.hosted.unshown),
+            "web_search" => seen
+                .hosted_calls
+                .searches
+                .max(terms.hosted.has_unshown_call),
             _ => seen.hosted_calls.fetches,
         };
         let prices = terms.hosted.prices.iter();
@@ -320,7 +318,7 @@ impl Bill {
     }
 
     /// Returns the cost known by now. The journal keeps it, to be charged if this process crashes.
-    pub fn known_cost(&self) -> Tokens {
+    pub(crate) fn known_cost(&self) -> Tokens {
         let (terms, seen) = (&self.terms, &self.seen);
         if !self.accepted || terms.free {
             return Tokens::ZERO;

@@ -11,7 +11,7 @@ use crate::rules::amount::Tokens;
 use crate::store::journal::Journal;
 use crate::store::leases::Leases;
 use crate::store::name::{AccountName, KeyName};
-use crate::store::recall::{Recall, Said};
+use crate::store::replay::{Acknowledged, Replay};
 use crate::store::{Ledger, StoreError};
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub struct Delivery {
     pub in_flight: Arc<InFlight>,
     pub journal: Arc<Journal>,
     pub leases: Arc<Leases>,
-    pub recall: Arc<Recall>,
+    pub replay: Arc<Replay>,
     waiting: AtomicUsize,
 }
 
@@ -40,7 +40,7 @@ impl Delivery {
         in_flight: Arc<InFlight>,
         journal: Arc<Journal>,
         leases: Arc<Leases>,
-        recall: Arc<Recall>,
+        replay: Arc<Replay>,
     ) -> Arc<Delivery> {
         Arc::new(Delivery {
             store,
@@ -48,7 +48,7 @@ impl Delivery {
             in_flight,
             journal,
             leases,
-            recall,
+            replay,
             waiting: AtomicUsize::new(0),
         })
     }
@@ -80,7 +80,7 @@ impl Delivery {
                     "A settlement of {used} tokens waits for the store: {error}. It is retried until it succeeds"
                 );
                 let may_be_done = matches!(error, StoreError::Unknown(_));
-                self.later(Pending::Settlement { hold, used }, may_be_done);
+                self.spawn_retries(Pending::Settlement { hold, used }, may_be_done);
                 None
             }
         }
@@ -97,19 +97,19 @@ impl Delivery {
         let settled = settled?;
         charged(&self.metrics, &hold.account, settled);
         let Hold { account, id, .. } = hold;
-        let said = Said::Settlement { account, id, used };
-        self.recall.remember(generation, said);
+        let said = Acknowledged::Settlement { account, id, used };
+        self.replay.remember(generation, said);
         Some(settled.left)
     }
 
     /// Releases a hold that may have been taken: the store's answer to its admission was lost.
-    pub fn release_later(self: &Arc<Self>, key: KeyName, id: String) {
-        self.later(Pending::Release { key, id }, true);
+    pub(crate) fn release_later(self: &Arc<Self>, key: KeyName, id: String) {
+        self.spawn_retries(Pending::Release { key, id }, true);
     }
 
     /// Retries a command until the store has answered it. `may_be_done`: an earlier try may have reached the
     /// store, so this one says that it is a retry.
-    fn later(self: &Arc<Self>, mut command: Pending, mut may_be_done: bool) {
+    fn spawn_retries(self: &Arc<Self>, mut command: Pending, mut may_be_done: bool) {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING_COMMANDS {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             log::error!(
@@ -166,7 +166,8 @@ impl Delivery {
                 if let Err(error) = self.store.release(&key, &id).await {
                     return Err((Pending::Release { key, id }, error));
                 }
-                self.recall.remember(generation, Said::Release { key, id });
+                self.replay
+                    .remember(generation, Acknowledged::Release { key, id });
             }
         }
         Ok(())

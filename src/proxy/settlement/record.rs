@@ -89,7 +89,7 @@ impl Recorder {
     }
 
     /// Records a call that was admitted and is over. `status`: of the answer, 0 where none was written.
-    pub fn record(&self, exchange: &Exchange<'_>, status: u16, lasted: Duration) {
+    pub(crate) fn record(&self, exchange: &Exchange<'_>, status: u16, lasted: Duration) {
         let (Some(tenant), Some(bill)) = (&exchange.tenant, &exchange.bill) else {
             return;
         };

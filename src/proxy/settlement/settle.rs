@@ -12,7 +12,7 @@ use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
 
 /// Copies of an answer's text in memory while it waits to be counted, with its buffer's spare capacity.
-pub const TEXT_COPIES: usize = 3;
+pub(crate) const TEXT_COPIES: usize = 3;
 
 pub struct Settlement {
     pub delivery: Arc<Delivery>,
@@ -39,7 +39,7 @@ impl Settlement {
     }
 
     /// Writes the known cost of a running call to the journal, if that is due ([`Bill::due_note`]).
-    pub fn note(&self, bill: &mut Bill) {
+    pub(crate) fn note(&self, bill: &mut Bill) {
         if let Some((id, cost)) = bill.due_note() {
             self.delivery.journal.know(id, cost);
         }
@@ -59,7 +59,7 @@ impl Settlement {
             return;
         };
         let counter = match doubt {
-            Doubt::Nought => &metrics.doubted_nought,
+            Doubt::Zero => &metrics.doubted_nought,
             Doubt::BelowDelivered => &metrics.doubted_below_delivered,
             Doubt::Absurd => &metrics.doubted_absurd,
         };

@@ -27,7 +27,7 @@ pub struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
-    pub fn of(terms: &'a Terms, delivered: Option<&'a Delivered>) -> Texts<'a> {
+    pub(crate) fn of(terms: &'a Terms, delivered: Option<&'a Delivered>) -> Texts<'a> {
         Texts {
             prompt: terms.prompt,
             beyond: terms.beyond,
@@ -68,7 +68,7 @@ impl<'a> Texts<'a> {
     }
 
     /// Copies the texts to [`Uncounted`], to be counted on another thread.
-    pub fn uncounted(&self) -> Uncounted {
+    pub(crate) fn uncounted(&self) -> Uncounted {
         Uncounted {
             prompt: self.prompt,
             beyond: self.beyond,
@@ -81,7 +81,7 @@ impl<'a> Texts<'a> {
 }
 
 /// Owned [`Texts`], to be counted on the counting thread.
-pub struct Uncounted {
+pub(crate) struct Uncounted {
     prompt: Tokens,
     beyond: Tokens,
     text: Option<Bytes>,
@@ -130,7 +130,7 @@ impl Bound for Counted {
 
 /// [`Bound`] that counts short texts at once. For long ones it returns their bytes and notes the request: the
 /// charge is then preliminary until [`InlineBound::uncounted`] is counted.
-pub struct InlineBound<'a> {
+pub(crate) struct InlineBound<'a> {
     texts: Texts<'a>,
     is_preliminary: Cell<bool>,
 }

@@ -5,8 +5,8 @@
 //! it, and dials the very address that was checked.
 //! Redirects are never followed.
 
-use super::connection::{Broken, Connection, Progress, Request};
-use super::names::Names;
+use super::connection::{Connection, ExchangeError, Progress, ProviderRequest};
+use super::names::DnsCache;
 use crate::http1::body::Decoder;
 use crate::http1::head::Response;
 use crate::rules::egress;
@@ -26,24 +26,24 @@ use tokio_rustls::TlsConnector;
 /// Idle connections that one pool keeps for a [`Destination`].
 const MAX_IDLE_PER_DESTINATION: usize = 256;
 /// Age at which an idle connection is evicted.
-const MAX_IDLE_TIME: Duration = Duration::from_secs(50);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// Number of idle pools, one per thread; more threads than this share them.
-const IDLE_POOLS: usize = 64;
+const IDLE_POOL_COUNT: usize = 64;
 
 /// Origin to connect to, and key of the idle pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Destination {
+pub(crate) struct Destination {
     pub https: bool,
     pub host: String,
     pub port: u16,
     /// Whether it is the gateway's own `demo` provider: exempt from the checks for `https` and private
     /// addresses.
-    pub ours: bool,
+    pub is_demo: bool,
 }
 
 /// Reason why there is no answer, or no whole one. The text is for the operator's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum SendFailure {
     /// No connection: nothing was sent.
     Connect(String),
     /// The connection broke, or the answer was malformed, before the answer ended. The provider may have the
@@ -61,7 +61,7 @@ pub struct ProviderClient {
     settings: settings::Upstream,
     allow_private: bool,
     tls: TlsConnector,
-    names: Names,
+    names: DnsCache,
     /// Idle pools by thread, so that a connection's wake-ups stay on the thread that uses it.
     idle: Vec<Mutex<IdlePool>>,
 }
@@ -71,8 +71,8 @@ struct Idle {
     since: Instant,
 }
 
-/// Answer whose head has been read. Dropping it before its end closes the connection.
-pub struct Answer<'a> {
+/// ProviderAnswer whose head has been read. Dropping it before its end closes the connection.
+pub(crate) struct ProviderAnswer<'a> {
     pub head: Response,
     /// Decoded bytes of the body that the caller has not taken yet.
     pub content: BytesMut,
@@ -88,19 +88,19 @@ impl ProviderClient {
             settings: settings.upstream.clone(),
             allow_private: settings.egress.allow_private_networks,
             tls: TlsConnector::from(Arc::new(tls_config())),
-            names: Names::new(&settings.egress),
-            idle: (0..IDLE_POOLS).map(|_| Mutex::default()).collect(),
+            names: DnsCache::new(&settings.egress),
+            idle: (0..IDLE_POOL_COUNT).map(|_| Mutex::default()).collect(),
         }
     }
 
     /// Sends a request and waits for the head of the answer. Retries if a reused idle connection turns out
     /// closed before a byte was sent.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         to: Destination,
-        request: &Request,
+        request: &ProviderRequest,
         progress: &Progress,
-    ) -> Result<Answer<'_>, Failure> {
+    ) -> Result<ProviderAnswer<'_>, SendFailure> {
         let timeout = self.settings.first_byte_timeout;
         let more = self.settings.drain;
         loop {
@@ -112,8 +112,8 @@ impl ProviderClient {
             };
             match connection.exchange(request, timeout, more, progress).await {
                 Ok(head) => {
-                    connection.expect_within(self.settings.idle_timeout);
-                    return Ok(Answer {
+                    connection.set_read_timeout(self.settings.idle_timeout);
+                    return Ok(ProviderAnswer {
                         decoder: Decoder::new(head.framing),
                         head,
                         content: BytesMut::new(),
@@ -124,15 +124,15 @@ impl ProviderClient {
                 }
                 // The provider closed an idle connection just as it was reused. No byte was sent, so a retry
                 // is safe.
-                Err(Broken::Unsent(_)) if is_reused => {
+                Err(ExchangeError::Unsent(_)) if is_reused => {
                     progress.is_sent.store(false, Ordering::Relaxed);
                 }
-                Err(Broken::Unsent(why) | Broken::Wrong(why)) => {
-                    return Err(Failure::Broken(format!("{} {why}", to.host)));
+                Err(ExchangeError::Unsent(why) | ExchangeError::Wrong(why)) => {
+                    return Err(SendFailure::Broken(format!("{} {why}", to.host)));
                 }
-                Err(Broken::TooSlow) => {
+                Err(ExchangeError::TooSlow) => {
                     let host = &to.host;
-                    return Err(Failure::Timeout(format!(
+                    return Err(SendFailure::Timeout(format!(
                         "no answer from {host} within {timeout:?}"
                     )));
                 }
@@ -141,7 +141,7 @@ impl ProviderClient {
     }
 
     fn idle_pool(&self) -> std::sync::MutexGuard<'_, IdlePool> {
-        self.idle[threads::number() % IDLE_POOLS]
+        self.idle[threads::number() % IDLE_POOL_COUNT]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,7 +155,7 @@ impl ProviderClient {
             since,
         }) = kept.pop_back()
         {
-            if since.elapsed() < MAX_IDLE_TIME && connection.is_quiet() {
+            if since.elapsed() < IDLE_TIMEOUT && connection.is_reusable() {
                 return Some(connection);
             }
         }
@@ -179,14 +179,14 @@ impl ProviderClient {
     }
 
     /// Evicts stale connections of all pools, and destinations without any, which come and go with the
-    /// tenants' configs. Refreshes [`Names`] as well.
+    /// tenants' configs. Refreshes [`DnsCache`] as well.
     pub fn sweep(&self) {
         self.names.refresh();
         for idle_pool in &self.idle {
             let mut idle_pool = idle_pool.lock().unwrap_or_else(PoisonError::into_inner);
             idle_pool.retain(|_, kept| {
                 kept.retain_mut(|idle| {
-                    idle.since.elapsed() < MAX_IDLE_TIME && idle.connection.is_quiet()
+                    idle.since.elapsed() < IDLE_TIMEOUT && idle.connection.is_reusable()
                 });
                 !kept.is_empty()
             });
@@ -194,31 +194,32 @@ impl ProviderClient {
     }
 
     /// Connects within `upstream.connect_timeout`, TLS handshake included.
-    async fn connect(&self, to: &Destination) -> Result<Connection, Failure> {
+    async fn connect(&self, to: &Destination) -> Result<Connection, SendFailure> {
         let timeout = self.settings.connect_timeout;
-        let slow = |_| Failure::Connect(format!("{} did not accept within {timeout:?}", to.host));
+        let slow =
+            |_| SendFailure::Connect(format!("{} did not accept within {timeout:?}", to.host));
         // Boxed: connecting is rare, and its future would enlarge the state of every request.
-        let connecting = Box::pin(self.connect_slowly(to));
+        let connecting = Box::pin(self.connect_checked(to));
         tokio::time::timeout(timeout, connecting)
             .await
             .map_err(slow)?
     }
 
-    async fn connect_slowly(&self, to: &Destination) -> Result<Connection, Failure> {
+    async fn connect_checked(&self, to: &Destination) -> Result<Connection, SendFailure> {
         let failed = |what: &str, error: &dyn std::fmt::Display| {
-            Failure::Connect(format!("{what} {}: {error}", to.host))
+            SendFailure::Connect(format!("{what} {}: {error}", to.host))
         };
-        if !to.https && !to.ours && !self.allow_private {
+        if !to.https && !to.is_demo && !self.allow_private {
             let why = format!("{} would get its key in the clear: it needs https", to.host);
-            return Err(Failure::Connect(why));
+            return Err(SendFailure::Connect(why));
         }
         let found = self.names.addresses(&to.host).await;
         let addresses = found.map_err(|error| failed("cannot look up", &error))?;
-        let mut last = Failure::Connect(format!("{} has no address", to.host));
+        let mut last = SendFailure::Connect(format!("{} has no address", to.host));
         let begun = Instant::now();
         for (tried, address) in addresses.iter().enumerate() {
             if !self.may_reach(to, *address) {
-                last = Failure::Connect(format!("{} leads to a private address", to.host));
+                last = SendFailure::Connect(format!("{} leads to a private address", to.host));
                 continue;
             }
             // An equal share of the remaining time, so that an unresponsive address leaves time for the
@@ -232,7 +233,7 @@ impl ProviderClient {
             match tokio::time::timeout(turn, connecting).await {
                 Ok(Ok(stream)) => {
                     let _ = stream.set_nodelay(true);
-                    return self.shake_hands(to, stream).await;
+                    return self.tls_handshake(to, stream).await;
                 }
                 Ok(Err(error)) => last = failed("cannot connect to", &error),
                 Err(_) => last = failed("cannot connect to", &"it does not accept"),
@@ -243,39 +244,39 @@ impl ProviderClient {
 
     /// Whether an address may be dialled: public, or allowed by `egress.allow_private_networks`.
     fn may_reach(&self, to: &Destination, address: IpAddr) -> bool {
-        to.ours || self.allow_private || egress::is_public(address)
+        to.is_demo || self.allow_private || egress::is_public(address)
     }
 
     /// Runs the TLS handshake for an `https` destination.
-    async fn shake_hands(
+    async fn tls_handshake(
         &self,
         to: &Destination,
         stream: TcpStream,
-    ) -> Result<Connection, Failure> {
+    ) -> Result<Connection, SendFailure> {
         if !to.https {
             return Ok(Connection::new(Box::new(stream)));
         }
         let name = ServerName::try_from(to.host.clone())
-            .map_err(|error| Failure::Connect(format!("{}: {error}", to.host)))?;
+            .map_err(|error| SendFailure::Connect(format!("{}: {error}", to.host)))?;
         let stream = self
             .tls
             .connect(name, stream)
             .await
-            .map_err(|error| Failure::Connect(format!("TLS with {}: {error}", to.host)))?;
+            .map_err(|error| SendFailure::Connect(format!("TLS with {}: {error}", to.host)))?;
         Ok(Connection::new(Box::new(stream)))
     }
 }
 
-impl Answer<'_> {
+impl ProviderAnswer<'_> {
     /// Whether undecoded bytes of the body have been read already.
-    pub fn is_under_way(&self) -> bool {
+    pub(crate) fn has_unread_body(&self) -> bool {
         let unread = |connection: &Connection| !connection.unread.is_empty();
         self.connection.as_ref().is_some_and(unread)
     }
 
     /// Reads until more of the body is in `content`. False: the body has ended, and a reusable connection is
     /// back in its pool.
-    pub fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Failure>> {
+    pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, SendFailure>> {
         let host = &self.to.host;
         loop {
             let Some(connection) = &mut self.connection else {
@@ -288,7 +289,7 @@ impl Answer<'_> {
             if decoded.is_err() {
                 self.connection = None;
                 let why = format!("{host} framed its answer wrongly");
-                return Poll::Ready(Err(Failure::Broken(why)));
+                return Poll::Ready(Err(SendFailure::Broken(why)));
             }
             if self.decoder.is_done()
                 && let Some(connection) = self.connection.take()
@@ -308,21 +309,21 @@ impl Answer<'_> {
                     self.connection = None;
                     return Poll::Ready(Ok(false));
                 }
-                Ok(0) => Failure::Broken(format!("{host} closed the connection in its answer")),
+                Ok(0) => SendFailure::Broken(format!("{host} closed the connection in its answer")),
                 Ok(_) => {
-                    connection.expect_within(self.upstream.settings.idle_timeout);
+                    connection.set_read_timeout(self.upstream.settings.idle_timeout);
                     continue;
                 }
-                Err(Broken::TooSlow) => {
+                Err(ExchangeError::TooSlow) => {
                     let settings = &self.upstream.settings;
                     // Not fatal: the caller may poll again, for up to `upstream.drain`.
-                    connection.expect_within(settings.drain);
+                    connection.set_read_timeout(settings.drain);
                     let silent = settings.idle_timeout;
                     let why = format!("silent for {silent:?}");
-                    return Poll::Ready(Err(Failure::Timeout(why)));
+                    return Poll::Ready(Err(SendFailure::Timeout(why)));
                 }
-                Err(Broken::Unsent(why) | Broken::Wrong(why)) => {
-                    Failure::Broken(format!("{host} {why}"))
+                Err(ExchangeError::Unsent(why) | ExchangeError::Wrong(why)) => {
+                    SendFailure::Broken(format!("{host} {why}"))
                 }
             };
             self.connection = None;

@@ -18,14 +18,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Serialized request. A short body is appended to `head` already, and `body` is empty.
-pub struct Request {
+pub(crate) struct ProviderRequest {
     pub head: BytesMut,
     pub body: Vec<u8>,
 }
 
 /// Progress of an exchange, for the caller to read while it waits.
 #[derive(Default)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Whether sending has ended: the provider has the request.
     pub is_sent: AtomicBool,
     /// Whether `upstream.first_byte_timeout` has passed. The exchange still waits for an answer, for
@@ -43,14 +43,14 @@ pub struct Connection {
     wire: Box<dyn Wire>,
     /// Bytes read and not yet consumed.
     pub unread: BytesMut,
-    /// Read timeout, set by [`Connection::expect_within`].
+    /// Read timeout, set by [`Connection::set_read_timeout`].
     timer: LazyTimer,
     /// Whether any byte of the current request was sent.
-    has_sent: bool,
+    sent_any: bool,
 }
 
 /// Reason why an exchange failed. In log lines its text follows the provider's host.
-pub enum Broken {
+pub(crate) enum ExchangeError {
     /// The connection broke before any byte of the request was sent: a retry is safe.
     Unsent(String),
     /// The connection broke later, or the answer is malformed.
@@ -65,53 +65,53 @@ impl Connection {
             wire,
             unread: BytesMut::new(),
             timer: LazyTimer::new(Duration::ZERO),
-            has_sent: false,
+            sent_any: false,
         }
     }
 
     /// Whether an idle connection is still usable: neither a byte nor the end of the stream has arrived.
-    pub fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_reusable(&mut self) -> bool {
         let mut cx = Context::from_waker(noop_waker_ref());
         read_buffer::poll_read(&mut self.wire, &mut cx, &mut self.unread).is_pending()
     }
 
     /// Sets the read timeout: the next bytes must arrive within `span`.
-    pub fn expect_within(&mut self, span: Duration) {
+    pub fn set_read_timeout(&mut self, span: Duration) {
         self.timer.set(span);
     }
 
     /// Reads into `unread`. Returns the number of bytes, 0 at the end of the stream.
-    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ExchangeError>> {
         match read_buffer::poll_read(&mut self.wire, cx, &mut self.unread) {
             Poll::Ready(read) => Poll::Ready(read.map_err(|error| self.broken(&error))),
             Poll::Pending => {
-                ready!(self.timer.poll_over(cx));
-                Poll::Ready(Err(Broken::TooSlow))
+                ready!(self.timer.poll_elapsed(cx));
+                Poll::Ready(Err(ExchangeError::TooSlow))
             }
         }
     }
 
     /// Classifies an I/O error by whether any byte was sent.
-    fn broken(&self, error: &io::Error) -> Broken {
+    fn broken(&self, error: &io::Error) -> ExchangeError {
         let why = format!("broke the connection: {error}");
-        if self.has_sent {
-            Broken::Wrong(why)
+        if self.sent_any {
+            ExchangeError::Wrong(why)
         } else {
-            Broken::Unsent(why)
+            ExchangeError::Unsent(why)
         }
     }
 
     /// Sends a request and waits for the head of its answer: for `timeout`, then, marked as
     /// [`Progress::is_late`], for `more`.
-    pub async fn exchange(
+    pub(crate) async fn exchange(
         &mut self,
-        request: &Request,
+        request: &ProviderRequest,
         timeout: Duration,
         more: Duration,
         progress: &Progress,
-    ) -> Result<Response, Broken> {
+    ) -> Result<Response, ExchangeError> {
         self.timer.set(timeout);
-        self.has_sent = false;
+        self.sent_any = false;
         let parts = [&request.head[..], &request.body];
         let mut sent = Ok(true);
         for part in parts {
@@ -122,12 +122,12 @@ impl Connection {
         let whole = match sent {
             Ok(whole) => whole,
             // The provider may have sent an error answer before it stopped reading.
-            Err(Broken::Wrong(_)) => false,
+            Err(ExchangeError::Wrong(_)) => false,
             Err(broken) => return Err(broken),
         };
         progress.is_sent.store(true, Ordering::Relaxed);
         let head = match self.head().await {
-            Err(Broken::TooSlow) => {
+            Err(ExchangeError::TooSlow) => {
                 progress.is_late.store(true, Ordering::Relaxed);
                 self.timer.set(more);
                 self.head().await
@@ -140,7 +140,7 @@ impl Connection {
     }
 
     /// Sends bytes. False: the answer began before all of them were sent.
-    async fn send(&mut self, bytes: &[u8]) -> Result<bool, Broken> {
+    async fn send(&mut self, bytes: &[u8]) -> Result<bool, ExchangeError> {
         let mut rest = bytes;
         poll_fn(|cx| {
             while !rest.is_empty() {
@@ -150,7 +150,7 @@ impl Connection {
                         return Poll::Ready(Err(self.broken(&error)));
                     }
                     Poll::Ready(Ok(length)) => {
-                        self.has_sent = true;
+                        self.sent_any = true;
                         rest = &rest[length..];
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(self.broken(&error))),
@@ -167,11 +167,11 @@ impl Connection {
     }
 
     /// Reads until the head of a final response is complete.
-    async fn head(&mut self) -> Result<Response, Broken> {
+    async fn head(&mut self) -> Result<Response, ExchangeError> {
         let mut searched = 0;
         loop {
             let taken = head::take_response(&mut self.unread, searched);
-            match taken.map_err(|why| Broken::Wrong(why.to_owned()))? {
+            match taken.map_err(|why| ExchangeError::Wrong(why.to_owned()))? {
                 // Interim responses (1xx) are skipped.
                 Some(head) if is_interim(head.status) => searched = 0,
                 Some(head) => return Ok(head),

@@ -8,7 +8,7 @@ use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
 
 /// Sends the error to the client at once, then starts the drain ([`Lifetime::drain`]).
-pub async fn refuse_and_drain(
+pub(crate) async fn refuse_and_drain(
     session: &mut Session<'_>,
     call: &Admitted<'_, '_>,
     error: GatewayError,

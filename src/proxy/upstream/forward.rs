@@ -1,7 +1,7 @@
 //! Forward: sends an admitted call to its provider and waits for the head of the answer.
 
-use super::client::{Answer, Destination, Failure, ProviderClient};
-use super::connection::{Progress, Request};
+use super::client::{Destination, ProviderAnswer, ProviderClient, SendFailure};
+use super::connection::{Progress, ProviderRequest};
 use super::drain::refuse_and_drain;
 use super::lifetime::Lifetime;
 use crate::demo::{self, Demo};
@@ -16,11 +16,13 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
-impl From<Failure> for GatewayError {
-    fn from(failure: Failure) -> GatewayError {
+impl From<SendFailure> for GatewayError {
+    fn from(failure: SendFailure) -> GatewayError {
         match failure {
-            Failure::Connect(why) | Failure::Broken(why) => GatewayError::ProviderFailed(why),
-            Failure::Timeout(why) => GatewayError::ProviderTimeout(why),
+            SendFailure::Connect(why) | SendFailure::Broken(why) => {
+                GatewayError::ProviderFailed(why)
+            }
+            SendFailure::Timeout(why) => GatewayError::ProviderTimeout(why),
         }
     }
 }
@@ -36,7 +38,7 @@ pub struct Forward {
 
 /// Event that ends the wait for the answer's head.
 enum Waited<'a> {
-    Answered(Box<Result<Answer<'a>, GatewayError>>),
+    Answered(Box<Result<ProviderAnswer<'a>, GatewayError>>),
     /// `upstream.first_byte_timeout` has passed.
     Late,
     Ended(GatewayError),
@@ -44,13 +46,16 @@ enum Waited<'a> {
 
 impl Forward {
     /// Returns the address of an endpoint's `url`, or of the built-in `demo` provider.
-    pub async fn destination(&self, endpoint: &Endpoint) -> Result<Destination, GatewayError> {
+    pub(crate) async fn destination(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<Destination, GatewayError> {
         if let Some(url) = &endpoint.url {
             return Ok(Destination {
                 https: url.https,
                 host: url.host.clone(),
                 port: url.port,
-                ours: false,
+                is_demo: false,
             });
         }
         let demo = self.demo.get_or_try_init(demo::start).await;
@@ -60,19 +65,19 @@ impl Forward {
             https: false,
             host: address.ip().to_string(),
             port: address.port(),
-            ours: true,
+            is_demo: true,
         })
     }
 
-    /// Sends a request, and returns its [`Answer`] once the head has been read.
-    pub async fn send(
+    /// Sends a request, and returns its [`ProviderAnswer`] once the head has been read.
+    pub(crate) async fn send(
         &self,
         session: &mut Session<'_>,
         call: &mut Admitted<'_, '_>,
         to: Destination,
-        request: Request,
+        request: ProviderRequest,
         lifetime: &mut Lifetime<'_>,
-    ) -> Result<Answer<'_>, GatewayError> {
+    ) -> Result<ProviderAnswer<'_>, GatewayError> {
         let answer = self.wait(session, call, to, request, lifetime).await?;
         let answer = answer.map_err(|error| {
             // A provider that breaks off before its answer has shown no work, so the call is free.
@@ -95,9 +100,9 @@ impl Forward {
         session: &mut Session<'_>,
         call: &mut Admitted<'_, '_>,
         to: Destination,
-        request: Request,
+        request: ProviderRequest,
         lifetime: &mut Lifetime<'_>,
-    ) -> Result<Result<Answer<'_>, GatewayError>, GatewayError> {
+    ) -> Result<Result<ProviderAnswer<'_>, GatewayError>, GatewayError> {
         let progress = Progress::default();
         let mut answer = pin!(self.client.send(to, &request, &progress));
         loop {

@@ -48,7 +48,7 @@ pub struct Lifetimes {
 pub struct Lifetime<'a> {
     parts: &'a Lifetimes,
     /// Timer of the connection's `Reusables`, returned to it for its next request.
-    pub timer: LazyTimer,
+    pub(crate) timer: LazyTimer,
     expires: Instant,
     next_renewal: Instant,
     renewal: Option<(Instant, Boxed<Outcome<bool>>)>,
@@ -78,9 +78,9 @@ impl Silence {
 
 impl Lifetimes {
     /// Starts the lifetime of a call whose hold was asked for at `taken`.
-    pub fn start(&self, taken: Instant, mut timer: LazyTimer) -> Lifetime<'_> {
+    pub(crate) fn start(&self, taken: Instant, mut timer: LazyTimer) -> Lifetime<'_> {
         let ttl = self.hold_ttl;
-        timer.end_at(taken + SHORT_CALL.min(ttl / 3));
+        timer.set_deadline(taken + SHORT_CALL.min(ttl / 3));
         Lifetime {
             parts: self,
             timer,
@@ -96,12 +96,12 @@ impl Lifetimes {
 
 impl Lifetime<'_> {
     /// Whether [`Lifetime::drain`] was called: the client has left.
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.drain.is_some()
     }
 
     /// Starts keep-alives, every `KEEP_ALIVE_EVERY` of silence: the client reads a stream from now on.
-    pub fn watch_silence(&mut self) {
+    pub(crate) fn watch_silence(&mut self) {
         self.silence = Some(Silence {
             since: Instant::now(),
             is_broken: false,
@@ -110,14 +110,14 @@ impl Lifetime<'_> {
     }
 
     /// Notes that something was sent to the client.
-    pub fn break_silence(&mut self) {
+    pub(crate) fn break_silence(&mut self) {
         if let Some(silence) = &mut self.silence {
             silence.is_broken = true;
         }
     }
 
     /// Whether a keep-alive is due; resets it. The caller must send one if true.
-    pub fn takes_keep_alive(&mut self) -> bool {
+    pub(crate) fn takes_keep_alive(&mut self) -> bool {
         let silence = self.silence.as_mut().filter(|_| self.drain.is_none());
         silence.is_some_and(|silence| std::mem::take(&mut silence.is_due))
     }
@@ -132,14 +132,14 @@ impl Lifetime<'_> {
     }
 
     /// Ready when the client has left and the provider need not be read on, or not any longer.
-    pub fn poll_abandoned(
+    pub(crate) fn poll_abandoned(
         &mut self,
         cx: &mut Context<'_>,
         bill: &Bill,
         session: &mut Session<'_>,
     ) -> Poll<()> {
         if self.drain.is_none() {
-            ready!(session.poll_leaves(cx));
+            ready!(session.poll_closed(cx));
             if bill.may_be_cut() {
                 return Poll::Ready(());
             }
@@ -153,7 +153,7 @@ impl Lifetime<'_> {
 
     /// Ready when the call must end: its hold is gone or could not be renewed in time, or the gateway shuts
     /// down.
-    pub fn poll_ended(&mut self, cx: &mut Context<'_>, bill: &Bill) -> Poll<GatewayError> {
+    pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>, bill: &Bill) -> Poll<GatewayError> {
         loop {
             if let Some((sent, renewal)) = &mut self.renewal
                 && let Poll::Ready(renewed) = renewal.as_mut().poll(cx)
@@ -164,7 +164,7 @@ impl Lifetime<'_> {
                     return Poll::Ready(ended);
                 }
             }
-            if self.timer.poll_over(cx).is_pending() {
+            if self.timer.poll_elapsed(cx).is_pending() {
                 break;
             }
             if let Some(ended) = self.tick(bill) {

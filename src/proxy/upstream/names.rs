@@ -16,20 +16,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Mutex as Turn;
 
-/// Names in the cache. When it is full, expired entries are evicted; if that is not enough, all are.
-const MAX_REMEMBERED_ADDRESSES: usize = 4_096;
+/// DnsCache in the cache. When it is full, expired entries are evicted; if that is not enough, all are.
+const MAX_CACHED_NAMES: usize = 4_096;
 /// Upper bound of a cached result's TTL.
-const LONGEST: Duration = Duration::from_secs(300);
+const MAX_TTL: Duration = Duration::from_secs(300);
 /// Lower bound of the TTL, and TTL of a failure: callers that wait for the same name share one lookup.
-const SHORTEST: Duration = Duration::from_secs(1);
+const MIN_TTL: Duration = Duration::from_secs(1);
 /// Timeout of one DNS query; retries are bounded by `upstream.connect_timeout`.
-const TRY: Duration = Duration::from_secs(2);
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// System files that determine name resolution. [`Names::refresh`] watches them for changes.
+/// System files that determine name resolution. [`DnsCache::refresh`] watches them for changes.
 const SYSTEM: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
 /// Resolver with a cache.
-pub struct Names {
+pub(crate) struct DnsCache {
     /// `egress.nameservers`. Empty: the system's.
     servers: Vec<SocketAddr>,
     resolver: Mutex<Resolver>,
@@ -39,10 +39,10 @@ pub struct Names {
 
 /// Cache entry: a result and its expiry. `None`: not looked up yet.
 #[derive(Default)]
-struct Known(Option<(Instant, Found)>);
+struct Known(Option<(Instant, LookupResult)>);
 
 /// Addresses of a host, IPv4 first, or the text of an error.
-type Found = Result<Vec<IpAddr>, String>;
+type LookupResult = Result<Vec<IpAddr>, String>;
 
 struct Resolver {
     ask: Result<TokioResolver, String>,
@@ -50,10 +50,10 @@ struct Resolver {
     written: [Option<SystemTime>; SYSTEM.len()],
 }
 
-impl Names {
-    pub fn new(settings: &settings::Egress) -> Names {
+impl DnsCache {
+    pub fn new(settings: &settings::Egress) -> DnsCache {
         let servers = settings.nameservers.clone();
-        Names {
+        DnsCache {
             resolver: Mutex::new(resolver(&servers)),
             servers,
             known: Mutex::default(),
@@ -61,7 +61,7 @@ impl Names {
     }
 
     /// Returns the addresses of a host, from the cache or by a lookup. An IP address is returned as it is.
-    pub async fn addresses(&self, host: &str) -> Found {
+    pub async fn addresses(&self, host: &str) -> LookupResult {
         if let Ok(address) = host.parse() {
             return Ok(vec![address]);
         }
@@ -74,9 +74,9 @@ impl Names {
         }
         let (life, found) = match self.look_up(host).await {
             Ok((life, addresses)) => (life, Ok(addresses)),
-            Err(why) => (SHORTEST, Err(why)),
+            Err(why) => (MIN_TTL, Err(why)),
         };
-        let life = life.clamp(SHORTEST, LONGEST);
+        let life = life.clamp(MIN_TTL, MAX_TTL);
         known.0 = Some((Instant::now() + life, found.clone()));
         found
     }
@@ -84,14 +84,14 @@ impl Names {
     /// Returns the cache entry of a host, after evicting others if the cache is full.
     fn turn(&self, host: &str) -> Arc<Turn<Known>> {
         let mut known = self.known();
-        if known.len() >= MAX_REMEMBERED_ADDRESSES {
+        if known.len() >= MAX_CACHED_NAMES {
             let now = Instant::now();
             known.retain(|_, turn| {
                 let holds = |known: &Known| known.0.as_ref().is_some_and(|(until, _)| now < *until);
                 // A locked entry is being looked up: keep it.
                 turn.try_lock().map_or(true, |known| holds(&known))
             });
-            if known.len() >= MAX_REMEMBERED_ADDRESSES {
+            if known.len() >= MAX_CACHED_NAMES {
                 known.clear();
             }
         }
@@ -159,9 +159,9 @@ fn build(servers: &[SocketAddr]) -> Result<TokioResolver, String> {
     };
     let options: &mut ResolverOpts = builder.options_mut();
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    // `Names` has the cache, failures included.
+    // `DnsCache` has the cache, failures included.
     options.cache_size = 0;
-    options.timeout = options.timeout.min(TRY);
+    options.timeout = options.timeout.min(QUERY_TIMEOUT);
     builder.build().map_err(|error| error.to_string())
 }
 

@@ -10,7 +10,7 @@ use crate::dialect::call::{Api, Body, Changes};
 use crate::dialect::extras;
 use crate::dialect::openai::multipart::Form;
 use crate::http1::head::Request;
-use crate::http1::write::{self, Unwritable};
+use crate::http1::write::{self, InvalidHeaderValue};
 use crate::local::credentials;
 use crate::proxy::admission::estimate::{Estimate, beta_header};
 use crate::proxy::admission::output_limit::output_limit;
@@ -52,7 +52,7 @@ impl Caller<'_> {
 }
 
 /// Returns the body with the output limit, the model and the other members that the endpoint needs changed.
-pub fn rewrite_body(
+pub(crate) fn rewrite_body(
     estimate: &Estimate<'_>,
     bill: &Bill,
     content_type: Option<&str>,
@@ -67,7 +67,7 @@ pub fn rewrite_body(
         removed: &estimate.extras.removed,
         calls: estimate.extras.calls,
     };
-    if call.is_fit && changes.are_none() {
+    if call.can_pass_unchanged && changes.are_none() {
         return Ok(estimate.body.to_vec());
     }
     let body = Body {
@@ -78,15 +78,15 @@ pub fn rewrite_body(
 }
 
 /// Writes the request, once: head and, where it is short, body in one buffer.
-pub fn write(
+pub(crate) fn write(
     estimate: &Estimate<'_>,
     to: &Destination,
     client: &Request,
     caller: &Caller<'_>,
     body: Vec<u8>,
-) -> Result<connection::Request, GatewayError> {
+) -> Result<connection::ProviderRequest, GatewayError> {
     let (endpoint, dialect) = (estimate.endpoint, estimate.dialect);
-    let bad = |Unwritable| {
+    let bad = |InvalidHeaderValue| {
         let name = &endpoint.name;
         GatewayError::ProviderFailed(format!("endpoint {name}: a header that is not one line"))
     };
@@ -117,10 +117,10 @@ pub fn write(
     write::number(&mut head, "content-length", body.len() as u64);
     head.extend_from_slice(b"\r\n");
     if !is_joined {
-        return Ok(connection::Request { head, body });
+        return Ok(connection::ProviderRequest { head, body });
     }
     head.extend_from_slice(&body);
-    Ok(connection::Request {
+    Ok(connection::ProviderRequest {
         head,
         body: Vec::new(),
     })
@@ -154,7 +154,7 @@ fn write_passed(
     api: Api,
     client: &Request,
     removed: &[String],
-) -> Result<(), Unwritable> {
+) -> Result<(), InvalidHeaderValue> {
     for name in PASSED.iter().chain(passed_to(api)) {
         for value in client.fields.all(name) {
             write::header(head, name, value)?;
@@ -173,7 +173,7 @@ fn write_passed(
 }
 
 /// Writes the operator's key in the header that the provider's API expects.
-fn write_key(head: &mut BytesMut, endpoint: &Endpoint, api: Api) -> Result<(), Unwritable> {
+fn write_key(head: &mut BytesMut, endpoint: &Endpoint, api: Api) -> Result<(), InvalidHeaderValue> {
     let Some(key) = &endpoint.api_key else {
         return Ok(());
     };

@@ -8,9 +8,9 @@ use super::key::Key;
 use super::node::{self, Fault, Faults, Node};
 use super::secret::Owner;
 use super::shape::{
-    Auth, Caching, Endpoint, Group, Kind, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST,
-    MOST_CONCURRENT, Oauth, RateLimit, RealtimeEndpoint, RealtimeProviders, TenantConfig,
-    TextProviders,
+    Auth, Caching, Endpoint, Group, Kind, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS,
+    MAX_CONCURRENT, MAX_NUMBER, Oauth, RateLimit, RealtimeEndpoint, RealtimeProviders,
+    TenantConfig, TextProviders,
 };
 use super::url::{Origin, Url};
 use crate::rules::amount::Tokens;
@@ -80,7 +80,7 @@ fn group(node: &Node, faults: &mut Faults) -> Group {
     }
     let tokens = node
         .required("tokens", faults)
-        .and_then(|tokens| tokens.whole(0..=MOST, faults));
+        .and_then(|tokens| tokens.whole(0..=MAX_NUMBER, faults));
     let requests = node.field("rate_limit");
     let window = node.field("rate_limit_window");
     if requests.is_some() != window.is_some() {
@@ -94,7 +94,7 @@ fn group(node: &Node, faults: &mut Faults) -> Group {
             format!("is required beside {present}"),
         );
     }
-    let requests = requests.and_then(|node| node.whole(0..=MOST, faults));
+    let requests = requests.and_then(|node| node.whole(0..=MAX_NUMBER, faults));
     let seconds = window.and_then(|node| node.whole(1..=LONGEST_WINDOW_SECONDS, faults));
     Group {
         tokens: tokens.unwrap_or_default(),
@@ -104,7 +104,7 @@ fn group(node: &Node, faults: &mut Faults) -> Group {
         }),
         max_concurrent: node
             .field("max_concurrent")
-            .and_then(|node| node.whole(1..=MOST_CONCURRENT, faults)),
+            .and_then(|node| node.whole(1..=MAX_CONCURRENT, faults)),
         models: models_of_group(node, faults),
     }
 }
@@ -213,7 +213,7 @@ fn endpoint(name: String, node: &Node, owner: Owner<'_>, faults: &mut Faults) ->
             .collect(),
         max_output_tokens: node
             .field("max_output_tokens")
-            .and_then(|most| most.whole(1..=MOST, faults)),
+            .and_then(|most| most.whole(1..=MAX_NUMBER, faults)),
     }
 }
 
@@ -286,7 +286,7 @@ fn hosted_tools(node: &Node, faults: &mut Faults) -> HostedTools {
     if node.is_map() {
         node.only(BOUNDED, faults);
         let prices = node.entries().filter_map(|(name, price)| {
-            let price = price.whole(1..=MOST, faults)?;
+            let price = price.whole(1..=MAX_NUMBER, faults)?;
             Some((name.to_owned(), Tokens::new(price)))
         });
         return HostedTools::Priced(prices.collect());
@@ -322,7 +322,7 @@ fn realtime_providers(node: &Node, owner: Owner<'_>, faults: &mut Faults) -> Rea
             api_key: api_key(&node, owner, None, faults),
             sample_rate_hertz: node
                 .field("sampleRate")
-                .and_then(|rate| rate.whole(1..=MOST, faults)),
+                .and_then(|rate| rate.whole(1..=MAX_NUMBER, faults)),
             encoding: words(&node, "encoding", faults),
         })
         .collect();

@@ -4,7 +4,9 @@
 //! name an endpoint, and everything about a URL beyond its beginning.
 
 use super::cors;
-use super::shape::{Caching, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MOST, MOST_CONCURRENT};
+use super::shape::{
+    Caching, LONGEST_TTL_SECONDS, LONGEST_WINDOW_SECONDS, MAX_CONCURRENT, MAX_NUMBER,
+};
 use crate::rules::hosted::BOUNDED;
 use crate::rules::server::Server;
 use serde_json::{Value, json};
@@ -74,7 +76,7 @@ fn group() -> Value {
         "properties": {
             "tokens": {
                 "description": "The balance an account begins with.",
-                "type": "integer", "minimum": 0, "maximum": MOST
+                "type": "integer", "minimum": 0, "maximum": MAX_NUMBER
             },
             "models": {
                 "description": "The only models its accounts may ask for, as they write them, or as \
@@ -82,9 +84,9 @@ fn group() -> Value {
                 "type": ["array", "null"], "minItems": 1,
                 "items": { "type": "string", "minLength": 1, "maxLength": 256 }
             },
-            "rate_limit": whole("Requests in any window. Absent: no limit.", 0, MOST),
+            "rate_limit": whole("Requests in any window. Absent: no limit.", 0, MAX_NUMBER),
             "rate_limit_window": whole("Length of the window in seconds.", 1, LONGEST_WINDOW_SECONDS),
-            "max_concurrent": whole("Calls of one account in flight. Absent: no limit.", 1, MOST_CONCURRENT)
+            "max_concurrent": whole("Calls of one account in flight. Absent: no limit.", 1, MAX_CONCURRENT)
         },
         "dependentRequired": {
             "rate_limit": ["rate_limit_window"],
@@ -164,7 +166,7 @@ fn hosted_tools() -> Value {
         .map(|name| {
             (
                 name.to_string(),
-                whole("What one call costs at least.", 1, MOST),
+                whole("What one call costs at least.", 1, MAX_NUMBER),
             )
         })
         .collect();
@@ -185,7 +187,7 @@ fn realtime_endpoint() -> Value {
         "properties": {
             "model": word("The model of a session that names none."),
             "voice": word("The voice it speaks with."),
-            "sampleRate": whole("Samples of audio a second.", 1, MOST),
+            "sampleRate": whole("Samples of audio a second.", 1, MAX_NUMBER),
             "encoding": word("How its audio is encoded, for example pcm_s16le."),
             "api_key": providers_key()
         }

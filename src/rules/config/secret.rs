@@ -10,7 +10,7 @@ use super::node::{Fault, Node};
 use super::schema::schema;
 use super::url::Origin;
 use crate::json;
-use crate::rules::seal::{self, Nonce, Place, SealKey};
+use crate::rules::seal::{self, Nonce, SealContext, SealKey};
 use crate::rules::tenant::TenantId;
 use serde_json::Value;
 use std::ops::Range;
@@ -59,7 +59,7 @@ impl Owner<'_> {
         );
         match node.value() {
             Value::String(text) if seal::is_sealed(text) => {
-                let place = Place {
+                let place = SealContext {
                     tenant: self.tenant,
                     field: node.pointer(),
                 };
@@ -200,7 +200,7 @@ pub fn seal_text(
         let Ok(written) = serde_json::from_str::<String>(&text[secret.place.clone()]) else {
             continue;
         };
-        let place = Place {
+        let place = SealContext {
             tenant: owner.tenant,
             field: &secret.pointer,
         };

@@ -14,9 +14,9 @@ use crate::rules::server::Server;
 use std::collections::BTreeMap;
 
 /// Highest number in a config: the largest that JSON readers in every language keep exact.
-pub(super) const MOST: u64 = (1 << 53) - 1;
+pub(super) const MAX_NUMBER: u64 = (1 << 53) - 1;
 /// Highest `max_concurrent`: the Redis scripts iterate over all holds of an account.
-pub(super) const MOST_CONCURRENT: u64 = 10_000;
+pub(super) const MAX_CONCURRENT: u64 = 10_000;
 pub(super) const LONGEST_WINDOW_SECONDS: u64 = 31 * 86_400;
 /// Longest `text_ttl` and `transcription_ttl`: ten years, far beyond any use, and far below the overflow of a
 /// store's expiry in milliseconds.
@@ -213,7 +213,7 @@ pub struct Caching {
 
 impl Caching {
     /// Values of absent fields. The TTLs and the fee are those of the sample config.
-    pub const UNWRITTEN: Caching = Caching {
+    pub(crate) const UNWRITTEN: Caching = Caching {
         enabled: false,
         text_ttl_seconds: 86_400,
         transcription_ttl_seconds: 3_600,

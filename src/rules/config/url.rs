@@ -7,7 +7,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Length limit of a URL in bytes.
-const LONGEST: usize = 2048;
+const MAX_URL_BYTES: usize = 2048;
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
@@ -50,7 +50,7 @@ impl Url {
 
     /// Parses a URL. The error never repeats the text, which may hold a secret.
     pub fn parse(text: &str) -> Result<Url, &'static str> {
-        if text.len() > LONGEST {
+        if text.len() > MAX_URL_BYTES {
             return Err("a URL has at most 2048 characters");
         }
         if !text.is_ascii() {
@@ -315,7 +315,7 @@ mod tests {
             let message = Url::parse(text).expect_err(text);
             assert!(message.contains(part), "{text}: {message}");
         }
-        let long = format!("http://a/{}", "a".repeat(LONGEST));
+        let long = format!("http://a/{}", "a".repeat(MAX_URL_BYTES));
         assert!(Url::parse(&long).is_err());
     }
 

@@ -9,7 +9,7 @@ use crate::store::{Counted, name};
 use std::collections::HashMap;
 
 /// Maximum number of counters before some are evicted.
-const MOST: usize = 100_000;
+const MAX_COUNTERS: usize = 100_000;
 
 #[derive(Default)]
 pub struct Counters(HashMap<String, Slices>);
@@ -27,7 +27,7 @@ impl Counters {
             return Counted::Limited { wait };
         }
         if let Some((_, window)) = bounds.first()
-            && self.0.len() + bounds.len() > MOST
+            && self.0.len() + bounds.len() > MAX_COUNTERS
         {
             self.forget(*window, now);
         }
@@ -61,13 +61,13 @@ mod tests {
 
     #[test]
     fn however_many_names_there_are_the_bound_above_them_holds() {
-        const ALL: u64 = 2 * MOST as u64;
+        const ALL: u64 = 2 * MAX_COUNTERS as u64;
         let mut counters = Counters::default();
         let now = Millis(1_000_000);
         let mut count = |name: &str| {
             let bounds = [(name, window(1)), ("all", window(ALL))];
             let counted = counters.count("mint", &bounds, now);
-            assert!(counters.0.len() <= MOST);
+            assert!(counters.0.len() <= MAX_COUNTERS);
             counted
         };
         for number in 0..ALL {

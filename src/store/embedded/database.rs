@@ -4,7 +4,7 @@
 //! verified when it is opened, and each value's own checksum whenever it is read. A file that fails must be
 //! refused: a balance is never guessed.
 
-use super::contain::contained;
+use super::catch_panic::catching_panics;
 use super::stored::{Altered, Stored};
 use crate::rules::amount::Millis;
 use crate::store::{folder, name};
@@ -40,7 +40,7 @@ pub struct Pending {
 
 /// All changes up to `sequence` that the database lacks. `file`: index of the journal file that has them.
 #[derive(Default)]
-pub struct Batch {
+pub(crate) struct Batch {
     pub changes: HashMap<String, Pending>,
     pub sequence: u64,
     pub file: Option<usize>,
@@ -71,7 +71,7 @@ pub fn damaged(path: &Path, why: &dyn Display) -> String {
 /// Opens the database file, or creates it. Fails if another process has it open.
 pub fn open(dir: &Path) -> Result<Database, String> {
     let path = file(dir);
-    contained(|| {
+    catching_panics(|| {
         make(dir, &path)?;
         match Database::create(&path) {
             Err(redb::DatabaseError::DatabaseAlreadyOpen) => Ok(None),
@@ -127,7 +127,7 @@ fn is_nonsense(kind: std::io::ErrorKind) -> bool {
 }
 
 /// Verifies every page and every value, before anything in the file is used.
-pub fn verify(database: &mut Database, path: &Path) -> Result<(), String> {
+pub(crate) fn verify(database: &mut Database, path: &Path) -> Result<(), String> {
     // Pages first: a damaged page can point to gigabytes, which reading the values would follow.
     verify_pages(database, path)?;
     let bad = |error: redb::Error| damaged(path, &error);
@@ -148,10 +148,10 @@ pub fn verify(database: &mut Database, path: &Path) -> Result<(), String> {
 }
 
 /// Verifies every page, not the values. redb may repair pages that are not in use.
-pub fn verify_pages(database: &mut Database, path: &Path) -> Result<(), String> {
+pub(crate) fn verify_pages(database: &mut Database, path: &Path) -> Result<(), String> {
     let bad = |error: redb::Error| damaged(path, &error);
     let before = progress(database).map_err(bad)?;
-    let clean = contained(|| database.check_integrity()).map_err(bad)?;
+    let clean = catching_panics(|| database.check_integrity()).map_err(bad)?;
     if progress(database).map_err(bad)? != before {
         return Err(damaged(path, &"its latest state cannot be read"));
     }
@@ -174,7 +174,7 @@ pub fn progress(database: &Database) -> Result<u64, redb::Error> {
 
 /// Boot ID of the machine under which the journal was written.
 pub fn boot(database: &Database) -> Result<Option<String>, redb::Error> {
-    contained(|| match database.begin_read()?.open_table(BOOT) {
+    catching_panics(|| match database.begin_read()?.open_table(BOOT) {
         Ok(table) => Ok::<_, redb::Error>(table.get(())?.map(|id| id.value().to_owned())),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),
         Err(error) => Err(error.into()),
@@ -182,8 +182,8 @@ pub fn boot(database: &Database) -> Result<Option<String>, redb::Error> {
 }
 
 /// Stores `id` as the boot ID under which the journal is written from now on.
-pub fn note_boot(database: &Database, id: &str) -> Result<(), redb::Error> {
-    contained(|| {
+pub(crate) fn note_boot(database: &Database, id: &str) -> Result<(), redb::Error> {
+    catching_panics(|| {
         let transaction = database.begin_write()?;
         transaction.open_table(BOOT)?.insert((), id)?;
         transaction.commit()?;
@@ -195,7 +195,7 @@ fn number(
     database: &Database,
     table: TableDefinition<(), u64>,
 ) -> Result<Option<u64>, redb::Error> {
-    contained(|| match database.begin_read()?.open_table(table) {
+    catching_panics(|| match database.begin_read()?.open_table(table) {
         Ok(table) => Ok::<_, redb::Error>(table.get(())?.map(|number| number.value())),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),
         Err(error) => Err(error.into()),
@@ -221,7 +221,7 @@ pub fn each(
     prefix: &str,
     mut see: impl FnMut(&str, &[u8]) -> bool,
 ) -> Result<(), redb::Error> {
-    contained(|| {
+    catching_panics(|| {
         let table = match database.begin_read()?.open_table(THINGS) {
             Err(TableError::TableDoesNotExist(_)) => return Ok(()),
             table => table?,
@@ -237,7 +237,7 @@ pub fn each(
 }
 
 pub fn get(database: &Database, name: &str) -> Result<Option<Vec<u8>>, redb::Error> {
-    contained(|| {
+    catching_panics(|| {
         let table = database.begin_read()?.open_table(THINGS)?;
         Ok::<_, redb::Error>(table.get(name)?.map(|bytes| bytes.value().to_vec()))
     })
@@ -249,7 +249,7 @@ pub fn newest(
     prefix: &str,
     most: usize,
 ) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
-    contained(|| {
+    catching_panics(|| {
         let table = database.begin_read()?.open_table(THINGS)?;
         let end = format!("{prefix}\u{7f}");
         let mut things = Vec::new();
@@ -262,12 +262,12 @@ pub fn newest(
 }
 
 /// Commits a batch and, given `now`, deletes up to [`CLEARED`] expired values. Returns the deleted names.
-pub fn commit(
+pub(crate) fn commit(
     database: &Database,
     batch: &Batch,
     now: Option<Millis>,
 ) -> Result<Vec<String>, redb::Error> {
-    contained(|| {
+    catching_panics(|| {
         let transaction = database.begin_write()?;
         let mut cleared = Vec::new();
         {
@@ -306,7 +306,7 @@ pub fn commit(
 
 /// Migrates format 1 to 2 in one transaction: adds a checksum to every value.
 pub fn seal(database: &Database) -> Result<Result<(), Altered>, redb::Error> {
-    contained(|| {
+    catching_panics(|| {
         let transaction = database.begin_write()?;
         {
             let mut things = transaction.open_table(THINGS)?;
@@ -330,7 +330,7 @@ pub fn seal(database: &Database) -> Result<Result<(), Altered>, redb::Error> {
 
 /// Writes all values of a new store in one transaction.
 pub fn fill(database: &Database, all: &[(String, Stored)]) -> Result<(), redb::Error> {
-    contained(|| {
+    catching_panics(|| {
         let transaction = database.begin_write()?;
         {
             let mut things = transaction.open_table(THINGS)?;

@@ -5,8 +5,8 @@
 //! be ahead of the database, never behind it.
 
 use super::database::{self, Batch, Pending};
+use super::disk_space::{DiskSpace, is_full};
 use super::journal::{Change, Journal};
-use super::room::{Room, is_full};
 use super::stored::{Altered, Stored};
 use crate::rules::amount::Millis;
 use crate::rules::record::Damage;
@@ -22,19 +22,19 @@ use tokio::sync::watch;
 /// Maximum number of cached values before the flushed ones are evicted.
 const REMEMBERED: usize = 200_000;
 /// Interval between deletions of expired values while there are no changes.
-const CLEAR_EVERY: Duration = Duration::from_secs(30);
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
 /// Time for which changes gather, to be flushed in one commit.
-const GATHER_FOR: Duration = Duration::from_millis(200);
+const GROUP_COMMIT_DELAY: Duration = Duration::from_millis(200);
 /// Interval at which the flusher checks free disk space and, in trouble, retries.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const SPACE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-pub struct Disk {
+pub(crate) struct Disk {
     /// `None` once the store is closed, so that another process can open the directory.
     database: Mutex<Option<Arc<Database>>>,
     memory: Mutex<Memory>,
     work: Condvar,
     flushed: watch::Sender<Flushed>,
-    room: Room,
+    room: DiskSpace,
 }
 
 struct Memory {
@@ -57,10 +57,10 @@ struct Flushed {
     trouble: Option<Trouble>,
 }
 
-/// Reason why new work is refused. Changes of [`Kind::Ends`] are taken for as long as possible.
+/// Reason why new work is refused. Changes of [`ChangeKind::Ends`] are taken for as long as possible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Trouble {
-    /// The disk is full. The reserve file is deleted, to leave space for [`Kind::Ends`].
+    /// The disk is full. The reserve file is deleted, to leave space for [`ChangeKind::Ends`].
     Full,
     /// Writing to the database fails for another reason.
     Broken(String),
@@ -77,7 +77,7 @@ impl From<Trouble> for StoreError {
 
 /// Whether a change begins something (a key, a hold, a lease) or only ends or renews it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum ChangeKind {
     Begins,
     Ends,
 }
@@ -99,7 +99,7 @@ impl Disk {
         folder::make(dir).map_err(|error| at("create", &error))?;
         let path = database::file(dir);
         let mut database = database::open(dir)?;
-        let room = Room::new(dir);
+        let room = DiskSpace::new(dir);
         // Opening needs disk space too; `reserves` creates the reserve again at the end.
         if room.is_low() {
             room.give_reserve_back();
@@ -177,7 +177,7 @@ impl Disk {
             room,
         };
         if !disk.reserves() {
-            disk.suffer(Trouble::Full);
+            disk.set_trouble(Trouble::Full);
         }
         Ok(disk)
     }
@@ -234,7 +234,7 @@ impl Disk {
     pub fn change<T>(
         &self,
         name: &str,
-        kind: Kind,
+        kind: ChangeKind,
         step: impl FnOnce(Option<&Stored>) -> Outcome<(T, Next)>,
     ) -> Outcome<(T, u64)> {
         let mut memory = self.memory();
@@ -258,10 +258,10 @@ impl Disk {
             if trouble != Trouble::Full {
                 return Err(trouble.into());
             }
-            self.suffer(trouble);
+            self.set_trouble(trouble);
             self.work.notify_one();
             // Deleting the reserve made space: append again.
-            if kind == Kind::Begins || memory.journal.append(&change).is_err() {
+            if kind == ChangeKind::Begins || memory.journal.append(&change).is_err() {
                 return Err(StoreError::Full);
             }
         }
@@ -294,10 +294,10 @@ impl Disk {
 
     /// Writes or removes a value without the journal. It may be lost with the process, and is readable only
     /// after the flush.
-    pub fn put_aside(&self, name: &str, stored: Option<&Stored>) -> Outcome<()> {
+    pub(crate) fn put_aside(&self, name: &str, stored: Option<&Stored>) -> Outcome<()> {
         let value = encoded(name, stored)?;
         let mut memory = self.memory();
-        self.writable(&memory, Kind::Begins)?;
+        self.writable(&memory, ChangeKind::Begins)?;
         memory.sequence += 1;
         let is_first = memory.pending.is_empty();
         let pending = Pending {
@@ -311,18 +311,18 @@ impl Disk {
         Ok(())
     }
 
-    fn writable(&self, memory: &Memory, kind: Kind) -> Outcome<()> {
+    fn writable(&self, memory: &Memory, kind: ChangeKind) -> Outcome<()> {
         if memory.closing {
             return Err(StoreError::Unavailable("the store is closed".to_owned()));
         }
         match self.trouble() {
-            Some(trouble) if kind == Kind::Begins => Err(trouble.into()),
+            Some(trouble) if kind == ChangeKind::Begins => Err(trouble.into()),
             _ => Ok(()),
         }
     }
 
     /// Waits until the change `sequence` is in the database and flushed.
-    pub async fn durable(&self, sequence: u64) -> Outcome<()> {
+    pub(crate) async fn durable(&self, sequence: u64) -> Outcome<()> {
         let mut flushed = self.flushed.subscribe();
         {
             // Under this lock the flusher is either waiting on `work`, or will see the new subscriber.
@@ -351,7 +351,7 @@ impl Disk {
     }
 
     /// Records trouble and logs it once, however often it is found again.
-    fn suffer(&self, trouble: Trouble) {
+    fn set_trouble(&self, trouble: Trouble) {
         let mut before = None;
         self.flushed
             .send_modify(|flushed| before = flushed.trouble.replace(trouble.clone()));
@@ -401,7 +401,7 @@ impl Disk {
     }
 
     /// Runs the flusher. Returns when [`Disk::stop`] was called and everything is flushed.
-    pub fn flush_until_stopped(&self, now: impl Fn() -> Millis) {
+    pub(crate) fn flush_until_stopped(&self, now: impl Fn() -> Millis) {
         let mut batch = Batch::default();
         let mut cleared = Instant::now();
         // After a failed write redb rejects everything until the file is opened again.
@@ -411,14 +411,14 @@ impl Disk {
             let trouble = self.trouble();
             let full = trouble == Some(Trouble::Full);
             if !full && self.room.is_low() {
-                self.suffer(Trouble::Full);
+                self.set_trouble(Trouble::Full);
             }
             let is_over = if full {
                 self.room.is_back()
             } else {
                 trouble.is_some()
             };
-            let is_due = batch.file.is_some() || cleared.elapsed() >= CLEAR_EVERY;
+            let is_due = batch.file.is_some() || cleared.elapsed() >= EXPIRY_INTERVAL;
             if !(is_due || is_over || closing) {
                 continue;
             }
@@ -433,9 +433,9 @@ impl Disk {
                     }
                 }
                 Err(trouble) => {
-                    self.suffer(trouble);
+                    self.set_trouble(trouble);
                     if !closing {
-                        std::thread::sleep(LOOK_EVERY);
+                        std::thread::sleep(SPACE_CHECK_INTERVAL);
                     }
                 }
             }
@@ -447,7 +447,7 @@ impl Disk {
 
     fn recover(&self) {
         if !self.reserves() {
-            return self.suffer(Trouble::Full);
+            return self.set_trouble(Trouble::Full);
         }
         log::info!(
             "Embedded store in {} writes again",
@@ -480,12 +480,12 @@ impl Disk {
             return memory.closing;
         }
         if memory.pending.is_empty() && !memory.closing {
-            let waited = self.work.wait_timeout(memory, LOOK_EVERY);
+            let waited = self.work.wait_timeout(memory, SPACE_CHECK_INTERVAL);
             memory = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         // The journal has these changes: unless a caller waits for the flush, one commit can serve many of
         // them.
-        let until = Instant::now() + GATHER_FOR;
+        let until = Instant::now() + GROUP_COMMIT_DELAY;
         while self.flushed.receiver_count() == 0 && !memory.closing && !memory.pending.is_empty() {
             let Some(wait) = until.checked_duration_since(Instant::now()) else {
                 break;

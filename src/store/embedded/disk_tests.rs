@@ -96,7 +96,7 @@ fn after_a_failed_write_the_database_is_opened_again_with_all_it_had() {
     let disk = Disk::open(&dir).unwrap();
     let set = |text: &str| {
         let next = Next::Set(Stored::text(text));
-        disk.change("user:a", Kind::Begins, |_| Ok(((), next)))
+        disk.change("user:a", ChangeKind::Begins, |_| Ok(((), next)))
             .unwrap();
     };
     for (text, mut stuck) in [("one", false), ("two", true)] {
@@ -116,19 +116,19 @@ fn what_only_ends_something_goes_on_while_the_disk_is_full() {
     let dir = new_dir();
     let disk = Disk::open(&dir).unwrap();
     assert!(dir.join("reserve").exists());
-    disk.suffer(Trouble::Full);
+    disk.set_trouble(Trouble::Full);
     assert!(!dir.join("reserve").exists());
     let change = |kind| {
         let next = Next::Set(Stored::text("one"));
         disk.change("user:a", kind, |_| Ok(((), next))).err()
     };
-    assert_eq!(change(Kind::Begins), Some(StoreError::Full));
+    assert_eq!(change(ChangeKind::Begins), Some(StoreError::Full));
     assert_eq!(disk.ready(), Err(StoreError::Full));
     assert_eq!(disk.put_aside("usage:a:1", None), Err(StoreError::Full));
-    assert_eq!(change(Kind::Ends), None);
+    assert_eq!(change(ChangeKind::Ends), None);
     disk.recover();
     assert!(dir.join("reserve").exists());
-    assert_eq!((disk.ready(), change(Kind::Begins)), (Ok(()), None));
+    assert_eq!((disk.ready(), change(ChangeKind::Begins)), (Ok(()), None));
     std::fs::remove_dir_all(dir).unwrap();
 }
 
@@ -139,7 +139,7 @@ fn a_database_that_has_gone_back_in_time_is_refused() {
     drop(disk);
     let old = std::fs::read(database::file(&dir)).unwrap();
     let disk = Disk::open(&dir).unwrap();
-    disk.change("user:a", Kind::Begins, |_| {
+    disk.change("user:a", ChangeKind::Begins, |_| {
         Ok(((), Next::Set(Stored::text("one"))))
     })
     .unwrap();

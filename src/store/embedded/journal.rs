@@ -132,7 +132,7 @@ impl Journal {
 
     /// Deletes the files of earlier versions. The database must have all of their changes, and have recorded
     /// that.
-    pub fn forget_earlier(&self) -> io::Result<()> {
+    pub(crate) fn forget_earlier(&self) -> io::Result<()> {
         for name in EARLIER {
             match fs::remove_file(self.dir.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

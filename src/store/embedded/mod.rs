@@ -4,41 +4,39 @@
 //! decide anything itself. Acknowledged changes survive kill -9. Changes that add to or end an account are
 //! flushed to disk before they are acknowledged.
 
-pub mod care;
-mod contain;
+mod catch_panic;
 mod counters;
 mod database;
 mod disk;
+mod disk_space;
 mod journal;
-mod room;
+pub mod maintenance;
 mod stored;
 
 use super::followers::Followers;
 use super::name::{self, AccountName, KeyName};
 use super::{
-    Admitted, Clock, Configs, Counted, Durability, Follower, Found, Keeping, Ledger, Mint, Outcome,
-    Put, StoreError, UsageLog,
+    AccountSettings, Configs, Counted, Durability, Follower, Found, KeyAdmission, Ledger, Mint,
+    Outcome, Put, StoreError, UsageLog,
 };
 use crate::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
 use crate::rules::amount::{Millis, Tokens};
-use crate::rules::entry::{self, Caller, Entrance, Groups};
+use crate::rules::entry::{self, Caller, EntryAdmission, Groups};
 use crate::rules::record::{self, Damage};
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
 use async_trait::async_trait;
 use counters::Counters;
-use disk::{Disk, Kind, Next};
+use disk::{ChangeKind, Disk, Next};
 use std::collections::{HashMap, VecDeque, hash_map};
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 use stored::Stored;
 
 pub struct Embedded {
     disk: Arc<Disk>,
-    keeping: Keeping,
+    keeping: AccountSettings,
     flusher: Mutex<Option<JoinHandle<()>>>,
     followers: Followers,
     /// Event counters. A restart resets them: they only slow unauthenticated clients down.
@@ -57,21 +55,9 @@ fn numbered(log: &str, number: u64) -> String {
     format!("{log}:{number:020}")
 }
 
-impl Clock {
-    fn now(&self) -> Millis {
-        match self {
-            Clock::Store => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default()
-                .into(),
-            Clock::Fixed(now) => Millis(now.load(Ordering::SeqCst)),
-        }
-    }
-}
-
 impl Embedded {
     /// Opens the directory, applies the journal and starts the flusher thread.
-    pub fn open(dir: &Path, keeping: Keeping) -> Result<Embedded, String> {
+    pub fn open(dir: &Path, keeping: AccountSettings) -> Result<Embedded, String> {
         let disk = Arc::new(Disk::open(dir)?);
         let (flushing, clock) = (disk.clone(), keeping.clock.clone());
         let flusher = std::thread::Builder::new()
@@ -95,7 +81,7 @@ impl Embedded {
     fn on_account<T>(
         &self,
         account: &AccountName,
-        kind: Kind,
+        kind: ChangeKind,
         step: impl FnOnce(&mut entry::Entry, Millis, Orphans) -> Result<T, Damage>,
     ) -> Outcome<Option<(T, u64)>> {
         let now = self.keeping.clock.now();
@@ -134,7 +120,7 @@ impl Embedded {
         account: &AccountName,
         step: impl FnOnce(&mut entry::Entry, Millis, Orphans) -> Result<T, Damage> + Send,
     ) -> Outcome<Option<T>> {
-        match self.on_account(account, Kind::Begins, step)? {
+        match self.on_account(account, ChangeKind::Begins, step)? {
             None => Ok(None),
             Some((outcome, sequence)) => {
                 self.disk.durable(sequence).await?;
@@ -206,7 +192,7 @@ impl Embedded {
         name: &str,
         step: impl FnOnce(Option<&str>) -> Option<Option<String>>,
     ) -> Outcome<(bool, u64)> {
-        self.disk.change(name, Kind::Begins, |found| {
+        self.disk.change(name, ChangeKind::Begins, |found| {
             Ok(match step(found.map(|stored| stored.text.as_str())) {
                 None => (false, Next::Keep),
                 Some(None) => (true, Next::Remove),
@@ -222,18 +208,19 @@ impl Ledger for Embedded {
         let now = self.keeping.clock.now();
         let expires = mint.life.map(|life| now.plus(life));
         let place = |name: &AccountName, text: &str| {
-            self.disk.change(name.as_str(), Kind::Begins, |found| {
-                Ok(match found {
-                    Some(_) => (false, Next::Keep),
-                    None => (
-                        true,
-                        Next::Set(Stored {
-                            expires,
-                            ..Stored::text(text)
-                        }),
-                    ),
+            self.disk
+                .change(name.as_str(), ChangeKind::Begins, |found| {
+                    Ok(match found {
+                        Some(_) => (false, Next::Keep),
+                        None => (
+                            true,
+                            Next::Set(Stored {
+                                expires,
+                                ..Stored::text(text)
+                            }),
+                        ),
+                    })
                 })
-            })
         };
         let (placed, sequence) = match &mint.user {
             None => place(&mint.key.account(), &mint.record)?,
@@ -291,22 +278,27 @@ impl Ledger for Embedded {
         }))
     }
 
-    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Admitted> {
+    async fn admit(
+        &self,
+        key: &KeyName,
+        caller: Caller<'_>,
+        ask: &Admit<'_>,
+    ) -> Outcome<KeyAdmission> {
         let Some((account, _)) = self.resolve(key)? else {
-            return Ok(Admitted::Unknown);
+            return Ok(KeyAdmission::Unknown);
         };
-        let admitted = self.on_account(&account, Kind::Begins, |entry, now, orphans| {
+        let admitted = self.on_account(&account, ChangeKind::Begins, |entry, now, orphans| {
             entry.admit(now, orphans, caller, ask)
         })?;
-        let Some((Entrance::Known { group, admission }, sequence)) = admitted else {
-            return Ok(Admitted::Unknown);
+        let Some((EntryAdmission::Known { group, admission }, sequence)) = admitted else {
+            return Ok(KeyAdmission::Unknown);
         };
         // Under `Orphans::Known` a hold that is lost with the machine is charged what is known of it:
         // nothing.
         if self.keeping.orphans == Orphans::Spend {
             self.disk.durable(sequence).await?;
         }
-        Ok(Admitted::Known {
+        Ok(KeyAdmission::Known {
             account,
             group,
             admission,
@@ -320,7 +312,7 @@ impl Ledger for Embedded {
         known: Tokens,
         ttl: Millis,
     ) -> Outcome<bool> {
-        let renewed = self.on_account(account, Kind::Ends, |entry, now, orphans| {
+        let renewed = self.on_account(account, ChangeKind::Ends, |entry, now, orphans| {
             entry.renew(now, orphans, id, known, ttl)
         })?;
         Ok(renewed.is_some_and(|(renewed, _)| renewed))
@@ -333,7 +325,7 @@ impl Ledger for Embedded {
         used: Tokens,
         retry: bool,
     ) -> Outcome<Option<Settlement>> {
-        let settled = self.on_account(account, Kind::Ends, |entry, now, orphans| {
+        let settled = self.on_account(account, ChangeKind::Ends, |entry, now, orphans| {
             entry.settle(now, orphans, id, used, retry)
         })?;
         Ok(settled.map(|(settlement, _)| settlement))
@@ -345,7 +337,7 @@ impl Ledger for Embedded {
         id: &str,
         used: Tokens,
     ) -> Outcome<Option<Settlement>> {
-        let settled = self.on_account(account, Kind::Ends, |entry, now, orphans| {
+        let settled = self.on_account(account, ChangeKind::Ends, |entry, now, orphans| {
             entry.resettle(now, orphans, id, used)
         })?;
         Ok(settled.map(|(settlement, _)| settlement))
@@ -367,7 +359,7 @@ impl Ledger for Embedded {
                 entry.lease(now, orphans, ask)
             })
         };
-        let granted = match lease(Kind::Begins, ask) {
+        let granted = match lease(ChangeKind::Begins, ask) {
             // Grants nothing, but answers: the instance sends its report of spending only after this reply.
             Err(StoreError::Full) => {
                 let (tokens, slots) = (Tokens::ZERO, 0);
@@ -376,7 +368,7 @@ impl Ledger for Embedded {
                     slots,
                     ..ask.clone()
                 };
-                lease(Kind::Ends, &nothing)?
+                lease(ChangeKind::Ends, &nothing)?
             }
             granted => granted?,
         };
@@ -393,7 +385,7 @@ impl Ledger for Embedded {
         account: &AccountName,
         report: &Report<'_>,
     ) -> Outcome<Option<Reported>> {
-        let reported = self.on_account(account, Kind::Ends, |entry, now, orphans| {
+        let reported = self.on_account(account, ChangeKind::Ends, |entry, now, orphans| {
             entry.report(now, orphans, report)
         })?;
         Ok(reported.map(|(reported, _)| reported))
@@ -422,7 +414,7 @@ impl Ledger for Embedded {
         let now = self.keeping.clock.now();
         let (revoked, sequence) =
             self.disk
-                .change(key.account().as_str(), Kind::Begins, |found| {
+                .change(key.account().as_str(), ChangeKind::Begins, |found| {
                     Ok((
                         found.is_some_and(|stored| !stored.expired(now)),
                         Next::Remove,
@@ -502,7 +494,7 @@ impl Configs for Embedded {
             .unwrap_or_default())
     }
 
-    async fn appoint_admins(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
+    async fn set_admin_tokens(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
         let (_, sequence) = self.write_text(&name::admins(tenant), |_| {
             Some(Some(name::hashes_text(hashes)))
         })?;

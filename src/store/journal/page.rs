@@ -20,9 +20,9 @@ use std::path::{Path, PathBuf};
 
 /// Size in bytes (4 MiB) above which a page is rewritten with its open entries alone, once it is also four
 /// times as long as after its last rewrite.
-pub const LONG: u64 = 4 << 20;
+pub const REWRITE_ABOVE_BYTES: u64 = 4 << 20;
 /// Buffered bytes (8 KiB) above which lines are written at once.
-const WAITING: usize = 8 << 10;
+const MAX_BUFFERED_BYTES: usize = 8 << 10;
 
 pub struct Page {
     file: File,
@@ -30,7 +30,7 @@ pub struct Page {
     length: u64,
     /// Length in bytes after the last rewrite.
     kept: u64,
-    open: HashMap<String, Entry>,
+    open: HashMap<String, PageEntry>,
     leases: HashMap<String, Part>,
     /// Buffered lines, written with the next line that must not wait.
     waiting: String,
@@ -39,11 +39,11 @@ pub struct Page {
 }
 
 /// Suffix of a rewritten page until it is renamed over the old one.
-pub const UNFINISHED: &str = ".new";
+pub(crate) const REWRITE_SUFFIX: &str = ".new";
 
 /// An open request.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct PageEntry {
     /// Name of its account, or of its lease if `leased`.
     pub of: String,
     pub leased: bool,
@@ -101,7 +101,7 @@ impl Page {
     }
 
     pub fn begin(&mut self, account: &str, id: &str, known: Tokens) {
-        let entry = Entry {
+        let entry = PageEntry {
             of: account.to_owned(),
             leased: false,
             known: known.count(),
@@ -112,7 +112,7 @@ impl Page {
         self.flush();
     }
 
-    pub fn learn(&mut self, kind: char, id: &str, tokens: Tokens) {
+    pub(crate) fn learn(&mut self, kind: char, id: &str, tokens: Tokens) {
         if let Some(entry) = self.open.get_mut(id) {
             entry.known = tokens.count();
             entry.decided |= kind == 'D';
@@ -135,7 +135,7 @@ impl Page {
 
     /// Buffers the `b` line, which need not be written before the request is forwarded.
     pub fn begin_leased(&mut self, name: &str, id: &str, known: Tokens) {
-        let entry = Entry {
+        let entry = PageEntry {
             of: name.to_owned(),
             leased: true,
             known: known.count(),
@@ -170,7 +170,7 @@ impl Page {
         self.flush();
     }
 
-    pub fn end_lease(&mut self, name: &str) {
+    pub(crate) fn end_lease(&mut self, name: &str) {
         if self.leases.remove(name).is_some() {
             self.line(format_args!("X {name}"));
             self.flush();
@@ -186,7 +186,7 @@ impl Page {
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
         write_line(&mut self.waiting, line);
-        if self.waiting.len() > WAITING {
+        if self.waiting.len() > MAX_BUFFERED_BYTES {
             self.flush();
         }
     }
@@ -216,7 +216,7 @@ impl Page {
     }
 
     fn append(&mut self, lines: &str) -> io::Result<()> {
-        if self.failed || self.length > LONG.max(4 * self.kept) {
+        if self.failed || self.length > REWRITE_ABOVE_BYTES.max(4 * self.kept) {
             return self.write_anew();
         }
         self.file.write_all_at(lines.as_bytes(), self.length)?;
@@ -235,7 +235,7 @@ impl Page {
             entry.write(id, &mut block);
         }
         let mut unfinished = self.path.clone().into_os_string();
-        unfinished.push(UNFINISHED);
+        unfinished.push(REWRITE_SUFFIX);
         let written = new_file(Path::new(&unfinished)).and_then(|file| {
             file.write_all_at(block.as_bytes(), 0)?;
             fs::rename(&unfinished, &self.path)?;
@@ -286,9 +286,9 @@ fn whole(line: &[u8]) -> Option<&str> {
     (is_plain && written == Ok(sum(line))).then(|| std::str::from_utf8(line).ok())?
 }
 
-impl Entry {
+impl PageEntry {
     fn write(&self, id: &str, out: &mut String) {
-        let Entry {
+        let PageEntry {
             of,
             leased,
             known,
@@ -330,18 +330,18 @@ impl Part {
 
 /// Open requests and leases that a page's lines leave behind.
 #[derive(Default)]
-pub struct Left {
-    pub open: HashMap<String, Entry>,
+pub(crate) struct Leftover {
+    pub open: HashMap<String, PageEntry>,
     pub leases: HashMap<String, Part>,
     /// Leases that ended; their other lines may be on any page.
     pub ended: HashSet<String>,
 }
 
-impl Left {
+impl Leftover {
     /// Parses a page. `Err`: byte offset of a complete but wrong line. After [`Boot::Other`] power may have
     /// been lost, so the lines before that offset are used.
-    pub fn read(bytes: &[u8], boot: Boot) -> Result<Left, usize> {
-        let mut left = Left::default();
+    pub fn read(bytes: &[u8], boot: Boot) -> Result<Leftover, usize> {
+        let mut left = Leftover::default();
         match (left.read_lines(bytes), boot) {
             (Err(at), Boot::Same) => return Err(at),
             (_, Boot::Same) => {}
@@ -379,8 +379,8 @@ impl Left {
 
     /// Parses a page of an earlier version, which had no checksums. Malformed lines are torn or half
     /// overwritten and are skipped; the lines that matter are in the page elsewhere too.
-    pub fn read_earlier(text: &str) -> Left {
-        let mut left = Left::default();
+    pub(crate) fn read_earlier(text: &str) -> Leftover {
+        let mut left = Leftover::default();
         for line in text
             .split_inclusive('\n')
             .filter_map(|line| line.strip_suffix('\n'))
@@ -396,7 +396,7 @@ impl Left {
         let whole = |text: &str| text.parse::<u64>().ok();
         match *words {
             [kind @ ("B" | "b"), id, known, of] => {
-                let entry = Entry {
+                let entry = PageEntry {
                     of: of.to_owned(),
                     leased: kind == "b",
                     known: whole(known)?,

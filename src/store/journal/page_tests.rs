@@ -30,13 +30,13 @@ fn say(page: &mut Page, steps: &[(u8, u8, u64)]) {
 }
 
 fn read(bytes: &[u8]) -> Result<String, usize> {
-    let left = Left::read(bytes, Boot::Same)?;
+    let left = Leftover::read(bytes, Boot::Same)?;
     let mut open: Vec<_> = left.open.into_iter().collect();
     let mut leases: Vec<_> = left.leases.into_iter().collect();
     open.sort_by(|a, b| a.0.cmp(&b.0));
     leases.sort_by(|a, b| a.0.cmp(&b.0));
-    let told = |(id, entry): &(String, Entry)| {
-        let Entry {
+    let told = |(id, entry): &(String, PageEntry)| {
+        let PageEntry {
             of,
             leased,
             known,
@@ -74,8 +74,8 @@ fn after_a_loss_of_power_a_page_charges_what_is_decided_and_nothing_that_may_be_
     fs::remove_dir_all(dir).unwrap();
     bytes.extend([0; 600]);
     bytes.extend_from_slice(b"torn\n");
-    assert!(Left::read(&bytes, Boot::Same).is_err());
-    let left = Left::read(&bytes, Boot::Other).ok().unwrap();
+    assert!(Leftover::read(&bytes, Boot::Same).is_err());
+    let left = Leftover::read(&bytes, Boot::Other).ok().unwrap();
     assert_eq!(left.open.len(), 1);
     assert!(left.open["r1"].decided && left.open["r1"].known == 9);
     let part = &left.leases["l0"];

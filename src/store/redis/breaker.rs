@@ -8,26 +8,26 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Time budget of an answer: a slower one counts as late. Servers across an ocean are well below it.
-pub const BUDGET: Duration = Duration::from_millis(500);
+pub(crate) const LATENCY_BUDGET: Duration = Duration::from_millis(500);
 /// Period over which answers are counted.
-const LATELY: Duration = Duration::from_secs(2);
+const COUNTING_PERIOD: Duration = Duration::from_secs(2);
 /// Minimum number of late answers that opens the breaker.
-const FEWEST: u64 = 3;
+const MIN_LATE_ANSWERS: u64 = 3;
 /// A server that is dropped again within this time of its return has relapsed.
-const RELAPSE: Duration = Duration::from_secs(30);
+const RELAPSE_WITHIN: Duration = Duration::from_secs(30);
 /// Maximum number of probes that a relapsed server must pass in a row.
-const MOST_PROOFS: u32 = 32;
+const MAX_PROBES: u32 = 32;
 
 /// Numbers of timely and late answers during one heartbeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Beat {
+pub(crate) struct Beat {
     pub timely: u64,
     pub late: u64,
 }
 
 /// Reason why a server was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum BreakerFault {
     /// The connection is lost, or the server is silent.
     Gone,
     /// The server answers, but too late, or only that it takes no commands.
@@ -35,7 +35,7 @@ pub enum Fault {
 }
 
 #[derive(Debug, Default)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     beats: VecDeque<(Instant, Beat)>,
     wanted: u32,
     given: u32,
@@ -43,24 +43,24 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// Adds a beat. True: at least half of the answers of the last two seconds (`LATELY`) were late.
-    pub fn beat(&mut self, beat: Beat, now: Instant) -> bool {
+    /// Adds a beat. True: at least half of the answers of the last two seconds (`COUNTING_PERIOD`) were late.
+    pub(crate) fn beat(&mut self, beat: Beat, now: Instant) -> bool {
         self.beats.push_back((now, beat));
         self.beats
-            .retain(|(at, _)| now.saturating_duration_since(*at) < LATELY);
+            .retain(|(at, _)| now.saturating_duration_since(*at) < COUNTING_PERIOD);
         let late: u64 = self.beats.iter().map(|(_, beat)| beat.late).sum();
         let timely: u64 = self.beats.iter().map(|(_, beat)| beat.timely).sum();
-        late >= FEWEST && late >= timely
+        late >= MIN_LATE_ANSWERS && late >= timely
     }
 
-    /// Opens the breaker. A relapse ([`Fault::Unfit`] within `RELAPSE`) doubles the number of probes
-    /// required, up to `MOST_PROOFS`.
-    pub fn let_go(&mut self, fault: Fault, now: Instant) {
+    /// Opens the breaker. A relapse ([`BreakerFault::Unfit`] within `RELAPSE_WITHIN`) doubles the number of probes
+    /// required, up to `MAX_PROBES`.
+    pub fn open(&mut self, fault: BreakerFault, now: Instant) {
         let relapsed = self
             .trusted
-            .is_some_and(|trusted| now.saturating_duration_since(trusted) < RELAPSE);
+            .is_some_and(|trusted| now.saturating_duration_since(trusted) < RELAPSE_WITHIN);
         self.wanted = match fault {
-            Fault::Unfit if relapsed => (self.wanted * 2).clamp(2, MOST_PROOFS),
+            BreakerFault::Unfit if relapsed => (self.wanted * 2).clamp(2, MAX_PROBES),
             _ => 1,
         };
         self.given = 0;
@@ -68,7 +68,7 @@ impl Breaker {
     }
 
     /// Counts one passed probe. True: enough in a row, so the server may be used.
-    pub fn proven(&mut self, now: Instant) -> bool {
+    pub(crate) fn probe_passed(&mut self, now: Instant) -> bool {
         self.given += 1;
         let trusted = self.given >= self.wanted;
         if trusted {
@@ -78,7 +78,7 @@ impl Breaker {
     }
 
     /// Starts the count of passed probes again, after a failed one.
-    pub fn refuted(&mut self) {
+    pub(crate) fn probe_failed(&mut self) {
         self.given = 0;
     }
 }
@@ -110,8 +110,8 @@ mod tests {
     fn what_was_long_ago_is_forgotten() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         assert!(!breaker.beat(beat(1_000_000, 0), now));
-        assert!(!breaker.beat(beat(5, 5), now + LATELY / 2));
-        assert!(breaker.beat(beat(5, 5), now + LATELY));
+        assert!(!breaker.beat(beat(5, 5), now + COUNTING_PERIOD / 2));
+        assert!(breaker.beat(beat(5, 5), now + COUNTING_PERIOD));
     }
 
     #[test]
@@ -119,27 +119,29 @@ mod tests {
         let mut breaker = Breaker::default();
         let now = Instant::now();
         let proofs = |breaker: &mut Breaker, fault| {
-            breaker.let_go(fault, now);
-            (1..).find(|_| breaker.proven(now)).unwrap()
+            breaker.open(fault, now);
+            (1..).find(|_| breaker.probe_passed(now)).unwrap()
         };
-        let unfit: Vec<u32> = (0..8).map(|_| proofs(&mut breaker, Fault::Unfit)).collect();
+        let unfit: Vec<u32> = (0..8)
+            .map(|_| proofs(&mut breaker, BreakerFault::Unfit))
+            .collect();
         assert_eq!(unfit, [1, 2, 4, 8, 16, 32, 32, 32]);
-        assert_eq!(proofs(&mut breaker, Fault::Gone), 1);
-        breaker.let_go(Fault::Unfit, now + RELAPSE);
-        assert!(breaker.proven(now + RELAPSE));
+        assert_eq!(proofs(&mut breaker, BreakerFault::Gone), 1);
+        breaker.open(BreakerFault::Unfit, now + RELAPSE_WITHIN);
+        assert!(breaker.probe_passed(now + RELAPSE_WITHIN));
     }
 
     #[test]
     fn proofs_count_in_a_row() {
         let mut breaker = Breaker::default();
         let now = Instant::now();
-        breaker.let_go(Fault::Unfit, now);
-        assert!(breaker.proven(now));
-        breaker.let_go(Fault::Unfit, now);
-        assert!(!breaker.proven(now));
-        breaker.refuted();
-        assert!(!breaker.proven(now));
-        assert!(breaker.proven(now));
+        breaker.open(BreakerFault::Unfit, now);
+        assert!(breaker.probe_passed(now));
+        breaker.open(BreakerFault::Unfit, now);
+        assert!(!breaker.probe_passed(now));
+        breaker.probe_failed();
+        assert!(!breaker.probe_passed(now));
+        assert!(breaker.probe_passed(now));
     }
 
     proptest! {
@@ -168,8 +170,8 @@ mod tests {
             let mut now = Instant::now();
             for (unfit, pause) in faults {
                 now += Duration::from_secs(pause);
-                breaker.let_go(if unfit { Fault::Unfit } else { Fault::Gone }, now);
-                let needed = (1..=MOST_PROOFS).find(|_| breaker.proven(now));
+                breaker.open(if unfit { BreakerFault::Unfit } else { BreakerFault::Gone }, now);
+                let needed = (1..=MAX_PROBES).find(|_| breaker.probe_passed(now));
                 prop_assert!(needed.is_some());
             }
         }

@@ -10,27 +10,27 @@ use redis::{
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Response timeout. The outcome of a command that was not answered by then is unknown. The crate's default
 /// of 500 ms is too short: a burst of streams was seen to fail.
-pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub type Place = (String, u16);
+pub type Address = (String, u16);
 
 /// A server to connect to: one address, or the primary of a Sentinel service.
 #[derive(Clone)]
-pub struct Dial {
+pub(crate) struct Dial {
     target: Target,
     to: To,
 }
 
 #[derive(Clone)]
 enum To {
-    Fixed(Place),
+    Fixed(Address),
     /// The primary that the sentinels name, asked again for each connection.
     PrimaryOf {
         service: String,
-        sentinels: Vec<Place>,
+        sentinels: Vec<Address>,
     },
 }
 
@@ -51,7 +51,7 @@ impl Dial {
         })
     }
 
-    pub fn fixed(target: &Target, place: Place) -> Dial {
+    pub fn fixed(target: &Target, place: Address) -> Dial {
         Dial {
             target: target.clone(),
             to: To::Fixed(place),
@@ -64,7 +64,7 @@ impl Dial {
     }
 
     /// Opens a separate RESP3 connection, whose pushes go to `pushes`.
-    pub async fn connect_to_listen(
+    pub(crate) async fn connect_to_listen(
         &self,
         pushes: UnboundedSender<PushInfo>,
     ) -> RedisResult<MultiplexedConnection> {
@@ -101,7 +101,7 @@ impl Dial {
 
     async fn open(
         &self,
-        (host, port): Place,
+        (host, port): Address,
         settings: RedisConnectionInfo,
         config: AsyncConnectionConfig,
     ) -> RedisResult<MultiplexedConnection> {
@@ -127,7 +127,7 @@ impl Dial {
             .await
     }
 
-    async fn primary(&self, service: &str, sentinels: &[Place]) -> RedisResult<Place> {
+    async fn primary(&self, service: &str, sentinels: &[Address]) -> RedisResult<Address> {
         let mut last =
             RedisError::from((redis::ErrorKind::EmptySentinelList, "no sentinel is named"));
         for sentinel in sentinels {
@@ -138,7 +138,7 @@ impl Dial {
                 redis::cmd("SENTINEL")
                     .arg("get-master-addr-by-name")
                     .arg(service)
-                    .query_async::<Option<Place>>(&mut connection)
+                    .query_async::<Option<Address>>(&mut connection)
                     .await
             };
             match asked.await {

@@ -1,11 +1,11 @@
 //! Routes names to servers: to the only one, or in a Cluster to the one that owns the name's slot.
 //!
-//! A redirected command (`MOVED`, `ASK`) is sent to the server that the redirect names, at most [`REDIRECTS`]
+//! A redirected command (`MOVED`, `ASK`) is sent to the server that the redirect names, at most [`MAX_ATTEMPTS`]
 //! attempts in all. No other command may be sent twice from here. Whether an unanswered command is retried is
 //! the caller's decision, because only the caller can mark it as a retry.
 
-use super::dial::{Dial, Place};
-use super::node::{Failure, Node, PROBE, describe};
+use super::dial::{Address, Dial};
+use super::node::{CommandFailure, Node, PROBE, describe};
 use super::{slot, version};
 use crate::settings::{Redis as Target, RedisKind};
 use crate::store::StoreError;
@@ -17,18 +17,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Deadline of a start while the server is still loading its data.
-const START_PATIENCE: Duration = Duration::from_millis(4_500);
+const LOADING_TIMEOUT: Duration = Duration::from_millis(4_500);
 const START_PAUSE: Duration = Duration::from_millis(100);
 /// Timeout for the connection to a Cluster's server.
-const NODE_PATIENCE: Duration = Duration::from_secs(1);
+const CONNECT_WAIT: Duration = Duration::from_secs(1);
 /// Interval between refreshes of the slot map, unless a redirect or an error asks for one.
-const MAP_EVERY: Duration = Duration::from_secs(5);
-const REDIRECTS: usize = 4;
+const MAP_REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+const MAX_ATTEMPTS: usize = 4;
 /// Names tried for a probe: enough to find one in every range of slots that is worth its own server.
 const PROBE_NAMES: u32 = 1_000;
 
 /// The server or servers behind the store.
-pub enum Fleet {
+pub(crate) enum Fleet {
     One(Arc<Node>),
     /// One server, which Sentinels may replace by a replica.
     Watched(Arc<Node>),
@@ -44,17 +44,17 @@ pub struct Cluster {
 
 /// Way of sending a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
+enum SendMode {
     Plain,
     /// Preceded by `ASKING`.
     Asked,
     /// On a connection of its own, until this many replicas have the write (`WAIT`).
-    Kept(u64),
+    Replicated(u64),
 }
 
 #[derive(Default)]
 struct Map {
-    nodes: HashMap<Place, Arc<Node>>,
+    nodes: HashMap<Address, Arc<Node>>,
     slots: Vec<Range>,
 }
 
@@ -63,7 +63,7 @@ struct Map {
 struct Range {
     first: u16,
     last: u16,
-    owner: Place,
+    owner: Address,
     has_replica: bool,
 }
 
@@ -72,7 +72,7 @@ impl Range {
         (self.first..=self.last).contains(&slot)
     }
 
-    fn whose(&self) -> (u16, u16, &Place) {
+    fn whose(&self) -> (u16, u16, &Address) {
         (self.first, self.last, &self.owner)
     }
 }
@@ -87,7 +87,7 @@ impl Fleet {
                 Dial::first(target).into_iter().collect()
             }
         };
-        let deadline = Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + LOADING_TIMEOUT;
         let (dial, mut connection) = loop {
             let error = match first_to_answer(&dials).await {
                 Ok(answered) => break answered,
@@ -98,7 +98,7 @@ impl Fleet {
             }
             tokio::time::sleep(START_PAUSE).await;
         };
-        version::warn_of_holes(&mut connection).await;
+        version::warn_if_vulnerable(&mut connection).await;
         if target.kind != RedisKind::Cluster {
             let node = Node::start(dial, Some(connection), generation.clone());
             return Ok(match target.kind {
@@ -116,34 +116,38 @@ impl Fleet {
         cluster.draw_map(&seed).await?;
         tokio::spawn(keep_map(Arc::downgrade(&cluster)));
         for node in cluster.nodes() {
-            node.connected(NODE_PATIENCE).await;
+            node.connected(CONNECT_WAIT).await;
         }
         Ok(Fleet::Cluster(cluster))
     }
 
     /// Runs a command whose names all share the slot of `name`.
-    pub async fn run(&self, name: &str, command: &Cmd) -> Result<Value, Failure> {
+    pub async fn run(&self, name: &str, command: &Cmd) -> Result<Value, CommandFailure> {
         match self {
             Fleet::One(node) | Fleet::Watched(node) => node.run(command).await,
-            Fleet::Cluster(cluster) => cluster.run(name, command, How::Plain).await,
+            Fleet::Cluster(cluster) => cluster.run(name, command, SendMode::Plain).await,
         }
     }
 
     /// Runs a command like [`Fleet::run`], and waits until `replicas` replicas have its write.
-    pub async fn run_kept(
+    pub(crate) async fn run_replicated(
         &self,
         name: &str,
         command: &Cmd,
         replicas: u64,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Value, CommandFailure> {
         match self {
-            Fleet::One(node) | Fleet::Watched(node) => node.run_kept(command, replicas).await,
-            Fleet::Cluster(cluster) => cluster.run(name, command, How::Kept(replicas)).await,
+            Fleet::One(node) | Fleet::Watched(node) => node.run_replicated(command, replicas).await,
+            Fleet::Cluster(cluster) => {
+                cluster
+                    .run(name, command, SendMode::Replicated(replicas))
+                    .await
+            }
         }
     }
 
     /// Whether the server that has `name` can be replaced by a replica.
-    pub async fn has_replica(&self, name: &str) -> bool {
+    pub(crate) async fn has_replica(&self, name: &str) -> bool {
         match self {
             Fleet::One(_) => false,
             Fleet::Watched(_) => true,
@@ -208,7 +212,7 @@ impl Cluster {
         ranges.any(|range| range.has(slot) && range.has_replica)
     }
 
-    fn node_at(&self, place: Place) -> Arc<Node> {
+    fn node_at(&self, place: Address) -> Arc<Node> {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         let dial = Dial::fixed(&self.target, place.clone());
         map.nodes
@@ -217,10 +221,10 @@ impl Cluster {
             .clone()
     }
 
-    async fn run(&self, name: &str, command: &Cmd, how: How) -> Result<Value, Failure> {
+    async fn run(&self, name: &str, command: &Cmd, how: SendMode) -> Result<Value, CommandFailure> {
         let slot = slot::of(name);
         let nowhere = || {
-            Failure::Store(StoreError::Unavailable(format!(
+            CommandFailure::Store(StoreError::Unavailable(format!(
                 "no server has slot {slot}"
             )))
         };
@@ -229,32 +233,32 @@ impl Cluster {
             nowhere()
         })?;
         let mut now = how;
-        for _ in 0..REDIRECTS {
+        for _ in 0..MAX_ATTEMPTS {
             let answer = match now {
-                How::Plain => node.run(command).await,
-                How::Asked => node.run_asked(command).await,
-                How::Kept(replicas) => node.run_kept(command, replicas).await,
+                SendMode::Plain => node.run(command).await,
+                SendMode::Asked => node.run_asked(command).await,
+                SendMode::Replicated(replicas) => node.run_replicated(command, replicas).await,
             };
             let place = match &answer {
-                Err(Failure::Moved { place }) => {
+                Err(CommandFailure::Moved { place }) => {
                     self.stale.notify_one();
                     now = how;
                     place
                 }
                 // A slot that is being migrated has no replicas at its new server yet.
-                Err(Failure::Ask { .. }) if how != How::Plain => return Err(nowhere()),
-                Err(Failure::Ask { place }) => {
-                    now = How::Asked;
+                Err(CommandFailure::Ask { .. }) if how != SendMode::Plain => return Err(nowhere()),
+                Err(CommandFailure::Ask { place }) => {
+                    now = SendMode::Asked;
                     place
                 }
-                Err(Failure::Store(_)) => {
+                Err(CommandFailure::Store(_)) => {
                     self.stale.notify_one();
                     return answer;
                 }
-                Err(Failure::NoScript) | Ok(_) => return answer,
+                Err(CommandFailure::NoScript) | Ok(_) => return answer,
             };
             node = self.node_at(parse_place(place).ok_or_else(nowhere)?);
-            node.connected(NODE_PATIENCE).await;
+            node.connected(CONNECT_WAIT).await;
         }
         Err(nowhere())
     }
@@ -265,7 +269,7 @@ impl Cluster {
             .run(redis::cmd("CLUSTER").arg("SLOTS"))
             .await
             .map_err(|failure| match failure {
-                Failure::Store(error) => error.to_string(),
+                CommandFailure::Store(error) => error.to_string(),
                 other => format!("{other:?}"),
             })?;
         let rows: Vec<Value> = from_redis_value(answer).map_err(|error| error.to_string())?;
@@ -322,7 +326,7 @@ impl Cluster {
     }
 }
 
-fn parse_place(place: &str) -> Option<Place> {
+fn parse_place(place: &str) -> Option<Address> {
     let (host, port) = place.rsplit_once(':')?;
     Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
 }
@@ -334,7 +338,7 @@ async fn keep_map(cluster: Weak<Cluster>) {
                 return;
             };
             // A refresh that is asked for runs at once, but at most ten times a second (`START_PAUSE`).
-            let _ = tokio::time::timeout(MAP_EVERY, this.stale.notified()).await;
+            let _ = tokio::time::timeout(MAP_REFRESH_INTERVAL, this.stale.notified()).await;
         }
         let Some(this) = cluster.upgrade() else {
             return;

@@ -15,11 +15,11 @@ mod version;
 use super::followers::Followers;
 use super::name::{self, AccountName, KeyName};
 use super::{
-    Admitted, Clock, Configs, Counted, Durability, Follower, Found, Keeping, Ledger, Mint, Outcome,
-    Put, StoreError, UsageLog,
+    AccountSettings, Clock, Configs, Counted, Durability, Follower, Found, KeyAdmission, Ledger,
+    Mint, Outcome, Put, StoreError, UsageLog,
 };
 use crate::rules::account::{
-    Admission, Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement,
+    Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement, Verdict,
 };
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::entry::{Caller, Groups};
@@ -30,7 +30,7 @@ use crate::settings::{Redis as Target, RedisKind};
 use async_trait::async_trait;
 use dial::Dial;
 use fleet::Fleet;
-use node::Failure;
+use node::CommandFailure;
 use redis::{Cmd, FromRedisValue, from_redis_value};
 use script::Script;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub struct Redis {
     fleet: Fleet,
-    keeping: Keeping,
+    keeping: AccountSettings,
     generation: Arc<AtomicU64>,
     followers: Arc<Followers>,
     scripts: Scripts,
@@ -74,15 +74,6 @@ impl Scripts {
             count: Script::new(include_str!("scripts/count.lua")),
             replace: Script::new(include_str!("scripts/replace.lua")),
             record: Script::new(include_str!("scripts/record.lua")),
-        }
-    }
-}
-
-impl Failure {
-    fn into_error(self) -> StoreError {
-        match self {
-            Failure::Store(error) => error,
-            other => StoreError::Unavailable(format!("{other:?}")),
         }
     }
 }
@@ -138,7 +129,7 @@ enum Reply {
 }
 
 impl Redis {
-    pub async fn open(target: &Target, keeping: Keeping) -> Result<Redis, String> {
+    pub async fn open(target: &Target, keeping: AccountSettings) -> Result<Redis, String> {
         let generation = Arc::default();
         let fleet = Fleet::open(target, &generation).await?;
         let followers = Arc::new(Followers::default());
@@ -176,11 +167,11 @@ impl Redis {
         names: &[&str],
         words: &[String],
     ) -> Outcome<(String, Words)> {
-        self.run_kept(script, names, words, 0).await
+        self.run_replicated(script, names, words, 0).await
     }
 
     /// Runs a script and waits until `replicas` replicas have its write.
-    async fn run_kept(
+    async fn run_replicated(
         &self,
         script: &Script,
         names: &[&str],
@@ -200,10 +191,10 @@ impl Redis {
         account: &AccountName,
         words: &[String],
     ) -> Outcome<Reply> {
-        self.on_account_kept(script, account, words, 0).await
+        self.on_account_replicated(script, account, words, 0).await
     }
 
-    async fn on_account_kept(
+    async fn on_account_replicated(
         &self,
         script: &Script,
         account: &AccountName,
@@ -211,7 +202,7 @@ impl Redis {
         replicas: u64,
     ) -> Outcome<Reply> {
         let names = [account.as_str(), &account.books()];
-        let (kind, mut words) = self.run_kept(script, &names, words, replicas).await?;
+        let (kind, mut words) = self.run_replicated(script, &names, words, replicas).await?;
         let damaged = |damage| {
             Err(StoreError::Damaged {
                 name: account.id(),
@@ -268,7 +259,7 @@ impl Redis {
             .fleet
             .run(name, command)
             .await
-            .map_err(Failure::into_error)?;
+            .map_err(CommandFailure::into_error)?;
         from_redis_value(value).map_err(|error| StoreError::Unknown(error.to_string()))
     }
 
@@ -352,7 +343,12 @@ impl Ledger for Redis {
         }))
     }
 
-    async fn admit(&self, key: &KeyName, caller: Caller<'_>, ask: &Admit<'_>) -> Outcome<Admitted> {
+    async fn admit(
+        &self,
+        key: &KeyName,
+        caller: Caller<'_>,
+        ask: &Admit<'_>,
+    ) -> Outcome<KeyAdmission> {
         let mut words = vec![
             ask.id.to_owned(),
             ask.least.to_string(),
@@ -367,26 +363,26 @@ impl Ledger for Redis {
         let Some((account, kind, mut words)) =
             self.on_key(&self.scripts.admit, key, &words).await?
         else {
-            return Ok(Admitted::Unknown);
+            return Ok(KeyAdmission::Unknown);
         };
         let group = words.word()?;
         let (amount, left, pace) = (words.number()?, words.tokens()?, words.pace()?);
         let admission = match kind.as_str() {
-            "granted" => Admission::Granted {
+            "granted" => Verdict::Granted {
                 held: Tokens::new(amount),
                 left,
                 pace,
             },
-            "spent" => Admission::Spent { left, pace },
-            "held" => Admission::Held { left, pace },
-            "crowded" => Admission::Crowded { left, pace },
-            _ => Admission::Limited {
+            "spent" => Verdict::Spent { left, pace },
+            "held" => Verdict::Held { left, pace },
+            "crowded" => Verdict::TooManyInFlight { left, pace },
+            _ => Verdict::RateLimited {
                 wait: Millis(amount),
                 left,
                 pace: pace.unwrap_or_default(),
             },
         };
-        Ok(Admitted::Known {
+        Ok(KeyAdmission::Known {
             account,
             group,
             admission,
@@ -507,7 +503,7 @@ impl Ledger for Redis {
         };
         let script = &self.scripts.credit;
         let reply = self
-            .on_account_kept(script, account, &words, replicas)
+            .on_account_replicated(script, account, &words, replicas)
             .await?;
         let Reply::There { kind, mut words } = reply else {
             return Ok(None);
@@ -612,7 +608,10 @@ impl Configs for Redis {
                 command
                     .arg(&cursor)
                     .arg(&["MATCH", "tenant:*:config", "COUNT", "1000"]);
-                let page = node.run(&command).await.map_err(Failure::into_error)?;
+                let page = node
+                    .run(&command)
+                    .await
+                    .map_err(CommandFailure::into_error)?;
                 let (next, names): (String, Vec<String>) = from_redis_value(page)
                     .map_err(|error| StoreError::Unavailable(error.to_string()))?;
                 let ids = names
@@ -636,7 +635,7 @@ impl Configs for Redis {
         Ok(text.map(|text| name::hashes(&text)).unwrap_or_default())
     }
 
-    async fn appoint_admins(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
+    async fn set_admin_tokens(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
         let name = name::admins(tenant);
         let _: String = self
             .plain(
@@ -696,7 +695,7 @@ impl Durability for Redis {
         for node in self.fleet.nodes() {
             node.run(&redis::cmd("PING"))
                 .await
-                .map_err(Failure::into_error)?;
+                .map_err(CommandFailure::into_error)?;
         }
         Ok(())
     }

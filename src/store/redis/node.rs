@@ -5,7 +5,7 @@
 //! server that answers too late or rejects writes is dropped in the same way (circuit breaker), and its next
 //! connection must pass probes before it is used.
 
-use super::breaker::{BUDGET, Beat, Breaker, Fault};
+use super::breaker::{Beat, Breaker, BreakerFault, LATENCY_BUDGET};
 use super::dial::Dial;
 use crate::store::StoreError;
 use redis::aio::MultiplexedConnection;
@@ -18,22 +18,22 @@ use tokio::sync::{Notify, watch};
 /// Interval between heartbeats.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Timeout of a heartbeat.
-const SILENCE: Duration = Duration::from_secs(1);
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Every fourth heartbeat is a write, so that a server that rejects writes is noticed without any calls.
 const WRITE_EVERY: u64 = 4;
-/// Backoff after the first failed reconnect; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Backoff after the first failed reconnect; it doubles up to [`MAX_BACKOFF`].
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_millis(500);
 /// Pause between two probes of a server.
-const PROOF_PAUSE: Duration = Duration::from_millis(50);
+const PROBE_PAUSE: Duration = Duration::from_millis(50);
 /// Maximum number of commands in flight: as many as a server that runs 10,000 scripts a second answers within
-/// [`BUDGET`].
-const MOST_WAITING: usize = 4_096;
+/// [`LATENCY_BUDGET`].
+const MAX_IN_FLIGHT: usize = 4_096;
 /// Name that probes write. In a Cluster each server gets a name in one of its own slots.
-pub const PROBE: &str = "count:probe";
+pub(crate) const PROBE: &str = "count:probe";
 const PROBE_LIFE_MS: u32 = 1_000;
 /// Timeout of `WAIT` in milliseconds.
-const KEPT_WITHIN_MS: u32 = 1_000;
+const WAIT_TIMEOUT_MS: u32 = 1_000;
 /// Error codes that concern the server's state and not the command.
 const REFUSALS: [&str; 7] = [
     "READONLY",
@@ -76,11 +76,20 @@ impl Live {
 
 /// Reason why a command got no value.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum CommandFailure {
     Store(StoreError),
     NoScript,
     Moved { place: String },
     Ask { place: String },
+}
+
+impl CommandFailure {
+    pub(crate) fn into_error(self) -> StoreError {
+        match self {
+            CommandFailure::Store(error) => error,
+            other => StoreError::Unavailable(format!("{other:?}")),
+        }
+    }
 }
 
 fn lock(text: &Mutex<String>) -> MutexGuard<'_, String> {
@@ -107,21 +116,21 @@ impl Node {
         node
     }
 
-    /// Returns the connection. Fails at once without one, or with [`MOST_WAITING`] commands in flight.
-    fn live(&self) -> Result<Live, Failure> {
+    /// Returns the connection. Fails at once without one, or with [`MAX_IN_FLIGHT`] commands in flight.
+    fn live(&self) -> Result<Live, CommandFailure> {
         let live = self.live.borrow().clone();
         let Some(live) = live else {
             let trouble = lock(&self.trouble).clone();
-            return Err(Failure::Store(StoreError::Lost(trouble)));
+            return Err(CommandFailure::Store(StoreError::Lost(trouble)));
         };
-        if Arc::strong_count(&live.doubt) > MOST_WAITING {
-            let why = format!("{MOST_WAITING} commands wait already");
-            return Err(Failure::Store(StoreError::Unavailable(why)));
+        if Arc::strong_count(&live.doubt) > MAX_IN_FLIGHT {
+            let why = format!("{MAX_IN_FLIGHT} commands wait already");
+            return Err(CommandFailure::Store(StoreError::Unavailable(why)));
         }
         Ok(live)
     }
 
-    pub async fn run(&self, command: &Cmd) -> Result<Value, Failure> {
+    pub async fn run(&self, command: &Cmd) -> Result<Value, CommandFailure> {
         let mut live = self.live()?;
         let sent = Instant::now();
         let answer = command.query_async(&mut live.connection).await;
@@ -130,7 +139,7 @@ impl Node {
     }
 
     /// Runs a command after `ASKING`, for a slot that is being migrated to this server.
-    pub async fn run_asked(&self, command: &Cmd) -> Result<Value, Failure> {
+    pub(crate) async fn run_asked(&self, command: &Cmd) -> Result<Value, CommandFailure> {
         let mut live = self.live()?;
         let mut both = redis::pipe();
         both.cmd("ASKING").ignore().add_command(command.clone());
@@ -139,7 +148,7 @@ impl Node {
         self.took(sent.elapsed());
         match answers.map(|mut answers| answers.pop()) {
             Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err(Failure::Store(StoreError::Unknown(
+            Ok(None) => Err(CommandFailure::Store(StoreError::Unknown(
                 "an empty answer".to_owned(),
             ))),
             Err(error) => Err(judge(&error, &live)),
@@ -147,18 +156,22 @@ impl Node {
     }
 
     /// Runs a command on a connection of its own and then `WAIT`, which blocks the commands behind it. Fewer
-    /// than `replicas` acknowledgements give [`StoreError::Unkept`].
-    pub async fn run_kept(&self, command: &Cmd, replicas: u64) -> Result<Value, Failure> {
+    /// than `replicas` acknowledgements give [`StoreError::Unreplicated`].
+    pub(crate) async fn run_replicated(
+        &self,
+        command: &Cmd,
+        replicas: u64,
+    ) -> Result<Value, CommandFailure> {
         // Fail at once if the server is known to be lost.
         self.live()?;
         let connected = self.dial.connect().await;
-        let unavailable = |error| Failure::Store(StoreError::Unavailable(describe(&error)));
+        let unavailable = |error| CommandFailure::Store(StoreError::Unavailable(describe(&error)));
         let mut live = Live::new(connected.map_err(unavailable)?);
         let answer = command.query_async(&mut live.connection).await;
         let answer = answer.map_err(|error| judge(&error, &live))?;
         let mut wait = redis::cmd("WAIT");
-        wait.arg(replicas).arg(KEPT_WITHIN_MS);
-        let unkept = |why| Failure::Store(StoreError::Unkept(why));
+        wait.arg(replicas).arg(WAIT_TIMEOUT_MS);
+        let unkept = |why| CommandFailure::Store(StoreError::Unreplicated(why));
         let reached: u64 = wait
             .query_async(&mut live.connection)
             .await
@@ -171,11 +184,11 @@ impl Node {
         Ok(answer)
     }
 
-    /// Waits up to `patience` for a connection. False: timeout.
-    pub async fn connected(&self, patience: Duration) -> bool {
+    /// Waits up to `timeout` for a connection. False: timeout.
+    pub async fn connected(&self, timeout: Duration) -> bool {
         let mut live = self.live.subscribe();
         let there = live.wait_for(Option::is_some);
-        tokio::time::timeout(patience, there)
+        tokio::time::timeout(timeout, there)
             .await
             .is_ok_and(|there| there.is_ok())
     }
@@ -185,7 +198,7 @@ impl Node {
         self.live.borrow().is_some()
     }
 
-    pub fn probe_at(&self, name: String) {
+    pub(crate) fn probe_at(&self, name: String) {
         *lock(&self.probe) = name;
     }
 
@@ -197,9 +210,9 @@ impl Node {
         command
     }
 
-    /// Counts one answer as timely or late against [`BUDGET`].
+    /// Counts one answer as timely or late against [`LATENCY_BUDGET`].
     fn took(&self, span: Duration) {
-        let count = if span <= BUDGET {
+        let count = if span <= LATENCY_BUDGET {
             &self.timely
         } else {
             &self.late
@@ -219,7 +232,7 @@ impl Node {
     }
 }
 
-fn judge(error: &RedisError, live: &Live) -> Failure {
+fn judge(error: &RedisError, live: &Live) -> CommandFailure {
     let text = describe(error);
     let place = || {
         error
@@ -228,21 +241,21 @@ fn judge(error: &RedisError, live: &Live) -> Failure {
             .unwrap_or_default()
     };
     match error.kind() {
-        ErrorKind::Server(ServerErrorKind::NoScript) => Failure::NoScript,
-        ErrorKind::Server(ServerErrorKind::Moved) => Failure::Moved { place: place() },
-        ErrorKind::Server(ServerErrorKind::Ask) => Failure::Ask { place: place() },
+        ErrorKind::Server(ServerErrorKind::NoScript) => CommandFailure::NoScript,
+        ErrorKind::Server(ServerErrorKind::Moved) => CommandFailure::Moved { place: place() },
+        ErrorKind::Server(ServerErrorKind::Ask) => CommandFailure::Ask { place: place() },
         // The server replied with an error: the command was not applied.
         _ if !is_gone(error) => {
             if is_refusal(error) {
                 live.doubt.notify_one();
             }
-            Failure::Store(StoreError::Unavailable(text))
+            CommandFailure::Store(StoreError::Unavailable(text))
         }
         _ => {
             if !error.is_timeout() {
                 live.doubt.notify_one();
             }
-            Failure::Store(StoreError::Unknown(text))
+            CommandFailure::Store(StoreError::Unknown(text))
         }
     }
 }
@@ -316,13 +329,13 @@ async fn keep(node: Weak<Node>) {
         lost = Some(Instant::now());
         this.set_trouble(why);
         this.live.send_replace(None);
-        breaker.let_go(fault, Instant::now());
+        breaker.open(fault, Instant::now());
     }
 }
 
 /// Reconnects with backoff until a connection passes its probes. `None`: the node was dropped.
 async fn regain(node: &Weak<Node>, breaker: &mut Breaker) -> Option<Live> {
-    let mut pause = FIRST_PAUSE;
+    let mut pause = FIRST_BACKOFF;
     loop {
         let this = node.upgrade()?;
         let why = match this.dial.connect().await {
@@ -331,10 +344,10 @@ async fn regain(node: &Weak<Node>, breaker: &mut Breaker) -> Option<Live> {
                 let probe = this.probe();
                 loop {
                     match prove(&mut live, &probe).await {
-                        Ok(()) if breaker.proven(Instant::now()) => return Some(live),
-                        Ok(()) => tokio::time::sleep(PROOF_PAUSE).await,
+                        Ok(()) if breaker.probe_passed(Instant::now()) => return Some(live),
+                        Ok(()) => tokio::time::sleep(PROBE_PAUSE).await,
                         Err(why) => {
-                            breaker.refuted();
+                            breaker.probe_failed();
                             break why;
                         }
                     }
@@ -345,7 +358,7 @@ async fn regain(node: &Weak<Node>, breaker: &mut Breaker) -> Option<Live> {
         this.set_trouble(why);
         drop(this);
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_BACKOFF);
     }
 }
 
@@ -354,7 +367,10 @@ async fn regain(node: &Weak<Node>, breaker: &mut Breaker) -> Option<Live> {
 async fn past(live: &mut Live) -> Option<String> {
     let info = redis::cmd("INFO");
     let asked = info.query_async::<String>(&mut live.connection);
-    let text = tokio::time::timeout(SILENCE, asked).await.ok()?.ok()?;
+    let text = tokio::time::timeout(HEARTBEAT_TIMEOUT, asked)
+        .await
+        .ok()?
+        .ok()?;
     let field = |name| {
         let mut fields = text.lines().filter_map(|line| line.split_once(':'));
         Some(fields.find(|(field, _)| *field == name)?.1.trim())
@@ -362,10 +378,10 @@ async fn past(live: &mut Live) -> Option<String> {
     Some(format!("{} {}", field("run_id")?, field("master_replid")?))
 }
 
-/// Runs one probe: the server must answer within [`BUDGET`] and take the write.
+/// Runs one probe: the server must answer within [`LATENCY_BUDGET`] and take the write.
 async fn prove(live: &mut Live, probe: &Cmd) -> Result<(), String> {
     let answer = probe.query_async::<Value>(&mut live.connection);
-    match tokio::time::timeout(BUDGET, answer).await {
+    match tokio::time::timeout(LATENCY_BUDGET, answer).await {
         Err(_) => Err(too_slow()),
         Ok(Err(error)) if is_unfit(&error) => Err(describe(&error)),
         Ok(_) => Ok(()),
@@ -373,7 +389,10 @@ async fn prove(live: &mut Live, probe: &Cmd) -> Result<(), String> {
 }
 
 fn too_slow() -> String {
-    format!("it takes longer than {} ms to answer", BUDGET.as_millis())
+    format!(
+        "it takes longer than {} ms to answer",
+        LATENCY_BUDGET.as_millis()
+    )
 }
 
 /// Whether an error makes the server unfit. A redirect to another slot's server, or a missing permission,
@@ -389,39 +408,43 @@ fn is_gone(error: &RedisError) -> bool {
 
 /// Sends heartbeats and probes. Returns the fault when the connection must be dropped, or when the node is
 /// gone.
-async fn watch_over(node: &Weak<Node>, breaker: &mut Breaker, mut live: Live) -> (Fault, String) {
+async fn watch_over(
+    node: &Weak<Node>,
+    breaker: &mut Breaker,
+    mut live: Live,
+) -> (BreakerFault, String) {
     let mut beats = 0_u64;
     let mut next_beat = tokio::time::Instant::now() + HEARTBEAT;
     loop {
-        let doubted = tokio::time::timeout_at(next_beat, live.doubt.notified())
+        let probe_request = tokio::time::timeout_at(next_beat, live.doubt.notified())
             .await
             .is_ok();
-        let write = doubted || beats.is_multiple_of(WRITE_EVERY);
+        let write = probe_request || beats.is_multiple_of(WRITE_EVERY);
         let question = match node.upgrade() {
             Some(this) if write => this.probe(),
             Some(_) => redis::cmd("PING"),
-            None => return (Fault::Gone, "no longer needed".to_owned()),
+            None => return (BreakerFault::Gone, "no longer needed".to_owned()),
         };
         let asked = Instant::now();
         let answer = question.query_async::<Value>(&mut live.connection);
-        match tokio::time::timeout(SILENCE, answer).await {
-            Err(_) => return (Fault::Gone, "it does not answer".to_owned()),
+        match tokio::time::timeout(HEARTBEAT_TIMEOUT, answer).await {
+            Err(_) => return (BreakerFault::Gone, "it does not answer".to_owned()),
             Ok(Err(error)) if is_gone(&error) => {
-                return (Fault::Gone, describe(&error));
+                return (BreakerFault::Gone, describe(&error));
             }
             Ok(Err(error)) if is_unfit(&error) || !write => {
-                return (Fault::Unfit, describe(&error));
+                return (BreakerFault::Unfit, describe(&error));
             }
             Ok(_) => {}
         }
         let Some(this) = node.upgrade() else { continue };
         this.took(asked.elapsed());
-        if !doubted {
+        if !probe_request {
             beats += 1;
             // Keep the interval however long the answer took, unless that was longer than the interval.
             next_beat += HEARTBEAT.max(asked.elapsed());
             if breaker.beat(this.take_beat(), Instant::now()) {
-                return (Fault::Unfit, too_slow());
+                return (BreakerFault::Unfit, too_slow());
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The Lua scripts: one per verb, each an atomic step on one slot, each preceded by `books.lua`.
 
 use super::fleet::Fleet;
-use super::node::Failure;
+use super::node::CommandFailure;
 use crate::store::{Outcome, StoreError};
 use redis::{Cmd, from_redis_value};
 
@@ -42,13 +42,13 @@ impl Script {
         };
         let run = async |command| match replicas {
             0 => fleet.run(names[0], &command).await,
-            _ => fleet.run_kept(names[0], &command, replicas).await,
+            _ => fleet.run_replicated(names[0], &command, replicas).await,
         };
         let mut answer = run(command("EVALSHA", &self.digest)).await;
-        if matches!(answer, Err(Failure::NoScript)) {
+        if matches!(answer, Err(CommandFailure::NoScript)) {
             answer = run(command("EVAL", &self.text)).await;
         }
-        let words = answer.map_err(Failure::into_error)?;
+        let words = answer.map_err(CommandFailure::into_error)?;
         from_redis_value(words).map_err(|error| StoreError::Unknown(error.to_string()))
     }
 }

@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 
 /// First fixed version of each line of releases. Lines that are not listed are too old to have one, or newer
 /// than the vulnerabilities.
-const MENDED: [(&str, [u32; 3]); 8] = [
+const FIRST_FIXED: [(&str, [u32; 3]); 8] = [
     ("redis", [6, 2, 20]),
     ("redis", [7, 2, 11]),
     ("redis", [7, 4, 6]),
@@ -21,7 +21,7 @@ const MENDED: [(&str, [u32; 3]); 8] = [
 
 /// Logs one warning if the server's version is vulnerable. A server that does not report its version is
 /// skipped.
-pub async fn warn_of_holes(connection: &mut MultiplexedConnection) {
+pub(crate) async fn warn_if_vulnerable(connection: &mut MultiplexedConnection) {
     // `HELLO` is allowed to every user, whatever the permissions are.
     let said = redis::cmd("HELLO").query_async(connection).await;
     let said: std::collections::HashMap<String, redis::Value> = said.unwrap_or_default();
@@ -32,7 +32,7 @@ pub async fn warn_of_holes(connection: &mut MultiplexedConnection) {
     let (Some(server), Some(version)) = (word("server"), word("version")) else {
         return;
     };
-    if has_holes(&server, &version) {
+    if is_vulnerable(&server, &version) {
         log::warn!(
             "The store reports version {version} of {server}: unless it was mended without a new number, its \
              script engine has known holes (CVE-2025-49844 and others)"
@@ -40,13 +40,13 @@ pub async fn warn_of_holes(connection: &mut MultiplexedConnection) {
     }
 }
 
-fn has_holes(server: &str, version: &str) -> bool {
+fn is_vulnerable(server: &str, version: &str) -> bool {
     let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
     let (Some(Some(major)), Some(Some(minor))) = (parts.next(), parts.next()) else {
         return false;
     };
     let patch = parts.next().flatten().unwrap_or(0);
-    let lines = || MENDED.iter().filter(|(name, _)| *name == server);
+    let lines = || FIRST_FIXED.iter().filter(|(name, _)| *name == server);
     let line = lines().find(|(_, mended)| mended[..2] == [major, minor]);
     match line {
         Some((_, mended)) => patch < mended[2],
@@ -86,7 +86,7 @@ mod tests {
             ("something", "1.0.0", false),
             ("redis", "new", false),
         ] {
-            assert_eq!(has_holes(server, version), holes, "{server} {version}");
+            assert_eq!(is_vulnerable(server, version), holes, "{server} {version}");
         }
     }
 }

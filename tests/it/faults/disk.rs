@@ -7,14 +7,14 @@ use crate::harness::{
     eventually, free_port, mint, resullm, sample,
 };
 use crate::store_contract::{keeping, runtime};
-use resullm::rules::account::{Admission, Admit, Orphans};
+use resullm::rules::account::{Admit, Orphans, Verdict};
 use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::{Caller, Groups};
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Limits;
 use resullm::store::embedded::Embedded;
 use resullm::store::name::KeyName;
-use resullm::store::{Admitted, Clock, Durability, Ledger, Mint, Store, StoreError};
+use resullm::store::{Clock, Durability, KeyAdmission, Ledger, Mint, Store, StoreError, UsageLog};
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::Path;
@@ -102,9 +102,9 @@ impl Known {
             ttl: Millis(600_000),
         };
         let admitted = store.admit(&key, caller, &ask).await.unwrap();
-        let Admitted::Known {
+        let KeyAdmission::Known {
             account,
-            admission: Admission::Granted { .. },
+            admission: Verdict::Granted { .. },
             ..
         } = admitted
         else {
@@ -126,7 +126,10 @@ impl Known {
         );
         store.seed_config(&tenant(), &self.config).await.unwrap();
         self.admins = vec!["a".repeat(64), format!("{:064}", dice.roll(1_000_000))];
-        store.appoint_admins(&tenant(), &self.admins).await.unwrap();
+        store
+            .set_admin_tokens(&tenant(), &self.admins)
+            .await
+            .unwrap();
         let record = |number| format!(r#"{{"requestId":"r{number}","cost":7}}"#);
         let records: Vec<_> = (0..60).map(record).collect();
         store.record(&tenant(), &records).await.unwrap();

@@ -55,13 +55,13 @@ impl Hammer {
 /// Keys by how they are used.
 #[derive(Default)]
 struct Keys {
-    /// Admitted before the last moments, settled in them.
+    /// KeyAdmission before the last moments, settled in them.
     held: Vec<String>,
     /// With purses before, in and after them.
     often: Vec<String>,
     /// With purses that end in them.
     ended: Vec<String>,
-    /// Admitted and settled in them.
+    /// KeyAdmission and settled in them.
     brief: Vec<String>,
     /// Admissions of keys with purses that asked the store all the same, and are as brief.
     asked: u64,

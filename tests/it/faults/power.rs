@@ -5,7 +5,7 @@
 
 use super::disk::{Dice, told};
 use super::{case, many};
-use crate::harness::platter::{Loss, lay_out};
+use crate::harness::disk_model::{Loss, lay_out};
 use crate::harness::recorder::{Event, NAMED, What};
 use crate::harness::{Client, Gateway, Provider, Recorder, Script, Setup, Step, TempDir, sample};
 use crate::store_contract::{keeping, runtime};

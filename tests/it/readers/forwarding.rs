@@ -11,7 +11,7 @@ use resullm::rules::config::TextProviders;
 use resullm::rules::model_name;
 use resullm::rules::tenant::TenantId;
 use resullm::settings::Secrets;
-use resullm::store::vault::Vault;
+use resullm::store::config_secrets::ConfigSecrets;
 use serde_json::{Value, json};
 
 /// A kind of call.
@@ -122,8 +122,8 @@ pub fn tenant(origin: &str, server: &str, kind: Kind) -> Value {
 
 fn providers(server: &str, kind: Kind) -> TextProviders {
     let config = tenant("https://provider.example", server, kind);
-    let vault = Vault::new(&Secrets::default());
-    let config = vault.check(&TenantId::default_tenant(), &config);
+    let secrets = ConfigSecrets::new(&Secrets::default());
+    let config = secrets.check(&TenantId::default_tenant(), &config);
     let config = config.expect("a tenant's config");
     config.text.expect("an endpoint")
 }
@@ -210,7 +210,7 @@ impl Way {
             calls: decision.calls,
             cache_key: None,
         };
-        let written = match call.is_fit && changes.are_none() {
+        let written = match call.can_pass_unchanged && changes.are_none() {
             true => bytes.to_vec(),
             false => dialect.rewrite(&body, &changes)?,
         };

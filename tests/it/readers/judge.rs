@@ -132,7 +132,7 @@ fn of_json(forwarded: &Forwarded, said: &Value) -> Result<(), String> {
     let call = &forwarded.call;
     // A server that refuses what it does not know does not obey it either. What it knows it may know in capitals.
     let refuses = |name: &str| {
-        let mut strangers = call.strangers.iter();
+        let mut strangers = call.unknown_members.iter();
         let is_obeyed = obeyed(forwarded.kind.path).contains(&name);
         forwarded.is_open && !is_obeyed && strangers.any(|it| it.eq_ignore_ascii_case(name))
     };
@@ -190,8 +190,11 @@ fn of_json(forwarded: &Forwarded, said: &Value) -> Result<(), String> {
         "a hosted tool is left".to_owned()
     })?;
     // Of a part's members it refuses what it does not know as well.
-    let holds_more =
-        forwarded.is_open && call.strangers.iter().any(|it| it.starts_with("content."));
+    let holds_more = forwarded.is_open
+        && call
+            .unknown_members
+            .iter()
+            .any(|it| it.starts_with("content."));
     let mut shown = 0;
     for (name, found) in said["prompts"].as_object().expect("members") {
         let count = |at: usize| found[at].as_u64().expect("a count");
@@ -218,7 +221,7 @@ fn of_form(forwarded: &Forwarded, said: &Value) -> Result<(), String> {
     let (kind, call) = (&forwarded.kind, &forwarded.call);
     let is_seen = |name: &str| {
         let lists = [kind.files, kind.settings, kind.fields];
-        let strangers = call.strangers.iter().any(|stranger| stranger == name);
+        let strangers = call.unknown_members.iter().any(|stranger| stranger == name);
         strangers || lists.iter().any(|list| list.contains(&name))
     };
     let (mut text, mut model, mut stream, mut n) = (0, None, false, 1);

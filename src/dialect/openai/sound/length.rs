@@ -16,17 +16,17 @@ mod sync;
 mod time;
 
 use bytes::{be, find};
-use reading::Reading;
+use reading::Measured;
 use sync::Family;
 use time::Time;
 
 /// Longest recording that is assumed, 24 hours: for a file that nothing in its bytes bounds (an unknown
 /// container or codec, a file that contradicts itself), and for a duration that a header only declares.
 /// Providers accept less. It does not limit the count: frames that are there count in full.
-pub const LONGEST_SECONDS: u64 = 24 * 60 * 60;
+pub(crate) const LONGEST_SECONDS: u64 = 24 * 60 * 60;
 
 /// Lowest bit rate, 40 bit/s: silence in the tightest codec that was tried, FLAC with its longest blocks.
-const LEAST_BYTES_PER_SECOND: u64 = 5;
+const MIN_BYTES_PER_SECOND: u64 = 5;
 
 /// Usual bit rate, 32 kbit/s: an ordinary recording of speech. Estimates `Length::likely`.
 const USUAL_BYTES_PER_SECOND: u64 = 4_000;
@@ -50,7 +50,7 @@ impl Length {
         let longest = Time::of_seconds(LONGEST_SECONDS);
         let mut most = reading.most.max(reading.declared.min(longest));
         if !reading.bounded {
-            let loosest = (file.len() as u64).div_ceil(LEAST_BYTES_PER_SECOND);
+            let loosest = (file.len() as u64).div_ceil(MIN_BYTES_PER_SECOND);
             let loosest = Time::of_seconds(loosest).min(longest);
             most = most.max(if reading.unknown { loosest } else { longest });
         }
@@ -74,9 +74,9 @@ impl Length {
 /// Reads a file by its container, and again as a stream of MPEG or AAC frames if it holds one. Some decoders
 /// prefer such a stream to any container: ffmpeg does for a WAV of 16 bits, miniaudio if it cannot read the
 /// container.
-fn read(file: &[u8]) -> Reading {
+fn read(file: &[u8]) -> Measured {
     let Some(body) = after_id3(file) else {
-        return Reading::UNBOUNDED;
+        return Measured::UNBOUNDED;
     };
     let mut reading = contained(body);
     for family in [Family::Mpeg, Family::Adts] {
@@ -92,14 +92,14 @@ fn read(file: &[u8]) -> Reading {
 /// like those of AAC, so `Family::Adts` is not searched there.
 fn holds_flac(body: &[u8]) -> bool {
     match kind(body) {
-        Kind::Flac => true,
-        Kind::Ogg | Kind::Matroska => find(body, 0, flac::MARK).is_some(),
+        ContainerKind::Flac => true,
+        ContainerKind::Ogg | ContainerKind::Matroska => find(body, 0, flac::MARK).is_some(),
         _ => false,
     }
 }
 
 /// Container format of a file, by its first bytes.
-enum Kind {
+enum ContainerKind {
     Riff,
     Ogg,
     Flac,
@@ -114,48 +114,48 @@ enum Kind {
 
 /// Detects the container, as strictly as ffmpeg does: it decodes bytes that fail its own check as something
 /// else.
-fn kind(body: &[u8]) -> Kind {
+fn kind(body: &[u8]) -> ContainerKind {
     const WAVE: usize = 8;
     const HEAD_BYTES: usize = 64;
     let at = |at: usize, mark: &[u8]| body.get(at..).is_some_and(|rest| rest.starts_with(mark));
     match body.get(..4).unwrap_or_default() {
-        b"RIFF" | b"RIFX" if at(WAVE, b"WAVE") => Kind::Riff,
-        b"RF64" | b"BW64" if at(WAVE, b"WAVEds64") => Kind::Riff,
-        b"OggS" if at(4, &[0]) && body.get(5).is_some_and(|flags| *flags < 8) => Kind::Ogg,
-        b"fLaC" if flac::info(body).is_some() => Kind::Flac,
+        b"RIFF" | b"RIFX" if at(WAVE, b"WAVE") => ContainerKind::Riff,
+        b"RF64" | b"BW64" if at(WAVE, b"WAVEds64") => ContainerKind::Riff,
+        b"OggS" if at(4, &[0]) && body.get(5).is_some_and(|flags| *flags < 8) => ContainerKind::Ogg,
+        b"fLaC" if flac::info(body).is_some() => ContainerKind::Flac,
         b"\x1a\x45\xdf\xa3" => {
             let head = &body[..body.len().min(HEAD_BYTES)];
             let named = find(head, 0, b"webm").or_else(|| find(head, 0, b"matr"));
             if named.is_some() {
-                Kind::Matroska
+                ContainerKind::Matroska
             } else {
-                Kind::Unknown
+                ContainerKind::Unknown
             }
         }
-        b"FORM" if at(8, b"AIFF") || at(8, b"AIFC") => Kind::Aiff,
-        b"caff" if at(4, &[0, 1]) && at(8, b"desc\0\0\0\0\0\0\0\x20") => Kind::Caf,
-        b"#!AM" => Kind::Amr,
+        b"FORM" if at(8, b"AIFF") || at(8, b"AIFC") => ContainerKind::Aiff,
+        b"caff" if at(4, &[0, 1]) && at(8, b"desc\0\0\0\0\0\0\0\x20") => ContainerKind::Caf,
+        b"#!AM" => ContainerKind::Amr,
         b"RIFF" | b"RIFX" | b"RF64" | b"BW64" | b"OggS" | b"fLaC" | b"FORM" | b"caff" => {
-            Kind::Unknown
+            ContainerKind::Unknown
         }
-        _ if mp4::starts(body) => Kind::Mp4,
-        _ => Kind::Bare,
+        _ if mp4::starts(body) => ContainerKind::Mp4,
+        _ => ContainerKind::Bare,
     }
 }
 
 /// Reads a file by its container alone.
-fn contained(body: &[u8]) -> Reading {
+fn contained(body: &[u8]) -> Measured {
     match kind(body) {
-        Kind::Riff => riff::read(body),
-        Kind::Ogg => ogg::read(body),
-        Kind::Flac => flac::read(body),
-        Kind::Matroska => matroska::read(body),
-        Kind::Aiff => plain::aiff(body),
-        Kind::Caf => plain::caf(body),
-        Kind::Amr => plain::amr(body),
-        Kind::Mp4 => mp4::read(body),
-        Kind::Bare => sync::read(body),
-        Kind::Unknown => Reading::UNKNOWN,
+        ContainerKind::Riff => riff::read(body),
+        ContainerKind::Ogg => ogg::read(body),
+        ContainerKind::Flac => flac::read(body),
+        ContainerKind::Matroska => matroska::read(body),
+        ContainerKind::Aiff => plain::aiff(body),
+        ContainerKind::Caf => plain::caf(body),
+        ContainerKind::Amr => plain::amr(body),
+        ContainerKind::Mp4 => mp4::read(body),
+        ContainerKind::Bare => sync::read(body),
+        ContainerKind::Unknown => Measured::UNKNOWN,
     }
 }
 

@@ -2,7 +2,7 @@
 //! samples it has, so this must never count by bytes, nor stop at the declared number of samples.
 
 use super::bytes::{be, find};
-use super::reading::Reading;
+use super::reading::Measured;
 use super::time::Time;
 
 /// Stream marker at the start of a FLAC file.
@@ -18,10 +18,10 @@ pub struct Info {
 }
 
 /// Reads a file with one `fLaC` mark and frames after it. A second mark leaves it unbounded.
-pub fn read(body: &[u8]) -> Reading {
+pub fn read(body: &[u8]) -> Measured {
     const FRAMES: usize = 42;
     let Some(info) = info(body) else {
-        return Reading::UNBOUNDED;
+        return Measured::UNBOUNDED;
     };
     let frames = body.get(FRAMES..).unwrap_or_default();
     let mut reading = frames_of(frames, info.rate).declared(Time::of(info.samples, info.rate));
@@ -49,7 +49,7 @@ pub fn info(bytes: &[u8]) -> Option<Info> {
 /// Sums all frames in `bytes`. Every header with a correct checksum is a frame, even inside another one: no
 /// decoder finds more. Some decoders keep the rate of `STREAMINFO` whatever the frames say, so the longer
 /// total counts.
-pub fn frames_of(bytes: &[u8], rate: u64) -> Reading {
+pub(crate) fn frames_of(bytes: &[u8], rate: u64) -> Measured {
     let (mut time, mut samples, mut bounded, mut at) = (Time::ZERO, 0u64, true, 0);
     while let Some(found) =
         (bytes.get(at..)).and_then(|rest| rest.iter().position(|byte| *byte == 0xff))
@@ -63,9 +63,9 @@ pub fn frames_of(bytes: &[u8], rate: u64) -> Reading {
         }
         at += 1;
     }
-    Reading {
+    Measured {
         bounded,
-        ..Reading::exact(time.max(Time::of(samples, rate)))
+        ..Measured::exact(time.max(Time::of(samples, rate)))
     }
 }
 

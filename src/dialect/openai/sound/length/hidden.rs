@@ -4,21 +4,21 @@
 use super::bytes::be;
 
 /// Sync word of IEC 61937, which carries AC-3, DTS or AAC in samples of 16 bits.
-const BURST: u32 = 0x72f8_1f4e;
+const IEC_61937_SYNC: u32 = 0x72f8_1f4e;
 
 /// Sync words of DTS in words of 16 and 14 bits and in either byte order. They stand at the start of a
 /// sample.
 const DTS: [u32; 4] = [0x7ffe_8001, 0xfe7f_0180, 0x1fff_e800, 0xff1f_00e8];
 
 /// Least number of `DTS` sync words that are no coincidence.
-const DTS_LEAST: usize = 4;
+const MIN_DTS_SYNCS: usize = 4;
 
 /// Sync words of AC-3 and E-AC-3 in either byte order. Any two bytes occur by chance once in 65,536.
 const AC_3: [u32; 2] = [0x0b77, 0x770b];
 /// Largest mean distance, in bytes, between the `AC_3` sync words of a compressed file.
 const AC_3_APART_BYTES: usize = 8_192;
 /// Least number of `AC_3` sync words that are no coincidence.
-const AC_3_LEAST: usize = 7;
+const MIN_AC_3_SYNCS: usize = 7;
 
 /// Sync word of AAC in LATM, 11 bits.
 const LATM_SYNC: u32 = 0x2b7;
@@ -56,12 +56,12 @@ pub fn is_in(samples: &[u8]) -> bool {
         let latm = word >> 21 == LATM_SYNC && latm_chain(samples, at);
         let aligned = at % 2 == 0;
         dts += usize::from(aligned && DTS.contains(&word));
-        if aligned && word == BURST || dts >= DTS_LEAST || latm {
+        if aligned && word == IEC_61937_SYNC || dts >= MIN_DTS_SYNCS || latm {
             return true;
         }
         at += 1;
     }
-    ac_3 >= AC_3_LEAST.max(samples.len() / AC_3_APART_BYTES)
+    ac_3 >= MIN_AC_3_SYNCS.max(samples.len() / AC_3_APART_BYTES)
 }
 
 /// Whether `LATM_CHAIN` LATM frames follow each other. The last 13 of their 24 header bits are their length.

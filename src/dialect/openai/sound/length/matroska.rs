@@ -2,40 +2,40 @@
 //! in a block's header stand for its frames, nor miss a cluster that a decoder finds by searching.
 
 use super::bytes::{be, find, place};
-use super::reading::Reading;
+use super::reading::Measured;
 use super::time::Time;
 use super::{flac, packets, sync};
 
 const CLUSTER: &[u8; 4] = &[0x1f, 0x43, 0xb6, 0x75];
 
-const MOST_TRACKS: usize = 8;
+const MAX_TRACKS: usize = 8;
 
 /// Element IDs.
 mod id {
-    pub const EBML: u64 = 0x1a45_dfa3;
-    pub const SEGMENT: u64 = 0x1853_8067;
+    pub(crate) const EBML: u64 = 0x1a45_dfa3;
+    pub(crate) const SEGMENT: u64 = 0x1853_8067;
     pub const INFO: u64 = 0x1549_a966;
-    pub const SCALE: u64 = 0x2a_d7b1;
-    pub const DURATION: u64 = 0x4489;
-    pub const TRACKS: u64 = 0x1654_ae6b;
-    pub const TRACK: u64 = 0xae;
+    pub(crate) const SCALE: u64 = 0x2a_d7b1;
+    pub(crate) const DURATION: u64 = 0x4489;
+    pub(crate) const TRACKS: u64 = 0x1654_ae6b;
+    pub(crate) const TRACK: u64 = 0xae;
     pub const NUMBER: u64 = 0xd7;
-    pub const KIND: u64 = 0x83;
-    pub const CODEC: u64 = 0x86;
-    pub const PRIVATE: u64 = 0x63a2;
-    pub const AUDIO: u64 = 0xe1;
-    pub const RATE: u64 = 0xb5;
-    pub const OUTPUT_RATE: u64 = 0x78b5;
+    pub(crate) const KIND: u64 = 0x83;
+    pub(crate) const CODEC: u64 = 0x86;
+    pub(crate) const PRIVATE: u64 = 0x63a2;
+    pub(crate) const AUDIO: u64 = 0xe1;
+    pub(crate) const RATE: u64 = 0xb5;
+    pub(crate) const OUTPUT_RATE: u64 = 0x78b5;
     pub const BITS: u64 = 0x6264;
-    pub const CHANNELS: u64 = 0x9f;
-    pub const ENCODINGS: u64 = 0x6d80;
+    pub(crate) const CHANNELS: u64 = 0x9f;
+    pub(crate) const ENCODINGS: u64 = 0x6d80;
     pub const CLUSTER: u64 = 0x1f43_b675;
-    pub const TIME: u64 = 0xe7;
-    pub const GROUP: u64 = 0xa0;
-    pub const SIMPLE_BLOCK: u64 = 0xa3;
-    pub const BLOCK: u64 = 0xa1;
-    pub const BLOCK_DURATION: u64 = 0x9b;
-    pub const ENCRYPTED_BLOCK: u64 = 0xaf;
+    pub(crate) const TIME: u64 = 0xe7;
+    pub(crate) const GROUP: u64 = 0xa0;
+    pub(crate) const SIMPLE_BLOCK: u64 = 0xa3;
+    pub(crate) const BLOCK: u64 = 0xa1;
+    pub(crate) const BLOCK_DURATION: u64 = 0x9b;
+    pub(crate) const ENCRYPTED_BLOCK: u64 = 0xaf;
 }
 
 /// Fields and sums of a track, as far as its `TrackEntry` and its blocks have been read.
@@ -55,8 +55,8 @@ struct Track<'a> {
 }
 
 #[derive(Default)]
-struct Walk<'a> {
-    tracks: [Track<'a>; MOST_TRACKS],
+struct ElementReader<'a> {
+    tracks: [Track<'a>; MAX_TRACKS],
     count: usize,
     scale: u64,
     duration: f64,
@@ -67,11 +67,11 @@ struct Walk<'a> {
     unknown: bool,
 }
 
-pub fn read(body: &[u8]) -> Reading {
+pub fn read(body: &[u8]) -> Measured {
     const USUAL_SCALE_NANOSECONDS: u64 = 1_000_000;
-    let mut walk = Walk {
+    let mut walk = ElementReader {
         scale: USUAL_SCALE_NANOSECONDS,
-        ..Walk::default()
+        ..ElementReader::default()
     };
     let mut at = 0;
     while at < body.len() {
@@ -122,10 +122,10 @@ fn number(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     (size <= 8).then_some((value & ((1 << (7 * size)) - 1), size))
 }
 
-impl<'a> Walk<'a> {
+impl<'a> ElementReader<'a> {
     fn entered(&mut self, id: u64) {
         match id {
-            id::TRACK if self.count == MOST_TRACKS || self.clusters > 0 => self.unknown = true,
+            id::TRACK if self.count == MAX_TRACKS || self.clusters > 0 => self.unknown = true,
             id::TRACK => self.count += 1,
             id::CLUSTER => self.clusters += 1,
             _ => {}
@@ -218,7 +218,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn finish(self, body: &[u8]) -> Reading {
+    fn finish(self, body: &[u8]) -> Measured {
         let last = Time::scaled(self.last, self.scale, 1_000_000_000);
         let declared = Time::scaled(
             self.duration.max(0.0).ceil() as u64,
@@ -234,36 +234,36 @@ impl<'a> Walk<'a> {
         }
         // A decoder that loses sync searches for the next cluster.
         bounded &= most > Time::ZERO && marks(body, CLUSTER) == self.clusters;
-        let mut reading = Reading::at_most(most, (likely > Time::ZERO).then_some(likely));
+        let mut reading = Measured::at_most(most, (likely > Time::ZERO).then_some(likely));
         reading.bounded = bounded;
         reading.declared(declared.max(last))
     }
 }
 
 impl Track<'_> {
-    fn read(&self, body: &[u8]) -> Reading {
+    fn read(&self, body: &[u8]) -> Measured {
         let codec = self.codec.trim_ascii_end();
         let codec = codec.strip_suffix(b"\0").unwrap_or(codec);
         match codec {
-            b"A_OPUS" => Reading::exact(self.packets),
+            b"A_OPUS" => Measured::exact(self.packets),
             b"A_VORBIS" => match private_vorbis(self.private) {
-                Some(most) => Reading::at_most(most.times(self.frames), None),
-                None => Reading::UNBOUNDED,
+                Some(most) => Measured::at_most(most.times(self.frames), None),
+                None => Measured::UNBOUNDED,
             },
             b"A_AAC" => match packets::aac_rate(self.private) {
                 Some(rate) => {
                     let likely = packets::aac_unit(rate).times(self.frames);
-                    Reading::at_most(packets::aac_units(self.bytes, likely), Some(likely))
+                    Measured::at_most(packets::aac_units(self.bytes, likely), Some(likely))
                 }
-                None => Reading::UNBOUNDED,
+                None => Measured::UNBOUNDED,
             },
             b"A_FLAC" => match flac::info(self.private) {
                 Some(info) => flac::frames_of(body, info.rate),
-                None => Reading::UNBOUNDED,
+                None => Measured::UNBOUNDED,
             },
             b"A_MPEG/L3" | b"A_MPEG/L2" | b"A_MPEG/L1" => {
                 let scan = sync::scan(body, sync::Family::Mpeg);
-                Reading::at_most(scan.most, None)
+                Measured::at_most(scan.most, None)
             }
             b"A_PCM/INT/LIT" | b"A_PCM/INT/BIG" | b"A_PCM/FLOAT/IEEE" => {
                 let bytes = self.bits.div_ceil(8).saturating_mul(self.channels.max(1));
@@ -275,12 +275,12 @@ impl Track<'_> {
                 let known = self.rate > 0 && widths.contains(&self.bits);
                 let time = Time::of(self.bytes, self.rate.saturating_mul(bytes));
                 if known {
-                    Reading::exact(time)
+                    Measured::exact(time)
                 } else {
-                    Reading::UNBOUNDED
+                    Measured::UNBOUNDED
                 }
             }
-            _ => Reading::UNBOUNDED,
+            _ => Measured::UNBOUNDED,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! list.
 
 use super::bytes::{be, place};
-use super::reading::Reading;
+use super::reading::Measured;
 use super::time::Time;
 
 mod codec;
@@ -11,8 +11,8 @@ mod tables;
 
 use codec::Codec;
 
-const MOST_TRACKS: usize = 8;
-const MOST_DEPTH: usize = 8;
+const MAX_TRACKS: usize = 8;
+const MAX_DEPTH: usize = 8;
 
 /// Sums of a track, as far as its boxes have been read.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +46,8 @@ const NO_TRACK: Track = Track {
     default_bytes: 0,
 };
 
-struct Walk {
-    tracks: [Track; MOST_TRACKS],
+struct BoxReader {
+    tracks: [Track; MAX_TRACKS],
     count: usize,
     /// Current fragment: the index of its track, and the default duration and bytes of its samples.
     fragment: Option<(usize, u64, u64)>,
@@ -65,9 +65,9 @@ pub fn starts(body: &[u8]) -> bool {
     body.get(4..8).is_some_and(|name| FIRST.contains(&name))
 }
 
-pub fn read(body: &[u8]) -> Reading {
-    let mut walk = Walk {
-        tracks: [NO_TRACK; MOST_TRACKS],
+pub fn read(body: &[u8]) -> Measured {
+    let mut walk = BoxReader {
+        tracks: [NO_TRACK; MAX_TRACKS],
         count: 0,
         fragment: None,
         movie: Time::ZERO,
@@ -90,11 +90,11 @@ fn content(body: &[u8], at: usize, end: usize) -> Option<(&[u8], usize, usize)> 
     (size >= head as u64).then(|| (name, at + head, place(at, size)))
 }
 
-impl Walk {
+impl BoxReader {
     /// Reads every box in its place. `ends` holds the ends of the open boxes; no box may end beyond its
     /// parent.
     fn boxes(&mut self, body: &[u8]) {
-        let (mut ends, mut depth, mut at) = ([body.len(); MOST_DEPTH], 0, 0);
+        let (mut ends, mut depth, mut at) = ([body.len(); MAX_DEPTH], 0, 0);
         loop {
             while depth > 0 && ends[depth].saturating_sub(at) < 8 {
                 at = ends[depth];
@@ -115,7 +115,7 @@ impl Walk {
             if enters(name) {
                 self.enter(name);
                 depth += 1;
-                if depth == MOST_DEPTH {
+                if depth == MAX_DEPTH {
                     self.unknown = true;
                     return;
                 }
@@ -130,14 +130,14 @@ impl Walk {
 
     fn enter(&mut self, name: &[u8]) {
         match name {
-            b"trak" if self.count == MOST_TRACKS => self.unknown = true,
+            b"trak" if self.count == MAX_TRACKS => self.unknown = true,
             b"trak" => self.count += 1,
             b"traf" => self.fragment = None,
             _ => {}
         }
     }
 
-    fn finish(&self, body: &[u8]) -> Reading {
+    fn finish(&self, body: &[u8]) -> Measured {
         let edited = Time::scaled(self.edited, 1, self.movie_scale);
         let mut declared = self.movie.max(edited);
         let (mut most, mut likely, mut bounded) = (Time::ZERO, Time::ZERO, !self.unknown);
@@ -160,7 +160,7 @@ impl Walk {
         }
         // More sample bytes than the file has: samples overlap, and decoders decode the same bytes again.
         bounded &= bytes <= body.len() as u64 && most > Time::ZERO;
-        let mut reading = Reading::at_most(most, (likely > Time::ZERO).then_some(likely));
+        let mut reading = Measured::at_most(most, (likely > Time::ZERO).then_some(likely));
         reading.bounded = bounded;
         reading.declared(declared)
     }

@@ -2,14 +2,14 @@
 //! Must never let the granule position of a page stand for packets, nor skip a page inside another page.
 
 use super::bytes::{be, find, le};
-use super::reading::Reading;
+use super::reading::Measured;
 use super::time::Time;
 use super::{flac, packets};
 
 const MARK: &[u8; 4] = b"OggS";
 
 /// Upper bound of the streams at a time. An ordinary file has one of sound, and few beside it.
-const MOST_STREAMS: usize = 8;
+const MAX_STREAMS: usize = 8;
 
 /// Codec of the packets of a stream.
 #[derive(Clone, Copy)]
@@ -69,8 +69,8 @@ struct Page<'a> {
 }
 
 #[derive(Default)]
-struct Walk {
-    streams: [Option<Stream>; MOST_STREAMS],
+struct PageReader {
+    streams: [Option<Stream>; MAX_STREAMS],
     ended: Time,
     declared: Time,
     likely: Time,
@@ -81,8 +81,8 @@ struct Walk {
     flac: Option<u64>,
 }
 
-pub fn read(body: &[u8]) -> Reading {
-    let mut walk = Walk::default();
+pub fn read(body: &[u8]) -> Measured {
+    let mut walk = PageReader::default();
     let mut at = 0;
     while let Some(found) = find(body, at, MARK) {
         let Some(page) = page(&body[found..]) else {
@@ -120,7 +120,7 @@ fn page(bytes: &[u8]) -> Option<Page<'_>> {
     })
 }
 
-impl Walk {
+impl PageReader {
     fn page(&mut self, page: &Page) {
         let known =
             |stream: &Option<Stream>| stream.is_some_and(|stream| stream.serial == page.serial);
@@ -153,7 +153,7 @@ impl Walk {
         }
         self.end(0);
         self.streams.rotate_left(1);
-        MOST_STREAMS - 1
+        MAX_STREAMS - 1
     }
 
     fn begin(&mut self, page: &Page) -> Option<Stream> {
@@ -198,8 +198,8 @@ impl Walk {
         self.likely = self.likely.plus(likely);
     }
 
-    fn finish(mut self, body: &[u8]) -> Reading {
-        for slot in 0..MOST_STREAMS {
+    fn finish(mut self, body: &[u8]) -> Measured {
+        for slot in 0..MAX_STREAMS {
             self.end(slot);
         }
         if let Some(rate) = self.flac {
@@ -208,7 +208,7 @@ impl Walk {
             self.ended = self.ended.plus(frames.most);
             self.likely = self.likely.plus(frames.most);
         }
-        let mut reading = Reading::at_most(
+        let mut reading = Measured::at_most(
             self.ended,
             (self.likely > Time::ZERO).then_some(self.likely),
         );

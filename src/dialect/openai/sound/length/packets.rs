@@ -6,7 +6,7 @@ use super::time::Time;
 
 /// Returns the longest duration of an Opus packet, 120 ms: every decoder rejects more (RFC 6716, section
 /// 3.2).
-pub fn longest_opus() -> Time {
+pub(crate) fn longest_opus() -> Time {
     Time::scaled(120, 1, 1_000)
 }
 
@@ -14,23 +14,23 @@ pub fn longest_opus() -> Time {
 const AAC_SAMPLES: u64 = 1_024;
 
 /// Lowest byte rate of AAC, 8 kbit/s: speech is not encoded at less, only silence is.
-const LEAST_AAC_BYTES_PER_SECOND: u64 = 1_000;
+const MIN_AAC_BYTES_PER_SECOND: u64 = 1_000;
 
 /// Bounds AAC access units of `bytes` in all, whose headers declare the duration `lasts`. Decoders decode the
 /// rest of a unit after its frame as another frame (ffmpeg made 5,572 s of 160 KB), and only a complete AAC
 /// parser could tell. Units made to hide frames are a stated exception of this bound.
-pub fn aac_units(bytes: u64, lasts: Time) -> Time {
-    lasts.max(Time::of_seconds(bytes.div_ceil(LEAST_AAC_BYTES_PER_SECOND)))
+pub(crate) fn aac_units(bytes: u64, lasts: Time) -> Time {
+    lasts.max(Time::of_seconds(bytes.div_ceil(MIN_AAC_BYTES_PER_SECOND)))
 }
 
 /// Returns the duration of an ordinary AAC access unit at `rate` Hz.
-pub fn aac_unit(rate: u64) -> Time {
+pub(crate) fn aac_unit(rate: u64) -> Time {
     Time::of(AAC_SAMPLES, rate)
 }
 
 /// Returns the core's sample rate from an `AudioSpecificConfig` (ISO 14496-3, 1.6.2.1). `None`: the frames of
 /// its object type do not begin with an element, and can be shorter.
-pub fn aac_rate(config: &[u8]) -> Option<u64> {
+pub(crate) fn aac_rate(config: &[u8]) -> Option<u64> {
     const RATES: [u64; 13] = [
         96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
         8_000, 7_350,
@@ -82,7 +82,7 @@ pub fn opus(packet: &[u8]) -> Time {
 }
 
 /// Returns the most that a Vorbis packet can add, half a long block, from the identification header `head`.
-pub fn vorbis(head: &[u8]) -> Option<Time> {
+pub(crate) fn vorbis(head: &[u8]) -> Option<Time> {
     let head = head.strip_prefix(b"\x01vorbis")?;
     let rate = le(head, 5, 4)?;
     let exponent = head.get(21)? >> 4;
@@ -91,7 +91,7 @@ pub fn vorbis(head: &[u8]) -> Option<Time> {
 
 /// Returns the duration of a Speex packet from the stream header `head`. A decoder takes the frame size from
 /// the mode or from the header, so the larger one counts.
-pub fn speex(head: &[u8]) -> Option<Time> {
+pub(crate) fn speex(head: &[u8]) -> Option<Time> {
     const LONGEST_FRAME_SAMPLES: u64 = 640;
     let word = |at| le(head, at, 4);
     let (rate, samples, frames) = (word(36)?, word(56)?, word(64)?);

@@ -2,7 +2,7 @@
 //! for plain samples.
 
 use super::bytes::{be, find, place};
-use super::reading::Reading;
+use super::reading::Measured;
 use super::time::Time;
 
 /// Header fields of a file of plain samples.
@@ -15,7 +15,7 @@ struct Samples {
     declared: u64,
 }
 
-fn of_samples(body: &[u8], samples: Option<Samples>) -> Reading {
+fn of_samples(body: &[u8], samples: Option<Samples>) -> Measured {
     match samples {
         Some(samples) if samples.rate > 0 && samples.half_bytes > 0 => {
             let most = Time::scaled(
@@ -25,14 +25,14 @@ fn of_samples(body: &[u8], samples: Option<Samples>) -> Reading {
             );
             let declared = Time::of(samples.declared, samples.rate);
             let honest = samples.declared > 0 && declared <= most;
-            Reading::at_most(most, Some(if honest { declared } else { most }))
+            Measured::at_most(most, Some(if honest { declared } else { most }))
         }
-        _ => Reading::UNBOUNDED,
+        _ => Measured::UNBOUNDED,
     }
 }
 
 /// Reads an AIFF: chunks with a header of 8 bytes and an even size, one of them the format (`COMM`).
-pub fn aiff(body: &[u8]) -> Reading {
+pub(crate) fn aiff(body: &[u8]) -> Measured {
     of_samples(body, aiff_format(body))
 }
 
@@ -91,7 +91,7 @@ fn common(chunk: &[u8], compressed: bool) -> Option<Samples> {
 }
 
 /// Reads a CAF: a header of 8 bytes, then chunks, the first of them the description (`desc`).
-pub fn caf(body: &[u8]) -> Reading {
+pub(crate) fn caf(body: &[u8]) -> Measured {
     of_samples(body, caf_format(body))
 }
 
@@ -116,7 +116,7 @@ fn caf_format(body: &[u8]) -> Option<Samples> {
 }
 
 /// Reads an AMR (RFC 4867, section 5): frames of 20 ms, each with its size in its first byte.
-pub fn amr(body: &[u8]) -> Reading {
+pub(crate) fn amr(body: &[u8]) -> Measured {
     const NARROW: [usize; 16] = [13, 14, 16, 18, 20, 21, 27, 32, 6, 1, 1, 1, 1, 1, 1, 1];
     const WIDE: [usize; 16] = [18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 1, 1, 1, 1, 1, 1];
     /// Frame types that are in use, and the one without data, as a bit set.
@@ -127,7 +127,7 @@ pub fn amr(body: &[u8]) -> Reading {
     } else if body.starts_with(b"#!AMR-WB\n") {
         (9, WIDE, WIDE_KINDS)
     } else {
-        return Reading::UNBOUNDED;
+        return Measured::UNBOUNDED;
     };
     let frames = |count| Time::scaled(count, 20, 1_000);
     let (mut at, mut count) = (head, 0);
@@ -135,10 +135,10 @@ pub fn amr(body: &[u8]) -> Reading {
         let kind = byte >> 3 & 15;
         if byte & 0x80 != 0 || kinds >> kind & 1 == 0 {
             // Decoders differ on the rest; a frame takes at least one byte.
-            return Reading::at_most(frames((body.len() - head) as u64), None);
+            return Measured::at_most(frames((body.len() - head) as u64), None);
         }
         at += sizes[usize::from(kind)];
         count += 1;
     }
-    Reading::exact(frames(count))
+    Measured::exact(frames(count))
 }

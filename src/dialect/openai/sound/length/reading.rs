@@ -4,12 +4,12 @@ use super::time::Time;
 
 /// Length of a recording, as the reader of its container found it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Reading {
+pub struct Measured {
     /// Upper bound of the frames that were found.
     pub most: Time,
     /// Whether a decoder can get nothing but those frames, so that `most` bounds the file.
     pub bounded: bool,
-    /// Whether the container is unknown. Then the file is bounded by `LEAST_BYTES_PER_SECOND`: a decoder that
+    /// Whether the container is unknown. Then the file is bounded by `MIN_BYTES_PER_SECOND`: a decoder that
     /// accepts it is assumed to be an ordinary one.
     pub unknown: bool,
     /// Duration that the header declares, whatever the frames hold.
@@ -18,9 +18,9 @@ pub struct Reading {
     pub likely: Option<Time>,
 }
 
-impl Reading {
+impl Measured {
     /// Known container without any bound: the file counts as `LONGEST_SECONDS`.
-    pub const UNBOUNDED: Reading = Reading {
+    pub(crate) const UNBOUNDED: Measured = Measured {
         most: Time::ZERO,
         bounded: false,
         unknown: false,
@@ -29,14 +29,14 @@ impl Reading {
     };
 
     /// Unknown container, bounded by its size alone.
-    pub const UNKNOWN: Reading = Reading {
+    pub const UNKNOWN: Measured = Measured {
         unknown: true,
-        ..Reading::UNBOUNDED
+        ..Measured::UNBOUNDED
     };
 
     /// Returns the reading of a file whose every frame was found, with a total of exactly `time`.
-    pub fn exact(time: Time) -> Reading {
-        Reading {
+    pub fn exact(time: Time) -> Measured {
+        Measured {
             most: time,
             bounded: true,
             unknown: false,
@@ -46,16 +46,16 @@ impl Reading {
     }
 
     /// Returns the reading of a file whose every frame was found, with a total of at most `most`.
-    pub fn at_most(most: Time, likely: Option<Time>) -> Reading {
-        Reading {
+    pub fn at_most(most: Time, likely: Option<Time>) -> Measured {
+        Measured {
             most,
             likely,
-            ..Reading::exact(most)
+            ..Measured::exact(most)
         }
     }
 
     /// Adds the duration that the header declares.
-    pub fn declared(self, declared: Time) -> Reading {
-        Reading { declared, ..self }
+    pub(crate) fn declared(self, declared: Time) -> Measured {
+        Measured { declared, ..self }
     }
 }

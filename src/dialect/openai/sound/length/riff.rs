@@ -2,14 +2,14 @@
 //! a header that two decoders read differently.
 
 use super::bytes::{be, le, place};
-use super::reading::Reading;
+use super::reading::Measured;
 use super::sync::Family;
 use super::time::Time;
 use super::{hidden, sync};
 
 /// Highest byte rate that is believed: 192 kHz, 8 channels, 32 bits. The higher a header's byte rate, the
 /// shorter the recording seems.
-const MOST_BYTES_PER_SECOND: u64 = 6_144_000;
+const MAX_BYTES_PER_SECOND: u64 = 6_144_000;
 
 /// Format tag of uncompressed integer samples.
 const PCM: u64 = 1;
@@ -31,26 +31,26 @@ struct Format {
     valid_bits: u64,
 }
 
-pub fn read(body: &[u8]) -> Reading {
+pub fn read(body: &[u8]) -> Measured {
     let Some((format, data)) = chunks(body) else {
-        return Reading::UNBOUNDED;
+        return Measured::UNBOUNDED;
     };
     let samples = body.get(data.0..).unwrap_or_default();
     const MPEG: [u64; 2] = [0x50, 0x55];
     if MPEG.contains(&format.tag) {
         let scan = sync::scan(body, Family::Mpeg);
-        let mut reading = Reading::at_most(scan.most, Some(scan.walked));
+        let mut reading = Measured::at_most(scan.most, Some(scan.walked));
         reading.bounded = format.rate >= sync::base_rate(body, Family::Mpeg);
         return reading.declared(sync::estimated(samples, Family::Mpeg));
     }
     let Some((samples_per_byte, likely)) = density(&format) else {
-        return Reading::UNBOUNDED;
+        return Measured::UNBOUNDED;
     };
     let (count, bytes) = samples_per_byte;
     let most = (samples.len() as u64).saturating_mul(count);
     let most = Time::of(most, format.rate.saturating_mul(bytes));
     let lasts = Time::of(data.1, likely);
-    let mut reading = Reading::at_most(most, (likely > 0).then_some(lasts.min(most)));
+    let mut reading = Measured::at_most(most, (likely > 0).then_some(lasts.min(most)));
     if is_act(body) || format.tag == PCM && hidden::is_in(samples) {
         reading.bounded = false;
     }
@@ -133,7 +133,7 @@ fn density(format: &Format) -> Option<((u64, u64), u64)> {
     const GSM: u64 = 0x31;
     let channels = format.channels;
     let believed =
-        channels > 0 && format.rate > 0 && format.bytes_per_second <= MOST_BYTES_PER_SECOND;
+        channels > 0 && format.rate > 0 && format.bytes_per_second <= MAX_BYTES_PER_SECOND;
     if !believed {
         return None;
     }
@@ -157,7 +157,7 @@ fn density(format: &Format) -> Option<((u64, u64), u64)> {
     };
     let agrees = format.tag != PCM
         || format.bytes_per_second == format.rate.saturating_mul(format.block_bytes);
-    let within = format.rate.saturating_mul(density.1) <= MOST_BYTES_PER_SECOND * density.0;
+    let within = format.rate.saturating_mul(density.1) <= MAX_BYTES_PER_SECOND * density.0;
     let likely = if agrees { format.bytes_per_second } else { 0 };
     (density.1 > 0 && within).then_some((density, likely))
 }

@@ -3,11 +3,11 @@
 
 use super::bytes::be;
 use super::flac;
-use super::reading::Reading;
+use super::reading::Measured;
 use super::time::Time;
 
 /// Slots of the ring of frame ends in [`scan`]: more than the bytes of the longest frame, 8,191 of ADTS.
-const RING: usize = 8_192;
+const RING_SLOTS: usize = 8_192;
 
 /// Frame formats with a sync word of their own.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,20 +34,20 @@ struct Frame {
 
 /// Total durations of the frames of a file.
 #[derive(Default)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// Longest total of frames that do not overlap.
     pub most: Time,
     /// Total of the frames that follow one after the other.
     pub walked: Time,
 }
 
-/// Reads a file without a container. [`Reading::UNKNOWN`]: it does not begin with a frame.
-pub fn read(body: &[u8]) -> Reading {
+/// Reads a file without a container. [`Measured::UNKNOWN`]: it does not begin with a frame.
+pub fn read(body: &[u8]) -> Measured {
     let families = [Family::Mpeg, Family::Adts];
     let Some((family, first)) =
         (families.into_iter()).find_map(|family| Some((family, frame(body, 0, family)?)))
     else {
-        return Reading::UNKNOWN;
+        return Measured::UNKNOWN;
     };
     let scan = scan(body, family);
     let declared = first.lasts.times(xing(body).unwrap_or(0));
@@ -58,18 +58,18 @@ pub fn read(body: &[u8]) -> Reading {
         Some(0xf8 | 0xf9) => scan.most.max(flac::frames_of(body, 0).most),
         _ => scan.most,
     };
-    Reading::at_most(most, likely).declared(declared)
+    Measured::at_most(most, likely).declared(declared)
 }
 
 /// Returns the estimate of libsndfile and ffprobe where no header declares it: all frames are like the first.
-pub fn estimated(body: &[u8], family: Family) -> Time {
+pub(crate) fn estimated(body: &[u8], family: Family) -> Time {
     frame(body, 0, family).map_or(Time::ZERO, |first| {
         first.lasts.times((body.len() / first.bytes) as u64 + 1)
     })
 }
 
 /// Whether 4 frames of one stream follow each other somewhere in `body`.
-pub fn chained(body: &[u8], family: Family) -> bool {
+pub(crate) fn chained(body: &[u8], family: Family) -> bool {
     const FRAMES: usize = 4;
     heads(body, family).any(|(at, first)| {
         let alike = |frame: &Frame| frame.kind == first.kind;
@@ -79,7 +79,7 @@ pub fn chained(body: &[u8], family: Family) -> bool {
 
 /// Whether so many frames follow each other as ffmpeg requires before it decodes the samples of a WAV as
 /// frames. It does not compare their headers, so bytes that are no frames can pass.
-pub fn probed(body: &[u8], family: Family) -> bool {
+pub(crate) fn probed(body: &[u8], family: Family) -> bool {
     let frames = match family {
         Family::Mpeg => 4,
         Family::Adts => 3,
@@ -102,7 +102,7 @@ fn in_row(body: &[u8], at: usize, family: Family, alike: impl Fn(&Frame) -> bool
 }
 
 /// Returns the lowest sample rate that a decoder can find first. Some keep it for all later frames.
-pub fn base_rate(body: &[u8], family: Family) -> u64 {
+pub(crate) fn base_rate(body: &[u8], family: Family) -> u64 {
     const ALIKE: usize = 4;
     let mut least = u64::MAX;
     for (at, first) in heads(body, family) {
@@ -118,15 +118,15 @@ pub fn base_rate(body: &[u8], family: Family) -> u64 {
 /// far is known, and a frame's sum is kept in `ends` for the offset where it ends.
 pub fn scan(body: &[u8], family: Family) -> Scan {
     let base = base_rate(body, family);
-    let mut ends = vec![Time::ZERO; RING];
+    let mut ends = vec![Time::ZERO; RING_SLOTS];
     let (mut best, mut reached) = (Time::ZERO, 0);
     let (mut walked, mut next) = (Time::ZERO, 0);
     for (at, frame) in heads(body, family) {
-        for place in (reached + 1..=at).take(RING) {
-            best = best.max(std::mem::take(&mut ends[place % RING]));
+        for place in (reached + 1..=at).take(RING_SLOTS) {
+            best = best.max(std::mem::take(&mut ends[place % RING_SLOTS]));
         }
         reached = at;
-        let end = &mut ends[(at + frame.bytes) % RING];
+        let end = &mut ends[(at + frame.bytes) % RING_SLOTS];
         *end = (*end).max(best.plus(frame.most.max(Time::of(frame.samples, base))));
         if at >= next && !frame.free {
             walked = walked.plus(frame.lasts);

@@ -16,7 +16,7 @@ impl Time {
         Time::scaled(samples, 1, rate)
     }
 
-    pub fn of_seconds(seconds: u64) -> Time {
+    pub(crate) fn of_seconds(seconds: u64) -> Time {
         Time(seconds.saturating_mul(TICKS_PER_SECOND))
     }
 

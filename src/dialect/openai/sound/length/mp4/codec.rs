@@ -2,13 +2,13 @@
 //! sample description (`stsd`) does not name.
 
 use super::super::bytes::{be, find};
-use super::super::reading::Reading;
+use super::super::reading::Measured;
 use super::super::time::Time;
 use super::super::{flac, packets, sync};
 
 /// Codec of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Codec {
+pub(crate) enum Codec {
     /// No `stsd` was read so far.
     Missing,
     /// No sound: a track of video, for example.
@@ -57,38 +57,38 @@ impl Codec {
         })
     }
 
-    pub fn is_sound(self) -> bool {
+    pub(crate) fn is_sound(self) -> bool {
         !matches!(self, Codec::Missing | Codec::Silent)
     }
 
     /// Bounds a track of sound by its number of samples and their bytes. A track whose `hdlr` says sound but
     /// whose codec is not known is unbounded, never silent.
-    pub fn read(self, body: &[u8], samples: u64, bytes: u64) -> Reading {
+    pub fn read(self, body: &[u8], samples: u64, bytes: u64) -> Measured {
         match self {
-            Codec::Missing | Codec::Silent | Codec::Unknown => Reading::UNBOUNDED,
+            Codec::Missing | Codec::Silent | Codec::Unknown => Measured::UNBOUNDED,
             Codec::Aac { rate } => {
                 let likely = packets::aac_unit(rate).times(samples);
-                Reading::at_most(packets::aac_units(bytes, likely), Some(likely))
+                Measured::at_most(packets::aac_units(bytes, likely), Some(likely))
             }
             Codec::Mpeg => {
                 let scan = sync::scan(body, sync::Family::Mpeg);
-                Reading::at_most(scan.most, None)
+                Measured::at_most(scan.most, None)
             }
-            Codec::Opus => Reading::at_most(packets::longest_opus().times(samples), None),
+            Codec::Opus => Measured::at_most(packets::longest_opus().times(samples), None),
             Codec::Flac { rate } => flac::frames_of(body, rate),
             Codec::Alac {
                 samples: most,
                 rate,
-            } => Reading::at_most(Time::of(most, rate).times(samples), None),
+            } => Measured::at_most(Time::of(most, rate).times(samples), None),
             Codec::Plain {
                 rate,
                 samples: most,
                 bytes: of,
             } => {
                 let most = bytes.saturating_mul(most).div_ceil(of);
-                Reading::at_most(Time::of(samples.max(most), rate), None)
+                Measured::at_most(Time::of(samples.max(most), rate), None)
             }
-            Codec::Amr => Reading::at_most(Time::scaled(bytes.max(samples), 20, 1_000), None),
+            Codec::Amr => Measured::at_most(Time::scaled(bytes.max(samples), 20, 1_000), None),
         }
     }
 }

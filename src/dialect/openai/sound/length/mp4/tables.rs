@@ -4,12 +4,12 @@
 use super::super::bytes::be;
 use super::super::time::Time;
 use super::codec::Codec;
-use super::{Track, Walk};
+use super::{BoxReader, Track};
 
 /// Offset of the fields of a box, after its version and flags.
 const BODY: usize = 4;
 
-impl Walk {
+impl BoxReader {
     /// Reads a box that contains no other boxes. `None`: the file has no bound.
     pub(super) fn leaf(&mut self, name: &[u8], bytes: &[u8]) -> Option<()> {
         match name {

@@ -6,9 +6,9 @@
 use memchr::memchr3_iter;
 
 /// Deepest nesting of encodings that is read: no chain of programs adds more.
-const MOST_NESTED: usize = 8;
+const MAX_NESTING: usize = 8;
 /// Length in bytes of the longest spelling of one byte that is read.
-pub(super) const LONGEST: usize = 24;
+pub(super) const MAX_ESCAPE_BYTES: usize = 24;
 
 /// A text without its escapes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,13 +47,13 @@ struct Escape {
     is_coded: bool,
 }
 
-/// Removes all layers of escapes, up to [`MOST_NESTED`].
+/// Removes all layers of escapes, up to [`MAX_NESTING`].
 pub(super) fn plain(text: &[u8]) -> Plain {
     let mut plain = Plain {
         bytes: text.to_vec(),
         places: (0..text.len()).map(|at| (at, at + 1)).collect(),
     };
-    for _ in 0..MOST_NESTED {
+    for _ in 0..MAX_NESTING {
         match unescaped(&plain) {
             Some(next) => plain = next,
             None => break,

@@ -10,27 +10,27 @@ use super::name::{AccountName, KeyName};
 use super::{Ledger, Outcome, StoreError};
 use crate::rules::account::{Report, Settlement};
 use crate::rules::amount::{Millis, Tokens};
-use crate::rules::purse::REMEMBERED;
+use crate::rules::lease_budget::MAX_REPLICATION_LOSS;
 use futures_util::future::join_all;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Maximum number of commands kept; the oldest are evicted.
-const KEPT: usize = 100_000;
+const MAX_KEPT_COMMANDS: usize = 100_000;
 /// Interval between checks of [`Ledger::generation`].
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Commands replayed concurrently, followed by [`PAUSE`]: at most about 3,000 a second.
-const AT_ONCE: usize = 16;
-const PAUSE: Duration = Duration::from_millis(5);
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// Commands replayed concurrently, followed by [`REPLAY_PAUSE`]: at most about 3,000 a second.
+const REPLAYED_AT_ONCE: usize = 16;
+const REPLAY_PAUSE: Duration = Duration::from_millis(5);
 /// `ttl` in the replayed report of an ended lease.
 const ENDED_LIFE: Millis = Millis(1_000);
 
 /// Callback for every charge that was not made by the request itself.
-pub type Charged = Box<dyn Fn(&AccountName, Settlement) + Send + Sync>;
+pub(crate) type Charged = Box<dyn Fn(&AccountName, Settlement) + Send + Sync>;
 
 /// A command that the store acknowledged.
-pub enum Said {
+pub enum Acknowledged {
     Settlement {
         account: AccountName,
         id: String,
@@ -49,8 +49,8 @@ pub enum Said {
     },
 }
 
-struct Entry {
-    said: Said,
+struct ReplayEntry {
+    said: Acknowledged,
     at: Instant,
     /// [`Ledger::generation`] before the command was sent.
     generation: u64,
@@ -58,13 +58,13 @@ struct Entry {
 
 #[derive(Default)]
 struct Ring {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<ReplayEntry>,
     /// Generation of the store to which all `entries` have been replayed.
     reached: u64,
 }
 
 /// The commands kept for replay, and the store they are replayed to.
-pub struct Recall {
+pub struct Replay {
     store: Arc<dyn Ledger>,
     charged: Charged,
     ring: Mutex<Ring>,
@@ -72,15 +72,15 @@ pub struct Recall {
 
 /// Totals of one replay, for the log.
 #[derive(Default)]
-struct Found {
+struct Totals {
     all: usize,
     lost: usize,
     tokens: u64,
 }
 
 impl Ring {
-    fn push(&mut self, entry: Entry) {
-        if self.entries.len() >= KEPT {
+    fn push(&mut self, entry: ReplayEntry) {
+        if self.entries.len() >= MAX_KEPT_COMMANDS {
             self.entries.pop_front();
         }
         self.reached = self.reached.min(entry.generation);
@@ -88,15 +88,15 @@ impl Ring {
     }
 
     fn forget(&mut self, now: Instant) {
-        let oldest = Duration::from_millis(REMEMBERED.0);
-        let is_old = |entry: &Entry| now.duration_since(entry.at) >= oldest;
+        let oldest = Duration::from_millis(MAX_REPLICATION_LOSS.0);
+        let is_old = |entry: &ReplayEntry| now.duration_since(entry.at) >= oldest;
         while self.entries.front().is_some_and(is_old) {
             self.entries.pop_front();
         }
     }
 
     /// Removes and returns the entries that an earlier generation acknowledged.
-    fn take(&mut self, generation: u64) -> Vec<Entry> {
+    fn take(&mut self, generation: u64) -> Vec<ReplayEntry> {
         if self.reached >= generation {
             return Vec::new();
         }
@@ -108,9 +108,9 @@ impl Ring {
     }
 }
 
-impl Recall {
-    pub fn new(store: Arc<dyn Ledger>, charged: Charged) -> Arc<Recall> {
-        Arc::new(Recall {
+impl Replay {
+    pub fn new(store: Arc<dyn Ledger>, charged: Charged) -> Arc<Replay> {
+        Arc::new(Replay {
             store,
             charged,
             ring: Mutex::default(),
@@ -123,10 +123,10 @@ impl Recall {
 
     /// Keeps an acknowledged command. `generation`: the store's before it was sent; `None`: the store forgets
     /// nothing.
-    pub fn remember(&self, generation: Option<u64>, said: Said) {
+    pub fn remember(&self, generation: Option<u64>, said: Acknowledged) {
         if let Some(generation) = generation {
             let at = Instant::now();
-            self.ring().push(Entry {
+            self.ring().push(ReplayEntry {
                 said,
                 at,
                 generation,
@@ -139,19 +139,19 @@ impl Recall {
     }
 
     /// Runs until dropped: checks [`Ledger::generation`] every 250 ms and replays when it has grown.
-    pub async fn run(self: Arc<Recall>) {
+    pub async fn run(self: Arc<Replay>) {
         if self.store.generation().is_none() {
             return;
         }
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            self.say_again().await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
+            self.replay().await;
         }
     }
 
     /// Replays every command acknowledged by a server that was replaced since. Commands that cannot be sent
     /// are kept for the next round.
-    pub async fn say_again(&self) {
+    pub async fn replay(&self) {
         let Some(generation) = self.store.generation() else {
             return;
         };
@@ -160,9 +160,9 @@ impl Recall {
             ring.forget(Instant::now());
             ring.take(generation).into_iter()
         };
-        let mut found = Found::default();
+        let mut found = Totals::default();
         loop {
-            let some: Vec<Entry> = behind.by_ref().take(AT_ONCE).collect();
+            let some: Vec<ReplayEntry> = behind.by_ref().take(REPLAYED_AT_ONCE).collect();
             if some.is_empty() {
                 break;
             }
@@ -194,10 +194,10 @@ impl Recall {
                 behind.for_each(|entry| ring.push(entry));
                 break;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(REPLAY_PAUSE).await;
         }
         if found.all > 0 {
-            let Found { all, lost, tokens } = found;
+            let Totals { all, lost, tokens } = found;
             log::info!(
                 "The server behind the store was replaced: of {all} settlements that were replayed it lacked {lost}, \
                  {tokens} tokens; they are charged now"
@@ -205,16 +205,16 @@ impl Recall {
         }
     }
 
-    async fn say(&self, said: &Said) -> Outcome<Option<Settlement>> {
+    async fn say(&self, said: &Acknowledged) -> Outcome<Option<Settlement>> {
         let (account, settled) = match said {
-            Said::Settlement { account, id, used } => {
+            Acknowledged::Settlement { account, id, used } => {
                 (account, self.store.resettle(account, id, *used).await?)
             }
-            Said::Release { key, id } => {
+            Acknowledged::Release { key, id } => {
                 self.store.release(key, id).await?;
                 return Ok(None);
             }
-            Said::Lease {
+            Acknowledged::Lease {
                 account,
                 name,
                 number,
@@ -242,7 +242,7 @@ impl Recall {
     }
 }
 
-impl Found {
+impl Totals {
     fn count(&mut self, settled: Option<Settlement>) {
         let charged = settled.map_or(0, |settled| settled.charged.count());
         self.all += 1;
@@ -255,14 +255,14 @@ impl Found {
 mod tests {
     use super::*;
 
-    fn entry(id: usize, age: u64, generation: u64) -> Entry {
-        let said = Said::Settlement {
+    fn entry(id: usize, age: u64, generation: u64) -> ReplayEntry {
+        let said = Acknowledged::Settlement {
             account: AccountName::user("u").unwrap(),
             id: id.to_string(),
             used: Tokens::new(1),
         };
         let at = Instant::now() + Duration::from_secs(100) - Duration::from_secs(age);
-        Entry {
+        ReplayEntry {
             said,
             at,
             generation,
@@ -285,11 +285,11 @@ mod tests {
     #[test]
     fn no_more_is_kept_than_there_is_room_for_nor_for_longer_than_a_minute() {
         let mut ring = Ring::default();
-        (0..KEPT + 10).for_each(|id| ring.push(entry(id, 59, 0)));
-        assert_eq!(ring.entries.len(), KEPT);
+        (0..MAX_KEPT_COMMANDS + 10).for_each(|id| ring.push(entry(id, 59, 0)));
+        assert_eq!(ring.entries.len(), MAX_KEPT_COMMANDS);
         let now = Instant::now() + Duration::from_secs(100);
         ring.forget(now);
-        assert_eq!(ring.entries.len(), KEPT);
+        assert_eq!(ring.entries.len(), MAX_KEPT_COMMANDS);
         ring.forget(now + Duration::from_secs(2));
         assert_eq!(ring.entries.len(), 0);
     }

@@ -58,7 +58,7 @@ enum Thing {
 }
 
 #[derive(Default)]
-struct Platter<'r> {
+struct DiskModel<'r> {
     files: Vec<File<'r>>,
     /// As the process sees them.
     names: HashMap<PathBuf, Thing>,
@@ -68,14 +68,14 @@ struct Platter<'r> {
 
 /// Lays out below `root` what the disk may hold. `roll` says a number below the one it is given.
 pub fn lay_out(events: &[Event], loss: Loss, roll: &mut dyn FnMut(usize) -> usize, root: &Path) {
-    let mut platter = Platter::default();
+    let mut disk_model = DiskModel::default();
     for event in events.iter().take_while(|event| event.begun < loss.cut) {
-        platter.see(event, loss);
+        disk_model.see(event, loss);
     }
-    platter.lose_and_write(loss, roll, root);
+    disk_model.lose_and_write(loss, roll, root);
 }
 
-impl<'r> Platter<'r> {
+impl<'r> DiskModel<'r> {
     fn see(&mut self, event: &'r Event, loss: Loss) {
         match &event.what {
             What::Open { path, empties } => {

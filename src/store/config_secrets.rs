@@ -15,12 +15,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// The seal keys, and the environment variables that configs may name as secrets (`secrets.env`).
-pub struct Vault {
+pub struct ConfigSecrets {
     keyring: Keyring,
     random: SystemRandom,
 }
 
-/// Result of [`Vault::reseal`].
+/// Result of [`ConfigSecrets::reseal`].
 pub enum Resealed {
     NoTenant,
     /// Another writer changed the config at each of the `TRIES` attempts.
@@ -32,8 +32,8 @@ pub enum Resealed {
 /// Attempts to reseal a config that changes between the read and the write.
 const TRIES: usize = 5;
 
-impl Vault {
-    pub fn new(secrets: &settings::Secrets) -> Vault {
+impl ConfigSecrets {
+    pub fn new(secrets: &settings::Secrets) -> ConfigSecrets {
         let key = |key: &settings::SealKey| SealKey::new(&key.0);
         let approved = |one: &Approval| {
             Some(Approved {
@@ -51,7 +51,7 @@ impl Vault {
                 value: Key::new(one.value.as_ref()?.expose().to_owned()),
             })
         };
-        Vault {
+        ConfigSecrets {
             keyring: Keyring {
                 present: secrets.key.as_ref().map(key),
                 old: secrets.old_keys.iter().map(key).collect(),

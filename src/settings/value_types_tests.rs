@@ -1,9 +1,9 @@
-//! Tests of each [`Form`]: accepted values, rejected values, error messages.
+//! Tests of each [`ValueType`]: accepted values, rejected values, error messages.
 
 use super::*;
 
-fn read<T>(form: &Form<T>, text: &str) -> Result<T, String> {
-    (form.read)(&Node::plain(text))
+fn read<T>(form: &ValueType<T>, text: &str) -> Result<T, String> {
+    (form.read)(&YamlNode::plain(text))
 }
 
 #[test]
@@ -111,9 +111,9 @@ fn a_list_may_be_one_text_with_commas() {
     let form = list(address(), 1);
     assert_eq!(read(&form, "a:1, [::1]:2").unwrap(), ["a:1", "[::1]:2"]);
     assert!(read(&form, "a:1,").is_err());
-    let empty = Node {
-        kind: Kind::List(vec![]),
-        ..Node::plain("")
+    let empty = YamlNode {
+        kind: NodeKind::List(vec![]),
+        ..YamlNode::plain("")
     };
     assert_eq!(
         (form.read)(&empty).unwrap_err(),
@@ -140,7 +140,7 @@ fn counts_and_choices_name_what_they_take() {
         "expected left or right, not \"up\""
     );
     assert_eq!(
-        read(&switch(), "yes").unwrap_err(),
+        read(&boolean(), "yes").unwrap_err(),
         "expected true or false, not \"yes\""
     );
 }

@@ -9,20 +9,20 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Size of the reserve file in bytes.
-const RESERVE: u64 = 16 << 20;
+const RESERVE_BYTES: u64 = 16 << 20;
 /// Free bytes below which the disk counts as full: redb must never run into a full disk itself.
-const LOW: u64 = 2 << 20;
+const MIN_FREE_BYTES: u64 = 2 << 20;
 /// Bytes that a commit may write in addition to its changes.
-const COMMIT: u64 = 256 << 10;
+const COMMIT_OVERHEAD_BYTES: u64 = 256 << 10;
 
-pub struct Room {
+pub(crate) struct DiskSpace {
     dir: PathBuf,
     reserve: PathBuf,
 }
 
-impl Room {
-    pub fn new(dir: &Path) -> Room {
-        Room {
+impl DiskSpace {
+    pub fn new(dir: &Path) -> DiskSpace {
+        DiskSpace {
             dir: dir.to_owned(),
             reserve: dir.join("reserve"),
         }
@@ -37,33 +37,33 @@ impl Room {
         statvfs(&self.dir).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
-    pub fn is_low(&self) -> bool {
-        self.free() < LOW
+    pub(crate) fn is_low(&self) -> bool {
+        self.free() < MIN_FREE_BYTES
     }
 
     /// Whether there is space to commit `bytes` of changes.
-    pub fn has_for(&self, bytes: usize) -> bool {
-        self.free() >= COMMIT + 4 * bytes as u64
+    pub(crate) fn has_for(&self, bytes: usize) -> bool {
+        self.free() >= COMMIT_OVERHEAD_BYTES + 4 * bytes as u64
     }
 
     /// Whether there is space for the reserve and for further changes.
-    pub fn is_back(&self) -> bool {
+    pub(crate) fn is_back(&self) -> bool {
         let kept = fs::metadata(&self.reserve).map_or(0, |reserve| reserve.len());
-        self.free() >= RESERVE.saturating_sub(kept) + 2 * LOW
+        self.free() >= RESERVE_BYTES.saturating_sub(kept) + 2 * MIN_FREE_BYTES
     }
 
-    pub fn make_reserve(&self) -> io::Result<()> {
+    pub(crate) fn make_reserve(&self) -> io::Result<()> {
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(false);
         let mut file = options.open(&self.reserve)?;
-        if file.metadata()?.len() == RESERVE {
+        if file.metadata()?.len() == RESERVE_BYTES {
             return Ok(());
         }
-        let made = match fallocate(&file, FallocateFlags::empty(), 0, RESERVE) {
+        let made = match fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES) {
             Err(error) if !is_full(&error.into()) => {
                 // A file system that does not support `fallocate` may still keep what is written.
                 let block = vec![0; 1 << 20];
-                (0..RESERVE >> 20).try_for_each(|_| file.write_all(&block))
+                (0..RESERVE_BYTES >> 20).try_for_each(|_| file.write_all(&block))
             }
             made => made.map_err(Into::into),
         };
@@ -73,7 +73,7 @@ impl Room {
         made
     }
 
-    pub fn give_reserve_back(&self) {
+    pub(crate) fn give_reserve_back(&self) {
         match fs::remove_file(&self.reserve) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 log::error!(

@@ -1,4 +1,4 @@
-//! The lease budget ([`Purse`]): an instance's side of a lease, from which it admits requests without asking
+//! The lease budget ([`LeaseBudget`]): an instance's side of a lease, from which it admits requests without asking
 //! the store.
 //!
 //! Requests are held against the budget by the rules of the account itself. Their cost is reported to the
@@ -12,28 +12,28 @@ use super::window::Pace;
 use std::collections::HashMap;
 
 /// Most tokens that [`Admit::open`] may take from a lease budget: no model's answer is longer.
-const ROOMY: u64 = 131_072;
+const MAX_OPEN_TOKENS: u64 = 131_072;
 
 /// Seconds of recent spending that a lease is sized for.
-const SECONDS: u64 = 4;
+const SECONDS_OF_SPENDING: u64 = 4;
 /// Time without a request after which the whole budget is given back.
-pub const IDLE: Millis = Millis(2_000);
+pub const IDLE_TIMEOUT: Millis = Millis(2_000);
 /// Number of the largest recent requests that a lease is sized for in addition, so that a new budget fits
 /// some.
-const FIRST_REQUESTS: u64 = 4;
-/// Time during which every request asks the store, after a grant below `Purse::needed`.
-const POOR: Millis = Millis(10_000);
+const LARGEST_REQUESTS_COVERED: u64 = 4;
+/// Time during which every request asks the store, after a grant below `LeaseBudget::needed`.
+const BYPASS_AFTER_SMALL_GRANT: Millis = Millis(10_000);
 /// Longest time before a failover from which the new server may lack commands; older ones are taken as
 /// replicated.
-pub const REMEMBERED: Millis = Millis(60_000);
+pub const MAX_REPLICATION_LOSS: Millis = Millis(60_000);
 /// Slots are leased only while the window has at least this many times more remaining.
-const WIDE: u64 = 20;
+const MIN_SLOTS_RATIO: u64 = 20;
 
 /// One request's part of a lease budget.
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     max: Tokens,
-    /// End of the hold's cover. A later lease does not revive a hold past it; see [`Purse::renew`].
+    /// End of the hold's cover. A later lease does not revive a hold past it; see [`LeaseBudget::renew`].
     until: Millis,
 }
 
@@ -57,7 +57,7 @@ pub enum Command {
 
 /// Lease budget of one account at one instance.
 #[derive(Clone, Debug, Default)]
-pub struct Purse {
+pub struct LeaseBudget {
     /// Amount of the lease by the store's last answer.
     reserved: Tokens,
     /// The store has a lease for this budget, even if its amount is zero.
@@ -70,10 +70,10 @@ pub struct Purse {
     told_at_end: Tokens,
     /// The store failed over and may have forgotten this lease; no request is admitted until a report is
     /// answered.
-    is_doubted: bool,
-    /// The command under way was sent after the failover that set `is_doubted`, so its answer clears the
+    is_uncertain: bool,
+    /// The command under way was sent after the failover that set `is_uncertain`, so its answer clears the
     /// flag.
-    asks_doubting: bool,
+    sent_after_failover: bool,
     holds: HashMap<String, Hold>,
     /// Sum of the `holds`.
     held: Tokens,
@@ -91,11 +91,11 @@ pub struct Purse {
     /// Rate limit slots of the current slice, until `slots_until`.
     slots: u64,
     slots_until: Millis,
-    /// Least grant that shows that the balance is large enough for a lease; less sets `poor_until`.
+    /// Least grant that shows that the balance is large enough for a lease; less sets `bypass_until`.
     needed: Tokens,
     /// End of the time in which every request asks the store, because the balance is small against the
     /// traffic.
-    poor_until: Millis,
+    bypass_until: Millis,
     left: Tokens,
     pace: Option<Pace>,
     /// Length of the window's slices, after which slots lapse.
@@ -126,7 +126,7 @@ struct Busy {
     requests_a_second: u64,
 }
 
-/// Outcome of [`Purse::admit`].
+/// Outcome of [`LeaseBudget::admit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
     pub held: Tokens,
@@ -134,7 +134,7 @@ pub struct Held {
     pub pace: Option<Pace>,
 }
 
-impl Purse {
+impl LeaseBudget {
     /// Returns the part of the lease that is neither held, nor spent, nor on its way back.
     pub fn free(&self) -> Tokens {
         let claimed = self.held.plus(self.spent).plus(self.unanswered());
@@ -171,10 +171,10 @@ impl Purse {
         let Busy { latest, .. } = self.busy;
         self.busy.latest = latest.max(now);
         self.busy.requests += 1;
-        if self.is_gone || self.is_doubted || now < self.poor_until {
+        if self.is_gone || self.is_uncertain || now < self.bypass_until {
             return None;
         }
-        let open = ask.open.min(Tokens::new(ROOMY));
+        let open = ask.open.min(Tokens::new(MAX_OPEN_TOKENS));
         let held = ask.most.max(ask.least).max(open);
         self.busy.largest = self.busy.largest.max(held);
         let has_slot = !windowed || (self.slots > 0 && now < self.slots_until);
@@ -238,13 +238,13 @@ impl Purse {
     pub fn is_empty(&self) -> bool {
         // Spending of an account that no longer exists cannot be reported.
         let owes =
-            !self.spent.is_zero() || self.under_way.is_some() || self.is_open || self.is_doubted;
+            !self.spent.is_zero() || self.under_way.is_some() || self.is_open || self.is_uncertain;
         self.holds.is_empty() && (self.is_gone || !owes)
     }
 
-    /// Returns whether no request is held and none has come for [`IDLE`].
+    /// Returns whether no request is held and none has come for [`IDLE_TIMEOUT`].
     pub fn is_idle(&self, now: Millis) -> bool {
-        self.holds.is_empty() && now >= self.busy.latest.plus(IDLE)
+        self.holds.is_empty() && now >= self.busy.latest.plus(IDLE_TIMEOUT)
     }
 
     /// Returns the next command, or `None` if there is nothing to send. An unanswered command is repeated
@@ -263,14 +263,14 @@ impl Purse {
     /// Decides the next command: report, give back, fill or renew.
     fn next(&mut self, now: Millis, renew_after: Millis) -> Option<Command> {
         self.busy.turn(now);
-        if !self.spent.is_zero() || self.is_doubted {
+        if !self.spent.is_zero() || self.is_uncertain {
             return Some(self.report(Tokens::ZERO));
         }
         if self.is_idle(now) {
             return self.is_open.then(|| self.end());
         }
         let free = self.free();
-        if now < self.poor_until {
+        if now < self.bypass_until {
             return (!free.is_zero()).then(|| self.report(free));
         }
         let wanted = self.busy.wanted();
@@ -283,21 +283,21 @@ impl Purse {
     }
 
     /// Asks for more if the budget is below half of what is wanted, a request was not covered, or slots run
-    /// low. Never if the window has less than [`WIDE`] times the slots remaining.
+    /// low. Never if the window has less than [`MIN_SLOTS_RATIO`] times the slots remaining.
     fn fill(&mut self, now: Millis) -> Option<Command> {
         let (wanted, slots) = (self.busy.wanted(), self.busy.slots(self.slice));
         let has_slots = self.pace.is_none() || (self.slots >= slots / 2 && now < self.slots_until);
         let is_wide = self
             .pace()
-            .is_none_or(|pace| pace.remaining >= slots * WIDE);
+            .is_none_or(|pace| pace.remaining >= slots * MIN_SLOTS_RATIO);
         let is_short = self.free() < wanted.share(2) || !self.busy.missed.is_zero();
         ((is_short || !has_slots) && is_wide).then(|| self.ask(wanted, slots, has_slots))
     }
 
     /// Returns a [`Command::Ask`] without waiting for the next report, if the budget is short.
     pub fn ask_at_once(&mut self, now: Millis) -> Option<Command> {
-        let is_waiting = self.is_doubted || self.under_way.is_some();
-        if self.is_gone || is_waiting || now < self.poor_until || self.is_idle(now) {
+        let is_waiting = self.is_uncertain || self.under_way.is_some();
+        if self.is_gone || is_waiting || now < self.bypass_until || self.is_idle(now) {
             return None;
         }
         self.busy.turn(now);
@@ -332,7 +332,7 @@ impl Purse {
     pub fn give_back(&mut self) -> Option<Command> {
         if self.under_way.is_none() && !self.is_gone {
             self.repeats = false;
-            if !self.spent.is_zero() || self.is_doubted {
+            if !self.spent.is_zero() || self.is_uncertain {
                 let free = self.free();
                 self.under_way = Some(self.report(free));
             } else if self.is_open && (self.holds.is_empty() || !self.free().is_zero()) {
@@ -359,9 +359,9 @@ impl Purse {
     }
 
     /// Marks the lease as uncertain after a failover: the new server may have forgotten the latest commands.
-    pub fn doubt(&mut self) {
-        self.asks_doubting = false;
-        self.is_doubted = self.is_open || self.under_way.is_some() || !self.told.is_zero();
+    pub fn mark_uncertain(&mut self) {
+        self.sent_after_failover = false;
+        self.is_uncertain = self.is_open || self.under_way.is_some() || !self.told.is_zero();
     }
 
     /// Returns the total spending that was reported and acknowledged.
@@ -369,11 +369,11 @@ impl Purse {
         self.told
     }
 
-    /// Returns the part of [`Purse::told`] that belongs to the current lease, if that is uncertain and
-    /// younger than [`REMEMBERED`], so that the store may have forgotten it.
+    /// Returns the part of [`LeaseBudget::told`] that belongs to the current lease, if that is uncertain and
+    /// younger than [`MAX_REPLICATION_LOSS`], so that the store may have forgotten it.
     pub fn begun(&self, now: Millis) -> Option<Tokens> {
-        let is_young = now < self.opened.plus(REMEMBERED);
-        (self.is_doubted && is_young).then(|| self.told.minus(self.told_at_end))
+        let is_young = now < self.opened.plus(MAX_REPLICATION_LOSS);
+        (self.is_uncertain && is_young).then(|| self.told.minus(self.told_at_end))
     }
 
     /// Returns the number of the latest command.
@@ -384,7 +384,7 @@ impl Purse {
     /// Returns the command to send at `now`, and whether the store may have executed it before.
     pub fn say(&mut self, now: Millis) -> Option<(Command, bool)> {
         let is_repeat = self.repeats;
-        self.asks_doubting = self.is_doubted;
+        self.sent_after_failover = self.is_uncertain;
         // A repeat does not extend the cover: it counts from the first time the command was sent.
         if !is_repeat {
             self.sent = now;
@@ -394,7 +394,7 @@ impl Purse {
     }
 
     /// Notes that the command was certainly not executed, so that the next try is no retry.
-    pub fn unheard(&mut self) {
+    pub fn not_executed(&mut self) {
         self.repeats = false;
     }
 
@@ -422,18 +422,18 @@ impl Purse {
             }
         }
         if grant.tokens < self.needed {
-            self.poor_until = sent.plus(POOR);
+            self.bypass_until = sent.plus(BYPASS_AFTER_SMALL_GRANT);
         }
     }
 
     /// Takes over the balance and the window's state from an admission by the store.
-    pub fn saw(&mut self, left: Tokens, pace: Option<Pace>, slice: Millis) {
+    pub fn record_admission(&mut self, left: Tokens, pace: Option<Pace>, slice: Millis) {
         self.left = left;
         self.pace = pace;
         self.slice = slice;
     }
 
-    /// Applies the answer to a [`Command::Report`]. `fresh` is as in [`Purse::granted`].
+    /// Applies the answer to a [`Command::Report`]. `fresh` is as in [`LeaseBudget::granted`].
     pub fn reported(&mut self, fresh: Millis, reported: &Reported) {
         let sent = self.sent;
         if let Some(Command::Report { spent, ends, .. }) = self.under_way {
@@ -443,8 +443,8 @@ impl Purse {
                 self.is_open = false;
             }
         }
-        if std::mem::take(&mut self.asks_doubting) {
-            self.is_doubted = false;
+        if std::mem::take(&mut self.sent_after_failover) {
+            self.is_uncertain = false;
         }
         self.under_way = None;
         self.reserved = reported.reserved;
@@ -477,12 +477,14 @@ impl Busy {
         self.requests = 0;
     }
 
-    /// Returns the tokens likely to be needed at once and in the next [`SECONDS`].
+    /// Returns the tokens likely to be needed at once and in the next [`SECONDS_OF_SPENDING`].
     fn wanted(&self) -> Tokens {
         let peak = self.peak.max(self.last_peak);
         let spent = self.spent.max(self.spent_a_second);
-        let first = self.largest.times(FIRST_REQUESTS);
-        peak.times(2).plus(spent.times(SECONDS)).plus(first)
+        let first = self.largest.times(LARGEST_REQUESTS_COVERED);
+        peak.times(2)
+            .plus(spent.times(SECONDS_OF_SPENDING))
+            .plus(first)
     }
 
     /// Returns twice the requests likely in a slice, or in one second of a longer slice, plus 8.
@@ -493,5 +495,5 @@ impl Busy {
 }
 
 #[cfg(test)]
-#[path = "purse_tests.rs"]
+#[path = "lease_budget_tests.rs"]
 mod tests;

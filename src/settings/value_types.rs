@@ -1,6 +1,6 @@
 //! Value types of the settings: for each, its parser and its JSON Schema side by side.
 //!
-//! A [`Form`] knows no setting; `keys.rs` assigns one to each setting.
+//! A [`ValueType`] knows no setting; `keys.rs` assigns one to each setting.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -16,22 +16,22 @@ use base64::{
 use serde_json::{Value, json};
 
 use super::{
-    meant::{Approval, Certificate, HostName, Listener, PublicUrl, SealKey, Secret, Store, Tls},
+    resolved::{Approval, Certificate, HostName, Listener, PublicUrl, SealKey, Secret, Store, Tls},
     store_url,
-    yaml::{self, Kind, Node},
+    yaml::{self, NodeKind, YamlNode},
 };
 
 /// Upper bound of every duration (10 years): adding a longer one to a clock could overflow.
-const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
+const MAX_DURATION: Duration = Duration::from_secs(3650 * 86_400);
 
 /// Minimum length of `admin.token`, in bytes.
 const SHORTEST_TOKEN: usize = 8;
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-type Read<T> = Box<dyn Fn(&Node) -> Result<T, String>>;
+type Read<T> = Box<dyn Fn(&YamlNode) -> Result<T, String>>;
 
 /// A value type: parser and schema.
-pub struct Form<T> {
+pub(crate) struct ValueType<T> {
     pub schema: Value,
     /// Whether this is a list; a scalar is then split at commas.
     pub list: bool,
@@ -39,21 +39,21 @@ pub struct Form<T> {
     pub read: Read<T>,
 }
 
-pub fn text() -> Form<String> {
+pub fn text() -> ValueType<String> {
     scalar("a text", json!({"type": "string"}), |text| {
         Some(text.to_owned())
     })
 }
 
 /// `true` or `false`.
-pub fn switch() -> Form<bool> {
+pub fn boolean() -> ValueType<bool> {
     scalar("true or false", json!({"type": "boolean"}), |text| {
         text.parse().ok()
     })
 }
 
 /// An integer from `least` to `most`.
-pub fn count<T: TryFrom<u64> + 'static>(least: u64, most: u64) -> Form<T> {
+pub fn count<T: TryFrom<u64> + 'static>(least: u64, most: u64) -> ValueType<T> {
     let expected = if most < u64::MAX {
         format!("a whole number from {least} to {most}")
     } else {
@@ -72,7 +72,7 @@ pub fn count<T: TryFrom<u64> + 'static>(least: u64, most: u64) -> Form<T> {
 }
 
 /// A size in bytes, with an optional unit: `32MiB`, `10MB`, `512`. At least 1.
-pub fn size() -> Form<u64> {
+pub fn size() -> ValueType<u64> {
     let schema = json!({"anyOf": [
         {"type": "integer", "minimum": 1},
         {"type": "string", "pattern": "^[0-9]+ ?([KMG]i?B|B)?$"},
@@ -82,20 +82,20 @@ pub fn size() -> Form<u64> {
     })
 }
 
-/// A duration such as `1m30s`, from `least` to [`LONGEST`].
-pub fn span(least: Duration) -> Form<Duration> {
+/// A duration such as `1m30s`, from `least` to [`MAX_DURATION`].
+pub fn span(least: Duration) -> ValueType<Duration> {
     let mut expected = "a duration such as 30s or 1m30s".to_owned();
     if least >= Duration::from_secs(1) {
         expected.push_str(&format!(", at least {}s", least.as_secs()));
     }
     let schema = json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$"});
     scalar(&expected, schema, move |text| {
-        duration(text).filter(|span| (least..=LONGEST).contains(span))
+        duration(text).filter(|span| (least..=MAX_DURATION).contains(span))
     })
 }
 
 /// One of a fixed set of names, mapped to a value.
-pub fn choice<T: Copy + 'static>(choices: &'static [(&'static str, T)]) -> Form<T> {
+pub fn choice<T: Copy + 'static>(choices: &'static [(&'static str, T)]) -> ValueType<T> {
     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
     let schema = json!({"enum": names});
     scalar(&names.join(" or "), schema, move |text| {
@@ -105,7 +105,7 @@ pub fn choice<T: Copy + 'static>(choices: &'static [(&'static str, T)]) -> Form<
 }
 
 /// `host:port`.
-pub fn address() -> Form<String> {
+pub fn address() -> ValueType<String> {
     let schema = json!({"type": "string", "pattern": "^(\\[[0-9A-Fa-f:.]+\\]|[^:/\\s]+):[0-9]+$"});
     scalar("host:port", schema, |text| {
         host_and_port(text).map(|_| text.to_owned())
@@ -113,7 +113,7 @@ pub fn address() -> Form<String> {
 }
 
 /// A listener: an address, or a mapping of `address`, `tls` and `proxy_protocol`.
-pub fn listener() -> Form<Listener> {
+pub fn listener() -> ValueType<Listener> {
     let certificate = json!({
         "type": "object", "additionalProperties": false, "required": ["cert", "key"],
         "properties": {"cert": {"type": "string"}, "key": {"type": "string"}},
@@ -121,15 +121,15 @@ pub fn listener() -> Form<Listener> {
     let mut tls = certificate.clone();
     tls["properties"]["more"] = json!({"type": "array", "items": certificate});
     tls["properties"]["client_ca"] = json!({"type": "string"});
-    let Form { schema, read, .. } = address();
-    Form {
+    let ValueType { schema, read, .. } = address();
+    ValueType {
         schema: json!({"anyOf": [schema, {
             "type": "object", "additionalProperties": false, "required": ["address"],
             "properties": {"address": schema, "tls": tls, "proxy_protocol": {"type": "boolean"}},
         }]}),
         list: false,
         read: Box::new(move |node| {
-            let Kind::Map(_) = &node.kind else {
+            let NodeKind::Map(_) = &node.kind else {
                 let address = read(node)?;
                 return Ok(Listener {
                     address,
@@ -141,7 +141,7 @@ pub fn listener() -> Form<Listener> {
                 address: parts.required("address", &*read)?,
                 tls: parts.optional("tls", &tls_files)?,
                 proxy_protocol: parts
-                    .optional("proxy_protocol", &*switch().read)?
+                    .optional("proxy_protocol", &*boolean().read)?
                     .unwrap_or_default(),
             })
         }),
@@ -149,7 +149,7 @@ pub fn listener() -> Form<Listener> {
 }
 
 /// Parses the mapping under `tls`: `cert`, `key`, `more`, `client_ca`.
-fn tls_files(node: &Node) -> Result<Tls, String> {
+fn tls_files(node: &YamlNode) -> Result<Tls, String> {
     let parts = Parts::of(node, &["cert", "key", "more", "client_ca"])?;
     let mut certificates = vec![certificate(&parts)?];
     certificates.extend(parts.optional("more", &more)?.unwrap_or_default());
@@ -160,8 +160,8 @@ fn tls_files(node: &Node) -> Result<Tls, String> {
 }
 
 /// Parses `tls.more`: a list of further `cert` and `key` pairs.
-fn more(node: &Node) -> Result<Vec<Certificate>, String> {
-    let Kind::List(nodes) = &node.kind else {
+fn more(node: &YamlNode) -> Result<Vec<Certificate>, String> {
+    let NodeKind::List(nodes) = &node.kind else {
         return Err("expected a list".to_owned());
     };
     let one = |node| certificate(&Parts::of(node, &["cert", "key"])?);
@@ -176,23 +176,23 @@ fn certificate(parts: &Parts<'_>) -> Result<Certificate, String> {
 }
 
 /// Parses the path of a file; the file is not opened here.
-fn file(node: &Node) -> Result<PathBuf, String> {
+fn file(node: &YamlNode) -> Result<PathBuf, String> {
     match &node.kind {
-        Kind::Scalar { text, .. } if !text.trim().is_empty() => Ok(PathBuf::from(text.trim())),
+        NodeKind::Scalar { text, .. } if !text.trim().is_empty() => Ok(PathBuf::from(text.trim())),
         _ => Err("expected the path of a file".to_owned()),
     }
 }
 
 /// A mapping whose keys are all known ([`Parts::of`] refuses others).
-struct Parts<'n>(&'n [(yaml::Key, Node)]);
+struct Parts<'n>(&'n [(yaml::Key, YamlNode)]);
 
 impl<'n> Parts<'n> {
-    fn of(node: &'n Node, known: &[&str]) -> Result<Parts<'n>, String> {
+    fn of(node: &'n YamlNode, known: &[&str]) -> Result<Parts<'n>, String> {
         let known_text = known.join(", ");
-        let Kind::Map(entries) = &node.kind else {
+        let NodeKind::Map(entries) = &node.kind else {
             return Err(format!("expected a mapping of {known_text}"));
         };
-        let is_unknown = |(key, _): &&(yaml::Key, Node)| !known.contains(&key.name.as_str());
+        let is_unknown = |(key, _): &&(yaml::Key, YamlNode)| !known.contains(&key.name.as_str());
         match entries.iter().find(is_unknown) {
             Some((key, _)) => Err(format!(
                 "unknown key \"{}\" (there are: {known_text})",
@@ -205,7 +205,7 @@ impl<'n> Parts<'n> {
     fn optional<T>(
         &self,
         name: &str,
-        read: &dyn Fn(&Node) -> Result<T, String>,
+        read: &dyn Fn(&YamlNode) -> Result<T, String>,
     ) -> Result<Option<T>, String> {
         let found = self.0.iter().find(|(key, _)| key.name == name);
         let read = found.map(|(_, node)| read(node).map_err(|why| format!("{name}: {why}")));
@@ -215,7 +215,7 @@ impl<'n> Parts<'n> {
     fn required<T>(
         &self,
         name: &str,
-        read: &dyn Fn(&Node) -> Result<T, String>,
+        read: &dyn Fn(&YamlNode) -> Result<T, String>,
     ) -> Result<T, String> {
         let found = self.optional(name, read)?;
         found.ok_or_else(|| format!("{name} is required"))
@@ -223,7 +223,7 @@ impl<'n> Parts<'n> {
 }
 
 /// An IP address or a CIDR block, as address and prefix length.
-pub fn network() -> Form<(IpAddr, u8)> {
+pub fn network() -> ValueType<(IpAddr, u8)> {
     let expected = "an IP address or a block such as 10.0.0.0/8";
     scalar(expected, json!({"type": "string"}), |text| {
         let (address, length) = match text.split_once('/') {
@@ -238,7 +238,7 @@ pub fn network() -> Form<(IpAddr, u8)> {
 }
 
 /// The gateway's public URL: `http` or `https`, host, optional port and path.
-pub fn public_url() -> Form<PublicUrl> {
+pub fn public_url() -> ValueType<PublicUrl> {
     let expected = "an address such as https://gateway.example or https://example.com/llm, without user, query or fragment";
     let schema = json!({"type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9._:\\[\\]-]+(/[A-Za-z0-9._~/-]*)?$"});
     scalar(expected, schema, |text| {
@@ -283,7 +283,7 @@ pub fn public_url() -> Form<PublicUrl> {
 }
 
 /// A host name in `server.hosts`: exact, `*.name`, an IP address, or `*`.
-pub fn host_name() -> Form<HostName> {
+pub(crate) fn host_name() -> ValueType<HostName> {
     let expected =
         "a name such as gateway.example, *.gateway.example, an IP address, or *; without a port";
     let schema = json!({"type": "string", "pattern": "^(\\*|(\\*\\.)?[A-Za-z0-9._-]+|\\[?[0-9A-Fa-f:.]+\\]?)$"});
@@ -312,7 +312,7 @@ fn named_host(text: &str) -> Option<String> {
 }
 
 /// The IP address of a DNS server, port 53 unless written.
-pub fn name_server() -> Form<SocketAddr> {
+pub(crate) fn name_server() -> ValueType<SocketAddr> {
     let expected = "the IP address of a name server, perhaps with a port, such as 10.0.0.2:53";
     scalar(expected, json!({"type": "string"}), |text| {
         let alone = text
@@ -323,7 +323,7 @@ pub fn name_server() -> Form<SocketAddr> {
 }
 
 /// A comma-separated list of `[target=]level`.
-pub fn log_levels() -> Form<String> {
+pub(crate) fn log_levels() -> ValueType<String> {
     let expected =
         "a level (off, error, warn, info, debug, trace) or a list such as info,name=debug";
     scalar(expected, json!({"type": "string"}), |text| {
@@ -336,12 +336,12 @@ pub fn log_levels() -> Form<String> {
 }
 
 /// A bearer token of at least [`SHORTEST_TOKEN`] visible ASCII characters. The error never quotes the value.
-pub fn token() -> Form<Secret> {
-    Form {
+pub fn token() -> ValueType<Secret> {
+    ValueType {
         schema: json!({"type": "string", "minLength": SHORTEST_TOKEN}),
         list: false,
         read: Box::new(|node| match &node.kind {
-            Kind::Scalar { text, .. }
+            NodeKind::Scalar { text, .. }
                 if text.len() >= SHORTEST_TOKEN && text.bytes().all(|c| c.is_ascii_graphic()) =>
             {
                 Ok(Secret::new(text))
@@ -355,14 +355,14 @@ pub fn token() -> Form<Secret> {
 }
 
 /// A key for sealing secrets, see [`key_bytes`]. The error never quotes the value.
-pub fn seal_key() -> Form<SealKey> {
-    Form {
+pub(crate) fn seal_key() -> ValueType<SealKey> {
+    ValueType {
         schema: json!({"type": "string", "pattern": "^([0-9A-Fa-f]{64}|[A-Za-z0-9+/_-]{43}=?)$"}),
         list: false,
         read: Box::new(|node| {
             let meant = match &node.kind {
-                Kind::Scalar { text, .. } => key_bytes(text.trim()),
-                Kind::Map(_) | Kind::List(_) => None,
+                NodeKind::Scalar { text, .. } => key_bytes(text.trim()),
+                NodeKind::Map(_) | NodeKind::List(_) => None,
             };
             meant.map(SealKey).ok_or_else(|| {
                 "expected 32 bytes as 64 hex digits or in base64 (openssl rand -hex 32 makes some)"
@@ -373,7 +373,7 @@ pub fn seal_key() -> Form<SealKey> {
 }
 
 /// Decodes 32 bytes from 64 hex digits, or from base64 with the standard or URL-safe alphabet, padded or not.
-pub fn key_bytes(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn key_bytes(text: &str) -> Option<[u8; 32]> {
     if text.len() == 64 {
         let digit = |byte: u8| char::from(byte).to_digit(16);
         let pairs = text.as_bytes().chunks_exact(2);
@@ -396,15 +396,15 @@ const APPROVED: &str = "expected NAME=host, where host is as in https://host:por
 
 /// An entry of `secrets.env`: `NAME=host` or `NAME=host for TENANT TENANT`. The error never quotes the value,
 /// because a secret may have been written in place of the name.
-pub fn approval() -> Form<Approval> {
-    Form {
+pub fn approval() -> ValueType<Approval> {
+    ValueType {
         schema: json!({"type": "string", "pattern":
             "^[A-Za-z_][A-Za-z0-9_]*=(https?://)?[^\\s/]+( +for( +[A-Za-z0-9][A-Za-z0-9_-]{0,62})+)?$"}),
         list: false,
         read: Box::new(|node| {
             let meant = match &node.kind {
-                Kind::Scalar { text, .. } => approved(text.trim()),
-                Kind::Map(_) | Kind::List(_) => None,
+                NodeKind::Scalar { text, .. } => approved(text.trim()),
+                NodeKind::Map(_) | NodeKind::List(_) => None,
             };
             meant.ok_or_else(|| APPROVED.to_owned())
         }),
@@ -458,35 +458,35 @@ fn approved(text: &str) -> Option<Approval> {
 
 /// The `store` setting, see [`store_url::parse`]. The error never quotes the value, which may hold a
 /// password.
-pub fn store() -> Form<Store> {
-    Form {
+pub fn store() -> ValueType<Store> {
+    ValueType {
         schema: json!({"type": "string", "pattern":
             "^(embedded:.+|rediss?(\\+cluster|\\+sentinel)?://.+)$"}),
         list: false,
         read: Box::new(|node| match &node.kind {
-            Kind::Scalar { text, .. } => store_url::parse(text.trim()),
+            NodeKind::Scalar { text, .. } => store_url::parse(text.trim()),
             _ => Err(format!("expected a text, not {}", node.shown())),
         }),
     }
 }
 
 /// A list of at least `least` items, as a YAML list or as comma-separated text.
-pub fn list<T: 'static>(item: Form<T>, least: usize) -> Form<Vec<T>> {
+pub fn list<T: 'static>(item: ValueType<T>, least: usize) -> ValueType<Vec<T>> {
     let mut schema = json!({"type": "array", "items": item.schema});
     if least > 0 {
         schema["minItems"] = least.into();
     }
-    Form {
+    ValueType {
         schema,
         list: true,
         read: Box::new(move |node| {
             let items: Vec<T> = match &node.kind {
-                Kind::List(items) => items.iter().map(&item.read).collect::<Result<_, _>>()?,
-                Kind::Scalar { text, .. } => text
+                NodeKind::List(items) => items.iter().map(&item.read).collect::<Result<_, _>>()?,
+                NodeKind::Scalar { text, .. } => text
                     .split(',')
-                    .map(|text| (item.read)(&Node::plain(text)))
+                    .map(|text| (item.read)(&YamlNode::plain(text)))
                     .collect::<Result<_, _>>()?,
-                Kind::Map(_) => return Err("expected a list, not a mapping".to_owned()),
+                NodeKind::Map(_) => return Err("expected a list, not a mapping".to_owned()),
             };
             if items.len() < least {
                 return Err(format!("expected a list of at least {least}"));
@@ -497,9 +497,9 @@ pub fn list<T: 'static>(item: Form<T>, least: usize) -> Form<Vec<T>> {
 }
 
 /// Wraps a form for a setting that may stay unset (`None`).
-pub fn optional<T: 'static>(form: Form<T>) -> Form<Option<T>> {
-    let Form { schema, list, read } = form;
-    Form {
+pub fn optional<T: 'static>(form: ValueType<T>) -> ValueType<Option<T>> {
+    let ValueType { schema, list, read } = form;
+    ValueType {
         schema,
         list,
         read: Box::new(move |node| read(node).map(Some)),
@@ -511,15 +511,15 @@ fn scalar<T>(
     expected: &str,
     schema: Value,
     meant: impl Fn(&str) -> Option<T> + 'static,
-) -> Form<T> {
+) -> ValueType<T> {
     let expected = expected.to_owned();
-    Form {
+    ValueType {
         schema,
         list: false,
         read: Box::new(move |node| {
             let value = match &node.kind {
-                Kind::Scalar { text, .. } => meant(text.trim()),
-                Kind::Map(_) | Kind::List(_) => None,
+                NodeKind::Scalar { text, .. } => meant(text.trim()),
+                NodeKind::Map(_) | NodeKind::List(_) => None,
             };
             value.ok_or_else(|| format!("expected {expected}, not {}", node.shown()))
         }),
@@ -592,5 +592,5 @@ fn number_and_rest(text: &str) -> Option<(u64, &str)> {
 }
 
 #[cfg(test)]
-#[path = "forms_tests.rs"]
+#[path = "value_types_tests.rs"]
 mod tests;

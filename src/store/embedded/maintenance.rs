@@ -24,7 +24,7 @@ const BACKUP: &[u8] = b"resullm backup 1\n";
 /// Totals of a store's contents.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Contents {
+pub(crate) struct Contents {
     pub accounts: u64,
     /// Keys that point to a user's account.
     pub keys_of_users: u64,
@@ -40,7 +40,7 @@ pub struct Contents {
 }
 
 /// Counts the contents of a store and lists every fault, one line each. `Err`: the store cannot be opened.
-pub fn check(dir: &Path) -> Result<(Contents, Vec<String>), String> {
+pub(crate) fn check(dir: &Path) -> Result<(Contents, Vec<String>), String> {
     let path = database::file(dir);
     if !path.exists() {
         return Err(format!("there is no store in {}", dir.display()));

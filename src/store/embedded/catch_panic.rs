@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 thread_local! {
-    /// Whether this thread is inside [`contained`], where panics are not printed.
+    /// Whether this thread is inside [`catching_panics`], where panics are not printed.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -17,7 +17,7 @@ static QUIET: Once = Once::new();
 /// Runs `ask` on the database. A panic becomes [`redb::Error::Corrupted`] and is not printed.
 ///
 /// A panic leaves none of our state half changed: memory changes only after the database has answered.
-pub fn contained<T, E: Into<redb::Error>>(
+pub(crate) fn catching_panics<T, E: Into<redb::Error>>(
     ask: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, redb::Error> {
     QUIET.call_once(|| {
@@ -50,10 +50,10 @@ mod tests {
 
     #[test]
     fn a_panic_of_the_database_is_an_error() {
-        let fine: Result<u8, redb::Error> = contained(|| Ok::<u8, redb::Error>(1));
+        let fine: Result<u8, redb::Error> = catching_panics(|| Ok::<u8, redb::Error>(1));
         assert_eq!(fine.unwrap(), 1);
         let bytes: Vec<u8> = Vec::new();
-        let broken = contained(|| Ok::<u8, redb::Error>(bytes[1]));
+        let broken = catching_panics(|| Ok::<u8, redb::Error>(bytes[1]));
         assert!(matches!(broken, Err(redb::Error::Corrupted(_))));
     }
 }

@@ -16,21 +16,21 @@ use std::ops::Range;
 
 /// Length in bytes below which a credential is not redacted: it is hardly secret, and could be a word of an
 /// answer.
-const SHORTEST: usize = 16;
+const MIN_SECRET_BYTES: usize = 16;
 /// Length in bytes, without escapes, below which a credential is searched for only as it is written.
-const SHORTEST_PLAIN: usize = 8;
+const MIN_PLAIN_BYTES: usize = 8;
 /// Replacement for a credential.
-const STRUCK: &[u8] = b"***";
+const REDACTED: &[u8] = b"***";
 /// Bytes of an answer that are unescaped at a time.
-const WINDOW: usize = 64 << 10;
+const UNESCAPE_WINDOW_BYTES: usize = 64 << 10;
 /// Characters at either end of a credential that could be unescaped together with the bytes around it, as `%`
 /// and `41`.
-const EDGE: usize = 4;
+const EDGE_CHARS: usize = 4;
 
 /// The credentials of one endpoint, ready to be searched for in an answer.
 #[derive(Default)]
 pub struct Credentials {
-    wanted: Vec<Wanted>,
+    wanted: Vec<Pattern>,
     /// Longest word of each wanted text. A body without any of them holds no credential, unless an escape
     /// hides one.
     anchors: Vec<Finder<'static>>,
@@ -44,14 +44,14 @@ impl fmt::Debug for Credentials {
 }
 
 /// A text to be redacted.
-struct Wanted {
+struct Pattern {
     written: Vec<u8>,
     plain: Vec<u8>,
-    shape: Shape,
+    shape: SecretShape,
 }
 
 #[derive(Clone, Copy)]
-enum Shape {
+enum SecretShape {
     /// The credential itself.
     Whole,
     /// The part of the credential's base64 that does not depend on the bytes around the credential. `before`
@@ -71,7 +71,7 @@ impl Credentials {
         let values = values.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
         let all = key.into_iter().chain(values);
         let mut credentials = Credentials::default();
-        for text in all.filter(|text| text.len() >= SHORTEST) {
+        for text in all.filter(|text| text.len() >= MIN_SECRET_BYTES) {
             credentials.add(text.as_bytes());
         }
         credentials
@@ -87,10 +87,10 @@ impl Credentials {
                 self.add_base64(&plain, offset);
             }
         }
-        self.wanted.push(Wanted {
+        self.wanted.push(Pattern {
             written: text.to_owned(),
             plain,
-            shape: Shape::Whole,
+            shape: SecretShape::Whole,
         });
     }
 
@@ -102,10 +102,10 @@ impl Credentials {
         };
         let whole = rest.len() / 3 * 3;
         let standard = STANDARD_NO_PAD.encode(&rest[..whole]);
-        if standard.len() < SHORTEST {
+        if standard.len() < MIN_SECRET_BYTES {
             return;
         }
-        let shape = Shape::Base64 {
+        let shape = SecretShape::Base64 {
             before: [0, 3, 2][offset],
             behind: [0, 2, 3][rest.len() - whole],
         };
@@ -119,7 +119,7 @@ impl Credentials {
         let for_urls = standard.replace('+', "-").replace('/', "_");
         let is_one = for_urls == standard;
         for text in [standard, for_urls].into_iter().skip(usize::from(is_one)) {
-            self.wanted.push(Wanted {
+            self.wanted.push(Pattern {
                 plain: text.clone().into_bytes(),
                 written: text.into_bytes(),
                 shape,
@@ -137,7 +137,7 @@ impl Credentials {
     }
 
     /// Returns the bytes with each credential replaced by `***`. `None`: no credential occurs.
-    pub fn strike(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+    pub fn redact(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let spans = self.spans(bytes);
         if spans.is_empty() {
             return None;
@@ -147,7 +147,7 @@ impl Credentials {
         for span in spans {
             if span.start >= end {
                 out.extend_from_slice(&bytes[end..span.start]);
-                out.extend_from_slice(STRUCK);
+                out.extend_from_slice(REDACTED);
             }
             end = end.max(span.end);
         }
@@ -160,21 +160,21 @@ impl Credentials {
         let mut spans = Vec::new();
         let is_hit = |anchor: &Finder<'_>| anchor.find(bytes).is_some();
         if self.wanted.is_empty()
-            || bytes.len() < SHORTEST
+            || bytes.len() < MIN_SECRET_BYTES
             || !(self.anchors.iter().any(is_hit) || spelling::hides_words(bytes))
         {
             return spans;
         }
         for wanted in &self.wanted {
             let found = memmem::find_iter(bytes, &wanted.written);
-            if matches!(wanted.shape, Shape::Whole) {
+            if matches!(wanted.shape, SecretShape::Whole) {
                 spans.extend(found.map(|at| at..at + wanted.written.len()));
             }
         }
         let longest = self.wanted.iter().map(|wanted| wanted.plain.len()).max();
-        let overlap = longest.unwrap_or_default() * spelling::LONGEST;
-        for start in (0..bytes.len()).step_by(WINDOW) {
-            let window = &bytes[start..bytes.len().min(start + WINDOW + overlap)];
+        let overlap = longest.unwrap_or_default() * spelling::MAX_ESCAPE_BYTES;
+        for start in (0..bytes.len()).step_by(UNESCAPE_WINDOW_BYTES) {
+            let window = &bytes[start..bytes.len().min(start + UNESCAPE_WINDOW_BYTES + overlap)];
             let plain = spelling::plain(window);
             for wanted in &self.wanted {
                 let found = wanted.spans(window, &plain);
@@ -189,14 +189,16 @@ impl Credentials {
     }
 }
 
-impl Wanted {
+impl Pattern {
     fn spans(&self, text: &[u8], plain: &Plain) -> impl Iterator<Item = Range<usize>> {
         let edge = match self.shape {
-            Shape::Whole => (self.plain.len().saturating_sub(2 * EDGE) / 2).min(EDGE),
-            Shape::Base64 { .. } => 0,
+            SecretShape::Whole => {
+                (self.plain.len().saturating_sub(2 * EDGE_CHARS) / 2).min(EDGE_CHARS)
+            }
+            SecretShape::Base64 { .. } => 0,
         };
         let length = self.plain.len();
-        let plain = Some(plain).filter(|_| length >= SHORTEST_PLAIN);
+        let plain = Some(plain).filter(|_| length >= MIN_PLAIN_BYTES);
         let (head, tail) = (&self.plain[..edge], &self.plain[length - edge..]);
         let core = &self.plain[edge..length - edge];
         let found = plain.into_iter().flat_map(|plain| {
@@ -205,7 +207,7 @@ impl Wanted {
         });
         found.filter_map(move |(plain, at)| {
             let (mut first, mut last) = (at, at + core.len() - 1);
-            if let Shape::Base64 { before, behind } = self.shape {
+            if let SecretShape::Base64 { before, behind } = self.shape {
                 (first, last) = groups(&plain.bytes, first, last, before, behind);
             }
             let (start, end) = (plain.places[first].0, plain.places[last].1);
@@ -242,7 +244,7 @@ fn groups(text: &[u8], first: usize, last: usize, before: usize, behind: usize) 
 /// Returns the start of the spelling of `head` that ends at `end`, even if it was unescaped together with the
 /// bytes before it.
 fn begin(text: &[u8], end: usize, head: &[u8]) -> Option<usize> {
-    let farthest = end.saturating_sub(head.len() * spelling::LONGEST);
+    let farthest = end.saturating_sub(head.len() * spelling::MAX_ESCAPE_BYTES);
     let mut starts = (farthest..=end).rev();
     starts.find(|start| spelling::plain(&text[*start..end]).bytes == head)
 }
@@ -250,7 +252,9 @@ fn begin(text: &[u8], end: usize, head: &[u8]) -> Option<usize> {
 /// Returns the end of the spelling of `tail` that begins at `start`, even if it was unescaped together with
 /// the bytes behind it.
 fn finish(text: &[u8], start: usize, tail: &[u8]) -> Option<usize> {
-    let farthest = text.len().min(start + tail.len() * spelling::LONGEST);
+    let farthest = text
+        .len()
+        .min(start + tail.len() * spelling::MAX_ESCAPE_BYTES);
     let mut ends = start..=farthest;
     ends.find(|end| spelling::plain(&text[start..*end]).bytes == tail)
 }
@@ -269,5 +273,5 @@ fn widen(text: &[u8], span: &mut Range<usize>) {
 }
 
 #[cfg(test)]
-#[path = "strike_tests.rs"]
+#[path = "redact_tests.rs"]
 mod tests;

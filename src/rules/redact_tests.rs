@@ -18,7 +18,7 @@ fn with_key(key: &str) -> Endpoint {
 
 /// Returns a text after redaction.
 fn struck(endpoint: &Endpoint, text: &str) -> String {
-    let struck = Credentials::of(endpoint).strike(text.as_bytes());
+    let struck = Credentials::of(endpoint).redact(text.as_bytes());
     String::from_utf8(struck.unwrap_or_else(|| text.as_bytes().to_vec())).unwrap()
 }
 
@@ -32,19 +32,19 @@ fn keys_and_queries_are_struck_out_wherever_they_stand() {
     }));
     let credentials = Credentials::of(&endpoint);
 
-    let struck = credentials.strike(
+    let struck = credentials.redact(
         b"Bearer sk-0123456789abcdef for ?version=1&key=query-0123456789; sk-0123456789abcdef",
     );
 
     let struck = String::from_utf8(struck.unwrap()).unwrap();
     assert_eq!(struck, "Bearer *** for ?version=1&key=***; ***");
-    assert_eq!(credentials.strike(b"version=1, sk-0123"), None);
+    assert_eq!(credentials.redact(b"version=1, sk-0123"), None);
 }
 
 #[test]
 fn what_is_no_secret_is_left_alone() {
     let none = endpoint(json!({"url": "http://a.example/", "api_key": "not-needed"}));
-    assert_eq!(Credentials::of(&none).strike(b"not-needed"), None);
+    assert_eq!(Credentials::of(&none).redact(b"not-needed"), None);
     let none = endpoint(json!({"kind": "demo"}));
     assert!(!Credentials::of(&none).are_in(b""));
 }
@@ -116,7 +116,9 @@ fn a_key_across_two_windows_is_struck_out() {
     for shift in 0..spelled.len() + 2 {
         let text = format!(
             "{}{spelled}\"",
-            "x\"".repeat(WINDOW / 2 - 10).split_off(shift)
+            "x\""
+                .repeat(UNESCAPE_WINDOW_BYTES / 2 - 10)
+                .split_off(shift)
         );
         let out = struck(&endpoint, &text);
         assert!(out.ends_with("\"***\""), "{}", &out[out.len() - 40..]);
@@ -189,7 +191,7 @@ proptest! {
     ) {
         let endpoint = with_key(KEY);
         let credentials = Credentials::of(&endpoint);
-        prop_assert_eq!(credentials.strike(&text), None);
-        prop_assert_eq!(credentials.strike(escapes.as_bytes()), None);
+        prop_assert_eq!(credentials.redact(&text), None);
+        prop_assert_eq!(credentials.redact(escapes.as_bytes()), None);
     }
 }
