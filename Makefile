@@ -6,7 +6,7 @@
 .NOTPARALLEL:
 .PHONY: help build run test kills faults fuzz bench bench-short bench-slow bench-counting bench-refused tools fmt clippy house check deny sbom clean-tools
 
-HOUSE := $(or $(CARGO_TARGET_DIR),target)/house
+ARCHITECTURE := $(or $(CARGO_TARGET_DIR),target)/architecture-tests
 SBOM := $(or $(CARGO_TARGET_DIR),target)/resullm.cdx.json
 
 define heading
@@ -29,7 +29,7 @@ test: tools fmt clippy deny ## everything: tools, format, lints, dependencies, a
 	tests/tools/fuzz.sh --if-built
 
 kills: ## two hundred rounds of kill -9 of one of two instances, in either mode
-	KILL_ROUNDS=200 cargo test --locked --test it -- exact::with --nocapture
+	KILL_ROUNDS=200 cargo test --locked --test it -- exact::kills --nocapture
 
 faults: tools ## what breaks or breaks in, at full length; prints a table of cases
 	tests/tools/faults.sh
@@ -57,7 +57,7 @@ bench-counting: ## what counting tokens costs a byte, by kind and size of text; 
 bench-refused: build ## one tenant's calls while another's are refused; printed only
 	cd bench && cargo run --release --locked -- refused
 
-check: house fmt clippy ## the quick part: fences, format, lints
+check: house fmt clippy ## the quick part: architecture, format, lints
 
 tools: ## what the tests need besides cargo: redis-server, strace, curl, libfaketime, client programs, tokenizers, readers of bodies, cargo-deny
 	$(call heading,tools)
@@ -79,12 +79,12 @@ clippy: ## lints; a warning is an error
 	$(call heading,lints)
 	cargo clippy --locked --all-targets -- -D warnings
 
-# The fences read text and use std alone, so they need not wait for the crate to build.
-house: ## the fences between the folders
-	$(call heading,house)
-	@mkdir -p $(dir $(HOUSE))
-	CARGO_MANIFEST_DIR='$(CURDIR)' rustc --edition 2024 --test tests/house.rs -o '$(HOUSE)'
-	'$(HOUSE)' --quiet
+# These tests read text and use std alone, so they do not wait for the crate to build.
+house: ## the boundaries between the folders
+	$(call heading,architecture)
+	@mkdir -p $(dir $(ARCHITECTURE))
+	CARGO_MANIFEST_DIR='$(CURDIR)' rustc --edition 2024 --test tests/architecture.rs -o '$(ARCHITECTURE)'
+	'$(ARCHITECTURE)' --quiet
 
 deny: ## licences, sources and advisories of the dependencies
 	$(call heading,dependencies)

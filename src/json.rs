@@ -514,7 +514,7 @@ mod tests {
         }
 
         #[test]
-        fn what_a_strict_reader_takes_is_walked_to_its_end(list in proptest::collection::vec((".{0,6}", ".{0,9}"), 0..5)) {
+        fn strict_json_is_walked_to_its_end(list in proptest::collection::vec((".{0,6}", ".{0,9}"), 0..5)) {
             let object: serde_json::Map<_, _> = list
                 .iter()
                 .map(|(name, value)| (name.clone(), serde_json::Value::from(value.as_str())))

@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn elsewhere_is_nothing() {
+    async fn other_paths_get_404() {
         for line in ["GET /", "GET /v1/chat/completions", "POST /v1/embeddings"] {
             let heard = exchange(&request(line, "{}")).await;
             assert_eq!(heard.status, 404, "{line}");

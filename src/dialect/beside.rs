@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_counts_where_it_may_be_text() {
+    fn unknown_values_count_where_they_may_be_text() {
         let mut delivered = Delivered::default();
         for value in ["\"\"", "1", "null", "[]", "true", "\"abc\"", "[1]"] {
             unsure(value.as_bytes(), &mut delivered);

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn sound_and_images_count_without_a_word() {
+    fn audio_and_images_count_without_text() {
         let mut delivered = Delivered {
             images: 2,
             ..Delivered::default()

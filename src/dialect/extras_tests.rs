@@ -74,7 +74,7 @@ fn hosted_tools_are_taken_out_refused_or_held() {
 }
 
 #[test]
-fn what_is_forced_and_taken_out_is_refused() {
+fn forced_tool_that_is_removed_is_refused() {
     let forced = || Extras {
         forced: vec!["web_search".to_owned()],
         ..hosted(&[("web_search", None)])
@@ -85,7 +85,7 @@ fn what_is_forced_and_taken_out_is_refused() {
 }
 
 #[test]
-fn what_an_operator_names_passes() {
+fn extras_allowed_by_the_operator_pass() {
     let dear = || Extras {
         surcharged: vec!["speed".to_owned()],
         ..Extras::default()

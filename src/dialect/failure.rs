@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_generated_counts() {
+    fn generated_text_in_an_error_counts() {
         let (reading, passed) = failure(
             r#"{"error":{"message":"Failed","code":"tool_use_failed","failed_generation":"one two"}}"#,
         );
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_message_quotes_of_a_model_counts() {
+    fn model_text_quoted_in_an_error_counts() {
         for message in [
             "Failed to parse input at pos 12: one two",
             "error parsing tool call: raw='one two', err=invalid",

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_most_text_is_written_in_does_not_grow() {
+    fn common_scripts_do_not_grow() {
         for sign in "aé你す가п😀א".chars() {
             assert_eq!(of(sign), 0, "{sign:?}");
         }

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_goes_only_to_those_who_refuse_it() {
+    fn unknown_member_passes_only_to_servers_that_refuse_it() {
         assert!(refused("auto_max_new_tokens", Generic, &[]));
         assert!(refused("plugins", OpenRouter, &[]));
         assert!(refused("chat_template_kwargs", Generic, &[]));

@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_within_is_set_and_thinned_too() {
+    fn nested_members_are_set_and_thinned() {
         let text = r#"{"a":[{"x":1}, {}, {"y":0}]}"#;
         let (object, _) = read(text).unwrap();
         let mut edit = Edit::new(&object);

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_from_a_list_takes_its_commas_along() {
+    fn elements_cut_from_a_list_take_their_commas() {
         let list = "[ a , b,c ,d ]";
         let elements = [2..3, 6..7, 8..9, 11..12];
         for (cut, left) in [

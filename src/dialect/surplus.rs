@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_normaliser_makes_longer_counts_so() {
+    fn normalisation_growth_is_counted() {
         // U+FDFA ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM becomes four words.
         assert_eq!(of_text("\u{FDFA}".as_bytes()), 33 - 3);
         assert_eq!(of_text(br#""\ufdfa\u0041\ud83d""#), 33 - 6);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_deeper_than_any_body_holds_what_its_indents_come_to() {
+    fn deeply_nested_text_counts_its_indentation() {
         let deep = "[".repeat(1_000) + &"]".repeat(1_000);
         let printed = said(&format!(r#"{{"role":"tool","content":"{deep}"}}"#));
         // Four blanks a level, and sixteen blanks are one token.

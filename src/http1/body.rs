@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_behind_a_body_stays_where_it_is() {
+    fn bytes_behind_a_body_stay_in_the_buffer() {
         let chunked = b"5;x=y\r\nhello\r\n0\r\nTrailer: x\r\n\r\nGET /";
         let (content, rest, done) = decode(Framing::Chunked, &[chunked]).unwrap();
         assert_eq!(

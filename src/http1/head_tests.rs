@@ -140,7 +140,7 @@ fn a_request_says_plainly_whom_it_is_for() {
 }
 
 #[test]
-fn what_readers_take_first_or_last_is_there_once() {
+fn ambiguous_headers_may_stand_only_once() {
     for name in ["Authorization", "x-api-key", "content-type"] {
         let once = format!("GET / HTTP/1.1\r\nHost: x\r\n{name}: a\r\n");
         assert!(read(format!("{once}\r\n").as_bytes()).is_ok(), "{name}");
@@ -161,7 +161,7 @@ fn an_old_client_does_not_wait_to_be_told() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_before_it_has_all_come() {
+fn oversized_head_is_refused_before_it_is_complete() {
     let mut long = b"GET / HTTP/1.1\r\nHost: x\r\nx: ".to_vec();
     long.resize(MAX_HEAD_BYTES + 1, b'a');
     assert_eq!(read(&long).unwrap_err(), Refused::TooLarge);
@@ -235,7 +235,7 @@ fn an_answer_is_framed_as_it_says() {
 }
 
 #[test]
-fn an_answer_ends_at_its_first_empty_line_whatever_ends_the_others() {
+fn response_head_ends_at_its_first_empty_line() {
     for text in [
         "HTTP/1.1 200 OK\r\nA: b\n\r\nrest",
         "HTTP/1.1 200 OK\nA: b\r\n\nrest",
@@ -282,7 +282,7 @@ proptest! {
     }
 
     #[test]
-    fn what_looks_like_a_request_makes_nothing_panic(text in "(GET|POST) /[a-z?]{0,8} HTTP/1.[01]\r\n([A-Za-z-]{1,8}: ?[ -~]{0,12}\r\n){0,6}\r\n") {
+    fn request_like_text_never_panics(text in "(GET|POST) /[a-z?]{0,8} HTTP/1.[01]\r\n([A-Za-z-]{1,8}: ?[ -~]{0,12}\r\n){0,6}\r\n") {
         let _ = read(text.as_bytes());
     }
 }

@@ -92,7 +92,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_in_chunks_is_read_as_it_was(
+        fn chunked_encoding_round_trips(
             chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 0..6),
         ) {
             let mut out = BytesMut::new();

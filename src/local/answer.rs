@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_body_is_told_without_repeating_it() {
+    fn body_errors_do_not_repeat_the_body() {
         for (text, part) in [
             (
                 r#"{"tokens":"s3cret, expected much"}"#,

@@ -61,7 +61,7 @@ mod tests {
     use std::future::poll_fn;
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_over_when_its_last_word_says_so() {
+    async fn timer_fires_at_the_deadline_that_was_set_last() {
         let start = Instant::now();
         let mut timer = LazyTimer::new(Duration::from_secs(5));
         let soon =

@@ -159,7 +159,7 @@ fn a_command_that_arrives_after_its_repeat_does_nothing() {
 }
 
 #[test]
-fn an_orphan_is_charged_as_the_operator_chose_and_a_late_settlement_only_adds_the_rest() {
+fn late_settlement_of_an_orphan_charges_the_difference() {
     for (orphans, at_expiry, after) in [(Orphans::Known, 90, 75), (Orphans::Spend, 30, 30)] {
         let mut account = account(100);
         account.admit(NOW, orphans, &ask("a", 10, 70));
@@ -221,7 +221,7 @@ fn a_lease_takes_a_quarter_at_most_and_its_repeat_takes_nothing() {
 }
 
 #[test]
-fn a_report_after_its_lease_expired_charges_what_was_not_charged_then() {
+fn late_lease_report_charges_the_difference() {
     for (orphans, left) in [(Orphans::Known, 90), (Orphans::Spend, 75)] {
         let mut account = account(100);
         let ask = Ask {
@@ -252,7 +252,7 @@ fn a_report_after_its_lease_expired_charges_what_was_not_charged_then() {
 }
 
 #[test]
-fn a_settlement_said_again_is_charged_where_its_hold_is_back_and_leaves_nothing() {
+fn replayed_settlement_is_charged_if_its_hold_is_back() {
     let mut account = account(100);
     account.admit(NOW, Orphans::Known, &ask("a", 10, 70));
     let mut older = account.clone();
@@ -267,7 +267,7 @@ fn a_settlement_said_again_is_charged_where_its_hold_is_back_and_leaves_nothing(
 }
 
 #[test]
-fn a_settlement_said_again_after_its_hold_expired_is_charged_the_rest_and_once() {
+fn replayed_settlement_after_expiry_charges_the_rest_once() {
     for (orphans, left) in [(Orphans::Known, 75), (Orphans::Spend, 30)] {
         let mut account = account(100);
         account.admit(NOW, orphans, &ask("a", 10, 70));
@@ -332,7 +332,7 @@ fn the_next_report_charges_all_that_was_forgotten() {
 }
 
 #[test]
-fn a_lease_that_was_forgotten_whole_is_charged_once_and_has_nothing_set_aside() {
+fn forgotten_lease_is_charged_once_and_reserves_nothing() {
     let mut account = account(400);
     let report = Report {
         begun: Some(Tokens::new(30)),

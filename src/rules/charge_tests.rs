@@ -79,7 +79,7 @@ fn charged(evidence: &Evidence<'_>) -> (u64, Basis, Option<Doubt>) {
 }
 
 #[test]
-fn a_claim_is_believed_unless_what_was_delivered_speaks_against_it() {
+fn claim_is_believed_unless_delivery_contradicts_it() {
     for (input, output, expected) in [
         (Some(30), Some(50), (80, Basis::Reported, None)),
         (Some(30), Some(20), (50, Basis::Reported, None)),
@@ -139,7 +139,7 @@ fn a_failure_costs_what_it_carries() {
 }
 
 #[test]
-fn what_has_a_size_of_its_own_has_the_models_rate_too() {
+fn unreported_usage_is_charged_at_the_models_rate() {
     let nothing = Claim::default();
     let unreported = Some(Usage {
         output: Tokens::new(300),
@@ -171,7 +171,7 @@ fn another_models_part_costs_that_models_rate() {
 }
 
 #[test]
-fn a_later_claim_stands_in_for_an_earlier_one_but_nought_for_none() {
+fn later_claim_replaces_an_earlier_one_unless_zero() {
     let mut all = Claim::default();
     for (input, output) in [
         (Some(0), Some(0)),
@@ -219,7 +219,7 @@ proptest! {
     /// Holds for every provider that either shows all it generates or reports it honestly, whenever its
     /// client disconnects.
     #[test]
-    fn what_was_generated_is_charged_and_never_more_than_was_held(answer in answers()) {
+    fn charge_covers_the_output_and_stays_within_the_hold(answer in answers()) {
         let Answer { prompt, shown, hidden, left, reports, lies } = answer.clone();
         let hides = hidden > 0;
         let generated = prompt + shown + hidden;

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_with_a_list_serves_nothing_else() {
+    fn endpoint_with_a_model_list_serves_only_listed_models() {
         let mut providers = providers();
         for model in ["a/z", "a/x-mini", "a/"] {
             assert!(unserved(&providers, Some(model), Kind::OpenAi), "{model}");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_listed_or_rated_is_served_where_the_tenant_says_so() {
+    fn only_listed_serves_listed_and_rated_models() {
         let mut providers = providers();
         providers.only_listed = true;
         providers.rates = [

@@ -137,7 +137,7 @@ fn the_sample_config_reads_with_its_numbers() {
 }
 
 #[test]
-fn what_is_absent_or_null_or_unknown_is_no_fault() {
+fn absent_null_and_unknown_members_are_no_fault() {
     for nothing in [
         json!({}),
         json!({ "user_groups": null, "providers": null, "caching": null, "auth": null }),
@@ -699,7 +699,7 @@ fn a_slip_in_a_rate_is_a_fault_that_names_what_was_meant() {
 }
 
 #[test]
-fn what_a_price_hangs_on_is_not_misspelt_in_silence() {
+fn misspelt_price_member_is_a_fault() {
     for (slip, meant) in [("rate", "rates"), ("only_list", "only_listed")] {
         let mut config = json!({"providers": {"text": {
             "default": "a", "endpoints": {"a": {"url": "https://a.example/"}}, "comment": "free words",

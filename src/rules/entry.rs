@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_has_its_own_window_and_a_strange_one_that_of_anonymous() {
+    fn unknown_group_has_the_window_of_anonymous() {
         let groups = groups();
         assert_eq!(groups.window("paid").unwrap().requests, 2);
         assert_eq!(groups.window("strange").unwrap().requests, 1);

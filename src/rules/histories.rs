@@ -756,7 +756,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn what_a_server_forgets_is_charged_once_where_its_beginning_is_known(
+    fn forgotten_charges_are_replayed_once(
         steps in proptest::collection::vec(forgetful_step(), 1..200),
     ) {
         let mut world = World::new(Orphans::Known);

@@ -37,7 +37,7 @@ fn filled(tokens: u64, most: u64, open: u64) -> LeaseBudget {
 }
 
 #[test]
-fn a_request_is_held_whole_or_not_at_all_and_only_while_the_purse_is_fresh() {
+fn request_is_held_whole_and_only_in_a_fresh_budget() {
     let mut budget = filled(100, 60, 0);
     let now = Millis(1_001);
     assert_eq!(
@@ -76,7 +76,7 @@ fn a_call_without_a_limit_has_room_for_any_models_answer() {
 }
 
 #[test]
-fn what_was_spent_is_told_once_and_then_the_rest_goes_back() {
+fn spending_is_reported_once_before_the_rest_is_returned() {
     let mut budget = filled(100, 60, 0);
     budget
         .admit(Millis(1_001), &ask("a", 60, 0), false)
@@ -109,7 +109,7 @@ fn what_was_spent_is_told_once_and_then_the_rest_goes_back() {
 }
 
 #[test]
-fn a_purse_that_doubts_covers_nothing_until_a_report_was_answered() {
+fn uncertain_budget_admits_nothing_until_a_report_answer() {
     let mut budget = filled(100, 60, 0);
     let now = Millis(1_001);
     budget.mark_uncertain();

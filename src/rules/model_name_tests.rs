@@ -69,7 +69,7 @@ fn each_server_adds_what_it_does_not_need_to_be_told() {
 }
 
 #[test]
-fn nothing_but_a_date_makes_a_version() {
+fn model_version_is_a_date() {
     for version in [
         "gpt-4o",
         "gpt-4o-2024-08-06",

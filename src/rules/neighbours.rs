@@ -73,7 +73,7 @@ mod tests {
         }
 
         #[test]
-        fn a_bit_of_an_ipv6_address_is_the_households_or_the_networks_or_not(
+        fn ipv6_neighbourhood_is_a_64_and_network_a_48(
             bits: u128,
             bit in 0u32..128,
         ) {

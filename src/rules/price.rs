@@ -171,7 +171,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_a_balance_pays_for_never_costs_more(balance in 0u64..1 << 53, rate in 1u64..1 << 40) {
+        fn output_for_a_balance_never_costs_more(balance in 0u64..1 << 53, rate in 1u64..1 << 40) {
             let rate = Rate::flat(rate);
             let output = rate.output_for(Tokens::new(balance));
             if output <= Tokens::MAX.count() {

@@ -25,7 +25,7 @@ fn struck(endpoint: &Endpoint, text: &str) -> String {
 const KEY: &str = "sk-prov/0123+abcdefgh=";
 
 #[test]
-fn keys_and_queries_are_struck_out_wherever_they_stand() {
+fn keys_and_queries_are_redacted_everywhere() {
     let endpoint = endpoint(json!({
         "url": "https://a.example/v1/chat/completions?version=1&key=query-0123456789",
         "api_key": "sk-0123456789abcdef",
@@ -42,7 +42,7 @@ fn keys_and_queries_are_struck_out_wherever_they_stand() {
 }
 
 #[test]
-fn what_is_no_secret_is_left_alone() {
+fn text_without_secrets_is_unchanged() {
     let none = endpoint(json!({"url": "http://a.example/", "api_key": "not-needed"}));
     assert_eq!(Credentials::of(&none).redact(b"not-needed"), None);
     let none = endpoint(json!({"kind": "demo"}));

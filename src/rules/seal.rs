@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_open_says_why() {
+    fn unopenable_seal_says_why() {
         let (key, other) = (SealKey::new(&[7; 32]), SealKey::new(&[8; 32]));
         let (abc, xyz) = (tenant("abc"), tenant("xyz"));
         let sealed = key.seal([1; 12], place(&abc, "/a"), "sk-1");
@@ -216,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_sealed_opens_in_its_place_alone_and_with_no_bit_changed(
+        fn seal_opens_in_its_place_only_and_unmodified(
             bytes: [u8; 32], nonce: [u8; 12], text in "\\PC{0,60}", bit in 0..8usize, at: prop::sample::Index,
         ) {
             let (key, abc) = (SealKey::new(&bytes), tenant("abc"));

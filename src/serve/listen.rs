@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_successor_keeps_what_its_settings_name_and_opens_what_is_missing() {
+    async fn successor_keeps_named_sockets_and_opens_missing_ones() {
         let mut first = listen("127.0.0.1:0", &mut Vec::new()).unwrap();
         first.extend(listen("localhost:0", &mut Vec::new()).unwrap());
         let bound = addresses(&first);

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reference_is_refused_without_repeating_it() {
+    fn malformed_reference_is_refused_without_repeating_it() {
         for text in ["${no", "${}", "${A:-${B}}", "${a-b}"] {
             assert_eq!(expand(text, &env), Err(REFERENCE.to_owned()), "{text}");
         }

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_password() {
+    fn store_url_errors_omit_the_password() {
         let cases = [
             ("localhost:6379", "expected embedded:DIR"),
             ("embedded:", "expected a directory"),

@@ -327,7 +327,7 @@ fn the_strongest_word_wins() {
 }
 
 #[test]
-fn the_port_of_the_first_plain_address_and_the_host_of_all_are_replaced() {
+fn port_replaces_the_first_address_and_host_replaces_all() {
     let text = "server: {listen: [\"localhost:3000\", \"[::1]:4000\"]}\n";
     let listen = |vars: &[(&str, &str)]| {
         let listen = read(Some(text), vars).unwrap().server.listen;
@@ -402,7 +402,7 @@ fn faults_in_the_environment_name_the_variable() {
 }
 
 #[test]
-fn a_token_that_is_too_short_is_one_fault_though_it_is_given_twice() {
+fn short_token_given_twice_is_one_fault() {
     let text = "admin: { token: ${ADMIN_TOKEN} }\n";
     let found = read(Some(text), &[("ADMIN_TOKEN", "short")]).unwrap_err();
     assert_eq!(found.len(), 1);
@@ -452,7 +452,7 @@ fn keys_that_seal_are_read_and_never_shown() {
 }
 
 #[test]
-fn a_variable_is_taken_from_the_environment_only_where_it_is_approved() {
+fn only_approved_environment_variables_are_read() {
     let text = "secrets: { env: [OPENAI_API_KEY=api.openai.com, UNSET=h, A=http://h:1 for abc] }\n";
     let vars = [
         ("OPENAI_API_KEY", "sk-s3cret"),
@@ -478,7 +478,7 @@ fn a_variable_is_taken_from_the_environment_only_where_it_is_approved() {
 }
 
 #[test]
-fn what_guards_the_gateway_cannot_be_approved_under_any_name() {
+fn gateway_secrets_cannot_be_approved_under_any_name() {
     let text = "\
 admin: {token: ${MINE}}
 secrets:
@@ -521,7 +521,7 @@ store: redis://:s3cret-of-redis@h
 }
 
 #[test]
-fn a_tenants_config_is_checked_with_all_settings_known_wherever_they_stand() {
+fn tenant_config_check_sees_settings_of_later_lines() {
     let text = "tenants:\n  abc: {k: 1}\nsecrets: {env: [A=h]}\nserver: {threads: 0}\n";
     let file = File::of(text);
     let id = |_: &str| Ok(());

@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_plain_yaml_is_refused_with_its_place() {
+    fn unsupported_yaml_is_refused_with_its_place() {
         assert_eq!(
             flaws("a:\n  b: 1\n  b: 2\n"),
             ["3:3 a.b duplicate key \"b\", first written in line 2"]

@@ -17,7 +17,7 @@ fn left(text: &str) -> Vec<(String, u64)> {
 }
 
 #[test]
-fn what_was_begun_and_not_ended_is_left_open() {
+fn begun_requests_without_an_end_are_unfinished() {
     let text = "B a 5 user:u1\nB b 0 apiKey:k\nK a 9\nE b\nB c 1 apiKey:k\nK c 2";
     assert_eq!(
         left(text),
@@ -28,7 +28,7 @@ fn what_was_begun_and_not_ended_is_left_open() {
 }
 
 #[test]
-fn what_a_lease_owes_is_what_was_spent_and_not_heard() {
+fn open_lease_owes_its_unreported_spending() {
     let here = "L l 0 x\nL l apiKey:k\nb a 3 l\nb b 4 l\nS a 10 l\nK b 6\nL n apiKey:k\nS z 5 n\nX n\n\
                     L m apiKey:k\nS d 9 m\nR m 2 9\nA m 2\n";
     let there = "S c 7 l\nR l 5 10\nS y 3 n\nR l 5 10\n";
@@ -52,7 +52,7 @@ fn what_a_lease_owes_is_what_was_spent_and_not_heard() {
 }
 
 #[test]
-fn the_next_process_finds_what_a_dead_one_left_and_not_what_a_living_one_has() {
+fn only_journals_of_dead_processes_are_recovered() {
     let dir = std::env::temp_dir().join(format!("resullm-journal-{}", uuid::Uuid::new_v4()));
     let (first, legacy) = Journal::open(&dir).unwrap();
     assert!(legacy.unfinished.is_empty());

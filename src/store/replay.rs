@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_generation_has_acknowledged_is_taken_once_and_also_if_it_comes_late() {
+    fn commands_of_earlier_generations_are_taken_once() {
         let mut ring = Ring::default();
         ring.push(entry(1, 0, 0));
         ring.push(entry(2, 0, 1));
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_kept_than_there_is_room_for_nor_for_longer_than_a_minute() {
+    fn replay_buffer_is_bounded_by_count_and_age() {
         let mut ring = Ring::default();
         (0..MAX_KEPT_COMMANDS + 10).for_each(|id| ring.push(entry(id, 59, 0)));
         assert_eq!(ring.entries.len(), MAX_KEPT_COMMANDS);

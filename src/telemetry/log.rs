@@ -119,7 +119,7 @@ mod tests {
     use log::Log;
 
     #[test]
-    fn a_level_without_a_target_is_ours_and_libraries_speak_only_when_named() {
+    fn level_without_a_target_covers_this_crate_only() {
         let logger = Logger {
             format: LogFormat::Human,
             levels: levels("info,hyper=trace, resullm::store=debug"),

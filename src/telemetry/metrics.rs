@@ -349,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_counted_is_rendered() {
+    fn counters_and_histograms_are_rendered() {
         let metrics = Metrics::default();
         metrics.count_response(404);
         metrics.tokens_charged.add(7);

@@ -1,4 +1,4 @@
-//! Requests from strangers and answers from providers: one meaning, however the bytes were cut.
+//! HTTP requests of clients and responses of providers: the result is independent of read boundaries.
 
 use super::cut;
 use super::reader::{self, Message};
@@ -9,13 +9,13 @@ use resullm::http1::write;
 
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// More could follow: after so many bytes of a body, if one has begun.
+    /// Incomplete: the number of body bytes so far, if a body has begun.
     Open(Option<usize>),
     Closed,
     Refused,
 }
 
-/// Reads as a connection does.
+/// Parses pieces like a connection does.
 fn read(pieces: &[&[u8]]) -> (Vec<Message>, End) {
     let mut messages = Vec::new();
     let mut buffer = BytesMut::new();
@@ -99,7 +99,7 @@ fn written(message: &Message) -> Vec<u8> {
     out.to_vec()
 }
 
-/// Requests, one behind the other.
+/// Pipelined requests.
 pub fn request(bytes: &[u8]) {
     let (pieces, whole) = cut(bytes);
     let (messages, end) = read(&[whole]);
@@ -118,7 +118,7 @@ pub fn request(bytes: &[u8]) {
     }
 }
 
-/// What is asked of a request after it was taken.
+/// Queries on a parsed request, which must not panic.
 fn facts(message: &Message) {
     let mut bytes = BytesMut::from(written(message).as_slice());
     let request = take_request(&mut bytes, 0).unwrap().unwrap();
@@ -132,7 +132,7 @@ fn facts(message: &Message) {
     assert_eq!(request.headers().len(), message.fields.len());
 }
 
-/// A provider's answer.
+/// A provider's response.
 pub fn answer(bytes: &[u8]) {
     let (pieces, whole) = cut(bytes);
     let (one, two) = (read_answer(&[whole]), read_answer(&pieces));
@@ -142,7 +142,7 @@ pub fn answer(bytes: &[u8]) {
     }
 }
 
-/// Its status, its body as far as it came, and whether that is all. `None`: it is none, or not yet.
+/// Status, body so far, and whether it is complete. `None`: malformed or incomplete head.
 fn read_answer(pieces: &[&[u8]]) -> Option<(u16, Vec<u8>, bool)> {
     let mut buffer = BytesMut::new();
     let mut searched = 0;

@@ -1,7 +1,7 @@
-//! What must hold for any bytes at all: one check for each reader of what others wrote.
+//! Checks that hold for any bytes, one for each parser of untrusted input.
 //!
-//! Written once, used twice: `fuzz/` lets a fuzzer choose the bytes, `tests/it/fuzz.rs` draws and mutates
-//! them in every test run. A check panics where something does not hold, and gives nothing back.
+//! `fuzz/` runs them under a fuzzer; `tests/it/fuzz.rs` runs them on random and mutated bytes in every test
+//! run. A check panics on a violation and returns nothing.
 
 pub mod http;
 pub mod mutate;
@@ -9,7 +9,7 @@ pub mod reader;
 pub mod streams;
 pub mod texts;
 
-/// A target: its name, which is also that of its folder of seeds, and its check.
+/// A target: its name, which is also its corpus directory, and its check.
 pub type Target = (&'static str, fn(&[u8]));
 
 pub const TARGETS: &[Target] = &[
@@ -27,7 +27,7 @@ pub const TARGETS: &[Target] = &[
     ("multipart", streams::multipart),
 ];
 
-/// The first byte says where the rest is cut, so that every cut comes up.
+/// Splits the bytes; the first byte selects the split points.
 pub fn cut(bytes: &[u8]) -> (Vec<&[u8]>, &[u8]) {
     let Some((first, rest)) = bytes.split_first() else {
         return (Vec::new(), bytes);

@@ -1,6 +1,6 @@
-//! Changes to bytes, drawn from a number: what a fuzzer does, without one.
+//! Seeded mutations of bytes, without a fuzzer.
 
-/// A generator of numbers that is the same on every machine (xorshift64*).
+/// A portable random generator (xorshift64*).
 pub struct Dice(u64);
 
 impl Dice {
@@ -17,7 +17,7 @@ impl Dice {
     }
 }
 
-/// Pieces of the formats that are read, and bytes that readers trip over.
+/// Tokens of the parsed formats, and bytes that confuse parsers.
 const WORDS: &[&[u8]] = &[
     b"\r\n",
     b"\r\n\r\n",
@@ -80,7 +80,7 @@ const WORDS: &[&[u8]] = &[
     b"*a",
 ];
 
-/// The same bytes with one to four things wrong.
+/// Applies one to four mutations.
 pub fn mutated(seed: &[u8], others: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     let mut bytes = seed.to_vec();
     for _ in 0..=dice.throw(4) {

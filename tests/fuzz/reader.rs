@@ -1,7 +1,7 @@
-//! A second reader of requests, written from the RFC and from nothing else: slow, strict, whole messages
-//! only. Where the gateway takes a request, this one must take the same.
+//! A second HTTP/1.1 request parser, written from the RFC alone: slow, strict, whole messages only. It must
+//! accept every request that the gateway accepts.
 
-/// A request with its body, taken out of its framing.
+/// A request with its decoded body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     pub method: Vec<u8>,
@@ -13,7 +13,7 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
-/// All requests that stand whole at the start of the bytes, until one is none or ends the connection.
+/// Complete requests at the start of the bytes, up to a malformed one or the end of the connection.
 pub fn messages(mut bytes: &[u8]) -> Vec<Message> {
     let mut messages = Vec::new();
     while let Some((message, length)) = message(bytes) {
@@ -120,7 +120,8 @@ fn message(bytes: &[u8]) -> Option<(Message, usize)> {
     Some((message, end + 4 + length))
 }
 
-/// The origin form, the absolute form with the same host, or an asterisk for OPTIONS; never a fragment.
+/// Whether the target has origin form, absolute form with the same host, or is `*` for OPTIONS; fragments are
+/// refused.
 fn is_form(method: &[u8], target: &[u8], host: Option<&[u8]>) -> bool {
     if target.contains(&b'#') {
         return false;
@@ -137,7 +138,7 @@ fn is_form(method: &[u8], target: &[u8], host: Option<&[u8]>) -> bool {
     target[0] == b'/' || (target == b"*" && method == b"OPTIONS")
 }
 
-/// The content of a chunked body, and its length in its framing.
+/// Content of a chunked body, and its encoded length.
 fn chunks(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let mut body = Vec::new();
     let mut at = 0;
@@ -178,7 +179,7 @@ fn chunks(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// A line of framing, without its end: short, and without control characters.
+/// A framing line without its end: short and without control characters.
 fn line(bytes: &[u8]) -> Option<&[u8]> {
     let end = find(bytes, b"\r\n")?;
     let printable = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);

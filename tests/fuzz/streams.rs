@@ -29,7 +29,7 @@ fn dialects() -> impl Iterator<Item = &'static dyn Dialect> {
         .map(|words| table::find(words).expect("a served call"))
 }
 
-/// Events: the same however they were cut, and every byte is in one.
+/// SSE events: independent of read boundaries, and every byte is in one event.
 pub fn sse(bytes: &[u8]) {
     let (pieces, whole) = cut(bytes);
     let split = |pieces: &[&[u8]]| {
@@ -46,7 +46,7 @@ pub fn sse(bytes: &[u8]) {
     assert_eq!(events, split(&pieces));
 }
 
-/// Meters: what is passed on and what is charged are the same however the answer was cut.
+/// Meters: forwarded bytes and charge are independent of read boundaries.
 pub fn meters(bytes: &[u8]) {
     let (pieces, whole) = cut(bytes);
     for dialect in dialects() {
@@ -71,7 +71,7 @@ pub fn meters(bytes: &[u8]) {
             assert_eq!(one, metered(&pieces), "{}", dialect.path());
             assert!(one.0.len() <= whole.len(), "{}", dialect.path());
             if wants_usage {
-                // Nothing passes after an answer's end.
+                // Nothing passes after the end of an answer.
                 assert!(whole.starts_with(&one.0), "{}", dialect.path());
             }
             let plain = resullm::dialect::meter(dialect, &call, whole);
@@ -80,7 +80,7 @@ pub fn meters(bytes: &[u8]) {
     }
 }
 
-/// Bodies in JSON: what is set is set, and nothing else.
+/// JSON bodies: a rewrite changes the requested members only.
 pub fn calls(bytes: &[u8]) {
     let Some((always, body)) = bytes.split_first() else {
         return;
@@ -125,7 +125,7 @@ pub fn calls(bytes: &[u8]) {
     }
 }
 
-/// Where all is taken out that a call asks for besides an answer, no reader finds any of it again.
+/// With all extras removed, a second read of the body finds none.
 fn nothing_extra_is_left(dialect: &dyn Dialect, body: &Body<'_>, call: &Call) {
     let hosted = call.extras.hosted.iter().map(|(name, _)| name.clone());
     let removed: Vec<String> = hosted
@@ -164,13 +164,13 @@ fn others_stay(before: &[u8], after: &[u8], path: &str) {
         members.retain(|name, _| !SET.contains(&name.as_str()));
         value
     };
-    // A number beyond any reader's range is text here, and no value to compare.
+    // Numbers beyond every parser's range are kept as text and are not comparable.
     if serde_json::from_slice::<Value>(before).is_ok() {
         assert_eq!(members(before), members(after), "{path}");
     }
 }
 
-/// Forms: read without guessing, and changed in one field alone.
+/// Multipart forms: read unambiguously, and changed in one field only.
 pub fn multipart(bytes: &[u8]) {
     let end = bytes.iter().position(|byte| *byte == b'\n');
     let (kind, bytes) = bytes.split_at(end.map_or(0, |end| end + 1));

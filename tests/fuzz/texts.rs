@@ -1,4 +1,4 @@
-//! Paths, URLs, configs, settings, records: texts that strangers, tenants and other programs write.
+//! Paths, URLs, configs, settings and records: text from clients, tenants and other programs.
 
 use http::Method;
 use resullm::dialect::splice::Splice;
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-/// A path belongs to the tenant that its first segment spells out, or to none.
+/// A path belongs to the tenant that its first segment names, or to none.
 pub fn path(bytes: &[u8]) {
     let Ok(path) = std::str::from_utf8(bytes) else {
         return;
@@ -36,7 +36,7 @@ pub fn path(bytes: &[u8]) {
     assert!(TenantId::parse(at.tenant.as_str()).is_some());
     let visible = |byte: u8| (b'!'..=b'~').contains(&byte) && byte != b'\\';
     assert!(path.bytes().all(visible), "{path:?}");
-    // Whoever decodes the path sees the same folders.
+    // Decoding the path does not change its segments.
     let decoded = once_decoded(path);
     assert_eq!(
         decoded.split('/').count(),
@@ -89,7 +89,7 @@ fn once_decoded(path: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// A provider's URL: if it is one, every reader takes the same host from it.
+/// Provider URLs: every parser finds the same host in an accepted one.
 pub fn url(bytes: &[u8]) {
     if let Ok(octets) = <[u8; 16]>::try_from(bytes) {
         addresses(octets);
@@ -102,7 +102,7 @@ pub fn url(bytes: &[u8]) {
     };
     let scheme = if url.https { "https" } else { "http" };
     let written = format!("{scheme}://{}{}", url.authority(), url.path_and_query);
-    // The slash that every path has may be one letter too many.
+    // The added slash may exceed the length limit.
     if written.len() <= 2048 {
         assert_eq!(Url::parse(&written).as_ref(), Ok(&url), "{text:?}");
     }
@@ -117,7 +117,7 @@ pub fn url(bytes: &[u8]) {
         let beside = url.beside("chat/completions", call);
         assert!(beside.bytes().all(plain), "{beside:?}");
     }
-    // What a loose reader takes for an address must be that address to everyone.
+    // A host that a lenient parser reads as an address must be that address to all.
     if let Some(loose) = loosely(&url.host) {
         assert_eq!(url.host.parse(), Ok(loose), "{text:?}");
     }
@@ -130,7 +130,7 @@ pub fn url(bytes: &[u8]) {
     assert_eq!(format!("{url:?}"), shown);
 }
 
-/// As `inet_aton` reads an address: one to four numbers, decimal, octal or hexadecimal.
+/// Parses an address like `inet_aton`: one to four numbers, decimal, octal or hexadecimal.
 fn loosely(host: &str) -> Option<Ipv4Addr> {
     let parts: Vec<&str> = host.split('.').collect();
     let number = |text: &str| -> Option<u64> {
@@ -158,7 +158,7 @@ fn loosely(host: &str) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from_bits(high | *last as u32))
 }
 
-/// What the standard library knows to be inside is never let through.
+/// Addresses that the standard library knows as private are never allowed.
 fn addresses(octets: [u8; 16]) {
     let six = std::net::Ipv6Addr::from(octets);
     let four = Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]);
@@ -185,7 +185,7 @@ fn addresses(octets: [u8; 16]) {
     assert!(!(inside && egress::is_public(IpAddr::V6(six))), "{six}");
 }
 
-/// A tenant's config: read or refused with a place, and never printed with its secrets.
+/// Tenant configs: accepted or refused with a path, and never printed with secrets.
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -216,7 +216,7 @@ pub fn config(bytes: &[u8]) {
     }
 }
 
-/// `gateway.yaml`: read or refused with at least one fault, each on a line of its own.
+/// `gateway.yaml`: accepted or refused with at least one fault, one line each.
 pub fn settings(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -247,7 +247,7 @@ pub fn settings(bytes: &[u8]) {
     }
 }
 
-/// A stored record: its balance changes, and not a byte besides.
+/// Stored records: a balance change affects no other byte.
 pub fn record(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -255,7 +255,7 @@ pub fn record(bytes: &[u8]) {
     let facts = record::read(text);
     let parsed = serde_json::from_str::<BTreeMap<String, Value>>(text).ok();
     if let (Ok(facts), Some(parsed)) = (&facts, &parsed)
-        // A name may be spelt with escapes, which nobody who writes records does.
+        // Escaped names are excluded: no program writes records that way.
         && !text.contains('\\')
     {
         assert_eq!(parsed["tokensLeft"].as_u64(), Some(facts.left.count()));
@@ -300,7 +300,7 @@ pub fn record(bytes: &[u8]) {
     }
 }
 
-/// Members of an object: where the JSON library sees them.
+/// Members of a JSON object: the same as serde_json's.
 pub fn json(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;

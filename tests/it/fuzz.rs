@@ -1,5 +1,5 @@
-//! The checks of `tests/fuzz` on every seed and on bytes that mean nothing; `faults/bytes.rs` has them on
-//! seeds with things wrong. `make fuzz` lets a fuzzer choose instead.
+//! Runs the checks of `tests/fuzz` on every seed and on random bytes; `faults/bytes.rs` runs them on mutated
+//! seeds. `make fuzz` runs them under a fuzzer.
 
 #[path = "../fuzz/mod.rs"]
 mod checks;
@@ -12,7 +12,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// The seeds of a target, by name.
+/// Seeds of a target with their file names.
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/corpus")
@@ -30,7 +30,7 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// A failure says for which bytes, so that they can become a seed.
+/// Runs a check and prints the bytes of a failure, so that they can become a seed.
 #[track_caller]
 fn holds((name, check): &Target, bytes: &[u8]) {
     if catch_unwind(AssertUnwindSafe(|| check(bytes))).is_err() {
@@ -47,7 +47,7 @@ fn the_checks_hold_for_every_seed() {
     }
 }
 
-/// So many mutants of a target's seeds, the same ones each time.
+/// Checks `count` mutants of a target's seeds; the mutants are the same in each run.
 pub fn mutate(target: &Target, count: u64) {
     let seeds: Vec<Vec<u8>> = seeds(target.0).into_iter().map(|(_, seed)| seed).collect();
     for number in 0..count {
@@ -57,7 +57,7 @@ pub fn mutate(target: &Target, count: u64) {
     }
 }
 
-/// The target of that name.
+/// Target with this name.
 pub fn target(name: &str) -> &'static Target {
     TARGETS.iter().find(|(listed, _)| *listed == name).unwrap()
 }
@@ -87,6 +87,7 @@ fn the_checks_hold_for_any_bytes() {
 fn every_target_has_a_fuzzer_and_every_folder_of_seeds_a_target() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+
     for (name, _) in TARGETS {
         assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");
     }

@@ -5,7 +5,7 @@ Usage: tests/tools/readability.py [--check | --list NAME] [folder]
 
 It prints one figure a line. --list prints each place behind one figure: `oblique`, `bare`, `long-functions`,
 `impls-elsewhere`, `public`, `shared-names`. --check exits with 1 where a figure is worse than its limit below;
-`tests/house.rs` runs it, so that what was won is kept.
+`tests/architecture.rs` runs it, so that what was won is kept.
 """
 import collections
 import pathlib

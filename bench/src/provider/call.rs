@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_stream_is_plain() {
+    fn body_without_stream_true_is_plain() {
         for body in [
             br#"{"model":"gpt-4o"}"#.as_slice(),
             br#"{"stream":false}"#,

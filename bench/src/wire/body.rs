@@ -154,13 +154,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_size_is_an_error() {
+    fn malformed_chunk_size_is_an_error() {
         assert!(decode(&[b"data: x\n\n"]).is_err());
         assert!(decode(&[b"5\r\nhelloX"]).is_err());
     }
 
     #[test]
-    fn what_follows_a_body_is_left_alone() {
+    fn bytes_behind_a_body_are_left_unread() {
         let mut body = Body::new(Framing::Length(3));
         assert_eq!(body.feed(b"abcHTTP", |_| {}).unwrap(), 3);
         assert!(body.is_done());

@@ -31,7 +31,7 @@ fn usage_counts_what_came_from_the_cache_beside_the_input() {
 }
 
 #[test]
-fn absent_is_not_nought() {
+fn absent_usage_is_not_zero() {
     for (usage, expected) in [
         ("null", None),
         ("{}", None),
@@ -147,7 +147,7 @@ fn a_stream_that_says_that_it_failed_is_complete() {
 }
 
 #[test]
-fn what_the_totals_leave_out_stands_in_the_iterations() {
+fn usage_iterations_add_to_the_totals() {
     // Example from Anthropic's documentation.
     let usage = r#"{"input_tokens":23000,"output_tokens":1000,"iterations":[
         {"type":"compaction","input_tokens":180000,"output_tokens":3500},
@@ -179,7 +179,7 @@ fn another_models_part_has_its_own_rate() {
 
 proptest! {
     #[test]
-    fn any_cut_of_a_stream_gives_the_same_reading_and_the_same_bytes(
+    fn stream_reading_is_independent_of_chunk_boundaries(
         cuts in proptest::collection::vec(0usize..STREAM.len(), 0..12),
     ) {
         let pieces = pieces(STREAM.as_bytes(), cuts);

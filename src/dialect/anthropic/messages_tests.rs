@@ -107,7 +107,7 @@ fn only_what_must_change_is_changed() {
 
 proptest! {
     #[test]
-    fn a_rewritten_body_says_what_was_asked_and_nothing_else_changes(
+    fn rewrite_changes_only_the_requested_members(
         members in proptest::collection::btree_map("[a-w]{1,6}", "\\PC{0,8}", 0..5),
         model in proptest::option::of("[a-z]{1,5}"),
         limit: u32,

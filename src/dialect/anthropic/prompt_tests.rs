@@ -88,7 +88,7 @@ fn every_kind_of_content_has_its_bound() {
 }
 
 #[test]
-fn what_is_not_known_counts_with_its_bytes_and_what_is_no_prompt_does_not() {
+fn unknown_members_count_their_bytes_as_prompt() {
     assert_eq!(
         of(r#"{"messages":[{"role":"user","content":"Hello"}]}"#),
         Ok(8 + 5)

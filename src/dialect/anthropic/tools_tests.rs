@@ -67,7 +67,7 @@ fn a_providers_own_tools_are_found_and_taken_out() {
 }
 
 #[test]
-fn what_must_be_called_is_known() {
+fn forced_tools_are_recognised() {
     let web = r#"{"type":"web_search_20250305","name":"web_search"}"#;
     for (tools, choice, forced) in [
         (web.to_owned(), r#"{"type":"any"}"#, true),
@@ -107,7 +107,7 @@ fn the_calls_of_what_is_priced_are_bounded() {
 }
 
 #[test]
-fn what_costs_more_than_its_tokens_is_taken_out() {
+fn surcharged_members_are_removed() {
     let edits = |edits: &str| format!(r#""context_management":{{"edits":[{edits}]}}"#);
     let clear = r#"{"type":"clear_tool_uses_20250919"}"#;
     let compact = r#"{"type":"compact_20260112"}"#;

@@ -131,7 +131,7 @@ fn speech_is_bounded_by_its_text() {
 }
 
 #[test]
-fn sound_is_not_text() {
+fn sound_bytes_are_not_parsed_as_usage() {
     let reading = Speech.meter(&Call::default(), b"{\"usage\":{\"input_tokens\":5}}");
     let expected = Reading {
         complete: true,

@@ -74,7 +74,7 @@ fn only_what_must_change_is_changed() {
 }
 
 #[test]
-fn a_limit_under_a_name_that_the_endpoint_may_not_know_is_written_under_its_own_too() {
+fn limit_is_also_written_under_the_endpoints_own_name() {
     let always = LIMIT.map(|limit| Limit {
         always: true,
         ..limit
@@ -96,7 +96,7 @@ fn a_limit_under_a_name_that_the_endpoint_may_not_know_is_written_under_its_own_
 }
 
 #[test]
-fn whatever_a_model_might_read_counts_as_prompt() {
+fn every_readable_member_counts_as_prompt() {
     assert_eq!(
         call(r#"{"messages":[],"temperature":0.5}"#).prompt,
         Tokens::ZERO
@@ -182,7 +182,7 @@ fn a_search_by_the_provider_is_asked_for_once() {
 }
 
 #[test]
-fn what_is_missing_is_added() {
+fn missing_members_are_added() {
     let changes = Changes {
         model: Some("m"),
         limit: LIMIT,
@@ -235,7 +235,7 @@ fn a_stream_is_always_asked_for_its_usage() {
 const PLAIN: &str = r#"{"choices":[{"message":{"role":"assistant","content":"Hello"}}],"usage":{"prompt_tokens":9,"completion_tokens":5,"total_tokens":14,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":null}}"#;
 
 #[test]
-fn usage_counts_a_cached_part_once_and_absent_is_not_nought() {
+fn usage_counts_a_cached_part_once_and_absent_is_not_zero() {
     let reading = meter(PLAIN.as_bytes());
     let usage = reading.usage().unwrap();
     assert_eq!(
@@ -297,7 +297,7 @@ proptest! {
     }
 
     #[test]
-    fn a_rewritten_body_says_what_was_asked_and_nothing_else_changes(
+    fn rewrite_changes_only_the_requested_members(
         members in proptest::collection::btree_map("[a-w]{1,6}", "\\PC{0,8}", 0..5),
         model in proptest::option::of("[a-z]{1,5}"),
         stream: bool,

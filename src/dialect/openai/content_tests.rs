@@ -123,7 +123,7 @@ fn an_image_or_a_file_counts_whatever_the_type_of_its_part() {
 }
 
 #[test]
-fn a_part_that_could_be_read_in_two_ways_or_names_what_is_not_its_callers_is_refused() {
+fn ambiguous_and_foreign_parts_are_refused() {
     for text in [
         r#"{"type":"text","type":"image_url"}"#,
         r#"{"type":"text","Type":"image_url"}"#,

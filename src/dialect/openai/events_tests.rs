@@ -93,7 +93,7 @@ fn metered(pieces: &[&[u8]]) -> (Vec<u8>, Reading) {
 
 proptest! {
     #[test]
-    fn any_cut_of_a_stream_gives_the_same_reading_and_the_same_bytes(
+    fn stream_reading_is_independent_of_chunk_boundaries(
         at in 0..FIXTURES.len(),
         cuts in proptest::collection::vec(0usize..700, 0..9),
     ) {

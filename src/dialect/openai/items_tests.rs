@@ -16,7 +16,7 @@ const PLAIN: &str = r#"{"id":"resp_1","status":"completed","error":null,"output"
  "usage":{"input_tokens":9,"input_tokens_details":{"cached_tokens":4},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":14}}"#;
 
 #[test]
-fn usage_counts_a_cached_part_once_and_absent_is_not_nought() {
+fn usage_counts_a_cached_part_once_and_absent_is_not_zero() {
     let reading = meter(PLAIN.as_bytes());
     let usage = reading.usage().unwrap();
     assert_eq!(
@@ -147,7 +147,7 @@ fn nothing_passes_after_the_end() {
 
 proptest! {
     #[test]
-    fn any_cut_of_a_stream_gives_the_same_reading_and_the_same_bytes(
+    fn stream_reading_is_independent_of_chunk_boundaries(
         cuts in proptest::collection::vec(0usize..STREAM.len(), 0..12),
     ) {
         let pieces = pieces(STREAM.as_bytes(), cuts);

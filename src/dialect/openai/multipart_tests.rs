@@ -355,7 +355,7 @@ fn a_field_that_is_not_utf_8_is_refused() {
 }
 
 #[test]
-fn what_is_no_text_counts_as_a_file_and_as_a_text() {
+fn binary_field_counts_as_a_file_and_as_a_text() {
     for head in [
         "Content-Disposition: form-data; name=\"a\"\r\nContent-Type: application/octet-stream",
         "Content-Disposition: form-data; name=\"a\"; filename=\"\"",
@@ -435,7 +435,7 @@ fn fields_are_numbers_and_flags() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_and_leaves_as_it_came(
+    fn form_round_trips_unchanged(
         fields in proptest::collection::vec(("[a-k]{1,4}", proptest::collection::vec(any::<u8>(), 0..40)), 0..6),
     ) {
         let mut bytes = Vec::new();

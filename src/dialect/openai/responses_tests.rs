@@ -73,7 +73,7 @@ fn a_body_that_could_be_read_in_two_ways_is_refused() {
 }
 
 #[test]
-fn what_the_body_does_not_show_is_refused() {
+fn members_with_unseen_context_are_refused() {
     for (bad, named) in [
         (r#"{"background":true}"#, "background"),
         (
@@ -286,7 +286,7 @@ fn only_what_must_change_is_changed() {
 
 proptest! {
     #[test]
-    fn a_rewritten_body_says_what_was_asked_and_nothing_else_changes(
+    fn rewrite_changes_only_the_requested_members(
         members in proptest::collection::btree_map("[a-w]{1,4}", "\\PC{0,8}", 0..5),
         store in proptest::option::of(any::<bool>()),
     ) {

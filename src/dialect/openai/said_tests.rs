@@ -46,7 +46,7 @@ fn everything_a_model_says_counts_once() {
 }
 
 #[test]
-fn sound_images_and_the_unknown_count_beside_the_text() {
+fn audio_images_and_unknown_members_count_beside_text() {
     let delivered = said(r#"{"delta":{"audio":{"id":"a","data":"AAAAAAAA","transcript":"hi"}}}"#);
     assert_eq!(
         (delivered.sound, delivered.unsure, delivered.bytes),
@@ -59,7 +59,7 @@ fn sound_images_and_the_unknown_count_beside_the_text() {
 }
 
 #[test]
-fn what_cannot_be_read_counts_with_its_bytes() {
+fn unreadable_json_counts_its_bytes() {
     let broken = r#"{"delta":{"content":"a" "b"}}"#;
     assert_eq!(said(broken).bytes, 2 + 19);
     let broken = r#"{"delta":{"content":"abc""#;

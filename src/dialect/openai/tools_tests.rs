@@ -100,7 +100,7 @@ fn a_providers_own_tools_are_found_by_name_wherever_they_stand() {
 }
 
 #[test]
-fn what_is_taken_out_takes_along_all_that_is_said_of_it() {
+fn removed_tool_takes_its_tool_choice_along() {
     let own = r#"{"type":"function","name":"f"}"#;
     for (body, left) in [
         (
@@ -149,7 +149,7 @@ fn what_is_taken_out_takes_along_all_that_is_said_of_it() {
 }
 
 #[test]
-fn what_must_be_called_is_known() {
+fn forced_tools_are_recognised() {
     let own = r#"{"type":"function","name":"f"}"#;
     let forced = |tools: &str, choice: &str| {
         let body = format!(r#"{{"tools":[{tools}],"tool_choice":{choice}}}"#);

@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_ask_nothing_are_a_flood_and_those_beside_answers_are_none() {
+    fn frames_without_requests_are_a_flood_unless_beside_responses() {
         let mut frames = fed(&[]);
         let update = frame(8, 0, 4);
         for _ in 0..100_000 {
@@ -348,7 +348,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn wherever_reads_end_the_same_is_seen(
+        fn frame_parser_is_independent_of_read_boundaries(
             kinds in prop::collection::vec((0u8..12, any::<u8>(), 0usize..40), 0..20),
             cuts in prop::collection::vec(0usize..400, 0..30),
         ) {

@@ -186,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_need_not_be_taken_apart_is_this_machine(host in "(127.0.0.1|localhost|127.0.0.2)(:[0-9]{0,6}|:[+a]1|[.x]?)") {
+        fn plain_loopback_shortcut_implies_loopback(host in "(127.0.0.1|localhost|127.0.0.2)(:[0-9]{0,6}|:[+a]1|[.x]?)") {
             if is_plain_loopback(host.as_bytes()) {
                 prop_assert!(Authority::parse(&host).is_some_and(|host| host.is_loopback()));
             }

@@ -121,7 +121,7 @@ async fn an_upgraded_socket_passes_both_ways_until_either_side_ends() {
 }
 
 #[test]
-fn what_is_asked_is_lent_and_not_copied() {
+fn request_headers_are_borrowed_and_not_copied() {
     let mut bytes = bytes::BytesMut::from(&b"GET /a?b HTTP/1.1\r\nhost: x\r\nx: y\r\n\r\n"[..]);
     let request = crate::http1::head::take_request(&mut bytes, 0)
         .unwrap()

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_protocol_is_refused() {
+    fn malformed_proxy_headers_are_refused() {
         assert_eq!(rest(b"GET / HTTP/1.1\r\n"), Err(NotProxyProtocol));
         assert_eq!(rest(&fixed(1, 0x11, 5_000)), Err(NotProxyProtocol));
         let mut first_version = fixed(1, 0x11, 12);

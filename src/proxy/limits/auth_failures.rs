@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_with_too_many_failures_is_blocked_for_the_rest_of_the_minute() {
+    fn failing_address_is_blocked_for_the_rest_of_the_minute() {
         let auth_failures = AuthFailures::new(3);
         let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
         let start = Instant::now();

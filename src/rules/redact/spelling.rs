@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_escape_stays() {
+    fn text_without_escapes_is_unchanged() {
         for text in ["100% of it", "a & b; &nbsp;", "%C3%A9", "\u{e9}"] {
             assert_eq!(plain(text.as_bytes()).bytes, text.as_bytes(), "{text}");
         }

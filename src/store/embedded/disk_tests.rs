@@ -81,7 +81,7 @@ fn a_store_of_an_earlier_version_is_read_and_sealed() {
 }
 
 #[test]
-fn a_journal_of_an_earlier_version_is_read_where_its_store_was_sealed_and_no_more() {
+fn earlier_journal_of_a_sealed_store_is_read() {
     let dir = new_dir();
     Disk::open(&dir).unwrap().release();
     std::fs::write(dir.join("journal.0"), earlier(9, "three")).unwrap();
@@ -91,7 +91,7 @@ fn a_journal_of_an_earlier_version_is_read_where_its_store_was_sealed_and_no_mor
 }
 
 #[test]
-fn after_a_failed_write_the_database_is_opened_again_with_all_it_had() {
+fn database_is_reopened_with_all_data_after_a_failed_write() {
     let dir = new_dir();
     let disk = Disk::open(&dir).unwrap();
     let set = |text: &str| {
@@ -112,7 +112,7 @@ fn after_a_failed_write_the_database_is_opened_again_with_all_it_had() {
 }
 
 #[test]
-fn what_only_ends_something_goes_on_while_the_disk_is_full() {
+fn settlements_go_on_while_the_disk_is_full() {
     let dir = new_dir();
     let disk = Disk::open(&dir).unwrap();
     assert!(dir.join("reserve").exists());

@@ -383,7 +383,7 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_byte_is_found_at_its_record_and_nothing_is_believed(
+        fn changed_byte_is_reported_at_its_record(
             count in 1u64..20,
             at: prop::sample::Index,
             flip in 1u8..=255,
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_loss_of_power_a_file_is_believed_up_to_its_first_fault() {
+    fn journal_after_a_power_loss_is_read_up_to_its_first_fault() {
         let (mut bytes, ends) = written(4);
         bytes[ends[1]..ends[2]].fill(0);
         for (boot, expected) in [
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_version_wrote_is_read() {
+    fn journal_of_an_earlier_version_is_read() {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&26u32.to_le_bytes());
         bytes.extend_from_slice(&[0; 8]);

@@ -85,7 +85,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_an_earlier_version_wrote_is_sealed_and_read() {
+    fn record_of_an_earlier_version_is_sealed_and_read() {
         let old = br#"{"text":"{\"tokensLeft\":5}"}"#;
         let sealed = Stored::sealed("apiKey:a", old).unwrap();
         let stored = Stored::decode("apiKey:a", &sealed).unwrap();

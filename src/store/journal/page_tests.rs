@@ -56,7 +56,7 @@ fn read(bytes: &[u8]) -> Result<String, usize> {
 }
 
 #[test]
-fn after_a_loss_of_power_a_page_charges_what_is_decided_and_nothing_that_may_be_reported() {
+fn page_after_a_power_loss_charges_decided_requests_only() {
     let (mut page, dir) = page();
     say(
         &mut page,
@@ -93,7 +93,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_page_cut_anywhere_says_its_whole_lines_and_a_changed_byte_makes_it_damaged(
+    fn truncated_page_has_whole_lines_and_a_flip_is_damage(
         steps in steps(),
         at: prop::sample::Index,
         flip in 1u8..=255,

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_long_ago_is_forgotten() {
+    fn old_beats_are_forgotten() {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         assert!(!breaker.beat(beat(1_000_000, 0), now));
         assert!(!breaker.beat(beat(5, 5), now + COUNTING_PERIOD / 2));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_falls_back_must_prove_more_and_a_lost_connection_never() {
+    fn relapses_need_more_probes_except_lost_connections() {
         let mut breaker = Breaker::default();
         let now = Instant::now();
         let proofs = |breaker: &mut Breaker, fault| {
@@ -146,7 +146,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_lets_go_exactly_when_half_of_the_last_two_seconds_was_late(
+        fn breaker_opens_when_half_of_two_seconds_is_late(
             beats in prop::collection::vec((0_u64..20, 0_u64..20, 0_u64..1_500), 1..40),
         ) {
             let (mut breaker, begun) = (Breaker::default(), Instant::now());

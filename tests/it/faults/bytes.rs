@@ -1,10 +1,10 @@
-//! Bytes that no one meant: the seeds of the fuzzer with things wrong in them, many of them.
+//! Mutated fuzz seeds, at the length of `make faults`.
 
 use super::{case, many};
 use crate::fuzz::{TARGETS, mutate, target};
 
 #[test]
-fn mutated_requests_mean_the_same_to_two_readers() {
+fn mutated_requests_mean_the_same_to_two_parsers() {
     case("requests: mutants to two readers, in every cut", || {
         let count = many(2_000, 1_000_000);
         mutate(target("request"), count);
@@ -13,7 +13,7 @@ fn mutated_requests_mean_the_same_to_two_readers() {
 }
 
 #[test]
-fn what_must_hold_for_any_bytes_holds_for_mutants_of_the_seeds() {
+fn fuzz_checks_hold_for_mutated_seeds() {
     case(
         "readers: mutants of paths, URLs, configs, records, streams, calls, forms",
         || {

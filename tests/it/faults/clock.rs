@@ -1,11 +1,11 @@
-//! Clocks that disagree: of three gateways on one Redis one is an hour ahead and one an hour behind. Whatever
-//! has an end has it by the store's clock; whatever takes a while, by one that nobody sets.
+//! Clock skew: of three gateways on one Redis, one is an hour ahead and one an hour behind. Expiry must
+//! follow the store's clock, and durations the monotonic clock.
 
 use super::{case, many};
 use crate::harness::clock::ahead;
 use crate::harness::{
-    Client, Gate, Gateway, Provider, Redis, Script, Setup, Step, balance, eventually, mint, sample,
-    within,
+    CHAT_PATH, Client, Gate, Gateway, Provider, Redis, Script, Setup, Step, balance, eventually,
+    mint, sample, small_call, within,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -13,10 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const PATH: &str = "/abc/v1/chat/completions";
 const OFFSETS: [(Option<&str>, i64); 3] = [(None, 0), (Some("+1h"), 3_600), (Some("-1h"), -3_600)];
 
-/// One that is right, one that is ahead, one that is behind; and they are.
+/// Starts three gateways with offsets 0, +1 h and -1 h, and asserts their offsets.
 fn three(setup: impl Fn() -> Setup) -> Vec<Gateway> {
     let gateways = OFFSETS.iter().map(|(offset, seconds)| {
         let setup = offset
@@ -30,7 +29,7 @@ fn three(setup: impl Fn() -> Setup) -> Vec<Gateway> {
     gateways.collect()
 }
 
-/// A key that does not expire.
+/// Mints a key without expiry.
 fn lasting(gateway: &Gateway, tokens: u64) -> String {
     let client = gateway.client();
     let request = client.request("POST", "/abc/admin/keys");
@@ -40,17 +39,16 @@ fn lasting(gateway: &Gateway, tokens: u64) -> String {
     minted.json()["apiKey"].as_str().unwrap().to_owned()
 }
 
-fn call() -> Value {
-    json!({"messages": [{"role": "user", "content": "x"}], "max_tokens": 3})
-}
-
 fn status(client: Client, key: &str) -> u16 {
-    let request = client.request("POST", PATH).bearer(key).json(&call());
+    let request = client
+        .request("POST", CHAT_PATH)
+        .bearer(key)
+        .json(&small_call());
     request.send().status
 }
 
 #[test]
-fn a_window_holds_its_limit_over_instances_whose_clocks_disagree() {
+fn rate_limit_holds_over_instances_with_skewed_clocks() {
     const LIMIT: usize = 20;
     const SPAN: u64 = 3;
     let redis = Redis::start();
@@ -64,15 +62,16 @@ fn a_window_holds_its_limit_over_instances_whose_clocks_disagree() {
     case("clock: rate limit, three instances an hour apart", || {
         let key = lasting(&gateways[0], 1_000_000);
         let windows = many(3, 20);
-        // A tenth of the window may be lost to its slices.
+        // Window slices can add a tenth of the window.
         let until = Instant::now() + Duration::from_millis(1_100 * SPAN * windows);
+
         thread::scope(|scope| {
             for gateway in &gateways {
                 for _ in 0..2 {
                     scope.spawn(|| {
                         while Instant::now() < until {
-                            let request = gateway.client().request("POST", PATH).bearer(&key);
-                            let answer = request.json(&call()).send();
+                            let request = gateway.client().request("POST", CHAT_PATH).bearer(&key);
+                            let answer = request.json(&small_call()).send();
                             if answer.status == 429 {
                                 let wait = answer.header("retry-after").unwrap();
                                 let wait: u64 = wait.parse().unwrap();
@@ -86,15 +85,17 @@ fn a_window_holds_its_limit_over_instances_whose_clocks_disagree() {
                 }
             }
         });
+
         let requests = provider.requests();
         let mut arrivals: Vec<Instant> = requests.iter().map(|asked| asked.at).collect();
         arrivals.sort();
-        // Time passes between the store's yes and the provider's door.
+        // The provider sees a call a little after its admission.
         let least = Duration::from_secs(SPAN) - Duration::from_millis(200);
         for pair in arrivals.windows(LIMIT + 1) {
             let span = pair[LIMIT] - pair[0];
             assert!(span >= least, "{} within {span:?}", LIMIT + 1);
         }
+
         let passed = arrivals.len();
         let fewest = LIMIT * (windows as usize - 1);
         assert!(passed >= fewest, "{passed} of at least {fewest}");
@@ -102,7 +103,7 @@ fn a_window_holds_its_limit_over_instances_whose_clocks_disagree() {
     });
 }
 
-/// Its stream shows the first word and waits for the gate: 100 tokens of prompt, and at most 50 more.
+/// A stream of one word that then waits for the gate: 100 prompt tokens and at most 50 more.
 fn stalling(gate: &Gate) -> Provider {
     let gate = gate.clone();
     Provider::start(move |_| {
@@ -116,7 +117,7 @@ fn long_call() -> Value {
 }
 
 #[test]
-fn a_hold_lives_as_long_as_its_request_and_its_ttl_longer_whatever_the_clocks_say() {
+fn hold_outlives_its_request_despite_skewed_clocks() {
     const GRANT: u64 = 10_000;
     const TTL: Duration = Duration::from_secs(5);
     let redis = Redis::start();
@@ -142,7 +143,7 @@ fn a_hold_lives_as_long_as_its_request_and_its_ttl_longer_whatever_the_clocks_sa
                 .iter()
                 .zip(&keys)
                 .map(|(gateway, key)| {
-                    let request = gateway.client().request("POST", PATH).bearer(key);
+                    let request = gateway.client().request("POST", CHAT_PATH).bearer(key);
                     let mut stream = request.json(&long_call()).send_streaming();
                     stream.wait_for("one ");
                     stream
@@ -161,7 +162,7 @@ fn a_hold_lives_as_long_as_its_request_and_its_ttl_longer_whatever_the_clocks_sa
                 thread::sleep(Duration::from_millis(50));
             }
 
-            // Those whose clocks are wrong die; the one whose clock is right sees what becomes of their holds.
+            // The two gateways with wrong clocks are killed; the third one observes their holds.
             let died = Instant::now();
             gateways[1].kill9();
             gateways[2].kill9();
@@ -177,7 +178,7 @@ fn a_hold_lives_as_long_as_its_request_and_its_ttl_longer_whatever_the_clocks_sa
                 (!came_back[1].is_zero() && !came_back[2].is_zero()).then_some(())
             });
             for after in &came_back[1..] {
-                // It was renewed a third of its life ago at the most.
+                // The last renewal was at most a third of the TTL ago.
                 assert!(*after > TTL / 2, "after {after:?} already");
                 assert!(*after < TTL * 2, "after {after:?} only");
             }
@@ -193,7 +194,7 @@ fn a_hold_lives_as_long_as_its_request_and_its_ttl_longer_whatever_the_clocks_sa
                 orphans.iter().all(|cost| (1..60).contains(cost)),
                 "{orphans:?}"
             );
-            // A start of theirs finds their journals, and charges nothing twice.
+            // Their next starts read their journals and charge nothing twice.
             for (key, cost) in [1, 2].into_iter().zip(&orphans) {
                 let again = Gateway::start(gateways[key].setup().clone());
                 let left = GRANT - cost;
@@ -208,7 +209,7 @@ fn a_hold_lives_as_long_as_its_request_and_its_ttl_longer_whatever_the_clocks_sa
 }
 
 #[test]
-fn a_key_expires_by_the_clock_of_the_store() {
+fn key_expires_by_the_stores_clock() {
     let redis = Redis::start();
     let provider = Provider::start(|_| Script::chat("x", 1, 1));
     let config = sample(&provider);
@@ -248,7 +249,7 @@ fn a_key_expires_by_the_clock_of_the_store() {
 }
 
 #[test]
-fn a_key_is_spent_to_its_end_by_instances_whose_clocks_disagree() {
+fn instances_with_skewed_clocks_spend_a_key_exactly() {
     let grant = many(12_000, 60_000);
     let redis = Redis::start();
     let served = Arc::new(AtomicU64::new(0));
@@ -275,8 +276,8 @@ fn a_key_is_spent_to_its_end_by_instances_whose_clocks_disagree() {
                         scope.spawn(|| {
                             let mut connection = gateway.client().connect();
                             while !spent.load(Ordering::SeqCst) {
-                                let request = connection.request("POST", PATH).bearer(&key);
-                                let status = request.json(&call()).send().status;
+                                let request = connection.request("POST", CHAT_PATH).bearer(&key);
+                                let status = request.json(&small_call()).send().status;
                                 assert!([200, 402, 429].contains(&status), "{status}");
                             }
                         });

@@ -1,4 +1,4 @@
-//! Where a tenant's URL may lead.
+//! Egress: addresses that a tenant's provider URL can and cannot reach.
 
 use super::{case, many};
 use crate::harness::dns::{Dns, Said};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Counts whoever connects to a port of this machine.
+/// Counts connections to a local port.
 struct Trap {
     port: u16,
     connects: Arc<AtomicUsize>,
@@ -57,7 +57,7 @@ fn call() -> serde_json::Value {
 }
 
 #[test]
-fn a_name_that_leads_inside_is_not_connected_to() {
+fn private_dns_answer_is_not_connected_to() {
     const INSIDE: &[(&str, &[&str])] = &[
         ("loopback", &["127.0.0.1"]),
         ("loopback-elsewhere", &["127.9.9.9"]),
@@ -110,23 +110,24 @@ fn a_name_that_leads_inside_is_not_connected_to() {
 }
 
 #[test]
-fn without_tls_a_key_goes_nowhere_that_the_operator_has_not_allowed() {
+fn plain_http_gets_a_key_only_where_the_operator_allows() {
     let trap = Trap::set(&["127.0.0.1"]);
     let url = format!("http://127.0.0.1:{}/v1/chat/completions", trap.port);
     let setup = Setup::new().allow_private(false);
     let gateway = Gateway::start(setup.tenant("abc", sample_at(&url)));
     let key = mint(&gateway, "abc");
+
     assert_eq!(chat(&gateway, "abc", &key, &call()).status, 502);
     gateway.wait_log("it needs https");
     assert_eq!(trap.connects(), 0);
 }
 
 #[test]
-fn a_name_is_looked_up_once_for_all_who_wait_and_remembered() {
+fn dns_lookup_is_shared_and_cached() {
     let provider = Provider::start(|_| Script::chat("Hi", 1, 1).header("connection", "close"));
     let dns = Dns::start(|name, _| match name {
         "provider.test" => {
-            // All of them are waiting by then.
+            // By now all calls wait for the DNS answer.
             std::thread::sleep(Duration::from_millis(300));
             addresses(&["127.0.0.1"], 60)
         }
@@ -148,15 +149,16 @@ fn a_name_is_looked_up_once_for_all_who_wait_and_remembered() {
                 }
             });
         }
+
         let asked = dns.asked();
-        // One for each kind of address, and one again where there was none of a kind.
+        // One query each for A and AAAA, and possibly a repeat of an empty one.
         assert!(asked.len() <= 4, "{asked:?}");
         format!("{calls} calls, {} questions", asked.len())
     });
 }
 
 #[test]
-fn a_name_server_that_says_nothing_holds_up_only_those_who_ask_it() {
+fn silent_name_server_delays_only_its_own_lookups() {
     let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
     let dns = Dns::start(|_, _| Said::Silence);
     let good = provider.url("/v1/chat/completions");
@@ -193,11 +195,10 @@ fn a_name_server_that_says_nothing_holds_up_only_those_who_ask_it() {
 }
 
 const INSIDE: &str = "RESULLM_TEST_INSIDE_A_NETWORK_OF_ITS_OWN";
-/// Public by its looks. In a network of its own a test can have it.
+/// A public address that a test in its own network namespace can bind.
 const PUBLIC: &str = "8.8.4.4";
 
-/// Runs a test of this binary once more in a network that has nothing but loopback, and this address
-/// on it.
+/// Runs a test of this binary again in a network namespace with only loopback and `PUBLIC`.
 fn in_a_network_of_its_own(test: &str) {
     let bring_up = format!(
         "import fcntl,os,socket,struct,sys\n\
@@ -228,12 +229,12 @@ fn in_a_network_of_its_own(test: &str) {
 }
 
 #[test]
-fn a_name_that_turns_inward_is_not_followed() {
+fn dns_rebinding_reaches_no_private_address() {
     if std::env::var_os(INSIDE).is_none() {
-        return in_a_network_of_its_own("faults::egress::a_name_that_turns_inward_is_not_followed");
+        return in_a_network_of_its_own("faults::egress::dns_rebinding_reaches_no_private_address");
     }
     let dns = Dns::start(|name, before| match name {
-        // Public for whoever checks, loopback for whoever connects.
+        // The first answer (the check) is public, later ones (the connection) are loopback.
         "rebinding.test" if before == 0 => addresses(&[PUBLIC], 0),
         "rebinding.test" => addresses(&["127.0.0.1"], 0),
         "both.test" => addresses(&["127.0.0.1", PUBLIC], 0),
@@ -242,7 +243,7 @@ fn a_name_that_turns_inward_is_not_followed() {
     case(
         "egress: a name that is public first and loopback then",
         || {
-            // The same port at both addresses: who connects where is told apart.
+            // The same port on both addresses, so that connections are counted by address.
             let port = free_port();
             let count = |address: &str| {
                 let listener = TcpListener::bind((address, port)).unwrap();
@@ -271,7 +272,7 @@ fn a_name_that_turns_inward_is_not_followed() {
             for _ in 0..many(5, 100) {
                 ask("both", &both);
             }
-            // What was found holds for a second at least; then it has turned.
+            // The DNS answer is cached for at least a second.
             let turned = "rebinding.test leads to a private address";
             eventually(Duration::from_secs(10), "the name has turned", || {
                 ask("abc", &abc);

@@ -1,7 +1,7 @@
-//! A server that takes over and lacks the last moments: what was charged in them, and what was credited.
+//! Failover to a server that lacks the last moments of charges and credits.
 //!
-//! A request that was admitted and settled within them leaves no trace, and is the one thing that is not charged.
-//! It is counted here, so that nothing else hides behind it.
+//! A request that was admitted and settled within these moments leaves no trace and is the only one not
+//! charged. The tests count such requests, so that no other loss hides among them.
 
 use super::redis::{COST, GRANT, Served, ask, half_a_stream, keys, metric, ready, setup};
 use super::{case, many};
@@ -15,12 +15,12 @@ use std::time::Duration;
 
 const FROM_STORE: &str = "resullm_admissions_total{from=\"store\"}";
 const FROM_LEASE: &str = "resullm_admissions_total{from=\"lease\"}";
-/// The last moments. A purse that nobody uses gives everything back after two seconds.
+/// Span of writes that the new server lacks. An idle lease budget is returned after two seconds.
 const CUT: Duration = Duration::from_millis(2_500);
 const CREDIT: u64 = 1_000;
 const SAID_AGAIN: &str = "[INFO] The server behind the store was replaced: ";
 
-/// Calls of some keys, so many that they have purses.
+/// Calls some keys often enough that they are leased.
 struct Hammer {
     stop: Arc<AtomicBool>,
     threads: Vec<thread::JoinHandle<()>>,
@@ -52,18 +52,19 @@ impl Hammer {
     }
 }
 
-/// Keys by how they are used.
+/// Keys by their use.
 #[derive(Default)]
 struct Keys {
-    /// KeyAdmission before the last moments, settled in them.
+    /// Admitted before the cut, settled after it.
     held: Vec<String>,
-    /// With purses before, in and after them.
+    /// Leased before, during and after the cut.
     often: Vec<String>,
-    /// With purses that end in them.
+    /// Leases that end after the cut.
     ended: Vec<String>,
-    /// KeyAdmission and settled in them.
+    /// Admitted and settled after the cut.
     brief: Vec<String>,
-    /// Admissions of keys with purses that asked the store all the same, and are as brief.
+    /// Number of admissions of leased keys that went to the store nevertheless, admitted and settled after
+    /// the cut.
     asked: u64,
     rounds: usize,
 }
@@ -87,8 +88,8 @@ impl World {
         }
     }
 
-    /// Work of every kind. `cut`: what comes after it is forgotten. `kill`: the server is gone. `back`: there is
-    /// another one.
+    /// Runs work of every kind. `cut` stops replication, `kill` ends the server, `back` brings up another
+    /// one.
     #[track_caller]
     fn lose(&self, keys_: &mut Keys, cut: impl FnOnce(), kill: impl FnOnce(), back: impl FnOnce()) {
         let gateway = &self.gateway;
@@ -102,7 +103,7 @@ impl World {
         let last = Hammer::start(gateway, &ended);
         let from_leases = metric(gateway, FROM_LEASE);
         let streams: Vec<_> = held.iter().map(|key| half_a_stream(gateway, key)).collect();
-        eventually(Duration::from_secs(10), "purses are used", || {
+        eventually(Duration::from_secs(10), "leases are used", || {
             (metric(gateway, FROM_LEASE) > from_leases + 200).then_some(())
         });
         let from_store = metric(gateway, FROM_STORE);
@@ -131,7 +132,7 @@ impl World {
         keys_.rounds += 1;
     }
 
-    /// What was served to a key and never charged, once nothing of it is held. Never less than nothing.
+    /// Tokens that were served to a key and not charged, as soon as no hold is left.
     #[track_caller]
     fn uncharged(&self, key: &str) -> u64 {
         let left = eventually(Duration::from_secs(60), "nothing is held", || {
@@ -149,25 +150,25 @@ impl World {
     fn figure(&self, keys: &Keys) -> String {
         let uncharged = |keys: &[String]| keys.iter().map(|key| self.uncharged(key)).sum::<u64>();
         let served = |keys: &[String]| keys.iter().map(|key| self.served.of(key)).sum::<u64>();
-        let purses = [&keys.often[..], &keys.ended[..]].concat();
+        let leases = [&keys.often[..], &keys.ended[..]].concat();
         let (held, brief) = (uncharged(&keys.held), uncharged(&keys.brief));
-        let (asked, of_purses) = (keys.asked * COST, uncharged(&purses));
-        let all = served(&keys.held) + served(&purses) + served(&keys.brief);
+        let (asked, of_leases) = (keys.asked * COST, uncharged(&leases));
+        let all = served(&keys.held) + served(&leases) + served(&keys.brief);
         let figure = format!(
-            "{} rounds, {all} tokens: uncharged {held} of {} held before the cut; {of_purses} of {} from purses, of \
+            "{} rounds, {all} tokens: uncharged {held} of {} held before the cut; {of_leases} of {} from leases, of \
              which the store was asked for {asked} in the cut; {brief} of {} begun and ended in it; none too many; {}",
             keys.rounds,
             served(&keys.held),
-            served(&purses),
+            served(&leases),
             served(&keys.brief),
             self.said_again(),
         );
         assert_eq!(held, 0, "{figure}");
-        assert!(of_purses <= asked, "{figure}");
+        assert!(of_leases <= asked, "{figure}");
         figure
     }
 
-    /// What the log says of settlements that a server lacked.
+    /// Log lines about replayed settlements, summed up.
     fn said_again(&self) -> String {
         let logs = self.gateway.logs();
         let lines = logs.iter().filter_map(|line| line.split_once(SAID_AGAIN));
@@ -194,7 +195,7 @@ impl World {
     }
 }
 
-/// Credits before the last moments, in them, and after them.
+/// Credits before, during and after the cut.
 struct Credits<'a> {
     world: &'a World,
     key: String,
@@ -217,7 +218,7 @@ impl Credits<'_> {
         assert_eq!(self.world.credit(&self.key, &id).0, 200);
     }
 
-    /// No replica can have it: it is not said to be there.
+    /// Without a replica that confirms it, a credit is not acknowledged.
     #[track_caller]
     fn during(&self) {
         let id = format!("during-{}", self.rounds);
@@ -227,7 +228,7 @@ impl Credits<'_> {
         assert!(sentence.contains(&id), "{sentence}");
     }
 
-    /// Where there is nobody to have it, it waits; then it counts, and once.
+    /// Without a replica the credit waits; later it counts exactly once.
     #[track_caller]
     fn after(&self) {
         let id = format!("during-{}", self.rounds);
@@ -244,7 +245,7 @@ impl Credits<'_> {
 }
 
 #[test]
-fn sentinels_promote_a_replica_that_lacks_the_last_moments() {
+fn sentinel_failover_to_a_stale_replica_keeps_the_books() {
     let sentinel = Sentinel::start();
     let world = World::start(|provider| setup(&sentinel.url(), provider));
     case("redis: a stale replica is promoted", || {
@@ -271,7 +272,7 @@ fn sentinels_promote_a_replica_that_lacks_the_last_moments() {
 }
 
 #[test]
-fn a_cluster_promotes_a_replica_that_lacks_the_last_moments() {
+fn cluster_failover_to_a_stale_replica_keeps_the_books() {
     let cluster = Cluster::with_replicas();
     let world = World::start(|provider| setup(&cluster.url(), provider));
     case("redis: a stale replica of a cluster is promoted", || {
@@ -300,7 +301,7 @@ fn a_cluster_promotes_a_replica_that_lacks_the_last_moments() {
 }
 
 #[test]
-fn a_server_comes_back_with_an_old_dump() {
+fn redis_restarted_from_an_old_dump_keeps_the_books() {
     let redis = Redis::start();
     let world = World::start(|provider| setup(&redis.url(), provider));
     case("redis: restarted from a dump of some seconds ago", || {
@@ -316,11 +317,11 @@ fn a_server_comes_back_with_an_old_dump() {
 }
 
 #[test]
-fn a_server_of_a_cluster_comes_back_with_an_old_dump() {
+fn cluster_node_restarted_from_an_old_dump_keeps_the_books() {
     let cluster = Cluster::start();
     let world = World::start(|provider| setup(&cluster.url(), provider));
     case("redis: a cluster restarted from old dumps", || {
-        // There are no replicas to wait for.
+        // This setup has no replicas to wait for.
         let credited = world.credit(&mint(&world.gateway, "abc"), "order");
         assert_eq!(credited.0, 200, "{}", credited.1);
         let mut keys = Keys::default();

@@ -1,9 +1,9 @@
-//! Requests that are crooked, slow or greedy.
+//! Requests that are malformed, slow or oversized.
 
 use super::{case, many};
 use crate::harness::{
-    Doors, Gateway, Origin, Provider, Redis, Script, Setup, Step, balance, chat, eventually, mint,
-    raw_for, sample, sample_at,
+    CHAT_PATH, Doors, Gateway, Origin, Provider, Redis, Script, Setup, Step, balance, chat,
+    eventually, mint, raw_for, sample, sample_at,
 };
 use serde_json::json;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_head_that_dribbles_does_not_outlive_its_deadline() {
+fn slow_head_ends_at_its_deadline() {
     let deadline = json!({"header_timeout": many("2s", "10s")});
     let doors = Doors::start(Setup::new(), deadline);
     case("slow: a head of one byte every half second", || {
@@ -28,6 +28,7 @@ fn a_head_that_dribbles_does_not_outlive_its_deadline() {
         let begun = Instant::now();
         let mut answers = vec![Vec::new(); connections.len()];
         let mut open: Vec<usize> = (0..connections.len()).collect();
+
         while !open.is_empty() {
             assert!(begun.elapsed() < Duration::from_secs(25), "still open");
             std::thread::sleep(Duration::from_millis(500));
@@ -52,16 +53,16 @@ fn a_head_that_dribbles_does_not_outlive_its_deadline() {
     });
 }
 
-/// One file of `crooked/`: what is to come back, and what is sent.
-struct Crooked {
+/// One file of `malformed/`: the expected answer, and the bytes to send.
+struct Malformed {
     name: String,
-    /// For each answer, what it may be: `400|501`, or `200(m-1)` with the marker of its request.
+    /// Allowed values for each response: `400|501`, or `200(m-1)` with the marker of its request.
     answers: Vec<String>,
     bytes: Vec<u8>,
 }
 
-fn crooked(key: &str) -> Vec<Crooked> {
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/faults/crooked");
+fn malformed(key: &str) -> Vec<Malformed> {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/faults/malformed");
     let read = |entry: std::io::Result<std::fs::DirEntry>| {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -69,7 +70,7 @@ fn crooked(key: &str) -> Vec<Crooked> {
         let line = file.iter().position(|byte| *byte == b'\n').unwrap();
         let first = std::str::from_utf8(&file[..line]).unwrap();
         let answers = first.trim_start_matches('#').split_whitespace();
-        Crooked {
+        Malformed {
             answers: answers.map(str::to_owned).collect(),
             bytes: with_key(&file[line + 1..], key),
             name,
@@ -93,11 +94,11 @@ fn with_key(mut bytes: &[u8], key: &str) -> Vec<u8> {
     whole
 }
 
-/// The answers on a connection, each as its status and the marker it bears; frames of HTTP/2 as one.
+/// Responses on a connection as status and marker; HTTP/2 frames count as one `frames`.
 fn answers(mut bytes: &[u8]) -> Vec<String> {
     let mut answers = Vec::new();
     while !bytes.is_empty() {
-        // Settings are the first frame of whoever speaks HTTP/2.
+        // An HTTP/2 server sends `SETTINGS` first.
         if bytes.first() == Some(&0) && bytes.get(3) == Some(&4) {
             answers.push("frames".to_owned());
             return answers;
@@ -126,7 +127,7 @@ fn answers(mut bytes: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn no_crooked_request_carries_another_one_in() {
+fn malformed_requests_smuggle_no_second_request() {
     let origin = Origin::start();
     let sample = sample_at(&origin.url("/v1/chat/completions")).tokens(1_000_000);
     let setup = Setup::new()
@@ -134,8 +135,8 @@ fn no_crooked_request_carries_another_one_in() {
         .tenant("evil", sample);
     let doors = Doors::start(setup, json!({"header_timeout": "2s"}));
     let key = mint(&doors.gateway, "abc");
-    case("smuggling: crooked requests against a raw origin", || {
-        let all = crooked(&key);
+    case("smuggling: malformed requests against a raw origin", || {
+        let all = malformed(&key);
         let (count, mut forwarded, mut faults) = (2 * all.len(), 0, Vec::new());
         let mut outcomes = Vec::new();
         for some in all.chunks(24) {
@@ -156,7 +157,7 @@ fn no_crooked_request_carries_another_one_in() {
             });
         }
         for (one, way, answers) in outcomes {
-            // Over TLS the client says before its first byte whether it speaks HTTP/2.
+            // With TLS, ALPN selects HTTP/2 before the first byte.
             let is_no_preface = way != "plain" && one.answers == ["frames"];
             let expected = match is_no_preface {
                 true => &["400".to_owned()][..],
@@ -168,7 +169,9 @@ fn no_crooked_request_carries_another_one_in() {
             }
             forwarded += answers.iter().filter(|answer| answer.contains('(')).count();
         }
+
         assert!(faults.is_empty(), "{}", faults.join("\n"));
+
         let seen = origin.requests();
         let smuggled = |request: &&Vec<u8>| String::from_utf8_lossy(request).contains("SMUGGLED");
         assert_eq!(seen.iter().filter(smuggled).count(), 0);
@@ -177,14 +180,14 @@ fn no_crooked_request_carries_another_one_in() {
     });
 }
 
-const PATH: &str = "/abc/v1/chat/completions";
-
 fn post(key: &str, framing: &str) -> Vec<u8> {
-    format!("POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n{framing}\r\n\r\n")
-        .into_bytes()
+    format!(
+        "POST {CHAT_PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n{framing}\r\n\r\n"
+    )
+    .into_bytes()
 }
 
-/// Writes `piece` now and then until the other side closes, and returns what that said and when.
+/// Writes `piece` at intervals until the other side closes; returns its response and the elapsed time.
 fn dribble(mut socket: TcpStream, piece: &[u8], most: Duration) -> (String, Duration) {
     let begun = Instant::now();
     let pause = Duration::from_millis(250);
@@ -206,12 +209,13 @@ fn dribble(mut socket: TcpStream, piece: &[u8], most: Duration) -> (String, Dura
 }
 
 #[test]
-fn a_connection_that_says_nothing_and_a_body_that_dribbles_are_not_waited_for() {
+fn idle_connection_and_slow_body_time_out() {
     let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
     let setup = Setup::new().tenant("abc", sample(&provider).tokens(1000));
     let doors = Doors::start(setup, json!({"header_timeout": "2s"}));
     let (gateway, ways) = (&doors.gateway, doors.all());
     let key = mint(gateway, "abc");
+
     std::thread::scope(|scope| {
         for (way, addr) in ways {
             scope.spawn(move || {
@@ -264,7 +268,7 @@ fn a_connection_that_says_nothing_and_a_body_that_dribbles_are_not_waited_for() 
 }
 
 #[test]
-fn a_provider_may_be_silent_for_longer_than_a_client() {
+fn provider_silence_outlasts_the_client_timeout() {
     let silence = Duration::from_secs(many(4, 95));
     let provider = Provider::start(move |_| {
         Script::chat_stream(&["one ", "two "], 10, 2).after(2, Step::Wait(silence))
@@ -279,7 +283,11 @@ fn a_provider_may_be_silent_for_longer_than_a_client() {
         || {
             let call = json!({"stream": true, "messages": []});
             let client = gateway.client().timeout(silence + Duration::from_secs(20));
-            let answer = client.request("POST", PATH).bearer(&key).json(&call).send();
+            let answer = client
+                .request("POST", CHAT_PATH)
+                .bearer(&key)
+                .json(&call)
+                .send();
             assert!(
                 answer.text().ends_with("data: [DONE]\n\n"),
                 "{}",
@@ -292,7 +300,7 @@ fn a_provider_may_be_silent_for_longer_than_a_client() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_not_written_to_for_ever() {
+fn client_that_does_not_read_times_out() {
     let provider = Provider::start(|_| {
         let word = "word ".repeat(2_000);
         let words: Vec<&str> = std::iter::repeat_n(word.as_str(), 3_000).collect();
@@ -344,7 +352,7 @@ fn a_client_that_does_not_read_is_not_written_to_for_ever() {
 }
 
 #[test]
-fn bodies_are_kept_only_where_there_is_room_for_them_in_all() {
+fn body_memory_is_bounded_over_all_requests() {
     let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
     let setup = Setup::new().tenant("abc", sample(&provider).tokens(100_000_000));
     let doors = Doors::start(setup, json!({"max_buffered": "16MiB"}));
@@ -361,7 +369,7 @@ fn bodies_are_kept_only_where_there_is_room_for_them_in_all() {
                     socket
                         .write_all(&post(&key, "Content-Length: 8388608"))
                         .unwrap();
-                    // Who is refused in the middle of it may not take it all.
+                    // The gateway may refuse and close before it has read everything.
                     let _ = socket.write_all(&half);
                     socket
                 })
@@ -390,7 +398,11 @@ fn bodies_are_kept_only_where_there_is_room_for_them_in_all() {
                 let padding = " ".repeat(8 << 20);
                 let call = format!("{{\"messages\":[]}}{padding}");
                 let client = gateway.client();
-                let answer = client.request("POST", PATH).bearer(&key).body(call).send();
+                let answer = client
+                    .request("POST", CHAT_PATH)
+                    .bearer(&key)
+                    .body(call)
+                    .send();
                 (answer.status == 200).then_some(())
             });
             format!("{refused} refused, {grown} MiB more")
@@ -399,7 +411,7 @@ fn bodies_are_kept_only_where_there_is_room_for_them_in_all() {
 }
 
 #[test]
-fn json_of_any_depth_is_refused_and_not_climbed() {
+fn deeply_nested_json_is_refused() {
     let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
     let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
     let key = mint(&gateway, "abc");
@@ -408,6 +420,7 @@ fn json_of_any_depth_is_refused_and_not_climbed() {
         let (open, close) = ("[".repeat(levels), "]".repeat(levels));
         let objects = ("{\"a\":".repeat(levels), "}".repeat(levels));
         let client = gateway.client();
+
         for body in [
             format!("{{\"messages\":{open}{close}}}"),
             format!("{{\"messages\":[],\"x\":{open}{close}}}"),
@@ -416,7 +429,7 @@ fn json_of_any_depth_is_refused_and_not_climbed() {
             open.clone(),
         ] {
             let answer = client
-                .request("POST", PATH)
+                .request("POST", CHAT_PATH)
                 .bearer(&key)
                 .body(body.clone())
                 .send();
@@ -433,14 +446,17 @@ fn json_of_any_depth_is_refused_and_not_climbed() {
     });
 }
 
-/// The healthy client's slowest of a hundred, and its median.
+/// Slowest and median of a hundred requests of a healthy client.
 fn healthy(gateway: &Gateway, key: &str) -> (Duration, Duration) {
     let mut connection = gateway.client().connect();
     let call = json!({"messages": [], "max_tokens": 10});
     let mut waits: Vec<Duration> = (0..500)
         .map(|_| {
             let begun = Instant::now();
-            let asked = connection.request("POST", PATH).bearer(key).json(&call);
+            let asked = connection
+                .request("POST", CHAT_PATH)
+                .bearer(key)
+                .json(&call);
             assert_eq!(asked.send().status, 200);
             begun.elapsed()
         })
@@ -483,7 +499,7 @@ fn many_slow_clients_do_not_slow_down_a_healthy_one() {
             let (median_then, p99_then) = healthy(gateway, &key);
             let grown = gateway.memory_kib().saturating_sub(before) >> 10;
             assert!(grown < 256, "{grown} MiB");
-            // Whatever they go on to send, they are gone when their time is over.
+            // They are closed at their deadline even while they send.
             let begun = Instant::now();
             let is_open = |mut socket: &TcpStream| {
                 let mut room = [0; 512];
@@ -509,7 +525,7 @@ fn many_slow_clients_do_not_slow_down_a_healthy_one() {
 }
 
 #[test]
-fn whoever_keeps_guessing_is_refused_before_anything_is_looked_up() {
+fn failed_sign_ins_block_an_address_before_any_lookup() {
     let redis = Redis::start();
     let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
     let guesses = many(200, 10_000);
@@ -530,7 +546,7 @@ fn whoever_keeps_guessing_is_refused_before_anything_is_looked_up() {
                 0 => ("GET", "/abc/auth/me"),
                 1 => ("GET", "/abc/admin/config"),
                 2 => ("GET", "/abc/v1/models"),
-                _ => ("POST", PATH),
+                _ => ("POST", CHAT_PATH),
             };
             let request = connection
                 .request(method, path)
@@ -538,9 +554,11 @@ fn whoever_keeps_guessing_is_refused_before_anything_is_looked_up() {
                 .bearer(&format!("temp_{number}"));
             request.json(&json!({"messages": []})).send()
         };
+
         for number in 0..guesses {
             assert_eq!(ask(number, "198.51.100.7").status, 401);
         }
+
         let looked_up = redis.calls("evalsha");
         for number in 0..20 {
             let refused = ask(number, "198.51.100.7");

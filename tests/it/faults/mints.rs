@@ -1,4 +1,4 @@
-//! Farming of anonymous keys: from one address, from one network, from everywhere.
+//! Farming of anonymous keys from one address, one network and many networks.
 
 use super::{case, many};
 use crate::harness::{Gateway, Redis, Setup, sample_at};
@@ -9,10 +9,10 @@ use std::thread;
 
 const PATH: &str = "/abc/auth/anonymous";
 
-/// The address of each one who asks.
+/// Client address by request number.
 type Crowd = fn(usize) -> String;
 
-/// What came of asking for keys.
+/// Result of a farming run.
 #[derive(Debug, Default)]
 struct Harvest {
     keys: HashSet<String>,
@@ -25,7 +25,7 @@ impl Harvest {
     }
 }
 
-/// Asks from as many addresses as there are questions, at all gateways at once, by way of a trusted proxy.
+/// Mints `questions` times at all gateways at once, from addresses of `from`, through a trusted proxy.
 fn farm(gateways: &[Gateway], questions: usize, from: impl Fn(usize) -> String + Sync) -> Harvest {
     let (next, harvest) = (AtomicUsize::new(0), Mutex::new(Harvest::default()));
     thread::scope(|scope| {
@@ -80,18 +80,18 @@ fn four_of(number: usize) -> String {
     format!("198.51.100.{}", number % 256)
 }
 
-/// Each in a household of its own, all of them in one /48.
+/// Addresses of different /64 networks in one /48.
 fn six_of(number: usize) -> String {
     format!("2001:db8:7:{number:x}::1")
 }
 
-/// How many records there are: a key that was refused must not have been written either.
+/// Number of stored key records; a refused mint must not write one.
 fn written(redis: &Redis) -> usize {
     redis.cli(&["KEYS", "apiKey:*"]).list().len()
 }
 
 #[test]
-fn a_network_that_farms_keys_gets_its_bound_and_takes_none_from_others() {
+fn network_that_farms_keys_is_limited_alone() {
     let (questions, of_network) = many((500, 150), (10_000, 6_000));
     let of_others = 9;
     let in_all = of_network + of_others;
@@ -111,12 +111,13 @@ fn a_network_that_farms_keys_gets_its_bound_and_takes_none_from_others() {
         ),
         ("one /24, embedded", None, four_of),
     ];
+
     for (name, redis, from) in cases {
         let gateways = gateways(redis.as_ref(), &bounds);
         case(&format!("mints: {name}"), || {
             let farmed = farm(&gateways, questions, from);
             assert_eq!(farmed.keys.len(), of_network);
-            // As many as if nobody had farmed, from anywhere else, and the next one waits.
+            // Another network still gets its full share, and then is limited.
             let elsewhere = |number: usize| format!("203.0.{number}.7");
             let others = farm(&gateways, of_others, elsewhere);
             assert_eq!(others.keys.len(), of_others, "the refused took no place");
@@ -134,7 +135,7 @@ fn a_network_that_farms_keys_gets_its_bound_and_takes_none_from_others() {
 }
 
 #[test]
-fn an_address_that_goes_on_after_its_bound_takes_no_place_of_its_network_or_tenant() {
+fn limited_address_uses_no_share_of_its_network() {
     let questions = many(300, 10_000);
     let redis = Redis::start();
     let bounds = "mints_per_address: 5, mints_per_network: 12, mints_per_tenant: 20";
@@ -142,15 +143,17 @@ fn an_address_that_goes_on_after_its_bound_takes_no_place_of_its_network_or_tena
     case("mints: refused ones of one address", || {
         let one = farm(&gateways, questions, |_| "198.51.100.1".into());
         assert_eq!(one.keys.len(), 5);
+
         let neighbours = farm(&gateways, 60, |number| {
             format!("198.51.100.{}", 2 + number % 6)
         });
         assert_eq!(neighbours.keys.len(), 12 - 5);
         let others = farm(&gateways, 60, |number| format!("203.0.{number}.1"));
         assert_eq!(others.keys.len(), 20 - 12);
-        // Nor do those whom the tenant's bound refuses: as soon as it lets them, all that is theirs is there.
+
+        // Requests that the tenant's limit refuses use no slot of narrower limits.
         let places = redis.cli(&["KEYS", "count:{mint:abc}:*"]).list().len();
-        // Of the six neighbours any two may have had all seven: five is the bound of each.
+        // Any two of the six neighbours may have used all seven slots, because the limit per address is five.
         let of = |neighbours: usize| (1 + neighbours + 8) + (1 + 8) + 1;
         assert!(
             (of(2)..=of(6)).contains(&places),

@@ -1,8 +1,7 @@
-//! Faults and attackers: what must hold when things break or someone breaks them.
+//! Faults and attacks.
 //!
-//! Each test here is one or more cases of a table: what was done to the gateway, the figure that came
-//! of it, and whether that passes. `make test` runs them short; `make faults` runs them at full length
-//! and prints the table.
+//! Each test is one or more cases of a table: the fault, a measured figure, and pass or fail. `make test`
+//! runs short forms; `make faults` runs them at full length and prints the table.
 
 mod bytes;
 mod clock;
@@ -18,6 +17,7 @@ mod power;
 mod redis;
 mod routes;
 mod secrets;
+mod sentinel;
 mod streams;
 mod timing;
 mod urls;
@@ -25,7 +25,7 @@ mod urls;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// How much of something: little in `make test`, all of it in `make faults`.
+/// The short amount in `make test`, the long one in `make faults`.
 pub fn many<T>(short: T, long: T) -> T {
     if std::env::var_os("FAULTS_LONG").is_some() {
         long
@@ -34,7 +34,7 @@ pub fn many<T>(short: T, long: T) -> T {
     }
 }
 
-/// One row of the table. `run` says the figure, or panics.
+/// Runs one case of the table: `run` returns the figure or panics.
 pub fn case(name: &str, run: impl FnOnce() -> String) {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(figure) => row(name, &figure, "pass"),
@@ -45,7 +45,7 @@ pub fn case(name: &str, run: impl FnOnce() -> String) {
     }
 }
 
-/// Into the file that `make faults` names; and onto the test's own output.
+/// Appends a row to the file in `FAULTS_TABLE` and prints it.
 #[expect(
     clippy::print_stdout,
     reason = "that of a test is shown where it fails"
@@ -56,7 +56,7 @@ fn row(name: &str, figure: &str, verdict: &str) {
     if let Some(path) = std::env::var_os("FAULTS_TABLE") {
         let mut options = std::fs::OpenOptions::new();
         let mut table = options.append(true).create(true).open(path).unwrap();
-        // One write, so that rows of tests that run side by side stay whole.
+        // A single write keeps the rows of parallel tests whole.
         table.write_all(format!("{row}\n").as_bytes()).unwrap();
     }
 }

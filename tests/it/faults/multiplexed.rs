@@ -1,14 +1,12 @@
-//! Clients of HTTP/2 that are slow or greedy, beside others on the same connection and on others.
+//! Slow or greedy HTTP/2 clients beside others on the same and on other connections.
 
 use super::{case, many};
 use crate::harness::frames::{DATA, END_HEADERS, HEADERS, Raw, call_headers, frame};
 use crate::harness::{
-    Doors, Gateway, Http2, Provider, Script, Setup, balance, eventually, mint, sample,
+    CHAT_PATH, Doors, Gateway, Http2, Provider, Script, Setup, balance, eventually, mint, sample,
 };
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-
-const PATH: &str = "/abc/v1/chat/completions";
 
 fn doors(server: Value) -> (Provider, Doors, String) {
     let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
@@ -32,7 +30,7 @@ fn small() -> Value {
 }
 
 #[test]
-fn a_stream_whose_body_dribbles_is_not_waited_for_and_stops_no_other() {
+fn slow_body_of_a_stream_times_out_and_delays_no_other() {
     let (provider, doors, key) = doors(json!({}));
     std::thread::scope(|scope| {
         for (way, client) in clients(&doors) {
@@ -41,12 +39,12 @@ fn a_stream_whose_body_dribbles_is_not_waited_for_and_stops_no_other() {
                 case(
                     &format!("slow: a body of a byte now and then on HTTP/2, {way}"),
                     || {
-                        let mut slow = client.half(PATH, key, &[], b"{".to_vec());
-                        assert_eq!(client.post(PATH, key, &small()).status, 200);
+                        let mut slow = client.half(CHAT_PATH, key, &[], b"{".to_vec());
+                        assert_eq!(client.post(CHAT_PATH, key, &small()).status, 200);
                         let begun = Instant::now();
                         let status = slow.dribble(b" ", Duration::from_millis(250)).unwrap();
                         assert_eq!(status, 408);
-                        assert_eq!(client.post(PATH, key, &small()).status, 200);
+                        assert_eq!(client.post(CHAT_PATH, key, &small()).status, 200);
                         format!("refused after {:?}", begun.elapsed())
                     },
                 );
@@ -57,7 +55,7 @@ fn a_stream_whose_body_dribbles_is_not_waited_for_and_stops_no_other() {
 }
 
 #[test]
-fn bodies_of_streams_are_kept_only_where_there_is_room_for_them_in_all() {
+fn body_memory_is_bounded_over_all_streams() {
     let (_provider, doors, key) = doors(json!({"max_buffered": "16MiB"}));
     for (way, client) in clients(&doors) {
         case(
@@ -66,7 +64,7 @@ fn bodies_of_streams_are_kept_only_where_there_is_room_for_them_in_all() {
                 let before = doors.gateway.memory_kib();
                 let length = [("content-length", "8388608")];
                 let mut greedy: Vec<_> = (0..12)
-                    .map(|_| client.half(PATH, &key, &length, vec![b' '; 4 << 20]))
+                    .map(|_| client.half(CHAT_PATH, &key, &length, vec![b' '; 4 << 20]))
                     .collect();
                 let mut refused = 0;
                 eventually(Duration::from_secs(20), "there is no room", || {
@@ -80,13 +78,13 @@ fn bodies_of_streams_are_kept_only_where_there_is_room_for_them_in_all() {
                 let grown = doors.gateway.memory_kib().saturating_sub(before) >> 10;
                 assert!(grown < 64, "{grown} MiB");
                 assert!(refused >= 8, "{refused}");
-                assert_eq!(client.post(PATH, &key, &small()).status, 200);
+                assert_eq!(client.post(CHAT_PATH, &key, &small()).status, 200);
                 drop(greedy);
                 eventually(Duration::from_secs(8), "there is room again", || {
                     let call = format!("{{\"messages\":[]}}{}", " ".repeat(8 << 20));
                     let bearer = format!("Bearer {key}");
                     let headers = [("authorization", bearer.as_str())];
-                    let answer = client.send("POST", PATH, &headers, Some(call.into()));
+                    let answer = client.send("POST", CHAT_PATH, &headers, Some(call.into()));
                     (answer.status == 200).then_some(())
                 });
                 format!("{refused} refused, {grown} MiB more")
@@ -96,7 +94,7 @@ fn bodies_of_streams_are_kept_only_where_there_is_room_for_them_in_all() {
 }
 
 #[test]
-fn ten_thousand_streams_cost_little_and_stop_nobody() {
+fn ten_thousand_streams_use_bounded_memory() {
     const CONNECTIONS: u32 = 100;
     const STREAMS: u32 = 100;
     let most = json!({"max_connections": 20_000, "max_connections_per_address": 20_000});
@@ -107,6 +105,7 @@ fn ten_thousand_streams_cost_little_and_stop_nobody() {
         let before = gateway.memory_kib();
         let block = call_headers(&key);
         let mut open = Vec::new();
+
         for _ in 0..CONNECTIONS {
             let mut raw = Raw::open(gateway);
             for number in 0..STREAMS {
@@ -117,13 +116,14 @@ fn ten_thousand_streams_cost_little_and_stop_nobody() {
             }
             open.push(raw);
         }
+
         let begun = Instant::now();
         serve(gateway, &key);
         let took = begun.elapsed();
         let grown = gateway.memory_kib().saturating_sub(before);
         let each = grown / u64::from(CONNECTIONS * STREAMS);
         assert!(each < 64, "{each} KiB each");
-        // They are too slow, and hear of it one by one.
+        // Each stream gets a timeout response.
         let wait = Duration::from_secs(many(40, 60));
         for raw in &mut open {
             eventually(wait, "each stream is answered", || {
@@ -135,19 +135,20 @@ fn ten_thousand_streams_cost_little_and_stop_nobody() {
         drop(open);
         format!("{each} KiB each, three others were served within {took:?}")
     });
+
     assert_eq!(provider.requests().len(), 9);
     assert_eq!(balance(gateway, &key).0, 100_000_000 - 2 * 9);
 }
 
-/// Three calls that have nothing to do with the rest, on each protocol.
+/// Makes three unrelated calls, on each protocol.
 #[track_caller]
 fn serve(gateway: &Gateway, key: &str) {
     let fresh = Http2::plain(gateway.addr());
-    assert_eq!(fresh.post(PATH, key, &small()).status, 200);
-    assert_eq!(fresh.post(PATH, key, &small()).status, 200);
+    assert_eq!(fresh.post(CHAT_PATH, key, &small()).status, 200);
+    assert_eq!(fresh.post(CHAT_PATH, key, &small()).status, 200);
     let client = gateway.client();
     let answer = client
-        .request("POST", PATH)
+        .request("POST", CHAT_PATH)
         .bearer(key)
         .json(&small())
         .send();

@@ -1,16 +1,14 @@
-//! More than the gateway can take, and stopping in the middle of it.
+//! Overload, and shutdown under load.
 
 use super::{case, many};
 use crate::harness::{
-    Client, Gate, Gateway, Provider, Redis, Response, Sample, Script, Setup, Step, balance, chat,
-    eventually, mint, raw_for, sample,
+    CHAT_PATH, Client, Gate, Gateway, Provider, Redis, Response, Sample, Script, Setup, Step,
+    balance, chat, eventually, mint, raw_for, sample,
 };
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-const PATH: &str = "/abc/v1/chat/completions";
 
 #[track_caller]
 fn assert_overloaded(answer: &Response) {
@@ -20,7 +18,7 @@ fn assert_overloaded(answer: &Response) {
 }
 
 #[test]
-fn requests_in_flight_are_bounded_and_probes_are_not_refused() {
+fn in_flight_limit_spares_health_probes() {
     let gate = Gate::new();
     let hold = gate.clone();
     let provider = Provider::start(move |_| {
@@ -40,8 +38,8 @@ fn requests_in_flight_are_bounded_and_probes_are_not_refused() {
                 .collect();
             provider.wait_requests(8);
             assert_overloaded(&chat(&gateway, "abc", &key, &call));
-            // One tenant does not take another's place; together they have no more than there are.
-            // The place of the one that was refused is free a moment after its answer is read.
+            // The limit per tenant leaves room for the other; together they stay below `max_requests`. A
+            // refused call's slot is free a moment after its response is read.
             let last = scope.spawn(|| {
                 let asked = || Some(chat(&gateway, "other", &others, &call));
                 let served = || asked().filter(|answer| answer.status != 503);
@@ -114,17 +112,18 @@ fn connections_are_bounded_in_all_and_from_one_address() {
 }
 
 #[test]
-fn a_proxy_that_is_trusted_may_have_all_places() {
+fn trusted_proxy_may_use_every_connection() {
     let setup = Setup::new()
         .yaml("server: { max_connections_per_address: 1, trusted_proxies: [127.0.0.0/8] }");
     let gateway = Gateway::start(setup);
     let mut both = [gateway.client().connect(), gateway.client().connect()];
+
     for connection in &mut both {
         assert_eq!(connection.request("GET", "/").send().status, 200);
     }
 }
 
-/// Asks over and over on connections of its own, and counts what comes back.
+/// Calls in a loop on its own connections and counts the responses.
 #[derive(Default)]
 struct Load {
     stop: AtomicBool,
@@ -148,7 +147,10 @@ impl Load {
                 let mut connection = client.connect();
                 while !load.stop.load(Ordering::Relaxed) {
                     let begun = Instant::now();
-                    let asked = connection.request("POST", PATH).bearer(&key).json(&call);
+                    let asked = connection
+                        .request("POST", CHAT_PATH)
+                        .bearer(&key)
+                        .json(&call);
                     match asked.try_send() {
                         Ok(answer) if answer.status == 200 => {
                             load.served.fetch_add(1, Ordering::Relaxed);
@@ -157,7 +159,7 @@ impl Load {
                         Ok(answer) if answer.status == 503 => {
                             assert_eq!(answer.header("retry-after"), Some("1"));
                             load.shed.fetch_add(1, Ordering::Relaxed);
-                            // It was asked to come back later.
+                            // Follows the `Retry-After` of the refusal.
                             std::thread::sleep(Duration::from_millis(100));
                         }
                         Ok(answer) => load.others.lock().unwrap().push(answer.text()),
@@ -175,7 +177,7 @@ impl Load {
     }
 }
 
-/// What came of so many callers in a span of time.
+/// Result of `count` callers over a span of time.
 struct Seen {
     served: usize,
     shed: usize,
@@ -183,7 +185,7 @@ struct Seen {
     memory_kib: u64,
 }
 
-/// Lets so many callers ask for the span. Nothing but answers and refusals may come back.
+/// Runs `count` callers for `span`; only successes and refusals are allowed.
 fn press(gateway: &Gateway, key: &str, count: usize, span: Duration) -> Seen {
     let load = Arc::new(Load::default());
     let threads = load.run(&gateway.client(), key, count);
@@ -205,7 +207,7 @@ fn press(gateway: &Gateway, key: &str, count: usize, span: Duration) -> Seen {
     }
 }
 
-/// Asks again as long as it is turned away.
+/// Repeats a request while it gets 503.
 fn answered(gateway: &Gateway, method: &str, path: &str, key: Option<&str>) -> Value {
     eventually(Duration::from_secs(5), path, || {
         let request = gateway.client().request(method, path);
@@ -217,8 +219,7 @@ fn answered(gateway: &Gateway, method: &str, path: &str, key: Option<&str>) -> V
     })
 }
 
-/// The same with few and with many callers: what many of them get, and what it costs. Every call that is
-/// served is paid for, and no other.
+/// Runs few callers and then many: the throughput and latency of both. Exactly the served calls are charged.
 fn few_then_many(gateway: &Gateway, (few, many): (usize, usize), span: Duration) -> (Seen, String) {
     let minted = answered(gateway, "POST", "/abc/auth/anonymous", None);
     let (key, tokens) = (
@@ -258,7 +259,7 @@ fn endless(provider: &Provider) -> Sample {
 }
 
 #[test]
-fn far_more_callers_than_can_be_served_are_served_or_refused_and_pay_for_what_they_got() {
+fn overload_serves_or_refuses_and_charges_exactly() {
     let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
     let setup = Setup::new()
         .tenant("abc", endless(&provider))
@@ -272,7 +273,7 @@ fn far_more_callers_than_can_be_served_are_served_or_refused_and_pay_for_what_th
 }
 
 #[test]
-fn a_gateway_that_falls_behind_turns_a_part_of_the_calls_away() {
+fn overloaded_gateway_sheds_part_of_the_calls() {
     let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
     let setup = Setup::new()
         .tenant("abc", endless(&provider))
@@ -286,9 +287,9 @@ fn a_gateway_that_falls_behind_turns_a_part_of_the_calls_away() {
     });
 }
 
-/// Answers take their time, as a model's do: what can be served follows from the places there are.
+/// The provider takes 100 ms a call, so that `max_requests` determines the throughput.
 #[test]
-fn three_times_the_callers_that_there_are_places_for_do_not_slow_those_that_are_served() {
+fn overload_does_not_slow_admitted_calls() {
     const PLACES: usize = 64;
     let busiest = Arc::new(AtomicUsize::new(0));
     let (busy, most) = (AtomicUsize::new(0), busiest.clone());
@@ -318,7 +319,7 @@ fn three_times_the_callers_that_there_are_places_for_do_not_slow_those_that_are_
     );
 }
 
-/// A client that asks whoever says that he is ready, as a load balancer's would.
+/// A gateway whose `/readyz` is 200, as a load balancer chooses one.
 fn ready(gateways: &[Client]) -> Option<&Client> {
     gateways.iter().find(|client| {
         client
@@ -366,7 +367,7 @@ fn a_rolling_restart_cuts_no_stream_and_refuses_no_connection() {
                     scope.spawn(move || {
                         while !stop.load(Ordering::Relaxed) {
                             let known = clients.lock().unwrap().clone();
-                            // Half of them look at the one first, half at the other.
+                            // Half of the clients probe one gateway first, half the other.
                             let order: Vec<Client> = if number % 2 == 0 {
                                 known
                             } else {
@@ -378,7 +379,7 @@ fn a_rolling_restart_cuts_no_stream_and_refuses_no_connection() {
                             };
                             let call = json!({"stream": true, "messages": [], "max_tokens": 30});
                             match client
-                                .request("POST", PATH)
+                                .request("POST", CHAT_PATH)
                                 .bearer(key)
                                 .json(&call)
                                 .try_send()

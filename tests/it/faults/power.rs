@@ -1,14 +1,17 @@
-//! Power lost in the middle of writes: what was promised is there, nothing is there twice, no start is refused.
+//! Power loss in the middle of writes: promises are kept, nothing is applied twice, and every start succeeds.
 //!
-//! A gateway under load is recorded, with everything it told its clients; then its directory is laid out as
-//! a disk may hold it that lost its power at some moment of that, and opened.
+//! strace records a gateway under load with everything it told its clients. Then its directory is laid out as
+//! a disk might hold it after a power loss at some moment, and opened.
+
+mod load;
 
 use super::disk::{Dice, told};
 use super::{case, many};
 use crate::harness::disk_model::{Loss, lay_out};
-use crate::harness::recorder::{Event, NAMED, What};
-use crate::harness::{Client, Gateway, Provider, Recorder, Script, Setup, Step, TempDir, sample};
-use crate::store_contract::{keeping, runtime};
+use crate::harness::recorder::{Event, What};
+use crate::harness::{Gateway, Provider, Recorder, Script, Setup, Step, TempDir, sample};
+use crate::store::contract::{keeping, runtime};
+use load::{Asked, Asking, COST, Load};
 use resullm::rules::account::Orphans;
 use resullm::rules::entry::Groups;
 use resullm::rules::tenant::TenantId;
@@ -21,170 +24,31 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const GRANT: u64 = 10_000_000;
-const COST: u64 = 7;
-/// A stream costs no more than that, however little of it is known.
-const STREAM: u64 = 40;
-/// What is spent of a lease is reported ten times a second; recorded, everything takes its time.
+
+/// Bound in seconds for unreported lease spending: it is reported ten times a second, but strace slows
+/// everything.
 const REPORTED: f64 = 2.0;
-/// How many times the gateway is started for a record. All but the last time it is killed or stopped.
+
+/// Number of gateway starts in a record; all but the last one end by kill or stop.
 const LIVES: usize = 3;
 
-/// What a client asks for, and what is to be seen of it if it was answered.
-#[derive(Clone, Debug)]
-enum Asked {
-    Mint(String, u64),
-    Credit(String, u64),
-    Charge(String, u64),
-    Regroup(String, &'static str),
-    Revoke(String),
-    Configure(u64),
-}
-
-/// In the order in which one client asked, the number of the request with it.
-type Asking = Vec<(usize, Asked)>;
-
-/// Clients that ask without end, each one thing after the other.
-#[derive(Clone)]
-struct Load {
-    client: Client,
-    numbers: Arc<AtomicUsize>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Load {
-    /// `None`: the gateway is gone.
-    fn ask(
-        &self,
-        asked: &mut Asking,
-        what: Option<Asked>,
-        (method, path, token): (&str, &str, &str),
-        body: &Value,
-    ) -> Option<(usize, Value)> {
-        let number = self.numbers.fetch_add(1, Ordering::SeqCst);
-        asked.extend(what.map(|what| (number, what)));
-        if self.stop.load(Ordering::SeqCst) {
-            return None;
-        }
-        let request = self.client.request(method, path).bearer(token);
-        let request = request.header("x-request-id", &format!("{NAMED}{number}"));
-        let answer = request.json(body).try_send().ok()?;
-        match answer.status {
-            200 | 201 => Some((
-                number,
-                serde_json::from_slice(&answer.body).unwrap_or_default(),
-            )),
-            // It is about to stop.
-            503 => None,
-            status => panic!("{status}: {}", answer.text()),
-        }
-    }
-
-    fn mint(&self, asked: &mut Asking, tokens: u64) -> Option<String> {
-        let route = (
-            "POST",
-            "/abc/admin/keys",
-            crate::harness::setup::ADMIN_TOKEN,
-        );
-        let (number, answer) = self.ask(asked, None, route, &json!({"tokens": tokens}))?;
-        let key = answer["apiKey"].as_str()?.to_owned();
-        asked.push((number, Asked::Mint(key.clone(), tokens)));
-        Some(key)
-    }
-
-    fn call(&self, asked: &mut Asking, key: &str, streams: bool) -> Option<()> {
-        let route = ("POST", "/abc/v1/chat/completions", key);
-        let messages = [json!({"role": "user", "content": "Hi"})];
-        let call = json!({"messages": messages, "max_tokens": 20, "stream": streams});
-        let cost = if streams { STREAM } else { COST };
-        let charge = Asked::Charge(key.to_owned(), cost);
-        self.ask(asked, Some(charge), route, &call).map(|_| ())
-    }
-
-    /// Others have the disk meanwhile, or nobody.
-    fn pause(&self) {
-        std::thread::sleep(Duration::from_millis(40));
-    }
-
-    /// One key again and again: it is leased.
-    fn often(&self, asked: &mut Asking, key: &str) -> Option<()> {
-        loop {
-            self.call(asked, key, false)?;
-        }
-    }
-
-    /// Many keys, each of them twice: the store is asked each time.
-    fn seldom(&self, asked: &mut Asking) -> Option<()> {
-        loop {
-            let key = self.mint(asked, 100_000)?;
-            self.call(asked, &key, false)?;
-            self.call(asked, &key, false)?;
-            self.pause();
-        }
-    }
-
-    fn stream(&self, asked: &mut Asking) -> Option<()> {
-        loop {
-            let key = self.mint(asked, 100_000)?;
-            self.call(asked, &key, true)?;
-            self.pause();
-        }
-    }
-
-    fn administer(&self, asked: &mut Asking, config: &Value, life: usize) -> Option<()> {
-        let token = crate::harness::setup::ADMIN_TOKEN;
-        for round in 0.. {
-            let key = self.mint(asked, 1_000)?;
-            let path = format!("/abc/admin/keys/{key}");
-            let credit = Asked::Credit(key.clone(), 500);
-            let body = json!({"tokens": 500, "id": "once"});
-            let route = format!("{path}/credit");
-            self.ask(asked, Some(credit), ("POST", &route, token), &body)?;
-            self.ask(asked, None, ("POST", &route, token), &body)?;
-            let moved = Asked::Regroup(key.clone(), "paid");
-            self.ask(
-                asked,
-                Some(moved),
-                ("PATCH", &path, token),
-                &json!({"group": "paid"}),
-            )?;
-            if round % 2 == 0 {
-                let revoked = Asked::Revoke(key.clone());
-                self.ask(asked, Some(revoked), ("DELETE", &path, token), &json!({}))?;
-            }
-            let version = (life * 1_000 + round) as u64;
-            let mut config = config.clone();
-            config["version"] = json!(version);
-            let body = json!({"config": config});
-            let configured = Asked::Configure(version);
-            self.ask(
-                asked,
-                Some(configured),
-                ("PUT", "/abc/admin/config", token),
-                &body,
-            )?;
-            self.pause();
-        }
-        None
-    }
-}
-
-/// What was done, and what was asked for.
+/// A recording: file changes and client requests.
 struct Record {
     events: Vec<Event>,
     asked: Vec<Asking>,
     orphans: Orphans,
-    /// When each request was answered, by its number.
+    /// Event index of each request's response, by request number.
     answers: HashMap<usize, usize>,
-    /// When a name came or went.
+    /// Event indexes of name changes.
     names: Vec<usize>,
-    /// When everything up to this number was known to be flushed, and when each change was written.
+    /// Event index and number of each flush (`marks`) and of each change's write (`changes`).
     marks: Vec<(usize, u64)>,
     changes: Vec<(usize, u64)>,
-    /// From when each life served: what an earlier one had under way is settled by then, and flushed.
+    /// Start of service of each process in seconds; earlier requests are settled and flushed by then.
     served: Vec<f64>,
 }
 
@@ -281,7 +145,7 @@ impl Record {
         self.events[at.min(self.events.len() - 1)].seconds
     }
 
-    /// Everything that was answered before this moment is on the disk; of what was leased, before that one.
+    /// Index before which every response is durable, and the time before which lease spending is.
     fn sure(&self, cut: usize) -> (usize, f64) {
         if self.orphans == Orphans::Spend {
             return (cut, f64::MAX);
@@ -290,7 +154,7 @@ impl Record {
         let flushed = marks.map(|(_, number)| *number).max().unwrap_or(0);
         let mut later = self.changes.iter().filter(|(_, number)| *number > flushed);
         let sure = later.next().map_or(cut, |(at, _)| cut.min(*at));
-        // A process that is no more reported nothing after its last answer.
+        // A dead process reported nothing after its last response.
         let mut before = self.events.iter().filter(|event| event.begun < sure).rev();
         let last = before.find(|event| matches!(event.what, What::Answer(_)));
         let last = last.map_or(0.0, |event| event.seconds);
@@ -301,7 +165,7 @@ impl Record {
         self.answers.get(&number).is_some_and(|at| *at < before)
     }
 
-    /// What each key may be after a loss of power at that moment; and the version of the config.
+    /// Bounds of each key after a power loss at `cut`, and the possible config versions.
     fn bounds(&self, cut: usize) -> (BTreeMap<String, Bounds>, Vec<u64>) {
         let (sure, sure_leased) = self.sure(cut);
         let moment = self.seconds(cut);
@@ -353,7 +217,7 @@ impl Record {
                     Asked::Configure(version) if answered => versions = vec![*version],
                     Asked::Configure(version) => versions.push(*version),
                 }
-                // What comes after it was not asked for yet.
+                // Later requests of this client were not made yet.
                 if !answered {
                     break;
                 }
@@ -375,15 +239,15 @@ struct Bounds {
     least: u64,
     most: u64,
     granted: u64,
-    /// When its calls were answered.
+    /// Response times of its calls, in seconds.
     answered: Vec<f64>,
     is_minted: bool,
     group: Option<&'static str>,
-    /// Asked for; and answered.
+    /// `None`: no revoke was requested; else whether it was confirmed.
     is_revoked: Option<bool>,
 }
 
-/// One life of the gateway, and what it was asked for in it.
+/// Runs one process of the gateway under load; returns what each client asked for.
 fn live(life: usize, gateway: &Gateway, load: &Load, rich: &str, config: &Value) -> Vec<Asking> {
     let mut clients = Vec::new();
     for kind in [0, 0, 1, 1, 2, 3] {
@@ -419,12 +283,12 @@ fn live(life: usize, gateway: &Gateway, load: &Load, rich: &str, config: &Value)
     stopped(clients)
 }
 
-/// What came of a number of losses.
+/// Result of a number of simulated power losses.
 #[derive(Default)]
 struct Tally {
     losses: usize,
     refused: usize,
-    /// The most that was lost at one time of what answered calls have cost, and since when, in seconds.
+    /// Most charges lost in one power loss, and the age of the oldest in seconds.
     lost: usize,
     since: f64,
 }
@@ -433,9 +297,9 @@ impl Tally {
     fn lose(&mut self, record: &Record, dice: &mut Dice, runtime: &tokio::runtime::Runtime) {
         let last = record.events.last().unwrap().begun;
         let cut = match dice.roll(4) {
-            // The first moments of a directory are few and have ways of their own to go wrong.
+            // The first moments of a directory are few and have their own ways to fail.
             0 => dice.roll(last / 20),
-            // Names change seldom.
+            // Name changes are rare, so they are chosen on purpose.
             1 => record.names[dice.roll(record.names.len())] + dice.roll(200),
             _ => dice.roll(last + 1),
         };
@@ -480,7 +344,7 @@ impl Tally {
             }
         }
         if is_late {
-            // Whatever held something has run out.
+            // Two hours later every hold and lease has expired.
             clock.fetch_add(7_200_000, Ordering::SeqCst);
         }
         let (keys, versions) = record.bounds(cut);
@@ -511,7 +375,7 @@ impl Tally {
 }
 
 impl Bounds {
-    /// When the calls were answered whose cost is lost.
+    /// Asserts the bounds of a key; returns the response times of the calls whose charge is lost.
     fn check(&self, key: &str, found: Option<&Found>, orphans: Orphans) -> Vec<f64> {
         let Some(found) = found else {
             let may_be_gone = !self.is_minted || self.is_revoked.is_some();
@@ -596,14 +460,14 @@ fn lose_power(orphans: Orphans, losses: usize) -> String {
 }
 
 #[test]
-fn power_lost_in_the_middle_of_writes_costs_no_more_than_is_said_and_no_start() {
+fn power_loss_keeps_promises_with_known_orphans() {
     case("disk: power loss in the middle of writes", || {
         lose_power(Orphans::Known, many(60, 1_000))
     });
 }
 
 #[test]
-fn power_lost_where_orphans_are_spent_gives_nothing_away() {
+fn power_loss_gives_nothing_away_with_spent_orphans() {
     case("disk: power loss, orphans: spend", || {
         lose_power(Orphans::Spend, many(30, 500))
     });

@@ -1,11 +1,11 @@
-//! Everything that can be asked of a gateway: the operations of the document that it serves, so that
-//! no new route is forgotten, and the providers' calls.
+//! All operations of a gateway: those of the OpenAPI document that it serves, so that no new route is
+//! forgotten, and the provider calls.
 
 use crate::harness::Client;
 use crate::harness::http::Response;
 use serde_json::{Value, json};
 
-/// The calls of the providers' APIs that are served, below `v1`.
+/// Provider calls that are served, as paths below `v1`.
 pub const PROVIDER_CALLS: &[&str] = &[
     "chat/completions",
     "responses",
@@ -22,15 +22,15 @@ pub const PROVIDER_CALLS: &[&str] = &[
     "messages/count_tokens",
 ];
 
-/// One method of one path in the document.
+/// One method of one path in the OpenAPI document.
 pub struct Operation {
     pub method: String,
-    /// With its blanks: `/{tenant}/admin/keys/{key}`.
+    /// Path template, such as `/{tenant}/admin/keys/{key}`.
     pub template: String,
     pub has_body: bool,
-    /// It asks for an admin's token.
+    /// Requires an admin token.
     pub is_admins: bool,
-    /// It asks for an end user's key.
+    /// Requires an end user's key.
     pub is_users: bool,
 }
 
@@ -70,7 +70,7 @@ pub fn operations(client: &Client) -> Vec<Operation> {
     operations
 }
 
-/// The content type and the body of the calls that are forms.
+/// Content type and body of a call that takes a form.
 pub fn form(call: &str, prompt: &str) -> Option<(String, String)> {
     let file = match call {
         "images/edits" | "images/variations" => "image",
@@ -88,7 +88,7 @@ pub fn form(call: &str, prompt: &str) -> Option<(String, String)> {
     Some(("multipart/form-data; boundary=b".to_owned(), body))
 }
 
-/// What can be told of an answer: its status, its body, and every header but those that differ each time.
+/// Observable parts of a response: status, body, and the headers that do not differ each time.
 pub fn face(answer: &Response) -> (u16, Vec<(String, String)>, String) {
     let mut headers = answer.headers.clone();
     headers.retain(|(name, _)| {
@@ -99,7 +99,7 @@ pub fn face(answer: &Response) -> (u16, Vec<(String, String)>, String) {
     (answer.status, headers, answer.text().replace(id, "its ID"))
 }
 
-/// The JSON body of a call that asks something.
+/// JSON body of a call with this prompt.
 pub fn asking(call: &str, prompt: &str, stream: bool) -> Value {
     let mut body = match call {
         "chat/completions" | "messages" | "messages/count_tokens" => {

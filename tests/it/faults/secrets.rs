@@ -1,9 +1,8 @@
-//! Nothing secret is ever seen.
+//! Secrets never appear in logs, metrics or responses.
 //!
-//! Every secret that goes in here bears a mark. It is sent down every way there is, good and bad, with
-//! the log at its most talkative; then logs, metrics, headers and answers are searched for the mark and
-//! for every key that was minted. Only what is someone's own may come back to them: a key to whom it is
-//! given, a config to its admin, a prompt and its answer to who asked.
+//! Every secret carries a marker and is sent along every route, valid and malformed, at the highest log
+//! level. Then logs, metrics, headers and bodies are searched for the marker and for every minted key.
+//! Exceptions: a key for its owner, a config for its admin, a prompt and its answer for the caller.
 
 use super::case;
 use super::routes::{Operation, PROVIDER_CALLS, asking, form, operations};
@@ -26,12 +25,12 @@ const IN_QUERY: &str = "c4n4ry-in-the-query-0123456789";
 const PROMPT: &str = "c4n4ry-prompt";
 const ANSWER: &str = "c4n4ry-answer";
 
-/// Every part of the program, and the libraries below it, as loud as they get.
+/// Log filter with the gateway and its libraries at `trace`.
 const LOUDEST: &str = "trace,hyper=trace,hyper_util=trace,pingora=trace,pingora_core=trace,\
     pingora_proxy=trace,redis=trace,rustls=trace,tokio=trace,tokio_rustls=trace,mio=trace,redb=trace,\
     httparse=trace,saphyr_parser=trace,want=trace,serde_json=trace";
 
-/// What has been seen so far, and the keys that must not be.
+/// Everything seen so far is searched for these keys and the marker.
 #[derive(Default)]
 struct Watch {
     keys: Vec<String>,
@@ -49,7 +48,7 @@ impl Watch {
         }
     }
 
-    /// What came of it all.
+    /// Number of searched texts, as the figure of the case.
     #[track_caller]
     fn figure(&self) -> String {
         let hits: Vec<&String> = self.hits.iter().take(30).collect();
@@ -57,7 +56,7 @@ impl Watch {
         format!("0 hits in {} texts", self.looked_at)
     }
 
-    /// An answer, of which its caller's own words are no secret to it.
+    /// Searches a response; `own` are secrets that its caller may see.
     fn look_at(&mut self, what: &str, answer: &Response, own: &[&str]) {
         for (name, value) in &answer.headers {
             self.look(&format!("a header of {what}"), &format!("{name}: {value}"));
@@ -69,7 +68,7 @@ impl Watch {
     }
 }
 
-/// Answers with everything that it was sent, in the way that the prompt asks for: `do-429`.
+/// A provider that echoes the whole request, in the way the prompt asks for: `do-429`.
 fn echo() -> Provider {
     Provider::start(|asked| {
         let text = asked.text();
@@ -134,7 +133,7 @@ fn config(provider: &Provider) -> Value {
     config
 }
 
-/// What is sent where something else is expected: each is wrong in another way.
+/// Malformed bodies, each wrong in another way.
 fn wrong_bodies() -> Vec<String> {
     let nested = json!({"config": {
         "providers": {"text": {"default": "c4n4ry-default", "fallbacks": ["c4n4ry-fallback"], "endpoints": {
@@ -175,7 +174,7 @@ fn wrong_bodies() -> Vec<String> {
 }
 
 #[test]
-fn no_secret_is_seen_on_any_way_through_the_gateway() {
+fn secrets_appear_in_no_log_metric_or_response() {
     let redis = Redis::with(&["--requirepass", "c4n4ry-redis-password"]);
     for (store, format, layout) in [(None, "human", "key"), (Some(redis.url()), "json", "user")] {
         let name = store.as_ref().map_or("embedded", |_| "Redis");
@@ -210,7 +209,7 @@ fn everything_is_tried(store: Option<&str>, format: &str, layout: &str, redis: &
     provider_calls(&client, &mut watch);
     let asked = provider.requests().len();
     assert!(asked > 200, "the provider was asked {asked} times");
-    crooked(&gateway, &mut watch);
+    malformed(&gateway, &mut watch);
 
     let metrics = Client::new(ops.parse().unwrap()).get("/metrics");
     assert_eq!(metrics.status, 200);
@@ -242,7 +241,7 @@ fn everything_is_tried(store: Option<&str>, format: &str, layout: &str, redis: &
     watch
 }
 
-/// Every route of the served document, as everyone, with what is right and with what is wrong.
+/// Calls every local route with every credential, with valid and malformed bodies.
 fn local_routes(gateway: &Gateway, provider: &Provider, watch: &mut Watch) {
     let client = gateway.client();
     let config = json!({"config": config(provider)});
@@ -254,7 +253,7 @@ fn local_routes(gateway: &Gateway, provider: &Provider, watch: &mut Watch) {
     let bodies = wrong_bodies();
     for operation in operations(&client) {
         for credential in ["", ADMIN, TENANT_ADMIN, "key", "c4n4ry-unknown-key"] {
-            // What the last round may have taken away.
+            // Restores what the last round may have deleted.
             admin("PUT", "/admin/tenants/spare", &config);
             admin(
                 "PUT",
@@ -315,7 +314,7 @@ fn local_route(
         request = request.bearer(credential);
     }
     let answer = request.send();
-    // A body asks for one thing and is answered with it: what was minted goes to its owner.
+    // A minted key is returned to its owner.
     let given = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
     let given = given["apiKey"].as_str().map(str::to_owned);
     let template = operation.template.as_str();
@@ -333,7 +332,8 @@ fn local_route(
     watch.keys.extend(given);
 }
 
-/// What a provider would be asked for is its caller's own; here it is refused before.
+/// Whether this body is sent: provider calls with an object body would reach the provider, which echoes them
+/// to their caller. `provider_calls` tests those.
 fn takes(operation: &Operation, body: &str) -> bool {
     let is_object = serde_json::from_str::<Value>(body).is_ok_and(|body| body.is_object());
     operation.has_body && !(operation.is_provider() && is_object)
@@ -362,7 +362,7 @@ fn provider_calls(client: &Client, watch: &mut Watch) {
                     None => request.json(&asking(call, &prompt, stream)),
                 };
                 let answer = request.try_send_streaming();
-                // A stream that is cut is not whole, and what came of it counts all the same.
+                // A cut stream is an error; its part is searched all the same.
                 let Ok(mut answer) = answer else { continue };
                 let (status, headers) = (answer.status, answer.headers.clone());
                 let body: Vec<u8> = answer.by_ref().flat_map(|chunk| chunk.bytes).collect();
@@ -392,8 +392,8 @@ fn provider_calls(client: &Client, watch: &mut Watch) {
     }
 }
 
-/// Requests that are hardly any, and keys in places where they do not belong.
-fn crooked(gateway: &Gateway, watch: &mut Watch) {
+/// Sends malformed requests, and keys in the wrong places.
+fn malformed(gateway: &Gateway, watch: &mut Watch) {
     let path = "/abc/v1/chat/completions";
     for bytes in [
         "GET /abc/c4n4ry HTTP/9\r\nHost: c4n4ry\r\n\r\n".to_owned(),
@@ -416,7 +416,7 @@ fn crooked(gateway: &Gateway, watch: &mut Watch) {
     }
 }
 
-/// Settings with secrets where none are expected: said with the place and without the text.
+/// Settings with secrets in wrong places: errors must name the place and omit the value.
 const FAULTY: &[&str] = &[
     "admin: c4n4ry-token",
     "admin: { token: [c4n4ry-token] }",
@@ -448,7 +448,7 @@ const FAULTY: &[&str] = &[
 ];
 
 #[test]
-fn no_secret_is_seen_on_the_command_line() {
+fn secrets_appear_in_no_command_line_output() {
     case("secrets: check, a start that fails, commands", || {
         let mut watch = Watch::default();
         let mut look = |what: &str, output: &std::process::Output, own: &[&str]| {
@@ -459,6 +459,7 @@ fn no_secret_is_seen_on_the_command_line() {
             }
         };
         let dir = TempDir::new();
+
         for text in FAULTY {
             let file = dir.write("gateway.yaml", text);
             let file = file.to_str().unwrap();
@@ -537,7 +538,7 @@ fn commands(
     }
 }
 
-/// What the gateway logs in this process, where a test has it as a library.
+/// Log lines of this process, where a test runs the gateway as a library.
 struct Kept(Mutex<Vec<String>>);
 
 impl log::Log for Kept {
@@ -556,12 +557,12 @@ impl log::Log for Kept {
 static KEPT: Kept = Kept(Mutex::new(Vec::new()));
 
 #[test]
-fn a_panic_that_quotes_what_it_stumbled_over_is_told_without_its_words() {
+fn panic_message_is_not_logged() {
     case("secrets: a panic with a key in its words", || {
         log::set_logger(&KEPT).unwrap();
         log::set_max_level(log::LevelFilter::Trace);
         let words = "c4n4ry-key is not a char boundary of c4n4ry-prompt";
-        let answer = crate::library::panicked(words);
+        let answer = crate::process::library::panicked(words);
         let mut watch = Watch::default();
         watch.look_at("a panic", &answer, &[]);
         let told = eventually(Duration::from_secs(5), "the log tells of a panic", || {

@@ -1,4 +1,4 @@
-//! Streams that do not come to their end.
+//! Truncated streams.
 
 use super::case;
 use crate::harness::{Gateway, Provider, Script, Setup, balance, mint, sample};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 const GRANT: u64 = 100_000;
 
-/// An API: its path, its events in order, and what only a stream that is whole has.
+/// An API: its path, its events in order, and the text that only a complete stream has.
 struct Api {
     path: &'static str,
     events: fn() -> Vec<String>,
@@ -113,14 +113,14 @@ const APIS: [Api; 4] = [
 ];
 
 #[test]
-fn a_stream_cut_after_any_event_says_so_and_costs_what_came() {
+fn stream_cut_after_any_event_is_charged_what_came() {
     let provider = Provider::start(|request| {
         let api = APIS
             .iter()
             .find(|api| request.path == format!("/v1/{}", api.path))
             .unwrap();
         let asked = request.json();
-        // Anthropic has metadata, the others a user.
+        // Anthropic calls have `metadata`, the others `user`.
         let after = asked["user"]
             .as_str()
             .or(asked["metadata"]["user_id"].as_str())
@@ -140,6 +140,7 @@ fn a_stream_cut_after_any_event_says_so_and_costs_what_came() {
         .server("openai", "openai")
         .server("claude", "anthropic");
     let gateway = Gateway::start(Setup::new().tenant("abc", config));
+
     for api in &APIS {
         case(
             &format!("stream: {} ends after k of its events", api.path),

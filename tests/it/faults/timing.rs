@@ -1,8 +1,9 @@
-//! How long a refusal takes says nothing about what was nearly right.
+//! Timing of refusals reveals nothing about a nearly right credential.
 //!
-//! As dudect does it: two kinds of input in random order, Welch's t between their times, also of the fastest
-//! parts alone, and another look before a difference counts. Only `make faults` takes these times. The short
-//! form looks at the bytes of the answers, and at the statistics on a comparison that does stop early.
+//! The method is dudect's: two kinds of input in random order, Welch's t between their times (also of the
+//! fastest parts alone), and repeated measurements before a difference counts. Only `make faults` measures
+//! times. The short form compares the bytes of the responses, and tests the statistics on a comparison that
+//! exits early.
 
 use super::routes::face;
 use super::{case, many};
@@ -13,29 +14,29 @@ use std::hint::black_box;
 use std::time::Instant;
 
 const PAIRS: usize = 100_000;
-/// Below this, dudect finds no difference.
+/// Threshold of |t| above which dudect reports a difference.
 const MOST: f64 = 4.5;
-/// A difference is one that is found again each time.
+/// Number of consecutive measurements that must show a difference.
 const AGAIN: usize = 3;
-/// What is slower than so much of all is left out, in turn: what leaks shows best where nothing disturbs.
+/// Fractions of the fastest measurements that are compared: leaks show best where noise is low.
 const FASTEST: [f64; 6] = [0.25, 0.5, 0.75, 0.9, 0.99, 1.0];
 
-/// Nanoseconds, of each kind of input.
+/// Nanoseconds for each of the two kinds of input.
 type Times = [Vec<f64>; 2];
 
-/// Nanoseconds of difference that may be.
+/// Allowed difference in nanoseconds.
 const NONE: f64 = 0.0;
-/// The embedded store keeps names in order, and compares those longer that are more alike: some twenty
-/// nanoseconds where one is nearly right. SECURITY.md says so.
+/// Allowed difference in nanoseconds of the embedded store's tree, whose comparison of similar names takes
+/// longer: about 20 ns where one is nearly right. SECURITY.md documents it.
 const OF_A_TREE: f64 = 200.0;
 
-/// What comes of comparing two kinds of times.
+/// Result of comparing two kinds of times.
 #[derive(Clone, Copy, Debug)]
 struct Finding {
     t: f64,
-    /// By how much the means differ, in nanoseconds.
+    /// Difference of the means in nanoseconds.
     by: f64,
-    /// The smallest difference that would have been found, in nanoseconds.
+    /// Smallest detectable difference in nanoseconds.
     sees: f64,
 }
 
@@ -45,7 +46,7 @@ impl Finding {
     }
 }
 
-/// Times both kinds of each pair, in an order that is thrown for.
+/// Measures both kinds of each pair in random order.
 fn measure(pairs: usize, seed: u64, mut take: impl FnMut(usize, &mut Dice)) -> Times {
     let mut dice = Dice::new(seed);
     let mut times: Times = [Vec::with_capacity(pairs), Vec::with_capacity(pairs)];
@@ -55,7 +56,7 @@ fn measure(pairs: usize, seed: u64, mut take: impl FnMut(usize, &mut Dice)) -> T
             let begun = Instant::now();
             take(kind, &mut dice);
             let took = begun.elapsed().as_nanos() as f64;
-            // The first tenth warms everything up.
+            // The first tenth is warm-up.
             if pair >= pairs / 10 {
                 times[kind].push(took);
             }
@@ -71,7 +72,7 @@ fn mean_and_variance(times: &[f64]) -> (f64, f64) {
     (mean, squares / (count - 1.0))
 }
 
-/// Welch's t of what is not slower than `longest`.
+/// Welch's t of the measurements up to `longest`.
 fn welch(times: &Times, longest: f64) -> Finding {
     let [(a, a_error), (b, b_error)] = times.each_ref().map(|times| {
         let times: Vec<f64> = times.iter().copied().filter(|t| *t <= longest).collect();
@@ -86,7 +87,7 @@ fn welch(times: &Times, longest: f64) -> Finding {
     }
 }
 
-/// The largest t of all parts.
+/// Finding with the largest |t| over all fractions.
 fn compare(times: &Times) -> Finding {
     let mut all: Vec<f64> = times.iter().flatten().copied().collect();
     all.sort_by(f64::total_cmp);
@@ -96,7 +97,7 @@ fn compare(times: &Times) -> Finding {
     });
     let sees = found.iter().map(|found| found.sees);
     let sees = sees.fold(f64::INFINITY, f64::min);
-    // The fastest part may be of one kind alone, and then says nothing.
+    // The fastest fraction may have one kind only, and then has no finite t.
     let finite = found.into_iter().filter(|found| found.t.is_finite());
     let largest = finite.max_by(|a, b| a.t.total_cmp(&b.t));
     Finding {
@@ -105,7 +106,7 @@ fn compare(times: &Times) -> Finding {
     }
 }
 
-/// No difference beyond so many nanoseconds, or none that is found again.
+/// Asserts that no difference above `allowed` nanoseconds repeats.
 #[track_caller]
 fn says_nothing(allowed: f64, mut take: impl FnMut(usize, &mut Dice)) -> String {
     let mut found: Vec<Finding> = Vec::new();
@@ -131,12 +132,12 @@ fn says_nothing(allowed: f64, mut take: impl FnMut(usize, &mut Dice)) -> String 
     panic!("it differs each time: {found:?}");
 }
 
-/// What nobody should write.
+/// A comparison with an early exit, as it must not be written.
 fn stops_early(given: &str, expected: &str) -> bool {
     given.len() == expected.len() && given.bytes().zip(expected.bytes()).all(|(a, b)| a == b)
 }
 
-/// The text with another character in this place.
+/// The text with a different character at `at`.
 fn with_wrong(text: &str, at: usize) -> String {
     let mut bytes = text.as_bytes().to_vec();
     bytes[at] = if bytes[at] == b'x' { b'y' } else { b'x' };
@@ -150,7 +151,7 @@ fn wrong_first_and_last(text: &str) -> [String; 2] {
 const TOKEN: &str = "a7f04e1c9b3d5826a7f04e1c9b3d5826a7f04e1c9b3d5826a7f04e1c9b3d5826";
 
 #[test]
-fn a_comparison_that_stops_early_is_found_by_its_time() {
+fn early_exit_comparison_is_detected_by_its_time() {
     let pairs = many(20_000, PAIRS);
     case("timing: a comparison that stops early is found", || {
         let guesses = wrong_first_and_last(TOKEN);
@@ -160,6 +161,7 @@ fn a_comparison_that_stops_early_is_found_by_its_time() {
                 black_box(TOKEN)
             ));
         });
+
         let found = compare(&times);
         assert!(found.is_difference(), "{found:?}");
         format!("|t| {:.1} over {pairs} pairs", found.t)
@@ -167,9 +169,9 @@ fn a_comparison_that_stops_early_is_found_by_its_time() {
 }
 
 #[test]
-fn times_of_one_kind_do_not_differ_and_a_hundredth_more_does() {
+fn timing_statistics_detect_one_percent() {
     let mut dice = Dice::new(7);
-    // Lumps, with a long tail: as times are.
+    // Clustered times with a long tail, as real ones are.
     let mut time = |more: f64| {
         let tail = if dice.throw(50) == 0 { 5_000 } else { 0 };
         more + (1_000 + dice.throw(100) + dice.throw(100) + tail) as f64
@@ -179,18 +181,19 @@ fn times_of_one_kind_do_not_differ_and_a_hundredth_more_does() {
         let (a, b) = pairs.unzip();
         [a, b]
     };
+
     assert!(!compare(&times(0.0)).is_difference());
     assert!(compare(&times(10.0)).is_difference());
 }
 
-/// The bytes of a question, with a credential.
+/// Bytes of a request with a credential.
 fn question(path: &str, credential: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {credential}\r\n\r\n")
         .into_bytes()
 }
 
-/// Both kinds of credential on one connection: in the short form the answers are the same, in the long one so
-/// is the time that they take.
+/// Sends both kinds of credential on one connection: the short form asserts equal responses, the long one
+/// equal times.
 #[track_caller]
 fn asked(gateway: &Gateway, path: &str, kinds: &[Vec<String>; 2], allowed: f64) -> String {
     let questions = kinds.each_ref().map(|kind| {
@@ -227,17 +230,18 @@ fn setup(provider: &Provider) -> Setup {
 }
 
 #[test]
-fn the_time_of_a_refusal_does_not_say_how_much_of_an_admins_token_was_right() {
+fn refusal_time_leaks_nothing_of_an_admin_token() {
     let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
     let gateway = Gateway::start(setup(&provider));
     let own: String = TOKEN.chars().rev().collect();
     let client = gateway.client();
-    let appointed = client
+
+    let set = client
         .request("PUT", "/admin/tenants/abc/tokens")
         .bearer(TOKEN)
         .json(&json!({"tokens": [own]}))
         .send();
-    assert_eq!(appointed.status, 200, "{}", appointed.text());
+    assert_eq!(set.status, 200, "{}", set.text());
     for (name, path, token) in [
         ("the operator's token", "/admin/tenants", TOKEN),
         ("a tenant's own token", "/abc/admin/config", own.as_str()),
@@ -249,7 +253,7 @@ fn the_time_of_a_refusal_does_not_say_how_much_of_an_admins_token_was_right() {
     }
 }
 
-/// What each key becomes with another last character.
+/// Each key with a different last character.
 fn nearly(keys: &[String]) -> Vec<String> {
     let others = |key: &String| {
         let (front, end) = key.split_at(key.len() - 1);
@@ -262,15 +266,15 @@ fn nearly(keys: &[String]) -> Vec<String> {
     keys.iter().flat_map(others).collect()
 }
 
-/// Strangers in crowds as those near a key are: that names which are alike are found sooner one after the
-/// other says what the asker knows himself.
+/// Unknown keys in groups of similar ones, like those near a real key: similar names are found faster one
+/// after the other, which reveals only what the caller knows.
 fn strangers(count: usize) -> Vec<String> {
     let stranger = |_| format!("temp_{}", uuid::Uuid::new_v4());
     (0..count).map(stranger).collect()
 }
 
 #[test]
-fn the_time_of_a_refusal_does_not_say_how_much_of_a_key_was_right() {
+fn refusal_time_leaks_nothing_of_a_key() {
     let redis = Redis::start();
     let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
     for (name, store, allowed) in [

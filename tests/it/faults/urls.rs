@@ -1,4 +1,4 @@
-//! Provider URLs of a tenant, and what they really lead to.
+//! Provider URLs in unusual spellings, and the addresses that they resolve to.
 
 use super::case;
 use crate::harness::{Gateway, Setup, chat, mint};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-/// Listens on both loopback addresses and counts who comes.
+/// Counts connections on both loopback addresses.
 struct Trap {
     port: u16,
     came: Arc<AtomicUsize>,
@@ -21,7 +21,7 @@ impl Trap {
         let first = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = first.local_addr().unwrap().port();
         let (came, over) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
-        // A machine without IPv6 has one way less to be led astray.
+        // Machines without IPv6 have only the IPv4 listener.
         let listeners = std::iter::once(first).chain(TcpListener::bind(("::1", port)));
         let listen = |listener: TcpListener| {
             let (came, over) = (came.clone(), over.clone());
@@ -57,7 +57,7 @@ impl Drop for Trap {
 }
 
 #[test]
-fn no_spelling_of_this_machine_is_connected_to() {
+fn loopback_in_any_spelling_is_not_connected_to() {
     case("egress: spellings of loopback in provider URLs", || {
         let trap = Trap::set();
         let config = json!({"user_groups": {"anonymous": {"tokens": 100_000}}});
@@ -68,11 +68,12 @@ fn no_spelling_of_this_machine_is_connected_to() {
         let key = mint(&gateway, "abc");
         let (mut refused, mut tried) = (0, 0);
         let urls = include_str!("urls.txt").lines();
-        // Without TLS nothing may leave whatever the address, so each is tried with it too.
+        // Plain `http` is refused for any address, so each URL is tried with `https` too.
         let urls = urls
             .filter(|line| !line.starts_with("# "))
             .map(|line| line.replace("{p}", &trap.port.to_string()))
             .flat_map(|url| [url.replacen("http:", "https:", 1), url]);
+
         for url in urls {
             let config = json!({"config": {
                 "user_groups": {"anonymous": {"tokens": 100_000}},

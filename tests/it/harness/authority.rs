@@ -1,4 +1,4 @@
-//! A certificate authority made for one test, and the certificates that it issues.
+//! A certificate authority for one test, and the certificates that it issues.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -43,12 +43,12 @@ impl Authority {
         authority
     }
 
-    /// The certificate that whoever trusts this authority needs, in PEM.
+    /// PEM file of the authority's certificate, for clients that trust it.
     pub fn ca(&self) -> PathBuf {
         self.dir.file("ca.pem")
     }
 
-    /// `<name>.pem` and `<name>.key` for these names, as `DNS:localhost, IP:127.0.0.1`.
+    /// Issues `<name>.pem` and `<name>.key` for names such as `DNS:localhost, IP:127.0.0.1`.
     pub fn issue(&self, name: &str, names: &str) -> (PathBuf, PathBuf) {
         write(
             self.dir.path(),

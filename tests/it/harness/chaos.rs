@@ -1,7 +1,7 @@
-//! A bad network in front of a server: slow, silent, deaf, or cut in the middle of an answer.
+//! A TCP proxy that simulates a bad network: slow, silent, losing responses, or cut within one.
 //!
-//! Bytes are passed on as they are and in order, or not at all; what a real connection cannot do is
-//! not done here. Everything is switched while connections live. Listens on 127.0.0.1 only.
+//! Bytes pass unchanged and in order, or not at all: only faults of real connections are simulated. Each
+//! fault can be switched while connections are open. Listens on 127.0.0.1 only.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -58,24 +58,23 @@ impl Chaos {
         format!("redis://{}", self.addr)
     }
 
-    /// Each way takes so much longer.
+    /// Adds latency to each direction.
     pub fn delay(&self, delay: Duration) {
         let millis = u64::try_from(delay.as_millis()).expect("a short time");
         self.shared.delay_ms.store(millis, Ordering::SeqCst);
     }
 
-    /// While it is silent nothing passes, either way; afterwards all of it does.
+    /// Holds back all bytes in both directions while `silent`; afterwards they pass.
     pub fn silence(&self, silent: bool) {
         self.shared.silent.store(silent, Ordering::SeqCst);
     }
 
-    /// While it is deaf commands pass and answers do not. A connection that lost one gets no more of them.
+    /// Drops responses while `deaf`; commands pass. A connection that lost a response gets no more of them.
     pub fn deafen(&self, deaf: bool) {
         self.shared.deaf.store(deaf, Ordering::SeqCst);
     }
 
-    /// Every so many pieces of answers the connection is cut, in turn instead of the piece and in the
-    /// middle of it. 0: never.
+    /// Cuts the connection within every `pieces`th piece of responses, or in place of it, in turn. 0: never.
     pub fn cut_one_in(&self, pieces: u64) {
         self.shared.one_in.store(pieces, Ordering::SeqCst);
     }
@@ -88,7 +87,7 @@ impl Chaos {
 impl Drop for Chaos {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the thread out of its accept.
+        // Unblocks `accept`.
         let _ = TcpStream::connect(self.addr);
         if let Some(listening) = self.listening.take() {
             let _ = listening.join();
@@ -129,7 +128,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let (Ok(client), Some(server)) = (client, *shared.server()) else {
             continue;
         };
-        // A server that is not there is a connection that closes.
+        // A dead server looks like a connection that closes.
         let Ok(server) = TcpStream::connect(server) else {
             continue;
         };
@@ -142,7 +141,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// One thread reads and one writes, so that a delay delays and does not slow down.
+/// Separate threads read and write, so that a delay adds latency without reducing throughput.
 fn pass(from: &TcpStream, to: &TcpStream, way: Way, number: u64, shared: &Arc<Shared>) {
     let twice = |socket: &TcpStream| socket.try_clone().expect("another handle of a socket");
     let (mut from, to) = (twice(from), twice(to));
@@ -152,7 +151,7 @@ fn pass(from: &TcpStream, to: &TcpStream, way: Way, number: u64, shared: &Arc<Sh
         let mut room = vec![0; 65_536];
         while let Ok(length) = from.read(&mut room) {
             let piece = (Instant::now(), room[..length].to_vec());
-            // An empty piece is the end.
+            // An empty piece marks the end.
             if sender.send(piece).is_err() || length == 0 {
                 return;
             }

@@ -1,4 +1,4 @@
-//! A process whose clock is wrong, by libfaketime: the time of day is another, what passes of it is not.
+//! Clock skew by libfaketime: only the wall clock is shifted, not the monotonic one.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use super::process::{library_dirs, missing};
 
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 
-/// What a process is started with so that its clock is off by so much: `+1h`, `-1h`.
+/// Environment that shifts a process's clock by `+1h` or `-1h`.
 #[track_caller]
 pub fn off_by(offset: &str) -> [(&'static str, String); 3] {
     [
@@ -30,14 +30,14 @@ fn library() -> PathBuf {
     }
 }
 
-/// The library leaves these behind when its process ends.
+/// Removes the files that libfaketime leaves behind.
 pub fn clean_up(pid: u32) {
     for kind in ["faketime_shm", "sem.faketime_sem"] {
         let _ = std::fs::remove_file(format!("/dev/shm/{kind}_{pid}"));
     }
 }
 
-/// By how many seconds the clock of whoever answered is ahead of ours; half a day at most.
+/// Seconds by which the responder's `Date` is ahead of this process; at most half a day.
 #[track_caller]
 pub fn ahead(answer: &Response) -> i64 {
     const DAY: i64 = 86_400;

@@ -1,4 +1,4 @@
-//! A Redis Cluster of three real nodes, the slots in three equal parts. Each can have a replica.
+//! A Redis Cluster of three real nodes with a third of the slots each, optionally with replicas.
 
 use std::io;
 use std::time::Duration;
@@ -24,7 +24,7 @@ impl Cluster {
         Cluster::of(NODES)
     }
 
-    /// Behind each node stands one that takes its place about three seconds after its death.
+    /// A cluster whose nodes have replicas, which are promoted about three seconds after a node's death.
     #[track_caller]
     pub fn with_replicas() -> Cluster {
         let cluster = Cluster::of(2 * NODES);
@@ -37,13 +37,13 @@ impl Cluster {
         cluster
     }
 
-    /// The first three have the slots.
+    /// Starts `count` nodes; the first three own the slots.
     #[track_caller]
     fn of(count: usize) -> Cluster {
         let mut nodes = Vec::new();
         let mut buses = Vec::new();
         for number in 0..count {
-            // Named, because the default (the port plus 10,000) may be anyone's.
+            // Explicit, because the default bus port (port + 10,000) may be taken.
             let bus = free_port().to_string();
             let cluster = [
                 "--cluster-enabled",
@@ -59,7 +59,7 @@ impl Cluster {
             ];
             let options = [&cluster[..], &REPLICATION].concat();
             let node = Redis::in_dir(TempDir::new(), free_port(), &options);
-            // Distinct from the start, so that the nodes need not settle who is who.
+            // Distinct epochs spare the nodes an election.
             node.cli(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
             if number < NODES {
                 let first = number * SLOTS / NODES;
@@ -92,7 +92,7 @@ impl Cluster {
         &self.nodes
     }
 
-    /// The node that holds the slot of a key.
+    /// Node that owns a key's slot.
     #[track_caller]
     pub fn node_of(&self, key: &str) -> &Redis {
         let slot = self.nodes[0].cli(&["CLUSTER", "KEYSLOT", key]).int();
@@ -101,7 +101,7 @@ impl Cluster {
         &self.nodes[owner.expect("a slot below 16,384")]
     }
 
-    /// The replica of a node, if it is not one itself.
+    /// Replica of a primary node.
     #[track_caller]
     pub fn replica_of(&self, node: &Redis) -> &Redis {
         let port = node.port().to_string();
@@ -110,7 +110,7 @@ impl Cluster {
         replica.expect("a replica of that node")
     }
 
-    /// Until the replica of the dead has its place.
+    /// Waits until this replica is promoted.
     #[track_caller]
     pub fn wait_promoted(&self, replica: &Redis) {
         eventually(START, "a replica was promoted", || {
@@ -119,7 +119,7 @@ impl Cluster {
         self.wait_ok();
     }
 
-    /// Until every replica follows someone, and every node knows.
+    /// Waits until every replica is in sync and every node knows it.
     #[track_caller]
     pub fn wait_in_step(&self) {
         eventually(START, "every replica is in step", || {
@@ -167,7 +167,7 @@ impl Cluster {
         Err(io::Error::other("sent from node to node in a circle"))
     }
 
-    /// Until every living node knows all nodes and all slots and takes commands.
+    /// Waits until every living node knows all nodes and slots and accepts commands.
     #[track_caller]
     pub fn wait_ok(&self) {
         let fields = [

@@ -1,4 +1,4 @@
-//! A directory of a test's own, gone with everything in it when the guard is dropped.
+//! A temporary directory that is removed with its guard.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -19,7 +19,7 @@ impl TempDir {
             let path = std::env::temp_dir().join(name);
             match fs::create_dir(&path) {
                 Ok(()) => return TempDir { path },
-                // Left by a killed process that once had our process ID.
+                // Left over from a killed process with the same process ID.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => panic!("cannot create {}: {error}", path.display()),
             }
@@ -45,7 +45,7 @@ impl TempDir {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        // A directory that will not go is a nuisance, not a reason to fail a test.
+        // A directory that cannot be removed is no reason to fail a test.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

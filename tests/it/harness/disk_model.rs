@@ -1,9 +1,9 @@
-//! What a disk may hold after its machine lost power, by the record of what was done to it.
+//! Model of a disk after a power loss, from a recording of all file operations.
 //!
-//! What was flushed is there. Of everything later each write may be there, missing, or torn where sectors
-//! meet; a file may be as long as it ever was, with zeros where nothing was written; and what happened to
-//! names and lengths may be there or not. An entry of a directory is flushed with its directory alone,
-//! unless the file system orders such things: then flushing any file flushes all of them before it.
+//! Flushed data is present. Each later write may be present, missing, or torn at a sector boundary. A file
+//! may have any length it ever had, with zeros where nothing was written. Changes of names and lengths may be
+//! present or not. A directory entry is durable only after a flush of its directory, unless the file system
+//! orders metadata: then a flush of any file flushes all earlier metadata.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,18 +12,18 @@ use super::recorder::{Event, What};
 
 const SECTOR: u64 = 512;
 
-/// How a disk lost what it had not flushed.
+/// Parameters of a power loss.
 #[derive(Clone, Copy, Debug)]
 pub struct Loss {
-    /// Everything that was begun before this moment may be there.
+    /// Operations that began before this event index may be present.
     pub cut: usize,
-    /// So many of a hundred writes are there.
+    /// Percentage of unflushed writes that are present.
     pub kept: usize,
-    /// Each sector has a fate of its own.
+    /// Whether sectors of a write are lost individually.
     pub torn: bool,
-    /// Names and lengths are kept up to some moment, and not after it.
+    /// Whether metadata changes are kept in order, up to some moment.
     pub ordered: bool,
-    /// Files are as long as they ever were.
+    /// Whether files have the greatest length they ever had.
     pub long: bool,
 }
 
@@ -45,7 +45,7 @@ struct File<'r> {
     pending: Vec<Pending<Change<'r>>>,
 }
 
-/// A change of names: one goes, one comes.
+/// A rename, an unlink, or a creation: the old name, the new name.
 struct Renaming {
     gone: Option<PathBuf>,
     new: Option<(PathBuf, Thing)>,
@@ -60,13 +60,13 @@ enum Thing {
 #[derive(Default)]
 struct DiskModel<'r> {
     files: Vec<File<'r>>,
-    /// As the process sees them.
+    /// Current names, as the process sees them.
     names: HashMap<PathBuf, Thing>,
     flushed_names: HashMap<PathBuf, Thing>,
     renamings: Vec<Pending<Renaming>>,
 }
 
-/// Lays out below `root` what the disk may hold. `roll` says a number below the one it is given.
+/// Writes below `root` one possible content of the disk. `roll` returns a random number below its argument.
 pub fn lay_out(events: &[Event], loss: Loss, roll: &mut dyn FnMut(usize) -> usize, root: &Path) {
     let mut disk_model = DiskModel::default();
     for event in events.iter().take_while(|event| event.begun < loss.cut) {
@@ -122,14 +122,14 @@ impl<'r> DiskModel<'r> {
         });
     }
 
-    /// What had ended before `begun` is on the disk for good.
+    /// Marks everything that ended before `begun` as durable.
     fn flush(&mut self, path: &Path, begun: usize, loss: Loss) {
         let is_dir = match self.names.get(path) {
             Some(Thing::File(file)) => {
                 self.files[*file].flush(begun);
                 false
             }
-            // That of the test has no name here.
+            // The root directory of the test is not recorded.
             Some(Thing::Dir) | None => true,
         };
         let pending = std::mem::take(&mut self.renamings);
@@ -262,7 +262,7 @@ fn write(bytes: &mut Vec<u8>, change: &Change) {
     }
 }
 
-/// Writes what is not lost of it.
+/// Writes the parts of a write that survive.
 fn lose(
     bytes: &mut Vec<u8>,
     at: u64,

@@ -1,15 +1,15 @@
-//! A name server that says what a test wants it to say, as often as it is asked.
+//! A scripted DNS server that records its queries.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 
 pub enum Said {
-    /// These addresses, for so many seconds.
+    /// Addresses and their TTL in seconds.
     Addresses(Vec<IpAddr>, u32),
-    /// Look under this name.
+    /// A `CNAME`.
     Alias(&'static str),
     NoSuchName,
-    /// Never a word.
+    /// No response.
     Silence,
 }
 
@@ -23,7 +23,7 @@ const CNAME: u16 = 5;
 const AAAA: u16 = 28;
 
 impl Dns {
-    /// `answer` is told the name and how many times it was asked for before, whatever the kind of record.
+    /// Starts a server; `answer` gets the name and the number of earlier queries for it, of any record type.
     pub fn start(answer: impl Fn(&str, usize) -> Said + Send + 'static) -> Dns {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let addr = socket.local_addr().unwrap();
@@ -52,13 +52,13 @@ impl Dns {
         self.addr
     }
 
-    /// Every question so far, as `kind name`.
+    /// Every query so far, as `type name`.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
 
-/// The name and the kind asked for, and where the question ends.
+/// Name and type of a query, and the offset of its end.
 fn question(query: &[u8]) -> (String, u16, usize) {
     let (mut at, mut labels) = (12, Vec::new());
     while query[at] != 0 {
@@ -74,7 +74,7 @@ fn question(query: &[u8]) -> (String, u16, usize) {
 fn reply(query: &[u8], end: usize, kind: u16, said: Said) -> Option<Vec<u8>> {
     let mut records = Vec::new();
     let mut record = |kind: u16, ttl: u32, data: &[u8]| {
-        // The name is that of the question.
+        // Compressed name: a pointer to the question.
         let mut bytes = vec![0xc0, 12];
         bytes.extend_from_slice(&kind.to_be_bytes());
         bytes.extend_from_slice(&1_u16.to_be_bytes());

@@ -1,4 +1,4 @@
-//! A gateway with a plain listener and one with TLS, and a way in by each for clients that know plain sockets alone.
+//! A gateway with a plain and a TLS listener; tunnels give plain-socket clients access to both.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// `server`: settings of that section, without `listen`.
+    /// Starts a gateway; `server` has the settings of that section except `listen`.
     #[track_caller]
     pub fn start(setup: Setup, server: Value) -> Doors {
         let authority = Authority::new();
@@ -42,7 +42,7 @@ impl Doors {
         }
     }
 
-    /// Name and address of each way in.
+    /// Name and address of each entry.
     pub fn all(&self) -> [(&'static str, SocketAddr); 2] {
         [
             ("plain", self.gateway.addr()),
@@ -51,7 +51,7 @@ impl Doors {
     }
 }
 
-/// A gateway with a plain listener and one with these settings of TLS; the address of the second.
+/// A gateway with a plain listener and one with these TLS settings; the address of the latter.
 #[track_caller]
 pub fn start_tls(setup: Setup, tls: &Value, mut server: Value) -> (Gateway, SocketAddr) {
     server["listen"] = json!(["127.0.0.1:0", {"address": "127.0.0.1:0", "tls": tls}]);
@@ -62,7 +62,7 @@ pub fn start_tls(setup: Setup, tls: &Value, mut server: Value) -> (Gateway, Sock
     (gateway, address)
 }
 
-/// What comes in plainly goes on over TLS, as HTTP/1.1.
+/// Accepts plain connections and forwards them over TLS, as HTTP/1.1.
 struct Tunnel {
     addr: SocketAddr,
     _runtime: Runtime,
@@ -99,7 +99,7 @@ async fn carry(mut socket: TcpStream, to: SocketAddr, ca: Arc<PathBuf>) {
         ..Trust::default()
     };
     let connected = tokio::time::timeout(Duration::from_secs(30), trust.connect(to, "localhost"));
-    // A client whose server is gone finds its socket closed.
+    // A client whose server is gone sees a closed socket.
     if let Ok(Ok(mut stream)) = connected.await {
         let _ = copy_bidirectional(&mut socket, &mut stream).await;
     }

@@ -1,4 +1,4 @@
-//! Frames of HTTP/2, byte for byte, and a connection on which anything may be written.
+//! HTTP/2 frames as bytes, and a connection on which any bytes can be sent.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -27,7 +27,7 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A header as a literal that no table keeps. Short ones only.
+/// HPACK literal without indexing, for names and values below 127 bytes.
 pub fn literal(name: &str, value: &str) -> Vec<u8> {
     let mut text = vec![0, u8::try_from(name.len()).unwrap()];
     text.extend(name.as_bytes());
@@ -43,7 +43,7 @@ pub fn headers(fields: &[(&str, &str)]) -> Vec<u8> {
         .collect()
 }
 
-/// Headers of a chat completion.
+/// Header block of a chat completion.
 pub fn call_headers(key: &str) -> Vec<u8> {
     headers(&[
         (":method", "POST"),
@@ -54,7 +54,7 @@ pub fn call_headers(key: &str) -> Vec<u8> {
     ])
 }
 
-/// A connection on which anything may be written.
+/// A connection on which any bytes can be sent.
 pub struct Raw {
     pub socket: TcpStream,
     pub read: Vec<u8>,
@@ -81,12 +81,12 @@ impl Raw {
         }
     }
 
-    /// False: nobody takes it any more.
+    /// Sends bytes. `false`: the connection is closed.
     pub fn write(&mut self, bytes: &[u8]) -> bool {
         self.socket.write_all(bytes).is_ok()
     }
 
-    /// Reads what there is. False: the connection has ended.
+    /// Reads available bytes. `false`: the connection has ended.
     pub fn take(&mut self) -> bool {
         let mut buffer = [0; 64 << 10];
         loop {
@@ -103,7 +103,7 @@ impl Raw {
         }
     }
 
-    /// Frames that have come whole: kind, flags, stream and payload.
+    /// Complete frames so far: type, flags, stream and payload.
     pub fn frames(&self) -> Vec<(u8, u8, u32, Vec<u8>)> {
         let mut frames = Vec::new();
         let mut rest = &self.read[..];
@@ -124,7 +124,7 @@ impl Raw {
         self.frames().iter().any(wanted)
     }
 
-    /// Whether the server has said that the connection ends, or has ended it.
+    /// Whether the server sends `GOAWAY` or closes within this time.
     pub fn ends_within(&mut self, time: Duration) -> bool {
         let begun = Instant::now();
         while begun.elapsed() < time {

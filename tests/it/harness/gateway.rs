@@ -1,6 +1,6 @@
-//! The built gateway as a process: started, watched by its log, signalled, killed.
+//! The built gateway as a child process: start, logs, signals, kill.
 //!
-//! It gets a clean environment, a free port of its own choice and nothing else from this machine.
+//! It gets a clean environment, an ephemeral port and nothing else of this machine.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -10,25 +10,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::clock;
-use super::http::{Client, Response};
+use super::http::{Client, Request, Response, Streaming};
 use super::process::Process;
 use super::setup::Setup;
-use super::wait::within;
+use super::wait::{eventually, within};
+
+/// Chat completions of tenant `abc`.
+pub const CHAT_PATH: &str = "/abc/v1/chat/completions";
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_resullm");
-/// In either format of the log.
+/// Contained in both log formats.
 const LISTENING: &str = "Listening on http://127.0.0.1:";
 const START: Duration = Duration::from_secs(10);
 const LOG: Duration = Duration::from_secs(10);
 const END: Duration = Duration::from_secs(60);
-/// What a dead process wrote is in the pipes already; a process it left behind may hold them open.
+/// Timeout for the last log lines: they are in the pipes already, but an orphan may hold these open.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 pub struct Gateway {
-    // Dropped in this order: the process ends before its directory goes.
+    // Drop order: the process ends before its directory is removed.
     process: Process,
     logs: Logs,
     port: u16,
@@ -36,12 +39,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Waits until it listens; a gateway that does not fails the test with its log.
+    /// Starts a gateway and waits until it listens; otherwise the test fails with its log.
     #[track_caller]
     pub fn start(setup: Setup) -> Gateway {
         let (process, logs) = spawn(&setup);
         let port = within(START, || {
-            // The state is looked at first: a line written before the end is seen even so.
+            // The state is read before the log, so that lines written just before the exit are found.
             let ended = !process.is_alive();
             logs.port().map(Some).or(ended.then_some(None))
         });
@@ -61,7 +64,7 @@ impl Gateway {
         }
     }
 
-    /// For a gateway that is expected to end by itself: how, what it said, and after how long.
+    /// Runs a gateway that is expected to exit: its status, its log lines and the elapsed time.
     #[track_caller]
     pub fn run_to_end(setup: Setup) -> (ExitStatus, Vec<String>, Duration) {
         let begun = Instant::now();
@@ -98,7 +101,7 @@ impl Gateway {
         self.setup.token()
     }
 
-    /// Every line so far, of both outputs.
+    /// All lines so far, of stdout and stderr.
     pub fn logs(&self) -> Vec<String> {
         self.logs.lines()
     }
@@ -121,7 +124,7 @@ impl Gateway {
         lines.iter().filter(|line| line.contains(text)).count()
     }
 
-    /// By name without SIG: TERM, INT, QUIT.
+    /// Sends a signal by its name without `SIG`: `TERM`, `INT`, `QUIT`.
     #[track_caller]
     pub fn signal(&self, name: &str) {
         self.process.signal(name);
@@ -140,12 +143,12 @@ impl Gateway {
         self.process.is_alive()
     }
 
-    /// SIGKILL: no farewell of any kind.
+    /// Sends SIGKILL.
     pub fn kill9(&self) {
         self.process.kill();
     }
 
-    /// Resident memory now.
+    /// Resident memory in KiB.
     #[track_caller]
     pub fn memory_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))
@@ -158,7 +161,7 @@ impl Gateway {
     }
 }
 
-/// Runs a subcommand to its end in the same clean environment.
+/// Runs a subcommand in the same clean environment.
 #[track_caller]
 pub fn resullm(args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = clean_command();
@@ -169,7 +172,7 @@ pub fn resullm(args: &[&str], env: &[(&str, &str)]) -> Output {
         .expect("the built program runs")
 }
 
-/// A fresh anonymous key.
+/// Mints an anonymous key.
 #[track_caller]
 pub fn mint(gateway: &Gateway, tenant: &str) -> String {
     let path = format!("/{tenant}/auth/anonymous");
@@ -181,28 +184,65 @@ pub fn mint(gateway: &Gateway, tenant: &str) -> String {
     }
 }
 
-/// What a key of tenant `abc` has left, and how much of that nothing holds.
+/// `auth/me` of tenant `abc` for a key.
+pub fn me(gateway: &Gateway, key: &str) -> Value {
+    ask_me(gateway, key).json()
+}
+
+/// `tokensLeft` and `tokensFree` of a key of tenant `abc`: they differ by the open holds.
 #[track_caller]
 pub fn balance(gateway: &Gateway, key: &str) -> (u64, u64) {
-    let me = gateway
-        .client()
-        .request("GET", "/abc/auth/me")
-        .bearer(key)
-        .send();
+    let me = ask_me(gateway, key);
     assert_eq!(me.status, 200, "{}", me.text());
     let field = |name: &str| me.json()[name].as_u64().unwrap();
     (field("tokensLeft"), field("tokensFree"))
 }
 
+fn ask_me(gateway: &Gateway, key: &str) -> Response {
+    gateway
+        .client()
+        .request("GET", "/abc/auth/me")
+        .bearer(key)
+        .send()
+}
+
+/// Tokens of a key of tenant `abc` that are charged, as soon as no hold is left on it.
+#[track_caller]
+pub fn spent(gateway: &Gateway, key: &str, granted: u64) -> u64 {
+    eventually(Duration::from_secs(10), "it is settled", || {
+        let (left, free) = balance(gateway, key);
+        (left == free).then_some(granted - left)
+    })
+}
+
+/// A chat completion of at most three tokens.
+pub fn small_call() -> Value {
+    json!({"messages": [{"role": "user", "content": "x"}], "max_tokens": 3})
+}
+
 /// One chat completion, not streamed unless the JSON says so.
 #[track_caller]
 pub fn chat(gateway: &Gateway, tenant: &str, key: &str, call: &Value) -> Response {
+    chat_request(gateway, tenant, key, call).send()
+}
+
+/// One chat completion whose answer is read piece by piece.
+#[track_caller]
+pub fn chat_streaming(
+    gateway: &Gateway,
+    tenant: &str,
+    key: &str,
+    call: &Value,
+) -> Streaming<'static> {
+    chat_request(gateway, tenant, key, call).send_streaming()
+}
+
+fn chat_request(gateway: &Gateway, tenant: &str, key: &str, call: &Value) -> Request<'static> {
     gateway
         .client()
         .request("POST", &format!("/{tenant}/v1/chat/completions"))
         .bearer(key)
         .json(call)
-        .send()
 }
 
 impl Drop for Gateway {
@@ -300,7 +340,7 @@ fn collect(output: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) 
     thread::spawn(move || {
         let mut output = BufReader::new(output);
         let mut line = Vec::new();
-        // Bytes, not strings: a line that is not UTF-8 must not end the reading.
+        // Bytes, because invalid UTF-8 must not end the reading.
         while output
             .read_until(b'\n', &mut line)
             .is_ok_and(|count| count > 0)

@@ -1,8 +1,8 @@
-//! A blocking HTTP/1.1 client that does exactly what the test says: which bytes leave, on which
-//! socket, and when each piece of the answer came.
+//! A blocking HTTP/1.1 client with control over the bytes sent, the socket used, and the arrival time of each
+//! piece.
 //!
-//! It adds `host` and the framing of the body unless the test gives them, and nothing else. It
-//! never follows, retries or decompresses. Nothing waits longer than the time-out (30 s).
+//! It adds `host` and body framing unless given, and nothing else. It never follows redirects, retries or
+//! decompresses. Every operation times out after 30 s.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ use super::wire::{Body, Headers, LAST_CHUNK, Wire, chunk, header, lists};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where to send requests; each opens a socket of its own.
+/// A server address; each request opens its own socket.
 #[derive(Clone, Copy, Debug)]
 pub struct Client {
     addr: SocketAddr,
@@ -47,7 +47,7 @@ impl Client {
         self.request("GET", path).send()
     }
 
-    /// A socket to send several requests over.
+    /// Opens a socket for several requests.
     #[track_caller]
     pub fn connect(&self) -> Connection {
         match self.try_connect() {
@@ -66,7 +66,7 @@ impl Client {
     }
 }
 
-/// One socket, for keep-alive and for requests that are sent in parts.
+/// One socket, for keep-alive and partial requests.
 pub struct Connection {
     wire: Wire,
     host: String,
@@ -79,31 +79,31 @@ impl Connection {
         Request::new(Route::Kept(self), method, path)
     }
 
-    /// Bytes as they are, for half a request or a wrong one. Their answer: `read_answer`.
+    /// Sends raw bytes, such as an incomplete request; `read_answer` reads the response.
     #[track_caller]
     pub fn write(&mut self, bytes: &[u8]) {
         self.renew();
         self.wire.write(bytes).expect("the server takes the bytes");
     }
 
-    /// The answer to what `write` sent.
+    /// Reads the response to raw bytes.
     pub fn read_answer(&mut self) -> io::Result<Response> {
         self.renew();
         let answer = self.read_final_head()?.ok_or(ErrorKind::UnexpectedEof)?;
         streaming(answer, Held::Borrowed(self), false)?.into_response()
     }
 
-    /// Whether another request can follow on this socket, as far as is known right now.
+    /// Whether the socket can take another request, as far as known now.
     pub fn is_open(&self) -> bool {
         self.usable && !self.wire.peer_has_gone()
     }
 
-    /// Whether the server closes its side within that time.
+    /// Whether the server closes within this time.
     pub fn closes_within(&self, timeout: Duration) -> bool {
         within(timeout, || self.wire.peer_has_gone().then_some(())).is_some()
     }
 
-    /// The port this side of the socket has, to find it in logs.
+    /// Local port, to find the connection in logs.
     pub fn local_port(&self) -> u16 {
         let address = self.wire.stream().local_addr();
         address.expect("a connected socket").port()
@@ -117,7 +117,7 @@ impl Connection {
         let mut continued = false;
         while let Some(answer) = self.read_answer_head()? {
             match answer.status {
-                // 101 ends HTTP on this socket, the others of that hundred precede an answer.
+                // 101 ends HTTP on this socket; other 1xx responses precede the final one.
                 100 => continued = true,
                 102..200 => {}
                 _ => {
@@ -156,7 +156,7 @@ impl Connection {
             self.wire.write(&head)?;
             let first = self.read_answer_head()?.ok_or(ErrorKind::UnexpectedEof)?;
             if first.status != 100 {
-                // Refused before the body, which now never follows: the socket is spoilt.
+                // Refused before the body was sent: the socket cannot be reused.
                 self.usable = false;
                 return Ok(first);
             }
@@ -171,8 +171,7 @@ impl Connection {
         self.answer_after(sent)
     }
 
-    /// A server may answer and close before it has read the whole request: then writing fails,
-    /// and there is an answer all the same.
+    /// Reads a response even after a failed write: a server may respond and close early.
     fn answer_after(&mut self, sent: io::Result<()>) -> io::Result<Answer> {
         let answer = self.read_final_head();
         match (sent, answer) {
@@ -194,7 +193,7 @@ enum Route<'c> {
     Kept(&'c mut Connection),
 }
 
-/// A request being put together; nothing is sent before `send` or `send_streaming`.
+/// A request builder; `send` or `send_streaming` sends it.
 #[must_use]
 pub struct Request<'c> {
     route: Route<'c>,
@@ -241,13 +240,13 @@ impl<'c> Request<'c> {
             .body(value.to_string())
     }
 
-    /// A body without a length, in these chunks.
+    /// A chunked body.
     pub fn chunked(mut self, chunks: &[&[u8]]) -> Self {
         self.parts.chunks = Some(chunks.iter().map(|bytes| bytes.to_vec()).collect());
         self
     }
 
-    /// Sends the head alone and the body only if the server says 100.
+    /// Sends the body only after `100 Continue`.
     pub fn expect_continue(self) -> Self {
         self.header("expect", "100-continue")
     }
@@ -261,12 +260,12 @@ impl<'c> Request<'c> {
         }
     }
 
-    /// An error if the server refused, closed too early or took too long.
+    /// Sends it; an error if the server refused, closed early or timed out.
     pub fn try_send(self) -> io::Result<Response> {
         self.try_send_streaming()?.into_response()
     }
 
-    /// The head now, the body piece by piece.
+    /// Sends it and returns after the response head; the body is read piece by piece.
     #[track_caller]
     pub fn send_streaming(self) -> Streaming<'c> {
         let what = format!("{} {}", self.parts.method, self.parts.path);
@@ -291,7 +290,7 @@ impl Parts {
         lists(&self.headers, "expect", "100-continue")
     }
 
-    /// Head and body as they go over the wire.
+    /// Head and body as sent.
     fn bytes(&self, host: &str) -> (Vec<u8>, Vec<u8>) {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         let mut add = |name: &str, value: &str| head += &format!("{name}: {value}\r\n");
@@ -351,18 +350,18 @@ fn streaming(answer: Answer, mut held: Held<'_>, is_head: bool) -> io::Result<St
     })
 }
 
-/// One piece of a streamed answer and the moment it was there.
+/// One piece of a streamed response and its arrival time.
 #[derive(Clone, Debug)]
 pub struct Chunk {
     pub bytes: Vec<u8>,
     pub at: Instant,
 }
 
-/// An answer whose head has come. Dropped before its end, it takes its socket along.
+/// A response whose head has arrived. Dropping it early closes its socket.
 pub struct Streaming<'c> {
     pub status: u16,
     pub headers: Headers,
-    /// Whether the server said 100 before this.
+    /// Whether `100 Continue` preceded it.
     pub continued: bool,
     body: Body,
     held: Held<'c>,
@@ -374,12 +373,12 @@ impl Streaming<'_> {
         header(&self.headers, name)
     }
 
-    /// Whether the body came to the end that its framing promised.
+    /// Whether the body is complete by its framing.
     pub fn is_whole(&self) -> bool {
         matches!(self.body, Body::Done) && self.cut.is_none()
     }
 
-    /// Reads until the text so far holds `needle`, and returns that text.
+    /// Reads until the text contains `needle`; returns the text so far.
     #[track_caller]
     pub fn wait_for(&mut self, needle: &str) -> String {
         let mut seen = Vec::new();
@@ -391,7 +390,7 @@ impl Streaming<'_> {
             if text.contains(needle) {
                 return text.into_owned();
             }
-            // Signs of life are not what is waited for.
+            // Heartbeats do not extend the timeout.
             let waited = begun.elapsed();
             assert!(waited < timeout, "no {needle:?} within {waited:?}: {text}");
         }
@@ -399,7 +398,7 @@ impl Streaming<'_> {
         panic!("the stream ended without {needle:?}: {text}")
     }
 
-    /// The rest of the body; an error if it was cut.
+    /// Reads the rest of the body; an error if it is truncated.
     pub fn into_response(mut self) -> io::Result<Response> {
         let mut body = Vec::new();
         for chunk in &mut self {
@@ -417,7 +416,7 @@ impl Streaming<'_> {
     }
 }
 
-/// Ends at the end of the body and also where it was cut; `is_whole` tells which.
+/// Ends with the body or where it was cut; `is_whole` distinguishes them.
 impl Iterator for Streaming<'_> {
     type Item = Chunk;
 
@@ -476,8 +475,7 @@ impl Response {
     }
 }
 
-/// Sends bytes as they are and returns all that came back until the server closed, or the
-/// time-out passed.
+/// Sends raw bytes and returns everything received until the server closes or the timeout passes.
 pub fn raw(addr: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     raw_for(addr, bytes, TIMEOUT)
 }
@@ -486,7 +484,7 @@ pub fn raw_for(addr: SocketAddr, bytes: &[u8], timeout: Duration) -> Vec<u8> {
     let stream = TcpStream::connect_timeout(&addr, timeout).expect("the server accepts");
     let mut wire = Wire::new(stream).expect("a connected socket");
     wire.set_deadline(Some(Instant::now() + timeout));
-    // A server that refuses early resets the connection under the bytes it did not read.
+    // A server that refuses early may reset the connection during the write.
     let _ = wire.write(bytes);
     let mut answer = Vec::new();
     while let Ok(piece) = wire.read_some(usize::MAX) {

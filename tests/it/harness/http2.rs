@@ -1,6 +1,6 @@
-//! A client of HTTP/2, and of TLS, for one test: requests side by side on one connection.
+//! An HTTP/2 client, over TCP or TLS, with concurrent requests on one connection.
 //!
-//! Nothing waits longer than its time-out.
+//! Every operation has a timeout.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -30,7 +30,7 @@ pub struct Http2 {
     scheme: &'static str,
 }
 
-/// An answer, whole.
+/// A complete response.
 #[derive(Debug)]
 pub struct Reply2 {
     pub status: u16,
@@ -54,11 +54,11 @@ impl Reply2 {
     }
 }
 
-/// What a client of TLS trusts, shows and speaks.
+/// TLS settings of a client: trust, certificate, ALPN and versions.
 #[derive(Default)]
 pub struct Trust<'a> {
     pub ca: Option<&'a Path>,
-    /// A certificate and its key.
+    /// Client certificate and key.
     pub own: Option<(&'a Path, &'a Path)>,
     pub alpn: &'a [&'a [u8]],
     pub versions: Option<&'a [&'static rustls::SupportedProtocolVersion]>,
@@ -148,7 +148,7 @@ impl Http2 {
         }
     }
 
-    /// Begins a request, whose body is sent whole if there is one.
+    /// Starts a request and sends its body, if any, completely.
     pub fn begin(
         &self,
         method: &str,
@@ -166,7 +166,7 @@ impl Http2 {
             let mut sender = self.sender.clone().ready().await?;
             let (answer, mut stream) = sender.send_request(request, body.is_none())?;
             if let Some(body) = body {
-                // The server may have answered and closed it by now.
+                // The server may have responded and closed the stream.
                 let _ = stream.send_data(body.into(), true);
             }
             Ok::<_, h2::Error>((answer, stream))
@@ -179,7 +179,7 @@ impl Http2 {
         })
     }
 
-    /// Begins a call whose body goes on.
+    /// Starts a call whose body continues.
     #[track_caller]
     pub fn half(
         &self,
@@ -236,7 +236,7 @@ impl Http2 {
         self.send("POST", path, &headers, Some(body.to_string().into_bytes()))
     }
 
-    /// Whether the server ends the connection within this time.
+    /// Whether the server closes the connection within this time.
     pub fn ends_within(&mut self, time: Duration) -> bool {
         let ended = async {
             tokio::time::timeout(time, &mut self.connection)
@@ -254,7 +254,7 @@ impl Http2 {
     }
 }
 
-/// A request that was sent.
+/// A request that was started.
 pub struct Begun<'c> {
     client: &'c Http2,
     answer: ResponseFuture,
@@ -284,14 +284,14 @@ impl<'c> Begun<'c> {
         reply
     }
 
-    /// Goes on with `piece` now and then until there is an answer: its status.
+    /// Sends `piece` at intervals until a response arrives; returns its status.
     pub fn dribble(&mut self, piece: &'static [u8], pause: Duration) -> Result<u16, h2::Error> {
         self.client.wait(async {
             loop {
                 tokio::select! {
                     answer = &mut self.answer => return Ok(answer?.status().as_u16()),
                     () = tokio::time::sleep(pause) => {
-                        // Who answers may have closed the stream by now.
+                        // The server may have closed the stream with its response.
                         let _ = self.stream.send_data(piece.into(), false);
                     }
                 }
@@ -299,14 +299,14 @@ impl<'c> Begun<'c> {
         })
     }
 
-    /// The status of the answer, if it has come by now.
+    /// Status of the response, if it has arrived.
     pub fn status_now(&mut self) -> Option<u16> {
         let now = async { tokio::time::timeout(Duration::from_millis(1), &mut self.answer).await };
         let answer = self.client.runtime.block_on(now).ok()?;
         Some(answer.expect("an answer").status().as_u16())
     }
 
-    /// Waits for the head of the answer and for `needle` in what follows, and gives both back for more.
+    /// Waits for the response head and for `needle` in the body; returns the stream for further reading.
     #[track_caller]
     pub fn until(self, needle: &str) -> Streaming2<'c> {
         let Begun {
@@ -332,7 +332,7 @@ impl<'c> Begun<'c> {
     }
 }
 
-/// An answer of which a part was read.
+/// A partly read response.
 pub struct Streaming2<'c> {
     client: &'c Http2,
     body: RecvStream,
@@ -340,7 +340,7 @@ pub struct Streaming2<'c> {
 }
 
 impl Streaming2<'_> {
-    /// The rest, or how it was cut off.
+    /// Reads the rest; an error if the stream was reset.
     pub fn rest(mut self) -> Result<String, h2::Error> {
         let mut text = String::new();
         self.client.wait(async {
@@ -351,10 +351,10 @@ impl Streaming2<'_> {
         })
     }
 
-    /// Takes the request back.
+    /// Resets the stream.
     pub fn reset(mut self) {
         self.stream.send_reset(h2::Reason::CANCEL);
-        // The frame leaves with the connection's next turn.
+        // The frame is sent by the connection's next poll.
         let turn = async { tokio::time::sleep(Duration::from_millis(20)).await };
         self.client.wait(turn);
     }

@@ -1,8 +1,8 @@
-//! The harness of the integration tests: real servers, real sockets, real processes.
+//! Harness of the integration tests: real servers, real sockets, real processes.
 //!
-//! Every guard owns its child process and its directory and removes both when it is dropped, also
-//! when the test panics. Tests wait for conditions with `eventually`, never for a length of time.
-//! A missing server program fails the test that needs it; nothing is ever skipped.
+//! Every guard owns its child process and directory and removes both when dropped, also in a panic. Tests
+//! wait for conditions with `eventually` and never sleep for a fixed time. A missing server program fails the
+//! test that needs it; nothing is skipped.
 
 pub mod authority;
 pub mod boot;
@@ -20,6 +20,7 @@ pub mod http2;
 pub mod net;
 pub mod origin;
 pub mod process;
+pub mod project;
 pub mod provider;
 pub mod recorder;
 pub mod redis;
@@ -28,6 +29,7 @@ pub mod resp;
 pub mod run;
 pub mod sample;
 pub mod script;
+mod self_tests;
 pub mod sentinel;
 pub mod setup;
 pub mod small_disk;
@@ -39,7 +41,9 @@ pub use chaos::Chaos;
 pub use cluster::Cluster;
 pub use dir::TempDir;
 pub use doors::Doors;
-pub use gateway::{Gateway, balance, chat, mint, resullm};
+pub use gateway::{
+    CHAT_PATH, Gateway, balance, chat, chat_streaming, me, mint, resullm, small_call, spent,
+};
 pub use http::{Client, Response, Streaming, raw, raw_for};
 pub use http2::Http2;
 pub use net::free_port;

@@ -1,9 +1,8 @@
-//! Ports for servers that cannot pick one themselves.
+//! Free ports for servers that cannot bind port 0.
 //!
-//! The ports lie below the range from which the kernel serves outgoing connections and binds to
-//! port 0, so nothing takes one between our look and the server's bind. Test processes that run at
-//! the same time share the range in blocks, each claimed by a lock on a file that the kernel drops
-//! with the process. No port is handed out twice in one process.
+//! The ports lie below the kernel's ephemeral range, so outgoing connections and binds to port 0 never take
+//! one. Concurrent test processes share the range in blocks; a file lock claims a block, and the kernel
+//! releases it with the process. No port is handed out twice in a process.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -20,14 +19,14 @@ static CLAIM: Mutex<Claim> = Mutex::new(Claim {
 });
 
 struct Claim {
-    /// Never read; each holds the lock on its block.
+    /// Keeps the locks of the claimed blocks.
     blocks: Vec<(u16, File)>,
     ports: VecDeque<u16>,
 }
 
-/// A port that nobody listens on, on 127.0.0.1 or ::1, and that nobody else will be given.
+/// Returns a free port of 127.0.0.1 and ::1, which no other test gets.
 pub fn free_port() -> u16 {
-    // A test that panicked here left nothing half done.
+    // A panic here leaves no partial state.
     let mut claim = CLAIM.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         while let Some(port) = claim.ports.pop_front() {
@@ -42,7 +41,7 @@ pub fn free_port() -> u16 {
 fn is_free(port: u16) -> bool {
     let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
     let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port));
-    // A machine without IPv6 cannot bind ::1 at all, and that is no collision.
+    // Without IPv6 the bind fails with another error, which is no collision.
     let v6_taken = v6.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse);
     v4.is_ok() && !v6_taken
 }
@@ -51,14 +50,14 @@ impl Claim {
     fn take_block(&mut self) {
         let locks = std::env::temp_dir().join("resullm-test-ports");
         fs::create_dir_all(&locks).expect("a directory for the locks on ports");
-        // Processes that start together begin their search at different places.
+        // Concurrent processes start their search at different blocks.
         let start = u16::try_from(std::process::id() % u32::from(BLOCKS)).expect("below BLOCKS");
         for step in 0..BLOCKS {
             let block = (start + step) % BLOCKS;
             if self.blocks.iter().any(|(taken, _)| *taken == block) {
                 continue;
             }
-            // A file of another user cannot be opened; that block is not ours either.
+            // A lock file of another user cannot be opened; the block is taken.
             let Ok(file) = File::create(locks.join(format!("{block}.lock"))) else {
                 continue;
             };

@@ -1,7 +1,7 @@
-//! A provider that reads what comes byte by byte and forgives everything, as some do.
+//! A lenient provider that parses requests byte by byte, as some do.
 //!
-//! What a gateway lets through by mistake shows here as a request of its own. Each is answered with the
-//! marker that stands in its body, so that an answer says which request it belongs to.
+//! A smuggled request shows up as a request of its own. Each response contains the marker of its request's
+//! body, which identifies the request.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -32,13 +32,13 @@ impl Origin {
         format!("http://{}{path}", self.addr)
     }
 
-    /// Every request so far, as it came.
+    /// Raw bytes of every request so far.
     pub fn requests(&self) -> Vec<Vec<u8>> {
         self.requests.lock().unwrap().clone()
     }
 }
 
-/// Until the other side closes, or is silent for long.
+/// Serves until the other side closes or stays silent.
 fn serve(mut socket: TcpStream, seen: &Mutex<Vec<Vec<u8>>>) {
     let silence = Some(Duration::from_secs(60));
     socket.set_read_timeout(silence).unwrap();
@@ -73,8 +73,8 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|part| part == wanted)
 }
 
-/// How long the first request is, if it is all there. Line feeds alone will do, chunks win over a
-/// length, and whatever cannot be understood is passed over.
+/// Length of the first request if it is complete. Lenient: bare line feeds are accepted, chunked wins over a
+/// length, and unknown syntax is skipped.
 fn request_length(bytes: &[u8]) -> Option<usize> {
     let crlf = find(bytes, b"\r\n\r\n").map(|at| at + 4);
     let lf = find(bytes, b"\n\n").map(|at| at + 2);
@@ -95,7 +95,7 @@ fn request_length(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= whole).then_some(whole)
 }
 
-/// `m-1`, `SMUGGLED`: what stands in the prompt.
+/// Marker in the prompt, such as `m-1` or `SMUGGLED`.
 fn marker(request: &[u8]) -> String {
     let text = String::from_utf8_lossy(request);
     let said = text.split("\"content\":\"").nth(1).unwrap_or_default();

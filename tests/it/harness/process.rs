@@ -1,6 +1,6 @@
-//! A child process that does not outlive its guard, and the search for the program it runs.
+//! A child process that is killed with its guard, and the lookup of server programs.
 //!
-//! Everything takes `&self`, so that a test can kill a server from one thread while others use it.
+//! All methods take `&self`, so that one thread can kill a server that others use.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
@@ -24,7 +24,7 @@ impl Process {
         Process::of(child)
     }
 
-    /// The guard of a child that runs already.
+    /// Guards a running child.
     pub fn of(child: Child) -> Process {
         let pid = child.id();
         Process {
@@ -45,12 +45,12 @@ impl Process {
         self.child().try_wait().expect("the state of a child")
     }
 
-    /// Sends a signal by its name without SIG: TERM, INT, QUIT, STOP, CONT.
+    /// Sends a signal by its name without `SIG`: `TERM`, `INT`, `QUIT`, `STOP`, `CONT`.
     #[track_caller]
     pub fn signal(&self, name: &str) {
-        // While the child is not reaped its number cannot belong to another process.
+        // The process ID of an unreaped child cannot be reused.
         assert!(self.is_alive(), "SIG{name} for a process that has ended");
-        // The shell's own kill is there on every machine; the program of that name is not.
+        // `kill` is a shell builtin everywhere; the program may be missing.
         let sent = Command::new("sh")
             .args(["-c", "kill -s \"$1\" \"$2\"", "sh", name])
             .arg(self.pid.to_string())
@@ -59,14 +59,14 @@ impl Process {
         assert!(sent.success(), "SIG{name} could not be sent");
     }
 
-    /// SIGKILL, and the process reaped: its sockets are closed when this returns.
+    /// Kills and reaps the process: its sockets are closed on return.
     pub fn kill(&self) {
         let mut child = self.child();
         let _ = child.kill();
         let _ = child.wait();
     }
 
-    /// The input and the output of a child that was started with pipes for them.
+    /// Standard input and output of a child that was started with pipes.
     pub fn take_pipes(&self) -> (ChildStdin, ChildStdout) {
         let mut child = self.child();
         let stdin = child.stdin.take().expect("a pipe for the input");
@@ -74,7 +74,7 @@ impl Process {
         (stdin, stdout)
     }
 
-    /// Both outputs of a child that was started with pipes for them.
+    /// Standard output and error of a child that was started with pipes.
     pub fn take_output(&self) -> (ChildStdout, ChildStderr) {
         let mut child = self.child();
         let stdout = child.stdout.take().expect("a pipe for the output");
@@ -97,7 +97,7 @@ impl Drop for Process {
     }
 }
 
-/// A command that runs `redis-server`, from PATH or from where the tests unpack it.
+/// A command for `redis-server`, from `PATH` or from `.tools`.
 pub fn redis_server() -> Command {
     if on_path("redis-server") {
         return Command::new("redis-server");
@@ -115,7 +115,7 @@ pub fn redis_server() -> Command {
     command
 }
 
-/// `strace` or `curl`, from PATH or from where the tests unpack it.
+/// Path of `strace` or `curl`, from `PATH` or from `.tools`.
 pub fn program(name: &str) -> PathBuf {
     if on_path(name) {
         return PathBuf::from(name);

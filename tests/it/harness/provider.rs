@@ -1,7 +1,7 @@
-//! A provider that answers by script over real sockets and remembers everything it was asked.
+//! A scripted provider on real sockets that records its requests.
 //!
-//! One thread per connection, keep-alive, HTTP/1.1 only. It never judges a request: what a good
-//! one is, the test says, in its closure or afterwards.
+//! One thread per connection, keep-alive, HTTP/1.1 only. It does not validate requests: the test does, in its
+//! closure or afterwards.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,22 +18,22 @@ use super::wait::{eventually, within};
 use super::wire::{Body, Head, Headers, LAST_CHUNK, Wire, chunk, header, lists};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Longer than any test runs; a stalled answer ends when the test does.
+/// Longer than any test; a stalled response ends with the test.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
-/// A request as it came in.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub method: String,
-    /// With the query.
+    /// Path with the query.
     pub path: String,
     pub headers: Headers,
     pub body: Vec<u8>,
-    /// When the whole of it had come.
+    /// Time at which it was complete.
     pub at: Instant,
-    /// Requests with the same number shared a socket.
+    /// Requests with equal numbers shared a socket.
     pub connection: usize,
-    /// Whether the client closed before the answer was complete.
+    /// Whether the client closed before the response was complete.
     pub client_left: bool,
 }
 
@@ -64,7 +64,7 @@ pub struct Provider {
 struct Shared {
     answer: Box<dyn Fn(&Received) -> Script + Send + Sync>,
     received: Mutex<Vec<Received>>,
-    /// Open sockets, so that the end of the test can close them.
+    /// Open sockets, which are closed at the end of the test.
     open: Mutex<HashMap<usize, TcpStream>>,
     served: AtomicUsize,
     sending: AtomicUsize,
@@ -92,7 +92,7 @@ impl Provider {
         }
     }
 
-    /// The full URL of a path.
+    /// Full URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
@@ -105,7 +105,7 @@ impl Provider {
         self.shared.received().clone()
     }
 
-    /// Waits until that many requests have come, and returns all there are.
+    /// Waits for `count` requests and returns all so far.
     #[track_caller]
     pub fn wait_requests(&self, count: usize) -> Vec<Received> {
         eventually(
@@ -115,7 +115,7 @@ impl Provider {
         )
     }
 
-    /// Waits until the client has left the request of that index unfinished.
+    /// Waits until the client of request `index` disconnects before its response is complete.
     #[track_caller]
     pub fn wait_left(&self, index: usize) -> Received {
         eventually(PATIENCE, "the client closes its connection", || {
@@ -124,14 +124,14 @@ impl Provider {
         })
     }
 
-    /// How many answers were sent to their end. One whose last byte is out is counted a moment later.
+    /// Number of responses that were sent completely; each is counted shortly after its last byte.
     pub fn served(&self) -> usize {
         let sending = || self.shared.sending.load(Ordering::Acquire);
         let _ = within(Duration::from_secs(1), || (sending() == 0).then_some(()));
         self.shared.served.load(Ordering::Acquire)
     }
 
-    /// How many clients hold a connection now.
+    /// Number of open connections.
     pub fn connections(&self) -> usize {
         self.shared.open().len()
     }
@@ -140,7 +140,7 @@ impl Provider {
 impl Drop for Provider {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Release);
-        // Wakes the thread out of its accept.
+        // Unblocks `accept`.
         let _ = TcpStream::connect(self.addr);
         if let Some(listening) = self.listening.take() {
             let _ = listening.join();
@@ -178,13 +178,13 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let shared = Arc::clone(shared);
         thread::spawn(move || {
             let closing = Closing { shared, number };
-            // Whatever ends a connection, a closing client above all, is no fault of the provider.
+            // Connection errors, above all a client that closes, are no fault of the provider.
             let _ = converse(stream, number, &closing.shared);
         });
     }
 }
 
-/// Forgets the socket also when the test's closure panics; else the client would wait on it.
+/// Removes the socket also in a panic of the test's closure; otherwise the client would wait on it.
 struct Closing {
     shared: Arc<Shared>,
     number: usize,
@@ -254,16 +254,16 @@ fn receive(wire: &mut Wire, head: Head, connection: usize) -> io::Result<Receive
 }
 
 enum Played {
-    /// To the end; `keep` says whether another request may follow.
+    /// Sent completely; `keep`: another request may follow.
     Whole { keep: bool },
-    /// The client closed first.
+    /// The client disconnected first.
     Left,
-    /// The script cut the connection, or the test is over.
+    /// The script cut the connection, or the test ended.
     Stopped,
 }
 
 fn play(wire: &mut Wire, script: &Script, is_head: bool, shared: &Shared) -> io::Result<Played> {
-    // No head, no answer: the connection closes.
+    // Without a head there is no response: the connection closes.
     let mut keep = false;
     let mut chunked = false;
     for step in &script.steps {
@@ -307,8 +307,8 @@ fn play(wire: &mut Wire, script: &Script, is_head: bool, shared: &Shared) -> io:
     Ok(Played::Whole { keep })
 }
 
-/// Waits for the time or the condition, whichever comes first, or until the client leaves or the
-/// test ends. None: the script goes on.
+/// Waits for the time or the condition, whichever comes first, or until the client disconnects or the test
+/// ends. `None`: the script continues.
 fn hold(
     wire: &Wire,
     shared: &Shared,

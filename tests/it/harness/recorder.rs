@@ -1,7 +1,7 @@
-//! What a process does to its files and what it tells its clients, in one order, written down by strace.
+//! Recording of a process's file operations and responses, in one order, by strace.
 //!
-//! The process believes that the machine was started for it: it sees another boot's ID than the test. A way
-//! to change a file that is not known here fails the test, for a record without it would prove nothing.
+//! The process reads another boot ID than the test. An unknown system call that changes files fails the test,
+//! because the recording would be incomplete.
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
@@ -12,23 +12,23 @@ use super::boot::another_boot;
 use super::process::program;
 use super::wait::within;
 
-/// So long strace may take to write down what it has seen.
+/// Timeout for strace to write its last lines.
 const LAST_LINES: Duration = Duration::from_secs(20);
 const TRACED: &str = "trace=openat,open,creat,mkdir,mkdirat,link,linkat,symlink,symlinkat,rename,renameat,\
     renameat2,unlink,unlinkat,rmdir,write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,sendfile,\
     copy_file_range,truncate,ftruncate,fallocate,fsync,fdatasync,sync_file_range,msync,mmap";
 
-/// The name of a request in `x-request-id`, by which its answer is known again.
+/// Prefix of `x-request-id`, which identifies a request's response.
 pub const NAMED: &str = "recorded-";
 
 #[derive(Clone)]
 pub struct Recorder {
     file: PathBuf,
-    /// Where the process runs, and what it writes stands.
+    /// Directory of the process and its files.
     root: PathBuf,
 }
 
-/// Something that was done, between two moments.
+/// An operation between two moments.
 #[derive(Debug)]
 pub struct Event {
     pub begun: usize,
@@ -39,7 +39,7 @@ pub struct Event {
 
 #[derive(Debug)]
 pub enum What {
-    /// Made if it is not there; else emptied, where that was asked for.
+    /// Created if missing; truncated if requested.
     Open {
         path: PathBuf,
         empties: bool,
@@ -55,7 +55,7 @@ pub enum What {
     Length(PathBuf, u64),
     Grow(PathBuf, u64),
     Flush(PathBuf),
-    /// The request of that number is being answered.
+    /// The response to this request number.
     Answer(usize),
 }
 
@@ -67,7 +67,7 @@ impl Recorder {
         }
     }
 
-    /// A command whose program is the one that is recorded, under its own process ID.
+    /// A command whose own process is recorded.
     pub fn inside(&self) -> Command {
         let mut command = another_boot(&self.root);
         command
@@ -78,7 +78,7 @@ impl Recorder {
         command
     }
 
-    /// The process that writes down what the one of that ID does.
+    /// Process ID of the strace that traces `pid`.
     #[track_caller]
     pub fn tracer(pid: u32) -> u32 {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
@@ -89,7 +89,7 @@ impl Recorder {
         tracer.filter(|tracer| *tracer > 0).expect("strace")
     }
 
-    /// All of it, once the last process that wrote it down has ended.
+    /// Events of the recording, after the tracer has ended.
     #[track_caller]
     pub fn read(&self, tracer: u32) -> Vec<Event> {
         let ended = within(LAST_LINES, || {
@@ -128,7 +128,8 @@ impl Recorder {
                 }
             };
             let Some((call, result)) = call.rsplit_once(" = ") else {
-                // Killed in the middle of it, which strace says in words of its own: `<detached ...>`, `<Cannot restart ...>`.
+                // The process was killed within the call; strace writes `<detached ...>` or `<Cannot restart
+                // ...>`.
                 let tail = call.get(call.len().saturating_sub(120)..).unwrap_or(&call);
                 assert!(
                     call.ends_with('>'),
@@ -136,7 +137,7 @@ impl Recorder {
                 );
                 continue;
             };
-            // It failed, or its process died in the middle of it: the next one found a part of it, or nothing.
+            // The call failed, or its process died within it: nothing or a part of it happened.
             if result.starts_with(['-', '?']) {
                 continue;
             }
@@ -210,7 +211,7 @@ impl Recorder {
         })
     }
 
-    /// As it is called from where the process runs, if it stands there.
+    /// Path relative to the process's directory, if it is below it.
     fn below(&self, path: &str) -> Option<PathBuf> {
         let path = self.root.join(path);
         let path: PathBuf = path
@@ -225,7 +226,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
 }
 
-/// What stands between the quotes.
+/// Decodes a quoted argument.
 fn bytes(argument: &str) -> Vec<u8> {
     let quoted = argument.trim_matches('"').as_bytes();
     let digit = |byte: u8| char::from(byte).to_digit(16).expect("a digit") as u8;
@@ -239,14 +240,14 @@ fn text(argument: &str) -> String {
     String::from_utf8(bytes(argument)).expect("a path")
 }
 
-/// The path that a descriptor stands for.
+/// Path of a file descriptor argument.
 fn described(argument: &str) -> Option<String> {
     let (_, rest) = argument.split_once('<')?;
     let (path, rest) = rest.split_once('>')?;
     (path.starts_with("\\x2f") && !rest.contains("deleted")).then(|| text(path))
 }
 
-/// The number of the request that these bytes begin to answer.
+/// Number of the request whose response these bytes begin.
 fn answer(call: &str) -> Option<usize> {
     let (before, rest) = call.split_once(&hex(NAMED.as_bytes()))?;
     if !before.contains(&hex(b"HTTP/1.1 ")) {

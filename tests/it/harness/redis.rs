@@ -1,6 +1,6 @@
-//! One real redis-server on loopback that a test can kill, restart and freeze.
+//! A real redis-server on loopback that a test can kill, restart and freeze.
 //!
-//! It keeps nothing on disk unless told to: `restart` of a plain server comes back empty.
+//! Without persistence unless configured: `restart` of a plain server comes back empty.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,7 +16,7 @@ use super::wait::{eventually, within};
 
 const START: Duration = Duration::from_secs(15);
 
-/// Who replicas are to their primary: a user of their own, whom it can shut out.
+/// Credentials of replicas at their primary: a user of their own, which the primary can lock out.
 pub const REPLICATION: [&str; 11] = [
     "--masteruser",
     "repl",
@@ -32,7 +32,7 @@ pub const REPLICATION: [&str; 11] = [
 ];
 
 pub struct Redis {
-    // Fields are dropped in this order: first the process ends, then its directory goes.
+    // Drop order: the process ends before its directory is removed.
     process: Mutex<Process>,
     dir: TempDir,
     port: u16,
@@ -45,24 +45,25 @@ impl Redis {
         Redis::with(&[])
     }
 
-    /// A server with more arguments, for instance `["--appendonly", "yes"]`; they win over ours.
+    /// Starts a server with further arguments, such as `["--appendonly", "yes"]`, which override the
+    /// defaults.
     #[track_caller]
     pub fn with(more: &[&str]) -> Redis {
         Redis::in_dir(TempDir::new(), free_port(), more)
     }
 
-    /// A server in a directory that already holds what the arguments name: a config, certificates.
+    /// Starts a server in a directory with the files that its arguments name.
     #[track_caller]
     pub fn in_dir(dir: TempDir, port: u16, more: &[&str]) -> Redis {
         let mut args: Vec<String> = Vec::new();
-        // A config file, as a sentinel needs it, comes before the options.
+        // A sentinel's config file precedes the options.
         let (file, more) = match more {
             [first, rest @ ..] if !first.starts_with('-') => (Some(*first), rest),
             all => (None, all),
         };
         args.extend(file.map(str::to_owned));
         args.extend(["--port", &port.to_string()].map(str::to_owned));
-        // The dash before ::1 lets a machine without IPv6 do without it.
+        // The dash makes ::1 optional, for machines without IPv6.
         args.extend(["--bind", "127.0.0.1", "-::1"].map(str::to_owned));
         if file.is_none() {
             args.extend(["--save", "", "--appendonly", "no"].map(str::to_owned));
@@ -92,7 +93,7 @@ impl Redis {
         }
     }
 
-    /// Runs one command on a connection of its own. An error reply fails the test.
+    /// Runs one command on a new connection. An error reply fails the test.
     #[track_caller]
     pub fn cli(&self, command: &[&str]) -> Reply {
         match self.try_cli(command) {
@@ -102,12 +103,12 @@ impl Redis {
         }
     }
 
-    /// The same for a server that may be gone or may refuse; gives up after five seconds.
+    /// Like `cli`, for a server that may be gone or refuse; times out after five seconds.
     pub fn try_cli(&self, command: &[&str]) -> io::Result<Reply> {
         self.connect()?.ask(command)
     }
 
-    /// A connection to keep, for SUBSCRIBE, MONITOR, MULTI.
+    /// Opens a connection for SUBSCRIBE, MONITOR or MULTI.
     pub fn connect(&self) -> io::Result<Resp> {
         let mut connection = Resp::connect(self.port)?;
         if let Some(password) = &self.password {
@@ -120,12 +121,12 @@ impl Redis {
         self.process().is_alive()
     }
 
-    /// SIGKILL. When this returns the port refuses connections.
+    /// Kills the server; afterwards its port refuses connections.
     pub fn kill(&self) {
         self.process().kill();
     }
 
-    /// Starts it anew on the same port, in the same directory, with the same arguments.
+    /// Restarts it on the same port, in the same directory, with the same arguments.
     #[track_caller]
     pub fn restart(&self) {
         let mut process = self.process();
@@ -135,7 +136,7 @@ impl Redis {
         self.wait_ready();
     }
 
-    /// Freezes it: connections are still accepted by the kernel, nothing answers.
+    /// Freezes it with SIGSTOP: the kernel still accepts connections, nothing responds.
     pub fn pause(&self) {
         self.process().signal("STOP");
     }
@@ -144,7 +145,7 @@ impl Redis {
         self.process().signal("CONT");
     }
 
-    /// How often the server ran a command since it started (`get`, or `client|kill`).
+    /// Number of calls of a command since the start (`get`, or `client|kill`).
     #[track_caller]
     pub fn calls(&self, command: &str) -> u64 {
         let stats = self.cli(&["INFO", "commandstats"]).text();
@@ -154,7 +155,7 @@ impl Redis {
         count.map_or(0, |count| count.parse().expect("a count"))
     }
 
-    /// Cuts every client connection but the one that asks for it.
+    /// Closes every other client connection.
     #[track_caller]
     pub fn kill_clients(&self) {
         for kind in ["pubsub", "normal"] {
@@ -162,7 +163,7 @@ impl Redis {
         }
     }
 
-    /// Cuts a replica off that was started with `REPLICATION`, when it has all that was taken until now.
+    /// Disconnects a replica that was started with `REPLICATION`, after it has received every write so far.
     #[track_caller]
     pub fn cut_off(&self, replica: &Redis) {
         let offset = |server: &Redis, field| server.info(field)?.parse::<u64>().ok();
@@ -174,7 +175,7 @@ impl Redis {
         self.cli(&["CLIENT", "KILL", "TYPE", "replica"]);
     }
 
-    /// One field of INFO, such as `role` or `master_link_status`; None also if nothing answers.
+    /// One field of INFO, such as `role`; `None` also if the server does not respond.
     pub fn info(&self, field: &str) -> Option<String> {
         let Ok(Reply::Bulk(text)) = self.try_cli(&["INFO"]) else {
             return None;
@@ -182,7 +183,7 @@ impl Redis {
         field_of(&String::from_utf8_lossy(&text), field)
     }
 
-    /// What the server itself wrote, for the message of a failed test.
+    /// Log of the server, for failure messages.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.file("server.log")).unwrap_or_default()
     }
@@ -195,7 +196,7 @@ impl Redis {
             }
             match self.try_cli(&["PING"]) {
                 Ok(reply) if reply.error().is_none() => Some(true),
-                // An error reply: still loading, or a replica that waits for its primary.
+                // Error reply: still loading, or a replica that waits for its primary.
                 _ => None,
             }
         });
@@ -213,7 +214,7 @@ impl Redis {
     }
 }
 
-/// The value of `field` in text made of `field:value` lines.
+/// Value of `field` in lines of `field:value`.
 pub fn field_of(text: &str, field: &str) -> Option<String> {
     text.lines()
         .filter_map(|line| line.split_once(':'))

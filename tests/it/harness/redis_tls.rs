@@ -1,6 +1,6 @@
-//! A redis-server behind TLS, with an authority and a certificate made for this one test.
+//! A redis-server with TLS and a certificate authority of its own.
 //!
-//! Beside the TLS port it has a plain one, for the test's own commands only.
+//! A second, plain port is for the test's own commands.
 
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub struct RedisTls {
 }
 
 impl RedisTls {
-    /// Fails, with the server's log, where redis-server was built without TLS.
+    /// Starts it; fails with the server's log if redis-server was built without TLS.
     #[track_caller]
     pub fn start() -> RedisTls {
         let authority = Authority::new();
@@ -56,12 +56,12 @@ impl RedisTls {
         self.port
     }
 
-    /// The certificate of the authority that a client has to trust, in PEM.
+    /// PEM file of the authority that clients must trust.
     pub fn ca_file(&self) -> PathBuf {
         self.authority.ca()
     }
 
-    /// The same server by its plain port.
+    /// The same server through its plain port.
     pub fn plain(&self) -> &Redis {
         &self.redis
     }

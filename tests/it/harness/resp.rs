@@ -1,7 +1,6 @@
-//! The Redis protocol (RESP2), as much of it as tests need: send a command, read its reply.
+//! The part of RESP2 that tests need: send a command, read its reply.
 //!
-//! Written out here so that what the tests see of the store does not pass through the library that
-//! the gateway itself uses.
+//! Implemented here so that tests do not observe the store through the gateway's client library.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -82,7 +81,7 @@ impl Resp {
         self.read()
     }
 
-    /// The next reply or pushed message, for commands such as SUBSCRIBE and MONITOR.
+    /// Reads the next reply or pushed message, after SUBSCRIBE or MONITOR.
     pub fn read(&mut self) -> io::Result<Reply> {
         let line = self.line()?;
         let (kind, rest) = line.split_at_checked(1).ok_or_else(malformed)?;

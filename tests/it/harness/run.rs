@@ -1,5 +1,5 @@
-//! A client program that runs to its end, which must come in time. What it has started by then goes
-//! with it: launchers that are killed alone leave the real program behind.
+//! Runs a client program to its end within a time limit, then kills its whole process group: a launcher
+//! killed alone would leave the real program behind.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -10,13 +10,13 @@ use std::time::Duration;
 use super::process::Process;
 use super::wait::within;
 
-/// What an ended program wrote is in the pipes already; a process it left behind may hold them open.
+/// Timeout for the last output: it is in the pipes already, but an orphan may hold these open.
 const LAST_LINES: Duration = Duration::from_secs(5);
 
-/// Neither a terminal nor an input; an end later than `limit` fails the test with all that was said.
+/// Runs it without terminal and input; exceeding `limit` fails the test with the output so far.
 #[track_caller]
 pub fn run(command: &mut Command, limit: Duration) -> Output {
-    // A group of its own, so that one signal reaches all of it.
+    // Its own process group, so that one signal reaches all of it.
     command.process_group(0);
     command
         .stdin(Stdio::null())
@@ -58,7 +58,7 @@ fn reading(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// The leader is not reaped yet, so that the number cannot belong to another group.
+/// Kills the group; its leader is not reaped yet, so the ID cannot be reused.
 fn kill_group(leader: u32) {
     let _ = Command::new("sh")
         .args(["-c", "kill -s KILL -- \"-$1\"", "sh"])

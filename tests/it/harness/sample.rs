@@ -1,11 +1,11 @@
-//! A tenant config for tests: the shape of the bundled sample, with enough tokens not to be in the
-//! way and its default text endpoint at a scripted provider.
+//! A tenant config for tests: like the bundled sample, with a large balance and a scripted provider as its
+//! default endpoint.
 
 use serde_json::{Map, Value, json};
 
 use super::provider::Provider;
 
-/// The provider key that a sample tenant holds; no client may ever see it.
+/// Provider key of the sample tenant; no client may see it.
 pub const PROVIDER_KEY: &str = "sk-provider-key-for-tests";
 
 #[derive(Clone, Debug)]
@@ -14,12 +14,12 @@ pub struct Sample {
     config: Value,
 }
 
-/// The default endpoint is called `openai` and speaks chat completions.
+/// Sample whose default endpoint `openai` speaks chat completions.
 pub fn sample(provider: &Provider) -> Sample {
     sample_at(&provider.url("/v1/chat/completions"))
 }
 
-/// The same with its endpoint elsewhere.
+/// Sample whose default endpoint has this URL.
 pub fn sample_at(url: &str) -> Sample {
     let config = json!({
         "auth": {},
@@ -34,7 +34,7 @@ pub fn sample_at(url: &str) -> Sample {
 }
 
 impl Sample {
-    /// What an anonymous key is worth.
+    /// Sets the balance of an anonymous key.
     pub fn tokens(self, tokens: u64) -> Sample {
         self.set("user_groups.anonymous.tokens", json!(tokens))
     }
@@ -47,7 +47,7 @@ impl Sample {
             )
     }
 
-    /// Another text endpoint; its kind follows from the URL.
+    /// Adds a text endpoint; its kind follows from the URL.
     pub fn endpoint(self, name: &str, url: &str, default_model: &str) -> Sample {
         self.set(
             &format!("providers.text.endpoints.{name}"),
@@ -55,7 +55,7 @@ impl Sample {
         )
     }
 
-    /// What stands behind an endpoint. `openai` and `anthropic` show all that their models generate.
+    /// Sets an endpoint's `server`. `openai` and `anthropic` report all that their models generate.
     pub fn server(self, endpoint: &str, server: &str) -> Sample {
         self.set(
             &format!("providers.text.endpoints.{endpoint}.server"),
@@ -79,7 +79,7 @@ impl Sample {
         )
     }
 
-    /// Any other field, by the names that lead to it; what is missing on the way is made.
+    /// Sets any field by its dotted path, creating missing objects.
     pub fn set(mut self, path: &str, value: Value) -> Sample {
         let mut place = &mut self.config;
         for name in path.split('.') {

@@ -1,7 +1,7 @@
-//! What a scripted provider answers: a list of steps, and the ready-made lists for the two wire
-//! formats, plain and streamed, with usage.
+//! Responses of a scripted provider as lists of steps, with ready-made ones for the OpenAI and Anthropic
+//! formats.
 //!
-//! A script is data; `provider.rs` plays it. Steps may stand in any order and any number.
+//! A script is data; `provider.rs` plays it. Steps can come in any order and number.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,25 +16,25 @@ const CLAUDE: &str = "claude-sonnet-4-5";
 
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Without `content-length` in it the body goes out chunked, one chunk per `Bytes`; with
-    /// `connection: close` and no framing at all, its end is the end of the connection.
+    /// Response head. Without `content-length` the body is chunked, one chunk per `Bytes`; with `connection:
+    /// close` and no framing, it ends with the connection.
     Head {
         status: u16,
         headers: Headers,
     },
     /// One write, flushed at once.
     Bytes(Vec<u8>),
-    /// Tokens that are generated here, shown or not. A client that has gone by now does not have them.
+    /// Counts tokens as generated, shown or not, unless the client has disconnected.
     Generate(u64, Tally),
     Wait(Duration),
     WaitUntilReleased(Gate),
-    /// The socket is closed where the answer stands.
+    /// Closes the socket at this point.
     Cut,
-    /// Nothing more until the client goes or the test ends.
+    /// Sends nothing more until the client disconnects or the test ends.
     Stall,
 }
 
-/// What a provider has generated so far. Clones are the same tally.
+/// Count of generated tokens. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     tokens: Arc<AtomicU64>,
@@ -50,7 +50,7 @@ impl Tally {
     }
 }
 
-/// Holds answers back until the test opens it. Clones are the same gate.
+/// Holds responses back until the test opens it. Clones share the gate.
 #[derive(Clone, Debug, Default)]
 pub struct Gate {
     open: Arc<AtomicBool>,
@@ -119,7 +119,7 @@ impl Script {
         self
     }
 
-    /// Puts a step where the answer stands after `count` pieces of its body.
+    /// Inserts a step after `count` pieces of the body.
     pub fn after(mut self, count: usize, step: Step) -> Script {
         let mut bodies = 0;
         let at = self.steps.iter().position(|step| {
@@ -130,7 +130,7 @@ impl Script {
         self
     }
 
-    /// Puts a step before everything, the head too.
+    /// Inserts a step before the head.
     pub fn first(mut self, step: Step) -> Script {
         self.steps.insert(0, step);
         self
@@ -146,8 +146,7 @@ impl Script {
         self
     }
 
-    /// The same body bytes, in pieces of `size` bytes; each piece is a write (and a chunk) of its
-    /// own, so that what belongs together arrives torn apart.
+    /// Splits the body into writes (and chunks) of `size` bytes, so that events arrive torn apart.
     pub fn split_every(self, size: usize) -> Script {
         let mut steps = Vec::new();
         for step in self.steps {
@@ -171,13 +170,13 @@ impl Script {
         Script::new().head(status, &headers).bytes(body)
     }
 
-    /// Server-sent events, each given as its data and sent in a chunk of its own.
+    /// Server-sent events; each data value is a chunk.
     pub fn sse<S: AsRef<str>>(events: impl IntoIterator<Item = S>) -> Script {
         let events = events.into_iter();
         Script::stream(events.map(|data| format!("data: {}\n\n", data.as_ref())))
     }
 
-    /// Server-sent events with names, each as (event, data).
+    /// Server-sent events with names, as (event, data).
     pub fn sse_named(events: impl IntoIterator<Item = (&'static str, Value)>) -> Script {
         let events = events.into_iter();
         Script::stream(events.map(|(name, data)| format!("event: {name}\ndata: {data}\n\n")))
@@ -208,8 +207,8 @@ impl Script {
         Script::json(200, &answer)
     }
 
-    /// The same streamed: a chunk with the role, one per text, one with the reason, one with the
-    /// usage, and the end mark.
+    /// The same as a stream: a chunk with the role, one per text, one with the finish reason, one with the
+    /// usage, `[DONE]`.
     pub fn chat_stream(texts: &[&str], prompt_tokens: u64, completion_tokens: u64) -> Script {
         let frame = |choices: Value, usage: Value| {
             json!({
@@ -257,7 +256,7 @@ impl Script {
         Script::json(200, &answer)
     }
 
-    /// The same streamed, from `message_start` to `message_stop`.
+    /// The same as a stream, from `message_start` to `message_stop`.
     pub fn message_stream(texts: &[&str], input_tokens: u64, output_tokens: u64) -> Script {
         let mut events = vec![
             (

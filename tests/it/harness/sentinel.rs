@@ -9,17 +9,15 @@ use super::redis::{REPLICATION, Redis, field_of, wait_info};
 use super::resp::Reply;
 use super::wait::eventually;
 
-/// The name under which the sentinels know the pair.
+/// Service name of the pair.
 const SERVICE: &str = "main";
 const QUORUM: usize = 2;
-/// One sentinel is slower to see that the primary is down. If all three saw it at once, each would
-/// vote for itself, over and over; so the third is left to decide between the first two.
+/// One sentinel detects a dead primary later: if all three did at once, each would vote for itself
+/// repeatedly. The third decides between the first two.
 const DOWN_AFTER_MS: [u32; 3] = [1000, 1000, 2000];
-/// How often the sentinels look and talk; by default every one to ten seconds. The ping period has
-/// bounds on both sides: a server counts as down when `down-after` has passed since its link was
-/// made, so a period as long as that declares a primary dead that was promoted a moment ago; and a
-/// replica is fit for promotion only if its INFO, which then comes once a second, is younger than
-/// five periods. Needs Redis 7.
+/// Ping and INFO periods of the sentinels in milliseconds; the defaults are one to ten seconds. The ping
+/// period has two bounds: a period of `down-after` or more would declare a newly promoted primary dead, and a
+/// replica is eligible only if its INFO (once a second here) is younger than five periods. Needs Redis 7.
 const PERIODS_MS: [&str; 8] = [
     "PING-PERIOD",
     "300",
@@ -31,7 +29,8 @@ const PERIODS_MS: [&str; 8] = [
     "200",
 ];
 const START: Duration = Duration::from_secs(30);
-/// A vote that found no winner is repeated after twice `failover-timeout`, more than once at worst.
+/// Timeout of a failover: an undecided vote is repeated after twice `failover-timeout`, possibly more than
+/// once.
 const FAILOVER: Duration = Duration::from_secs(60);
 
 pub struct Sentinel {
@@ -42,7 +41,7 @@ pub struct Sentinel {
 impl Sentinel {
     #[track_caller]
     pub fn start() -> Sentinel {
-        // By default a primary waits five seconds for further replicas before it sends its data.
+        // By default a primary waits five seconds for more replicas before it sends its data.
         let at_once = [&["--repl-diskless-sync-delay", "0"][..], &REPLICATION].concat();
         let primary = Redis::with(&at_once);
         let of_primary = format!("127.0.0.1 {}", primary.port());
@@ -65,7 +64,7 @@ impl Sentinel {
         format!("redis+sentinel://{}/{SERVICE}", hosts.join(","))
     }
 
-    /// The server that most sentinels call the primary now.
+    /// Server that most sentinels name as the primary.
     #[track_caller]
     pub fn primary(&self) -> &Redis {
         eventually(START, "the sentinels agree on a primary", || {
@@ -77,7 +76,7 @@ impl Sentinel {
         })
     }
 
-    /// The server that is not the primary, alive or dead.
+    /// Server that is not the primary, alive or dead.
     #[track_caller]
     pub fn other(&self) -> &Redis {
         let primary = self.primary().port();
@@ -85,13 +84,13 @@ impl Sentinel {
         other.expect("two servers")
     }
 
-    /// Cuts the replica off, when it has all that the primary has taken until now.
+    /// Disconnects the replica after it has received every write.
     #[track_caller]
     pub fn cut_replica(&self) {
         self.primary().cut_off(self.other());
     }
 
-    /// Kills the primary and returns its port; the failover has not happened yet.
+    /// Kills the primary and returns its port, before any failover.
     #[track_caller]
     pub fn kill_primary(&self) -> u16 {
         let primary = self.primary();
@@ -99,7 +98,7 @@ impl Sentinel {
         primary.port()
     }
 
-    /// Waits until the server that stood behind `dead` takes writes and the sentinels say so.
+    /// Waits until the replica of `dead` accepts writes and the sentinels name it.
     #[track_caller]
     pub fn wait_failover(&self, dead: u16) -> &Redis {
         eventually(FAILOVER, "a replica was promoted", || {
@@ -112,7 +111,7 @@ impl Sentinel {
         })
     }
 
-    /// Brings the dead server back; it returns when it follows the new primary.
+    /// Restarts the dead server and waits until it follows the new primary.
     #[track_caller]
     pub fn revive(&self, dead: u16) {
         let server = self.servers.iter().find(|server| server.port() == dead);
@@ -120,7 +119,7 @@ impl Sentinel {
         self.wait_complete(FAILOVER);
     }
 
-    /// Until there is a replica in step and every sentinel sees the replica and its two peers.
+    /// Waits until a replica is in sync and every sentinel sees it and its two peers.
     #[track_caller]
     fn wait_complete(&self, timeout: Duration) {
         eventually(

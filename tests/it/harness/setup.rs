@@ -1,6 +1,6 @@
-//! What a gateway under test is started with: its config file, environment and directory.
+//! Config file, environment and directory of a gateway under test.
 //!
-//! Clones share one directory, so a gateway started from a clone finds what an earlier one stored.
+//! Clones share one directory, so a gateway started from a clone finds an earlier one's data.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,10 +40,10 @@ impl Setup {
             dir: None,
             store: None,
             yaml: String::new(),
-            // Tests share few cores: a gateway must not take their load for its own.
+            // Tests share few cores; their load must not count as the gateway's own lag.
             env: vec![
                 ("RESULLM__SERVER__SHED_AFTER".to_owned(), "60s".to_owned()),
-                // Tests write whatever is shortest into `Host`.
+                // Tests use arbitrary `Host` headers.
                 ("RESULLM__SERVER__HOSTS".to_owned(), "*".to_owned()),
             ],
             admin_token: ADMIN_TOKEN.to_owned(),
@@ -56,13 +56,13 @@ impl Setup {
         }
     }
 
-    /// Where it remembers; by default on disk in its own directory.
+    /// Sets the store URL; by default an embedded store in its own directory.
     pub fn store(mut self, store: &str) -> Setup {
         self.store = Some(store.to_owned());
         self
     }
 
-    /// Further text for the config file, at its top level.
+    /// Appends text to the config file, at its top level.
     pub fn yaml(mut self, text: &str) -> Setup {
         self.yaml += text;
         self.yaml += "\n";
@@ -84,38 +84,37 @@ impl Setup {
         self
     }
 
-    /// Whether tenants may name providers on loopback, as every scripted provider is.
+    /// Whether tenants may use providers on private addresses, as every scripted provider is.
     pub fn allow_private(mut self, allowed: bool) -> Setup {
         self.allow_private = allowed;
         self
     }
 
-    /// Arguments after `--config FILE`.
-    /// A directory that lives longer than this setup; it is not removed with it.
+    /// Uses a directory that outlives this setup and is not removed with it.
     pub fn dir(mut self, dir: &Path) -> Setup {
         self.dir = Some(dir.to_owned());
         self
     }
 
-    /// The gateway runs where this disk is seen.
+    /// Runs the gateway in the mount namespace of this disk.
     pub fn on(mut self, disk: &Arc<SmallDisk>) -> Setup {
         self.disk = Some(disk.clone());
         self
     }
 
-    /// What the gateway does to its files is written down.
+    /// Records the gateway's file operations.
     pub fn recorded(mut self, recorder: &Recorder) -> Setup {
         self.recorder = Some(recorder.clone());
         self
     }
 
-    /// The gateway believes that the machine was started for it.
+    /// Gives the gateway another boot ID.
     pub fn in_another_boot(mut self) -> Setup {
         self.another_boot = true;
         self
     }
 
-    /// What the gateway is started inside of, if it is not started plainly.
+    /// Wrapper command of the gateway, if any.
     pub fn wrapper(&self) -> Option<Command> {
         let disk = self.disk.as_ref().map(|disk| disk.inside());
         let recorder = self.recorder.as_ref().map(Recorder::inside);
@@ -123,7 +122,7 @@ impl Setup {
         disk.or(recorder).or(boot)
     }
 
-    /// The time of day is wrong by so much for it: `+1h`, `-1h`.
+    /// Shifts the gateway's wall clock by `+1h` or `-1h`.
     pub fn clock(mut self, offset: &str) -> Setup {
         self.clock = Some(offset.to_owned());
         self
@@ -151,7 +150,7 @@ impl Setup {
             Some(store) => store.clone(),
             None => format!("embedded:{}", self.path().join("data").display()),
         };
-        // JSON is YAML: every value goes in as it is, without quoting of our own.
+        // JSON is YAML, so values need no quoting.
         let sections = [
             ("store", json!(store)),
             ("admin", json!({"token": self.admin_token})),

@@ -1,7 +1,6 @@
-//! A disk of a few mebibytes, mounted where only the processes of one namespace see it.
+//! A tmpfs of a few mebibytes in a mount namespace of its own.
 //!
-//! Nothing of it is left when the guard is dropped, and no rights are needed but those over a namespace
-//! of one's own. Where not even those are given, the test fails and says so.
+//! It is removed with the guard and needs no privileges beyond user namespaces; without these the test fails.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -16,11 +15,11 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Over `dir`, for those who are started inside.
+    /// Mounts it over `dir` for processes that are started with `inside`.
     #[track_caller]
     pub fn mount(dir: &Path, mebibytes: u64) -> SmallDisk {
         std::fs::create_dir_all(dir).expect("a directory to mount on");
-        // It holds the namespace, and ends with the pipe that it reads.
+        // This process keeps the namespace alive until its input closes.
         let script = "mount -t tmpfs -o \"size=$2m\" tmpfs \"$1\" && echo mounted && exec cat";
         let mut command = Command::new("unshare");
         command
@@ -48,24 +47,24 @@ impl SmallDisk {
         }
     }
 
-    /// A command that runs where the disk is seen.
+    /// A command that runs in the namespace.
     pub fn inside(&self) -> Command {
         let mut command = Command::new("nsenter");
         let target = self.holder.pid().to_string();
         command.args(["--preserve-credentials", "-U", "-m", "-t", &target, "--"]);
-        // A file that may not grow is an error there, and not the end.
+        // SIGXFSZ is ignored, so that a write beyond the limit is an error and does not kill the process.
         command.args(["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
         command
     }
 
-    /// A file on it, as it is reached from outside.
+    /// Path of a file on the disk from outside the namespace.
     pub fn file(&self, name: &str) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.pid()));
         let inside = self.dir.strip_prefix("/").expect("an absolute path");
         root.join(inside).join(name)
     }
 
-    /// Takes all the room there is, or what has become free since.
+    /// Fills the disk, or the space that has become free since.
     #[track_caller]
     pub fn fill(&self) {
         let mut options = OpenOptions::new();
@@ -88,7 +87,7 @@ impl SmallDisk {
         std::fs::remove_file(self.file("filler")).expect("the filler to remove");
     }
 
-    /// From here on a process inside cannot write behind so many bytes of any file, or anywhere again.
+    /// Limits the file size of a process inside: writes beyond `bytes` fail. `None` removes the limit.
     #[track_caller]
     pub fn limit(pid: u32, bytes: Option<u64>) {
         let bytes = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());

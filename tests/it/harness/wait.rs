@@ -1,7 +1,7 @@
-//! Waiting for a condition: probe, pause, probe again, and give up at a deadline.
+//! Polls a condition until a deadline.
 //!
-//! This is the only place of the harness that sleeps while it waits; a test that slept for a fixed
-//! time would be slow on a fast machine and wrong on a slow one.
+//! The only place of the harness that sleeps while it waits: fixed sleeps are slow on fast machines and too
+//! short on slow ones.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// What `probe` found, or a panic that names what was waited for.
+/// Result of `probe`, or a panic with `what` after the timeout.
 #[track_caller]
 pub fn eventually<T>(timeout: Duration, what: &str, probe: impl FnMut() -> Option<T>) -> T {
     match within(timeout, probe) {
@@ -18,7 +18,7 @@ pub fn eventually<T>(timeout: Duration, what: &str, probe: impl FnMut() -> Optio
     }
 }
 
-/// What `probe` found before the time was up. It is asked at least once, and once more at the end.
+/// Result of `probe` before the timeout. It runs at least once, and once more at the end.
 pub fn within<T>(timeout: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + timeout;
     let mut pause = FIRST_PAUSE;

@@ -1,7 +1,6 @@
-//! HTTP/1.1 as bytes on a socket, the same for the client and for the scripted provider: heads,
-//! bodies in all their framings, and whether the other side has gone.
+//! HTTP/1.1 on a socket, for both the client and the scripted provider: heads, body framings, disconnects.
 //!
-//! It never hides what happened: a body that ends too early is an error, a chunk stays a chunk.
+//! Nothing is hidden: a truncated body is an error, a chunk stays a chunk.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -11,7 +10,7 @@ const LONGEST_HEAD: usize = 1 << 20;
 
 pub type Headers = Vec<(String, String)>;
 
-/// The first header of that name, in any case.
+/// First header with this name, in any case.
 pub fn header<'h>(headers: &'h Headers, name: &str) -> Option<&'h str> {
     headers
         .iter()
@@ -19,7 +18,7 @@ pub fn header<'h>(headers: &'h Headers, name: &str) -> Option<&'h str> {
         .map(|(_, value)| value.as_str())
 }
 
-/// Whether a header that is a list names this word.
+/// Whether a list header contains this word.
 pub fn lists(headers: &Headers, name: &str, word: &str) -> bool {
     headers
         .iter()
@@ -30,7 +29,7 @@ pub fn lists(headers: &Headers, name: &str, word: &str) -> bool {
 
 #[derive(Debug)]
 pub struct Head {
-    /// The request line or the status line.
+    /// Request line or status line.
     pub first: String,
     pub headers: Headers,
 }
@@ -43,7 +42,7 @@ pub struct Wire {
 
 impl Wire {
     pub fn new(stream: TcpStream) -> io::Result<Wire> {
-        // Small writes must leave at once: tests look at when bytes arrive.
+        // No Nagle delay: tests check arrival times.
         stream.set_nodelay(true)?;
         Ok(Wire {
             stream,
@@ -52,7 +51,7 @@ impl Wire {
         })
     }
 
-    /// Every read and write fails with `TimedOut` from then on; None waits for ever.
+    /// Makes reads and writes fail with `TimedOut` after the deadline; `None` removes it.
     pub fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
     }
@@ -66,7 +65,7 @@ impl Wire {
         self.stream.write_all(bytes).map_err(timed_out)
     }
 
-    /// The next head, or None if the other side closed instead of beginning one.
+    /// Reads the next head; `None` if the other side closed before it.
     pub fn read_head(&mut self) -> io::Result<Option<Head>> {
         let end = loop {
             if let Some(at) = self.unread.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -96,7 +95,7 @@ impl Wire {
         Ok(Some(Head { first, headers }))
     }
 
-    /// At most `most` bytes as they came; empty if the other side closed.
+    /// Reads at most `most` bytes; empty if the other side closed.
     pub fn read_some(&mut self, most: usize) -> io::Result<Vec<u8>> {
         if self.unread.is_empty() {
             self.fill()?;
@@ -126,7 +125,7 @@ impl Wire {
         }
     }
 
-    /// Whether the other side has closed or reset, found out without waiting.
+    /// Whether the other side has closed or reset, without waiting.
     pub fn peer_has_gone(&self) -> bool {
         if !self.unread.is_empty() {
             return false;
@@ -161,7 +160,7 @@ impl Wire {
         match self.deadline {
             None => Ok(None),
             Some(deadline) => match deadline.checked_duration_since(Instant::now()) {
-                // A timeout of zero would mean none at all.
+                // A timeout of zero would mean no timeout.
                 Some(left) if !left.is_zero() => Ok(Some(left)),
                 _ => Err(ErrorKind::TimedOut.into()),
             },
@@ -169,7 +168,7 @@ impl Wire {
     }
 }
 
-/// The part of a body that is still to come.
+/// Framing and remaining part of a body.
 #[derive(Debug)]
 pub enum Body {
     Length(usize),
@@ -201,8 +200,8 @@ impl Body {
         }
     }
 
-    /// The next piece: a whole chunk where the body is chunked, else whatever one read gave.
-    /// None at the proper end; `UnexpectedEof` if the other side closed before it.
+    /// Reads the next piece: a chunk, or the result of one read. `None` at the end; `UnexpectedEof` if the
+    /// other side closed before it.
     pub fn next(&mut self, wire: &mut Wire) -> io::Result<Option<Vec<u8>>> {
         match self {
             Body::Done => Ok(None),
@@ -231,7 +230,7 @@ impl Body {
                 let size = usize::from_str_radix(size, 16)
                     .map_err(|_| malformed("a chunk size that is no number"))?;
                 if size == 0 {
-                    // Trailers, if any, up to the empty line.
+                    // Skips trailers up to the empty line.
                     while !wire.read_line()?.is_empty() {}
                     *self = Body::Done;
                     return Ok(None);
@@ -246,7 +245,7 @@ impl Body {
     }
 }
 
-/// One chunk of a chunked body. An empty one would end the body and is left out.
+/// Encodes a chunk; an empty one is omitted, because it would end the body.
 pub fn chunk(bytes: &[u8]) -> Vec<u8> {
     if bytes.is_empty() {
         return Vec::new();
@@ -259,7 +258,7 @@ pub fn chunk(bytes: &[u8]) -> Vec<u8> {
 
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// The system reports an elapsed socket time-out as `WouldBlock`.
+/// Maps `WouldBlock`, which the system returns for a socket timeout.
 fn timed_out(error: io::Error) -> io::Error {
     match error.kind() {
         ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),

@@ -1,15 +1,16 @@
-//! Bodies in JSON that readers could disagree about: good ones with a few things wrong, in their members, in their
-//! tokens and in their bytes. The same ones for the same number.
+//! JSON bodies that parsers could interpret differently: valid ones with a few changes to members, tokens and
+//! bytes. The seed determines the body.
 
+use super::pick;
 use crate::fuzz::{Dice, mutated};
 use serde_json::Value;
 
-/// A value as it is written.
+/// A JSON value as written.
 #[derive(Clone)]
 enum Node {
     Text(String),
     List(Vec<Node>),
-    /// Names have their quotes.
+    /// Names include their quotes.
     Object(Vec<(String, Node)>),
 }
 
@@ -57,7 +58,7 @@ fn seeds(path: &str) -> &'static [&'static str] {
     }
 }
 
-/// Members that raise what a call costs, or change whom it asks.
+/// Members that raise the cost of a call or change its route.
 const DEAR: &[&str] = &[
     "model",
     "messages",
@@ -93,7 +94,7 @@ const DEAR: &[&str] = &[
     "stop",
 ];
 
-/// Values that readers take for one thing or another.
+/// Values that parsers interpret differently.
 const ODD: &[&str] = &[
     "null",
     "true",
@@ -169,7 +170,7 @@ const ODD: &[&str] = &[
     "{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://x.example/b.png\"}}",
 ];
 
-/// Blanks to some readers, and what others skip.
+/// White space and skipped bytes of some parsers.
 const BLANKS: &[&[u8]] = &[
     b" ",
     b"\n",
@@ -189,7 +190,7 @@ const BLANKS: &[&[u8]] = &[
     b"<!-- a -->",
 ];
 
-/// What may stand within a text, and is not what it seems.
+/// Byte sequences inside strings that parsers treat differently.
 const BYTES: &[&[u8]] = &[
     b"\xff",
     b"\xc0\x80",
@@ -212,7 +213,7 @@ const BYTES: &[&[u8]] = &[
     b"\xef\xb7\xba",
 ];
 
-/// What follows a body, or comes before it.
+/// Bytes before or after a body.
 const AROUND: &[&[u8]] = &[
     b"\xef\xbb\xbf",
     b"\xff\xfe",
@@ -245,7 +246,7 @@ impl Node {
         }
     }
 
-    /// How many objects there are in it.
+    /// Number of objects within it.
     fn objects(&self) -> usize {
         match self {
             Node::Text(_) => 0,
@@ -259,7 +260,7 @@ impl Node {
         }
     }
 
-    /// The members of the object of that number, the outermost first.
+    /// Members of the object with this index, outermost first.
     fn object(&mut self, at: &mut usize) -> Option<&mut Vec<(String, Node)>> {
         match self {
             Node::Text(_) => None,
@@ -304,11 +305,7 @@ impl Node {
     }
 }
 
-fn pick<'l, T: ?Sized>(list: &[&'l T], dice: &mut Dice) -> &'l T {
-    list[dice.throw(list.len())]
-}
-
-/// Another spelling of a name, which some reader takes for the same.
+/// Another spelling of a name that some parser treats as equal.
 fn respelt(name: &str, dice: &mut Dice) -> String {
     let at = dice.throw(name.len().saturating_sub(2)) + 1;
     let (before, after) = name.split_at(name.floor_char_boundary(at.min(name.len() - 1)));
@@ -341,10 +338,10 @@ fn respelt(name: &str, dice: &mut Dice) -> String {
     }
 }
 
-/// One change to the members of some object.
+/// Changes the members of one object.
 fn change(node: &mut Node, dice: &mut Dice) {
     let all = node.objects();
-    // Half of all changes are to the body's own members.
+    // Half of all changes affect the top level.
     let mut at = if dice.throw(2) == 0 {
         0
     } else {
@@ -384,7 +381,7 @@ fn deeper(node: Node, dice: &mut Dice) -> Node {
     (0..levels).fold(node, wrap)
 }
 
-/// The body of that number.
+/// Body for this seed.
 pub fn body(path: &str, dice: &mut Dice) -> Vec<u8> {
     let seeds = seeds(path);
     let seed = pick(seeds, dice);
@@ -429,7 +426,7 @@ pub fn body(path: &str, dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// Some readers find out by themselves.
+/// UTF-16, which some parsers detect.
 fn utf16(bytes: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(bytes);
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()

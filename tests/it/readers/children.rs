@@ -1,10 +1,9 @@
-//! The readers: programs that say what a body means to them, a line in and a line out.
+//! The reader programs: they print their interpretation of each body, one line in and one line out.
 //!
-//! They are started once and asked many times. Each answers for several readers; an answer that is no JSON,
-//! or none at all, fails the test.
+//! They are started once. Each answers for several parsers; a missing or malformed line fails the test.
 
 use crate::harness::process::Process;
-use crate::sdks::{in_project, missing};
+use crate::harness::project::{in_project, not_installed};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -13,7 +12,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 
-/// A body as a provider gets it.
+/// A body as sent to a provider.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub is_form: bool,
@@ -35,7 +34,7 @@ struct Child {
     output: BufReader<ChildStdout>,
 }
 
-/// Bodies that are sent before the first answer is read: fewer than what a pipe holds back.
+/// Bodies sent before the first answer is read: few enough for a pipe's buffer.
 const BATCH: usize = 256;
 
 impl Child {
@@ -83,7 +82,7 @@ impl Child {
     }
 }
 
-/// All of them.
+/// All reader programs.
 pub struct Readers(Vec<Child>);
 
 impl Readers {
@@ -91,7 +90,7 @@ impl Readers {
         let program = |path: &str| {
             let path = in_project(path);
             if !path.exists() {
-                missing(&path);
+                not_installed(&path);
             }
             path
         };
@@ -122,7 +121,7 @@ impl Readers {
         )
     }
 
-    /// What each body means to every reader.
+    /// Interpretations of each body by every reader.
     pub fn ask(&mut self, sent: &[Sent]) -> Vec<Vec<Value>> {
         let mut all = vec![Vec::new(); sent.len()];
         thread::scope(|scope| {

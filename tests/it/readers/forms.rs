@@ -1,11 +1,12 @@
-//! Forms that readers could disagree about: good ones with a few things wrong, in their heads, in their frames and
-//! in their bytes. The same ones for the same number.
+//! Multipart forms that parsers could interpret differently: valid ones with a few changes to heads, framing
+//! and bytes. The seed determines the form.
 
+use super::pick;
 use crate::fuzz::{Dice, mutated};
 
 #[derive(Clone)]
 struct Part {
-    /// Each without its line end.
+    /// Header lines without line ends.
     head: Vec<Vec<u8>>,
     value: Vec<u8>,
 }
@@ -17,7 +18,7 @@ struct Form {
     parts: Vec<Part>,
     after: Vec<u8>,
     line_end: &'static [u8],
-    /// What follows a boundary on its line.
+    /// Bytes after the boundary on its line.
     padding: &'static [u8],
 }
 
@@ -74,7 +75,7 @@ fn good(path: &str, dice: &mut Dice) -> Form {
     }
 }
 
-/// Names of fields that change what a call costs, and others in disguise.
+/// Field names that change the cost of a call, and disguised ones.
 const NAMES: &[&str] = &[
     "model",
     "n",
@@ -146,7 +147,7 @@ const VALUES: &[&[u8]] = &[
     b"\r\n--B0UNDARY\r\nContent-Disposition: form-data; name=\"n\"\r\n\r\n10",
 ];
 
-/// Parameters and their like, put behind a header.
+/// Parameters appended to a header.
 const PARAMETERS: &[&str] = &[
     "; name=\"n\"",
     "; name=n",
@@ -184,7 +185,7 @@ const PARAMETERS: &[&str] = &[
     "\0",
 ];
 
-/// Headers of a part.
+/// Header lines of a part.
 const HEADERS: &[&str] = &[
     "Content-Type: text/plain",
     "Content-Type: text/plain; charset=utf-8",
@@ -236,11 +237,7 @@ const TYPES: &[&str] = &[
     "application/x-www-form-urlencoded",
 ];
 
-fn pick<'l, T: ?Sized>(list: &[&'l T], dice: &mut Dice) -> &'l T {
-    list[dice.throw(list.len())]
-}
-
-/// One change to a part, or to the list of them.
+/// Changes one part or the list of parts.
 fn change_part(form: &mut Form, dice: &mut Dice) {
     let at = dice.throw(form.parts.len());
     let place = dice.throw(form.parts.len() + 1);
@@ -273,7 +270,7 @@ fn change_part(form: &mut Form, dice: &mut Dice) {
                 .insert(place, pick(HEADERS, dice).as_bytes().to_vec());
         }
         10 => {
-            // Without its quotes, or with others.
+            // Without quotes, or with other ones.
             let mark: &[u8] = pick(&[b"", b"'", b"\\\"", b"\"\""], dice);
             let written = part.head[0].clone();
             let marked = written.split(|byte| *byte == b'"').collect::<Vec<_>>();
@@ -283,7 +280,7 @@ fn change_part(form: &mut Form, dice: &mut Dice) {
     }
 }
 
-/// One change to the frame of a form.
+/// Changes the framing of a form.
 fn change_frame(form: &mut Form, dice: &mut Dice) {
     const AROUND: &[&[u8]] = &[
         b"\r\n",
@@ -328,7 +325,7 @@ impl Form {
     }
 }
 
-/// The content type and the form of that number.
+/// Content type and form for this seed.
 pub fn form(path: &str, dice: &mut Dice) -> (String, Vec<u8>) {
     let mut form = good(path, dice);
     let changes = [0, 1, 1, 1, 1, 2, 2, 3][dice.throw(8)];

@@ -1,5 +1,5 @@
-//! What the gateway makes of a body: whether it is accepted, what leaves for the provider, and what it is
-//! reckoned to ask for. The same functions as those of a request, in the same order, without a socket.
+//! The gateway's handling of a body without a socket: refusal, forwarded bytes, and the estimate. It calls
+//! the same functions in the same order as a request does.
 
 use super::children::Sent;
 use crate::fuzz::Dice;
@@ -14,15 +14,15 @@ use resullm::settings::Secrets;
 use resullm::store::config_secrets::ConfigSecrets;
 use serde_json::{Value, json};
 
-/// A kind of call.
+/// A provider call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
     pub path: &'static str,
-    /// Fields of a form that hold a file.
+    /// Form fields with a file.
     pub files: &'static [&'static str],
-    /// Fields of a form that no model reads.
+    /// Form fields that no model reads.
     pub settings: &'static [&'static str],
-    /// Other fields that its server knows.
+    /// Other form fields of its server.
     pub fields: &'static [&'static str],
 }
 
@@ -90,7 +90,7 @@ impl Kind {
     }
 }
 
-/// Servers whose members differ, so that a body may pass at one of them.
+/// Server kinds with different known members, so that a body may pass at one of them.
 const SERVERS: &[&str] = &[
     "generic",
     "ollama",
@@ -102,7 +102,7 @@ const SERVERS: &[&str] = &[
     "openai",
 ];
 
-/// A tenant whose one endpoint is of that server and speaks the API of a kind of call.
+/// A tenant with one endpoint of this server kind and this call's API.
 pub fn tenant(origin: &str, server: &str, kind: Kind) -> Value {
     let main = match kind.dialect().api() {
         Api::OpenAi => "chat/completions",
@@ -128,34 +128,34 @@ fn providers(server: &str, kind: Kind) -> TextProviders {
     config.text.expect("an endpoint")
 }
 
-/// More tokens than any body here asks for in earnest.
+/// Balance above the estimate of any realistic body.
 pub const PLENTY: u64 = 1_000_000;
 
-/// A call of an endpoint, and how much may be generated for it.
+/// An endpoint, and the tokens available for the output.
 pub struct Way {
     providers: TextProviders,
     kind: Kind,
-    /// Tokens that the hold has for the answers.
+    /// Tokens of the hold that remain for output.
     held: u64,
 }
 
-/// What leaves for the provider, and what it is reckoned to ask for.
+/// The forwarded body with its estimate.
 #[derive(Debug)]
 pub struct Forwarded {
     pub kind: Kind,
     pub sent: Sent,
     pub call: Call,
     pub model: Option<String>,
-    /// The most tokens of one answer, where a limit leaves with the body.
+    /// Output limit of one answer, if the body carries one.
     pub limit: Option<u64>,
-    /// Members that the gateway does not know may be there: the server refuses them itself.
+    /// Whether unknown members pass because the server refuses them.
     pub is_open: bool,
-    /// Bytes of the files of a form, one by one, and of its text.
+    /// Sizes of a form's files, and of its text, in bytes.
     pub files: Vec<usize>,
     pub text: u64,
 }
 
-/// Names of a chat's limit.
+/// Limit member of OpenAI's chats.
 const OPEN: &str = "max_completion_tokens";
 const OLD: &str = "max_tokens";
 
@@ -168,7 +168,7 @@ impl Way {
         }
     }
 
-    /// One of every server, with little and with much to spend.
+    /// One way for every server kind, with a small and with a large balance.
     pub fn all(kind: Kind) -> Vec<Way> {
         let servers: &[&str] = match kind.dialect().api() {
             Api::OpenAi => SERVERS,
@@ -236,7 +236,7 @@ impl Way {
         })
     }
 
-    /// The limit that is written where less is held than could be asked for.
+    /// Limit that is written where the hold is smaller than the possible output.
     fn limit(&self, call: &Call, is_openai: bool) -> Option<Limit> {
         let tokens = self.held / call.answers;
         let is_enough = is_openai && call.limit.is_some_and(|limit| limit <= tokens);

@@ -1,7 +1,7 @@
-//! The promise: a body that is forwarded means no more to any reader than it was reckoned to ask for.
+//! The promise: no reader finds more in a forwarded body than the gateway estimated.
 //!
-//! A reader that refuses the body has nothing to say. Numbers are taken as the most forgiving server takes them:
-//! `"100"` is a hundred, `true` is one, and what is below nought or no number has no bound.
+//! A reader that refuses the body is ignored. Numbers are read like the most lenient server does: `"100"` is
+//! 100, `true` is 1, and negative numbers and other values are unbounded.
 
 use super::forwarding::Forwarded;
 use resullm::dialect::call::Bounds;
@@ -10,7 +10,7 @@ use resullm::rules::amount::Tokens;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Names of the most tokens that an answer may have, at any server.
+/// Limit members of any server.
 const LIMITS: &[&str] = &[
     "max_tokens",
     "max_completion_tokens",
@@ -22,10 +22,10 @@ const LIMITS: &[&str] = &[
     "max_tokens_to_sample",
 ];
 
-/// Names of how many answers are generated.
+/// Members for the number of answers.
 const ANSWERS: &[&str] = &["n", "n_cmpl", "best_of", "num_return_sequences"];
 
-/// Members that must not leave with anything but no: what they ask for is not reckoned at all.
+/// Members that may be forwarded only as false, because the estimate ignores them.
 const NEVER: &[&str] = &[
     "store",
     "background",
@@ -34,10 +34,10 @@ const NEVER: &[&str] = &[
     "use_beam_search",
 ];
 
-/// Members of the prompt in which an image is one.
+/// Prompt members in which an image counts as one.
 const SHOW_IMAGES: &[&str] = &["messages", "input", "system"];
 
-/// Members that every server of a call obeys.
+/// Members that every server of this call obeys.
 fn obeyed(path: &str) -> &'static [&'static str] {
     match path {
         "chat/completions" => &[
@@ -75,7 +75,7 @@ fn obeyed(path: &str) -> &'static [&'static str] {
 
 const NO_BOUND: u64 = u64::MAX;
 
-/// Beyond this, readers round. No key can pay for so much either.
+/// Bound above which parsers round numbers; no balance reaches it.
 const ABSURD: u64 = 1 << 53;
 
 fn number(value: &Value) -> u64 {
@@ -92,7 +92,7 @@ fn number(value: &Value) -> u64 {
     }
 }
 
-/// Whether the most forgiving server takes it for a yes.
+/// Whether the most lenient server reads it as true.
 fn is_yes(value: &Value) -> bool {
     match value {
         Value::Null => false,
@@ -106,7 +106,7 @@ fn is_yes(value: &Value) -> bool {
     }
 }
 
-/// What a reader said is more than what is charged for: in words. `None`: it is not, or the reader refuses.
+/// Describes a reading that exceeds the charge. `None`: it does not, or the reader refused the body.
 pub fn breach(forwarded: &Forwarded, said: &Value) -> Option<String> {
     assert!(said["broken"].is_null(), "{said}");
     if !said["refused"].is_null() {
@@ -130,7 +130,7 @@ fn images(forwarded: &Forwarded) -> u64 {
 
 fn of_json(forwarded: &Forwarded, said: &Value) -> Result<(), String> {
     let call = &forwarded.call;
-    // A server that refuses what it does not know does not obey it either. What it knows it may know in capitals.
+    // A server that refuses unknown members does not obey them, but may match names regardless of case.
     let refuses = |name: &str| {
         let mut strangers = call.unknown_members.iter();
         let is_obeyed = obeyed(forwarded.kind.path).contains(&name);
@@ -170,7 +170,7 @@ fn of_json(forwarded: &Forwarded, said: &Value) -> Result<(), String> {
     })?;
     let stream = value(&"stream").is_some_and(is_yes);
     expect(stream == call.stream, || format!("stream is {stream}"))?;
-    // An image's background is a setting.
+    // `background` of an image is a setting.
     let is_image = forwarded.kind.path == "images/generations";
     for name in NEVER
         .iter()
@@ -189,7 +189,7 @@ fn of_json(forwarded: &Forwarded, said: &Value) -> Result<(), String> {
     expect(said["hosted"] == 0 || refuses("tools"), || {
         "a hosted tool is left".to_owned()
     })?;
-    // Of a part's members it refuses what it does not know as well.
+    // It also refuses unknown members of content parts.
     let holds_more = forwarded.is_open
         && call
             .unknown_members
@@ -211,7 +211,7 @@ fn of_json(forwarded: &Forwarded, said: &Value) -> Result<(), String> {
     })
 }
 
-/// A name as a forgiving server reads it.
+/// A name as a lenient server reads it.
 fn loosely(name: &str) -> String {
     let bare = name.split('[').next().unwrap_or(name);
     bare.trim().to_ascii_lowercase()

@@ -1,8 +1,7 @@
-//! What others read in the bodies that the gateway forwards: Go, Python, Node, python-multipart, Starlette, busboy.
+//! Readings of forwarded bodies by Go, Python, Node, python-multipart, Starlette and busboy.
 //!
-//! Bodies are drawn from a number, so that a failure can be played again: `READERS_SEED` and what the failure
-//! says. A body that the gateway refuses says nothing; one that it accepts is given to every reader as it
-//! leaves, and must not mean more to any of them than is charged for.
+//! Bodies are random; `READERS_SEED` with the printed number repeats a failure. A refused body is skipped. An
+//! accepted one is given to every reader as forwarded, and must not mean more to any of them than is charged.
 
 mod bodies;
 mod children;
@@ -19,13 +18,13 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The first number where none is given.
+/// Default seed.
 const SEED: u64 = 1;
 
-/// Bodies that are drawn before the readers are asked about them.
+/// Bodies per round of questions to the readers.
 const ROUND: u64 = 2_000;
 
-/// Breaches that are told in full.
+/// Maximum number of breaches that are printed.
 const TOLD: usize = 40;
 
 fn seed() -> u64 {
@@ -33,7 +32,7 @@ fn seed() -> u64 {
     given.map_or(SEED, |text| text.parse().expect("a number in READERS_SEED"))
 }
 
-/// The content type and the body of a number.
+/// Content type and body for a seed.
 fn drawn(kind: Kind, dice: &mut Dice) -> (String, Vec<u8>) {
     if kind.is_form() {
         forms::form(kind.path, dice)
@@ -42,17 +41,22 @@ fn drawn(kind: Kind, dice: &mut Dice) -> (String, Vec<u8>) {
     }
 }
 
+/// A random entry of a list.
+fn pick<'l, T: ?Sized>(list: &[&'l T], dice: &mut Dice) -> &'l T {
+    list[dice.throw(list.len())]
+}
+
 #[derive(Default)]
 struct Tally {
     accepted: u64,
     refused: u64,
-    /// Answers of readers that took the body.
+    /// Number of readings.
     read: u64,
-    /// The first of each sort.
+    /// First breach of each kind.
     breaches: BTreeMap<String, String>,
 }
 
-/// Breaches that differ in their numbers alone are of one sort.
+/// Kind of a breach: its text without numbers.
 fn sort(path: &str, by: &Value, why: &str) -> String {
     let words: String = why.chars().filter(|sign| !sign.is_numeric()).collect();
     format!("{path} {by} {words}")
@@ -80,7 +84,7 @@ impl Tally {
     }
 }
 
-/// So many bodies of a kind, from the seed on.
+/// Runs `count` bodies of a call, starting at the seed.
 fn play(kind: Kind, count: u64, readers: &mut Readers) -> Tally {
     let ways = Way::all(kind);
     let mut tally = Tally::default();
@@ -107,7 +111,7 @@ fn play(kind: Kind, count: u64, readers: &mut Readers) -> Tally {
     tally
 }
 
-/// Every kind of a list; the figure says what came of it.
+/// Runs every call of a list and returns the figure.
 fn play_all(kinds: &[Kind], count: u64) -> String {
     let mut readers = Readers::start();
     let mut figure = String::new();
@@ -115,7 +119,7 @@ fn play_all(kinds: &[Kind], count: u64) -> String {
     for kind in kinds {
         let tally = play(*kind, count, &mut readers);
         let (accepted, refused, path) = (tally.accepted, tally.refused, kind.path);
-        // A generator whose bodies are all refused shows nothing.
+        // A generator whose bodies are all refused proves nothing.
         assert!(accepted > count / 10, "{path}: {accepted} of {count}");
         assert!(
             tally.read > accepted,
@@ -139,14 +143,14 @@ fn play_all(kinds: &[Kind], count: u64) -> String {
 }
 
 #[test]
-fn no_reader_finds_more_in_a_json_body_than_is_charged_for() {
+fn json_bodies_mean_no_more_to_any_reader_than_is_charged() {
     case("bodies in JSON: to Go, Python, pydantic, Node", || {
         play_all(JSON, many(2_000, 200_000))
     });
 }
 
 #[test]
-fn no_reader_finds_more_in_a_form_than_is_charged_for() {
+fn forms_mean_no_more_to_any_reader_than_is_charged() {
     case(
         "forms: to Go, python-multipart, Starlette, email, busboy, Node",
         || play_all(FORMS, many(3_000, 100_000)),
@@ -154,7 +158,7 @@ fn no_reader_finds_more_in_a_form_than_is_charged_for() {
 }
 
 #[test]
-fn what_is_judged_without_a_socket_is_what_leaves_through_one() {
+fn bodies_judged_in_memory_equal_those_on_the_wire() {
     case("bodies and forms: the same through the gateway", || {
         let kinds = [JSON, FORMS].concat();
         let reached = wire::compare_all(&kinds, many(30, 500));

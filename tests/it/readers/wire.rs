@@ -1,4 +1,4 @@
-//! The same bodies through the built gateway: what the provider gets is what was reckoned without a socket.
+//! The same bodies through the built gateway: the provider receives what `forwarding` computes.
 
 use super::forwarding::{Kind, PLENTY, Way, tenant};
 use super::{drawn, seed};
@@ -10,20 +10,20 @@ use serde_json::json as value;
 
 const SERVERS: &[&str] = &["generic", "ollama"];
 
-/// The limit that the gateway chose for what the key had.
+/// Output limit that the gateway chose for the balance.
 fn chosen(kind: Kind, received: &Received) -> Option<u64> {
     let name = match kind.path {
         "responses" => "max_output_tokens",
         _ => "max_tokens",
     };
-    // Not by a reader that refuses numbers which this body may have.
+    // A strict JSON parser might refuse numbers of this body.
     let limit = json::value(&received.body, name)?;
     std::str::from_utf8(limit).ok()?.parse().ok()
 }
 
-/// Sends so many bodies of a kind. How many reached the provider.
+/// Sends `count` bodies of a call; returns the number that reached the provider.
 pub fn compare(kind: Kind, server: &str, count: u64) -> u64 {
-    // So little that the key lasts.
+    // Small usage, so that the key lasts.
     let usage = value!({
         "prompt_tokens": 1, "completion_tokens": 1, "input_tokens": 1, "output_tokens": 1, "total_tokens": 2,
     });
@@ -54,7 +54,7 @@ pub fn compare(kind: Kind, server: &str, count: u64) -> u64 {
             )
         };
         let (Some(received), Ok(expected)) = (requests.get(before), &expected) else {
-            // What cannot be paid for is refused after it was read.
+            // A body beyond the balance is refused after it was read.
             let is_refused = requests.len() == before && (400..500).contains(&answer.status);
             assert!(
                 is_refused && (answer.status == 402 || expected.is_err()),
@@ -83,7 +83,7 @@ pub fn compare(kind: Kind, server: &str, count: u64) -> u64 {
     reached
 }
 
-/// Every kind of call at servers whose members differ.
+/// Runs every call at servers with different known members.
 pub fn compare_all(kinds: &[Kind], count: u64) -> u64 {
     let pairs = kinds
         .iter()

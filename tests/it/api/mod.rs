@@ -1,0 +1,14 @@
+//! The API as clients, browsers, admins and operators see it: calls, accounts, tenants, protocols.
+
+mod accounts;
+mod admin;
+mod browsers;
+mod chat;
+mod frames;
+mod hosted;
+mod http2;
+mod refusals;
+mod silence;
+mod tenants;
+mod tls;
+mod usage;

@@ -1,0 +1,10 @@
+//! The ledger's promise: no key gets more than it is worth, and the charge matches what was served.
+//! Holds, leases, crashes, prices and token counts.
+
+pub mod crash;
+mod exact;
+mod in_flight;
+mod leases;
+mod prices;
+mod served;
+mod tokenizers;

@@ -1,0 +1,276 @@
+//! The gateway as a library: built from its dependencies without binding sockets or starting threads.
+
+use crate::harness::http::Response;
+use crate::harness::{Client, TempDir};
+use crate::store::contract::{keeping, open, runtime};
+use async_trait::async_trait;
+use resullm::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
+use resullm::rules::amount::{Millis, Tokens};
+use resullm::rules::entry::{Caller, Groups};
+use resullm::rules::tenant::TenantId;
+use resullm::rules::window::Window;
+use resullm::serve::build::{Deps, create_app};
+use resullm::serve::life;
+use resullm::serve::sockets::Sockets;
+use resullm::settings::{Listener, Settings};
+use resullm::store::name::{AccountName, KeyName};
+use resullm::store::{
+    Clock, Configs, Counted, Durability, Follower, Found, KeyAdmission, Ledger, Mint, Outcome, Put,
+    Store, UsageLog,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::runtime::Runtime;
+
+/// A real store that panics on demand with this message.
+struct Defective {
+    store: Arc<dyn Store>,
+    panics: AtomicBool,
+    words: &'static str,
+}
+
+#[async_trait]
+impl Ledger for Defective {
+    async fn mint(&self, mint: &Mint) -> Outcome<bool> {
+        assert!(!self.panics.load(Ordering::SeqCst), "{}", self.words);
+        self.store.mint(mint).await
+    }
+
+    async fn find(
+        &self,
+        key: &KeyName,
+        tenant: &TenantId,
+        groups: &Groups,
+    ) -> Outcome<Option<Found>> {
+        self.store.find(key, tenant, groups).await
+    }
+
+    async fn admit(
+        &self,
+        key: &KeyName,
+        caller: Caller<'_>,
+        ask: &Admit<'_>,
+    ) -> Outcome<KeyAdmission> {
+        self.store.admit(key, caller, ask).await
+    }
+
+    async fn renew(
+        &self,
+        account: &AccountName,
+        id: &str,
+        known: Tokens,
+        ttl: Millis,
+    ) -> Outcome<bool> {
+        self.store.renew(account, id, known, ttl).await
+    }
+
+    async fn settle(
+        &self,
+        account: &AccountName,
+        id: &str,
+        used: Tokens,
+        retry: bool,
+    ) -> Outcome<Option<Settlement>> {
+        self.store.settle(account, id, used, retry).await
+    }
+
+    async fn resettle(
+        &self,
+        account: &AccountName,
+        id: &str,
+        used: Tokens,
+    ) -> Outcome<Option<Settlement>> {
+        self.store.resettle(account, id, used).await
+    }
+
+    async fn release(&self, key: &KeyName, id: &str) -> Outcome<()> {
+        self.store.release(key, id).await
+    }
+
+    async fn lease(&self, account: &AccountName, ask: &Ask<'_>) -> Outcome<Option<Grant>> {
+        self.store.lease(account, ask).await
+    }
+
+    async fn report(
+        &self,
+        account: &AccountName,
+        report: &Report<'_>,
+    ) -> Outcome<Option<Reported>> {
+        self.store.report(account, report).await
+    }
+
+    async fn credit(
+        &self,
+        account: &AccountName,
+        id: &str,
+        amount: Tokens,
+    ) -> Outcome<Option<Credited>> {
+        self.store.credit(account, id, amount).await
+    }
+
+    async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool> {
+        self.store.regroup(account, group).await
+    }
+
+    async fn revoke(&self, key: &KeyName) -> Outcome<bool> {
+        self.store.revoke(key).await
+    }
+
+    async fn count(&self, what: &str, bounds: &[(&str, Window)]) -> Outcome<Counted> {
+        self.store.count(what, bounds).await
+    }
+
+    fn generation(&self) -> Option<u64> {
+        self.store.generation()
+    }
+}
+
+#[async_trait]
+impl Configs for Defective {
+    async fn config(&self, tenant: &TenantId) -> Outcome<Option<Arc<str>>> {
+        self.store.config(tenant).await
+    }
+
+    async fn seed_config(&self, tenant: &TenantId, text: &str) -> Outcome<bool> {
+        self.store.seed_config(tenant, text).await
+    }
+
+    async fn replace_config(
+        &self,
+        tenant: &TenantId,
+        expected: Option<&str>,
+        text: &str,
+    ) -> Outcome<Put> {
+        self.store.replace_config(tenant, expected, text).await
+    }
+
+    async fn delete_tenant(&self, tenant: &TenantId) -> Outcome<bool> {
+        self.store.delete_tenant(tenant).await
+    }
+
+    async fn tenants(&self) -> Outcome<Vec<TenantId>> {
+        self.store.tenants().await
+    }
+
+    async fn admins(&self, tenant: &TenantId) -> Outcome<Vec<String>> {
+        self.store.admins(tenant).await
+    }
+
+    async fn set_admin_tokens(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
+        self.store.set_admin_tokens(tenant, hashes).await
+    }
+
+    fn follow(&self, follower: Arc<dyn Follower>) {
+        self.store.follow(follower);
+    }
+}
+
+#[async_trait]
+impl UsageLog for Defective {
+    async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()> {
+        self.store.record(tenant, records).await
+    }
+
+    async fn recorded(
+        &self,
+        tenant: &TenantId,
+        since: Millis,
+        most: usize,
+    ) -> Outcome<Vec<String>> {
+        self.store.recorded(tenant, since, most).await
+    }
+}
+
+#[async_trait]
+impl Durability for Defective {
+    async fn flush(&self) -> Outcome<()> {
+        self.store.flush().await
+    }
+
+    async fn ready(&self) -> Outcome<()> {
+        self.store.ready().await
+    }
+
+    fn is_up(&self) -> bool {
+        self.store.is_up()
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+/// An app with such a store on its own socket. The directory and the runtime keep it alive.
+fn app(words: &'static str) -> (TempDir, Runtime, Client, Arc<Defective>) {
+    let dir = TempDir::new();
+    let runtime = runtime();
+    let (client, defective) = runtime.block_on(async {
+        let url = format!("embedded:{}", dir.path().display());
+        let store = open(&url, keeping(Orphans::Known, Clock::Store)).await;
+        let tenant = TenantId::parse("abc").unwrap();
+        store
+            .seed_config(&tenant, r#"{"user_groups":{"anonymous":{"tokens":5}}}"#)
+            .await
+            .unwrap();
+        let defective = Arc::new(Defective {
+            store,
+            panics: AtomicBool::new(false),
+            words,
+        });
+        let mut settings = Settings::default();
+        settings.server.listen = vec![Listener {
+            address: "127.0.0.1:0".to_owned(),
+            ..Listener::default()
+        }];
+        let settings = Arc::new(settings);
+        let app = create_app(Deps {
+            settings: settings.clone(),
+            store: defective.clone(),
+            journal: resullm::store::journal::Journal::none(),
+        });
+        // The build opened no socket; they are opened here.
+        let sockets = Sockets::open(&settings, Vec::new()).unwrap();
+        let address = sockets.addresses().next().unwrap();
+        tokio::spawn(life::serve(app, sockets, None));
+        (Client::new(address), defective)
+    });
+    (dir, runtime, client, defective)
+}
+
+/// Response to a request that panics with this message.
+pub fn panicked(words: &'static str) -> Response {
+    let (_dir, runtime, client, defective) = app(words);
+    defective.panics.store(true, Ordering::SeqCst);
+    let answer = client.request("POST", "/abc/auth/anonymous").send();
+    assert_eq!(answer.status, 500);
+    runtime.block_on(defective.close());
+    answer
+}
+
+#[test]
+fn panic_ends_one_request_only() {
+    let (_dir, runtime, client, defective) = app("a defect, on purpose");
+    let mut connection = client.connect();
+    assert_eq!(
+        connection
+            .request("POST", "/abc/auth/anonymous")
+            .send()
+            .status,
+        200
+    );
+
+    defective.panics.store(true, Ordering::SeqCst);
+    let panicked = connection.request("POST", "/abc/auth/anonymous").send();
+    assert_eq!(
+        (panicked.status, panicked.text().as_str()),
+        (500, r#"{"error":"Internal Server Error"}"#)
+    );
+    assert_eq!(panicked.header("content-type"), Some("application/json"));
+
+    defective.panics.store(false, Ordering::SeqCst);
+    assert_eq!(
+        client.request("POST", "/abc/auth/anonymous").send().status,
+        200
+    );
+    runtime.block_on(defective.close());
+}

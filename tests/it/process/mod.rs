@@ -1,0 +1,6 @@
+//! The gateway as a process and as a library: start, stop, handover, and the bill of materials.
+
+pub mod library;
+mod sbom;
+mod start;
+pub mod stop;

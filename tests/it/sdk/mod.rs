@@ -1,0 +1,9 @@
+//! Client programs that people use, through the built gateway: official SDKs, frameworks and coding agents.
+
+mod agents;
+mod calls;
+mod errors;
+mod frameworks;
+mod official;
+mod provider;
+mod turns;

@@ -1,0 +1,131 @@
+//! A scripted provider for agents: it requests a tool call before it answers, and the cost of a turn depends
+//! on the number of tool results.
+//!
+//! It speaks all three text APIs, plain and streamed. A question with `Use the tool NAME` is answered by one
+//! call of that tool, every other one with text.
+
+mod scripts;
+
+use serde_json::{Value, json};
+
+use super::official::TENANT;
+use crate::harness::provider::Received;
+use crate::harness::{Gateway, Provider, Script, Setup, sample};
+use scripts::{chat, chat_stream, message, message_stream, response, response_stream};
+
+pub const TEXT: &str = "Hello, world";
+/// Precedes the name of a tool in a question.
+pub const ORDER: &str = "Use the tool ";
+/// Output of the agents' tools.
+pub const SAID: &str = "from-the-tool";
+/// Balance above the byte bound of agents' prompts, which have about 100 kB each.
+pub const GRANTED: u64 = 1_000_000;
+
+pub fn start() -> (Provider, Gateway) {
+    start_with(GRANTED)
+}
+
+/// A gateway whose keys have a balance of `tokens`.
+pub fn start_with(tokens: u64) -> (Provider, Gateway) {
+    let provider = Provider::start(answer);
+    let config = sample(&provider).tokens(tokens).endpoint(
+        "anthropic",
+        &provider.url("/v1/messages"),
+        "claude-sonnet-4-5",
+    );
+    let gateway = Gateway::start(Setup::new().tenant(TENANT, config));
+    (provider, gateway)
+}
+
+/// Cost of all requests together.
+pub fn cost(requests: &[Received]) -> u64 {
+    let cost = |request: &Received| Usage::of(&request.json()).total();
+    requests.iter().map(cost).sum()
+}
+
+/// Cost of a request with this number of tool results.
+pub fn price(results: u64) -> u64 {
+    Usage::after(results).total()
+}
+
+pub struct Usage {
+    pub input: u64,
+    pub output: u64,
+}
+
+impl Usage {
+    fn of(call: &Value) -> Usage {
+        Usage::after(results(call).len() as u64)
+    }
+
+    fn after(results: u64) -> Usage {
+        Usage {
+            input: 100 + 50 * results,
+            output: 20 + results,
+        }
+    }
+
+    pub fn total(&self) -> u64 {
+        self.input + self.output
+    }
+}
+
+/// Tool results in a call, for any of the APIs.
+pub fn results(call: &Value) -> Vec<Value> {
+    let items = call["messages"].as_array().or(call["input"].as_array());
+    let mut found = Vec::new();
+    for item in items.into_iter().flatten() {
+        if item["role"] == "tool" || item["type"] == "function_call_output" {
+            found.push(item.clone());
+        }
+        let parts = item["content"].as_array().into_iter().flatten();
+        found.extend(parts.filter(|part| part["type"] == "tool_result").cloned());
+    }
+    found
+}
+
+pub enum Answer {
+    Text,
+    Tool { name: String, arguments: Value },
+}
+
+impl Answer {
+    fn to(call: &Value, question: &str) -> Answer {
+        let ordered = question.split_once(ORDER).map(|(_, rest)| {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+            rest[..end.unwrap_or(rest.len())].to_owned()
+        });
+        match ordered {
+            Some(name) if results(call).is_empty() => Answer::Tool {
+                arguments: arguments(&name),
+                name,
+            },
+            _ => Answer::Text,
+        }
+    }
+}
+
+fn arguments(tool: &str) -> Value {
+    match tool {
+        "Bash" => json!({"command": format!("echo {SAID}"), "description": "Say it"}),
+        "exec_command" => json!({"cmd": format!("echo {SAID}")}),
+        "WebSearch" => json!({"query": "gateways"}),
+        _ => json!({"city": "Paris"}),
+    }
+}
+
+fn answer(request: &Received) -> Script {
+    let call: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let answer = Answer::to(&call, &request.text());
+    let usage = Usage::of(&call);
+    let streams = call["stream"] == true;
+    match request.path.split('?').next().unwrap_or_default() {
+        "/v1/chat/completions" if streams => chat_stream(&call, &answer, &usage),
+        "/v1/chat/completions" => Script::json(200, &chat(&call, &answer, &usage)),
+        "/v1/messages" if streams => message_stream(&call, &answer, &usage),
+        "/v1/messages" => Script::json(200, &message(&call, &answer, &usage)),
+        "/v1/responses" if streams => response_stream(&call, &answer, &usage),
+        "/v1/responses" => Script::json(200, &response(&call, Some((&answer, &usage)))),
+        _ => Script::json(404, &json!({"error": {"message": "No such path"}})),
+    }
+}

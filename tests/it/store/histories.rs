@@ -1,0 +1,458 @@
+//! Random histories of store verbs, run by the pure rule and by every engine: the results and the records
+//! must be equal. The clock is simulated, so that holds, leases, marks and windows expire within a history.
+
+use crate::harness::{Cluster, Redis, TempDir};
+use crate::store::contract::{keeping, open, runtime};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use resullm::rules::account::{Admit, Ask, Orphans, Report};
+use resullm::rules::amount::{Millis, Tokens};
+use resullm::rules::entry::{self, Caller, EntryAdmission, Groups};
+use resullm::rules::record;
+use resullm::rules::tenant::TenantId;
+use resullm::rules::window::{Limits, Window};
+use resullm::store::name::KeyName;
+use resullm::store::{Clock, KeyAdmission, Mint, Store};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[derive(Clone, Debug)]
+enum Op {
+    Admit {
+        id: u8,
+        least: u64,
+        more: u64,
+        open: u64,
+        known: u64,
+        tenant: u8,
+    },
+    Renew {
+        id: u8,
+        known: u64,
+    },
+    Settle {
+        id: u8,
+        used: u64,
+        retry: bool,
+    },
+    Resettle {
+        id: u8,
+        used: u64,
+    },
+    Lease {
+        instance: u8,
+        tokens: u64,
+        slots: u64,
+        repeat: bool,
+        window: bool,
+        told: u64,
+    },
+    Report {
+        instance: u8,
+        spent: u64,
+        back: u64,
+        repeat: bool,
+        retry: bool,
+        ends: bool,
+        before: Option<u64>,
+        begun: Option<u64>,
+    },
+    Credit {
+        id: u8,
+        amount: u64,
+    },
+    Regroup {
+        group: u8,
+    },
+    Wait {
+        millis: u64,
+    },
+}
+
+fn amount() -> impl Strategy<Value = u64> {
+    prop_oneof![8 => 0u64..120, 1 => Just(9_007_199_254_740_991), 1 => 1u64..1_000_000]
+}
+
+fn told() -> impl Strategy<Value = Option<u64>> {
+    proptest::option::of(amount())
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (0u8..6, 0u64..40, amount(), prop_oneof![Just(0u64), 0u64..200, Just(9_007_199_254_740_991)], 0u64..50, 0u8..12)
+            .prop_map(|(id, least, more, open, known, tenant)| Op::Admit { id, least, more, open, known, tenant }),
+        2 => (0u8..6, 0u64..80).prop_map(|(id, known)| Op::Renew { id, known }),
+        5 => (0u8..6, amount(), any::<bool>()).prop_map(|(id, used, retry)| Op::Settle { id, used, retry }),
+        2 => (0u8..6, amount()).prop_map(|(id, used)| Op::Resettle { id, used }),
+        2 => (0u8..3, amount(), 0u64..9, any::<bool>(), any::<bool>(), 0u64..90)
+            .prop_map(|(instance, tokens, slots, repeat, window, told)| Op::Lease { instance, tokens, slots, repeat, window, told }),
+        3 => (0u8..3, prop_oneof![Just(0u64), 0u64..60], 0u64..60, any::<bool>(), any::<bool>(), any::<bool>(), told(), told())
+            .prop_map(|(instance, spent, back, repeat, retry, ends, before, begun)| Op::Report { instance, spent, back, repeat, retry, ends, before, begun }),
+        1 => (0u8..4, amount()).prop_map(|(id, amount)| Op::Credit { id, amount }),
+        1 => (0u8..5).prop_map(|group| Op::Regroup { group }),
+        4 => prop_oneof![0u64..50, 500u64..3_000, Just(5_000), Just(100_000_000)].prop_map(|millis| Op::Wait { millis }),
+    ]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    let left = prop_oneof![3 => 0u64..400, 1 => Just(9_007_199_254_740_991)];
+    (left, 0usize..6).prop_map(|(left, shape)| {
+        let number = left.to_string();
+        [
+            r#"{"userId":null,"createdAt":"2026-01-01T00:00:00Z","tokensLeft":N}"#,
+            r#"{"tokensLeft":N,"tenantId":"abc","group":"paid"}"#,
+            r#"{ "x" : {"tokensLeft":1,"a":[]}, "tokensLeft" : N , "s":"a\"}\\", "group":null, "e":[] }"#,
+            "{\n\t\"tokensLeft\": 7, \"tokensLeft\":\tN,\n \"z\": 1.50 }\n",
+            r#"{"group":"strange","tokensLeft":N,"u":"é\u00e9\/","nested":{"tenantId":"other"}}"#,
+            r#"{"tenantId":"other","tokensLeft":N}"#,
+        ][shape]
+            .replace('N', &number)
+    })
+}
+
+fn groups() -> Groups {
+    let limits = |window: Option<(u64, u64)>, concurrent| Limits {
+        window: window.map(|(requests, span)| Window {
+            requests,
+            span: Millis(span),
+        }),
+        concurrent,
+    };
+    Groups::new(vec![
+        ("anonymous".into(), limits(Some((4, 2_000)), Some(3))),
+        ("paid".into(), limits(Some((9, 700)), None)),
+        ("free".into(), limits(None, None)),
+        ("none".into(), limits(Some((0, 1_000)), None)),
+        ("one".into(), limits(None, Some(1))),
+    ])
+}
+
+const GROUPS: [&str; 5] = ["anonymous", "paid", "free", "none", "one"];
+const INSTANCES: [&str; 3] = ["i0", "i1", "i2"];
+const TTL: Millis = Millis(4_000);
+const START: u64 = 1_800_000_000_000;
+
+/// Last command number of each of the three instances.
+#[derive(Default)]
+struct Numbers([u64; 3]);
+
+impl Numbers {
+    fn next(&mut self, instance: u8, repeat: bool) -> u64 {
+        let number = &mut self.0[instance as usize];
+        *number += u64::from(!repeat || *number == 0);
+        *number
+    }
+}
+
+fn at(tenant: u8) -> &'static str {
+    if tenant == 0 { "other" } else { "abc" }
+}
+
+fn lease_window(wanted: bool) -> Option<Window> {
+    wanted.then_some(Window {
+        requests: 9,
+        span: Millis(700),
+    })
+}
+
+/// Applies one step to the rule's record and returns the result as text.
+fn by_rule(
+    entry: &mut entry::Entry,
+    key: &str,
+    op: &Op,
+    number: u64,
+    now: Millis,
+    orphans: Orphans,
+) -> String {
+    let groups = groups();
+    match op {
+        Op::Admit {
+            id,
+            least,
+            more,
+            open,
+            known,
+            tenant,
+        } => {
+            let id = format!("r{id}");
+            let ask = ask(&id, *least, *more, *open, *known);
+            let caller = Caller {
+                tenant: at(*tenant),
+                key,
+                groups: &groups,
+            };
+            match entry.admit(now, orphans, caller, &ask).unwrap() {
+                EntryAdmission::Unknown => "unknown".to_owned(),
+                EntryAdmission::Known { group, admission } => format!("{group} {admission:?}"),
+            }
+        }
+        Op::Renew { id, known } => {
+            format!(
+                "{}",
+                entry
+                    .renew(now, orphans, &format!("r{id}"), Tokens::new(*known), TTL)
+                    .unwrap()
+            )
+        }
+        Op::Settle { id, used, retry } => {
+            format!(
+                "{:?}",
+                entry
+                    .settle(now, orphans, &format!("r{id}"), Tokens::new(*used), *retry)
+                    .unwrap()
+            )
+        }
+        Op::Resettle { id, used } => {
+            let used = Tokens::new(*used);
+            let settled = entry.resettle(now, orphans, &format!("r{id}"), used);
+            format!("{:?}", settled.unwrap())
+        }
+        Op::Lease { instance, .. } => {
+            let ask = lease(op, INSTANCES[*instance as usize], number);
+            format!("{:?}", entry.lease(now, orphans, &ask).unwrap())
+        }
+        Op::Report { instance, .. } => {
+            let report = report(op, INSTANCES[*instance as usize], number);
+            format!("{:?}", entry.report(now, orphans, &report).unwrap())
+        }
+        Op::Credit { id, amount } => {
+            format!(
+                "{:?}",
+                entry
+                    .credit(now, orphans, &format!("c{id}"), Tokens::new(*amount))
+                    .unwrap()
+            )
+        }
+        Op::Regroup { group } => {
+            entry.regroup(GROUPS[*group as usize]).unwrap();
+            "moved".to_owned()
+        }
+        Op::Wait { .. } => String::new(),
+    }
+}
+
+async fn by_engine(store: &dyn Store, key: &KeyName, op: &Op, number: u64) -> String {
+    let groups = groups();
+    let account = key.account();
+    match op {
+        Op::Admit {
+            id,
+            least,
+            more,
+            open,
+            known,
+            tenant,
+        } => {
+            let id = format!("r{id}");
+            let ask = ask(&id, *least, *more, *open, *known);
+            let caller = Caller {
+                tenant: at(*tenant),
+                key: key.as_str(),
+                groups: &groups,
+            };
+            match store.admit(key, caller, &ask).await.unwrap() {
+                KeyAdmission::Unknown => "unknown".to_owned(),
+                KeyAdmission::Known {
+                    group, admission, ..
+                } => format!("{group} {admission:?}"),
+            }
+        }
+        Op::Renew { id, known } => {
+            format!(
+                "{}",
+                store
+                    .renew(&account, &format!("r{id}"), Tokens::new(*known), TTL)
+                    .await
+                    .unwrap()
+            )
+        }
+        Op::Settle { id, used, retry } => {
+            let settled = store
+                .settle(&account, &format!("r{id}"), Tokens::new(*used), *retry)
+                .await;
+            format!("{:?}", settled.unwrap().unwrap())
+        }
+        Op::Resettle { id, used } => {
+            let (id, used) = (format!("r{id}"), Tokens::new(*used));
+            let settled = store.resettle(&account, &id, used).await;
+            format!("{:?}", settled.unwrap().unwrap())
+        }
+        Op::Lease { instance, .. } => {
+            let ask = lease(op, INSTANCES[*instance as usize], number);
+            format!("{:?}", store.lease(&account, &ask).await.unwrap().unwrap())
+        }
+        Op::Report { instance, .. } => {
+            let report = report(op, INSTANCES[*instance as usize], number);
+            let reported = store.report(&account, &report).await;
+            format!("{:?}", reported.unwrap().unwrap())
+        }
+        Op::Credit { id, amount } => {
+            let credited = store
+                .credit(&account, &format!("c{id}"), Tokens::new(*amount))
+                .await;
+            format!("{:?}", credited.unwrap().unwrap())
+        }
+        Op::Regroup { group } => {
+            assert!(
+                store
+                    .regroup(&account, GROUPS[*group as usize])
+                    .await
+                    .unwrap()
+            );
+            "moved".to_owned()
+        }
+        Op::Wait { .. } => String::new(),
+    }
+}
+
+fn ask(id: &str, least: u64, more: u64, open: u64, known: u64) -> Admit<'_> {
+    Admit {
+        id,
+        least: Tokens::new(least),
+        most: Tokens::new(least).plus(Tokens::new(more)),
+        open: Tokens::new(open),
+        known: Tokens::new(known),
+        limits: Limits::default(),
+        ttl: TTL,
+    }
+}
+
+fn lease<'a>(op: &Op, instance: &'a str, number: u64) -> Ask<'a> {
+    let &Op::Lease {
+        tokens,
+        slots,
+        window,
+        told,
+        ..
+    } = op
+    else {
+        unreachable!("{op:?} asks for nothing");
+    };
+    Ask {
+        instance,
+        number,
+        tokens: Tokens::new(tokens),
+        slots,
+        window: lease_window(window),
+        ttl: TTL,
+        told: Tokens::new(told),
+    }
+}
+
+fn report<'a>(op: &Op, instance: &'a str, number: u64) -> Report<'a> {
+    let &Op::Report {
+        spent,
+        back,
+        retry,
+        ends,
+        before,
+        begun,
+        ..
+    } = op
+    else {
+        unreachable!("{op:?} reports nothing");
+    };
+    Report {
+        instance,
+        number,
+        spent: Tokens::new(spent),
+        back: Tokens::new(back),
+        ttl: TTL,
+        retry,
+        ends,
+        before: before.map(Tokens::new),
+        begun: begun.map(Tokens::new),
+    }
+}
+
+/// Asserts after every step that the engine's result and record equal the rule's.
+fn compare(url: &str, histories: u32) {
+    let runtime = runtime();
+    let clock = Arc::new(AtomicU64::new(START));
+    let stores = runtime.block_on(async {
+        let known = open(url, keeping(Orphans::Known, Clock::Fixed(clock.clone()))).await;
+        // An embedded directory can be opened once, so the other orphan policy gets its own directory.
+        let other = TempDir::new();
+        let url = match url.starts_with("embedded:") {
+            true => format!("embedded:{}", other.path().display()),
+            false => url.to_owned(),
+        };
+        let spend = open(&url, keeping(Orphans::Spend, Clock::Fixed(clock.clone()))).await;
+        [(Orphans::Known, known), (Orphans::Spend, spend)]
+    });
+    let mut runner = TestRunner::new(Config {
+        cases: histories,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let history = (text(), proptest::collection::vec(op(), 1..60), 0usize..2);
+    runner
+        .run(&history, |(text, ops, which)| {
+            let (orphans, store) = &stores[which];
+            runtime.block_on(replay(&**store, *orphans, &clock, &text, &ops))
+        })
+        .unwrap();
+}
+
+async fn replay(
+    store: &dyn Store,
+    orphans: Orphans,
+    clock: &AtomicU64,
+    text: &str,
+    ops: &[Op],
+) -> Result<(), TestCaseError> {
+    let key = KeyName::parse(&format!("temp_{}", uuid::Uuid::new_v4())).unwrap();
+    let mint = Mint {
+        key: key.clone(),
+        user: None,
+        record: text.to_owned(),
+        life: None,
+    };
+    store.mint(&mint).await.unwrap();
+    let mut rule = entry::Entry::new(text.to_owned());
+    let mut numbers = Numbers::default();
+    for op in ops {
+        if let Op::Wait { millis } = op {
+            clock.fetch_add(*millis, Ordering::SeqCst);
+        }
+        let now = Millis(clock.load(Ordering::SeqCst));
+        let number = match op {
+            Op::Lease {
+                instance, repeat, ..
+            }
+            | Op::Report {
+                instance, repeat, ..
+            } => numbers.next(*instance, *repeat),
+            _ => 0,
+        };
+        let expected = by_rule(&mut rule, key.as_str(), op, number, now, orphans);
+        let answered = by_engine(store, &key, op, number).await;
+        prop_assert_eq!(&answered, &expected, "{:?} at {}", op, now.0);
+
+        let facts = record::read(&rule.record).unwrap();
+        let tenant = TenantId::parse(facts.tenant.as_deref().unwrap_or("abc")).unwrap();
+        let window = groups().window(&entry::group(&facts, key.as_str()));
+        let found = store.find(&key, &tenant, &groups()).await.unwrap().unwrap();
+        prop_assert_eq!(&found.record, &rule.record);
+        prop_assert_eq!(found.look, rule.look(now, orphans, window).unwrap());
+    }
+    Ok(())
+}
+
+#[test]
+fn embedded_engine_equals_the_rule() {
+    let dir = TempDir::new();
+    compare(&format!("embedded:{}", dir.path().display()), 300);
+}
+
+#[test]
+fn redis_scripts_equal_the_rule() {
+    let redis = Redis::start();
+    compare(&redis.url(), 400);
+}
+
+#[test]
+fn redis_scripts_on_a_cluster_equal_the_rule() {
+    let cluster = Cluster::start();
+    compare(&cluster.url(), 60);
+}

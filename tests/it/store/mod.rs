@@ -1,0 +1,6 @@
+//! The store below the gateway: one contract for every engine, random histories against the pure rule,
+//! and sealed secrets.
+
+pub mod contract;
+mod histories;
+mod sealing;
