@@ -88,6 +88,8 @@ pub struct Http1 {
     peer: SocketAddr,
     digest: Arc<Digest>,
     is_upgrade: bool,
+    /// The request was forwarded and its response decides about an upgrade: until then its body is open.
+    may_be_upgraded: bool,
     /// Body bytes read from the client.
     read: usize,
     /// Body bytes sent to the client.
@@ -129,6 +131,7 @@ impl Http1 {
         let head = head(&handoff, is_upgrade);
         Http1 {
             is_upgrade,
+            may_be_upgraded: false,
             connection: Some(connection),
             slot,
             handoff,
@@ -140,6 +143,10 @@ impl Http1 {
             sent: 0,
             is_over: false,
         }
+    }
+
+    fn awaits_upgrade(&self) -> bool {
+        self.may_be_upgraded && self.response.is_none()
     }
 
     fn connection(&mut self) -> Result<&mut Connection> {
@@ -314,7 +321,12 @@ impl Session for Http1 {
         }
     }
 
+    /// An open upgrade keeps the body open as well. Told of its end, Pingora would take that for the end of the
+    /// upgraded bytes if the 101 came first, and close the connection.
     fn is_body_done(&mut self) -> bool {
+        if self.awaits_upgrade() {
+            return false;
+        }
         self.connection
             .as_ref()
             .is_none_or(|connection| connection.is_body_read() && !connection.is_upgraded())
@@ -336,7 +348,8 @@ impl Session for Http1 {
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        if !no_body_expected && !self.is_body_done() {
+        let awaits_upgrade = self.awaits_upgrade();
+        if !no_body_expected && !awaits_upgrade && !self.is_body_done() {
             return self.read_body_bytes().await;
         }
         let connection = self.connection()?;
@@ -374,7 +387,10 @@ impl Session for Http1 {
 
     // No retry buffer: a body is read once, and Pingora never sends it to a second upstream.
 
-    fn enable_retry_buffering(&mut self) {}
+    /// Pingora calls this when it begins to forward the request.
+    fn enable_retry_buffering(&mut self) {
+        self.may_be_upgraded = self.is_upgrade;
+    }
 
     fn retry_buffer_truncated(&self) -> bool {
         self.read > 0

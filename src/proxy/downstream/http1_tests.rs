@@ -120,6 +120,31 @@ async fn an_upgraded_socket_passes_both_ways_until_either_side_ends() {
         .unwrap();
 }
 
+/// Pingora takes the end of a body that it hears of after the 101 for the end of the upgraded bytes.
+#[tokio::test]
+async fn body_of_a_forwarded_upgrade_is_open_until_its_response() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let head = "GET /x HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    let (socket, peer) = listener.accept().await.unwrap();
+    let stream = Box::new(Socket::from(socket));
+    let mut connection = Box::new(Connection::new(stream, LIMITS, true));
+    let request = connection.next(false).await.map_err(|_| HeadFault::TooSlow);
+    let mut session = Http1::new(connection, ReturnSlot::default(), request, peer);
+    assert!(session.is_body_done() && session.is_body_empty());
+
+    session.enable_retry_buffering();
+    let open = (session.is_body_done(), session.is_body_empty());
+    let refused = Box::new(ResponseHeader::build(400, None).unwrap());
+    session.write_response_header(refused, false).await.unwrap();
+
+    assert_eq!(open, (false, false));
+    assert!(session.is_body_done());
+}
+
 #[test]
 fn request_headers_are_borrowed_and_not_copied() {
     let mut bytes = bytes::BytesMut::from(&b"GET /a?b HTTP/1.1\r\nhost: x\r\nx: y\r\n\r\n"[..]);
