@@ -223,8 +223,10 @@ impl Metrics {
     }
 }
 
-/// Counters without labels: name, help, value.
-const TOTALS: &[(&str, &str, fn(&Metrics) -> &Counter)] = &[
+/// Counter without labels: name, help, value.
+type Total = (&'static str, &'static str, fn(&Metrics) -> &Counter);
+
+const TOTALS: &[Total] = &[
     ("tokens_charged_total", "Tokens charged to balances", |m| {
         &m.tokens_charged
     }),

@@ -14,7 +14,7 @@ use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// Members that the gateway itself reads or writes.
+/// Members that [`Object`] keeps, to be checked, counted or written here. They count only what `read` adds for them.
 const KNOWN: &[&str] = &[
     "model",
     "prompt_cache_key",
@@ -78,10 +78,10 @@ const MESSAGE: &[&str] = &[
     "function_call",
 ];
 
-/// Members of a message that are texts: all but `role`, `content` and `audio`.
+/// Members of a message that are texts: all of `MESSAGE` but its first three, `role`, `content` and `audio`.
 const TEXT_MEMBERS: &[&str] = MESSAGE.split_at(3).1;
 
-/// Members that no model reads. Every remaining member counts as prompt.
+/// Members that are forwarded and that no model reads. Every member that no list names counts as prompt.
 const SETTINGS: &[&str] = &[
     "messages",
     "model",

@@ -86,7 +86,7 @@ impl TypedEvents {
             "audio" => reading.delivered.base64_sound(&json::text(value)),
             // An image before the last event is a preview of the final one.
             "b64_json" | "url" if FINAL_EVENTS.contains(&kind.as_str()) => {
-                reading.delivered.images += 1
+                reading.delivered.images += 1;
             }
             "b64_json" | "url" => {}
             "model" if is_frame(FRAME, name, value) => reading.served.take(value),
