@@ -1,7 +1,7 @@
 //! The table of settings ([`keys`]): path, value type, default, target field and description of each.
 //!
-//! Loader the file and the environment, rejecting unknown keys, and the JSON Schema all derive from this
-//! table. A new setting is one row here, one field in `meant.rs` and one entry in `gateway.yaml`.
+//! Reading the file and the environment, rejecting unknown keys, and the JSON Schema all derive from this
+//! table. A new setting is one row here, one field in `resolved.rs` and one entry in `gateway.yaml`.
 
 use std::time::Duration;
 

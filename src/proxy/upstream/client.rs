@@ -71,7 +71,7 @@ struct Idle {
     since: Instant,
 }
 
-/// ProviderAnswer whose head has been read. Dropping it before its end closes the connection.
+/// Answer whose head has been read. Dropping it before its end closes the connection.
 pub(crate) struct ProviderAnswer<'a> {
     pub head: Response,
     /// Decoded bytes of the body that the caller has not taken yet.

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Mutex as Turn;
 
-/// DnsCache in the cache. When it is full, expired entries are evicted; if that is not enough, all are.
+/// Names in the cache. When it is full, expired entries are evicted; if that is not enough, all are.
 const MAX_CACHED_NAMES: usize = 4_096;
 /// Upper bound of a cached result's TTL.
 const MAX_TTL: Duration = Duration::from_secs(300);
