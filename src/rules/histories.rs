@@ -145,7 +145,7 @@ struct Request {
 
 /// Lease budget of an instance, the tokens served from it, and those that the store has charged for it.
 #[derive(Default)]
-struct Purses {
+struct Budgets {
     budget: LeaseBudget,
     name: String,
     served: u64,
@@ -159,7 +159,7 @@ struct Purses {
 }
 
 struct World {
-    purses: [Purses; 3],
+    budgets: [Budgets; 3],
     account: Account,
     orphans: Orphans,
     now: u64,
@@ -197,9 +197,9 @@ fn ask(id: &str, least: u64, more: u64) -> Admit<'_> {
 impl World {
     fn new(orphans: Orphans) -> World {
         World {
-            purses: std::array::from_fn(|at| Purses {
+            budgets: std::array::from_fn(|at| Budgets {
                 name: format!("lease-{at}"),
-                ..Purses::default()
+                ..Budgets::default()
             }),
             account: Account {
                 left: Tokens::new(GRANT),
@@ -258,7 +258,7 @@ impl World {
                     request.served += tokens;
                     self.served += tokens;
                     if request.leased {
-                        self.purses[request.instance].served += tokens;
+                        self.budgets[request.instance].served += tokens;
                     }
                 }
             }
@@ -299,13 +299,13 @@ impl World {
             Step::Attend { instance, lost } => {
                 let now = self.time();
                 self.notice(instance);
-                let budget = &mut self.purses[instance].budget;
+                let budget = &mut self.budgets[instance].budget;
                 if budget.command(now, Millis(FRESH / 2)).is_some() {
                     self.say(instance, lost);
                 }
             }
             Step::GiveBack { instance, lost } => {
-                if self.purses[instance].budget.give_back().is_some() {
+                if self.budgets[instance].budget.give_back().is_some() {
                     self.say(instance, lost);
                 }
             }
@@ -324,10 +324,10 @@ impl World {
                     request.lapsed = true;
                     self.unreported += request.served - request.known;
                 }
-                for purses in &mut self.purses {
-                    if purses.expires != 0 && purses.expires <= self.now {
-                        purses.expires = 0;
-                        self.unreported += purses.served.saturating_sub(purses.charged);
+                for budgets in &mut self.budgets {
+                    if budgets.expires != 0 && budgets.expires <= self.now {
+                        budgets.expires = 0;
+                        self.unreported += budgets.served.saturating_sub(budgets.charged);
                     }
                 }
             }
@@ -364,18 +364,18 @@ impl World {
         for (_, served) in self.settled.extract_if(.., |(at, _)| *at >= heard) {
             self.excused += served;
         }
-        for purses in &mut self.purses {
-            if purses.heard >= heard {
-                self.excused += purses.served;
-                purses.heard = heard;
+        for budgets in &mut self.budgets {
+            if budgets.heard >= heard {
+                self.excused += budgets.served;
+                budgets.heard = heard;
             }
         }
     }
 
     fn notice(&mut self, instance: usize) {
-        let purses = &mut self.purses[instance];
-        if std::mem::replace(&mut purses.noticed, self.replaced) != self.replaced {
-            purses.budget.mark_uncertain();
+        let budgets = &mut self.budgets[instance];
+        if std::mem::replace(&mut budgets.noticed, self.replaced) != self.replaced {
+            budgets.budget.mark_uncertain();
         }
     }
 
@@ -412,27 +412,27 @@ impl World {
 
     fn retire(&mut self, instance: usize) {
         self.notice(instance);
-        if !self.purses[instance].budget.is_empty() {
+        if !self.budgets[instance].budget.is_empty() {
             return;
         }
-        let purses = self.fresh_purse(instance);
-        let (number, told) = (purses.budget.number(), purses.budget.told());
-        let name = purses.name;
-        self.settled.push((purses.heard, purses.served));
+        let budgets = self.fresh_budget(instance);
+        let (number, told) = (budgets.budget.number(), budgets.budget.told());
+        let name = budgets.name;
+        self.settled.push((budgets.heard, budgets.served));
         self.said
             .push((instance, Said::Lease { name, number, told }));
     }
 
     /// Replaces the budget by an empty one with a new lease name.
-    fn fresh_purse(&mut self, instance: usize) -> Purses {
+    fn fresh_budget(&mut self, instance: usize) -> Budgets {
         let name = format!("lease-{}", self.count + 3);
         self.count += 1;
-        let fresh = Purses {
+        let fresh = Budgets {
             name,
             noticed: self.replaced,
-            ..Purses::default()
+            ..Budgets::default()
         };
-        std::mem::replace(&mut self.purses[instance], fresh)
+        std::mem::replace(&mut self.budgets[instance], fresh)
     }
 
     fn pick(&self, at: usize) -> Option<usize> {
@@ -444,7 +444,7 @@ impl World {
         let id = format!("r{}", self.count);
         let ask = ask(&id, least, more);
         let now = self.time();
-        let budget = &mut self.purses[instance].budget;
+        let budget = &mut self.budgets[instance].budget;
         if let Some(held) = budget.admit(now, &ask, false) {
             self.open.push(Request {
                 id,
@@ -463,8 +463,8 @@ impl World {
     }
 
     fn settle_leased(&mut self, request: &Request) {
-        let purses = &mut self.purses[request.instance];
-        purses
+        let budgets = &mut self.budgets[request.instance];
+        budgets
             .budget
             .settle(&request.id, Tokens::new(request.served));
     }
@@ -476,12 +476,12 @@ impl World {
             return;
         }
         self.notice(instance);
-        let purses = &mut self.purses[instance];
-        let Some((command, retry)) = purses.budget.say(now) else {
+        let budgets = &mut self.budgets[instance];
+        let Some((command, retry)) = budgets.budget.say(now) else {
             return;
         };
-        let (before, begun) = (purses.budget.told(), purses.budget.begun(now));
-        let name = purses.name.clone();
+        let (before, begun) = (budgets.budget.told(), budgets.budget.begun(now));
+        let name = budgets.name.clone();
         match command {
             Command::Ask {
                 number,
@@ -498,15 +498,15 @@ impl World {
                     told: before.minus(begun.unwrap_or_default()),
                 };
                 if !self.account.knows(&name) {
-                    purses.heard = self.past.len();
+                    budgets.heard = self.past.len();
                 }
                 self.past.push(self.account.clone());
                 let grant = self.account.lease(now, orphans, &ask);
-                if !retry || purses.expires == 0 {
-                    purses.expires = self.now + TTL + FRESH;
+                if !retry || budgets.expires == 0 {
+                    budgets.expires = self.now + TTL + FRESH;
                 }
                 if !lost {
-                    purses.budget.granted(Millis(FRESH), &grant);
+                    budgets.budget.granted(Millis(FRESH), &grant);
                 }
             }
             Command::Report {
@@ -516,18 +516,18 @@ impl World {
                 ends,
             } => {
                 if !self.account.knows(&name) {
-                    self.purses[instance].heard = self.past.len();
+                    self.budgets[instance].heard = self.past.len();
                 }
                 let known = (Some(before), begun);
                 let reported = self.report(&name, number, spent, back, (retry, ends), known);
-                let purses = &mut self.purses[instance];
+                let budgets = &mut self.budgets[instance];
                 let settlement = reported.settlement;
-                purses.charged += settlement.charged.count() + settlement.overrun.count();
-                if purses.expires != 0 && !retry {
-                    purses.expires = self.now + TTL + FRESH;
+                budgets.charged += settlement.charged.count() + settlement.overrun.count();
+                if budgets.expires != 0 && !retry {
+                    budgets.expires = self.now + TTL + FRESH;
                 }
                 if !lost {
-                    purses.budget.reported(Millis(FRESH), &reported);
+                    budgets.budget.reported(Millis(FRESH), &reported);
                 }
             }
         }
@@ -596,7 +596,7 @@ impl World {
         let (now, orphans) = (self.time(), self.orphans);
         let request = &mut self.open[at];
         if request.leased {
-            let budget = &mut self.purses[request.instance].budget;
+            let budget = &mut self.budgets[request.instance].budget;
             if budget.renew(now, &request.id, Millis(TTL)) {
                 request.covered_until = self.now + TTL;
             }
@@ -630,7 +630,7 @@ impl World {
             .partition(|request| request.instance == instance);
         self.open = living;
         let dead: Vec<Request> = dead;
-        self.crash_purse(instance, &dead, journal);
+        self.crash_budget(instance, &dead, journal);
         for request in dead
             .into_iter()
             .filter(|request| !request.lapsed && !request.leased)
@@ -650,14 +650,14 @@ impl World {
 
     /// Settles a crashed instance's lease from its journal. The journal has all settlements and reports; of
     /// requests in flight it may have less than was served. The next instance has a new lease name.
-    fn crash_purse(&mut self, instance: usize, dead: &[Request], journal: Option<u64>) {
-        let mut purses = self.fresh_purse(instance);
+    fn crash_budget(&mut self, instance: usize, dead: &[Request], journal: Option<u64>) {
+        let mut budgets = self.fresh_budget(instance);
         let unknown = (None, None);
         if let Some(knows) = journal {
             // A report without an answer is repeated unchanged.
-            if let Some(Command::Report { number, spent, .. }) = purses.budget.under_way() {
+            if let Some(Command::Report { number, spent, .. }) = budgets.budget.under_way() {
                 let told = self.report(
-                    &purses.name,
+                    &budgets.name,
                     number,
                     spent,
                     Tokens::ZERO,
@@ -665,23 +665,23 @@ impl World {
                     unknown,
                 );
                 let settlement = told.settlement;
-                purses.charged += settlement.charged.count() + settlement.overrun.count();
+                budgets.charged += settlement.charged.count() + settlement.overrun.count();
             }
             let is_known = self.orphans == Orphans::Known;
             let known = |request: &Request| knows.min(request.served);
             let under_way: u64 = dead.iter().filter(|open| open.leased).map(known).sum();
-            let spent = purses.budget.unreported().count() + if is_known { under_way } else { 0 };
+            let spent = budgets.budget.unreported().count() + if is_known { under_way } else { 0 };
             let back = if is_known { Tokens::MAX } else { Tokens::ZERO };
             for (number, spent, ends) in [(1 << 40, spent, false), (2 << 40, 0, is_known)] {
                 let spent = Tokens::new(spent);
-                let told = self.report(&purses.name, number, spent, back, (true, ends), unknown);
+                let told = self.report(&budgets.name, number, spent, back, (true, ends), unknown);
                 let settlement = told.settlement;
-                purses.charged += settlement.charged.count() + settlement.overrun.count();
+                budgets.charged += settlement.charged.count() + settlement.overrun.count();
             }
         }
         // An expired lease was counted when it expired.
-        if purses.expires != 0 {
-            self.unreported += purses.served.saturating_sub(purses.charged);
+        if budgets.expires != 0 {
+            self.unreported += budgets.served.saturating_sub(budgets.charged);
         }
     }
 
@@ -699,10 +699,10 @@ impl World {
         self.say_again();
         for instance in 0..3 {
             self.notice(instance);
-            while self.purses[instance].budget.give_back().is_some() {
+            while self.budgets[instance].budget.give_back().is_some() {
                 self.say(instance, false);
             }
-            assert!(self.purses[instance].budget.is_empty());
+            assert!(self.budgets[instance].budget.is_empty());
         }
         self.now += 10 * TTL;
         self.settle("nobody", 0, true);

@@ -146,7 +146,7 @@ fn uncertain_budget_admits_nothing_until_a_report_answer() {
 }
 
 #[test]
-fn a_purse_of_an_account_that_is_gone_owes_nothing() {
+fn budget_of_a_deleted_account_owes_nothing() {
     let mut budget = filled(100, 60, 0);
     budget
         .admit(Millis(1_001), &ask("a", 60, 0), false)
