@@ -15,7 +15,7 @@ pub(crate) struct Exchange<'a> {
     /// Tenant that the path names, whether or not there is one.
     pub tenant: Option<TenantId>,
     /// `None` until the call is admitted.
-    pub bill: Option<Bill>,
+    pub bill: Option<Box<Bill>>,
     /// Bytes reserved in `server.max_buffered` for the request's bodies.
     pub body_memory: Reservation<'a>,
     pub timing: Timing,
@@ -53,7 +53,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Stores the [`Bill`] that admission has just opened.
-    pub fn admit(&mut self, bill: Bill) {
+    pub fn admit(&mut self, bill: Box<Bill>) {
         self.bill = Some(bill);
     }
 
@@ -61,7 +61,7 @@ impl<'a> Exchange<'a> {
     pub fn admitted(&mut self) -> Option<Admitted<'_, 'a>> {
         Some(Admitted {
             tenant: self.tenant.as_ref()?,
-            bill: self.bill.as_mut()?,
+            bill: self.bill.as_deref_mut()?,
             reply: &mut self.reply,
             body_memory: &mut self.body_memory,
             timing: &mut self.timing,

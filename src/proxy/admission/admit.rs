@@ -60,7 +60,7 @@ impl Admission {
         estimate: &mut Estimate<'_>,
         reply: &mut ReplyContext,
         work: &mut Work,
-    ) -> Result<Bill, GatewayError> {
+    ) -> Result<Box<Bill>, GatewayError> {
         let refused = match self.ask(key, estimate, reply).await {
             Err(refused @ (GatewayError::InsufficientTokens | GatewayError::TokensHeld)) => refused,
             admitted => return admitted,
@@ -68,6 +68,7 @@ impl Admission {
         match self.count_prompt(estimate, reply.balance(), work).await {
             Some(counted) => {
                 estimate.call.prompt = counted;
+                Arc::make_mut(&mut estimate.terms).prompt = counted;
                 self.ask(key, estimate, reply).await
             }
             None => Err(refused),
@@ -109,7 +110,7 @@ impl Admission {
         key: &KeyName,
         estimate: &Estimate<'_>,
         reply: &mut ReplyContext,
-    ) -> Result<Bill, GatewayError> {
+    ) -> Result<Box<Bill>, GatewayError> {
         let id = request_id::new_id().simple().to_string();
         let ask = hold_request(estimate, &id, self.hold_ttl.into());
         let caller = Caller {
@@ -123,8 +124,6 @@ impl Admission {
             Some(covered) => self.granted_by_lease(covered, reply),
             None => self.ask_books(key, caller, &ask, estimate, reply).await?,
         };
-        let mut terms = estimate.terms.clone();
-        terms.prompt = estimate.call.prompt;
         let labels = Labels {
             account: granted.label,
             group: granted.group,
@@ -139,7 +138,7 @@ impl Admission {
             lease: granted.lease,
             taken,
         };
-        Ok(Bill::open(hold, terms, labels))
+        Ok(Bill::open(hold, estimate.terms.clone(), labels))
     }
 
     /// Builds the hold that a lease of this instance covers, without asking the store.
@@ -243,7 +242,7 @@ pub(crate) fn check_group(estimate: &Estimate<'_>, group: &str) -> Result<(), Ga
         return Ok(());
     }
     Err(GatewayError::ModelNotServed {
-        model: estimate.model.clone(),
+        model: estimate.model.as_deref().map(str::to_owned),
     })
 }
 

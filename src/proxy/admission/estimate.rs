@@ -33,7 +33,7 @@ pub struct Estimate<'a> {
     pub dialect: &'static dyn Dialect,
     pub endpoint: &'a Endpoint,
     /// Model that the provider is sent, after the endpoint's renaming.
-    pub model: Option<String>,
+    pub model: Option<Arc<str>>,
     /// Whether `model` differs from the one that the client sent.
     pub renames_model: bool,
     /// Body as the client sent it; `rewrite_body` changes it.
@@ -41,7 +41,8 @@ pub struct Estimate<'a> {
     pub call: Call,
     /// Decision on members and beta headers that cost extra: allowed at a price, or removed.
     pub extras: Decision,
-    pub(crate) terms: Terms,
+    /// Shared with the [`Bill`](crate::proxy::settlement::bill::Bill).
+    pub(crate) terms: Arc<Terms>,
     /// Most tokens of one answer of the model. `None`: unknown.
     pub max_output: Option<u64>,
 }
@@ -74,7 +75,7 @@ impl Estimator {
         tenant: &'a Arc<Tenant>,
         dialect: &'static dyn Dialect,
         body: Bytes,
-    ) -> Result<Estimate<'a>, GatewayError> {
+    ) -> Result<Box<Estimate<'a>>, GatewayError> {
         let content_type = request.fields.get("content-type");
         let mut call = self.read(tenant, dialect, &body, content_type).await?;
         let asked = call.model.clone();
@@ -97,11 +98,11 @@ impl Estimator {
         let extras = extras::decide(&call, endpoint, betas)?;
         let model = choice.served(asked);
         let mut terms = terms(tenant, endpoint, model, &call, &self.bounds, &body);
-        terms.hosted = extras.hosted.clone();
+        terms.hosted.clone_from(&extras.hosted);
         terms.shows_all &= extras.calls.is_none();
-        Ok(Estimate {
+        Ok(Box::new(Estimate {
             max_output: max_output(endpoint, model),
-            model: model.map(str::to_owned),
+            model: model.map(Arc::from),
             renames_model: choice.model.is_some(),
             tenant,
             dialect,
@@ -109,8 +110,8 @@ impl Estimator {
             body,
             call,
             extras,
-            terms,
-        })
+            terms: Arc::new(terms),
+        }))
     }
 
     /// Parses a call. A form longer than [`MAX_INLINE_FORM_BYTES`] is parsed on the counting thread.

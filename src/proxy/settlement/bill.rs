@@ -37,7 +37,7 @@ pub(crate) struct Labels {
     /// User group whose limits apply.
     pub group: Arc<str>,
     pub endpoint: Arc<str>,
-    pub model: Option<String>,
+    pub model: Option<Arc<str>>,
     /// Path of the call, as `chat/completions`.
     pub call: &'static str,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Bill {
     labels: Labels,
     /// `None` once settled.
     hold: Option<Hold>,
-    terms: Terms,
+    terms: Arc<Terms>,
     /// Whether the provider has the request: only then the call may cost anything.
     accepted: bool,
     seen: Observed,
@@ -77,8 +77,9 @@ pub(crate) struct Bill {
 }
 
 impl Bill {
-    pub fn open(hold: Hold, terms: Terms, labels: Labels) -> Bill {
-        Bill {
+    /// Boxed: a bill is moved several times, and is larger than a pointer.
+    pub fn open(hold: Hold, terms: Arc<Terms>, labels: Labels) -> Box<Bill> {
+        Box::new(Bill {
             noted: hold.taken,
             labels,
             hold: Some(hold),
@@ -88,7 +89,7 @@ impl Bill {
             complete: false,
             charge: None,
             uncounted: None,
-        }
+        })
     }
 
     pub fn labels(&self) -> &Labels {
