@@ -1,6 +1,6 @@
 //! The demo provider: a mock HTTP server on loopback, for trying the gateway without a provider account.
 //!
-//! It serves OpenAI's Chat Completions and Anthropic's Messages, plain and streamed, with a `usage` that
+//! The stand-in serves OpenAI's Chat Completions and Anthropic's Messages, plain and streamed, with a `usage` that
 //! matches the text sent. It accepts any key, or none. It must never listen beyond loopback, and it does not
 //! depend on the gateway.
 

@@ -113,9 +113,6 @@ pub struct Call {
     pub unreported: Option<Usage>,
     /// Tokens charged for one second of sound if the provider reports seconds instead of tokens.
     pub sound_second: u64,
-    /// Prompt tokens beyond the bytes of the body: text that the server adds, normalises or prints again. The
-    /// caller sets it to `surplus::beyond`.
-    pub beyond: Tokens,
     /// Value of `prompt_cache_key`: callers choose the name under which a provider caches their prompts.
     pub cache_key: Option<String>,
     /// Whether the body may be forwarded as received when [`Changes::are_none`].

@@ -1,6 +1,6 @@
 //! Serialises HTTP/1.1 heads and chunks into one buffer, so that they are sent in one write.
 //!
-//! It must never write a header value that would not stay on its line.
+//! This file must never write a header value that would not stay on its line.
 
 use bytes::BytesMut;
 

@@ -274,19 +274,13 @@ async fn call(
     let bill = admission
         .admit(key, &mut estimate, &mut exchange.reply, work)
         .await?;
-    exchange.admit(bill);
-    let Some(mut call) = exchange.admitted() else {
-        return Err(GatewayError::UnknownKey);
-    };
+    let mut call = exchange.admit(&tenant.id, bill);
     check_group(&estimate, &call.bill.labels().group)?;
 
     let (to, request) = prepare(proxy, session.request(), &mut call, &mut estimate).await?;
 
-    let Some(hold) = call.bill.hold() else {
-        return Err(GatewayError::UnknownKey);
-    };
     let timer = std::mem::take(&mut session.lifetime_timer);
-    let mut lifetime = proxy.lifetimes.start(hold.taken, timer);
+    let mut lifetime = proxy.lifetimes.start(call.bill.taken(), timer);
     let forward = &proxy.forward;
     let answer = forward
         .send(session, &mut call, to, request, &mut lifetime)
@@ -356,7 +350,7 @@ async fn end_with_error(
 
 /// Counts the request, its failed key if it had one, and writes the usage record of an admitted call.
 fn record(proxy: &Proxy, session: &Session<'_>, exchange: &Exchange<'_>) {
-    let status = session.answered().map_or(0, |status| status.as_u16());
+    let status = session.status();
     proxy.metrics.count_response(status);
     if status == 401 {
         let address = address_of(proxy, session);

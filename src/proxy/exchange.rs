@@ -52,9 +52,15 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Stores the [`Bill`] that admission has just opened.
-    pub fn admit(&mut self, bill: Box<Bill>) {
-        self.bill = Some(bill);
+    /// Stores the [`Bill`] that admission has just opened, and returns the call as admitted.
+    pub fn admit(&mut self, tenant: &TenantId, bill: Box<Bill>) -> Admitted<'_, 'a> {
+        Admitted {
+            tenant: self.tenant.get_or_insert_with(|| tenant.clone()),
+            bill: self.bill.insert(bill),
+            reply: &mut self.reply,
+            body_memory: &mut self.body_memory,
+            timing: &mut self.timing,
+        }
     }
 
     /// The request as an admitted call. `None` before admission.

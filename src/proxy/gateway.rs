@@ -74,8 +74,7 @@ async fn refuse(proxy: &Proxy, session: &mut Session<'_>, error: GatewayError) {
     let context = ReplyContext::new(request_id::new_id().to_string());
     // A client that is gone by now needs no answer.
     let _ = reply::refuse(session, &context, error).await;
-    let status = session.answered().map_or(0, |status| status.as_u16());
-    proxy.metrics.count_response(status);
+    proxy.metrics.count_response(session.status());
 }
 
 impl From<HeadFault> for GatewayError {

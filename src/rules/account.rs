@@ -2,7 +2,7 @@
 //!
 //! This is the specification. The embedded engine runs it, the Redis scripts repeat it, and one property test
 //! drives both with the same histories.
-//! It must never know a clock, a store or a network: `now` is the store's time and comes in as an argument.
+//! This file must never know a clock, a store or a network: `now` is the store's time and comes in as an argument.
 //! Invariant: no verb grants more than [`Account::free`].
 
 use super::amount::{Millis, Tokens};

@@ -1,7 +1,7 @@
 //! Parsing of hosts ([`Authority`]) and origins ([`WebOrigin`]) as browsers and clients write them, into one
 //! spelling.
 //!
-//! That spelling is in lower case, without a trailing dot; IPv6 is without brackets and in its shortest form.
+//! The spelling is in lower case, without a trailing dot; IPv6 is without brackets and in its shortest form.
 //! Text that cannot be parsed is refused, never guessed at.
 
 use std::fmt;

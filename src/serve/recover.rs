@@ -1,4 +1,4 @@
-//! What a start does before it serves: settles what crashed processes left open, and seeds tenants.
+//! Recovery at a start, before it serves: settles what crashed processes left open, and seeds tenants.
 
 use crate::rules::account::Report;
 use crate::rules::amount::{Millis, Tokens};

@@ -1,7 +1,7 @@
 //! The JSON Schema of `gateway.yaml`, generated from the table in `keys.rs`, for editors and `resullm
 //! schema`.
 //!
-//! It describes the file before resolution: any value may also be absent, `null` or an environment reference.
+//! The schema describes the file before resolution: any value may also be absent, `null` or an environment reference.
 //! `$defs.tenant` is any object here; callers that know tenant configs replace it.
 
 use serde_json::{Map, Value, json};

@@ -1,6 +1,6 @@
 //! Parses the `store` setting: `embedded:DIR`, or a Redis URL of a single server, a cluster or Sentinels.
 //!
-//! It opens no connection. Error messages never quote the URL, which may hold a password.
+//! Parsing opens no connection. Error messages never quote the URL, which may hold a password.
 
 use std::{net::Ipv6Addr, path::PathBuf};
 

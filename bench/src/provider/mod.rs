@@ -1,6 +1,6 @@
 //! The mock provider: faster than any gateway under test, so that it is never the bottleneck.
 //!
-//! It counts the requests and tokens served (`GET /count`), so that a gateway's charges can be verified.
+//! `GET /count` returns the requests and tokens served, so that a gateway's charges can be verified.
 
 mod answer;
 mod call;

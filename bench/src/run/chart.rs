@@ -1,6 +1,6 @@
 //! Draws the README's bar chart, `throughput.svg`: CPU time per request of each contender.
 //!
-//! It consists of text and rectangles only, in colours that are legible on white and on black.
+//! The chart consists of text and rectangles only, in colours that are legible on white and on black.
 
 use std::fmt::Write;
 

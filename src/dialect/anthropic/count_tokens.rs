@@ -1,6 +1,6 @@
 //! `POST messages/count_tokens`: the number of tokens of a prompt.
 //!
-//! Nothing is generated, and neither the gateway nor the provider charges for it. The count in the answer is
+//! The call generates nothing, and neither the gateway nor the provider charges for it. The count in the answer is
 //! not usage and must never be settled.
 
 use super::{answer, prompt, tools};

@@ -4,7 +4,7 @@
 //! than the hold pays for. This file decides a 402.
 
 use super::estimate::Estimate;
-use super::terms;
+use super::terms::likely;
 use super::token_counter::{INLINE_BYTES, TokenCounter};
 use crate::dialect::prompt;
 use crate::proxy::downstream::reply::ReplyContext;
@@ -67,7 +67,6 @@ impl Admission {
         };
         match self.count_prompt(estimate, reply.balance(), work).await {
             Some(counted) => {
-                estimate.call.prompt = counted;
                 Arc::make_mut(&mut estimate.terms).prompt = counted;
                 self.ask(key, estimate, reply).await
             }
@@ -83,15 +82,15 @@ impl Admission {
         balance: Option<Tokens>,
         work: &mut Work,
     ) -> Option<Tokens> {
-        let (call, bytes) = (&estimate.call, &estimate.body);
-        if call.answer.is_some()
-            || call.prompt.share(MAX_USUAL_BYTES_PER_TOKEN) > balance?
+        let (terms, bytes) = (&estimate.terms, &estimate.body);
+        if estimate.call.answer.is_some()
+            || terms.prompt.share(MAX_USUAL_BYTES_PER_TOKEN) > balance?
             || bytes.len() > prompt::LONGEST_COUNTED_BYTES
         {
             return None;
         }
         work.counted_bytes = bytes.len() as u64;
-        let is_exact = estimate.terms.is_exact;
+        let is_exact = terms.is_exact;
         let counted = if bytes.len() <= INLINE_BYTES {
             prompt::counted(bytes, is_exact)
         } else {
@@ -100,8 +99,8 @@ impl Admission {
             let tenant = estimate.tenant.id.as_str();
             self.counter.run_patiently(tenant, count).await.flatten()
         };
-        let counted = counted?.plus(call.beyond);
-        (counted < call.prompt).then_some(counted)
+        let counted = counted?.plus(terms.beyond);
+        (counted < terms.prompt).then_some(counted)
     }
 
     /// Asks the ledger once: a lease of this instance, or the store.
@@ -136,9 +135,8 @@ impl Admission {
             id,
             held: granted.held,
             lease: granted.lease,
-            taken,
         };
-        Ok(Bill::open(hold, estimate.terms.clone(), labels))
+        Ok(Bill::open(hold, taken, estimate.terms.clone(), labels))
     }
 
     /// Builds the hold that a lease of this instance covers, without asking the store.
@@ -249,12 +247,11 @@ pub(crate) fn check_group(estimate: &Estimate<'_>, group: &str) -> Result<(), Ga
 /// Computes the amounts of an [`Admit`]: the most that the call can cost, and the least with which forwarding
 /// it still makes sense.
 fn hold_request<'a>(estimate: &Estimate<'_>, id: &'a str, ttl: Millis) -> Admit<'a> {
-    let (call, rate) = (&estimate.call, estimate.terms.rate);
+    let (call, terms) = (&estimate.call, &estimate.terms);
+    let rate = terms.rate;
     let max_output = estimate.max_output.unwrap_or(u64::MAX);
     let output = call.limit.unwrap_or(DEFAULT_OUTPUT_TOKENS.min(max_output));
-    let prompt = rate
-        .most_for_prompt(call.prompt)
-        .plus(estimate.terms.hosted.held);
+    let prompt = rate.most_for_prompt(terms.prompt).plus(terms.hosted.held);
     let with_output =
         |tokens: u64| prompt.plus(rate.for_output(Tokens::new(tokens).times(call.answers)));
     // An answer of a fixed size, or none, cannot be made smaller.
@@ -273,7 +270,7 @@ fn hold_request<'a>(estimate: &Estimate<'_>, id: &'a str, ttl: Millis) -> Admit<
             (None, None) => with_output(max_output),
             _ => Tokens::ZERO,
         },
-        known: rate.most_for_prompt(terms::likely(call.prompt)).min(least),
+        known: rate.most_for_prompt(likely(terms.prompt)).min(least),
         limits: Limits::default(),
         ttl,
     }

@@ -90,14 +90,15 @@ impl Estimator {
             call = dialect.read(&as_body(&body, content_type), &bounds)?;
         }
         call.free &= !server.bills_free_calls();
-        call.beyond = Tokens::new(surplus::beyond(family, server, dialect.is_form(), &body));
-        call.prompt = call.prompt.plus(call.beyond);
+        let beyond = Tokens::new(surplus::beyond(family, server, dialect.is_form(), &body));
         members::check(&call, server, &endpoint.members)?;
         let betas = request.fields.all(beta_header(dialect.api()));
         let betas = betas.flat_map(|value| extras::surcharged_betas(dialect.api(), value));
         let extras = extras::decide(&call, endpoint, betas)?;
         let model = choice.served(asked);
         let mut terms = terms(tenant, endpoint, model, &call, &self.bounds, &body);
+        terms.prompt = terms.prompt.plus(beyond);
+        terms.beyond = beyond;
         terms.hosted.clone_from(&extras.hosted);
         terms.shows_all &= extras.calls.is_none();
         Ok(Box::new(Estimate {
@@ -158,6 +159,7 @@ fn choose<'p: 'm, 'm>(
     })
 }
 
+/// Returns the terms by what the body says: without tokens beyond its bytes, and without hosted tools.
 fn terms(
     tenant: &Arc<Tenant>,
     endpoint: &Endpoint,
@@ -174,7 +176,7 @@ fn terms(
         rate: rate.unwrap_or_default(),
         tenant: tenant.clone(),
         prompt: call.prompt,
-        beyond: call.beyond,
+        beyond: Tokens::ZERO,
         text: is_kept.then(|| body.clone()),
         // A model's name tells its vocabulary only at its maker's own API.
         is_exact: endpoint.server.is_openai() && model.is_some_and(tokens::is_known),

@@ -13,7 +13,7 @@ pub(crate) fn output_limit(estimate: &Estimate<'_>, held: Tokens) -> Option<Limi
         estimate.terms.rate,
         estimate.endpoint.server,
     );
-    let for_output = held.minus(rate.most_for_prompt(call.prompt));
+    let for_output = held.minus(rate.most_for_prompt(estimate.terms.prompt));
     let tokens = rate.output_for(for_output) / call.answers;
     // Output that is free, or has a fixed size, needs no limit.
     if rate.output == 0 || call.free || call.answer.is_some() {

@@ -3,7 +3,7 @@
 //! The `h2` crate has no deadline for the rest of a frame or header block (slowloris), and accepts any number
 //! of frames that carry no request, as `PING` or `WINDOW_UPDATE` (flood).
 //! Its API shows neither, so `Watched` wraps the socket beneath it and parses each 9-byte frame head.
-//! It never changes a byte.
+//! The watch never changes a byte.
 
 use crate::proxy::lazy_timer::LazyTimer;
 use async_trait::async_trait;

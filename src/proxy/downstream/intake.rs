@@ -3,6 +3,7 @@
 use crate::proxy::downstream::session::{BodyError, Session};
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Exchange;
+use crate::proxy::limits::gate;
 use crate::proxy::limits::in_flight::InFlight;
 use crate::telemetry::metrics::Metrics;
 use bytes::Bytes;
@@ -42,9 +43,6 @@ fn refusal(why: BodyError, metrics: &Metrics, max_bytes: u64) -> GatewayError {
         BodyError::TooSlow => GatewayError::BodyTimeout,
         BodyError::TooLong => GatewayError::BodyTooLarge { max_bytes },
         BodyError::Unframed => GatewayError::BadRequest("The body's framing is wrong".to_owned()),
-        BodyError::NoMemory => {
-            metrics.shed_bodies.add(1);
-            GatewayError::Overloaded
-        }
+        BodyError::NoMemory => gate::no_memory(metrics),
     }
 }

@@ -1,6 +1,6 @@
 //! The client's side of a request: connections and protocols, head, body, reply.
 //!
-//! Nothing here knows a provider or changes a balance. [`session`] hides the protocol from the other steps.
+//! No step here knows a provider or changes a balance. [`session`] hides the protocol from the other steps.
 
 pub mod client_address;
 pub mod connection;

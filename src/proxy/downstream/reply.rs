@@ -9,7 +9,7 @@ use crate::local::answer::{self, Answer};
 use crate::proxy::downstream::connection::Gone;
 use crate::proxy::downstream::cors::CorsGrant;
 use crate::proxy::downstream::session::Session;
-use crate::proxy::error::GatewayError;
+use crate::proxy::error::{ErrorReply, GatewayError};
 use crate::rules::amount::Tokens;
 use crate::rules::window::Pace;
 use http::header::{self, HeaderValue};
@@ -137,6 +137,16 @@ pub(crate) async fn refuse(
     send(session, context, refusal(context, error)).await
 }
 
+/// An error as a provider's API is to show it.
+fn shape<'a>(context: &'a ReplyContext, reply: &'a ErrorReply) -> Shape<'a> {
+    Shape {
+        status: reply.status,
+        code: reply.code,
+        message: &reply.message,
+        request_id: &context.request_id,
+    }
+}
+
 fn refusal(context: &ReplyContext, error: GatewayError) -> Answer {
     let reply = error.reply();
     let allowed = match &error {
@@ -148,15 +158,7 @@ fn refusal(context: &ReplyContext, error: GatewayError) -> Answer {
         // These two have one body whatever the API.
         (GatewayError::InvalidTenant, _) => answer::text(400, r#"{"error":"Invalid tenant ID"}"#),
         (_, _) if reply.status == 500 => answer::text(500, r#"{"error":"Internal Server Error"}"#),
-        (_, Some(api)) => {
-            let shape = Shape {
-                status: reply.status,
-                code: reply.code,
-                message: &reply.message,
-                request_id: &context.request_id,
-            };
-            answer::text(reply.status, error::body(api, shape))
-        }
+        (_, Some(api)) => answer::text(reply.status, error::body(api, shape(context, &reply))),
         (_, None) => answer::json(reply.status, &serde_json::json!({"error": reply.message})),
     };
     let headers = answer.headers_mut();
@@ -213,13 +215,8 @@ pub(crate) async fn break_off(
     error: &GatewayError,
 ) -> Written {
     let reply = error.reply();
-    let shape = Shape {
-        status: reply.status,
-        code: reply.code,
-        message: &reply.message,
-        request_id: &context.request_id,
-    };
     session.close_after();
-    let event = error::event(context.api.unwrap_or(Api::OpenAi), shape);
+    let api = context.api.unwrap_or(Api::OpenAi);
+    let event = error::event(api, shape(context, &reply));
     session.stream(event.into(), true).await
 }

@@ -282,6 +282,11 @@ impl<'a> Session<'a> {
         self.answered
     }
 
+    /// Returns the status of the response for metrics and records, 0 where none has begun.
+    pub(crate) fn status(&self) -> u16 {
+        self.answered.map_or(0, |status| status.as_u16())
+    }
+
     /// Begins a response. Its headers follow by [`Session::header`].
     pub(crate) fn begin_head(&mut self, status: StatusCode) {
         self.answered = Some(status);

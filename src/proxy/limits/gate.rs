@@ -35,6 +35,12 @@ pub fn check_address(
     }
 }
 
+/// 503 for a body or an answer that does not fit in `server.max_buffered`.
+pub(crate) fn no_memory(metrics: &Metrics) -> GatewayError {
+    metrics.shed_bodies.add(1);
+    GatewayError::Overloaded
+}
+
 /// 503 beyond `server.max_requests_per_tenant`. The guard counts the call while it lasts.
 pub(crate) fn enter_tenant<'a>(
     limits: &Limits,

@@ -9,6 +9,7 @@ use crate::dialect::{self, failure};
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
+use crate::proxy::limits::gate;
 use crate::proxy::upstream::client::ProviderAnswer;
 use crate::proxy::upstream::drain::refuse_and_drain;
 use crate::proxy::upstream::lifetime::Lifetime;
@@ -54,7 +55,7 @@ async fn read_whole(
             Ok(Next::End) => return Ok(()),
             Err(error) => {
                 if broke_off_at_once(&error, answer) {
-                    call.bill.reject();
+                    call.bill.set_accepted(false);
                 }
                 // After a timeout the rest of the answer may still arrive, with its usage.
                 if lifetime.is_draining() || !matches!(error, GatewayError::ProviderTimeout(_)) {
@@ -65,7 +66,7 @@ async fn read_whole(
             }
         }
         if !call.body_memory.grow_to(answer.content.len()) {
-            return Err(relay.no_memory());
+            return Err(gate::no_memory(relay.metrics));
         }
         if answer.content.len() > MAX_ANSWER_BYTES {
             return Err(GatewayError::ProviderFailed(format!(
@@ -85,7 +86,7 @@ fn meter(
     let status = answer.head.status;
     let mut body = answer.content.split().freeze();
     if status == StatusCode::TOO_MANY_REQUESTS && is_out_of_credit(&body) {
-        call.bill.reject();
+        call.bill.set_accepted(false);
         let text = format!("{} has no credit left", call.reply.endpoint());
         return Err(GatewayError::ProviderRefused(text));
     }

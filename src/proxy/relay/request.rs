@@ -2,7 +2,6 @@
 
 use crate::dialect::Dialect;
 use crate::dialect::call::Call;
-use crate::proxy::error::GatewayError;
 use crate::proxy::settlement::settle::Settlement;
 use crate::rules::config::Endpoint;
 use crate::rules::redact::Credentials;
@@ -13,14 +12,6 @@ use crate::telemetry::metrics::Metrics;
 pub(crate) struct Relay<'a> {
     pub settlement: &'a Settlement,
     pub metrics: &'a Metrics,
-}
-
-impl Relay<'_> {
-    /// Counts and returns the 503 for an answer that does not fit in `server.max_buffered`.
-    pub(crate) fn no_memory(&self) -> GatewayError {
-        self.metrics.shed_bodies.add(1);
-        GatewayError::Overloaded
-    }
 }
 
 /// Call that an answer belongs to, and the secrets to redact from it.

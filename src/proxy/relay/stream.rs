@@ -13,6 +13,7 @@ use crate::proxy::downstream::reply;
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
+use crate::proxy::limits::gate;
 use crate::proxy::settlement::settle::TEXT_COPIES;
 use crate::proxy::upstream::client::ProviderAnswer;
 use crate::proxy::upstream::lifetime::Lifetime;
@@ -246,7 +247,7 @@ impl Stream<'_, '_> {
     fn reason_to_abort(&mut self, call: &mut Admitted<'_, '_>) -> Option<GatewayError> {
         let withheld = self.meter.withheld();
         if !call.body_memory.grow_to(withheld) {
-            return Some(self.relay.no_memory());
+            return Some(gate::no_memory(self.relay.metrics));
         }
         let kept = self.meter.reading().delivered.kept.len();
         if !call.body_memory.grow_to(withheld + TEXT_COPIES * kept) {

@@ -26,8 +26,6 @@ pub struct Hold {
     pub held: Tokens,
     /// Lease of this instance that covers the hold. `None`: the hold is in the store.
     pub lease: Option<Arc<Lease>>,
-    /// Time just before the hold was requested: `accounts.hold_ttl` is measured from here.
-    pub taken: Instant,
 }
 
 /// Identity of a call, for its usage record.
@@ -63,6 +61,7 @@ pub(crate) struct Bill {
     labels: Labels,
     /// `None` once settled.
     hold: Option<Hold>,
+    taken: Instant,
     terms: Arc<Terms>,
     /// Whether the provider has the request: only then the call may cost anything.
     accepted: bool,
@@ -78,9 +77,10 @@ pub(crate) struct Bill {
 
 impl Bill {
     /// Boxed: a bill is moved several times, and is larger than a pointer.
-    pub fn open(hold: Hold, terms: Arc<Terms>, labels: Labels) -> Box<Bill> {
+    pub fn open(hold: Hold, taken: Instant, terms: Arc<Terms>, labels: Labels) -> Box<Bill> {
         Box::new(Bill {
-            noted: hold.taken,
+            taken,
+            noted: taken,
             labels,
             hold: Some(hold),
             terms,
@@ -101,6 +101,11 @@ impl Bill {
         self.hold.as_ref()
     }
 
+    /// Returns when the hold was asked for: `accounts.hold_ttl` is measured from just before.
+    pub(crate) fn taken(&self) -> Instant {
+        self.taken
+    }
+
     /// Returns the tokens of the hold for prompt and answer, without the part for [`Terms::hosted`] tools.
     pub(crate) fn held_for_text(&self) -> Tokens {
         let held = self.hold.as_ref().map_or(Tokens::ZERO, |hold| hold.held);
@@ -110,11 +115,6 @@ impl Bill {
     /// Sets whether the provider has the request. A call with `accepted` false costs nothing.
     pub(crate) fn set_accepted(&mut self, accepted: bool) {
         self.accepted = accepted;
-    }
-
-    /// Marks the call as free: the provider did nothing for it.
-    pub fn reject(&mut self) {
-        self.accepted = false;
     }
 
     /// Whether the answer said itself that it is complete ([`Reading::complete`]).

@@ -82,7 +82,7 @@ impl Forward {
         let answer = answer.map_err(|error| {
             // A provider that breaks off before its answer has shown no work, so the call is free.
             if !matches!(error, GatewayError::ProviderTimeout(_)) {
-                call.bill.reject();
+                call.bill.set_accepted(false);
             }
             match lifetime.is_draining() {
                 true => GatewayError::ClientGone,

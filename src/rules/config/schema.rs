@@ -1,6 +1,6 @@
 //! The JSON Schema of a tenant config, for editors and for programs that write configs.
 //!
-//! It agrees with `read_for` as far as a schema can. Only the reader checks that `default` and `fallbacks`
+//! The schema agrees with `read_for` as far as a schema can. Only the reader checks that `default` and `fallbacks`
 //! name an endpoint, and everything about a URL beyond its beginning.
 
 use super::cors;

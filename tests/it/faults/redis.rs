@@ -1,6 +1,6 @@
 //! Redis killed, slow, restarted, failing over, or answering late.
 //!
-//! Where a test must see a refusal it uses a key at most once a second, because a busy key is leased and
+//! A test that must see a refusal uses a key at most once a second, because a busy key is leased and
 //! served for a while without Redis. Leased keys have their own share in the final check of the books.
 
 mod commands;

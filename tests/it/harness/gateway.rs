@@ -1,6 +1,6 @@
 //! The built gateway as a child process: start, logs, signals, kill.
 //!
-//! It gets a clean environment, an ephemeral port and nothing else of this machine.
+//! The gateway gets a clean environment, an ephemeral port and nothing else of this machine.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

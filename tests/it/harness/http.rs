@@ -1,7 +1,7 @@
 //! A blocking HTTP/1.1 client with control over the bytes sent, the socket used, and the arrival time of each
 //! piece.
 //!
-//! It adds `host` and body framing unless given, and nothing else. It never follows redirects, retries or
+//! The client adds `host` and body framing unless given, and nothing else. It never follows redirects, retries or
 //! decompresses. Every operation times out after 30 s.
 
 use std::io::{self, ErrorKind};

@@ -1,6 +1,6 @@
 //! A tmpfs of a few mebibytes in a mount namespace of its own.
 //!
-//! It is removed with the guard and needs no privileges beyond user namespaces; without these the test fails.
+//! The disk is removed with the guard and needs no privileges beyond user namespaces; without these the test fails.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, ErrorKind, Write};

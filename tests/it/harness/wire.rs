@@ -1,6 +1,6 @@
 //! HTTP/1.1 on a socket, for both the client and the scripted provider: heads, body framings, disconnects.
 //!
-//! Nothing is hidden: a truncated body is an error, a chunk stays a chunk.
+//! The wire hides nothing: a truncated body is an error, a chunk stays a chunk.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,7 +1,7 @@
 //! A scripted provider for agents: it requests a tool call before it answers, and the cost of a turn depends
 //! on the number of tool results.
 //!
-//! It speaks all three text APIs, plain and streamed. A question with `Use the tool NAME` is answered by one
+//! The provider speaks all three text APIs, plain and streamed. A question with `Use the tool NAME` is answered by one
 //! call of that tool, every other one with text.
 
 mod scripts;
