@@ -10,13 +10,17 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// Silence after which no event is in transit, so that a provider is never cut off within one.
-const SILENCE_BEFORE_CUT: Duration = Duration::from_millis(25);
+/// Silence after which nothing is in transit, for a provider that does not react to the half-close.
+const SILENCE_BEFORE_CUT: Duration = Duration::from_millis(250);
 /// Time after which a provider that is never silent is read to its end instead.
 const MAX_WAIT_FOR_SILENCE: Duration = Duration::from_millis(500);
 
 /// Reads what has arrived into the meter. True: nothing was generated that the meter has not seen, so the
 /// provider can be cut off.
+///
+/// The connection is half-closed first. A provider that notices stops, and closes its side after the last byte
+/// that it has generated: its end of the stream proves that nothing is in transit. A silent one proves it
+/// only in practice.
 pub(crate) async fn is_drained(
     bill: &Bill,
     answer: &mut ProviderAnswer<'_>,
@@ -32,6 +36,9 @@ pub(crate) async fn is_drained(
         Backlog::None => {}
     }
     let begun = Instant::now();
+    let half_close = poll_fn(|cx| answer.poll_half_close(cx));
+    // A timeout is ignored: silence decides then.
+    let _ = tokio::time::timeout(SILENCE_BEFORE_CUT, half_close).await;
     while begun.elapsed() < MAX_WAIT_FOR_SILENCE {
         let more = poll_fn(|cx| answer.poll_more(cx));
         let Ok(more) = tokio::time::timeout(SILENCE_BEFORE_CUT, more).await else {

@@ -274,6 +274,16 @@ impl ProviderAnswer<'_> {
         self.connection.as_ref().is_some_and(unread)
     }
 
+    /// Closes the gateway's side of the connection. The provider's side stays open, so the rest of its answer can
+    /// be read; the connection is not reused.
+    pub(crate) fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.head.keeps = false;
+        match &mut self.connection {
+            Some(connection) => connection.poll_half_close(cx),
+            None => Poll::Ready(()),
+        }
+    }
+
     /// Reads until more of the body is in `content`. False: the body has ended, and a reusable connection is
     /// back in its pool.
     pub(crate) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, SendFailure>> {

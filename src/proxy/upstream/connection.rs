@@ -91,6 +91,12 @@ impl Connection {
         }
     }
 
+    /// Closes the sending side (TLS: with a `close_notify`). Reading goes on.
+    pub(crate) fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Ignored: a connection that cannot be half-closed is broken, and reading tells.
+        Pin::new(&mut self.wire).poll_shutdown(cx).map(|_| ())
+    }
+
     /// Classifies an I/O error by whether any byte was sent.
     fn broken(&self, error: &io::Error) -> ExchangeError {
         let why = format!("broke the connection: {error}");

@@ -292,6 +292,10 @@ fn play(wire: &mut Wire, script: &Script, is_head: bool, shared: &Shared) -> io:
                 tally.add(*tokens);
                 None
             }
+            Step::Sleep(time) => {
+                thread::sleep(*time);
+                None
+            }
             Step::Wait(time) => hold(wire, shared, *time, || false, true),
             Step::WaitUntilReleased(gate) => hold(wire, shared, FOR_EVER, || gate.is_open(), true),
             Step::Stall => hold(wire, shared, FOR_EVER, || false, false),

@@ -27,6 +27,8 @@ pub enum Step {
     /// Counts tokens as generated, shown or not, unless the client has disconnected.
     Generate(u64, Tally),
     Wait(Duration),
+    /// Waits without noticing whether the client has disconnected, as a busy provider does.
+    Sleep(Duration),
     WaitUntilReleased(Gate),
     /// Closes the socket at this point.
     Cut,

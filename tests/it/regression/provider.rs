@@ -122,6 +122,39 @@ fn client_that_leaves_before_the_answer_pays_the_hold() {
     });
 }
 
+/// A busy provider sends a token late: it had generated it before the client left.
+#[test]
+fn token_on_its_way_at_a_disconnect_is_charged() {
+    let word = |word: &str| {
+        let event = json!({"choices": [{"index": 0, "delta": {"content": word}}]});
+        format!("data: {event}\n\n")
+    };
+    let late = "late ".repeat(100);
+    let provider = Provider::start(move |_| {
+        Script::new()
+            .head(200, &[("content-type", "text/event-stream")])
+            .bytes(word("first "))
+            .then(Step::Sleep(Duration::from_millis(150)))
+            .bytes(word(&late))
+            .stall()
+    });
+    let config = sample(&provider).tokens(1000).server("openai", "openai");
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let call = json!({"model": "gpt-4o", "stream": true, "max_tokens": 500, "messages": []});
+
+    let mut stream = chat_streaming(&gateway, "abc", &key, &call);
+    stream.wait_for("first");
+    drop(stream);
+
+    let charged = eventually(Duration::from_secs(5), "it is settled", || {
+        let (left, free) = balance(&gateway, &key);
+        (left == free && left < 1000).then_some(1000 - left)
+    });
+    assert!((100..=300).contains(&charged), "{charged}");
+    provider.wait_left(0);
+}
+
 #[test]
 fn complete_stream_needs_no_clean_close() {
     let provider = Provider::start(|_| Script::chat_stream(&["one "], 10, 2).then(Step::Cut));
