@@ -7,12 +7,12 @@
 use crate::local::dispatch::{self, Scope};
 use crate::local::route::{self, Resolved};
 use crate::local::{Local, Request, root};
+use crate::rules::config;
 use crate::rules::tenant::TenantId;
-use crate::rules::{account, config};
 use crate::serve::build::{Deps, create_app};
 use crate::serve::sockets::Sockets;
 use crate::serve::{handover, life, limits, recover, tls};
-use crate::settings::{self, Secret, Settings};
+use crate::settings::{self, Settings};
 use crate::store::config_secrets::ConfigSecrets;
 use crate::store::embedded::maintenance;
 use crate::store::journal::{self, Journal};
@@ -20,6 +20,7 @@ use crate::store::leases::Leases;
 use crate::store::replay::Replay;
 use crate::store::tenants::{Lookup, Tenants};
 use crate::store::{AccountSettings, Clock, LogBounds, Store, open};
+use crate::tables::Secret;
 use crate::telemetry;
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
@@ -186,30 +187,14 @@ fn fail(text: &str) -> ExitCode {
 fn schema(of: &str) -> String {
     let schema = match of {
         "tenant" => config::schema(),
-        _ => settings::gateway_schema(),
+        _ => settings::gateway_schema(&config::schema()),
     };
     format!("{schema:#}")
 }
 
 /// Loads and validates the settings, tenant configs included; the error holds one line for each fault.
 fn load(path: Option<&PathBuf>) -> Result<Settings, String> {
-    let checks = settings::Checks {
-        tenant_id: &|id| match TenantId::parse(id) {
-            Some(_) => Ok(()),
-            None => Err(format!(
-                "{id:?} cannot be a tenant ID: 1 to 63 letters, digits, _ or -, not a route"
-            )),
-        },
-        tenant_config: &|id, config, secrets| {
-            // An invalid ID was reported by `tenant_id`; the config's own faults are reported too.
-            let id = TenantId::parse(id).unwrap_or_else(TenantId::default_tenant);
-            let faults = ConfigSecrets::new(secrets).check(&id, config).err();
-            let faults = faults.into_iter().flatten();
-            faults.map(|fault| (fault.path, fault.message)).collect()
-        },
-    };
-    settings::load_from_process(path.map(PathBuf::as_path), &checks)
-        .map_err(|faults| faults.to_string())
+    settings::load_from_process(path.map(PathBuf::as_path)).map_err(|faults| faults.to_string())
 }
 
 /// Runs `resullm check`.
@@ -222,9 +207,13 @@ fn check(path: Option<&PathBuf>) -> ExitCode {
                 .map_or("the built-in defaults".into(), |file| {
                     file.to_string_lossy()
                 });
+            let mut err = std::io::stderr().lock();
+            for warning in &settings.warnings {
+                let _ = writeln!(err, "warning: {warning}");
+            }
             print(&format!(
                 "{from}: good; tenants to seed: {}",
-                settings.tenants.len()
+                settings.tenants.0.len()
             ))
         }
         Err(faults) => {
@@ -247,13 +236,9 @@ fn with_certificates(settings: Settings) -> Result<Settings, String> {
 
 /// Maps `accounts` and `usage` settings to the store's options.
 fn keeping(settings: &Settings) -> AccountSettings {
-    let orphans = match settings.accounts.orphans {
-        settings::Orphans::Known => account::Orphans::Known,
-        settings::Orphans::Spend => account::Orphans::Spend,
-    };
     let usage = &settings.usage;
     AccountSettings {
-        orphans,
+        orphans: settings.accounts.orphans,
         clock: Clock::Store,
         log: LogBounds {
             records: usage.records,
@@ -310,8 +295,11 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
     } else {
         None
     };
-    if settings.admin.token.is_none() {
+    if settings.admin.tokens().next().is_none() {
         log::warn!("admin.token is not set: the admin API refuses everyone (ADMIN_TOKEN sets it)");
+    }
+    for warning in &settings.warnings {
+        log::warn!("{warning}");
     }
     let unset = settings
         .secrets
@@ -326,6 +314,7 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
     }
     let store = open::open(&settings.store, keeping(&settings)).await?;
     recover::seed(&settings, &*store).await?;
+    recover::check_seals(&settings, &*store).await?;
     let journal = recover::open_journal(&settings, &*store).await?;
     let app = create_app(Deps {
         settings: settings.clone(),

@@ -30,6 +30,7 @@
 pub mod cli;
 pub mod demo;
 pub mod dialect;
+pub mod host_port;
 pub mod http1;
 pub mod json;
 pub mod local;
@@ -39,5 +40,7 @@ pub mod rules;
 pub mod serve;
 pub mod settings;
 pub mod store;
+pub mod tables;
 pub mod telemetry;
 pub mod threads;
+pub mod url;

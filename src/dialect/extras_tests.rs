@@ -12,7 +12,12 @@ fn endpoint(members: Value) -> Endpoint {
     }
     let config = json!({"providers": {"text": {"default": "e", "endpoints": {"e": endpoint}}}});
     let config = config::read(&config).expect("a config");
-    config.text.expect("endpoints").endpoints.remove(0)
+    config
+        .providers
+        .text
+        .expect("endpoints")
+        .endpoints
+        .remove(0)
 }
 
 fn call(extras: Extras) -> Call {

@@ -17,8 +17,8 @@ pub(crate) async fn authorize(
     request: &Request<'_>,
     tenant: &TenantId,
 ) -> Result<(), Refusal> {
-    // Without `admin.token` the admin API is off, even for tenants' own tokens.
-    if local.settings.admin.token.is_none() {
+    // Without a token of the operator the admin API is off, even for tenants' own tokens.
+    if local.settings.admin.tokens().next().is_none() {
         return Err(Refusal::Unauthorized);
     }
     if authorize_operator(local, request).is_ok() {
@@ -31,18 +31,15 @@ pub(crate) async fn authorize(
         .ok_or(Refusal::Unauthorized)
 }
 
-/// Authorizes the operator: the bearer token must equal `admin.token`.
+/// Authorizes the operator: the bearer token must be one of [`Admin::tokens`](crate::settings::Admin::tokens).
 pub(crate) fn authorize_operator(local: &Local, request: &Request<'_>) -> Result<(), Refusal> {
-    let expected = local
-        .settings
-        .admin
-        .token
-        .as_ref()
-        .ok_or(Refusal::Unauthorized)?;
     let given = credentials::bearer(request.headers).ok_or(Refusal::Unauthorized)?;
-    credentials::is_token(given, expected.expose())
-        .then_some(())
-        .ok_or(Refusal::Unauthorized)
+    let tokens = local.settings.admin.tokens();
+    // Compared with all of them: stopping at a match would reveal its position.
+    let is_one = tokens.fold(false, |found, token| {
+        found | credentials::is_token(given, token.expose())
+    });
+    is_one.then_some(()).ok_or(Refusal::Unauthorized)
 }
 
 /// Serves `GET /admin/config`.
@@ -107,7 +104,7 @@ pub(crate) fn valid_config<'a>(
     config: &'a RawValue,
 ) -> Result<&'a str, Refusal> {
     let read = local.tenants.secrets.read(tenant, config.get());
-    read.map_err(Refusal::InvalidConfig)?;
+    read.map_err(|faults| Refusal::InvalidConfig(faults.0))?;
     Ok(config.get())
 }
 

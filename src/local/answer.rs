@@ -3,8 +3,8 @@
 //! An error text must never quote the client's body, which may contain a secret.
 
 use crate::rules::amount::Millis;
-use crate::rules::config::Fault;
 use crate::store::StoreError;
+use crate::tables::Fault;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};

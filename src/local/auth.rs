@@ -45,7 +45,7 @@ pub async fn anonymous(
         "group": ANONYMOUS,
         "expiresAt": minted.expires.map(rfc3339),
     });
-    if let Some(limit) = group.limit {
+    if let Some(limit) = group.limit() {
         answer["rateLimit"] = limit.requests.into();
         answer["rateLimitWindow"] = (limit.window_millis / 1000).into();
     }

@@ -15,7 +15,7 @@ pub mod root;
 pub mod route;
 pub mod usage;
 
-use crate::rules::origin::Authority;
+use crate::host_port::HostPort;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::leases::Leases;
@@ -36,7 +36,7 @@ pub struct Request<'a> {
     /// The client's address, as seen behind `trusted_proxies`.
     pub address: IpAddr,
     /// Host that the request asks for (`Host` or `:authority`); `None` if it names none.
-    pub asked: Option<Authority>,
+    pub asked: Option<HostPort>,
 }
 
 /// Dependencies of the local handlers.

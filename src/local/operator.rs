@@ -95,7 +95,7 @@ pub async fn seal(local: &Local, request: &Request<'_>, tenant: &str) -> Result<
     match secrets.reseal(&*local.store, &id).await? {
         Resealed::NoTenant => Err(Refusal::NotFound),
         Resealed::Changing => Err(Refusal::PreconditionFailed),
-        Resealed::Faulty(faults) => Err(Refusal::InvalidConfig(faults)),
+        Resealed::Faulty(faults) => Err(Refusal::InvalidConfig(faults.0)),
         Resealed::Done(Sealed {
             fresh, again, kept, ..
         }) => {

@@ -36,7 +36,7 @@ pub(crate) async fn answer(
     let key = authenticate(request)?;
     let account = require_known(store, tenant, &key).await?;
     let group = tenant.config.group(&account.group);
-    let models = tenant.config.text.as_ref();
+    let models = tenant.config.providers.text.as_ref();
     let models = models
         .map(|text| models_of(text, group))
         .unwrap_or_default();
@@ -127,7 +127,7 @@ mod tests {
             "b": {"url": "https://b.example/", "models": ["m2", "org/m3"]},
         }}}});
         let config = config::read(&config).unwrap();
-        let providers = config.text.as_ref().unwrap();
+        let providers = config.providers.text.as_ref().unwrap();
         let models = models_of(providers, config.group("members"));
         assert_eq!(models, [("m1", "a"), ("m2", "a"), ("org/m3", "b")]);
         assert_eq!(list(Api::OpenAi, &models)["data"][2]["owned_by"], "b");

@@ -127,7 +127,7 @@ mod tests {
             "b": {"url": "https://b.example/v1/chat/completions", "default_model": "m"},
             "c": {"url": "https://api.anthropic.com/v1/messages", "models": ["z"]},
         }}}});
-        config::read(&config).unwrap().text.unwrap()
+        config::read(&config).unwrap().providers.text.unwrap()
     }
 
     #[test]

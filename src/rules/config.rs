@@ -2,33 +2,53 @@
 //!
 //! All faults are reported at once, each with its path. Unknown fields are ignored here; the stored text
 //! keeps them and is returned unchanged.
-//! The result of `read_for` is valid, and no other code validates it again.
+//! The result of [`read_for`] is valid, and no other code validates it again.
 //! A key, a secret or the query of a URL must never be printed.
 
 mod cors;
-mod key;
-mod node;
-mod read;
-mod schema;
+mod doubts;
+mod endpoint;
+mod providers;
 mod secret;
-mod shape;
-mod url;
+mod tenant;
 
 pub use cors::Cors;
-pub use key::Key;
-pub use node::Fault;
-pub use read::read_for;
-pub use schema::schema;
-pub use secret::{Approved, Found, Keyring, Owner, Sealed, seal_text, secrets_in};
-pub use shape::{
-    Auth, Caching, Endpoint, Group, Kind, Oauth, RateLimit, RealtimeEndpoint, RealtimeProviders,
-    TenantConfig, TextProviders,
+pub use doubts::doubts;
+pub use endpoint::{Endpoint, Kind, RealtimeEndpoint};
+pub use providers::{RealtimeProviders, TextProviders};
+pub use secret::{
+    Approval, Found, Keyring, Owner, Sealed, approval, opened_in, seal_text, secrets_in,
 };
-pub use url::{Origin, Url};
+pub use tenant::{Auth, Caching, Group, Providers, RateLimit, TenantConfig};
+
+use crate::tables::{Fault, Faults, Node, Reading, Source, Table, page, schema};
+use serde_json::Value;
+
+/// Reads a tenant's config, with warnings about what can be read and will hardly do what was meant. The error lists
+/// all faults.
+pub fn read_for(owner: Owner<'_>, value: &Value) -> Result<(TenantConfig, Vec<Fault>), Faults> {
+    let mut reading = Reading::of_json(&owner);
+    let config = TenantConfig::read(&Node::root(value), &mut reading);
+    let Reading {
+        faults, warnings, ..
+    } = reading;
+    Ok((faults.none_or(config)?, warnings))
+}
+
+/// Returns the JSON Schema of a config. Unknown fields are allowed: they are stored and returned unchanged. Only the
+/// reader checks that `default` and `fallbacks` name an endpoint, and everything about a URL beyond its beginning.
+pub fn schema() -> Value {
+    schema::document::<TenantConfig>(Source::Json, "ResuLLM tenant config")
+}
+
+/// Returns the reference of all fields, as Markdown.
+pub fn reference() -> String {
+    page::reference(&TenantConfig::rows(), Source::Json)
+}
 
 /// Reads a config with an empty [`Keyring`]: no sealed secrets, no variables.
 #[cfg(test)]
-pub fn read(value: &serde_json::Value) -> Result<TenantConfig, Vec<Fault>> {
+pub fn read(value: &Value) -> Result<TenantConfig, Vec<Fault>> {
     let (tenant, keyring) = (
         super::tenant::TenantId::default_tenant(),
         Keyring::default(),
@@ -37,7 +57,8 @@ pub fn read(value: &serde_json::Value) -> Result<TenantConfig, Vec<Fault>> {
         tenant: &tenant,
         keyring: &keyring,
     };
-    read_for(owner, value)
+    let read = read_for(owner, value);
+    read.map(|(config, _)| config).map_err(|faults| faults.0)
 }
 
 #[cfg(test)]

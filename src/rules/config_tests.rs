@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::rules::server::Server;
+use crate::tables::Secret;
+use crate::url::Url;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -73,7 +75,11 @@ fn one_text_endpoint(endpoint: Value) -> Value {
 }
 
 fn kind_of(endpoint: Value) -> Kind {
-    let text = read(&one_text_endpoint(endpoint)).unwrap().text.unwrap();
+    let text = read(&one_text_endpoint(endpoint))
+        .unwrap()
+        .providers
+        .text
+        .unwrap();
     text.endpoints[0].kind
 }
 
@@ -83,7 +89,7 @@ fn the_sample_config_reads_with_its_numbers() {
     let numbers: Vec<(&str, u64, Option<RateLimit>)> = config
         .groups
         .iter()
-        .map(|(name, group)| (name.as_str(), group.tokens, group.limit))
+        .map(|(name, group)| (name.as_str(), group.tokens, group.limit()))
         .collect();
     let minute = |requests| {
         Some(RateLimit {
@@ -101,19 +107,22 @@ fn the_sample_config_reads_with_its_numbers() {
         ]
     );
 
-    let text = config.text.unwrap();
+    let text = config.providers.text.unwrap();
     assert_eq!((text.default.as_str(), text.endpoints.len()), ("openai", 2));
     let openai = text.endpoints.iter().find(|each| each.name == "openai");
     let openai = openai.unwrap();
     assert_eq!(openai.kind, Kind::OpenAi);
     assert_eq!(openai.default_model.as_deref(), Some("gpt-4o"));
-    assert_eq!(openai.api_key.as_ref().map(Key::expose), Some("sk-abc123"));
+    assert_eq!(
+        openai.api_key.as_ref().map(Secret::expose),
+        Some("sk-abc123")
+    );
     let url = openai.url.as_ref().unwrap();
     assert_eq!((url.host.as_str(), url.port), ("api.openai.com", 443));
     let anthropic = text.endpoints.iter().find(|each| each.name == "anthropic");
     assert_eq!(anthropic.unwrap().kind, Kind::Anthropic);
 
-    let realtime = config.realtime.unwrap();
+    let realtime = config.providers.realtime.unwrap();
     assert_eq!(realtime.default, "openai_realtime");
     let ultravox = realtime
         .endpoints
@@ -132,7 +141,7 @@ fn the_sample_config_reads_with_its_numbers() {
     );
     let google = config.auth.google.unwrap();
     assert_eq!(google.client_id, "google-client-abc");
-    let stripe = config.auth.stripe_api_key.unwrap();
+    let stripe = config.auth.stripe.unwrap().api_key.unwrap();
     assert_eq!(stripe.expose(), "sk_test_abc123");
 }
 
@@ -145,20 +154,24 @@ fn absent_null_and_unknown_members_are_no_fault() {
         json!({ "providers": { "text": null, "realtime": null, "video": 3 } }),
     ] {
         let config = read(&nothing).unwrap();
-        assert!(config.groups.is_empty() && config.text.is_none() && config.realtime.is_none());
-        assert_eq!(config.caching, Caching::UNWRITTEN);
+        assert!(
+            config.groups.is_empty()
+                && config.providers.text.is_none()
+                && config.providers.realtime.is_none()
+        );
+        assert_eq!(config.caching.fee_percentage, 20);
         assert!(!config.caching.enabled);
-        assert_eq!(config.auth, Auth::default());
+        assert!(config.auth.stripe.is_none() && config.auth.google.is_none());
     }
     let unlimited = json!({ "user_groups": { "a": {
             "tokens": 5, "rate_limit": null, "rate_limit_window": null, "colour": "red"
         } } });
-    assert_eq!(read(&unlimited).unwrap().groups["a"].limit, None);
+    assert_eq!(read(&unlimited).unwrap().groups["a"].limit(), None);
     let spare = one_text_endpoint(json!({
         "url": "http://localhost:1", "kind": null, "api_key": null, "default_model": null,
         "models": null, "fee": 3
     }));
-    let text = read(&spare).unwrap().text.unwrap();
+    let text = read(&spare).unwrap().providers.text.unwrap();
     assert_eq!(text.endpoints[0].api_key, None);
     assert!(text.fallbacks.is_empty());
 }
@@ -216,7 +229,7 @@ fn fallbacks_and_models_are_kept_in_order() {
                 "b": { "kind": "demo" }
             }
         } } }));
-    let text = text.unwrap().text.unwrap();
+    let text = text.unwrap().providers.text.unwrap();
     assert_eq!(text.fallbacks, ["b", "a"]);
     assert_eq!(text.endpoints[0].models, ["m2", "m1"]);
 }
@@ -472,10 +485,16 @@ fn no_secret_is_printed() {
 fn the_schema_knows_every_field_of_the_sample() {
     fn covered(value: &Value, schema: &Value, path: &str) {
         let Value::Object(fields) = value else { return };
+        let forms = schema["anyOf"].as_array().into_iter().flatten();
+        let mut forms = forms.chain([schema]).flat_map(|form| {
+            let inner = form["anyOf"].as_array().into_iter().flatten();
+            inner.chain([form]).collect::<Vec<_>>()
+        });
+        let of_object = forms.find(|form| form["type"] == "object").unwrap();
         for (name, field) in fields {
-            let part = schema["properties"]
+            let part = of_object["properties"]
                 .get(name)
-                .or_else(|| schema.get("additionalProperties"))
+                .or_else(|| of_object.get("additionalProperties"))
                 .unwrap_or_else(|| panic!("{path}.{name} is not in the schema"));
             covered(field, part, &format!("{path}.{name}"));
         }
@@ -560,7 +579,7 @@ fn with_rates(rates: Value) -> Result<TextProviders, Vec<Fault>> {
             "azure": {"url": deployment, "default_model": "bigger"},
         },
     }}});
-    read(&config).map(|config| config.text.unwrap())
+    read(&config).map(|config| config.providers.text.unwrap())
 }
 
 impl TextProviders {

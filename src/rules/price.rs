@@ -1,17 +1,50 @@
 //! The price of tokens: their number times the model's [`Rate`], in whole numbers, rounded up once.
 
 use super::amount::Tokens;
+use crate::tables::{Node, ValueType, either, number, object, table};
+use serde_json::json;
 
 /// One token of the balance in millionths, the unit of a [`Rate`]: 0.1 is exact in it.
 const MILLIONTHS_PER_TOKEN: u64 = 1_000_000;
 
-/// Price of one token of each kind, in millionths of a token of the balance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    pub input: u64,
-    pub cache_read: u64,
-    pub cache_write: u64,
-    pub output: u64,
+table! {
+    /// Price of one token of each kind. In memory it is in millionths of a token of the balance.
+    pub struct Rate unknown Refused {
+        /// What a token of the prompt costs.
+        input: u64 = millionths().default("1");
+        /// What a token of the answer costs.
+        output: u64 = millionths().default("1");
+        /// What a token costs that the provider read from its prompt cache.
+        /// Absent: as `input`.
+        cache_read: u64 = millionths().or_from(input_of);
+        /// What a token costs that the provider wrote to its prompt cache.
+        /// Absent: as `input`.
+        cache_write: u64 = millionths().or_from(input_of);
+    }
+}
+
+impl Copy for Rate {}
+
+/// A rate: one number for every kind of token, or an object with one for each.
+pub fn rate() -> ValueType<Rate> {
+    either(object::<Rate>(), millionths().map(Rate::flat))
+}
+
+fn millionths() -> ValueType<u64> {
+    let schema = json!({"type": "number", "minimum": 0, "maximum": 1_000_000});
+    number(
+        "a rate from 0 to 1000000 with at most 6 decimals",
+        schema,
+        Rate::millionths,
+    )
+}
+
+/// Returns the `input` of the rate that is read.
+fn input_of(rate: &Node<'_>) -> u64 {
+    let input = rate.field("input").and_then(|input| input.value().as_f64());
+    input
+        .and_then(Rate::millionths)
+        .unwrap_or(MILLIONTHS_PER_TOKEN)
 }
 
 /// Number of tokens of each kind, whatever names the provider gives them.

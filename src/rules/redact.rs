@@ -6,7 +6,8 @@
 
 mod spelling;
 
-use super::config::{Endpoint, Key};
+use super::config::Endpoint;
+use crate::tables::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use memchr::memmem::{self, Finder};
@@ -62,7 +63,7 @@ enum SecretShape {
 impl Credentials {
     /// Collects the `api_key` and the query values of the `url` of an endpoint.
     pub fn of(endpoint: &Endpoint) -> Credentials {
-        let key = endpoint.api_key.as_ref().map(Key::expose);
+        let key = endpoint.api_key.as_ref().map(Secret::expose);
         let query = endpoint
             .url
             .as_ref()

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 fn endpoint(endpoint: Value) -> Endpoint {
     let text = json!({"default": "a", "endpoints": {"a": endpoint}});
     let config = config::read(&json!({"providers": {"text": text}})).unwrap();
-    config.text.unwrap().endpoints.remove(0)
+    config.providers.text.unwrap().endpoints.remove(0)
 }
 
 fn with_key(key: &str) -> Endpoint {

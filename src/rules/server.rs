@@ -93,17 +93,9 @@ const NAMES: &[(&str, Server, &[&str])] = &[
 ];
 
 impl Server {
-    /// Returns the names that a config may give.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        NAMES.iter().map(|(name, ..)| *name)
-    }
-
-    /// Returns the server of this name in a config.
-    pub fn named(name: &str) -> Option<Server> {
-        let mut names = NAMES.iter();
-        names
-            .find(|(known, ..)| *known == name)
-            .map(|(_, server, _)| *server)
+    /// Returns the servers by the names that a config may give.
+    pub fn named_all() -> impl Iterator<Item = (&'static str, Server)> {
+        NAMES.iter().map(|(name, server, _)| (*name, *server))
     }
 
     pub fn name(self) -> &'static str {
@@ -203,12 +195,11 @@ mod tests {
     fn every_name_names_its_server_and_no_two_share_a_bit() {
         let mut seen = Servers(0);
         for (name, server, _) in NAMES {
-            assert_eq!(Server::named(name), Some(*server));
             assert_eq!(server.name(), *name);
             assert!(!seen.has(*server), "{name}");
             seen = seen.and(Servers::of(&[*server]));
         }
         assert!(Servers::ALL.has(Demo) && Servers::ALL.has(DashScope));
-        assert_eq!((Server::named("gpt"), Demo.name()), (None, "demo"));
+        assert_eq!(Demo.name(), "demo");
     }
 }

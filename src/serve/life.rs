@@ -2,6 +2,7 @@
 
 use super::build::App;
 use super::handover::{self, Channel};
+use super::recover;
 use super::signals::{Action, Signals};
 use super::sockets::{Sockets, follow};
 use super::workers::Workers;
@@ -237,6 +238,17 @@ impl Life {
         }
     }
 
+    /// Refuses a hand-over to settings whose keys open no stored config. The new process would find it out when an
+    /// embedded store is closed already.
+    async fn check_new_keys(&self) -> Result<(), String> {
+        let file = self.app.settings.source.as_deref();
+        // Faults of the settings are reported by the new process, which loads them likewise.
+        match settings::load_from_process(file) {
+            Ok(settings) => recover::check_seals(&settings, &*self.app.store).await,
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Starts a new process and gives it the listening sockets. If this fails and `accepting` is empty
     /// afterwards, this process cannot go on serving.
     async fn hand_over(
@@ -246,6 +258,7 @@ impl Life {
         signals: &mut Signals,
     ) -> io::Result<()> {
         log::info!("Handing over to a new process: it gets the listening sockets");
+        self.check_new_keys().await.map_err(io::Error::other)?;
         let (mut new_process, mut line) = handover::start_successor(listeners).await?;
         if matches!(self.app.settings.store, settings::Store::Embedded(_)) {
             // An embedded store allows one process per directory: this one drains and closes it first.

@@ -1,9 +1,10 @@
 //! Recovery at a start, before it serves: settles what crashed processes left open, and seeds tenants.
 
+use crate::rules::account::Orphans;
 use crate::rules::account::Report;
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::tenant::TenantId;
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 use crate::store::config_secrets::ConfigSecrets;
 use crate::store::journal::{DeadPages, Journal, JournalError, OpenLease, Unfinished};
 use crate::store::{Store, StoreError};
@@ -33,10 +34,10 @@ pub async fn open_journal(settings: &Settings, store: &dyn Store) -> Result<Jour
 }
 
 /// Settles the requests and leases that dead processes left in their journal pages, then deletes the pages.
-async fn settle_dead_pages(pages: DeadPages, store: &dyn Store, orphans: settings::Orphans) {
+async fn settle_dead_pages(pages: DeadPages, store: &dyn Store, orphans: Orphans) {
     // The known cost may be less than what was served. With `accounts.orphans: spend`, an undecided hold is
     // not settled here: it expires and is charged in full.
-    let certain = |open: &&Unfinished| open.decided || orphans == settings::Orphans::Known;
+    let certain = |open: &&Unfinished| open.decided || orphans == Orphans::Known;
     let unfinished: Vec<&Unfinished> = pages.unfinished.iter().filter(certain).collect();
     let mut tokens = 0;
     for open in &unfinished {
@@ -97,9 +98,9 @@ const REPORT_NUMBER_GAP: u64 = 1 << 40;
 async fn settle_lease(
     lease: &OpenLease,
     store: &dyn Store,
-    orphans: settings::Orphans,
+    orphans: Orphans,
 ) -> Result<u64, StoreError> {
-    let is_known = orphans == settings::Orphans::Known;
+    let is_known = orphans == Orphans::Known;
     let under_way = if is_known { lease.known } else { Tokens::ZERO };
     let back = if is_known { Tokens::MAX } else { Tokens::ZERO };
     let report = |number, spent, back, ends| Report {
@@ -133,10 +134,41 @@ async fn settle_lease(
 /// Time to live of the remainder of a dead process's lease.
 const DEAD_LEASE_TTL: Millis = Millis(1_000);
 
+/// Refuses a start whose keys open no stored config: a wrong `secrets.key` would take every tenant down. One that
+/// opens some is let through, and those that it does not open are logged.
+pub async fn check_seals(settings: &Settings, store: &dyn Store) -> Result<(), String> {
+    let secrets = ConfigSecrets::new(&settings.secrets);
+    let failed = |error: StoreError| format!("Cannot read the tenants' configs: {error}");
+    let (mut opened, mut closed) = (0, Vec::new());
+    for id in store.tenants().await.map_err(failed)? {
+        let Some(text) = store.config(&id).await.map_err(failed)? else {
+            continue;
+        };
+        match secrets.opens_any(&id, &text) {
+            Some(true) => opened += 1,
+            Some(false) => closed.push(id.to_string()),
+            None => {}
+        }
+    }
+    if closed.is_empty() {
+        return Ok(());
+    }
+    let (count, names) = (closed.len(), closed[..closed.len().min(5)].join(", "));
+    let more = if count > 5 { ", …" } else { "" };
+    if opened == 0 {
+        return Err(format!(
+            "secrets.key opens none of the {count} sealed configs in the store ({names}{more}): \
+             it is not the key that sealed them, nor is one of secrets.old_keys"
+        ));
+    }
+    log::error!("No key opens the secrets of {count} tenants, which cannot be used: {names}{more}");
+    Ok(())
+}
+
 /// Writes each config under `tenants` in the settings to the store if that tenant does not exist there.
 pub async fn seed(settings: &Settings, store: &dyn Store) -> Result<(), String> {
     let secrets = ConfigSecrets::new(&settings.secrets);
-    for (id, config) in &settings.tenants {
+    for (id, config) in &settings.tenants.0 {
         let failed = |error: &dyn std::fmt::Display| format!("Cannot seed tenant {id}: {error}");
         let id = TenantId::parse(id).ok_or_else(|| failed(&"not a tenant ID"))?;
         let text = serde_json::to_string(config).map_err(|error| failed(&error))?;

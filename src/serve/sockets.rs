@@ -42,7 +42,7 @@ impl Sockets {
                 proxy_protocol: listener.proxy_protocol,
                 side: Side::Public,
             });
-            for listener in listen::listen(&listener.address, &mut inherited)? {
+            for listener in listen::listen(&listener.address.to_string(), &mut inherited)? {
                 sockets.all.push((listener, spec.clone()));
             }
         }
@@ -52,7 +52,7 @@ impl Sockets {
             side: Side::Ops,
         });
         if let Some(address) = &settings.server.ops_listen {
-            for listener in listen::listen(address, &mut inherited)? {
+            for listener in listen::listen(&address.to_string(), &mut inherited)? {
                 sockets.all.push((listener, spec.clone()));
             }
         }

@@ -40,11 +40,11 @@ type Stamp = [Option<SystemTime>; 2];
 impl Certificates {
     pub fn load(tls: &Tls) -> Result<Certificates, String> {
         let mut keys = Vec::new();
-        for certificate in &tls.certificates {
+        for certificate in &tls.certificates() {
             keys.push((load_key(certificate)?, stamp(certificate)));
         }
         Ok(Certificates {
-            written: tls.certificates.clone(),
+            written: tls.certificates(),
             loaded: RwLock::new(Loaded::of(keys)),
         })
     }

@@ -2,13 +2,51 @@
 //!
 //! Parsing opens no connection. Error messages never quote the URL, which may hold a password.
 
-use std::{net::Ipv6Addr, path::PathBuf};
-
-use super::resolved::{Redis, RedisKind, Secret, Store};
+use crate::host_port::HostPort;
+use crate::tables::{Secret, ValueType, parsed};
+use serde_json::json;
+use std::path::PathBuf;
 
 const EXPECTED: &str = "expected embedded:DIR or a URL such as redis://localhost:6379";
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Store {
+    Embedded(PathBuf),
+    Redis(Redis),
+}
+
+/// A Redis or Valkey store, parsed from its URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redis {
+    /// The URL as written, credentials included.
+    pub url: Secret,
+    pub kind: RedisKind,
+    pub tls: bool,
+    /// Host (IPv6 without brackets) and port: the single server, seed nodes of the cluster, or the Sentinels.
+    pub nodes: Vec<(String, u16)>,
+    /// Credentials of the data servers, not of the Sentinels.
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    pub db: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedisKind {
+    Single,
+    Cluster,
+    /// `service`: the name under which the Sentinels monitor the primary.
+    Sentinel {
+        service: String,
+    },
+}
+
+/// The `store` setting, see [`parse`]. The error never quotes the value, which may hold a password.
+pub fn store() -> ValueType<Store> {
+    let schema = json!({"type": "string", "pattern": "^(embedded:.+|rediss?(\\+cluster|\\+sentinel)?://.+)$"});
+    parsed(schema, parse)
+}
 
 /// URL schemes; the `bool` is TLS.
 const SCHEMES: [(&str, Scheme, bool); 6] = [
@@ -62,7 +100,7 @@ pub fn parse(text: &str) -> Result<Store, String> {
     };
     let nodes: Vec<(String, u16)> = hosts
         .split(',')
-        .map(|node| host_and_port(node.trim(), default_port))
+        .map(|text| node(text.trim(), default_port))
         .collect::<Result<_, _>>()?;
     if scheme == Scheme::Single && nodes.len() > 1 {
         return Err(
@@ -124,31 +162,14 @@ fn credentials(userinfo: &str) -> Result<(Option<String>, Option<Secret>), Strin
     ))
 }
 
-fn host_and_port(node: &str, default_port: u16) -> Result<(String, u16), String> {
-    let (host, port) = if let Some(rest) = node.strip_prefix('[') {
-        let (host, port) = rest
-            .split_once(']')
-            .filter(|(host, _)| host.parse::<Ipv6Addr>().is_ok())
-            .ok_or("expected an IPv6 address in brackets")?;
-        (host, port)
-    } else {
-        node.split_at(node.find(':').unwrap_or(node.len()))
-    };
-    if host.is_empty() {
-        return Err("expected a host, such as redis://localhost:6379".into());
-    }
-    if host.contains(char::is_whitespace) {
-        return Err("expected a host name".into());
-    }
-    if port.is_empty() {
-        return Ok((host.to_owned(), default_port));
-    }
-    let number = port.strip_prefix(':').and_then(|port| port.parse().ok());
-    match number {
-        // The text is not quoted: in `redis://user:password` without a host, the password is parsed as the
-        // port.
-        None | Some(0) => Err("expected host:port after the scheme or the @".into()),
-        Some(number) => Ok((host.to_owned(), number)),
+/// Parses a node. The error does not quote it: in `redis://user:password` without a host, the password is parsed as
+/// the port.
+fn node(text: &str, default_port: u16) -> Result<(String, u16), String> {
+    let place = HostPort::parse(text)
+        .map_err(|why| format!("expected a host and perhaps a port: {why}"))?;
+    match place.port_or(default_port) {
+        0 => Err("expected a host and perhaps a port from 1 to 65535".to_owned()),
+        port => Ok((place.host, port)),
     }
 }
 
@@ -242,16 +263,16 @@ mod tests {
             ("http://h", "the schemes are redis, rediss,"),
             ("redis://", "expected a host"),
             ("redis://:s3cret@", "expected a host"),
-            ("redis://h:port", "expected host:port"),
-            ("redis://user:s3cret", "expected host:port"),
+            ("redis://h:port", "the port must be"),
+            ("redis://user:s3cret", "the port must be"),
             ("redis://h/s3cret", "expected a database number"),
             ("redis://:s3cret", "expected a host"),
-            ("redis://[s3cret", "expected an IPv6 address"),
-            ("redis://h:0", "expected host:port"),
-            ("redis://u:s3cret@h:70000", "expected host:port"),
-            ("redis://[::1", "expected an IPv6 address in brackets"),
-            ("redis://[::1]x", "expected host:port"),
-            ("redis://h h", "expected a host name"),
+            ("redis://[s3cret", "the host lacks its ]"),
+            ("redis://h:0", "a port from 1 to 65535"),
+            ("redis://u:s3cret@h:70000", "the port must be"),
+            ("redis://[::1", "the host lacks its ]"),
+            ("redis://[::1]x", "not a port"),
+            ("redis://h h", "the host must be"),
             ("redis://a,b", "expected one host"),
             ("redis://h/x", "expected a database number"),
             ("redis://h/-1", "expected a database number"),

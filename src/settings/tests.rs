@@ -1,36 +1,13 @@
 //! End-to-end tests of loading: a file and an environment in, [`Settings`] or [`Faults`] out.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::atomic::AtomicU32,
-    time::Duration,
-};
+use std::{sync::atomic::AtomicU32, time::Duration};
 
 use serde_json::json;
 
 use super::*;
+use crate::tables::Secret;
 
 const BUNDLED: &str = include_str!("../../gateway.yaml");
-
-fn with_checks<T>(run: impl FnOnce(&Checks) -> T) -> T {
-    let id = |id: &str| match id {
-        "auth" => Err("\"auth\" is a route".to_owned()),
-        _ => Ok(()),
-    };
-    let config = |_: &str, config: &Value, _: &Secrets| match config
-        .pointer("/user_groups/anonymous/tokens")
-    {
-        Some(tokens) if !tokens.is_u64() => vec![(
-            "user_groups.anonymous.tokens".to_owned(),
-            "expected a whole number".to_owned(),
-        )],
-        _ => vec![],
-    };
-    run(&Checks {
-        tenant_id: &id,
-        tenant_config: &config,
-    })
-}
 
 /// A temporary file with the given text, deleted on drop.
 struct File(PathBuf);
@@ -60,7 +37,7 @@ fn read(text: Option<&str>, vars: &[(&str, &str)]) -> Result<Settings, Vec<Strin
         found.map(|(_, value)| (*value).to_owned())
     };
     let names: Vec<String> = vars.iter().map(|(name, _)| (*name).to_owned()).collect();
-    with_checks(|checks| load(path, &env, &names, checks)).map_err(|faults| {
+    load(path, &env, &names).map_err(|faults| {
         let shown = faults.to_string();
         let shown = match path {
             Some(path) => shown.replace(&path.display().to_string(), "f"),
@@ -95,10 +72,10 @@ fn without_a_file_the_defaults_hold() {
         panic!("a redis")
     };
     assert_eq!(redis.nodes, [("localhost".to_owned(), 6379)]);
-    assert_eq!(settings.tenants.len(), 1);
-    assert_eq!(settings.tenants[0].0, "abc");
+    assert_eq!(settings.tenants.0.len(), 1);
+    assert_eq!(settings.tenants.0[0].0, "abc");
     assert_eq!(
-        settings.tenants[0].1["caching"]["fee_percentage"],
+        settings.tenants.0[0].1["caching"]["fee_percentage"],
         json!(20)
     );
 }
@@ -111,8 +88,8 @@ fn the_bundled_file_says_the_defaults() {
     };
     assert_eq!(dir, Path::new("./data"));
     let sample: Value = serde_json::from_str(SAMPLE_TENANT).unwrap();
-    assert_eq!(bundled.tenants[0], ("abc".to_owned(), sample.clone()));
-    let (id, demo) = &bundled.tenants[1];
+    assert_eq!(bundled.tenants.0[0], ("abc".to_owned(), sample.clone()));
+    let (id, demo) = &bundled.tenants.0[1];
     assert_eq!(id, "demo");
     assert_eq!(demo["user_groups"], sample["user_groups"]);
     assert_eq!(
@@ -123,6 +100,7 @@ fn the_bundled_file_says_the_defaults() {
 
     let expected = Settings {
         source: bundled.source.clone(),
+        warnings: bundled.warnings.clone(),
         store: bundled.store.clone(),
         tenants: bundled.tenants.clone(),
         ..Settings::default()
@@ -130,19 +108,27 @@ fn the_bundled_file_says_the_defaults() {
     assert_eq!(format!("{bundled:?}"), format!("{expected:?}"));
 }
 
+/// `UPDATE=1 cargo test --lib written_from_the_table` writes them anew.
 #[test]
-fn the_bundled_file_has_every_key() {
-    let (root, _) = yaml::parse(BUNDLED, &|_| None);
-    let root = root.unwrap().json();
-    for key in keys() {
-        let pointer = format!("/{}", key.path.replace('.', "/"));
-        let name = key.path.rsplit('.').next().unwrap();
-        let commented = BUNDLED.contains(&format!("\n  # {name}: "));
-        let written = root.pointer(&pointer).is_some();
-        assert!(
-            written || (key.default.is_empty() && commented),
-            "{pointer}"
-        );
+fn file_and_reference_are_written_from_the_table() {
+    let settings = format!("{}\n{}", include_str!("reference_head.md"), reference());
+    let config = format!(
+        "{}\n{}",
+        include_str!("reference_tenant_head.md"),
+        config::reference()
+    );
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (name, expected) in [
+        ("gateway.yaml", bundled_file()),
+        ("docs/reference-settings.md", settings),
+        ("docs/reference-tenant.md", config),
+    ] {
+        let path = root.join(name);
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, &expected).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(found == expected, "{name} is not what the table says");
     }
 }
 
@@ -174,12 +160,12 @@ tenants:
   x: 1
 ";
     let expected = [
-        "f:1:11: service.nmae: unknown key \"nmae\" (did you mean \"name\"?)",
-        "f:3:3: server.listen: expected host:port, not \"localhost\"",
+        "f:1:11: service.nmae: unknown setting (did you mean name?)",
+        "f:3:12: server.listen.0: expected host:port, not \"localhost\"",
         "f:4:3: server.max_body: expected a size such as 32MiB, not \"many\"",
         "f:5:3: server.max_body: duplicate key \"max_body\", first written in line 4",
         "f:6:3: server.drain_timeout: expected a duration such as 30s or 1m30s, not \"30\"",
-        "f:7:3: server.trusted_proxies: expected an IP address or a block such as 10.0.0.0/8, \
+        "f:7:21: server.trusted_proxies.0: expected an IP address or a block such as 10.0.0.0/8, \
          not \"10.0.0.0/40\"",
         "f:8:3: server.threads: expected a whole number from 1 to 1024, not \"0\"",
         "f:9:1: store: expected embedded:DIR or a URL such as redis://localhost:6379; the schemes \
@@ -189,13 +175,14 @@ tenants:
          not \"1s\"",
         "f:13:9: admin.token: expected at least 8 visible ASCII characters: a token that can be \
          guessed opens every tenant (openssl rand -hex 32 makes a good one)",
-        "f:14:1: egress: expected a mapping of settings",
-        "f:15:12: upstream.token: unknown key \"token\" (did you mean \"admin.token\"?)",
+        "f:14:1: egress: expected a mapping, not \"yes\"",
+        "f:15:12: upstream.token: unknown setting (did you mean admin.token?)",
         "f:16:7: log.level: expected a level (off, error, warn, info, debug, trace) or a list such \
          as info,name=debug, not \"loud\"",
-        "f:17:1: listen: unknown key \"listen\" (did you mean \"server.listen\"?)",
-        "f:19:3: tenants.auth: \"auth\" is a route",
-        "f:22:34: tenants.abc.user_groups.anonymous.tokens: expected a whole number",
+        "f:17:1: listen: unknown setting (did you mean server.listen?)",
+        "f:19:3: tenants.auth: \"auth\" cannot be a tenant ID: 1 to 63 letters, digits, _ or -, not a route",
+        "f:22:7: tenants.abc.user_groups.anonymous.rate_limit_window: is required beside rate_limit",
+        "f:22:34: tenants.abc.user_groups.anonymous.tokens: expected a whole number from 0 to 9007199254740991, not a string",
         "f:23:3: tenants.x: expected a tenant config, which is a mapping",
     ];
     let found = faults(text);
@@ -219,7 +206,7 @@ fn a_text_that_is_not_settings_is_a_fault() {
 #[test]
 fn a_file_that_is_named_must_exist() {
     let missing = Path::new("no-such-directory/gateway.yaml");
-    let read = with_checks(|checks| load(Some(missing), &|_| None, &[], checks));
+    let read = load(Some(missing), &|_| None, &[]);
     let fault = read.unwrap_err().to_string();
     assert!(
         fault.starts_with("no-such-directory/gateway.yaml: cannot be read: "),
@@ -227,8 +214,11 @@ fn a_file_that_is_named_must_exist() {
     );
 }
 
-fn addresses(listeners: &[Listener]) -> Vec<&str> {
-    listeners.iter().map(|each| each.address.as_str()).collect()
+fn addresses(listeners: &[Listener]) -> Vec<String> {
+    listeners
+        .iter()
+        .map(|each| each.address.to_string())
+        .collect()
 }
 
 #[test]
@@ -239,39 +229,39 @@ fn a_listener_is_an_address_or_a_mapping_with_one() {
     let listen = read(Some(text), &[("PORT", "9")]).unwrap().server.listen;
     assert_eq!(addresses(&listen), ["localhost:9", "0.0.0.0:443"]);
     let tls = listen[1].tls.as_ref().unwrap();
-    let certs: Vec<_> = tls
-        .certificates
-        .iter()
-        .map(|each| each.cert.to_str().unwrap())
-        .collect();
-    assert_eq!(certs, ["a.pem", "b.pem"]);
+    let certificates = tls.certificates();
+    let certs = certificates.iter().map(|each| each.cert.to_str().unwrap());
+    assert_eq!(certs.collect::<Vec<_>>(), ["a.pem", "b.pem"]);
     assert_eq!(tls.client_ca.as_deref(), Some(Path::new("ca.pem")));
     assert!(listen[1].proxy_protocol && !listen[0].proxy_protocol);
     for (entry, why) in [
-        ("{tls: {cert: a, key: b}}", "address is required"),
+        ("{tls: {cert: a, key: b}}", ".address: is required"),
         (
             "{address: \"a:1\", tsl: 1}",
-            "unknown key \"tsl\" (there are: address, tls, proxy_protocol)",
+            ".tsl: unknown setting (did you mean tls?)",
         ),
-        ("{address: \"a:1\", tls: {cert: a}}", "tls: key is required"),
+        (
+            "{address: \"a:1\", tls: {cert: a}}",
+            ".tls.key: is required",
+        ),
         (
             "{address: \"a:1\", tls: {cert: a, key: b, ca: c}}",
-            "tls: unknown key \"ca\"",
+            ".tls.ca: unknown setting (there are: cert, key, more, client_ca)",
         ),
         (
             "{address: \"a:1\", tls: {cert: a, key: b, more: [{cert: c}]}}",
-            "tls: more: key is required",
+            ".tls.more.0.key: is required",
         ),
-        ("{address: a}", "address: expected host:port, not \"a\""),
+        ("{address: a}", ".address: expected host:port, not \"a\""),
         (
             "{address: \"a:1\", proxy_protocol: perhaps}",
-            "proxy_protocol: expected true or false",
+            ".proxy_protocol: expected true or false",
         ),
     ] {
         let found = faults(&format!("server: {{listen: [{entry}]}}\n"));
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(
-            found[0].contains(&format!("server.listen: {why}")),
+            found[0].contains(&format!("server.listen.0{why}")),
             "{found:?}"
         );
     }
@@ -284,7 +274,7 @@ fn empty_sections_and_values_leave_the_defaults() {
     assert!(settings.admin.token.is_none());
     assert_eq!(settings.log.level, "info");
     assert_eq!(addresses(&settings.server.listen), ["localhost:3000"]);
-    assert!(settings.tenants.is_empty());
+    assert!(settings.tenants.0.is_empty());
     assert!(read(Some(""), &[]).unwrap().source.is_some());
 }
 
@@ -333,7 +323,7 @@ fn port_replaces_the_first_address_and_host_replaces_all() {
         let listen = read(Some(text), vars).unwrap().server.listen;
         listen
             .into_iter()
-            .map(|each| each.address)
+            .map(|each| each.address.to_string())
             .collect::<Vec<_>>()
     };
     assert_eq!(listen(&[("PORT", "0")]), ["localhost:0", "[::1]:4000"]);
@@ -371,8 +361,8 @@ fn port_replaces_the_first_address_and_host_replaces_all() {
         ],
     );
     assert_eq!(
-        ops.unwrap().server.ops_listen.as_deref(),
-        Some("localhost:9")
+        ops.unwrap().server.ops_listen.unwrap().to_string(),
+        "localhost:9"
     );
 }
 
@@ -394,7 +384,7 @@ fn faults_in_the_environment_name_the_variable() {
         "environment ADMIN_TOKEN: admin.token: expected at least 8 visible ASCII characters: a token \
          that can be guessed opens every tenant (openssl rand -hex 32 makes a good one)",
         "environment RESULLM__SERVER__MAX_BDY: unknown setting (did you mean \
-         \"RESULLM__SERVER__MAX_BODY\"?)",
+         RESULLM__SERVER__MAX_BODY?)",
         "environment PORT: server.listen: expected a port number, not \"many\"",
         "environment HOST: server.listen: expected a host name or an IP address, not \"not a host\"",
     ];
@@ -420,7 +410,7 @@ fn tenants_keep_their_order_and_take_references() {
         ),
         ("alpha".to_owned(), json!({"k": ""})),
     ];
-    assert_eq!(settings.tenants, expected);
+    assert_eq!(settings.tenants.0, expected);
 }
 
 const HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -446,7 +436,7 @@ fn keys_that_seal_are_read_and_never_shown() {
         found,
         [
             format!("f:1:12: secrets.key: {rest}"),
-            format!("f:1:33: secrets.old_keys: {rest}")
+            format!("f:1:44: secrets.old_keys.0: {rest}")
         ]
     );
 }
@@ -522,24 +512,41 @@ store: redis://:s3cret-of-redis@h
 
 #[test]
 fn tenant_config_check_sees_settings_of_later_lines() {
-    let text = "tenants:\n  abc: {k: 1}\nsecrets: {env: [A=h]}\nserver: {threads: 0}\n";
-    let file = File::of(text);
-    let id = |_: &str| Ok(());
-    let config = |id: &str, _: &Value, secrets: &Secrets| {
-        let value = secrets.env[0].value.as_ref().map(Secret::expose);
-        vec![("k".to_owned(), format!("{id} {value:?}"))]
-    };
-    let checks = Checks {
-        tenant_id: &id,
-        tenant_config: &config,
-    };
-    let env = |name: &str| (name == "A").then(|| "1".to_owned());
-    let faults = load(Some(&file.0), &env, &[], &checks).unwrap_err();
-    let told: Vec<&str> = faults
-        .0
-        .iter()
-        .map(|fault| fault.message.as_str())
-        .collect();
-    assert_eq!(told[0], "abc Some(\"1\")");
-    assert!(told[1].contains("from 1 to 1024"), "{told:?}");
+    let config =
+        "providers: {text: {default: a, endpoints: {a: {url: \"https://h/\", api_key: {env: A}}}}}";
+    let text = format!("tenants:\n  abc: {{{config}}}\n");
+    let found = faults(&text);
+    assert!(found[0].contains("api_key: names no variable"), "{found:?}");
+    let text = format!("{text}secrets: {{env: [A=h]}}\n");
+    assert!(read(Some(&text), &[("A", "sk-1")]).is_ok());
+}
+
+#[test]
+fn secrets_are_read_from_files() {
+    let tokens = File::of("first-token\n\nsecond-token\n");
+    let keys = File::of(&format!("{HEX}\n{}\n", HEX.replace('0', "a")));
+    let text = format!(
+        "admin: {{token_file: {}}}\nsecrets: {{key_file: {}}}\n",
+        tokens.0.display(),
+        keys.0.display()
+    );
+    let settings = read(Some(&text), &[("ADMIN_TOKEN", "third-token")]).unwrap();
+    let tokens: Vec<&str> = settings.admin.tokens().map(Secret::expose).collect();
+    assert_eq!(tokens, ["third-token", "first-token", "second-token"]);
+    assert_eq!(settings.secrets.key.unwrap().0[31], 31);
+    assert_eq!(settings.secrets.old_keys.len(), 1);
+
+    let bad = File::of("first-token\nshort\n");
+    let found = faults(&format!("admin: {{token_file: {}}}\n", bad.0.display()));
+    let place = format!(
+        "{}:2: admin.token_file: expected at least 8",
+        bad.0.display()
+    );
+    assert!(found[0].starts_with(&place), "{found:?}");
+    assert!(!found[0].contains("short"), "{found:?}");
+    let empty = File::of("\n");
+    let found = faults(&format!("admin: {{token_file: {}}}\n", empty.0.display()));
+    assert!(found[0].contains("holds no line"), "{found:?}");
+    let found = faults("admin: {token_file: no-such-file}\n");
+    assert!(found[0].contains("cannot be read"), "{found:?}");
 }

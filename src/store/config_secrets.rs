@@ -4,12 +4,11 @@
 //! config. Opened secrets are kept in memory only, in types that are never printed.
 
 use super::{Configs, Outcome, Put, StoreError};
-use crate::rules::config::{
-    self, Approved, Fault, Found, Key, Keyring, Origin, Owner, Sealed, TenantConfig,
-};
-use crate::rules::seal::{Nonce, SealKey};
+use crate::rules::config::{self, Found, Keyring, Owner, Sealed, TenantConfig};
+use crate::rules::seal::Nonce;
 use crate::rules::tenant::TenantId;
-use crate::settings::{self, Approval};
+use crate::settings;
+use crate::tables::{Fault, Faults};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -25,7 +24,7 @@ pub enum Resealed {
     NoTenant,
     /// Another writer changed the config at each of the `TRIES` attempts.
     Changing,
-    Faulty(Vec<Fault>),
+    Faulty(Faults),
     Done(Sealed),
 }
 
@@ -34,29 +33,8 @@ const TRIES: usize = 5;
 
 impl ConfigSecrets {
     pub fn new(secrets: &settings::Secrets) -> ConfigSecrets {
-        let key = |key: &settings::SealKey| SealKey::new(&key.0);
-        let approved = |one: &Approval| {
-            Some(Approved {
-                name: one.name.clone(),
-                origin: Origin {
-                    https: one.https,
-                    host: one.host.clone(),
-                    port: one.port,
-                },
-                tenants: one
-                    .tenants
-                    .iter()
-                    .filter_map(|id| TenantId::parse(id))
-                    .collect(),
-                value: Key::new(one.value.as_ref()?.expose().to_owned()),
-            })
-        };
         ConfigSecrets {
-            keyring: Keyring {
-                present: secrets.key.as_ref().map(key),
-                old: secrets.old_keys.iter().map(key).collect(),
-                approved: secrets.env.iter().filter_map(approved).collect(),
-            },
+            keyring: secrets.keyring(),
             random: SystemRandom::new(),
         }
     }
@@ -67,12 +45,17 @@ impl ConfigSecrets {
     }
 
     /// Parses a tenant's config and opens its secrets. `Err`: every fault in it.
-    pub fn read(&self, tenant: &TenantId, text: &str) -> Result<TenantConfig, Vec<Fault>> {
+    pub fn read(&self, tenant: &TenantId, text: &str) -> Result<TenantConfig, Faults> {
         let value = serde_json::from_str(text).map_err(not_json)?;
-        self.check(tenant, &value)
+        self.check(tenant, &value).map(|(config, _)| config)
     }
 
-    pub fn check(&self, tenant: &TenantId, config: &Value) -> Result<TenantConfig, Vec<Fault>> {
+    /// Reads a config. `Ok`: with warnings about what can be read and will hardly do what was meant.
+    pub fn check(
+        &self,
+        tenant: &TenantId,
+        config: &Value,
+    ) -> Result<(TenantConfig, Vec<Fault>), Faults> {
         config::read_for(self.owner(tenant), config)
     }
 
@@ -120,6 +103,12 @@ impl ConfigSecrets {
         Ok(Resealed::Changing)
     }
 
+    /// Whether the keys open any of a config's secrets. `None`: none is sealed.
+    pub fn opens_any(&self, tenant: &TenantId, text: &str) -> Option<bool> {
+        let (sealed, opened) = config::opened_in(text, self.owner(tenant));
+        (sealed > 0).then_some(opened > 0)
+    }
+
     fn owner<'a>(&'a self, tenant: &'a TenantId) -> Owner<'a> {
         Owner {
             tenant,
@@ -131,10 +120,8 @@ impl ConfigSecrets {
     fn sealed(&self, tenant: &TenantId, text: &str) -> Outcome<String> {
         let secrets = self.with_nonces(config::secrets_in(text))?;
         let sealed = config::seal_text(text, self.owner(tenant), false, secrets);
-        let faulty = |faults: Vec<Fault>| {
-            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            StoreError::Unavailable(format!("not sealed: {}", faults.join("; ")))
-        };
+        let faulty =
+            |faults: Faults| StoreError::Unavailable(format!("not sealed: {}", faults.in_line()));
         sealed.map(|sealed| sealed.text).map_err(faulty)
     }
 
@@ -149,9 +136,6 @@ impl ConfigSecrets {
     }
 }
 
-fn not_json(error: serde_json::Error) -> Vec<Fault> {
-    vec![Fault {
-        path: String::new(),
-        message: format!("not JSON: {error}"),
-    }]
+fn not_json(error: serde_json::Error) -> Faults {
+    Faults(vec![Fault::new("", format!("not JSON: {error}"))])
 }

@@ -7,11 +7,12 @@
 use super::config_secrets::ConfigSecrets;
 use super::{Configs, Follower, Outcome};
 use crate::rules::amount::Millis;
-use crate::rules::config::{self, Endpoint, Fault, TenantConfig};
+use crate::rules::config::{self, Endpoint, TenantConfig};
 use crate::rules::entry::Groups;
 use crate::rules::redact::Credentials;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::{Limits, Window};
+use crate::tables::Faults;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +33,7 @@ pub struct Tenant {
     pub id: TenantId,
     pub config: TenantConfig,
     pub groups: Groups,
-    /// Credentials to redact from the responses of each endpoint, in the order of `config.text.endpoints`.
+    /// Credentials to redact from the responses of each endpoint, in the order of `config.providers.text.endpoints`.
     credentials: Vec<Credentials>,
     /// Number of this tenant's calls in progress here. Re-reading the config keeps it.
     pub in_flight: Arc<AtomicUsize>,
@@ -41,7 +42,7 @@ pub struct Tenant {
 impl Tenant {
     /// Returns the credentials to redact from the responses of `endpoint`.
     pub fn credentials(&self, endpoint: &Endpoint) -> Option<&Credentials> {
-        let text = self.config.text.as_ref()?;
+        let text = self.config.providers.text.as_ref()?;
         let mut endpoints = text.endpoints.iter();
         let at = endpoints.position(|known| known.name == endpoint.name)?;
         self.credentials.get(at)
@@ -271,11 +272,8 @@ fn read(
                 Lookup::Known(Arc::new(tenant))
             }
             Err(faults) => {
-                let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                log::error!(
-                    "Tenant config for {id} cannot be used: {}",
-                    faults.join("; ")
-                );
+                let faults = faults.in_line();
+                log::error!("Tenant config for {id} cannot be used: {faults}");
                 match before.map(|before| before.lookup) {
                     Some(Lookup::Known(tenant)) => Lookup::Known(tenant),
                     _ => Lookup::Unusable,
@@ -292,10 +290,10 @@ fn read(
 }
 
 /// Parses a tenant's config. `Err`: every fault in it.
-fn parse(secrets: &ConfigSecrets, id: &TenantId, text: &str) -> Result<Tenant, Vec<Fault>> {
+fn parse(secrets: &ConfigSecrets, id: &TenantId, text: &str) -> Result<Tenant, Faults> {
     let config = secrets.read(id, text)?;
     let limits = |group: &config::Group| Limits {
-        window: group.limit.map(|limit| Window {
+        window: group.limit().map(|limit| Window {
             requests: limit.requests,
             span: Millis(limit.window_millis),
         }),
@@ -306,7 +304,11 @@ fn parse(secrets: &ConfigSecrets, id: &TenantId, text: &str) -> Result<Tenant, V
         .iter()
         .map(|(name, group)| (name.clone(), limits(group)))
         .collect();
-    let endpoints = config.text.iter().flat_map(|text| &text.endpoints);
+    let endpoints = config
+        .providers
+        .text
+        .iter()
+        .flat_map(|text| &text.endpoints);
     Ok(Tenant {
         id: id.clone(),
         credentials: endpoints.map(Credentials::of).collect(),

@@ -5,11 +5,12 @@ use resullm::dialect::splice::Splice;
 use resullm::json;
 use resullm::local::route::{self, Resolved};
 use resullm::rules::amount::Tokens;
-use resullm::rules::config::{Fault, Key, Url};
 use resullm::rules::tenant::{self, ROUTE_HEADS, TenantId};
 use resullm::rules::{egress, record};
-use resullm::settings::{self, Checks, Secrets};
+use resullm::settings::{self, Secrets};
 use resullm::store::config_secrets::ConfigSecrets;
+use resullm::tables::Secret;
+use resullm::url::Url;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -194,21 +195,25 @@ pub fn config(bytes: &[u8]) {
     match ConfigSecrets::new(&Secrets::default()).read(&id, text) {
         Err(faults) => {
             assert!(!faults.is_empty());
-            for fault in &faults {
+            for fault in faults.iter() {
                 let line = fault.to_string();
                 assert!(!line.contains(['\n', '\r']), "{line:?}");
             }
         }
         Ok(config) => {
             let shown = format!("{config:?}");
-            let endpoints = config.text.iter().flat_map(|text| &text.endpoints);
+            let endpoints = config
+                .providers
+                .text
+                .iter()
+                .flat_map(|text| &text.endpoints);
             for endpoint in endpoints {
-                let key = endpoint.api_key.as_ref().map(Key::expose);
+                let key = endpoint.api_key.as_ref().map(Secret::expose);
                 assert!(key.is_none_or(|key| key.bytes().all(|byte| byte.is_ascii_graphic())));
                 let long = key.filter(|key| key.len() > 24 && text.matches(key).count() == 1);
                 assert!(long.is_none_or(|key| !shown.contains(key)), "{shown}");
             }
-            if let Some(text) = &config.text {
+            if let Some(text) = &config.providers.text {
                 let names = |name: &String| text.endpoints.iter().any(|each| each.name == *name);
                 assert!(names(&text.default) && text.fallbacks.iter().all(names));
             }
@@ -221,25 +226,8 @@ pub fn settings(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    let checks = Checks {
-        tenant_id: &|id| {
-            TenantId::parse(id)
-                .map(|_| ())
-                .ok_or_else(|| "no ID".to_owned())
-        },
-        tenant_config: &|_, value, secrets| {
-            let checked = ConfigSecrets::new(secrets).check(&TenantId::default_tenant(), value);
-            let told = |fault: Fault| (fault.path, fault.message);
-            checked
-                .err()
-                .unwrap_or_default()
-                .into_iter()
-                .map(told)
-                .collect()
-        },
-    };
     let env = |name: &str| (name.len() < 5).then(|| format!("value-of-{name}"));
-    if let Err(faults) = settings::load_text(Path::new("gateway.yaml"), text, &env, &[], &checks) {
+    if let Err(faults) = settings::load_text(Path::new("gateway.yaml"), text, &env, &[]) {
         assert!(!faults.0.is_empty());
         for fault in &faults.0 {
             assert!(!fault.message.is_empty() && fault.place.is_some());

@@ -231,7 +231,7 @@ impl Admission {
 pub(crate) fn check_group(estimate: &Estimate<'_>, group: &str) -> Result<(), GatewayError> {
     let config = &estimate.tenant.config;
     let models = config.group(group).and_then(|group| group.models.as_ref());
-    let (Some(models), Some(providers)) = (models, &config.text) else {
+    let (Some(models), Some(providers)) = (models, &config.providers.text) else {
         return Ok(());
     };
     let speaks = |kind| estimate.dialect.api().is_spoken_by(kind);

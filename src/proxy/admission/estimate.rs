@@ -148,7 +148,7 @@ fn choose<'p: 'm, 'm>(
     model: Option<&'m str>,
     api: Api,
 ) -> Result<Choice<'p, 'm>, GatewayError> {
-    let providers = tenant.config.text.as_ref();
+    let providers = tenant.config.providers.text.as_ref();
     let choice = providers.map_or(Err(Unserved::NoEndpoint), |providers| {
         choice::choose(providers, model, |kind| api.is_spoken_by(kind))
     });
@@ -168,7 +168,7 @@ fn terms(
     bounds: &Bounds,
     body: &Bytes,
 ) -> Terms {
-    let providers = tenant.config.text.as_ref();
+    let providers = tenant.config.providers.text.as_ref();
     let rate = providers.map(|providers| providers.rate(endpoint, model));
     let is_kept = call.answer.is_none() && body.len() <= MAX_KEPT_PROMPT_BYTES;
     let has_many = call.answers > 1;

@@ -52,7 +52,7 @@ pub fn likely(bytes: Tokens) -> Tokens {
 impl Terms {
     /// The tenant's prices, if it has any providers.
     fn providers(&self) -> Option<&TextProviders> {
-        self.tenant.config.text.as_ref()
+        self.tenant.config.providers.text.as_ref()
     }
 
     /// Whether the tenant's config sets the [`Rate`] of any model.

@@ -3,10 +3,10 @@
 //! Protects against DNS rebinding: any web page can point a name of its own at this machine. A gateway that
 //! listens on loopback alone therefore answers only to loopback names.
 
+use crate::host_port::HostPort;
 use crate::http1::head::Request;
 use crate::proxy::downstream::client_address;
 use crate::rules::neighbours::is_within;
-use crate::rules::origin::Authority;
 use crate::settings::{HostName, Server};
 use std::net::{IpAddr, SocketAddr};
 
@@ -31,7 +31,7 @@ impl Hosts {
         }
         let is_inside = server.listen.iter().all(|listener| {
             // A listener's address is `host:port`, with an IPv6 host in brackets.
-            Authority::parse(&listener.address).is_some_and(|address| address.is_loopback())
+            listener.address.is_loopback()
         });
         if is_inside && server.trusted_proxies.is_empty() {
             Hosts::Loopback(public.collect())
@@ -41,7 +41,7 @@ impl Hosts {
     }
 
     /// Whether a host is one of the names. [`HostName::Below`] covers all subdomains.
-    pub fn has(&self, asked: &Authority) -> bool {
+    pub fn has(&self, asked: &HostPort) -> bool {
         let is = |name: &HostName| match name {
             HostName::Any => true,
             HostName::Exact(name) => asked.host == *name,
@@ -81,7 +81,7 @@ impl Hosts {
 }
 
 /// Whether a `Host` value is `127.0.0.1` or `localhost` with an optional port: a fast path that needs no
-/// [`Authority::parse`].
+/// [`HostPort::parse`].
 fn is_plain_loopback(host: &[u8]) -> bool {
     let mut names = [&b"127.0.0.1"[..], b"localhost"].into_iter();
     let port = names.find_map(|name| host.strip_prefix(name));
@@ -105,7 +105,7 @@ pub(crate) enum RequestedHost {
     Missing,
     /// The value is malformed.
     Malformed,
-    Host(Authority),
+    Host(HostPort),
 }
 
 impl RequestedHost {
@@ -126,11 +126,11 @@ impl RequestedHost {
             return RequestedHost::Missing;
         };
         let text = std::str::from_utf8(text).ok();
-        text.and_then(Authority::parse)
-            .map_or(RequestedHost::Malformed, RequestedHost::Host)
+        let host = text.and_then(|text| HostPort::parse(text).ok());
+        host.map_or(RequestedHost::Malformed, RequestedHost::Host)
     }
 
-    pub fn host(self) -> Option<Authority> {
+    pub fn host(self) -> Option<HostPort> {
         match self {
             RequestedHost::Host(host) => Some(host),
             RequestedHost::Missing | RequestedHost::Malformed => None,
@@ -153,14 +153,11 @@ mod tests {
     }
 
     fn listener(address: &str) -> Listener {
-        Listener {
-            address: address.to_owned(),
-            ..Listener::default()
-        }
+        Listener::at(HostPort::parse(address).unwrap())
     }
 
     fn has(server: &Server, host: &str) -> bool {
-        Hosts::of(server).has(&Authority::parse(host).unwrap())
+        Hosts::of(server).has(&HostPort::parse(host).unwrap())
     }
 
     #[test]
@@ -188,7 +185,7 @@ mod tests {
         #[test]
         fn plain_loopback_shortcut_implies_loopback(host in "(127.0.0.1|localhost|127.0.0.2)(:[0-9]{0,6}|:[+a]1|[.x]?)") {
             if is_plain_loopback(host.as_bytes()) {
-                prop_assert!(Authority::parse(&host).is_some_and(|host| host.is_loopback()));
+                prop_assert!(HostPort::parse(&host).is_ok_and(|host| host.is_loopback()));
             }
         }
     }

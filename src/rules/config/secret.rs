@@ -1,18 +1,21 @@
 //! The secrets of a config: the fields that hold them, and their three forms. A secret is written plainly,
 //! sealed, or as `env` with the name of a variable of the operator.
 //!
-//! The schema is the table of secret fields: a field that it marks is sealed before it is stored, and the
-//! reader takes a [`Key`] from no other field.
+//! The schema says which fields are secrets: a field that it marks is sealed before it is stored, and the
+//! reader takes a [`Secret`] from no other field.
 //! A message must never repeat a field's value.
 
-use super::key::Key;
-use super::node::{Fault, Node};
-use super::schema::schema;
-use super::url::Origin;
+use super::tenant::TenantConfig;
+use crate::host_port::HostPort;
 use crate::json;
 use crate::rules::seal::{self, Nonce, SealContext, SealKey};
 use crate::rules::tenant::TenantId;
-use serde_json::Value;
+use crate::tables::{
+    Fault, Faults, Node, Opener, Secret, Source, ValueType, is_secret as marks_secret, joined,
+    parsed, pointer_step, schema,
+};
+use crate::url::Origin;
+use serde_json::{Value, json};
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -23,7 +26,7 @@ pub struct Keyring {
     pub present: Option<SealKey>,
     /// Keys that only open, and never seal.
     pub old: Vec<SealKey>,
-    pub approved: Vec<Approved>,
+    pub approved: Vec<Approval>,
 }
 
 impl Keyring {
@@ -32,13 +35,65 @@ impl Keyring {
     }
 }
 
-/// A variable of the operator's environment that configs may name, and the origin its value may be sent to.
-pub struct Approved {
+/// A variable of the operator's environment that configs may name, and the origin its value may be sent to: one
+/// entry of `secrets.env`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
     pub name: String,
     pub origin: Origin,
     /// Tenants that may name it; empty: all.
     pub tenants: Vec<TenantId>,
-    pub value: Key,
+    /// `None`: the variable is not set.
+    pub value: Option<Secret>,
+}
+
+const APPROVED: &str = "expected NAME=host, where host is as in https://host:port (https and 443 unless \
+    written), and for some tenants only: NAME=host for TENANT TENANT";
+
+/// An entry of `secrets.env`: `NAME=host` or `NAME=host for TENANT TENANT`. The error never quotes the value,
+/// because a secret may have been written in place of the name.
+pub fn approval() -> ValueType<Approval> {
+    let schema = json!({"type": "string", "pattern":
+        "^[A-Za-z_][A-Za-z0-9_]*=(https?://)?[^\\s/]+( +for( +[A-Za-z0-9][A-Za-z0-9_-]{0,62})+)?$"});
+    parsed(schema, |text| {
+        Approval::parse(text).ok_or_else(|| APPROVED.to_owned())
+    })
+}
+
+impl Approval {
+    /// Parses an entry; the value is filled in later.
+    fn parse(text: &str) -> Option<Approval> {
+        let (name, rest) = text.split_once('=')?;
+        let first = name.bytes().next()?;
+        let is_name = name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
+        if !is_name || first.is_ascii_digit() {
+            return None;
+        }
+        let mut words = rest.split_whitespace();
+        let (https, place) = match words.next()? {
+            place if place.starts_with("http://") => (false, &place[7..]),
+            place => (true, place.strip_prefix("https://").unwrap_or(place)),
+        };
+        let place = HostPort::parse(place)
+            .ok()
+            .filter(|place| place.port != Some(0))?;
+        let tenants: Vec<TenantId> = match words.next() {
+            None => Vec::new(),
+            Some("for") => words.map(TenantId::parse).collect::<Option<_>>()?,
+            Some(_) => return None,
+        };
+        let is_whole = rest.split_whitespace().count() != 2;
+        is_whole.then(|| Approval {
+            name: name.to_owned(),
+            origin: Origin {
+                https,
+                port: place.port_or(if https { 443 } else { 80 }),
+                host: place.host,
+            },
+            tenants,
+            value: None,
+        })
+    }
 }
 
 /// Tenant whose config is read, and the keys and variables for its secrets.
@@ -48,25 +103,23 @@ pub struct Owner<'a> {
     pub keyring: &'a Keyring,
 }
 
-impl Owner<'_> {
-    /// Returns the secret that a field holds or names. `goes`: the only origin it is sent to. The error is
-    /// the message of a [`Fault`].
-    pub(super) fn secret(&self, node: &Node<'_>, goes: Option<&Origin>) -> Result<Key, String> {
+impl Opener for Owner<'_> {
+    fn open(&self, node: &Node<'_>, goes: Option<&Origin>) -> Result<Secret, String> {
+        let pointer = node.pointer();
         debug_assert!(
-            is_secret(node.pointer()),
-            "{}: schema.rs does not mark it as a secret, so it would be stored unsealed",
-            node.pointer()
+            is_secret(&pointer),
+            "{pointer}: it would be stored unsealed"
         );
         match node.value() {
             Value::String(text) if seal::is_sealed(text) => {
                 let place = SealContext {
                     tenant: self.tenant,
-                    field: node.pointer(),
+                    field: &pointer,
                 };
                 let opened = seal::open(self.keyring.keys(), place, text);
-                opened.map(Key::new).map_err(|why| why.to_string())
+                opened.map(Secret::new).map_err(|why| why.to_string())
             }
-            Value::String(text) => Ok(Key::new(text.clone())),
+            Value::String(text) => Ok(Secret::new(text.clone())),
             Value::Object(fields) => match fields.get("env").and_then(Value::as_str) {
                 Some(name) if fields.len() == 1 => self.named(name, goes).ok_or_else(|| {
                     "names no variable that the operator lets this tenant send there".to_owned()
@@ -78,17 +131,19 @@ impl Owner<'_> {
             _ => Err(format!("expected a string, not {}", node.type_name())),
         }
     }
+}
 
+impl Owner<'_> {
     /// Returns the value of an approved variable. An unknown variable, one for other tenants and one for
     /// another origin look the same, so that a tenant learns nothing about the operator's variables.
-    fn named(&self, name: &str, goes: Option<&Origin>) -> Option<Key> {
+    fn named(&self, name: &str, goes: Option<&Origin>) -> Option<Secret> {
         let goes = goes?;
-        let fits = |one: &&Approved| {
+        let fits = |one: &&Approval| {
             let whose = one.tenants.is_empty() || one.tenants.contains(self.tenant);
             one.name == name && one.origin == *goes && whose
         };
         let approved = self.keyring.approved.iter().find(fits)?;
-        Some(approved.value.clone())
+        approved.value.clone()
     }
 }
 
@@ -98,13 +153,18 @@ type Way = Vec<Option<String>>;
 /// Paths of all secret fields, from the schema.
 static WAYS: LazyLock<Vec<Way>> = LazyLock::new(|| {
     let mut ways = Vec::new();
-    find_ways(&schema(), &mut Vec::new(), &mut ways);
+    let schema = schema::of::<TenantConfig>(Source::Json);
+    find_ways(&schema, &mut Vec::new(), &mut ways);
     ways
 });
 
 fn find_ways(schema: &Value, way: &mut Way, found: &mut Vec<Way>) {
-    if super::schema::is_secret(schema) {
+    if marks_secret(schema) {
         found.push(way.clone());
+        return;
+    }
+    for part in schema["anyOf"].as_array().into_iter().flatten() {
+        find_ways(part, way, found);
     }
     let named = schema["properties"].as_object().into_iter().flatten();
     let named = named.map(|(name, part)| (Some(name.clone()), part));
@@ -156,8 +216,8 @@ fn look_into(text: &str, at: Range<usize>, pointer: &str, path: &str, found: &mu
         let Ok(name) = serde_json::from_str::<String>(&format!("\"{}\"", member.name)) else {
             continue;
         };
-        let pointer = format!("{pointer}{}", super::node::step(&name));
-        let path = super::node::joined(path, &name);
+        let pointer = format!("{pointer}{}", pointer_step(&name));
+        let path = joined(path, &name);
         if is_secret(&pointer) && text[value.clone()].starts_with('"') {
             found.push(Found {
                 pointer,
@@ -168,6 +228,25 @@ fn look_into(text: &str, at: Range<usize>, pointer: &str, path: &str, found: &mu
             look_into(text, value, &pointer, &path, found);
         }
     }
+}
+
+/// Returns how many of a config's secrets are sealed, and how many of those open.
+pub fn opened_in(text: &str, owner: Owner<'_>) -> (usize, usize) {
+    let (mut sealed, mut opened) = (0, 0);
+    for secret in secrets_in(text) {
+        let Ok(written) = serde_json::from_str::<String>(&text[secret.place]) else {
+            continue;
+        };
+        if seal::is_sealed(&written) {
+            let place = SealContext {
+                tenant: owner.tenant,
+                field: &secret.pointer,
+            };
+            sealed += 1;
+            opened += usize::from(seal::open(owner.keyring.keys(), place, &written).is_ok());
+        }
+    }
+    (sealed, opened)
 }
 
 /// Text of a config after sealing, and the number of its secrets by their former state.
@@ -189,8 +268,8 @@ pub fn seal_text(
     owner: Owner<'_>,
     again: bool,
     secrets: impl IntoIterator<Item = (Found, Nonce)>,
-) -> Result<Sealed, Vec<Fault>> {
-    let (mut sealed, mut faults) = (Sealed::default(), Vec::new());
+) -> Result<Sealed, Faults> {
+    let (mut sealed, mut faults) = (Sealed::default(), Faults::default());
     let mut copied = 0;
     for (secret, nonce) in secrets {
         let Some(key) = &owner.keyring.present else {
@@ -227,18 +306,11 @@ pub fn seal_text(
                 sealed.text.push_str(&format!("\"{closed}\""));
                 copied = secret.place.end;
             }
-            Some(Err(why)) => faults.push(Fault {
-                path: secret.path,
-                message: why.to_string(),
-            }),
+            Some(Err(why)) => faults.add(Fault::new(secret.path, why.to_string())),
         }
     }
     sealed.text.push_str(&text[copied..]);
-    if faults.is_empty() {
-        Ok(sealed)
-    } else {
-        Err(faults)
-    }
+    faults.none_or(Some(sealed))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::rules::config::read_for;
+use crate::tables::tests::read;
 use serde_json::json;
 
 const KEY: [u8; 32] = [1; 32];
@@ -49,12 +50,12 @@ fn try_seal(
     again: bool,
 ) -> Result<Sealed, Vec<Fault>> {
     let secrets = secrets_in(text).into_iter().zip((0u8..).map(|n| [n; 12]));
-    seal_text(text, Owner { tenant, keyring }, again, secrets)
+    seal_text(text, Owner { tenant, keyring }, again, secrets).map_err(|faults| faults.0)
 }
 
 #[test]
 fn every_place_that_the_schema_marks_is_known_and_read_as_a_key() {
-    let marks = schema()
+    let marks = crate::rules::config::schema()
         .to_string()
         .matches("\"format\":\"password\"")
         .count();
@@ -190,11 +191,11 @@ fn a_variable_goes_to_its_origin_for_its_tenants_alone() {
         host: host.to_owned(),
         port,
     };
-    let approved = |name: &str, origin, tenants: &[&str]| Approved {
+    let approved = |name: &str, origin, tenants: &[&str]| Approval {
         name: name.to_owned(),
         origin,
         tenants: tenants.iter().map(|id| tenant(id)).collect(),
-        value: Key::new(format!("value-of-{name}")),
+        value: Some(Secret::new(format!("value-of-{name}"))),
     };
     let keyring = Keyring {
         approved: vec![
@@ -217,8 +218,8 @@ fn a_variable_goes_to_its_origin_for_its_tenants_alone() {
             },
             &config,
         );
-        read.map(|config| {
-            config.text.unwrap().endpoints[0]
+        read.map(|(config, _)| {
+            config.providers.text.unwrap().endpoints[0]
                 .api_key
                 .clone()
                 .unwrap()
@@ -289,4 +290,55 @@ fn a_variable_goes_to_its_origin_for_its_tenants_alone() {
         "a": {"kind": "demo", "api_key": env("A")}
     }}}});
     assert!(read_for(owner, &demo).is_err());
+}
+
+#[test]
+fn an_approval_names_a_variable_and_where_it_may_go() {
+    let shown = |text: &str| {
+        let one = read(&approval(), text).ok()?;
+        let scheme = if one.origin.https { "https" } else { "http" };
+        let tenants: Vec<&str> = one.tenants.iter().map(TenantId::as_str).collect();
+        Some(format!(
+            "{} {scheme} {} {} {tenants:?}",
+            one.name, one.origin.host, one.origin.port
+        ))
+    };
+    for (text, meant) in [
+        (
+            "OPENAI_API_KEY=api.openai.com",
+            "OPENAI_API_KEY https api.openai.com 443 []",
+        ),
+        (
+            "A=https://API.Openai.com:8443",
+            "A https api.openai.com 8443 []",
+        ),
+        ("A=http://127.0.0.1:8000", "A http 127.0.0.1 8000 []"),
+        ("A=http://[::1]", "A http ::1 80 []"),
+        (
+            "A=[0:0::1]:1 for abc  x-y_z",
+            r#"A https ::1 1 ["abc", "x-y_z"]"#,
+        ),
+    ] {
+        assert_eq!(shown(text).as_deref(), Some(meant), "{text}");
+    }
+    for text in [
+        "A",
+        "A=",
+        "=h",
+        "A b=h",
+        "1A=h",
+        "A=h/path",
+        "A=h:x",
+        "A=h:0",
+        "A=*",
+        "A=ftp://h",
+        "A=h for",
+        "A=h abc",
+        "A=h for a:b",
+        "A=https://",
+        "sk-s3cret",
+    ] {
+        let message = read(&approval(), text).map(|one| one.name).unwrap_err();
+        assert_eq!(message, APPROVED, "{text}");
+    }
 }

@@ -4,6 +4,7 @@ use crate::harness::http::Response;
 use crate::harness::{Client, TempDir};
 use crate::store::contract::{keeping, open, runtime};
 use async_trait::async_trait;
+use resullm::host_port::HostPort;
 use resullm::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
 use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::{Caller, Groups};
@@ -218,10 +219,8 @@ fn app(words: &'static str) -> (TempDir, Runtime, Client, Arc<Defective>) {
             words,
         });
         let mut settings = Settings::default();
-        settings.server.listen = vec![Listener {
-            address: "127.0.0.1:0".to_owned(),
-            ..Listener::default()
-        }];
+        let address = HostPort::parse("127.0.0.1:0").unwrap();
+        settings.server.listen = vec![Listener::at(address)];
         let settings = Arc::new(settings);
         let app = create_app(Deps {
             settings: settings.clone(),

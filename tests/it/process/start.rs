@@ -4,7 +4,7 @@ use crate::harness::{
     Gateway, Provider, Redis, RedisTls, Script, Sentinel, Setup, TempDir, free_port, mint, resullm,
     sample,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -233,6 +233,46 @@ fn every_fault_of_the_settings_is_named_with_its_place() {
             .any(|line| line.starts_with("[ERROR] ") && line.contains("nonsense")),
         "{logs:#?}"
     );
+}
+
+/// What can be read and will hardly do what was meant is said by `check`, and logged at the start.
+#[test]
+fn doubtful_tenants_of_the_file_are_warned_about() {
+    let dir = TempDir::new();
+    let text = "store: embedded:./data
+tenants:
+  a:
+    user_groups: {anonymous: {tokens: 5, max_concurent: 1}}
+    providers:
+      text:
+        default: x
+        fallbacks: [y]
+        endpoints:
+          x: {url: \"http://127.0.0.1:9/v1/chat/completions\"}
+          y: {url: \"http://llm.example/v1/chat/completions\"}
+";
+    let file = dir.write("gateway.yaml", text).display().to_string();
+
+    let output = resullm(&["check", "--config", &file], &[]);
+
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{told}");
+    for part in [
+        ":4:43: tenants.a.user_groups.anonymous.max_concurent: unknown setting (did you mean max_concurrent?)",
+        ":8:9: tenants.a.providers.text.fallbacks: not in force yet",
+        ":10:15: tenants.a.providers.text.endpoints.x.url: leads to a private address",
+        ":11:15: tenants.a.providers.text.endpoints.y.url: is not https",
+        "egress.allow_private_networks",
+    ] {
+        assert!(told.contains(part), "{part} in:\n{told}");
+    }
+    let allowed = [("RESULLM__EGRESS__ALLOW_PRIVATE_NETWORKS", "true")];
+    let output = resullm(&["check", "--config", &file], &allowed);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(!told.contains("endpoints"), "{told}");
+    let tenant = json!({"user_groups": {"anonymous": {"tokens": 5, "max_concurent": 1}}});
+    let gateway = Gateway::start(Setup::new().tenant("a", tenant));
+    gateway.wait_log("did you mean max_concurrent?");
 }
 
 #[test]

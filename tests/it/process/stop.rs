@@ -1,10 +1,11 @@
 //! Shutdown, drain, and handover of the sockets to a successor.
 
 use crate::harness::{
-    Client, Gate, Gateway, Provider, Redis, Script, Setup, Step, chat, chat_streaming, eventually,
-    mint, sample,
+    Client, Gate, Gateway, Provider, Redis, Script, Setup, Step, TempDir, chat, chat_streaming,
+    eventually, mint, sample,
 };
 use serde_json::json;
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -255,4 +256,44 @@ fn failed_successor_leaves_the_old_process_serving() {
     gateway.signal("QUIT");
     gateway.wait_log("[ERROR] Hand-over failed");
     assert_eq!(gateway.client().get("/").status, 200);
+}
+
+/// The environment of a process never changes; a file is read anew by each process that takes over.
+#[test]
+fn operator_token_in_a_file_is_exchanged_by_a_reload() {
+    let dir = TempDir::new();
+    let tokens = dir.write("tokens", "the-first-token\n");
+    let setup = Setup::new()
+        .env("RESULLM__ADMIN__TOKEN_FILE", &tokens.display().to_string())
+        .env(
+            "RESULLM__ADMIN__OLD_TOKENS",
+            "an-old-token, another-old-token",
+        );
+    let gateway = Gateway::start(setup);
+    let status = |token: &str| {
+        let request = gateway.client().request("GET", "/admin/tenants");
+        request.bearer(token).send().status
+    };
+    for token in [
+        gateway.admin_token(),
+        "the-first-token",
+        "an-old-token",
+        "another-old-token",
+    ] {
+        assert_eq!(status(token), 200, "{token}");
+    }
+    assert_eq!(status("the-second-token"), 401);
+    fs::write(&tokens, "the-second-token\n").unwrap();
+
+    gateway.signal("QUIT");
+    let heir = KillOnDrop(eventually(
+        Duration::from_secs(10),
+        "a successor is started",
+        || successor(&gateway),
+    ));
+    gateway.wait_exit(Duration::from_secs(30));
+
+    assert_eq!(status("the-second-token"), 200);
+    assert_eq!(status("the-first-token"), 401);
+    drop(heir);
 }

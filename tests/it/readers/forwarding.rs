@@ -124,8 +124,8 @@ fn providers(server: &str, kind: Kind) -> TextProviders {
     let config = tenant("https://provider.example", server, kind);
     let secrets = ConfigSecrets::new(&Secrets::default());
     let config = secrets.check(&TenantId::default_tenant(), &config);
-    let config = config.expect("a tenant's config");
-    config.text.expect("an endpoint")
+    let (config, _) = config.expect("a tenant's config");
+    config.providers.text.expect("an endpoint")
 }
 
 /// Balance above the estimate of any realistic body.

@@ -29,11 +29,7 @@ pub fn keeping(orphans: Orphans, clock: Clock) -> AccountSettings {
 
 pub fn settings_of(url: &str) -> settings::Store {
     let env = |name: &str| (name == "REDIS_URL").then(|| url.to_owned());
-    let checks = settings::Checks {
-        tenant_id: &|_| Ok(()),
-        tenant_config: &|_, _, _| Vec::new(),
-    };
-    settings::load(None, &env, &["REDIS_URL".to_owned()], &checks)
+    settings::load(None, &env, &["REDIS_URL".to_owned()])
         .unwrap()
         .store
 }

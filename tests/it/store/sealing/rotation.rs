@@ -12,12 +12,6 @@ use std::time::Duration;
 fn key_rotation_reseals_every_config() {
     on_both(|setup, at_rest| {
         let provider = provider();
-        let gateway = Gateway::start(
-            sealing(setup.clone(), OTHER)
-                .tenant("abc", config(&provider, "canary-abc"))
-                .tenant("xyz", config(&provider, "canary-xyz")),
-        );
-        stop(&gateway);
         // Without a sealing key, configs are stored as plain text.
         let gateway = Gateway::start(setup.clone());
         assert_eq!(
@@ -33,6 +27,12 @@ fn key_rotation_reseals_every_config() {
         assert_eq!(stored(&gateway, "plain"), config(&provider, "canary-plain"));
         let without = ask(&gateway, "POST", "/admin/tenants/abc/seal", &Value::Null);
         assert_eq!(without.status, 409, "{}", without.text());
+        stop(&gateway);
+        let gateway = Gateway::start(
+            sealing(setup.clone(), OTHER)
+                .tenant("abc", config(&provider, "canary-abc"))
+                .tenant("xyz", config(&provider, "canary-xyz")),
+        );
         stop(&gateway);
         assert!(
             hits(&at_rest(), "canary-plain") > 0,

@@ -270,7 +270,10 @@ fn unopenable_secret_leaves_the_last_good_config_in_service() {
         ),
         (plain.clone(), "secrets.key is not set"),
     ] {
+        // A start whose keys open no stored config is refused, so the config comes after the start.
+        redis.cli(&["DEL", "tenant:abc:config", "tenant:new:config"]);
         let gateway = Gateway::start(setup);
+        redis.cli(&["SET", "tenant:abc:config", &own]);
         for _ in 0..3 {
             let answer = gateway
                 .client()
@@ -320,4 +323,34 @@ fn gateway_line(gateway: &Gateway, tenant: &str, config: &str) -> String {
         "{line}"
     );
     line
+}
+
+/// A wrong key would take every tenant down, while `/readyz` says that all is well.
+#[test]
+fn start_and_hand_over_with_a_wrong_key_are_refused() {
+    on_both(|setup, _| {
+        let provider = provider();
+        let with = |key: &str| {
+            sealing(setup.clone(), key)
+                .tenant("abc", config(&provider, "canary-abc"))
+                .tenant("xyz", config(&provider, "canary-xyz"))
+        };
+        let why = "secrets.key opens none of the 2 sealed configs in the store (abc, xyz)";
+        let gateway = Gateway::start(with(KEY));
+        // The file names another variable now, as a bad edit of the operator would.
+        let file = with(KEY).write_config();
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace("${SECRETS_KEY}", OTHER)).unwrap();
+
+        gateway.signal("QUIT");
+
+        gateway.wait_log(why);
+        assert_eq!(sent_key(&gateway, "abc", &provider), "Bearer canary-abc");
+        stop(&gateway);
+        let yaml = file.display().to_string();
+        let output = resullm(&["--config", &yaml], &[]);
+        assert_eq!(output.status.code(), Some(1));
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains(why), "{told}");
+    });
 }

@@ -8,6 +8,7 @@
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 use serde_json::{Map, Number, Value};
 
+use super::node::joined;
 use super::references::{Env, expand, reveal, shield};
 
 /// Nesting limit: prevents a stack overflow of the recursive [`Builder`]. A settings file is a few levels
@@ -34,13 +35,13 @@ pub struct Key {
 
 /// A value, and its place.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct YamlNode {
+pub struct YamlNode {
     pub place: Place,
     pub kind: NodeKind,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum NodeKind {
+pub enum NodeKind {
     Map(Vec<(Key, YamlNode)>),
     List(Vec<YamlNode>),
     /// A `quoted` scalar is always a string, even `"12"`; block scalars count as quoted.
@@ -52,7 +53,7 @@ pub(crate) enum NodeKind {
 
 /// An error in the YAML text itself.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct SyntaxError {
+pub struct SyntaxError {
     pub place: Place,
     pub path: String,
     pub message: String,
@@ -81,17 +82,6 @@ pub fn parse(text: &str, env: Env) -> (Option<YamlNode>, Vec<SyntaxError>) {
 }
 
 impl YamlNode {
-    /// Returns an unquoted scalar that is not from a file, such as a variable's value.
-    pub fn plain(text: &str) -> YamlNode {
-        YamlNode {
-            place: Place::START,
-            kind: NodeKind::Scalar {
-                text: text.to_owned(),
-                quoted: false,
-            },
-        }
-    }
-
     /// Whether the value is empty or YAML's `null`, which both leave a setting at its default.
     pub(crate) fn is_unset(&self) -> bool {
         match &self.kind {
@@ -100,16 +90,17 @@ impl YamlNode {
         }
     }
 
-    /// Returns how an error message quotes the value, truncated to 60 characters. Not for secrets.
-    pub fn shown(&self) -> String {
+    /// Converts the value for the reader of settings: every scalar is a text, and one that is unset is null.
+    pub fn texts(&self) -> Value {
         match &self.kind {
-            NodeKind::Map(_) => "a mapping".to_owned(),
-            NodeKind::List(_) => "a list".to_owned(),
-            NodeKind::Scalar { text, .. } => {
-                let more = if text.chars().count() > 60 { "…" } else { "" };
-                let start: String = text.chars().take(60).collect();
-                format!("\"{}{more}\"", start.escape_debug())
+            NodeKind::Map(entries) => {
+                let entries = entries.iter();
+                let entries = entries.map(|(key, node)| (key.name.clone(), node.texts()));
+                Value::Object(entries.collect())
             }
+            NodeKind::List(items) => items.iter().map(YamlNode::texts).collect(),
+            NodeKind::Scalar { .. } if self.is_unset() => Value::Null,
+            NodeKind::Scalar { text, .. } => Value::String(text.clone()),
         }
     }
 
@@ -304,15 +295,6 @@ impl<'t> Builder<'t, '_> {
             let item_path = format!("{path}[{}]", items.len());
             items.push(self.node(event, place, &item_path, deeper)?);
         }
-    }
-}
-
-/// Joins a path and a name with a dot (`server.listen`), or returns the other one if either is empty.
-pub fn joined(path: &str, name: &str) -> String {
-    match (path, name) {
-        ("", name) => name.to_owned(),
-        (path, "") => path.to_owned(),
-        (path, name) => format!("{path}.{name}"),
     }
 }
 

@@ -1,17 +1,35 @@
-//! Validation errors of the settings, collected so that all are reported at once.
+//! Validation errors of a config, collected so that all are reported at once.
 //!
-//! Printed one per line: place, path of the key, and what was expected. A fault must never contain a secret.
+//! Printed one per line: place, path, and what was expected. A fault must never contain a secret.
+
+use serde::Serialize;
 
 use std::fmt;
 
 /// One validation error.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// `file:line:column`, `file` or `environment NAME`.
+    #[serde(skip)]
     pub place: Option<String>,
     /// Dotted path of the setting, such as `server.max_body`; empty if the fault concerns no setting.
     pub path: String,
     pub message: String,
+}
+
+impl Fault {
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Fault {
+        Fault {
+            place: None,
+            path: path.into(),
+            message: message.into(),
+        }
+    }
+
+    pub fn at(mut self, place: impl Into<String>) -> Fault {
+        self.place = Some(place.into());
+        self
+    }
 }
 
 impl fmt::Display for Fault {
@@ -38,6 +56,30 @@ impl Faults {
         if fault.path.is_empty() || !self.0.iter().any(known) {
             self.0.push(fault);
         }
+    }
+}
+
+impl Faults {
+    /// Returns all faults in one line, for the log.
+    pub fn in_line(&self) -> String {
+        let faults: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        faults.join("; ")
+    }
+
+    /// Returns a value, or the faults if there are some.
+    pub fn none_or<T>(self, value: Option<T>) -> Result<T, Faults> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(self),
+        }
+    }
+}
+
+impl std::ops::Deref for Faults {
+    type Target = [Fault];
+
+    fn deref(&self) -> &[Fault] {
+        &self.0
     }
 }
 

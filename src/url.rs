@@ -1,13 +1,13 @@
-//! [`Url`], the URL of a provider's main call, parsed strictly.
+//! [`Url`], the URL of a provider's main call, parsed strictly, and its [`Origin`].
 //!
 //! Parsers of URLs disagree about the host of some texts; such texts are refused here, never guessed at. A
 //! name must never be resolved, and the query, in which some providers expect their key, must never be
 //! printed.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use crate::host_port::HostPort;
 
 /// Length limit of a URL in bytes.
-const MAX_URL_BYTES: usize = 2048;
+pub const MAX_URL_BYTES: usize = 2048;
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
@@ -75,11 +75,18 @@ impl Url {
         if authority.contains('@') {
             return Err("must not hold a user name or a password");
         }
-        let (host, port) = host_and_port(authority)?;
+        let place = HostPort::parse(authority)?;
+        place.check_name()?;
+        if place.port == Some(0) || authority.ends_with(':') {
+            return Err("the port must be a number from 1 to 65535");
+        }
+        if authority.ends_with('.') || authority.contains(".:") {
+            return Err("the host must not end in a dot");
+        }
         Ok(Url {
             https,
-            host,
-            port: port.unwrap_or(if https { 443 } else { 80 }),
+            port: place.port_or(if https { 443 } else { 80 }),
+            host: place.host,
             path_and_query: path_of(path_and_query)?,
         })
     }
@@ -110,16 +117,11 @@ impl Url {
     /// default.
     pub fn authority(&self) -> String {
         let usual = if self.https { 443 } else { 80 };
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
-        } else {
-            self.host.clone()
+        let place = HostPort {
+            host: self.host.clone(),
+            port: Some(self.port).filter(|port| *port != usual),
         };
-        if self.port == usual {
-            host
-        } else {
-            format!("{host}:{}", self.port)
-        }
+        place.to_string()
     }
 }
 
@@ -132,65 +134,6 @@ impl std::fmt::Debug for Url {
         }
         Ok(())
     }
-}
-
-fn host_and_port(authority: &str) -> Result<(String, Option<u16>), &'static str> {
-    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
-        let (address, after) = rest.split_once(']').ok_or("the host lacks its ]")?;
-        let address: Ipv6Addr = address
-            .parse()
-            .map_err(|_| "the host in brackets is not an IPv6 address")?;
-        let port = match after.strip_prefix(':') {
-            Some(port) => Some(port),
-            None if after.is_empty() => None,
-            None => return Err("the host is followed by something that is not a port"),
-        };
-        (address.to_string(), port)
-    } else {
-        match authority.split_once(':') {
-            Some((host, port)) => (name(host)?, Some(port)),
-            None => (name(authority)?, None),
-        }
-    };
-    let port = port.map(number).transpose()?;
-    Ok((host, port))
-}
-
-fn number(port: &str) -> Result<u16, &'static str> {
-    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-    port.parse()
-        .ok()
-        .filter(|number| digits && *number != 0)
-        .ok_or("the port must be a number from 1 to 65535")
-}
-
-fn name(host: &str) -> Result<String, &'static str> {
-    if host.is_empty() {
-        return Err("must name a host");
-    }
-    let fits = host.len() <= 253
-        && host.split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-        });
-    if !fits {
-        return Err("the host must be a name of letters, digits, - and dots, or an address");
-    }
-    let host = host.to_ascii_lowercase();
-    // Some resolvers take `0x7f.1` or `2130706433` for 127.0.0.1, so only the dotted form is accepted.
-    let last = host.rsplit('.').next().unwrap_or_default();
-    let numeric = last.bytes().all(|byte| byte.is_ascii_digit())
-        || last
-            .strip_prefix("0x")
-            .is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    if numeric && host.parse::<Ipv4Addr>().is_err() {
-        return Err("a host that ends in a number must be an IPv4 address like 192.0.2.1");
-    }
-    Ok(host)
 }
 
 fn path_of(text: &str) -> Result<String, &'static str> {

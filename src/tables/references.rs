@@ -5,7 +5,7 @@
 //! value is never parsed as YAML.
 
 /// Looks up an environment variable.
-pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Offset that maps the ASCII characters of a reference to a Unicode private use plane, one to one.
 const HIDDEN_OFFSET: u32 = 0xF_0000;

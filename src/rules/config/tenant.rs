@@ -1,0 +1,192 @@
+//! The table of a tenant's config: every field, its type, its default and its description.
+//!
+//! Unknown fields are kept by the store and ignored here. A new setting is one row.
+
+use super::cors::Cors;
+use super::providers::{RealtimeProviders, TextProviders};
+use crate::rules::entry::ANONYMOUS;
+use crate::rules::model_name;
+use crate::tables::{
+    Goes, MAX_NUMBER, Node, Reading, Secret, ValueType, boolean, by_name, defaulted, line, list,
+    object, opened_line, table, whole, words,
+};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Highest `max_concurrent`: the Redis scripts iterate over all holds of an account.
+const MAX_CONCURRENT: u64 = 10_000;
+const LONGEST_WINDOW_SECONDS: u64 = 31 * 86_400;
+/// Longest `text_ttl` and `transcription_ttl`: ten years, far beyond any use, and far below the overflow of a
+/// store's expiry in milliseconds.
+const LONGEST_TTL_SECONDS: u64 = 10 * 365 * 86_400;
+
+// Hosts that receive the secrets of sign-in and billing.
+const STRIPE: &str = "api.stripe.com";
+const GOOGLE: &str = "oauth2.googleapis.com";
+const APPLE: &str = "appleid.apple.com";
+
+table! {
+    /// The config of one tenant.
+    /// Fields that are not listed here are stored and given back unchanged.
+    pub struct TenantConfig unknown Kept {
+        /// How end users sign in.
+        auth: Auth = defaulted();
+        /// What an account of each group begins with, and what it may do.
+        /// `anonymous` is who has not signed in; without it a tenant has no anonymous sign-in.
+        groups: BTreeMap<String, Group> = groups().or_from(|_| BTreeMap::new()).named("user_groups");
+        /// Who answers.
+        providers: Providers = defaulted();
+        /// Answers given again without asking the provider.
+        /// It is checked, and not in force yet.
+        caching: Caching = defaulted();
+        /// Which web pages of other origins may call this tenant from the browser.
+        /// Absent: none.
+        cors: Option<Cors> = object().optional();
+    }
+}
+
+impl TenantConfig {
+    /// Returns a group of accounts. An unknown group has the limits of `anonymous`.
+    pub fn group(&self, name: &str) -> Option<&Group> {
+        self.groups.get(name).or_else(|| self.groups.get(ANONYMOUS))
+    }
+}
+
+fn groups() -> ValueType<BTreeMap<String, Group>> {
+    by_name(object::<Group>()).map(|groups| groups.into_iter().collect())
+}
+
+table! {
+    /// A group of accounts.
+    pub struct Group unknown Kept {
+        /// The balance that an account begins with, in tokens.
+        tokens: u64 = whole(0, MAX_NUMBER);
+        /// The only models that its accounts may ask for, as they write them, or as `<endpoint>/<model>`.
+        /// Dated versions are the same model.
+        /// Absent: all.
+        models: Option<Vec<String>> = models_of_group().optional().shown("[gpt-4o-mini, local/llama-3]");
+        /// Requests that an account may make in any window.
+        /// Absent: no limit.
+        rate_limit: Option<u64> = whole(0, MAX_NUMBER).optional();
+        /// Length of the window, in seconds.
+        rate_limit_window: Option<u64> = whole(1, LONGEST_WINDOW_SECONDS).optional();
+        /// Calls of one account in flight, on all gateways together.
+        /// Each call of the group asks the store then.
+        /// A call that a crash left open counts until its hold ends (`accounts.hold_ttl`).
+        /// Absent: no limit.
+        max_concurrent: Option<u64> = whole(1, MAX_CONCURRENT).optional();
+    }
+    check limit_is_whole;
+    rule limit_rule;
+}
+
+/// `rate_limit` requests in any `rate_limit_window`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    pub requests: u64,
+    pub window_millis: u64,
+}
+
+impl Group {
+    pub fn limit(&self) -> Option<RateLimit> {
+        let limit = self.rate_limit.zip(self.rate_limit_window);
+        limit.map(|(requests, seconds)| RateLimit {
+            requests,
+            window_millis: seconds * 1000,
+        })
+    }
+}
+
+fn limit_is_whole(node: &Node<'_>, reading: &mut Reading<'_>) {
+    let pair = ["rate_limit", "rate_limit_window"];
+    let (missing, present) = match pair.map(|name| node.field(name).is_some()) {
+        [true, false] => (pair[1], pair[0]),
+        [false, true] => (pair[0], pair[1]),
+        _ => return,
+    };
+    let path = node.child_path(missing);
+    reading.fault_at(path, format!("is required beside {present}"));
+}
+
+fn limit_rule() -> Value {
+    json!({"dependentRequired": {
+        "rate_limit": ["rate_limit_window"], "rate_limit_window": ["rate_limit"],
+    }})
+}
+
+/// An empty list is a fault: some would read it as all models, others as none.
+fn models_of_group() -> ValueType<Vec<String>> {
+    let model = words().check(|name| model_name::check(name));
+    let model = model.with_schema(json!({"maxLength": 256}));
+    let models = list(model, 0).with_schema(json!({"minItems": 1}));
+    models.check(|models| match models.is_empty() {
+        true => Err("must name a model; leave it out to allow all"),
+        false => Ok(()),
+    })
+}
+
+table! {
+    /// Who answers.
+    pub struct Providers unknown Kept {
+        /// Chat, embeddings, images and audio files.
+        text: Option<TextProviders> = object().optional();
+        /// Voice over WebSockets.
+        /// It is checked, and not in force yet.
+        realtime: Option<RealtimeProviders> = object().optional();
+    }
+}
+
+table! {
+    /// The cache of answers.
+    pub struct Caching unknown Kept {
+        /// Whether answers are kept.
+        enabled: bool = boolean().default("false");
+        /// Seconds for which a text answer is kept.
+        text_ttl_seconds: u64 = whole(0, LONGEST_TTL_SECONDS).default("86400").named("text_ttl");
+        /// Seconds for which a transcription is kept.
+        transcription_ttl_seconds: u64 = whole(0, LONGEST_TTL_SECONDS).default("3600").named("transcription_ttl");
+        /// What a cached answer costs, in percent of the first one.
+        fee_percentage: u64 = whole(0, 100).default("20");
+    }
+}
+
+table! {
+    /// Sign-in and payment.
+    /// The accounts are checked, and not in force yet.
+    pub struct Auth unknown Kept {
+        /// The tenant's Stripe account.
+        stripe: Option<Stripe> = object().optional();
+        /// Sign-in with Google.
+        google: Option<Google> = object().optional().named("google_oauth");
+        /// Sign-in with Apple.
+        apple: Option<Apple> = object().optional().named("apple_oauth");
+    }
+}
+
+table! {
+    /// A Stripe account.
+    pub struct Stripe unknown Kept {
+        /// The secret API key.
+        api_key: Option<Secret> = opened_line(Goes::To(STRIPE)).optional();
+    }
+}
+
+table! {
+    /// A client of Google's sign-in.
+    pub struct Google unknown Kept {
+        /// The client's ID.
+        client_id: String = line();
+        /// The client's secret; only the code flow needs it.
+        client_secret: Option<Secret> = opened_line(Goes::To(GOOGLE)).optional();
+    }
+}
+
+table! {
+    /// A client of Apple's sign-in.
+    pub struct Apple unknown Kept {
+        /// The client's ID.
+        client_id: String = line();
+        /// The client's secret; only the code flow needs it.
+        client_secret: Option<Secret> = opened_line(Goes::To(APPLE)).optional();
+    }
+}
