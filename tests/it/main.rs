@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod deploy;
 mod faults;
 mod fuzz;
 mod harness;

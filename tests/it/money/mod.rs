@@ -6,5 +6,6 @@ mod exact;
 mod in_flight;
 mod leases;
 mod prices;
+mod prices_page;
 mod served;
 mod tokenizers;
