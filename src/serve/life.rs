@@ -2,6 +2,7 @@
 
 use super::build::App;
 use super::handover::{self, Channel};
+use super::listen::BACKLOG;
 use super::recover;
 use super::signals::{Action, Signals};
 use super::sockets::{Sockets, follow};
@@ -11,6 +12,7 @@ use crate::proxy::downstream::front::{Accepted, ConnectionServer, ListenerSpec};
 use crate::proxy::downstream::rejection::reject;
 use crate::proxy::gateway::Side;
 use crate::settings;
+use futures_util::FutureExt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -44,7 +46,14 @@ struct Life {
 }
 
 /// Tasks that accept connections, one for each socket.
-type Accepting = Vec<JoinHandle<()>>;
+type Accepting = Vec<Acceptor>;
+
+/// A socket, the task that accepts its connections, and the function that takes them.
+struct Acceptor {
+    task: JoinHandle<()>,
+    listener: Arc<TcpListener>,
+    dispatch: Arc<dyn Fn(TcpStream, SocketAddr) + Send + Sync>,
+}
 
 /// Serves until a signal stops it, then drains. `line`: channel to the process that this one takes over from.
 pub async fn serve(app: App, sockets: Sockets, line: Option<Channel>) -> io::Result<()> {
@@ -100,8 +109,16 @@ impl Life {
         let Sockets { all, followed } = sockets;
         follow(followed);
         let all = all.into_iter();
-        all.map(|(listener, spec)| tokio::spawn(accept(listener, self.dispatcher(workers, spec))))
-            .collect()
+        let acceptors = all.map(|(listener, spec)| {
+            let listener = Arc::new(listener);
+            let dispatch = Arc::new(self.dispatcher(workers, spec));
+            Acceptor {
+                task: tokio::spawn(accept(listener.clone(), dispatch.clone())),
+                listener,
+                dispatch,
+            }
+        });
+        acceptors.collect()
     }
 
     /// Waits until a signal ends this process. True: a new process has taken over.
@@ -147,9 +164,10 @@ impl Life {
                 () = signals.stop() => timeout = Duration::ZERO,
             }
         }
-        stop_accepting(&mut accepting).await;
-        drop(duplicates);
-        if is_handed_over {
+        let stopped = stop_accepting(&mut accepting).await;
+        let is_any_new = !is_handed_over && take_backlog(&stopped);
+        drop((stopped, duplicates));
+        if is_handed_over || is_any_new {
             in_flight.drain();
             tokio::time::sleep(FIRST_REQUEST_GRACE).await;
         }
@@ -263,7 +281,7 @@ impl Life {
         if matches!(self.app.settings.store, settings::Store::Embedded(_)) {
             // An embedded store allows one process per directory: this one drains and closes it first.
             // Meanwhile new connections wait in the listen backlog.
-            stop_accepting(accepting).await;
+            drop(stop_accepting(accepting).await);
             self.app.proxy.limits.in_flight.drain();
             tokio::time::sleep(FIRST_REQUEST_GRACE).await;
             self.drain(self.app.settings.server.drain_timeout, signals)
@@ -284,11 +302,30 @@ impl Life {
     }
 }
 
-async fn stop_accepting(accepting: &mut Accepting) {
-    for task in accepting.drain(..) {
-        task.abort();
-        let _ = task.await;
+/// Ends the accepting tasks; returns the sockets.
+async fn stop_accepting(accepting: &mut Accepting) -> Vec<Acceptor> {
+    let mut stopped = std::mem::take(accepting);
+    for acceptor in &mut stopped {
+        acceptor.task.abort();
+        let _ = (&mut acceptor.task).await;
     }
+    stopped
+}
+
+/// Takes the connections that the kernel has accepted already: closing the sockets would reset them. True: there were
+/// some.
+fn take_backlog(acceptors: &[Acceptor]) -> bool {
+    let mut is_any = false;
+    for acceptor in acceptors {
+        for _ in 0..BACKLOG {
+            let Some(Ok((socket, peer))) = acceptor.listener.accept().now_or_never() else {
+                break;
+            };
+            (acceptor.dispatch)(socket, peer);
+            is_any = true;
+        }
+    }
+    is_any
 }
 
 /// Periodically closes expired idle connections to providers, and evicts expired entries of the auth-failure
@@ -304,7 +341,10 @@ async fn sweep(proxy: Arc<Proxy>) {
 }
 
 /// Accepts connections until the task is aborted. Logs the first of several failures in a row only.
-async fn accept(listener: TcpListener, dispatch: impl Fn(TcpStream, SocketAddr)) {
+async fn accept(
+    listener: Arc<TcpListener>,
+    dispatch: Arc<dyn Fn(TcpStream, SocketAddr) + Send + Sync>,
+) {
     let mut is_failing = false;
     loop {
         match listener.accept().await {
