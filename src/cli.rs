@@ -21,6 +21,7 @@ use crate::store::replay::Replay;
 use crate::store::tenants::{Lookup, Tenants};
 use crate::store::{AccountSettings, Clock, LogBounds, Store, open};
 use crate::telemetry;
+use crate::telemetry::series::Families;
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -545,7 +546,7 @@ impl LocalAdmin {
                 settings.accounts.hold_ttl,
             ),
             settings: Arc::new(settings),
-            tenants: Arc::new(Tenants::new(store.clone(), secrets)),
+            tenants: Arc::new(Tenants::new(store.clone(), secrets, Families::default())),
             store,
             draining: Arc::default(),
         };

@@ -45,7 +45,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("dialect", "json rules"),
     ("threads", ""),
     ("telemetry", "settings rules threads"),
-    ("store", "json settings rules threads"),
+    ("store", "json settings rules threads telemetry"),
     ("local", "json settings rules telemetry store"),
     (
         "proxy",

@@ -43,6 +43,7 @@ use crate::store::name::KeyName;
 use crate::store::tenants::{Lookup, Tenant, Tenants};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::panics;
+use crate::telemetry::series::EndpointSeries;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::Method;
@@ -87,7 +88,7 @@ pub async fn serve(proxy: &Proxy, session: &mut Session<'_>) {
         proxy.settlement.settle(&mut call).await;
     }
     if let Err(error) = outcome {
-        end_with_error(proxy, session, &exchange, error).await;
+        end_with_error(proxy, session, &mut exchange, error).await;
     }
     record(proxy, session, &exchange);
 }
@@ -279,32 +280,66 @@ async fn call(
 
     let (to, request) = prepare(proxy, session.request(), &mut call, &mut estimate).await?;
 
-    let timer = std::mem::take(&mut session.lifetime_timer);
-    let mut lifetime = proxy.lifetimes.start(call.bill.taken(), timer);
-    let forward = &proxy.forward;
-    let answer = forward
-        .send(session, &mut call, to, request, &mut lifetime)
-        .await?;
+    let beside = tenant.beside(endpoint);
     let found;
     let asked = RelayedCall {
         dialect,
         call: &estimate.call,
         host: private_host(endpoint),
-        credentials: match tenant.credentials(endpoint) {
-            Some(known) => known,
+        credentials: match beside {
+            Some(beside) => &beside.credentials,
             None => {
                 found = Credentials::of(endpoint);
                 &found
             }
         },
     };
+    let asked = ask(proxy, session, &mut call, to, request, &asked).await;
+    if let Some(beside) = beside {
+        count_answer(&beside.series, &call, &asked);
+    }
+    asked
+}
+
+/// Sends a call to its provider and relays the answer.
+async fn ask(
+    proxy: &Proxy,
+    session: &mut Session<'_>,
+    call: &mut Admitted<'_, '_>,
+    to: Destination,
+    request: ProviderRequest,
+    asked: &RelayedCall<'_>,
+) -> Result<(), GatewayError> {
+    let timer = std::mem::take(&mut session.lifetime_timer);
+    let mut lifetime = proxy.lifetimes.start(call.bill.taken(), timer);
+    let forward = &proxy.forward;
+    let answer = forward
+        .send(session, call, to, request, &mut lifetime)
+        .await?;
     let parts = Relay {
         settlement: &proxy.settlement,
         metrics: &proxy.metrics,
     };
-    let relayed = relay(&parts, session, &mut call, answer, &asked, &mut lifetime).await;
+    let relayed = relay(&parts, session, call, answer, asked, &mut lifetime).await;
     session.lifetime_timer = lifetime.timer;
     relayed
+}
+
+/// Counts a call by how it ended at its provider.
+fn count_answer(
+    series: &EndpointSeries,
+    call: &Admitted<'_, '_>,
+    asked: &Result<(), GatewayError>,
+) {
+    let mut outcome = *call.outcome;
+    let error = asked.as_ref().err();
+    outcome.fault = outcome
+        .fault
+        .or(error.and_then(GatewayError::provider_fault));
+    series.count_answer(outcome.provider_word());
+    if let Some(first_byte) = outcome.first_byte {
+        series.record_first_byte(first_byte);
+    }
 }
 
 /// Looks up the provider's address and writes the request as it leaves.
@@ -332,10 +367,10 @@ async fn prepare(
 async fn end_with_error(
     proxy: &Proxy,
     session: &mut Session<'_>,
-    exchange: &Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     error: GatewayError,
 ) {
-    exchange.log(&error);
+    exchange.note(&error);
     if error == GatewayError::ClientGone {
         proxy.metrics.clients_gone.add(1);
         tally::record_cancelled();
@@ -352,6 +387,12 @@ async fn end_with_error(
 fn record(proxy: &Proxy, session: &Session<'_>, exchange: &Exchange<'_>) {
     let status = session.status();
     proxy.metrics.count_response(status);
+    if let Some(refused) = exchange.outcome.refused {
+        let tenant = exchange.tenant.as_ref();
+        proxy
+            .tenants
+            .count_error(tenant, refused.code, refused.status);
+    }
     if status == 401 {
         let address = address_of(proxy, session);
         proxy.limits.auth_failures.record(address, Instant::now());

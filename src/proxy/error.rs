@@ -4,6 +4,7 @@
 //! ([`GatewayError::log`]). A reply never contains details of the operator's providers, store or network.
 
 use crate::local::answer::Refusal;
+use crate::proxy::outcome::{ProviderFault, Refused};
 use crate::rules::amount::Millis;
 use crate::store::StoreError;
 use log::Level;
@@ -60,7 +61,7 @@ pub enum GatewayError {
     Store(StoreError),
     /// 502 `provider_failed`: the provider is unreachable, broke off, or sent an answer that cannot be
     /// relayed.
-    ProviderFailed(String),
+    ProviderFailed(ProviderFault, String),
     ProviderTimeout(String),
     /// 502 `provider_refused`: the provider rejects the operator's key, or has no credit left for it.
     ProviderRefused(String),
@@ -114,6 +115,26 @@ impl GatewayError {
         }
     }
 
+    /// Status and code for the metrics and the log; local routes have no code in their answers. `None`: nothing is
+    /// answered, or not because of this error.
+    pub(crate) fn refused(&self) -> Option<Refused> {
+        let (status, code) = match self {
+            GatewayError::ClientGone | GatewayError::BrokenOff => return None,
+            GatewayError::Local(refusal) => refusal.status_and_code(),
+            other => other.status_and_code(),
+        };
+        Some(Refused { status, code })
+    }
+
+    /// The failure of the provider that this error is about, if any.
+    pub(crate) fn provider_fault(&self) -> Option<ProviderFault> {
+        match self {
+            GatewayError::ProviderFailed(fault, _) => Some(*fault),
+            GatewayError::ProviderTimeout(_) => Some(ProviderFault::TimedOut),
+            _ => None,
+        }
+    }
+
     fn status_and_code(&self) -> (u16, &'static str) {
         match self {
             GatewayError::InvalidTenant => (400, "invalid_tenant"),
@@ -145,7 +166,7 @@ impl GatewayError {
             GatewayError::Store(StoreError::Damaged { .. }) => (500, "internal_error"),
             GatewayError::Store(StoreError::Full) => (503, "store_full"),
             GatewayError::Store(_) => (503, "store_unavailable"),
-            GatewayError::ProviderFailed(_) => (502, "provider_failed"),
+            GatewayError::ProviderFailed(..) => (502, "provider_failed"),
             GatewayError::ProviderTimeout(_) => (504, "provider_timeout"),
             GatewayError::ProviderRefused(_) => (502, "provider_refused"),
             GatewayError::Ended(_) => (503, "ended"),
@@ -213,7 +234,7 @@ impl GatewayError {
                 "Internal Server Error"
             }
             Self::Store(_) => "The store is unavailable; try again",
-            Self::ProviderFailed(_) => "The provider did not answer as it should",
+            Self::ProviderFailed(..) => "The provider did not answer as it should",
             Self::ProviderTimeout(_) => "The provider did not answer in time",
             Self::ProviderRefused(_) => "The provider refused this gateway",
             Self::BrokenOff => "The provider broke off",
@@ -277,7 +298,7 @@ impl GatewayError {
             GatewayError::Store(StoreError::Lost(_) | StoreError::Full) => None,
             GatewayError::Store(error) => Some((Level::Warn, error.to_string())),
             GatewayError::Panic(text) => Some((Level::Error, format!("Panic: {text}"))),
-            GatewayError::ProviderFailed(why) | GatewayError::ProviderTimeout(why) => {
+            GatewayError::ProviderFailed(_, why) | GatewayError::ProviderTimeout(why) => {
                 Some((Level::Warn, format!("Provider failed: {why}")))
             }
             GatewayError::ProviderRefused(why) => Some((

@@ -6,6 +6,7 @@
 use crate::proxy::downstream::reply::ReplyContext;
 use crate::proxy::error::GatewayError;
 use crate::proxy::limits::body_memory::{BodyMemory, Reservation};
+use crate::proxy::outcome::RequestOutcome;
 use crate::proxy::settlement::bill::Bill;
 use crate::rules::tenant::TenantId;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ pub(crate) struct Exchange<'a> {
     /// Bytes reserved in `server.max_buffered` for the request's bodies.
     pub body_memory: Reservation<'a>,
     pub timing: Timing,
+    pub outcome: RequestOutcome,
 }
 
 /// Clock of a request: how long it lasts, and how much of that it waited for others.
@@ -49,6 +51,7 @@ impl<'a> Exchange<'a> {
             bill: None,
             body_memory: body_memory.reservation(),
             timing: Timing::starting_now(),
+            outcome: RequestOutcome::default(),
         }
     }
 
@@ -60,6 +63,7 @@ impl<'a> Exchange<'a> {
             reply: &mut self.reply,
             body_memory: &mut self.body_memory,
             timing: &mut self.timing,
+            outcome: &mut self.outcome,
         }
     }
 
@@ -71,6 +75,7 @@ impl<'a> Exchange<'a> {
             reply: &mut self.reply,
             body_memory: &mut self.body_memory,
             timing: &mut self.timing,
+            outcome: &mut self.outcome,
         })
     }
 
@@ -79,8 +84,9 @@ impl<'a> Exchange<'a> {
         self.tenant.as_ref().map_or("-", TenantId::as_str)
     }
 
-    /// Logs an error of this request, if it is one that the operator should see.
-    pub fn log(&self, error: &GatewayError) {
+    /// Notes an error of this request for its metrics, and logs it if the operator should see it.
+    pub fn note(&mut self, error: &GatewayError) {
+        note(&mut self.outcome, error);
         error.log(self.tenant_name(), self.reply.request_id());
     }
 }
@@ -92,11 +98,19 @@ pub struct Admitted<'e, 'a> {
     pub(crate) reply: &'e mut ReplyContext,
     pub(crate) body_memory: &'e mut Reservation<'a>,
     pub(crate) timing: &'e mut Timing,
+    pub(crate) outcome: &'e mut RequestOutcome,
 }
 
 impl Admitted<'_, '_> {
-    /// Logs an error of this call, if it is one that the operator should see.
-    pub fn log(&self, error: &GatewayError) {
+    /// Notes an error of this call for its metrics, and logs it if the operator should see it.
+    pub fn note(&mut self, error: &GatewayError) {
+        note(self.outcome, error);
         error.log(self.tenant.as_str(), self.reply.request_id());
     }
+}
+
+/// Notes the first error of a request. Later ones follow from it.
+fn note(outcome: &mut RequestOutcome, error: &GatewayError) {
+    outcome.refused = outcome.refused.or(error.refused());
+    outcome.fault = outcome.fault.or(error.provider_fault());
 }

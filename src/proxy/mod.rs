@@ -14,6 +14,7 @@ pub mod limits;
 pub mod local_answer;
 pub mod models;
 pub mod ops;
+pub mod outcome;
 pub mod read_buffer;
 pub mod relay;
 pub mod request_id;

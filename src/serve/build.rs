@@ -27,7 +27,7 @@ use crate::store::journal::Journal;
 use crate::store::leases::Leases;
 use crate::store::replay::Replay;
 use crate::store::tenants::Tenants;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, Process};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::OnceCell;
@@ -54,11 +54,18 @@ pub fn create_app(deps: Deps) -> App {
         store,
         journal,
     } = deps;
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(&Process {
+        store: settings.store.kind(),
+        store_time: store.durations(),
+    }));
     let draining = Arc::new(AtomicBool::new(false));
     let in_flight = InFlight::new(draining.clone());
     let secrets = ConfigSecrets::new(&settings.secrets);
-    let tenants = Arc::new(Tenants::new(store.clone(), secrets));
+    let tenants = Arc::new(Tenants::new(
+        store.clone(),
+        secrets,
+        metrics.families.clone(),
+    ));
     let counter = Arc::new(TokenCounter::start());
     let delivery = delivery(&settings, &store, journal, &metrics, &in_flight);
     let leases = delivery.leases.clone();

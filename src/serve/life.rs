@@ -278,8 +278,8 @@ async fn stop_accepting(accepting: &mut Accepting) {
     }
 }
 
-/// Periodically closes expired idle connections to providers, and evicts expired entries of the auth-failure
-/// and refusal tables.
+/// Periodically closes expired idle connections to providers, evicts expired entries of the auth-failure and
+/// refusal tables, and follows tenants that nobody asks for.
 async fn sweep(proxy: Arc<Proxy>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
@@ -287,6 +287,7 @@ async fn sweep(proxy: Arc<Proxy>) {
         let now = Instant::now();
         proxy.limits.auth_failures.sweep(now);
         proxy.limits.refused_work.sweep(now);
+        proxy.tenants.sweep().await;
     }
 }
 

@@ -200,6 +200,11 @@ impl Journal {
         self.pages().find(|page| page.has(id))
     }
 
+    /// Returns the number of requests that are begun and not ended.
+    pub fn open_count(&self) -> usize {
+        self.pages().map(|page| page.open_count()).sum()
+    }
+
     /// Writes that request `id` has a hold on `account`, with `known` tokens certain so far.
     pub fn begin(&self, account: &AccountName, id: &str, known: Tokens) {
         if let Some(mut page) = self.here() {

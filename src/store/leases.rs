@@ -163,6 +163,12 @@ impl Leases {
         self.shard(key).0.leases.get(key).cloned()
     }
 
+    /// Returns the number of leases.
+    pub fn count(&self) -> usize {
+        let shards = self.shards.iter();
+        shards.map(|shard| lock(shard).leases.len()).sum()
+    }
+
     /// Whether this key has a lease here.
     pub fn has(&self, key: &KeyName) -> bool {
         self.find(key).is_some()

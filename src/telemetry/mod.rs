@@ -3,6 +3,8 @@
 //!
 //! No output may ever contain a key, a token or a prompt.
 
+pub mod counter;
 pub mod log;
 pub mod metrics;
 pub mod panics;
+pub mod series;

@@ -16,3 +16,4 @@ mod readers;
 mod regression;
 mod sdk;
 mod store;
+mod telemetry;

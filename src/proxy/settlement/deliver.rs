@@ -53,6 +53,11 @@ impl Delivery {
         })
     }
 
+    /// Returns the number of commands that wait for the store.
+    pub fn waiting_count(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Charges `used` and releases the rest of the hold. Returns the balance that is left, where the store
     /// could say.
     pub async fn settle(self: &Arc<Self>, hold: Hold, used: Tokens) -> Option<Tokens> {

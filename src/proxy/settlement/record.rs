@@ -13,6 +13,7 @@ use crate::rules::tenant::TenantId;
 use crate::store::{Outcome, UsageLog};
 use crate::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
@@ -35,6 +36,8 @@ pub struct Recorder {
 #[derive(Default)]
 struct Buffer {
     records: Mutex<Records>,
+    /// Records that are buffered, or about to be written.
+    unwritten: AtomicUsize,
     finish: Notify,
 }
 
@@ -59,6 +62,11 @@ impl Recorder {
             store,
             metrics,
         }
+    }
+
+    /// Returns the number of records that are not written yet.
+    pub fn unwritten_count(&self) -> usize {
+        self.buffer.unwritten.load(Ordering::Relaxed)
     }
 
     /// Starts the task that writes buffered records.
@@ -141,6 +149,7 @@ impl Recorder {
             return;
         }
         waiting.count += 1;
+        self.buffer.unwritten.fetch_add(1, Ordering::Relaxed);
         match waiting.by_tenant.get_mut(tenant) {
             Some(records) => records.push(text),
             None => {
@@ -212,6 +221,7 @@ async fn write(buffer: Arc<Buffer>, store: Arc<dyn UsageLog>, metrics: Arc<Metri
         for (tenant, records) in buffer.take().by_tenant {
             for records in records.chunks(RECORDS_PER_WRITE) {
                 let written = write_together(&tenant, records, &*store).await;
+                buffer.unwritten.fetch_sub(records.len(), Ordering::Relaxed);
                 // Logged at the start and the end of an outage only, which can be long.
                 match written {
                     Ok(()) if lost > 0 => {

@@ -12,6 +12,7 @@ use crate::rules::amount::Millis;
 use crate::rules::record::Damage;
 use crate::store::boot::{self, Boot};
 use crate::store::{Outcome, StoreError, folder, name};
+use crate::telemetry::counter::{Histogram, STORE_WORK};
 use redb::Database;
 use std::collections::HashMap;
 use std::path::Path;
@@ -35,6 +36,8 @@ pub(crate) struct Disk {
     work: Condvar,
     flushed: watch::Sender<Flushed>,
     room: DiskSpace,
+    /// Durations of changes, and of waits for a flush.
+    pub durations: Histogram,
 }
 
 struct Memory {
@@ -175,6 +178,7 @@ impl Disk {
                 trouble: None,
             }),
             room,
+            durations: Histogram::new(STORE_WORK),
         };
         if !disk.reserves() {
             disk.set_trouble(Trouble::Full);
@@ -237,6 +241,7 @@ impl Disk {
         kind: ChangeKind,
         step: impl FnOnce(Option<&Stored>) -> Outcome<(T, Next)>,
     ) -> Outcome<(T, u64)> {
+        let _running = self.durations.start();
         let mut memory = self.memory();
         let found = self.recall(&mut memory, name)?;
         let (outcome, next) = step(found.as_deref())?;
@@ -246,12 +251,11 @@ impl Disk {
             Next::Remove => None,
         };
         self.writable(&memory, kind)?;
-        let value = encoded(name, stored.as_ref())?;
         let sequence = memory.sequence + 1;
         let change = Change {
             sequence,
             name: name.to_owned(),
-            value,
+            value: encoded(name, stored.as_ref())?,
         };
         if let Err(error) = memory.journal.append(&change) {
             let trouble = trouble_of(&error);
@@ -323,6 +327,7 @@ impl Disk {
 
     /// Waits until the change `sequence` is in the database and flushed.
     pub(crate) async fn durable(&self, sequence: u64) -> Outcome<()> {
+        let _running = self.durations.start();
         let mut flushed = self.flushed.subscribe();
         {
             // Under this lock the flusher is either waiting on `work`, or will see the new subscriber.

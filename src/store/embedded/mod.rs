@@ -25,6 +25,7 @@ use crate::rules::entry::{self, Caller, EntryAdmission, Groups};
 use crate::rules::record::{self, Damage};
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
+use crate::telemetry::counter::Histogram;
 use async_trait::async_trait;
 use counters::Counters;
 use disk::{ChangeKind, Disk, Next};
@@ -554,6 +555,10 @@ impl Durability for Embedded {
 
     fn is_up(&self) -> bool {
         self.disk.ready().is_ok()
+    }
+
+    fn durations(&self) -> Option<&Histogram> {
+        Some(&self.disk.durations)
     }
 
     async fn close(&self) {

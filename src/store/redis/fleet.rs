@@ -9,6 +9,7 @@ use super::node::{CommandFailure, Node, PROBE, describe};
 use super::{slot, version};
 use crate::settings::{Redis as Target, RedisKind};
 use crate::store::StoreError;
+use crate::telemetry::counter::Histogram;
 use redis::{Cmd, RedisError, Value, from_redis_value};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +39,7 @@ pub(crate) enum Fleet {
 pub struct Cluster {
     target: Target,
     generation: Arc<AtomicU64>,
+    durations: Histogram,
     map: RwLock<Map>,
     stale: Notify,
 }
@@ -79,8 +81,12 @@ impl Range {
 
 impl Fleet {
     /// Connects at start. Retries only while the server is loading its data. `generation` is incremented for
-    /// each server that is replaced from then on.
-    pub async fn open(target: &Target, generation: &Arc<AtomicU64>) -> Result<Fleet, String> {
+    /// each server that is replaced from then on; `durations` gets the round trips.
+    pub async fn open(
+        target: &Target,
+        generation: &Arc<AtomicU64>,
+        durations: &Histogram,
+    ) -> Result<Fleet, String> {
         let dials: Vec<Dial> = match target.kind {
             RedisKind::Cluster => seeds(target),
             RedisKind::Single | RedisKind::Sentinel { .. } => {
@@ -100,7 +106,7 @@ impl Fleet {
         };
         version::warn_if_vulnerable(&mut connection).await;
         if target.kind != RedisKind::Cluster {
-            let node = Node::start(dial, Some(connection), generation.clone());
+            let node = Node::start(dial, Some(connection), generation, durations);
             return Ok(match target.kind {
                 RedisKind::Single => Fleet::One(node),
                 _ => Fleet::Watched(node),
@@ -109,10 +115,11 @@ impl Fleet {
         let cluster = Arc::new(Cluster {
             target: target.clone(),
             generation: generation.clone(),
+            durations: durations.clone(),
             map: RwLock::default(),
             stale: Notify::new(),
         });
-        let seed = Node::start(dial, Some(connection), generation.clone());
+        let seed = Node::start(dial, Some(connection), generation, durations);
         cluster.draw_map(&seed).await?;
         tokio::spawn(keep_map(Arc::downgrade(&cluster)));
         for node in cluster.nodes() {
@@ -217,7 +224,7 @@ impl Cluster {
         let dial = Dial::fixed(&self.target, place.clone());
         map.nodes
             .entry(place)
-            .or_insert_with(|| Node::start(dial, None, self.generation.clone()))
+            .or_insert_with(|| Node::start(dial, None, &self.generation, &self.durations))
             .clone()
     }
 
@@ -352,7 +359,7 @@ async fn keep_map(cluster: Weak<Cluster>) {
         }
         // No known server answers: start again from the configured ones.
         if !drawn && let Ok((dial, connection)) = first_to_answer(&this.seeds()).await {
-            let seed = Node::start(dial, Some(connection), this.generation.clone());
+            let seed = Node::start(dial, Some(connection), &this.generation, &this.durations);
             if let Err(error) = this.draw_map(&seed).await {
                 log::debug!("No map of the cluster: {error}");
             }

@@ -8,6 +8,7 @@
 use super::breaker::{Beat, Breaker, BreakerFault, LATENCY_BUDGET};
 use super::dial::Dial;
 use crate::store::StoreError;
+use crate::telemetry::counter::Histogram;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +56,7 @@ pub struct Node {
     /// Incremented before we first talk to a new primary, or to a server whose `run_id` or `master_replid`
     /// changed.
     generation: Arc<AtomicU64>,
+    durations: Histogram,
 }
 
 /// A connection, and the `doubt` by which a failed command asks for a probe. Every command in flight holds a
@@ -101,7 +103,8 @@ impl Node {
     pub fn start(
         dial: Dial,
         connection: Option<MultiplexedConnection>,
-        generation: Arc<AtomicU64>,
+        generation: &Arc<AtomicU64>,
+        durations: &Histogram,
     ) -> Arc<Node> {
         let node = Arc::new(Node {
             dial,
@@ -110,7 +113,8 @@ impl Node {
             probe: Mutex::new(PROBE.to_owned()),
             timely: AtomicU64::new(0),
             late: AtomicU64::new(0),
-            generation,
+            generation: generation.clone(),
+            durations: durations.clone(),
         });
         tokio::spawn(keep(Arc::downgrade(&node)));
         node
@@ -210,8 +214,9 @@ impl Node {
         command
     }
 
-    /// Counts one answer as timely or late against [`LATENCY_BUDGET`].
+    /// Records a round trip, and counts the answer as timely or late against [`LATENCY_BUDGET`].
     fn took(&self, span: Duration) {
+        self.durations.record(span);
         let count = if span <= LATENCY_BUDGET {
             &self.timely
         } else {
