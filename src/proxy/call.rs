@@ -10,6 +10,7 @@ use crate::local::Local;
 use crate::local::answer::Refusal;
 use crate::local::dispatch::Scope;
 use crate::local::route::{Matched, Resolved, allows_cors};
+use crate::proxy::access;
 use crate::proxy::admission::admit::{Admission, check_group};
 use crate::proxy::admission::authenticate::{authenticate, require_known};
 use crate::proxy::admission::estimate::{Estimate, Estimator};
@@ -25,6 +26,7 @@ use crate::proxy::limits::refused_work::Work;
 use crate::proxy::limits::{Limits, gate};
 use crate::proxy::local_answer::LocalAnswers;
 use crate::proxy::models;
+use crate::proxy::outcome::Route;
 use crate::proxy::relay::relay;
 use crate::proxy::relay::request::{Relay, RelayedCall, private_host};
 use crate::proxy::request_id;
@@ -161,7 +163,9 @@ async fn answer_for_tenant(
         let cors = cached.and_then(|tenant| cors(&tenant, session));
         exchange.reply.set_cors(cors);
     }
-    let tenant = match found? {
+    let found = found?;
+    exchange.outcome.has_tenant = !matches!(found, Lookup::Unknown);
+    let tenant = match found {
         Lookup::Known(tenant) => tenant,
         Lookup::Unknown => return Err(GatewayError::InvalidTenant),
         Lookup::Unusable if provider.is_some() => return Err(GatewayError::BrokenTenant),
@@ -198,6 +202,7 @@ async fn answer_by_api(
     if let ["models", wanted @ ..] = words.as_slice()
         && *method == Method::GET
     {
+        exchange.outcome.route = Route::Call("models");
         let store = &*proxy.store;
         return models::answer(store, session, &mut exchange.reply, tenant, wanted).await;
     }
@@ -212,6 +217,7 @@ async fn answer_by_api(
         return Err(GatewayError::MethodNotAllowed("POST".to_owned()));
     }
     proxy.metrics.requests_provider.add(1);
+    exchange.outcome.route = Route::Call(dialect.path());
     let _guard = gate::enter_tenant(&proxy.limits, &proxy.metrics, tenant)?;
     let key = authenticate(session.request())?;
     call_limited(proxy, session, exchange, tenant, dialect, &key).await
@@ -404,8 +410,7 @@ fn record(proxy: &Proxy, session: &Session<'_>, exchange: &Exchange<'_>) {
         proxy.metrics.own_time.record(own);
         proxy.recorder.record(exchange, status, lasted);
     }
-    let (tenant, id) = (exchange.tenant_name(), exchange.reply.request_id());
-    log::debug!("Answered {status} in {lasted:?} (tenant {tenant}, request {id})");
+    access::log(session, exchange, status, lasted);
 }
 
 /// Returns method and path of a request, or the error for an unsupported method or target.

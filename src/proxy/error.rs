@@ -7,7 +7,10 @@ use crate::local::answer::Refusal;
 use crate::proxy::outcome::{ProviderFault, Refused};
 use crate::rules::amount::Millis;
 use crate::store::StoreError;
+use crate::telemetry::fields::About;
+use crate::telemetry::throttle::Throttle;
 use log::Level;
+use std::fmt::{self, Display, Formatter};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GatewayError {
@@ -280,33 +283,80 @@ impl GatewayError {
         )
     }
 
-    /// Logs the error with its tenant and `x-request-id`, if the operator should see it.
-    pub fn log(&self, tenant: &str, request_id: &str) {
-        if let Some((level, text)) = self.logged() {
-            log::log!(level, "{text} (tenant {tenant}, request {request_id})");
+    /// Logs the error, if the operator should see it: of each kind one line a second.
+    pub fn log(&self, about: About<'_>) {
+        let Some(level) = self.level() else {
+            return;
+        };
+        let outcome = self
+            .provider_fault()
+            .map(|fault| ("outcome", fault.word().into()));
+        about.log_throttled(
+            self.kind(),
+            module_path!(),
+            level,
+            outcome.as_slice(),
+            format_args!("{}", LogSentence(self)),
+        );
+    }
+
+    /// Level of the log line. `None`: the usage record, or the store's own line, tells enough.
+    fn level(&self) -> Option<Level> {
+        match self {
+            // The store logs the start and the end of an outage itself, once each.
+            GatewayError::Store(StoreError::Lost(_) | StoreError::Full) => None,
+            GatewayError::Store(StoreError::Damaged { .. })
+            | GatewayError::Panic(_)
+            | GatewayError::ProviderRefused(_) => Some(Level::Error),
+            GatewayError::Store(_)
+            | GatewayError::ProviderFailed(..)
+            | GatewayError::ProviderTimeout(_)
+            | GatewayError::Ended(_) => Some(Level::Warn),
+            _ => None,
         }
     }
 
-    /// Level and text of the log line. `None`: the usage record, or the store's own line, tells enough.
-    fn logged(&self) -> Option<(Level, String)> {
+    /// Kind of the log line: of each, one is written in a second.
+    fn kind(&self) -> &'static Throttle {
+        static FAULTS: [Throttle; ProviderFault::COUNT] =
+            [const { Throttle::new() }; ProviderFault::COUNT];
+        static REFUSED: Throttle = Throttle::new();
+        static DAMAGED: Throttle = Throttle::new();
+        static STORE: Throttle = Throttle::new();
+        static OTHERS: Throttle = Throttle::new();
         match self {
-            GatewayError::Store(error @ StoreError::Damaged { .. }) => Some((
-                Level::Error,
-                format!("A record is damaged: {error}. The request got 500; restore the record"),
-            )),
-            // The store logs the start and the end of an outage itself, once each.
-            GatewayError::Store(StoreError::Lost(_) | StoreError::Full) => None,
-            GatewayError::Store(error) => Some((Level::Warn, error.to_string())),
-            GatewayError::Panic(text) => Some((Level::Error, format!("Panic: {text}"))),
+            GatewayError::ProviderRefused(_) => &REFUSED,
+            GatewayError::Store(StoreError::Damaged { .. }) => &DAMAGED,
+            GatewayError::Store(_) => &STORE,
+            other => match other.provider_fault() {
+                Some(fault) => &FAULTS[fault as usize],
+                None => &OTHERS,
+            },
+        }
+    }
+}
+
+/// Sentence of an error's log line, for errors that have a `level`.
+struct LogSentence<'a>(&'a GatewayError);
+
+impl Display for LogSentence<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            GatewayError::Store(error @ StoreError::Damaged { .. }) => write!(
+                f,
+                "A record is damaged: {error}. The request got 500; restore the record"
+            ),
+            GatewayError::Store(error) => write!(f, "{error}"),
+            GatewayError::Panic(text) => write!(f, "Panic: {text}"),
             GatewayError::ProviderFailed(_, why) | GatewayError::ProviderTimeout(why) => {
-                Some((Level::Warn, format!("Provider failed: {why}")))
+                write!(f, "Provider failed: {why}")
             }
-            GatewayError::ProviderRefused(why) => Some((
-                Level::Error,
-                format!("Provider refused the gateway: {why}; check its api_key and its credit"),
-            )),
-            GatewayError::Ended(why) => Some((Level::Warn, format!("Request ended: {why}"))),
-            _ => None,
+            GatewayError::ProviderRefused(why) => write!(
+                f,
+                "Provider refused the gateway: {why}; check its api_key and its credit"
+            ),
+            GatewayError::Ended(why) => write!(f, "Request ended: {why}"),
+            other => f.write_str(other.fixed_message()),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::proxy::limits::body_memory::{BodyMemory, Reservation};
 use crate::proxy::outcome::RequestOutcome;
 use crate::proxy::settlement::bill::Bill;
 use crate::rules::tenant::TenantId;
+use crate::telemetry::fields::About;
 use std::time::{Duration, Instant};
 
 pub(crate) struct Exchange<'a> {
@@ -79,15 +80,16 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// The tenant's name for log lines, `-` where there is none.
-    pub(crate) fn tenant_name(&self) -> &str {
-        self.tenant.as_ref().map_or("-", TenantId::as_str)
+    /// Fields of this request's log lines.
+    pub(crate) fn about(&self) -> About<'_> {
+        let tenant = self.tenant.as_ref().filter(|_| self.outcome.has_tenant);
+        about(tenant, self.bill.as_deref(), &self.reply, &self.outcome)
     }
 
     /// Notes an error of this request for its metrics, and logs it if the operator should see it.
     pub fn note(&mut self, error: &GatewayError) {
-        note(&mut self.outcome, error);
-        error.log(self.tenant_name(), self.reply.request_id());
+        self.outcome.note(error.refused(), error.provider_fault());
+        error.log(self.about());
     }
 }
 
@@ -104,13 +106,36 @@ pub struct Admitted<'e, 'a> {
 impl Admitted<'_, '_> {
     /// Notes an error of this call for its metrics, and logs it if the operator should see it.
     pub fn note(&mut self, error: &GatewayError) {
-        note(self.outcome, error);
-        error.log(self.tenant.as_str(), self.reply.request_id());
+        self.outcome.note(error.refused(), error.provider_fault());
+        error.log(self.about());
+    }
+
+    /// Fields of this call's log lines.
+    pub(crate) fn about(&self) -> About<'_> {
+        about(
+            Some(self.tenant),
+            Some(&*self.bill),
+            self.reply,
+            self.outcome,
+        )
     }
 }
 
-/// Notes the first error of a request. Later ones follow from it.
-fn note(outcome: &mut RequestOutcome, error: &GatewayError) {
-    outcome.refused = outcome.refused.or(error.refused());
-    outcome.fault = outcome.fault.or(error.provider_fault());
+fn about<'a>(
+    tenant: Option<&'a TenantId>,
+    bill: Option<&'a Bill>,
+    reply: &'a ReplyContext,
+    outcome: &RequestOutcome,
+) -> About<'a> {
+    let labels = bill.map(Bill::labels);
+    let endpoint = reply.endpoint();
+    About {
+        tenant: tenant.map(TenantId::as_str),
+        request: Some(reply.request_id()),
+        account: labels.map(|labels| labels.account.as_str()),
+        endpoint: (!endpoint.is_empty()).then_some(endpoint),
+        model: labels.and_then(|labels| labels.model.as_deref()),
+        code: outcome.refused.map(|refused| refused.code),
+        status: outcome.refused.map(|refused| refused.status),
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! [`call`] is the story; each of its steps is a function of one of the folders here.
 
+pub mod access;
 pub mod admission;
 pub mod call;
 pub mod downstream;

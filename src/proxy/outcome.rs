@@ -3,7 +3,9 @@
 //!
 //! Every word here comes from a fixed list, because each is the value of a label.
 
+use crate::local::route::LocalRoute;
 use http::StatusCode;
+use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 /// Failure of a provider, or on the way to it.
@@ -26,6 +28,9 @@ pub enum ProviderFault {
 }
 
 impl ProviderFault {
+    /// Number of variants.
+    pub const COUNT: usize = ProviderFault::Excess as usize + 1;
+
     pub fn word(self) -> &'static str {
         match self {
             ProviderFault::Blocked => "blocked",
@@ -47,9 +52,36 @@ pub struct Refused {
     pub code: &'static str,
 }
 
+/// Route of a request, as its pattern: a path may hold a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Route {
+    #[default]
+    None,
+    Local(LocalRoute),
+    /// A call of a provider's API, as `chat/completions`.
+    Call(&'static str),
+}
+
+impl Display for Route {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Route::None => f.write_str("-"),
+            Route::Local(route) => {
+                let (is_tenants, pattern) = route.pattern();
+                f.write_str(if is_tenants { "/{}" } else { "" })?;
+                f.write_str(pattern)
+            }
+            Route::Call(path) => write!(f, "/{{}}/v1/{path}"),
+        }
+    }
+}
+
 /// Outcome of one request so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestOutcome {
+    /// Whether the path names a tenant that exists. Any other name is not logged: it may be a key.
+    pub has_tenant: bool,
+    pub route: Route,
     /// The first error; later ones follow from it.
     pub refused: Option<Refused>,
     /// The first failure of the provider.
@@ -61,6 +93,12 @@ pub struct RequestOutcome {
 }
 
 impl RequestOutcome {
+    /// Notes an error. The first one counts: later ones follow from it.
+    pub fn note(&mut self, refused: Option<Refused>, fault: Option<ProviderFault>) {
+        self.refused = self.refused.or(refused);
+        self.fault = self.fault.or(fault);
+    }
+
     /// Value of `outcome` in `resullm_provider_answers_total`.
     pub fn provider_word(&self) -> &'static str {
         match (self.fault, self.provider_status) {
@@ -99,6 +137,23 @@ mod tests {
         assert_eq!(outcome.provider_word(), "2xx");
         outcome.fault = Some(ProviderFault::Broken);
         assert_eq!(outcome.provider_word(), "broken");
+    }
+
+    #[test]
+    fn routes_are_patterns() {
+        assert_eq!(
+            Route::Call("chat/completions").to_string(),
+            "/{}/v1/chat/completions"
+        );
+        assert_eq!(
+            Route::Local(LocalRoute::KeyCredit).to_string(),
+            "/{}/admin/keys/{}/credit"
+        );
+        assert_eq!(
+            Route::Local(LocalRoute::TenantRead).to_string(),
+            "/admin/tenants/{}"
+        );
+        assert_eq!(Route::None.to_string(), "-");
     }
 
     #[test]

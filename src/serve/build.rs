@@ -27,6 +27,7 @@ use crate::store::journal::Journal;
 use crate::store::leases::Leases;
 use crate::store::replay::Replay;
 use crate::store::tenants::Tenants;
+use crate::telemetry::fields::About;
 use crate::telemetry::metrics::{Metrics, Process};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -132,7 +133,7 @@ fn delivery(
 ) -> Arc<Delivery> {
     let journal = Arc::new(journal);
     let counted = metrics.clone();
-    let replayed = Box::new(move |account: &_, settled| charged(&counted, account, settled));
+    let replayed = Box::new(move |about: About<'_>, settled| charged(&counted, about, settled));
     let replay = Replay::new(store.clone(), replayed);
     let leases = Leases::new(
         store.clone(),

@@ -2,6 +2,7 @@
 //!
 //! Printed one per line: place, path of the key, and what was expected. A fault must never contain a secret.
 
+use super::resolved::LogFormat;
 use std::fmt;
 
 /// One validation error.
@@ -28,22 +29,26 @@ impl fmt::Display for Fault {
 
 /// All validation errors; never empty when returned as an `Err`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Faults(pub Vec<Fault>);
+pub struct Faults {
+    pub all: Vec<Fault>,
+    /// `log.format`, where it could be read: the format in which the faults are logged.
+    pub log_format: LogFormat,
+}
 
 impl Faults {
     /// Adds a fault unless one with the same path and message exists: a bad `REDIS_URL` that the file also
     /// references as `${REDIS_URL}` is reported once.
     pub fn add(&mut self, fault: Fault) {
         let known = |other: &Fault| other.path == fault.path && other.message == fault.message;
-        if fault.path.is_empty() || !self.0.iter().any(known) {
-            self.0.push(fault);
+        if fault.path.is_empty() || !self.all.iter().any(known) {
+            self.all.push(fault);
         }
     }
 }
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.0.iter().enumerate() {
+        for (index, fault) in self.all.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
             write!(f, "{separator}{fault}")?;
         }

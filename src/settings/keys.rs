@@ -225,6 +225,8 @@ pub fn keys() -> Vec<Key> {
         key("log.level", log_levels(), "info", |s| &mut s.log.level,
             "The least level that is logged, or a comma list of [target=]level.")
             .plain_env("RUST_LOG"),
+        key("log.access", boolean(), "false", |s| &mut s.log.access,
+            "Is each request logged, with method, route, status, time, tenant, account, endpoint, model and tokens?"),
     ]
 }
 

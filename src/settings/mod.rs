@@ -66,6 +66,7 @@ pub fn load_from_process(path: Option<&Path>, checks: &Checks) -> Result<Setting
         .collect();
     let mut settings = load(path, &env, &names, checks)?;
     settings.notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
+    settings.log.journal = env("JOURNAL_STREAM");
     Ok(settings)
 }
 
@@ -195,17 +196,20 @@ impl Loader {
     fn finish(mut self) -> Result<Settings, Faults> {
         let file = self.settings.source.as_deref().map(Path::display);
         self.found.sort_by_key(|(place, ..)| *place);
-        let mut faults = Faults::default();
+        let mut faults = Faults {
+            log_format: self.settings.log.format,
+            ..Faults::default()
+        };
         for (place, path, message) in self.found {
             let file = file.as_ref().map(ToString::to_string).unwrap_or_default();
             let place = format!("{file}:{}:{}", place.line, place.column);
             faults.add(fault(&place, &path, message));
         }
         self.faults
-            .0
+            .all
             .into_iter()
             .for_each(|fault| faults.add(fault));
-        if faults.0.is_empty() {
+        if faults.all.is_empty() {
             Ok(self.settings)
         } else {
             Err(faults)

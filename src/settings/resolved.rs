@@ -313,6 +313,10 @@ pub struct Log {
     pub format: LogFormat,
     /// Comma-separated list of `[target=]level`.
     pub level: String,
+    /// Whether each request gets a line.
+    pub access: bool,
+    /// `JOURNAL_STREAM`: device and inode of the stream that systemd reads into its journal.
+    pub journal: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -536,7 +536,7 @@ fn tenant_config_check_sees_settings_of_later_lines() {
     let env = |name: &str| (name == "A").then(|| "1".to_owned());
     let faults = load(Some(&file.0), &env, &[], &checks).unwrap_err();
     let told: Vec<&str> = faults
-        .0
+        .all
         .iter()
         .map(|fault| fault.message.as_str())
         .collect();

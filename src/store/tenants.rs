@@ -367,6 +367,13 @@ impl Tenants {
     }
 }
 
+/// Version of a config in log lines: the first digits of its SHA-256, as in the `ETag` that admins see.
+pub fn version(text: impl AsRef<[u8]>) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_ref());
+    let digits = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    digits.take(6).collect()
+}
+
 fn evict(entries: &mut HashMap<TenantId, CacheEntry>) {
     // An entry that is being read must stay, to receive reported changes.
     let in_use = |entry: &CacheEntry| Arc::strong_count(&entry.gate) > 1;
@@ -398,7 +405,7 @@ impl Reader<'_> {
         {
             // Unchanged. Re-reads for lack of change reports, twice a second, are not worth a log line each.
             if followed && text.is_some() {
-                log::info!("Loaded tenant config for {id}");
+                log::info!(tenant = id.as_str(); "Loaded tenant config for {id}");
             }
             return ConfigRead {
                 read: now,
@@ -425,7 +432,11 @@ impl Reader<'_> {
         let before = before.map(|before| before.lookup);
         match self.parse(text) {
             Ok(mut tenant) => {
-                log::info!("Loaded tenant config for {id}");
+                let version = version(text);
+                log::info!(
+                    tenant = id.as_str(), version = version.as_str();
+                    "Loaded tenant config for {id}"
+                );
                 if let Some(Lookup::Known(before)) = before {
                     tenant.in_flight = before.in_flight.clone();
                 }
@@ -433,9 +444,14 @@ impl Reader<'_> {
             }
             Err(faults) => {
                 let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                let (version, faults) = (version(text), faults.join("; "));
+                let in_force = match &before {
+                    Some(Lookup::Known(_)) => "previous",
+                    _ => "none",
+                };
                 log::error!(
-                    "Tenant config for {id} cannot be used: {}",
-                    faults.join("; ")
+                    tenant = id.as_str(), version = version.as_str(), in_force = in_force;
+                    "Tenant config for {id} cannot be used: {faults}"
                 );
                 match before {
                     Some(Lookup::Known(tenant)) => (Lookup::Known(tenant), true),

@@ -4,11 +4,13 @@
 //! Beyond the bounds everything counts as `_other`, so no tenant can fill the memory or push out the others.
 
 use super::counter::{Counter, FIRST_BYTE, Histogram};
+use super::fields::About;
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ const MAX_LINES: usize = 2_000;
 const TENANTS_SHARE: usize = 10;
 /// Endpoints of a tenant that have series of their own; its further ones count as [`OTHER`].
 pub const MAX_NAMED_ENDPOINTS: usize = 16;
+/// Lines that one call of [`Families::log_refusals`] writes.
+const MAX_REFUSAL_LINES: usize = 20;
 /// Longest endpoint name in a label, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
@@ -125,11 +129,32 @@ impl<M: EncodeMetric + TypedMetric + Clone> EncodeMetric for Family<M> {
     }
 }
 
+/// Count of one error of a tenant, and how many of them the log has told of.
+#[derive(Clone, Debug, Default)]
+pub struct ErrorCount {
+    count: Counter,
+    told: Arc<AtomicU64>,
+}
+
+impl TypedMetric for ErrorCount {
+    const TYPE: MetricType = MetricType::Counter;
+}
+
+impl EncodeMetric for ErrorCount {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+        self.count.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
 /// The families that have series by tenant.
 #[derive(Clone, Debug)]
 pub struct Families {
     /// Errors that the gateway answered itself, by code and status.
-    pub errors: Family<Counter>,
+    pub errors: Family<ErrorCount>,
     /// Provider calls, by endpoint and outcome.
     pub provider_answers: Family<Counter>,
     /// Time to the first byte of a provider's answer, by endpoint.
@@ -140,7 +165,7 @@ impl Default for Families {
     fn default() -> Families {
         let histogram = || Histogram::new(FIRST_BYTE);
         Families {
-            errors: Family::new(Counter::default, 1),
+            errors: Family::new(ErrorCount::default, 1),
             provider_answers: Family::new(Counter::default, 1),
             first_byte: Family::new(histogram, Histogram::lines(FIRST_BYTE)),
         }
@@ -154,6 +179,46 @@ impl Families {
             tenant: Arc::from(id),
             families: self.clone(),
             errors: ByWord::default(),
+        }
+    }
+
+    /// Logs how many requests of each tenant were refused with each code since the last call: at most
+    /// `MAX_REFUSAL_LINES`, the rest the next time.
+    pub fn log_refusals(&self) {
+        if !log::log_enabled!(log::Level::Info) {
+            return;
+        }
+        let mut lines = Vec::new();
+        self.errors.each(|tenant, labels, errors| {
+            let count = errors.count.value();
+            let news = count - errors.told.load(Ordering::Relaxed);
+            if news > 0 && lines.len() < MAX_REFUSAL_LINES {
+                errors.told.store(count, Ordering::Relaxed);
+                lines.push((tenant.to_owned(), labels.to_vec(), news));
+            }
+        });
+        for (tenant, labels, count) in lines {
+            let label = |name: &str| {
+                let mut labels = labels.iter();
+                labels
+                    .find(|(known, _)| *known == name)
+                    .map(|(_, value)| &**value)
+            };
+            let (code, status) = (label("code"), label("status"));
+            let about = About {
+                tenant: (!tenant.is_empty()).then_some(&*tenant),
+                code,
+                status: status.and_then(|status| status.parse().ok()),
+                ..About::default()
+            };
+            let (code, status) = (code.unwrap_or_default(), status.unwrap_or_default());
+            let more = [("count", count.into())];
+            about.log(
+                module_path!(),
+                log::Level::Info,
+                &more,
+                format_args!("Requests that got {status} {code} in the last second: {count}"),
+            );
         }
     }
 
@@ -179,7 +244,7 @@ pub fn endpoint_label(name: &str, nth: usize) -> &str {
 pub struct TenantSeries {
     tenant: Arc<str>,
     families: Families,
-    errors: ByWord<Counter, 64>,
+    errors: ByWord<ErrorCount, 64>,
 }
 
 impl TenantSeries {
@@ -193,7 +258,7 @@ impl TenantSeries {
             let (labels, bounded) = (labels(code), labels(OTHER));
             self.families.errors.row(&self.tenant, labels, bounded)
         };
-        self.errors.with(code, row, |errors| errors.add(1));
+        self.errors.with(code, row, |errors| errors.count.add(1));
     }
 
     /// Returns the series of the `nth` endpoint of the tenant's config.
@@ -269,13 +334,24 @@ impl<M, const MOST: usize> ByWord<M, MOST> {
 mod tests {
     use super::*;
 
-    fn lines(family: &Family<Counter>) -> Vec<(String, String, u64)> {
+    fn lines<M: Clone>(
+        family: &Family<M>,
+        value: impl Fn(&M) -> u64,
+    ) -> Vec<(String, String, u64)> {
         let mut lines = Vec::new();
         family.each(|tenant, labels, count| {
             let labels: Vec<&str> = labels.iter().map(|(_, value)| &**value).collect();
-            lines.push((tenant.to_owned(), labels.join(" "), count.value()));
+            lines.push((tenant.to_owned(), labels.join(" "), value(count)));
         });
         lines
+    }
+
+    fn errors(families: &Families) -> Vec<(String, String, u64)> {
+        lines(&families.errors, |errors| errors.count.value())
+    }
+
+    fn answers(families: &Families) -> Vec<(String, String, u64)> {
+        lines(&families.provider_answers, Counter::value)
     }
 
     #[test]
@@ -287,7 +363,7 @@ mod tests {
             families.tenant("t").count_error("overloaded", 503);
         }
         let expected = ("t".to_owned(), "overloaded 503".to_owned(), 6);
-        assert_eq!(lines(&families.errors), [expected]);
+        assert_eq!(errors(&families), [expected]);
     }
 
     #[test]
@@ -306,7 +382,7 @@ mod tests {
         let polite = families.tenant("polite").endpoint("openai", 0);
         polite.count_answer("2xx");
 
-        let rows = lines(&families.provider_answers);
+        let rows = answers(&families);
         assert!(
             rows.len() <= 4 * (MAX_NAMED_ENDPOINTS + 1) + 1,
             "{}",
@@ -329,7 +405,7 @@ mod tests {
                 .tenant(&format!("t{id}"))
                 .count_error("overloaded", 503);
         }
-        let rows = lines(&families.errors);
+        let rows = errors(&families);
         assert_eq!(rows.len(), MAX_LINES + 1);
         let other = rows.iter().find(|(tenant, ..)| tenant == OTHER);
         assert_eq!(
@@ -348,9 +424,9 @@ mod tests {
         families.tenant("gone").count_error("overloaded", 503);
         families
             .retain(|tenant, endpoint| tenant == "t" && endpoint.is_none_or(|name| name == "e1"));
-        assert_eq!(lines(&families.errors), []);
+        assert_eq!(errors(&families), []);
         let kept = ("t".to_owned(), "e1 2xx".to_owned(), 1);
-        assert_eq!(lines(&families.provider_answers), [kept]);
+        assert_eq!(answers(&families), [kept]);
         assert_eq!(families.provider_answers.rows.lock().count, 1);
     }
 }

@@ -226,7 +226,8 @@ async fn write(buffer: Arc<Buffer>, store: Arc<dyn UsageLog>, metrics: Arc<Metri
                 match written {
                     Ok(()) if lost > 0 => {
                         log::warn!(
-                            "Usage records are written again; {lost} were dropped meanwhile"
+                            dropped = lost;
+                            "Usage records are written again. {lost} of the outage are lost for good: sums of usage lack them, balances do not"
                         );
                         lost = 0;
                     }
@@ -234,6 +235,7 @@ async fn write(buffer: Arc<Buffer>, store: Arc<dyn UsageLog>, metrics: Arc<Metri
                     Err(error) => {
                         if lost == 0 {
                             log::error!(
+                                tenant = tenant.as_str();
                                 "Usage records cannot be written: {error}. They are dropped until the store recovers; balances are not affected"
                             );
                         }

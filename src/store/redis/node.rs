@@ -321,14 +321,17 @@ async fn keep(node: Weak<Node>) {
         known = past;
         if let Some(lost) = lost.take() {
             let seconds = lost.elapsed().as_secs_f64();
-            log::info!("Redis can be used again, after {seconds:.1} s");
+            let server = this.dial.to_string();
+            log::info!(server = server.as_str(); "Redis can be used again, after {seconds:.1} s");
         }
         this.take_beat();
         this.live.send_replace(Some(live.clone()));
         drop(this);
         let (fault, why) = watch_over(&node, &mut breaker, live).await;
         let Some(this) = node.upgrade() else { return };
+        let server = this.dial.to_string();
         log::warn!(
+            server = server.as_str();
             "Redis cannot be used: {why}. Calls get 503 until it is back, save those that a lease covers"
         );
         lost = Some(Instant::now());

@@ -1,5 +1,6 @@
 //! What an operator sees: metrics of a running gateway, its log lines, and the pages that name them.
 
+mod log;
 mod metrics;
 
 use crate::harness::{Client, Gateway, Setup, eventually};
