@@ -18,10 +18,11 @@ use crate::rules::window::{Limits, Window};
 use crate::telemetry::fields::About;
 use crate::telemetry::throttle::Throttle;
 use log::Level;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Interval between the reports of lease spending.
@@ -115,7 +116,7 @@ pub struct Covered {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 impl Lease {

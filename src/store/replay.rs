@@ -13,8 +13,9 @@ use crate::rules::amount::{Millis, Tokens};
 use crate::rules::lease_budget::MAX_REPLICATION_LOSS;
 use crate::telemetry::fields::About;
 use futures_util::future::join_all;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Maximum number of commands kept; the oldest are evicted.
@@ -119,7 +120,7 @@ impl Replay {
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ring.lock()
     }
 
     /// Keeps an acknowledged command. `generation`: the store's before it was sent; `None`: the store forgets

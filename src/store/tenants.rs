@@ -17,9 +17,10 @@ use crate::rules::window::{Limits, Window};
 use crate::telemetry::series::{
     EndpointSeries, Families, MAX_NAMED_ENDPOINTS, OTHER, TenantSeries, endpoint_label,
 };
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Maximum age of a cached config while the store does not report changes.
@@ -130,7 +131,7 @@ struct ConfigRead {
 
 impl Kept {
     fn state(&self) -> MutexGuard<'_, CacheState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -370,8 +371,7 @@ impl Tenants {
 /// Version of a config in log lines: the first digits of its SHA-256, as in the `ETag` that admins see.
 pub fn version(text: impl AsRef<[u8]>) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_ref());
-    let digits = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
-    digits.take(6).collect()
+    hex::encode(&digest.as_ref()[..6])
 }
 
 fn evict(entries: &mut HashMap<TenantId, CacheEntry>) {

@@ -3,7 +3,6 @@
 //! Records wait in a bounded buffer for a task that writes them in batches, ten times a second: no request
 //! waits for its record or wakes a task. A record that cannot be buffered is dropped and counted.
 
-use crate::http1::write::decimal;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::settlement::bill::Labels;
 use crate::rules::amount::Millis;
@@ -12,9 +11,10 @@ use crate::rules::date::rfc3339;
 use crate::rules::tenant::TenantId;
 use crate::store::{Outcome, UsageLog};
 use crate::telemetry::metrics::Metrics;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -49,7 +49,7 @@ struct Records {
 
 impl Buffer {
     fn take(&self) -> Records {
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut records = self.records.lock();
         std::mem::take(&mut *records)
     }
 }
@@ -76,17 +76,13 @@ impl Recorder {
             self.store.clone(),
             self.metrics.clone(),
         );
-        *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(work));
+        *self.worker.lock() = Some(tokio::spawn(work));
     }
 
     /// Writes what is buffered and ends the task.
     pub async fn finish(&self) {
         self.buffer.finish.notify_one();
-        let worker = self
-            .worker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let worker = self.worker.lock().take();
         if let Some(worker) = worker
             && worker.await.is_err()
         {
@@ -139,11 +135,7 @@ impl Recorder {
         record.number("latencyMs", Millis::from(lasted).0);
         record.string("requestId", exchange.reply.request_id());
         text.push('}');
-        let mut waiting = self
-            .buffer
-            .records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.buffer.records.lock();
         if waiting.count >= MAX_WAITING_RECORDS {
             self.metrics.records_dropped.add(1);
             return;
@@ -189,9 +181,7 @@ impl Object<'_> {
     }
 
     fn number(&mut self, name: &str, value: u64) {
-        let mut digits = [0; 20];
-        let digits = std::str::from_utf8(decimal(&mut digits, value));
-        self.raw(name, digits.unwrap_or("0"));
+        self.raw(name, itoa::Buffer::new().format(value));
     }
 
     /// Writes a string `value` that needs no JSON escapes.

@@ -14,11 +14,12 @@ use crate::rules::egress;
 use crate::settings;
 use crate::threads;
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -161,10 +162,8 @@ impl ProviderClient {
         }
     }
 
-    fn idle_pool(&self) -> std::sync::MutexGuard<'_, IdlePool> {
-        self.idle[threads::number() % IDLE_POOL_COUNT]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn idle_pool(&self) -> parking_lot::MutexGuard<'_, IdlePool> {
+        self.idle[threads::number() % IDLE_POOL_COUNT].lock()
     }
 
     /// Takes a usable idle connection from this thread's pool, and closes stale ones.
@@ -204,7 +203,7 @@ impl ProviderClient {
     pub fn sweep(&self) {
         self.names.refresh();
         for idle_pool in &self.idle {
-            let mut idle_pool = idle_pool.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut idle_pool = idle_pool.lock();
             idle_pool.retain(|_, kept| {
                 kept.retain_mut(|idle| {
                     idle.since.elapsed() < IDLE_TIMEOUT && idle.connection.is_reusable()

@@ -13,10 +13,11 @@ use crate::rules::record::Damage;
 use crate::store::boot::{self, Boot};
 use crate::store::{Outcome, StoreError, folder, name};
 use crate::telemetry::counter::{Histogram, STORE_WORK};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use redb::Database;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -189,7 +190,7 @@ impl Disk {
     /// Locks the memory, also after a panic elsewhere: memory changes only after the journal has the change,
     /// so no state is half changed.
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.memory.lock()
     }
 
     /// Returns a stored value, even if it has expired.
@@ -219,11 +220,7 @@ impl Disk {
     }
 
     fn database(&self) -> Outcome<Arc<Database>> {
-        let database = self
-            .database
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let database = self.database.lock().clone();
         database.ok_or_else(|| StoreError::Unavailable("the store is closed".to_owned()))
     }
 
@@ -485,8 +482,7 @@ impl Disk {
             return memory.closing;
         }
         if memory.pending.is_empty() && !memory.closing {
-            let waited = self.work.wait_timeout(memory, SPACE_CHECK_INTERVAL);
-            memory = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.work.wait_for(&mut memory, SPACE_CHECK_INTERVAL);
         }
         // The journal has these changes: unless a caller waits for the flush, one commit can serve many of
         // them.
@@ -495,8 +491,7 @@ impl Disk {
             let Some(wait) = until.checked_duration_since(Instant::now()) else {
                 break;
             };
-            let waited = self.work.wait_timeout(memory, wait);
-            memory = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.work.wait_for(&mut memory, wait);
         }
         let is_filled = !memory.pending.is_empty();
         *batch = Batch {
@@ -539,7 +534,7 @@ impl Disk {
     }
 
     fn open_again(&self) -> Result<(), String> {
-        let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut database = self.database.lock();
         // Readers may hold the old handle for a moment; then a later attempt succeeds.
         drop(database.take());
         let opened = database::open(self.room.dir())?;
@@ -560,10 +555,7 @@ impl Disk {
 
     /// Closes the database, so that another process can open the directory. Later reads and writes fail.
     pub fn release(&self) {
-        self.database
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.database.lock().take();
     }
 }
 

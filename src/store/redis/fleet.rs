@@ -10,10 +10,11 @@ use super::{slot, version};
 use crate::settings::{Redis as Target, RedisKind};
 use crate::store::StoreError;
 use crate::telemetry::counter::Histogram;
+use parking_lot::RwLock;
 use redis::{Cmd, RedisError, Value, from_redis_value};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -198,12 +199,12 @@ impl Cluster {
     }
 
     fn nodes(&self) -> Vec<Arc<Node>> {
-        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self.map.read();
         map.nodes.values().cloned().collect()
     }
 
     fn owner(&self, slot: u16) -> Option<Arc<Node>> {
-        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self.map.read();
         let range = map.slots.iter().find(|range| range.has(slot))?;
         map.nodes.get(&range.owner).cloned()
     }
@@ -214,13 +215,13 @@ impl Cluster {
             // An error here is ignored: the command that follows will meet it too.
             let _ = self.draw_map(&node).await;
         }
-        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self.map.read();
         let mut ranges = map.slots.iter();
         ranges.any(|range| range.has(slot) && range.has_replica)
     }
 
     fn node_at(&self, place: Address) -> Arc<Node> {
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.map.write();
         let dial = Dial::fixed(&self.target, place.clone());
         map.nodes
             .entry(place)
@@ -316,7 +317,7 @@ impl Cluster {
                 node.probe_at(name);
             }
         }
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.map.write();
         // The new owner of a slot may lack the latest writes of the old one.
         if !map
             .slots

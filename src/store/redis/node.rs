@@ -9,10 +9,11 @@ use super::breaker::{Beat, Breaker, BreakerFault, LATENCY_BUDGET};
 use super::dial::Dial;
 use crate::store::StoreError;
 use crate::telemetry::counter::Histogram;
+use parking_lot::{Mutex, MutexGuard};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
@@ -95,7 +96,7 @@ impl CommandFailure {
 }
 
 fn lock(text: &Mutex<String>) -> MutexGuard<'_, String> {
-    text.lock().unwrap_or_else(PoisonError::into_inner)
+    text.lock()
 }
 
 impl Node {
