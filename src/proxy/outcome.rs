@@ -100,7 +100,7 @@ impl RequestOutcome {
     }
 
     /// Value of `outcome` in `resullm_provider_answers_total`.
-    pub fn provider_word(&self) -> &'static str {
+    pub(crate) fn provider_word(&self) -> &'static str {
         match (self.fault, self.provider_status) {
             (Some(fault), _) => fault.word(),
             (None, Some(status)) => status_word(status),

@@ -14,9 +14,7 @@ use crate::rules::entry::Groups;
 use crate::rules::redact::Credentials;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::{Limits, Window};
-use crate::telemetry::series::{
-    EndpointSeries, Families, MAX_NAMED_ENDPOINTS, OTHER, TenantSeries, endpoint_label,
-};
+use crate::telemetry::series::{EndpointSeries, Families, TenantSeries};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -63,13 +61,6 @@ impl Tenant {
         let mut endpoints = text.endpoints.iter();
         let at = endpoints.position(|known| std::ptr::eq(known, endpoint))?;
         self.beside.get(at)
-    }
-
-    /// Whether an endpoint has this label in the metrics.
-    fn has_label(&self, label: &str) -> bool {
-        let endpoints = self.config.text.iter().flat_map(|text| &text.endpoints);
-        let mut labels = endpoints.enumerate().take(MAX_NAMED_ENDPOINTS);
-        labels.any(|(nth, endpoint)| endpoint_label(&endpoint.name, nth) == label)
     }
 }
 
@@ -257,29 +248,7 @@ impl Tenants {
             // An unreadable store is logged and counted where it is needed.
             let _ = self.find(&id).await;
         }
-        let known = {
-            let state = self.kept.state();
-            let entries = state.entries.iter().filter(|(_, entry)| entry.is_known());
-            let known = entries.filter_map(|(id, entry)| {
-                let tenant = match &entry.reading.as_ref()?.lookup {
-                    Lookup::Known(tenant) => Some(tenant.clone()),
-                    Lookup::Unknown | Lookup::Unusable => None,
-                };
-                Some((id.to_string(), tenant))
-            });
-            known.collect::<HashMap<String, Option<Arc<Tenant>>>>()
-        };
-        self.families.retain(|tenant, endpoint| {
-            if tenant.is_empty() {
-                return true;
-            }
-            let kept = known.get(tenant);
-            kept.is_some_and(|tenant| match (tenant, endpoint) {
-                (Some(tenant), Some(label)) => label == OTHER || tenant.has_label(label),
-                (None, Some(_)) => false,
-                (_, None) => true,
-            })
-        });
+        self.families.remove_unused();
     }
 
     /// Tenants for [`Tenants::sweep`] to read again, those that wait longest first.

@@ -14,6 +14,12 @@ use std::time::{Duration, Instant};
 /// Shards of a metric; with more threads than shards, some threads share one.
 const SHARDS: usize = 16;
 
+/// A metric whose clones share its state.
+pub trait Shared: Clone {
+    /// Whether there is a clone besides this one.
+    fn is_shared(&self) -> bool;
+}
+
 fn shard<T>(shards: &[T; SHARDS]) -> &T {
     &shards[threads::number() % SHARDS]
 }
@@ -36,6 +42,12 @@ impl Counter {
     }
 }
 
+impl Shared for Counter {
+    fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
 impl TypedMetric for Counter {
     const TYPE: MetricType = MetricType::Counter;
 }
@@ -51,7 +63,7 @@ impl EncodeMetric for Counter {
 }
 
 /// Bucket bounds in microseconds for the gateway's own work.
-pub const OWN_WORK: &[u64] = &[
+const OWN_WORK: &[u64] = &[
     10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000,
 ];
 /// Bucket bounds in microseconds for commands to the store. Redis counts as late above 500 ms.
@@ -59,7 +71,7 @@ pub const STORE_WORK: &[u64] = &[
     25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 1_000_000,
 ];
 /// Bucket bounds in microseconds for the first byte of a provider's answer: models think for minutes.
-pub const FIRST_BYTE: &[u64] = &[
+pub(super) const FIRST_BYTE: &[u64] = &[
     50_000,
     100_000,
     250_000,
@@ -139,6 +151,12 @@ impl Drop for Running<'_> {
 impl Default for Histogram {
     fn default() -> Histogram {
         Histogram::new(OWN_WORK)
+    }
+}
+
+impl Shared for Histogram {
+    fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.shards) > 1
     }
 }
 
