@@ -59,11 +59,12 @@ bench-refused: build ## one tenant's calls while another's are refused; printed 
 
 check: house fmt clippy ## the quick part: architecture, format, lints
 
-tools: ## what the tests need besides cargo: redis-server, strace, curl, libfaketime, client programs, tokenizers, readers of bodies, cargo-deny
+tools: ## what the tests need besides cargo: redis-server, strace, curl, promtool, libfaketime, client programs, tokenizers, readers of bodies, cargo-deny
 	$(call heading,tools)
 	tests/tools/install-redis.sh
 	tests/tools/install-program.sh strace
 	tests/tools/install-program.sh curl
+	tests/tools/install-promtool.sh
 	tests/tools/install-faketime.sh
 	tests/tools/install-sdks.sh
 	tests/tools/install-readers.sh

@@ -115,7 +115,7 @@ pub fn redis_server() -> Command {
     command
 }
 
-/// Path of `strace` or `curl`, from `PATH` or from `.tools`.
+/// Path of `strace`, `curl` or `promtool`, from `PATH` or from `.tools`.
 pub fn program(name: &str) -> PathBuf {
     if on_path(name) {
         return PathBuf::from(name);

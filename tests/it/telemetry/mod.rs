@@ -2,6 +2,7 @@
 
 mod log;
 mod metrics;
+mod rules;
 
 use crate::harness::{Client, Gateway, Setup, eventually};
 use std::time::Duration;
