@@ -59,7 +59,7 @@ bench-refused: build ## one tenant's calls while another's are refused; printed 
 
 check: house fmt clippy ## the quick part: architecture, format, lints
 
-tools: ## what the tests need besides cargo: redis-server, strace, curl, nginx, Caddy, systemd-analyze, libfaketime, client programs, tokenizers, readers of bodies, cargo-deny
+tools: ## what the tests need besides cargo: redis-server, strace, curl, nginx, Caddy, systemd-analyze, promtool, libfaketime, client programs, tokenizers, readers of bodies, cargo-deny
 	$(call heading,tools)
 	tests/tools/install-redis.sh
 	tests/tools/install-program.sh strace
@@ -67,6 +67,7 @@ tools: ## what the tests need besides cargo: redis-server, strace, curl, nginx, 
 	tests/tools/install-server.sh nginx
 	tests/tools/install-server.sh caddy
 	tests/tools/install-server.sh systemd-analyze
+	tests/tools/install-promtool.sh
 	tests/tools/install-faketime.sh
 	tests/tools/install-sdks.sh
 	tests/tools/install-readers.sh

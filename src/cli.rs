@@ -12,16 +12,17 @@ use crate::rules::tenant::TenantId;
 use crate::serve::build::{Deps, create_app};
 use crate::serve::sockets::Sockets;
 use crate::serve::{handover, life, limits, recover, tls};
-use crate::settings::{self, Settings};
+use crate::settings::{self, LogFormat, Settings, Unusable};
 use crate::store::config_secrets::ConfigSecrets;
 use crate::store::embedded::maintenance;
 use crate::store::journal::{self, Journal};
 use crate::store::leases::Leases;
 use crate::store::replay::Replay;
-use crate::store::tenants::{Lookup, Tenants};
+use crate::store::tenants::{self, Lookup, Tenants};
 use crate::store::{AccountSettings, Clock, LogBounds, Store, open};
 use crate::tables::Secret;
 use crate::telemetry;
+use crate::telemetry::series::Families;
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -46,6 +47,9 @@ struct Arguments {
     /// Take over the listening sockets of the process that started this one
     #[arg(long = "take-over", hide = true)]
     take_over: bool,
+    /// Format of the lines that say why the settings cannot be used; of the process that started this one
+    #[arg(long = "log-errors-as", hide = true, value_parser = ["human", "json"])]
+    log_errors_as: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -162,7 +166,10 @@ pub fn main() -> ExitCode {
         Some(Command::Tenant(command)) => tenant(arguments.config.as_ref(), command),
         Some(Command::Key(command)) => ask(arguments.config.as_ref(), asked_of_keys(command)),
         Some(Command::Store(command)) => maintain_store(arguments.config.as_ref(), &command),
-        None => serve(arguments.config.as_ref(), arguments.take_over),
+        None => {
+            let errors_as = arguments.log_errors_as.as_deref();
+            serve(arguments.config.as_ref(), arguments.take_over, errors_as)
+        }
     }
 }
 
@@ -192,9 +199,14 @@ fn schema(of: &str) -> String {
     format!("{schema:#}")
 }
 
-/// Loads and validates the settings, tenant configs included; the error holds one line for each fault.
+/// Like [`load_located`], with all faults as one text.
 fn load(path: Option<&PathBuf>) -> Result<Settings, String> {
-    settings::load_from_process(path.map(PathBuf::as_path)).map_err(|faults| faults.to_string())
+    load_located(path).map_err(|unusable| unusable.to_string())
+}
+
+/// Loads and validates the settings, tenant configs included; the error holds one line for each fault.
+fn load_located(path: Option<&PathBuf>) -> Result<Settings, Unusable> {
+    settings::load_from_process(path.map(PathBuf::as_path))
 }
 
 /// Runs `resullm check`.
@@ -258,12 +270,21 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
         .map_err(|error| format!("Cannot start the runtime: {error}"))
 }
 
-fn serve(path: Option<&PathBuf>, take_over: bool) -> ExitCode {
-    let settings = match load(path) {
+fn serve(path: Option<&PathBuf>, take_over: bool, errors_as: Option<&str>) -> ExitCode {
+    let settings = match load_located(path) {
         Ok(settings) => Arc::new(settings),
-        Err(faults) => return fail(&faults),
+        Err(faults) => {
+            let format = match errors_as {
+                Some("json") => LogFormat::Json,
+                Some(_) => LogFormat::Human,
+                None => faults.log_format,
+            };
+            telemetry::log::write_errors(format, &faults.to_string());
+            return ExitCode::FAILURE;
+        }
     };
     telemetry::log::start(&settings.log);
+    log_start(&settings);
     let served = runtime().and_then(|runtime| {
         let served = runtime.block_on(serve_until_stopped(settings, take_over));
         // Tasks that still run have exceeded the drain's deadlines: do not wait for them.
@@ -277,6 +298,19 @@ fn serve(path: Option<&PathBuf>, take_over: bool) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Logs what starts: version, store, and the settings file by its hash.
+fn log_start(settings: &Settings) {
+    let (version, store) = (env!("CARGO_PKG_VERSION"), settings.store.kind());
+    let source = settings.source.as_ref();
+    let config = source.map_or("built-in defaults".into(), |file| file.to_string_lossy());
+    let bytes = source.and_then(|file| std::fs::read(file).ok());
+    let hash = bytes.map_or_else(String::new, tenants::version);
+    log::info!(
+        version = version, store = store, config = &*config, config_hash = hash.as_str();
+        "ResuLLM {version} starts"
+    );
 }
 
 async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result<(), String> {
@@ -534,7 +568,7 @@ impl LocalAdmin {
                 settings.accounts.hold_ttl,
             ),
             settings: Arc::new(settings),
-            tenants: Arc::new(Tenants::new(store.clone(), secrets)),
+            tenants: Arc::new(Tenants::new(store.clone(), secrets, Families::default())),
             store,
             draining: Arc::default(),
         };
@@ -574,6 +608,7 @@ impl LocalAdmin {
             headers: &headers,
             body: Bytes::from(asked.body),
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            id: "command-line",
             asked: None,
         };
         let answer = dispatch::answer(&self.local, &matched, at, request)

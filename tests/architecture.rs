@@ -48,7 +48,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("dialect", "json rules"),
     ("threads", ""),
     ("telemetry", "settings rules threads"),
-    ("store", "json settings rules tables threads"),
+    ("store", "json settings rules tables threads telemetry"),
     (
         "local",
         "json host_port settings rules tables telemetry store",

@@ -32,23 +32,19 @@ pub fn header(out: &mut BytesMut, name: &str, value: &[u8]) -> Result<(), Invali
 
 /// Writes a header line whose value is a decimal number.
 pub fn number(out: &mut BytesMut, name: &str, value: u64) {
-    let mut digits = [0; 20];
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    out.extend_from_slice(decimal(&mut digits, value));
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
-pub fn decimal(digits: &mut [u8; 20], value: u64) -> &[u8] {
-    written(digits, value, 10)
-}
-
-fn written(digits: &mut [u8; 20], mut value: u64, base: u64) -> &[u8] {
+/// Writes a size in hex digits into the end of `digits`.
+fn hex_size(digits: &mut [u8; 16], mut value: usize) -> &[u8] {
     let mut at = digits.len();
     loop {
         at -= 1;
-        digits[at] = b"0123456789abcdef"[(value % base) as usize];
-        value /= base;
+        digits[at] = b"0123456789abcdef"[value % 16];
+        value /= 16;
         if value == 0 {
             return &digits[at..];
         }
@@ -60,9 +56,8 @@ pub fn chunk(out: &mut BytesMut, content: &[u8]) {
     if content.is_empty() {
         return;
     }
-    let mut digits = [0; 20];
     out.reserve(content.len() + 12);
-    out.extend_from_slice(written(&mut digits, content.len() as u64, 16));
+    out.extend_from_slice(hex_size(&mut [0; 16], content.len()));
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(content);
     out.extend_from_slice(b"\r\n");

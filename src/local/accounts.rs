@@ -2,15 +2,17 @@
 //!
 //! Each handler authorizes an admin of the tenant first. A key of another tenant is 404.
 
+use super::admin::{self, Actor};
 use super::answer::{self, Answer, Refusal, json};
-use super::{Local, Request, admin};
+use super::{Local, Request};
 use crate::rules::account::Credited;
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::date::rfc3339;
 use crate::settings::Layout;
-use crate::store::name::KeyName;
+use crate::store::name::{AccountName, KeyName};
 use crate::store::tenants::Tenant;
 use crate::store::{Found, Mint, StoreError};
+use crate::telemetry::fields::About;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -40,6 +42,8 @@ pub(crate) struct NewKey<'a> {
 
 pub(crate) struct Minted {
     pub key: KeyName,
+    /// Hash of the account, for the log.
+    pub account: String,
     pub expires: Option<Millis>,
 }
 
@@ -76,6 +80,7 @@ pub(crate) async fn write(
             (Some(user), record)
         }
     };
+    let account = user.as_deref().and_then(AccountName::user);
     let mint = Mint {
         key: key.clone(),
         user,
@@ -88,6 +93,7 @@ pub(crate) async fn write(
         ));
     }
     Ok(Minted {
+        account: account.unwrap_or_else(|| key.account()).id(),
         key,
         expires: new.life.map(|life| now.plus(life)),
     })
@@ -109,7 +115,7 @@ pub async fn mint(
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
-    admin::authorize(local, request, &tenant.id).await?;
+    let by = admin::authorize(local, request, &tenant.id).await?;
     let call: MintCall = answer::body(&request.body)?;
     let group = call.group.as_deref().unwrap_or("anonymous");
     let settings = known_group(tenant, group)?;
@@ -139,6 +145,12 @@ pub async fn mint(
         return Err(Refusal::Bad(rule.to_owned()));
     }
     let minted = write(local, tenant, &key).await?;
+    by.log(
+        request,
+        about(tenant, &minted.account),
+        &[("group", group.into()), ("tokens", tokens.into())],
+        format_args!("A key was minted: group {group}, {tokens} tokens"),
+    );
     let mut answer = json!({"apiKey": minted.key.as_str(), "tokensLeft": tokens, "group": group});
     if let Some(expires) = minted.expires {
         answer["expiresAt"] = rfc3339(expires).into();
@@ -160,14 +172,23 @@ fn known_group<'a>(
     })
 }
 
+/// Fields of log lines about an account.
+fn about<'a>(tenant: &'a Tenant, account: &'a str) -> About<'a> {
+    About {
+        tenant: Some(tenant.id.as_str()),
+        account: Some(account),
+        ..About::default()
+    }
+}
+
 /// Authorizes an admin and returns the account of the key in the path. A key of another tenant is 404.
 async fn find(
     local: &Local,
     request: &Request<'_>,
     tenant: &Tenant,
     key: &str,
-) -> Result<(KeyName, Found), Refusal> {
-    admin::authorize(local, request, &tenant.id).await?;
+) -> Result<(Actor, KeyName, Found), Refusal> {
+    let by = admin::authorize(local, request, &tenant.id).await?;
     let key = KeyName::parse(key).ok_or(Refusal::NotFound)?;
     local.leases.give_back(&key).await?;
     let found = local
@@ -175,7 +196,7 @@ async fn find(
         .find(&key, &tenant.id, &tenant.groups)
         .await?
         .ok_or(Refusal::NotFound)?;
-    Ok((key, found))
+    Ok((by, key, found))
 }
 
 /// Serves `GET /admin/keys/{key}`.
@@ -185,7 +206,7 @@ pub async fn show(
     tenant: &Tenant,
     key: &str,
 ) -> Result<Answer, Refusal> {
-    let (_, found) = find(local, request, tenant, key).await?;
+    let (_, _, found) = find(local, request, tenant, key).await?;
     let record: Value = serde_json::from_str(&found.record).unwrap_or_default();
     let mut answer = json!({
         "keyId": found.account.id(),
@@ -215,13 +236,20 @@ pub async fn regroup(
     tenant: &Tenant,
     key: &str,
 ) -> Result<Answer, Refusal> {
-    let (key, found) = find(local, request, tenant, key).await?;
+    let (by, key, found) = find(local, request, tenant, key).await?;
     let call: MoveCall = answer::body(&request.body)?;
     known_group(tenant, &call.group)?;
     if !local.store.regroup(&found.account, &call.group).await? {
         return Err(Refusal::NotFound);
     }
     local.leases.invalidate(&key);
+    let (from, to) = (found.group.as_str(), call.group.as_str());
+    by.log(
+        request,
+        about(tenant, &found.account.id()),
+        &[("from", from.into()), ("to", to.into())],
+        format_args!("An account moved from group {from} to {to}"),
+    );
     Ok(json(200, &json!({"success": true})))
 }
 
@@ -241,7 +269,7 @@ pub async fn credit(
     tenant: &Tenant,
     key: &str,
 ) -> Result<Answer, Refusal> {
-    let (_, found) = find(local, request, tenant, key).await?;
+    let (by, _, found) = find(local, request, tenant, key).await?;
     let call: CreditCall = answer::body(&request.body)?;
     let id = call.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     if id.is_empty() || id.len() > 128 {
@@ -256,10 +284,7 @@ pub async fn credit(
     let tokens = Tokens::new(call.tokens);
     let credited = match local.store.credit(&found.account, &id, tokens).await {
         Err(error @ (StoreError::Unknown(_) | StoreError::Unreplicated(_))) => {
-            let account = found.account.id();
-            log::warn!(
-                "A credit of account {account} is not confirmed: {error}. Its client got 503 and repeats it with the same ID"
-            );
+            log_unconfirmed(request, about(tenant, &found.account.id()), &error);
             return Err(Refusal::Unconfirmed { id });
         }
         credited => credited?,
@@ -274,10 +299,35 @@ pub async fn credit(
             )));
         }
     };
+    by.log(
+        request,
+        about(tenant, &found.account.id()),
+        &[
+            ("tokens", tokens.count().into()),
+            ("repeated", repeated.into()),
+        ],
+        format_args!("An account was credited {tokens} tokens, and has {left}"),
+    );
     Ok(json(
         200,
         &json!({"tokensLeft": left, "repeated": repeated}),
     ))
+}
+
+fn log_unconfirmed(request: &Request<'_>, about: About<'_>, error: &StoreError) {
+    let about = About {
+        request: Some(request.id),
+        ..about
+    };
+    let account = about.account.unwrap_or("-");
+    about.log(
+        module_path!(),
+        log::Level::Warn,
+        &[],
+        format_args!(
+            "A credit of account {account} is not confirmed: {error}. Its client got 503 and repeats it with the same ID"
+        ),
+    );
 }
 
 /// Serves `DELETE /admin/keys/{key}`.
@@ -287,10 +337,17 @@ pub async fn revoke(
     tenant: &Tenant,
     key: &str,
 ) -> Result<Answer, Refusal> {
-    let (key, _) = find(local, request, tenant, key).await?;
+    let (by, key, found) = find(local, request, tenant, key).await?;
     if !local.store.revoke(&key).await? {
         return Err(Refusal::NotFound);
     }
     local.leases.invalidate(&key);
+    let account = found.account.id();
+    by.log(
+        request,
+        about(tenant, &account),
+        &[],
+        format_args!("A key was revoked"),
+    );
     Ok(json(200, &json!({"success": true})))
 }

@@ -5,10 +5,60 @@
 use super::answer::{self, Answer, Refusal, json, text};
 use super::{Local, Request, credentials};
 use crate::rules::tenant::TenantId;
+use crate::store::tenants::version;
+use crate::telemetry::fields::{About, Field};
 use http::{HeaderValue, header};
+use log::Level;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
+
+/// Who makes a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Actor {
+    Operator,
+    /// With one of the tenant's own admin tokens.
+    TenantAdmin,
+}
+
+impl Actor {
+    /// Logs a change that was made.
+    pub fn log(
+        self,
+        request: &Request<'_>,
+        about: About<'_>,
+        more: &[Field<'_>],
+        line: std::fmt::Arguments<'_>,
+    ) {
+        let by = match self {
+            Actor::Operator => "operator",
+            Actor::TenantAdmin => "tenant admin",
+        };
+        let address = request.address.to_string();
+        let mut fields = vec![("by", by.into()), ("address", address.as_str().into())];
+        fields.extend_from_slice(more);
+        let about = About {
+            request: Some(request.id),
+            ..about
+        };
+        about.log(module_path!(), Level::Info, &fields, line);
+    }
+
+    /// Logs a change of a tenant.
+    pub(crate) fn log_tenant(
+        self,
+        request: &Request<'_>,
+        tenant: &TenantId,
+        more: &[Field<'_>],
+        line: std::fmt::Arguments<'_>,
+    ) {
+        let about = About {
+            tenant: Some(tenant.as_str()),
+            ..About::default()
+        };
+        self.log(request, about, more, line);
+    }
+}
 
 /// Authorizes an admin of `tenant`: `admin.token` is valid for every tenant, a tenant's own token for that
 /// tenant only.
@@ -16,30 +66,32 @@ pub(crate) async fn authorize(
     local: &Local,
     request: &Request<'_>,
     tenant: &TenantId,
-) -> Result<(), Refusal> {
+) -> Result<Actor, Refusal> {
     // Without a token of the operator the admin API is off, even for tenants' own tokens.
     if local.settings.admin.tokens().next().is_none() {
         return Err(Refusal::Unauthorized);
     }
-    if authorize_operator(local, request).is_ok() {
-        return Ok(());
+    if let Ok(operator) = authorize_operator(local, request) {
+        return Ok(operator);
     }
     let token = credentials::bearer(request.headers).ok_or(Refusal::Unauthorized)?;
     let hashes = local.store.admins(tenant).await?;
     credentials::is_hashed(token, &hashes)
-        .then_some(())
+        .then_some(Actor::TenantAdmin)
         .ok_or(Refusal::Unauthorized)
 }
 
 /// Authorizes the operator: the bearer token must be one of [`Admin::tokens`](crate::settings::Admin::tokens).
-pub(crate) fn authorize_operator(local: &Local, request: &Request<'_>) -> Result<(), Refusal> {
+pub(crate) fn authorize_operator(local: &Local, request: &Request<'_>) -> Result<Actor, Refusal> {
     let given = credentials::bearer(request.headers).ok_or(Refusal::Unauthorized)?;
     let tokens = local.settings.admin.tokens();
     // Compared with all of them: stopping at a match would reveal its position.
     let is_one = tokens.fold(false, |found, token| {
         found | credentials::is_token(given, token.expose())
     });
-    is_one.then_some(()).ok_or(Refusal::Unauthorized)
+    is_one
+        .then_some(Actor::Operator)
+        .ok_or(Refusal::Unauthorized)
 }
 
 /// Serves `GET /admin/config`.
@@ -58,8 +110,8 @@ pub async fn replace(
     request: &Request<'_>,
     tenant: &TenantId,
 ) -> Result<Answer, Refusal> {
-    authorize(local, request, tenant).await?;
-    let (_, tag) = put(local, request, tenant).await?;
+    let by = authorize(local, request, tenant).await?;
+    let (_, tag) = put(local, request, tenant, by).await?;
     Ok(tagged(json(200, &json!({"success": true})), &tag))
 }
 
@@ -110,10 +162,11 @@ pub(crate) fn valid_config<'a>(
 
 /// Replaces the whole config if it matches `If-Match` (else 412). Returns whether there was one before, and
 /// the new `ETag`.
-pub async fn put(
+pub(crate) async fn put(
     local: &Local,
     request: &Request<'_>,
     tenant: &TenantId,
+    by: Actor,
 ) -> Result<(bool, String), Refusal> {
     let call: PutCall<'_> = answer::body(&request.body)?;
     let config = valid_config(local, tenant, call.config)?;
@@ -131,6 +184,14 @@ pub async fn put(
     let secrets = &local.tenants.secrets;
     let put = secrets.replace(&*local.store, tenant, expected, config);
     let now = put.await?.ok_or(Refusal::PreconditionFailed)?;
+    let from = stored.as_deref().map_or_else(|| "none".to_owned(), version);
+    let to = version(&now);
+    by.log_tenant(
+        request,
+        tenant,
+        &[("from", from.as_str().into()), ("to", to.as_str().into())],
+        format_args!("The config of {tenant} was replaced: version {from} by {to}"),
+    );
     Ok((stored.is_some(), etag(&now)))
 }
 

@@ -66,6 +66,28 @@ impl From<StoreError> for Refusal {
 }
 
 impl Refusal {
+    /// Returns the status, and a code for the metrics and the log. The answer itself has no code.
+    pub fn status_and_code(&self) -> (u16, &'static str) {
+        match self {
+            Refusal::NotFound => (404, "not_found"),
+            Refusal::MethodNotAllowed(_) => (405, "method_not_allowed"),
+            Refusal::Unauthorized => (401, "unauthorized"),
+            Refusal::UnknownKey => (401, "invalid_api_key"),
+            Refusal::Bad(_) => (400, "bad_request"),
+            Refusal::InvalidConfig(_) => (400, "invalid_config"),
+            Refusal::Forbidden(_) => (403, "forbidden"),
+            Refusal::Conflict(_) => (409, "conflict"),
+            Refusal::PreconditionFailed => (412, "precondition_failed"),
+            Refusal::RateLimited { .. } => (429, "too_many_mints"),
+            Refusal::TenantUnusable => (503, "broken_config"),
+            Refusal::Draining => (503, "draining"),
+            Refusal::Unconfirmed { .. } => (503, "unconfirmed"),
+            Refusal::Store(StoreError::Damaged { .. }) => (500, "internal_error"),
+            Refusal::Store(StoreError::Full) => (503, "store_full"),
+            Refusal::Store(_) => (503, "store_unavailable"),
+        }
+    }
+
     /// Returns the response for this error.
     pub fn into_answer(self) -> Answer {
         let sentence = |status, text: &str| json(status, &json!({"error": text}));

@@ -35,6 +35,8 @@ pub struct Request<'a> {
     pub body: Bytes,
     /// The client's address, as seen behind `trusted_proxies`.
     pub address: IpAddr,
+    /// `x-request-id` of the answer.
+    pub id: &'a str,
     /// Host that the request asks for (`Host` or `:authority`); `None` if it names none.
     pub asked: Option<HostPort>,
 }

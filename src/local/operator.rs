@@ -44,7 +44,7 @@ struct CreateCall<'a> {
 
 /// Serves `POST /admin/tenants`; 409 if the tenant exists.
 pub async fn create(local: &Local, request: &Request<'_>) -> Result<Answer, Refusal> {
-    admin::authorize_operator(local, request)?;
+    let by = admin::authorize_operator(local, request)?;
     let call: CreateCall<'_> = answer::body(&request.body)?;
     let id = id(&call.id)?;
     let config = admin::valid_config(local, &id, call.config)?;
@@ -52,6 +52,7 @@ pub async fn create(local: &Local, request: &Request<'_>) -> Result<Answer, Refu
     if !secrets.seed(&*local.store, &id, config).await? {
         return Err(Refusal::Conflict(format!("There is a tenant {id} already")));
     }
+    by.log_tenant(request, &id, &[], format_args!("Tenant {id} was created"));
     Ok(json(201, &json!({"id": id.as_str()})))
 }
 
@@ -67,25 +68,27 @@ pub async fn replace(
     request: &Request<'_>,
     tenant: &str,
 ) -> Result<Answer, Refusal> {
-    admin::authorize_operator(local, request)?;
-    let (existed, tag) = admin::put(local, request, &id(tenant)?).await?;
+    let by = admin::authorize_operator(local, request)?;
+    let (existed, tag) = admin::put(local, request, &id(tenant)?, by).await?;
     let status = if existed { 200 } else { 201 };
     Ok(admin::tagged(json(status, &json!({"success": true})), &tag))
 }
 
 /// Serves `DELETE /admin/tenants/{id}`.
 pub async fn delete(local: &Local, request: &Request<'_>, tenant: &str) -> Result<Answer, Refusal> {
-    admin::authorize_operator(local, request)?;
-    if !local.store.delete_tenant(&id(tenant)?).await? {
+    let by = admin::authorize_operator(local, request)?;
+    let id = id(tenant)?;
+    if !local.store.delete_tenant(&id).await? {
         return Err(Refusal::NotFound);
     }
+    by.log_tenant(request, &id, &[], format_args!("Tenant {id} was deleted"));
     Ok(json(200, &json!({"success": true})))
 }
 
 /// Serves `POST /admin/tenants/{id}/seal`: encrypts plaintext secrets of the config with `secrets.key`, and
 /// re-encrypts those sealed with one of `secrets.old_keys`.
 pub async fn seal(local: &Local, request: &Request<'_>, tenant: &str) -> Result<Answer, Refusal> {
-    admin::authorize_operator(local, request)?;
+    let by = admin::authorize_operator(local, request)?;
     let id = id(tenant)?;
     let secrets = &local.tenants.secrets;
     if !secrets.seals() {
@@ -99,6 +102,9 @@ pub async fn seal(local: &Local, request: &Request<'_>, tenant: &str) -> Result<
         Resealed::Done(Sealed {
             fresh, again, kept, ..
         }) => {
+            let more = [("sealed", fresh.into()), ("resealed", again.into())];
+            let line = format_args!("Secrets of {id} were sealed: {fresh} new, {again} again");
+            by.log_tenant(request, &id, &more, line);
             let told = json!({"id": id.as_str(), "sealed": fresh, "resealed": again, "kept": kept});
             Ok(json(200, &told))
         }
@@ -125,7 +131,7 @@ pub(crate) async fn set_tokens(
     request: &Request<'_>,
     tenant: &str,
 ) -> Result<Answer, Refusal> {
-    admin::authorize_operator(local, request)?;
+    let by = admin::authorize_operator(local, request)?;
     let id = id(tenant)?;
     let call: TokensCall = answer::body(&request.body)?;
     if call.tokens.len() > MAX_TOKENS {
@@ -148,5 +154,12 @@ pub(crate) async fn set_tokens(
         .map(|token| credentials::hash(token))
         .collect();
     local.store.set_admin_tokens(&id, &hashes).await?;
+    let count = hashes.len();
+    by.log_tenant(
+        request,
+        &id,
+        &[("count", count.into())],
+        format_args!("The admin tokens of {id} were replaced: there are {count} now"),
+    );
     Ok(json(200, &json!({"success": true, "count": hashes.len()})))
 }

@@ -37,6 +37,18 @@ impl LocalRoute {
     }
 }
 
+impl LocalRoute {
+    /// Returns the route's path pattern, and whether it is below a tenant.
+    pub fn pattern(self) -> (bool, &'static str) {
+        let is_row = |(_, methods): &&Row| methods.iter().any(|(_, route)| *route == self);
+        match (GLOBAL.iter().find(is_row), OF_TENANT.iter().find(is_row)) {
+            (Some((pattern, _)), _) => (false, pattern),
+            (None, Some((pattern, _))) => (true, pattern),
+            (None, None) => (false, ""),
+        }
+    }
+}
+
 /// A matched route, and the values of its path parameters (`{}`).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Matched<'a> {

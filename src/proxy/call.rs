@@ -10,6 +10,7 @@ use crate::local::Local;
 use crate::local::answer::Refusal;
 use crate::local::dispatch::Scope;
 use crate::local::route::{Matched, Resolved, allows_cors};
+use crate::proxy::access;
 use crate::proxy::admission::admit::{Admission, check_group};
 use crate::proxy::admission::authenticate::{authenticate, require_known};
 use crate::proxy::admission::estimate::{Estimate, Estimator};
@@ -25,6 +26,7 @@ use crate::proxy::limits::refused_work::Work;
 use crate::proxy::limits::{Limits, gate};
 use crate::proxy::local_answer::LocalAnswers;
 use crate::proxy::models;
+use crate::proxy::outcome::Route;
 use crate::proxy::relay::relay;
 use crate::proxy::relay::request::{Relay, RelayedCall, private_host};
 use crate::proxy::request_id;
@@ -43,6 +45,7 @@ use crate::store::name::KeyName;
 use crate::store::tenants::{Lookup, Tenant, Tenants};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::panics;
+use crate::telemetry::series::EndpointSeries;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::Method;
@@ -87,7 +90,7 @@ pub async fn serve(proxy: &Proxy, session: &mut Session<'_>) {
         proxy.settlement.settle(&mut call).await;
     }
     if let Err(error) = outcome {
-        end_with_error(proxy, session, &exchange, error).await;
+        end_with_error(proxy, session, &mut exchange, error).await;
     }
     record(proxy, session, &exchange);
 }
@@ -160,7 +163,9 @@ async fn answer_for_tenant(
         let cors = cached.and_then(|tenant| cors(&tenant, session));
         exchange.reply.set_cors(cors);
     }
-    let tenant = match found? {
+    let found = found?;
+    exchange.outcome.has_tenant = !matches!(found, Lookup::Unknown);
+    let tenant = match found {
         Lookup::Known(tenant) => tenant,
         Lookup::Unknown => return Err(GatewayError::InvalidTenant),
         Lookup::Unusable if provider.is_some() => return Err(GatewayError::BrokenTenant),
@@ -197,6 +202,7 @@ async fn answer_by_api(
     if let ["models", wanted @ ..] = words.as_slice()
         && *method == Method::GET
     {
+        exchange.outcome.route = Route::Call("models");
         let store = &*proxy.store;
         return models::answer(store, session, &mut exchange.reply, tenant, wanted).await;
     }
@@ -211,6 +217,7 @@ async fn answer_by_api(
         return Err(GatewayError::MethodNotAllowed("POST".to_owned()));
     }
     proxy.metrics.requests_provider.add(1);
+    exchange.outcome.route = Route::Call(dialect.path());
     let _guard = gate::enter_tenant(&proxy.limits, &proxy.metrics, tenant)?;
     let key = authenticate(session.request())?;
     call_limited(proxy, session, exchange, tenant, dialect, &key).await
@@ -279,32 +286,66 @@ async fn call(
 
     let (to, request) = prepare(proxy, session.request(), &mut call, &mut estimate).await?;
 
-    let timer = std::mem::take(&mut session.lifetime_timer);
-    let mut lifetime = proxy.lifetimes.start(call.bill.taken(), timer);
-    let forward = &proxy.forward;
-    let answer = forward
-        .send(session, &mut call, to, request, &mut lifetime)
-        .await?;
+    let beside = tenant.beside(endpoint);
     let found;
     let asked = RelayedCall {
         dialect,
         call: &estimate.call,
         host: private_host(endpoint),
-        credentials: match tenant.credentials(endpoint) {
-            Some(known) => known,
+        credentials: match beside {
+            Some(beside) => &beside.credentials,
             None => {
                 found = Credentials::of(endpoint);
                 &found
             }
         },
     };
+    let asked = ask(proxy, session, &mut call, to, request, &asked).await;
+    if let Some(beside) = beside {
+        count_answer(&beside.series, &call, &asked);
+    }
+    asked
+}
+
+/// Sends a call to its provider and relays the answer.
+async fn ask(
+    proxy: &Proxy,
+    session: &mut Session<'_>,
+    call: &mut Admitted<'_, '_>,
+    to: Destination,
+    request: ProviderRequest,
+    asked: &RelayedCall<'_>,
+) -> Result<(), GatewayError> {
+    let timer = std::mem::take(&mut session.lifetime_timer);
+    let mut lifetime = proxy.lifetimes.start(call.bill.taken(), timer);
+    let forward = &proxy.forward;
+    let answer = forward
+        .send(session, call, to, request, &mut lifetime)
+        .await?;
     let parts = Relay {
         settlement: &proxy.settlement,
         metrics: &proxy.metrics,
     };
-    let relayed = relay(&parts, session, &mut call, answer, &asked, &mut lifetime).await;
+    let relayed = relay(&parts, session, call, answer, asked, &mut lifetime).await;
     session.lifetime_timer = lifetime.timer;
     relayed
+}
+
+/// Counts a call by how it ended at its provider.
+fn count_answer(
+    series: &EndpointSeries,
+    call: &Admitted<'_, '_>,
+    asked: &Result<(), GatewayError>,
+) {
+    let mut outcome = *call.outcome;
+    let error = asked.as_ref().err();
+    outcome.fault = outcome
+        .fault
+        .or(error.and_then(GatewayError::provider_fault));
+    series.count_answer(outcome.provider_word());
+    if let Some(first_byte) = outcome.first_byte {
+        series.record_first_byte(first_byte);
+    }
 }
 
 /// Looks up the provider's address and writes the request as it leaves.
@@ -332,10 +373,10 @@ async fn prepare(
 async fn end_with_error(
     proxy: &Proxy,
     session: &mut Session<'_>,
-    exchange: &Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     error: GatewayError,
 ) {
-    exchange.log(&error);
+    exchange.note(&error);
     if error == GatewayError::ClientGone {
         proxy.metrics.clients_gone.add(1);
         tally::record_cancelled();
@@ -352,6 +393,12 @@ async fn end_with_error(
 fn record(proxy: &Proxy, session: &Session<'_>, exchange: &Exchange<'_>) {
     let status = session.status();
     proxy.metrics.count_response(status);
+    if let Some(refused) = exchange.outcome.refused {
+        let tenant = exchange.tenant.as_ref();
+        proxy
+            .tenants
+            .count_error(tenant, refused.code, refused.status);
+    }
     if status == 401 {
         let address = address_of(proxy, session);
         proxy.limits.auth_failures.record(address, Instant::now());
@@ -363,8 +410,7 @@ fn record(proxy: &Proxy, session: &Session<'_>, exchange: &Exchange<'_>) {
         proxy.metrics.own_time.record(own);
         proxy.recorder.record(exchange, status, lasted);
     }
-    let (tenant, id) = (exchange.tenant_name(), exchange.reply.request_id());
-    log::debug!("Answered {status} in {lasted:?} (tenant {tenant}, request {id})");
+    access::log(session, exchange, status, lasted);
 }
 
 /// Returns method and path of a request, or the error for an unsupported method or target.

@@ -4,9 +4,13 @@
 //! ([`GatewayError::log`]). A reply never contains details of the operator's providers, store or network.
 
 use crate::local::answer::Refusal;
+use crate::proxy::outcome::{ProviderFault, Refused};
 use crate::rules::amount::Millis;
 use crate::store::StoreError;
+use crate::telemetry::fields::About;
+use crate::telemetry::throttle::Throttle;
 use log::Level;
+use std::fmt::{self, Display, Formatter};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GatewayError {
@@ -60,7 +64,7 @@ pub enum GatewayError {
     Store(StoreError),
     /// 502 `provider_failed`: the provider is unreachable, broke off, or sent an answer that cannot be
     /// relayed.
-    ProviderFailed(String),
+    ProviderFailed(ProviderFault, String),
     ProviderTimeout(String),
     /// 502 `provider_refused`: the provider rejects the operator's key, or has no credit left for it.
     ProviderRefused(String),
@@ -114,6 +118,26 @@ impl GatewayError {
         }
     }
 
+    /// Status and code for the metrics and the log; local routes have no code in their answers. `None`: nothing is
+    /// answered, or not because of this error.
+    pub(crate) fn refused(&self) -> Option<Refused> {
+        let (status, code) = match self {
+            GatewayError::ClientGone | GatewayError::BrokenOff => return None,
+            GatewayError::Local(refusal) => refusal.status_and_code(),
+            other => other.status_and_code(),
+        };
+        Some(Refused { status, code })
+    }
+
+    /// The failure of the provider that this error is about, if any.
+    pub(crate) fn provider_fault(&self) -> Option<ProviderFault> {
+        match self {
+            GatewayError::ProviderFailed(fault, _) => Some(*fault),
+            GatewayError::ProviderTimeout(_) => Some(ProviderFault::TimedOut),
+            _ => None,
+        }
+    }
+
     fn status_and_code(&self) -> (u16, &'static str) {
         match self {
             GatewayError::InvalidTenant => (400, "invalid_tenant"),
@@ -145,7 +169,7 @@ impl GatewayError {
             GatewayError::Store(StoreError::Damaged { .. }) => (500, "internal_error"),
             GatewayError::Store(StoreError::Full) => (503, "store_full"),
             GatewayError::Store(_) => (503, "store_unavailable"),
-            GatewayError::ProviderFailed(_) => (502, "provider_failed"),
+            GatewayError::ProviderFailed(..) => (502, "provider_failed"),
             GatewayError::ProviderTimeout(_) => (504, "provider_timeout"),
             GatewayError::ProviderRefused(_) => (502, "provider_refused"),
             GatewayError::Ended(_) => (503, "ended"),
@@ -213,7 +237,7 @@ impl GatewayError {
                 "Internal Server Error"
             }
             Self::Store(_) => "The store is unavailable; try again",
-            Self::ProviderFailed(_) => "The provider did not answer as it should",
+            Self::ProviderFailed(..) => "The provider did not answer as it should",
             Self::ProviderTimeout(_) => "The provider did not answer in time",
             Self::ProviderRefused(_) => "The provider refused this gateway",
             Self::BrokenOff => "The provider broke off",
@@ -259,33 +283,80 @@ impl GatewayError {
         )
     }
 
-    /// Logs the error with its tenant and `x-request-id`, if the operator should see it.
-    pub fn log(&self, tenant: &str, request_id: &str) {
-        if let Some((level, text)) = self.logged() {
-            log::log!(level, "{text} (tenant {tenant}, request {request_id})");
+    /// Logs the error, if the operator should see it: of each kind one line a second.
+    pub fn log(&self, about: About<'_>) {
+        let Some(level) = self.level() else {
+            return;
+        };
+        let outcome = self
+            .provider_fault()
+            .map(|fault| ("outcome", fault.word().into()));
+        about.log_throttled(
+            self.kind(),
+            module_path!(),
+            level,
+            outcome.as_slice(),
+            format_args!("{}", LogSentence(self)),
+        );
+    }
+
+    /// Level of the log line. `None`: the usage record, or the store's own line, tells enough.
+    fn level(&self) -> Option<Level> {
+        match self {
+            // The store logs the start and the end of an outage itself, once each.
+            GatewayError::Store(StoreError::Lost(_) | StoreError::Full) => None,
+            GatewayError::Store(StoreError::Damaged { .. })
+            | GatewayError::Panic(_)
+            | GatewayError::ProviderRefused(_) => Some(Level::Error),
+            GatewayError::Store(_)
+            | GatewayError::ProviderFailed(..)
+            | GatewayError::ProviderTimeout(_)
+            | GatewayError::Ended(_) => Some(Level::Warn),
+            _ => None,
         }
     }
 
-    /// Level and text of the log line. `None`: the usage record, or the store's own line, tells enough.
-    fn logged(&self) -> Option<(Level, String)> {
+    /// Kind of the log line: of each, one is written in a second.
+    fn kind(&self) -> &'static Throttle {
+        static FAULTS: [Throttle; ProviderFault::COUNT] =
+            [const { Throttle::new() }; ProviderFault::COUNT];
+        static REFUSED: Throttle = Throttle::new();
+        static DAMAGED: Throttle = Throttle::new();
+        static STORE: Throttle = Throttle::new();
+        static OTHERS: Throttle = Throttle::new();
         match self {
-            GatewayError::Store(error @ StoreError::Damaged { .. }) => Some((
-                Level::Error,
-                format!("A record is damaged: {error}. The request got 500; restore the record"),
-            )),
-            // The store logs the start and the end of an outage itself, once each.
-            GatewayError::Store(StoreError::Lost(_) | StoreError::Full) => None,
-            GatewayError::Store(error) => Some((Level::Warn, error.to_string())),
-            GatewayError::Panic(text) => Some((Level::Error, format!("Panic: {text}"))),
-            GatewayError::ProviderFailed(why) | GatewayError::ProviderTimeout(why) => {
-                Some((Level::Warn, format!("Provider failed: {why}")))
+            GatewayError::ProviderRefused(_) => &REFUSED,
+            GatewayError::Store(StoreError::Damaged { .. }) => &DAMAGED,
+            GatewayError::Store(_) => &STORE,
+            other => match other.provider_fault() {
+                Some(fault) => &FAULTS[fault as usize],
+                None => &OTHERS,
+            },
+        }
+    }
+}
+
+/// Sentence of an error's log line, for errors that have a `level`.
+struct LogSentence<'a>(&'a GatewayError);
+
+impl Display for LogSentence<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            GatewayError::Store(error @ StoreError::Damaged { .. }) => write!(
+                f,
+                "A record is damaged: {error}. The request got 500; restore the record"
+            ),
+            GatewayError::Store(error) => write!(f, "{error}"),
+            GatewayError::Panic(text) => write!(f, "Panic: {text}"),
+            GatewayError::ProviderFailed(_, why) | GatewayError::ProviderTimeout(why) => {
+                write!(f, "Provider failed: {why}")
             }
-            GatewayError::ProviderRefused(why) => Some((
-                Level::Error,
-                format!("Provider refused the gateway: {why}; check its api_key and its credit"),
-            )),
-            GatewayError::Ended(why) => Some((Level::Warn, format!("Request ended: {why}"))),
-            _ => None,
+            GatewayError::ProviderRefused(why) => write!(
+                f,
+                "Provider refused the gateway: {why}; check its api_key and its credit"
+            ),
+            GatewayError::Ended(why) => write!(f, "Request ended: {why}"),
+            other => f.write_str(other.fixed_message()),
         }
     }
 }

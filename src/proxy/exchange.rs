@@ -6,8 +6,10 @@
 use crate::proxy::downstream::reply::ReplyContext;
 use crate::proxy::error::GatewayError;
 use crate::proxy::limits::body_memory::{BodyMemory, Reservation};
+use crate::proxy::outcome::RequestOutcome;
 use crate::proxy::settlement::bill::Bill;
 use crate::rules::tenant::TenantId;
+use crate::telemetry::fields::About;
 use std::time::{Duration, Instant};
 
 pub(crate) struct Exchange<'a> {
@@ -19,6 +21,7 @@ pub(crate) struct Exchange<'a> {
     /// Bytes reserved in `server.max_buffered` for the request's bodies.
     pub body_memory: Reservation<'a>,
     pub timing: Timing,
+    pub outcome: RequestOutcome,
 }
 
 /// Clock of a request: how long it lasts, and how much of that it waited for others.
@@ -49,6 +52,7 @@ impl<'a> Exchange<'a> {
             bill: None,
             body_memory: body_memory.reservation(),
             timing: Timing::starting_now(),
+            outcome: RequestOutcome::default(),
         }
     }
 
@@ -60,6 +64,7 @@ impl<'a> Exchange<'a> {
             reply: &mut self.reply,
             body_memory: &mut self.body_memory,
             timing: &mut self.timing,
+            outcome: &mut self.outcome,
         }
     }
 
@@ -71,17 +76,20 @@ impl<'a> Exchange<'a> {
             reply: &mut self.reply,
             body_memory: &mut self.body_memory,
             timing: &mut self.timing,
+            outcome: &mut self.outcome,
         })
     }
 
-    /// The tenant's name for log lines, `-` where there is none.
-    pub(crate) fn tenant_name(&self) -> &str {
-        self.tenant.as_ref().map_or("-", TenantId::as_str)
+    /// Fields of this request's log lines.
+    pub(crate) fn about(&self) -> About<'_> {
+        let tenant = self.tenant.as_ref().filter(|_| self.outcome.has_tenant);
+        about(tenant, self.bill.as_deref(), &self.reply, &self.outcome)
     }
 
-    /// Logs an error of this request, if it is one that the operator should see.
-    pub fn log(&self, error: &GatewayError) {
-        error.log(self.tenant_name(), self.reply.request_id());
+    /// Notes an error of this request for its metrics, and logs it if the operator should see it.
+    pub fn note(&mut self, error: &GatewayError) {
+        self.outcome.note(error.refused(), error.provider_fault());
+        error.log(self.about());
     }
 }
 
@@ -92,11 +100,42 @@ pub struct Admitted<'e, 'a> {
     pub(crate) reply: &'e mut ReplyContext,
     pub(crate) body_memory: &'e mut Reservation<'a>,
     pub(crate) timing: &'e mut Timing,
+    pub(crate) outcome: &'e mut RequestOutcome,
 }
 
 impl Admitted<'_, '_> {
-    /// Logs an error of this call, if it is one that the operator should see.
-    pub fn log(&self, error: &GatewayError) {
-        error.log(self.tenant.as_str(), self.reply.request_id());
+    /// Notes an error of this call for its metrics, and logs it if the operator should see it.
+    pub fn note(&mut self, error: &GatewayError) {
+        self.outcome.note(error.refused(), error.provider_fault());
+        error.log(self.about());
+    }
+
+    /// Fields of this call's log lines.
+    pub(crate) fn about(&self) -> About<'_> {
+        about(
+            Some(self.tenant),
+            Some(&*self.bill),
+            self.reply,
+            self.outcome,
+        )
+    }
+}
+
+fn about<'a>(
+    tenant: Option<&'a TenantId>,
+    bill: Option<&'a Bill>,
+    reply: &'a ReplyContext,
+    outcome: &RequestOutcome,
+) -> About<'a> {
+    let labels = bill.map(Bill::labels);
+    let endpoint = reply.endpoint();
+    About {
+        tenant: tenant.map(TenantId::as_str),
+        request: Some(reply.request_id()),
+        account: labels.map(|labels| labels.account.as_str()),
+        endpoint: (!endpoint.is_empty()).then_some(endpoint),
+        model: labels.and_then(|labels| labels.model.as_deref()),
+        code: outcome.refused.map(|refused| refused.code),
+        status: outcome.refused.map(|refused| refused.status),
     }
 }

@@ -72,6 +72,11 @@ impl ProxyHttp for Gateway {
 async fn refuse(proxy: &Proxy, session: &mut Session<'_>, error: GatewayError) {
     session.close_after();
     let context = ReplyContext::new(request_id::new_id().to_string());
+    if let Some(refused) = error.refused() {
+        proxy
+            .tenants
+            .count_error(None, refused.code, refused.status);
+    }
     // A client that is gone by now needs no answer.
     let _ = reply::refuse(session, &context, error).await;
     proxy.metrics.count_response(session.status());

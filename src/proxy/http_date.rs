@@ -1,7 +1,6 @@
 //! The `date` header, formatted once a second by each thread.
 
-use crate::rules::amount::Millis;
-use crate::rules::date;
+use httpdate::fmt_http_date;
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,13 +10,12 @@ thread_local! {
 
 /// Passes the current header line, with its end, to `write`.
 pub(crate) fn with_date(write: impl FnOnce(&[u8])) {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now();
+    let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     DATE.with_borrow_mut(|(second, line)| {
-        if *second != now.as_secs() {
-            *second = now.as_secs();
-            *line = format!("date: {}\r\n", date::imf(Millis::from(now))).into_bytes();
+        if *second != seconds {
+            *second = seconds;
+            *line = format!("date: {}\r\n", fmt_http_date(now)).into_bytes();
         }
         write(line);
     });

@@ -11,6 +11,7 @@ use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::limits::Limits;
+use crate::proxy::outcome::Route;
 use crate::telemetry::metrics::Metrics;
 use http::Method;
 
@@ -33,6 +34,7 @@ impl LocalAnswers<'_> {
         at: Scope,
     ) -> Result<(), GatewayError> {
         self.metrics.requests_local.add(1);
+        exchange.outcome.route = Route::Local(matched.route);
         let Limits { in_flight, .. } = self.limits;
         let body = intake(
             session,
@@ -53,6 +55,7 @@ impl LocalAnswers<'_> {
             headers: &headers,
             body,
             address,
+            id: exchange.reply.request_id(),
             asked,
         };
         let answer = dispatch::answer(self.local, matched, at, request).await?;

@@ -2,6 +2,7 @@
 //!
 //! [`call`] is the story; each of its steps is a function of one of the folders here.
 
+pub mod access;
 pub mod admission;
 pub mod call;
 pub mod downstream;
@@ -14,6 +15,7 @@ pub mod limits;
 pub mod local_answer;
 pub mod models;
 pub mod ops;
+pub mod outcome;
 pub mod read_buffer;
 pub mod relay;
 pub mod request_id;

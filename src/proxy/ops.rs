@@ -7,7 +7,7 @@ use crate::proxy::downstream::reply::{self, ReplyContext};
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::request_id;
-use crate::telemetry::metrics::Gauges;
+use crate::telemetry::metrics::{CONTENT_TYPE, Gauges};
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, Response, header};
 use std::panic::AssertUnwindSafe;
@@ -43,15 +43,22 @@ async fn answer(proxy: &Proxy, session: &Session<'_>) -> Result<Answer, GatewayE
 }
 
 fn metrics(proxy: &Proxy) -> Answer {
-    let limits = &proxy.limits;
+    let (limits, delivery) = (&proxy.limits, &proxy.settlement.delivery);
+    let unusable = proxy.tenants.unusable();
     let levels = Gauges {
         requests: limits.in_flight.count(),
         connections: limits.connections.count(),
         buffered: limits.body_memory.reserved_bytes(),
         store_up: proxy.store.is_up(),
+        settlements: delivery.waiting_count(),
+        journal: delivery.journal.open_count(),
+        leases: delivery.leases.count(),
+        records: proxy.recorder.unwritten_count(),
+        configs_refused: unusable.refused,
+        configs_previous: unusable.served_by_previous,
     };
     let mut answer = Response::new(proxy.metrics.render(levels).into());
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    let kind = HeaderValue::from_static(CONTENT_TYPE);
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);
     answer
 }

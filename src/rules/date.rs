@@ -1,4 +1,4 @@
-//! Formatting of moments: RFC 3339 for records, IMF-fixdate for HTTP headers.
+//! Formatting of moments as RFC 3339, for records and log lines.
 
 use super::amount::Millis;
 
@@ -28,19 +28,6 @@ pub fn rfc3339(moment: Millis) -> String {
     text.iter().copied().map(char::from).collect()
 }
 
-/// Formats a moment as an HTTP date: `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub fn imf(moment: Millis) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let (days, rest) = (moment.0 / Millis::DAY.0, moment.0 % Millis::DAY.0 / 1_000);
-    let (year, month, day) = civil(days);
-    let (weekday, month) = (DAYS[(days % 7) as usize], MONTHS[month as usize - 1]);
-    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
-    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
-}
-
 /// Returns year, month and day of a day counted from 1970-01-01. Years begin in March here, so that the leap
 /// day is the last of a year.
 fn civil(days: u64) -> (u64, u64, u64) {
@@ -68,16 +55,6 @@ mod tests {
             (4_107_542_399_000, "2100-02-28T23:59:59.000Z"),
         ] {
             assert_eq!(rfc3339(Millis(moment)), text);
-        }
-    }
-    #[test]
-    fn http_has_its_own_way_to_write_them() {
-        for (moment, text) in [
-            (784_111_777_000, "Sun, 06 Nov 1994 08:49:37 GMT"),
-            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
-            (1_767_225_600_001, "Thu, 01 Jan 2026 00:00:00 GMT"),
-        ] {
-            assert_eq!(imf(Millis(moment)), text);
         }
     }
 }

@@ -29,9 +29,8 @@ impl SealKey {
         #[expect(clippy::expect_used, reason = "AES-256 takes any 32 bytes")]
         let key = UnboundKey::new(&AES_256_GCM, bytes).expect("a key of 32 bytes");
         let hash = digest(&SHA256, &[b"resullm seal key\0".as_slice(), bytes].concat());
-        let id = hash.as_ref()[..4].iter();
         SealKey {
-            id: id.map(|byte| format!("{byte:02x}")).collect(),
+            id: hex::encode(&hash.as_ref()[..4]),
             key: LessSafeKey::new(key),
         }
     }

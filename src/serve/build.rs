@@ -27,7 +27,8 @@ use crate::store::journal::Journal;
 use crate::store::leases::Leases;
 use crate::store::replay::Replay;
 use crate::store::tenants::Tenants;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::fields::About;
+use crate::telemetry::metrics::{Metrics, Process};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::OnceCell;
@@ -54,11 +55,18 @@ pub fn create_app(deps: Deps) -> App {
         store,
         journal,
     } = deps;
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(&Process {
+        store: settings.store.kind(),
+        store_time: store.durations(),
+    }));
     let draining = Arc::new(AtomicBool::new(false));
     let in_flight = InFlight::new(draining.clone());
     let secrets = ConfigSecrets::new(&settings.secrets);
-    let tenants = Arc::new(Tenants::new(store.clone(), secrets));
+    let tenants = Arc::new(Tenants::new(
+        store.clone(),
+        secrets,
+        metrics.families.clone(),
+    ));
     let counter = Arc::new(TokenCounter::start());
     let delivery = delivery(&settings, &store, journal, &metrics, &in_flight);
     let leases = delivery.leases.clone();
@@ -125,7 +133,7 @@ fn delivery(
 ) -> Arc<Delivery> {
     let journal = Arc::new(journal);
     let counted = metrics.clone();
-    let replayed = Box::new(move |account: &_, settled| charged(&counted, account, settled));
+    let replayed = Box::new(move |about: About<'_>, settled| charged(&counted, about, settled));
     let replay = Replay::new(store.clone(), replayed);
     let leases = Leases::new(
         store.clone(),

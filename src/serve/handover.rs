@@ -7,6 +7,7 @@
 //! embedded. The new process sends `R` when it accepts. The old process serves until `R`; with an embedded
 //! store, new connections wait in the listen backlog instead.
 
+use crate::settings::LogFormat;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
@@ -18,17 +19,22 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 
 /// Command-line flag that tells a process to receive its sockets from its parent ([`receive`]).
 pub(crate) const TAKE_OVER: &str = "--take-over";
+/// Command-line flag with the format in which a new process logs settings that it cannot use.
+const LOG_ERRORS_AS: &str = "--log-errors-as=";
 
 /// Maximum number of sockets in one hand-over.
 const MAX_LISTENERS: usize = 16;
 /// Deadline for the new process to send [`SETTINGS_GOOD`].
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a new process to exit after it closed its end of the channel.
+const EXIT_TIMEOUT: Duration = Duration::from_millis(200);
+const EXIT_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// New to old: the settings are valid.
 pub const SETTINGS_GOOD: u8 = b'S';
@@ -61,13 +67,23 @@ impl Channel {
 
 /// Starts the new process and sends it the sockets. Returns once it has sent [`SETTINGS_GOOD`]; otherwise
 /// kills it.
-pub(crate) async fn start_successor(listeners: &[OwnedFd]) -> io::Result<(Child, Channel)> {
+pub(crate) async fn start_successor(
+    listeners: &[OwnedFd],
+    log_format: LogFormat,
+) -> io::Result<(Child, Channel)> {
     let (ours, theirs) = StdStream::pair()?;
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    arguments.retain(|argument| argument != TAKE_OVER);
+    arguments.retain(|argument| {
+        argument != TAKE_OVER && !argument.to_string_lossy().starts_with(LOG_ERRORS_AS)
+    });
+    let errors_as = match log_format {
+        LogFormat::Human => "human",
+        LogFormat::Json => "json",
+    };
     let mut child = Command::new(own_path()?)
         .args(arguments)
         .arg(TAKE_OVER)
+        .arg(format!("{LOG_ERRORS_AS}{errors_as}"))
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .spawn()?;
     let greeted = async {
@@ -79,12 +95,25 @@ pub(crate) async fn start_successor(listeners: &[OwnedFd]) -> io::Result<(Child,
     };
     match greeted.await {
         Ok(line) => Ok((child, line)),
-        Err(error) => {
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(error)
-        }
+        Err(error) => Err(end_child(&mut child, error)),
     }
+}
+
+/// Ends a new process that could not take over. Returns the reason: where it had exited by itself, that, and not
+/// the closed connection that shows it.
+pub(crate) fn end_child(child: &mut Child, error: io::Error) -> io::Error {
+    // A process that closed its end is about to exit.
+    let deadline = Instant::now() + EXIT_TIMEOUT;
+    while error.kind() != io::ErrorKind::TimedOut && Instant::now() < deadline {
+        if let Ok(Some(status)) = child.try_wait() {
+            let why = format!("the new process exited ({status}); its own log lines say why");
+            return io::Error::other(why);
+        }
+        std::thread::sleep(EXIT_CHECK_INTERVAL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    error
 }
 
 /// Path of this executable. If the file was replaced since, Linux appends ` (deleted)` to it, which is

@@ -12,6 +12,7 @@ use crate::proxy::downstream::front::{Accepted, ConnectionServer, ListenerSpec};
 use crate::proxy::downstream::rejection::reject;
 use crate::proxy::gateway::Side;
 use crate::settings;
+use crate::telemetry::series::Families;
 use futures_util::FutureExt;
 use std::io;
 use std::net::SocketAddr;
@@ -30,6 +31,8 @@ const CUT_OFF_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// Interval of the `sweep` task.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// Interval of the `log_refusals` task.
+const LOG_REFUSALS_EVERY: Duration = Duration::from_secs(1);
 /// Backoff after a failed `accept`, usually for lack of file descriptors: lets some connections end first.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -73,6 +76,7 @@ pub async fn serve(app: App, sockets: Sockets, line: Option<Channel>) -> io::Res
         tokio::spawn(sweep(life.app.proxy.clone())),
         tokio::spawn(delivery.leases.clone().run()),
         tokio::spawn(delivery.replay.clone().run()),
+        tokio::spawn(log_refusals(life.app.proxy.metrics.families.clone())),
     ];
     if let Some(mut line) = line {
         line.send(handover::READY).await?;
@@ -85,6 +89,7 @@ pub async fn serve(app: App, sockets: Sockets, line: Option<Channel>) -> io::Res
     life.stop(is_handed_over, accepting, duplicates, &mut signals)
         .await;
     background.iter().for_each(JoinHandle::abort);
+    life.app.proxy.metrics.families.log_refusals();
     life.flush_books().await;
     life.app.store.close().await;
     life.app.delivery.journal.finish();
@@ -277,7 +282,8 @@ impl Life {
     ) -> io::Result<()> {
         log::info!("Handing over to a new process: it gets the listening sockets");
         self.check_new_keys().await.map_err(io::Error::other)?;
-        let (mut new_process, mut line) = handover::start_successor(listeners).await?;
+        let (mut new_process, mut line) =
+            handover::start_successor(listeners, self.app.settings.log.format).await?;
         if matches!(self.app.settings.store, settings::Store::Embedded(_)) {
             // An embedded store allows one process per directory: this one drains and closes it first.
             // Meanwhile new connections wait in the listen backlog.
@@ -294,9 +300,7 @@ impl Life {
             line.expect_letter(handover::READY, TAKE_OVER_TIMEOUT).await
         };
         if let Err(error) = taken.await {
-            let _ = new_process.kill();
-            let _ = new_process.wait();
-            return Err(error);
+            return Err(handover::end_child(&mut new_process, error));
         }
         Ok(())
     }
@@ -328,8 +332,8 @@ fn take_backlog(acceptors: &[Acceptor]) -> bool {
     is_any
 }
 
-/// Periodically closes expired idle connections to providers, and evicts expired entries of the auth-failure
-/// and refusal tables.
+/// Periodically closes expired idle connections to providers, evicts expired entries of the auth-failure and
+/// refusal tables, and follows tenants that nobody asks for.
 async fn sweep(proxy: Arc<Proxy>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
@@ -337,6 +341,15 @@ async fn sweep(proxy: Arc<Proxy>) {
         let now = Instant::now();
         proxy.limits.auth_failures.sweep(now);
         proxy.limits.refused_work.sweep(now);
+        proxy.tenants.sweep().await;
+    }
+}
+
+/// Logs refused requests by tenant and code, once a second.
+async fn log_refusals(families: Families) {
+    loop {
+        tokio::time::sleep(LOG_REFUSALS_EVERY).await;
+        families.log_refusals();
     }
 }
 

@@ -7,6 +7,7 @@ use crate::rules::tenant::TenantId;
 use crate::settings::Settings;
 use crate::store::config_secrets::ConfigSecrets;
 use crate::store::journal::{DeadPages, Journal, JournalError, OpenLease, Unfinished};
+use crate::store::name::AccountName;
 use crate::store::{Store, StoreError};
 
 /// Opens the journal in `accounts.journal` and first settles what crashed processes left open there.
@@ -39,10 +40,41 @@ async fn settle_dead_pages(pages: DeadPages, store: &dyn Store, orphans: Orphans
     // not settled here: it expires and is charged in full.
     let certain = |open: &&Unfinished| open.decided || orphans == Orphans::Known;
     let unfinished: Vec<&Unfinished> = pages.unfinished.iter().filter(certain).collect();
+    let Some(of_requests) = settle_requests(&unfinished, store).await else {
+        return;
+    };
+    let Some(of_leases) = settle_leases(&pages.leases, store, orphans).await else {
+        return;
+    };
+    let tokens = of_requests + of_leases;
+    if !unfinished.is_empty() || tokens > 0 {
+        let requests = unfinished.len();
+        log::info!(
+            requests = requests, tokens = tokens;
+            "Settled {requests} requests of an earlier process, {tokens} tokens charged. They have no usage records"
+        );
+    }
+    // The pages are deleted only after the store has flushed, so that a power loss cannot lose the
+    // settlements.
+    if let Err(error) = store.flush().await {
+        log::error!(
+            "The store could not flush the settlements of an earlier process: {error}. The journal is kept, and the next start repeats them"
+        );
+        return;
+    }
+    pages.delete();
+}
+
+/// Settles requests of dead processes, and returns the tokens charged. `None`: the store failed.
+async fn settle_requests(unfinished: &[&Unfinished], store: &dyn Store) -> Option<u64> {
     let mut tokens = 0;
-    for open in &unfinished {
+    for (number, open) in unfinished.iter().enumerate() {
         match store.settle(&open.account, &open.id, open.used, true).await {
-            Ok(settled) => tokens += settled.map_or(0, |settled| settled.charged.count()),
+            Ok(settled) => {
+                let charged = settled.map_or(0, |settled| settled.charged.count());
+                tokens += charged;
+                log_settled(number, &open.account, charged);
+            }
             Err(error @ StoreError::Damaged { .. }) => {
                 log::error!(
                     "A request of an earlier process cannot be settled: {error}. It is skipped; restore the record"
@@ -54,13 +86,26 @@ async fn settle_dead_pages(pages: DeadPages, store: &dyn Store, orphans: Orphans
                 log::error!(
                     "Requests of an earlier process cannot be settled now: {error}. The journal is kept, and the next start retries"
                 );
-                return;
+                return None;
             }
         }
     }
-    for lease in &pages.leases {
+    Some(tokens)
+}
+
+/// Reports what dead processes spent of leases, and returns the tokens charged. `None`: the store failed.
+async fn settle_leases(
+    leases: &[OpenLease],
+    store: &dyn Store,
+    orphans: Orphans,
+) -> Option<u64> {
+    let mut tokens = 0;
+    for (number, lease) in leases.iter().enumerate() {
         match settle_lease(lease, store, orphans).await {
-            Ok(charged) => tokens += charged,
+            Ok(charged) => {
+                tokens += charged;
+                log_settled(number, &lease.account, charged);
+            }
             Err(error @ StoreError::Damaged { .. }) => {
                 log::error!(
                     "Spending on a lease of an earlier process cannot be reported: {error}. It is skipped; restore the record"
@@ -70,23 +115,26 @@ async fn settle_dead_pages(pages: DeadPages, store: &dyn Store, orphans: Orphans
                 log::error!(
                     "Spending on leases of an earlier process cannot be reported now: {error}. The journal is kept, and the next start retries"
                 );
-                return;
+                return None;
             }
         }
     }
-    if !unfinished.is_empty() || tokens > 0 {
-        let requests = unfinished.len();
-        log::info!("Settled {requests} requests of an earlier process, {tokens} tokens charged");
-    }
-    // The pages are deleted only after the store has flushed, so that a power loss cannot lose the
-    // settlements.
-    if let Err(error) = store.flush().await {
-        log::error!(
-            "The store could not flush the settlements of an earlier process: {error}. The journal is kept, and the next start repeats them"
-        );
+    Some(tokens)
+}
+
+/// Accounts that are named in the log when an earlier process is settled, of requests and of leases.
+const MAX_SETTLED_LINES: usize = 100;
+
+/// Logs what an account was charged for an earlier process, of which no usage record tells.
+fn log_settled(number: usize, account: &AccountName, charged: u64) {
+    if charged == 0 || number >= MAX_SETTLED_LINES {
         return;
     }
-    pages.delete();
+    let account = account.id();
+    log::info!(
+        account = account.as_str(), tokens = charged;
+        "Account {account} was charged {charged} tokens for an earlier process"
+    );
 }
 
 /// Added to a dead process's last report number, so that none of its delayed commands can have a higher one.

@@ -4,6 +4,7 @@
 //! a running process a failed reload keeps the last good certificate and logs an error.
 
 use crate::settings::{Certificate, Tls};
+use parking_lot::RwLock;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -12,7 +13,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Interval at which the files' modification times are checked.
@@ -80,11 +81,11 @@ impl Certificates {
         if let Some(slot) = keys.get_mut(place) {
             *slot = (key.unwrap_or_else(|| slot.0.clone()), stamp);
         }
-        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Loaded::of(keys);
+        *self.loaded.write() = Loaded::of(keys);
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Loaded> {
-        self.loaded.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> parking_lot::RwLockReadGuard<'_, Loaded> {
+        self.loaded.read()
     }
 }
 

@@ -40,9 +40,23 @@ const SAMPLE_TENANT: &str = include_str!("sample_tenant.json");
 const BUNDLED_HEAD: &str = include_str!("bundled_head.yaml");
 const BUNDLED_TENANTS: &str = include_str!("bundled_tenants.yaml");
 
+/// Why settings cannot be used: all their faults.
+#[derive(Debug)]
+pub struct Unusable {
+    pub faults: Faults,
+    /// `log.format`, where it could be read: the format in which the faults are logged.
+    pub log_format: LogFormat,
+}
+
+impl std::fmt::Display for Unusable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.faults.fmt(f)
+    }
+}
+
 /// Loads the settings of this process: the file at `path` (which must exist), else `./gateway.yaml` if it
 /// exists, else the defaults; then the process's environment.
-pub fn load_from_process(path: Option<&Path>) -> Result<Settings, Faults> {
+pub fn load_from_process(path: Option<&Path>) -> Result<Settings, Unusable> {
     let usual = Path::new(USUAL_FILE);
     let path = path.or_else(|| usual.exists().then_some(usual));
     // Bytes that are not Unicode become replacement characters, which fail validation where the value is
@@ -53,12 +67,13 @@ pub fn load_from_process(path: Option<&Path>) -> Result<Settings, Faults> {
         .collect();
     let mut settings = load(path, &env, &names)?;
     settings.notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
+    settings.log.journal = env("JOURNAL_STREAM");
     Ok(settings)
 }
 
 /// Loads settings from a file, or from the defaults if `path` is `None`, and from `env`, whose names are
 /// `env_names`.
-pub fn load(path: Option<&Path>, env: Env<'_>, env_names: &[String]) -> Result<Settings, Faults> {
+pub fn load(path: Option<&Path>, env: Env<'_>, env_names: &[String]) -> Result<Settings, Unusable> {
     let Some(path) = path else {
         let mut settings = Document::default().settings(env, env_names)?;
         settings.tenants = sample_tenant();
@@ -70,7 +85,8 @@ pub fn load(path: Option<&Path>, env: Env<'_>, env_names: &[String]) -> Result<S
             let fault = Fault::new("", format!("cannot be read: {error}"));
             let mut faults = Faults::default();
             faults.add(fault.at(path.display().to_string()));
-            Err(faults)
+            let log_format = defaults::<Log>().format;
+            Err(Unusable { faults, log_format })
         }
     }
 }
@@ -81,7 +97,7 @@ pub fn load_text(
     text: &str,
     env: Env<'_>,
     env_names: &[String],
-) -> Result<Settings, Faults> {
+) -> Result<Settings, Unusable> {
     let mut settings = Document::read(file, text, env).settings(env, env_names)?;
     settings.source = Some(file.to_owned());
     Ok(settings)
@@ -232,7 +248,7 @@ impl Document {
 
     /// Reads the file, then the environment over it, then what they name; returns the settings, or all faults:
     /// those of the file sorted by place, then those of the environment.
-    fn settings(mut self, env: Env<'_>, env_names: &[String]) -> Result<Settings, Faults> {
+    fn settings(mut self, env: Env<'_>, env_names: &[String]) -> Result<Settings, Unusable> {
         // An empty variable counts as unset: shells and compose files disable a variable that way.
         let env = |name: &str| env(name).filter(|value| !value.trim().is_empty());
         let tree = Value::Object(std::mem::take(&mut self.tree));
@@ -290,7 +306,12 @@ impl Document {
             .0
             .into_iter()
             .for_each(|fault| faults.add(fault));
-        faults.none_or(settings)
+        let log_format = match &settings {
+            Some(settings) => settings.log.format,
+            None => section::<Log>(&overlaid, "log").format,
+        };
+        let settings = faults.none_or(settings);
+        settings.map_err(|faults| Unusable { faults, log_format })
     }
 
     /// Validates every tenant's config.

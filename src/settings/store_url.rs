@@ -17,6 +17,20 @@ pub enum Store {
     Redis(Redis),
 }
 
+impl Store {
+    /// Kind of the store for metrics and log lines.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Store::Embedded(_) => "embedded",
+            Store::Redis(redis) => match redis.kind {
+                RedisKind::Single => "redis",
+                RedisKind::Cluster => "redis-cluster",
+                RedisKind::Sentinel { .. } => "redis-sentinel",
+            },
+        }
+    }
+}
+
 /// A Redis or Valkey store, parsed from its URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redis {

@@ -354,5 +354,13 @@ table! {
         format: LogFormat = choice([("human", LogFormat::Human), ("json", LogFormat::Json)]).default("human");
         /// off, error, warn, info, debug or trace; or by part of the program: info,resullm::store=debug
         level: String = log_levels().default("info").variable("RUST_LOG");
+        /// Is each request logged?
+        /// One line with method, route (never the path itself or its query), status, code, time, tenant, request, account, endpoint, model and tokens charged.
+        /// It is independent of the level.
+        access: bool = boolean().default("false");
+    }
+    beside {
+        /// `JOURNAL_STREAM`: device and inode of the stream that systemd reads into its journal.
+        journal: Option<String>,
     }
 }

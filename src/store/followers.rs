@@ -1,7 +1,8 @@
 //! The registered [`Follower`]s of tenant configs, and whether the store reports changes at present.
 
 use super::Follower;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 
 #[derive(Default)]
 pub(crate) struct Followers(Mutex<FollowerState>);
@@ -14,7 +15,7 @@ struct FollowerState {
 
 impl Followers {
     fn state(&self) -> MutexGuard<'_, FollowerState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Registers a follower and tells it at once whether changes are reported.

@@ -17,12 +17,13 @@ use super::name::AccountName;
 use crate::rules::amount::Tokens;
 use crate::threads;
 use page::{Leftover, Page, Part};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 /// Suffix of a page's file name, `<process>-<page>.<boot ID>.held`.
 const PAGE_SUFFIX: &str = ".held";
@@ -174,11 +175,7 @@ impl Journal {
                 .ok()
                 .map(Mutex::new)
         });
-        Some(
-            page.as_ref()?
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        Some(page.as_ref()?.lock())
     }
 
     /// Returns the current thread's page.
@@ -189,7 +186,7 @@ impl Journal {
     /// Iterates over the pages created so far.
     fn pages(&self) -> impl Iterator<Item = MutexGuard<'_, Page>> {
         let made = self.pages.iter().filter_map(|page| page.get()?.as_ref());
-        made.map(|page| page.lock().unwrap_or_else(PoisonError::into_inner))
+        made.map(|page| page.lock())
     }
 
     /// Returns the page that has request `id`: almost always the current thread's.
@@ -198,6 +195,11 @@ impl Journal {
             return Some(page);
         }
         self.pages().find(|page| page.has(id))
+    }
+
+    /// Returns the number of requests that are begun and not ended.
+    pub fn open_count(&self) -> usize {
+        self.pages().map(|page| page.open_count()).sum()
     }
 
     /// Writes that request `id` has a hold on `account`, with `known` tokens certain so far.
@@ -283,7 +285,7 @@ impl Journal {
     pub fn flush_here(&self) {
         let page = self.pages[threads::number() % MAX_PAGES].get();
         if let Some(Some(page)) = page {
-            page.lock().unwrap_or_else(PoisonError::into_inner).flush();
+            page.lock().flush();
         }
     }
 

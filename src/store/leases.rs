@@ -15,10 +15,14 @@ use crate::rules::entry::Caller;
 use crate::rules::lease_budget::{Command, Held, LeaseBudget};
 use crate::rules::tenant::TenantId;
 use crate::rules::window::{Limits, Window};
+use crate::telemetry::fields::About;
+use crate::telemetry::throttle::Throttle;
+use log::Level;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Interval between the reports of lease spending.
@@ -34,6 +38,9 @@ const RECHECK_DEADLINE: Millis = Millis(2_000);
 const SHARDS: usize = 16;
 /// Maximum number of recently admitted keys counted per shard.
 const MAX_RECENT_KEYS_PER_SHARD: usize = 4_096;
+
+/// Kind of the log line about spending that waits.
+static WAITS: Throttle = Throttle::new();
 
 pub struct Leases {
     store: Arc<dyn Ledger>,
@@ -109,12 +116,21 @@ pub struct Covered {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 impl Lease {
     fn state(&self) -> MutexGuard<'_, LeaseState> {
         lock(&self.state)
+    }
+
+    /// Fields of its log lines. A lease serves many requests, so none is named.
+    fn about(&self) -> About<'_> {
+        About {
+            tenant: Some(self.tenant.as_str()),
+            account: Some(&self.id),
+            ..About::default()
+        }
     }
 }
 
@@ -161,6 +177,12 @@ impl Leases {
 
     fn find(&self, key: &KeyName) -> Option<Arc<Lease>> {
         self.shard(key).0.leases.get(key).cloned()
+    }
+
+    /// Returns the number of leases.
+    pub fn count(&self) -> usize {
+        let shards = self.shards.iter();
+        shards.map(|shard| lock(shard).leases.len()).sum()
     }
 
     /// Whether this key has a lease here.
@@ -436,7 +458,7 @@ impl Leases {
                         Some(reported) => {
                             state.budget.reported(self.fresh(), &reported);
                             drop(state);
-                            self.replay.charged(&lease.account, reported.settlement);
+                            self.replay.charged(lease.about(), reported.settlement);
                         }
                         None => state.budget.lost(),
                     }
@@ -471,9 +493,10 @@ impl Leases {
         match &done {
             Ok(()) => state.trouble_logged = false,
             Err(StoreError::Damaged { name, damage }) => {
-                log::error!(
+                let line = format_args!(
                     "Account {name} is damaged ({damage}): spending on its lease cannot be reported, and the lease ends. Restore the record"
                 );
+                lease.about().log(module_path!(), Level::Error, &[], line);
                 state.budget.lost();
             }
             Err(error) => {
@@ -482,10 +505,12 @@ impl Leases {
                 }
                 let is_said = matches!(error, StoreError::Lost(_) | StoreError::Full);
                 if !is_said && !std::mem::replace(&mut state.trouble_logged, true) {
-                    log::warn!(
+                    let line = format_args!(
                         "Spending on a lease of account {} waits to be reported: {error}. It is retried; no tokens are lost",
                         lease.id
                     );
+                    let about = lease.about();
+                    about.log_throttled(&WAITS, module_path!(), Level::Warn, &[], line);
                 }
             }
         }

@@ -26,6 +26,7 @@ use crate::rules::entry::{Caller, Groups};
 use crate::rules::record::Damage;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
+use crate::telemetry::counter::Histogram;
 use async_trait::async_trait;
 use name::{AccountName, KeyName};
 use std::sync::Arc;
@@ -264,6 +265,11 @@ pub trait Durability: Send + Sync {
 
     /// Whether the store is up as far as is known, without asking it.
     fn is_up(&self) -> bool;
+
+    /// Durations of the commands to the store (`resullm_store_seconds`). `None`: they are not measured.
+    fn durations(&self) -> Option<&Histogram> {
+        None
+    }
 
     /// Makes everything acknowledged durable and closes the engine.
     async fn close(&self);

@@ -71,10 +71,7 @@ impl fmt::Debug for AccountName {
 
 fn hashed(name: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
-    digest.as_ref()[..6]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex::encode(&digest.as_ref()[..6])
 }
 
 /// Returns an ID for logs of any stored name: `tenant:` and `usage:` names as they are, accounts hashed.

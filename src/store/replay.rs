@@ -11,9 +11,11 @@ use super::{Ledger, Outcome, StoreError};
 use crate::rules::account::{Report, Settlement};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::lease_budget::MAX_REPLICATION_LOSS;
+use crate::telemetry::fields::About;
 use futures_util::future::join_all;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Maximum number of commands kept; the oldest are evicted.
@@ -27,7 +29,7 @@ const REPLAY_PAUSE: Duration = Duration::from_millis(5);
 const ENDED_LIFE: Millis = Millis(1_000);
 
 /// Callback for every charge that was not made by the request itself.
-pub(crate) type Charged = Box<dyn Fn(&AccountName, Settlement) + Send + Sync>;
+pub(crate) type Charged = Box<dyn Fn(About<'_>, Settlement) + Send + Sync>;
 
 /// A command that the store acknowledged.
 pub enum Acknowledged {
@@ -118,7 +120,7 @@ impl Replay {
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ring.lock()
     }
 
     /// Keeps an acknowledged command. `generation`: the store's before it was sent; `None`: the store forgets
@@ -134,8 +136,8 @@ impl Replay {
         }
     }
 
-    pub fn charged(&self, account: &AccountName, settled: Settlement) {
-        (self.charged)(account, settled);
+    pub fn charged(&self, about: About<'_>, settled: Settlement) {
+        (self.charged)(about, settled);
     }
 
     /// Runs until dropped: checks [`Ledger::generation`] every 250 ms and replays when it has grown.
@@ -181,6 +183,7 @@ impl Replay {
                     }
                     Err(StoreError::Damaged { name, damage }) => {
                         log::error!(
+                            account = name.as_str();
                             "A charge cannot be replayed to account {name}, which is damaged: {damage}. Restore the record"
                         );
                         continue;
@@ -199,8 +202,10 @@ impl Replay {
         if found.all > 0 {
             let Totals { all, lost, tokens } = found;
             log::info!(
-                "The server behind the store was replaced: of {all} settlements that were replayed it lacked {lost}, \
-                 {tokens} tokens; they are charged now"
+                replayed = all, missing = lost, tokens = tokens;
+                "The server behind the store was replaced: {all} settlements of the last minute were replayed, it lacked {lost} of \
+                 them, {tokens} tokens, which are charged now. What it lacks of earlier ones, as after a restore from a \
+                 backup, is not charged again"
             );
         }
     }
@@ -236,7 +241,15 @@ impl Replay {
             }
         };
         if let Some(settled) = settled {
-            self.charged(account, settled);
+            let account = account.id();
+            let account = Some(account.as_str());
+            self.charged(
+                About {
+                    account,
+                    ..About::default()
+                },
+                settled,
+            );
         }
         Ok(settled)
     }

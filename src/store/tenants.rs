@@ -3,6 +3,8 @@
 //! While the store reports changes, a cached config is valid until a change is reported. While it does not, a
 //! config is cached for half a second (`MAX_UNFOLLOWED_AGE`). A malformed config or an unreadable store must not take
 //! away a tenant that worked a moment ago.
+//!
+//! The tenant's series in the metrics are kept beside its config, so that a call looks none up.
 
 use super::config_secrets::ConfigSecrets;
 use super::{Configs, Follower, Outcome};
@@ -13,9 +15,11 @@ use crate::rules::redact::Credentials;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::{Limits, Window};
 use crate::tables::Faults;
+use crate::telemetry::series::{EndpointSeries, Families, TenantSeries};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Maximum age of a cached config while the store does not report changes.
@@ -26,6 +30,10 @@ const RETRY: Duration = Duration::from_millis(100);
 const MAX_STALE_AGE: Duration = Duration::from_secs(300);
 /// Tenant IDs cached, known or not. Clients can invent unknown IDs, so these are evicted first.
 const MAX_CACHED_TENANTS: usize = 10_000;
+/// Configs that one [`Tenants::sweep`] reads again, at most.
+const MAX_SWEPT_TENANTS: usize = 100;
+/// Age from which a sweep reads a config again while the store does not report changes.
+const UNFOLLOWED_SWEEP_AGE: Duration = Duration::from_secs(10);
 
 /// A tenant with its config parsed.
 #[derive(Debug)]
@@ -33,19 +41,27 @@ pub struct Tenant {
     pub id: TenantId,
     pub config: TenantConfig,
     pub groups: Groups,
-    /// Credentials to redact from the responses of each endpoint, in the order of `config.providers.text.endpoints`.
-    credentials: Vec<Credentials>,
+    /// In the order of `config.providers.text.endpoints`.
+    beside: Vec<BesideEndpoint>,
     /// Number of this tenant's calls in progress here. Re-reading the config keeps it.
     pub in_flight: Arc<AtomicUsize>,
 }
 
+/// What is kept beside the config of an endpoint.
+#[derive(Debug)]
+pub struct BesideEndpoint {
+    /// Redacted from its responses.
+    pub credentials: Credentials,
+    pub series: EndpointSeries,
+}
+
 impl Tenant {
-    /// Returns the credentials to redact from the responses of `endpoint`.
-    pub fn credentials(&self, endpoint: &Endpoint) -> Option<&Credentials> {
+    /// Returns what is kept beside `endpoint`, one of this tenant's config.
+    pub fn beside(&self, endpoint: &Endpoint) -> Option<&BesideEndpoint> {
         let text = self.config.providers.text.as_ref()?;
         let mut endpoints = text.endpoints.iter();
-        let at = endpoints.position(|known| known.name == endpoint.name)?;
-        self.credentials.get(at)
+        let at = endpoints.position(|known| std::ptr::eq(known, endpoint))?;
+        self.beside.get(at)
     }
 }
 
@@ -61,6 +77,18 @@ pub struct Tenants {
     pub secrets: ConfigSecrets,
     store: Arc<dyn Configs>,
     kept: Arc<Kept>,
+    families: Families,
+    /// Series of requests that name no known tenant.
+    nobody: TenantSeries,
+}
+
+/// Numbers of tenants whose stored config cannot be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unusable {
+    /// Their calls are refused.
+    pub refused: usize,
+    /// They are served by the config before it.
+    pub served_by_previous: usize,
 }
 
 #[derive(Default)]
@@ -78,12 +106,16 @@ struct CacheEntry {
     /// Incremented at each reported change. A read that began before it is not cached as valid.
     changes: u64,
     changed: bool,
+    /// `Some` for a tenant that has a config, usable or not.
+    series: Option<Arc<TenantSeries>>,
     gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Clone)]
 struct ConfigRead {
     lookup: Lookup,
+    /// Whether the stored text cannot be used. `lookup` may be the config before it.
+    is_faulty: bool,
     text: Option<Arc<str>>,
     read: Instant,
     tried: Instant,
@@ -91,7 +123,7 @@ struct ConfigRead {
 
 impl Kept {
     fn state(&self) -> MutexGuard<'_, CacheState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -141,6 +173,26 @@ impl CacheEntry {
         self.changed = true;
     }
 
+    /// Returns the tenant's series, which it has while it `has_config`.
+    fn series_of(
+        &mut self,
+        has_config: bool,
+        make: impl FnOnce() -> TenantSeries,
+    ) -> Option<&TenantSeries> {
+        match has_config {
+            true => Some(self.series.get_or_insert_with(|| Arc::new(make()))),
+            false => {
+                self.series = None;
+                None
+            }
+        }
+    }
+
+    fn is_known(&self) -> bool {
+        let reading = self.reading.as_ref();
+        reading.is_some_and(|reading| !matches!(reading.lookup, Lookup::Unknown))
+    }
+
     /// Returns how long a reading is valid without change reports. A reported change is read at once, and
     /// after a failure again in [`RETRY`].
     fn valid_for(&self) -> Duration {
@@ -153,14 +205,68 @@ impl CacheEntry {
 }
 
 impl Tenants {
-    pub fn new(store: Arc<dyn Configs>, secrets: ConfigSecrets) -> Tenants {
+    pub fn new(store: Arc<dyn Configs>, secrets: ConfigSecrets, families: Families) -> Tenants {
         let kept = Arc::new(Kept::default());
         store.follow(kept.clone());
         Tenants {
             secrets,
             store,
             kept,
+            nobody: families.tenant(""),
+            families,
         }
+    }
+
+    /// Counts an error that the gateway answered itself, for the tenant that the path names: a label only where
+    /// there is such a tenant.
+    pub fn count_error(&self, tenant: Option<&TenantId>, code: &'static str, status: u16) {
+        let series = tenant.and_then(|id| self.kept.state().entries.get(id)?.series.clone());
+        let series = series.as_deref().unwrap_or(&self.nobody);
+        series.count_error(code, status);
+    }
+
+    /// Counts the tenants whose stored config cannot be used, of those that were asked for.
+    pub fn unusable(&self) -> Unusable {
+        let mut unusable = Unusable::default();
+        let state = self.kept.state();
+        let readings = state
+            .entries
+            .values()
+            .filter_map(|entry| entry.reading.as_ref());
+        for reading in readings.filter(|reading| reading.is_faulty) {
+            match reading.lookup {
+                Lookup::Known(_) => unusable.served_by_previous += 1,
+                Lookup::Unknown | Lookup::Unusable => unusable.refused += 1,
+            }
+        }
+        unusable
+    }
+
+    /// Reads configs again that may have changed and that nobody has asked for since, and removes the series of
+    /// tenants and endpoints that are no more.
+    pub async fn sweep(&self) {
+        for id in self.stale() {
+            // An unreadable store is logged and counted where it is needed.
+            let _ = self.find(&id).await;
+        }
+        self.families.remove_unused();
+    }
+
+    /// Tenants for [`Tenants::sweep`] to read again, those that wait longest first.
+    fn stale(&self) -> Vec<TenantId> {
+        let state = self.kept.state();
+        let is_stale = |entry: &CacheEntry| {
+            let tried = entry.reading.as_ref().map(|reading| reading.tried);
+            let is_old = tried.is_none_or(|tried| tried.elapsed() >= UNFOLLOWED_SWEEP_AGE);
+            entry.is_known() && (entry.changed || (!state.followed && is_old))
+        };
+        let entries = state.entries.iter().filter(|(_, entry)| is_stale(entry));
+        let mut stale: Vec<(Option<Instant>, &TenantId)> = entries
+            .map(|(id, entry)| (entry.reading.as_ref().map(|reading| reading.tried), id))
+            .collect();
+        stale.sort_by_key(|(tried, _)| *tried);
+        let stale = stale.into_iter().take(MAX_SWEPT_TENANTS);
+        stale.map(|(_, id)| id.clone()).collect()
     }
 
     /// Returns the tenant as it was last read, without asking the store. It must not be used to grant
@@ -208,7 +314,14 @@ impl Tenants {
         let reading = match answer {
             Ok(text) => {
                 entry.changed = entry.changes != changes;
-                read(&self.secrets, id, text, before, now, followed)
+                let series = entry.series_of(text.is_some(), || self.families.tenant(id.as_str()));
+                let secrets = &self.secrets;
+                let reader = Reader {
+                    secrets,
+                    id,
+                    series,
+                };
+                reader.read(text, before, now, followed)
             }
             // After an error `changed` stays set until a read succeeds.
             Err(error) => match before {
@@ -225,95 +338,130 @@ impl Tenants {
     }
 }
 
+/// Version of a config in log lines: the first digits of its SHA-256, as in the `ETag` that admins see.
+pub fn version(text: impl AsRef<[u8]>) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_ref());
+    hex::encode(&digest.as_ref()[..6])
+}
+
 fn evict(entries: &mut HashMap<TenantId, CacheEntry>) {
-    let known = |entry: &CacheEntry| {
-        entry
-            .reading
-            .as_ref()
-            .is_some_and(|reading| !matches!(reading.lookup, Lookup::Unknown))
-    };
     // An entry that is being read must stay, to receive reported changes.
     let in_use = |entry: &CacheEntry| Arc::strong_count(&entry.gate) > 1;
-    entries.retain(|_, entry| known(entry) || in_use(entry));
+    entries.retain(|_, entry| entry.is_known() || in_use(entry));
     if entries.len() >= 10 * MAX_CACHED_TENANTS {
         entries.retain(|_, entry| in_use(entry));
     }
 }
 
-fn read(
-    secrets: &ConfigSecrets,
-    id: &TenantId,
-    text: Option<Arc<str>>,
-    before: Option<ConfigRead>,
-    now: Instant,
-    followed: bool,
-) -> ConfigRead {
-    if let Some(before) = &before
-        && before.text == text
-    {
-        // Unchanged. Re-reads for lack of change reports, twice a second, are not worth a log line each.
-        if followed && text.is_some() {
-            log::info!("Loaded tenant config for {id}");
-        }
-        return ConfigRead {
-            read: now,
-            tried: now,
-            ..before.clone()
-        };
-    }
-    let lookup = match &text {
-        None => Lookup::Unknown,
-        Some(text) => match parse(secrets, id, text) {
-            Ok(mut tenant) => {
-                log::info!("Loaded tenant config for {id}");
-                if let Some(Lookup::Known(before)) = before.map(|before| before.lookup) {
-                    tenant.in_flight = before.in_flight.clone();
-                }
-                Lookup::Known(Arc::new(tenant))
-            }
-            Err(faults) => {
-                let faults = faults.in_line();
-                log::error!("Tenant config for {id} cannot be used: {faults}");
-                match before.map(|before| before.lookup) {
-                    Some(Lookup::Known(tenant)) => Lookup::Known(tenant),
-                    _ => Lookup::Unusable,
-                }
-            }
-        },
-    };
-    ConfigRead {
-        lookup,
-        text,
-        read: now,
-        tried: now,
-    }
+/// Reads the config of one tenant.
+struct Reader<'a> {
+    secrets: &'a ConfigSecrets,
+    id: &'a TenantId,
+    /// `None`: the tenant has no config.
+    series: Option<&'a TenantSeries>,
 }
 
-/// Parses a tenant's config. `Err`: every fault in it.
-fn parse(secrets: &ConfigSecrets, id: &TenantId, text: &str) -> Result<Tenant, Faults> {
-    let config = secrets.read(id, text)?;
-    let limits = |group: &config::Group| Limits {
-        window: group.limit().map(|limit| Window {
-            requests: limit.requests,
-            span: Millis(limit.window_millis),
-        }),
-        concurrent: group.max_concurrent,
-    };
-    let groups = config
-        .groups
-        .iter()
-        .map(|(name, group)| (name.clone(), limits(group)))
-        .collect();
-    let endpoints = config
-        .providers
-        .text
-        .iter()
-        .flat_map(|text| &text.endpoints);
-    Ok(Tenant {
-        id: id.clone(),
-        credentials: endpoints.map(Credentials::of).collect(),
-        config,
-        groups: Groups::new(groups),
-        in_flight: Arc::default(),
-    })
+impl Reader<'_> {
+    fn read(
+        &self,
+        text: Option<Arc<str>>,
+        before: Option<ConfigRead>,
+        now: Instant,
+        followed: bool,
+    ) -> ConfigRead {
+        let id = self.id;
+        if let Some(before) = &before
+            && before.text == text
+        {
+            // Unchanged. Re-reads for lack of change reports, twice a second, are not worth a log line each.
+            if followed && text.is_some() {
+                log::info!(tenant = id.as_str(); "Loaded tenant config for {id}");
+            }
+            return ConfigRead {
+                read: now,
+                tried: now,
+                ..before.clone()
+            };
+        }
+        let (lookup, is_faulty) = match &text {
+            None => (Lookup::Unknown, false),
+            Some(text) => self.parse_over(text, before),
+        };
+        ConfigRead {
+            lookup,
+            is_faulty,
+            text,
+            read: now,
+            tried: now,
+        }
+    }
+
+    /// Parses a config. A faulty one is logged, and leaves the one before it in force.
+    fn parse_over(&self, text: &str, before: Option<ConfigRead>) -> (Lookup, bool) {
+        let id = self.id;
+        let before = before.map(|before| before.lookup);
+        match self.parse(text) {
+            Ok(mut tenant) => {
+                let version = version(text);
+                log::info!(
+                    tenant = id.as_str(), version = version.as_str();
+                    "Loaded tenant config for {id}"
+                );
+                if let Some(Lookup::Known(before)) = before {
+                    tenant.in_flight = before.in_flight.clone();
+                }
+                (Lookup::Known(Arc::new(tenant)), false)
+            }
+            Err(faults) => {
+                let (version, faults) = (version(text), faults.in_line());
+                let in_force = match &before {
+                    Some(Lookup::Known(_)) => "previous",
+                    _ => "none",
+                };
+                log::error!(
+                    tenant = id.as_str(), version = version.as_str(), in_force = in_force;
+                    "Tenant config for {id} cannot be used: {faults}"
+                );
+                match before {
+                    Some(Lookup::Known(tenant)) => (Lookup::Known(tenant), true),
+                    _ => (Lookup::Unusable, true),
+                }
+            }
+        }
+    }
+
+    /// Parses a tenant's config. `Err`: every fault in it.
+    fn parse(&self, text: &str) -> Result<Tenant, Faults> {
+        let config = self.secrets.read(self.id, text)?;
+        let limits = |group: &config::Group| Limits {
+            window: group.limit().map(|limit| Window {
+                requests: limit.requests,
+                span: Millis(limit.window_millis),
+            }),
+            concurrent: group.max_concurrent,
+        };
+        let groups = config
+            .groups
+            .iter()
+            .map(|(name, group)| (name.clone(), limits(group)))
+            .collect();
+        let endpoints = config
+            .providers
+            .text
+            .iter()
+            .flat_map(|text| &text.endpoints);
+        let beside = endpoints.enumerate().filter_map(|(nth, endpoint)| {
+            Some(BesideEndpoint {
+                credentials: Credentials::of(endpoint),
+                series: self.series?.endpoint(&endpoint.name, nth),
+            })
+        });
+        Ok(Tenant {
+            id: self.id.clone(),
+            beside: beside.collect(),
+            config,
+            groups: Groups::new(groups),
+            in_flight: Arc::default(),
+        })
+    }
 }

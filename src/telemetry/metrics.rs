@@ -1,81 +1,22 @@
-//! Prometheus metrics of `GET /metrics` on `server.ops_listen`.
+//! Prometheus metrics of `GET /metrics` on `server.ops_listen`: their names and help texts.
 //!
-//! All counters are sharded relaxed atomics: counting must never block a request or contend for a cache line.
+//! Counting must never block a request or contend for a cache line (`counter`). What has labels of tenants and
+//! endpoints is in `series`.
 
-use crate::threads;
-use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use super::counter::{Counter, Histogram};
+use super::series::Families;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, prometheus_text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Shards of a [`Counter`]; with more threads than shards, some threads share one.
-const SHARDS: usize = 16;
+pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 
-/// A counter sharded by thread (`threads::number`), so that threads do not contend for one cache line.
-#[derive(Debug, Default)]
-pub struct Counter([Shard; SHARDS]);
-
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Shard(AtomicU64);
-
-impl Counter {
-    pub fn add(&self, count: u64) {
-        let part = &self.0[threads::number() % SHARDS];
-        part.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    fn value(&self) -> u64 {
-        let parts = self.0.iter();
-        parts.map(|part| part.0.load(Ordering::Relaxed)).sum()
-    }
-}
-
-/// Upper bounds of the histogram's buckets, in microseconds.
-const BOUNDS: [u64; 12] = [
-    10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000,
-];
-
-/// A histogram of durations with the fixed bucket bounds `BOUNDS`.
-#[derive(Debug, Default)]
-pub struct Histogram {
-    /// Counts per bucket; the last one holds values above the largest bound.
-    buckets: [Counter; BOUNDS.len() + 1],
-    nanoseconds: Counter,
-}
-
-impl Histogram {
-    /// Records one duration.
-    pub fn record(&self, span: Duration) {
-        let micros = u64::try_from(span.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
-        let at = BOUNDS.partition_point(|bound| *bound < micros);
-        self.buckets[at].add(1);
-        self.nanoseconds
-            .add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
-    }
-
-    /// Appends the `_bucket` (cumulative), `_sum` and `_count` rows of the text format.
-    fn render(&self, text: &mut String, name: &str) {
-        let mut below = 0;
-        for (at, bucket) in self.buckets.iter().enumerate() {
-            below += bucket.value();
-            // `writeln!` to a `String` cannot fail.
-            let _ = match BOUNDS.get(at) {
-                Some(bound) => {
-                    let seconds = *bound as f64 / 1e6;
-                    writeln!(text, "resullm_{name}_bucket{{le=\"{seconds}\"}} {below}")
-                }
-                None => writeln!(text, "resullm_{name}_bucket{{le=\"+Inf\"}} {below}"),
-            };
-        }
-        let seconds = self.nanoseconds.value() as f64 / 1e9;
-        let _ = writeln!(
-            text,
-            "resullm_{name}_sum {seconds}\nresullm_{name}_count {below}"
-        );
-    }
-}
-
-/// All counters of the gateway. Their help texts stand in `TOTALS` and in `render_by_label`.
+/// All counters of the gateway. Their help texts stand in `TOTALS` and `BY_LABEL`.
 #[derive(Debug, Default)]
 pub struct Metrics {
     pub requests_local: Counter,
@@ -94,6 +35,7 @@ pub struct Metrics {
     pub settlements_waiting: Counter,
     pub settlements_delivered_late: Counter,
     pub store_errors: Counter,
+    /// Streams that broke off: by a clean end before their last event, or by a reset.
     pub truncated_streams: Counter,
     pub clients_gone: Counter,
     /// Responses read to their end for their usage after the client had disconnected (`upstream.drain`).
@@ -128,6 +70,9 @@ pub struct Metrics {
     pub shed_bodies: Counter,
     /// Calls rejected because their worker lagged by more than `server.shed_after`.
     pub shed_late: Counter,
+    /// Series by tenant and endpoint.
+    pub families: Families,
+    registry: Registry,
 }
 
 /// Values of the gauges at the time of [`Metrics::render`].
@@ -138,9 +83,43 @@ pub struct Gauges {
     /// Bytes of body memory in use (`server.max_buffered`).
     pub buffered: usize,
     pub store_up: bool,
+    /// Settlements and releases that are retried until the store takes them.
+    pub settlements: usize,
+    /// Requests in the journal whose settlement the store does not have yet.
+    pub journal: usize,
+    pub leases: usize,
+    /// Usage records that are not written yet.
+    pub records: usize,
+    /// Tenants whose calls are refused because their config cannot be used.
+    pub configs_refused: usize,
+    /// Tenants that are served by their previous config, because the stored one cannot be used.
+    pub configs_previous: usize,
+}
+
+/// Facts about the process that do not change while it lives.
+#[derive(Debug)]
+pub struct Process<'a> {
+    /// Kind of the store: `embedded`, `redis`, `redis-sentinel` or `redis-cluster`.
+    pub store: &'a str,
+    /// Latency of the store's commands.
+    pub store_time: Option<&'a Histogram>,
 }
 
 impl Metrics {
+    pub fn new(process: &Process<'_>) -> Metrics {
+        let mut metrics = Metrics::default();
+        let mut registry = Registry::default();
+        let started = SystemTime::now().duration_since(UNIX_EPOCH);
+        registry.register(
+            "process_start_time_seconds",
+            "Start of the process, in seconds since 1970",
+            ConstGauge::new(started.unwrap_or_default().as_secs_f64()),
+        );
+        metrics.register(registry.sub_registry_with_prefix("resullm"), process);
+        metrics.registry = registry;
+        metrics
+    }
+
     /// Counts a response by its status class.
     pub fn count_response(&self, status: u16) {
         if let Some(counter) = self.answers.get(usize::from(status / 100)) {
@@ -148,211 +127,308 @@ impl Metrics {
         }
     }
 
-    /// Renders everything in the Prometheus text format.
+    /// Renders everything in the Prometheus text format, as [`CONTENT_TYPE`].
     pub fn render(&self, levels: Gauges) -> String {
-        let mut text = Exposition::default();
-        text.gauge("build_info", "Version of the gateway", BUILD, 1);
-        render_levels(&mut text, levels);
-        self.render_by_label(&mut text);
-        for (name, help, counter) in TOTALS {
-            text.counters(name, help, &[("", counter(self).value())]);
-        }
-        text.head(
-            "own_seconds",
-            "Time that the gateway itself took for a provider call: without waiting for the provider and for the request's body",
-            "histogram",
-        );
-        self.own_time.render(&mut text.0, "own_seconds");
-        text.0
+        let mut text = String::new();
+        // Writing to a `String` cannot fail.
+        let _ = prometheus_text::encode(&mut text, &registry_of(levels));
+        let _ = prometheus_text::encode(&mut text, &self.registry);
+        text
     }
 
-    fn render_by_label(&self, text: &mut Exposition) {
-        text.counters(
-            "shed_total",
-            "Requests and connections refused by a limit: of connections, by address, of requests, by tenant, of body memory, \
-             or because a worker was late (server.shed_after)",
-            &[
-                ("{what=\"connections\"}", self.shed_connections.value()),
-                ("{what=\"address\"}", self.shed_addresses.value()),
-                ("{what=\"requests\"}", self.shed_requests.value()),
-                ("{what=\"tenant\"}", self.shed_tenants.value()),
-                ("{what=\"bodies\"}", self.shed_bodies.value()),
-                ("{what=\"late\"}", self.shed_late.value()),
-            ],
+    fn register(&self, registry: &mut Registry, process: &Process<'_>) {
+        let build = vec![
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("store", process.store.to_owned()),
+        ];
+        registry.register(
+            "build",
+            "Version of the gateway and kind of its store",
+            Info::new(build),
         );
-        text.counters(
-            "requests_total",
-            "Requests for routes of the gateway itself, and calls of providers",
-            &[
-                ("{answered_by=\"gateway\"}", self.requests_local.value()),
-                ("{answered_by=\"provider\"}", self.requests_provider.value()),
-            ],
+        for (name, label, help, counters) in BY_LABEL {
+            let row = |(value, counter): &(_, fn(&Metrics) -> &Counter)| {
+                ([(*label, *value)], counter(self).clone())
+            };
+            registry.register(*name, *help, Labelled(counters.iter().map(row).collect()));
+        }
+        for (name, help, counter) in TOTALS {
+            registry.register(*name, *help, counter(self).clone());
+        }
+        registry.register(
+            "own_seconds",
+            "Time that the gateway itself took for a provider call: without waiting for the provider and for the request's body",
+            self.own_time.clone(),
         );
-        text.counters(
-            "admissions_total",
-            "Calls admitted, by what covered them: a lease of this gateway (no round trip), or the store",
-            &[
-                ("{from=\"lease\"}", self.admissions_leased.value()),
-                ("{from=\"store\"}", self.admissions_stored.value()),
-            ],
+        if let Some(store_time) = process.store_time {
+            registry.register(
+                "store_seconds",
+                "Round trip of a command to Redis, or duration of an operation of the embedded store",
+                store_time.clone(),
+            );
+        }
+        self.register_families(registry);
+    }
+
+    fn register_families(&self, registry: &mut Registry) {
+        let families = &self.families;
+        registry.register(
+            "errors",
+            "Errors that the gateway answered itself, by tenant, code and status; errors that a provider answered are not among them",
+            families.errors.clone(),
         );
-        let classes = ["2xx", "3xx", "4xx", "5xx"].map(|class| format!("{{status=\"{class}\"}}"));
-        let answers = [2, 3, 4, 5].map(|class| self.answers[class].value());
-        let rows: [(&str, u64); 4] = std::array::from_fn(|n| (classes[n].as_str(), answers[n]));
-        text.counters("answers_total", "Responses, by class of status", &rows);
-        text.counters(
-            "usage_doubted_total",
-            "Usage reports of providers that were rejected as implausible: zero, below what was delivered, or absurdly high",
-            &[
-                ("{reason=\"nought\"}", self.doubted_nought.value()),
-                (
-                    "{reason=\"below_delivered\"}",
-                    self.doubted_below_delivered.value(),
-                ),
-                ("{reason=\"absurd\"}", self.doubted_absurd.value()),
-            ],
+        registry.register(
+            "provider_answers",
+            "Calls of providers by tenant, endpoint and outcome: the class of the answer's status, or what failed",
+            families.provider_answers.clone(),
         );
-        text.counters(
-            "charges_unreported_total",
-            "Charges without a plausible usage report: by the gateway's own count, or by the whole hold",
-            &[
-                ("{basis=\"counted\"}", self.charges_counted.value()),
-                ("{basis=\"held\"}", self.charges_held.value()),
-            ],
+        registry.register(
+            "provider_first_byte_seconds",
+            "Time from sending a call to its provider, connecting included, to the head of its answer",
+            families.first_byte.clone(),
         );
+    }
+}
+
+/// Counters that a label tells apart: name, label, help, and the counter of each value.
+type ByLabel = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [(&'static str, fn(&Metrics) -> &Counter)],
+);
+
+const BY_LABEL: &[ByLabel] = &[
+    (
+        "shed",
+        "what",
+        "Requests and connections refused by a limit: of connections, by address, of requests, by tenant, of body memory, \
+         or because a worker was late (server.shed_after)",
+        &[
+            ("connections", |m| &m.shed_connections),
+            ("address", |m| &m.shed_addresses),
+            ("requests", |m| &m.shed_requests),
+            ("tenant", |m| &m.shed_tenants),
+            ("bodies", |m| &m.shed_bodies),
+            ("late", |m| &m.shed_late),
+        ],
+    ),
+    (
+        "requests",
+        "answered_by",
+        "Requests for routes of the gateway itself, and calls of providers",
+        &[
+            ("gateway", |m| &m.requests_local),
+            ("provider", |m| &m.requests_provider),
+        ],
+    ),
+    (
+        "admissions",
+        "from",
+        "Calls admitted, by what covered them: a lease of this gateway (no round trip), or the store",
+        &[
+            ("lease", |m| &m.admissions_leased),
+            ("store", |m| &m.admissions_stored),
+        ],
+    ),
+    (
+        "answers",
+        "status",
+        "Responses, by class of status",
+        &[
+            ("2xx", |m| &m.answers[2]),
+            ("3xx", |m| &m.answers[3]),
+            ("4xx", |m| &m.answers[4]),
+            ("5xx", |m| &m.answers[5]),
+        ],
+    ),
+    (
+        "usage_doubted",
+        "reason",
+        "Usage reports of providers that were rejected as implausible: zero, below what was delivered, or absurdly high",
+        &[
+            ("nought", |m| &m.doubted_nought),
+            ("below_delivered", |m| &m.doubted_below_delivered),
+            ("absurd", |m| &m.doubted_absurd),
+        ],
+    ),
+    (
+        "charges_unreported",
+        "basis",
+        "Charges without a plausible usage report: by the gateway's own count, or by the whole hold",
+        &[
+            ("counted", |m| &m.charges_counted),
+            ("held", |m| &m.charges_held),
+        ],
+    ),
+];
+
+/// Counters of one name by one label, in the order in which they are printed.
+#[derive(Debug)]
+struct Labelled(Vec<([(&'static str, &'static str); 1], Counter)>);
+
+impl EncodeMetric for Labelled {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for (labels, counter) in &self.0 {
+            counter.encode(encoder.encode_family(labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
     }
 }
 
 /// Counter without labels: name, help, value.
 type Total = (&'static str, &'static str, fn(&Metrics) -> &Counter);
 
+/// The library appends `_total` to the names.
 const TOTALS: &[Total] = &[
-    ("tokens_charged_total", "Tokens charged to balances", |m| {
+    ("tokens_charged", "Tokens charged to balances", |m| {
         &m.tokens_charged
     }),
     (
-        "tokens_overrun_total",
+        "tokens_overrun",
         "Tokens charged beyond the hold of their call, or beyond a balance; should stay near 0",
         |m| &m.tokens_overrun,
     ),
     (
-        "settlements_waiting_total",
+        "settlements_waiting",
         "Settlements and releases that the store did not take at once, so that they are retried",
         |m| &m.settlements_waiting,
     ),
     (
-        "settlements_late_total",
+        "settlements_late",
         "Retried settlements and releases that succeeded; settlements_waiting_total less this is the backlog",
         |m| &m.settlements_delivered_late,
     ),
     (
-        "store_errors_total",
+        "store_errors",
         "Admissions and settlements that the store failed",
         |m| &m.store_errors,
     ),
     (
-        "truncated_streams_total",
-        "Streams that their provider ended before their last event",
+        "truncated_streams",
+        "Streams that their provider ended before their last event, by a clean end or by a reset",
         |m| &m.truncated_streams,
     ),
     (
-        "handshakes_failed_total",
+        "handshakes_failed",
         "Connections whose TLS or HTTP/2 handshake failed or took too long",
         |m| &m.failed_handshakes,
     ),
     (
-        "connections_ended_total",
+        "connections_ended",
         "HTTP/2 connections that the gateway closed for malformed or abandoned requests",
         |m| &m.ended_connections,
     ),
     (
-        "clients_gone_total",
+        "clients_gone",
         "Clients that disconnected before their response was complete",
         |m| &m.clients_gone,
     ),
     (
-        "answers_drained_total",
+        "answers_drained",
         "Provider responses that were read to their end for their usage, after the client had disconnected",
         |m| &m.answers_drained,
     ),
     (
-        "usage_records_dropped_total",
+        "usage_records_dropped",
         "Usage records lost because the store failed or their buffer was full; balances are not affected",
         |m| &m.records_dropped,
     ),
     (
-        "panics_total",
+        "panics",
         "Requests that ended in a panic; each is a bug, and its place is in the log",
         |m| &m.panics,
     ),
 ];
 
-const BUILD: &str = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
+/// Gauge: name, help, value.
+type Level = (&'static str, &'static str, fn(&Gauges) -> usize);
 
-fn render_levels(text: &mut Exposition, levels: Gauges) {
-    for (name, help, level) in [
-        (
-            "requests_in_flight",
-            "Requests and settlements in progress (limit: server.max_requests)",
-            levels.requests,
-        ),
-        (
-            "connections",
-            "Open client connections (limit: server.max_connections)",
-            levels.connections,
-        ),
-        (
-            "buffered_bytes",
-            "Memory that long bodies take (limit: server.max_buffered)",
-            levels.buffered,
-        ),
-        (
-            "store_up",
-            "1 while the store takes commands; at 0 new calls get 503",
-            usize::from(levels.store_up),
-        ),
+const LEVELS: &[Level] = &[
+    (
+        "requests_in_flight",
+        "Requests and settlements in progress (limit: server.max_requests)",
+        |g| g.requests,
+    ),
+    (
+        "connections",
+        "Open client connections (limit: server.max_connections)",
+        |g| g.connections,
+    ),
+    (
+        "buffered_bytes",
+        "Memory that long bodies take (limit: server.max_buffered)",
+        |g| g.buffered,
+    ),
+    (
+        "store_up",
+        "1 while the store takes commands; at 0 new calls get 503",
+        |g| usize::from(g.store_up),
+    ),
+    (
+        "settlements_pending",
+        "Settlements and releases that wait for the store now; they are retried until it takes them",
+        |g| g.settlements,
+    ),
+    (
+        "journal_open",
+        "Requests in the journal that are in flight, or whose settlement the store does not have yet",
+        |g| g.journal,
+    ),
+    (
+        "leases",
+        "Leases of this gateway: busy keys that are spent without asking the store",
+        |g| g.leases,
+    ),
+    (
+        "usage_records_pending",
+        "Usage records that wait to be written",
+        |g| g.records,
+    ),
+];
+
+/// Gauges, registered anew for each scrape.
+fn registry_of(levels: Gauges) -> Registry {
+    let mut registry = Registry::with_prefix("resullm");
+    for (name, help, level) in LEVELS {
+        registry.register(*name, *help, ConstGauge::new(level(&levels) as u64));
+    }
+    let configs: Family<[(&str, &str); 1], Gauge> = Family::default();
+    for (value, count) in [
+        ("refused", levels.configs_refused),
+        ("served_by_previous", levels.configs_previous),
     ] {
-        text.gauge(name, help, "", level as u64);
+        let row = configs.get_or_create_owned(&[("calls", value)]);
+        row.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
-}
-
-/// Text in the Prometheus exposition format.
-#[derive(Default)]
-struct Exposition(String);
-
-impl Exposition {
-    fn head(&mut self, name: &str, help: &str, kind: &str) {
-        // `writeln!` to a `String` cannot fail.
-        let _ = writeln!(
-            self.0,
-            "# HELP resullm_{name} {help}\n# TYPE resullm_{name} {kind}"
-        );
-    }
-
-    fn row(&mut self, name: &str, labels: &str, value: u64) {
-        let _ = writeln!(self.0, "resullm_{name}{labels} {value}");
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, labels: &str, value: u64) {
-        self.head(name, help, "gauge");
-        self.row(name, labels, value);
-    }
-
-    fn counters(&mut self, name: &str, help: &str, rows: &[(&str, u64)]) {
-        self.head(name, help, "counter");
-        for (labels, value) in rows {
-            self.row(name, labels, *value);
-        }
-    }
+    registry.register(
+        "unusable_tenant_configs",
+        "Tenants whose stored config cannot be used, of those that were asked for: the log names them and what is wrong. \
+         Their calls are refused, or served by the config before it",
+        configs,
+    );
+    registry
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    fn metrics() -> Metrics {
+        Metrics::new(&Process {
+            store: "embedded",
+            store_time: None,
+        })
+    }
 
     #[test]
     fn counters_and_histograms_are_rendered() {
-        let metrics = Metrics::default();
+        let metrics = metrics();
         metrics.count_response(404);
         metrics.tokens_charged.add(7);
         for micros in [9, 10, 11, 300_000] {
@@ -365,19 +441,43 @@ mod tests {
         });
         for row in [
             "# TYPE resullm_own_seconds histogram",
-            "resullm_own_seconds_bucket{le=\"0.00001\"} 2",
-            "resullm_own_seconds_bucket{le=\"0.000025\"} 3",
+            "resullm_own_seconds_bucket{le=\"1e-05\"} 2",
+            "resullm_own_seconds_bucket{le=\"2.5e-05\"} 3",
             "resullm_own_seconds_bucket{le=\"0.25\"} 3",
             "resullm_own_seconds_bucket{le=\"+Inf\"} 4",
             "resullm_own_seconds_sum 0.30003",
             "resullm_own_seconds_count 4",
+            "# TYPE resullm_requests_in_flight gauge",
+            "resullm_requests_in_flight 3",
+            "resullm_store_up 1",
+            "# TYPE resullm_answers_total counter",
+            "resullm_answers_total{status=\"4xx\"} 1",
+            "resullm_tokens_charged_total 7",
         ] {
             assert!(text.contains(&format!("{row}\n")), "{row}\n{text}");
         }
-        assert!(text.contains("resullm_answers_total{status=\"4xx\"} 1\n"));
-        assert!(text.contains("resullm_tokens_charged_total 7\n"));
-        assert!(text.contains("resullm_requests_in_flight 3\n"));
-        assert!(text.contains("resullm_store_up 1\n"));
-        assert!(text.contains("# TYPE resullm_requests_in_flight gauge\n"));
+    }
+
+    #[test]
+    fn labels_are_escaped() {
+        let metrics = metrics();
+        let tenant = metrics.families.tenant("t");
+        tenant.endpoint("a\"b\\c\nd", 0).count_answer("2xx");
+        let row =
+            r#"resullm_provider_answers_total{tenant="t",endpoint="a\"b\\c\nd",outcome="2xx"} 1"#;
+        let text = metrics.render(Gauges::default());
+        assert!(text.contains(&format!("{row}\n")), "{text}");
+    }
+
+    #[test]
+    fn every_metric_has_a_row_in_the_operators_page() {
+        let text = metrics().render(Gauges::default());
+        let page = include_str!("../../docs/operations.md");
+        let mut names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let names = names.by_ref().filter_map(|line| line.split(' ').next());
+        let missing: Vec<&str> = names
+            .filter(|name| !page.contains(&format!("`{name}`")))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 }

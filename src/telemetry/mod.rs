@@ -3,6 +3,10 @@
 //!
 //! No output may ever contain a key, a token or a prompt.
 
+pub mod counter;
+pub mod fields;
 pub mod log;
 pub mod metrics;
 pub mod panics;
+pub mod series;
+pub mod throttle;

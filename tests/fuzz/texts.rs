@@ -228,8 +228,8 @@ pub fn settings(bytes: &[u8]) {
     };
     let env = |name: &str| (name.len() < 5).then(|| format!("value-of-{name}"));
     if let Err(faults) = settings::load_text(Path::new("gateway.yaml"), text, &env, &[]) {
-        assert!(!faults.0.is_empty());
-        for fault in &faults.0 {
+        assert!(!faults.faults.0.is_empty());
+        for fault in &faults.faults.0 {
             assert!(!fault.message.is_empty() && fault.place.is_some());
         }
     }

@@ -17,3 +17,4 @@ mod readers;
 mod regression;
 mod sdk;
 mod store;
+mod telemetry;

@@ -21,6 +21,7 @@ use crate::rules::window::{Limits, Pace};
 use crate::store::leases::{Covered, Lease};
 use crate::store::name::{AccountName, KeyName};
 use crate::store::{KeyAdmission, Ledger, StoreError};
+use crate::telemetry::fields::About;
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -163,11 +164,11 @@ impl Admission {
         reply: &mut ReplyContext,
     ) -> Result<Granted, GatewayError> {
         let leases = &self.delivery.leases;
-        let mut entry = self.ask_store(key, caller, ask).await?;
+        let mut entry = self.ask_store(key, caller, ask, reply).await?;
         if is_short(&entry) && leases.has(key) {
             // A lease of this instance may contain the missing tokens: return it and ask the store again.
             leases.give_back(key).await?;
-            entry = self.ask_store(key, caller, ask).await?;
+            entry = self.ask_store(key, caller, ask, reply).await?;
         }
         let KeyAdmission::Known {
             account,
@@ -215,12 +216,22 @@ impl Admission {
         key: &KeyName,
         caller: Caller<'_>,
         ask: &Admit<'_>,
+        reply: &ReplyContext,
     ) -> Result<KeyAdmission, GatewayError> {
         let mut entry = self.store.admit(key, caller, ask).await;
         if matches!(entry, Err(StoreError::Unknown(_))) {
             entry = self.store.admit(key, caller, ask).await;
             if entry.is_err() {
-                self.delivery.release_later(key.clone(), ask.id.to_owned());
+                let account = key.account().id();
+                let about = About {
+                    tenant: Some(caller.tenant),
+                    request: Some(reply.request_id()),
+                    account: Some(&account),
+                    endpoint: Some(reply.endpoint()),
+                    ..About::default()
+                };
+                let id = ask.id.to_owned();
+                self.delivery.release_later(key.clone(), id, about);
             }
         }
         Ok(entry.inspect_err(|_| self.metrics.store_errors.add(1))?)

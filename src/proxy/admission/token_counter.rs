@@ -5,8 +5,9 @@
 //! fit is not counted, and its bytes bound it instead.
 
 use crate::dialect::growth;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -54,7 +55,7 @@ enum Refused {
 
 impl Queues {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 
     fn offer(&self, tenant: &str, job: Job) -> Result<(), Refused> {
@@ -97,8 +98,7 @@ impl Queues {
             } else if waiting.is_over {
                 return None;
             } else {
-                let woken = self.more.wait(waiting);
-                waiting = woken.unwrap_or_else(PoisonError::into_inner);
+                self.more.wait(&mut waiting);
             }
         }
     }

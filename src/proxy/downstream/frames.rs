@@ -7,6 +7,7 @@
 
 use crate::proxy::lazy_timer::LazyTimer;
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -14,7 +15,7 @@ use pingora::protocols::{
     Stream, TimingDigest, UniqueID, UniqueIDType,
 };
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -141,7 +142,7 @@ impl FrameWatch {
     }
 
     fn lock(&self) -> MutexGuard<'_, Frames> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Ready when the connection must end: a frame or header block was incomplete for `time`, or frames flood

@@ -6,10 +6,11 @@
 
 use crate::rules::neighbours::{is_within, neighbourhood};
 use crate::telemetry::metrics::Metrics;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 pub struct Connections {
     max: usize,
@@ -92,10 +93,8 @@ impl Connections {
         Ok(permit)
     }
 
-    fn by_address(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn by_address(&self) -> parking_lot::MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.by_address.lock()
     }
 }
 

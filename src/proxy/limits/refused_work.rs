@@ -7,9 +7,10 @@
 
 use crate::proxy::error::GatewayError;
 use crate::store::name::KeyName;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use std::time::{Duration, Instant};
 
 /// Weight of a refused call without its body: a lookup and a reply.
@@ -110,7 +111,7 @@ impl RefusedWork {
     }
 
     fn buckets(&self) -> MutexGuard<'_, HashMap<KeyName, Bucket>> {
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buckets.lock()
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::proxy::downstream::reply::ReplyContext;
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
+use crate::proxy::outcome::ProviderFault;
 use crate::proxy::upstream::client::ProviderAnswer;
 use crate::rules::redact::Credentials;
 use http::StatusCode;
@@ -26,23 +27,22 @@ const EVENT_STREAM: &str = "text/event-stream";
 pub(crate) fn check(endpoint: &str, answer: &ProviderAnswer<'_>) -> Result<(), GatewayError> {
     let status = answer.head.status;
     let text = || format!("{endpoint} answered {status}");
+    let invalid = |why| GatewayError::ProviderFailed(ProviderFault::Invalid, why);
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PAYMENT_REQUIRED => {
             Err(GatewayError::ProviderRefused(text()))
         }
         // No content, or a part of an answer that was not asked for in parts.
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT => {
-            Err(GatewayError::ProviderFailed(text()))
+            Err(invalid(text()))
         }
-        _ if status.is_informational() || status.is_redirection() => {
-            Err(GatewayError::ProviderFailed(text()))
-        }
+        _ if status.is_informational() || status.is_redirection() => Err(invalid(text())),
         _ => {
             let mut codings = answer.head.fields.all("content-encoding");
             if codings.all(|coding| coding.eq_ignore_ascii_case(b"identity")) {
                 return Ok(());
             }
-            Err(GatewayError::ProviderFailed(format!(
+            Err(invalid(format!(
                 "{endpoint} answered in a coding it was not asked for"
             )))
         }

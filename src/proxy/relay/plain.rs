@@ -10,6 +10,7 @@ use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
 use crate::proxy::limits::gate;
+use crate::proxy::outcome::ProviderFault;
 use crate::proxy::upstream::client::ProviderAnswer;
 use crate::proxy::upstream::drain::refuse_and_drain;
 use crate::proxy::upstream::lifetime::Lifetime;
@@ -69,10 +70,8 @@ async fn read_whole(
             return Err(gate::no_memory(relay.metrics));
         }
         if answer.content.len() > MAX_ANSWER_BYTES {
-            return Err(GatewayError::ProviderFailed(format!(
-                "{} answered without end",
-                call.reply.endpoint()
-            )));
+            let why = format!("{} answered without end", call.reply.endpoint());
+            return Err(GatewayError::ProviderFailed(ProviderFault::Excess, why));
         }
     }
 }
@@ -133,7 +132,7 @@ fn conclude_if_whole(
 
 /// Whether the provider broke off before the first byte of its body.
 fn broke_off_at_once(error: &GatewayError, answer: &ProviderAnswer<'_>) -> bool {
-    matches!(error, GatewayError::ProviderFailed(_)) && answer.content.is_empty()
+    matches!(error, GatewayError::ProviderFailed(..)) && answer.content.is_empty()
 }
 
 /// Whether the body of a 429 says that the operator's credit is spent. The client must neither take that for

@@ -14,6 +14,7 @@ use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
 use crate::proxy::limits::gate;
+use crate::proxy::outcome::ProviderFault;
 use crate::proxy::settlement::settle::TEXT_COPIES;
 use crate::proxy::upstream::client::ProviderAnswer;
 use crate::proxy::upstream::lifetime::Lifetime;
@@ -114,7 +115,7 @@ impl Stream<'_, '_> {
             Ok(Next::Silence) => (self.keep_alive().to_vec(), false),
             Ok(Next::End) => (self.meter.finish(), true),
             // A complete answer may be closed in any way, without its last chunk too.
-            Err(GatewayError::ProviderFailed(_)) if is_complete => (Vec::new(), true),
+            Err(GatewayError::ProviderFailed(..)) if is_complete => (Vec::new(), true),
             Err(error) => return self.end_early(session, call, lifetime, error).await,
         };
         Ok(Step::Pass(Chunk { bytes, is_last }))
@@ -143,7 +144,10 @@ impl Stream<'_, '_> {
         }
         meter_backlog(&mut self.answer, self.meter.as_mut());
         match error {
-            GatewayError::ProviderFailed(_) => call.bill.broke_off(self.meter.reading()),
+            GatewayError::ProviderFailed(..) => {
+                self.relay.metrics.truncated_streams.add(1);
+                call.bill.broke_off(self.meter.reading());
+            }
             _ => call.bill.conclude(self.meter.reading()),
         }
         self.relay.settlement.settle(call).await;
@@ -237,7 +241,8 @@ impl Stream<'_, '_> {
     ) -> Result<Step, GatewayError> {
         self.relay.metrics.truncated_streams.add(1);
         let endpoint = call.reply.endpoint();
-        let error = GatewayError::ProviderFailed(format!("{endpoint} ended its stream too early"));
+        let why = format!("{endpoint} ended its stream too early");
+        let error = GatewayError::ProviderFailed(ProviderFault::Broken, why);
         self.break_off(session, call, error).await?;
         Ok(Step::Done)
     }
@@ -256,22 +261,24 @@ impl Stream<'_, '_> {
         let endpoint = call.reply.endpoint();
         if self.meter.reading().overran && !call.bill.is_complete() {
             let why = format!("{endpoint} sends an event without end");
-            return Some(GatewayError::ProviderFailed(why));
+            return Some(GatewayError::ProviderFailed(ProviderFault::Excess, why));
         }
         let (sent, held) = call.bill.exceeds_its_hold()?;
-        Some(GatewayError::ProviderFailed(format!(
-            "{endpoint} sends more than it was asked for: output worth {sent} tokens where {held} are held"
-        )))
+        let why = format!(
+            "{endpoint} sends more than it was asked for: output worth {sent} tokens where {held} are held, so the \
+             stream was cut"
+        );
+        Some(GatewayError::ProviderFailed(ProviderFault::Excess, why))
     }
 
     /// Sends an error as an event ([`reply::break_off`]), because the head has been sent already.
     async fn break_off(
         &mut self,
         session: &mut Session<'_>,
-        call: &Admitted<'_, '_>,
+        call: &mut Admitted<'_, '_>,
         error: GatewayError,
     ) -> Result<(), GatewayError> {
-        call.log(&error);
+        call.note(&error);
         if !self.is_event_stream {
             // Sound has no error events. Without a clean end the client sees it as truncated.
             return Err(GatewayError::BrokenOff);

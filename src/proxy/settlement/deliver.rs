@@ -10,10 +10,13 @@ use crate::rules::account::Settlement;
 use crate::rules::amount::Tokens;
 use crate::store::journal::Journal;
 use crate::store::leases::Leases;
-use crate::store::name::{AccountName, KeyName};
+use crate::store::name::KeyName;
 use crate::store::replay::{Acknowledged, Replay};
 use crate::store::{Ledger, StoreError};
+use crate::telemetry::fields::{About, OwnedAbout};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::throttle::Throttle;
+use log::Level;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,6 +25,11 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
 /// Commands that may wait at a time. Beyond it, holds expire, and the store charges the cost that it knows.
 const MAX_WAITING_COMMANDS: usize = 100_000;
+
+/// Kinds of log lines of which one is written in a second.
+static WAITS: Throttle = Throttle::new();
+static DROPPED: Throttle = Throttle::new();
+static OVERRUN: Throttle = Throttle::new();
 
 pub struct Delivery {
     pub store: Arc<dyn Ledger>,
@@ -53,9 +61,19 @@ impl Delivery {
         })
     }
 
+    /// Returns the number of commands that wait for the store.
+    pub fn waiting_count(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Charges `used` and releases the rest of the hold. Returns the balance that is left, where the store
     /// could say.
-    pub async fn settle(self: &Arc<Self>, hold: Hold, used: Tokens) -> Option<Tokens> {
+    pub async fn settle(
+        self: &Arc<Self>,
+        hold: Hold,
+        used: Tokens,
+        about: About<'_>,
+    ) -> Option<Tokens> {
         if let Some(lease) = &hold.lease {
             return Some(self.leases.settle(lease, &hold.id, used));
         }
@@ -66,21 +84,33 @@ impl Delivery {
             .settle(&hold.account, &hold.id, used, false)
             .await
         {
-            Ok(settled) => self.note(generation, hold, used, settled),
+            Ok(settled) => self.note(generation, hold, used, settled, about),
             Err(StoreError::Damaged { name, damage }) => {
                 self.journal.end(&hold.id);
-                log::error!(
-                    "Account {name} is damaged ({damage}): a settlement of {used} tokens was not charged and is not retried. Restore the record"
+                about.log(
+                    module_path!(),
+                    Level::Error,
+                    &[("tokens", used.count().into())],
+                    format_args!(
+                        "Account {name} is damaged ({damage}): a settlement of {used} tokens was not charged and is not retried. Restore the record"
+                    ),
                 );
                 None
             }
             Err(error) => {
                 self.metrics.store_errors.add(1);
-                log::warn!(
-                    "A settlement of {used} tokens waits for the store: {error}. It is retried until it succeeds"
+                about.log_throttled(
+                    &WAITS,
+                    module_path!(),
+                    Level::Warn,
+                    &[("tokens", used.count().into())],
+                    format_args!(
+                        "A settlement of {used} tokens waits for the store: {error}. It is retried until it succeeds; no tokens are lost"
+                    ),
                 );
                 let may_be_done = matches!(error, StoreError::Unknown(_));
-                self.spawn_retries(Pending::Settlement { hold, used }, may_be_done);
+                let command = Pending::Settlement { hold, used };
+                self.spawn_retries(command, may_be_done, about.into());
                 None
             }
         }
@@ -92,10 +122,11 @@ impl Delivery {
         hold: Hold,
         used: Tokens,
         settled: Option<Settlement>,
+        about: About<'_>,
     ) -> Option<Tokens> {
         self.journal.end(&hold.id);
         let settled = settled?;
-        charged(&self.metrics, &hold.account, settled);
+        charged(&self.metrics, about, settled);
         let Hold { account, id, .. } = hold;
         let said = Acknowledged::Settlement { account, id, used };
         self.replay.remember(generation, said);
@@ -103,18 +134,25 @@ impl Delivery {
     }
 
     /// Releases a hold that may have been taken: the store's answer to its admission was lost.
-    pub(crate) fn release_later(self: &Arc<Self>, key: KeyName, id: String) {
-        self.spawn_retries(Pending::Release { key, id }, true);
+    pub(crate) fn release_later(self: &Arc<Self>, key: KeyName, id: String, about: About<'_>) {
+        self.spawn_retries(Pending::Release { key, id }, true, about.into());
     }
 
     /// Retries a command until the store has answered it. `may_be_done`: an earlier try may have reached the
     /// store, so this one says that it is a retry.
-    fn spawn_retries(self: &Arc<Self>, mut command: Pending, mut may_be_done: bool) {
+    fn spawn_retries(
+        self: &Arc<Self>,
+        mut command: Pending,
+        mut may_be_done: bool,
+        about: OwnedAbout,
+    ) {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING_COMMANDS {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
-            log::error!(
+            let line = format_args!(
                 "{command} was dropped: too many wait for the store already. Its hold expires and is charged by accounts.orphans"
             );
+            let about = about.about();
+            about.log_throttled(&DROPPED, module_path!(), Level::Error, &[], line);
             return;
         }
         self.metrics.settlements_waiting.add(1);
@@ -126,17 +164,20 @@ impl Delivery {
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = delivery.in_flight.is_cut() => {
-                        log::error!("{command} did not reach the store before shutdown. A settlement is repeated from the journal at the next start; a hold ends when it expires");
+                        let line = format_args!("{command} did not reach the store before shutdown. A settlement is repeated from the journal at the next start; a hold ends when it expires");
+                        about.about().log(module_path!(), Level::Error, &[], line);
                         break;
                     }
                 }
-                match delivery.deliver(command, may_be_done).await {
+                match delivery.deliver(command, may_be_done, about.about()).await {
                     Ok(()) => {
                         delivery.metrics.settlements_delivered_late.add(1);
                         break;
                     }
                     Err((command, error @ StoreError::Damaged { .. })) => {
-                        log::error!("{command} was given up: {error}. Restore the record");
+                        let line =
+                            format_args!("{command} was given up: {error}. Restore the record");
+                        about.about().log(module_path!(), Level::Error, &[], line);
                         break;
                     }
                     Err((again, error)) => {
@@ -152,13 +193,18 @@ impl Delivery {
     }
 
     /// Sends a command to the store once. `Err`: returns the command, not delivered.
-    async fn deliver(&self, command: Pending, retry: bool) -> Result<(), (Pending, StoreError)> {
+    async fn deliver(
+        &self,
+        command: Pending,
+        retry: bool,
+        about: About<'_>,
+    ) -> Result<(), (Pending, StoreError)> {
         let generation = self.store.generation();
         match command {
             Pending::Settlement { hold, used } => {
                 let (account, id) = (&hold.account, &hold.id);
                 match self.store.settle(account, id, used, retry).await {
-                    Ok(settled) => self.note(generation, hold, used, settled),
+                    Ok(settled) => self.note(generation, hold, used, settled, about),
                     Err(error) => return Err((Pending::Settlement { hold, used }, error)),
                 };
             }
@@ -175,13 +221,19 @@ impl Delivery {
 }
 
 /// Counts a settlement in the metrics, and logs an overrun.
-pub fn charged(metrics: &Metrics, account: &AccountName, settled: Settlement) {
+pub fn charged(metrics: &Metrics, about: About<'_>, settled: Settlement) {
     metrics.tokens_charged.add(settled.charged.count());
     if !settled.overrun.is_zero() {
         metrics.tokens_overrun.add(settled.overrun.count());
-        let (account, overrun) = (account.id(), settled.overrun);
-        log::warn!(
-            "Account {account} used {overrun} tokens more than it had: an upper bound was too low, or its hold had expired. They are recorded as overrun"
+        let (account, overrun) = (about.account.unwrap_or("-"), settled.overrun);
+        about.log_throttled(
+            &OVERRUN,
+            module_path!(),
+            Level::Warn,
+            &[("tokens", overrun.count().into())],
+            format_args!(
+                "Account {account} used {overrun} tokens more than it had: an upper bound was too low, or its hold had expired. They are recorded as overrun"
+            ),
         );
     }
 }

@@ -3,7 +3,6 @@
 //! Records wait in a bounded buffer for a task that writes them in batches, ten times a second: no request
 //! waits for its record or wakes a task. A record that cannot be buffered is dropped and counted.
 
-use crate::http1::write::decimal;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::settlement::bill::Labels;
 use crate::rules::amount::Millis;
@@ -12,8 +11,10 @@ use crate::rules::date::rfc3339;
 use crate::rules::tenant::TenantId;
 use crate::store::{Outcome, UsageLog};
 use crate::telemetry::metrics::Metrics;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -35,6 +36,8 @@ pub struct Recorder {
 #[derive(Default)]
 struct Buffer {
     records: Mutex<Records>,
+    /// Records that are buffered, or about to be written.
+    unwritten: AtomicUsize,
     finish: Notify,
 }
 
@@ -46,7 +49,7 @@ struct Records {
 
 impl Buffer {
     fn take(&self) -> Records {
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut records = self.records.lock();
         std::mem::take(&mut *records)
     }
 }
@@ -61,6 +64,11 @@ impl Recorder {
         }
     }
 
+    /// Returns the number of records that are not written yet.
+    pub fn unwritten_count(&self) -> usize {
+        self.buffer.unwritten.load(Ordering::Relaxed)
+    }
+
     /// Starts the task that writes buffered records.
     pub fn start(&self) {
         let work = write(
@@ -68,17 +76,13 @@ impl Recorder {
             self.store.clone(),
             self.metrics.clone(),
         );
-        *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(work));
+        *self.worker.lock() = Some(tokio::spawn(work));
     }
 
     /// Writes what is buffered and ends the task.
     pub async fn finish(&self) {
         self.buffer.finish.notify_one();
-        let worker = self
-            .worker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let worker = self.worker.lock().take();
         if let Some(worker) = worker
             && worker.await.is_err()
         {
@@ -131,16 +135,13 @@ impl Recorder {
         record.number("latencyMs", Millis::from(lasted).0);
         record.string("requestId", exchange.reply.request_id());
         text.push('}');
-        let mut waiting = self
-            .buffer
-            .records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.buffer.records.lock();
         if waiting.count >= MAX_WAITING_RECORDS {
             self.metrics.records_dropped.add(1);
             return;
         }
         waiting.count += 1;
+        self.buffer.unwritten.fetch_add(1, Ordering::Relaxed);
         match waiting.by_tenant.get_mut(tenant) {
             Some(records) => records.push(text),
             None => {
@@ -180,9 +181,7 @@ impl Object<'_> {
     }
 
     fn number(&mut self, name: &str, value: u64) {
-        let mut digits = [0; 20];
-        let digits = std::str::from_utf8(decimal(&mut digits, value));
-        self.raw(name, digits.unwrap_or("0"));
+        self.raw(name, itoa::Buffer::new().format(value));
     }
 
     /// Writes a string `value` that needs no JSON escapes.
@@ -212,11 +211,13 @@ async fn write(buffer: Arc<Buffer>, store: Arc<dyn UsageLog>, metrics: Arc<Metri
         for (tenant, records) in buffer.take().by_tenant {
             for records in records.chunks(RECORDS_PER_WRITE) {
                 let written = write_together(&tenant, records, &*store).await;
+                buffer.unwritten.fetch_sub(records.len(), Ordering::Relaxed);
                 // Logged at the start and the end of an outage only, which can be long.
                 match written {
                     Ok(()) if lost > 0 => {
                         log::warn!(
-                            "Usage records are written again; {lost} were dropped meanwhile"
+                            dropped = lost;
+                            "Usage records are written again. {lost} of the outage are lost for good: sums of usage lack them, balances do not"
                         );
                         lost = 0;
                     }
@@ -224,6 +225,7 @@ async fn write(buffer: Arc<Buffer>, store: Arc<dyn UsageLog>, metrics: Arc<Metri
                     Err(error) => {
                         if lost == 0 {
                             log::error!(
+                                tenant = tenant.as_str();
                                 "Usage records cannot be written: {error}. They are dropped until the store recovers; balances are not affected"
                             );
                         }

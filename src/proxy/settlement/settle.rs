@@ -2,13 +2,14 @@
 //! first run has an effect.
 
 use crate::proxy::admission::token_counter::TokenCounter;
-use crate::proxy::downstream::reply::ReplyContext;
 use crate::proxy::exchange::Admitted;
 use crate::proxy::settlement::bill::{Bill, Hold};
 use crate::proxy::settlement::deliver::Delivery;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{Basis, Charge, Doubt};
+use crate::telemetry::fields::About;
 use crate::telemetry::metrics::Metrics;
+use log::Level;
 use std::sync::Arc;
 
 /// Copies of an answer's text in memory while it waits to be counted, with its buffer's spare capacity.
@@ -34,8 +35,9 @@ impl Settlement {
             }
         }
         let (hold, charge) = call.bill.close()?;
-        self.count(&charge, &hold, call.reply);
-        self.delivery.settle(hold, charge.cost).await
+        let about = call.about();
+        self.count(&charge, &hold, about);
+        self.delivery.settle(hold, charge.cost, about).await
     }
 
     /// Writes the known cost of a running call to the journal, if that is due ([`Bill::due_note`]).
@@ -46,7 +48,7 @@ impl Settlement {
     }
 
     /// Counts the charge in the metrics by its `basis`, and reported usage that was not credible.
-    fn count(&self, charge: &Charge, hold: &Hold, reply: &ReplyContext) {
+    fn count(&self, charge: &Charge, hold: &Hold, about: About<'_>) {
         let metrics = &self.metrics;
         let overrun = charge.cost.minus(hold.held);
         metrics.tokens_overrun.add(overrun.count());
@@ -64,9 +66,13 @@ impl Settlement {
             Doubt::Absurd => &metrics.doubted_absurd,
         };
         counter.add(1);
-        let (endpoint, request_id) = (reply.endpoint(), reply.request_id());
-        log::debug!(
-            "Usage that endpoint {endpoint} reported was rejected ({doubt:?}); the call was charged by its own count (request {request_id})"
+        about.log(
+            module_path!(),
+            Level::Debug,
+            &[],
+            format_args!(
+                "The usage that the provider reported was rejected ({doubt:?}); the call was charged by its own count"
+            ),
         );
     }
 }

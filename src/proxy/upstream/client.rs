@@ -9,15 +9,17 @@ use super::connection::{Connection, ExchangeError, Progress, ProviderRequest};
 use super::names::DnsCache;
 use crate::http1::body::Decoder;
 use crate::http1::head::Response;
+use crate::proxy::outcome::ProviderFault as Fault;
 use crate::rules::egress;
 use crate::settings;
 use crate::threads;
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -41,16 +43,32 @@ pub(crate) struct Destination {
     pub is_demo: bool,
 }
 
-/// Reason why there is no answer, or no whole one. The text is for the operator's log.
+/// Reason why there is no answer, or no whole one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SendFailure {
-    /// No connection: nothing was sent.
-    Connect(String),
-    /// The connection broke, or the answer was malformed, before the answer ended. The provider may have the
-    /// request.
-    Broken(String),
-    /// `upstream.first_byte_timeout` or `upstream.idle_timeout` passed.
-    Timeout(String),
+pub(crate) struct SendFailure {
+    pub fault: Fault,
+    /// For the operator's log.
+    pub why: String,
+    /// Whether `upstream.first_byte_timeout` or `upstream.idle_timeout` passed.
+    pub is_timeout: bool,
+}
+
+impl SendFailure {
+    fn new(fault: Fault, why: String) -> SendFailure {
+        SendFailure {
+            fault,
+            why,
+            is_timeout: false,
+        }
+    }
+
+    /// The provider kept the gateway waiting for too long; it may have the request.
+    fn timeout(why: String) -> SendFailure {
+        SendFailure {
+            is_timeout: true,
+            ..SendFailure::new(Fault::TimedOut, why)
+        }
+    }
 }
 
 /// Idle connections by destination; the most recently used is at the back and is reused first.
@@ -128,22 +146,24 @@ impl ProviderClient {
                     progress.is_sent.store(false, Ordering::Relaxed);
                 }
                 Err(ExchangeError::Unsent(why) | ExchangeError::Wrong(why)) => {
-                    return Err(SendFailure::Broken(format!("{} {why}", to.host)));
+                    let why = format!("{} {why}", to.host);
+                    return Err(SendFailure::new(Fault::Broken, why));
+                }
+                Err(ExchangeError::Malformed(why)) => {
+                    let why = format!("{} {why}", to.host);
+                    return Err(SendFailure::new(Fault::Invalid, why));
                 }
                 Err(ExchangeError::TooSlow) => {
                     let host = &to.host;
-                    return Err(SendFailure::Timeout(format!(
-                        "no answer from {host} within {timeout:?}"
-                    )));
+                    let why = format!("no answer from {host} within {timeout:?}");
+                    return Err(SendFailure::timeout(why));
                 }
             }
         }
     }
 
-    fn idle_pool(&self) -> std::sync::MutexGuard<'_, IdlePool> {
-        self.idle[threads::number() % IDLE_POOL_COUNT]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn idle_pool(&self) -> parking_lot::MutexGuard<'_, IdlePool> {
+        self.idle[threads::number() % IDLE_POOL_COUNT].lock()
     }
 
     /// Takes a usable idle connection from this thread's pool, and closes stale ones.
@@ -183,7 +203,7 @@ impl ProviderClient {
     pub fn sweep(&self) {
         self.names.refresh();
         for idle_pool in &self.idle {
-            let mut idle_pool = idle_pool.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut idle_pool = idle_pool.lock();
             idle_pool.retain(|_, kept| {
                 kept.retain_mut(|idle| {
                     idle.since.elapsed() < IDLE_TIMEOUT && idle.connection.is_reusable()
@@ -196,8 +216,10 @@ impl ProviderClient {
     /// Connects within `upstream.connect_timeout`, TLS handshake included.
     async fn connect(&self, to: &Destination) -> Result<Connection, SendFailure> {
         let timeout = self.settings.connect_timeout;
-        let slow =
-            |_| SendFailure::Connect(format!("{} did not accept within {timeout:?}", to.host));
+        let slow = |_| {
+            let why = format!("{} did not accept within {timeout:?}", to.host);
+            SendFailure::new(Fault::ConnectFailed, why)
+        };
         // Boxed: connecting is rare, and its future would enlarge the state of every request.
         let connecting = Box::pin(self.connect_checked(to));
         tokio::time::timeout(timeout, connecting)
@@ -206,20 +228,29 @@ impl ProviderClient {
     }
 
     async fn connect_checked(&self, to: &Destination) -> Result<Connection, SendFailure> {
-        let failed = |what: &str, error: &dyn std::fmt::Display| {
-            SendFailure::Connect(format!("{what} {}: {error}", to.host))
+        let failed = |fault, what: &str, error: &dyn std::fmt::Display| {
+            SendFailure::new(fault, format!("{what} {}: {error}", to.host))
         };
         if !to.https && !to.is_demo && !self.allow_private {
-            let why = format!("{} would get its key in the clear: it needs https", to.host);
-            return Err(SendFailure::Connect(why));
+            let why = format!(
+                "{} would get its key in the clear: it needs https, or egress.allow_private_networks",
+                to.host
+            );
+            return Err(SendFailure::new(Fault::Blocked, why));
         }
         let found = self.names.addresses(&to.host).await;
-        let addresses = found.map_err(|error| failed("cannot look up", &error))?;
-        let mut last = SendFailure::Connect(format!("{} has no address", to.host));
+        let addresses =
+            found.map_err(|error| failed(Fault::LookupFailed, "cannot look up", &error))?;
+        let no_address = format!("{} has no address", to.host);
+        let mut last = SendFailure::new(Fault::LookupFailed, no_address);
         let begun = Instant::now();
         for (tried, address) in addresses.iter().enumerate() {
             if !self.may_reach(to, *address) {
-                last = SendFailure::Connect(format!("{} leads to a private address", to.host));
+                let why = format!(
+                    "{} leads to a private address, which egress.allow_private_networks does not allow",
+                    to.host
+                );
+                last = SendFailure::new(Fault::Blocked, why);
                 continue;
             }
             // An equal share of the remaining time, so that an unresponsive address leaves time for the
@@ -235,8 +266,11 @@ impl ProviderClient {
                     let _ = stream.set_nodelay(true);
                     return self.tls_handshake(to, stream).await;
                 }
-                Ok(Err(error)) => last = failed("cannot connect to", &error),
-                Err(_) => last = failed("cannot connect to", &"it does not accept"),
+                Ok(Err(error)) => last = failed(Fault::ConnectFailed, "cannot connect to", &error),
+                Err(_) => {
+                    let error = "it does not accept";
+                    last = failed(Fault::ConnectFailed, "cannot connect to", &error);
+                }
             }
         }
         Err(last)
@@ -256,13 +290,14 @@ impl ProviderClient {
         if !to.https {
             return Ok(Connection::new(Box::new(stream)));
         }
+        let tls_failure = |why| SendFailure::new(Fault::TlsFailed, why);
         let name = ServerName::try_from(to.host.clone())
-            .map_err(|error| SendFailure::Connect(format!("{}: {error}", to.host)))?;
+            .map_err(|error| tls_failure(format!("{}: {error}", to.host)))?;
         let stream = self
             .tls
             .connect(name, stream)
             .await
-            .map_err(|error| SendFailure::Connect(format!("TLS with {}: {error}", to.host)))?;
+            .map_err(|error| tls_failure(format!("TLS with {}: {error}", to.host)))?;
         Ok(Connection::new(Box::new(stream)))
     }
 }
@@ -299,7 +334,7 @@ impl ProviderAnswer<'_> {
             if decoded.is_err() {
                 self.connection = None;
                 let why = format!("{host} framed its answer wrongly");
-                return Poll::Ready(Err(SendFailure::Broken(why)));
+                return Poll::Ready(Err(SendFailure::new(Fault::Invalid, why)));
             }
             if self.decoder.is_done()
                 && let Some(connection) = self.connection.take()
@@ -319,7 +354,10 @@ impl ProviderAnswer<'_> {
                     self.connection = None;
                     return Poll::Ready(Ok(false));
                 }
-                Ok(0) => SendFailure::Broken(format!("{host} closed the connection in its answer")),
+                Ok(0) => {
+                    let why = format!("{host} closed the connection in its answer");
+                    SendFailure::new(Fault::Broken, why)
+                }
                 Ok(_) => {
                     connection.set_read_timeout(self.upstream.settings.idle_timeout);
                     continue;
@@ -330,11 +368,13 @@ impl ProviderAnswer<'_> {
                     connection.set_read_timeout(settings.drain);
                     let silent = settings.idle_timeout;
                     let why = format!("silent for {silent:?}");
-                    return Poll::Ready(Err(SendFailure::Timeout(why)));
+                    return Poll::Ready(Err(SendFailure::timeout(why)));
                 }
-                Err(ExchangeError::Unsent(why) | ExchangeError::Wrong(why)) => {
-                    SendFailure::Broken(format!("{host} {why}"))
-                }
+                Err(
+                    ExchangeError::Unsent(why)
+                    | ExchangeError::Wrong(why)
+                    | ExchangeError::Malformed(why),
+                ) => SendFailure::new(Fault::Broken, format!("{host} {why}")),
             };
             self.connection = None;
             return Poll::Ready(Err(why));

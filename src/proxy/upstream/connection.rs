@@ -53,8 +53,10 @@ pub struct Connection {
 pub(crate) enum ExchangeError {
     /// The connection broke before any byte of the request was sent: a retry is safe.
     Unsent(String),
-    /// The connection broke later, or the answer is malformed.
+    /// The connection broke later.
     Wrong(String),
+    /// The head of the answer is malformed.
+    Malformed(String),
     /// The read timeout passed.
     TooSlow,
 }
@@ -177,7 +179,7 @@ impl Connection {
         let mut searched = 0;
         loop {
             let taken = head::take_response(&mut self.unread, searched);
-            match taken.map_err(|why| ExchangeError::Wrong(why.to_owned()))? {
+            match taken.map_err(|why| ExchangeError::Malformed(why.to_owned()))? {
                 // Interim responses (1xx) are skipped.
                 Some(head) if is_interim(head.status) => searched = 0,
                 Some(head) => return Ok(head),

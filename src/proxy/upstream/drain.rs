@@ -10,11 +10,11 @@ use crate::proxy::exchange::Admitted;
 /// Sends the error to the client at once, then starts the drain ([`Lifetime::drain`]).
 pub(crate) async fn refuse_and_drain(
     session: &mut Session<'_>,
-    call: &Admitted<'_, '_>,
+    call: &mut Admitted<'_, '_>,
     error: GatewayError,
     lifetime: &mut Lifetime<'_>,
 ) {
-    call.log(&error);
+    call.note(&error);
     session.close_after();
     // Ignored: a failed write means that the client has disconnected.
     let _ = reply::refuse(session, call.reply, error).await;

@@ -8,6 +8,7 @@ use crate::demo::{self, Demo};
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
+use crate::proxy::outcome::ProviderFault;
 use crate::rules::config::Endpoint;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -18,11 +19,9 @@ use tokio::sync::OnceCell;
 
 impl From<SendFailure> for GatewayError {
     fn from(failure: SendFailure) -> GatewayError {
-        match failure {
-            SendFailure::Connect(why) | SendFailure::Broken(why) => {
-                GatewayError::ProviderFailed(why)
-            }
-            SendFailure::Timeout(why) => GatewayError::ProviderTimeout(why),
+        match failure.is_timeout {
+            true => GatewayError::ProviderTimeout(failure.why),
+            false => GatewayError::ProviderFailed(failure.fault, failure.why),
         }
     }
 }
@@ -59,7 +58,10 @@ impl Forward {
             });
         }
         let demo = self.demo.get_or_try_init(demo::start).await;
-        let failed = |error| GatewayError::ProviderFailed(format!("the demo provider: {error}"));
+        let failed = |error| {
+            let why = format!("the demo provider: {error}");
+            GatewayError::ProviderFailed(ProviderFault::ConnectFailed, why)
+        };
         let address = demo.map_err(failed)?.address();
         Ok(Destination {
             https: false,
@@ -78,6 +80,7 @@ impl Forward {
         request: ProviderRequest,
         lifetime: &mut Lifetime<'_>,
     ) -> Result<ProviderAnswer<'_>, GatewayError> {
+        let waited = call.timing.waited;
         let answer = self.wait(session, call, to, request, lifetime).await?;
         let answer = answer.map_err(|error| {
             // A provider that breaks off before its answer has shown no work, so the call is free.
@@ -90,6 +93,8 @@ impl Forward {
             }
         })?;
         call.bill.set_accepted(true);
+        call.outcome.provider_status = Some(answer.head.status);
+        call.outcome.first_byte = Some(call.timing.waited.saturating_sub(waited));
         // The request's body has been sent and freed.
         call.body_memory.release();
         Ok(answer)

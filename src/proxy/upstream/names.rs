@@ -9,10 +9,11 @@ use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Mutex as Turn;
 
@@ -98,18 +99,13 @@ impl DnsCache {
         known.entry(host.to_owned()).or_default().clone()
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Turn<Known>>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> parking_lot::MutexGuard<'_, HashMap<String, Arc<Turn<Known>>>> {
+        self.known.lock()
     }
 
     /// Asks the name servers. Returns the addresses with their TTL.
     async fn look_up(&self, host: &str) -> Result<(Duration, Vec<IpAddr>), String> {
-        let resolver = self
-            .resolver
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .ask
-            .clone()?;
+        let resolver = self.resolver.lock().ask.clone()?;
         let found = resolver.lookup_ip(host).await;
         let found = found.map_err(|error| error.to_string())?;
         let mut addresses: Vec<IpAddr> = found.iter().collect();
@@ -122,7 +118,7 @@ impl DnsCache {
 
     /// Rebuilds the resolver and clears the cache if a system file has changed.
     pub fn refresh(&self) {
-        let mut resolver = self.resolver.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut resolver = self.resolver.lock();
         if resolver.written != written() {
             *resolver = self::resolver(&self.servers);
             self.known().clear();

@@ -15,6 +15,7 @@ use crate::local::credentials;
 use crate::proxy::admission::estimate::{Estimate, beta_header};
 use crate::proxy::admission::output_limit::output_limit;
 use crate::proxy::error::GatewayError;
+use crate::proxy::outcome::ProviderFault;
 use crate::proxy::settlement::bill::Bill;
 use crate::rules::config::Endpoint;
 use crate::rules::tenant::TenantId;
@@ -88,7 +89,8 @@ pub(crate) fn write(
     let (endpoint, dialect) = (estimate.endpoint, estimate.dialect);
     let bad = |InvalidHeaderValue| {
         let name = &endpoint.name;
-        GatewayError::ProviderFailed(format!("endpoint {name}: a header that is not one line"))
+        let why = format!("endpoint {name}: a header that is not one line");
+        GatewayError::ProviderFailed(ProviderFault::Blocked, why)
     };
     let is_joined = body.len() <= MAX_JOINED_BODY_BYTES;
     let mut head = BytesMut::with_capacity(512 + if is_joined { body.len() } else { 0 });

@@ -12,10 +12,12 @@ use crate::rules::amount::Millis;
 use crate::rules::record::Damage;
 use crate::store::boot::{self, Boot};
 use crate::store::{Outcome, StoreError, folder, name};
+use crate::telemetry::counter::{Histogram, STORE_WORK};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use redb::Database;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -35,6 +37,8 @@ pub(crate) struct Disk {
     work: Condvar,
     flushed: watch::Sender<Flushed>,
     room: DiskSpace,
+    /// Durations of changes, and of waits for a flush.
+    pub durations: Histogram,
 }
 
 struct Memory {
@@ -175,6 +179,7 @@ impl Disk {
                 trouble: None,
             }),
             room,
+            durations: Histogram::new(STORE_WORK),
         };
         if !disk.reserves() {
             disk.set_trouble(Trouble::Full);
@@ -185,7 +190,7 @@ impl Disk {
     /// Locks the memory, also after a panic elsewhere: memory changes only after the journal has the change,
     /// so no state is half changed.
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.memory.lock()
     }
 
     /// Returns a stored value, even if it has expired.
@@ -215,11 +220,7 @@ impl Disk {
     }
 
     fn database(&self) -> Outcome<Arc<Database>> {
-        let database = self
-            .database
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let database = self.database.lock().clone();
         database.ok_or_else(|| StoreError::Unavailable("the store is closed".to_owned()))
     }
 
@@ -237,6 +238,7 @@ impl Disk {
         kind: ChangeKind,
         step: impl FnOnce(Option<&Stored>) -> Outcome<(T, Next)>,
     ) -> Outcome<(T, u64)> {
+        let _running = self.durations.start();
         let mut memory = self.memory();
         let found = self.recall(&mut memory, name)?;
         let (outcome, next) = step(found.as_deref())?;
@@ -246,12 +248,11 @@ impl Disk {
             Next::Remove => None,
         };
         self.writable(&memory, kind)?;
-        let value = encoded(name, stored.as_ref())?;
         let sequence = memory.sequence + 1;
         let change = Change {
             sequence,
             name: name.to_owned(),
-            value,
+            value: encoded(name, stored.as_ref())?,
         };
         if let Err(error) = memory.journal.append(&change) {
             let trouble = trouble_of(&error);
@@ -323,6 +324,7 @@ impl Disk {
 
     /// Waits until the change `sequence` is in the database and flushed.
     pub(crate) async fn durable(&self, sequence: u64) -> Outcome<()> {
+        let _running = self.durations.start();
         let mut flushed = self.flushed.subscribe();
         {
             // Under this lock the flusher is either waiting on `work`, or will see the new subscriber.
@@ -480,8 +482,7 @@ impl Disk {
             return memory.closing;
         }
         if memory.pending.is_empty() && !memory.closing {
-            let waited = self.work.wait_timeout(memory, SPACE_CHECK_INTERVAL);
-            memory = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.work.wait_for(&mut memory, SPACE_CHECK_INTERVAL);
         }
         // The journal has these changes: unless a caller waits for the flush, one commit can serve many of
         // them.
@@ -490,8 +491,7 @@ impl Disk {
             let Some(wait) = until.checked_duration_since(Instant::now()) else {
                 break;
             };
-            let waited = self.work.wait_timeout(memory, wait);
-            memory = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.work.wait_for(&mut memory, wait);
         }
         let is_filled = !memory.pending.is_empty();
         *batch = Batch {
@@ -534,7 +534,7 @@ impl Disk {
     }
 
     fn open_again(&self) -> Result<(), String> {
-        let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut database = self.database.lock();
         // Readers may hold the old handle for a moment; then a later attempt succeeds.
         drop(database.take());
         let opened = database::open(self.room.dir())?;
@@ -555,10 +555,7 @@ impl Disk {
 
     /// Closes the database, so that another process can open the directory. Later reads and writes fail.
     pub fn release(&self) {
-        self.database
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.database.lock().take();
     }
 }
 

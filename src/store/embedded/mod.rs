@@ -25,12 +25,14 @@ use crate::rules::entry::{self, Caller, EntryAdmission, Groups};
 use crate::rules::record::{self, Damage};
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
+use crate::telemetry::counter::Histogram;
 use async_trait::async_trait;
 use counters::Counters;
 use disk::{ChangeKind, Disk, Next};
+use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque, hash_map};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use stored::Stored;
 
@@ -131,7 +133,7 @@ impl Embedded {
 
     /// Returns the number of a new block of records, and the blocks to delete because the log has too many.
     fn next_block(&self, log: &str, records: usize) -> Outcome<(u64, Vec<u64>)> {
-        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logs = self.logs.lock();
         let log = match logs.entry(log.to_owned()) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
             hash_map::Entry::Vacant(entry) => entry.insert(self.open_log(log)?),
@@ -426,7 +428,7 @@ impl Ledger for Embedded {
 
     async fn count(&self, what: &str, bounds: &[(&str, Window)]) -> Outcome<Counted> {
         let now = self.keeping.clock.now();
-        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counters = self.counters.lock();
         Ok(counters.count(what, bounds, now))
     }
 
@@ -556,12 +558,12 @@ impl Durability for Embedded {
         self.disk.ready().is_ok()
     }
 
+    fn durations(&self) -> Option<&Histogram> {
+        Some(&self.disk.durations)
+    }
+
     async fn close(&self) {
-        let flusher = self
-            .flusher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let flusher = self.flusher.lock().take();
         if let Some(flusher) = flusher {
             self.disk.stop();
             let ended = tokio::task::spawn_blocking(move || flusher.join()).await;
@@ -580,11 +582,7 @@ impl Drop for Embedded {
     /// change.
     fn drop(&mut self) {
         self.disk.stop();
-        let flusher = self
-            .flusher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let flusher = self.flusher.lock().take();
         if let Some(flusher) = flusher
             && flusher.join().is_err()
         {

@@ -86,6 +86,10 @@ impl Page {
         self.open.contains_key(id)
     }
 
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
     pub fn owes(&self) -> bool {
         let part_owes = |part: &Part| part.spent != 0 || part.number > part.heard;
         !self.open.is_empty() || self.leases.values().any(part_owes)

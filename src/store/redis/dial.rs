@@ -7,6 +7,7 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo,
     RedisConnectionInfo, RedisError, RedisResult,
 };
+use std::fmt;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -32,6 +33,16 @@ enum To {
         service: String,
         sentinels: Vec<Address>,
     },
+}
+
+/// Address for log lines, without credentials.
+impl fmt::Display for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.to {
+            To::Fixed((host, port)) => write!(f, "{host}:{port}"),
+            To::PrimaryOf { service, .. } => write!(f, "the primary of {service}"),
+        }
+    }
 }
 
 impl Dial {

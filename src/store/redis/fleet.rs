@@ -9,10 +9,12 @@ use super::node::{CommandFailure, Node, PROBE, describe};
 use super::{slot, version};
 use crate::settings::{Redis as Target, RedisKind};
 use crate::store::StoreError;
+use crate::telemetry::counter::Histogram;
+use parking_lot::RwLock;
 use redis::{Cmd, RedisError, Value, from_redis_value};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -38,6 +40,7 @@ pub(crate) enum Fleet {
 pub struct Cluster {
     target: Target,
     generation: Arc<AtomicU64>,
+    durations: Histogram,
     map: RwLock<Map>,
     stale: Notify,
 }
@@ -79,8 +82,12 @@ impl Range {
 
 impl Fleet {
     /// Connects at start. Retries only while the server is loading its data. `generation` is incremented for
-    /// each server that is replaced from then on.
-    pub async fn open(target: &Target, generation: &Arc<AtomicU64>) -> Result<Fleet, String> {
+    /// each server that is replaced from then on; `durations` gets the round trips.
+    pub async fn open(
+        target: &Target,
+        generation: &Arc<AtomicU64>,
+        durations: &Histogram,
+    ) -> Result<Fleet, String> {
         let dials: Vec<Dial> = match target.kind {
             RedisKind::Cluster => seeds(target),
             RedisKind::Single | RedisKind::Sentinel { .. } => {
@@ -100,7 +107,7 @@ impl Fleet {
         };
         version::warn_if_vulnerable(&mut connection).await;
         if target.kind != RedisKind::Cluster {
-            let node = Node::start(dial, Some(connection), generation.clone());
+            let node = Node::start(dial, Some(connection), generation, durations);
             return Ok(match target.kind {
                 RedisKind::Single => Fleet::One(node),
                 _ => Fleet::Watched(node),
@@ -109,10 +116,11 @@ impl Fleet {
         let cluster = Arc::new(Cluster {
             target: target.clone(),
             generation: generation.clone(),
+            durations: durations.clone(),
             map: RwLock::default(),
             stale: Notify::new(),
         });
-        let seed = Node::start(dial, Some(connection), generation.clone());
+        let seed = Node::start(dial, Some(connection), generation, durations);
         cluster.draw_map(&seed).await?;
         tokio::spawn(keep_map(Arc::downgrade(&cluster)));
         for node in cluster.nodes() {
@@ -191,12 +199,12 @@ impl Cluster {
     }
 
     fn nodes(&self) -> Vec<Arc<Node>> {
-        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self.map.read();
         map.nodes.values().cloned().collect()
     }
 
     fn owner(&self, slot: u16) -> Option<Arc<Node>> {
-        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self.map.read();
         let range = map.slots.iter().find(|range| range.has(slot))?;
         map.nodes.get(&range.owner).cloned()
     }
@@ -207,17 +215,17 @@ impl Cluster {
             // An error here is ignored: the command that follows will meet it too.
             let _ = self.draw_map(&node).await;
         }
-        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self.map.read();
         let mut ranges = map.slots.iter();
         ranges.any(|range| range.has(slot) && range.has_replica)
     }
 
     fn node_at(&self, place: Address) -> Arc<Node> {
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.map.write();
         let dial = Dial::fixed(&self.target, place.clone());
         map.nodes
             .entry(place)
-            .or_insert_with(|| Node::start(dial, None, self.generation.clone()))
+            .or_insert_with(|| Node::start(dial, None, &self.generation, &self.durations))
             .clone()
     }
 
@@ -309,7 +317,7 @@ impl Cluster {
                 node.probe_at(name);
             }
         }
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.map.write();
         // The new owner of a slot may lack the latest writes of the old one.
         if !map
             .slots
@@ -352,7 +360,7 @@ async fn keep_map(cluster: Weak<Cluster>) {
         }
         // No known server answers: start again from the configured ones.
         if !drawn && let Ok((dial, connection)) = first_to_answer(&this.seeds()).await {
-            let seed = Node::start(dial, Some(connection), this.generation.clone());
+            let seed = Node::start(dial, Some(connection), &this.generation, &this.durations);
             if let Err(error) = this.draw_map(&seed).await {
                 log::debug!("No map of the cluster: {error}");
             }

@@ -27,6 +27,7 @@ use crate::rules::record::{self, Damage};
 use crate::rules::tenant::TenantId;
 use crate::rules::window::{Pace, Window};
 use crate::settings::{Redis as Target, RedisKind};
+use crate::telemetry::counter::{Histogram, STORE_WORK};
 use async_trait::async_trait;
 use dial::Dial;
 use fleet::Fleet;
@@ -40,6 +41,7 @@ pub struct Redis {
     fleet: Fleet,
     keeping: AccountSettings,
     generation: Arc<AtomicU64>,
+    durations: Histogram,
     followers: Arc<Followers>,
     scripts: Scripts,
 }
@@ -131,7 +133,8 @@ enum Reply {
 impl Redis {
     pub async fn open(target: &Target, keeping: AccountSettings) -> Result<Redis, String> {
         let generation = Arc::default();
-        let fleet = Fleet::open(target, &generation).await?;
+        let durations = Histogram::new(STORE_WORK);
+        let fleet = Fleet::open(target, &generation, &durations).await?;
         let followers = Arc::new(Followers::default());
         // In a Cluster, tracking needs a connection to every server; configs are re-read there instead.
         if target.kind != RedisKind::Cluster
@@ -143,6 +146,7 @@ impl Redis {
             fleet,
             keeping,
             generation,
+            durations,
             followers,
             scripts: Scripts::new(),
         })
@@ -702,6 +706,10 @@ impl Durability for Redis {
 
     fn is_up(&self) -> bool {
         self.fleet.nodes().iter().all(|node| node.is_up())
+    }
+
+    fn durations(&self) -> Option<&Histogram> {
+        Some(&self.durations)
     }
 
     async fn close(&self) {}

@@ -8,10 +8,12 @@
 use super::breaker::{Beat, Breaker, BreakerFault, LATENCY_BUDGET};
 use super::dial::Dial;
 use crate::store::StoreError;
+use crate::telemetry::counter::Histogram;
+use parking_lot::{Mutex, MutexGuard};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
@@ -55,6 +57,7 @@ pub struct Node {
     /// Incremented before we first talk to a new primary, or to a server whose `run_id` or `master_replid`
     /// changed.
     generation: Arc<AtomicU64>,
+    durations: Histogram,
 }
 
 /// A connection, and the `doubt` by which a failed command asks for a probe. Every command in flight holds a
@@ -93,7 +96,7 @@ impl CommandFailure {
 }
 
 fn lock(text: &Mutex<String>) -> MutexGuard<'_, String> {
-    text.lock().unwrap_or_else(PoisonError::into_inner)
+    text.lock()
 }
 
 impl Node {
@@ -101,7 +104,8 @@ impl Node {
     pub fn start(
         dial: Dial,
         connection: Option<MultiplexedConnection>,
-        generation: Arc<AtomicU64>,
+        generation: &Arc<AtomicU64>,
+        durations: &Histogram,
     ) -> Arc<Node> {
         let node = Arc::new(Node {
             dial,
@@ -110,7 +114,8 @@ impl Node {
             probe: Mutex::new(PROBE.to_owned()),
             timely: AtomicU64::new(0),
             late: AtomicU64::new(0),
-            generation,
+            generation: generation.clone(),
+            durations: durations.clone(),
         });
         tokio::spawn(keep(Arc::downgrade(&node)));
         node
@@ -210,8 +215,9 @@ impl Node {
         command
     }
 
-    /// Counts one answer as timely or late against [`LATENCY_BUDGET`].
+    /// Records a round trip, and counts the answer as timely or late against [`LATENCY_BUDGET`].
     fn took(&self, span: Duration) {
+        self.durations.record(span);
         let count = if span <= LATENCY_BUDGET {
             &self.timely
         } else {
@@ -316,14 +322,17 @@ async fn keep(node: Weak<Node>) {
         known = past;
         if let Some(lost) = lost.take() {
             let seconds = lost.elapsed().as_secs_f64();
-            log::info!("Redis can be used again, after {seconds:.1} s");
+            let server = this.dial.to_string();
+            log::info!(server = server.as_str(); "Redis can be used again, after {seconds:.1} s");
         }
         this.take_beat();
         this.live.send_replace(Some(live.clone()));
         drop(this);
         let (fault, why) = watch_over(&node, &mut breaker, live).await;
         let Some(this) = node.upgrade() else { return };
+        let server = this.dial.to_string();
         log::warn!(
+            server = server.as_str();
             "Redis cannot be used: {why}. Calls get 503 until it is back, save those that a lease covers"
         );
         lost = Some(Instant::now());

@@ -17,11 +17,7 @@ impl Script {
     pub fn new(verb: &str) -> Script {
         let text = format!("{BOOKS}{verb}");
         let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
-        let digest = digest
-            .as_ref()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = hex::encode(digest);
         Script { text, digest }
     }
 

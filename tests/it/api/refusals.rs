@@ -173,7 +173,7 @@ fn stream_cut_at_its_hold_is_logged() {
         answer.text()
     );
     let line = gateway.wait_log("sends more than it was asked for");
-    assert!(line.contains("tenant abc, request "), "{line}");
+    assert!(line.contains("tenant=abc request="), "{line}");
     assert!(line.contains("are held"), "{line}");
 }
 

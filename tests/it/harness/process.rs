@@ -115,7 +115,7 @@ pub fn redis_server() -> Command {
     command
 }
 
-/// Path of a program such as `strace` or `curl`, from `PATH` or from `.tools`.
+/// Path of a program such as `strace`, `curl` or `promtool`, from `PATH` or from `.tools`.
 pub fn program(name: &str) -> PathBuf {
     if on_path(name) {
         return PathBuf::from(name);

@@ -267,7 +267,9 @@ fn play(wire: &mut Wire, script: &Script, is_head: bool, shared: &Shared) -> io:
     let mut keep = false;
     let mut chunked = false;
     for step in &script.steps {
-        if wire.peer_has_gone() {
+        // What was generated is sent, also to a client that has closed its side.
+        let is_sending = matches!(step, Step::Bytes(_));
+        if !is_sending && wire.peer_has_gone() {
             return Ok(Played::Left);
         }
         let ended = match step {

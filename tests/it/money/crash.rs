@@ -146,6 +146,7 @@ fn requests_of_a_killed_process_are_settled_at_the_next_start() {
         drop(stream);
         let gateway = Gateway::start(setup);
         gateway.wait_log("[INFO] Settled 1 requests of an earlier process");
+        gateway.wait_log("tokens for an earlier process account=");
         let (left, free) = balance(&gateway, &key);
         assert_eq!(left, free, "no hold is left");
         // 100 prompt and 100 streamed tokens, less those after the journal's last note.
