@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # One step after the other: they share the build directory, and their output is read from top to bottom.
 .NOTPARALLEL:
-.PHONY: help build run test kills faults fuzz bench bench-short bench-slow bench-counting bench-refused tools fmt clippy house check deny sbom clean-tools
+.PHONY: help build run test pages kills faults fuzz bench bench-short bench-slow bench-counting bench-refused tools fmt clippy house check deny sbom clean-tools
 
 ARCHITECTURE := $(or $(CARGO_TARGET_DIR),target)/architecture-tests
 SBOM := $(or $(CARGO_TARGET_DIR),target)/resullm.cdx.json
@@ -27,6 +27,9 @@ test: tools fmt clippy deny ## everything: tools, format, lints, dependencies, a
 	cargo test --locked
 	$(call heading,fuzzing)
 	tests/tools/fuzz.sh --if-built
+
+pages: ## the commands of all pages, compared with what these show; PAGE=docs/api.md for one
+	cargo test --locked --test it -- docs:: --show-output
 
 kills: ## two hundred rounds of kill -9 of one of two instances, in either mode
 	KILL_ROUNDS=200 cargo test --locked --test it -- exact::kills --nocapture
@@ -59,11 +62,12 @@ bench-refused: build ## one tenant's calls while another's are refused; printed 
 
 check: house fmt clippy ## the quick part: architecture, format, lints
 
-tools: ## what the tests need besides cargo: redis-server, strace, curl, libfaketime, client programs, tokenizers, readers of bodies, cargo-deny
+tools: ## what the tests need besides cargo: redis-server, strace, curl, jq, libfaketime, client programs, tokenizers, readers of bodies, cargo-deny
 	$(call heading,tools)
 	tests/tools/install-redis.sh
 	tests/tools/install-program.sh strace
 	tests/tools/install-program.sh curl
+	tests/tools/install-program.sh jq
 	tests/tools/install-faketime.sh
 	tests/tools/install-sdks.sh
 	tests/tools/install-readers.sh

@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod docs;
 mod faults;
 mod fuzz;
 mod harness;
