@@ -11,6 +11,7 @@ mod docs;
 mod faults;
 mod fuzz;
 mod harness;
+mod image;
 mod money;
 mod process;
 mod readers;
