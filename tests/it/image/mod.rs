@@ -105,6 +105,24 @@ fn copied_files_are_enough_to_build_the_image() {
     });
 }
 
+/// Variables that cargo sets for a test. Build scripts look at some, so another cargo would build dependencies anew.
+fn own_variables() -> impl Iterator<Item = String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| {
+        let of_package = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter();
+        [
+            "CARGO",
+            "OUT_DIR",
+            "CARGO_CRATE_NAME",
+            "CARGO_PRIMARY_PACKAGE",
+        ]
+        .contains(&name.as_str())
+            || of_package
+                .into_iter()
+                .any(|prefix| name.starts_with(prefix))
+    })
+}
+
 /// Executes the steps of the first stage.
 fn build_the_image() {
     let [build, _] = stages();
@@ -133,6 +151,9 @@ fn build_the_image() {
                     .env("IMAGE_CARGO", env!("CARGO"));
                 if long {
                     command.env("IMAGE_LONG", "1");
+                }
+                for name in own_variables() {
+                    command.env_remove(name);
                 }
                 let output = command.output().unwrap();
                 assert!(
