@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # One step after the other: they share the build directory, and their output is read from top to bottom.
 .NOTPARALLEL:
-.PHONY: help build run test pages kills faults fuzz bench bench-short bench-slow bench-counting bench-refused tools fmt clippy house check deny sbom clean-tools
+.PHONY: help build run test pages doc kills faults fuzz bench bench-short bench-slow bench-counting bench-refused tools fmt clippy house check deny sbom clean-tools
 
 ARCHITECTURE := $(or $(CARGO_TARGET_DIR),target)/architecture-tests
 SBOM := $(or $(CARGO_TARGET_DIR),target)/resullm.cdx.json
@@ -22,7 +22,7 @@ build: ## the release binary
 run: ## the gateway on localhost:3000, with the bundled gateway.yaml
 	cargo run --release --locked
 
-test: tools fmt clippy deny ## everything: tools, format, lints, dependencies, all tests; stops at the first failure
+test: tools fmt clippy doc deny ## everything: tools, format, lints, documentation, dependencies, all tests; stops at the first failure
 	$(call heading,tests)
 	cargo test --locked
 	$(call heading,fuzzing)
@@ -82,6 +82,10 @@ fmt: ## is everything formatted?
 clippy: ## lints; a warning is an error
 	$(call heading,lints)
 	cargo clippy --locked --all-targets -- -D warnings
+
+doc: ## the documentation of the sources; a warning is an error
+	$(call heading,documentation)
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items --locked
 
 # These tests read text and use std alone, so they do not wait for the crate to build.
 house: ## the boundaries between the folders
