@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # One step after the other: they share the build directory, and their output is read from top to bottom.
 .NOTPARALLEL:
-.PHONY: help build run test kills faults fuzz bench bench-short bench-slow bench-counting bench-refused tools fmt clippy house check deny sbom clean-tools
+.PHONY: help build run test pages doc kills faults fuzz bench bench-short bench-slow bench-counting bench-refused tools fmt clippy house check deny sbom clean-tools
 
 ARCHITECTURE := $(or $(CARGO_TARGET_DIR),target)/architecture-tests
 SBOM := $(or $(CARGO_TARGET_DIR),target)/resullm.cdx.json
@@ -22,11 +22,14 @@ build: ## the release binary
 run: ## the gateway on localhost:3000, with the bundled gateway.yaml
 	cargo run --release --locked
 
-test: tools fmt clippy deny ## everything: tools, format, lints, dependencies, all tests; stops at the first failure
+test: tools fmt clippy doc deny ## everything: tools, format, lints, documentation, dependencies, all tests; stops at the first failure
 	$(call heading,tests)
 	cargo test --locked
 	$(call heading,fuzzing)
 	tests/tools/fuzz.sh --if-built
+
+pages: ## the commands of all pages, compared with what these show; PAGE=docs/api.md for one
+	cargo test --locked --test it -- docs:: --show-output
 
 kills: ## two hundred rounds of kill -9 of one of two instances, in either mode
 	KILL_ROUNDS=200 cargo test --locked --test it -- exact::kills --nocapture
@@ -59,11 +62,12 @@ bench-refused: build ## one tenant's calls while another's are refused; printed 
 
 check: house fmt clippy ## the quick part: architecture, format, lints
 
-tools: ## what the tests need besides cargo: redis-server, strace, curl, nginx, Caddy, systemd-analyze, promtool, libfaketime, client programs, tokenizers, readers of bodies, cargo-deny
+tools: ## what the tests need besides cargo: redis-server, strace, curl, jq, nginx, Caddy, systemd-analyze, promtool, libfaketime, client programs, tokenizers, readers of bodies, cargo-deny
 	$(call heading,tools)
 	tests/tools/install-redis.sh
 	tests/tools/install-program.sh strace
 	tests/tools/install-program.sh curl
+	tests/tools/install-program.sh jq
 	tests/tools/install-server.sh nginx
 	tests/tools/install-server.sh caddy
 	tests/tools/install-server.sh systemd-analyze
@@ -82,6 +86,10 @@ fmt: ## is everything formatted?
 clippy: ## lints; a warning is an error
 	$(call heading,lints)
 	cargo clippy --locked --all-targets -- -D warnings
+
+doc: ## the documentation of the sources; a warning is an error
+	$(call heading,documentation)
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items --locked
 
 # These tests read text and use std alone, so they do not wait for the crate to build.
 house: ## the boundaries between the folders

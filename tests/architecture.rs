@@ -3,6 +3,8 @@
 //!
 //! Reads the sources as text and depends on std alone. Test code is exempt unless a test says otherwise.
 
+#[path = "architecture/links.rs"]
+mod links;
 #[path = "architecture/reader.rs"]
 mod reader;
 
@@ -521,8 +523,8 @@ fn locked(text: &str) -> impl Iterator<Item = (&str, &str)> {
 
 #[test]
 fn project_has_the_usual_documents() {
-    let wanted =
-        "LICENSE gateway.yaml README.md ARCHITECTURE.md CHANGELOG.md SECURITY.md".split(' ');
+    let wanted = "LICENSE gateway.yaml README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md"
+        .split(' ');
     let missing = wanted.filter(|name| !Path::new(ROOT).join(name).is_file());
     let told: Vec<String> = missing.map(|name| format!("{name} is missing")).collect();
     assert_none(&told);

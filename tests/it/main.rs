@@ -8,9 +8,11 @@
 
 mod api;
 mod deploy;
+mod docs;
 mod faults;
 mod fuzz;
 mod harness;
+mod image;
 mod money;
 mod process;
 mod readers;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# install-program.sh NAME: makes `strace` (6.1 or newer) or `curl` available to the tests; does nothing where it
+# install-program.sh NAME: makes `strace` (6.1 or newer), `curl` or `jq` available to the tests; does nothing where it
 # already is.
 #
 # Where packages can be installed, it is. Elsewhere it is unpacked into .tools/NAME, where the tests look

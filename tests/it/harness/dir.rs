@@ -1,4 +1,4 @@
-//! A temporary directory that is removed with its guard.
+//! A temporary directory that is removed with its guard, and copies of files.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -47,5 +47,25 @@ impl Drop for TempDir {
     fn drop(&mut self) {
         // A directory that cannot be removed is no reason to fail a test.
         let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Copies a file or a directory with all in it; modes and ages stay, by which programs go.
+pub fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else {
+        let modified = fs::metadata(from).unwrap().modified().unwrap();
+        fs::copy(from, to).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(to)
+            .unwrap()
+            .set_modified(modified)
+            .unwrap();
     }
 }

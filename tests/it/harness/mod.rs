@@ -39,7 +39,7 @@ pub mod wire;
 pub use authority::Authority;
 pub use chaos::Chaos;
 pub use cluster::Cluster;
-pub use dir::TempDir;
+pub use dir::{TempDir, copy};
 pub use doors::Doors;
 pub use gateway::{
     CHAT_PATH, Gateway, balance, chat, chat_streaming, me, mint, resullm, small_call, spent,
