@@ -18,6 +18,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("redis", &["src/store/redis/"]),
     ("redb", &["src/store/embedded/"]),
     ("hyper", &["src/demo/"]),
+    ("schemars", &["src/api/", "src/local/"]),
 ];
 
 /// Pure code: no async, no clock, no randomness, no I/O.
@@ -42,11 +43,12 @@ const ARROWS: &[(&str, &str)] = &[
     ("http1", ""),
     ("settings", "nearest"),
     ("rules", "json nearest"),
+    ("api", "rules"),
     ("dialect", "json rules"),
     ("threads", ""),
     ("telemetry", "settings rules threads"),
     ("store", "json settings rules threads"),
-    ("local", "json settings rules telemetry store"),
+    ("local", "json settings rules api dialect telemetry store"),
     (
         "proxy",
         "json demo http1 settings rules dialect telemetry threads store local",

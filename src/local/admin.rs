@@ -2,12 +2,11 @@
 //!
 //! A config is returned verbatim as stored, with an `ETag`; `If-Match` makes a replacement conditional.
 
-use super::answer::{self, Answer, Refusal, json, text};
+use super::answer::{self, Answer, Refusal, json};
 use super::{Local, Request, credentials};
+use crate::api;
 use crate::rules::tenant::TenantId;
 use http::{HeaderValue, header};
-use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
 
 /// Authorizes an admin of `tenant`: `admin.token` is valid for every tenant, a tenant's own token for that
@@ -63,7 +62,7 @@ pub async fn replace(
 ) -> Result<Answer, Refusal> {
     authorize(local, request, tenant).await?;
     let (_, tag) = put(local, request, tenant).await?;
-    Ok(tagged(json(200, &json!({"success": true})), &tag))
+    Ok(tagged(json(200, &api::Success::DONE), &tag))
 }
 
 /// Sets the `ETag` header.
@@ -77,27 +76,18 @@ pub fn tagged(mut answer: Answer, tag: &str) -> Answer {
 /// Returns the stored config as `{"config": ...}`, verbatim: sealed secrets stay sealed.
 pub async fn show(local: &Local, tenant: &TenantId) -> Result<Answer, Refusal> {
     let stored = local.store.config(tenant).await?.ok_or(Refusal::NotFound)?;
-    // Another program may have stored text that is not JSON; it is returned as a JSON string.
-    let config = match serde_json::from_str::<&RawValue>(&stored) {
-        Ok(_) => stored.to_string(),
-        Err(_) => json!(&*stored).to_string(),
+    let tag = etag(&stored);
+    let answer = match serde_json::from_str::<&RawValue>(&stored) {
+        Ok(config) => json(200, &api::Config { config }),
+        // Another program may have stored text that is not JSON; it is returned as a JSON string.
+        Err(_) => json(200, &api::Config { config: &*stored }),
     };
-    Ok(tagged(
-        text(200, format!("{{\"config\":{config}}}")),
-        &etag(&stored),
-    ))
+    Ok(tagged(answer, &tag))
 }
 
 /// Returns the `ETag` of a stored config: 128 bits of its SHA-256, quoted.
 fn etag(stored: &str) -> String {
     format!("\"{}\"", &credentials::hash(stored)[..32])
-}
-
-/// Body of `PUT /admin/config`.
-#[derive(Deserialize)]
-struct PutCall<'a> {
-    #[serde(borrow)]
-    config: &'a RawValue,
 }
 
 /// Validates the config in a body and returns its text unchanged.
@@ -118,7 +108,7 @@ pub async fn put(
     request: &Request<'_>,
     tenant: &TenantId,
 ) -> Result<(bool, String), Refusal> {
-    let call: PutCall<'_> = answer::body(&request.body)?;
+    let call: api::Config<&RawValue> = answer::body(&request.body)?;
     let config = valid_config(local, tenant, call.config)?;
     let stored = local.store.config(tenant).await?;
     let expected = match request.headers.get(header::IF_MATCH) {

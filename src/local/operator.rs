@@ -4,19 +4,11 @@
 
 use super::answer::{self, Answer, Refusal, json};
 use super::{Local, Request, admin, credentials};
+use crate::api::{self, MAX_TOKEN_BYTES, MAX_TOKENS, MIN_TOKEN_BYTES};
 use crate::rules::config::Sealed;
 use crate::rules::tenant::TenantId;
 use crate::store::config_secrets::Resealed;
-use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
-
-/// Minimum length of an admin token, in bytes.
-const MIN_TOKEN_BYTES: usize = 16;
-/// Maximum length of an admin token, far below the limit of a request head.
-const MAX_TOKEN_BYTES: usize = 1024;
-/// Maximum number of admin tokens of a tenant.
-const MAX_TOKENS: usize = 32;
 
 /// Parses a tenant ID, or returns a 400.
 fn id(text: &str) -> Result<TenantId, Refusal> {
@@ -25,34 +17,30 @@ fn id(text: &str) -> Result<TenantId, Refusal> {
     TenantId::parse(text).ok_or_else(|| Refusal::Bad(rule.to_owned()))
 }
 
+/// Returns a tenant's ID as answers have it.
+fn shown(id: &TenantId) -> api::TenantId {
+    api::TenantId(id.as_str().to_owned())
+}
+
 /// Serves `GET /admin/tenants`.
 pub async fn list(local: &Local, request: &Request<'_>) -> Result<Answer, Refusal> {
     admin::authorize_operator(local, request)?;
     let tenants = local.store.tenants().await?;
-    let ids: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
-    Ok(json(200, &json!({"tenants": ids})))
-}
-
-/// Body of `POST /admin/tenants`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CreateCall<'a> {
-    id: String,
-    #[serde(borrow)]
-    config: &'a RawValue,
+    let tenants = tenants.iter().map(shown).collect();
+    Ok(json(200, &api::Tenants { tenants }))
 }
 
 /// Serves `POST /admin/tenants`; 409 if the tenant exists.
 pub async fn create(local: &Local, request: &Request<'_>) -> Result<Answer, Refusal> {
     admin::authorize_operator(local, request)?;
-    let call: CreateCall<'_> = answer::body(&request.body)?;
-    let id = id(&call.id)?;
+    let call: api::NewTenant<&RawValue> = answer::body(&request.body)?;
+    let id = id(&call.id.0)?;
     let config = admin::valid_config(local, &id, call.config)?;
     let secrets = &local.tenants.secrets;
     if !secrets.seed(&*local.store, &id, config).await? {
         return Err(Refusal::Conflict(format!("There is a tenant {id} already")));
     }
-    Ok(json(201, &json!({"id": id.as_str()})))
+    Ok(json(201, &api::TenantCreated { id: shown(&id) }))
 }
 
 /// Serves `GET /admin/tenants/{id}`.
@@ -70,7 +58,7 @@ pub async fn replace(
     admin::authorize_operator(local, request)?;
     let (existed, tag) = admin::put(local, request, &id(tenant)?).await?;
     let status = if existed { 200 } else { 201 };
-    Ok(admin::tagged(json(status, &json!({"success": true})), &tag))
+    Ok(admin::tagged(json(status, &api::Success::DONE), &tag))
 }
 
 /// Serves `DELETE /admin/tenants/{id}`.
@@ -79,7 +67,7 @@ pub async fn delete(local: &Local, request: &Request<'_>, tenant: &str) -> Resul
     if !local.store.delete_tenant(&id(tenant)?).await? {
         return Err(Refusal::NotFound);
     }
-    Ok(json(200, &json!({"success": true})))
+    Ok(json(200, &api::Success::DONE))
 }
 
 /// Serves `POST /admin/tenants/{id}/seal`: encrypts plaintext secrets of the config with `secrets.key`, and
@@ -99,17 +87,15 @@ pub async fn seal(local: &Local, request: &Request<'_>, tenant: &str) -> Result<
         Resealed::Done(Sealed {
             fresh, again, kept, ..
         }) => {
-            let told = json!({"id": id.as_str(), "sealed": fresh, "resealed": again, "kept": kept});
+            let told = api::TenantSealed {
+                id: shown(&id),
+                sealed: fresh,
+                resealed: again,
+                kept,
+            };
             Ok(json(200, &told))
         }
     }
-}
-
-/// Body of `PUT /admin/tenants/{id}/tokens`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TokensCall {
-    tokens: Vec<String>,
 }
 
 /// Whether a token can be sent in a header as one word, with the same bytes from every client (visible
@@ -127,7 +113,7 @@ pub(crate) async fn set_tokens(
 ) -> Result<Answer, Refusal> {
     admin::authorize_operator(local, request)?;
     let id = id(tenant)?;
-    let call: TokensCall = answer::body(&request.body)?;
+    let call: api::AdminTokens = answer::body(&request.body)?;
     if call.tokens.len() > MAX_TOKENS {
         return Err(Refusal::Bad(format!(
             "A tenant has at most {MAX_TOKENS} tokens"
@@ -148,5 +134,9 @@ pub(crate) async fn set_tokens(
         .map(|token| credentials::hash(token))
         .collect();
     local.store.set_admin_tokens(&id, &hashes).await?;
-    Ok(json(200, &json!({"success": true, "count": hashes.len()})))
+    let told = api::TokensSet {
+        success: true,
+        count: hashes.len(),
+    };
+    Ok(json(200, &told))
 }
