@@ -4,9 +4,10 @@
 //! `tenant` and `key` commands call the same admin routes that the gateway serves over HTTP, in this process
 //! and without a socket (`LocalAdmin`). They never write to the store by another path.
 
+use crate::api;
 use crate::local::dispatch::{self, Scope};
 use crate::local::route::{self, Resolved};
-use crate::local::{Local, Request, root};
+use crate::local::{Local, Request, openapi};
 use crate::rules::config;
 use crate::rules::tenant::TenantId;
 use crate::serve::build::{Deps, create_app};
@@ -26,6 +27,7 @@ use crate::telemetry::series::Families;
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
 use http::{HeaderMap, HeaderValue, Method, header};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -160,11 +162,14 @@ pub fn main() -> ExitCode {
         }
     };
     match arguments.command {
-        Some(Command::Openapi) => print(root::OPENAPI),
+        Some(Command::Openapi) => print(openapi::text()),
         Some(Command::Schema { of }) => print(&schema(&of)),
         Some(Command::Check) => check(arguments.config.as_ref()),
         Some(Command::Tenant(command)) => tenant(arguments.config.as_ref(), command),
-        Some(Command::Key(command)) => ask(arguments.config.as_ref(), asked_of_keys(command)),
+        Some(Command::Key(command)) => match asked_of_keys(command) {
+            Ok(asked) => ask(arguments.config.as_ref(), asked),
+            Err(error) => fail(&error),
+        },
         Some(Command::Store(command)) => maintain_store(arguments.config.as_ref(), &command),
         None => {
             let errors_as = arguments.log_errors_as.as_deref();
@@ -418,8 +423,8 @@ fn tenant(path: Option<&PathBuf>, command: TenantCommand) -> ExitCode {
         TenantCommand::Get { tenant } => one(Method::GET, &tenant),
         TenantCommand::Delete { tenant } => one(Method::DELETE, &tenant),
         TenantCommand::Put { tenant, file } => match written(&file) {
-            Ok(config) => AdminCall {
-                body: format!("{{\"config\":{config}}}"),
+            Ok(body) => AdminCall {
+                body,
                 ..one(Method::PUT, &tenant)
             },
             Err(error) => return fail(&error),
@@ -429,8 +434,8 @@ fn tenant(path: Option<&PathBuf>, command: TenantCommand) -> ExitCode {
     ask(path, asked)
 }
 
-/// Reads a config from a JSON file, or from standard input if the name is `-`.
-fn written(file: &Path) -> Result<Box<RawValue>, String> {
+/// Reads a config from a JSON file, or from standard input if the name is `-`, and returns the request's body.
+fn written(file: &Path) -> Result<String, String> {
     let cannot = |error: &dyn std::fmt::Display| format!("Cannot read {}: {error}", file.display());
     let mut text = String::new();
     if file.as_os_str() == "-" {
@@ -440,18 +445,18 @@ fn written(file: &Path) -> Result<Box<RawValue>, String> {
     } else {
         text = std::fs::read_to_string(file).map_err(|error| cannot(&error))?;
     }
-    serde_json::from_str(&text).map_err(|error| cannot(&error))
+    let config: &RawValue = serde_json::from_str(&text).map_err(|error| cannot(&error))?;
+    request(&api::Config { config })
+}
+
+/// Writes the body of a request.
+fn request(body: &impl Serialize) -> Result<String, String> {
+    serde_json::to_string(body).map_err(|error| format!("Cannot write the request: {error}"))
 }
 
 /// Maps a `resullm key ...` command to its admin route.
-fn asked_of_keys(command: KeyCommand) -> AdminCall {
-    let asked = |method, tenant, path, body: Value| AdminCall {
-        method,
-        tenant: Some(tenant),
-        path,
-        body: body.to_string(),
-    };
-    match command {
+fn asked_of_keys(command: KeyCommand) -> Result<AdminCall, String> {
+    let (method, tenant, below, body) = match command {
         KeyCommand::Mint {
             tenant,
             group,
@@ -459,36 +464,34 @@ fn asked_of_keys(command: KeyCommand) -> AdminCall {
             expires_in,
             user,
         } => {
-            let body = json!({"group": group, "tokens": tokens, "expiresInSeconds": expires_in, "userId": user});
-            asked(Method::POST, tenant, "/admin/keys".to_owned(), body)
+            let mint = api::Mint {
+                group: Some(group),
+                tokens,
+                expires_in_seconds: expires_in,
+                user_id: user,
+            };
+            (Method::POST, tenant, String::new(), request(&mint)?)
         }
-        KeyCommand::Show { tenant, key } => asked(
-            Method::GET,
-            tenant,
-            format!("/admin/keys/{key}"),
-            Value::Null,
-        ),
+        KeyCommand::Show { tenant, key } => (Method::GET, tenant, format!("/{key}"), String::new()),
         KeyCommand::Credit {
             tenant,
             key,
             tokens,
             id,
         } => {
-            let body = json!({"tokens": tokens, "id": id});
-            asked(
-                Method::POST,
-                tenant,
-                format!("/admin/keys/{key}/credit"),
-                body,
-            )
+            let credit = request(&api::Credit { tokens, id })?;
+            (Method::POST, tenant, format!("/{key}/credit"), credit)
         }
-        KeyCommand::Revoke { tenant, key } => asked(
-            Method::DELETE,
-            tenant,
-            format!("/admin/keys/{key}"),
-            Value::Null,
-        ),
-    }
+        KeyCommand::Revoke { tenant, key } => {
+            (Method::DELETE, tenant, format!("/{key}"), String::new())
+        }
+    };
+    Ok(AdminCall {
+        method,
+        tenant: Some(tenant),
+        path: format!("/admin/keys{below}"),
+        body,
+    })
 }
 
 /// Runs one request against the admin routes and prints the response.
@@ -622,26 +625,31 @@ impl LocalAdmin {
 /// Text to print for a response body: a stored config verbatim (it can be `put` again), an error as its
 /// `error` sentence and `details`, anything else as indented JSON.
 fn told(done: bool, route: route::LocalRoute, body: &[u8]) -> String {
-    #[derive(serde::Deserialize)]
-    struct Config<'a> {
-        #[serde(borrow)]
-        config: &'a RawValue,
+    if !done {
+        return refused(body);
     }
-    if let (true, route::LocalRoute::TenantRead, Ok(read)) =
-        (done, route, serde_json::from_slice::<Config<'_>>(body))
-    {
+    if let (route::LocalRoute::TenantRead, Ok(read)) = (
+        route,
+        serde_json::from_slice::<api::Config<&RawValue>>(body),
+    ) {
         return read.config.get().to_owned();
     }
-    let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        return String::from_utf8_lossy(body).into_owned();
-    };
-    if done {
-        return format!("{value:#}");
+    match serde_json::from_slice::<Value>(body) {
+        Ok(value) => format!("{value:#}"),
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
     }
-    let mut text = value["error"].as_str().unwrap_or("refused").to_owned();
-    for fault in value["details"].as_array().into_iter().flatten() {
-        let part = |name: &str| fault[name].as_str().unwrap_or_default().to_owned();
-        text.push_str(&format!("\n{}: {}", part("path"), part("message")));
+}
+
+/// Text to print for an error: its sentence, and a line for each fault of a config.
+fn refused(body: &[u8]) -> String {
+    if let Ok(api::InvalidConfig { error, details }) = serde_json::from_slice(body) {
+        let faults = details.iter();
+        let faults =
+            faults.map(|api::ConfigFault { path, message }| format!("\n{path}: {message}"));
+        return error + &faults.collect::<String>();
     }
-    text
+    match serde_json::from_slice(body) {
+        Ok(api::Error { error }) => error,
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    }
 }

@@ -9,6 +9,7 @@
 //!     http1/     FRAMES     pure: HTTP/1.1 heads and bodies, from bytes and to bytes
 //!     proxy/     MOVES      Pingora's proxy service, and the story of one call
 //!     local/     ANSWERS    root, sign-in, admin, operator: http types in, http types out
+//!     api/       DESCRIBES  requests and answers of our own routes, as types
 //!     demo/      PRETENDS   a stand-in provider for the first five minutes
 //!     settings/  what the operator wrote     telemetry/  what we tell     serve/  build, run, recover
 //!
@@ -27,6 +28,7 @@
 //!                  '- limits/      connections, in flight, body memory, load shed, failed keys
 //! ```
 
+pub mod api;
 pub mod cli;
 pub mod demo;
 pub mod dialect;

@@ -11,24 +11,85 @@ use super::openai::images::{EDITS, Generations, VARIATIONS};
 use super::openai::moderations::Moderations;
 use super::openai::responses::Responses;
 
-static DIALECTS: &[&dyn Dialect] = &[
-    &Chat,
-    &Responses,
-    &Completions,
-    &Embeddings,
-    &Moderations,
-    &Generations,
-    &EDITS,
-    &VARIATIONS,
-    &TRANSCRIPTIONS,
-    &TRANSLATIONS,
-    &Speech,
-    &Messages,
-    &CountTokens,
+/// A call that is served, with what the OpenAPI document says of it.
+pub struct Served {
+    pub dialect: &'static dyn Dialect,
+    /// `operationId`, which names the function in generated clients.
+    pub id: &'static str,
+    pub summary: &'static str,
+}
+
+/// Every call that is served.
+pub static SERVED: &[Served] = &[
+    row(
+        &Chat,
+        "createChatCompletion",
+        "OpenAI's Chat Completions, forwarded",
+    ),
+    row(
+        &Responses,
+        "createResponse",
+        "OpenAI's Responses, forwarded",
+    ),
+    row(
+        &Completions,
+        "createCompletion",
+        "OpenAI's Completions, forwarded",
+    ),
+    row(
+        &Embeddings,
+        "createEmbedding",
+        "OpenAI's Embeddings, forwarded",
+    ),
+    row(
+        &Moderations,
+        "createModeration",
+        "OpenAI's Moderations, forwarded; they are free",
+    ),
+    row(
+        &Generations,
+        "createImage",
+        "OpenAI's image generation, forwarded",
+    ),
+    row(&EDITS, "createImageEdit", "OpenAI's image edits, forwarded"),
+    row(
+        &VARIATIONS,
+        "createImageVariation",
+        "OpenAI's image variations, forwarded",
+    ),
+    row(
+        &TRANSCRIPTIONS,
+        "createTranscription",
+        "OpenAI's transcriptions, forwarded",
+    ),
+    row(
+        &TRANSLATIONS,
+        "createTranslation",
+        "OpenAI's translations, forwarded",
+    ),
+    row(&Speech, "createSpeech", "OpenAI's speech, forwarded"),
+    row(
+        &Messages,
+        "createMessage",
+        "Anthropic's Messages, forwarded",
+    ),
+    row(
+        &CountTokens,
+        "countMessageTokens",
+        "Anthropic's token counting, forwarded; it is free",
+    ),
 ];
+
+const fn row(dialect: &'static dyn Dialect, id: &'static str, summary: &'static str) -> Served {
+    Served {
+        dialect,
+        id,
+        summary,
+    }
+}
 
 /// Returns the dialect whose path below `v1` has exactly these segments.
 pub fn find(words: &[&str]) -> Option<&'static dyn Dialect> {
-    let fits = |dialect: &&&dyn Dialect| dialect.path().split('/').eq(words.iter().copied());
-    DIALECTS.iter().find(fits).copied()
+    let mut dialects = SERVED.iter().map(|served| served.dialect);
+    dialects.find(|dialect| dialect.path().split('/').eq(words.iter().copied()))
 }

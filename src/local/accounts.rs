@@ -5,6 +5,7 @@
 use super::admin::{self, Actor};
 use super::answer::{self, Answer, Refusal, json};
 use super::{Local, Request};
+use crate::api;
 use crate::rules::account::Credited;
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::date::rfc3339;
@@ -13,7 +14,6 @@ use crate::store::name::{AccountName, KeyName};
 use crate::store::tenants::Tenant;
 use crate::store::{Found, Mint, StoreError};
 use crate::telemetry::fields::About;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,7 +26,12 @@ pub fn now() -> Millis {
 }
 
 /// Upper bound of `expiresInSeconds`: ten years.
-const MAX_KEY_LIFETIME: Millis = Millis(10 * 365 * Millis::DAY.0);
+const MAX_KEY_LIFETIME: Millis = Millis(api::Mint::MAX_SECONDS * 1000);
+
+/// Returns the moment when a key of this remaining life ends, as answers have it.
+pub(super) fn expiry(life: Millis) -> String {
+    rfc3339(now().plus(life))
+}
 
 /// Parameters of a new key.
 pub(crate) struct NewKey<'a> {
@@ -44,7 +49,8 @@ pub(crate) struct Minted {
     pub key: KeyName,
     /// Hash of the account, for the log.
     pub account: String,
-    pub expires: Option<Millis>,
+    /// Moment of its creation.
+    pub at: Millis,
 }
 
 /// Generates a key and stores its record in the `accounts.layout` of the settings.
@@ -95,18 +101,8 @@ pub(crate) async fn write(
     Ok(Minted {
         account: account.unwrap_or_else(|| key.account()).id(),
         key,
-        expires: new.life.map(|life| now.plus(life)),
+        at: now,
     })
-}
-
-/// Body of `POST /admin/keys`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct MintCall {
-    group: Option<String>,
-    tokens: Option<u64>,
-    expires_in_seconds: Option<u64>,
-    user_id: Option<String>,
 }
 
 /// Serves `POST /admin/keys`.
@@ -116,7 +112,7 @@ pub async fn mint(
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
     let by = admin::authorize(local, request, &tenant.id).await?;
-    let call: MintCall = answer::body(&request.body)?;
+    let call: api::Mint = answer::body(&request.body)?;
     let group = call.group.as_deref().unwrap_or("anonymous");
     let settings = known_group(tenant, group)?;
     let tokens = call.tokens.unwrap_or(settings.tokens);
@@ -151,10 +147,12 @@ pub async fn mint(
         &[("group", group.into()), ("tokens", tokens.into())],
         format_args!("A key was minted: group {group}, {tokens} tokens"),
     );
-    let mut answer = json!({"apiKey": minted.key.as_str(), "tokensLeft": tokens, "group": group});
-    if let Some(expires) = minted.expires {
-        answer["expiresAt"] = rfc3339(expires).into();
-    }
+    let answer = api::MintedKey {
+        api_key: minted.key.as_str().to_owned(),
+        tokens_left: tokens,
+        group: group.to_owned(),
+        expires_at: key.life.map(|life| rfc3339(minted.at.plus(life))),
+    };
     Ok(json(201, &answer))
 }
 
@@ -207,26 +205,19 @@ pub async fn show(
     key: &str,
 ) -> Result<Answer, Refusal> {
     let (_, _, found) = find(local, request, tenant, key).await?;
-    let record: Value = serde_json::from_str(&found.record).unwrap_or_default();
-    let mut answer = json!({
-        "keyId": found.account.id(),
-        "tokensLeft": found.look.left,
-        "tokensFree": found.look.free,
-        "overrun": found.look.overrun,
-        "group": found.group,
-        "userId": record.get("userId"),
-        "createdAt": record.get("createdAt"),
-    });
-    if let Some(life) = found.life {
-        answer["expiresAt"] = rfc3339(now().plus(life)).into();
-    }
+    let mut record: Value = serde_json::from_str(&found.record).unwrap_or_default();
+    let mut member = |name: &str| record.get_mut(name).map(Value::take);
+    let answer = api::Account {
+        key_id: found.account.id().to_string(),
+        tokens_left: found.look.left,
+        tokens_free: found.look.free,
+        overrun: found.look.overrun,
+        user_id: member("userId"),
+        created_at: member("createdAt"),
+        expires_at: found.life.map(expiry),
+        group: found.group,
+    };
     Ok(json(200, &answer))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MoveCall {
-    group: String,
 }
 
 /// Serves `PATCH /admin/keys/{key}`: moves the key's account to another group.
@@ -237,7 +228,7 @@ pub async fn regroup(
     key: &str,
 ) -> Result<Answer, Refusal> {
     let (by, key, found) = find(local, request, tenant, key).await?;
-    let call: MoveCall = answer::body(&request.body)?;
+    let call: api::Move = answer::body(&request.body)?;
     known_group(tenant, &call.group)?;
     if !local.store.regroup(&found.account, &call.group).await? {
         return Err(Refusal::NotFound);
@@ -250,15 +241,7 @@ pub async fn regroup(
         &[("from", from.into()), ("to", to.into())],
         format_args!("An account moved from group {from} to {to}"),
     );
-    Ok(json(200, &json!({"success": true})))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CreditCall {
-    tokens: u64,
-    /// Idempotency ID: a repeated credit with the same ID adds nothing.
-    id: Option<String>,
+    Ok(json(200, &api::Success::DONE))
 }
 
 /// Serves `POST /admin/keys/{key}/credit`. If the store's answer is unknown, the response is 503 with the
@@ -270,10 +253,11 @@ pub async fn credit(
     key: &str,
 ) -> Result<Answer, Refusal> {
     let (by, _, found) = find(local, request, tenant, key).await?;
-    let call: CreditCall = answer::body(&request.body)?;
+    let call: api::Credit = answer::body(&request.body)?;
     let id = call.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    if id.is_empty() || id.len() > 128 {
-        return Err(Refusal::Bad("id must have 1 to 128 characters".to_owned()));
+    if !(1..=api::Credit::MAX_ID_BYTES).contains(&id.len()) {
+        let most = api::Credit::MAX_ID_BYTES;
+        return Err(Refusal::Bad(format!("id must have 1 to {most} characters")));
     }
     if call.tokens > Tokens::MAX.count() {
         return Err(Refusal::Bad(format!(
@@ -289,7 +273,7 @@ pub async fn credit(
         }
         credited => credited?,
     };
-    let (left, repeated) = match credited.ok_or(Refusal::NotFound)? {
+    let (tokens_left, repeated) = match credited.ok_or(Refusal::NotFound)? {
         Credited::Added { left } => (left, false),
         Credited::Repeated { left } => (left, true),
         Credited::TooMuch => {
@@ -306,12 +290,13 @@ pub async fn credit(
             ("tokens", tokens.count().into()),
             ("repeated", repeated.into()),
         ],
-        format_args!("An account was credited {tokens} tokens, and has {left}"),
+        format_args!("An account was credited {tokens} tokens, and has {tokens_left}"),
     );
-    Ok(json(
-        200,
-        &json!({"tokensLeft": left, "repeated": repeated}),
-    ))
+    let answer = api::Credited {
+        tokens_left,
+        repeated,
+    };
+    Ok(json(200, &answer))
 }
 
 fn log_unconfirmed(request: &Request<'_>, about: About<'_>, error: &StoreError) {
@@ -349,5 +334,5 @@ pub async fn revoke(
         &[],
         format_args!("A key was revoked"),
     );
-    Ok(json(200, &json!({"success": true})))
+    Ok(json(200, &api::Success::DONE))
 }

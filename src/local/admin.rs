@@ -2,15 +2,15 @@
 //!
 //! A config is returned verbatim as stored, with an `ETag`; `If-Match` makes a replacement conditional.
 
-use super::answer::{self, Answer, Refusal, json, text};
+use super::answer::{self, Answer, Refusal, json};
 use super::{Local, Request, credentials};
+use crate::api;
+use crate::rules::config;
 use crate::rules::tenant::TenantId;
 use crate::store::tenants::version;
 use crate::telemetry::fields::{About, Field};
 use http::{HeaderValue, header};
 use log::Level;
-use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
 
 /// Who makes a change.
@@ -111,8 +111,8 @@ pub async fn replace(
     tenant: &TenantId,
 ) -> Result<Answer, Refusal> {
     let by = authorize(local, request, tenant).await?;
-    let (_, tag) = put(local, request, tenant, by).await?;
-    Ok(tagged(json(200, &json!({"success": true})), &tag))
+    let put = put(local, request, tenant, by).await?;
+    Ok(put.answer(200))
 }
 
 /// Sets the `ETag` header.
@@ -126,15 +126,13 @@ pub fn tagged(mut answer: Answer, tag: &str) -> Answer {
 /// Returns the stored config as `{"config": ...}`, verbatim: sealed secrets stay sealed.
 pub async fn show(local: &Local, tenant: &TenantId) -> Result<Answer, Refusal> {
     let stored = local.store.config(tenant).await?.ok_or(Refusal::NotFound)?;
-    // Another program may have stored text that is not JSON; it is returned as a JSON string.
-    let config = match serde_json::from_str::<&RawValue>(&stored) {
-        Ok(_) => stored.to_string(),
-        Err(_) => json!(&*stored).to_string(),
+    let tag = etag(&stored);
+    let answer = match serde_json::from_str::<&RawValue>(&stored) {
+        Ok(config) => json(200, &api::Config { config }),
+        // Another program may have stored text that is not JSON; it is returned as a JSON string.
+        Err(_) => json(200, &api::Config { config: &*stored }),
     };
-    Ok(tagged(
-        text(200, format!("{{\"config\":{config}}}")),
-        &etag(&stored),
-    ))
+    Ok(tagged(answer, &tag))
 }
 
 /// Returns the `ETag` of a stored config: 128 bits of its SHA-256, quoted.
@@ -142,34 +140,47 @@ fn etag(stored: &str) -> String {
     format!("\"{}\"", &credentials::hash(stored)[..32])
 }
 
-/// Body of `PUT /admin/config`.
-#[derive(Deserialize)]
-struct PutCall<'a> {
-    #[serde(borrow)]
-    config: &'a RawValue,
+/// A config that was replaced.
+pub(crate) struct Replaced {
+    /// Whether there was one before.
+    pub existed: bool,
+    tag: String,
+    warnings: Vec<api::ConfigFault>,
 }
 
-/// Validates the config in a body and returns its text unchanged.
+impl Replaced {
+    pub(crate) fn answer(self, status: u16) -> Answer {
+        let stored = api::ConfigStored {
+            success: true,
+            warnings: self.warnings,
+        };
+        tagged(json(status, &stored), &self.tag)
+    }
+}
+
+/// Validates the config in a body. Returns its text unchanged, with warnings.
 pub(crate) fn valid_config<'a>(
     local: &Local,
     tenant: &TenantId,
     config: &'a RawValue,
-) -> Result<&'a str, Refusal> {
-    let read = local.tenants.secrets.read(tenant, config.get());
-    read.map_err(|faults| Refusal::InvalidConfig(faults.0))?;
-    Ok(config.get())
+) -> Result<(&'a str, Vec<api::ConfigFault>), Refusal> {
+    let checked = local.tenants.secrets.check_text(tenant, config.get());
+    let (read, mut warnings) = checked.map_err(|faults| Refusal::InvalidConfig(faults.0))?;
+    let allows_private = local.settings.egress.allow_private_networks;
+    warnings.extend(config::doubts(&read, allows_private));
+    let warnings = warnings.into_iter().map(api::ConfigFault::of).collect();
+    Ok((config.get(), warnings))
 }
 
-/// Replaces the whole config if it matches `If-Match` (else 412). Returns whether there was one before, and
-/// the new `ETag`.
+/// Replaces the whole config if it matches `If-Match` (else 412).
 pub(crate) async fn put(
     local: &Local,
     request: &Request<'_>,
     tenant: &TenantId,
     by: Actor,
-) -> Result<(bool, String), Refusal> {
-    let call: PutCall<'_> = answer::body(&request.body)?;
-    let config = valid_config(local, tenant, call.config)?;
+) -> Result<Replaced, Refusal> {
+    let call: api::Config<&RawValue> = answer::body(&request.body)?;
+    let (config, warnings) = valid_config(local, tenant, call.config)?;
     let stored = local.store.config(tenant).await?;
     let expected = match request.headers.get(header::IF_MATCH) {
         None => None,
@@ -192,7 +203,11 @@ pub(crate) async fn put(
         &[("from", from.as_str().into()), ("to", to.as_str().into())],
         format_args!("The config of {tenant} was replaced: version {from} by {to}"),
     );
-    Ok((stored.is_some(), etag(&now)))
+    Ok(Replaced {
+        existed: stored.is_some(),
+        tag: etag(&now),
+        warnings,
+    })
 }
 
 /// Whether an `If-Match` header lists the tag of `stored`, or is `*`.

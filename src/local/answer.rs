@@ -2,19 +2,30 @@
 //!
 //! An error text must never quote the client's body, which may contain a secret.
 
+use crate::api;
 use crate::rules::amount::Millis;
 use crate::store::StoreError;
 use crate::tables::Fault;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 /// A complete response.
 pub type Answer = Response<Bytes>;
 
 /// Returns a JSON response.
-pub fn json(status: u16, value: &Value) -> Answer {
-    text(status, value.to_string())
+pub fn json<T: Serialize>(status: u16, value: &T) -> Answer {
+    match serde_json::to_vec(value) {
+        Ok(body) => text(status, body),
+        // Only a map whose keys are no texts cannot be written.
+        Err(_) => text(500, r#"{"error":"Internal Server Error"}"#),
+    }
+}
+
+/// Returns an error with its sentence.
+pub fn error(status: u16, sentence: &str) -> Answer {
+    let error = sentence.to_owned();
+    json(status, &api::Error { error })
 }
 
 /// Returns a response whose body is already JSON text.
@@ -90,51 +101,47 @@ impl Refusal {
 
     /// Returns the response for this error.
     pub fn into_answer(self) -> Answer {
-        let sentence = |status, text: &str| json(status, &json!({"error": text}));
         match self {
-            Refusal::NotFound => sentence(404, "Not found"),
+            Refusal::NotFound => error(404, "Not found"),
             Refusal::MethodNotAllowed(methods) => {
-                with(sentence(405, "Method not allowed"), header::ALLOW, &methods)
+                with(error(405, "Method not allowed"), header::ALLOW, &methods)
             }
             Refusal::Unauthorized => with(
-                sentence(401, "Unauthorized"),
+                error(401, "Unauthorized"),
                 header::WWW_AUTHENTICATE,
                 "Bearer",
             ),
             Refusal::UnknownKey => with(
-                sentence(401, "Unknown API key"),
+                error(401, "Unknown API key"),
                 header::WWW_AUTHENTICATE,
                 "Bearer",
             ),
-            Refusal::Bad(text) => sentence(400, &text),
-            Refusal::InvalidConfig(faults) => json(
-                400,
-                &json!({"error": "Invalid tenant config", "details": faults}),
-            ),
-            Refusal::Forbidden(text) => sentence(403, &text),
-            Refusal::Conflict(text) => sentence(409, &text),
-            Refusal::PreconditionFailed => sentence(412, "The config has changed; read it again"),
+            Refusal::Bad(text) => error(400, &text),
+            Refusal::InvalidConfig(faults) => json(400, &api::InvalidConfig::new(faults)),
+            Refusal::Forbidden(text) => error(403, &text),
+            Refusal::Conflict(text) => error(409, &text),
+            Refusal::PreconditionFailed => error(412, "The config has changed; read it again"),
             Refusal::RateLimited { wait } => with(
-                sentence(
+                error(
                     429,
                     "Too many keys were minted from this address; try again later",
                 ),
                 header::RETRY_AFTER,
                 &wait.seconds_up().max(1).to_string(),
             ),
-            Refusal::TenantUnusable => sentence(503, "The tenant's config cannot be used"),
-            Refusal::Draining => with(sentence(503, "Shutting down"), header::RETRY_AFTER, "1"),
+            Refusal::TenantUnusable => error(503, "The tenant's config cannot be used"),
+            Refusal::Draining => with(error(503, "Shutting down"), header::RETRY_AFTER, "1"),
             Refusal::Unconfirmed { id } => with(
-                sentence(
+                error(
                     503,
                     &format!("The credit is not confirmed; repeat it with the id {id}"),
                 ),
                 header::RETRY_AFTER,
                 "1",
             ),
-            Refusal::Store(StoreError::Damaged { .. }) => sentence(500, "Internal Server Error"),
+            Refusal::Store(StoreError::Damaged { .. }) => error(500, "Internal Server Error"),
             Refusal::Store(_) => with(
-                sentence(503, "The store is unavailable; try again"),
+                error(503, "The store is unavailable; try again"),
                 header::RETRY_AFTER,
                 "1",
             ),
@@ -153,12 +160,24 @@ fn with(mut answer: Answer, name: header::HeaderName, value: &str) -> Answer {
 pub fn body<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Refusal> {
     let text = if bytes.is_empty() { b"{}" } else { bytes };
     // serde would accept a list as the members of a struct in order, which is not part of the API.
-    if text.trim_ascii_start().first() == Some(&b'[') {
-        let why = "The body must be a JSON object, not a list";
-        return Err(Refusal::Bad(why.to_owned()));
+    if let Some(other) = not_an_object(text) {
+        let why = format!("The body must be a JSON object, not {other}");
+        return Err(Refusal::Bad(why));
     }
     serde_json::from_slice(text)
         .map_err(|error| Refusal::Bad(format!("The body cannot be read: {}", told(&error))))
+}
+
+/// Kind of a JSON text by its first byte. `None`: an object, or no JSON.
+fn not_an_object(text: &[u8]) -> Option<&'static str> {
+    match text.trim_ascii_start().first()? {
+        b'[' => Some("a list"),
+        b'"' => Some("a string"),
+        b'-' | b'0'..=b'9' => Some("a number"),
+        b't' | b'f' => Some("a boolean"),
+        b'n' => Some("null"),
+        _ => None,
+    }
 }
 
 /// Formats a parse error without the text that `serde_json` quotes: it may be a token in the wrong place.

@@ -1,8 +1,9 @@
 //! Routes for end users: anonymous sign-in (`/auth/anonymous`) and the state of their key (`/auth/me`).
 
-use super::accounts::{self, NewKey};
+use super::accounts::{self, NewKey, expiry};
 use super::answer::{Answer, Refusal, json};
 use super::{Local, Request, credentials, origin};
+use crate::api;
 use crate::rules::amount::Millis;
 use crate::rules::date::rfc3339;
 use crate::rules::entry::ANONYMOUS;
@@ -11,7 +12,6 @@ use crate::rules::window::Window;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
 use crate::store::{Counted, StoreError};
-use serde_json::json;
 use std::net::IpAddr;
 
 /// Serves `POST /auth/anonymous`: mints a key of the group `anonymous` that expires after
@@ -31,24 +31,24 @@ pub async fn anonymous(
     if let Counted::Limited { wait } = count_mint(local, request.address, tenant).await? {
         return Err(Refusal::RateLimited { wait });
     }
+    let life = accounts.anonymous_ttl.into();
     let key = NewKey {
         prefix: "temp_",
         user: None,
         group: ANONYMOUS,
         tokens: group.tokens,
-        life: Some(accounts.anonymous_ttl.into()),
+        life: Some(life),
     };
     let minted = accounts::write(local, tenant, &key).await?;
-    let mut answer = json!({
-        "apiKey": minted.key.as_str(),
-        "tokensLeft": group.tokens,
-        "group": ANONYMOUS,
-        "expiresAt": minted.expires.map(rfc3339),
-    });
-    if let Some(limit) = group.limit() {
-        answer["rateLimit"] = limit.requests.into();
-        answer["rateLimitWindow"] = (limit.window_millis / 1000).into();
-    }
+    let limit = group.limit();
+    let answer = api::NewKey {
+        api_key: minted.key.as_str().to_owned(),
+        tokens_left: group.tokens,
+        group: ANONYMOUS.to_owned(),
+        expires_at: rfc3339(minted.at.plus(life)),
+        rate_limit: limit.map(|limit| limit.requests),
+        rate_limit_window: limit.map(|limit| limit.window_millis / 1000),
+    };
     Ok(json(200, &answer))
 }
 
@@ -92,23 +92,21 @@ pub async fn me(local: &Local, request: &Request<'_>, tenant: &Tenant) -> Result
         .find(&key, &tenant.id, &tenant.groups)
         .await?
         .ok_or(Refusal::UnknownKey)?;
-    let mut answer = json!({
-        "tokensLeft": found.look.left,
-        "tokensFree": found.look.free,
-        "group": found.group,
-    });
-    if let Some(pace) = found.look.pace {
-        answer["rateLimit"] = pace.limit.into();
-        let span = tenant
-            .groups
-            .window(&found.group)
-            .map_or(Millis(0), |window| window.span);
-        answer["rateLimitWindow"] = span.seconds_up().into();
-        answer["requestsRemaining"] = pace.remaining.into();
-        answer["resetSeconds"] = pace.reset.seconds_up().into();
-    }
-    if let Some(life) = found.life {
-        answer["expiresAt"] = rfc3339(accounts::now().plus(life)).into();
-    }
+    let pace = found.look.pace;
+    let window = |_| {
+        let window = tenant.groups.window(&found.group);
+        let span = window.map_or(Millis(0), |window| window.span);
+        span.seconds_up()
+    };
+    let answer = api::Me {
+        tokens_left: found.look.left,
+        tokens_free: found.look.free,
+        rate_limit: pace.map(|pace| pace.limit),
+        rate_limit_window: pace.map(window),
+        requests_remaining: pace.map(|pace| pace.remaining),
+        reset_seconds: pace.map(|pace| pace.reset.seconds_up()),
+        expires_at: found.life.map(expiry),
+        group: found.group,
+    };
     Ok(json(200, &answer))
 }

@@ -28,7 +28,7 @@ pub async fn answer(
         (Route::Root, _) => Ok(root::root(local)),
         (Route::Health, _) => Ok(root::health()),
         (Route::Ready, _) => root::ready(local).await,
-        (Route::OpenApi, _) => Ok(root::openapi(local)),
+        (Route::OpenApi, _) => Ok(root::document(local)),
 
         (Route::Tenants, _) => operator::list(local, &request).await,
         (Route::TenantCreate, _) => operator::create(local, &request).await,

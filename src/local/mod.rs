@@ -1,7 +1,8 @@
 //! ANSWERS: the routes that the gateway serves itself, such as `/healthz`, `/auth/...` and `/admin/...`.
 //!
-//! Handlers take and return `http` types; a response is an `Answer`, an error a `Refusal`. Nothing here may
-//! know Pingora or a provider.
+//! Handlers take and return `http` types with the requests and answers of `api/` in their bodies; a response is
+//! an `Answer`, an error a `Refusal`. `table.rs` lists all routes. Nothing here may know Pingora or call a
+//! provider; the OpenAPI document names the calls of `dialect/table.rs`.
 
 pub mod accounts;
 pub mod admin;
@@ -9,10 +10,13 @@ pub mod answer;
 pub mod auth;
 pub mod credentials;
 pub mod dispatch;
+pub mod openapi;
+mod operation;
 pub mod operator;
 pub mod origin;
 pub mod root;
 pub mod route;
+mod table;
 pub mod usage;
 
 use crate::host_port::HostPort;

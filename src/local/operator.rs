@@ -4,19 +4,11 @@
 
 use super::answer::{self, Answer, Refusal, json};
 use super::{Local, Request, admin, credentials};
+use crate::api::{self, MAX_TOKEN_BYTES, MAX_TOKENS, MIN_TOKEN_BYTES};
 use crate::rules::config::Sealed;
 use crate::rules::tenant::TenantId;
 use crate::store::config_secrets::Resealed;
-use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
-
-/// Minimum length of an admin token, in bytes.
-const MIN_TOKEN_BYTES: usize = 16;
-/// Maximum length of an admin token, far below the limit of a request head.
-const MAX_TOKEN_BYTES: usize = 1024;
-/// Maximum number of admin tokens of a tenant.
-const MAX_TOKENS: usize = 32;
 
 /// Parses a tenant ID, or returns a 400.
 fn id(text: &str) -> Result<TenantId, Refusal> {
@@ -25,35 +17,35 @@ fn id(text: &str) -> Result<TenantId, Refusal> {
     TenantId::parse(text).ok_or_else(|| Refusal::Bad(rule.to_owned()))
 }
 
+/// Returns a tenant's ID as answers have it.
+fn shown(id: &TenantId) -> api::TenantId {
+    api::TenantId(id.as_str().to_owned())
+}
+
 /// Serves `GET /admin/tenants`.
 pub async fn list(local: &Local, request: &Request<'_>) -> Result<Answer, Refusal> {
     admin::authorize_operator(local, request)?;
     let tenants = local.store.tenants().await?;
-    let ids: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
-    Ok(json(200, &json!({"tenants": ids})))
-}
-
-/// Body of `POST /admin/tenants`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CreateCall<'a> {
-    id: String,
-    #[serde(borrow)]
-    config: &'a RawValue,
+    let tenants = tenants.iter().map(shown).collect();
+    Ok(json(200, &api::Tenants { tenants }))
 }
 
 /// Serves `POST /admin/tenants`; 409 if the tenant exists.
 pub async fn create(local: &Local, request: &Request<'_>) -> Result<Answer, Refusal> {
     let by = admin::authorize_operator(local, request)?;
-    let call: CreateCall<'_> = answer::body(&request.body)?;
-    let id = id(&call.id)?;
-    let config = admin::valid_config(local, &id, call.config)?;
+    let call: api::NewTenant<&RawValue> = answer::body(&request.body)?;
+    let id = id(&call.id.0)?;
+    let (config, warnings) = admin::valid_config(local, &id, call.config)?;
     let secrets = &local.tenants.secrets;
     if !secrets.seed(&*local.store, &id, config).await? {
         return Err(Refusal::Conflict(format!("There is a tenant {id} already")));
     }
     by.log_tenant(request, &id, &[], format_args!("Tenant {id} was created"));
-    Ok(json(201, &json!({"id": id.as_str()})))
+    let created = api::TenantCreated {
+        id: shown(&id),
+        warnings,
+    };
+    Ok(json(201, &created))
 }
 
 /// Serves `GET /admin/tenants/{id}`.
@@ -69,9 +61,9 @@ pub async fn replace(
     tenant: &str,
 ) -> Result<Answer, Refusal> {
     let by = admin::authorize_operator(local, request)?;
-    let (existed, tag) = admin::put(local, request, &id(tenant)?, by).await?;
-    let status = if existed { 200 } else { 201 };
-    Ok(admin::tagged(json(status, &json!({"success": true})), &tag))
+    let put = admin::put(local, request, &id(tenant)?, by).await?;
+    let status = if put.existed { 200 } else { 201 };
+    Ok(put.answer(status))
 }
 
 /// Serves `DELETE /admin/tenants/{id}`.
@@ -82,7 +74,7 @@ pub async fn delete(local: &Local, request: &Request<'_>, tenant: &str) -> Resul
         return Err(Refusal::NotFound);
     }
     by.log_tenant(request, &id, &[], format_args!("Tenant {id} was deleted"));
-    Ok(json(200, &json!({"success": true})))
+    Ok(json(200, &api::Success::DONE))
 }
 
 /// Serves `POST /admin/tenants/{id}/seal`: encrypts plaintext secrets of the config with `secrets.key`, and
@@ -105,17 +97,15 @@ pub async fn seal(local: &Local, request: &Request<'_>, tenant: &str) -> Result<
             let more = [("sealed", fresh.into()), ("resealed", again.into())];
             let line = format_args!("Secrets of {id} were sealed: {fresh} new, {again} again");
             by.log_tenant(request, &id, &more, line);
-            let told = json!({"id": id.as_str(), "sealed": fresh, "resealed": again, "kept": kept});
+            let told = api::TenantSealed {
+                id: shown(&id),
+                sealed: fresh,
+                resealed: again,
+                kept,
+            };
             Ok(json(200, &told))
         }
     }
-}
-
-/// Body of `PUT /admin/tenants/{id}/tokens`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TokensCall {
-    tokens: Vec<String>,
 }
 
 /// Whether a token can be sent in a header as one word, with the same bytes from every client (visible
@@ -133,7 +123,7 @@ pub(crate) async fn set_tokens(
 ) -> Result<Answer, Refusal> {
     let by = admin::authorize_operator(local, request)?;
     let id = id(tenant)?;
-    let call: TokensCall = answer::body(&request.body)?;
+    let call: api::AdminTokens = answer::body(&request.body)?;
     if call.tokens.len() > MAX_TOKENS {
         return Err(Refusal::Bad(format!(
             "A tenant has at most {MAX_TOKENS} tokens"
@@ -161,5 +151,9 @@ pub(crate) async fn set_tokens(
         &[("count", count.into())],
         format_args!("The admin tokens of {id} were replaced: there are {count} now"),
     );
-    Ok(json(200, &json!({"success": true, "count": hashes.len()})))
+    let told = api::TokensSet {
+        success: true,
+        count: hashes.len(),
+    };
+    Ok(json(200, &told))
 }

@@ -1,22 +1,20 @@
 //! Routes about the gateway itself: `/`, `/healthz`, `/readyz`, `/openapi.json`.
 
-use super::Local;
 use super::answer::{Answer, Refusal, json, text};
-use serde_json::json;
+use super::{Local, openapi};
+use crate::api;
 use std::sync::atomic::Ordering;
-
-/// OpenAPI document of the local routes, with the server `/`.
-pub const OPENAPI: &str = include_str!("openapi.json");
 
 /// Serves `GET /`, also below a tenant.
 pub fn root(local: &Local) -> Answer {
     let message = format!("{} API is running", local.settings.service.name);
-    json(200, &json!({ "message": message }))
+    json(200, &api::Root { message })
 }
 
 /// Serves `GET /healthz`: 200 as long as the process can answer at all.
 pub fn health() -> Answer {
-    json(200, &json!({"status": "ok"}))
+    let status = api::AliveStatus::Ok;
+    json(200, &api::Alive { status })
 }
 
 /// Serves `GET /readyz`: 200 if the store answers and the gateway is not draining, else 503.
@@ -25,22 +23,17 @@ pub async fn ready(local: &Local) -> Result<Answer, Refusal> {
         return Err(Refusal::Draining);
     }
     local.store.ready().await?;
-    Ok(json(200, &json!({"status": "ready"})))
+    let status = api::ReadyStatus::Ready;
+    Ok(json(200, &api::Ready { status }))
 }
 
 /// Serves `GET /openapi.json`. With `server.public_url`, that URL replaces the document's relative server.
-pub fn openapi(local: &Local) -> Answer {
+pub fn document(local: &Local) -> Answer {
     match &local.settings.server.public_url {
-        None => text(200, OPENAPI),
-        Some(url) => {
-            let server = json!(format!("{}{}", url.origin, url.path));
-            text(
-                200,
-                OPENAPI.replacen(SERVER, &format!("\"url\": {server}"), 1),
-            )
-        }
+        None => text(200, openapi::text()),
+        Some(url) => text(
+            200,
+            openapi::text_at(&format!("{}{}", url.origin, url.path)),
+        ),
     }
 }
-
-/// The only server entry in [`OPENAPI`], as text.
-const SERVER: &str = "\"url\": \"/\"";

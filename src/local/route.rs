@@ -1,55 +1,11 @@
-//! Routing table of the local routes: maps a method and a path to a [`LocalRoute`] route.
+//! Maps a method and a path to a [`LocalRoute`], by the rows of `table.rs`.
 
+pub use super::operation::LocalRoute;
+use super::operation::Operation;
+use super::table::{GLOBAL, OF_TENANT};
 use http::Method;
 
-/// A local route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LocalRoute {
-    Root,
-    Health,
-    Ready,
-    OpenApi,
-    Tenants,
-    TenantCreate,
-    TenantRead,
-    TenantReplace,
-    TenantDelete,
-    TenantTokens,
-    TenantSeal,
-    TenantRoot,
-    Anonymous,
-    Me,
-    Config,
-    ConfigReplace,
-    Usage,
-    KeyMint,
-    KeyShow,
-    KeyMove,
-    KeyRevoke,
-    KeyCredit,
-}
-
-impl LocalRoute {
-    /// Whether this is a health check: load balancers send these with any `Host`, so host names are not
-    /// checked.
-    pub fn is_probe(self) -> bool {
-        matches!(self, LocalRoute::Health | LocalRoute::Ready)
-    }
-}
-
-impl LocalRoute {
-    /// Returns the route's path pattern, and whether it is below a tenant.
-    pub fn pattern(self) -> (bool, &'static str) {
-        let is_row = |(_, methods): &&Row| methods.iter().any(|(_, route)| *route == self);
-        match (GLOBAL.iter().find(is_row), OF_TENANT.iter().find(is_row)) {
-            (Some((pattern, _)), _) => (false, pattern),
-            (None, Some((pattern, _))) => (true, pattern),
-            (None, None) => (false, ""),
-        }
-    }
-}
-
-/// A matched route, and the values of its path parameters (`{}`).
+/// A matched route, and the values of its path parameters (`{...}`).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Matched<'a> {
     pub route: LocalRoute,
@@ -72,104 +28,25 @@ pub enum Resolved<'a> {
     Nothing,
 }
 
-/// A path pattern, and the route of each method.
-type Row = (&'static str, &'static [(Method, LocalRoute)]);
-
-/// Global routes.
-const GLOBAL: &[Row] = &[
-    (
-        "/",
-        &[
-            (Method::GET, LocalRoute::Root),
-            (Method::HEAD, LocalRoute::Root),
-        ],
-    ),
-    (
-        "/healthz",
-        &[
-            (Method::GET, LocalRoute::Health),
-            (Method::HEAD, LocalRoute::Health),
-        ],
-    ),
-    (
-        "/readyz",
-        &[
-            (Method::GET, LocalRoute::Ready),
-            (Method::HEAD, LocalRoute::Ready),
-        ],
-    ),
-    (
-        "/openapi.json",
-        &[
-            (Method::GET, LocalRoute::OpenApi),
-            (Method::HEAD, LocalRoute::OpenApi),
-        ],
-    ),
-    (
-        "/admin/tenants",
-        &[
-            (Method::GET, LocalRoute::Tenants),
-            (Method::POST, LocalRoute::TenantCreate),
-        ],
-    ),
-    (
-        "/admin/tenants/{}",
-        &[
-            (Method::GET, LocalRoute::TenantRead),
-            (Method::PUT, LocalRoute::TenantReplace),
-            (Method::DELETE, LocalRoute::TenantDelete),
-        ],
-    ),
-    (
-        "/admin/tenants/{}/tokens",
-        &[(Method::PUT, LocalRoute::TenantTokens)],
-    ),
-    (
-        "/admin/tenants/{}/seal",
-        &[(Method::POST, LocalRoute::TenantSeal)],
-    ),
-];
-
-/// Routes of one tenant, relative to `/{tenant}`.
-const OF_TENANT: &[Row] = &[
-    (
-        "/",
-        &[
-            (Method::GET, LocalRoute::TenantRoot),
-            (Method::HEAD, LocalRoute::TenantRoot),
-        ],
-    ),
-    ("/auth/anonymous", &[(Method::POST, LocalRoute::Anonymous)]),
-    ("/auth/me", &[(Method::GET, LocalRoute::Me)]),
-    (
-        "/admin/config",
-        &[
-            (Method::GET, LocalRoute::Config),
-            (Method::PUT, LocalRoute::ConfigReplace),
-        ],
-    ),
-    ("/admin/usage", &[(Method::GET, LocalRoute::Usage)]),
-    ("/admin/keys", &[(Method::POST, LocalRoute::KeyMint)]),
-    (
-        "/admin/keys/{}",
-        &[
-            (Method::GET, LocalRoute::KeyShow),
-            (Method::PATCH, LocalRoute::KeyMove),
-            (Method::DELETE, LocalRoute::KeyRevoke),
-        ],
-    ),
-    (
-        "/admin/keys/{}/credit",
-        &[(Method::POST, LocalRoute::KeyCredit)],
-    ),
-];
-
-/// Paths of a tenant that pages of other origins may call (CORS). Never routes for admins or backends.
-const CORS_PATHS: &[&str] = &["", "/auth/anonymous", "/auth/me"];
-
 /// Whether CORS applies to this path of a tenant.
 pub fn allows_cors(path: &str) -> bool {
-    CORS_PATHS.contains(&path.strip_suffix('/').unwrap_or(path))
+    let trimmed = |path| str::strip_suffix(path, '/').unwrap_or(path);
+    let mut rows = OF_TENANT.iter().filter(|row| row.allows_cors);
+    rows.any(|row| trimmed(row.path) == trimmed(path))
+}
+
+/// Returns the path pattern of a route, and whether it is below a tenant.
+pub fn pattern(route: LocalRoute) -> (bool, &'static str) {
+    let path = |table: &[Operation]| {
+        table
+            .iter()
+            .find(|row| row.route == route)
+            .map(|row| row.path)
+    };
+    match (path(GLOBAL), path(OF_TENANT)) {
+        (Some(path), _) => (false, path),
+        (None, path) => (true, path.unwrap_or_default()),
+    }
 }
 
 /// Finds a global route.
@@ -182,30 +59,35 @@ pub fn of_tenant<'a>(method: &Method, path: &'a str) -> Resolved<'a> {
     find(OF_TENANT, method, path)
 }
 
-fn find<'a>(table: &[Row], method: &Method, path: &'a str) -> Resolved<'a> {
+fn find<'a>(table: &'static [Operation], method: &Method, path: &'a str) -> Resolved<'a> {
     let path = path.strip_suffix('/').unwrap_or(path);
-    for (pattern, methods) in table {
-        let Some(parts) = parts(pattern, path) else {
-            continue;
-        };
-        return match methods.iter().find(|(listed, _)| listed == method) {
-            Some((_, route)) => Resolved::Here(Matched {
-                route: *route,
-                parts,
-            }),
-            None => {
-                let names: Vec<&str> = methods.iter().map(|(listed, _)| listed.as_str()).collect();
-                Resolved::MethodNotAllowed(names.join(", "))
-            }
-        };
+    let Some((at, parts)) = first_fit(table, path) else {
+        return Resolved::Nothing;
+    };
+    let pattern = table[at].path;
+    let same_path = table[at..].iter().take_while(|row| row.path == pattern);
+    match same_path.clone().find(|row| row.serves(method)) {
+        Some(row) => Resolved::Here(Matched {
+            route: row.route,
+            parts,
+        }),
+        None => {
+            let names: Vec<&str> = same_path.flat_map(Operation::methods).collect();
+            Resolved::MethodNotAllowed(names.join(", "))
+        }
     }
-    Resolved::Nothing
 }
 
-/// Returns the values of the pattern's `{}`, or `None` if the path does not match.
+/// Returns the first row of the path, and the values of its parameters.
+fn first_fit<'a>(table: &[Operation], path: &'a str) -> Option<(usize, Vec<&'a str>)> {
+    let mut rows = table.iter().enumerate();
+    rows.find_map(|(at, row)| Some((at, parts(row.path, path)?)))
+}
+
+/// Returns the values of the pattern's `{...}`, or `None` if the path does not match.
 fn parts<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
     let pattern = pattern.strip_suffix('/').unwrap_or(pattern);
-    // Fast path: most paths are not local and differ before the first `{}`.
+    // Fast path: most paths are not local and differ before the first `{`.
     let fixed = &pattern[..pattern.find('{').unwrap_or(pattern.len())];
     if !path.starts_with(fixed) {
         return None;
@@ -215,22 +97,23 @@ fn parts<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
     loop {
         match (wanted.next(), given.next()) {
             (None, None) => return Some(parts),
-            (Some("{}"), Some(part)) if !part.is_empty() => parts.push(part),
+            (Some(word), Some(part)) if word.starts_with('{') && !part.is_empty() => {
+                parts.push(part);
+            }
             (Some(word), Some(part)) if word == part => {}
             _ => return None,
         }
     }
 }
 
-/// Returns every route as (is below a tenant, path pattern, method), for checking the OpenAPI document.
-/// `HEAD` is `GET` without the body.
-pub fn all() -> impl Iterator<Item = (bool, &'static str, &'static Method)> {
-    let rows = |of_tenant, table: &'static [Row]| {
-        table.iter().flat_map(move |(pattern, methods)| {
-            methods
-                .iter()
-                .map(move |(method, _)| (of_tenant, *pattern, method))
-        })
+/// Returns every route as (is below a tenant, path pattern, method).
+pub fn all() -> impl Iterator<Item = (bool, &'static str, &'static str)> {
+    let rows = |of_tenant, table: &'static [Operation]| {
+        let methods = move |row: &'static Operation| {
+            row.methods()
+                .map(move |method| (of_tenant, row.path, method))
+        };
+        table.iter().flat_map(methods)
     };
     rows(false, GLOBAL).chain(rows(true, OF_TENANT))
 }
@@ -272,6 +155,41 @@ mod tests {
             of_tenant(&Method::DELETE, "/auth/me"),
             Resolved::MethodNotAllowed("GET".into())
         );
+        assert_eq!(
+            global(&Method::POST, "/"),
+            Resolved::MethodNotAllowed("GET, HEAD".into())
+        );
+        assert_eq!(
+            global(&Method::PATCH, "/admin/tenants/abc"),
+            Resolved::MethodNotAllowed("GET, PUT, DELETE".into())
+        );
+        assert_eq!(
+            of_tenant(&Method::GET, "/admin/keys/{key}"),
+            here(LocalRoute::KeyShow, &["{key}"])
+        );
         assert_eq!(global(&Method::GET, "/nothing"), Resolved::Nothing);
+    }
+
+    #[test]
+    fn cors_is_for_routes_without_an_admin() {
+        for path in ["", "/", "/auth/anonymous", "/auth/me", "/auth/me/"] {
+            assert!(allows_cors(path), "{path}");
+        }
+        for path in ["/admin/config", "/admin/keys", "/auth", "/auth/me/x"] {
+            assert!(!allows_cors(path), "{path}");
+        }
+    }
+
+    /// The router takes the rows that follow the first one of a path.
+    #[test]
+    fn rows_of_one_path_stand_together() {
+        for table in [GLOBAL, OF_TENANT] {
+            let mut paths: Vec<&str> = table.iter().map(|row| row.path).collect();
+            paths.dedup();
+            let mut unique = paths.clone();
+            unique.sort_unstable();
+            unique.dedup();
+            assert_eq!(paths.len(), unique.len(), "{paths:?}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Every word here comes from a fixed list, because each is the value of a label.
 
-use crate::local::route::LocalRoute;
+use crate::local::route::{LocalRoute, pattern};
 use http::StatusCode;
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -67,18 +67,18 @@ impl Display for Route {
         match self {
             Route::None => f.write_str("-"),
             Route::Local(route) => {
-                let (is_tenants, pattern) = route.pattern();
-                f.write_str(if is_tenants { "/{}" } else { "" })?;
+                let (is_tenants, pattern) = pattern(*route);
+                f.write_str(if is_tenants { "/{tenant}" } else { "" })?;
                 f.write_str(pattern)
             }
-            Route::Call(path) => write!(f, "/{{}}/v1/{path}"),
+            Route::Call(path) => write!(f, "/{{tenant}}/v1/{path}"),
         }
     }
 }
 
 /// Outcome of one request so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RequestOutcome {
+pub(crate) struct RequestOutcome {
     /// Whether the path names a tenant that exists. Any other name is not logged: it may be a key.
     pub has_tenant: bool,
     pub route: Route,

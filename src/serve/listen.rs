@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use tokio::net::{TcpListener, TcpSocket};
 
 /// Listen backlog: connections that may wait to be accepted, also during a hand-over.
-pub const BACKLOG: u32 = 4_096;
+pub(super) const BACKLOG: u32 = 4_096;
 /// Attempts with port 0 until the chosen port is free on both `127.0.0.1` and `::1`.
 const FREE_PORT_TRIES: usize = 20;
 

@@ -94,11 +94,7 @@ async fn settle_requests(unfinished: &[&Unfinished], store: &dyn Store) -> Optio
 }
 
 /// Reports what dead processes spent of leases, and returns the tokens charged. `None`: the store failed.
-async fn settle_leases(
-    leases: &[OpenLease],
-    store: &dyn Store,
-    orphans: Orphans,
-) -> Option<u64> {
+async fn settle_leases(leases: &[OpenLease], store: &dyn Store, orphans: Orphans) -> Option<u64> {
     let mut tokens = 0;
     for (number, lease) in leases.iter().enumerate() {
         match settle_lease(lease, store, orphans).await {

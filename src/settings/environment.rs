@@ -143,7 +143,7 @@ impl<'e> Variables<'e> {
 
     /// Reads the variables that `secrets.env` approves. A variable whose value equals a secret of the gateway
     /// itself (`admin.token`, the Redis URL or password, a seal key) is a fault, whatever its name.
-    pub fn approvals(&mut self, settings: &mut Settings) {
+    pub(super) fn approvals(&mut self, settings: &mut Settings) {
         let plain = paths()
             .into_iter()
             .filter_map(|(_, row)| row.traits().variable);

@@ -111,10 +111,10 @@ fn the_bundled_file_says_the_defaults() {
 /// `UPDATE=1 cargo test --lib written_from_the_table` writes them anew.
 #[test]
 fn file_and_reference_are_written_from_the_table() {
-    let settings = format!("{}\n{}", include_str!("reference_head.md"), reference());
+    let settings = format!("{}\n{}", include_str!("reference_head.txt"), reference());
     let config = format!(
         "{}\n{}",
-        include_str!("reference_tenant_head.md"),
+        include_str!("reference_tenant_head.txt"),
         config::reference()
     );
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

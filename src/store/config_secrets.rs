@@ -46,8 +46,16 @@ impl ConfigSecrets {
 
     /// Parses a tenant's config and opens its secrets. `Err`: every fault in it.
     pub fn read(&self, tenant: &TenantId, text: &str) -> Result<TenantConfig, Faults> {
-        let value = serde_json::from_str(text).map_err(not_json)?;
-        self.check(tenant, &value).map(|(config, _)| config)
+        self.check_text(tenant, text).map(|(config, _)| config)
+    }
+
+    /// Like [`Self::check`], from the text of a config.
+    pub fn check_text(
+        &self,
+        tenant: &TenantId,
+        text: &str,
+    ) -> Result<(TenantConfig, Vec<Fault>), Faults> {
+        self.check(tenant, &serde_json::from_str(text).map_err(not_json)?)
     }
 
     /// Reads a config. `Ok`: with warnings about what can be read and will hardly do what was meant.

@@ -19,7 +19,7 @@ OBLIQUE = set(
 )
 LONGEST_FUNCTION = 60
 # Worst that --check lets pass: shares of all doc comments, else numbers.
-LIMITS = {"oblique": 0.03, "bare": 0.60, "long-functions": 12, "impls-elsewhere": 0, "public": 20, "shared-names": 6}
+LIMITS = {"oblique": 0.03, "bare": 0.60, "long-functions": 12, "impls-elsewhere": 0, "public": 28, "shared-names": 6}
 ITEM = re.compile(r"^\s*pub (?:async |unsafe |const )*(fn|struct|enum|trait|const|static|type)\s+([A-Za-z_]\w*)")
 TYPE = re.compile(r"^(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait|type)\s+([A-Z]\w*)")
 FUNCTION = re.compile(r"^(\s*)(?:pub(?:\([^)]*\))? )?(?:const |async |unsafe )*fn\s+(\w+)")

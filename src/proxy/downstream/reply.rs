@@ -159,7 +159,7 @@ fn refusal(context: &ReplyContext, error: GatewayError) -> Answer {
         (GatewayError::InvalidTenant, _) => answer::text(400, r#"{"error":"Invalid tenant ID"}"#),
         (_, _) if reply.status == 500 => answer::text(500, r#"{"error":"Internal Server Error"}"#),
         (_, Some(api)) => answer::text(reply.status, error::body(api, shape(context, &reply))),
-        (_, None) => answer::json(reply.status, &serde_json::json!({"error": reply.message})),
+        (_, None) => answer::error(reply.status, &reply.message),
     };
     let headers = answer.headers_mut();
     if let Some(seconds) = reply.retry_after {

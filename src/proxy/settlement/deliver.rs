@@ -62,7 +62,7 @@ impl Delivery {
     }
 
     /// Returns the number of commands that wait for the store.
-    pub fn waiting_count(&self) -> usize {
+    pub(crate) fn waiting_count(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 

@@ -65,7 +65,7 @@ impl Recorder {
     }
 
     /// Returns the number of records that are not written yet.
-    pub fn unwritten_count(&self) -> usize {
+    pub(crate) fn unwritten_count(&self) -> usize {
         self.buffer.unwritten.load(Ordering::Relaxed)
     }
 

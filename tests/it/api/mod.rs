@@ -7,6 +7,7 @@ mod chat;
 mod frames;
 mod hosted;
 mod http2;
+mod openapi;
 mod refusals;
 mod silence;
 mod tenants;

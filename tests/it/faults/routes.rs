@@ -37,7 +37,7 @@ pub struct Operation {
 impl Operation {
     pub fn path(&self, tenant: &str, key: &str) -> String {
         let path = self.template.replace("{tenant}", tenant);
-        let path = path.replace("{key}", key);
+        let path = path.replace("{key}", key).replace("{model}", "gpt-4o");
         assert!(!path.contains('{'), "a blank that nobody fills: {path}");
         path
     }
@@ -61,7 +61,7 @@ pub fn operations(client: &Client) -> Vec<Operation> {
                 method: method.to_uppercase(),
                 template: template.clone(),
                 has_body: operation.get("requestBody").is_some(),
-                is_admins: asks("admin"),
+                is_admins: asks("admin") || asks("operator"),
                 is_users: asks("apiKey"),
             });
         }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use resullm::api;
 use serde_json::{Value, json};
 
 use super::clock;
@@ -178,9 +179,9 @@ pub fn mint(gateway: &Gateway, tenant: &str) -> String {
     let path = format!("/{tenant}/auth/anonymous");
     let response = gateway.client().request("POST", &path).send();
     assert_eq!(response.status, 200, "{}", response.text());
-    match &response.json()["apiKey"] {
-        Value::String(key) => key.clone(),
-        _ => panic!("no key in {}", response.text()),
+    match serde_json::from_slice::<api::NewKey>(&response.body) {
+        Ok(minted) => minted.api_key,
+        Err(error) => panic!("no key in {} ({error})", response.text()),
     }
 }
 
@@ -194,8 +195,8 @@ pub fn me(gateway: &Gateway, key: &str) -> Value {
 pub fn balance(gateway: &Gateway, key: &str) -> (u64, u64) {
     let me = ask_me(gateway, key);
     assert_eq!(me.status, 200, "{}", me.text());
-    let field = |name: &str| me.json()[name].as_u64().unwrap();
-    (field("tokensLeft"), field("tokensFree"))
+    let me: api::Me = serde_json::from_slice(&me.body).unwrap();
+    (me.tokens_left.count(), me.tokens_free.count())
 }
 
 fn ask_me(gateway: &Gateway, key: &str) -> Response {

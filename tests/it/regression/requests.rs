@@ -178,6 +178,35 @@ fn local_routes_refuse_a_list_as_a_body() {
     assert_eq!(balance(&gateway, &key), (1, 1));
 }
 
+/// The refusal spoke of types of the gateway's own.
+#[test]
+fn local_routes_say_what_they_expected_instead_of_the_body() {
+    let gateway = Gateway::start(Setup::new().tenant("abc", json!({})));
+    for (body, got) in [
+        ("[]", "a list"),
+        ("5", "a number"),
+        ("\"c4n4ry\"", "a string"),
+        ("true", "a boolean"),
+        ("null", "null"),
+    ] {
+        for (method, path) in [
+            ("POST", "/abc/admin/keys"),
+            ("PUT", "/abc/admin/config"),
+            ("POST", "/admin/tenants"),
+            ("PUT", "/admin/tenants/abc/tokens"),
+        ] {
+            let request = gateway.client().request(method, path);
+            let refused = request.bearer(gateway.admin_token()).body(body).send();
+            let told = format!(r#"{{"error":"The body must be a JSON object, not {got}"}}"#);
+            assert_eq!(
+                (refused.status, refused.text()),
+                (400, told),
+                "{path} {body}"
+            );
+        }
+    }
+}
+
 #[test]
 fn ambiguous_form_is_refused() {
     let provider = Provider::start(|_| Script::json(200, &json!({"data": []})));

@@ -286,9 +286,9 @@ fn access_log_has_a_line_for_each_request_and_no_path() {
         });
         found.unwrap_or_else(|| panic!("{method} {route} {status}: {lines:#?}"))
     };
-    of("POST", "/{}/auth/anonymous", 200);
-    of("GET", "/{}/admin/keys/{}", 200);
-    let call = of("POST", "/{}/v1/chat/completions", 200);
+    of("POST", "/{tenant}/auth/anonymous", 200);
+    of("GET", "/{tenant}/admin/keys/{key}", 200);
+    let call = of("POST", "/{tenant}/v1/chat/completions", 200);
     assert_eq!(call["tokens"], 7);
     for (name, value) in [
         ("tenant", "abc"),
@@ -298,7 +298,7 @@ fn access_log_has_a_line_for_each_request_and_no_path() {
         assert_eq!(call[name], value);
     }
     assert!(call["ms"].is_u64() && call["account"].is_string() && call["request"].is_string());
-    let refused = of("POST", "/{}/v1/chat/completions", 401);
+    let refused = of("POST", "/{tenant}/v1/chat/completions", 401);
     assert_eq!(refused["code"], "invalid_api_key");
     let stray = of("GET", "-", 400);
     assert!(stray.get("tenant").is_none(), "{stray}");

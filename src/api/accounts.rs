@@ -1,0 +1,169 @@
+//! Keys and their accounts: requests and answers of `/auth/anonymous`, `/auth/me` and `/admin/keys`.
+
+use crate::rules::amount::Tokens;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A key for someone who has not signed in.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NewKey {
+    /// The key: `temp_` and a UUID.
+    #[schemars(regex(pattern = r"^temp_[0-9a-f-]{36}$"))]
+    pub api_key: String,
+    /// Balance: the tokens granted minus those that its requests used.
+    #[schemars(with = "Tokens")]
+    pub tokens_left: u64,
+    /// Group of the account, one of the tenant's `user_groups`.
+    pub group: String,
+    /// Moment when the key ends.
+    #[schemars(extend("format" = "date-time"))]
+    pub expires_at: String,
+    /// Requests in any window. Absent: the group has no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    pub rate_limit: Option<u64>,
+    /// Length of the window in seconds. Absent: the group has no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64", range(min = 1))]
+    pub rate_limit_window: Option<u64>,
+}
+
+/// An account, as its own key sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Me {
+    /// Balance: the tokens granted minus those that its requests used.
+    pub tokens_left: Tokens,
+    /// Part of the balance that no request in flight holds.
+    pub tokens_free: Tokens,
+    /// Group of the account, one of the tenant's `user_groups`.
+    pub group: String,
+    /// Requests in any window. Absent: the group has no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    pub rate_limit: Option<u64>,
+    /// Length of the window in seconds. Absent: the group has no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64", range(min = 1))]
+    pub rate_limit_window: Option<u64>,
+    /// Requests that may still pass in this window. Absent: the group has no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    pub requests_remaining: Option<u64>,
+    /// Seconds until the whole limit is free again. Absent: the group has no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    pub reset_seconds: Option<u64>,
+    /// Moment when the key ends. Absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub expires_at: Option<String>,
+}
+
+/// Parameters of a new key. Every field may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Mint {
+    /// Group of the account, one of the tenant's `user_groups`. Absent: `anonymous`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The balance. Absent: what the group begins with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = Tokens::MAX.count()))]
+    pub tokens: Option<u64>,
+    /// Seconds until the key ends, ten years at most. Absent: it never ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = Mint::MAX_SECONDS))]
+    pub expires_in_seconds: Option<u64>,
+    /// The app's own ID of the user whose key it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9_.-]{1,128}$"))]
+    pub user_id: Option<String>,
+}
+
+impl Mint {
+    /// Upper bound of `expiresInSeconds`: ten years.
+    pub const MAX_SECONDS: u64 = 10 * 365 * 24 * 60 * 60;
+}
+
+/// A new key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MintedKey {
+    /// The key.
+    pub api_key: String,
+    /// Balance: the tokens granted minus those that its requests used.
+    #[schemars(with = "Tokens")]
+    pub tokens_left: u64,
+    /// Group of the account, one of the tenant's `user_groups`.
+    pub group: String,
+    /// Moment when the key ends. Absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub expires_at: Option<String>,
+}
+
+/// An account, as an admin sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Account {
+    /// Names the account in logs without saying its key.
+    pub key_id: String,
+    /// Balance: the tokens granted minus those that its requests used.
+    pub tokens_left: Tokens,
+    /// Part of the balance that no request in flight holds.
+    pub tokens_free: Tokens,
+    /// Used, but no longer there to be charged: what an estimate fell short of.
+    pub overrun: Tokens,
+    /// Group of the account, one of the tenant's `user_groups`.
+    pub group: String,
+    /// The app's own ID of the user whose key it is; `null` where the record names nobody.
+    // As it stands in the record, which another program may have written.
+    #[schemars(with = "Option<String>")]
+    pub user_id: Option<Value>,
+    /// Moment when the key was minted; `null` where the record does not say.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub created_at: Option<Value>,
+    /// Moment when the key ends. Absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub expires_at: Option<String>,
+}
+
+/// New group of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Move {
+    /// Group of the account, one of the tenant's `user_groups`.
+    pub group: String,
+}
+
+/// Tokens to be added to a balance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Credit {
+    /// Number of tokens.
+    #[schemars(with = "Tokens")]
+    pub tokens: u64,
+    /// Names this credit. The same one again adds nothing. Absent: a new name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = Credit::MAX_ID_BYTES))]
+    pub id: Option<String>,
+}
+
+impl Credit {
+    /// Upper bound of an `id`'s length.
+    pub const MAX_ID_BYTES: usize = 128;
+}
+
+/// The balance after a credit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Credited {
+    /// Balance: the tokens granted minus those that its requests used.
+    pub tokens_left: Tokens,
+    /// This credit had been applied before, and nothing was added now.
+    pub repeated: bool,
+}

@@ -1,0 +1,44 @@
+//! DESCRIBES. Requests and answers of the gateway's own routes as types: what goes over the wire, and nothing
+//! else.
+//!
+//! The handlers in `local/` and the command line read and write these types, and `local/openapi.rs` makes the
+//! OpenAPI document from them. Doc comments of types and fields are descriptions there: they are written for app
+//! makers. The order of fields is the order on the wire. A field that may be missing is `Option` and skipped;
+//! one that may be `null` is never skipped.
+
+mod accounts;
+mod failure;
+mod provider;
+mod service;
+mod tenants;
+mod usage;
+
+pub use accounts::{Account, Credit, Credited, Me, Mint, MintedKey, Move, NewKey};
+pub use failure::{ConfigFault, Error, InvalidConfig};
+pub use provider::{
+    AnthropicError, CODES, ChatCall, ErrorCode, Model, ModelCall, ModelList, OpenAiError,
+};
+pub use service::{Alive, AliveStatus, Ready, ReadyStatus, Root, Success};
+pub use tenants::{
+    AdminTokens, AnyConfig, Config, ConfigStored, MAX_TOKEN_BYTES, MAX_TOKENS, MIN_TOKEN_BYTES,
+    NewTenant, TenantCreated, TenantId, TenantSealed, Tenants, TokensSet,
+};
+pub use usage::{MAX_DAYS, MAX_EVENTS, UsageEvent, UsageQuery, UsageReport, UsageSum};
+
+use crate::rules::amount::Tokens;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use std::borrow::Cow;
+
+impl JsonSchema for Tokens {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Tokens".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": 0, "maximum": Tokens::MAX})
+    }
+}

@@ -1,0 +1,49 @@
+//! Answers of the routes about the gateway itself, and [`Success`].
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The service that answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{"message": "ResuLLM API is running"}]))]
+pub struct Root {
+    /// `<service name> API is running`
+    pub message: String,
+}
+
+/// The process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Alive {
+    pub status: AliveStatus,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum AliveStatus {
+    Ok,
+}
+
+/// Traffic is welcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ready {
+    pub status: ReadyStatus,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum ReadyStatus {
+    Ready,
+}
+
+/// Done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Success {
+    #[schemars(extend("const" = true))]
+    pub success: bool,
+}
+
+impl Success {
+    pub const DONE: Success = Success { success: true };
+}

@@ -1,0 +1,146 @@
+//! Tenants and their configs: requests and answers of `/admin/config` and `/admin/tenants`.
+
+use super::failure::ConfigFault;
+use crate::rules::config;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// Minimum length of an admin token, in bytes.
+pub const MIN_TOKEN_BYTES: usize = 16;
+/// Maximum length of an admin token, far below the limit of a request head.
+pub const MAX_TOKEN_BYTES: usize = 1024;
+/// Maximum number of a tenant's own admin tokens.
+pub const MAX_TOKENS: usize = 32;
+
+/// A tenant's config in its envelope.
+// `C` is the config's text where it is read or written: it is passed on byte for byte.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Config")]
+pub struct Config<C = AnyConfig> {
+    pub config: C,
+}
+
+/// Stands for a tenant config in schemas. Its values are read by [`config::read_for`] alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnyConfig;
+
+impl JsonSchema for AnyConfig {
+    fn schema_name() -> Cow<'static, str> {
+        "TenantConfig".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = config::schema();
+        schema["properties"]["user_groups"]["additionalProperties"] =
+            generator.subschema_for::<UserGroup>().to_value();
+        let mut about = json_schema!({
+            "description": "Who may spend what, and who answers. Unknown fields are kept and given back; \
+                `resullm schema tenant` prints the schema of the known ones. A secret is a text, \
+                `{\"env\":\"NAME\"}` for a variable that the operator has approved, or a text `sealed:v1:…` \
+                as it was read: where `secrets.key` is set, secrets are sealed before they are stored, and \
+                what is read is what is stored."
+        });
+        let members = schema.as_object_mut().into_iter().flatten();
+        for (name, value) in members.filter(|(name, _)| !["$schema", "title"].contains(&&***name)) {
+            about.insert(name.clone(), value.take());
+        }
+        about
+    }
+}
+
+/// Stands for a group of a tenant's `user_groups` in schemas.
+struct UserGroup;
+
+impl JsonSchema for UserGroup {
+    fn schema_name() -> Cow<'static, str> {
+        "UserGroup".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let mut schema = config::schema();
+        let group = schema["properties"]["user_groups"]["additionalProperties"].take();
+        let mut about = json_schema!({"description": "What an account of this group begins with."});
+        for (name, value) in group.as_object().into_iter().flatten() {
+            about.insert(name.clone(), value.clone());
+        }
+        about
+    }
+}
+
+/// Letters, digits, `_` and `-`, beginning with a letter or a digit, and no route head such as `admin` or `v1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct TenantId(#[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"))] pub String);
+
+/// All tenants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{"tenants": ["abc"]}]))]
+pub struct Tenants {
+    /// Their IDs.
+    pub tenants: Vec<TenantId>,
+}
+
+/// A tenant that does not exist yet.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "NewTenant")]
+pub struct NewTenant<C = AnyConfig> {
+    pub id: TenantId,
+    pub config: C,
+}
+
+/// The tenant that was created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TenantCreated {
+    pub id: TenantId,
+    /// What the config says and will hardly do what was meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<ConfigFault>,
+}
+
+/// All of a tenant's own admin tokens.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AdminTokens {
+    /// Visible ASCII without spaces: what a header can carry.
+    #[schemars(
+        length(max = MAX_TOKENS),
+        inner(
+            length(min = MIN_TOKEN_BYTES, max = MAX_TOKEN_BYTES),
+            regex(pattern = r"^[!-~]+$")
+        )
+    )]
+    pub tokens: Vec<String>,
+}
+
+/// Done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TokensSet {
+    #[schemars(extend("const" = true))]
+    pub success: bool,
+    /// Number of tokens that the tenant has now.
+    pub count: usize,
+}
+
+/// Numbers of a tenant's secrets by what became of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TenantSealed {
+    pub id: TenantId,
+    /// Secrets that were readable before.
+    pub sealed: u64,
+    /// Secrets that an old key had sealed.
+    pub resealed: u64,
+    /// Secrets that the present key had sealed already.
+    pub kept: u64,
+}
+
+/// The config is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigStored {
+    #[schemars(extend("const" = true))]
+    pub success: bool,
+    /// What the config says and will hardly do what was meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<ConfigFault>,
+}

@@ -1,0 +1,109 @@
+//! Query and answer of `/admin/usage`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Upper bound of `days`.
+pub const MAX_DAYS: u64 = 366;
+/// Upper bound of `limit`.
+pub const MAX_EVENTS: usize = 10_000;
+
+/// Query of the usage log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UsageQuery {
+    /// Days to look back.
+    #[schemars(range(min = 1, max = MAX_DAYS))]
+    pub days: u64,
+    /// Number of the latest requests to show.
+    #[schemars(range(max = MAX_EVENTS))]
+    pub limit: usize,
+    /// Only this account's requests: its `keyId`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub account: Option<String>,
+}
+
+impl Default for UsageQuery {
+    fn default() -> UsageQuery {
+        UsageQuery {
+            days: 30,
+            limit: 100,
+            account: None,
+        }
+    }
+}
+
+/// Sums by day, model and account, and the latest requests, newest first.
+// `E` is a record's text where the answer is written: records are passed on as they were logged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Usage")]
+pub struct UsageReport<E = UsageEvent> {
+    /// All of them.
+    pub total: UsageSum,
+    /// By day, as `2026-11-29` (UTC).
+    pub by_day: BTreeMap<String, UsageSum>,
+    /// By model, `-` for calls that named none.
+    pub by_model: BTreeMap<String, UsageSum>,
+    /// By account, named by its `keyId`.
+    pub by_account: BTreeMap<String, UsageSum>,
+    /// The latest requests, newest first.
+    pub events: Vec<E>,
+}
+
+/// Sums of requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageSum {
+    /// Number of requests.
+    pub requests: u64,
+    /// Tokens of their prompts.
+    pub tokens_in: u64,
+    /// Tokens of their answers.
+    pub tokens_out: u64,
+    /// Tokens of their prompts that the provider had cached.
+    pub tokens_cached: u64,
+    /// Charge, in tokens of the balance.
+    pub cost: u64,
+}
+
+/// One settled request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageEvent {
+    /// Moment when it was over.
+    #[schemars(extend("format" = "date-time"))]
+    pub time: String,
+    /// The tenant's ID.
+    pub tenant: String,
+    /// The account that paid, by its `keyId`.
+    pub account: String,
+    /// The account's group.
+    pub group: String,
+    /// The endpoint that answered, by its name in the tenant's config.
+    pub endpoint: String,
+    /// The model, `null` where the call named none.
+    pub model: Option<String>,
+    /// The call, as its path below `v1`.
+    pub call: String,
+    /// Tokens of the prompt.
+    pub tokens_in: u64,
+    /// Tokens of the answer.
+    pub tokens_out: u64,
+    /// Tokens of the prompt that the provider had cached.
+    pub tokens_cached: u64,
+    /// Whether the provider reported the usage that was charged.
+    pub reported: bool,
+    /// Basis of the charge: `reported`, `counted`, `held` or `nothing`.
+    pub basis: String,
+    /// Charge, in tokens of the balance.
+    pub cost: u64,
+    /// Status of the answer, 0 where none was written.
+    pub status: u16,
+    /// Milliseconds from the request to the end of its answer.
+    pub latency_ms: u64,
+    /// The answer's `x-request-id`.
+    pub request_id: String,
+}

@@ -1,0 +1,345 @@
+//! Table of every local route: method, path, credential, types and answers. The router and the OpenAPI document
+//! are made from it.
+
+use super::operation::{Access, AnswerRow, Content, LocalRoute as Route, Operation, schema_of};
+use crate::api;
+
+const NO_TENANT: AnswerRow =
+    AnswerRow::json::<api::Error>(400, "There is no such tenant, or the ID cannot be one.")
+        .shared("InvalidTenant");
+const BAD_REQUEST: AnswerRow = AnswerRow::json::<api::Error>(
+    400,
+    "There is no such tenant, or the body or query cannot be read or asks for what cannot be.",
+)
+.shared("BadRequest");
+const CONFIG_REFUSED: AnswerRow = AnswerRow {
+    content: Content::Either(schema_of::<api::InvalidConfig>, schema_of::<api::Error>),
+    ..AnswerRow::bare(
+        400,
+        "The config has faults (all are listed), or the body cannot be read, or the ID cannot be a tenant's.",
+    )
+}
+.shared("ConfigRefused");
+const UNAUTHORIZED: AnswerRow =
+    AnswerRow::json::<api::Error>(401, "The credential is missing or wrong.")
+        .with(&["WWW-Authenticate"])
+        .shared("Unauthorized");
+const NO_KEY: AnswerRow =
+    AnswerRow::json::<api::Error>(404, "This tenant has no such key.").shared("NoSuchKey");
+const UNKNOWN_TENANT: AnswerRow =
+    AnswerRow::json::<api::Error>(404, "There is no such tenant.").shared("NoSuchTenant");
+const CHANGED: AnswerRow = AnswerRow::json::<api::Error>(
+    412,
+    "The config is no longer the one that `If-Match` names, or changed meanwhile. Read it again.",
+)
+.shared("ConfigChanged");
+const TOO_LARGE: AnswerRow =
+    AnswerRow::json::<api::Error>(413, "The body is larger than 1 MiB.").shared("TooLarge");
+const WRONG_TOKENS: AnswerRow =
+    AnswerRow::json::<api::Error>(429, "Too many wrong keys or tokens came from this address.")
+        .with(&["Retry-After"])
+        .shared("TooManyWrongTokens");
+const UNAVAILABLE: AnswerRow = AnswerRow::json::<api::Error>(
+    503,
+    "The store does not answer, the tenant's config cannot be used, or the gateway has more to do than it can.",
+)
+.with(&["Retry-After"])
+.shared("Unavailable");
+
+const fn get(path: &'static str, access: Access, route: Route) -> Operation {
+    Operation::new("GET", path, access, route)
+}
+
+const fn post(path: &'static str, access: Access, route: Route) -> Operation {
+    Operation::new("POST", path, access, route)
+}
+
+const fn put(path: &'static str, access: Access, route: Route) -> Operation {
+    Operation::new("PUT", path, access, route)
+}
+
+const fn patch(path: &'static str, access: Access, route: Route) -> Operation {
+    Operation::new("PATCH", path, access, route)
+}
+
+const fn delete(path: &'static str, access: Access, route: Route) -> Operation {
+    Operation::new("DELETE", path, access, route)
+}
+
+/// Routes without a tenant. Rows of one path stand together.
+pub(super) static GLOBAL: &[Operation] = &[
+    get("/", Access::Anyone, Route::Root)
+        .with_head()
+        .named("root", "Say who answers here")
+        .answers(&[AnswerRow::json::<api::Root>(
+            200,
+            "The service's name, as the operator set it.",
+        )]),
+    get("/healthz", Access::Anyone, Route::Health)
+        .with_head()
+        .named("healthz", "Is the process alive?")
+        .answers(&[AnswerRow::json::<api::Alive>(200, "It is.")]),
+    get("/readyz", Access::Anyone, Route::Ready)
+        .with_head()
+        .named("readyz", "May traffic be sent here?")
+        .answers(&[
+            AnswerRow::json::<api::Ready>(
+                200,
+                "The store answers and the gateway is not shutting down.",
+            ),
+            AnswerRow::json::<api::Error>(503, "Not now.").with(&["Retry-After"]),
+        ]),
+    get("/openapi.json", Access::Anyone, Route::OpenApi)
+        .with_head()
+        .named("openapi", "This document")
+        .answers(&[AnswerRow {
+            content: Content::AnyJson,
+            ..AnswerRow::bare(200, "OpenAPI 3.1.")
+        }]),
+    get("/admin/tenants", Access::Operator, Route::Tenants)
+        .named("listTenants", "List the tenants")
+        .answers(&[
+            AnswerRow::json::<api::Tenants>(200, "The IDs of all tenants that have a config."),
+            UNAUTHORIZED,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    post("/admin/tenants", Access::Operator, Route::TenantCreate)
+        .named("createTenant", "Create a tenant")
+        .takes::<api::NewTenant>()
+        .answers(&[
+            AnswerRow::json::<api::TenantCreated>(201, "Created."),
+            CONFIG_REFUSED,
+            UNAUTHORIZED,
+            AnswerRow::json::<api::Error>(409, "There is a tenant of that ID already."),
+            TOO_LARGE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/admin/tenants/{tenant}", Access::Operator, Route::TenantRead)
+        .named("readTenant", "Read a tenant's config")
+        .answers(&[
+            AnswerRow::json::<api::Config>(200, "Exactly what was stored.").with(&["ETag"]),
+            NO_TENANT,
+            UNAUTHORIZED,
+            UNKNOWN_TENANT,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    put("/admin/tenants/{tenant}", Access::Operator, Route::TenantReplace)
+        .named("putTenant", "Create a tenant or replace its config")
+        .with_if_match()
+        .takes::<api::Config>()
+        .answers(&[
+            AnswerRow::json::<api::ConfigStored>(200, "Replaced.").with(&["ETag"]),
+            AnswerRow::json::<api::ConfigStored>(201, "Created.").with(&["ETag"]),
+            CONFIG_REFUSED,
+            UNAUTHORIZED,
+            CHANGED,
+            TOO_LARGE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    delete("/admin/tenants/{tenant}", Access::Operator, Route::TenantDelete)
+        .named("deleteTenant", "Delete a tenant")
+        .answers(&[
+            AnswerRow::json::<api::Success>(200, "Its config and its own admin tokens are gone."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            UNKNOWN_TENANT,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    post("/admin/tenants/{tenant}/seal", Access::Operator, Route::TenantSeal)
+        .named("sealTenant", "Seal a tenant's secrets with the present key")
+        .about(
+            "Those that are readable in the store, and those that one of `secrets.old_keys` has sealed. When all \
+             tenants are through, the old key can go.",
+        )
+        .answers(&[
+            AnswerRow::json::<api::TenantSealed>(
+                200,
+                "Every secret of the config is sealed with `secrets.key`.",
+            ),
+            CONFIG_REFUSED,
+            UNAUTHORIZED,
+            UNKNOWN_TENANT,
+            AnswerRow::json::<api::Error>(409, "`secrets.key` is not set."),
+            CHANGED,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    put("/admin/tenants/{tenant}/tokens", Access::Operator, Route::TenantTokens)
+        .named("setAdminTokens", "Set a tenant's own admin tokens")
+        .about(
+            "All of them are replaced; an empty list leaves the operator's token alone. They are stored only as \
+             hashes and cannot be read back.",
+        )
+        .takes::<api::AdminTokens>()
+        .answers(&[
+            AnswerRow::json::<api::TokensSet>(
+                200,
+                "These open the tenant from now on, and no others but the operator's.",
+            ),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            UNKNOWN_TENANT,
+            TOO_LARGE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+];
+
+/// Routes of one tenant, relative to `/{tenant}`. Rows of one path stand together.
+pub(super) static OF_TENANT: &[Operation] = &[
+    get("/", Access::Anyone, Route::TenantRoot)
+        .with_head()
+        .with_cors()
+        .named("tenant", "Probe a tenant")
+        .answers(&[
+            AnswerRow::json::<api::Root>(200, "The tenant exists."),
+            NO_TENANT,
+            UNAVAILABLE,
+        ]),
+    post("/auth/anonymous", Access::Anyone, Route::Anonymous)
+        .with_cors()
+        .named("signInAnonymously", "Get a key without signing in")
+        .about(
+            "No body is needed. The key is what an SDK takes as its API key. It expires, after 24 hours unless the \
+             operator set another time.",
+        )
+        .answers(&[
+            AnswerRow::json::<api::NewKey>(
+                200,
+                "A new key with the balance and the limits of group `anonymous`.",
+            ),
+            NO_TENANT,
+            AnswerRow::json::<api::Error>(
+                403,
+                "The tenant has no anonymous sign-in, or the request comes from a web page (`Origin`) of another \
+                 host that is not in the tenant's `cors.origins`.",
+            ),
+            AnswerRow::json::<api::Error>(
+                429,
+                "This address, its network or everyone together has taken as many keys as they may for now.",
+            )
+            .with(&["Retry-After"]),
+            UNAVAILABLE,
+        ]),
+    get("/auth/me", Access::Key, Route::Me)
+        .with_cors()
+        .named("me", "See what a key is worth")
+        .answers(&[
+            AnswerRow::json::<api::Me>(200, "The account of the key that was sent."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/admin/config", Access::Admin, Route::Config)
+        .named("readConfig", "Read the tenant's config")
+        .answers(&[
+            AnswerRow::json::<api::Config>(200, "Exactly what was stored.").with(&["ETag"]),
+            NO_TENANT,
+            UNAUTHORIZED,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    put("/admin/config", Access::Admin, Route::ConfigReplace)
+        .named("replaceConfig", "Replace the tenant's config")
+        .about(
+            "The whole config is replaced. Send the `ETag` of the one that was read as `If-Match`, so that nobody's \
+             change is lost.",
+        )
+        .with_if_match()
+        .takes::<api::Config>()
+        .answers(&[
+            AnswerRow::json::<api::ConfigStored>(200, "Stored, and in force on every instance within a second.")
+                .with(&["ETag"]),
+            CONFIG_REFUSED,
+            UNAUTHORIZED,
+            CHANGED,
+            TOO_LARGE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/admin/usage", Access::Admin, Route::Usage)
+        .named("showUsage", "What the tenant's accounts have used")
+        .query::<api::UsageQuery>()
+        .answers(&[
+            AnswerRow::json::<api::UsageReport>(
+                200,
+                "Sums by day, model and account, and the latest requests, newest first",
+            ),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    post("/admin/keys", Access::Admin, Route::KeyMint)
+        .named("mintKey", "Mint a key")
+        .may_take::<api::Mint>()
+        .answers(&[
+            AnswerRow::json::<api::MintedKey>(201, "The new key. It is shown only here."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            AnswerRow::json::<api::Error>(
+                409,
+                "There is an account of this user already (`accounts.layout: user`).",
+            ),
+            TOO_LARGE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/admin/keys/{key}", Access::Admin, Route::KeyShow)
+        .named("showKey", "Show a key's account")
+        .answers(&[
+            AnswerRow::json::<api::Account>(200, "The account as it stands now."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            NO_KEY,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    patch("/admin/keys/{key}", Access::Admin, Route::KeyMove)
+        .named("moveKey", "Move a key to another group")
+        .takes::<api::Move>()
+        .answers(&[
+            AnswerRow::json::<api::Success>(
+                200,
+                "Moved. The balance stays; the limits are those of the new group.",
+            ),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            NO_KEY,
+            TOO_LARGE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    delete("/admin/keys/{key}", Access::Admin, Route::KeyRevoke)
+        .named("revokeKey", "Revoke a key")
+        .answers(&[
+            AnswerRow::json::<api::Success>(200, "The key is unknown from now on."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            NO_KEY,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    post("/admin/keys/{key}/credit", Access::Admin, Route::KeyCredit)
+        .named("creditKey", "Add to a key's balance")
+        .about(
+            "With an `id` it is safe to repeat: the same credit is applied once. After a 503 that names an id it may \
+             be there or not, or may yet be lost: repeat it with that id.",
+        )
+        .takes::<api::Credit>()
+        .answers(&[
+            AnswerRow::json::<api::Credited>(200, "The balance after it."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            NO_KEY,
+            TOO_LARGE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+];
