@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # One step after the other: they share the build directory, and their output is read from top to bottom.
 .NOTPARALLEL:
-.PHONY: help build run test pages doc kills faults fuzz bench bench-short bench-slow bench-counting bench-refused tools fmt clippy house check deny sbom clean-tools
+.PHONY: help build dist run test pages doc kills faults fuzz bench bench-short bench-slow bench-counting bench-refused tools fmt clippy house check deny sbom clean-tools
 
 ARCHITECTURE := $(or $(CARGO_TARGET_DIR),target)/architecture-tests
 SBOM := $(or $(CARGO_TARGET_DIR),target)/resullm.cdx.json
@@ -16,8 +16,11 @@ endef
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## the release binary
+build: ## a binary that is built fast: target/release/resullm
 	cargo build --release --locked
+
+dist: ## the binary to deploy, optimised as a whole: target/dist/resullm
+	cargo build --profile dist --locked
 
 run: ## the gateway on localhost:3000, with the bundled gateway.yaml
 	cargo run --release --locked
@@ -42,22 +45,22 @@ fuzz: ## arbitrary bytes for every reader, FUZZ_SECONDS each (60); the first tim
 	tests/tools/install-fuzz.sh
 	tests/tools/fuzz.sh
 
-bench: build ## the gateway beside its peers, half an hour; writes bench/RESULTS.md
+bench: dist ## the gateway beside its peers, half an hour; writes bench/RESULTS.md
 	bench/peers/install.sh
 	cd bench && cargo run --release --locked -- run
 
-bench-short: build ## the same in three minutes, printed only
+bench-short: dist ## the same in three minutes, printed only
 	bench/peers/install.sh
 	cd bench && cargo run --release --locked -- run --short
 
-bench-slow: build ## with the peers that take their time; printed only
+bench-slow: dist ## with the peers that take their time; printed only
 	bench/peers/install.sh --slow
 	cd bench && cargo run --release --locked -- run --all --scenarios plain-1,plain-16,stream-16 --rounds 3
 
 bench-counting: ## what counting tokens costs a byte, by kind and size of text; printed only
 	cargo bench --locked --bench counting
 
-bench-refused: build ## one tenant's calls while another's are refused; printed only
+bench-refused: dist ## one tenant's calls while another's are refused; printed only
 	cd bench && cargo run --release --locked -- refused
 
 check: house fmt clippy ## the quick part: architecture, format, lints

@@ -122,7 +122,7 @@ table! {
         public_url: Option<PublicUrl> = public_url().optional().shown("https://gateway.example");
         /// Names that the gateway answers to, without ports: a name, an address, "*.gateway.example" for all names below one, "*" for any.
         /// Other names get 421; health checks are always answered.
-        /// Unset, any name will do, except where every listener is on loopback and there is no trusted proxy: then only localhost, *.localhost and loopback addresses, so that no web page reaches a gateway on your machine under a name of its own (DNS rebinding).
+        /// Unset, any name will do, except where every listener is on loopback and there is no trusted proxy: then only localhost, *.localhost and loopback addresses (docs/configuration.md says why).
         /// The host of public_url is always one of them.
         hosts: Vec<HostName> = list(host_name(), 0).default("[]");
         /// Worker threads.
@@ -199,11 +199,11 @@ table! {
         /// Who is refused by one of the three bounds takes no place in the others.
         mints_per_address: u64 = whole(1, ANY).default("600");
         /// The same for the network around it: a /24 in IPv4, a /48 in IPv6.
-        /// Unset, ten times mints_per_address: a carrier puts thousands of telephones behind each address of such a block, each of which asks once a day, and a rented block of 256 addresses gets as much as ten of them.
+        /// Unset, ten times mints_per_address: a carrier puts thousands of telephones behind such a block, and who rents one gets as much as ten addresses.
         mints_per_network: Option<u64> = whole(1, ANY).optional().shown("6000");
         /// The same for all addresses together, at each tenant.
-        /// Unset, two hundred times mints_per_address: that many new users an hour is a very good day, and times `tokens` of the group anonymous it is what farming with any number of addresses can cost in an hour.
-        /// It is also what strangers can take from newcomers: with many more of those, raise it.
+        /// Unset, two hundred times mints_per_address.
+        /// Times `tokens` of the group anonymous it is what farming with any number of addresses can cost in a window; with more newcomers than that, raise it.
         mints_per_tenant: Option<u64> = whole(1, ANY).optional().shown("120000");
         /// The window of the three bounds of anonymous keys.
         mint_window: Duration = span(SECOND).default("1h");
@@ -285,7 +285,7 @@ table! {
         /// Readable secrets in the store work either way; `resullm tenant seal --all` seals them.
         key: Option<SealKey> = seal_key().optional().bundled("${SECRETS_KEY}");
         /// Former keys: they still open what they have sealed.
-        /// For a new key: put it here on every gateway, then exchange it with `key`, run `resullm tenant seal --all`, and take the former one away.
+        /// docs/secrets.md has the steps.
         old_keys: Vec<SealKey> = list(seal_key(), 0).default("[]");
         /// A file with keys, one a line: the first as `key`, where that is unset, and the others as old_keys.
         /// It is read at every start and reload.

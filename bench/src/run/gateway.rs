@@ -75,11 +75,11 @@ pub struct Books {
     pub served: u64,
 }
 
-/// Returns the path of the binary under test: `RESULLM_BIN`, or `target/release/resullm`.
+/// Returns the path of the binary under test: `RESULLM_BIN`, or `target/dist/resullm`.
 pub fn program() -> PathBuf {
     match env::var_os("RESULLM_BIN") {
         Some(path) => path.into(),
-        None => root().join("target/release/resullm"),
+        None => root().join("target/dist/resullm"),
     }
 }
 

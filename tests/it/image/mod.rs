@@ -169,7 +169,7 @@ fn build_the_image() {
     }
 
     if long {
-        assert!(target.join("release/resullm").is_file());
+        assert!(target.join("dist/resullm").is_file());
     }
 }
 
@@ -245,10 +245,10 @@ fn lay_out(stage: &Stage, build: &Stage) -> CleanRoot {
         if from.is_some() {
             assert_eq!(from, build.name.as_deref(), "{DOCKERFILE}:{}", step.line);
             // The program under test stands in for the one that the first stage builds.
-            assert_eq!(sources, ["/build/target/release/resullm"]);
+            assert_eq!(sources, ["/build/target/dist/resullm"]);
             let built = many(
                 PathBuf::from(PROGRAM),
-                target_dir().join("image/release/resullm"),
+                target_dir().join("image/dist/resullm"),
             );
             let program = if built.is_file() {
                 built
