@@ -323,6 +323,8 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
     let cannot = |error: std::io::Error| format!("Cannot take over: {error}");
     let inherited = if take_over {
         let (mut line, listeners) = handover::receive().map_err(cannot)?;
+        // An address in use or a bad certificate must show while the predecessor can still go on.
+        let sockets = Sockets::open(&settings, listeners)?;
         line.send(handover::SETTINGS_GOOD).await.map_err(cannot)?;
         // The predecessor releases an embedded store only after its drain, so wait for `drain_timeout` plus
         // 10 s.
@@ -330,7 +332,7 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
         line.expect_letter(handover::GO, patience)
             .await
             .map_err(cannot)?;
-        Some((line, listeners))
+        Some((line, sockets))
     } else {
         None
     };
@@ -352,19 +354,19 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
         );
     }
     let store = open::open(&settings.store, keeping(&settings)).await?;
-    recover::seed(&settings, &*store).await?;
+    // First of all: a wrong key must not seal a new tenant's secrets.
     recover::check_seals(&settings, &*store).await?;
+    recover::seed(&settings, &*store).await?;
     let journal = recover::open_journal(&settings, &*store).await?;
     let app = create_app(Deps {
         settings: settings.clone(),
         store,
         journal,
     });
-    let (line, listeners) = match inherited {
-        Some((line, listeners)) => (Some(line), listeners),
-        None => (None, Vec::new()),
+    let (line, sockets) = match inherited {
+        Some((line, sockets)) => (Some(line), sockets),
+        None => (None, Sockets::open(&settings, Vec::new())?),
     };
-    let sockets = Sockets::open(&settings, listeners)?;
     life::serve(app, sockets, line)
         .await
         .map_err(|error| format!("Cannot serve: {error}"))

@@ -8,6 +8,7 @@ use crate::api;
 use crate::rules::config;
 use crate::rules::tenant::TenantId;
 use crate::store::tenants::version;
+use crate::tables::Faults;
 use crate::telemetry::fields::{About, Field};
 use http::{HeaderValue, header};
 use log::Level;
@@ -164,8 +165,12 @@ pub(crate) fn valid_config<'a>(
     tenant: &TenantId,
     config: &'a RawValue,
 ) -> Result<(&'a str, Vec<api::ConfigFault>), Refusal> {
-    let checked = local.tenants.secrets.check_text(tenant, config.get());
-    let (read, mut warnings) = checked.map_err(|faults| Refusal::InvalidConfig(faults.0))?;
+    let refused = |faults: Faults| Refusal::InvalidConfig(faults.0);
+    let secrets = &local.tenants.secrets;
+    let checked = secrets.check_text(tenant, config.get());
+    let (read, mut warnings) = checked.map_err(refused)?;
+    let sealed = secrets.check_sealed(tenant, config.get());
+    sealed.map_err(refused)?;
     let allows_private = local.settings.egress.allow_private_networks;
     warnings.extend(config::doubts(&read, allows_private));
     let warnings = warnings.into_iter().map(api::ConfigFault::of).collect();

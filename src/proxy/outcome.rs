@@ -143,15 +143,15 @@ mod tests {
     fn routes_are_patterns() {
         assert_eq!(
             Route::Call("chat/completions").to_string(),
-            "/{}/v1/chat/completions"
+            "/{tenant}/v1/chat/completions"
         );
         assert_eq!(
             Route::Local(LocalRoute::KeyCredit).to_string(),
-            "/{}/admin/keys/{}/credit"
+            "/{tenant}/admin/keys/{key}/credit"
         );
         assert_eq!(
             Route::Local(LocalRoute::TenantRead).to_string(),
-            "/admin/tenants/{}"
+            "/admin/tenants/{tenant}"
         );
         assert_eq!(Route::None.to_string(), "-");
     }

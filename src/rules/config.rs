@@ -18,6 +18,7 @@ pub use endpoint::{Endpoint, Kind, RealtimeEndpoint};
 pub use providers::{RealtimeProviders, TextProviders};
 pub use secret::{
     Approval, Found, Keyring, Owner, Sealed, approval, opened_in, seal_text, secrets_in,
+    unopened_in,
 };
 pub use tenant::{Auth, Caching, Group, Providers, RateLimit, TenantConfig};
 

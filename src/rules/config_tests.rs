@@ -490,7 +490,10 @@ fn the_schema_knows_every_field_of_the_sample() {
             let inner = form["anyOf"].as_array().into_iter().flatten();
             inner.chain([form]).collect::<Vec<_>>()
         });
-        let of_object = forms.find(|form| form["type"] == "object").unwrap();
+        let is_of_object = |form: &&Value| {
+            form["properties"].is_object() || form["additionalProperties"].is_object()
+        };
+        let of_object = forms.find(is_of_object).unwrap();
         for (name, field) in fields {
             let part = of_object["properties"]
                 .get(name)

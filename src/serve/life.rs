@@ -17,6 +17,7 @@ use futures_util::FutureExt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
@@ -39,6 +40,9 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// Deadline for the new process between [`handover::GO`] and [`handover::READY`]: opening its store and
 /// accepting.
 const TAKE_OVER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Deadline for reading the settings of the new process.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A gateway that runs.
 struct Life {
@@ -170,11 +174,18 @@ impl Life {
             }
         }
         let stopped = stop_accepting(&mut accepting).await;
-        let is_any_new = !is_handed_over && take_backlog(&stopped);
+        if !is_handed_over {
+            take_backlog(&stopped);
+        }
         drop((stopped, duplicates));
-        if is_handed_over || is_any_new {
+        // Connections that were just accepted may still send their first request.
+        if is_handed_over || self.app.proxy.limits.connections.count() > 0 {
             in_flight.drain();
-            tokio::time::sleep(FIRST_REQUEST_GRACE).await;
+            let grace = tokio::time::sleep(FIRST_REQUEST_GRACE.min(timeout));
+            tokio::select! {
+                () = grace => {}
+                () = signals.stop() => timeout = Duration::ZERO,
+            }
         }
         self.drain(timeout, signals).await;
     }
@@ -265,10 +276,15 @@ impl Life {
     /// embedded store is closed already.
     async fn check_new_keys(&self) -> Result<(), String> {
         let file = self.app.settings.source.as_deref();
-        // Faults of the settings are reported by the new process, which loads them likewise.
-        match settings::load_from_process(file) {
-            Ok(settings) => recover::check_seals(&settings, &*self.app.store).await,
-            Err(_) => Ok(()),
+        let file = file.map(Path::to_owned);
+        // Off this task, which listens to signals: a file may be on a disk that does not answer.
+        let loading =
+            tokio::task::spawn_blocking(move || settings::load_from_process(file.as_deref()));
+        match tokio::time::timeout(LOAD_TIMEOUT, loading).await {
+            Ok(Ok(Ok(settings))) => recover::check_seals(&settings, &*self.app.store).await,
+            // Faults of the settings are reported by the new process, which loads them likewise.
+            Ok(_) => Ok(()),
+            Err(_) => Err("the settings could not be read in time".to_owned()),
         }
     }
 
@@ -316,20 +332,18 @@ async fn stop_accepting(accepting: &mut Accepting) -> Vec<Acceptor> {
     stopped
 }
 
-/// Takes the connections that the kernel has accepted already: closing the sockets would reset them. True: there were
-/// some.
-fn take_backlog(acceptors: &[Acceptor]) -> bool {
-    let mut is_any = false;
+/// Takes the connections that the kernel has accepted already: closing the sockets would reset them.
+fn take_backlog(acceptors: &[Acceptor]) {
     for acceptor in acceptors {
         for _ in 0..BACKLOG {
-            let Some(Ok((socket, peer))) = acceptor.listener.accept().now_or_never() else {
+            // Without tokio's budget, which would say "pending" after a hundred connections.
+            let accepted = tokio::task::unconstrained(acceptor.listener.accept());
+            let Some(Ok((socket, peer))) = accepted.now_or_never() else {
                 break;
             };
             (acceptor.dispatch)(socket, peer);
-            is_any = true;
         }
     }
-    is_any
 }
 
 /// Periodically closes expired idle connections to providers, evicts expired entries of the auth-failure and

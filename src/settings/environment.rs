@@ -67,7 +67,14 @@ impl<'e> Variables<'e> {
                 let Some(value) = (self.env)(&name) else {
                     continue;
                 };
-                put(&mut tree, &path, value_of(row, &value));
+                let value = match value_of(row, &value) {
+                    Ok(value) => value,
+                    Err(message) => {
+                        self.fault(&name, &path, message);
+                        continue;
+                    }
+                };
+                put(&mut tree, &path, value);
                 self.are_set = true;
                 let mut reading = reading();
                 let _ = Settings::read(&Node::root(&tree), &mut reading);
@@ -191,12 +198,14 @@ fn is_guard(settings: &Settings, value: &str) -> bool {
 }
 
 /// Returns a variable's value for the tree: a text. For lists it may be a YAML list: `[a, b]`.
-fn value_of(row: &dyn AnyRow, value: &str) -> Value {
+fn value_of(row: &dyn AnyRow, value: &str) -> Result<Value, String> {
     let text = value.trim();
-    let is_flow = row.traits().is_list && text.starts_with('[') && text.ends_with(']');
+    if !(row.traits().is_list && text.starts_with('[') && text.ends_with(']')) {
+        return Ok(Value::String(text.to_owned()));
+    }
     match yaml::parse(text, &|_| None) {
-        (Some(node), flaws) if is_flow && flaws.is_empty() => node.texts(),
-        _ => Value::String(text.to_owned()),
+        (Some(node), flaws) if flaws.is_empty() => Ok(node.texts()),
+        _ => Err("expected a list such as [a, b], or texts with commas between them".to_owned()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Secrets in files: `admin.token_file` and `secrets.key_file`, one secret a line.
+//! Secrets in files: `admin.token_file` and `secrets.key_file`, one secret a line. Lines that begin with `#` are comments.
 //!
 //! A file is read at every start and every reload, while the environment of a process never changes.
 
@@ -29,30 +29,43 @@ fn secrets_of<T>(
     let Some(file) = file else {
         return Vec::new();
     };
-    let text = match std::fs::read_to_string(file) {
+    // The file's name is not quoted: a secret may have been written in its place.
+    let text = match text_of(file) {
         Ok(text) => text,
         Err(error) => {
-            faults.add(fault(file, path, format!("cannot be read: {error}")));
+            faults.add(Fault::new(
+                path,
+                format!("its file cannot be read: {error}"),
+            ));
             return Vec::new();
         }
     };
     let mut secrets = Vec::new();
-    let lines = text.lines().enumerate();
-    for (index, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
-        match read(line.trim()) {
+    let mut is_empty = true;
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        is_empty = false;
+        match read(line) {
             Ok(secret) => secrets.push(secret),
             Err(message) => {
-                let place = format!("{}:{}", file.display(), index + 1);
-                faults.add(Fault::new(path, message).at(place));
+                let message = format!("line {} of its file: {message}", index + 1);
+                faults.add(Fault::new(path, message));
             }
         }
     }
-    if secrets.is_empty() && text.trim().is_empty() {
-        faults.add(fault(file, path, "holds no line".to_owned()));
+    if is_empty {
+        faults.add(Fault::new(path, "its file holds no secret"));
     }
     secrets
 }
 
-fn fault(file: &Path, path: &str, message: String) -> Fault {
-    Fault::new(path, message).at(file.display().to_string())
+/// Reads a regular file: a pipe would be waited for.
+fn text_of(file: &Path) -> std::io::Result<String> {
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    std::fs::read_to_string(file)
 }

@@ -123,11 +123,10 @@ pub struct PublicUrl {
 pub fn public_url() -> ValueType<PublicUrl> {
     let expected = "an address such as https://gateway.example or https://example.com/llm, without user, query or fragment";
     let pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9._:\\[\\]-]+(/[A-Za-z0-9._~/-]*)?$";
-    plain(
-        expected,
-        json!({"type": "string", "pattern": pattern}),
-        PublicUrl::parse,
-    )
+    // The value is not quoted: it may hold a password.
+    parsed(json!({"type": "string", "pattern": pattern}), move |text| {
+        PublicUrl::parse(text).ok_or_else(|| format!("expected {expected}"))
+    })
 }
 
 impl PublicUrl {

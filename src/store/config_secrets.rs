@@ -111,6 +111,11 @@ impl ConfigSecrets {
         Ok(Resealed::Changing)
     }
 
+    /// Checks that every sealed text in a config opens.
+    pub fn check_sealed(&self, tenant: &TenantId, text: &str) -> Result<(), Faults> {
+        config::unopened_in(text, self.owner(tenant)).none_or(Some(()))
+    }
+
     /// Whether the keys open any of a config's secrets. `None`: none is sealed.
     pub fn opens_any(&self, tenant: &TenantId, text: &str) -> Option<bool> {
         let (sealed, opened) = config::opened_in(text, self.owner(tenant));

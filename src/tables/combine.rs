@@ -52,7 +52,7 @@ pub fn list<T: 'static>(item: ValueType<T>, least: usize) -> ValueType<Vec<T>> {
                 text.split(',').map(str::trim).collect()
             }
             _ => {
-                reading.expected(node, "a list");
+                reading.fault(node, format!("expected a list, not {}", node.type_name()));
                 return None;
             }
         };

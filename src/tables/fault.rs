@@ -44,7 +44,10 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All validation errors; never empty when returned as an `Err`.
+/// Most faults that are kept of one config: its writer needs no more, and a hostile one must not fill the memory.
+const MAX_FAULTS: usize = 100;
+
+/// All validation errors, up to [`MAX_FAULTS`]; never empty when returned as an `Err`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);
 
@@ -52,6 +55,9 @@ impl Faults {
     /// Adds a fault unless one with the same path and message exists: a bad `REDIS_URL` that the file also
     /// references as `${REDIS_URL}` is reported once.
     pub fn add(&mut self, fault: Fault) {
+        if self.0.len() >= MAX_FAULTS {
+            return;
+        }
         let known = |other: &Fault| other.path == fault.path && other.message == fault.message;
         if fault.path.is_empty() || !self.0.iter().any(known) {
             self.0.push(fault);

@@ -24,6 +24,9 @@ impl Source {
     }
 }
 
+/// Most warnings that are kept of one config.
+const MAX_WARNINGS: usize = 20;
+
 /// State of one reading: its faults and warnings so far.
 pub struct Reading<'r> {
     source: Source,
@@ -74,7 +77,9 @@ impl<'r> Reading<'r> {
     }
 
     pub fn warn(&mut self, path: String, message: impl Into<String>) {
-        self.warnings.push(Fault::new(path, message));
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(Fault::new(path, message));
+        }
     }
 
     /// Adds the fault `expected …, not …`.
@@ -102,7 +107,13 @@ impl<'r> Reading<'r> {
     pub fn is_object(&mut self, node: &Node<'_>) -> bool {
         let is = node.value().is_object();
         if !is {
-            self.expected(node, self.source.object());
+            // Not quoted: it may be a secret that was written one level too high.
+            let message = format!(
+                "expected {}, not {}",
+                self.source.object(),
+                node.type_name()
+            );
+            self.fault(node, message);
         }
         is
     }

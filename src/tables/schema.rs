@@ -54,18 +54,38 @@ pub fn document<T: Table>(source: Source, title: &str) -> Value {
 }
 
 fn property(row: &dyn AnyRow, source: Source) -> Value {
-    let mut forms = vec![row.schema(source)];
+    let mut schema = row.schema(source);
     if source == Source::Settings && row.traits().rows.is_none() {
-        forms.push(json!({"$ref": "#/$defs/reference"}));
+        schema = json!({"anyOf": [schema, {"$ref": "#/$defs/reference"}]});
     }
     if !row.is_required() {
-        forms.push(json!({"type": "null"}));
+        schema = or_null(schema);
     }
-    let mut schema = json!({"description": page::plain(row.about()), "anyOf": forms});
+    let mut property = with(json!({}), &schema);
+    property["description"] = page::plain(row.about()).into();
     if let Some(default) = row.traits().default
         && let (Some(default), _) = yaml::parse(default, &|_| None)
     {
-        schema["default"] = default.json();
+        property["default"] = default.json();
     }
-    schema
+    property
+}
+
+/// Returns a schema that allows `null` too.
+fn or_null(mut schema: Value) -> Value {
+    if let Value::Array(forms) = &mut schema["anyOf"] {
+        forms.push(json!({"type": "null"}));
+        return schema;
+    }
+    if let Value::Array(choices) = &mut schema["enum"] {
+        choices.push(Value::Null);
+    }
+    if let Value::String(kind) = &schema["type"] {
+        schema["type"] = json!([kind, "null"]);
+    }
+    let is_written = |(_, value): &(String, Value)| !value.is_null();
+    match schema {
+        Value::Object(members) => members.into_iter().filter(is_written).collect(),
+        other => other,
+    }
 }

@@ -105,12 +105,12 @@ fn schema_says_what_the_reader_takes() {
     assert_eq!(schema["required"], json!(["size"]));
     let properties = &schema["properties"];
     assert_eq!(properties["names"]["default"], json!(["a"]));
-    assert_eq!(properties["names"]["anyOf"][1], json!({"type": "null"}));
+    assert_eq!(properties["names"]["type"], json!(["array", "null"]));
     assert_eq!(
-        properties["size"]["anyOf"],
-        json!([{"type": "integer", "minimum": 1, "maximum": 9}])
+        properties["size"],
+        json!({"type": "integer", "minimum": 1, "maximum": 9, "description": "Its size."})
     );
-    let part = &properties["parts"]["anyOf"][0]["additionalProperties"];
+    let part = &properties["parts"]["additionalProperties"];
     assert_eq!(part["additionalProperties"], false);
     assert!(is_secret(&part["properties"]["api_key"]));
     assert!(!is_secret(&part["properties"]["url"]));

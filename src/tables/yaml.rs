@@ -277,7 +277,7 @@ impl<'t> Builder<'t, '_> {
             let node = self.node(event, value_place, &key_path, deeper)?;
             if let Some((first, _)) = entries.iter().find(|(key, _)| key.name == name) {
                 let line = first.place.line;
-                let message = format!("duplicate key \"{name}\", first written in line {line}");
+                let message = format!("duplicate key {name:?}, first written in line {line}");
                 self.flaw(place, &key_path, message);
             } else {
                 entries.push((Key { name, place }, node));

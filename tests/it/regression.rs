@@ -1,5 +1,6 @@
 //! One test for each bug that was found, named after the behaviour that was wrong.
 
+mod configs;
 mod models;
 mod operator;
 mod provider;

@@ -7,13 +7,21 @@ use crate::tables::Fault;
 use crate::url::Url;
 use std::net::IpAddr;
 
+/// Endpoints that are looked at: a list of warnings is for people.
+const MOST_ENDPOINTS: usize = 20;
+
 /// Returns the doubts. `allows_private`: the setting `egress.allow_private_networks`.
 pub fn doubts(config: &TenantConfig, allows_private: bool) -> Vec<Fault> {
     let mut doubts = Vec::new();
     let Some(text) = &config.providers.text else {
         return doubts;
     };
-    for endpoint in text.endpoints.iter().filter(|_| !allows_private) {
+    for endpoint in text
+        .endpoints
+        .iter()
+        .filter(|_| !allows_private)
+        .take(MOST_ENDPOINTS)
+    {
         if let Some(why) = endpoint.url.as_ref().and_then(|url| refusal(endpoint, url)) {
             let path = format!("providers.text.endpoints.{}.url", endpoint.name);
             let setting = "unless the operator sets egress.allow_private_networks";

@@ -5,7 +5,7 @@ use crate::rules::model_name::{self, Tag};
 use crate::rules::price::{self, Rate};
 use crate::rules::server::Server;
 use crate::tables::{Node, Reading, boolean, by_name, list, map, object, table, text};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 table! {
     /// The endpoints that answer, and what their models cost.
@@ -39,6 +39,14 @@ table! {
     check names_endpoints;
 }
 
+/// Returns the first names for a message.
+fn shown(names: &[&str]) -> String {
+    const MOST: usize = 10;
+    let first = names[..names.len().min(MOST)].join(", ");
+    let more = if names.len() > MOST { ", …" } else { "" };
+    format!("{}{more}", first.escape_debug())
+}
+
 /// Checks that `default` and `fallbacks` name endpoints. One with faults of its own counts.
 fn names_endpoints(node: &Node<'_>, reading: &mut Reading<'_>) {
     let endpoints = node.field("endpoints");
@@ -46,14 +54,15 @@ fn names_endpoints(node: &Node<'_>, reading: &mut Reading<'_>) {
         Some(endpoints) => endpoints.entries().map(|each| each.name()).collect(),
         None => Vec::new(),
     };
+    let known: HashSet<&str> = names.iter().copied().collect();
     let (default, fallbacks) = (node.field("default"), node.field("fallbacks"));
     let fallbacks = fallbacks.iter().flat_map(Node::elements);
     for each in default.iter().copied().chain(fallbacks) {
         let name = each.value().as_str();
-        if name.is_some_and(|name| !names.contains(&name)) {
+        if name.is_some_and(|name| !known.contains(name)) {
             let list = match names.is_empty() {
                 true => "none".to_owned(),
-                false => names.join(", ").escape_debug().to_string(),
+                false => shown(&names),
             };
             reading.fault(&each, format!("names no endpoint; there are: {list}"));
         }

@@ -230,6 +230,26 @@ fn look_into(text: &str, at: Range<usize>, pointer: &str, path: &str, found: &mu
     }
 }
 
+/// Returns the faults of sealed texts that do not open, also in members that a later one of the same name hides.
+pub fn unopened_in(text: &str, owner: Owner<'_>) -> Faults {
+    let mut faults = Faults::default();
+    for secret in secrets_in(text) {
+        let Ok(written) = serde_json::from_str::<String>(&text[secret.place]) else {
+            continue;
+        };
+        let place = SealContext {
+            tenant: owner.tenant,
+            field: &secret.pointer,
+        };
+        if seal::is_sealed(&written)
+            && let Err(why) = seal::open(owner.keyring.keys(), place, &written)
+        {
+            faults.add(Fault::new(secret.path, why.to_string()));
+        }
+    }
+    faults
+}
+
 /// Returns how many of a config's secrets are sealed, and how many of those open.
 pub fn opened_in(text: &str, owner: Owner<'_>) -> (usize, usize) {
     let (mut sealed, mut opened) = (0, 0);

@@ -284,6 +284,8 @@ fn example(block: &Block) -> Result<(), Fault> {
     let checked = match block.language.as_str() {
         "json" => example::config(&block.text),
         "yaml" => example::settings(&block.text),
+        // A form, a log line or a query, which no command prints.
+        "text" | "promql" => Ok(()),
         language => Err(format!(
             "this block ({language}) is neither commands (sh, python, js), nor their output directly below them, nor a \
              file that the line before it names, nor settings (yaml), nor a tenant's config (json)"

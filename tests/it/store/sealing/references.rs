@@ -176,8 +176,8 @@ fn seal_key_and_secret_name_faults_show_no_value() {
             bad,
             &[
                 ":2:3: secrets.key: ",
-                ":3:3: secrets.old_keys: ",
-                ":4:3: secrets.env: ",
+                ":3:82: secrets.old_keys.1: ",
+                ":4:9: secrets.env.0: ",
             ][..],
         ),
         (

@@ -271,7 +271,12 @@ fn unopenable_secret_leaves_the_last_good_config_in_service() {
         (plain.clone(), "secrets.key is not set"),
     ] {
         // A start whose keys open no stored config is refused, so the config comes after the start.
-        redis.cli(&["DEL", "tenant:abc:config", "tenant:new:config"]);
+        redis.cli(&[
+            "DEL",
+            "tenant:abc:config",
+            "tenant:new:config",
+            "tenant:xyz:config",
+        ]);
         let gateway = Gateway::start(setup);
         redis.cli(&["SET", "tenant:abc:config", &own]);
         for _ in 0..3 {
