@@ -17,10 +17,6 @@ const MAX_WAIT_FOR_SILENCE: Duration = Duration::from_millis(500);
 
 /// Reads what has arrived into the meter. True: nothing was generated that the meter has not seen, so the
 /// provider can be cut off.
-///
-/// The connection is half-closed first. A provider that notices stops, and closes its side after the last byte
-/// that it has generated: its end of the stream proves that nothing is in transit. A silent one proves it
-/// only in practice.
 pub(crate) async fn is_drained(
     bill: &Bill,
     answer: &mut ProviderAnswer<'_>,
@@ -35,6 +31,14 @@ pub(crate) async fn is_drained(
         Backlog::Some => return false,
         Backlog::None => {}
     }
+    read_to_cut(answer, meter).await
+}
+
+/// Half-closes the connection and reads what the provider still sends. True: it has ended or is silent.
+///
+/// A provider that notices stops, and closes its side after the last byte that it has generated: its end of the
+/// stream proves that nothing is in transit. A silent one proves it only in practice.
+pub(crate) async fn read_to_cut(answer: &mut ProviderAnswer<'_>, meter: &mut dyn Meter) -> bool {
     let begun = Instant::now();
     let half_close = poll_fn(|cx| answer.poll_half_close(cx));
     // A timeout is ignored: silence decides then.

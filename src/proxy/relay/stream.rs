@@ -3,7 +3,7 @@
 //! The hold is settled before the stream's last chunk leaves. A client that leaves is drained for, a provider
 //! that sends more than the hold pays for is cut off.
 
-use super::backlog::{is_drained, meter_backlog};
+use super::backlog::{is_drained, meter_backlog, read_to_cut};
 use super::head;
 use super::next::{Next, next};
 use super::request::{Relay, RelayedCall};
@@ -141,6 +141,10 @@ impl Stream<'_, '_> {
         if is_gone && !is_drained(call.bill, &mut self.answer, self.meter.as_mut()).await {
             lifetime.drain();
             return Ok(Step::Continue);
+        }
+        if is_draining && error == GatewayError::ClientGone && call.bill.may_be_cut() {
+            // The drain is over and the provider still speaks: what it has on its way is charged too.
+            read_to_cut(&mut self.answer, self.meter.as_mut()).await;
         }
         meter_backlog(&mut self.answer, self.meter.as_mut());
         match error {
