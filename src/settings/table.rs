@@ -37,10 +37,12 @@ table! {
         server: Server = section();
         /// Where keys, balances and tenants' configs live.
         ///
-        ///   embedded:DIR                              on this machine's disk, for one gateway process
-        ///   redis://[user:password@]host[:port][/db]  Redis or Valkey; rediss:// with TLS
-        ///   redis+cluster://h1,h2                     a cluster, found from any of its nodes
-        ///   redis+sentinel://h1,h2/name[/db]          the primary that Sentinels watch under this name
+        /// ```text
+        /// embedded:DIR                              on this machine's disk, for one gateway process
+        /// redis://[user:password@]host[:port][/db]  Redis or Valkey; rediss:// with TLS
+        /// redis+cluster://h1,h2                     a cluster, found from any of its nodes
+        /// redis+sentinel://h1,h2/name[/db]          the primary that Sentinels watch under this name
+        /// ```
         ///
         /// In a user name or password, write special characters as %XX.
         store: Store = store().default("redis://localhost:6379").bundled("embedded:./data").variable("REDIS_URL");
@@ -89,7 +91,7 @@ impl fmt::Debug for Seeds {
 table! {
     /// How the gateway presents itself.
     pub struct Service unknown Refused {
-        /// The name in the answer of `GET /`: "<name> API is running".
+        /// The name in the answer of `GET /`: `<name> API is running`.
         name: String = text("a text").default("ResuLLM");
     }
 }
@@ -98,19 +100,21 @@ table! {
     /// Where the gateway listens, and how much it takes in.
     pub struct Server unknown Refused {
         /// Where clients connect, as host:port.
-        /// localhost means 127.0.0.1 and ::1; 0.0.0.0 or [::] mean every interface (quote an entry with brackets: "[::]:3000").
+        /// localhost means 127.0.0.1 and ::1; 0.0.0.0 or `[::]` mean every interface (quote an entry with brackets: `"[::]:3000"`).
         /// Port 0 picks a free port, and the log says which.
         /// PORT replaces the port of the first entry without TLS, HOST the host of all.
         /// Without TLS an entry speaks HTTP/1.1, and HTTP/2 to clients that begin with its preface.
         /// An entry may be a mapping:
         ///
-        ///   - address: "0.0.0.0:443"
-        ///     tls:                        HTTP/2 and HTTP/1.1 by ALPN, TLS 1.2 and 1.3
-        ///       cert: /etc/resullm/tls.pem    the chain, followed when the file changes, as is the key
-        ///       key: /etc/resullm/tls.key
-        ///       more: [{ cert: other.pem, key: other.key }]     for other names; cert is for all the rest
-        ///       client_ca: clients.pem        clients must show a certificate of these
-        ///     proxy_protocol: true        trusted_proxies say who is behind them, in version 2 of the PROXY protocol
+        /// ```text
+        /// - address: "0.0.0.0:443"
+        ///   tls:                        HTTP/2 and HTTP/1.1 by ALPN, TLS 1.2 and 1.3
+        ///     cert: /etc/resullm/tls.pem    the chain, followed when the file changes, as is the key
+        ///     key: /etc/resullm/tls.key
+        ///     more: [{ cert: other.pem, key: other.key }]     for other names; cert is for all the rest
+        ///     client_ca: clients.pem        clients must show a certificate of these
+        ///   proxy_protocol: true        trusted_proxies say who is behind them, in version 2 of the PROXY protocol
+        /// ```
         listen: Listeners = listeners().default("[\"localhost:3000\"]");
         /// A separate address for `GET /metrics` (Prometheus), as host:port.
         /// It has no password: keep it inside.
@@ -293,7 +297,9 @@ table! {
         /// Variables of this gateway's environment that tenants' configs may name in place of a secret, as {"env": "OPENAI_API_KEY"}.
         /// Each is bound to the host that it may be sent to, over HTTPS unless it says http://, and to some tenants if you like; no tenant sees it or can send it elsewhere:
         ///
-        ///   env: [OPENAI_API_KEY=api.openai.com, LOCAL_KEY=http://10.0.0.5:8000 for abc demo]
+        /// ```text
+        /// env: [OPENAI_API_KEY=api.openai.com, LOCAL_KEY=http://10.0.0.5:8000 for abc demo]
+        /// ```
         env: Vec<Approval> = list(approval(), 0).default("[]");
     }
 }
@@ -349,7 +355,7 @@ pub enum LogFormat {
 table! {
     /// What the gateway tells, and how.
     pub struct Log unknown Refused {
-        /// `human`: lines for people, [INFO] first.
+        /// `human`: lines for people, `[INFO]` first.
         /// `json`: one object a line, for machines.
         format: LogFormat = choice([("human", LogFormat::Human), ("json", LogFormat::Json)]).default("human");
         /// off, error, warn, info, debug or trace; or by part of the program: info,resullm::store=debug

@@ -13,21 +13,26 @@ enum Part {
     Verbatim(Vec<&'static str>),
 }
 
-/// Splits a description into its parts. Lines that are indented stay as they are.
+/// Splits a description into its parts. Lines between fences stay as they are.
 fn parts(about: &[&'static str]) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
-    let mut is_new = true;
+    let (mut is_new, mut is_fenced) = (true, false);
     for line in about {
         let line = line.strip_prefix(' ').unwrap_or(line).trim_end();
-        match (line.starts_with("  "), parts.last_mut()) {
+        if line.starts_with("```") {
+            is_fenced = !is_fenced;
+            is_new = true;
+            continue;
+        }
+        match parts.last_mut() {
+            Some(Part::Verbatim(lines)) if is_fenced => lines.push(line),
+            _ if is_fenced => parts.push(Part::Verbatim(vec![line])),
             _ if line.is_empty() => is_new = true,
-            (true, Some(Part::Verbatim(lines))) => lines.push(line),
-            (true, _) => parts.push(Part::Verbatim(vec![line])),
-            (false, Some(Part::Text(text))) if !is_new => {
+            Some(Part::Text(text)) if !is_new => {
                 text.push(' ');
                 text.push_str(line);
             }
-            (false, _) => {
+            _ => {
                 parts.push(Part::Text(line.to_owned()));
                 is_new = false;
             }
@@ -89,7 +94,7 @@ fn comment(out: &mut String, about: &[&'static str], indent: usize) {
             Part::Text(text) => wrap(out, &text, indent),
             Part::Verbatim(lines) => {
                 for line in lines {
-                    let _ = writeln!(out, "{:indent$}# {line}", "");
+                    let _ = writeln!(out, "{:indent$}#   {line}", "");
                 }
             }
         }

@@ -32,7 +32,9 @@ table! {
         size: u64 = whole(1, 9);
         /// Its names.
         ///
-        ///   as they are
+        /// ```text
+        /// as they are
+        /// ```
         names: Vec<String> = list(words(), 0).default("[a]").shown("[b]");
         /// Its parts.
         parts: Vec<(String, Part)> = by_name(object()).default("{}");
@@ -128,7 +130,7 @@ fn rows_are_written_as_yaml_and_as_markdown() {
         "{page}"
     );
     assert!(
-        page.contains("```text\n  as they are\n```\n\nDefault: `[a]`.\nExample: `[b]`.\n"),
+        page.contains("```text\nas they are\n```\n\nDefault: `[a]`.\nExample: `[b]`.\n"),
         "{page}"
     );
     assert!(page.contains("### `parts.<name>.api_key`"), "{page}");
