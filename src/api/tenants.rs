@@ -94,7 +94,7 @@ pub struct NewTenant<C = AnyConfig> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TenantCreated {
     pub id: TenantId,
-    /// What the config says and will hardly do what was meant.
+    /// Warnings: places of the config that will hardly do what was meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<ConfigFault>,
 }
@@ -140,7 +140,7 @@ pub struct TenantSealed {
 pub struct ConfigStored {
     #[schemars(extend("const" = true))]
     pub success: bool,
-    /// What the config says and will hardly do what was meant.
+    /// Warnings: places of the config that will hardly do what was meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<ConfigFault>,
 }

@@ -14,7 +14,7 @@ use http::{HeaderValue, header};
 use log::Level;
 use serde_json::value::RawValue;
 
-/// Who makes a change.
+/// The author of a change: the operator or an admin of the tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Actor {
     Operator,

@@ -1,7 +1,7 @@
 //! The OpenAPI document: every row of the routing tables and the types that they name, as one JSON text.
 //!
-//! It is built when somebody asks for it the first time, and kept. Nothing is described here that a row, a type
-//! or the table of provider calls can say; this file has the frame around them.
+//! The document is built at the first request for it, and kept. Rows, types and the table of provider calls describe
+//! themselves; this file has the frame around them.
 
 mod parts;
 mod provider;

@@ -1,6 +1,6 @@
 //! The access log (`log.access`): one line for each public request.
 //!
-//! It has the route's pattern and never the path or its query, which may hold a key.
+//! A line has the route's pattern and never the path or its query, which may hold a key.
 
 use crate::proxy::downstream::session::Session;
 use crate::proxy::exchange::Exchange;

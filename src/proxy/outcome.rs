@@ -17,7 +17,7 @@ pub enum ProviderFault {
     LookupFailed,
     ConnectFailed,
     TlsFailed,
-    /// It did not begin its answer in time, or fell silent.
+    /// The answer did not begin in time, or fell silent.
     TimedOut,
     /// The connection broke before the end of its answer.
     Broken,

@@ -17,8 +17,7 @@ pub use doubts::doubts;
 pub use endpoint::{Endpoint, Kind, RealtimeEndpoint};
 pub use providers::{RealtimeProviders, TextProviders};
 pub use secret::{
-    Approval, Found, Keyring, Owner, Sealed, approval, opened_in, seal_text, secrets_in,
-    unopened_in,
+    Approval, Found, Keyring, Owner, Sealed, approval, seal_text, secrets_in, try_sealed,
 };
 pub use tenant::{Auth, Caching, Group, Providers, RateLimit, TenantConfig};
 

@@ -27,8 +27,8 @@ use tokio::task::JoinHandle;
 /// Time for cut-off requests to send their last bytes and settle after `server.drain_timeout`; also the
 /// deadline of each flush in `flush_books`.
 const CUT_OFF_TIMEOUT: Duration = Duration::from_secs(5);
-/// Grace period in a hand-over before connections drain: one accepted just before may still send its first
-/// request.
+/// Grace period of a stop and of a hand-over before connections drain: one accepted just before may still send its
+/// first request.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// Interval of the `sweep` task.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);

@@ -267,26 +267,28 @@ impl Document {
             settings = Settings::read(&Node::root(&overlaid), &mut environment::reading());
         }
         variables.check_names(env_names);
-        let mut secrets = section::<Secrets>(&overlaid, "secrets");
-        match &mut settings {
+        let keyring = match &mut settings {
             Some(settings) => {
                 variables.listeners(&mut settings.server.listen);
                 files::read(settings, &mut variables.faults);
                 variables.approvals(settings);
-                secrets = settings.secrets.clone();
                 let tenants = self.tenants.iter();
                 settings.tenants = Seeds(
                     tenants
                         .map(|(_, id, node)| (id.clone(), node.json()))
                         .collect(),
                 );
+                settings.secrets.keyring()
             }
-            None => variables.listeners(&mut Vec::new()),
-        }
+            None => {
+                variables.listeners(&mut Vec::new());
+                section::<Secrets>(&overlaid, "secrets").keyring()
+            }
+        };
         let allows_private = settings
             .as_ref()
             .is_none_or(|known| known.egress.allow_private_networks);
-        self.check_tenants(&secrets.keyring(), allows_private);
+        self.check_tenants(&keyring, allows_private);
         let placed = |mut found: Vec<(Place, Fault)>| {
             found.sort_by_key(|(place, _)| *place);
             let found = found.into_iter().map(|(Place { line, column }, fault)| {

@@ -113,13 +113,18 @@ impl ConfigSecrets {
 
     /// Checks that every sealed text in a config opens.
     pub fn check_sealed(&self, tenant: &TenantId, text: &str) -> Result<(), Faults> {
-        config::unopened_in(text, self.owner(tenant)).none_or(Some(()))
+        let mut faults = Faults::default();
+        let tries = config::try_sealed(text, self.owner(tenant)).into_iter();
+        tries
+            .filter_map(Result::err)
+            .for_each(|fault| faults.add(fault));
+        faults.none_or(Some(()))
     }
 
     /// Whether the keys open any of a config's secrets. `None`: none is sealed.
     pub fn opens_any(&self, tenant: &TenantId, text: &str) -> Option<bool> {
-        let (sealed, opened) = config::opened_in(text, self.owner(tenant));
-        (sealed > 0).then_some(opened > 0)
+        let tries = config::try_sealed(text, self.owner(tenant));
+        (!tries.is_empty()).then(|| tries.iter().any(Result::is_ok))
     }
 
     fn owner<'a>(&'a self, tenant: &'a TenantId) -> Owner<'a> {

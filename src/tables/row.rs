@@ -10,7 +10,7 @@ use serde_json::Value;
 pub struct Row<T> {
     name: &'static str,
     about: &'static [&'static str],
-    form: ValueType<T>,
+    value: ValueType<T>,
 }
 
 /// What happens to fields that have no row.
@@ -68,20 +68,20 @@ pub(super) fn unknown(meant: Option<&str>, known: &[&str]) -> String {
 }
 
 impl<T: 'static> Row<T> {
-    pub fn new(field: &'static str, about: &'static [&'static str], form: ValueType<T>) -> Row<T> {
+    pub fn new(field: &'static str, about: &'static [&'static str], value: ValueType<T>) -> Row<T> {
         Row {
-            name: form.traits.name.unwrap_or(field),
+            name: value.traits.name.unwrap_or(field),
             about,
-            form,
+            value,
         }
     }
 
     /// Reads the field of an object. `None`: there is a fault.
     pub fn read(&self, object: &Node<'_>, reading: &mut Reading<'_>) -> Option<T> {
         if let Some(node) = object.field(self.name) {
-            return (self.form.read)(&node, reading);
+            return (self.value.read)(&node, reading);
         }
-        let default = self.form.read_default(object, reading);
+        let default = self.value.read_default(object, reading);
         if default.is_none() {
             reading.fault_at(object.child_path(self.name), "is required");
         }
@@ -102,14 +102,14 @@ where
     }
 
     fn traits(&self) -> &Traits {
-        &self.form.traits
+        &self.value.traits
     }
 
     fn is_required(&self) -> bool {
-        self.form.absent.is_none() && self.form.traits.default.is_none()
+        self.value.absent.is_none() && self.value.traits.default.is_none()
     }
 
     fn schema(&self, source: Source) -> Value {
-        (self.form.schema)(source)
+        (self.value.schema)(source)
     }
 }

@@ -58,14 +58,9 @@ fn scalar<T: 'static>(
     schema: Value,
     meant: impl Fn(&Node<'_>, &Reading<'_>) -> Option<T> + Send + Sync + 'static,
 ) -> ValueType<T> {
-    let expected = expected.into();
-    ValueType::new(schema, move |node, reading| {
-        let value = meant(node, reading);
-        if value.is_none() {
-            reading.expected(node, &expected);
-        }
-        value
-    })
+    let report =
+        |reading: &mut Reading<'_>, node: &Node<'_>, what: &str| reading.expected(node, what);
+    reported(expected.into(), schema, report, meant)
 }
 
 /// Like [`scalar`]; the error names the number.
@@ -74,11 +69,22 @@ fn numeric<T: 'static>(
     schema: Value,
     meant: impl Fn(&Node<'_>, &Reading<'_>) -> Option<T> + Send + Sync + 'static,
 ) -> ValueType<T> {
-    let expected = expected.into();
+    let report = |reading: &mut Reading<'_>, node: &Node<'_>, what: &str| {
+        reading.expected_number(node, what);
+    };
+    reported(expected.into(), schema, report, meant)
+}
+
+fn reported<T: 'static>(
+    expected: String,
+    schema: Value,
+    report: fn(&mut Reading<'_>, &Node<'_>, &str),
+    meant: impl Fn(&Node<'_>, &Reading<'_>) -> Option<T> + Send + Sync + 'static,
+) -> ValueType<T> {
     ValueType::new(schema, move |node, reading| {
         let value = meant(node, reading);
         if value.is_none() {
-            reading.expected_number(node, &expected);
+            report(reading, node, &expected);
         }
         value
     })
@@ -221,11 +227,9 @@ pub fn number<T: 'static>(
 
 /// Decodes 32 bytes from 64 hex digits, or from base64 with the standard or URL-safe alphabet, padded or not.
 pub(crate) fn bytes_of_hex_or_base64(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
     if text.len() == 64 {
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        let pairs = text.as_bytes().chunks_exact(2);
-        let bytes = pairs.map(|pair| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok());
-        return bytes.collect::<Option<Vec<u8>>>()?.try_into().ok();
+        return hex::decode_to_slice(text, &mut bytes).ok().map(|()| bytes);
     }
     let any_padding =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

@@ -230,43 +230,25 @@ fn look_into(text: &str, at: Range<usize>, pointer: &str, path: &str, found: &mu
     }
 }
 
-/// Returns the faults of sealed texts that do not open, also in members that a later one of the same name hides.
-pub fn unopened_in(text: &str, owner: Owner<'_>) -> Faults {
-    let mut faults = Faults::default();
-    for secret in secrets_in(text) {
-        let Ok(written) = serde_json::from_str::<String>(&text[secret.place]) else {
-            continue;
-        };
+/// Tries to open every sealed text of a config, also in members that a later one of the same name hides. Returns a
+/// fault for each that stays closed.
+pub fn try_sealed(text: &str, owner: Owner<'_>) -> Vec<Result<(), Fault>> {
+    let secrets = secrets_in(text).into_iter();
+    let tries = secrets.filter_map(|secret| {
+        let written: String = serde_json::from_str(&text[secret.place]).ok()?;
         let place = SealContext {
             tenant: owner.tenant,
             field: &secret.pointer,
         };
-        if seal::is_sealed(&written)
-            && let Err(why) = seal::open(owner.keyring.keys(), place, &written)
-        {
-            faults.add(Fault::new(secret.path, why.to_string()));
-        }
-    }
-    faults
-}
-
-/// Returns how many of a config's secrets are sealed, and how many of those open.
-pub fn opened_in(text: &str, owner: Owner<'_>) -> (usize, usize) {
-    let (mut sealed, mut opened) = (0, 0);
-    for secret in secrets_in(text) {
-        let Ok(written) = serde_json::from_str::<String>(&text[secret.place]) else {
-            continue;
-        };
-        if seal::is_sealed(&written) {
-            let place = SealContext {
-                tenant: owner.tenant,
-                field: &secret.pointer,
-            };
-            sealed += 1;
-            opened += usize::from(seal::open(owner.keyring.keys(), place, &written).is_ok());
-        }
-    }
-    (sealed, opened)
+        let opened =
+            seal::is_sealed(&written).then(|| seal::open(owner.keyring.keys(), place, &written))?;
+        Some(
+            opened
+                .map(drop)
+                .map_err(|why| Fault::new(secret.path, why.to_string())),
+        )
+    });
+    tries.collect()
 }
 
 /// Text of a config after sealing, and the number of its secrets by their former state.
