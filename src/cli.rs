@@ -14,6 +14,7 @@ use crate::serve::build::{Deps, create_app};
 use crate::serve::sockets::Sockets;
 use crate::serve::{handover, life, limits, recover, tls};
 use crate::settings::{self, LogFormat, Settings, Unusable};
+use crate::store::carries::Carries;
 use crate::store::config_secrets::ConfigSecrets;
 use crate::store::embedded::maintenance;
 use crate::store::journal::{self, Journal};
@@ -574,6 +575,7 @@ impl LocalAdmin {
             ),
             settings: Arc::new(settings),
             tenants: Arc::new(Tenants::new(store.clone(), secrets, Families::default())),
+            carries: Carries::new(store.clone()),
             store,
             draining: Arc::default(),
         };

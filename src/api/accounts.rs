@@ -56,6 +56,26 @@ pub struct Me {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]
     pub reset_seconds: Option<u64>,
+    /// Moment from which the balance is refilled. Absent: the group has no refill.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub refills_at: Option<String>,
+    /// Name of the account, where it is a person's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub user_id: Option<String>,
+    /// Names the key, where it is one of a person's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub key_id: Option<String>,
+    /// Most tokens that the key may spend of the balance. Absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Tokens")]
+    pub tokens_max: Option<Tokens>,
+    /// What the key has spent of `tokensMax`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Tokens")]
+    pub tokens_spent: Option<Tokens>,
     /// Moment when the key ends. Absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("format" = "date-time"))]

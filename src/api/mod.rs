@@ -8,6 +8,7 @@
 
 mod accounts;
 mod failure;
+mod people;
 mod provider;
 mod service;
 mod tenants;
@@ -15,15 +16,19 @@ mod usage;
 
 pub use accounts::{Account, Credit, Credited, Me, Mint, MintedKey, Move, NewKey};
 pub use failure::{ConfigFault, Error, InvalidConfig};
+pub use people::{ListedKey, NewOwnKey, OwnKey, OwnKeys, OwnUsage, Session, SessionKey};
 pub use provider::{
     AnthropicError, CODES, ChatCall, ErrorCode, Model, ModelCall, ModelList, OpenAiError,
 };
 pub use service::{Alive, AliveStatus, Ready, ReadyStatus, Root, Success};
 pub use tenants::{
-    AdminTokens, AnyConfig, Config, ConfigStored, MAX_TOKEN_BYTES, MAX_TOKENS, MIN_TOKEN_BYTES,
-    NewTenant, TenantCreated, TenantId, TenantSealed, Tenants, TokensSet,
+    AdminToken, AdminTokens, AnyConfig, Config, ConfigStored, MAX_TOKEN_BYTES, MAX_TOKENS,
+    MIN_TOKEN_BYTES, NewTenant, TenantCreated, TenantId, TenantSealed, Tenants, TokenScope,
+    TokensSet,
 };
-pub use usage::{MAX_DAYS, MAX_EVENTS, UsageEvent, UsageQuery, UsageReport, UsageSum};
+pub use usage::{
+    MAX_DAYS, MAX_EVENTS, OwnUsageQuery, UsageEvent, UsageQuery, UsageReport, UsageSum,
+};
 
 use crate::rules::amount::Tokens;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};

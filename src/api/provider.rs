@@ -185,6 +185,21 @@ pub const CODES: &[ErrorCode] = &[
         "insufficient_tokens",
         "the balance does not cover a minimal answer, and trying again does not help",
     ),
+    code(
+        402,
+        "key_limit",
+        "the key has spent what it may of its account's balance",
+    ),
+    code(
+        403,
+        "model_not_allowed",
+        "the model is on no list of the key's own",
+    ),
+    code(
+        403,
+        "address_not_allowed",
+        "the key may not be used from the client's address",
+    ),
     code(404, "not_found", "a call that is not served"),
     code(
         404,

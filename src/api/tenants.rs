@@ -103,15 +103,57 @@ pub struct TenantCreated {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdminTokens {
-    /// Visible ASCII without spaces: what a header can carry.
-    #[schemars(
-        length(max = MAX_TOKENS),
-        inner(
+    /// Each as a text, which opens all of the tenant, or with its scope.
+    #[schemars(length(max = MAX_TOKENS))]
+    pub tokens: Vec<AdminToken>,
+}
+
+/// An admin token: visible ASCII without spaces, what a header can carry.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AdminToken {
+    /// A token of scope `admin`.
+    Admin(
+        #[schemars(
             length(min = MIN_TOKEN_BYTES, max = MAX_TOKEN_BYTES),
             regex(pattern = r"^[!-~]+$")
-        )
+        )]
+        String,
+    ),
+    /// A token and what it opens.
+    Scoped(ScopedToken),
+}
+
+/// A token and what it opens.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScopedToken {
+    #[schemars(
+        length(min = MIN_TOKEN_BYTES, max = MAX_TOKEN_BYTES),
+        regex(pattern = r"^[!-~]+$")
     )]
-    pub tokens: Vec<String>,
+    pub token: String,
+    pub scope: TokenScope,
+}
+
+/// What a tenant's own admin token opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenScope {
+    /// All of the tenant.
+    Admin,
+    /// `auth/sessions` alone: for the app's backend.
+    Sessions,
+}
+
+impl AdminToken {
+    /// The token and its scope.
+    pub fn parts(&self) -> (&str, TokenScope) {
+        match self {
+            AdminToken::Admin(token) => (token, TokenScope::Admin),
+            AdminToken::Scoped(scoped) => (&scoped.token, scoped.scope),
+        }
+    }
 }
 
 /// Done.

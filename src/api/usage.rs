@@ -53,6 +53,21 @@ pub struct UsageReport<E = UsageEvent> {
     pub events: Vec<E>,
 }
 
+/// Query of an account's own usage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OwnUsageQuery {
+    /// Days to look back.
+    #[schemars(range(min = 1, max = MAX_DAYS))]
+    pub days: u64,
+}
+
+impl Default for OwnUsageQuery {
+    fn default() -> OwnUsageQuery {
+        OwnUsageQuery { days: 30 }
+    }
+}
+
 /// Sums of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -9,8 +9,10 @@ use crate::api;
 use crate::rules::account::Credited;
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::date::rfc3339;
+use crate::rules::person::is_id;
 use crate::settings::Layout;
 use crate::store::name::{AccountName, KeyName};
+use crate::store::people;
 use crate::store::tenants::Tenant;
 use crate::store::{Found, Mint, StoreError};
 use crate::telemetry::fields::About;
@@ -61,6 +63,10 @@ pub(crate) async fn write(
 ) -> Result<Minted, Refusal> {
     let now = now();
     let unnamed = || Refusal::Bad("The user ID must be letters, digits, _, - or .".to_owned());
+    if new.user.is_some_and(is_id) {
+        let why = "A user ID of this form is the name of a person's account; see auth/sessions";
+        return Err(Refusal::Bad(why.to_owned()));
+    }
     let key = format!("{}{}", new.prefix, uuid::Uuid::new_v4());
     let key = KeyName::parse(&key).ok_or_else(unnamed)?;
     if new.user.is_some_and(|user| KeyName::parse(user).is_none()) {
@@ -215,7 +221,7 @@ pub async fn show(
         user_id: member("userId"),
         created_at: member("createdAt"),
         expires_at: found.life.map(expiry),
-        group: found.group,
+        group: found.standing.group,
     };
     Ok(json(200, &answer))
 }
@@ -234,7 +240,7 @@ pub async fn regroup(
         return Err(Refusal::NotFound);
     }
     local.leases.invalidate(&key);
-    let (from, to) = (found.group.as_str(), call.group.as_str());
+    let (from, to) = (found.standing.group.as_str(), call.group.as_str());
     by.log(
         request,
         about(tenant, &found.account.id()),
@@ -323,7 +329,11 @@ pub async fn revoke(
     key: &str,
 ) -> Result<Answer, Refusal> {
     let (by, key, found) = find(local, request, tenant, key).await?;
-    if !local.store.revoke(&key).await? {
+    let is_revoked = match found.account.is_person() {
+        true => people::end_key(&*local.store, &found.account, key.id()).await?,
+        false => local.store.revoke(&key).await?,
+    };
+    if !is_revoked {
         return Err(Refusal::NotFound);
     }
     local.leases.invalidate(&key);

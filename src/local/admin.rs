@@ -4,7 +4,7 @@
 
 use super::answer::{self, Answer, Refusal, json};
 use super::{Local, Request, credentials};
-use crate::api;
+use crate::api::{self, TokenScope};
 use crate::rules::config;
 use crate::rules::tenant::TenantId;
 use crate::store::tenants::version;
@@ -68,6 +68,25 @@ pub(crate) async fn authorize(
     request: &Request<'_>,
     tenant: &TenantId,
 ) -> Result<Actor, Refusal> {
+    authorize_scopes(local, request, tenant, &[TokenScope::Admin]).await
+}
+
+/// Authorizes an admin of `tenant`, or its backend with a token for sessions alone.
+pub(crate) async fn authorize_sessions(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &TenantId,
+) -> Result<Actor, Refusal> {
+    let scopes = [TokenScope::Admin, TokenScope::Sessions];
+    authorize_scopes(local, request, tenant, &scopes).await
+}
+
+async fn authorize_scopes(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &TenantId,
+    scopes: &[TokenScope],
+) -> Result<Actor, Refusal> {
     // Without a token of the operator the admin API is off, even for tenants' own tokens.
     if local.settings.admin.tokens().next().is_none() {
         return Err(Refusal::Unauthorized);
@@ -77,9 +96,11 @@ pub(crate) async fn authorize(
     }
     let token = credentials::bearer(request.headers).ok_or(Refusal::Unauthorized)?;
     let hashes = local.store.admins(tenant).await?;
-    credentials::is_hashed(token, &hashes)
-        .then_some(Actor::TenantAdmin)
-        .ok_or(Refusal::Unauthorized)
+    let is_known = |scope: &TokenScope| credentials::is_hashed(token, *scope, &hashes);
+    match scopes.iter().filter(|scope| is_known(scope)).count() {
+        0 => Err(Refusal::Unauthorized),
+        _ => Ok(Actor::TenantAdmin),
+    }
 }
 
 /// Authorizes the operator: the bearer token must be one of [`Admin::tokens`](crate::settings::Admin::tokens).

@@ -2,7 +2,7 @@
 
 use super::accounts::{self, NewKey, expiry};
 use super::answer::{Answer, Refusal, json};
-use super::{Local, Request, credentials, origin};
+use super::{Local, Request, keys, origin};
 use crate::api;
 use crate::rules::amount::Millis;
 use crate::rules::date::rfc3339;
@@ -11,7 +11,7 @@ use crate::rules::neighbours::{neighbourhood, network};
 use crate::rules::window::Window;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
-use crate::store::{Counted, StoreError};
+use crate::store::{Counted, Found, StoreError};
 use std::net::IpAddr;
 
 /// Serves `POST /auth/anonymous`: mints a key of the group `anonymous` that expires after
@@ -79,34 +79,48 @@ async fn count_mint(
 
 /// Serves `GET /auth/me`: balance, group, rate limit and expiry of the caller's key.
 pub async fn me(local: &Local, request: &Request<'_>, tenant: &Tenant) -> Result<Answer, Refusal> {
-    let key = credentials::key(|name| request.headers.get(name)?.to_str().ok())
-        .and_then(KeyName::parse)
-        .ok_or(Refusal::UnknownKey)?;
-    match local.leases.give_back(&key).await {
-        // A full disk only blocks the report of the lease; the account can still be read.
-        Err(StoreError::Full) => {}
-        told => told?,
-    }
-    let found = local
-        .store
-        .find(&key, &tenant.id, &tenant.groups)
-        .await?
-        .ok_or(Refusal::UnknownKey)?;
+    let key = keys::sent(request)?;
+    let found = present(local, tenant, &key).await?;
     let pace = found.look.pace;
-    let window = |_| {
-        let window = tenant.groups.window(&found.group);
-        let span = window.map_or(Millis(0), |window| window.span);
-        span.seconds_up()
-    };
+    let limits = tenant.groups.limits(&found.standing.group);
+    let span = limits.window.map_or(Millis(0), |window| window.span);
+    let refill = limits
+        .refill
+        .map(|refill| refill.every.next(accounts::now()));
+    let issued = found.standing.issued.as_ref();
+    let tokens_max = issued.and_then(|key| key.tokens_max);
     let answer = api::Me {
         tokens_left: found.look.left,
         tokens_free: found.look.free,
         rate_limit: pace.map(|pace| pace.limit),
-        rate_limit_window: pace.map(window),
+        rate_limit_window: pace.map(|_| span.seconds_up()),
         requests_remaining: pace.map(|pace| pace.remaining),
         reset_seconds: pace.map(|pace| pace.reset.seconds_up()),
+        refills_at: refill.map(rfc3339),
+        user_id: issued.and_then(|_| keys::user_id(&found)),
+        key_id: issued.map(|_| key.id().to_string()),
+        tokens_max,
+        tokens_spent: tokens_max.map(|_| found.spent),
         expires_at: found.life.map(expiry),
-        group: found.group,
+        group: found.standing.group,
     };
     Ok(json(200, &answer))
+}
+
+/// Returns the account of the caller's key with all that leases have spent of it and that an earlier key brings.
+async fn present(local: &Local, tenant: &Tenant, key: &KeyName) -> Result<Found, Refusal> {
+    match local.leases.give_back(key).await {
+        // A full disk only blocks the report of the lease; the account can still be read.
+        Err(StoreError::Full) => {}
+        told => told?,
+    }
+    let found = keys::find(local, tenant, key).await?;
+    let Some(carry) = &found.carry else {
+        return Ok(found);
+    };
+    local
+        .carries
+        .step(&tenant.id, &found.account, carry)
+        .await?;
+    keys::find(local, tenant, key).await
 }

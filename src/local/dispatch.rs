@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Refusal};
 use super::route::{LocalRoute as Route, Matched};
-use super::{Local, Request, accounts, admin, auth, operator, root, usage};
+use super::{Local, Request, accounts, admin, auth, keys, operator, root, sessions, usage};
 use crate::rules::tenant::TenantId;
 use crate::store::tenants::Tenant;
 use std::sync::Arc;
@@ -52,6 +52,7 @@ pub async fn answer(
         (Route::Anonymous, Scope::Tenant(tenant)) => {
             auth::anonymous(local, &request, &tenant).await
         }
+        (Route::Sessions, Scope::Tenant(tenant)) => sessions::open(local, &request, &tenant).await,
         (Route::Me, Scope::Tenant(tenant)) => auth::me(local, &request, &tenant).await,
         (Route::Usage, Scope::Tenant(tenant)) => usage::show(local, &request, &tenant).await,
         (Route::KeyMint, Scope::Tenant(tenant)) => accounts::mint(local, &request, &tenant).await,
@@ -67,5 +68,24 @@ pub async fn answer(
         (Route::KeyCredit, Scope::Tenant(tenant)) => {
             accounts::credit(local, &request, &tenant, part(0)).await
         }
+        (route, Scope::Tenant(tenant)) => of_person(local, route, &request, &tenant, part(0)).await,
+    }
+}
+
+/// Runs the handler of a route that a person calls with a key of its own.
+async fn of_person(
+    local: &Local,
+    route: Route,
+    request: &Request<'_>,
+    tenant: &Tenant,
+    id: &str,
+) -> Result<Answer, Refusal> {
+    match route {
+        Route::OwnUsage => usage::own(local, request, tenant).await,
+        Route::OwnKeys => keys::list(local, request, tenant).await,
+        Route::OwnKeyMake => keys::make(local, request, tenant).await,
+        Route::OwnKeyRoll => keys::roll(local, request, tenant, id).await,
+        Route::OwnKeyRevoke => keys::revoke(local, request, tenant, id).await,
+        _ => Err(Refusal::NotFound),
     }
 }

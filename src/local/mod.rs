@@ -10,18 +10,22 @@ pub mod answer;
 pub mod auth;
 pub mod credentials;
 pub mod dispatch;
+mod keys;
 pub mod openapi;
 mod operation;
 pub mod operator;
 pub mod origin;
+mod people;
 pub mod root;
 pub mod route;
+mod sessions;
 mod table;
 pub mod usage;
 
 use crate::host_port::HostPort;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::store::carries::Carries;
 use crate::store::leases::Leases;
 use crate::store::tenants::Tenants;
 use bytes::Bytes;
@@ -53,6 +57,8 @@ pub struct Local {
     /// account.
     pub leases: Arc<Leases>,
     pub tenants: Arc<Tenants>,
+    /// Balances on their way to people's accounts.
+    pub carries: Arc<Carries>,
     /// `true` during a stop: `/readyz` answers 503.
     pub draining: Arc<AtomicBool>,
 }

@@ -129,7 +129,11 @@ pub(crate) async fn set_tokens(
             "A tenant has at most {MAX_TOKENS} tokens"
         )));
     }
-    if let Some(at) = call.tokens.iter().position(|token| !is_valid_token(token)) {
+    if let Some(at) = call
+        .tokens
+        .iter()
+        .position(|token| !is_valid_token(token.parts().0))
+    {
         return Err(Refusal::Bad(format!(
             "tokens.{at} must have {MIN_TOKEN_BYTES} to {MAX_TOKEN_BYTES} visible ASCII characters, \
              without spaces"
@@ -141,7 +145,10 @@ pub(crate) async fn set_tokens(
     let hashes: Vec<String> = call
         .tokens
         .iter()
-        .map(|token| credentials::hash(token))
+        .map(|token| {
+            let (token, scope) = token.parts();
+            credentials::scoped_hash(token, scope)
+        })
         .collect();
     local.store.set_admin_tokens(&id, &hashes).await?;
     let count = hashes.len();

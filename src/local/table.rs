@@ -26,6 +26,14 @@ const UNAUTHORIZED: AnswerRow =
         .shared("Unauthorized");
 const NO_KEY: AnswerRow =
     AnswerRow::json::<api::Error>(404, "This tenant has no such key.").shared("NoSuchKey");
+const NO_GROUP: AnswerRow =
+    AnswerRow::json::<api::Error>(403, "The tenant has no group for these people.")
+        .shared("NoGroup");
+const MANAGES_NOTHING: AnswerRow = AnswerRow::json::<api::Error>(
+    403,
+    "The key manages no account: it is a session's, it has bounds of its own, or it is its own account.",
+)
+.shared("ManagesNothing");
 const UNKNOWN_TENANT: AnswerRow =
     AnswerRow::json::<api::Error>(404, "There is no such tenant.").shared("NoSuchTenant");
 const CHANGED: AnswerRow = AnswerRow::json::<api::Error>(
@@ -224,6 +232,84 @@ pub(super) static OF_TENANT: &[Operation] = &[
                 "This address, its network or everyone together has taken as many keys as they may for now.",
             )
             .with(&["Retry-After"]),
+            UNAVAILABLE,
+        ]),
+    post("/auth/sessions", Access::Admin, Route::Sessions)
+        .named("openSession", "Get a key for one of the app's users")
+        .about(
+            "For an app with a log-in of its own: its backend asks, with an admin token or one of scope `sessions`, and \
+             hands the key to the user. The same `userId` is the same account, which begins with its group's tokens.",
+        )
+        .takes::<api::Session>()
+        .answers(&[
+            AnswerRow::json::<api::SessionKey>(200, "A key of the user's account. It is shown only here."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            NO_GROUP,
+            TOO_LARGE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/auth/usage", Access::Key, Route::OwnUsage)
+        .with_cors()
+        .named("ownUsage", "See what a key's account has used")
+        .query::<api::OwnUsageQuery>()
+        .answers(&[
+            AnswerRow::json::<api::OwnUsage>(200, "Sums by day and model."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/auth/keys", Access::Key, Route::OwnKeys)
+        .with_cors()
+        .named("listOwnKeys", "List the keys of an account")
+        .about("With a key that may manage its account: one of a sign-in, or one made with it and without bounds.")
+        .answers(&[
+            AnswerRow::json::<api::OwnKeys>(200, "The keys, without themselves."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            MANAGES_NOTHING,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    post("/auth/keys", Access::Key, Route::OwnKeyMake)
+        .with_cors()
+        .named("makeOwnKey", "Make another key of an account")
+        .may_take::<api::NewOwnKey>()
+        .answers(&[
+            AnswerRow::json::<api::OwnKey>(201, "The new key. It is shown only here."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            MANAGES_NOTHING,
+            AnswerRow::json::<api::Error>(409, "The account has as many keys as it may."),
+            TOO_LARGE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    delete("/auth/keys/{id}", Access::Key, Route::OwnKeyRevoke)
+        .with_cors()
+        .named("revokeOwnKey", "Revoke a key of an account")
+        .answers(&[
+            AnswerRow::json::<api::Success>(200, "The key is unknown from now on."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            MANAGES_NOTHING,
+            NO_KEY,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    post("/auth/keys/{id}/roll", Access::Key, Route::OwnKeyRoll)
+        .with_cors()
+        .named("rollOwnKey", "Replace a key of an account by a new one")
+        .about("The new key has the bounds of the old one, less what that has spent. The old one ends at once.")
+        .answers(&[
+            AnswerRow::json::<api::OwnKey>(201, "The new key. It is shown only here."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            MANAGES_NOTHING,
+            NO_KEY,
+            WRONG_TOKENS,
             UNAVAILABLE,
         ]),
     get("/auth/me", Access::Key, Route::Me)

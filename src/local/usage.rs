@@ -1,9 +1,8 @@
-//! Serves `GET /admin/usage`: sums of a tenant's usage log by day, model and account, and the latest
-//! requests.
+//! Sums of a tenant's usage log: `GET /admin/usage` with the latest requests, `GET /auth/usage` of one account.
 
 use super::answer::{Answer, Refusal, json};
-use super::{Local, Request, admin};
-use crate::api::{MAX_DAYS, MAX_EVENTS, UsageQuery, UsageReport, UsageSum};
+use super::{Local, Request, admin, keys};
+use crate::api::{MAX_DAYS, MAX_EVENTS, OwnUsage, UsageQuery, UsageReport, UsageSum};
 use crate::rules::amount::Millis;
 use crate::store::tenants::Tenant;
 use serde::Deserialize;
@@ -67,6 +66,41 @@ fn wanted(query: &str) -> Result<UsageQuery, Refusal> {
     Ok(wanted)
 }
 
+/// Sums of requests in all, and by day, model and account.
+#[derive(Default)]
+struct Sums {
+    total: UsageSum,
+    by_day: BTreeMap<String, UsageSum>,
+    by_model: BTreeMap<String, UsageSum>,
+    by_account: BTreeMap<String, UsageSum>,
+}
+
+impl Sums {
+    fn add(&mut self, event: &Event<'_>) {
+        add(&mut self.total, event);
+        let day = event.time.get(..10).unwrap_or_default();
+        let names = [day, event.model.unwrap_or("-"), event.account];
+        let sums = [&mut self.by_day, &mut self.by_model, &mut self.by_account];
+        for (sums, name) in sums.into_iter().zip(names) {
+            add(sums.entry(name.to_owned()).or_default(), event);
+        }
+    }
+}
+
+/// Reads the records of the last `days`, newest first.
+async fn recorded(local: &Local, tenant: &Tenant, days: u64) -> Result<Vec<String>, Refusal> {
+    let since = super::accounts::now().minus(Millis(days * Millis::DAY.0));
+    Ok(local.store.recorded(&tenant.id, since, MAX_RECORDS).await?)
+}
+
+/// Returns the record, if it can be read and is of this account.
+fn event<'a>(text: &'a str, account: Option<&str>) -> Option<Event<'a>> {
+    let event: Event<'_> = serde_json::from_str(text).ok()?;
+    account
+        .is_none_or(|account| account == event.account)
+        .then_some(event)
+}
+
 /// Serves `GET /admin/usage`.
 pub async fn show(
     local: &Local,
@@ -75,40 +109,52 @@ pub async fn show(
 ) -> Result<Answer, Refusal> {
     admin::authorize(local, request, &tenant.id).await?;
     let wanted = wanted(request.query)?;
-    let since = super::accounts::now().minus(Millis(wanted.days * Millis::DAY.0));
-    let texts = local.store.recorded(&tenant.id, since, MAX_RECORDS).await?;
-    let mut total = UsageSum::default();
-    let mut by: [BTreeMap<String, UsageSum>; 3] = Default::default();
+    let texts = recorded(local, tenant, wanted.days).await?;
+    let mut sums = Sums::default();
     let mut shown: Vec<&RawValue> = Vec::new();
     for text in &texts {
-        let Ok(event) = serde_json::from_str::<Event<'_>>(text) else {
+        let Some(event) = event(text, wanted.account.as_deref()) else {
             continue;
         };
-        let account = wanted.account.as_deref();
-        if account.is_some_and(|account| account != event.account) {
-            continue;
-        }
-        add(&mut total, &event);
-        let day = event.time.get(..10).unwrap_or_default();
-        for (sums, name) in by
-            .iter_mut()
-            .zip([day, event.model.unwrap_or("-"), event.account])
-        {
-            add(sums.entry(name.to_owned()).or_default(), &event);
-        }
+        sums.add(&event);
         if shown.len() < wanted.limit
             && let Ok(raw) = serde_json::from_str(text)
         {
             shown.push(raw);
         }
     }
-    let [by_day, by_model, by_account] = by;
     let usage = UsageReport {
-        total,
-        by_day,
-        by_model,
-        by_account,
+        total: sums.total,
+        by_day: sums.by_day,
+        by_model: sums.by_model,
+        by_account: sums.by_account,
         events: shown,
+    };
+    Ok(json(200, &usage))
+}
+
+/// Serves `GET /auth/usage`: what the account of the caller's key has used.
+pub(super) async fn own(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+) -> Result<Answer, Refusal> {
+    let (_, found) = keys::found(local, request, tenant).await?;
+    let wanted = wanted(request.query)?;
+    let is_default = wanted.account.is_none() && wanted.limit == UsageQuery::default().limit;
+    if !is_default {
+        return Err(Refusal::Bad("The only parameter here is days".to_owned()));
+    }
+    let account = found.account.id();
+    let texts = recorded(local, tenant, wanted.days).await?;
+    let mut sums = Sums::default();
+    for event in texts.iter().filter_map(|text| event(text, Some(&account))) {
+        sums.add(&event);
+    }
+    let usage = OwnUsage {
+        total: sums.total,
+        by_day: sums.by_day,
+        by_model: sums.by_model,
     };
     Ok(json(200, &usage))
 }

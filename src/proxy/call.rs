@@ -11,7 +11,7 @@ use crate::local::answer::Refusal;
 use crate::local::dispatch::Scope;
 use crate::local::route::{Matched, Resolved, allows_cors};
 use crate::proxy::access;
-use crate::proxy::admission::admit::{Admission, check_group};
+use crate::proxy::admission::admit::{Admission, check_group, check_key};
 use crate::proxy::admission::authenticate::{authenticate, require_known};
 use crate::proxy::admission::estimate::{Estimate, Estimator};
 use crate::proxy::downstream::cors::CorsGrant;
@@ -282,7 +282,10 @@ async fn call(
         .admit(key, &mut estimate, &mut exchange.reply, work)
         .await?;
     let mut call = exchange.admit(&tenant.id, bill);
-    check_group(&estimate, &call.bill.labels().group)?;
+    let labels = call.bill.labels();
+    check_group(&estimate, &labels.group)?;
+    let address = || address_of(proxy, session);
+    check_key(&estimate, labels.issued.as_deref(), address)?;
 
     let (to, request) = prepare(proxy, session.request(), &mut call, &mut estimate).await?;
 

@@ -55,6 +55,12 @@ pub enum GatewayError {
     /// 503: a limit of this process is reached, see `limits`: requests, body memory, load shedding.
     Overloaded,
     InsufficientTokens,
+    /// 402: what the key may spend of its account's balance is spent.
+    KeyLimit,
+    /// 403: the model is on no list of the key's own.
+    ModelNotAllowed,
+    /// 403: the key may not be used from the client's address.
+    AddressNotAllowed,
     TokensHeld,
     /// `max_concurrent` of the account's group.
     TooManyInFlight,
@@ -113,7 +119,9 @@ impl GatewayError {
             retry_after: self.retry_after(),
             is_final: matches!(
                 self,
-                GatewayError::InsufficientTokens | GatewayError::ProviderRefused(_)
+                GatewayError::InsufficientTokens
+                    | GatewayError::KeyLimit
+                    | GatewayError::ProviderRefused(_)
             ),
         }
     }
@@ -163,6 +171,9 @@ impl GatewayError {
             GatewayError::TooManyRefused { .. } => (429, "too_many_refused"),
             GatewayError::Overloaded => (503, "overloaded"),
             GatewayError::InsufficientTokens => (402, "insufficient_tokens"),
+            GatewayError::KeyLimit => (402, "key_limit"),
+            GatewayError::ModelNotAllowed => (403, "model_not_allowed"),
+            GatewayError::AddressNotAllowed => (403, "address_not_allowed"),
             GatewayError::TokensHeld => (429, "tokens_held"),
             GatewayError::TooManyInFlight => (429, "too_many_in_flight"),
             GatewayError::RateLimited { .. } => (429, "rate_limit_exceeded"),
@@ -227,6 +238,9 @@ impl GatewayError {
             }
             Self::Overloaded => "The gateway has more to do than it can; try again",
             Self::InsufficientTokens => "The token balance of this key does not cover an answer",
+            Self::KeyLimit => "This key has spent what it may of its account's balance",
+            Self::ModelNotAllowed => "This key may not ask for that model",
+            Self::AddressNotAllowed => "This key may not be used from this address",
             Self::TokensHeld => "Requests in flight hold the rest of this key's balance",
             Self::TooManyInFlight => {
                 "As many requests of this account are in flight as may be at a time"
@@ -277,6 +291,9 @@ impl GatewayError {
                 | GatewayError::NoEndpoint { .. }
                 | GatewayError::ModelNotServed { .. }
                 | GatewayError::InsufficientTokens
+                | GatewayError::KeyLimit
+                | GatewayError::ModelNotAllowed
+                | GatewayError::AddressNotAllowed
                 | GatewayError::TokensHeld
                 | GatewayError::TooManyInFlight
                 | GatewayError::RateLimited { .. }

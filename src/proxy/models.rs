@@ -35,7 +35,7 @@ pub(crate) async fn answer(
     reply.set_api(Some(api));
     let key = authenticate(request)?;
     let account = require_known(store, tenant, &key).await?;
-    let group = tenant.config.group(&account.group);
+    let group = tenant.config.group(&account.standing.group);
     let models = tenant.config.providers.text.as_ref();
     let models = models
         .map(|text| models_of(text, group))

@@ -6,6 +6,9 @@
 //! Invariant: no verb grants more than [`Account::free`].
 
 use super::amount::{Millis, Tokens};
+use super::carry::{Carry, Departure, Taken};
+use super::issued_key::KeyId;
+use super::refill::Refill;
 use super::window::{Limits, Pace, Slices, Window};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -51,6 +54,37 @@ pub struct Books {
     slices: Slices,
     #[serde(default, skip_serializing_if = "Tokens::is_zero")]
     overrun: Tokens,
+    /// What each key with a bound of its own has spent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    by_key: BTreeMap<KeyId, Tokens>,
+    /// Moment from which the next refill is due with the next period. `None`: the account's creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refilled: Option<Millis>,
+    /// Set when the balance moves to a person's account: the key is unknown from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moved: Option<Departure>,
+    /// Set where the account began with a key whose balance moves here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    carry: Option<Carry>,
+    /// Hashes of the ID tokens that have created this account, with the moments when they are forgotten.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    founders: BTreeMap<String, Millis>,
+    /// Set where the account was deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    remains: Option<Remains>,
+    /// Other identities that lead here, with the moments when they were linked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    identities: BTreeMap<String, Millis>,
+    /// Refresh token of Apple's sign-in, sealed; needed to end the sign-in when the account is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    apple: Option<String>,
+}
+
+/// What remains of a deleted account: the most that the same person begins with again before `until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Remains {
+    tokens: Tokens,
+    until: Millis,
 }
 
 /// Encumbrance of one request: `max` is the most it can cost, `known` what it is known to have cost so far.
@@ -59,6 +93,9 @@ struct Hold {
     max: Tokens,
     known: Tokens,
     expires: Millis,
+    /// Key with a bound of its own that the request came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<KeyId>,
 }
 
 /// Part of the balance that one instance may spend without asking. `number` is that of its latest command.
@@ -88,6 +125,16 @@ struct Mark {
     number: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     told: Option<Tokens>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<KeyId>,
+}
+
+/// Bound of a key, checked in the same step as the balance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyBound {
+    pub id: KeyId,
+    /// Most tokens that the key may spend, ever.
+    pub most: Tokens,
 }
 
 /// Request for a hold.
@@ -108,6 +155,10 @@ pub struct Admit<'a> {
     pub limits: Limits,
     /// Lifetime of the hold until the first heartbeat.
     pub ttl: Millis,
+    /// Bound of the key that the request came with. `None`: the whole balance is its.
+    pub key: Option<KeyBound>,
+    /// When the account was created, to the day; zero where its record does not say.
+    pub created: Millis,
 }
 
 /// Outcome of [`Account::admit`].
@@ -124,6 +175,8 @@ pub enum Verdict {
     Held { left: Tokens, pace: Option<Pace> },
     /// `Limits::concurrent` requests of the account are in flight already: 429 `too_many_in_flight`.
     TooManyInFlight { left: Tokens, pace: Option<Pace> },
+    /// What is left of the key's own bound does not cover `least`: 402 `key_limit`.
+    KeySpent { left: Tokens, pace: Option<Pace> },
     /// The window is full; one more request may pass after `wait`: 429 `rate_limit_exceeded`.
     RateLimited {
         wait: Millis,
@@ -243,6 +296,10 @@ pub enum Credited {
     TooMuch,
 }
 
+/// The ID token has created this account before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replayed;
+
 impl Account {
     /// Returns `left` minus all holds' `max` and all leases' `amount`.
     pub fn free(&self) -> Tokens {
@@ -263,6 +320,24 @@ impl Account {
         }
     }
 
+    /// Charges a request, to its key too where that has a bound.
+    fn charge_to(&mut self, key: Option<KeyId>, used: Tokens) -> Settlement {
+        if let Some(key) = key.filter(|_| !used.is_zero()) {
+            let spent = self.books.by_key.entry(key).or_default();
+            *spent = spent.plus(used);
+        }
+        self.charge(used)
+    }
+
+    /// Raises the balance to the group's refill, once a period. Nothing is written where none is due.
+    fn refill(&mut self, now: Millis, refill: Option<Refill>, created: Millis) {
+        let Some(refill) = refill else { return };
+        if refill.every.start(now) > self.books.refilled.unwrap_or(created) {
+            self.left = self.left.max(refill.tokens);
+            self.books.refilled = Some(now);
+        }
+    }
+
     /// Removes expired holds and leases, charges them by [`Orphans`], and leaves a [`Mark`] of each. Every
     /// verb calls it first.
     fn sweep(&mut self, now: Millis, orphans: Orphans) {
@@ -273,12 +348,13 @@ impl Account {
                 Orphans::Known => hold.known,
                 Orphans::Spend => hold.max,
             };
-            self.charge(cost);
+            self.charge_to(hold.key, cost);
             let mark = Mark {
                 charged: cost,
                 expires: until,
                 number: 0,
                 told: None,
+                key: hold.key,
             };
             self.books.marks.insert(id, mark);
         }
@@ -294,20 +370,25 @@ impl Account {
                 expires: until,
                 number: lease.number,
                 told: lease.told,
+                key: None,
             };
             self.books.marks.insert(instance, mark);
         }
         self.books.marks.retain(|_, mark| mark.expires > now);
         self.books.credits.retain(|_, expires| *expires > now);
+        self.books.founders.retain(|_, expires| *expires > now);
     }
 
     /// Holds `most` (or more, see [`Admit::open`]) but never more than is free, or refuses.
-    /// Checks in this order: repeated ID, settled ID, rate limit, balance below `least`, concurrency limit,
-    /// free balance.
+    /// Checks in this order: repeated ID, settled ID, rate limit, balance below `least`, the key's own bound,
+    /// concurrency limit, free balance.
     pub fn admit(&mut self, now: Millis, orphans: Orphans, ask: &Admit<'_>) -> Verdict {
         self.sweep(now, orphans);
+        self.refill(now, ask.limits.refill, ask.created);
         let left = self.left;
-        let Limits { window, concurrent } = ask.limits;
+        let Limits {
+            window, concurrent, ..
+        } = ask.limits;
         let pace = |books: &Books| window.map(|window| books.slices.pace(window, now));
         if let Some(hold) = self.books.holds.get(ask.id) {
             return Verdict::Granted {
@@ -332,13 +413,15 @@ impl Account {
                 pace: self.books.slices.pace(window, now),
             };
         }
-        let free = self.free();
+        let (unspent, free) = self.of_key(ask.key);
         let in_flight = self.books.holds.len() as u64;
         let is_crowded = concurrent.is_some_and(|most| in_flight >= most);
         if is_crowded || free < ask.least {
             let pace = pace(&self.books);
             return if left < ask.least {
                 Verdict::Spent { left, pace }
+            } else if unspent < ask.least {
+                Verdict::KeySpent { left, pace }
             } else if is_crowded {
                 Verdict::TooManyInFlight { left, pace }
             } else {
@@ -351,6 +434,7 @@ impl Account {
             max: held,
             known: ask.known.min(held),
             expires: now.plus(ask.ttl),
+            key: ask.key.map(|key| key.id),
         };
         self.books.holds.insert(ask.id.to_owned(), hold);
         if let Some(window) = window {
@@ -361,6 +445,22 @@ impl Account {
             left,
             pace: pace(&self.books),
         }
+    }
+
+    /// Returns what a request with this key may still spend in all, and what of it is free now.
+    fn of_key(&self, key: Option<KeyBound>) -> (Tokens, Tokens) {
+        let free = self.free();
+        let Some(KeyBound { id, most }) = key else {
+            return (Tokens::MAX, free);
+        };
+        let spent = self.books.by_key.get(&id).copied().unwrap_or_default();
+        let holds = self.books.holds.values();
+        let held: Tokens = holds
+            .filter(|hold| hold.key == Some(id))
+            .map(|hold| hold.max)
+            .sum();
+        let unspent = most.minus(spent);
+        (unspent, free.min(unspent.minus(held)))
     }
 
     /// Extends a live request's hold by `ttl` and raises its `known` cost (the heartbeat). False: the hold is
@@ -393,10 +493,12 @@ impl Account {
         retry: bool,
     ) -> Settlement {
         self.sweep(now, orphans);
-        let held = self.books.holds.remove(id).is_some();
+        let hold = self.books.holds.remove(id);
         let mark = self.books.marks.remove(id);
+        let of_hold = hold.as_ref().and_then(|hold| hold.key);
+        let key = of_hold.or(mark.as_ref().and_then(|mark| mark.key));
         let before = mark.as_ref().map_or(Tokens::ZERO, |mark| mark.charged);
-        let due = if held || mark.is_some() || !retry {
+        let due = if hold.is_some() || mark.is_some() || !retry {
             used.minus(before)
         } else {
             Tokens::ZERO
@@ -409,10 +511,11 @@ impl Account {
                 expires: now.plus(MARK_TTL),
                 number: 0,
                 told: None,
+                key,
             };
             self.books.marks.insert(id.to_owned(), mark);
         }
-        self.charge(due)
+        self.charge_to(key, due)
     }
 
     /// Replays a settlement that a server acknowledged before it was replaced. The hold is there only if the
@@ -426,16 +529,16 @@ impl Account {
         used: Tokens,
     ) -> Settlement {
         self.sweep(now, orphans);
-        let due = if self.books.holds.remove(id).is_some() {
-            used
+        let (key, due) = if let Some(hold) = self.books.holds.remove(id) {
+            (hold.key, used)
         } else if let Some(mark) = self.books.marks.get_mut(id) {
             let due = used.minus(mark.charged);
             mark.charged = mark.charged.plus(due);
-            due
+            (mark.key, due)
         } else {
-            Tokens::ZERO
+            (None, Tokens::ZERO)
         };
-        self.charge(due)
+        self.charge_to(key, due)
     }
 
     /// Grants at most a quarter of the free balance, and at most a quarter of the window's remaining slots.
@@ -456,7 +559,9 @@ impl Account {
                 pace: pace(&self.books),
             };
         }
+        let may_grant = self.books.moved.is_none();
         let granted = ask.tokens.min(self.free().share(4));
+        let granted = if may_grant { granted } else { Tokens::ZERO };
         let amount = before
             .map_or(Tokens::ZERO, |lease| lease.amount)
             .plus(granted);
@@ -541,6 +646,7 @@ impl Account {
                 expires: now.plus(MARK_TTL),
                 number: report.number,
                 told: report.told(None),
+                key: None,
             };
             self.books.marks.insert(report.instance.to_owned(), mark);
             self.charge(report.spent.plus(begun))
@@ -567,6 +673,34 @@ impl Account {
         Credited::Added { left: self.left }
     }
 
+    /// Takes what is free for the account `to`, `most` in all, and closes this one: no new request is admitted. What
+    /// requests in flight free later is taken by a repeat.
+    pub fn take(&mut self, now: Millis, orphans: Orphans, to: &str, most: Tokens) -> Taken {
+        self.sweep(now, orphans);
+        let free = self.free();
+        let Some(amount) = Departure::take(&mut self.books.moved, to, most, free) else {
+            return Taken::Refused;
+        };
+        self.left = self.left.minus(amount);
+        let moved = self.books.moved.as_ref();
+        Taken::Took {
+            total: moved.map_or(Tokens::ZERO, Departure::taken),
+            is_over: self.books.holds.is_empty() && self.books.leases.is_empty(),
+        }
+    }
+
+    /// Adds what has left the account `from` in all and is not here yet. Does nothing for any other account than the
+    /// one that this account began with. Returns the sum that has come from it.
+    pub fn receive(&mut self, from: &str, total: Tokens, is_over: bool) -> Tokens {
+        let room = Tokens::MAX.minus(self.left);
+        let carry = self.books.carry.as_mut();
+        let Some(carry) = carry.filter(|carry| carry.from == from) else {
+            return Tokens::ZERO;
+        };
+        self.left = self.left.plus(carry.receive(total, room, is_over));
+        carry.received
+    }
+
     /// Returns whether a lease or a mark of this name is known.
     #[cfg(test)]
     pub fn knows(&self, instance: &str) -> bool {
@@ -575,9 +709,11 @@ impl Account {
     }
 
     /// Returns the account as it would stand after a sweep, without changing it.
-    pub fn look(&self, now: Millis, orphans: Orphans, window: Option<Window>) -> Look {
+    pub fn look(&self, now: Millis, orphans: Orphans, limits: Limits, created: Millis) -> Look {
         let mut after = self.clone();
         after.sweep(now, orphans);
+        after.refill(now, limits.refill, created);
+        let window = limits.window;
         Look {
             left: after.left,
             free: after.free(),
@@ -588,6 +724,99 @@ impl Account {
 }
 
 impl Books {
+    /// Begins the books of a person's account. `Err`: the ID token has created this account before, and does not do
+    /// it again. Returns the most tokens that it may begin with: fewer where the person had deleted an account.
+    pub(crate) fn found(
+        &mut self,
+        now: Millis,
+        token: Option<(&str, Millis)>,
+        carry: Option<(&str, Tokens)>,
+    ) -> Result<Tokens, Replayed> {
+        self.founders.retain(|_, expires| *expires > now);
+        if let Some((hash, until)) = token {
+            if self.founders.contains_key(hash) {
+                return Err(Replayed);
+            }
+            self.founders.insert(hash.to_owned(), until);
+        }
+        self.refilled = Some(now);
+        let remains = self.remains.take().filter(|remains| remains.until > now);
+        // Who comes back brings nothing along: else deleting an account would be a way to carry over again.
+        let carry = carry.filter(|_| remains.is_none());
+        self.carry = carry.map(|(from, most)| Carry {
+            from: from.to_owned(),
+            most,
+            received: Tokens::ZERO,
+            is_over: false,
+        });
+        Ok(remains.map_or(Tokens::MAX, |remains| remains.tokens))
+    }
+
+    /// Notes what a sign-in brings: an identity that leads here, Apple's refresh token.
+    pub(crate) fn note_sign_in(
+        &mut self,
+        now: Millis,
+        identity: Option<&str>,
+        apple: Option<&str>,
+    ) {
+        if let Some(identity) = identity {
+            self.identities.entry(identity.to_owned()).or_insert(now);
+        }
+        if let Some(apple) = apple {
+            self.apple = Some(apple.to_owned());
+        }
+    }
+
+    /// Returns the other identities that lead here.
+    pub(crate) fn identities(&self) -> Vec<String> {
+        self.identities.keys().cloned().collect()
+    }
+
+    pub(crate) fn apple(&self) -> Option<&String> {
+        self.apple.as_ref()
+    }
+
+    /// Returns what remains of a deleted account: what the person may have who comes back, and which ID tokens create
+    /// nothing again.
+    pub(crate) fn erased(self, tokens: Tokens, until: Millis) -> Books {
+        Books {
+            founders: self.founders,
+            remains: Some(Remains { tokens, until }),
+            ..Books::default()
+        }
+    }
+
+    /// Returns when nothing of a deleted account counts any more.
+    pub(crate) fn remains_until(&self) -> Millis {
+        let founders = self.founders.values().copied();
+        let remains = self.remains.map(|remains| remains.until);
+        founders.chain(remains).max().unwrap_or_default()
+    }
+
+    /// Whether the balance has left for another account.
+    pub(crate) fn has_left(&self) -> bool {
+        self.moved.is_some()
+    }
+
+    /// Returns the balance that has not all arrived yet.
+    pub(crate) fn pending_carry(&self) -> Option<&Carry> {
+        self.carry.as_ref().filter(|carry| !carry.is_over)
+    }
+
+    /// Puts the next refill off to the next period.
+    pub(crate) fn put_off_refill(&mut self, now: Millis) {
+        self.refilled = Some(now);
+    }
+
+    /// Returns what a key with a bound has spent.
+    pub(crate) fn spent_by(&self, key: KeyId) -> Tokens {
+        self.by_key.get(&key).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn forget_key(&mut self, key: KeyId) {
+        self.by_key.remove(&key);
+    }
+
     /// Returns the sum and the number of all encumbrances.
     pub(crate) fn promised(&self) -> Promised {
         Promised {

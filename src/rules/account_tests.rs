@@ -21,6 +21,8 @@ fn ask(id: &str, least: u64, most: u64) -> Admit<'_> {
         known: Tokens::new(least),
         limits: Limits::default(),
         ttl: TTL,
+        key: None,
+        created: Millis(0),
     }
 }
 
@@ -103,6 +105,7 @@ fn an_account_has_only_so_many_requests_in_flight() {
             span: Millis(1000),
         }),
         concurrent: Some(2),
+        refill: None,
     };
     let ask = |id, least| Admit {
         limits,
@@ -164,7 +167,13 @@ fn late_settlement_of_an_orphan_charges_the_difference() {
         let mut account = account(100);
         account.admit(NOW, orphans, &ask("a", 10, 70));
         let later = NOW.plus(TTL);
-        assert_eq!(account.look(later, orphans, None).left.count(), at_expiry);
+        assert_eq!(
+            account
+                .look(later, orphans, Limits::default(), Millis(0))
+                .left
+                .count(),
+            at_expiry
+        );
         let late = account.settle(later, orphans, "a", Tokens::new(25), false);
         assert_eq!(late.left.count(), after);
         let again = account.settle(later, orphans, "a", Tokens::new(25), true);
@@ -178,7 +187,13 @@ fn an_overrun_is_counted_and_the_balance_stays_at_nothing() {
     account.admit(NOW, Orphans::Known, &ask("a", 1, 10));
     let settled = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), false);
     assert_eq!((settled.charged.count(), settled.overrun.count()), (10, 15));
-    assert_eq!(account.look(NOW, Orphans::Known, None).overrun.count(), 15);
+    assert_eq!(
+        account
+            .look(NOW, Orphans::Known, Limits::default(), Millis(0))
+            .overrun
+            .count(),
+        15
+    );
 }
 
 #[test]

@@ -41,6 +41,31 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + u64::from(month <= 2), month, day)
 }
 
+/// Returns the day of the month, from 1, of a day counted from 1970-01-01.
+pub(crate) fn day_of_month(days: u64) -> u64 {
+    civil(days).2
+}
+
+/// Returns when the day began that an RFC 3339 text begins with. `None`: the text begins with no day since 1970.
+pub(crate) fn start_of_day(text: &str) -> Option<Millis> {
+    let number = |place: std::ops::Range<usize>| {
+        let digits = text.get(place)?;
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| digits.parse::<u64>().ok())?
+    };
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let has_dashes = text.get(4..5)? == "-" && text.get(7..8)? == "-";
+    if !has_dashes || year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    // Years begin in March, as in `civil`.
+    let year = year - u64::from(month <= 2);
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    Some(Millis(days.saturating_sub(719_468) * Millis::DAY.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +80,29 @@ mod tests {
             (4_107_542_399_000, "2100-02-28T23:59:59.000Z"),
         ] {
             assert_eq!(rfc3339(Millis(moment)), text);
+        }
+    }
+
+    #[test]
+    fn a_day_is_read_from_what_is_written() {
+        for day in [0, 58, 59, 60, 11_016, 20_512, 47_540, 2_932_896] {
+            let text = rfc3339(Millis(day * 86_400_000 + 5));
+            assert_eq!(
+                start_of_day(&text),
+                Some(Millis(day * 86_400_000)),
+                "{text}"
+            );
+        }
+        for wrong in [
+            "",
+            "2026",
+            "2026-13-01",
+            "2026-00-10",
+            "1969-12-31",
+            "2026/01/01",
+            "é026-01-01",
+        ] {
+            assert_eq!(start_of_day(wrong), None, "{wrong}");
         }
     }
 }

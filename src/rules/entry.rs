@@ -5,17 +5,19 @@
 //! A key of another tenant is [`EntryAdmission::Unknown`], so that no caller can forget the check.
 
 use super::account::{
-    Account, Admit, Ask, Books, Credited, Grant, Look, Orphans, Report, Reported, Settlement,
-    Verdict,
+    Account, Admit, Ask, Books, Credited, Grant, KeyBound, Look, Orphans, Replayed, Report,
+    Reported, Settlement, Verdict,
 };
 use super::amount::{Millis, Tokens};
+use super::carry::{Carry, Taken};
+use super::issued_key::{self, IssuedKey, IssuedKeys, KeyId};
 use super::record::{self, Damage, Facts};
 use super::window::{Limits, Window};
 
 /// Group of accounts that have not signed in, and the fallback for unknown groups.
 pub const ANONYMOUS: &str = "anonymous";
 /// Group of keys with the prefix `user_` whose record names none.
-const SIGNED_IN: &str = "google_logged_in";
+pub const SIGNED_IN: &str = "google_logged_in";
 
 /// Groups of a tenant with their limits, in the order of the config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,8 +56,20 @@ pub struct Caller<'a> {
 /// Stored form of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// The record's text. Empty: there is no account, only what remains of a deleted one in the books.
     pub record: String,
     pub books: Books,
+    /// Keys of a person's account, which opens to no other key. `None`: the account is one key's own, or the user's
+    /// whose ID is stored under the key.
+    pub keys: Option<IssuedKeys>,
+}
+
+/// A key at its account: what it may do here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub group: String,
+    /// The key, where it is one of a person's.
+    pub issued: Option<IssuedKey>,
 }
 
 /// Outcome of [`Entry::admit`].
@@ -64,9 +78,65 @@ pub enum EntryAdmission {
     /// The tenant has no such key. Another tenant may have it, which is not revealed.
     Unknown,
     Known {
-        group: String,
+        standing: Standing,
+        /// Balance of an earlier key that has not all arrived yet.
+        carry: Option<Carry>,
         admission: Verdict,
     },
+}
+
+/// Request to open a person's account with a new key, which creates the account where there is none.
+#[derive(Clone, Debug)]
+pub struct Join {
+    pub tenant: String,
+    pub id: KeyId,
+    /// The new key; `created` and `expires` are set here, by the store's clock.
+    pub key: IssuedKey,
+    pub life: Option<Millis>,
+    /// `None`: the account must exist.
+    pub founding: Option<Founding>,
+    /// Another identity that leads to this account.
+    pub identity: Option<String>,
+    /// Refresh token of Apple's sign-in, sealed.
+    pub apple: Option<String>,
+}
+
+/// Beginning of a person's account.
+#[derive(Clone, Debug)]
+pub struct Founding {
+    pub record: String,
+    /// Hash of the ID token, and when it is forgotten: the token creates no account twice.
+    pub token: Option<(String, Millis)>,
+    /// Name of the account of an earlier key, and the most that moves from it.
+    pub carry: Option<(String, Tokens)>,
+}
+
+/// What was deleted with a person's account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    pub keys: Vec<IssuedKey>,
+    /// Other identities that led to it.
+    pub identities: Vec<String>,
+    /// Refresh token of Apple's sign-in, sealed.
+    pub apple: Option<String>,
+}
+
+/// Outcome of [`Entry::join`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Joined {
+    Done {
+        created: bool,
+        left: Tokens,
+        group: String,
+        carry: Option<Carry>,
+        /// Keys that ended because there were too many, or that had expired.
+        ended: Vec<IssuedKey>,
+    },
+    /// There is no account, and none was to be created; or it is another tenant's.
+    Absent,
+    /// The ID token has created this account before.
+    Replayed,
+    TooManyKeys,
 }
 
 /// Returns the `group` of the record, or the one that the key's prefix stands for.
@@ -83,6 +153,7 @@ impl Entry {
         Entry {
             record,
             books: Books::default(),
+            keys: None,
         }
     }
 
@@ -105,8 +176,31 @@ impl Entry {
         Ok(outcome)
     }
 
-    /// Runs [`Account::admit`] with the limits of the record's group. A record without `tenantId` is bound to
-    /// the first tenant that grants it a hold.
+    /// Returns what a key may do at this account and tenant. `None`: the key is unknown there.
+    pub fn standing(
+        &self,
+        now: Millis,
+        tenant: &str,
+        key: &str,
+    ) -> Result<Option<Standing>, Damage> {
+        let facts = self.facts()?;
+        let is_others = facts.tenant.as_deref().is_some_and(|bound| bound != tenant);
+        if is_others || self.books.has_left() {
+            return Ok(None);
+        }
+        let issued = match &self.keys {
+            None => None,
+            Some(keys) => match keys.get(&KeyId::of(key)) {
+                Some(issued) if !issued.is_expired(now) => Some(issued.clone()),
+                _ => return Ok(None),
+            },
+        };
+        let group = group(&facts, key);
+        Ok(Some(Standing { group, issued }))
+    }
+
+    /// Runs [`Account::admit`] with the limits of the record's group and of the key. A record without `tenantId` is
+    /// bound to the first tenant that grants it a hold.
     pub fn admit(
         &mut self,
         now: Millis,
@@ -114,25 +208,34 @@ impl Entry {
         caller: Caller<'_>,
         ask: &Admit<'_>,
     ) -> Result<EntryAdmission, Damage> {
-        let facts = self.facts()?;
-        if facts
-            .tenant
-            .as_deref()
-            .is_some_and(|tenant| tenant != caller.tenant)
-        {
+        let Some(standing) = self.standing(now, caller.tenant, caller.key)? else {
             return Ok(EntryAdmission::Unknown);
-        }
-        let group = group(&facts, caller.key);
+        };
+        let facts = self.facts()?;
+        let id = KeyId::of(caller.key);
+        let most = standing.issued.as_ref().and_then(|key| key.tokens_max);
         let ask = Admit {
-            limits: caller.groups.limits(&group),
+            limits: caller.groups.limits(&standing.group),
+            key: most.map(|most| KeyBound { id, most }),
+            created: facts.created,
             ..ask.clone()
         };
         let admission = self.with(|account| account.admit(now, orphans, &ask))?;
-        let granted = matches!(admission, Verdict::Granted { .. });
-        if granted && facts.tenant.is_none() {
-            self.record = record::with_string(&self.record, "tenantId", caller.tenant)?;
+        if matches!(admission, Verdict::Granted { .. }) {
+            if facts.tenant.is_none() {
+                self.record = record::with_string(&self.record, "tenantId", caller.tenant)?;
+            }
+            let keys = self.keys.as_mut();
+            if let Some(key) = keys.and_then(|keys| keys.get_mut(&id)) {
+                key.used = Some(now.0 / Millis::DAY.0);
+            }
         }
-        Ok(EntryAdmission::Known { group, admission })
+        let carry = self.books.pending_carry().cloned();
+        Ok(EntryAdmission::Known {
+            standing,
+            carry,
+            admission,
+        })
     }
 
     pub fn renew(
@@ -190,24 +293,132 @@ impl Entry {
         self.with(|account| account.credit(now, orphans, id, amount))
     }
 
-    pub fn look(
-        &self,
-        now: Millis,
-        orphans: Orphans,
-        window: Option<Window>,
-    ) -> Result<Look, Damage> {
+    pub fn look(&self, now: Millis, orphans: Orphans, limits: Limits) -> Result<Look, Damage> {
+        let facts = self.facts()?;
         let account = Account {
-            left: self.facts()?.left,
+            left: facts.left,
             books: self.books.clone(),
         };
-        Ok(account.look(now, orphans, window))
+        Ok(account.look(now, orphans, limits, facts.created))
     }
 
-    /// Sets the `group` of the record.
-    pub fn regroup(&mut self, group: &str) -> Result<(), Damage> {
+    /// Sets the `group` of the record. The new group's refill comes with the next period.
+    pub fn regroup(&mut self, now: Millis, group: &str) -> Result<(), Damage> {
         self.facts()?;
         self.record = record::with_string(&self.record, "group", group)?;
+        self.books.put_off_refill(now);
         Ok(())
+    }
+
+    /// Adds a key to a person's account, and creates the account where there is none. A repeat with the same key gives
+    /// the same answer.
+    pub fn join(&mut self, now: Millis, join: &Join) -> Result<Joined, Damage> {
+        let known = self.keys.as_ref().and_then(|keys| keys.get(&join.id));
+        if let Some(founded) = known.map(|key| key.founded) {
+            return self.joined(founded, Vec::new());
+        }
+        let created = self.record.is_empty();
+        if created {
+            let Some(founding) = &join.founding else {
+                return Ok(Joined::Absent);
+            };
+            let token = founding.token.as_ref();
+            let carry = founding.carry.as_ref();
+            let may_have = self.books.found(
+                now,
+                token.map(|(hash, until)| (hash.as_str(), *until)),
+                carry.map(|(from, most)| (from.as_str(), *most)),
+            );
+            let may_have = match may_have {
+                Ok(tokens) => tokens,
+                Err(Replayed) => return Ok(Joined::Replayed),
+            };
+            let left = record::read(&founding.record)?.left;
+            self.record = record::with_balance(&founding.record, left.min(may_have))?;
+            self.keys = Some(IssuedKeys::default());
+        } else if self.facts()?.tenant.as_deref() != Some(join.tenant.as_str()) {
+            return Ok(Joined::Absent);
+        }
+        let keys = self.keys.get_or_insert_default();
+        let Some(ended) = issued_key::make_room(keys, join.key.source, now) else {
+            return Ok(Joined::TooManyKeys);
+        };
+        let key = IssuedKey {
+            created: now,
+            expires: join.life.map(|life| now.plus(life)),
+            founded: created,
+            ..join.key.clone()
+        };
+        keys.insert(join.id, key);
+        self.books
+            .note_sign_in(now, join.identity.as_deref(), join.apple.as_deref());
+        for (id, _) in &ended {
+            self.books.forget_key(*id);
+        }
+        self.joined(created, ended.into_iter().map(|(_, key)| key).collect())
+    }
+
+    fn joined(&self, created: bool, ended: Vec<IssuedKey>) -> Result<Joined, Damage> {
+        let facts = self.facts()?;
+        Ok(Joined::Done {
+            created,
+            left: facts.left,
+            group: group(&facts, "user_"),
+            carry: self.books.pending_carry().cloned(),
+            ended,
+        })
+    }
+
+    /// Ends a key of a person's account. `None`: the account has no such key.
+    pub fn drop_key(&mut self, id: KeyId) -> Option<IssuedKey> {
+        self.books.forget_key(id);
+        self.keys.as_mut()?.remove(&id)
+    }
+
+    /// Returns the live keys of a person's account with what each has spent of a bound of its own.
+    pub fn live_keys(&self, now: Millis) -> Vec<(KeyId, IssuedKey, Tokens)> {
+        let keys = self.keys.iter().flatten();
+        let live = keys.filter(|(_, key)| !key.is_expired(now));
+        live.map(|(id, key)| (*id, key.clone(), self.books.spent_by(*id)))
+            .collect()
+    }
+
+    /// Takes the balance of an anonymous key of `tenant` for the account `to`.
+    pub fn take(
+        &mut self,
+        now: Millis,
+        orphans: Orphans,
+        tenant: &str,
+        to: &str,
+        most: Tokens,
+    ) -> Result<Taken, Damage> {
+        let facts = self.facts()?;
+        let is_ours = facts.tenant.as_deref().is_none_or(|bound| bound == tenant);
+        let is_anonymous = self.keys.is_none() && group(&facts, "temp_") == ANONYMOUS;
+        if !is_ours || !is_anonymous {
+            return Ok(Taken::Refused);
+        }
+        self.with(|account| account.take(now, orphans, to, most))
+    }
+
+    pub fn receive(&mut self, from: &str, total: Tokens, is_over: bool) -> Result<Tokens, Damage> {
+        self.with(|account| account.receive(from, total, is_over))
+    }
+
+    /// Deletes a person's account. Until then the books keep what stops it from beginning anew with more than it had,
+    /// and at most with `returns`.
+    pub fn erase(&mut self, returns: Tokens, until: Millis) -> Result<Erased, Damage> {
+        let left = self.facts()?.left;
+        let books = std::mem::take(&mut self.books);
+        let (identities, apple) = (books.identities(), books.apple().cloned());
+        self.books = books.erased(left.min(returns), until);
+        self.record = String::new();
+        let keys = self.keys.take().unwrap_or_default();
+        Ok(Erased {
+            keys: keys.into_values().collect(),
+            identities,
+            apple,
+        })
     }
 }
 
@@ -224,6 +435,8 @@ mod tests {
             known: Tokens::ZERO,
             limits: Limits::default(),
             ttl: Millis(1000),
+            key: None,
+            created: Millis(0),
         }
     }
 
@@ -233,7 +446,7 @@ mod tests {
                 requests,
                 span: Millis(60_000),
             }),
-            concurrent: None,
+            ..Limits::default()
         };
         Groups::new(vec![
             ("anonymous".into(), window(1)),

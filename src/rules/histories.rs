@@ -191,6 +191,8 @@ fn ask(id: &str, least: u64, more: u64) -> Admit<'_> {
         known: Tokens::ZERO,
         limits: Limits::default(),
         ttl: Millis(TTL),
+        key: None,
+        created: Millis(0),
     }
 }
 
@@ -710,7 +712,10 @@ impl World {
 
     /// Returns the tokens charged, overruns included.
     fn charged(&self) -> u64 {
-        let overrun = self.account.look(self.time(), self.orphans, None).overrun;
+        let overrun = self
+            .account
+            .look(self.time(), self.orphans, Limits::default(), Millis(0))
+            .overrun;
         GRANT - self.account.left.count() + overrun.count()
     }
 

@@ -15,6 +15,8 @@ fn ask(id: &str, most: u64, open: u64) -> Admit<'_> {
         known: Tokens::ZERO,
         limits: Limits::default(),
         ttl: Millis(60),
+        key: None,
+        created: Millis(0),
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod amount;
+pub mod carry;
 pub mod charge;
 pub mod choice;
 pub mod config;
@@ -13,14 +14,17 @@ pub mod egress;
 pub mod entry;
 pub mod families;
 pub mod hosted;
+pub mod issued_key;
 pub mod lease_budget;
 pub mod model_name;
 pub mod models;
 pub mod neighbours;
 pub mod origin;
+pub mod person;
 pub mod price;
 pub mod record;
 pub mod redact;
+pub mod refill;
 pub mod seal;
 pub mod server;
 pub mod tenant;

@@ -14,6 +14,18 @@ pub fn network(address: IpAddr) -> IpAddr {
     first_bits(address.to_canonical(), 24, 48)
 }
 
+/// Parses an IP address or a CIDR block into address and prefix length.
+pub fn parse(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length.parse::<u8>().ok()?)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let length = length.unwrap_or(longest);
+    (length <= longest).then_some((address, length))
+}
+
 /// Whether an address is in one of the networks, each given as an address and its prefix length.
 pub fn is_within(address: IpAddr, networks: &[(IpAddr, u8)]) -> bool {
     networks

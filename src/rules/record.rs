@@ -4,17 +4,20 @@
 //! (`tokensLeft`, `tenantId` or `group`) is spliced, so that unknown fields, their order and their spelling
 //! survive. It must never be parsed into a tree and written back.
 
-use super::amount::Tokens;
+use super::amount::{Millis, Tokens};
+use super::date;
 use crate::json;
 
 const BALANCE: &str = "tokensLeft";
 
-/// Members of a record that the gateway uses: `tokensLeft`, `tenantId` and `group`.
+/// Members of a record that the gateway uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     pub left: Tokens,
     pub tenant: Option<String>,
     pub group: Option<String>,
+    /// Day of its creation; zero where the record does not say.
+    pub created: Millis,
 }
 
 /// Reason for refusing a record. An operator must look at it; no value is guessed.
@@ -38,11 +41,32 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// Whether this stored text is a record. Otherwise (`accounts.layout: user`) it is the ID of the user whose
-/// record counts.
-pub fn is_record(text: &str) -> bool {
-    text.trim_start_matches([' ', '\t', '\n', '\r'])
+/// What is stored under a key's or an account's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A record with a balance of its own.
+    Record,
+    /// The name of the account that counts, as `user:<id>`.
+    Account(String),
+}
+
+/// Tells a record from what leads to one: the ID of a user (`accounts.layout: user`), or an object that has no balance
+/// and names an `account`.
+pub fn target(text: &str) -> Target {
+    if !text
+        .trim_start_matches([' ', '\t', '\n', '\r'])
         .starts_with('{')
+    {
+        return Target::Account(format!("user:{text}"));
+    }
+    let account = json::members(text).and_then(|(fields, _)| {
+        let word = |name| json::member(&fields, name).map(|field| &text[field.value.clone()]);
+        match word(BALANCE) {
+            Some(_) => None,
+            None => word("account").and_then(plain_string),
+        }
+    });
+    account.map_or(Target::Record, Target::Account)
 }
 
 /// Parses a record's text.
@@ -53,6 +77,10 @@ pub fn read(text: &str) -> Result<Facts, Damage> {
         left: word(BALANCE).and_then(balance).ok_or(Damage::NoBalance)?,
         tenant: word("tenantId").and_then(plain_string),
         group: word("group").and_then(plain_string),
+        created: word("createdAt")
+            .and_then(plain_string)
+            .and_then(|text| date::start_of_day(&text))
+            .unwrap_or_default(),
     })
 }
 
@@ -137,10 +165,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_balance_makes_a_record_whatever_else_it_names() {
+        let account = |name: &str| Target::Account(name.to_owned());
+        for (text, expected) in [
+            ("u1", account("user:u1")),
+            (
+                r#" {"account":"user:p_1","userId":"u"}"#,
+                account("user:p_1"),
+            ),
+            (r#"{"account":"user:p_1","tokensLeft":5}"#, Target::Record),
+            (
+                r#"{"account":"user:p_1","tokensLeft":null}"#,
+                Target::Record,
+            ),
+            (r#"{"userId":"u"}"#, Target::Record),
+            ("{", Target::Record),
+        ] {
+            assert_eq!(target(text), expected, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_read_without_panic(text in ".{0,200}") {
-            let _ = read(&text);
+            let _ = (read(&text), target(&text));
         }
 
         #[test]

@@ -6,6 +6,7 @@
 //! up to one slice late.
 
 use super::amount::Millis;
+use super::refill::Refill;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -18,6 +19,8 @@ pub struct Limits {
     pub window: Option<Window>,
     /// Highest number of requests in flight; `max_concurrent` in a tenant config.
     pub concurrent: Option<u64>,
+    /// Balance that a new period begins with at least; `refill` in a tenant config.
+    pub refill: Option<Refill>,
 }
 
 /// Rate limit: at most `requests` in any period of `span`.

@@ -22,6 +22,7 @@ use crate::proxy::upstream::forward::Forward;
 use crate::proxy::upstream::lifetime::Lifetimes;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::store::carries::Carries;
 use crate::store::config_secrets::ConfigSecrets;
 use crate::store::journal::Journal;
 use crate::store::leases::Leases;
@@ -70,6 +71,7 @@ pub fn create_app(deps: Deps) -> App {
     let counter = Arc::new(TokenCounter::start());
     let delivery = delivery(&settings, &store, journal, &metrics, &in_flight);
     let leases = delivery.leases.clone();
+    let carries = Carries::new(store.clone());
     let hold_ttl = settings.accounts.hold_ttl;
     let proxy = Arc::new(Proxy {
         local: Local {
@@ -77,6 +79,7 @@ pub fn create_app(deps: Deps) -> App {
             store: store.clone(),
             leases: leases.clone(),
             tenants: tenants.clone(),
+            carries: carries.clone(),
             draining,
         },
         hosts: Hosts::of(&settings.server),
@@ -89,6 +92,7 @@ pub fn create_app(deps: Deps) -> App {
         },
         admission: Admission {
             store: store.clone(),
+            carries,
             delivery: delivery.clone(),
             counter: counter.clone(),
             metrics: metrics.clone(),

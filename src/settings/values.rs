@@ -1,6 +1,7 @@
 //! Value types that only the gateway's settings have: listeners, tokens, keys, networks, host names.
 
 use crate::host_port::HostPort;
+use crate::rules::neighbours;
 use crate::tables::{
     Secret, ValueType, boolean, bytes_of_hex_or_base64, either, file, list, object, parsed, plain,
     table,
@@ -96,16 +97,7 @@ pub fn listeners() -> ValueType<Listeners> {
 /// An IP address or a CIDR block, as address and prefix length.
 pub fn network() -> ValueType<(IpAddr, u8)> {
     let expected = "an IP address or a block such as 10.0.0.0/8";
-    plain(expected, json!({"type": "string"}), |text| {
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address, Some(length.parse::<u8>().ok()?)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let length = length.unwrap_or(longest);
-        (length <= longest).then_some((address, length))
-    })
+    plain(expected, json!({"type": "string"}), neighbours::parse)
 }
 
 /// The gateway's public address, `server.public_url`, split into parts.

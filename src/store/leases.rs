@@ -11,7 +11,8 @@ use super::replay::{Acknowledged, Replay};
 use super::{Ledger, Outcome, StoreError};
 use crate::rules::account::{Admit, Ask, Report, Verdict};
 use crate::rules::amount::{Millis, Tokens};
-use crate::rules::entry::Caller;
+use crate::rules::entry::{Caller, Standing};
+use crate::rules::issued_key::{IssuedKey, KeyId};
 use crate::rules::lease_budget::{Command, Held, LeaseBudget};
 use crate::rules::tenant::TenantId;
 use crate::rules::window::{Limits, Window};
@@ -79,6 +80,8 @@ pub struct Lease {
 struct LeaseState {
     budget: LeaseBudget,
     group: Arc<str>,
+    /// The key, where it is one of a person's.
+    issued: Option<Arc<IssuedKey>>,
     window: Option<Window>,
     checked: Millis,
     checking: bool,
@@ -112,6 +115,7 @@ impl LeaseState {
 pub struct Covered {
     pub lease: Arc<Lease>,
     pub group: Arc<str>,
+    pub issued: Option<Arc<IssuedKey>>,
     pub held: Held,
 }
 
@@ -203,7 +207,9 @@ impl Leases {
         }
         let now = self.now();
         let mut state = lease.state();
-        let Limits { window, concurrent } = caller.groups.limits(&state.group);
+        let Limits {
+            window, concurrent, ..
+        } = caller.groups.limits(&state.group);
         if state.closing || window != state.window || concurrent.is_some() {
             return None;
         }
@@ -218,11 +224,16 @@ impl Leases {
             self.fill(lease);
             return None;
         };
-        let group = state.group.clone();
+        let (group, issued) = (state.group.clone(), state.issued.clone());
         drop(state);
         self.journal
             .begin_leased(&lease.name, ask.id, ask.known.min(held.held));
-        Some(Covered { lease, group, held })
+        Some(Covered {
+            lease,
+            group,
+            issued,
+            held,
+        })
     }
 
     /// Asks the store for more budget at once, unless a command is in flight.
@@ -247,16 +258,21 @@ impl Leases {
         key: &KeyName,
         caller: Caller<'_>,
         account: &AccountName,
-        group: &str,
+        standing: &Standing,
         admission: &Verdict,
     ) {
         let Verdict::Granted { left, pace, .. } = *admission else {
             return;
         };
-        let Limits { window, concurrent } = caller.groups.limits(group);
-        // The store does not count leased requests as in flight, so a group with a limit of concurrent
-        // requests asks the store for each.
-        if concurrent.is_some() {
+        let group = standing.group.as_str();
+        let Limits {
+            window, concurrent, ..
+        } = caller.groups.limits(group);
+        let issued = standing.issued.as_ref();
+        let is_bounded = issued.is_some_and(|key| key.tokens_max.is_some());
+        // The store counts leased requests neither as in flight nor for their key, so a group with a limit of
+        // concurrent requests, and a key with a bound of its own, ask the store for each.
+        if concurrent.is_some() || is_bounded {
             self.invalidate(key);
             return;
         }
@@ -271,6 +287,9 @@ impl Leases {
             }
             if *state.group != *group {
                 state.group = Arc::from(group);
+            }
+            if state.issued.as_deref() != issued {
+                state.issued = issued.cloned().map(Arc::new);
             }
             state.window = window;
             state.checked = now;
@@ -301,6 +320,7 @@ impl Leases {
             state: Mutex::new(LeaseState {
                 budget,
                 group: Arc::from(group),
+                issued: issued.cloned().map(Arc::new),
                 window,
                 checked: now,
                 checking: false,
@@ -318,6 +338,24 @@ impl Leases {
     pub fn invalidate(&self, key: &KeyName) {
         if let Some(lease) = self.find(key) {
             lease.state().closing = true;
+        }
+    }
+
+    /// Invalidates the lease of the key with this ID.
+    pub fn invalidate_id(&self, id: KeyId) {
+        for shard in &self.shards {
+            let leases: Vec<(KeyName, Arc<Lease>)> = {
+                let shard = lock(shard);
+                let pairs = shard.leases.iter();
+                pairs
+                    .map(|(key, lease)| (key.clone(), lease.clone()))
+                    .collect()
+            };
+            for (key, lease) in leases {
+                if key.id() == id {
+                    lease.state().closing = true;
+                }
+            }
         }
     }
 

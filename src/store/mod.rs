@@ -5,6 +5,7 @@
 //! durable. No code outside this folder may know which engine it uses, and no verb is a plain get or set.
 
 mod boot;
+pub mod carries;
 mod checksum;
 pub mod config_secrets;
 pub mod embedded;
@@ -14,6 +15,7 @@ pub mod journal;
 pub mod leases;
 pub mod name;
 pub mod open;
+pub mod people;
 pub mod redis;
 pub mod replay;
 pub mod tenants;
@@ -22,7 +24,9 @@ use crate::rules::account::{
     Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement, Verdict,
 };
 use crate::rules::amount::{Millis, Tokens};
-use crate::rules::entry::{Caller, Groups};
+use crate::rules::carry::{Carry, Taken};
+use crate::rules::entry::{Caller, Erased, Groups, Join, Joined, Standing};
+use crate::rules::issued_key::{IssuedKey, KeyId};
 use crate::rules::record::Damage;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
@@ -83,8 +87,12 @@ pub struct Mint {
 pub struct Found {
     pub account: AccountName,
     pub record: String,
-    pub group: String,
+    pub standing: Standing,
     pub look: Look,
+    /// Balance of an earlier key that has not all arrived yet.
+    pub carry: Option<Carry>,
+    /// What the key has spent, where it has a bound of its own.
+    pub spent: Tokens,
     /// Time until the key expires; `None`: never.
     pub life: Option<Millis>,
 }
@@ -96,9 +104,44 @@ pub enum KeyAdmission {
     Unknown,
     Known {
         account: AccountName,
-        group: String,
+        standing: Standing,
+        /// Balance of an earlier key that has not all arrived yet.
+        carry: Option<Carry>,
         admission: Verdict,
     },
+}
+
+/// Result of [`People::join`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Joining {
+    Joined(Joined),
+    /// The identity is linked to this account.
+    Linked(AccountName),
+}
+
+/// Result of [`People::lead`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Led {
+    Done,
+    /// The name is taken: by what leads to this account, or by an account (`None`).
+    Taken(Option<AccountName>),
+}
+
+/// A key of a person's account, as [`People::keys`] lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedKey {
+    pub id: KeyId,
+    pub key: IssuedKey,
+    /// What it has spent of a bound of its own.
+    pub spent: Tokens,
+}
+
+/// Result of [`People::receive`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Sum that has come from the other account.
+    pub sum: Tokens,
+    pub left: Tokens,
 }
 
 /// Result of [`Configs::replace_config`].
@@ -209,6 +252,54 @@ pub trait Ledger: Send + Sync {
     fn generation(&self) -> Option<u64>;
 }
 
+/// Accounts of people: keys that come and go, balances that are carried over, deletion. Each verb is one atomic step on
+/// one account; what spans two accounts or names is put together in `people.rs`.
+#[async_trait]
+pub trait People: Send + Sync {
+    /// Adds a key to a person's account, and creates the account where there is none.
+    async fn join(&self, account: &AccountName, join: &Join) -> Outcome<Joining>;
+
+    /// Writes what leads from `name` to an account.
+    async fn lead(&self, name: &AccountName, text: &str, life: Option<Millis>) -> Outcome<Led>;
+
+    /// Removes what leads from `name` to an account. False: there was nothing.
+    async fn unlead(&self, name: &AccountName) -> Outcome<bool>;
+
+    /// Returns the live keys of a person's account. `None`: there is no such account.
+    async fn keys(&self, account: &AccountName) -> Outcome<Option<Vec<ListedKey>>>;
+
+    /// Ends a key of a person's account. `None`: the account has no such key.
+    async fn drop_key(&self, account: &AccountName, id: KeyId) -> Outcome<Option<IssuedKey>>;
+
+    /// Takes what is free of an anonymous key's account for the account `to`, `most` in all, and closes it. `None`: it
+    /// is gone.
+    async fn take(
+        &self,
+        from: &AccountName,
+        tenant: &TenantId,
+        to: &AccountName,
+        most: Tokens,
+    ) -> Outcome<Option<Taken>>;
+
+    /// Adds what has left the account `from` in all and is not here yet. `None`: the account is gone.
+    async fn receive(
+        &self,
+        account: &AccountName,
+        from: &str,
+        total: Tokens,
+        is_over: bool,
+    ) -> Outcome<Option<Received>>;
+
+    /// Deletes a person's account. What keeps it from beginning anew with more than it had, and at most with
+    /// `returns`, remains for `life`. `None`: there is no such account.
+    async fn erase(
+        &self,
+        account: &AccountName,
+        returns: Tokens,
+        life: Millis,
+    ) -> Outcome<Option<Erased>>;
+}
+
 /// Configs and admin tokens of tenants.
 #[async_trait]
 pub trait Configs: Send + Sync {
@@ -276,9 +367,9 @@ pub trait Durability: Send + Sync {
 }
 
 /// All of a store. Both engines implement it; whoever needs a part takes that part's trait.
-pub trait Store: Ledger + Configs + UsageLog + Durability {}
+pub trait Store: Ledger + People + Configs + UsageLog + Durability {}
 
-impl<T: Ledger + Configs + UsageLog + Durability> Store for T {}
+impl<T: Ledger + People + Configs + UsageLog + Durability> Store for T {}
 
 /// Settings of accounts, common to both engines.
 #[derive(Clone, Debug)]

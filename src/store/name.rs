@@ -3,6 +3,9 @@
 //! A name is built from validated parts only: no key, tenant or user ID can hold a brace, a colon or a space.
 //! No two values can share a name, and no name can move to another Cluster slot.
 
+use crate::rules::issued_key::KeyId;
+use crate::rules::person;
+use crate::rules::record::{self, Target};
 use crate::rules::tenant::TenantId;
 use std::fmt;
 
@@ -19,9 +22,14 @@ impl KeyName {
         &self.0
     }
 
-    /// Returns the name `apiKey:<key>`, which holds the key's record or the ID of its user.
+    /// Returns the name `apiKey:<key>`, which holds the key's record or leads to its account.
     pub fn account(&self) -> AccountName {
         AccountName(format!("apiKey:{}", self.0))
+    }
+
+    /// Returns the ID that names the key without revealing it.
+    pub fn id(&self) -> KeyId {
+        KeyId::of(&self.0)
     }
 }
 
@@ -39,6 +47,24 @@ pub struct AccountName(String);
 impl AccountName {
     pub fn user(id: &str) -> Option<AccountName> {
         is_plain(id).then(|| AccountName(format!("user:{id}")))
+    }
+
+    /// Returns the name of a person's account.
+    pub fn person(id: &person::PersonId) -> AccountName {
+        AccountName(format!("user:{id}"))
+    }
+
+    /// Whether the account is a person's, which opens only to the keys that it lists.
+    pub fn is_person(&self) -> bool {
+        self.0.strip_prefix("user:").is_some_and(person::is_id)
+    }
+
+    /// Returns the account that a stored text leads to. `None`: it is a record, or leads nowhere.
+    pub(crate) fn of_target(text: &str) -> Option<AccountName> {
+        match record::target(text) {
+            Target::Account(name) => AccountName::parse(&name),
+            Target::Record => None,
+        }
     }
 
     /// Parses a name written by [`AccountName::as_str`].
@@ -60,6 +86,16 @@ impl AccountName {
     /// slot.
     pub fn books(&self) -> String {
         format!("{{{}}}:books", self.0)
+    }
+
+    /// Returns the name of the hash that lists the keys of a person's account, on the same slot.
+    pub fn keys(&self) -> String {
+        format!("{{{}}}:keys", self.0)
+    }
+
+    /// Returns the part of the name behind `user:` or `apiKey:`.
+    pub fn part(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, part)| part)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::rules::amount::Millis;
 use crate::rules::config::{self, Endpoint, TenantConfig};
 use crate::rules::entry::Groups;
 use crate::rules::redact::Credentials;
+use crate::rules::refill::Refill;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::{Limits, Window};
 use crate::tables::Faults;
@@ -439,6 +440,7 @@ impl Reader<'_> {
                 span: Millis(limit.window_millis),
             }),
             concurrent: group.max_concurrent,
+            refill: group.refill.as_ref().map(Refill::from),
         };
         let groups = config
             .groups

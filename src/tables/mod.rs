@@ -31,11 +31,11 @@ pub use opened::{Goes, opened, opened_line};
 pub use reading::{Reading, Source};
 pub use references::Env;
 pub use row::{Row, Table, Unknown};
-pub(crate) use scalars::bytes_of_hex_or_base64;
 pub use scalars::{
     MAX_NUMBER, boolean, choice, file, line, number, parsed, plain, size, span, text, url, whole,
     words,
 };
+pub(crate) use scalars::{bytes_of_hex_or_base64, duration};
 pub use secret::{Opener, Secret};
 pub use value_type::{AnyRow, ValueType};
 

@@ -257,7 +257,7 @@ fn bytes(text: &str) -> Option<u64> {
 }
 
 /// Parses a sum of numbers with units: `ms`, `s`, `m`, `h`, `d`.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let mut millis: u64 = 0;
     let mut rest = text;
     while !rest.is_empty() {

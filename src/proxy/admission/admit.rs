@@ -17,12 +17,16 @@ use crate::rules::account::{Admit, Verdict};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::choice;
 use crate::rules::entry::Caller;
+use crate::rules::issued_key::IssuedKey;
+use crate::rules::neighbours;
 use crate::rules::window::{Limits, Pace};
+use crate::store::carries::Carries;
 use crate::store::leases::{Covered, Lease};
 use crate::store::name::{AccountName, KeyName};
 use crate::store::{KeyAdmission, Ledger, StoreError};
 use crate::telemetry::fields::About;
 use crate::telemetry::metrics::Metrics;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +40,8 @@ const MAX_USUAL_BYTES_PER_TOKEN: u64 = 12;
 
 pub struct Admission {
     pub store: Arc<dyn Ledger>,
+    /// Balances on their way to people's accounts.
+    pub carries: Arc<Carries>,
     pub delivery: Arc<Delivery>,
     pub counter: Arc<TokenCounter>,
     pub metrics: Arc<Metrics>,
@@ -48,6 +54,7 @@ struct Granted {
     account: AccountName,
     label: String,
     group: Arc<str>,
+    issued: Option<Arc<IssuedKey>>,
     held: Tokens,
     lease: Option<Arc<Lease>>,
 }
@@ -127,6 +134,7 @@ impl Admission {
         let labels = Labels {
             account: granted.label,
             group: granted.group,
+            issued: granted.issued,
             endpoint: reply.shared_endpoint(),
             model: estimate.model.clone(),
             call: estimate.dialect.path(),
@@ -142,7 +150,12 @@ impl Admission {
 
     /// Builds the hold that a lease of this instance covers, without asking the store.
     fn granted_by_lease(&self, covered: Covered, reply: &mut ReplyContext) -> Granted {
-        let Covered { lease, group, held } = covered;
+        let Covered {
+            lease,
+            group,
+            issued,
+            held,
+        } = covered;
         self.metrics.admissions_leased.add(1);
         reply.set_balance(held.left);
         reply.set_window(held.pace);
@@ -150,6 +163,7 @@ impl Admission {
             account: lease.account.clone(),
             label: lease.id.clone(),
             group,
+            issued,
             held: held.held,
             lease: Some(lease),
         }
@@ -170,22 +184,27 @@ impl Admission {
             leases.give_back(key).await?;
             entry = self.ask_store(key, caller, ask, reply).await?;
         }
+        if self.bring(estimate, &entry).await {
+            entry = self.ask_store(key, caller, ask, reply).await?;
+        }
         let KeyAdmission::Known {
             account,
-            group,
+            standing,
             admission,
+            ..
         } = entry
         else {
             leases.invalidate(key);
             return Err(GatewayError::UnknownKey);
         };
-        leases.record_admission(key, caller, &account, &group, &admission);
+        leases.record_admission(key, caller, &account, &standing, &admission);
         let (left, window) = balance_and_window(&admission);
         reply.set_balance(left);
         reply.set_window(window);
         let verdict = match admission {
             Verdict::Granted { held, .. } => Ok(held),
             Verdict::Spent { .. } => Err(GatewayError::InsufficientTokens),
+            Verdict::KeySpent { .. } => Err(GatewayError::KeyLimit),
             Verdict::Held { .. } => Err(GatewayError::TokensHeld),
             Verdict::TooManyInFlight { .. } => Err(GatewayError::TooManyInFlight),
             Verdict::RateLimited { wait, .. } => Err(GatewayError::RateLimited { wait }),
@@ -194,7 +213,7 @@ impl Admission {
             Ok(held) => held,
             Err(refused) => {
                 // 404 for a model that the group may not use is more useful than 402.
-                check_group(estimate, &group)?;
+                check_group(estimate, &standing.group)?;
                 return Err(refused);
             }
         };
@@ -203,10 +222,32 @@ impl Admission {
         Ok(Granted {
             label: account.id(),
             account,
-            group: Arc::from(group),
+            group: Arc::from(standing.group),
+            issued: standing.issued.map(Arc::new),
             held,
             lease: None,
         })
+    }
+
+    /// Brings the balance of an earlier key that has not all arrived. True: it was waited for, because the account is
+    /// short of tokens.
+    async fn bring(&self, estimate: &Estimate<'_>, entry: &KeyAdmission) -> bool {
+        let KeyAdmission::Known {
+            account,
+            carry: Some(carry),
+            ..
+        } = entry
+        else {
+            return false;
+        };
+        let tenant = &estimate.tenant.id;
+        let is_short = is_short(entry);
+        if is_short {
+            // Ignored: what has not arrived is asked for again with the next request.
+            let _ = self.carries.step(tenant, account, carry).await;
+        }
+        self.carries.finish(tenant, account, carry.clone());
+        is_short
     }
 
     /// Asks the store. If its answer is lost, asks again with the same ID, so that one hold is taken at most
@@ -240,19 +281,46 @@ impl Admission {
 
 /// Refuses a model that is not in the `models` of the account's group.
 pub(crate) fn check_group(estimate: &Estimate<'_>, group: &str) -> Result<(), GatewayError> {
-    let config = &estimate.tenant.config;
-    let models = config.group(group).and_then(|group| group.models.as_ref());
-    let (Some(models), Some(providers)) = (models, &config.providers.text) else {
-        return Ok(());
-    };
-    let speaks = |kind| estimate.dialect.api().is_spoken_by(kind);
-    let model = estimate.model.as_deref();
-    if choice::is_among(providers, models, estimate.endpoint, model, speaks) {
+    let group = estimate.tenant.config.group(group);
+    let models = group.and_then(|group| group.models.as_ref());
+    if models.is_none_or(|models| is_listed(estimate, models)) {
         return Ok(());
     }
     Err(GatewayError::ModelNotServed {
         model: estimate.model.as_deref().map(str::to_owned),
     })
+}
+
+/// Refuses a model or an address that the key itself is not for.
+pub(crate) fn check_key(
+    estimate: &Estimate<'_>,
+    key: Option<&IssuedKey>,
+    address: impl FnOnce() -> IpAddr,
+) -> Result<(), GatewayError> {
+    let Some(key) = key else { return Ok(()) };
+    if let Some(allowed) = &key.addresses {
+        let networks: Vec<_> = allowed
+            .iter()
+            .filter_map(|text| neighbours::parse(text))
+            .collect();
+        if !neighbours::is_within(address(), &networks) {
+            return Err(GatewayError::AddressNotAllowed);
+        }
+    }
+    match &key.models {
+        Some(models) if !is_listed(estimate, models) => Err(GatewayError::ModelNotAllowed),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a list, as an admin writes it, has the model of the call.
+fn is_listed(estimate: &Estimate<'_>, models: &[String]) -> bool {
+    let Some(providers) = &estimate.tenant.config.providers.text else {
+        return true;
+    };
+    let speaks = |kind| estimate.dialect.api().is_spoken_by(kind);
+    let model = estimate.model.as_deref();
+    choice::is_among(providers, models, estimate.endpoint, model, speaks)
 }
 
 /// Computes the amounts of an [`Admit`]: the most that the call can cost, and the least with which forwarding
@@ -284,6 +352,8 @@ fn hold_request<'a>(estimate: &Estimate<'_>, id: &'a str, ttl: Millis) -> Admit<
         known: rate.most_for_prompt(likely(terms.prompt)).min(least),
         limits: Limits::default(),
         ttl,
+        key: None,
+        created: Millis(0),
     }
 }
 
@@ -298,6 +368,7 @@ fn balance_and_window(verdict: &Verdict) -> (Tokens, Option<Pace>) {
     match *verdict {
         Verdict::Granted { left, pace, .. }
         | Verdict::Spent { left, pace }
+        | Verdict::KeySpent { left, pace }
         | Verdict::Held { left, pace }
         | Verdict::TooManyInFlight { left, pace } => (left, pace),
         Verdict::RateLimited { left, pace, .. } => (left, Some(pace)),

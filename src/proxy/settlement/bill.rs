@@ -8,6 +8,7 @@ use crate::proxy::admission::terms::{self, Terms};
 use crate::proxy::settlement::texts::{Counted, InlineBound, Texts, Uncounted};
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{self, Basis, Bound, Charge, End, Evidence};
+use crate::rules::issued_key::IssuedKey;
 use crate::rules::price::Rate;
 use crate::store::leases::Lease;
 use crate::store::name::AccountName;
@@ -34,6 +35,8 @@ pub(crate) struct Labels {
     pub account: String,
     /// User group whose limits apply.
     pub group: Arc<str>,
+    /// The key, where it is one of a person's.
+    pub issued: Option<Arc<IssuedKey>>,
     pub endpoint: Arc<str>,
     pub model: Option<Arc<str>>,
     /// Path of the call, as `chat/completions`.

@@ -106,6 +106,7 @@ impl Recorder {
             endpoint,
             model,
             call,
+            ..
         } = bill.labels();
         let now: Millis = SystemTime::now()
             .duration_since(UNIX_EPOCH)

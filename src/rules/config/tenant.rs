@@ -4,11 +4,13 @@
 
 use super::cors::Cors;
 use super::providers::{RealtimeProviders, TextProviders};
+use crate::rules::amount::Tokens;
 use crate::rules::entry::ANONYMOUS;
 use crate::rules::model_name;
+use crate::rules::refill::{Period, Refill};
 use crate::tables::{
-    Goes, MAX_NUMBER, Node, Reading, Secret, ValueType, boolean, by_name, defaulted, line, list,
-    object, opened_line, table, whole, words,
+    Goes, MAX_NUMBER, Node, Reading, Secret, ValueType, boolean, by_name, choice, defaulted, line,
+    list, object, opened_line, table, whole, words,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -75,9 +77,32 @@ table! {
         /// A call that a crash left open counts until its hold ends (`accounts.hold_ttl`).
         /// Absent: no limit.
         max_concurrent: Option<u64> = whole(1, MAX_CONCURRENT).optional();
+        /// The balance that an account has at least when a period begins.
+        /// It comes with the first request of the period, and only raises: what is above it stays.
+        /// Absent: none.
+        refill: Option<RefillRow> = object().optional();
     }
     check limit_is_whole;
     rule limit_rule;
+}
+
+table! {
+    /// A refill of balances.
+    pub struct RefillRow unknown Kept {
+        /// The balance after it, in tokens.
+        tokens: u64 = whole(0, MAX_NUMBER);
+        /// When a period begins: `24h` at midnight UTC, `month` with the calendar month in UTC.
+        every: Period = choice([("24h", Period::Day), ("month", Period::Month)]).default("24h");
+    }
+}
+
+impl From<&RefillRow> for Refill {
+    fn from(row: &RefillRow) -> Refill {
+        Refill {
+            tokens: Tokens::new(row.tokens),
+            every: row.every,
+        }
+    }
 }
 
 /// `rate_limit` requests in any `rate_limit_window`.

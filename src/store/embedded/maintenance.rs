@@ -104,7 +104,13 @@ impl Contents {
             return fault(&record::Damage::Altered);
         };
         match name.split_once(':') {
-            Some(("apiKey", _)) if !record::is_record(&stored.text) => self.keys_of_users += 1,
+            // What remains of a deleted account.
+            Some(("user", _)) if stored.text.is_empty() => {}
+            Some(("apiKey" | "user", _))
+                if name::AccountName::of_target(&stored.text).is_some() =>
+            {
+                self.keys_of_users += 1;
+            }
             Some(("apiKey" | "user", _)) => match record::read(&stored.text) {
                 Ok(facts) => {
                     let held = stored.books.promised();

@@ -11,6 +11,7 @@ mod disk;
 mod disk_space;
 mod journal;
 pub mod maintenance;
+mod people;
 mod stored;
 
 use super::followers::Followers;
@@ -22,7 +23,7 @@ use super::{
 use crate::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::entry::{self, Caller, EntryAdmission, Groups};
-use crate::rules::record::{self, Damage};
+use crate::rules::record::{self, Damage, Target};
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
 use crate::telemetry::counter::Histogram;
@@ -88,13 +89,10 @@ impl Embedded {
     ) -> Outcome<Option<(T, u64)>> {
         let now = self.keeping.clock.now();
         let (outcome, sequence) = self.disk.change(account.as_str(), kind, |found| {
-            let Some(stored) = found.filter(|stored| !stored.expired(now)) else {
+            let Some(stored) = found.filter(|stored| is_account(stored, now)) else {
                 return Ok((None, Next::Keep));
             };
-            let mut entry = entry::Entry {
-                record: stored.text.clone(),
-                books: stored.books.clone(),
-            };
+            let mut entry = entry_of(account, stored);
             let outcome = step(&mut entry, now, self.keeping.orphans).map_err(|damage| {
                 StoreError::Damaged {
                     name: account.id(),
@@ -105,6 +103,7 @@ impl Embedded {
                 text: entry.record,
                 expires: stored.expires,
                 books: entry.books,
+                keys: entry.keys.unwrap_or_default(),
             };
             let next = if after == *stored {
                 Next::Keep
@@ -180,13 +179,14 @@ impl Embedded {
         let Some(stored) = live(&account)? else {
             return Ok(None);
         };
-        if record::is_record(&stored.text) {
+        let Target::Account(name) = record::target(&stored.text) else {
             return Ok(Some((account, stored)));
-        }
-        let Some(account) = AccountName::user(&stored.text) else {
+        };
+        let Some(account) = AccountName::parse(&name) else {
             return Ok(None);
         };
-        Ok(live(&account)?.map(|stored| (account, stored)))
+        let stored = live(&account)?.filter(|stored| is_account(stored, now));
+        Ok(stored.map(|stored| (account, stored)))
     }
 
     fn write_text(
@@ -201,6 +201,19 @@ impl Embedded {
                 Some(Some(text)) => (true, Next::Set(Stored::text(&text))),
             })
         })
+    }
+}
+
+/// Whether there is an account, and not what remains of a deleted one.
+fn is_account(stored: &Stored, now: Millis) -> bool {
+    !stored.expired(now) && !stored.text.is_empty()
+}
+
+fn entry_of(account: &AccountName, stored: &Stored) -> entry::Entry {
+    entry::Entry {
+        record: stored.text.clone(),
+        books: stored.books.clone(),
+        keys: account.is_person().then(|| stored.keys.clone()),
     }
 }
 
@@ -254,29 +267,27 @@ impl Ledger for Embedded {
             name: account.id(),
             damage,
         };
-        let entry = entry::Entry {
-            record: stored.text.clone(),
-            books: stored.books.clone(),
-        };
-        let facts = entry.facts().map_err(damaged)?;
-        if facts
-            .tenant
-            .as_deref()
-            .is_some_and(|bound| bound != tenant.as_str())
-        {
+        let entry = entry_of(&account, &stored);
+        let standing = entry.standing(now, tenant.as_str(), key.as_str());
+        let Some(standing) = standing.map_err(damaged)? else {
             return Ok(None);
-        }
-        let group = entry::group(&facts, key.as_str());
+        };
+        let limits = groups.limits(&standing.group);
         let look = entry
-            .look(now, self.keeping.orphans, groups.window(&group))
+            .look(now, self.keeping.orphans, limits)
             .map_err(damaged)?;
-        let life = stored.expires.map(|expires| expires.minus(now));
+        let expires = match &standing.issued {
+            Some(issued) => issued.expires,
+            None => stored.expires,
+        };
         Ok(Some(Found {
             account,
-            record: entry.record,
-            group,
+            standing,
             look,
-            life,
+            carry: entry.books.pending_carry().cloned(),
+            spent: entry.books.spent_by(key.id()),
+            life: expires.map(|expires| expires.minus(now)),
+            record: entry.record,
         }))
     }
 
@@ -292,7 +303,7 @@ impl Ledger for Embedded {
         let admitted = self.on_account(&account, ChangeKind::Begins, |entry, now, orphans| {
             entry.admit(now, orphans, caller, ask)
         })?;
-        let Some((EntryAdmission::Known { group, admission }, sequence)) = admitted else {
+        let Some((known @ EntryAdmission::Known { .. }, sequence)) = admitted else {
             return Ok(KeyAdmission::Unknown);
         };
         // Under `Orphans::Known` a hold that is lost with the machine is charged what is known of it:
@@ -300,10 +311,18 @@ impl Ledger for Embedded {
         if self.keeping.orphans == Orphans::Spend {
             self.disk.durable(sequence).await?;
         }
-        Ok(KeyAdmission::Known {
-            account,
-            group,
-            admission,
+        Ok(match known {
+            EntryAdmission::Unknown => KeyAdmission::Unknown,
+            EntryAdmission::Known {
+                standing,
+                carry,
+                admission,
+            } => KeyAdmission::Known {
+                account,
+                standing,
+                carry,
+                admission,
+            },
         })
     }
 
@@ -407,7 +426,7 @@ impl Ledger for Embedded {
 
     async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool> {
         let moved = self
-            .on_account_flushed(account, |entry, _, _| entry.regroup(group))
+            .on_account_flushed(account, |entry, now, _| entry.regroup(now, group))
             .await?;
         Ok(moved.is_some())
     }

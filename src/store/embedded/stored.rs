@@ -5,6 +5,7 @@
 
 use crate::rules::account::Books;
 use crate::rules::amount::Millis;
+use crate::rules::issued_key::IssuedKeys;
 use crate::store::checksum;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,9 @@ pub struct Stored {
     pub expires: Option<Millis>,
     #[serde(default, skip_serializing_if = "Books::is_empty")]
     pub books: Books,
+    /// Keys of a person's account.
+    #[serde(default, skip_serializing_if = "IssuedKeys::is_empty")]
+    pub keys: IssuedKeys,
 }
 
 /// Prints `Stored(***)`: the text may be a record or a config.
@@ -36,6 +40,7 @@ impl Stored {
             text: text.to_owned(),
             expires: None,
             books: Books::default(),
+            keys: IssuedKeys::default(),
         }
     }
 

@@ -6,7 +6,9 @@
 mod breaker;
 mod dial;
 mod fleet;
+mod key_row;
 mod node;
+mod people;
 mod script;
 mod slot;
 mod tracking;
@@ -22,7 +24,9 @@ use crate::rules::account::{
     Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement, Verdict,
 };
 use crate::rules::amount::{Millis, Tokens};
-use crate::rules::entry::{Caller, Groups};
+use crate::rules::carry::Carry;
+use crate::rules::entry::{Caller, Groups, Standing};
+use crate::rules::issued_key::IssuedKey;
 use crate::rules::record::{self, Damage};
 use crate::rules::tenant::TenantId;
 use crate::rules::window::{Pace, Window};
@@ -59,6 +63,13 @@ struct Scripts {
     count: Script,
     replace: Script,
     record: Script,
+    join: Script,
+    keys: Script,
+    drop_key: Script,
+    take: Script,
+    receive: Script,
+    erase: Script,
+    unlead: Script,
 }
 
 impl Scripts {
@@ -76,6 +87,13 @@ impl Scripts {
             count: Script::new(include_str!("scripts/count.lua")),
             replace: Script::new(include_str!("scripts/replace.lua")),
             record: Script::new(include_str!("scripts/record.lua")),
+            join: Script::new(include_str!("scripts/join.lua")),
+            keys: Script::new(include_str!("scripts/keys.lua")),
+            drop_key: Script::new(include_str!("scripts/drop_key.lua")),
+            take: Script::new(include_str!("scripts/take.lua")),
+            receive: Script::new(include_str!("scripts/receive.lua")),
+            erase: Script::new(include_str!("scripts/erase.lua")),
+            unlead: Script::new(include_str!("scripts/unlead.lua")),
         }
     }
 }
@@ -110,6 +128,32 @@ impl Words {
         }))
     }
 
+    /// Parses the balance that still arrives from another account.
+    fn carry(&mut self) -> Outcome<Option<Carry>> {
+        let from = self.word()?;
+        let (most, received) = (self.tokens()?, self.tokens()?);
+        Ok((!from.is_empty()).then_some(Carry {
+            from,
+            most,
+            received,
+            is_over: false,
+        }))
+    }
+
+    /// Parses rows of keys until the reply ends.
+    fn rows(&mut self) -> Outcome<Vec<IssuedKey>> {
+        self.0.by_ref().map(|row| key_row::parse(&row)).collect()
+    }
+
+    /// Parses the row of the key where it is one of a person's.
+    fn issued(&mut self) -> Outcome<Option<IssuedKey>> {
+        let row = self.word()?;
+        match row.is_empty() {
+            true => Ok(None),
+            false => key_row::parse(&row).map(Some),
+        }
+    }
+
     fn settlement(&mut self) -> Outcome<Settlement> {
         Ok(Settlement {
             charged: self.tokens()?,
@@ -122,8 +166,8 @@ impl Words {
 /// Reply of a script that ran on an account's name.
 enum Reply {
     Gone,
-    /// The name is a key that points to this user's account.
-    User(String),
+    /// What is stored under the name leads to this account.
+    Elsewhere(AccountName),
     There {
         kind: String,
         words: Words,
@@ -205,7 +249,7 @@ impl Redis {
         words: &[String],
         replicas: u64,
     ) -> Outcome<Reply> {
-        let names = [account.as_str(), &account.books()];
+        let names = [account.as_str(), &account.books(), &account.keys()];
         let (kind, mut words) = self.run_replicated(script, &names, words, replicas).await?;
         let damaged = |damage| {
             Err(StoreError::Damaged {
@@ -215,7 +259,9 @@ impl Redis {
         };
         match kind.as_str() {
             "gone" => Ok(Reply::Gone),
-            "user" => Ok(Reply::User(words.word()?)),
+            "elsewhere" => {
+                Ok(AccountName::parse(&words.word()?).map_or(Reply::Gone, Reply::Elsewhere))
+            }
             "damaged" => match words.word()?.as_str() {
                 "object" => damaged(Damage::NotAnObject),
                 _ => damaged(Damage::NoBalance),
@@ -224,25 +270,23 @@ impl Redis {
         }
     }
 
-    /// Runs a script like [`Redis::on_account`] from the key: if it points to a user, on the user's account.
+    /// Runs a script like [`Redis::on_account`] from the key: if it leads to another account, on that. `words` makes
+    /// the script's arguments for an account.
     async fn on_key(
         &self,
         script: &Script,
         key: &KeyName,
-        words: &[String],
+        words: impl Fn(&AccountName) -> Vec<String> + Send + Sync,
     ) -> Outcome<Option<(AccountName, String, Words)>> {
         let mut account = key.account();
-        let mut reply = self.on_account(script, &account, words).await?;
-        if let Reply::User(user) = reply {
-            let Some(theirs) = AccountName::user(&user) else {
-                return Ok(None);
-            };
+        let mut reply = self.on_account(script, &account, &words(&account)).await?;
+        if let Reply::Elsewhere(theirs) = reply {
             account = theirs;
-            reply = self.on_account(script, &account, words).await?;
+            reply = self.on_account(script, &account, &words(&account)).await?;
         }
         Ok(match reply {
             Reply::There { kind, words } => Some((account, kind, words)),
-            Reply::Gone | Reply::User(_) => None,
+            Reply::Gone | Reply::Elsewhere(_) => None,
         })
     }
 
@@ -254,8 +298,16 @@ impl Redis {
     ) -> Outcome<Option<(String, Words)>> {
         Ok(match self.on_account(script, account, words).await? {
             Reply::There { kind, words } => Some((kind, words)),
-            Reply::Gone | Reply::User(_) => None,
+            Reply::Gone | Reply::Elsewhere(_) => None,
         })
+    }
+
+    /// Returns how many replicas must have a change that gives tokens before it is acknowledged.
+    async fn replicas(&self, account: &AccountName) -> u64 {
+        match self.keeping.credit_replicas {
+            Some(replicas) => replicas,
+            None => u64::from(self.fleet.has_replica(account.as_str()).await),
+        }
     }
 
     async fn plain<T: FromRedisValue>(&self, name: &str, command: &Cmd) -> Outcome<T> {
@@ -284,14 +336,28 @@ impl Redis {
 }
 
 /// Encodes groups as the scripts read them: name, limit (empty: none), span in ms, concurrent calls (empty:
-/// any).
+/// any), refill in tokens (empty: none) and its period.
 fn group_words(groups: &Groups) -> impl Iterator<Item = String> {
     groups.iter().flat_map(|(name, limits)| {
         let number = |number: Option<u64>| number.map_or_else(String::new, |n| n.to_string());
-        let limit = number(limits.window.map(|window| window.requests));
-        let span = number(limits.window.map(|window| window.span.0));
-        [name.to_owned(), limit, span, number(limits.concurrent)]
+        let every = limits.refill.map_or("", |refill| refill.every.word());
+        [
+            name.to_owned(),
+            number(limits.window.map(|window| window.requests)),
+            number(limits.window.map(|window| window.span.0)),
+            number(limits.concurrent),
+            word(limits.refill.map(|refill| refill.tokens)),
+            every.to_owned(),
+        ]
     })
+}
+
+/// Encodes a key's ID as the scripts read it: empty where the account is no person's.
+fn key_word(account: &AccountName, key: &KeyName) -> String {
+    match account.is_person() {
+        true => key.id().to_string(),
+        false => String::new(),
+    }
 }
 
 fn word(amount: Option<Tokens>) -> String {
@@ -324,9 +390,13 @@ impl Ledger for Redis {
         tenant: &TenantId,
         groups: &Groups,
     ) -> Outcome<Option<Found>> {
-        let mut words = vec![tenant.to_string(), key.as_str().to_owned()];
-        words.extend(group_words(groups));
-        let Some((account, _, mut words)) = self.on_key(&self.scripts.find, key, &words).await?
+        let words = |account: &AccountName| {
+            let id = key_word(account, key);
+            let mut words = vec![tenant.to_string(), key.as_str().to_owned(), id];
+            words.extend(group_words(groups));
+            words
+        };
+        let Some((account, _, mut words)) = self.on_key(&self.scripts.find, key, words).await?
         else {
             return Ok(None);
         };
@@ -338,11 +408,14 @@ impl Ledger for Redis {
             overrun: words.tokens()?,
             pace: words.pace()?,
         };
+        let (carry, issued, spent) = (words.carry()?, words.issued()?, words.tokens()?);
         Ok(Some(Found {
             account,
             record,
-            group,
+            standing: Standing { group, issued },
             look,
+            carry,
+            spent,
             life,
         }))
     }
@@ -353,19 +426,22 @@ impl Ledger for Redis {
         caller: Caller<'_>,
         ask: &Admit<'_>,
     ) -> Outcome<KeyAdmission> {
-        let mut words = vec![
-            ask.id.to_owned(),
-            ask.least.to_string(),
-            ask.most.to_string(),
-            ask.open.to_string(),
-            ask.known.to_string(),
-            ask.ttl.0.to_string(),
-            caller.tenant.to_owned(),
-            caller.key.to_owned(),
-        ];
-        words.extend(group_words(caller.groups));
-        let Some((account, kind, mut words)) =
-            self.on_key(&self.scripts.admit, key, &words).await?
+        let words = |account: &AccountName| {
+            let mut words = vec![
+                ask.id.to_owned(),
+                ask.least.to_string(),
+                ask.most.to_string(),
+                ask.open.to_string(),
+                ask.known.to_string(),
+                ask.ttl.0.to_string(),
+                caller.tenant.to_owned(),
+                caller.key.to_owned(),
+                key_word(account, key),
+            ];
+            words.extend(group_words(caller.groups));
+            words
+        };
+        let Some((account, kind, mut words)) = self.on_key(&self.scripts.admit, key, words).await?
         else {
             return Ok(KeyAdmission::Unknown);
         };
@@ -379,6 +455,7 @@ impl Ledger for Redis {
             },
             "spent" => Verdict::Spent { left, pace },
             "held" => Verdict::Held { left, pace },
+            "key spent" => Verdict::KeySpent { left, pace },
             "crowded" => Verdict::TooManyInFlight { left, pace },
             _ => Verdict::RateLimited {
                 wait: Millis(amount),
@@ -386,9 +463,11 @@ impl Ledger for Redis {
                 pace: pace.unwrap_or_default(),
             },
         };
+        let (carry, issued) = (words.carry()?, words.issued()?);
         Ok(KeyAdmission::Known {
             account,
-            group,
+            standing: Standing { group, issued },
+            carry,
             admission,
         })
     }
@@ -431,8 +510,8 @@ impl Ledger for Redis {
     }
 
     async fn release(&self, key: &KeyName, id: &str) -> Outcome<()> {
-        let words = [id.to_owned(), Tokens::ZERO.to_string(), flag(true)];
-        self.on_key(&self.scripts.settle, key, &words)
+        let words = vec![id.to_owned(), Tokens::ZERO.to_string(), flag(true)];
+        self.on_key(&self.scripts.settle, key, |_| words.clone())
             .await
             .map(|_| ())
     }
@@ -501,10 +580,7 @@ impl Ledger for Redis {
         amount: Tokens,
     ) -> Outcome<Option<Credited>> {
         let words = [id.to_owned(), amount.to_string()];
-        let replicas = match self.keeping.credit_replicas {
-            Some(replicas) => replicas,
-            None => u64::from(self.fleet.has_replica(account.as_str()).await),
-        };
+        let replicas = self.replicas(account).await;
         let script = &self.scripts.credit;
         let reply = self
             .on_account_replicated(script, account, &words, replicas)
@@ -532,7 +608,7 @@ impl Ledger for Redis {
         let stored = self.text(account.as_str()).await?;
         let mut command = redis::cmd("DEL");
         command.arg(account.as_str());
-        if stored.as_deref().is_some_and(record::is_record) {
+        if stored.is_some_and(|text| record::target(&text) == record::Target::Record) {
             command.arg(account.books());
         }
         let gone: u64 = self.plain(account.as_str(), &command).await?;

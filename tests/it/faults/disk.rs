@@ -96,6 +96,8 @@ impl Known {
             known: Tokens::ZERO,
             limits: Limits::default(),
             ttl: Millis(600_000),
+            key: None,
+            created: Millis(0),
         };
         let admitted = store.admit(&key, caller, &ask).await.unwrap();
         let KeyAdmission::Known {

@@ -390,7 +390,7 @@ impl Bounds {
             "{key} has {left}: {self:?}"
         );
         assert!(
-            self.group.is_none_or(|group| found.group == group),
+            self.group.is_none_or(|group| found.standing.group == group),
             "{key}: {self:?}"
         );
         let charged = (self.granted.saturating_sub(left) / COST) as usize;

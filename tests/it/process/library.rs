@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use resullm::host_port::HostPort;
 use resullm::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
 use resullm::rules::amount::{Millis, Tokens};
-use resullm::rules::entry::{Caller, Groups};
+use resullm::rules::carry::Taken;
+use resullm::rules::entry::{Caller, Erased, Groups, Join};
+use resullm::rules::issued_key::{IssuedKey, KeyId};
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Window;
 use resullm::serve::build::{Deps, create_app};
@@ -16,8 +18,8 @@ use resullm::serve::sockets::Sockets;
 use resullm::settings::{Listener, Settings};
 use resullm::store::name::{AccountName, KeyName};
 use resullm::store::{
-    Clock, Configs, Counted, Durability, Follower, Found, KeyAdmission, Ledger, Mint, Outcome, Put,
-    Store, UsageLog,
+    Clock, Configs, Counted, Durability, Follower, Found, Joining, KeyAdmission, Led, Ledger,
+    ListedKey, Mint, Outcome, People, Put, Received, Store, UsageLog,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,6 +125,58 @@ impl Ledger for Defective {
 
     fn generation(&self) -> Option<u64> {
         self.store.generation()
+    }
+}
+
+#[async_trait]
+impl People for Defective {
+    async fn join(&self, account: &AccountName, join: &Join) -> Outcome<Joining> {
+        self.store.join(account, join).await
+    }
+
+    async fn lead(&self, name: &AccountName, text: &str, life: Option<Millis>) -> Outcome<Led> {
+        self.store.lead(name, text, life).await
+    }
+
+    async fn unlead(&self, name: &AccountName) -> Outcome<bool> {
+        self.store.unlead(name).await
+    }
+
+    async fn keys(&self, account: &AccountName) -> Outcome<Option<Vec<ListedKey>>> {
+        self.store.keys(account).await
+    }
+
+    async fn drop_key(&self, account: &AccountName, id: KeyId) -> Outcome<Option<IssuedKey>> {
+        self.store.drop_key(account, id).await
+    }
+
+    async fn take(
+        &self,
+        from: &AccountName,
+        tenant: &TenantId,
+        to: &AccountName,
+        most: Tokens,
+    ) -> Outcome<Option<Taken>> {
+        self.store.take(from, tenant, to, most).await
+    }
+
+    async fn receive(
+        &self,
+        account: &AccountName,
+        from: &str,
+        total: Tokens,
+        is_over: bool,
+    ) -> Outcome<Option<Received>> {
+        self.store.receive(account, from, total, is_over).await
+    }
+
+    async fn erase(
+        &self,
+        account: &AccountName,
+        returns: Tokens,
+        life: Millis,
+    ) -> Outcome<Option<Erased>> {
+        self.store.erase(account, returns, life).await
     }
 }
 

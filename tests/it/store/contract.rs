@@ -121,7 +121,7 @@ fn groups(requests: u64) -> Groups {
     };
     let limits = Limits {
         window: Some(window),
-        concurrent: None,
+        ..Limits::default()
     };
     Groups::new(vec![
         ("anonymous".into(), limits),
@@ -156,6 +156,8 @@ fn ask(id: &str, most: u64) -> Admit<'_> {
         known: Tokens::ZERO,
         limits: Limits::default(),
         ttl: Millis(60_000),
+        key: None,
+        created: Millis(0),
     }
 }
 

@@ -9,6 +9,7 @@ use resullm::rules::account::{Admit, Ask, Orphans, Report};
 use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::{self, Caller, EntryAdmission, Groups};
 use resullm::rules::record;
+use resullm::rules::refill::{Period, Refill};
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::{Limits, Window};
 use resullm::store::name::KeyName;
@@ -89,14 +90,14 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0u8..3, prop_oneof![Just(0u64), 0u64..60], 0u64..60, any::<bool>(), any::<bool>(), any::<bool>(), told(), told())
             .prop_map(|(instance, spent, back, repeat, retry, ends, before, begun)| Op::Report { instance, spent, back, repeat, retry, ends, before, begun }),
         1 => (0u8..4, amount()).prop_map(|(id, amount)| Op::Credit { id, amount }),
-        1 => (0u8..5).prop_map(|group| Op::Regroup { group }),
-        4 => prop_oneof![0u64..50, 500u64..3_000, Just(5_000), Just(100_000_000)].prop_map(|millis| Op::Wait { millis }),
+        1 => (0u8..7).prop_map(|group| Op::Regroup { group }),
+        4 => prop_oneof![0u64..50, 500u64..3_000, Just(5_000), Just(100_000_000), Just(1_900_000_000)].prop_map(|millis| Op::Wait { millis }),
     ]
 }
 
 fn text() -> impl Strategy<Value = String> {
     let left = prop_oneof![3 => 0u64..400, 1 => Just(9_007_199_254_740_991)];
-    (left, 0usize..6).prop_map(|(left, shape)| {
+    (left, 0usize..8).prop_map(|(left, shape)| {
         let number = left.to_string();
         [
             r#"{"userId":null,"createdAt":"2026-01-01T00:00:00Z","tokensLeft":N}"#,
@@ -105,6 +106,8 @@ fn text() -> impl Strategy<Value = String> {
             "{\n\t\"tokensLeft\": 7, \"tokensLeft\":\tN,\n \"z\": 1.50 }\n",
             r#"{"group":"strange","tokensLeft":N,"u":"é\u00e9\/","nested":{"tenantId":"other"}}"#,
             r#"{"tenantId":"other","tokensLeft":N}"#,
+            r#"{"tokensLeft":N,"tenantId":"abc","group":"daily","createdAt":"2027-01-15T08:00:00.000Z"}"#,
+            r#"{"tokensLeft":N,"tenantId":"abc","group":"monthly","createdAt":"2027-01-01"}"#,
         ][shape]
             .replace('N', &number)
     })
@@ -117,6 +120,14 @@ fn groups() -> Groups {
             span: Millis(span),
         }),
         concurrent,
+        refill: None,
+    };
+    let refilled = |every, tokens| Limits {
+        refill: Some(Refill {
+            tokens: Tokens::new(tokens),
+            every,
+        }),
+        ..limits(None, None)
     };
     Groups::new(vec![
         ("anonymous".into(), limits(Some((4, 2_000)), Some(3))),
@@ -124,10 +135,20 @@ fn groups() -> Groups {
         ("free".into(), limits(None, None)),
         ("none".into(), limits(Some((0, 1_000)), None)),
         ("one".into(), limits(None, Some(1))),
+        ("daily".into(), refilled(Period::Day, 90)),
+        ("monthly".into(), refilled(Period::Month, 9_000)),
     ])
 }
 
-const GROUPS: [&str; 5] = ["anonymous", "paid", "free", "none", "one"];
+const GROUPS: [&str; 7] = [
+    "anonymous",
+    "paid",
+    "free",
+    "none",
+    "one",
+    "daily",
+    "monthly",
+];
 const INSTANCES: [&str; 3] = ["i0", "i1", "i2"];
 const TTL: Millis = Millis(4_000);
 const START: u64 = 1_800_000_000_000;
@@ -183,7 +204,11 @@ fn by_rule(
             };
             match entry.admit(now, orphans, caller, &ask).unwrap() {
                 EntryAdmission::Unknown => "unknown".to_owned(),
-                EntryAdmission::Known { group, admission } => format!("{group} {admission:?}"),
+                EntryAdmission::Known {
+                    standing,
+                    admission,
+                    ..
+                } => format!("{} {admission:?}", standing.group),
             }
         }
         Op::Renew { id, known } => {
@@ -224,7 +249,7 @@ fn by_rule(
             )
         }
         Op::Regroup { group } => {
-            entry.regroup(GROUPS[*group as usize]).unwrap();
+            entry.regroup(now, GROUPS[*group as usize]).unwrap();
             "moved".to_owned()
         }
         Op::Wait { .. } => String::new(),
@@ -253,8 +278,10 @@ async fn by_engine(store: &dyn Store, key: &KeyName, op: &Op, number: u64) -> St
             match store.admit(key, caller, &ask).await.unwrap() {
                 KeyAdmission::Unknown => "unknown".to_owned(),
                 KeyAdmission::Known {
-                    group, admission, ..
-                } => format!("{group} {admission:?}"),
+                    standing,
+                    admission,
+                    ..
+                } => format!("{} {admission:?}", standing.group),
             }
         }
         Op::Renew { id, known } => {
@@ -314,6 +341,8 @@ fn ask(id: &str, least: u64, more: u64, open: u64, known: u64) -> Admit<'_> {
         known: Tokens::new(known),
         limits: Limits::default(),
         ttl: TTL,
+        key: None,
+        created: Millis(0),
     }
 }
 
@@ -431,10 +460,10 @@ async fn replay(
 
         let facts = record::read(&rule.record).unwrap();
         let tenant = TenantId::parse(facts.tenant.as_deref().unwrap_or("abc")).unwrap();
-        let window = groups().window(&entry::group(&facts, key.as_str()));
+        let limits = groups().limits(&entry::group(&facts, key.as_str()));
         let found = store.find(&key, &tenant, &groups()).await.unwrap().unwrap();
         prop_assert_eq!(&found.record, &rule.record);
-        prop_assert_eq!(found.look, rule.look(now, orphans, window).unwrap());
+        prop_assert_eq!(found.look, rule.look(now, orphans, limits).unwrap());
     }
     Ok(())
 }

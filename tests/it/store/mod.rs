@@ -3,4 +3,5 @@
 
 pub mod contract;
 mod histories;
+mod people_histories;
 mod sealing;

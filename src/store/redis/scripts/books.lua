@@ -1,7 +1,7 @@
 -- Prelude of every script: reads, sweeps, changes and writes one account. Repeats the rules of
 -- rules/account.rs and rules/record.rs line for line; a property test compares them.
 -- The record's text is never decoded and encoded again: only the number in it is replaced.
--- KEYS: 1 the record, 2 its books. ARGV: 1 now in ms (empty: the server's clock), 2 the charge of orphans
+-- KEYS: 1 the record, 2 its books, 3 the keys of a person's account. ARGV: 1 now in ms (empty: the server's clock), 2 the charge of orphans
 -- ('known' or 'spend')
 
 local MOST = 9007199254740991
@@ -58,6 +58,8 @@ local function value_end(text, at)
   return stop
 end
 
+local KNOWN = { tokensLeft = true, tenantId = true, group = true, account = true, createdAt = true }
+
 local function fields(text)
   local found = {}
   local at = skip(text, 1)
@@ -76,9 +78,7 @@ local function fields(text)
     at = skip(text, at + 1)
     local stop = value_end(text, at)
     if not stop then return nil end
-    if name == 'tokensLeft' or name == 'tenantId' or name == 'group' then
-      found[name] = { at, stop }
-    end
+    if KNOWN[name] then found[name] = { at, stop } end
     at = skip(text, stop)
     local c = text:sub(at, at)
     if c == ',' then at = skip(text, at + 1) elseif c ~= '}' then return nil end
@@ -105,45 +105,117 @@ local function with_string(text, name, value)
   return text:sub(1, found.stop - 1) .. ',"' .. name .. '":"' .. value .. '"' .. text:sub(found.stop)
 end
 
+-- Time -------------------------------------------------------------------------------------------
+
+local DAY = 86400000
+
+-- Returns when the day began that an RFC 3339 text begins with; 0 if it begins with none since 1970.
+local function day_start(text)
+  local year, month, day = (text or ''):match('^(%d%d%d%d)%-(%d%d)%-(%d%d)')
+  year, month, day = tonumber(year), tonumber(month), tonumber(day)
+  if not year or year < 1970 or month < 1 or month > 12 or day < 1 or day > 31 then return 0 end
+  if month <= 2 then year = year - 1 end
+  local era = math.floor(year / 400)
+  local of_era = year - era * 400
+  local of_year = math.floor((153 * (month > 2 and month - 3 or month + 9) + 2) / 5) + day - 1
+  local days = era * 146097 + of_era * 365 + math.floor(of_era / 4) - math.floor(of_era / 100) + of_year
+  return math.max(days - 719468, 0) * DAY
+end
+
+-- Returns when the period began that `now` belongs to.
+local function period_start(every)
+  local days = math.floor(now / DAY)
+  if every ~= 'month' then return days * DAY end
+  local of_era = (days + 719468) % 146097
+  local year = math.floor((of_era - math.floor(of_era / 1460) + math.floor(of_era / 36524) - math.floor(of_era / 146096)) / 365)
+  local of_year = of_era - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+  local month = math.floor((5 * of_year + 2) / 153)
+  return (days - (of_year - math.floor((153 * month + 2) / 5))) * DAY
+end
+
 -- The account ------------------------------------------------------------------------------------
+
+-- Reads the books into the account. Fields: h hold, l lease, m mark of what was charged, c credit, s slice,
+-- o overrun, k what a key has spent, r refill, v balance that left, f balance that arrives, t ID token, i identity,
+-- a Apple's refresh token, d what a deleted account leaves.
+local function read_books(account)
+  local flat = redis.call('HGETALL', KEYS[2])
+  for i = 1, #flat, 2 do
+    local kind, id, value = flat[i]:sub(1, 1), flat[i]:sub(3), flat[i + 1]
+    if kind == 'v' then
+      local taken, to = value:match('^(%d+):(.*)$')
+      account.left_for = { taken = tonumber(taken), to = to }
+    elseif kind == 'a' then account.apple = value
+    elseif kind == 'f' then
+      local received, most, over, from = value:match('^(%d+):(%d+):(%d):(.*)$')
+      account.carry = { received = tonumber(received), most = tonumber(most), over = over == '1', from = from }
+    else
+      local a, b, c, d, e, f, g = value:match('^(%d+):?(%d*):?(%d*):?(%d*):?(%d*):?(%d*):?(%d*)$')
+      a, b, c, d = tonumber(a), tonumber(b), tonumber(c), tonumber(d)
+      e, f, g = tonumber(e), tonumber(f), tonumber(g)
+      if kind == 'h' then account.holds[id] = { max = a, known = b, expires = c, key = d }
+      elseif kind == 'l' then account.leases[id] = { amount = a, expires = b, number = c, granted = d, slots = e, slots_until = f or 0, told = g }
+      elseif kind == 'm' then account.marks[id] = { charged = a, expires = b, number = c, told = d, key = e }
+      elseif kind == 'c' then account.credits[id] = a
+      elseif kind == 's' then account.slices[tonumber(id)] = a
+      elseif kind == 'k' then account.by_key[tonumber(id)] = a
+      elseif kind == 't' then account.founders[id] = a
+      elseif kind == 'i' then account.identities[id] = a
+      elseif kind == 'r' then account.refilled = a
+      elseif kind == 'd' then account.remains = { tokens = a, ends = b }
+      elseif kind == 'o' then account.overrun = a end
+    end
+  end
+end
+
+-- Returns an account of this text, without its books.
+local function account_of(text, left, found)
+  return {
+    text = text, left = left, before = left,
+    tenant = plain_string(text, found.tenantId), group = plain_string(text, found.group),
+    created = day_start(plain_string(text, found.createdAt)),
+    holds = {}, leases = {}, marks = {}, credits = {}, slices = {}, by_key = {}, founders = {}, identities = {},
+    overrun = 0,
+    set = {}, gone = {},
+  }
+end
 
 -- Returns the account, or nil and the reply to send instead.
 local function open()
   local text = redis.call('GET', KEYS[1])
   if not text then return nil, { 'gone' } end
-  if text:sub(skip(text, 1), skip(text, 1)) ~= '{' then return nil, { 'user', text } end
+  if text:sub(skip(text, 1), skip(text, 1)) ~= '{' then return nil, { 'elsewhere', 'user:' .. text } end
   local found = fields(text)
   if not found then return nil, { 'damaged', 'object' } end
+  local elsewhere = not found.tokensLeft and plain_string(text, found.account)
+  if elsewhere then return nil, { 'elsewhere', elsewhere } end
   local left = found.tokensLeft and balance(text:sub(found.tokensLeft[1], found.tokensLeft[2] - 1))
   if not left then return nil, { 'damaged', 'balance' } end
-  local account = {
-    text = text, left = left, before = left,
-    tenant = plain_string(text, found.tenantId), group = plain_string(text, found.group),
-    holds = {}, leases = {}, marks = {}, credits = {}, slices = {}, overrun = 0,
-    set = {}, gone = {},
-  }
-  -- Fields of the books: h hold, l lease, m mark of what was charged, c credit, s slice, o overrun.
-  local flat = redis.call('HGETALL', KEYS[2])
-  for i = 1, #flat, 2 do
-    local kind, id, value = flat[i]:sub(1, 1), flat[i]:sub(3), flat[i + 1]
-    local a, b, c, d, e, f, g = value:match('^(%d+):?(%d*):?(%d*):?(%d*):?(%d*):?(%d*):?(%d*)$')
-    a, b, c, d = tonumber(a), tonumber(b), tonumber(c), tonumber(d)
-    e, f, g = tonumber(e), tonumber(f), tonumber(g)
-    if kind == 'h' then account.holds[id] = { max = a, known = b, expires = c }
-    elseif kind == 'l' then account.leases[id] = { amount = a, expires = b, number = c, granted = d, slots = e, slots_until = f or 0, told = g }
-    elseif kind == 'm' then account.marks[id] = { charged = a, expires = b, number = c, told = d }
-    elseif kind == 'c' then account.credits[id] = a
-    elseif kind == 's' then account.slices[tonumber(id)] = a
-    elseif kind == 'o' then account.overrun = a end
-  end
+  local account = account_of(text, left, found)
+  read_books(account)
   return account
 end
 
+-- Writes numbers, as many as there are; nil is left empty.
 local function put(account, kind, id, ...)
-  local parts = {}
-  for i, n in ipairs({ ... }) do parts[i] = whole(n) end
-  account.set[kind .. ':' .. id] = table.concat(parts, ':')
+  local parts, last = {}, 0
+  for i = 1, select('#', ...) do
+    local n = select(i, ...)
+    parts[i] = n and whole(n) or ''
+    if n then last = i end
+  end
+  account.set[kind .. ':' .. id] = table.concat(parts, ':', 1, last)
   account.gone[kind .. ':' .. id] = nil
+end
+
+local function put_text(account, kind, value)
+  account.set[kind .. ':'] = value
+  account.gone[kind .. ':'] = nil
+end
+
+local function put_carry(account)
+  local carry = account.carry
+  put_text(account, 'f', table.concat({ whole(carry.received), whole(carry.most), carry.over and '1' or '0', carry.from }, ':'))
 end
 
 local function drop(account, kind, id)
@@ -153,7 +225,7 @@ end
 
 local function put_hold(account, id, hold)
   account.holds[id] = hold
-  put(account, 'h', id, hold.max, hold.known, hold.expires)
+  put(account, 'h', id, hold.max, hold.known, hold.expires, hold.key)
 end
 
 local function put_lease(account, id, lease)
@@ -163,18 +235,18 @@ end
 
 local function put_mark(account, id, mark)
   account.marks[id] = mark
-  put(account, 'm', id, mark.charged, mark.expires, mark.number, mark.told)
+  put(account, 'm', id, mark.charged, mark.expires, mark.number, mark.told, mark.key)
 end
 
 -- Writes what changed. The books expire with their record.
 local function save(account)
-  local text = account.text
+  local text = account.text_after or account.text
   if account.left ~= account.before then
     local place = fields(text).tokensLeft
     text = text:sub(1, place[1] - 1) .. whole(account.left) .. text:sub(place[2])
   end
   if account.bind and not account.tenant then text = with_string(text, 'tenantId', account.bind) end
-  if text ~= account.text then redis.call('SET', KEYS[1], text, 'KEEPTTL') end
+  if account.fresh or text ~= account.text then redis.call('SET', KEYS[1], text, 'KEEPTTL') end
   local gone, set = {}, {}
   for field in pairs(account.gone) do gone[#gone + 1] = field end
   for field, value in pairs(account.set) do
@@ -220,14 +292,41 @@ local function charge(account, used)
   return charged, overrun
 end
 
+-- Charges a request, to its key too where that has a bound.
+local function charge_to(account, key, used)
+  if key and used > 0 then
+    account.by_key[key] = math.min((account.by_key[key] or 0) + used, MOST)
+    put(account, 'k', whole(key), account.by_key[key])
+  end
+  return charge(account, used)
+end
+
+-- Raises the balance to the group's refill, once a period.
+local function refill(account, tokens, every)
+  if tokens and period_start(every) > (account.refilled or account.created) then
+    account.left = math.max(account.left, tokens)
+    account.refilled = now
+    put(account, 'r', '', now)
+  end
+end
+
+local function sweep_founders(account)
+  for hash, expires in pairs(account.founders) do
+    if expires <= now then
+      account.founders[hash] = nil
+      drop(account, 't', hash)
+    end
+  end
+end
+
 local function sweep(account)
   for id, hold in pairs(account.holds) do
     if hold.expires <= now then
       local cost = spend_orphans and hold.max or hold.known
-      charge(account, cost)
+      charge_to(account, hold.key, cost)
       account.holds[id] = nil
       drop(account, 'h', id)
-      put_mark(account, id, { charged = cost, expires = now + MARK_LIFE, number = 0 })
+      put_mark(account, id, { charged = cost, expires = now + MARK_LIFE, number = 0, key = hold.key })
     end
   end
   for id, lease in pairs(account.leases) do
@@ -251,6 +350,7 @@ local function sweep(account)
       drop(account, 'c', id)
     end
   end
+  sweep_founders(account)
 end
 
 -- The window -------------------------------------------------------------------------------------
@@ -312,8 +412,9 @@ local function pace(account, limit, span)
   return whole(limit), whole(room(account.slices, limit, span)), whole(reset)
 end
 
--- Groups are four arguments each from ARGV[first] on: name, limit (empty: none), span in ms, concurrent
--- calls (empty: any). A group that is not listed has the limits of 'anonymous'.
+-- Groups are six arguments each from ARGV[first] on: name, limit (empty: none), span in ms, concurrent calls
+-- (empty: any), refill in tokens (empty: none) and its period. A group that is not listed has the limits of
+-- 'anonymous'.
 local function group_of(account, key)
   if account.group then return account.group end
   if key:sub(1, 5) == 'user_' then return 'google_logged_in' end
@@ -322,12 +423,41 @@ end
 
 local function limits_of(group, first)
   local function of(wanted)
-    for i = first, #ARGV, 4 do
+    for i = first, #ARGV, 6 do
       if ARGV[i] == wanted then return i end
     end
   end
   local at = of(group) or of('anonymous')
-  if not at then return nil end
-  return tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  if not at then return {} end
+  return {
+    limit = tonumber(ARGV[at + 1]), span = tonumber(ARGV[at + 2]), concurrent = tonumber(ARGV[at + 3]),
+    refill = tonumber(ARGV[at + 4]), every = ARGV[at + 5],
+  }
 end
 
+-- A key of a person's account is a field of KEYS[3]: last day of use, expiry, most tokens (each may be empty),
+-- creation, source, whether the account began with it, and a JSON text. Returns it, or nil if it has expired.
+local function issued_key(id)
+  local text = redis.call('HGET', KEYS[3], id)
+  if not text then return nil end
+  local used, expires, most, rest = text:match('^(%d*):(%d*):(%d*):(.*)$')
+  if expires ~= '' and tonumber(expires) <= now then return nil end
+  return { text = text, used = used, expires = tonumber(expires), most = tonumber(most), rest = ':' .. expires .. ':' .. most .. ':' .. rest }
+end
+
+-- Whether the account and the key belong to this tenant. Returns the key, where it is one of a person's.
+local function standing(account, tenant, id)
+  if account.tenant and account.tenant ~= tenant then return false end
+  if account.left_for then return false end
+  if id == '' then return true end
+  local key = issued_key(id)
+  return key ~= nil, key
+end
+
+-- Returns three words for the reply: the account that a balance still arrives from (empty: none), the most of it,
+-- what has come.
+local function arriving(account)
+  local carry = account.carry
+  if not carry or carry.over then return '', '0', '0' end
+  return carry.from, whole(carry.most), whole(carry.received)
+end

@@ -1,11 +1,19 @@
--- Returns the account as a sweep would leave it; nothing is written. ARGV: 3 tenant, 4 key, 5... groups
+-- Returns the account as a sweep would leave it; nothing is written.
+-- ARGV: 3 tenant, 4 key, 5 the key's id at a person's account (else empty), 6... groups
 local account, instead = open()
 if not account then return instead end
-if account.tenant and account.tenant ~= ARGV[3] then return { 'gone' } end
+local known_here, key = standing(account, ARGV[3], ARGV[5])
+if not known_here then return { 'gone' } end
 local group = group_of(account, ARGV[4])
-local limit, span = limits_of(group, 5)
+local limits = limits_of(group, 6)
 sweep(account)
-return {
-  'found', account.text, group, whole(redis.call('PTTL', KEYS[1])),
-  whole(account.left), whole(free(account)), whole(account.overrun), pace(account, limit, span),
+refill(account, limits.refill, limits.every)
+local life = key and (key.expires and key.expires - now or -1) or redis.call('PTTL', KEYS[1])
+local words = {
+  'found', account.text, group, whole(life),
+  whole(account.left), whole(free(account)), whole(account.overrun), pace(account, limits.limit, limits.span),
 }
+for _, word in ipairs({ arriving(account) }) do words[#words + 1] = word end
+words[#words + 1] = key and key.text or ''
+words[#words + 1] = key and whole(account.by_key[tonumber(ARGV[5], 16)] or 0) or '0'
+return words

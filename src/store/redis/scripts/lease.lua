@@ -12,7 +12,7 @@ local granted, slots, slots_until
 if before and before.number >= number then
   granted, slots, slots_until = before.granted, before.slots, before.slots_until
 else
-  granted = math.min(tonumber(ARGV[5]), math.floor(free(account) / 4))
+  granted = account.left_for and 0 or math.min(tonumber(ARGV[5]), math.floor(free(account) / 4))
   slots, slots_until = 0, now
   if limit then
     slots = math.min(tonumber(ARGV[6]), math.floor(room(account.slices, limit, span) / 4))

@@ -1,5 +1,8 @@
--- Writes the group into the record. ARGV: 3 group
+-- Writes the group into the record. The new group's refill comes with the next period. ARGV: 3 group
 local account, instead = open()
 if not account then return instead end
-redis.call('SET', KEYS[1], with_string(account.text, 'group', ARGV[3]), 'KEEPTTL')
+account.text_after = with_string(account.text, 'group', ARGV[3])
+account.refilled = now
+put(account, 'r', '', now)
+save(account)
 return { 'moved' }

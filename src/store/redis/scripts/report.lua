@@ -31,7 +31,7 @@ elseif mark then
     local all = due_after(mark.told)
     local already = math.min(mark.charged, all)
     local told = told_after(mark.told)
-    put_mark(account, id, { charged = mark.charged - already, expires = mark.expires, number = number, told = told })
+    put_mark(account, id, { charged = mark.charged - already, expires = mark.expires, number = number, told = told, key = mark.key })
     due = all - already
   end
 elseif begun and ARGV[9] ~= '1' then

@@ -3,14 +3,14 @@ local account, instead = open()
 if not account then return instead end
 sweep(account)
 local id, used = ARGV[3], tonumber(ARGV[4])
-local due, mark = 0, account.marks[id]
-if account.holds[id] then
+local due, hold, mark = 0, account.holds[id], account.marks[id]
+if hold then
   due = used
   drop(account, 'h', id)
 elseif mark and used > mark.charged then
   due = used - mark.charged
-  put_mark(account, id, { charged = used, expires = mark.expires, number = mark.number, told = mark.told })
+  put_mark(account, id, { charged = used, expires = mark.expires, number = mark.number, told = mark.told, key = mark.key })
 end
-local charged, overrun = charge(account, due)
+local charged, overrun = charge_to(account, hold and hold.key or mark and mark.key, due)
 save(account)
 return { 'settled', whole(charged), whole(overrun), whole(account.left) }

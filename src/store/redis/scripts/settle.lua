@@ -9,7 +9,8 @@ local before = mark and mark.charged or 0
 local due = (hold or mark or not retry) and math.max(used - before, 0) or 0
 if hold then drop(account, 'h', id) end
 if mark then drop(account, 'm', id) end
-if retry then put_mark(account, id, { charged = math.max(before, used), expires = now + MARK_LIFE, number = 0 }) end
-local charged, overrun = charge(account, due)
+local key = hold and hold.key or mark and mark.key
+if retry then put_mark(account, id, { charged = math.max(before, used), expires = now + MARK_LIFE, number = 0, key = key }) end
+local charged, overrun = charge_to(account, key, due)
 save(account)
 return { 'settled', whole(charged), whole(overrun), whole(account.left) }

@@ -21,7 +21,10 @@ pub async fn a_key_is_found_only_at_its_tenant(store: Arc<dyn Store>) {
         .unwrap()
         .unwrap();
     assert_eq!(found.record, record(100, "abc"));
-    assert_eq!((found.group.as_str(), found.life), ("anonymous", None));
+    assert_eq!(
+        (found.standing.group.as_str(), found.life),
+        ("anonymous", None)
+    );
     assert_eq!(found.look.left, Tokens::new(100));
     assert_eq!(found.look.pace.unwrap().remaining, 5);
     assert_eq!(
@@ -258,7 +261,10 @@ pub async fn credit_counts_once_and_regroup_changes_the_group(store: Arc<dyn Sto
         .await
         .unwrap()
         .unwrap();
-    assert_eq!((found.group.as_str(), found.look.pace), ("paid", None));
+    assert_eq!(
+        (found.standing.group.as_str(), found.look.pace),
+        ("paid", None)
+    );
 
     let nobody = KeyName::parse("temp_nobody").unwrap().account();
     assert_eq!(

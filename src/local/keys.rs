@@ -1,0 +1,259 @@
+//! A person's own keys below `/auth/keys`: listed, made, rolled, revoked, with a key that may manage its account.
+
+use super::answer::{self, Answer, Refusal, json};
+use super::people::{self, KeyBounds, Opening};
+use super::{Local, Request, credentials};
+use crate::api;
+use crate::rules::amount::{Millis, Tokens};
+use crate::rules::date::rfc3339;
+use crate::rules::issued_key::{KeyId, KeySource};
+use crate::rules::{model_name, neighbours};
+use crate::store::name::KeyName;
+use crate::store::people as store_people;
+use crate::store::tenants::Tenant;
+use crate::store::{Found, ListedKey};
+use crate::tables::duration;
+use serde_json::Value;
+
+/// Longest life that may be asked for: ten years.
+const LONGEST_LIFE: Millis = Millis(api::Mint::MAX_SECONDS * 1000);
+
+/// Reads the life of a key, such as `15m`.
+pub(super) fn life(text: Option<&str>) -> Result<Option<Millis>, Refusal> {
+    let Some(text) = text else { return Ok(None) };
+    let life = duration(text).map(Millis::from);
+    let life = life.filter(|life| *life > Millis(0) && *life <= LONGEST_LIFE);
+    let wrong =
+        || Refusal::Bad("ttl must be a time such as 15m or 30d, ten years at most".to_owned());
+    life.map(Some).ok_or_else(wrong)
+}
+
+/// Checks a list of models as a key has it.
+pub(super) fn models(models: Option<Vec<String>>) -> Result<Option<Vec<String>>, Refusal> {
+    let most = api::NewOwnKey::MAX_MODELS;
+    let Some(models) = models else {
+        return Ok(None);
+    };
+    if models.is_empty() || models.len() > most {
+        return Err(Refusal::Bad(format!("models must name 1 to {most} models")));
+    }
+    for (at, model) in models.iter().enumerate() {
+        model_name::check(model).map_err(|why| Refusal::Bad(format!("models.{at} {why}")))?;
+    }
+    Ok(Some(models))
+}
+
+/// Checks a number of tokens.
+pub(super) fn tokens(name: &str, tokens: Option<u64>) -> Result<Option<Tokens>, Refusal> {
+    match tokens {
+        Some(tokens) if tokens > Tokens::MAX.count() => Err(Refusal::Bad(format!(
+            "{name} must be at most {}",
+            Tokens::MAX
+        ))),
+        tokens => Ok(tokens.map(Tokens::new)),
+    }
+}
+
+fn addresses(addresses: Option<Vec<String>>) -> Result<Option<Vec<String>>, Refusal> {
+    let most = api::NewOwnKey::MAX_ADDRESSES;
+    let Some(addresses) = addresses else {
+        return Ok(None);
+    };
+    if addresses.is_empty() || addresses.len() > most {
+        return Err(Refusal::Bad(format!(
+            "allowedAddresses must name 1 to {most} addresses"
+        )));
+    }
+    if let Some(at) = addresses
+        .iter()
+        .position(|text| neighbours::parse(text).is_none())
+    {
+        return Err(Refusal::Bad(format!(
+            "allowedAddresses.{at} must be an IP address or a block such as 10.0.0.0/8"
+        )));
+    }
+    Ok(Some(addresses))
+}
+
+/// Returns the account of the key that a request was sent with. 401 if there is none.
+pub(super) async fn found(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+) -> Result<(KeyName, Found), Refusal> {
+    let key = sent(request)?;
+    let found = find(local, tenant, &key).await?;
+    Ok((key, found))
+}
+
+/// Returns the key that a request was sent with. 401 if there is none.
+pub(super) fn sent(request: &Request<'_>) -> Result<KeyName, Refusal> {
+    let key = credentials::key(|name| request.headers.get(name)?.to_str().ok());
+    key.and_then(KeyName::parse).ok_or(Refusal::UnknownKey)
+}
+
+/// Returns the account of a key. 401 if there is none.
+pub(super) async fn find(local: &Local, tenant: &Tenant, key: &KeyName) -> Result<Found, Refusal> {
+    let found = local.store.find(key, &tenant.id, &tenant.groups).await?;
+    found.ok_or(Refusal::UnknownKey)
+}
+
+/// Returns what a person is called: the app's own ID, or the derived name.
+pub(super) fn user_id(found: &Found) -> Option<String> {
+    let record: Value = serde_json::from_str(&found.record).ok()?;
+    record.get("userId")?.as_str().map(str::to_owned)
+}
+
+/// Returns the account of a key that may manage it. 403 for keys of nobody, of sessions, and with bounds.
+pub(super) async fn manager(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+) -> Result<(KeyName, Found), Refusal> {
+    let (key, found) = found(local, request, tenant).await?;
+    let issued = found.standing.issued.as_ref();
+    match issued.is_some_and(|issued| issued.may_manage()) {
+        true => Ok((key, found)),
+        false => Err(Refusal::Forbidden(
+            "This key may not do that: a key of a sign-in, or one made with it and without bounds, may".to_owned(),
+        )),
+    }
+}
+
+/// Serves `GET /auth/keys`.
+pub(super) async fn list(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+) -> Result<Answer, Refusal> {
+    let (key, found) = manager(local, request, tenant).await?;
+    let keys = local.store.keys(&found.account).await?;
+    let mut keys = keys.ok_or(Refusal::UnknownKey)?;
+    keys.sort_by_key(|listed| std::cmp::Reverse((listed.key.created, listed.id)));
+    let keys = keys
+        .into_iter()
+        .map(|listed| shown(listed, key.id()))
+        .collect();
+    Ok(json(200, &api::OwnKeys { keys }))
+}
+
+fn shown(listed: ListedKey, current: KeyId) -> api::ListedKey {
+    let ListedKey { id, key, spent } = listed;
+    let source = match key.source {
+        KeySource::SignIn => "signIn",
+        KeySource::Session => "session",
+        KeySource::Made => "made",
+    };
+    let day = |day: u64| rfc3339(Millis(day * Millis::DAY.0))[..10].to_owned();
+    api::ListedKey {
+        id: id.to_string(),
+        start: key.start,
+        name: key.name,
+        source: source.to_owned(),
+        created_at: rfc3339(key.created),
+        last_used: key.used.map(day),
+        expires_at: key.expires.map(rfc3339),
+        models: key.models,
+        allowed_addresses: key.addresses,
+        tokens_max: key.tokens_max,
+        tokens_spent: key.tokens_max.map(|_| spent),
+        current: id == current,
+    }
+}
+
+/// Serves `POST /auth/keys`.
+pub(super) async fn make(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+) -> Result<Answer, Refusal> {
+    let (_, found) = manager(local, request, tenant).await?;
+    let call: api::NewOwnKey = answer::body(&request.body)?;
+    let most = api::NewOwnKey::MAX_NAME_CHARS;
+    let name = call.name.as_deref().unwrap_or_default();
+    if name.chars().count() > most || name.chars().any(char::is_control) {
+        return Err(Refusal::Bad(format!(
+            "name must have at most {most} characters, without control characters"
+        )));
+    }
+    let bounds = KeyBounds {
+        name: call.name,
+        life: life(call.ttl.as_deref())?,
+        models: models(call.models)?,
+        addresses: addresses(call.allowed_addresses)?,
+        tokens_max: tokens("tokensMax", call.tokens_max)?,
+    };
+    issue(local, tenant, &found, bounds).await
+}
+
+async fn issue(
+    local: &Local,
+    tenant: &Tenant,
+    found: &Found,
+    bounds: KeyBounds,
+) -> Result<Answer, Refusal> {
+    let name = bounds.name.clone();
+    let opening = Opening {
+        account: found.account.clone(),
+        user_id: found.account.part(),
+        group: None,
+        source: KeySource::Made,
+        bounds,
+        token: None,
+        temp: None,
+        apple: None,
+    };
+    let opened = people::open(local, tenant, opening).await?;
+    let answer = api::OwnKey {
+        id: opened.key.id().to_string(),
+        api_key: opened.key.as_str().to_owned(),
+        name,
+        expires_at: opened.expires_at,
+    };
+    Ok(json(201, &answer))
+}
+
+/// Serves `POST /auth/keys/{id}/roll`: a new key in place of an old one, with the same bounds and what is left of them.
+pub(super) async fn roll(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+    id: &str,
+) -> Result<Answer, Refusal> {
+    let (_, found) = manager(local, request, tenant).await?;
+    let id = KeyId::parse(id).ok_or(Refusal::NotFound)?;
+    let keys = local.store.keys(&found.account).await?.unwrap_or_default();
+    let old = keys.into_iter().find(|listed| listed.id == id);
+    let ListedKey { key, spent, .. } = old.ok_or(Refusal::NotFound)?;
+    // The old key ends first: what both would spend together could be more than its bound.
+    end(local, &found, id).await?;
+    let now = super::accounts::now();
+    let bounds = KeyBounds {
+        name: key.name,
+        life: key.expires.map(|expires| expires.minus(now).max(Millis(1))),
+        models: key.models,
+        addresses: key.addresses,
+        tokens_max: key.tokens_max.map(|most| most.minus(spent)),
+    };
+    issue(local, tenant, &found, bounds).await
+}
+
+async fn end(local: &Local, found: &Found, id: KeyId) -> Result<(), Refusal> {
+    if !store_people::end_key(&*local.store, &found.account, id).await? {
+        return Err(Refusal::NotFound);
+    }
+    local.leases.invalidate_id(id);
+    Ok(())
+}
+
+/// Serves `DELETE /auth/keys/{id}`.
+pub(super) async fn revoke(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+    id: &str,
+) -> Result<Answer, Refusal> {
+    let (_, found) = manager(local, request, tenant).await?;
+    end(local, &found, KeyId::parse(id).ok_or(Refusal::NotFound)?).await?;
+    Ok(json(200, &api::Success::DONE))
+}

@@ -1,0 +1,232 @@
+//! Opens the account of a person with a new key, and creates the account where it is the first.
+//!
+//! Whoever calls this has verified the person: an issuer's token, or the app's backend. The balance of an anonymous key
+//! moves over with the account's creation and never again.
+
+use super::Local;
+use super::accounts::{self, expiry};
+use super::answer::Refusal;
+use crate::rules::amount::{Millis, Tokens};
+use crate::rules::carry::Carry;
+use crate::rules::config::Group;
+use crate::rules::date::rfc3339;
+use crate::rules::entry::{ANONYMOUS, Founding, Join, Joined};
+use crate::rules::issued_key::{IssuedKey, KeySource};
+use crate::store::name::{AccountName, KeyName};
+use crate::store::people::{self, Issued, Leads};
+use crate::store::tenants::Tenant;
+use serde_json::json;
+
+/// Characters of a key that lists show.
+const SHOWN_OF_A_KEY: usize = 10;
+
+/// A key that is wanted, and the account that it is to open.
+pub(super) struct Opening<'a> {
+    pub account: AccountName,
+    /// What the answer calls the person.
+    pub user_id: &'a str,
+    /// Group of the account, if it is created now; `None`: it must exist.
+    pub group: Option<&'a str>,
+    pub source: KeySource,
+    pub bounds: KeyBounds,
+    /// ID token that the person was verified by: its hash, and when it ends.
+    pub token: Option<(String, Millis)>,
+    /// Anonymous key whose balance moves over.
+    pub temp: Option<&'a KeyName>,
+    /// Refresh token of Apple's sign-in, sealed.
+    pub apple: Option<String>,
+}
+
+/// What a new key may do, and until when.
+#[derive(Clone, Default)]
+pub(super) struct KeyBounds {
+    pub name: Option<String>,
+    pub life: Option<Millis>,
+    pub models: Option<Vec<String>>,
+    pub addresses: Option<Vec<String>>,
+    pub tokens_max: Option<Tokens>,
+}
+
+pub(super) struct Opened {
+    pub key: KeyName,
+    pub account: AccountName,
+    pub created: bool,
+    pub left: Tokens,
+    pub group: String,
+    pub carried: Tokens,
+    pub expires_at: Option<String>,
+}
+
+/// Returns the group of an account that may be created, or why it cannot be.
+pub(super) fn group_of<'a>(tenant: &'a Tenant, name: &str) -> Result<&'a Group, Refusal> {
+    tenant.config.groups.get(name).ok_or_else(|| {
+        Refusal::Forbidden(format!(
+            "This tenant has no group {name}, which these people belong to"
+        ))
+    })
+}
+
+pub(super) fn new_key() -> Result<KeyName, Refusal> {
+    let key = format!("user_{}", uuid::Uuid::new_v4());
+    KeyName::parse(&key).ok_or_else(|| Refusal::Bad("There is no such key".to_owned()))
+}
+
+/// Opens an account with a new key.
+pub(super) async fn open(
+    local: &Local,
+    tenant: &Tenant,
+    opening: Opening<'_>,
+) -> Result<Opened, Refusal> {
+    let key = new_key()?;
+    let founding = match opening.group {
+        Some(group) => Some(founding(local, tenant, &opening, group).await?),
+        None => None,
+    };
+    let (temp, life) = (opening.temp, opening.bounds.life);
+    let account = opening.account.clone();
+    let join = join(tenant, &key, opening, founding);
+    let leads = Leads {
+        tenant: tenant.id.as_str(),
+        layout: local.settings.accounts.layout,
+    };
+    let Issued { account, joined } =
+        people::issue(&*local.store, leads, &account, &key, &join).await?;
+    let Joined::Done {
+        created,
+        left,
+        group,
+        carry,
+        ended,
+    } = joined
+    else {
+        return Err(refused(&joined));
+    };
+    for ended in ended.iter().filter_map(name_of) {
+        local.leases.invalidate(&ended);
+    }
+    let mut opened = Opened {
+        key,
+        account,
+        created,
+        left,
+        group,
+        carried: Tokens::ZERO,
+        expires_at: life.map(expiry),
+    };
+    if let (Some(carry), Some(temp)) = (carry.filter(|_| created), temp) {
+        carry_over(local, tenant, &mut opened, temp, carry).await;
+    }
+    Ok(opened)
+}
+
+/// Returns a key's own name, where the store has it readable.
+fn name_of(key: &IssuedKey) -> Option<KeyName> {
+    key.entry.strip_prefix("apiKey:").and_then(KeyName::parse)
+}
+
+fn join(tenant: &Tenant, key: &KeyName, opening: Opening<'_>, founding: Option<Founding>) -> Join {
+    let bounds = opening.bounds;
+    Join {
+        tenant: tenant.id.to_string(),
+        id: key.id(),
+        key: IssuedKey {
+            source: opening.source,
+            name: bounds.name,
+            start: key.as_str().chars().take(SHOWN_OF_A_KEY).collect(),
+            entry: key.account().as_str().to_owned(),
+            created: accounts::now(),
+            expires: None,
+            models: bounds.models,
+            addresses: bounds.addresses,
+            tokens_max: bounds.tokens_max,
+            founded: false,
+            used: None,
+        },
+        life: bounds.life,
+        founding,
+        identity: None,
+        apple: opening.apple,
+    }
+}
+
+fn refused(joined: &Joined) -> Refusal {
+    match joined {
+        Joined::TooManyKeys => {
+            let most = KeySource::Made.most();
+            Refusal::Conflict(format!("The account has {most} keys; revoke one first"))
+        }
+        // The token has created an account that was deleted since.
+        Joined::Replayed => Refusal::Unauthorized,
+        Joined::Absent | Joined::Done { .. } => Refusal::UnknownKey,
+    }
+}
+
+/// Returns how an account of `group` begins.
+async fn founding(
+    local: &Local,
+    tenant: &Tenant,
+    opening: &Opening<'_>,
+    group: &str,
+) -> Result<Founding, Refusal> {
+    let tokens = group_of(tenant, group)?.tokens;
+    let record = json!({
+        "userId": opening.user_id,
+        "createdAt": rfc3339(accounts::now()),
+        "tokensLeft": tokens,
+        "tenantId": tenant.id.as_str(),
+        "group": group,
+    });
+    let carry = match opening.temp {
+        Some(temp) => carry_from(local, tenant, temp).await?,
+        None => None,
+    };
+    Ok(Founding {
+        record: record.to_string(),
+        token: opening.token.clone(),
+        carry,
+    })
+}
+
+/// Returns the account of an anonymous key of this tenant, and the most that moves from it. `None`: nothing does.
+async fn carry_from(
+    local: &Local,
+    tenant: &Tenant,
+    temp: &KeyName,
+) -> Result<Option<(String, Tokens)>, Refusal> {
+    let Some(anonymous) = tenant.config.groups.get(ANONYMOUS) else {
+        return Ok(None);
+    };
+    local.leases.give_back(temp).await?;
+    let found = local.store.find(temp, &tenant.id, &tenant.groups).await?;
+    let found = found.filter(|found| {
+        found.standing.group == ANONYMOUS
+            && found.standing.issued.is_none()
+            && temp.as_str().starts_with("temp_")
+    });
+    let most = Tokens::new(anonymous.tokens);
+    Ok(found.map(|found| (found.account.as_str().to_owned(), most)))
+}
+
+/// Moves what is free over at once. What requests in flight hold follows when they are settled.
+async fn carry_over(
+    local: &Local,
+    tenant: &Tenant,
+    opened: &mut Opened,
+    temp: &KeyName,
+    carry: Carry,
+) {
+    local.leases.invalidate(temp);
+    let step = local.carries.step(&tenant.id, &opened.account, &carry);
+    let is_over = match step.await {
+        Ok(Some(step)) => {
+            opened.carried = step.sum;
+            opened.left = step.left;
+            step.is_over
+        }
+        // The account notes what it still awaits.
+        _ => false,
+    };
+    if !is_over {
+        local.carries.finish(&tenant.id, &opened.account, carry);
+    }
+}

@@ -1,0 +1,96 @@
+//! `POST /auth/sessions`: a key for one of the app's users, asked for by the app's own backend.
+
+use super::answer::{self, Answer, Refusal, json};
+use super::people::{self, KeyBounds, Opening};
+use super::{Local, Request, admin, keys};
+use crate::api;
+use crate::rules::amount::Millis;
+use crate::rules::entry::SIGNED_IN;
+use crate::rules::issued_key::KeySource;
+use crate::rules::person::PersonId;
+use crate::store::name::{AccountName, KeyName};
+use crate::store::tenants::Tenant;
+use crate::telemetry::fields::About;
+
+/// Kind of identity of the app's own users.
+const APP: &str = "app";
+/// Life of a session's key, unless the backend names another.
+const USUAL_LIFE: Millis = Millis::DAY;
+
+/// Serves `POST /auth/sessions`.
+pub(super) async fn open(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+) -> Result<Answer, Refusal> {
+    let by = admin::authorize_sessions(local, request, &tenant.id).await?;
+    let call = read(request, tenant)?;
+    let temp = match call.carry_over.as_deref() {
+        Some(key) => Some(KeyName::parse(key).ok_or_else(unknown_temp)?),
+        None => None,
+    };
+    let life = keys::life(call.ttl.as_deref())?.unwrap_or(USUAL_LIFE);
+    let account = PersonId::derive(tenant.id.as_str(), APP, "", &call.user_id);
+    let opening = Opening {
+        account: AccountName::person(&account),
+        user_id: &call.user_id,
+        group: Some(call.group.as_deref().unwrap_or(SIGNED_IN)),
+        source: KeySource::Session,
+        bounds: KeyBounds {
+            life: Some(life),
+            models: keys::models(call.models)?,
+            tokens_max: keys::tokens("tokens", call.tokens)?,
+            ..KeyBounds::default()
+        },
+        token: None,
+        temp: temp.as_ref(),
+        apple: None,
+    };
+    let mut opened = people::open(local, tenant, opening).await?;
+    if let Some(group) = call.group.filter(|group| *group != opened.group) {
+        local.store.regroup(&opened.account, &group).await?;
+        opened.group = group;
+    }
+    let account = opened.account.id();
+    let about = About {
+        tenant: Some(tenant.id.as_str()),
+        account: Some(&account),
+        ..About::default()
+    };
+    let created = [("created", opened.created.into())];
+    by.log(
+        request,
+        about,
+        &created,
+        format_args!("A session's key was minted"),
+    );
+    let answer = api::SessionKey {
+        api_key: opened.key.as_str().to_owned(),
+        user_id: call.user_id,
+        tokens_left: opened.left,
+        group: opened.group,
+        expires_at: opened.expires_at.unwrap_or_default(),
+        created: opened.created,
+        carried_over: opened.carried,
+    };
+    Ok(json(200, &answer))
+}
+
+/// Reads the call and checks who it is for.
+fn read(request: &Request<'_>, tenant: &Tenant) -> Result<api::Session, Refusal> {
+    let call: api::Session = answer::body(&request.body)?;
+    let characters = call.user_id.chars().count();
+    let most = api::Session::MAX_USER_ID_CHARS;
+    if !(1..=most).contains(&characters) {
+        let why = format!("userId must have 1 to {most} characters");
+        return Err(Refusal::Bad(why));
+    }
+    if let Some(group) = &call.group {
+        people::group_of(tenant, group)?;
+    }
+    Ok(call)
+}
+
+fn unknown_temp() -> Refusal {
+    Refusal::Bad("carryOver is no key".to_owned())
+}

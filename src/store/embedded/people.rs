@@ -1,0 +1,177 @@
+//! Accounts of people in the embedded store: each verb runs the rule of `rules::entry` in one step.
+
+use super::disk::{ChangeKind, Next};
+use super::stored::Stored;
+use super::{Embedded, entry_of, is_account};
+use crate::rules::amount::{Millis, Tokens};
+use crate::rules::carry::Taken;
+use crate::rules::entry::{Entry, Erased, Join};
+use crate::rules::issued_key::{IssuedKey, KeyId};
+use crate::rules::record::Damage;
+use crate::rules::tenant::TenantId;
+use crate::store::name::AccountName;
+use crate::store::{Joining, Led, ListedKey, Outcome, People, Received, StoreError};
+use async_trait::async_trait;
+
+fn damaged(account: &AccountName, damage: Damage) -> StoreError {
+    StoreError::Damaged {
+        name: account.id(),
+        damage,
+    }
+}
+
+#[async_trait]
+impl People for Embedded {
+    async fn join(&self, account: &AccountName, join: &Join) -> Outcome<Joining> {
+        let now = self.keeping.clock.now();
+        let step = |found: Option<&Stored>| {
+            let found = found.filter(|stored| !stored.expired(now));
+            if let Some(linked) = found.and_then(|stored| linked(stored)) {
+                return Ok((Joining::Linked(linked), Next::Keep));
+            }
+            let mut entry = match found {
+                Some(stored) if is_account(stored, now) => entry_of(account, stored),
+                // What remains of a deleted account.
+                Some(stored) => Entry {
+                    books: stored.books.clone(),
+                    ..Entry::new(String::new())
+                },
+                None => Entry::new(String::new()),
+            };
+            let before = entry.clone();
+            let joined = entry
+                .join(now, join)
+                .map_err(|damage| damaged(account, damage))?;
+            let next = match entry == before || entry.record.is_empty() {
+                true => Next::Keep,
+                false => Next::Set(Stored {
+                    text: entry.record,
+                    expires: None,
+                    books: entry.books,
+                    keys: entry.keys.unwrap_or_default(),
+                }),
+            };
+            Ok((Joining::Joined(joined), next))
+        };
+        let (joining, sequence) = self
+            .disk
+            .change(account.as_str(), ChangeKind::Begins, step)?;
+        self.disk.durable(sequence).await?;
+        Ok(joining)
+    }
+
+    async fn lead(&self, name: &AccountName, text: &str, life: Option<Millis>) -> Outcome<Led> {
+        let now = self.keeping.clock.now();
+        let (placed, sequence) = self
+            .disk
+            .change(name.as_str(), ChangeKind::Begins, |found| {
+                // A name of which only a deleted account remains is free.
+                Ok(match found.filter(|stored| is_account(stored, now)) {
+                    Some(stored) => (Led::Taken(linked(stored)), Next::Keep),
+                    None => (
+                        Led::Done,
+                        Next::Set(Stored {
+                            expires: life.map(|life| now.plus(life)),
+                            ..Stored::text(text)
+                        }),
+                    ),
+                })
+            })?;
+        self.disk.durable(sequence).await?;
+        Ok(placed)
+    }
+
+    async fn unlead(&self, name: &AccountName) -> Outcome<bool> {
+        let (removed, sequence) = self.disk.change(name.as_str(), ChangeKind::Ends, |found| {
+            let is_lead = found.is_some_and(|stored| linked(stored).is_some());
+            let next = if is_lead { Next::Remove } else { Next::Keep };
+            Ok((is_lead, next))
+        })?;
+        self.disk.durable(sequence).await?;
+        Ok(removed)
+    }
+
+    async fn keys(&self, account: &AccountName) -> Outcome<Option<Vec<ListedKey>>> {
+        let now = self.keeping.clock.now();
+        let stored = self.disk.read(account.as_str())?;
+        let stored = stored.filter(|stored| is_account(stored, now));
+        Ok(stored.map(|stored| {
+            let keys = entry_of(account, &stored).live_keys(now);
+            keys.into_iter()
+                .map(|(id, key, spent)| ListedKey { id, key, spent })
+                .collect()
+        }))
+    }
+
+    async fn drop_key(&self, account: &AccountName, id: KeyId) -> Outcome<Option<IssuedKey>> {
+        let dropped = self
+            .on_account_flushed(account, |entry, _, _| Ok(entry.drop_key(id)))
+            .await?;
+        Ok(dropped.flatten())
+    }
+
+    async fn take(
+        &self,
+        from: &AccountName,
+        tenant: &TenantId,
+        to: &AccountName,
+        most: Tokens,
+    ) -> Outcome<Option<Taken>> {
+        self.on_account_flushed(from, |entry, now, orphans| {
+            entry.take(now, orphans, tenant.as_str(), to.as_str(), most)
+        })
+        .await
+    }
+
+    async fn receive(
+        &self,
+        account: &AccountName,
+        from: &str,
+        total: Tokens,
+        is_over: bool,
+    ) -> Outcome<Option<Received>> {
+        self.on_account_flushed(account, |entry, _, _| {
+            let sum = entry.receive(from, total, is_over)?;
+            let left = entry.facts()?.left;
+            Ok(Received { sum, left })
+        })
+        .await
+    }
+
+    async fn erase(
+        &self,
+        account: &AccountName,
+        returns: Tokens,
+        life: Millis,
+    ) -> Outcome<Option<Erased>> {
+        let now = self.keeping.clock.now();
+        let step = |found: Option<&Stored>| {
+            let Some(stored) = found.filter(|stored| is_account(stored, now)) else {
+                return Ok((None, Next::Keep));
+            };
+            let mut entry = entry_of(account, stored);
+            let erased = entry
+                .erase(returns, now.plus(life))
+                .map_err(|damage| damaged(account, damage))?;
+            let remains = Stored {
+                expires: Some(entry.books.remains_until()),
+                books: entry.books,
+                ..Stored::text("")
+            };
+            Ok((Some(erased), Next::Set(remains)))
+        };
+        let (erased, sequence) = self
+            .disk
+            .change(account.as_str(), ChangeKind::Begins, step)?;
+        self.disk.durable(sequence).await?;
+        Ok(erased)
+    }
+}
+
+/// Returns the account that a stored text leads to.
+fn linked(stored: &Stored) -> Option<AccountName> {
+    match stored.text.is_empty() {
+        true => None,
+        false => AccountName::of_target(&stored.text),
+    }
+}
