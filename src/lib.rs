@@ -31,6 +31,7 @@
 pub mod api;
 pub mod cli;
 pub mod demo;
+pub mod dial;
 pub mod dialect;
 pub mod host_port;
 pub mod http1;

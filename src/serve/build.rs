@@ -1,6 +1,7 @@
 //! Builds the gateway from its dependencies. Starts no task and opens no socket.
 
 use super::limits;
+use crate::dial::dialer::Dialer;
 use crate::dialect::call::Bounds;
 use crate::local::Local;
 use crate::proxy::admission::admit::Admission;
@@ -67,6 +68,7 @@ pub fn create_app(deps: Deps) -> App {
         secrets,
         metrics.families.clone(),
     ));
+    let dialer = Arc::new(Dialer::new(&settings.egress));
     let counter = Arc::new(TokenCounter::start());
     let delivery = delivery(&settings, &store, journal, &metrics, &in_flight);
     let leases = delivery.leases.clone();
@@ -103,7 +105,7 @@ pub fn create_app(deps: Deps) -> App {
             drain_timeout: settings.upstream.drain,
         },
         forward: Forward {
-            client: ProviderClient::new(&settings),
+            client: ProviderClient::new(&settings.upstream, dialer.clone()),
             demo: OnceCell::new(),
             first_byte_timeout: settings.upstream.first_byte_timeout,
         },
