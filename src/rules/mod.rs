@@ -13,6 +13,7 @@ pub mod egress;
 pub mod entry;
 pub mod families;
 pub mod hosted;
+pub mod identity;
 pub mod lease_budget;
 pub mod model_name;
 pub mod models;

@@ -22,7 +22,7 @@ mod secret;
 mod value_type;
 pub mod yaml;
 
-pub use combine::{by_name, defaulted, either, list, map, object, section};
+pub use combine::{by_name, defaulted, either, list, map, number_or, object, section};
 pub use fault::{Fault, Faults};
 pub use node::Node;
 pub(crate) use node::{joined, pointer_step};
@@ -33,8 +33,8 @@ pub use references::Env;
 pub use row::{Row, Table, Unknown};
 pub(crate) use scalars::bytes_of_hex_or_base64;
 pub use scalars::{
-    MAX_NUMBER, boolean, choice, file, line, number, parsed, plain, size, span, text, url, whole,
-    words,
+    MAX_NUMBER, boolean, choice, file, line, number, parsed, plain, primitive, size, span, text,
+    url, whole, words,
 };
 pub use secret::{Opener, Secret};
 pub use value_type::{AnyRow, ValueType};

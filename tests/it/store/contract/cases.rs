@@ -7,7 +7,7 @@ use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::Caller;
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Window;
-use resullm::store::name::KeyName;
+use resullm::store::name::{KeyName, TicketKind, TicketName};
 use resullm::store::{Counted, Follower, KeyAdmission, Mint, Put, Store, StoreError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -485,4 +485,61 @@ pub async fn a_usage_log_is_bounded_and_read_newest_first(store: Arc<dyn Store>)
     );
     let future = Millis(u64::from(u32::MAX) * 1_000);
     assert!(store.recorded(&id, future, 10).await.unwrap().is_empty());
+}
+
+fn ticket(kind: TicketKind) -> TicketName {
+    TicketName::of(kind, &fresh("secret"))
+}
+
+const MINUTE: Millis = Millis(60_000);
+
+pub async fn a_ticket_is_redeemed_once(store: Arc<dyn Store>) {
+    let ticket = ticket(TicketKind::Code);
+    let text = "{\"a\":\"ä\\n\"}";
+    assert_eq!(store.redeem(&ticket).await.unwrap(), None);
+    assert!(store.issue(&ticket, text, MINUTE).await.unwrap());
+    assert!(!store.issue(&ticket, "other", MINUTE).await.unwrap());
+
+    let tries = (0..16).map(|_| {
+        let (store, ticket) = (store.clone(), ticket.clone());
+        tokio::spawn(async move { store.redeem(&ticket).await.unwrap() })
+    });
+    let tries: Vec<_> = tries.collect();
+    let mut redeemed = Vec::new();
+    for one in tries {
+        redeemed.extend(one.await.unwrap());
+    }
+
+    assert_eq!(redeemed, [text]);
+    assert_eq!(store.redeem(&ticket).await.unwrap(), None);
+}
+
+pub async fn a_ticket_ends_by_itself(store: Arc<dyn Store>) {
+    let (code, id) = (ticket(TicketKind::Code), ticket(TicketKind::IdToken));
+    let short = Millis(300);
+    assert!(store.issue(&code, "text", short).await.unwrap());
+    assert!(store.note(&id, short).await.unwrap());
+
+    tokio::time::sleep(Duration::from_millis(400)).await;
+
+    assert_eq!(store.redeem(&code).await.unwrap(), None);
+    assert!(store.note(&id, MINUTE).await.unwrap());
+    assert!(store.issue(&code, "again", MINUTE).await.unwrap());
+    assert_eq!(store.redeem(&code).await.unwrap().as_deref(), Some("again"));
+}
+
+pub async fn an_id_is_noted_once(store: Arc<dyn Store>) {
+    let id = ticket(TicketKind::IdToken);
+    let notes = (0..16).map(|_| {
+        let (store, id) = (store.clone(), id.clone());
+        tokio::spawn(async move { store.note(&id, MINUTE).await.unwrap() })
+    });
+    let notes: Vec<_> = notes.collect();
+    let mut first = 0;
+    for note in notes {
+        first += u64::from(note.await.unwrap());
+    }
+
+    assert_eq!(first, 1);
+    assert!(!store.note(&id, MINUTE).await.unwrap());
 }
