@@ -10,6 +10,7 @@ mod accounts;
 mod failure;
 mod provider;
 mod service;
+mod sign_in;
 mod tenants;
 mod usage;
 
@@ -19,6 +20,7 @@ pub use provider::{
     AnthropicError, CODES, ChatCall, ErrorCode, Model, ModelCall, ModelList, OpenAiError,
 };
 pub use service::{Alive, AliveStatus, Ready, ReadyStatus, Root, Success};
+pub use sign_in::{CallbackQuery, RedeemCode, SignIn, SignedIn, StartQuery};
 pub use tenants::{
     AdminTokens, AnyConfig, Config, ConfigStored, MAX_TOKEN_BYTES, MAX_TOKENS, MIN_TOKEN_BYTES,
     NewTenant, TenantCreated, TenantId, TenantSealed, Tenants, TokensSet,

@@ -88,7 +88,7 @@ pub async fn exchange(
         }
     }
     let form = form::query(&fields);
-    let fetched = self
+    let fetched = issuers
         .fetcher
         .post_form(url, &form, authorization.as_deref())
         .await;

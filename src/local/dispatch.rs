@@ -1,8 +1,10 @@
 //! Calls the handler of a matched local route.
 
 use super::answer::{Answer, Refusal};
-use super::route::{LocalRoute as Route, Matched};
-use super::{Local, Request, accounts, admin, auth, operator, root, usage};
+use super::code_flow::{callback, redeem, start};
+use super::route::{Issuer, LocalRoute as Route, Matched};
+use super::{Local, Request, accounts, admin, auth, operator, root, sign_in, usage};
+use crate::issuers::client::Named;
 use crate::rules::tenant::TenantId;
 use crate::store::tenants::Tenant;
 use std::sync::Arc;
@@ -52,6 +54,18 @@ pub async fn answer(
         (Route::Anonymous, Scope::Tenant(tenant)) => {
             auth::anonymous(local, &request, &tenant).await
         }
+        (Route::SignIn(issuer), Scope::Tenant(tenant)) => {
+            sign_in::with_token(local, &request, &tenant, named(issuer, part(0))).await
+        }
+        (Route::SignInStart(issuer), Scope::Tenant(tenant)) => {
+            start::start(local, &request, &tenant, named(issuer, part(0))).await
+        }
+        (Route::SignInCallback(issuer), Scope::Tenant(tenant)) => {
+            callback::callback(local, &request, &tenant, named(issuer, part(0))).await
+        }
+        (Route::RedeemCode, Scope::Tenant(tenant)) => {
+            redeem::redeem(local, &request, &tenant).await
+        }
         (Route::Me, Scope::Tenant(tenant)) => auth::me(local, &request, &tenant).await,
         (Route::Usage, Scope::Tenant(tenant)) => usage::show(local, &request, &tenant).await,
         (Route::KeyMint, Scope::Tenant(tenant)) => accounts::mint(local, &request, &tenant).await,
@@ -67,5 +81,13 @@ pub async fn answer(
         (Route::KeyCredit, Scope::Tenant(tenant)) => {
             accounts::credit(local, &request, &tenant, part(0)).await
         }
+    }
+}
+
+fn named(issuer: Issuer, name: &str) -> Named<'_> {
+    match issuer {
+        Issuer::Google => Named::Google,
+        Issuer::Apple => Named::Apple,
+        Issuer::Oidc => Named::Oidc(name),
     }
 }

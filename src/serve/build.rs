@@ -3,6 +3,8 @@
 use super::limits;
 use crate::dial::dialer::Dialer;
 use crate::dialect::call::Bounds;
+use crate::fetch::Fetcher;
+use crate::issuers::verify::Issuers;
 use crate::local::Local;
 use crate::proxy::admission::admit::Admission;
 use crate::proxy::admission::estimate::Estimator;
@@ -79,6 +81,7 @@ pub fn create_app(deps: Deps) -> App {
             store: store.clone(),
             leases: leases.clone(),
             tenants: tenants.clone(),
+            issuers: Arc::new(Issuers::new(Arc::new(Fetcher::new(dialer.clone())))),
             draining,
         },
         hosts: Hosts::of(&settings.server),

@@ -7,6 +7,7 @@ use super::jwks::Algorithm;
 use super::refused::WrongToken;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 /// Longest ID token that is looked at.
@@ -73,10 +74,11 @@ fn is_other_type(name: &str) -> bool {
     OTHER_TYPES.contains(&name)
 }
 
-/// Returns the part of a token that is signed. Its text cannot be changed, unlike that of a signature, so it is what a
-/// token is known again by.
-pub fn signed_part(token: &str) -> &str {
-    token.rsplit_once('.').map_or(token, |(signed, _)| signed)
+/// Returns what a token is known again by: the SHA-256 of the part that is signed, in hex. A signature can be written in
+/// more than one way; what it signs cannot.
+pub fn fingerprint(token: &str) -> String {
+    let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
+    hex::encode(digest(&SHA256, signed.as_bytes()))
 }
 
 #[cfg(test)]
@@ -159,9 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn signed_part_is_all_but_the_signature() {
-        assert_eq!(signed_part("a.b.c"), "a.b");
-        assert_eq!(signed_part("a"), "a");
+    fn fingerprint_is_of_all_but_the_signature() {
+        assert_eq!(fingerprint("a.b.c"), fingerprint("a.b.d"));
+        assert_ne!(fingerprint("a.b.c"), fingerprint("a.c.c"));
     }
 
     proptest! {
