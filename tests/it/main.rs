@@ -14,6 +14,7 @@ mod fuzz;
 mod harness;
 mod image;
 mod money;
+mod people;
 mod process;
 mod readers;
 mod regression;

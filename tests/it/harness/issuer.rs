@@ -12,8 +12,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
-    RsaPublicKeyComponents,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
+    RsaKeyPair, RsaPublicKeyComponents,
 };
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
@@ -102,7 +102,9 @@ impl TestKey {
                 json!({"kty": "EC", "crv": "P-256", "kid": kid, "alg": alg, "use": "sig",
                     "x": encode(&point[1..33]), "y": encode(&point[33..])})
             }
-            _ => json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "alg": alg, "x": encode(&self.public())}),
+            _ => {
+                json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "alg": alg, "x": encode(&self.public())})
+            }
         }
     }
 
@@ -112,10 +114,16 @@ impl TestKey {
             "RS256" => {
                 let pair = self.rsa();
                 let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).unwrap();
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
+                    .unwrap();
                 signature
             }
-            "ES256" => self.ecdsa().sign(&random, message).unwrap().as_ref().to_vec(),
+            "ES256" => self
+                .ecdsa()
+                .sign(&random, message)
+                .unwrap()
+                .as_ref()
+                .to_vec(),
             _ => self.ed25519().sign(message).as_ref().to_vec(),
         }
     }
@@ -135,7 +143,11 @@ impl TestKey {
 
 /// The part of a token that is signed.
 pub fn message(header: &Value, claims: &Value) -> String {
-    format!("{}.{}", encode(header.to_string().as_bytes()), encode(claims.to_string().as_bytes()))
+    format!(
+        "{}.{}",
+        encode(header.to_string().as_bytes()),
+        encode(claims.to_string().as_bytes())
+    )
 }
 
 pub fn encode(bytes: &[u8]) -> String {
@@ -149,13 +161,18 @@ pub fn challenge(verifier: &str) -> String {
 
 /// Seconds since 1970.
 pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
 }
 
 /// Value of a field in a query or form, decoded.
 pub fn field(text: &str, name: &str) -> Option<String> {
     let mut fields = form_urlencoded::parse(text.as_bytes());
-    fields.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+    fields
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.into_owned())
 }
 
 /// Answer to requests for a document.
@@ -242,7 +259,9 @@ impl Issuer {
     /// The forms that the token endpoint got.
     pub fn forms(&self) -> Vec<Received> {
         let requests = self.provider.requests().into_iter();
-        requests.filter(|request| request.path == "/token").collect()
+        requests
+            .filter(|request| request.path == "/token")
+            .collect()
     }
 
     /// Claims of a good token for [`CLIENT_ID`].
@@ -275,7 +294,10 @@ fn answer(state: &mut State, request: &Received) -> Script {
         ),
         "/keys" => match &state.documents {
             Some(documents) => documents(),
-            None => Script::json(200, &json!({"keys": state.keys.iter().map(|key| key.jwk()).collect::<Vec<_>>()})),
+            None => Script::json(
+                200,
+                &json!({"keys": state.keys.iter().map(|key| key.jwk()).collect::<Vec<_>>()}),
+            ),
         },
         "/authorize" => authorize(state, query, &base),
         "/token" => token(state, request, &base),
@@ -291,7 +313,10 @@ fn answer(state: &mut State, request: &Received) -> Script {
 /// Signs the browser in at once. With `form_post` the answer is the form that a page would post.
 fn authorize(state: &mut State, query: &str, base: &str) -> Script {
     let get = |name: &str| field(query, name).unwrap_or_default();
-    if get("client_id") != CLIENT_ID || get("response_type") != "code" || get("code_challenge_method") != "S256" {
+    if get("client_id") != CLIENT_ID
+        || get("response_type") != "code"
+        || get("code_challenge_method") != "S256"
+    {
         return Script::json(400, &json!({"error": "invalid_request"}));
     }
     let code = format!("code {}&", state.codes.len());
@@ -301,12 +326,15 @@ fn authorize(state: &mut State, query: &str, base: &str) -> Script {
         nonce: get("nonce"),
     };
     let mut form = form_urlencoded::Serializer::new(String::new());
-    form.append_pair("code", &code).append_pair("state", &get("state"));
+    form.append_pair("code", &code)
+        .append_pair("state", &get("state"));
     let to = asked.redirect_uri.clone();
     state.codes.insert(code, asked);
     if get("response_mode") == "form_post" {
         form.append_pair("user", r#"{"name":{"firstName":"A"}}"#);
-        return Script::new().head(200, &[("x-form-action", &to)]).bytes(form.finish());
+        return Script::new()
+            .head(200, &[("x-form-action", &to)])
+            .bytes(form.finish());
     }
     form.append_pair("iss", base);
     let location = format!("{to}?{}", form.finish());
@@ -331,7 +359,9 @@ fn token(state: &mut State, request: &Received, base: &str) -> Script {
     let Some(asked) = state.codes.remove(&get("code")) else {
         return refuse("invalid_grant");
     };
-    if challenge(&get("code_verifier")) != asked.challenge || get("redirect_uri") != asked.redirect_uri {
+    if challenge(&get("code_verifier")) != asked.challenge
+        || get("redirect_uri") != asked.redirect_uri
+    {
         return refuse("invalid_grant");
     }
     let mut claims = json!({
@@ -341,15 +371,24 @@ fn token(state: &mut State, request: &Received, base: &str) -> Script {
         claims[name] = value.clone();
     }
     let id_token = state.keys[0].token(&claims);
-    Script::json(200, &json!({"access_token": "a", "token_type": "Bearer", "id_token": id_token, "refresh_token": "r"}))
+    Script::json(
+        200,
+        &json!({"access_token": "a", "token_type": "Bearer", "id_token": id_token, "refresh_token": "r"}),
+    )
 }
 
 /// Secret in `authorization: Basic`, whose parts are form-encoded (RFC 6749, section 2.3.1).
 fn basic_secret(header: &str) -> String {
     let encoded = header.strip_prefix("Basic ").unwrap_or_default();
-    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap_or_default();
+    let decoded = base64::engine::general_purpose::STANDARD
+        .decode(encoded)
+        .unwrap_or_default();
     let decoded = String::from_utf8_lossy(&decoded).into_owned();
     let (id, secret) = decoded.split_once(':').unwrap_or_default();
     let plain = |text: &str| field(&format!("a={text}"), "a").unwrap_or_default();
-    if plain(id) == CLIENT_ID { plain(secret) } else { String::new() }
+    if plain(id) == CLIENT_ID {
+        plain(secret)
+    } else {
+        String::new()
+    }
 }

@@ -56,7 +56,11 @@ const KINDS: [&str; 3] = ["google", "apple", "oidc/own"];
 
 /// Sends an ID token to `/abc/auth/<kind>`.
 fn sign_in(gateway: &Gateway, kind: &str, token: &str) -> Response {
-    post(gateway, &format!("/abc/auth/{kind}"), &json!({"idToken": token}))
+    post(
+        gateway,
+        &format!("/abc/auth/{kind}"),
+        &json!({"idToken": token}),
+    )
 }
 
 fn post(gateway: &Gateway, path: &str, body: &Value) -> Response {
@@ -66,6 +70,10 @@ fn post(gateway: &Gateway, path: &str, body: &Value) -> Response {
 #[track_caller]
 fn assert_refused(answer: &Response, what: &str) {
     assert_eq!(answer.status, 401, "{what}: {}", answer.text());
-    assert_eq!(answer.text(), r#"{"error":"The sign-in was refused"}"#, "{what}");
+    assert_eq!(
+        answer.text(),
+        r#"{"error":"The sign-in was refused"}"#,
+        "{what}"
+    );
     assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
 }
