@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_BODY_BYTES: usize = 256 << 10;
 
 /// Whole answer of another service.
-pub struct Fetched {
+pub(crate) struct Fetched {
     pub status: StatusCode,
     pub body: Bytes,
     /// `max-age` of `cache-control`; zero where the answer must not be kept.
@@ -30,7 +30,7 @@ pub struct Fetched {
 
 /// Reason why there is no whole answer, for the operator's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FetchFailure(pub String);
+pub(crate) struct FetchFailure(pub String);
 
 /// Sends single requests to other services.
 pub struct Fetcher {
@@ -43,12 +43,12 @@ impl Fetcher {
     }
 
     /// Sends a GET.
-    pub async fn get(&self, url: &Url) -> Result<Fetched, FetchFailure> {
+    pub(crate) async fn get(&self, url: &Url) -> Result<Fetched, FetchFailure> {
         self.send(url, &head("GET", url, &[])?).await
     }
 
     /// Sends a form, with the value of `authorization` if there is one.
-    pub async fn post_form(
+    pub(crate) async fn post_form(
         &self,
         url: &Url,
         form: &str,

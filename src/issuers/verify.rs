@@ -30,7 +30,7 @@ pub enum Unverified {
 
 /// The issuer's addresses cannot be had, or it has no code flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreachable;
+pub(crate) struct Unreachable;
 
 impl Issuers {
     pub fn new(fetcher: Arc<Fetcher>) -> Issuers {
@@ -94,7 +94,7 @@ impl Issuers {
     }
 
     /// Returns where the browser signs in.
-    pub async fn authorize_url(&self, client: &Client<'_>) -> Result<Url, Unreachable> {
+    pub(crate) async fn authorize_url(&self, client: &Client<'_>) -> Result<Url, Unreachable> {
         match client.endpoints {
             Endpoints::At { authorize, .. } => Ok(authorize.clone()),
             Endpoints::Discovered(issuer) => {

@@ -128,17 +128,9 @@ impl Refusal {
             Refusal::MethodNotAllowed(methods) => {
                 with(error(405, "Method not allowed"), header::ALLOW, &methods)
             }
-            Refusal::Unauthorized => with(
-                error(401, "Unauthorized"),
-                header::WWW_AUTHENTICATE,
-                "Bearer",
-            ),
-            Refusal::UnknownKey => with(
-                error(401, "Unknown API key"),
-                header::WWW_AUTHENTICATE,
-                "Bearer",
-            ),
-            Refusal::SignInRefused => error(401, "The sign-in was refused"),
+            Refusal::Unauthorized => unauthorized("Unauthorized"),
+            Refusal::UnknownKey => unauthorized("Unknown API key"),
+            Refusal::SignInRefused => unauthorized("The sign-in was refused"),
             Refusal::IssuerUnavailable => with(
                 error(503, "The issuer of this sign-in cannot be asked; try again"),
                 header::RETRY_AFTER,
@@ -183,6 +175,10 @@ impl Refusal {
             ),
         }
     }
+}
+
+fn unauthorized(sentence: &str) -> Answer {
+    with(error(401, sentence), header::WWW_AUTHENTICATE, "Bearer")
 }
 
 fn with(mut answer: Answer, name: header::HeaderName, value: &str) -> Answer {

@@ -32,13 +32,16 @@ pub async fn answer(
         (Route::Ready, _) => root::ready(local).await,
         (Route::OpenApi, _) => Ok(root::document(local)),
 
-        (Route::Tenants, _) => operator::list(local, &request).await,
-        (Route::TenantCreate, _) => operator::create(local, &request).await,
-        (Route::TenantRead, _) => operator::read(local, &request, part(0)).await,
-        (Route::TenantReplace, _) => operator::replace(local, &request, part(0)).await,
-        (Route::TenantDelete, _) => operator::delete(local, &request, part(0)).await,
-        (Route::TenantTokens, _) => operator::set_tokens(local, &request, part(0)).await,
-        (Route::TenantSeal, _) => operator::seal(local, &request, part(0)).await,
+        (
+            Route::Tenants
+            | Route::TenantCreate
+            | Route::TenantRead
+            | Route::TenantReplace
+            | Route::TenantDelete
+            | Route::TenantTokens
+            | Route::TenantSeal,
+            _,
+        ) => of_operator(local, matched, &request).await,
 
         (Route::Config, Scope::Tenant(tenant)) => admin::read(local, &request, &tenant.id).await,
         (Route::Config, Scope::Unusable(id)) => admin::read(local, &request, &id).await,
@@ -89,5 +92,24 @@ fn named(issuer: Issuer, name: &str) -> Named<'_> {
         Issuer::Google => Named::Google,
         Issuer::Apple => Named::Apple,
         Issuer::Oidc => Named::Oidc(name),
+    }
+}
+
+/// Runs the handler of a route of the operator's.
+async fn of_operator(
+    local: &Local,
+    matched: &Matched<'_>,
+    request: &Request<'_>,
+) -> Result<Answer, Refusal> {
+    let id = matched.parts.first().copied().unwrap_or_default();
+    match matched.route {
+        Route::Tenants => operator::list(local, request).await,
+        Route::TenantCreate => operator::create(local, request).await,
+        Route::TenantRead => operator::read(local, request, id).await,
+        Route::TenantReplace => operator::replace(local, request, id).await,
+        Route::TenantDelete => operator::delete(local, request, id).await,
+        Route::TenantTokens => operator::set_tokens(local, request, id).await,
+        Route::TenantSeal => operator::seal(local, request, id).await,
+        _ => Err(Refusal::NotFound),
     }
 }

@@ -33,7 +33,7 @@ impl Cookie {
     }
 
     /// Returns a new value and its hash.
-    pub fn new_value() -> (String, String) {
+    pub(super) fn new_value() -> (String, String) {
         let value = random_secret();
         let hash = hash(&value);
         (value, hash)

@@ -16,6 +16,7 @@ use crate::rules::window::Window;
 use crate::store::Counted;
 use crate::store::name::TicketKind;
 use crate::store::tenants::Tenant;
+use crate::url::Url;
 use http::header;
 use std::net::IpAddr;
 
@@ -48,7 +49,7 @@ pub(in crate::local) async fn start(
     let authorize = authorize.map_err(|_| Refusal::IssuerUnavailable)?;
 
     let path = callback_path(&outside, &tenant.id, named);
-    let [state, nonce, verifier] = [random_secret(), random_secret(), random_secret()];
+    let state = random_secret();
     let (cookie_value, cookie_hash) = Cookie::new_value();
     let cookie = Cookie::of(&state, path.clone(), outside.is_https(), is_apple);
     let transaction = Transaction {
@@ -58,38 +59,44 @@ pub(in crate::local) async fn start(
         state: asked.state,
         cookie: cookie_hash,
         callback: format!("{}{path}", outside.origin),
-        verifier,
-        nonce,
+        verifier: random_secret(),
+        nonce: random_secret(),
     };
     let life = Millis::from_secs(LIFE_SECONDS);
     let ticket = (TicketKind::SignIn, state.as_str());
     tickets::keep(local, &tenant.id, ticket, &transaction, life).await?;
+    let to = authorize_address(&authorize, &client, &transaction, &state);
+    let mut answer = answer::redirect(302, &to)?;
+    if let Some(line) = cookie.set(&cookie_value, LIFE_SECONDS) {
+        answer.headers_mut().append(header::SET_COOKIE, line);
+    }
+    Ok(answer)
+}
 
+/// Returns where the browser goes: the issuer, with PKCE, state and nonce of this gateway's own.
+fn authorize_address(
+    url: &Url,
+    client: &Client<'_>,
+    transaction: &Transaction,
+    state: &str,
+) -> String {
     let challenge = pkce::challenge(&transaction.verifier);
     let mut fields = vec![
         ("response_type", "code"),
         ("client_id", client.client_id),
         ("redirect_uri", transaction.callback.as_str()),
         ("scope", "openid"),
-        ("state", state.as_str()),
+        ("state", state),
         ("nonce", transaction.nonce.as_str()),
         ("code_challenge", challenge.as_str()),
         ("code_challenge_method", "S256"),
     ];
-    if is_apple {
+    if client.kind == "apple" {
         fields.push(("response_mode", "form_post"));
     }
-    let scheme = if authorize.https { "https" } else { "http" };
-    let target = format!(
-        "{scheme}://{}{}",
-        authorize.authority(),
-        authorize.path_and_query
-    );
-    let mut answer = answer::redirect(302, &with_query(&target, &fields))?;
-    if let Some(line) = cookie.set(&cookie_value, LIFE_SECONDS) {
-        answer.headers_mut().append(header::SET_COOKIE, line);
-    }
-    Ok(answer)
+    let scheme = if url.https { "https" } else { "http" };
+    let target = format!("{scheme}://{}{}", url.authority(), url.path_and_query);
+    with_query(&target, &fields)
 }
 
 /// Returns the path of an issuer's callback, as the browser knows it.

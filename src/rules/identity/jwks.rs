@@ -25,7 +25,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Returns the algorithm that `alg` of a token names. `none` and those with shared secrets are unknown.
-    pub fn of_token(name: &str) -> Option<Algorithm> {
+    pub(super) fn of_token(name: &str) -> Option<Algorithm> {
         match name {
             "RS256" => Some(Algorithm::Rs256),
             "ES256" => Some(Algorithm::Es256),
