@@ -333,12 +333,15 @@ fn authorize(state: &mut State, query: &str, base: &str) -> Script {
     if get("response_mode") == "form_post" {
         form.append_pair("user", r#"{"name":{"firstName":"A"}}"#);
         return Script::new()
-            .head(200, &[("x-form-action", &to)])
+            .head(200, &[("x-form-action", to.as_str())])
             .bytes(form.finish());
     }
     form.append_pair("iss", base);
     let location = format!("{to}?{}", form.finish());
-    Script::new().head(302, &[("location", &location), ("content-length", "0")])
+    Script::new().head(
+        302,
+        &[("location", location.as_str()), ("content-length", "0")],
+    )
 }
 
 fn token(state: &mut State, request: &Received, base: &str) -> Script {

@@ -24,12 +24,12 @@ pub fn start_query(changed: &[(&str, &str)]) -> String {
     ];
     for (name, value) in changed {
         fields.retain(|(known, _)| known != name);
-        fields.push((name, value));
+        fields.push((*name, *value));
     }
     let mut query = form_urlencoded::Serializer::new(String::new());
-    fields
-        .iter()
-        .for_each(|(name, value)| drop(query.append_pair(name, value)));
+    for (name, value) in fields {
+        query.append_pair(name, value);
+    }
     query.finish()
 }
 

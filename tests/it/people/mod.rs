@@ -2,7 +2,7 @@
 
 mod apple;
 mod code_flow;
-mod flow;
+pub mod flow;
 mod keys;
 mod shapes;
 mod tokens;
@@ -24,18 +24,26 @@ fn tenant() -> Sample {
 
 /// The tenant with all three kinds of sign-in at one issuer.
 fn signing_in(issuer: &Issuer) -> Sample {
+    signing_in_to(tenant(), issuer)
+}
+
+/// Adds all three kinds of sign-in at one issuer to a tenant, and their groups.
+pub fn signing_in_to(config: Sample, issuer: &Issuer) -> Sample {
+    let group = json!({"tokens": 1000});
     let client = json!({"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "redirect_uris": [APP, "http://127.0.0.1:*/done", "app.example:/done"]});
     let mut oidc = client.clone();
     oidc["issuer"] = json!(issuer.name());
     oidc["group"] = json!("members");
-    tenant()
+    config
+        .set("user_groups.google_logged_in", group.clone())
+        .set("user_groups.members", group)
         .set("auth.google_oauth", client.clone())
         .set("auth.apple_oauth", client)
         .set("auth.oidc.own", oidc)
 }
 
 /// Settings that take this issuer for Google and Apple.
-fn setup(issuer: &Issuer) -> Setup {
+pub fn setup(issuer: &Issuer) -> Setup {
     let mut setup = Setup::new();
     for kind in ["GOOGLE", "APPLE"] {
         for (name, path) in [
