@@ -5,6 +5,9 @@
 //! and without a socket (`LocalAdmin`). They never write to the store by another path.
 
 use crate::api;
+use crate::dial::dialer::Dialer;
+use crate::fetch::Fetcher;
+use crate::issuers::verify::Issuers;
 use crate::local::dispatch::{self, Scope};
 use crate::local::route::{self, Resolved};
 use crate::local::{Local, Request, openapi};
@@ -566,7 +569,9 @@ impl LocalAdmin {
         settings.admin.token = Some(Secret::new(token.clone()));
         let store: Arc<dyn Store> = open::open(&settings.store, keeping(&settings)).await?;
         let secrets = ConfigSecrets::new(&settings.secrets);
+        let dialer = Arc::new(Dialer::new(&settings.egress));
         let local = Local {
+            issuers: Arc::new(Issuers::new(Arc::new(Fetcher::new(dialer)))),
             leases: Leases::new(
                 store.clone(),
                 Arc::new(Journal::none()),
@@ -617,6 +622,7 @@ impl LocalAdmin {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             id: "command-line",
             asked: None,
+            is_https: false,
         };
         let answer = dispatch::answer(&self.local, &matched, at, request)
             .await

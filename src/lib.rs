@@ -11,6 +11,9 @@
 //!     local/     ANSWERS    root, sign-in, admin, operator: http types in, http types out
 //!     api/       DESCRIBES  requests and answers of our own routes, as types
 //!     demo/      PRETENDS   a stand-in provider for the first five minutes
+//!     dial/      CONNECTS   every connection out: looked up, checked, dialled in one place
+//!     fetch      CALLS      single calls of the gateway itself, over dial/
+//!     issuers/   VERIFIES   sign-in: issuers' keys, ID tokens, codes
 //!     settings/  what the operator wrote     telemetry/  what we tell     serve/  build, run, recover
 //!
 //!     client --> listener, worker                                         serve/
@@ -31,9 +34,12 @@
 pub mod api;
 pub mod cli;
 pub mod demo;
+pub mod dial;
 pub mod dialect;
+pub mod fetch;
 pub mod host_port;
 pub mod http1;
+pub mod issuers;
 pub mod json;
 pub mod local;
 pub mod nearest;

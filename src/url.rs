@@ -9,7 +9,7 @@ use crate::host_port::HostPort;
 /// Length limit of a URL in bytes.
 pub const MAX_URL_BYTES: usize = 2048;
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Url {
     pub https: bool,
     /// In lower case; IPv6 without brackets.

@@ -21,6 +21,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("redb", &["src/store/embedded/"]),
     ("hyper", &["src/demo/"]),
     ("schemars", &["src/api/", "src/local/"]),
+    ("jsonwebtoken", &["src/issuers/"]),
 ];
 
 /// Pure code: no async, no clock, no randomness, no I/O.
@@ -47,19 +48,22 @@ const ARROWS: &[(&str, &str)] = &[
     ("url", "host_port"),
     ("tables", "nearest url"),
     ("rules", "json nearest host_port url tables"),
-    ("settings", "nearest host_port tables rules"),
+    ("settings", "nearest host_port url tables rules"),
     ("api", "rules tables"),
     ("dialect", "json rules"),
     ("threads", ""),
     ("telemetry", "settings rules threads"),
+    ("dial", "settings rules"),
+    ("fetch", "http1 url dial"),
+    ("issuers", "url tables rules settings telemetry fetch"),
     ("store", "json settings rules tables threads telemetry"),
     (
         "local",
-        "json host_port settings rules tables api dialect telemetry store",
+        "json host_port settings rules tables api dialect telemetry store issuers",
     ),
     (
         "proxy",
-        "json demo http1 host_port url tables settings rules dialect telemetry threads store local",
+        "json demo http1 host_port url tables settings rules dialect telemetry threads dial store local",
     ),
     ("serve", EVERYTHING),
     ("cli", EVERYTHING),

@@ -11,6 +11,7 @@ mod failure;
 mod people;
 mod provider;
 mod service;
+mod sign_in;
 mod tenants;
 mod usage;
 
@@ -21,6 +22,7 @@ pub use provider::{
     AnthropicError, CODES, ChatCall, ErrorCode, Model, ModelCall, ModelList, OpenAiError,
 };
 pub use service::{Alive, AliveStatus, Ready, ReadyStatus, Root, Success};
+pub use sign_in::{CallbackQuery, RedeemCode, SignIn, SignedIn, StartQuery};
 pub use tenants::{
     AdminToken, AdminTokens, AnyConfig, Config, ConfigStored, MAX_TOKEN_BYTES, MAX_TOKENS,
     MIN_TOKEN_BYTES, NewTenant, TenantCreated, TenantId, TenantSealed, Tenants, TokenScope,

@@ -37,6 +37,17 @@ pub fn text(status: u16, body: impl Into<Bytes>) -> Answer {
     answer
 }
 
+/// Returns a redirect. Where it came from is told to nobody.
+pub(super) fn redirect(status: u16, to: &str) -> Result<Answer, Refusal> {
+    let location = HeaderValue::from_str(to);
+    // Addresses are checked when a config is read, and what is added is percent-encoded.
+    let location = location.map_err(|_| Refusal::Bad("The address is no header".to_owned()))?;
+    let mut answer = Response::new(Bytes::new());
+    *answer.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
+    answer.headers_mut().insert(header::LOCATION, location);
+    Ok(answer)
+}
+
 /// An error of a local route; [`Refusal::into_answer`] maps it to a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -46,6 +57,14 @@ pub enum Refusal {
     Unauthorized,
     /// The end user's key is missing or unknown (401).
     UnknownKey,
+    /// An ID token, a code or its verifier is wrong (401). Only the log says which.
+    SignInRefused,
+    /// An issuer's keys or addresses cannot be had (503).
+    IssuerUnavailable,
+    /// The address has begun too many sign-ins (429).
+    TooManySignIns {
+        wait: Millis,
+    },
     /// Invalid request (400); the sentence says what is wrong and where.
     Bad(String),
     /// Invalid tenant config (400); each fault has its path.
@@ -84,6 +103,9 @@ impl Refusal {
             Refusal::MethodNotAllowed(_) => (405, "method_not_allowed"),
             Refusal::Unauthorized => (401, "unauthorized"),
             Refusal::UnknownKey => (401, "invalid_api_key"),
+            Refusal::SignInRefused => (401, "sign_in_refused"),
+            Refusal::IssuerUnavailable => (503, "issuer_unavailable"),
+            Refusal::TooManySignIns { .. } => (429, "too_many_sign_ins"),
             Refusal::Bad(_) => (400, "bad_request"),
             Refusal::InvalidConfig(_) => (400, "invalid_config"),
             Refusal::Forbidden(_) => (403, "forbidden"),
@@ -106,15 +128,21 @@ impl Refusal {
             Refusal::MethodNotAllowed(methods) => {
                 with(error(405, "Method not allowed"), header::ALLOW, &methods)
             }
-            Refusal::Unauthorized => with(
-                error(401, "Unauthorized"),
-                header::WWW_AUTHENTICATE,
-                "Bearer",
+            Refusal::Unauthorized => unauthorized("Unauthorized"),
+            Refusal::UnknownKey => unauthorized("Unknown API key"),
+            Refusal::SignInRefused => unauthorized("The sign-in was refused"),
+            Refusal::IssuerUnavailable => with(
+                error(503, "The issuer of this sign-in cannot be asked; try again"),
+                header::RETRY_AFTER,
+                "10",
             ),
-            Refusal::UnknownKey => with(
-                error(401, "Unknown API key"),
-                header::WWW_AUTHENTICATE,
-                "Bearer",
+            Refusal::TooManySignIns { wait } => with(
+                error(
+                    429,
+                    "Too many sign-ins were begun from this address; try again later",
+                ),
+                header::RETRY_AFTER,
+                &wait.seconds_up().max(1).to_string(),
             ),
             Refusal::Bad(text) => error(400, &text),
             Refusal::InvalidConfig(faults) => json(400, &api::InvalidConfig::new(faults)),
@@ -147,6 +175,10 @@ impl Refusal {
             ),
         }
     }
+}
+
+fn unauthorized(sentence: &str) -> Answer {
+    with(error(401, sentence), header::WWW_AUTHENTICATE, "Bearer")
 }
 
 fn with(mut answer: Answer, name: header::HeaderName, value: &str) -> Answer {

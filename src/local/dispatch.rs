@@ -1,8 +1,12 @@
 //! Calls the handler of a matched local route.
 
 use super::answer::{Answer, Refusal};
-use super::route::{LocalRoute as Route, Matched};
-use super::{Local, Request, accounts, admin, auth, keys, operator, root, sessions, usage};
+use super::code_flow::{callback, redeem, start};
+use super::route::{Issuer, LocalRoute as Route, Matched};
+use super::{
+    Local, Request, accounts, admin, auth, keys, operator, root, sessions, sign_in, usage,
+};
+use crate::issuers::client::Named;
 use crate::rules::tenant::TenantId;
 use crate::store::tenants::Tenant;
 use std::sync::Arc;
@@ -30,13 +34,16 @@ pub async fn answer(
         (Route::Ready, _) => root::ready(local).await,
         (Route::OpenApi, _) => Ok(root::document(local)),
 
-        (Route::Tenants, _) => operator::list(local, &request).await,
-        (Route::TenantCreate, _) => operator::create(local, &request).await,
-        (Route::TenantRead, _) => operator::read(local, &request, part(0)).await,
-        (Route::TenantReplace, _) => operator::replace(local, &request, part(0)).await,
-        (Route::TenantDelete, _) => operator::delete(local, &request, part(0)).await,
-        (Route::TenantTokens, _) => operator::set_tokens(local, &request, part(0)).await,
-        (Route::TenantSeal, _) => operator::seal(local, &request, part(0)).await,
+        (
+            Route::Tenants
+            | Route::TenantCreate
+            | Route::TenantRead
+            | Route::TenantReplace
+            | Route::TenantDelete
+            | Route::TenantTokens
+            | Route::TenantSeal,
+            _,
+        ) => of_operator(local, matched, &request).await,
 
         (Route::Config, Scope::Tenant(tenant)) => admin::read(local, &request, &tenant.id).await,
         (Route::Config, Scope::Unusable(id)) => admin::read(local, &request, &id).await,
@@ -53,6 +60,18 @@ pub async fn answer(
             auth::anonymous(local, &request, &tenant).await
         }
         (Route::Sessions, Scope::Tenant(tenant)) => sessions::open(local, &request, &tenant).await,
+        (Route::SignIn(issuer), Scope::Tenant(tenant)) => {
+            sign_in::with_token(local, &request, &tenant, named(issuer, part(0))).await
+        }
+        (Route::SignInStart(issuer), Scope::Tenant(tenant)) => {
+            start::start(local, &request, &tenant, named(issuer, part(0))).await
+        }
+        (Route::SignInCallback(issuer), Scope::Tenant(tenant)) => {
+            callback::callback(local, &request, &tenant, named(issuer, part(0))).await
+        }
+        (Route::RedeemCode, Scope::Tenant(tenant)) => {
+            redeem::redeem(local, &request, &tenant).await
+        }
         (Route::Me, Scope::Tenant(tenant)) => auth::me(local, &request, &tenant).await,
         (Route::Usage, Scope::Tenant(tenant)) => usage::show(local, &request, &tenant).await,
         (Route::KeyMint, Scope::Tenant(tenant)) => accounts::mint(local, &request, &tenant).await,
@@ -86,6 +105,33 @@ async fn of_person(
         Route::OwnKeyMake => keys::make(local, request, tenant).await,
         Route::OwnKeyRoll => keys::roll(local, request, tenant, id).await,
         Route::OwnKeyRevoke => keys::revoke(local, request, tenant, id).await,
+        _ => Err(Refusal::NotFound),
+    }
+}
+
+fn named(issuer: Issuer, name: &str) -> Named<'_> {
+    match issuer {
+        Issuer::Google => Named::Google,
+        Issuer::Apple => Named::Apple,
+        Issuer::Oidc => Named::Oidc(name),
+    }
+}
+
+/// Runs the handler of a route of the operator's.
+async fn of_operator(
+    local: &Local,
+    matched: &Matched<'_>,
+    request: &Request<'_>,
+) -> Result<Answer, Refusal> {
+    let id = matched.parts.first().copied().unwrap_or_default();
+    match matched.route {
+        Route::Tenants => operator::list(local, request).await,
+        Route::TenantCreate => operator::create(local, request).await,
+        Route::TenantRead => operator::read(local, request, id).await,
+        Route::TenantReplace => operator::replace(local, request, id).await,
+        Route::TenantDelete => operator::delete(local, request, id).await,
+        Route::TenantTokens => operator::set_tokens(local, request, id).await,
+        Route::TenantSeal => operator::seal(local, request, id).await,
         _ => Err(Refusal::NotFound),
     }
 }

@@ -111,9 +111,15 @@ pub(super) async fn manager(
     tenant: &Tenant,
 ) -> Result<(KeyName, Found), Refusal> {
     let (key, found) = found(local, request, tenant).await?;
+    check_manager(&found)?;
+    Ok((key, found))
+}
+
+/// Refuses a key that manages no account.
+pub(super) fn check_manager(found: &Found) -> Result<(), Refusal> {
     let issued = found.standing.issued.as_ref();
     match issued.is_some_and(|issued| issued.may_manage()) {
-        true => Ok((key, found)),
+        true => Ok(()),
         false => Err(Refusal::Forbidden(
             "This key may not do that: a key of a sign-in, or one made with it and without bounds, may".to_owned(),
         )),

@@ -2,12 +2,13 @@
 //!
 //! Handlers take and return `http` types with the requests and answers of `api/` in their bodies; a response is
 //! an `Answer`, an error a `Refusal`. `table.rs` lists all routes. Nothing here may know Pingora or call a
-//! provider; the OpenAPI document names the calls of `dialect/table.rs`.
+//! provider, and issuers of sign-in are asked through `issuers/`; the OpenAPI document names the calls of `dialect/table.rs`.
 
 pub mod accounts;
 pub mod admin;
 pub mod answer;
 pub mod auth;
+mod code_flow;
 pub mod credentials;
 pub mod dispatch;
 mod keys;
@@ -15,14 +16,17 @@ pub mod openapi;
 mod operation;
 pub mod operator;
 pub mod origin;
+mod outside;
 mod people;
 pub mod root;
 pub mod route;
 mod sessions;
+mod sign_in;
 mod table;
 pub mod usage;
 
 use crate::host_port::HostPort;
+use crate::issuers::verify::Issuers;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::carries::Carries;
@@ -47,6 +51,8 @@ pub struct Request<'a> {
     pub id: &'a str,
     /// Host that the request asks for (`Host` or `:authority`); `None` if it names none.
     pub asked: Option<HostPort>,
+    /// Whether the client, or the trusted proxy before the gateway, speaks TLS.
+    pub is_https: bool,
 }
 
 /// Dependencies of the local handlers.
@@ -59,6 +65,8 @@ pub struct Local {
     pub tenants: Arc<Tenants>,
     /// Balances on their way to people's accounts.
     pub carries: Arc<Carries>,
+    /// Issuers of sign-in.
+    pub issuers: Arc<Issuers>,
     /// `true` during a stop: `/readyz` answers 503.
     pub draining: Arc<AtomicBool>,
 }

@@ -163,7 +163,7 @@ fn operation(row: &Operation, generator: &mut SchemaGenerator) -> Value {
         operation["parameters"] = parameters.into();
     }
     if let Some(body) = row.body {
-        let content = json!({"application/json": {"schema": (body.schema)(generator)}});
+        let content = json!({body.media_type: {"schema": (body.schema)(generator)}});
         operation["requestBody"] = json!({"required": body.required, "content": content});
     }
     let mut replies = Map::new();

@@ -23,6 +23,13 @@ pub enum LocalRoute {
     TenantRoot,
     Anonymous,
     Sessions,
+    /// Sign-in with an ID token.
+    SignIn(Issuer),
+    /// Beginning of a sign-in in the browser.
+    SignInStart(Issuer),
+    /// Way back from the issuer.
+    SignInCallback(Issuer),
+    RedeemCode,
     Me,
     OwnUsage,
     OwnKeys,
@@ -45,6 +52,14 @@ impl LocalRoute {
     pub fn is_probe(self) -> bool {
         matches!(self, LocalRoute::Health | LocalRoute::Ready)
     }
+}
+
+/// Issuer in the path of a sign-in. That of `Oidc` is named by the path's parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Issuer {
+    Google,
+    Apple,
+    Oidc,
 }
 
 /// Credential that a route asks for.
@@ -119,11 +134,15 @@ impl AnswerRow {
     }
 }
 
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// Body of a request.
 #[derive(Clone, Copy)]
 pub(super) struct RequestBody {
     pub required: bool,
     pub schema: SchemaOf,
+    pub media_type: &'static str,
 }
 
 /// One method of one path.
@@ -224,16 +243,24 @@ impl Operation {
     }
 
     pub(super) const fn takes<T: JsonSchema>(self) -> Operation {
-        self.body(true, schema_of::<T>)
+        self.body(true, schema_of::<T>, JSON)
+    }
+
+    pub(super) const fn takes_form<T: JsonSchema>(self) -> Operation {
+        self.body(true, schema_of::<T>, FORM)
     }
 
     pub(super) const fn may_take<T: JsonSchema>(self) -> Operation {
-        self.body(false, schema_of::<T>)
+        self.body(false, schema_of::<T>, JSON)
     }
 
-    const fn body(self, required: bool, schema: SchemaOf) -> Operation {
+    const fn body(self, required: bool, schema: SchemaOf, media_type: &'static str) -> Operation {
         Operation {
-            body: Some(RequestBody { required, schema }),
+            body: Some(RequestBody {
+                required,
+                schema,
+                media_type,
+            }),
             ..self
         }
     }

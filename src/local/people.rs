@@ -3,22 +3,113 @@
 //! Whoever calls this has verified the person: an issuer's token, or the app's backend. The balance of an anonymous key
 //! moves over with the account's creation and never again.
 
-use super::Local;
 use super::accounts::{self, expiry};
-use super::answer::Refusal;
+use super::answer::{Answer, Refusal, json};
+use super::{Local, keys};
+use crate::api;
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::carry::Carry;
-use crate::rules::config::Group;
+use crate::rules::config::{CarryOver, Group};
 use crate::rules::date::rfc3339;
 use crate::rules::entry::{ANONYMOUS, Founding, Join, Joined};
 use crate::rules::issued_key::{IssuedKey, KeySource};
+use crate::rules::person::PersonId;
 use crate::store::name::{AccountName, KeyName};
 use crate::store::people::{self, Issued, Leads};
 use crate::store::tenants::Tenant;
-use serde_json::json;
+use crate::tables::Secret;
 
 /// Characters of a key that lists show.
 const SHOWN_OF_A_KEY: usize = 10;
+
+/// Person that an issuer vouches for.
+#[derive(Clone, Debug)]
+pub(crate) struct Person<'a> {
+    /// `google`, `apple` or `oidc:<name>`.
+    pub kind: &'a str,
+    /// The issuer's one name, whichever spelling its token had.
+    pub issuer: &'a str,
+    /// `sub` of the token, 1 to 255 characters.
+    pub subject: &'a str,
+    /// Group of the account, which exists.
+    pub group: &'a str,
+    pub token: TokenNote,
+    /// Apple's, with which its token is revoked when the account ends.
+    pub refresh_token: Option<Secret>,
+}
+
+/// ID token that the person was verified by: it may create one account.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenNote {
+    /// What the token is known again by.
+    pub fingerprint: String,
+    /// End of the time in which it is taken.
+    pub expires: Millis,
+}
+
+/// Signs a person in. `sent`: the key that came with the request. The balance of an anonymous one moves over, the
+/// account of a person's is linked with this identity.
+pub(crate) async fn sign_in(
+    local: &Local,
+    tenant: &Tenant,
+    person: &Person<'_>,
+    sent: Option<KeyName>,
+) -> Result<Answer, Refusal> {
+    let id = PersonId::derive(
+        tenant.id.as_str(),
+        person.kind,
+        person.issuer,
+        person.subject,
+    );
+    let identity = AccountName::person(&id);
+    let is_temp = |key: &&KeyName| key.as_str().starts_with("temp_");
+    if let Some(key) = sent.as_ref().filter(|key| !is_temp(key)) {
+        link(local, tenant, &identity, key).await?;
+    }
+    let user_id = id.to_string();
+    let secrets = &local.tenants.secrets;
+    let refresh_token = person.refresh_token.as_ref();
+    let opening = Opening {
+        account: identity,
+        user_id: &user_id,
+        group: Some(person.group),
+        source: KeySource::SignIn,
+        bounds: KeyBounds {
+            life: Some(local.settings.accounts.sign_in_ttl.into()),
+            ..KeyBounds::default()
+        },
+        token: Some((person.token.fingerprint.clone(), person.token.expires)),
+        temp: sent.as_ref().filter(is_temp),
+        apple: refresh_token.and_then(|token| secrets.seal(&tenant.id, &user_id, token.expose())),
+    };
+    let opened = open(local, tenant, opening).await?;
+    let answer = api::SignedIn {
+        api_key: opened.key.as_str().to_owned(),
+        user_id: opened.account.part().to_owned(),
+        tokens_left: opened.left,
+        group: opened.group,
+        created: opened.created,
+        carried_over: opened.carried,
+    };
+    Ok(json(200, &answer))
+}
+
+/// Links an identity to the account of the key that was sent. Identities are never linked by e-mail.
+async fn link(
+    local: &Local,
+    tenant: &Tenant,
+    identity: &AccountName,
+    key: &KeyName,
+) -> Result<(), Refusal> {
+    let found = keys::find(local, tenant, key).await?;
+    keys::check_manager(&found)?;
+    match people::link(&*local.store, identity, &found.account).await? {
+        true => Ok(()),
+        false => Err(Refusal::Conflict(
+            "This identity has an account of its own, or belongs to another one".to_owned(),
+        )),
+    }
+}
 
 /// A key that is wanted, and the account that it is to open.
 pub(super) struct Opening<'a> {
@@ -156,7 +247,7 @@ fn refused(joined: &Joined) -> Refusal {
             Refusal::Conflict(format!("The account has {most} keys; revoke one first"))
         }
         // The token has created an account that was deleted since.
-        Joined::Replayed => Refusal::Unauthorized,
+        Joined::Replayed => Refusal::SignInRefused,
         Joined::Absent | Joined::Done { .. } => Refusal::UnknownKey,
     }
 }
@@ -169,7 +260,7 @@ async fn founding(
     group: &str,
 ) -> Result<Founding, Refusal> {
     let tokens = group_of(tenant, group)?.tokens;
-    let record = json!({
+    let record = serde_json::json!({
         "userId": opening.user_id,
         "createdAt": rfc3339(accounts::now()),
         "tokensLeft": tokens,
@@ -203,7 +294,11 @@ async fn carry_from(
             && found.standing.issued.is_none()
             && temp.as_str().starts_with("temp_")
     });
-    let most = Tokens::new(anonymous.tokens);
+    let most = Tokens::new(match tenant.config.auth.carry_over {
+        CarryOver::All => anonymous.tokens,
+        CarryOver::None => return Ok(None),
+        CarryOver::Most(most) => most.min(anonymous.tokens),
+    });
     Ok(found.map(|found| (found.account.as_str().to_owned(), most)))
 }
 

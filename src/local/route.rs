@@ -1,7 +1,7 @@
 //! Maps a method and a path to a [`LocalRoute`], by the rows of `table.rs`.
 
-pub use super::operation::LocalRoute;
 use super::operation::Operation;
+pub use super::operation::{Issuer, LocalRoute};
 use super::table::{GLOBAL, OF_TENANT};
 use http::Method;
 
@@ -30,9 +30,9 @@ pub enum Resolved<'a> {
 
 /// Whether CORS applies to this path of a tenant.
 pub fn allows_cors(path: &str) -> bool {
-    let trimmed = |path| str::strip_suffix(path, '/').unwrap_or(path);
+    let path = path.strip_suffix('/').unwrap_or(path);
     let mut rows = OF_TENANT.iter().filter(|row| row.allows_cors);
-    rows.any(|row| trimmed(row.path) == trimmed(path))
+    rows.any(|row| parts(row.path, path).is_some())
 }
 
 /// Returns the path pattern of a route, and whether it is below a tenant.
@@ -106,6 +106,11 @@ fn parts<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
     }
 }
 
+/// Whether answers of a route are a matter between it and its client: sign-in and keys, which nobody may keep.
+pub fn is_private(route: LocalRoute) -> bool {
+    pattern(route).1.starts_with("/auth/")
+}
+
 /// Returns every route as (is below a tenant, path pattern, method).
 pub fn all() -> impl Iterator<Item = (bool, &'static str, &'static str)> {
     let rows = |of_tenant, table: &'static [Operation]| {
@@ -172,10 +177,26 @@ mod tests {
 
     #[test]
     fn cors_is_for_routes_without_an_admin() {
-        for path in ["", "/", "/auth/anonymous", "/auth/me", "/auth/me/"] {
+        for path in [
+            "",
+            "/",
+            "/auth/anonymous",
+            "/auth/me",
+            "/auth/me/",
+            "/auth/oidc/clerk",
+            "/auth/token",
+        ] {
             assert!(allows_cors(path), "{path}");
         }
-        for path in ["/admin/config", "/admin/keys", "/auth", "/auth/me/x"] {
+        for path in [
+            "/admin/config",
+            "/admin/keys",
+            "/auth",
+            "/auth/me/x",
+            "/auth/oidc/",
+            "/auth/google/start",
+            "/auth/oidc/clerk/callback",
+        ] {
             assert!(!allows_cors(path), "{path}");
         }
     }

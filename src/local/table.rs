@@ -1,7 +1,9 @@
 //! Table of every local route: method, path, credential, types and answers. The router and the OpenAPI document
 //! are made from it.
 
-use super::operation::{Access, AnswerRow, Content, LocalRoute as Route, Operation, schema_of};
+use super::operation::{
+    Access, AnswerRow, Content, Issuer, LocalRoute as Route, Operation, schema_of,
+};
 use crate::api;
 
 const NO_TENANT: AnswerRow =
@@ -72,6 +74,115 @@ const fn patch(path: &'static str, access: Access, route: Route) -> Operation {
 
 const fn delete(path: &'static str, access: Access, route: Route) -> Operation {
     Operation::new("DELETE", path, access, route)
+}
+
+const SIGN_IN_REFUSED: AnswerRow = AnswerRow::json::<api::Error>(
+    401,
+    "The token, the code or its verifier is wrong or has ended. Which, only the gateway's log says.",
+)
+.with(&["WWW-Authenticate"])
+.shared("SignInRefused");
+const SIGN_IN_FORBIDDEN: AnswerRow = AnswerRow::json::<api::Error>(
+    403,
+    "The tenant does not have the group that these people belong to, or the request comes from a web page (`Origin`) \
+     of another host that is not in the tenant's `cors.origins`.",
+)
+.shared("SignInForbidden");
+const NO_SIGN_IN: AnswerRow =
+    AnswerRow::json::<api::Error>(404, "The tenant has no such sign-in.").shared("NoSuchSignIn");
+const SIGN_IN_UNAVAILABLE: AnswerRow = AnswerRow::json::<api::Error>(
+    503,
+    "The issuer or the store does not answer, the tenant's config cannot be used, or the gateway has more to do than \
+     it can.",
+)
+.with(&["Retry-After"])
+.shared("SignInUnavailable");
+
+static SIGNED_IN: &[AnswerRow] = &[
+    AnswerRow::json::<api::SignedIn>(200, "A new key of the person's account."),
+    BAD_REQUEST,
+    SIGN_IN_REFUSED,
+    SIGN_IN_FORBIDDEN,
+    NO_SIGN_IN,
+    TOO_LARGE,
+    WRONG_TOKENS,
+    SIGN_IN_UNAVAILABLE,
+];
+static STARTED: &[AnswerRow] = &[
+    AnswerRow::bare(302, "The browser goes to the issuer.").with(&["Location", "Set-Cookie"]),
+    BAD_REQUEST,
+    SIGN_IN_FORBIDDEN,
+    NO_SIGN_IN,
+    AnswerRow::json::<api::Error>(429, "This address has begun too many sign-ins.")
+        .with(&["Retry-After"]),
+    SIGN_IN_UNAVAILABLE,
+];
+static CAME_BACK: &[AnswerRow] = &[
+    AnswerRow::bare(
+        303,
+        "The browser goes to the app, with `code` or `error`, and with the app's `state`.",
+    )
+    .with(&["Location", "Set-Cookie"]),
+    BAD_REQUEST,
+    NO_SIGN_IN,
+    TOO_LARGE,
+    UNAVAILABLE,
+];
+
+const fn sign_in(
+    path: &'static str,
+    issuer: Issuer,
+    id: &'static str,
+    summary: &'static str,
+) -> Operation {
+    post(path, Access::Anyone, Route::SignIn(issuer))
+        .with_cors()
+        .named(id, summary)
+        .about(
+            "The key of an anonymous account may be sent as `Authorization: Bearer`. Each sign-in gives a key of its \
+             own; the account is the same each time.",
+        )
+        .takes::<api::SignIn>()
+        .answers(SIGNED_IN)
+}
+
+const fn start(
+    path: &'static str,
+    issuer: Issuer,
+    id: &'static str,
+    summary: &'static str,
+) -> Operation {
+    get(path, Access::Anyone, Route::SignInStart(issuer))
+        .named(id, summary)
+        .about("The browser is sent here, with a PKCE challenge of the app. It ends at `redirect_uri`.")
+        .query::<api::StartQuery>()
+        .answers(STARTED)
+}
+
+const fn callback(
+    path: &'static str,
+    issuer: Issuer,
+    id: &'static str,
+    summary: &'static str,
+) -> Operation {
+    get(path, Access::Anyone, Route::SignInCallback(issuer))
+        .named(id, summary)
+        .about("The issuer sends the browser here. Register this address with it.")
+        .query::<api::CallbackQuery>()
+        .answers(CAME_BACK)
+}
+
+const fn callback_form(
+    path: &'static str,
+    issuer: Issuer,
+    id: &'static str,
+    summary: &'static str,
+) -> Operation {
+    post(path, Access::Anyone, Route::SignInCallback(issuer))
+        .named(id, summary)
+        .about("Apple comes back in this way (`form_post`).")
+        .takes_form::<api::CallbackQuery>()
+        .answers(CAME_BACK)
 }
 
 /// Routes without a tenant. Rows of one path stand together.
@@ -312,6 +423,24 @@ pub(super) static OF_TENANT: &[Operation] = &[
             WRONG_TOKENS,
             UNAVAILABLE,
         ]),
+    sign_in("/auth/google", Issuer::Google, "signInWithGoogle", "Sign in with an ID token of Google"),
+    start("/auth/google/start", Issuer::Google, "startSignInWithGoogle", "Begin a sign-in with Google in the browser"),
+    callback("/auth/google/callback", Issuer::Google, "endSignInWithGoogle", "Come back from Google"),
+    callback_form("/auth/google/callback", Issuer::Google, "postSignInWithGoogle", "Come back from Google with a form"),
+    sign_in("/auth/apple", Issuer::Apple, "signInWithApple", "Sign in with an ID token of Apple"),
+    start("/auth/apple/start", Issuer::Apple, "startSignInWithApple", "Begin a sign-in with Apple in the browser"),
+    callback("/auth/apple/callback", Issuer::Apple, "endSignInWithApple", "Come back from Apple"),
+    callback_form("/auth/apple/callback", Issuer::Apple, "postSignInWithApple", "Come back from Apple with a form"),
+    sign_in("/auth/oidc/{name}", Issuer::Oidc, "signInWithOidc", "Sign in with an ID token of another issuer"),
+    start("/auth/oidc/{name}/start", Issuer::Oidc, "startSignInWithOidc", "Begin a sign-in with another issuer in the browser"),
+    callback("/auth/oidc/{name}/callback", Issuer::Oidc, "endSignInWithOidc", "Come back from another issuer"),
+    callback_form("/auth/oidc/{name}/callback", Issuer::Oidc, "postSignInWithOidc", "Come back from another issuer with a form"),
+    post("/auth/token", Access::Anyone, Route::RedeemCode)
+        .with_cors()
+        .named("redeemCode", "Get a key for the code of a sign-in")
+        .about("The code works for a minute and once, right or wrong.")
+        .takes::<api::RedeemCode>()
+        .answers(SIGNED_IN),
     get("/auth/me", Access::Key, Route::Me)
         .with_cors()
         .named("me", "See what a key is worth")

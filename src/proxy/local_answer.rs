@@ -1,7 +1,7 @@
 //! Answers a request of a local route: root, health, sign-in, admin. No provider is asked.
 
 use crate::local::dispatch::{self, Scope};
-use crate::local::route::Matched;
+use crate::local::route::{Matched, is_private};
 use crate::local::{Local, Request};
 use crate::proxy::downstream::client_address;
 use crate::proxy::downstream::hosts::RequestedHost;
@@ -35,6 +35,7 @@ impl LocalAnswers<'_> {
     ) -> Result<(), GatewayError> {
         self.metrics.requests_local.add(1);
         exchange.outcome.route = Route::Local(matched.route);
+        exchange.reply.set_private(is_private(matched.route));
         let Limits { in_flight, .. } = self.limits;
         let body = intake(
             session,
@@ -47,6 +48,7 @@ impl LocalAnswers<'_> {
         let trusted = &self.local.settings.server.trusted_proxies;
         let address = client_address::of_session(session, trusted);
         let asked = RequestedHost::of(session.request(), session.peer, trusted).host();
+        let is_https = client_address::is_https(session, trusted);
         let request = session.request();
         let headers = request.headers();
         let request = Request {
@@ -57,6 +59,7 @@ impl LocalAnswers<'_> {
             address,
             id: exchange.reply.request_id(),
             asked,
+            is_https,
         };
         let answer = dispatch::answer(self.local, matched, at, request).await?;
         let written = reply::send(session, &exchange.reply, answer).await;

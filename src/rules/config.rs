@@ -8,6 +8,7 @@
 mod cors;
 mod doubts;
 mod endpoint;
+mod identity;
 mod providers;
 mod secret;
 mod tenant;
@@ -15,6 +16,9 @@ mod tenant;
 pub use cors::Cors;
 pub use doubts::doubts;
 pub use endpoint::{Endpoint, Kind, RealtimeEndpoint};
+pub use identity::{
+    AppleClient, Audience, CarryOver, GoogleClient, OidcClient, apple_group, google_group,
+};
 pub use providers::{RealtimeProviders, TextProviders};
 pub use secret::{
     Approval, Found, Keyring, Owner, Sealed, approval, seal_text, secrets_in, try_sealed,

@@ -14,6 +14,7 @@ pub mod egress;
 pub mod entry;
 pub mod families;
 pub mod hosted;
+pub mod identity;
 pub mod issued_key;
 pub mod lease_budget;
 pub mod model_name;

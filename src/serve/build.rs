@@ -1,7 +1,10 @@
 //! Builds the gateway from its dependencies. Starts no task and opens no socket.
 
 use super::limits;
+use crate::dial::dialer::Dialer;
 use crate::dialect::call::Bounds;
+use crate::fetch::Fetcher;
+use crate::issuers::verify::Issuers;
 use crate::local::Local;
 use crate::proxy::admission::admit::Admission;
 use crate::proxy::admission::estimate::Estimator;
@@ -68,6 +71,7 @@ pub fn create_app(deps: Deps) -> App {
         secrets,
         metrics.families.clone(),
     ));
+    let dialer = Arc::new(Dialer::new(&settings.egress));
     let counter = Arc::new(TokenCounter::start());
     let delivery = delivery(&settings, &store, journal, &metrics, &in_flight);
     let leases = delivery.leases.clone();
@@ -80,6 +84,7 @@ pub fn create_app(deps: Deps) -> App {
             leases: leases.clone(),
             tenants: tenants.clone(),
             carries: carries.clone(),
+            issuers: Arc::new(Issuers::new(Arc::new(Fetcher::new(dialer.clone())))),
             draining,
         },
         hosts: Hosts::of(&settings.server),
@@ -107,7 +112,7 @@ pub fn create_app(deps: Deps) -> App {
             drain_timeout: settings.upstream.drain,
         },
         forward: Forward {
-            client: ProviderClient::new(&settings),
+            client: ProviderClient::new(&settings.upstream, dialer.clone()),
             demo: OnceCell::new(),
             first_byte_timeout: settings.upstream.first_byte_timeout,
         },

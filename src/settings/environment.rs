@@ -23,18 +23,22 @@ pub(super) struct Variables<'e> {
 /// Returns every setting with its path, such as `server.max_body`.
 pub(super) fn paths() -> Vec<(String, &'static dyn AnyRow)> {
     let mut paths = Vec::new();
-    for row in Settings::rows() {
+    paths_of(&Settings::rows(), "", &mut paths);
+    paths
+}
+
+fn paths_of(
+    rows: &[&'static dyn AnyRow],
+    above: &str,
+    paths: &mut Vec<(String, &'static dyn AnyRow)>,
+) {
+    for row in rows {
+        let path = format!("{above}{}", row.name());
         match row.traits().rows.filter(|_| row.traits().is_section) {
-            None => paths.push((row.name().to_owned(), row)),
-            Some(rows) => {
-                let path = |inner: &'static dyn AnyRow| {
-                    (format!("{}.{}", row.name(), inner.name()), inner)
-                };
-                paths.extend(rows().into_iter().map(path));
-            }
+            None => paths.push((path, *row)),
+            Some(rows) => paths_of(&rows(), &format!("{path}."), paths),
         }
     }
-    paths
 }
 
 /// Starts a reading of settings. A name in the wrong section is looked for in the others.
@@ -209,20 +213,26 @@ fn value_of(row: &dyn AnyRow, value: &str) -> Result<Value, String> {
     }
 }
 
-/// Puts a value at a path of one or two names. A section that is no mapping is a fault already.
+/// Puts a value at a path. A section that is no mapping is a fault already.
 fn put(tree: &mut Value, path: &str, value: Value) {
-    let (section, name) = match path.split_once('.') {
-        Some((section, name)) => (Some(section), name),
+    let (sections, name) = match path.rsplit_once('.') {
+        Some((sections, name)) => (Some(sections), name),
         None => (None, path),
     };
-    let parent = match section {
-        Some(section) if tree[section].is_null() => {
-            tree[section] = json!({});
-            &mut tree[section]
+    let mut parent = tree;
+    for section in sections
+        .into_iter()
+        .flat_map(|sections| sections.split('.'))
+    {
+        let Value::Object(entries) = parent else {
+            return;
+        };
+        let entry = entries.entry(section).or_insert(Value::Null);
+        if entry.is_null() {
+            *entry = json!({});
         }
-        Some(section) => &mut tree[section],
-        None => tree,
-    };
+        parent = entry;
+    }
     if let Value::Object(parent) = parent {
         parent.insert(name.to_owned(), value);
     }

@@ -13,8 +13,9 @@ use crate::rules::account::Orphans;
 use crate::rules::config::{Approval, Keyring, approval};
 use crate::rules::seal;
 use crate::tables::{
-    Fault, Secret, boolean, choice, file, list, section, size, span, table, text, whole,
+    Fault, Secret, boolean, choice, file, list, section, size, span, table, text, url, whole,
 };
+use crate::url::Url;
 use serde_json::Value;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -59,6 +60,8 @@ table! {
         secrets: Secrets = section();
         /// Where requests to providers may go.
         egress: Egress = section();
+        /// Where the issuers of sign-in are: the real ones, unless a test or a proxy stands in for them.
+        identity: Identity = section();
         /// How long a provider may take.
         upstream: Upstream = section();
         /// What the gateway tells, and how.
@@ -215,6 +218,8 @@ table! {
         /// How many wrong keys and tokens one client address may send within a minute, to this gateway.
         /// Then it is refused with 429 for the rest of it.
         failures_per_address: u64 = whole(1, ANY).default("10000");
+        /// How long a key lives that a sign-in gives.
+        sign_in_ttl: Duration = span(SECOND).default("90d");
         /// How many Redis replicas must have a credit before it is answered, so that no failover can lose it.
         /// With fewer the answer is 503, and the credit is to be repeated with its id: it counts once.
         /// Unset, it is 1 behind Sentinels and where a Cluster has replicas, else 0.
@@ -326,6 +331,46 @@ table! {
         /// Name servers to ask for providers' addresses, each an IP address with or without a port.
         /// None: those of the system, and its hosts file.
         nameservers: Vec<SocketAddr> = list(name_server(), 0).default("[]");
+    }
+}
+
+table! {
+    /// Where the issuers of sign-in are.
+    pub struct Identity unknown Refused {
+        /// Google's sign-in.
+        google: GoogleIssuer = section();
+        /// Apple's sign-in.
+        apple: AppleIssuer = section();
+    }
+}
+
+table! {
+    /// Google's sign-in.
+    pub struct GoogleIssuer unknown Refused {
+        /// `iss` of its ID tokens; the same without `https://` is taken too.
+        issuer: String = text("a text").default("https://accounts.google.com");
+        /// Its keys.
+        jwks_url: Url = url().default("https://www.googleapis.com/oauth2/v3/certs");
+        /// Where the browser signs in.
+        authorize_url: Url = url().default("https://accounts.google.com/o/oauth2/v2/auth");
+        /// Where a code is exchanged.
+        token_url: Url = url().default("https://oauth2.googleapis.com/token");
+    }
+}
+
+table! {
+    /// Apple's sign-in.
+    pub struct AppleIssuer unknown Refused {
+        /// `iss` of its ID tokens.
+        issuer: String = text("a text").default("https://appleid.apple.com");
+        /// Its keys.
+        jwks_url: Url = url().default("https://appleid.apple.com/auth/keys");
+        /// Where the browser signs in.
+        authorize_url: Url = url().default("https://appleid.apple.com/auth/authorize");
+        /// Where a code is exchanged.
+        token_url: Url = url().default("https://appleid.apple.com/auth/token");
+        /// Where a person's token is revoked when the account ends.
+        revoke_url: Url = url().default("https://appleid.apple.com/auth/revoke");
     }
 }
 

@@ -161,6 +161,25 @@ pub enum HostName {
     Below(String),
 }
 
+impl HostName {
+    /// Whether a host has this name, or one below it.
+    pub fn covers(&self, host: &str) -> bool {
+        match self {
+            HostName::Any => true,
+            HostName::Exact(name) => host == name,
+            HostName::Below(name) => {
+                let rest = host.strip_suffix(name.as_str());
+                rest.is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+            }
+        }
+    }
+
+    /// Whether a host is named here: `*` names none, so a client could make it up.
+    pub fn is_one_of_ours(&self, host: &str) -> bool {
+        *self != HostName::Any && self.covers(host)
+    }
+}
+
 /// A host name in `server.hosts`: exact, `*.name`, an IP address, or `*`.
 pub(super) fn host_name() -> ValueType<HostName> {
     let expected =

@@ -5,10 +5,10 @@
 
 use super::{Configs, Outcome, Put, StoreError};
 use crate::rules::config::{self, Found, Keyring, Owner, Sealed, TenantConfig};
-use crate::rules::seal::Nonce;
+use crate::rules::seal::{self, Nonce, SealContext};
 use crate::rules::tenant::TenantId;
 use crate::settings;
-use crate::tables::{Fault, Faults};
+use crate::tables::{Fault, Faults, Secret};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -42,6 +42,23 @@ impl ConfigSecrets {
     /// Whether a present key is set, so that secrets are sealed when they are written.
     pub fn seals(&self) -> bool {
         self.keyring.present.is_some()
+    }
+
+    /// Seals a text that belongs to a tenant, for the account or field that `of` names. `None`: there is no key to seal
+    /// it with, and it must not be kept.
+    pub fn seal(&self, tenant: &TenantId, of: &str, text: &str) -> Option<String> {
+        let key = self.keyring.present.as_ref()?;
+        let place = SealContext { tenant, field: of };
+        let mut nonce = Nonce::default();
+        self.random.fill(&mut nonce).ok()?;
+        Some(key.seal(nonce, place, text))
+    }
+
+    /// Opens a text that [`Self::seal`] has sealed.
+    pub fn unseal(&self, tenant: &TenantId, of: &str, sealed: &str) -> Option<Secret> {
+        let place = SealContext { tenant, field: of };
+        let opened = seal::open(self.keyring.keys(), place, sealed);
+        opened.ok().map(Secret::new)
     }
 
     /// Parses a tenant's config and opens its secrets. `Err`: every fault in it.

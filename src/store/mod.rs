@@ -32,7 +32,7 @@ use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
 use crate::telemetry::counter::Histogram;
 use async_trait::async_trait;
-use name::{AccountName, KeyName};
+use name::{AccountName, KeyName, TicketName};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -344,6 +344,16 @@ pub trait UsageLog: Send + Sync {
     -> Outcome<Vec<String>>;
 }
 
+/// One-time things of sign-in, each known by the hash of a secret. They end by themselves.
+#[async_trait]
+pub trait Tickets: Send + Sync {
+    /// Keeps a text for `life`. False: there is a ticket of that name, which stays as it is.
+    async fn issue(&self, ticket: &TicketName, text: &str, life: Millis) -> Outcome<bool>;
+
+    /// Takes a text out: of any number of callers, one gets it. `None`: it is not there, or no longer.
+    async fn redeem(&self, ticket: &TicketName) -> Outcome<Option<String>>;
+}
+
 /// Life of the store itself: whether it is up, and what of its data is durable.
 #[async_trait]
 pub trait Durability: Send + Sync {
@@ -367,9 +377,9 @@ pub trait Durability: Send + Sync {
 }
 
 /// All of a store. Both engines implement it; whoever needs a part takes that part's trait.
-pub trait Store: Ledger + People + Configs + UsageLog + Durability {}
+pub trait Store: Ledger + People + Configs + UsageLog + Tickets + Durability {}
 
-impl<T: Ledger + People + Configs + UsageLog + Durability> Store for T {}
+impl<T: Ledger + People + Configs + UsageLog + Tickets + Durability> Store for T {}
 
 /// Settings of accounts, common to both engines.
 #[derive(Clone, Debug)]

@@ -114,6 +114,7 @@ fn hashed(name: &str) -> String {
 pub fn id(name: &str) -> String {
     match name.split_once(':') {
         Some(("tenant" | "usage", _)) => name.to_owned(),
+        Some(("ticket", _)) => format!("ticket {}", hashed(name)),
         _ => format!("account {}", hashed(name)),
     }
 }
@@ -134,6 +135,49 @@ pub(crate) fn tenant_of_config(name: &str) -> Option<&str> {
 /// Returns the name of a tenant's usage log.
 pub fn usage(tenant: &TenantId) -> String {
     format!("usage:{tenant}")
+}
+
+/// Kind of a [`TicketName`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketKind {
+    /// A sign-in in the browser that is under way.
+    SignIn,
+    /// The code that a sign-in gave to an app.
+    Code,
+}
+
+impl TicketKind {
+    fn word(self) -> &'static str {
+        match self {
+            TicketKind::SignIn => "sign-in",
+            TicketKind::Code => "code",
+        }
+    }
+}
+
+/// Name of a one-time thing, `ticket:<kind>:<hash>`: the hash of the secret that it is known by, so that a copy of
+/// the store redeems nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TicketName(String);
+
+impl TicketName {
+    /// Returns the name of a secret.
+    pub fn of(kind: TicketKind, secret: &str) -> TicketName {
+        let hash = ring::digest::digest(&ring::digest::SHA256, secret.as_bytes());
+        let kind = kind.word();
+        TicketName(format!("ticket:{kind}:{}", hex::encode(hash)))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Prints `TicketName(***)`: whoever knows which tickets there are knows who signs in.
+impl fmt::Debug for TicketName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TicketName(***)")
+    }
 }
 
 /// Returns a counter's name. The hash tag `{what}` puts all counters of one kind on one slot.
@@ -168,6 +212,15 @@ mod tests {
             format!("{key:?}{:?}", key.account()),
             "KeyName(***)AccountName(***)"
         );
+    }
+
+    #[test]
+    fn tickets_are_known_by_a_hash_of_their_secret() {
+        let name = TicketName::of(TicketKind::Code, "s3cret");
+        assert!(name.as_str().starts_with("ticket:code:") && !name.as_str().contains("s3cret"));
+        assert_ne!(name, TicketName::of(TicketKind::SignIn, "s3cret"));
+        assert_eq!(format!("{name:?}"), "TicketName(***)");
+        assert!(id(name.as_str()).starts_with("ticket "));
     }
 
     proptest! {

@@ -142,6 +142,21 @@ fn entries<T: 'static>(
     map
 }
 
+/// A number is read as the first type, anything else as the second.
+pub fn number_or<T: 'static>(number: ValueType<T>, other: ValueType<T>) -> ValueType<T> {
+    let (of_number, of_other) = (number.schema, other.schema);
+    let (read_number, read_other) = (number.read, other.read);
+    let mut either = ValueType::new(
+        Value::Null,
+        move |node: &Node<'_>, reading: &mut Reading<'_>| match node.value() {
+            Value::Number(_) => read_number(node, reading),
+            _ => read_other(node, reading),
+        },
+    );
+    either.schema = Box::new(move |source| json!({"anyOf": [of_other(source), of_number(source)]}));
+    either
+}
+
 /// An object is read as the first type, anything else as the second.
 pub fn either<T: 'static>(object: ValueType<T>, other: ValueType<T>) -> ValueType<T> {
     let (of_object, of_other) = (object.schema, other.schema);

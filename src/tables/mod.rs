@@ -22,7 +22,7 @@ mod secret;
 mod value_type;
 pub mod yaml;
 
-pub use combine::{by_name, defaulted, either, list, map, object, section};
+pub use combine::{by_name, defaulted, either, list, map, number_or, object, section};
 pub use fault::{Fault, Faults};
 pub use node::Node;
 pub(crate) use node::{joined, pointer_step};
@@ -32,8 +32,8 @@ pub use reading::{Reading, Source};
 pub use references::Env;
 pub use row::{Row, Table, Unknown};
 pub use scalars::{
-    MAX_NUMBER, boolean, choice, file, line, number, parsed, plain, size, span, text, url, whole,
-    words,
+    MAX_NUMBER, boolean, choice, file, line, number, parsed, plain, primitive, size, span, text,
+    url, whole, words,
 };
 pub(crate) use scalars::{bytes_of_hex_or_base64, duration};
 pub use secret::{Opener, Secret};

@@ -54,22 +54,26 @@ pub(super) fn plain(about: &[&'static str]) -> String {
 pub fn yaml_file(rows: &[&'static dyn AnyRow]) -> String {
     let mut out = String::new();
     for row in rows {
-        let Some(section) = row.traits().rows.filter(|_| row.traits().is_section) else {
-            yaml_row(&mut out, *row, 0);
-            out.push('\n');
-            continue;
-        };
-        comment(&mut out, row.about(), 0);
-        let _ = writeln!(out, "{}:", row.name());
-        for (index, row) in section().into_iter().enumerate() {
-            if index > 0 {
-                out.push('\n');
-            }
-            yaml_row(&mut out, row, 2);
-        }
+        yaml_part(&mut out, *row, 0);
         out.push('\n');
     }
     out
+}
+
+/// Writes a row, or a section with its rows.
+fn yaml_part(out: &mut String, row: &dyn AnyRow, indent: usize) {
+    let Some(section) = row.traits().rows.filter(|_| row.traits().is_section) else {
+        yaml_row(out, row, indent);
+        return;
+    };
+    comment(out, row.about(), indent);
+    let _ = writeln!(out, "{:indent$}{}:", "", row.name());
+    for (index, row) in section().into_iter().enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        yaml_part(out, row, indent + 2);
+    }
 }
 
 fn yaml_row(out: &mut String, row: &dyn AnyRow, indent: usize) {

@@ -97,6 +97,16 @@ pub fn text(expected: &'static str) -> ValueType<String> {
     })
 }
 
+/// A string, a number, `true` or `false`, as it stands.
+pub fn primitive() -> ValueType<Value> {
+    let schema = json!({"type": ["string", "number", "boolean"]});
+    scalar("a string, a number, true or false", schema, |node, _| {
+        let value = node.value();
+        let is_primitive = value.is_string() || value.is_number() || value.is_boolean();
+        is_primitive.then(|| value.clone())
+    })
+}
+
 /// A string without control characters, which may be written to a header, a URL or a log line.
 pub fn line() -> ValueType<String> {
     text("a string").check(|text| match text.chars().any(char::is_control) {

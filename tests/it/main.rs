@@ -19,5 +19,6 @@ mod process;
 mod readers;
 mod regression;
 mod sdk;
+mod sign_in;
 mod store;
 mod telemetry;

@@ -64,6 +64,8 @@ pub(super) fn components(generator: &mut SchemaGenerator, responses: Map<String,
             "tenant": path_parameter("tenant", "Which tenant.", tenant.to_value()),
             "key": path_parameter("key", "The key itself.",
                 json!({"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,128}$"})),
+            "name": path_parameter("name", "Name of the issuer in the tenant's `auth.oidc`.",
+                json!({"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,31}$"})),
             "model": path_parameter("model", "A model's name.", json!({"type": "string"})),
             "ifMatch": {
                 "name": "If-Match", "in": "header", "required": false,
@@ -82,6 +84,8 @@ fn headers() -> Value {
     let whole = |about: &str, minimum: u64| json!({"description": about, "schema": {"type": "integer", "minimum": minimum}});
     let text = |about: &str| json!({"description": about, "schema": {"type": "string"}});
     json!({
+        "Location": text("Where the browser goes next."),
+        "Set-Cookie": text("Binds the sign-in to this browser, or ends that."),
         "ETag": text("Names this text of the config."),
         "Retry-After": whole("Seconds to wait before the next try.", 1),
         "WWW-Authenticate": {

@@ -48,6 +48,18 @@ pub fn address(
     last
 }
 
+/// Whether the client speaks TLS: with this gateway, or, as `x-forwarded-proto` of a trusted proxy says, with that.
+pub(crate) fn is_https(session: &Session<'_>, trusted: &[(IpAddr, u8)]) -> bool {
+    let peer = session.peer.map(|peer| peer.ip().to_canonical());
+    let is_proxy = peer.is_some_and(|peer| is_within(peer, trusted));
+    let fields = &session.request().fields;
+    let forwarded = is_proxy.then(|| fields.words("x-forwarded-proto").last());
+    match forwarded.flatten() {
+        Some(scheme) => scheme.eq_ignore_ascii_case(b"https"),
+        None => session.is_tls(),
+    }
+}
+
 /// Returns the last `x-forwarded-host`: the host that the nearest proxy was asked for. Valid only if the
 /// request comes from a trusted proxy.
 pub(crate) fn forwarded_host(fields: &Fields) -> Option<&[u8]> {

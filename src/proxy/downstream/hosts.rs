@@ -42,14 +42,7 @@ impl Hosts {
 
     /// Whether a host is one of the names. [`HostName::Below`] covers all subdomains.
     pub fn has(&self, asked: &HostPort) -> bool {
-        let is = |name: &HostName| match name {
-            HostName::Any => true,
-            HostName::Exact(name) => asked.host == *name,
-            HostName::Below(name) => {
-                let rest = asked.host.strip_suffix(name.as_str());
-                rest.is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
-            }
-        };
+        let is = |name: &HostName| name.covers(&asked.host);
         match self {
             Hosts::Any => true,
             Hosts::Named(names) => names.iter().any(is),

@@ -30,6 +30,7 @@ pub(crate) struct ReplyContext {
     removed: Vec<String>,
     balance: Option<Tokens>,
     window: Option<Pace>,
+    is_private: bool,
 }
 
 impl ReplyContext {
@@ -42,7 +43,13 @@ impl ReplyContext {
             removed: Vec::new(),
             balance: None,
             window: None,
+            is_private: false,
         }
+    }
+
+    /// Whether the reply may be kept by nobody, and pages that it leads to are not told where from.
+    pub(crate) fn set_private(&mut self, is_private: bool) {
+        self.is_private = is_private;
     }
 
     pub fn request_id(&self) -> &str {
@@ -109,6 +116,10 @@ impl ReplyContext {
         }
         if let Some(endpoint) = &self.endpoint {
             write("x-resullm-endpoint", endpoint);
+        }
+        if self.is_private {
+            write("cache-control", "no-store");
+            write("referrer-policy", "no-referrer");
         }
         if !self.removed.is_empty() {
             write("x-resullm-removed", &self.removed.join(", "));

@@ -167,6 +167,12 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Whether the connection is TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        let digest = self.down.digest();
+        digest.is_some_and(|digest| digest.ssl_digest.is_some())
+    }
+
     /// Whether the client asks for an `upgrade` of its connection, as to a WebSocket.
     pub(crate) fn is_upgrade(&self) -> bool {
         self.down.is_upgrade_req()

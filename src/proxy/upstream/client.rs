@@ -1,29 +1,22 @@
-//! HTTP/1.1 client for providers: connects to a checked address, sends, reads, and pools idle connections per
-//! thread.
+//! HTTP/1.1 client for providers: connects to a checked address by [`Dialer`], sends, reads, and pools idle
+//! connections per thread.
 //!
-//! Every connect resolves the host and checks the address against private networks (SSRF), whatever led to
-//! it, and dials the very address that was checked.
 //! Redirects are never followed.
 
 use super::connection::{Connection, ExchangeError, Progress, ProviderRequest};
-use super::names::DnsCache;
+use crate::dial::dialer::{DialFailure, DialStep, Dialer, Reach, Target};
 use crate::http1::body::Decoder;
 use crate::http1::head::Response;
 use crate::proxy::outcome::ProviderFault as Fault;
-use crate::rules::egress;
 use crate::settings;
 use crate::threads;
 use bytes::BytesMut;
 use parking_lot::Mutex;
-use rustls::pki_types::ServerName;
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 /// Idle connections that one pool keeps for a [`Destination`].
 const MAX_IDLE_PER_DESTINATION: usize = 256;
@@ -77,9 +70,7 @@ type IdlePool = HashMap<Destination, VecDeque<Idle>>;
 /// Client for all providers, shared by all threads.
 pub struct ProviderClient {
     settings: settings::Upstream,
-    allow_private: bool,
-    tls: TlsConnector,
-    names: DnsCache,
+    dialer: Arc<Dialer>,
     /// Idle pools by thread, so that a connection's wake-ups stay on the thread that uses it.
     idle: Vec<Mutex<IdlePool>>,
 }
@@ -101,12 +92,10 @@ pub(crate) struct ProviderAnswer<'a> {
 }
 
 impl ProviderClient {
-    pub fn new(settings: &settings::Settings) -> ProviderClient {
+    pub fn new(settings: &settings::Upstream, dialer: Arc<Dialer>) -> ProviderClient {
         ProviderClient {
-            settings: settings.upstream.clone(),
-            allow_private: settings.egress.allow_private_networks,
-            tls: TlsConnector::from(Arc::new(tls_config())),
-            names: DnsCache::new(&settings.egress),
+            settings: settings.clone(),
+            dialer,
             idle: (0..IDLE_POOL_COUNT).map(|_| Mutex::default()).collect(),
         }
     }
@@ -199,9 +188,9 @@ impl ProviderClient {
     }
 
     /// Evicts stale connections of all pools, and destinations without any, which come and go with the
-    /// tenants' configs. Refreshes [`DnsCache`] as well.
+    /// tenants' configs. Refreshes the [`Dialer`] as well.
     pub fn sweep(&self) {
-        self.names.refresh();
+        self.dialer.refresh();
         for idle_pool in &self.idle {
             let mut idle_pool = idle_pool.lock();
             idle_pool.retain(|_, kept| {
@@ -220,86 +209,32 @@ impl ProviderClient {
             let why = format!("{} did not accept within {timeout:?}", to.host);
             SendFailure::new(Fault::ConnectFailed, why)
         };
-        // Boxed: connecting is rare, and its future would enlarge the state of every request.
-        let connecting = Box::pin(self.connect_checked(to));
-        tokio::time::timeout(timeout, connecting)
-            .await
-            .map_err(slow)?
-    }
-
-    async fn connect_checked(&self, to: &Destination) -> Result<Connection, SendFailure> {
-        let failed = |fault, what: &str, error: &dyn std::fmt::Display| {
-            SendFailure::new(fault, format!("{what} {}: {error}", to.host))
+        let target = Target {
+            https: to.https,
+            host: &to.host,
+            port: to.port,
+            reach: match to.is_demo {
+                true => Reach::Own,
+                false => Reach::Egress,
+            },
         };
-        if !to.https && !to.is_demo && !self.allow_private {
-            let why = format!(
-                "{} would get its key in the clear: it needs https, or egress.allow_private_networks",
-                to.host
-            );
-            return Err(SendFailure::new(Fault::Blocked, why));
-        }
-        let found = self.names.addresses(&to.host).await;
-        let addresses =
-            found.map_err(|error| failed(Fault::LookupFailed, "cannot look up", &error))?;
-        let no_address = format!("{} has no address", to.host);
-        let mut last = SendFailure::new(Fault::LookupFailed, no_address);
-        let begun = Instant::now();
-        for (tried, address) in addresses.iter().enumerate() {
-            if !self.may_reach(to, *address) {
-                let why = format!(
-                    "{} leads to a private address, which egress.allow_private_networks does not allow",
-                    to.host
-                );
-                last = SendFailure::new(Fault::Blocked, why);
-                continue;
-            }
-            // An equal share of the remaining time, so that an unresponsive address leaves time for the
-            // others.
-            let rest = self
-                .settings
-                .connect_timeout
-                .saturating_sub(begun.elapsed());
-            let turn = rest / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-            let connecting = TcpStream::connect((*address, to.port));
-            match tokio::time::timeout(turn, connecting).await {
-                Ok(Ok(stream)) => {
-                    let _ = stream.set_nodelay(true);
-                    return self.tls_handshake(to, stream).await;
-                }
-                Ok(Err(error)) => last = failed(Fault::ConnectFailed, "cannot connect to", &error),
-                Err(_) => {
-                    let error = "it does not accept";
-                    last = failed(Fault::ConnectFailed, "cannot connect to", &error);
-                }
-            }
-        }
-        Err(last)
-    }
-
-    /// Whether an address may be dialled: public, or allowed by `egress.allow_private_networks`.
-    fn may_reach(&self, to: &Destination, address: IpAddr) -> bool {
-        to.is_demo || self.allow_private || egress::is_public(address)
-    }
-
-    /// Runs the TLS handshake for an `https` destination.
-    async fn tls_handshake(
-        &self,
-        to: &Destination,
-        stream: TcpStream,
-    ) -> Result<Connection, SendFailure> {
-        if !to.https {
-            return Ok(Connection::new(Box::new(stream)));
-        }
-        let tls_failure = |why| SendFailure::new(Fault::TlsFailed, why);
-        let name = ServerName::try_from(to.host.clone())
-            .map_err(|error| tls_failure(format!("{}: {error}", to.host)))?;
-        let stream = self
-            .tls
-            .connect(name, stream)
+        // Boxed: connecting is rare, and its future would enlarge the state of every request.
+        let connecting = Box::pin(self.dialer.connect(&target, timeout));
+        let connected = tokio::time::timeout(timeout, connecting)
             .await
-            .map_err(|error| tls_failure(format!("TLS with {}: {error}", to.host)))?;
-        Ok(Connection::new(Box::new(stream)))
+            .map_err(slow)?;
+        Ok(Connection::new(connected.map_err(not_connected)?))
     }
+}
+
+fn not_connected(failure: DialFailure) -> SendFailure {
+    let fault = match failure.step {
+        DialStep::Lookup => Fault::LookupFailed,
+        DialStep::Check => Fault::Blocked,
+        DialStep::Connect => Fault::ConnectFailed,
+        DialStep::Tls => Fault::TlsFailed,
+    };
+    SendFailure::new(fault, failure.why)
 }
 
 impl ProviderAnswer<'_> {
@@ -380,18 +315,4 @@ impl ProviderAnswer<'_> {
             return Poll::Ready(Err(why));
         }
     }
-}
-
-/// Builds the TLS config: the system's root certificates or, where it has none, Mozilla's (`webpki_roots`).
-fn tls_config() -> rustls::ClientConfig {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    let mut config = rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config
 }

@@ -3,6 +3,7 @@
 //! An answer may begin before the whole request is sent. The rest is then never sent, and the connection is
 //! not reused.
 
+use crate::dial::dialer::Wire;
 use crate::http1::head::{self, Response};
 use crate::proxy::lazy_timer::LazyTimer;
 use crate::proxy::read_buffer;
@@ -15,7 +16,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 
 /// Serialized request. A short body is appended to `head` already, and `body` is empty.
 pub(crate) struct ProviderRequest {
@@ -32,11 +33,6 @@ pub(crate) struct Progress {
     /// `upstream.drain`.
     pub is_late: AtomicBool,
 }
-
-/// Byte stream to a provider, with or without TLS.
-pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// Connection to a provider, with its read buffer and timer.
 pub struct Connection {

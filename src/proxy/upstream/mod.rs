@@ -6,5 +6,4 @@ pub mod connection;
 pub mod drain;
 pub mod forward;
 pub mod lifetime;
-pub mod names;
 pub mod request;

@@ -1,6 +1,7 @@
 //! Doubts about a config that can be read: what it says will hardly do what was meant.
 
 use super::endpoint::{Endpoint, Kind};
+use super::identity::{apple_group, google_group};
 use super::tenant::TenantConfig;
 use crate::rules::egress;
 use crate::tables::Fault;
@@ -10,9 +11,12 @@ use std::net::IpAddr;
 /// Endpoints that are looked at: a list of warnings is for people.
 const MOST_ENDPOINTS: usize = 20;
 
+/// Likewise clients of OpenID Connect.
+const MOST_CLIENTS: usize = 20;
+
 /// Returns the doubts. `allows_private`: the setting `egress.allow_private_networks`.
 pub fn doubts(config: &TenantConfig, allows_private: bool) -> Vec<Fault> {
-    let mut doubts = Vec::new();
+    let mut doubts = sign_in(config, allows_private);
     let Some(text) = &config.providers.text else {
         return doubts;
     };
@@ -38,14 +42,84 @@ pub fn doubts(config: &TenantConfig, allows_private: bool) -> Vec<Fault> {
     doubts
 }
 
+/// Returns the doubts about sign-in: clients whose people are of no group, and issuers that are not asked.
+fn sign_in(config: &TenantConfig, allows_private: bool) -> Vec<Fault> {
+    let auth = &config.auth;
+    let mut doubts = Vec::new();
+    let mut check_group = |path: String, group: &str| {
+        if !config.groups.contains_key(group) {
+            let message =
+                format!("there is no group {group} in user_groups: its sign-ins are refused");
+            doubts.push(Fault::new(path, message));
+        }
+    };
+    if auth.google.is_some() {
+        check_group("auth.google_oauth".to_owned(), google_group());
+    }
+    if auth.apple.is_some() {
+        let group = apple_group(|name| config.groups.contains_key(name));
+        check_group("auth.apple_oauth".to_owned(), group);
+    }
+    for (name, client) in auth.oidc.iter().take(MOST_CLIENTS) {
+        check_group(format!("auth.oidc.{name}.group"), &client.group);
+    }
+    for (name, client) in auth.oidc.iter().take(MOST_CLIENTS) {
+        let urls = [
+            ("issuer", Some(&client.issuer.discovery)),
+            ("jwks_url", client.jwks_url.as_ref()),
+        ];
+        for (field, url) in urls {
+            if let Some(why) = url.and_then(|url| unasked(url, allows_private)) {
+                doubts.push(Fault::new(format!("auth.oidc.{name}.{field}"), why));
+            }
+        }
+    }
+    let google = auth.google.as_ref();
+    let google =
+        google.filter(|client| !client.redirect_uris.is_empty() && client.client_secret.is_none());
+    let apple = auth.apple.as_ref().filter(|client| {
+        let has_secret = client.client_secret.is_some() || client.private_key.is_some();
+        !client.redirect_uris.is_empty() && !has_secret
+    });
+    let paths = [
+        google.map(|_| "auth.google_oauth.client_secret"),
+        apple.map(|_| "auth.apple_oauth.private_key"),
+    ];
+    let message =
+        "is missing: without it the issuer exchanges no code, so redirect_uris have no effect";
+    doubts.extend(
+        paths
+            .into_iter()
+            .flatten()
+            .map(|path| Fault::new(path, message)),
+    );
+    doubts
+}
+
+/// Returns why an issuer is not asked, as far as its URL shows it.
+fn unasked(url: &Url, allows_private: bool) -> Option<String> {
+    let setting = "unless the operator sets egress.allow_private_networks";
+    match (is_inside(url), url.https) {
+        (true, _) if !allows_private => Some(format!(
+            "leads to a private address: it is not asked {setting}"
+        )),
+        (false, false) => Some("is not https: it is not asked".to_owned()),
+        _ => None,
+    }
+}
+
+fn is_inside(url: &Url) -> bool {
+    let address = url.host.parse::<IpAddr>();
+    let is_private = address.is_ok_and(|address| !egress::is_public(address));
+    is_private || url.host == "localhost" || url.host.ends_with(".localhost")
+}
+
 /// Returns why calls of an endpoint are refused, as far as its URL shows it.
 fn refusal(endpoint: &Endpoint, url: &Url) -> Option<&'static str> {
     if endpoint.kind == Kind::Demo {
         return None;
     }
-    let address = url.host.parse::<IpAddr>();
-    let is_inside = address.is_ok_and(|address| !egress::is_public(address));
-    if is_inside || url.host == "localhost" || url.host.ends_with(".localhost") {
+    if is_inside(url) {
         return Some("leads to a private address");
     }
     (!url.https).then_some("is not https, so the provider's key would be sent in the clear")

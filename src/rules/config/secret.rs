@@ -30,7 +30,7 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    fn keys(&self) -> impl Iterator<Item = &SealKey> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &SealKey> {
         self.present.iter().chain(&self.old)
     }
 }

@@ -3,14 +3,15 @@
 //! Unknown fields are kept by the store and ignored here. A new setting is one row.
 
 use super::cors::Cors;
+use super::identity::{self, AppleClient, CarryOver, GoogleClient, OidcClient, carry_over, oidc};
 use super::providers::{RealtimeProviders, TextProviders};
 use crate::rules::amount::Tokens;
 use crate::rules::entry::ANONYMOUS;
 use crate::rules::model_name;
 use crate::rules::refill::{Period, Refill};
 use crate::tables::{
-    Goes, MAX_NUMBER, Node, Reading, Secret, ValueType, boolean, by_name, choice, defaulted, line,
-    list, object, opened_line, table, whole, words,
+    Goes, MAX_NUMBER, Node, Reading, Secret, ValueType, boolean, by_name, choice, defaulted, list,
+    object, opened_line, table, whole, words,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -22,10 +23,11 @@ const LONGEST_WINDOW_SECONDS: u64 = 31 * 86_400;
 /// store's expiry in milliseconds.
 const LONGEST_TTL_SECONDS: u64 = 10 * 365 * 86_400;
 
-// Hosts that receive the secrets of sign-in and billing.
+/// Longest `max_token_age`.
+const LONGEST_TOKEN_AGE_SECONDS: u64 = 7 * 86_400;
+
+/// Host that receives the secrets of billing.
 const STRIPE: &str = "api.stripe.com";
-const GOOGLE: &str = "oauth2.googleapis.com";
-const APPLE: &str = "appleid.apple.com";
 
 table! {
     /// The config of one tenant.
@@ -177,15 +179,25 @@ table! {
 
 table! {
     /// Sign-in and payment.
-    /// The accounts are checked, and not in force yet.
     pub struct Auth unknown Kept {
         /// The tenant's Stripe account.
+        /// It is checked, and not in force yet.
         stripe: Option<Stripe> = object().optional();
-        /// Sign-in with Google.
-        google: Option<Google> = object().optional().named("google_oauth");
-        /// Sign-in with Apple.
-        apple: Option<Apple> = object().optional().named("apple_oauth");
+        /// Sign-in with Google: its people are of group `google_logged_in`.
+        google: Option<GoogleClient> = object().optional().named("google_oauth");
+        /// Sign-in with Apple: its people are of group `apple_logged_in` where there is one, else of `google_logged_in`.
+        apple: Option<AppleClient> = object().optional().named("apple_oauth");
+        /// Sign-in with other issuers of ID tokens, such as Clerk, Auth0, Supabase, Firebase or Cognito.
+        /// The name stands in the path of the sign-in.
+        oidc: BTreeMap<String, OidcClient> = oidc().or_from(|_| BTreeMap::new());
+        /// Whether an ID token is taken only with the nonce that it was asked for with.
+        require_nonce: bool = boolean().default("false");
+        /// Seconds after its `iat` for which an ID token is taken.
+        max_token_age_seconds: u64 = whole(1, LONGEST_TOKEN_AGE_SECONDS).default("3600").named("max_token_age");
+        /// What of an anonymous key's balance moves to the account that a sign-in creates: `all`, `none`, or the most tokens that do.
+        carry_over: CarryOver = carry_over().default("all");
     }
+    check identity::check_names;
 }
 
 table! {
@@ -193,25 +205,5 @@ table! {
     pub struct Stripe unknown Kept {
         /// The secret API key.
         api_key: Option<Secret> = opened_line(Goes::To(STRIPE)).optional();
-    }
-}
-
-table! {
-    /// A client of Google's sign-in.
-    pub struct Google unknown Kept {
-        /// The client's ID.
-        client_id: String = line();
-        /// The client's secret; only the code flow needs it.
-        client_secret: Option<Secret> = opened_line(Goes::To(GOOGLE)).optional();
-    }
-}
-
-table! {
-    /// A client of Apple's sign-in.
-    pub struct Apple unknown Kept {
-        /// The client's ID.
-        client_id: String = line();
-        /// The client's secret; only the code flow needs it.
-        client_secret: Option<Secret> = opened_line(Goes::To(APPLE)).optional();
     }
 }

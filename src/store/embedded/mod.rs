@@ -15,10 +15,10 @@ mod people;
 mod stored;
 
 use super::followers::Followers;
-use super::name::{self, AccountName, KeyName};
+use super::name::{self, AccountName, KeyName, TicketName};
 use super::{
     AccountSettings, Configs, Counted, Durability, Follower, Found, KeyAdmission, Ledger, Mint,
-    Outcome, Put, StoreError, UsageLog,
+    Outcome, Put, StoreError, Tickets, UsageLog,
 };
 use crate::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
 use crate::rules::amount::{Millis, Tokens};
@@ -187,6 +187,22 @@ impl Embedded {
         };
         let stored = live(&account)?.filter(|stored| is_account(stored, now));
         Ok(stored.map(|stored| (account, stored)))
+    }
+
+    /// Writes a ticket, unless one of that name is there.
+    fn place_ticket(&self, ticket: &TicketName, text: &str, life: Millis) -> Outcome<(bool, u64)> {
+        let now = self.keeping.clock.now();
+        self.disk
+            .change(ticket.as_str(), ChangeKind::Begins, |found| {
+                if found.is_some_and(|stored| !stored.expired(now)) {
+                    return Ok((false, Next::Keep));
+                }
+                let stored = Stored {
+                    expires: Some(now.plus(life)),
+                    ..Stored::text(text)
+                };
+                Ok((true, Next::Set(stored)))
+            })
     }
 
     fn write_text(
@@ -560,6 +576,30 @@ impl UsageLog for Embedded {
             .take_while(|(_, block)| block.expires >= Some(since))
             .flat_map(|(_, block)| block.text.lines().rev());
         Ok(recent.take(most).map(str::to_owned).collect())
+    }
+}
+
+#[async_trait]
+impl Tickets for Embedded {
+    async fn issue(&self, ticket: &TicketName, text: &str, life: Millis) -> Outcome<bool> {
+        let (issued, _) = self.place_ticket(ticket, text, life)?;
+        Ok(issued)
+    }
+
+    async fn redeem(&self, ticket: &TicketName) -> Outcome<Option<String>> {
+        let now = self.keeping.clock.now();
+        let (text, sequence) = self
+            .disk
+            .change(ticket.as_str(), ChangeKind::Ends, |found| {
+                let Some(stored) = found else {
+                    return Ok((None, Next::Keep));
+                };
+                let text = (!stored.expired(now)).then(|| stored.text.clone());
+                Ok((text, Next::Remove))
+            })?;
+        // After a loss of power it must not be there again.
+        self.disk.durable(sequence).await?;
+        Ok(text)
     }
 }
 

@@ -15,10 +15,10 @@ mod tracking;
 mod version;
 
 use super::followers::Followers;
-use super::name::{self, AccountName, KeyName};
+use super::name::{self, AccountName, KeyName, TicketName};
 use super::{
     AccountSettings, Clock, Configs, Counted, Durability, Follower, Found, KeyAdmission, Ledger,
-    Mint, Outcome, Put, StoreError, UsageLog,
+    Mint, Outcome, Put, StoreError, Tickets, UsageLog,
 };
 use crate::rules::account::{
     Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement, Verdict,
@@ -328,7 +328,8 @@ impl Redis {
         let mut command = redis::cmd("SET");
         command.arg(name).arg(text).arg("NX");
         if let Some(life) = life {
-            command.arg("PX").arg(life.0);
+            // Redis refuses an expiry of 0.
+            command.arg("PX").arg(life.0.max(1));
         }
         let done: Option<String> = self.plain(name, &command).await?;
         Ok(done.is_some())
@@ -762,6 +763,18 @@ impl UsageLog for Redis {
             .into_iter()
             .filter_map(|(_, mut fields)| fields.pop())
             .collect())
+    }
+}
+
+#[async_trait]
+impl Tickets for Redis {
+    async fn issue(&self, ticket: &TicketName, text: &str, life: Millis) -> Outcome<bool> {
+        self.place(ticket.as_str(), text, Some(life)).await
+    }
+
+    async fn redeem(&self, ticket: &TicketName) -> Outcome<Option<String>> {
+        let name = ticket.as_str();
+        self.plain(name, redis::cmd("GETDEL").arg(name)).await
     }
 }
 

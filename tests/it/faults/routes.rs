@@ -38,6 +38,7 @@ impl Operation {
     pub fn path(&self, tenant: &str, key: &str) -> String {
         let path = self.template.replace("{tenant}", tenant);
         let path = path.replace("{key}", key).replace("{model}", "gpt-4o");
+        let path = path.replace("{name}", "own");
         assert!(!path.contains('{'), "a blank that nobody fills: {path}");
         path
     }

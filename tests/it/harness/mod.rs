@@ -17,6 +17,7 @@ pub mod frames;
 pub mod gateway;
 pub mod http;
 pub mod http2;
+pub mod issuer;
 pub mod net;
 pub mod origin;
 pub mod process;

@@ -103,6 +103,8 @@ contract!(
     followers_are_notified_of_changes,
     a_damaged_record_is_reported_and_left_alone,
     a_usage_log_is_bounded_and_read_newest_first,
+    a_ticket_is_redeemed_once,
+    a_ticket_ends_by_itself,
 );
 
 fn tenant(id: &str) -> TenantId {

@@ -7,11 +7,11 @@ use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::Caller;
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Window;
-use resullm::store::name::KeyName;
+use resullm::store::name::{KeyName, TicketKind, TicketName};
 use resullm::store::{Counted, Follower, KeyAdmission, Mint, Put, Store, StoreError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub async fn a_key_is_found_only_at_its_tenant(store: Arc<dyn Store>) {
     let key = mint(&*store, 100, "abc", None).await;
@@ -491,4 +491,44 @@ pub async fn a_usage_log_is_bounded_and_read_newest_first(store: Arc<dyn Store>)
     );
     let future = Millis(u64::from(u32::MAX) * 1_000);
     assert!(store.recorded(&id, future, 10).await.unwrap().is_empty());
+}
+
+fn ticket(kind: TicketKind) -> TicketName {
+    TicketName::of(kind, &fresh("secret"))
+}
+
+const MINUTE: Millis = Millis(60_000);
+
+pub async fn a_ticket_is_redeemed_once(store: Arc<dyn Store>) {
+    let ticket = ticket(TicketKind::Code);
+    let text = "{\"a\":\"ä\\n\"}";
+    assert_eq!(store.redeem(&ticket).await.unwrap(), None);
+    assert!(store.issue(&ticket, text, MINUTE).await.unwrap());
+    assert!(!store.issue(&ticket, "other", MINUTE).await.unwrap());
+
+    let tries = (0..16).map(|_| {
+        let (store, ticket) = (store.clone(), ticket.clone());
+        tokio::spawn(async move { store.redeem(&ticket).await.unwrap() })
+    });
+    let tries: Vec<_> = tries.collect();
+    let mut redeemed = Vec::new();
+    for one in tries {
+        redeemed.extend(one.await.unwrap());
+    }
+
+    assert_eq!(redeemed, [text]);
+    assert_eq!(store.redeem(&ticket).await.unwrap(), None);
+}
+
+pub async fn a_ticket_ends_by_itself(store: Arc<dyn Store>) {
+    let code = ticket(TicketKind::Code);
+    assert!(store.issue(&code, "text", Millis(300)).await.unwrap());
+
+    let begun = Instant::now();
+    while !store.issue(&code, "again", MINUTE).await.unwrap() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it never ends");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    assert_eq!(store.redeem(&code).await.unwrap().as_deref(), Some("again"));
 }

@@ -1,6 +1,6 @@
 //! Resolves host names asynchronously, and caches results and failures by TTL.
 //!
-//! Addresses are not checked here: `ProviderClient` checks the very address that it dials, at each connect.
+//! Addresses are not checked here: `Dialer` checks the very address that it dials, at each connect.
 //! Concurrent lookups of one name are merged into one, and a slow name never delays another.
 
 use crate::settings;
@@ -30,7 +30,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 const SYSTEM: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
 /// Resolver with a cache.
-pub(crate) struct DnsCache {
+pub(super) struct DnsCache {
     /// `egress.nameservers`. Empty: the system's.
     servers: Vec<SocketAddr>,
     resolver: Mutex<Resolver>,
