@@ -7,7 +7,7 @@
 //! text ─ references, yaml ─► tree, places ─ table.rs ─► Settings, or Faults
 //! ```
 //!
-//! Precedence, highest first: `PORT`, `HOST`, `REDIS_URL`, `ADMIN_TOKEN` and `RUST_LOG`;
+//! Precedence, highest first: `PORT`, `HOST`, `REDIS_URL`, `ADMIN_TOKEN`, `SECRETS_KEY` and `RUST_LOG`;
 //! `RESULLM__SECTION__KEY`; the file; the defaults. An overridden value is validated too.
 
 mod environment;
@@ -298,6 +298,7 @@ impl Document {
         };
         if let Some(settings) = &mut settings {
             settings.warnings = placed(self.doubts);
+            settings.warnings.extend(size_doubt(&settings.server));
         }
         let mut faults = Faults::default();
         placed(self.found)
@@ -339,6 +340,13 @@ impl Document {
             }
         }
     }
+}
+
+/// Returns a warning if bodies that `server.max_body` allows can never be read. Without a place: either size may be a
+/// default or a variable.
+fn size_doubt(server: &Server) -> Option<Fault> {
+    let message = "larger than server.max_buffered: a body that is larger than that gets 503 overloaded each time it is sent";
+    (server.max_body > server.max_buffered).then(|| Fault::new("server.max_body", message))
 }
 
 /// Reads one section, or its defaults where it has faults.

@@ -136,6 +136,7 @@ table! {
         drain_timeout: Duration = span(Duration::ZERO).default("30s");
         /// The largest request body.
         /// What is larger gets 413.
+        /// Keep it below max_buffered: a body that is larger than that gets 503 each time it is sent.
         max_body: u64 = size().default("32MiB");
         /// At a stop: how long the gateway goes on accepting while /readyz already says no, so that a load balancer can take it out first.
         drain_delay: Duration = span(Duration::ZERO).default("0s");
@@ -287,7 +288,7 @@ table! {
         /// `openssl rand -hex 32` makes some.
         /// Unset, they are stored as they are written.
         /// Readable secrets in the store work either way; `resullm tenant seal --all` seals them.
-        key: Option<SealKey> = seal_key().optional().bundled("${SECRETS_KEY}");
+        key: Option<SealKey> = seal_key().optional().bundled("${SECRETS_KEY}").variable("SECRETS_KEY");
         /// Former keys: they still open what they have sealed.
         /// docs/secrets.md has the steps.
         old_keys: Vec<SealKey> = list(seal_key(), 0).default("[]");

@@ -442,6 +442,40 @@ fn keys_that_seal_are_read_and_never_shown() {
 }
 
 #[test]
+fn key_that_seals_needs_no_line_in_the_file() {
+    let settings = read(Some("log: {}\n"), &[("SECRETS_KEY", HEX)]).unwrap();
+    assert_eq!(settings.secrets.key.as_ref().map(|key| key.0[31]), Some(31));
+
+    let found = read(None, &[("SECRETS_KEY", "s3cret")]).unwrap_err();
+    assert!(
+        found[0].starts_with("environment SECRETS_KEY: secrets.key: expected 32 bytes"),
+        "{found:?}"
+    );
+    assert!(!found[0].contains("s3cret"), "{found:?}");
+}
+
+#[test]
+fn body_that_can_never_be_kept_is_warned_of() {
+    let warnings = |text: &str, vars: &[(&str, &str)]| {
+        let settings = read(Some(text), vars).unwrap();
+        settings
+            .warnings
+            .iter()
+            .map(Fault::to_string)
+            .collect::<Vec<_>>()
+    };
+    let larger = "server.max_body: larger than server.max_buffered: ";
+
+    let both = warnings("server: {max_body: 2MiB, max_buffered: 1MiB}\n", &[]);
+    assert!(both.len() == 1 && both[0].starts_with(larger), "{both:?}");
+    // Smaller than the default of the other.
+    let one = warnings("{}", &[("RESULLM__SERVER__MAX_BUFFERED", "31MiB")]);
+    assert!(one.len() == 1 && one[0].starts_with(larger), "{one:?}");
+    let equal = warnings("server: {max_body: 1MiB, max_buffered: 1MiB}\n", &[]);
+    assert!(equal.is_empty(), "{equal:?}");
+}
+
+#[test]
 fn only_approved_environment_variables_are_read() {
     let text = "secrets: { env: [OPENAI_API_KEY=api.openai.com, UNSET=h, A=http://h:1 for abc] }\n";
     let vars = [

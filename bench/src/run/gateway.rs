@@ -99,7 +99,14 @@ pub fn start(store: Store, site: &Site, dir: &Path) -> Outcome<Gateway> {
     fs::write(&config, settings(site, (port, tls_port), &url))?;
     let mut command = Command::new(program());
     command.arg("--config").arg(&config).current_dir(dir);
-    for name in ["PORT", "HOST", "REDIS_URL", "ADMIN_TOKEN", "RUST_LOG"] {
+    for name in [
+        "PORT",
+        "HOST",
+        "REDIS_URL",
+        "ADMIN_TOKEN",
+        "SECRETS_KEY",
+        "RUST_LOG",
+    ] {
         command.env_remove(name);
     }
     let log = dir.join("gateway.log");

@@ -186,7 +186,7 @@ fn seal_key_and_secret_name_faults_show_no_value() {
         ),
         (
             guards,
-            &["environment SECRETS_KEY: secrets.env: SECRETS_KEY guards the gateway itself"],
+            &["environment SECRETS_KEY: secrets.env: SECRETS_KEY is a setting of the gateway"],
         ),
     ] {
         let output = resullm(&["check", "--config", &file.display().to_string()], &env);
