@@ -204,7 +204,8 @@ impl Life {
             let is_public = spec.side == Side::Public;
             let permit = match is_public.then(|| proxy.limits.connections.acquire(peer.ip())) {
                 Some(Err(full)) => {
-                    return reject(socket, full, spec.tls.is_some(), &proxy.metrics);
+                    let is_tls = spec.tls.is_some();
+                    return reject(socket, peer.ip(), full, is_tls, &proxy.metrics);
                 }
                 Some(Ok(permit)) => Some(permit),
                 None => None,

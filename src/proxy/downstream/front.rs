@@ -104,7 +104,7 @@ impl ConnectionServer {
                         Ok(permit) => Some(permit),
                         Err(full) => {
                             let is_tls = listener.tls.is_some();
-                            return reject(socket, full, is_tls, &self.proxy.metrics);
+                            return reject(socket, client.ip(), full, is_tls, &self.proxy.metrics);
                         }
                     };
                 }

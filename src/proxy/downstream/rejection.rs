@@ -2,6 +2,7 @@
 
 use crate::proxy::limits::connections::Full;
 use crate::telemetry::metrics::Metrics;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -27,8 +28,14 @@ static REJECTIONS_IN_PROGRESS: AtomicUsize = AtomicUsize::new(0);
 
 /// Closes a connection, after a 503 where that is cheap. A TLS connection gets none: the handshake would be
 /// expensive.
-pub fn reject(mut socket: TcpStream, full: Full, is_tls: bool, metrics: &Arc<Metrics>) {
-    full.count(metrics);
+pub fn reject(
+    mut socket: TcpStream,
+    address: IpAddr,
+    full: Full,
+    is_tls: bool,
+    metrics: &Arc<Metrics>,
+) {
+    full.record(address, metrics);
     if is_tls {
         return;
     }

@@ -167,13 +167,14 @@ impl Service<'_> {
         beside: Option<SocketAddr>,
         tally: &Arc<StreamTally>,
     ) {
-        let permit = match beside.map(|peer| self.parts.limits.connections.acquire(peer.ip())) {
-            Some(Err(full)) => {
-                full.count(&self.parts.metrics);
+        let connections = &self.parts.limits.connections;
+        let permit = match beside.map(|peer| (peer.ip(), connections.acquire(peer.ip()))) {
+            Some((address, Err(full))) => {
+                full.record(address, &self.parts.metrics);
                 session.shutdown_with_reason(Reason::REFUSED_STREAM);
                 return;
             }
-            Some(Ok(permit)) => Some(permit),
+            Some((_, Ok(permit))) => Some(permit),
             None => None,
         };
         let open = tally.open();

@@ -5,7 +5,11 @@
 //! be. Addresses of one network prefix count as one.
 
 use crate::rules::neighbours::{is_within, neighbourhood};
+use crate::telemetry::fields::About;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::throttle::Throttle;
+use log::Level;
+use log::kv::Value;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -34,12 +38,26 @@ pub enum Full {
 }
 
 impl Full {
-    /// Counts a rejected connection in the metrics.
-    pub fn count(self, metrics: &Metrics) {
-        match self {
-            Full::InAll => metrics.shed_connections.add(1),
-            Full::ForAddress => metrics.shed_addresses.add(1),
-        }
+    /// Counts a rejected connection in the metrics, and logs it: of each kind one line a second.
+    pub fn record(self, address: IpAddr, metrics: &Metrics) {
+        static IN_ALL: Throttle = Throttle::new();
+        static FOR_ADDRESS: Throttle = Throttle::new();
+        let (counter, kind, why) = match self {
+            Full::InAll => (
+                &metrics.shed_connections,
+                &IN_ALL,
+                "server.max_connections are open",
+            ),
+            Full::ForAddress => (
+                &metrics.shed_addresses,
+                &FOR_ADDRESS,
+                "its address has server.max_connections_per_address open. A proxy in front belongs in server.trusted_proxies",
+            ),
+        };
+        counter.add(1);
+        let fields = [("address", Value::from_display(&address))];
+        let line = format_args!("A connection was turned away: {why}");
+        About::default().log_throttled(kind, module_path!(), Level::Warn, &fields, line);
     }
 }
 

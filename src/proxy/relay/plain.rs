@@ -10,15 +10,28 @@ use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
 use crate::proxy::limits::gate;
-use crate::proxy::outcome::ProviderFault;
+use crate::proxy::outcome::{ProviderFault, Refused};
 use crate::proxy::upstream::client::ProviderAnswer;
 use crate::proxy::upstream::drain::refuse_and_drain;
 use crate::proxy::upstream::lifetime::Lifetime;
+use crate::telemetry::fields::About;
+use crate::telemetry::throttle::Throttle;
 use bytes::Bytes;
 use http::StatusCode;
+use log::Level;
 
 /// Longest plain answer in bytes that is relayed.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// Code of a provider's 429 as the client gets it.
+const RATE_LIMITED: &str = "provider_rate_limited";
+
+/// Answer as the client gets it.
+struct Passed {
+    body: Bytes,
+    /// Whether its error is the gateway's wording, [`RATE_LIMITED`].
+    is_rate_limited: bool,
+}
 
 pub(crate) async fn relay(
     relay: &Relay<'_>,
@@ -29,15 +42,23 @@ pub(crate) async fn relay(
     lifetime: &mut Lifetime<'_>,
 ) -> Result<(), GatewayError> {
     read_whole(relay, session, call, &mut answer, asked, lifetime).await?;
-    let body = meter(call, &mut answer, asked)?;
+    let passed = meter(call, &mut answer, asked)?;
     if let Some(left) = relay.settlement.settle(call).await {
         call.reply.set_balance(left);
     }
     if lifetime.is_draining() {
         return Err(GatewayError::ClientGone);
     }
+    let status = answer.head.status;
+    if passed.is_rate_limited {
+        let (status, code) = (status.as_u16(), RATE_LIMITED);
+        call.outcome.note(Some(Refused { status, code }), None);
+    }
+    if !status.is_success() {
+        log_error(call, status);
+    }
     head::begin(session, call.reply, &answer, asked.credentials);
-    let written = session.whole(body).await;
+    let written = session.whole(passed.body).await;
     written.map_err(|_| GatewayError::ClientGone)
 }
 
@@ -81,8 +102,9 @@ fn meter(
     call: &mut Admitted<'_, '_>,
     answer: &mut ProviderAnswer<'_>,
     asked: &RelayedCall<'_>,
-) -> Result<Bytes, GatewayError> {
+) -> Result<Passed, GatewayError> {
     let status = answer.head.status;
+    let mut is_rate_limited = false;
     let mut body = answer.content.split().freeze();
     if status == StatusCode::TOO_MANY_REQUESTS && is_out_of_credit(&body) {
         call.bill.set_accepted(false);
@@ -100,6 +122,7 @@ fn meter(
             body = passed.into();
         }
         if status == StatusCode::TOO_MANY_REQUESTS && failure.reading.delivered.is_empty() {
+            is_rate_limited = true;
             let request_id = call.reply.request_id();
             body = rate_limited(request_id, asked.dialect.api(), &body).into();
         }
@@ -112,7 +135,32 @@ fn meter(
     if let Some(redacted) = asked.credentials.redact(&body) {
         body = redacted.into();
     }
-    Ok(body)
+    Ok(Passed {
+        body,
+        is_rate_limited,
+    })
+}
+
+/// Logs an error that the provider answered: of each kind one line a second. Its text is not logged: it may quote the
+/// prompt.
+fn log_error(call: &Admitted<'_, '_>, status: StatusCode) {
+    static LIMITED: Throttle = Throttle::new();
+    static REFUSED: Throttle = Throttle::new();
+    static FAILED: Throttle = Throttle::new();
+    let status = status.as_u16();
+    // What a provider refuses is most often its caller's fault.
+    let (kind, level) = match status {
+        429 => (&LIMITED, Level::Warn),
+        400..=499 => (&REFUSED, Level::Info),
+        _ => (&FAILED, Level::Warn),
+    };
+    let about = About {
+        status: Some(status),
+        ..call.about()
+    };
+    let outcome = [("outcome", call.outcome.provider_word().into())];
+    let line = format_args!("Provider answered {status}, which was passed on");
+    about.log_throttled(kind, module_path!(), level, &outcome, line);
 }
 
 /// Concludes an answer whose content is whole, although the end of its framing (last chunk) is missing.
@@ -158,7 +206,7 @@ fn rate_limited(request_id: &str, api: Api, body: &[u8]) -> String {
     let message = format!("The provider is asked too much by this gateway. {given}");
     let error = Shape {
         status: StatusCode::TOO_MANY_REQUESTS.as_u16(),
-        code: "provider_rate_limited",
+        code: RATE_LIMITED,
         message: message.trim_end(),
         request_id,
     };

@@ -67,6 +67,78 @@ fn line_about_a_request_says_which_and_whose() {
 }
 
 #[test]
+fn error_that_a_provider_answers_is_logged_without_its_text() {
+    let error = json!({"error": {"message": "s3cret", "type": "t", "param": null, "code": "c"}});
+    let provider = Provider::start(move |asked| {
+        let status = ["503", "429", "404"];
+        let status = status.iter().find(|status| asked.text().contains(**status));
+        Script::json(status.unwrap().parse().unwrap(), &error)
+    });
+    let gateway = Gateway::start(in_json().tenant("abc", sample(&provider)));
+    let key = mint(&gateway, "abc");
+
+    for (status, outcome, level) in [
+        (503, "5xx", "warn"),
+        (429, "429", "warn"),
+        (404, "4xx", "info"),
+    ] {
+        let call = json!({"messages": [{"role": "user", "content": status.to_string()}]});
+        let answer = gateway
+            .client()
+            .request("POST", "/abc/v1/chat/completions")
+            .bearer(&key)
+            .header("x-request-id", &format!("the-{status}"))
+            .json(&call)
+            .send();
+
+        assert_eq!(answer.status, status);
+        let told = line(&gateway, &format!("Provider answered {status}"));
+        assert_eq!(told["level"], level);
+        assert_eq!(told["tenant"], "abc");
+        assert_eq!(told["endpoint"], "openai");
+        assert_eq!(told["request"], format!("the-{status}"));
+        assert_eq!(told["status"], status);
+        assert_eq!(told["outcome"], outcome);
+        let code = (status == 429).then_some("provider_rate_limited");
+        assert_eq!(told["code"].as_str(), code);
+    }
+    line(&gateway, "Requests that got 429 provider_rate_limited");
+    assert!(!gateway.logs().join("\n").contains("s3cret"));
+}
+
+#[test]
+fn connection_that_is_turned_away_is_logged_with_its_limit_and_address() {
+    for (bounds, limit) in [
+        (
+            json!({"max_connections": 16, "max_connections_per_address": 16}),
+            "server.max_connections are open",
+        ),
+        (
+            json!({"max_connections_per_address": 16}),
+            "server.max_connections_per_address open",
+        ),
+    ] {
+        let gateway = Gateway::start(in_json().yaml(&format!("server: {bounds}")));
+        let mut seated: Vec<_> = (0..16).map(|_| gateway.client().connect()).collect();
+        for connection in &mut seated {
+            assert_eq!(connection.request("GET", "/").send().status, 200);
+        }
+
+        for _ in 0..20 {
+            let _ = gateway.client().request("GET", "/").try_send();
+        }
+
+        let told = line(&gateway, "A connection was turned away: ");
+        assert!(told["message"].as_str().unwrap().contains(limit), "{told}");
+        assert_eq!(
+            (&told["level"], &told["address"]),
+            (&json!("warn"), &json!("127.0.0.1"))
+        );
+        assert!(gateway.count_logs("A connection was turned away") < 10);
+    }
+}
+
+#[test]
 fn an_outage_brings_one_line_of_a_kind_and_second_and_counts_of_all() {
     const CALLS: u64 = 60;
     let provider = cutting();
