@@ -32,6 +32,7 @@ pub struct Metrics {
     pub answers: [Counter; 6],
     pub tokens_charged: Counter,
     pub tokens_overrun: Counter,
+    pub tokens_beyond_hold: Counter,
     pub settlements_waiting: Counter,
     pub settlements_delivered_late: Counter,
     pub store_errors: Counter,
@@ -174,7 +175,8 @@ impl Metrics {
         let families = &self.families;
         registry.register(
             "errors",
-            "Errors that the gateway answered itself, by tenant, code and status; errors that a provider answered are not among them",
+            "Errors that the gateway answered itself, by tenant, code and status; errors that a provider answered are not among them, \
+             save its 429, which is answered as provider_rate_limited",
             families.errors.clone(),
         );
         registry.register(
@@ -290,8 +292,13 @@ const TOTALS: &[Total] = &[
     }),
     (
         "tokens_overrun",
-        "Tokens charged beyond the hold of their call, or beyond a balance; should stay near 0",
+        "Tokens used that no balance covered, so that they were not charged: the overruns of accounts; should stay near 0",
         |m| &m.tokens_overrun,
+    ),
+    (
+        "tokens_beyond_hold",
+        "Tokens that calls cost beyond their hold, charged or not: an upper bound was too low; should stay near 0",
+        |m| &m.tokens_beyond_hold,
     ),
     (
         "settlements_waiting",

@@ -47,11 +47,12 @@ impl Settlement {
         }
     }
 
-    /// Counts the charge in the metrics by its `basis`, and reported usage that was not credible.
+    /// Counts the charge in the metrics: by its `basis`, what it is beyond its hold, and reported usage that was not
+    /// credible. An overrun is what the store could not charge, see [`super::deliver::charged`].
     fn count(&self, charge: &Charge, hold: &Hold, about: About<'_>) {
         let metrics = &self.metrics;
-        let overrun = charge.cost.minus(hold.held);
-        metrics.tokens_overrun.add(overrun.count());
+        let beyond_hold = charge.cost.minus(hold.held);
+        metrics.tokens_beyond_hold.add(beyond_hold.count());
         match charge.basis {
             Basis::Counted => metrics.charges_counted.add(1),
             Basis::Held => metrics.charges_held.add(1),

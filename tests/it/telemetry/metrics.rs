@@ -104,11 +104,12 @@ fn calls_of_providers_are_told_apart_by_tenant_endpoint_and_outcome() {
         wait_sum(&gateway, ANSWERS, &[&labels[0], &labels[1]], 1.0);
     }
 
-    // Our own errors are those that no provider answered.
+    // Our own errors are those that no provider answered, and its 429, which gets our words.
     let ours = [
         ("provider_refused", 502, 1.0),
         ("provider_timeout", 504, 1.0),
         ("provider_failed", 502, 4.0),
+        ("provider_rate_limited", 429, 1.0),
     ];
     for (code, status, count) in ours {
         let labels = [format!("code=\"{code}\""), format!("status=\"{status}\"")];
@@ -120,7 +121,7 @@ fn calls_of_providers_are_told_apart_by_tenant_endpoint_and_outcome() {
         );
     }
     let all = scrape(&gateway);
-    assert!((all.sum(ERRORS, &["tenant=\"abc\""]) - 6.0).abs() < 1e-9);
+    assert!((all.sum(ERRORS, &["tenant=\"abc\""]) - 7.0).abs() < 1e-9);
     assert!(all.sum(ANSWERS, &["tenant=\"other\""]).abs() < 1e-9);
     // Heads came for six statuses and the nonsense.
     let heads = all.sum(
@@ -155,6 +156,38 @@ fn streams_that_break_off_are_counted_however_they_end() {
         &["code=\"provider_failed\"", "status=\"502\""],
         3.0,
     );
+}
+
+/// Both were counted as overruns, what no balance covered twice.
+#[test]
+fn overrun_is_what_was_not_charged_and_what_a_hold_missed_has_a_name_of_its_own() {
+    const OVERRUN: &str = "resullm_tokens_overrun_total";
+    const BEYOND: &str = "resullm_tokens_beyond_hold_total";
+    let provider = Provider::start(|_| Script::chat("x", 9_000, 10));
+    let setup = setup()
+        .tenant("poor", sample(&provider).tokens(100))
+        .tenant("rich", sample(&provider).tokens(20_000));
+    let gateway = Gateway::start(setup);
+    let call = json!({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 20});
+
+    let rich = mint(&gateway, "rich");
+    assert_eq!(chat(&gateway, "rich", &rich, &call).status, 200);
+    wait_sum(&gateway, "resullm_tokens_charged_total", &[], 9_010.0);
+    let missed = scrape(&gateway).sum(BEYOND, &[]);
+    assert!(missed > 8_900.0 && missed < 9_010.0, "{missed}");
+    wait_sum(&gateway, OVERRUN, &[], 0.0);
+
+    let poor = mint(&gateway, "poor");
+    assert_eq!(chat(&gateway, "poor", &poor, &call).status, 200);
+    wait_sum(&gateway, OVERRUN, &[], 8_910.0);
+    wait_sum(&gateway, "resullm_tokens_charged_total", &[], 9_110.0);
+    wait_sum(&gateway, BEYOND, &[], 2.0 * missed);
+    let shown = gateway
+        .client()
+        .request("GET", &format!("/poor/admin/keys/{poor}"))
+        .bearer(gateway.admin_token())
+        .send();
+    assert_eq!(shown.json()["overrun"], 8_910);
 }
 
 #[test]
