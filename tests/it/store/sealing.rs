@@ -34,9 +34,7 @@ fn config(provider: &Provider, key: &str) -> Value {
 }
 
 fn sealing(setup: Setup, key: &str) -> Setup {
-    setup
-        .yaml("secrets: { key: \"${SECRETS_KEY}\" }")
-        .env("SECRETS_KEY", key)
+    setup.env("SECRETS_KEY", key)
 }
 
 /// Runs a test on both engines, with a function that dumps everything an intruder could read there.

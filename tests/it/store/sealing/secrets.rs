@@ -336,7 +336,10 @@ fn start_and_hand_over_with_a_wrong_key_are_refused() {
     on_both(|setup, _| {
         let provider = provider();
         let with = |key: &str| {
-            sealing(setup.clone(), key)
+            setup
+                .clone()
+                .yaml("secrets: { key: \"${OWN}\" }")
+                .env("OWN", key)
                 .tenant("abc", config(&provider, "canary-abc"))
                 .tenant("xyz", config(&provider, "canary-xyz"))
         };
@@ -345,7 +348,7 @@ fn start_and_hand_over_with_a_wrong_key_are_refused() {
         // The file names another variable now, as a bad edit of the operator would.
         let file = with(KEY).write_config();
         let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(&file, text.replace("${SECRETS_KEY}", OTHER)).unwrap();
+        std::fs::write(&file, text.replace("${OWN}", OTHER)).unwrap();
 
         gateway.signal("QUIT");
 
