@@ -14,10 +14,10 @@ use resullm::serve::build::{Deps, create_app};
 use resullm::serve::life;
 use resullm::serve::sockets::Sockets;
 use resullm::settings::{Listener, Settings};
-use resullm::store::name::{AccountName, KeyName};
+use resullm::store::name::{AccountName, KeyName, TicketName};
 use resullm::store::{
     Clock, Configs, Counted, Durability, Follower, Found, KeyAdmission, Ledger, Mint, Outcome, Put,
-    Store, UsageLog,
+    Store, Tickets, UsageLog,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -179,6 +179,21 @@ impl UsageLog for Defective {
         most: usize,
     ) -> Outcome<Vec<String>> {
         self.store.recorded(tenant, since, most).await
+    }
+}
+
+#[async_trait]
+impl Tickets for Defective {
+    async fn issue(&self, ticket: &TicketName, text: &str, life: Millis) -> Outcome<bool> {
+        self.store.issue(ticket, text, life).await
+    }
+
+    async fn redeem(&self, ticket: &TicketName) -> Outcome<Option<String>> {
+        self.store.redeem(ticket).await
+    }
+
+    async fn note(&self, ticket: &TicketName, life: Millis) -> Outcome<bool> {
+        self.store.note(ticket, life).await
     }
 }
 
