@@ -222,3 +222,7 @@ fn is_pem(key: &Secret) -> Result<(), &'static str> {
         "expected the content of the .p8 file, from -----BEGIN PRIVATE KEY----- to -----END PRIVATE KEY-----"
     })
 }
+
+#[cfg(test)]
+#[path = "identity_tests.rs"]
+mod tests;

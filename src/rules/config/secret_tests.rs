@@ -77,6 +77,8 @@ fn every_place_that_the_schema_marks_is_known_and_read_as_a_key() {
         "auth.stripe.api_key",
         "auth.google_oauth.client_secret",
         "auth.apple_oauth.client_secret",
+        "auth.apple_oauth.private_key",
+        "auth.oidc.*.client_secret",
         "providers.text.endpoints.*.api_key",
         "providers.realtime.endpoints.*.api_key",
     ] {
@@ -95,7 +97,10 @@ fn every_place_that_the_schema_marks_is_known_and_read_as_a_key() {
         keyring: &keyring,
     };
     let faults = read_for(owner, &config).unwrap_err();
-    assert_eq!(faults.len(), WAYS.len(), "{faults:?}");
+    let closed = faults
+        .iter()
+        .filter(|fault| fault.message.contains("no sealed text"));
+    assert_eq!(closed.count(), WAYS.len(), "{faults:?}");
 }
 
 #[test]

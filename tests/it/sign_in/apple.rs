@@ -65,6 +65,7 @@ fn apple_comes_back_with_a_form() {
     );
     let life = parts[1]["exp"].as_u64().unwrap() - parts[1]["iat"].as_u64().unwrap();
     assert!(life <= 3_600, "{life}");
+    assert!(issuer.revoked().is_empty(), "a sign-in ends nothing");
 }
 
 #[test]
