@@ -17,7 +17,7 @@ mod usage;
 
 pub use accounts::{Account, Credit, Credited, Me, Mint, MintedKey, Move, NewKey};
 pub use failure::{ConfigFault, Error, InvalidConfig};
-pub use people::{ListedKey, NewOwnKey, OwnKey, OwnKeys, OwnUsage, Session, SessionKey};
+pub use people::{Export, ListedKey, NewOwnKey, OwnKey, OwnKeys, OwnUsage, Session, SessionKey};
 pub use provider::{
     AnthropicError, CODES, ChatCall, ErrorCode, Model, ModelCall, ModelList, OpenAiError,
 };

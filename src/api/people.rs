@@ -1,9 +1,10 @@
 //! People: requests and answers of `/auth/sessions` and `/auth/keys`.
 
-use super::usage::UsageSum;
+use super::usage::{UsageEvent, UsageSum};
 use crate::rules::amount::Tokens;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A key for one of the app's users, as its backend asks for it.
@@ -48,6 +49,8 @@ pub struct SessionKey {
     pub api_key: String,
     /// The app's own ID of the user.
     pub user_id: String,
+    /// Name of the account.
+    pub account: String,
     /// Balance of the account.
     pub tokens_left: Tokens,
     /// Group of the account, one of the tenant's `user_groups`.
@@ -154,6 +157,30 @@ pub struct ListedKey {
     pub tokens_spent: Option<Tokens>,
     /// Whether it is the key of this request.
     pub current: bool,
+}
+
+/// All that is kept of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Export<E = UsageEvent> {
+    /// Name of the account.
+    pub account: String,
+    /// The app's own ID of the user, or the name of the account.
+    #[schemars(with = "Option<String>")]
+    pub user_id: Option<Value>,
+    /// Moment of its creation.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub created_at: Option<Value>,
+    /// Group of the account, one of the tenant's `user_groups`.
+    pub group: Option<String>,
+    /// Balance of the account.
+    pub tokens_left: Tokens,
+    /// Names of the other identities that lead to it. What they were derived from is not kept.
+    pub identities: Vec<String>,
+    /// Its keys, newest first.
+    pub keys: Vec<ListedKey>,
+    /// Its requests, newest first, as far as the usage log goes back.
+    pub usage: Vec<E>,
 }
 
 /// What a key's account has used.

@@ -7,6 +7,7 @@ use crate::rules::amount::Millis;
 use crate::rules::identity::form;
 use crate::rules::identity::metadata::SecretPlace;
 use crate::tables::Secret;
+use crate::url::Url;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
@@ -100,6 +101,31 @@ pub async fn exchange(
     let tokens = serde_json::from_slice(&fetched.body);
     tokens.map_err(|_| format!("{} gave no ID token", url.host))
 }
+/// Revokes a refresh token of Apple's, so that the app no longer stands in the person's list of sign-ins. The error is
+/// for the operator's log.
+pub async fn revoke(
+    issuers: &Issuers,
+    client: &Client<'_>,
+    url: &Url,
+    token: &Secret,
+    now: Millis,
+) -> Result<(), String> {
+    let secret =
+        secret(client, now)?.ok_or("auth.apple_oauth has no private_key or client_secret")?;
+    let form = form::query(&[
+        ("client_id", client.client_id),
+        ("client_secret", secret.expose()),
+        ("token", token.expose()),
+        ("token_type_hint", "refresh_token"),
+    ]);
+    let fetched = issuers.fetcher.post_form(url, &form, None).await;
+    let fetched = fetched.map_err(|failure| failure.0)?;
+    match fetched.status {
+        StatusCode::OK => Ok(()),
+        status => Err(format!("{} answered {}", url.host, status.as_u16())),
+    }
+}
+
 /// Returns the client's secret; for Apple one that is made for this use.
 fn secret(client: &Client<'_>, now: Millis) -> Result<Option<Secret>, String> {
     match &client.proof {

@@ -4,7 +4,7 @@ use super::answer::{Answer, Refusal};
 use super::code_flow::{callback, redeem, start};
 use super::route::{Issuer, LocalRoute as Route, Matched};
 use super::{
-    Local, Request, accounts, admin, auth, keys, operator, root, sessions, sign_in, usage,
+    Local, Request, accounts, admin, auth, keys, leaving, operator, root, sessions, sign_in, usage,
 };
 use crate::issuers::client::Named;
 use crate::rules::tenant::TenantId;
@@ -91,7 +91,7 @@ pub async fn answer(
     }
 }
 
-/// Runs the handler of a route that a person calls with a key of its own.
+/// Runs the handler of a route about one person.
 async fn of_person(
     local: &Local,
     route: Route,
@@ -100,6 +100,10 @@ async fn of_person(
     id: &str,
 ) -> Result<Answer, Refusal> {
     match route {
+        Route::MeDelete => leaving::delete_own(local, request, tenant).await,
+        Route::Export => leaving::export_own(local, request, tenant).await,
+        Route::UserDelete => leaving::delete(local, request, tenant, id).await,
+        Route::UserExport => leaving::export(local, request, tenant, id).await,
         Route::OwnUsage => usage::own(local, request, tenant).await,
         Route::OwnKeys => keys::list(local, request, tenant).await,
         Route::OwnKeyMake => keys::make(local, request, tenant).await,

@@ -134,16 +134,18 @@ pub(super) async fn list(
 ) -> Result<Answer, Refusal> {
     let (key, found) = manager(local, request, tenant).await?;
     let keys = local.store.keys(&found.account).await?;
-    let mut keys = keys.ok_or(Refusal::UnknownKey)?;
-    keys.sort_by_key(|listed| std::cmp::Reverse((listed.key.created, listed.id)));
-    let keys = keys
-        .into_iter()
-        .map(|listed| shown(listed, key.id()))
-        .collect();
+    let keys = all_shown(keys.ok_or(Refusal::UnknownKey)?, Some(key.id()));
     Ok(json(200, &api::OwnKeys { keys }))
 }
 
-fn shown(listed: ListedKey, current: KeyId) -> api::ListedKey {
+/// Returns keys as lists show them, newest first. `current`: the key of this request.
+pub(super) fn all_shown(mut keys: Vec<ListedKey>, current: Option<KeyId>) -> Vec<api::ListedKey> {
+    keys.sort_by_key(|listed| std::cmp::Reverse((listed.key.created, listed.id)));
+    let shown = |listed| shown(listed, current);
+    keys.into_iter().map(shown).collect()
+}
+
+fn shown(listed: ListedKey, current: Option<KeyId>) -> api::ListedKey {
     let ListedKey { id, key, spent } = listed;
     let source = match key.source {
         KeySource::SignIn => "signIn",
@@ -163,7 +165,7 @@ fn shown(listed: ListedKey, current: KeyId) -> api::ListedKey {
         allowed_addresses: key.addresses,
         tokens_max: key.tokens_max,
         tokens_spent: key.tokens_max.map(|_| spent),
-        current: id == current,
+        current: Some(id) == current,
     }
 }
 

@@ -12,6 +12,7 @@ mod code_flow;
 pub mod credentials;
 pub mod dispatch;
 mod keys;
+mod leaving;
 pub mod openapi;
 mod operation;
 pub mod operator;

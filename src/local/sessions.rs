@@ -30,9 +30,8 @@ pub(super) async fn open(
         None => None,
     };
     let life = keys::life(call.ttl.as_deref())?.unwrap_or(USUAL_LIFE);
-    let account = PersonId::derive(tenant.id.as_str(), APP, "", &call.user_id);
     let opening = Opening {
-        account: AccountName::person(&account),
+        account: account(tenant, &call.user_id),
         user_id: &call.user_id,
         group: Some(call.group.as_deref().unwrap_or(SIGNED_IN)),
         source: KeySource::Session,
@@ -67,6 +66,7 @@ pub(super) async fn open(
     let answer = api::SessionKey {
         api_key: opened.key.as_str().to_owned(),
         user_id: call.user_id,
+        account: opened.account.part().to_owned(),
         tokens_left: opened.left,
         group: opened.group,
         expires_at: opened.expires_at.unwrap_or_default(),
@@ -74,6 +74,11 @@ pub(super) async fn open(
         carried_over: opened.carried,
     };
     Ok(json(200, &answer))
+}
+
+/// Returns the name of the account of one of the app's users.
+pub(super) fn account(tenant: &Tenant, user_id: &str) -> AccountName {
+    AccountName::person(&PersonId::derive(tenant.id.as_str(), APP, "", user_id))
 }
 
 /// Reads the call and checks who it is for.

@@ -28,6 +28,8 @@ const UNAUTHORIZED: AnswerRow =
         .shared("Unauthorized");
 const NO_KEY: AnswerRow =
     AnswerRow::json::<api::Error>(404, "This tenant has no such key.").shared("NoSuchKey");
+const NO_USER: AnswerRow =
+    AnswerRow::json::<api::Error>(404, "This tenant has no such person.").shared("NoSuchUser");
 const NO_GROUP: AnswerRow =
     AnswerRow::json::<api::Error>(403, "The tenant has no group for these people.")
         .shared("NoGroup");
@@ -448,6 +450,54 @@ pub(super) static OF_TENANT: &[Operation] = &[
             AnswerRow::json::<api::Me>(200, "The account of the key that was sent."),
             NO_TENANT,
             UNAUTHORIZED,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    delete("/auth/me", Access::Key, Route::MeDelete)
+        .with_cors()
+        .named("deleteAccount", "Delete an account")
+        .about(
+            "The account, its keys and its links to identities end at once; Apple is told. What is left of the balance is \
+             lost. Who comes back within `retention.deleted_accounts` does not begin with a group's tokens once more.",
+        )
+        .answers(&[
+            AnswerRow::json::<api::Success>(200, "There is no such account any more."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            MANAGES_NOTHING,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/auth/export", Access::Key, Route::Export)
+        .with_cors()
+        .named("exportAccount", "Get all that is kept of an account")
+        .answers(&[
+            AnswerRow::json::<api::Export>(200, "All that is kept of it."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            MANAGES_NOTHING,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    delete("/admin/users/{user}", Access::Admin, Route::UserDelete)
+        .named("deleteUser", "Delete a person's account")
+        .about("`user` is the name of the account, `p_…`, or the app's own ID of the user, percent-encoded.")
+        .answers(&[
+            AnswerRow::json::<api::Success>(200, "There is no such account any more."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            NO_USER,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/admin/users/{user}/export", Access::Admin, Route::UserExport)
+        .named("exportUser", "Get all that is kept of a person")
+        .about("`user` is the name of the account, `p_…`, or the app's own ID of the user, percent-encoded.")
+        .answers(&[
+            AnswerRow::json::<api::Export>(200, "All that is kept of it."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            NO_USER,
             WRONG_TOKENS,
             UNAVAILABLE,
         ]),

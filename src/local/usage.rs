@@ -133,6 +133,17 @@ pub async fn show(
     Ok(json(200, &usage))
 }
 
+/// Returns the records of an account, newest first.
+pub(super) async fn of_account(
+    local: &Local,
+    tenant: &Tenant,
+    account: &str,
+) -> Result<Vec<String>, Refusal> {
+    let mut texts = recorded(local, tenant, MAX_DAYS).await?;
+    texts.retain(|text| event(text, Some(account)).is_some());
+    Ok(texts)
+}
+
 /// Serves `GET /auth/usage`: what the account of the caller's key has used.
 pub(super) async fn own(
     local: &Local,

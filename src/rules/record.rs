@@ -69,6 +69,11 @@ pub fn target(text: &str) -> Target {
     account.map_or(Target::Record, Target::Account)
 }
 
+/// Whether a text is a record of this tenant.
+pub(crate) fn is_of(text: &str, tenant: &str) -> bool {
+    read(text).is_ok_and(|facts| facts.tenant.as_deref() == Some(tenant))
+}
+
 /// Parses a record's text.
 pub fn read(text: &str) -> Result<Facts, Damage> {
     let (fields, _) = json::members(text).ok_or(Damage::NotAnObject)?;

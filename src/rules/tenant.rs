@@ -105,6 +105,11 @@ fn is_plain_segment(segment: &str) -> bool {
     decoded != b"." && decoded != b".." && std::str::from_utf8(&decoded).is_ok()
 }
 
+/// Percent-decodes a segment into text. `None`: malformed, or no UTF-8.
+pub(crate) fn decoded(segment: &str) -> Option<String> {
+    String::from_utf8(decode(segment)?).ok()
+}
+
 /// Percent-decodes a segment. `None`: malformed, or it hides a control character or a slash.
 fn decode(segment: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(segment.len());

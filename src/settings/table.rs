@@ -27,6 +27,7 @@ pub use super::store_url::Store;
 const ANY: u64 = u64::MAX;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
 const SHORTEST_HOLD: Duration = Duration::from_secs(5);
 
 table! {
@@ -51,6 +52,8 @@ table! {
         accounts: Accounts = section();
         /// What is kept of settled requests.
         usage: Usage = section();
+        /// How long what concerns people is kept.
+        retention: Retention = section();
         /// The most tokens that something may count for whose size its bytes do not show.
         /// So much is held before a call; what is charged is what the provider reports.
         bounds: Bounds = section();
@@ -248,6 +251,15 @@ table! {
         records: u64 = whole(1, ANY).default("100000");
         /// How long it keeps them.
         age: Duration = span(SECOND).default("720h");
+    }
+}
+
+table! {
+    /// How long what concerns people is kept.
+    pub struct Retention unknown Refused {
+        /// After a person's account was deleted: how long the gateway knows, by a hash alone, that there was one.
+        /// Who comes back within this time begins with what was left, and not with a group's tokens once more.
+        deleted_accounts: Duration = span(DAY).default("30d");
     }
 }
 

@@ -268,6 +268,12 @@ pub trait People: Send + Sync {
     /// Returns the live keys of a person's account. `None`: there is no such account.
     async fn keys(&self, account: &AccountName) -> Outcome<Option<Vec<ListedKey>>>;
 
+    /// Returns the record of a person's account of a tenant, without a sweep.
+    async fn person(&self, account: &AccountName, tenant: &TenantId) -> Outcome<Option<String>>;
+
+    /// Returns the other identities that lead to a person's account.
+    async fn identities(&self, account: &AccountName) -> Outcome<Vec<String>>;
+
     /// Ends a key of a person's account. `None`: the account has no such key.
     async fn drop_key(&self, account: &AccountName, id: KeyId) -> Outcome<Option<IssuedKey>>;
 

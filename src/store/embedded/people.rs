@@ -7,7 +7,7 @@ use crate::rules::amount::{Millis, Tokens};
 use crate::rules::carry::Taken;
 use crate::rules::entry::{Entry, Erased, Join};
 use crate::rules::issued_key::{IssuedKey, KeyId};
-use crate::rules::record::Damage;
+use crate::rules::record::{self, Damage};
 use crate::rules::tenant::TenantId;
 use crate::store::name::AccountName;
 use crate::store::{Joining, Led, ListedKey, Outcome, People, Received, StoreError};
@@ -101,6 +101,17 @@ impl People for Embedded {
                 .map(|(id, key, spent)| ListedKey { id, key, spent })
                 .collect()
         }))
+    }
+
+    async fn person(&self, account: &AccountName, tenant: &TenantId) -> Outcome<Option<String>> {
+        let stored = self.disk.read(account.as_str())?;
+        let text = stored.map(|stored| stored.text.clone());
+        Ok(text.filter(|text| record::is_of(text, tenant.as_str())))
+    }
+
+    async fn identities(&self, account: &AccountName) -> Outcome<Vec<String>> {
+        let stored = self.disk.read(account.as_str())?;
+        Ok(stored.map_or_else(Vec::new, |stored| stored.books.identities()))
     }
 
     async fn drop_key(&self, account: &AccountName, id: KeyId) -> Outcome<Option<IssuedKey>> {

@@ -70,6 +70,7 @@ struct Scripts {
     receive: Script,
     erase: Script,
     unlead: Script,
+    identities: Script,
 }
 
 impl Scripts {
@@ -94,6 +95,7 @@ impl Scripts {
             receive: Script::new(include_str!("scripts/receive.lua")),
             erase: Script::new(include_str!("scripts/erase.lua")),
             unlead: Script::new(include_str!("scripts/unlead.lua")),
+            identities: Script::new(include_str!("scripts/identities.lua")),
         }
     }
 }

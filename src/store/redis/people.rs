@@ -5,6 +5,7 @@ use crate::rules::amount::{Millis, Tokens};
 use crate::rules::carry::Taken;
 use crate::rules::entry::{Erased, Founding, Join, Joined};
 use crate::rules::issued_key::{IssuedKey, KeyId};
+use crate::rules::record;
 use crate::rules::tenant::TenantId;
 use crate::store::name::AccountName;
 use crate::store::{Joining, Led, ListedKey, Outcome, People, Received};
@@ -98,6 +99,17 @@ impl People for Redis {
             Some(key_row::parse(&words[1]).map(|key| ListedKey { id, key, spent }))
         });
         rows.collect::<Outcome<Vec<ListedKey>>>().map(Some)
+    }
+
+    async fn person(&self, account: &AccountName, tenant: &TenantId) -> Outcome<Option<String>> {
+        let text = self.text(account.as_str()).await?;
+        Ok(text.filter(|text| record::is_of(text, tenant.as_str())))
+    }
+
+    async fn identities(&self, account: &AccountName) -> Outcome<Vec<String>> {
+        let script = &self.scripts.identities;
+        let found = self.on_known(script, account, &[]).await?;
+        Ok(found.map_or_else(Vec::new, |(_, words)| words.0.collect()))
     }
 
     async fn drop_key(&self, account: &AccountName, id: KeyId) -> Outcome<Option<IssuedKey>> {

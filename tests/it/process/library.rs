@@ -146,6 +146,14 @@ impl People for Defective {
         self.store.keys(account).await
     }
 
+    async fn person(&self, account: &AccountName, tenant: &TenantId) -> Outcome<Option<String>> {
+        self.store.person(account, tenant).await
+    }
+
+    async fn identities(&self, account: &AccountName) -> Outcome<Vec<String>> {
+        self.store.identities(account).await
+    }
+
     async fn drop_key(&self, account: &AccountName, id: KeyId) -> Outcome<Option<IssuedKey>> {
         self.store.drop_key(account, id).await
     }

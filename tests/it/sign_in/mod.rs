@@ -1,5 +1,6 @@
 //! Who somebody is: sign-in with Google, Apple and other issuers, by ID tokens and by the code flow.
 
+mod accounts;
 mod apple;
 mod code_flow;
 pub mod flow;
@@ -51,9 +52,12 @@ pub fn setup(issuer: &Issuer) -> Setup {
             ("JWKS_URL", "/keys"),
             ("AUTHORIZE_URL", "/authorize"),
             ("TOKEN_URL", "/token"),
+            ("REVOKE_URL", "/revoke"),
         ] {
             let variable = format!("RESULLM__IDENTITY__{kind}__{name}");
-            setup = setup.env(&variable, &issuer.url(path));
+            if kind == "APPLE" || name != "REVOKE_URL" {
+                setup = setup.env(&variable, &issuer.url(path));
+            }
         }
     }
     setup

@@ -1,0 +1,162 @@
+//! A person leaves, or asks what is kept: `DELETE /auth/me`, `GET /auth/export`, and the same for an admin below
+//! `/admin/users`.
+
+use super::answer::{Answer, Refusal, json};
+use super::{Local, Request, accounts, admin, keys, sessions, usage};
+use crate::api;
+use crate::issuers::client::{Client, Named};
+use crate::issuers::exchange;
+use crate::rules::amount::Tokens;
+use crate::rules::person::is_id;
+use crate::rules::tenant::decoded;
+use crate::store::name::AccountName;
+use crate::store::people;
+use crate::store::tenants::Tenant;
+use crate::telemetry::fields::About;
+use log::Level;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// Serves `DELETE /auth/me`.
+pub(super) async fn delete_own(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+) -> Result<Answer, Refusal> {
+    let (_, found) = keys::manager(local, request, tenant).await?;
+    erase(local, request, tenant, &found.account).await
+}
+
+/// Serves `DELETE /admin/users/{user}`.
+pub(super) async fn delete(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+    user: &str,
+) -> Result<Answer, Refusal> {
+    let by = admin::authorize(local, request, &tenant.id).await?;
+    let account = account_of(tenant, user);
+    let record = local.store.person(&account, &tenant.id).await?;
+    record.ok_or(Refusal::NotFound)?;
+    let answer = erase(local, request, tenant, &account).await?;
+    let id = account.id();
+    let about = About {
+        tenant: Some(tenant.id.as_str()),
+        account: Some(&id),
+        ..About::default()
+    };
+    by.log(request, about, &[], format_args!("An account was deleted"));
+    Ok(answer)
+}
+
+/// Returns the account of a user as an admin names it: by the account's name, or by the app's own ID.
+fn account_of(tenant: &Tenant, user: &str) -> AccountName {
+    let user = decoded(user).unwrap_or_default();
+    let named = AccountName::user(&user).filter(|_| is_id(&user));
+    named.unwrap_or_else(|| sessions::account(tenant, &user))
+}
+
+async fn erase(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+    account: &AccountName,
+) -> Result<Answer, Refusal> {
+    let keys = local.store.keys(account).await?.unwrap_or_default();
+    for key in &keys {
+        local.leases.invalidate_id(key.id);
+    }
+    let life = local.settings.retention.deleted_accounts.into();
+    let erased = local.store.erase(account, Tokens::MAX, life).await?;
+    let erased = erased.ok_or(Refusal::NotFound)?;
+    people::sweep_erased(&*local.store, &erased).await;
+    if let Some(sealed) = &erased.apple {
+        revoke_at_apple(local, request, tenant, account, sealed).await;
+    }
+    Ok(json(200, &api::Success::DONE))
+}
+
+/// Tells Apple that the person has left. That it cannot be told stops nothing.
+async fn revoke_at_apple(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+    account: &AccountName,
+    sealed: &str,
+) {
+    let identity = &local.settings.identity;
+    let client = Client::of(Named::Apple, &tenant.config.auth, identity, |_| true);
+    let secrets = &local.tenants.secrets;
+    let token = secrets.unseal(&tenant.id, account.part(), sealed);
+    let revoked = match (client, token) {
+        (Some(client), Some(token)) => {
+            let url = &identity.apple.revoke_url;
+            let now = accounts::now();
+            exchange::revoke(&local.issuers, &client, url, &token, now).await
+        }
+        (None, _) => Err("auth.apple_oauth is not configured".to_owned()),
+        (_, None) => Err("no key of secrets opens it".to_owned()),
+    };
+    if let Err(why) = revoked {
+        let about = About {
+            tenant: Some(tenant.id.as_str()),
+            request: Some(request.id),
+            ..About::default()
+        };
+        let line = format_args!(
+            "Apple's token of a deleted account was not revoked: {why}. The app stays in the person's list of sign-ins"
+        );
+        about.log(module_path!(), Level::Warn, &[], line);
+    }
+}
+
+/// Serves `GET /auth/export`.
+pub(super) async fn export_own(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+) -> Result<Answer, Refusal> {
+    let (_, found) = keys::manager(local, request, tenant).await?;
+    exported(local, tenant, &found.account).await
+}
+
+/// Serves `GET /admin/users/{user}/export`.
+pub(super) async fn export(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+    user: &str,
+) -> Result<Answer, Refusal> {
+    admin::authorize(local, request, &tenant.id).await?;
+    exported(local, tenant, &account_of(tenant, user)).await
+}
+
+async fn exported(
+    local: &Local,
+    tenant: &Tenant,
+    account: &AccountName,
+) -> Result<Answer, Refusal> {
+    let record = local.store.person(account, &tenant.id).await?;
+    let record = record.ok_or(Refusal::NotFound)?;
+    let mut record: Value = serde_json::from_str(&record).unwrap_or_default();
+    let mut member = |name: &str| record.get_mut(name).map(Value::take);
+    let listed = local.store.keys(account).await?.unwrap_or_default();
+    let texts = usage::of_account(local, tenant, &account.id()).await?;
+    let events: Vec<&RawValue> = texts
+        .iter()
+        .filter_map(|text| serde_json::from_str(text).ok())
+        .collect();
+    let answer = api::Export {
+        account: account.part().to_owned(),
+        user_id: member("userId"),
+        created_at: member("createdAt"),
+        group: member("group").and_then(|group| group.as_str().map(str::to_owned)),
+        tokens_left: member("tokensLeft")
+            .and_then(|left| left.as_u64())
+            .map_or(Tokens::ZERO, Tokens::new),
+        identities: local.store.identities(account).await?,
+        keys: keys::all_shown(listed, None),
+        usage: events,
+    };
+    Ok(json(200, &answer))
+}

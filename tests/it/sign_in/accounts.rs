@@ -1,0 +1,281 @@
+//! What a sign-in opens: one account for each person, with linked identities, the balance of an earlier key, and an
+//! end.
+
+use super::flow::{Begun, VERIFIER, app_code, redeem, start_query};
+use super::{KINDS, setup, sign_in, signing_in, tenant};
+use crate::harness::issuer::{CLIENT_ID, Issuer, TestKey};
+use crate::harness::{Gateway, Redis, Response, mint};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+fn key_of(answer: &Response) -> String {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["apiKey"].as_str().unwrap().to_owned()
+}
+
+fn ask(gateway: &Gateway, method: &str, path: &str, key: &str) -> Response {
+    gateway.client().request(method, path).bearer(key).send()
+}
+
+fn left(gateway: &Gateway, key: &str) -> Value {
+    ask(gateway, "GET", "/abc/auth/me", key).json()["tokensLeft"].take()
+}
+
+/// Signs in with a key, as an app does that has one already.
+fn sign_in_with(gateway: &Gateway, kind: &str, token: &str, key: &str) -> Response {
+    let request = gateway
+        .client()
+        .request("POST", &format!("/abc/auth/{kind}"));
+    request.bearer(key).json(&json!({"idToken": token})).send()
+}
+
+#[test]
+fn fifty_sign_ins_at_once_over_three_instances_open_one_account() {
+    let (redis, issuer) = (Redis::start(), Issuer::start());
+    let setup = setup(&issuer)
+        .store(&redis.url())
+        .tenant("abc", signing_in(&issuer));
+    let gateways: Vec<Gateway> = (0..3).map(|_| Gateway::start(setup.clone())).collect();
+    let token = issuer.token("somebody");
+
+    let answers: Vec<Response> = std::thread::scope(|scope| {
+        let one = |at: usize| {
+            let (gateway, token) = (&gateways[at % 3], &token);
+            scope.spawn(move || sign_in(gateway, "google", token))
+        };
+        let all: Vec<_> = (0..50).map(one).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+
+    let created = answers
+        .iter()
+        .filter(|answer| answer.json()["created"] == true)
+        .count();
+    let people: HashSet<String> = answers
+        .iter()
+        .map(|answer| answer.json()["userId"].to_string())
+        .collect();
+    let keys: HashSet<String> = answers.iter().map(key_of).collect();
+    assert_eq!((created, people.len(), keys.len()), (1, 1, 50));
+    let live: Vec<&String> = keys
+        .iter()
+        .filter(|key| ask(&gateways[0], "GET", "/abc/auth/me", key).status == 200)
+        .collect();
+    assert_eq!(live.len(), 20, "the oldest keys of sign-ins have ended");
+    for key in live {
+        assert_eq!(left(&gateways[1], key), 1000);
+    }
+}
+
+#[test]
+fn one_subject_of_three_issuers_is_three_people_until_they_are_linked() {
+    let redis = Redis::start();
+    for store in [None, Some(redis.url())] {
+        let issuer = Issuer::start();
+        let mut setup = setup(&issuer).tenant("abc", signing_in(&issuer));
+        if let Some(url) = &store {
+            setup = setup.store(url);
+        }
+        let gateway = Gateway::start(setup);
+        let subject = uuid::Uuid::new_v4().to_string();
+        let google = sign_in(&gateway, "google", &issuer.token(&subject));
+        let key = key_of(&google);
+        let other = sign_in(&gateway, "oidc/own", &issuer.token(&subject));
+        assert_ne!(google.json()["userId"], other.json()["userId"]);
+
+        let linked = sign_in_with(&gateway, "apple", &issuer.token(&subject), &key);
+
+        assert_eq!(
+            linked.json()["userId"],
+            google.json()["userId"],
+            "{}",
+            linked.text()
+        );
+        assert_eq!(
+            (&linked.json()["created"], &linked.json()["carriedOver"]),
+            (&json!(false), &json!(0))
+        );
+        let later = sign_in(&gateway, "apple", &issuer.token(&subject));
+        assert_eq!(later.json()["userId"], google.json()["userId"]);
+        let refused = sign_in_with(&gateway, "oidc/own", &issuer.token(&subject), &key);
+        assert_eq!(refused.status, 409, "{}", refused.text());
+        let theirs = sign_in_with(&gateway, "apple", &issuer.token(&subject), &key_of(&other));
+        assert_eq!(theirs.status, 409, "{}", theirs.text());
+        let unknown = sign_in_with(&gateway, "google", &issuer.token(&subject), "user_unknown");
+        assert_eq!(unknown.status, 401);
+        let exported = ask(&gateway, "GET", "/abc/auth/export", &key).json();
+        assert_eq!(
+            exported["identities"].as_array().unwrap().len(),
+            1,
+            "{exported}"
+        );
+        assert_eq!(exported["keys"].as_array().unwrap().len(), 3);
+        assert!(
+            !exported.to_string().contains(&subject),
+            "what identities are derived from is not kept"
+        );
+    }
+}
+
+#[test]
+fn balance_of_the_key_that_was_used_before_comes_along_once() {
+    let issuer = Issuer::start();
+    let gateway = Gateway::start(setup(&issuer).tenant("abc", signing_in(&issuer).tokens(100)));
+    for (at, kind) in KINDS.into_iter().enumerate() {
+        let subject = format!("s{at}");
+        let (temp, later) = (mint(&gateway, "abc"), mint(&gateway, "abc"));
+
+        let first = sign_in_with(&gateway, kind, &issuer.token(&subject), &temp);
+        let second = sign_in_with(&gateway, kind, &issuer.token(&subject), &later);
+
+        assert_eq!(
+            (&first.json()["carriedOver"], &first.json()["tokensLeft"]),
+            (&json!(100), &json!(1100)),
+            "{kind}"
+        );
+        assert_eq!(
+            (&second.json()["carriedOver"], &second.json()["tokensLeft"]),
+            (&json!(0), &json!(1100)),
+            "{kind}"
+        );
+        assert_eq!(ask(&gateway, "GET", "/abc/auth/me", &temp).status, 401);
+        assert_eq!(left(&gateway, &later), 100);
+    }
+}
+
+#[test]
+fn carry_over_is_what_the_tenant_says() {
+    for (rule, carried) in [
+        (json!("none"), 0),
+        (json!(30), 30),
+        (json!(5000), 100),
+        (json!("all"), 100),
+    ] {
+        let issuer = Issuer::start();
+        let config = signing_in(&issuer)
+            .tokens(100)
+            .set("auth.carry_over", rule.clone());
+        let gateway = Gateway::start(setup(&issuer).tenant("abc", config));
+        let temp = mint(&gateway, "abc");
+        let answer = sign_in_with(&gateway, "google", &issuer.token("s"), &temp);
+        assert_eq!(answer.json()["carriedOver"], carried, "{rule}");
+        let lives = ask(&gateway, "GET", "/abc/auth/me", &temp).status == 200;
+        assert_eq!(lives, carried == 0, "{rule}");
+    }
+}
+
+/// Deleting an account and signing in again is no way to more tokens, neither with the same ID token nor with another.
+#[test]
+fn deleted_account_is_gone_and_begins_with_no_more_than_it_had() {
+    let redis = Redis::start();
+    for store in [None, Some(redis.url())] {
+        let issuer = Issuer::start();
+        let mut setup = setup(&issuer).tenant("abc", signing_in(&issuer).tokens(100));
+        if let Some(url) = &store {
+            setup = setup.store(url);
+        }
+        let gateway = Gateway::start(setup);
+        let subject = uuid::Uuid::new_v4().to_string();
+        let token = issuer.token(&subject);
+        let first = sign_in(&gateway, "google", &token);
+        let key = key_of(&first);
+        let made = gateway
+            .client()
+            .request("POST", "/abc/auth/keys")
+            .bearer(&key)
+            .json(&json!({}))
+            .send();
+        let made = made.json()["apiKey"].as_str().unwrap().to_owned();
+        let user = first.json()["userId"].as_str().unwrap().to_owned();
+        let path = format!("/abc/admin/users/{user}/export");
+        assert_eq!(
+            ask(&gateway, "GET", &path, gateway.admin_token()).json()["tokensLeft"],
+            1000
+        );
+
+        assert_eq!(ask(&gateway, "DELETE", "/abc/auth/me", &made).status, 200);
+
+        for key in [&key, &made] {
+            assert_eq!(ask(&gateway, "GET", "/abc/auth/me", key).status, 401);
+        }
+        assert_eq!(
+            ask(&gateway, "GET", &path, gateway.admin_token()).status,
+            404
+        );
+        assert_eq!(
+            sign_in(&gateway, "google", &token).status,
+            401,
+            "that token has created an account"
+        );
+        let temp = mint(&gateway, "abc");
+        let mut claims = issuer.claims(&subject);
+        claims["jti"] = json!("another");
+        let again = sign_in_with(&gateway, "google", &TestKey::RsaOne.token(&claims), &temp);
+        assert_eq!(
+            (&again.json()["created"], &again.json()["carriedOver"]),
+            (&json!(true), &json!(0)),
+            "{}",
+            again.text()
+        );
+        assert_eq!(again.json()["tokensLeft"], 1000, "nothing had been spent");
+    }
+}
+
+#[test]
+fn admin_deletes_a_user_by_the_apps_own_id() {
+    let issuer = Issuer::start();
+    let gateway = Gateway::start(setup(&issuer).tenant("abc", signing_in(&issuer)));
+    let body = json!({"userId": "auth0|5f 7c"});
+    let opened = gateway
+        .client()
+        .request("POST", "/abc/auth/sessions")
+        .bearer(gateway.admin_token())
+        .json(&body)
+        .send();
+    let key = key_of(&opened);
+    let path = "/abc/admin/users/auth0%7C5f%207c";
+    assert_eq!(ask(&gateway, "DELETE", path, &key).status, 401);
+    assert_eq!(
+        ask(&gateway, "DELETE", "/abc/auth/me", &key).status,
+        403,
+        "a session's key deletes nothing"
+    );
+
+    assert_eq!(
+        ask(&gateway, "DELETE", path, gateway.admin_token()).status,
+        200
+    );
+
+    assert_eq!(ask(&gateway, "GET", "/abc/auth/me", &key).status, 401);
+    assert_eq!(
+        ask(&gateway, "DELETE", path, gateway.admin_token()).status,
+        404
+    );
+}
+
+#[test]
+fn apple_is_told_that_a_person_has_left() {
+    let issuer = Issuer::start();
+    issuer.set_secret(None);
+    let client = json!({
+        "client_id": CLIENT_ID, "team_id": "TEAM", "key_id": "KEY", "private_key": TestKey::P256Two.pem(),
+        "redirect_uris": [super::APP],
+    });
+    let setup = setup(&issuer)
+        .env("RESULLM__SERVER__PUBLIC_URL", "https://gateway.example")
+        .env("SECRETS_KEY", &"5a".repeat(32))
+        .tenant("abc", tenant().set("auth.apple_oauth", client));
+    let gateway = Gateway::start(setup);
+    let path = format!("/abc/auth/apple/start?{}", start_query(&[]));
+    let begun = Begun::of(&gateway.client().get(&path), &issuer);
+    let page = begun.at_issuer(&issuer);
+    let back = gateway.client().request("POST", "/abc/auth/apple/callback");
+    let back = back.header("cookie", &begun.cookie);
+    let back = back.header("content-type", "application/x-www-form-urlencoded");
+    let ended = back.body(page.body).send();
+    let key = key_of(&redeem(&gateway, "abc", &app_code(&ended), VERIFIER));
+
+    assert_eq!(ask(&gateway, "DELETE", "/abc/auth/me", &key).status, 200);
+
+    assert_eq!(issuer.revoked(), ["r"], "{:?}", gateway.logs());
+}
