@@ -23,6 +23,7 @@ use crate::store::embedded::maintenance;
 use crate::store::journal::{self, Journal};
 use crate::store::leases::Leases;
 use crate::store::replay::Replay;
+use crate::store::revocations::Revocations;
 use crate::store::tenants::{self, Lookup, Tenants};
 use crate::store::{AccountSettings, Clock, LogBounds, Store, open};
 use crate::tables::Secret;
@@ -570,14 +571,16 @@ impl LocalAdmin {
         let store: Arc<dyn Store> = open::open(&settings.store, keeping(&settings)).await?;
         let secrets = ConfigSecrets::new(&settings.secrets);
         let dialer = Arc::new(Dialer::new(&settings.egress));
+        let leases = Leases::new(
+            store.clone(),
+            Arc::new(Journal::none()),
+            Replay::new(store.clone(), Box::new(|_, _| {})),
+            settings.accounts.hold_ttl,
+        );
         let local = Local {
             issuers: Arc::new(Issuers::new(Arc::new(Fetcher::new(dialer)))),
-            leases: Leases::new(
-                store.clone(),
-                Arc::new(Journal::none()),
-                Replay::new(store.clone(), Box::new(|_, _| {})),
-                settings.accounts.hold_ttl,
-            ),
+            revocations: Revocations::new(store.clone(), leases.clone()),
+            leases,
             settings: Arc::new(settings),
             tenants: Arc::new(Tenants::new(store.clone(), secrets, Families::default())),
             carries: Carries::new(store.clone()),

@@ -336,7 +336,7 @@ pub async fn revoke(
     if !is_revoked {
         return Err(Refusal::NotFound);
     }
-    local.leases.invalidate(&key);
+    local.revocations.announce(&[key.id()]).await?;
     let account = found.account.id();
     by.log(
         request,

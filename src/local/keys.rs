@@ -250,7 +250,7 @@ async fn end(local: &Local, found: &Found, id: KeyId) -> Result<(), Refusal> {
     if !store_people::end_key(&*local.store, &found.account, id).await? {
         return Err(Refusal::NotFound);
     }
-    local.leases.invalidate_id(id);
+    local.revocations.announce(&[id]).await?;
     Ok(())
 }
 

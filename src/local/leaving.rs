@@ -7,6 +7,7 @@ use crate::api;
 use crate::issuers::client::{Client, Named};
 use crate::issuers::exchange;
 use crate::rules::amount::Tokens;
+use crate::rules::issued_key::KeyId;
 use crate::rules::person::is_id;
 use crate::rules::tenant::decoded;
 use crate::store::name::AccountName;
@@ -63,13 +64,12 @@ async fn erase(
     account: &AccountName,
 ) -> Result<Answer, Refusal> {
     let keys = local.store.keys(account).await?.unwrap_or_default();
-    for key in &keys {
-        local.leases.invalidate_id(key.id);
-    }
     let life = local.settings.retention.deleted_accounts.into();
     let erased = local.store.erase(account, Tokens::MAX, life).await?;
     let erased = erased.ok_or(Refusal::NotFound)?;
     people::sweep_erased(&*local.store, &erased).await;
+    let ids: Vec<KeyId> = keys.iter().map(|key| key.id).collect();
+    local.revocations.announce(&ids).await?;
     if let Some(sealed) = &erased.apple {
         revoke_at_apple(local, request, tenant, account, sealed).await;
     }

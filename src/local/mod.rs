@@ -32,6 +32,7 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::carries::Carries;
 use crate::store::leases::Leases;
+use crate::store::revocations::Revocations;
 use crate::store::tenants::Tenants;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -66,6 +67,8 @@ pub struct Local {
     pub tenants: Arc<Tenants>,
     /// Balances on their way to people's accounts.
     pub carries: Arc<Carries>,
+    /// Keys that were revoked lately.
+    pub revocations: Arc<Revocations>,
     /// Issuers of sign-in.
     pub issuers: Arc<Issuers>,
     /// `true` during a stop: `/readyz` answers 503.

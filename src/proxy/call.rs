@@ -303,7 +303,7 @@ async fn call(
             }
         },
     };
-    let asked = ask(proxy, session, &mut call, to, request, &asked).await;
+    let asked = ask(proxy, session, &mut call, key, (to, request), &asked).await;
     if let Some(beside) = beside {
         count_answer(&beside.series, &call, &asked);
     }
@@ -315,12 +315,12 @@ async fn ask(
     proxy: &Proxy,
     session: &mut Session<'_>,
     call: &mut Admitted<'_, '_>,
-    to: Destination,
-    request: ProviderRequest,
+    key: &KeyName,
+    (to, request): (Destination, ProviderRequest),
     asked: &RelayedCall<'_>,
 ) -> Result<(), GatewayError> {
     let timer = std::mem::take(&mut session.lifetime_timer);
-    let mut lifetime = proxy.lifetimes.start(call.bill.taken(), timer);
+    let mut lifetime = proxy.lifetimes.start(key, call.bill.taken(), timer);
     let forward = &proxy.forward;
     let answer = forward
         .send(session, call, to, request, &mut lifetime)

@@ -30,6 +30,7 @@ use crate::store::config_secrets::ConfigSecrets;
 use crate::store::journal::Journal;
 use crate::store::leases::Leases;
 use crate::store::replay::Replay;
+use crate::store::revocations::Revocations;
 use crate::store::tenants::Tenants;
 use crate::telemetry::fields::About;
 use crate::telemetry::metrics::{Metrics, Process};
@@ -76,6 +77,7 @@ pub fn create_app(deps: Deps) -> App {
     let delivery = delivery(&settings, &store, journal, &metrics, &in_flight);
     let leases = delivery.leases.clone();
     let carries = Carries::new(store.clone());
+    let revocations = Revocations::new(store.clone(), leases.clone());
     let hold_ttl = settings.accounts.hold_ttl;
     let proxy = Arc::new(Proxy {
         local: Local {
@@ -84,6 +86,7 @@ pub fn create_app(deps: Deps) -> App {
             leases: leases.clone(),
             tenants: tenants.clone(),
             carries: carries.clone(),
+            revocations: revocations.clone(),
             issuers: Arc::new(Issuers::new(Arc::new(Fetcher::new(dialer.clone())))),
             draining,
         },
@@ -104,6 +107,7 @@ pub fn create_app(deps: Deps) -> App {
             hold_ttl,
         },
         lifetimes: Lifetimes {
+            revocations,
             store: store.clone(),
             leases,
             in_flight,

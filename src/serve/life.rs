@@ -79,6 +79,7 @@ pub async fn serve(app: App, sockets: Sockets, line: Option<Channel>) -> io::Res
     let background = [
         tokio::spawn(sweep(life.app.proxy.clone())),
         tokio::spawn(delivery.leases.clone().run()),
+        tokio::spawn(life.app.proxy.local.revocations.clone().run()),
         tokio::spawn(delivery.replay.clone().run()),
         tokio::spawn(log_refusals(life.app.proxy.metrics.families.clone())),
     ];

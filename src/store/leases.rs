@@ -32,9 +32,9 @@ pub(crate) const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 const ADMISSIONS_FOR_A_LEASE: u32 = 3;
 /// Milliseconds for which a key's tenant, group and existence are trusted; then one request asks the store
 /// again.
-const RECHECK_AFTER: Millis = Millis(1_000);
+const RECHECK_AFTER: Millis = Millis(500);
 /// Milliseconds for which the other requests trust them while that one is asking, since the last check.
-const RECHECK_DEADLINE: Millis = Millis(2_000);
+const RECHECK_DEADLINE: Millis = Millis(1_000);
 /// Number of shards of the map of leases; each has its own lock.
 const SHARDS: usize = 16;
 /// Maximum number of recently admitted keys counted per shard.

@@ -18,6 +18,7 @@ pub mod open;
 pub mod people;
 pub mod redis;
 pub mod replay;
+pub mod revocations;
 pub mod tenants;
 
 use crate::rules::account::{
@@ -267,6 +268,12 @@ pub trait People: Send + Sync {
 
     /// Returns the live keys of a person's account. `None`: there is no such account.
     async fn keys(&self, account: &AccountName) -> Outcome<Option<Vec<ListedKey>>>;
+
+    /// Announces keys that were revoked, so that all instances end what is in flight with them.
+    async fn announce_revoked(&self, ids: &[KeyId]) -> Outcome<()>;
+
+    /// Returns the keys that were announced since, and where to go on. `None`: begins now, with none.
+    async fn revoked_since(&self, last: Option<&str>) -> Outcome<(String, Vec<KeyId>)>;
 
     /// Returns the record of a person's account of a tenant, without a sweep.
     async fn person(&self, account: &AccountName, tenant: &TenantId) -> Outcome<Option<String>>;

@@ -185,6 +185,11 @@ pub fn counter(what: &str, name: &str) -> String {
     format!("count:{{{what}}}:{name}")
 }
 
+/// Returns the name of the stream of keys that were revoked.
+pub(crate) fn revoked() -> String {
+    counter("revoked", "keys")
+}
+
 /// Encodes token hashes as a JSON array of strings.
 pub(crate) fn hashes_text(hashes: &[String]) -> String {
     serde_json::Value::from(hashes).to_string()

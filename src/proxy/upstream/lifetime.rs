@@ -10,6 +10,8 @@ use crate::proxy::lazy_timer::LazyTimer;
 use crate::proxy::limits::in_flight::InFlight;
 use crate::proxy::settlement::bill::Bill;
 use crate::store::leases::Leases;
+use crate::store::name::KeyName;
+use crate::store::revocations::Revocations;
 use crate::store::{Ledger, Outcome};
 use crate::telemetry::metrics::Metrics;
 use std::pin::Pin;
@@ -35,6 +37,8 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub struct Lifetimes {
     pub store: Arc<dyn Ledger>,
     pub leases: Arc<Leases>,
+    /// Keys that were revoked lately: their calls end.
+    pub revocations: Arc<Revocations>,
     pub in_flight: Arc<InFlight>,
     pub metrics: Arc<Metrics>,
     /// `accounts.hold_ttl`: a third of it passes between two renewals.
@@ -47,6 +51,8 @@ pub struct Lifetimes {
 /// never postpones a renewal.
 pub struct Lifetime<'a> {
     parts: &'a Lifetimes,
+    /// Key that the call came with.
+    key: &'a KeyName,
     /// Timer of the connection's `Reusables`, returned to it for its next request.
     pub(crate) timer: LazyTimer,
     expires: Instant,
@@ -78,11 +84,17 @@ impl Silence {
 
 impl Lifetimes {
     /// Starts the lifetime of a call whose hold was asked for at `taken`.
-    pub(crate) fn start(&self, taken: Instant, mut timer: LazyTimer) -> Lifetime<'_> {
+    pub(crate) fn start<'a>(
+        &'a self,
+        key: &'a KeyName,
+        taken: Instant,
+        mut timer: LazyTimer,
+    ) -> Lifetime<'a> {
         let ttl = self.hold_ttl;
         timer.set_deadline(taken + SHORT_CALL.min(ttl / 3));
         Lifetime {
             parts: self,
+            key,
             timer,
             expires: taken + ttl,
             next_renewal: taken + ttl / 3,
@@ -180,12 +192,15 @@ impl Lifetime<'_> {
         }
     }
 
-    /// Runs when the timer fires: sets up the shutdown signal, checks for silence, starts a renewal that is
+    /// Runs when the timer fires: sets up the shutdown signal, checks the key, checks for silence, starts a renewal that is
     /// due.
     fn tick(&mut self, bill: &Bill) -> Option<GatewayError> {
         if self.shutdown.is_none() {
             let in_flight = self.parts.in_flight.clone();
             self.shutdown = Some(Box::pin(async move { in_flight.is_cut().await }));
+        }
+        if self.parts.revocations.has(self.key) {
+            return Some(GatewayError::Ended("The key of this request was revoked"));
         }
         let now = Instant::now();
         let ttl = self.parts.hold_ttl;

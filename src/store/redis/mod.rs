@@ -71,6 +71,7 @@ struct Scripts {
     erase: Script,
     unlead: Script,
     identities: Script,
+    announce: Script,
 }
 
 impl Scripts {
@@ -96,6 +97,7 @@ impl Scripts {
             erase: Script::new(include_str!("scripts/erase.lua")),
             unlead: Script::new(include_str!("scripts/unlead.lua")),
             identities: Script::new(include_str!("scripts/identities.lua")),
+            announce: Script::new(include_str!("scripts/announce.lua")),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::rules::entry::{Erased, Founding, Join, Joined};
 use crate::rules::issued_key::{IssuedKey, KeyId};
 use crate::rules::record;
 use crate::rules::tenant::TenantId;
-use crate::store::name::AccountName;
+use crate::store::name::{self, AccountName};
 use crate::store::{Joining, Led, ListedKey, Outcome, People, Received};
 use async_trait::async_trait;
 
@@ -99,6 +99,30 @@ impl People for Redis {
             Some(key_row::parse(&words[1]).map(|key| ListedKey { id, key, spent }))
         });
         rows.collect::<Outcome<Vec<ListedKey>>>().map(Some)
+    }
+
+    async fn announce_revoked(&self, ids: &[KeyId]) -> Outcome<()> {
+        let name = name::revoked();
+        let words: Vec<String> = ids.iter().map(KeyId::to_string).collect();
+        self.run(&self.scripts.announce, &[&name, &name], &words)
+            .await?;
+        Ok(())
+    }
+
+    async fn revoked_since(&self, last: Option<&str>) -> Outcome<(String, Vec<KeyId>)> {
+        let name = name::revoked();
+        let mut command = redis::cmd("XREVRANGE");
+        command.arg(&name).arg("+");
+        match last {
+            Some(last) => command.arg(format!("({last}")),
+            None => command.arg("-").arg("COUNT").arg(1),
+        };
+        let rows: Vec<(String, Vec<String>)> = self.plain(&name, &command).await?;
+        let newest = rows.first().map(|(id, _)| id.clone());
+        let next = newest.or_else(|| last.map(str::to_owned));
+        let fresh = rows.into_iter().filter(|_| last.is_some());
+        let ids = fresh.filter_map(|(_, mut fields)| KeyId::parse(&fields.pop()?));
+        Ok((next.unwrap_or_else(|| "0-0".to_owned()), ids.collect()))
     }
 
     async fn person(&self, account: &AccountName, tenant: &TenantId) -> Outcome<Option<String>> {

@@ -1,11 +1,15 @@
 //! Keys of a person's account: made, listed, rolled, revoked, bounded.
 
 use super::{config, key_of, me, post, session};
-use crate::harness::{Gateway, Provider, Redis, Script, Setup, chat, small_call};
+use crate::harness::{
+    Gate, Gateway, Provider, Redis, Script, Setup, Step, chat, chat_streaming, eventually,
+    small_call,
+};
 use resullm::rules::issued_key::KeyId;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// A key that may manage its account: made by hand in the store, as a sign-in makes it.
 fn managing(gateway: &Gateway, redis: &Redis, user: &str) -> String {
@@ -215,4 +219,58 @@ fn key_bound_is_exact_over_three_instances() {
     let shown = me(&gateways[0], &key).json();
     assert_eq!(shown["tokensSpent"], served);
     assert_eq!(shown["tokensLeft"], 1000 - served);
+}
+
+/// A revoked key is refused within a second on the other instance too, and its stream ends within two.
+#[test]
+fn revoked_key_and_its_stream_end_on_another_instance() {
+    let (redis, gate) = (Redis::start(), Gate::new());
+    let held = gate.clone();
+    let provider = Provider::start(move |request| match request.json()["stream"] == true {
+        true => Script::chat_stream(&["one", "two"], 3, 4)
+            .after(2, Step::WaitUntilReleased(held.clone())),
+        false => Script::chat("Hi", 3, 4),
+    });
+    let setup = setup(&provider, &redis);
+    let [here, there] = [Gateway::start(setup.clone()), Gateway::start(setup)];
+    let own = managing(&here, &redis, "u");
+    let made = post(&here, "/abc/auth/keys", &own, &json!({}));
+    let (key, id) = (
+        key_of(&made),
+        made.json()["id"].as_str().unwrap().to_owned(),
+    );
+    // Busy enough for a lease on the other instance.
+    for _ in 0..20 {
+        assert_eq!(chat(&there, "abc", &key, &small_call()).status, 200);
+    }
+    let mut call = small_call();
+    call["stream"] = json!(true);
+    let mut stream = chat_streaming(&there, "abc", &key, &call);
+    stream.wait_for("one");
+    std::thread::sleep(Duration::from_millis(1_200));
+
+    let path = format!("/abc/auth/keys/{id}");
+    assert_eq!(
+        here.client()
+            .request("DELETE", &path)
+            .bearer(&own)
+            .send()
+            .status,
+        200
+    );
+    let revoked = Instant::now();
+
+    let refused = eventually(Duration::from_secs(10), "the key is refused", || {
+        (chat(&there, "abc", &key, &small_call()).status == 401).then(|| revoked.elapsed())
+    });
+    assert!(refused < Duration::from_secs(2), "{refused:?}");
+    let ended = stream.into_response();
+    assert!(
+        revoked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        revoked.elapsed()
+    );
+    let text = ended.unwrap().text();
+    assert!(text.contains("was revoked"), "{text}");
+    gate.open();
 }

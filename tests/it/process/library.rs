@@ -146,6 +146,14 @@ impl People for Defective {
         self.store.keys(account).await
     }
 
+    async fn announce_revoked(&self, ids: &[KeyId]) -> Outcome<()> {
+        self.store.announce_revoked(ids).await
+    }
+
+    async fn revoked_since(&self, last: Option<&str>) -> Outcome<(String, Vec<KeyId>)> {
+        self.store.revoked_since(last).await
+    }
+
     async fn person(&self, account: &AccountName, tenant: &TenantId) -> Outcome<Option<String>> {
         self.store.person(account, tenant).await
     }
