@@ -59,7 +59,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("store", "json settings rules tables threads telemetry"),
     (
         "local",
-        "json host_port settings rules tables api dialect telemetry store issuers",
+        "json host_port url settings rules tables api dialect telemetry store issuers",
     ),
     (
         "proxy",

@@ -110,7 +110,7 @@ pub struct AdminTokens {
 
 /// An admin token: visible ASCII without spaces, what a header can carry.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum AdminToken {
     /// A token of scope `admin`.
     Admin(
@@ -121,19 +121,16 @@ pub enum AdminToken {
         String,
     ),
     /// A token and what it opens.
-    Scoped(ScopedToken),
-}
-
-/// A token and what it opens.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ScopedToken {
-    #[schemars(
-        length(min = MIN_TOKEN_BYTES, max = MAX_TOKEN_BYTES),
-        regex(pattern = r"^[!-~]+$")
-    )]
-    pub token: String,
-    pub scope: TokenScope,
+    Scoped {
+        /// The token.
+        #[schemars(
+            length(min = MIN_TOKEN_BYTES, max = MAX_TOKEN_BYTES),
+            regex(pattern = r"^[!-~]+$")
+        )]
+        token: String,
+        /// What it opens.
+        scope: TokenScope,
+    },
 }
 
 /// What a tenant's own admin token opens.
@@ -151,7 +148,7 @@ impl AdminToken {
     pub fn parts(&self) -> (&str, TokenScope) {
         match self {
             AdminToken::Admin(token) => (token, TokenScope::Admin),
-            AdminToken::Scoped(scoped) => (&scoped.token, scoped.scope),
+            AdminToken::Scoped { token, scope } => (token, *scope),
         }
     }
 }

@@ -33,11 +33,14 @@ pub(super) enum NoDocument {
 /// Reads a document for an issuer. The error is for the log.
 type Parse<T> = fn(&[u8], &str) -> Result<T, &'static str>;
 
+/// Documents by their URL and their issuer.
+type Entries<T> = HashMap<(Url, String), Arc<Entry<T>>>;
+
 /// Cache of documents of one kind.
 pub(super) struct Documents<T> {
     fetcher: Arc<Fetcher>,
     parse: Parse<T>,
-    entries: Mutex<HashMap<(Url, String), Arc<Entry<T>>>>,
+    entries: Mutex<Entries<T>>,
 }
 
 struct Entry<T> {

@@ -40,7 +40,7 @@ impl Carries {
         tenant: &TenantId,
         account: &AccountName,
         carry: &Carry,
-    ) -> Outcome<Option<Step>> {
+    ) -> Outcome<Option<Arrived>> {
         let nothing = Taken::Took {
             total: Tokens::ZERO,
             is_over: true,
@@ -56,7 +56,7 @@ impl Carries {
         };
         let received = self.store.receive(account, &carry.from, total, is_over);
         let received = received.await?;
-        Ok(received.map(|Received { sum, left }| Step { sum, left, is_over }))
+        Ok(received.map(|Received { sum, left }| Arrived { sum, left, is_over }))
     }
 
     /// Finishes a move in the background, unless a task of this process is doing that.
@@ -69,7 +69,7 @@ impl Carries {
             let mut pause = FIRST_PAUSE;
             for _ in 0..MAX_STEPS {
                 let step = carries.step(&tenant, &account, &carry).await;
-                if matches!(step, Ok(None | Some(Step { is_over: true, .. }))) {
+                if matches!(step, Ok(None | Some(Arrived { is_over: true, .. }))) {
                     break;
                 }
                 tokio::time::sleep(pause).await;
@@ -80,9 +80,9 @@ impl Carries {
     }
 }
 
-/// What a step of a move has brought.
+/// Balance that a step of a move has brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct Arrived {
     /// Sum that has come so far.
     pub sum: Tokens,
     /// The account's balance.

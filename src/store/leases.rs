@@ -342,7 +342,7 @@ impl Leases {
     }
 
     /// Invalidates the lease of the key with this ID.
-    pub fn invalidate_id(&self, id: KeyId) {
+    pub(super) fn invalidate_id(&self, id: KeyId) {
         for shard in &self.shards {
             let leases: Vec<(KeyName, Arc<Lease>)> = {
                 let shard = lock(shard);

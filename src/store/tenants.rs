@@ -12,7 +12,6 @@ use crate::rules::amount::Millis;
 use crate::rules::config::{self, Endpoint, TenantConfig};
 use crate::rules::entry::Groups;
 use crate::rules::redact::Credentials;
-use crate::rules::refill::Refill;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::{Limits, Window};
 use crate::tables::Faults;
@@ -440,7 +439,7 @@ impl Reader<'_> {
                 span: Millis(limit.window_millis),
             }),
             concurrent: group.max_concurrent,
-            refill: group.refill.as_ref().map(Refill::from),
+            refill: group.refill,
         };
         let groups = config
             .groups

@@ -82,7 +82,7 @@ table! {
         /// The balance that an account has at least when a period begins.
         /// It comes with the first request of the period, and only raises: what is above it stays.
         /// Absent: none.
-        refill: Option<RefillRow> = object().optional();
+        refill: Option<Refill> = object().map(RefillRow::meant).optional();
     }
     check limit_is_whole;
     rule limit_rule;
@@ -90,7 +90,7 @@ table! {
 
 table! {
     /// A refill of balances.
-    pub struct RefillRow unknown Kept {
+    struct RefillRow unknown Kept {
         /// The balance after it, in tokens.
         tokens: u64 = whole(0, MAX_NUMBER);
         /// When a period begins: `24h` at midnight UTC, `month` with the calendar month in UTC.
@@ -98,11 +98,11 @@ table! {
     }
 }
 
-impl From<&RefillRow> for Refill {
-    fn from(row: &RefillRow) -> Refill {
+impl RefillRow {
+    fn meant(self) -> Refill {
         Refill {
-            tokens: Tokens::new(row.tokens),
-            every: row.every,
+            tokens: Tokens::new(self.tokens),
+            every: self.every,
         }
     }
 }

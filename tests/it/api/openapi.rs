@@ -413,6 +413,83 @@ fn ask_code_flow(asking: &mut Asking<'_>, issuer: &Issuer, (kind, path): (&str, 
     asking.send("redeemCode", request, 401);
 }
 
+fn ask_people(asking: &mut Asking<'_>, issuer: &Issuer) {
+    let path = "/abc/auth/sessions";
+    let opened = asking.ask(
+        "openSession",
+        path,
+        json!({"userId": "u/1", "group": "members"}),
+        200,
+    );
+    is_of::<api::SessionKey>(&opened);
+    asking.ask("openSession", path, json!({}), 400);
+    asking.ask(
+        "openSession",
+        path,
+        json!({"userId": "u", "group": "none"}),
+        403,
+    );
+    let session = opened.json()["apiKey"].as_str().unwrap().to_owned();
+    let token = json!({"idToken": issuer.token("leaver")});
+    let signed_in = asking.request("signInWithGoogle", "/abc/auth/google");
+    let signed_in = asking.send("signInWithGoogle", signed_in.json(&token), 200);
+    let key = signed_in.json()["apiKey"].as_str().unwrap().to_owned();
+    let with = |asking: &mut Asking<'_>, id: &str, path: &str, key: &str, status: u16| {
+        let request = asking.request(id, path).bearer(key);
+        asking.send(id, request, status)
+    };
+
+    let usage = with(asking, "ownUsage", "/abc/auth/usage?days=7", &session, 200);
+    is_of::<api::OwnUsage>(&usage);
+    with(asking, "ownUsage", "/abc/auth/usage?days=x", &session, 400);
+    with(asking, "listOwnKeys", "/abc/auth/keys", &session, 403);
+    let request = asking.request("makeOwnKey", "/abc/auth/keys").bearer(&key);
+    let bounds = json!({"name": "n", "ttl": "1d", "models": ["gpt-4o"], "allowedAddresses": ["::1"], "tokensMax": 5});
+    let made = asking.send("makeOwnKey", request.json(&bounds), 201);
+    is_of::<api::OwnKey>(&made);
+    is_of::<api::OwnKeys>(&with(asking, "listOwnKeys", "/abc/auth/keys", &key, 200));
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let rolled = with(
+        asking,
+        "rollOwnKey",
+        &format!("/abc/auth/keys/{id}/roll"),
+        &key,
+        201,
+    );
+    is_of::<api::OwnKey>(&rolled);
+    with(
+        asking,
+        "revokeOwnKey",
+        &format!("/abc/auth/keys/{id}"),
+        &key,
+        404,
+    );
+    let id = rolled.json()["id"].as_str().unwrap().to_owned();
+    with(
+        asking,
+        "revokeOwnKey",
+        &format!("/abc/auth/keys/{id}"),
+        &key,
+        200,
+    );
+
+    is_of::<api::Export>(&with(
+        asking,
+        "exportAccount",
+        "/abc/auth/export",
+        &key,
+        200,
+    ));
+    with(asking, "deleteAccount", "/abc/auth/me", &session, 403);
+    with(asking, "deleteAccount", "/abc/auth/me", &key, 200);
+    with(asking, "deleteAccount", "/abc/auth/me", &key, 401);
+    let account = opened.json()["account"].as_str().unwrap().to_owned();
+    let path = format!("/abc/admin/users/{account}");
+    is_of::<api::Export>(&asking.ask("exportUser", &format!("{path}/export"), Value::Null, 200));
+    asking.ask("deleteUser", &path, Value::Null, 200);
+    asking.ask("deleteUser", &path, Value::Null, 404);
+}
+
 fn ask_keys(asking: &mut Asking<'_>) {
     let keys = "/abc/admin/keys";
     is_of::<api::MintedKey>(&asking.ask("mintKey", keys, Value::Null, 201));
@@ -575,6 +652,7 @@ fn answers_of_a_running_gateway_are_as_documented() {
     ask_service(&mut asking);
     let key = ask_auth(&mut asking);
     ask_sign_in(&mut asking, &issuer);
+    ask_people(&mut asking, &issuer);
     ask_keys(&mut asking);
     ask_config(&mut asking);
     ask_tenants(&mut asking);

@@ -8,6 +8,7 @@ use super::{APP, assert_refused, setup, signing_in};
 use crate::harness::issuer::{CLIENT_SECRET, Issuer, field};
 use crate::harness::{Gateway, me};
 use serde_json::json;
+use std::time::Duration;
 
 fn world() -> (Issuer, Gateway) {
     let issuer = Issuer::start();
@@ -93,6 +94,24 @@ fn a_code_works_once_for_its_app_at_its_tenant() {
         "gone with the first try",
     );
     assert_refused(&redeem(&gateway, "abc", "no-code", VERIFIER), "no code");
+}
+
+#[test]
+fn a_code_outlives_a_crash_and_a_used_one_does_not_come_back() {
+    let (issuer, gateway) = world();
+    let used = code(&gateway, &issuer, "google");
+    let unused = code(&gateway, &issuer, "google");
+    assert_eq!(redeem(&gateway, "abc", &used, VERIFIER).status, 200);
+    gateway.kill9();
+    gateway.wait_exit(Duration::from_secs(10));
+
+    let next = Gateway::start(gateway.setup().clone());
+
+    assert_refused(
+        &redeem(&next, "abc", &used, VERIFIER),
+        "used before the crash",
+    );
+    assert_eq!(redeem(&next, "abc", &unused, VERIFIER).status, 200);
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn concurrent_callers_share_one_fetch() {
                 assert_eq!(
                     sign_in(&gateway, "oidc/own", &issuer.token("somebody")).status,
                     200
-                )
+                );
             });
         }
     });
