@@ -73,3 +73,156 @@ pub enum Taken {
     /// `total` tokens have left so far. `is_over`: no request in flight can free more.
     Took { total: Tokens, is_over: bool },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::account::{Account, Admit, Books, Orphans};
+    use crate::rules::amount::Millis;
+    use crate::rules::window::Limits;
+    use proptest::prelude::*;
+
+    const GRANT: u64 = 100;
+    const NOW: Millis = Millis(1_000);
+
+    /// What happens to an anonymous key and to the account that its balance moves to. Commands arrive in any order, more
+    /// than once or never, from any number of instances.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// A call with the old key, if it is still admitted.
+        Begin { id: u8, most: u64 },
+        /// It is settled for a part of what it holds.
+        Settle { id: u8, part: u64 },
+        /// A step of the move reads the old account. Its answer waits to be delivered.
+        Take,
+        /// One of the waiting answers is delivered; it may be delivered again.
+        Deliver { at: usize, again: bool },
+        /// An answer is lost with the instance that waited for it.
+        Lose { at: usize },
+        /// Somebody else tries to take it.
+        Steal,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0u8..5, 1u64..40).prop_map(|(id, most)| Step::Begin { id, most }),
+            4 => (0u8..5, 0u64..100).prop_map(|(id, part)| Step::Settle { id, part }),
+            3 => Just(Step::Take),
+            4 => (0usize..6, any::<bool>()).prop_map(|(at, again)| Step::Deliver { at, again }),
+            1 => (0usize..6).prop_map(|at| Step::Lose { at }),
+            1 => Just(Step::Steal),
+        ]
+    }
+
+    /// An account that began with a balance on its way.
+    fn account(most: u64) -> Account {
+        let mut books = Books::default();
+        let carry = Some(("apiKey:temp", Tokens::new(most)));
+        books.found(NOW, None, carry).unwrap();
+        Account {
+            left: Tokens::ZERO,
+            books,
+        }
+    }
+
+    struct World {
+        old: Account,
+        new: Account,
+        most: u64,
+        used: u64,
+        held: [u64; 5],
+        waiting: Vec<(Tokens, bool)>,
+        closed: bool,
+    }
+
+    impl World {
+        fn step(&mut self, step: &Step) {
+            match *step {
+                Step::Begin { id, most } if !self.closed && self.held[usize::from(id)] == 0 => {
+                    let id_text = format!("r{id}");
+                    let ask = Admit {
+                        id: &id_text,
+                        least: Tokens::new(1),
+                        most: Tokens::new(most),
+                        open: Tokens::ZERO,
+                        known: Tokens::ZERO,
+                        limits: Limits::default(),
+                        ttl: Millis(1_000_000),
+                        key: None,
+                        created: Millis(0),
+                    };
+                    let free = self.old.free().count();
+                    self.old.admit(NOW, Orphans::Known, &ask);
+                    self.held[usize::from(id)] = free - self.old.free().count();
+                }
+                Step::Settle { id, part } => {
+                    let held = std::mem::take(&mut self.held[usize::from(id)]);
+                    if held > 0 {
+                        let used = part.min(held);
+                        let id = format!("r{id}");
+                        self.old.settle(NOW, Orphans::Known, &id, Tokens::new(used), false);
+                        self.used += used;
+                    }
+                }
+                Step::Take => {
+                    let most = Tokens::new(self.most);
+                    let taken = self.old.take(NOW, Orphans::Known, "user:new", most);
+                    self.closed = true;
+                    if let Taken::Took { total, is_over } = taken {
+                        self.waiting.push((total, is_over));
+                    }
+                }
+                Step::Deliver { at, again } if at < self.waiting.len() => {
+                    let (total, is_over) = match again {
+                        true => self.waiting[at],
+                        false => self.waiting.remove(at),
+                    };
+                    self.new.receive("apiKey:temp", total, is_over);
+                }
+                Step::Lose { at } if at < self.waiting.len() => {
+                    self.waiting.remove(at);
+                }
+                Step::Steal if self.closed => {
+                    let stolen = self.old.take(NOW, Orphans::Known, "user:thief", Tokens::MAX);
+                    assert_eq!(stolen, Taken::Refused);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    proptest! {
+        /// Nothing is ever moved twice, and in the end all that is left has moved.
+        #[test]
+        fn a_balance_moves_once_whatever_is_lost_or_repeated(
+            most in prop_oneof![Just(GRANT), 0u64..120],
+            steps in proptest::collection::vec(step(), 0..60),
+        ) {
+            let left = Tokens::new(GRANT);
+            let mut world = World {
+                old: Account { left, books: Books::default() },
+                new: account(most),
+                most,
+                used: 0,
+                held: [0; 5],
+                waiting: Vec::new(),
+                closed: false,
+            };
+            for step in &steps {
+                world.step(step);
+                let moved = world.new.left.count();
+                prop_assert!(moved + world.old.left.count() + world.used <= GRANT, "{step:?}");
+                prop_assert!(moved <= most);
+            }
+            for id in 0..5 {
+                world.step(&Step::Settle { id, part: 0 });
+            }
+            world.waiting.clear();
+            world.step(&Step::Take);
+            world.step(&Step::Deliver { at: 0, again: false });
+            let rest = GRANT - world.used;
+            prop_assert_eq!(world.new.left.count(), rest.min(most));
+            prop_assert!(world.new.books.pending_carry().is_none());
+        }
+    }
+}
