@@ -80,7 +80,7 @@ async fn count_mint(
 /// Serves `GET /auth/me`: balance, group, rate limit and expiry of the caller's key.
 pub async fn me(local: &Local, request: &Request<'_>, tenant: &Tenant) -> Result<Answer, Refusal> {
     let key = keys::sent(request)?;
-    let found = present(local, tenant, &key).await?;
+    let found = present(local, tenant, &key, request.address).await?;
     let pace = found.look.pace;
     let limits = tenant.groups.limits(&found.standing.group);
     let span = limits.window.map_or(Millis(0), |window| window.span);
@@ -108,13 +108,18 @@ pub async fn me(local: &Local, request: &Request<'_>, tenant: &Tenant) -> Result
 }
 
 /// Returns the account of the caller's key with all that leases have spent of it and that an earlier key brings.
-async fn present(local: &Local, tenant: &Tenant, key: &KeyName) -> Result<Found, Refusal> {
+async fn present(
+    local: &Local,
+    tenant: &Tenant,
+    key: &KeyName,
+    address: IpAddr,
+) -> Result<Found, Refusal> {
     match local.leases.give_back(key).await {
         // A full disk only blocks the report of the lease; the account can still be read.
         Err(StoreError::Full) => {}
         told => told?,
     }
-    let found = keys::find(local, tenant, key).await?;
+    let found = keys::find(local, tenant, key, address).await?;
     let Some(carry) = &found.carry else {
         return Ok(found);
     };
@@ -122,5 +127,5 @@ async fn present(local: &Local, tenant: &Tenant, key: &KeyName) -> Result<Found,
         .carries
         .step(&tenant.id, &found.account, carry)
         .await?;
-    keys::find(local, tenant, key).await
+    keys::find(local, tenant, key, address).await
 }

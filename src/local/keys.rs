@@ -14,6 +14,7 @@ use crate::store::tenants::Tenant;
 use crate::store::{Found, ListedKey};
 use crate::tables::duration;
 use serde_json::Value;
+use std::net::IpAddr;
 
 /// Longest life that may be asked for: ten years.
 const LONGEST_LIFE: Millis = Millis(api::Mint::MAX_SECONDS * 1000);
@@ -82,7 +83,7 @@ pub(super) async fn found(
     tenant: &Tenant,
 ) -> Result<(KeyName, Found), Refusal> {
     let key = sent(request)?;
-    let found = find(local, tenant, &key).await?;
+    let found = find(local, tenant, &key, request.address).await?;
     Ok((key, found))
 }
 
@@ -92,10 +93,22 @@ pub(super) fn sent(request: &Request<'_>) -> Result<KeyName, Refusal> {
     key.and_then(KeyName::parse).ok_or(Refusal::UnknownKey)
 }
 
-/// Returns the account of a key. 401 if there is none.
-pub(super) async fn find(local: &Local, tenant: &Tenant, key: &KeyName) -> Result<Found, Refusal> {
+/// Returns the account of a key. 401 if there is none, 403 if the key is not for this address.
+pub(super) async fn find(
+    local: &Local,
+    tenant: &Tenant,
+    key: &KeyName,
+    address: IpAddr,
+) -> Result<Found, Refusal> {
     let found = local.store.find(key, &tenant.id, &tenant.groups).await?;
-    found.ok_or(Refusal::UnknownKey)
+    let found = found.ok_or(Refusal::UnknownKey)?;
+    let issued = found.standing.issued.as_ref();
+    match issued.is_none_or(|key| key.is_for(address)) {
+        true => Ok(found),
+        false => Err(Refusal::Forbidden(
+            "This key may not be used from this address".to_owned(),
+        )),
+    }
 }
 
 /// Returns what a person is called: the app's own ID, or the derived name.

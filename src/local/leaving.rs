@@ -2,6 +2,7 @@
 //! `/admin/users`.
 
 use super::answer::{Answer, Refusal, json};
+use super::people::APPLE_TOKEN;
 use super::{Local, Request, accounts, admin, keys, sessions, usage};
 use crate::api;
 use crate::issuers::client::{Client, Named};
@@ -71,23 +72,17 @@ async fn erase(
     let ids: Vec<KeyId> = keys.iter().map(|key| key.id).collect();
     local.revocations.announce(&ids).await?;
     if let Some(sealed) = &erased.apple {
-        revoke_at_apple(local, request, tenant, account, sealed).await;
+        revoke_at_apple(local, request, tenant, sealed).await;
     }
     Ok(json(200, &api::Success::DONE))
 }
 
 /// Tells Apple that the person has left. That it cannot be told stops nothing.
-async fn revoke_at_apple(
-    local: &Local,
-    request: &Request<'_>,
-    tenant: &Tenant,
-    account: &AccountName,
-    sealed: &str,
-) {
+async fn revoke_at_apple(local: &Local, request: &Request<'_>, tenant: &Tenant, sealed: &str) {
     let identity = &local.settings.identity;
     let client = Client::of(Named::Apple, &tenant.config.auth, identity, |_| true);
     let secrets = &local.tenants.secrets;
-    let token = secrets.unseal(&tenant.id, account.part(), sealed);
+    let token = secrets.unseal(&tenant.id, APPLE_TOKEN, sealed);
     let revoked = match (client, token) {
         (Some(client), Some(token)) => {
             let url = &identity.apple.revoke_url;

@@ -18,6 +18,10 @@ use crate::store::name::{AccountName, KeyName};
 use crate::store::people::{self, Issued, Leads};
 use crate::store::tenants::Tenant;
 use crate::tables::Secret;
+use std::net::IpAddr;
+
+/// What a refresh token of Apple's is sealed for.
+pub(super) const APPLE_TOKEN: &str = "apple/refresh-token";
 
 /// Characters of a key that lists show.
 const SHOWN_OF_A_KEY: usize = 10;
@@ -54,6 +58,7 @@ pub(crate) async fn sign_in(
     tenant: &Tenant,
     person: &Person<'_>,
     sent: Option<KeyName>,
+    address: IpAddr,
 ) -> Result<Answer, Refusal> {
     let id = PersonId::derive(
         tenant.id.as_str(),
@@ -64,7 +69,7 @@ pub(crate) async fn sign_in(
     let identity = AccountName::person(&id);
     let is_temp = |key: &&KeyName| key.as_str().starts_with("temp_");
     if let Some(key) = sent.as_ref().filter(|key| !is_temp(key)) {
-        link(local, tenant, &identity, key).await?;
+        link(local, tenant, &identity, key, address).await?;
     }
     let user_id = id.to_string();
     let secrets = &local.tenants.secrets;
@@ -80,7 +85,8 @@ pub(crate) async fn sign_in(
         },
         token: Some((person.token.fingerprint.clone(), person.token.expires)),
         temp: sent.as_ref().filter(is_temp),
-        apple: refresh_token.and_then(|token| secrets.seal(&tenant.id, &user_id, token.expose())),
+        apple: refresh_token
+            .and_then(|token| secrets.seal(&tenant.id, APPLE_TOKEN, token.expose())),
     };
     let opened = open(local, tenant, opening).await?;
     let answer = api::SignedIn {
@@ -100,8 +106,9 @@ async fn link(
     tenant: &Tenant,
     identity: &AccountName,
     key: &KeyName,
+    address: IpAddr,
 ) -> Result<(), Refusal> {
-    let found = keys::find(local, tenant, key).await?;
+    let found = keys::find(local, tenant, key, address).await?;
     keys::check_manager(&found)?;
     match people::link(&*local.store, identity, &found.account).await? {
         true => Ok(()),

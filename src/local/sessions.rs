@@ -29,11 +29,12 @@ pub(super) async fn open(
         Some(key) => Some(KeyName::parse(key).ok_or_else(unknown_temp)?),
         None => None,
     };
+    let usual = Some(SIGNED_IN).filter(|group| tenant.config.groups.contains_key(*group));
     let life = keys::life(call.ttl.as_deref())?.unwrap_or(USUAL_LIFE);
     let opening = Opening {
         account: account(tenant, &call.user_id),
         user_id: &call.user_id,
-        group: Some(call.group.as_deref().unwrap_or(SIGNED_IN)),
+        group: call.group.as_deref().or(usual),
         source: KeySource::Session,
         bounds: KeyBounds {
             life: Some(life),
@@ -45,7 +46,12 @@ pub(super) async fn open(
         temp: temp.as_ref(),
         apple: None,
     };
-    let mut opened = people::open(local, tenant, opening).await?;
+    let is_founding = opening.group.is_some();
+    let opened = people::open(local, tenant, opening).await;
+    let mut opened = opened.map_err(|refused| match refused {
+        Refusal::UnknownKey if !is_founding => no_group(),
+        refused => refused,
+    })?;
     if let Some(group) = call.group.filter(|group| *group != opened.group) {
         local.store.regroup(&opened.account, &group).await?;
         opened.group = group;
@@ -94,6 +100,12 @@ fn read(request: &Request<'_>, tenant: &Tenant) -> Result<api::Session, Refusal>
         people::group_of(tenant, group)?;
     }
     Ok(call)
+}
+
+fn no_group() -> Refusal {
+    Refusal::Forbidden(format!(
+        "The user has no account yet, and the tenant has no group {SIGNED_IN}: name a group"
+    ))
 }
 
 fn unknown_temp() -> Refusal {

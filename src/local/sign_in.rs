@@ -9,7 +9,7 @@ use crate::api;
 use crate::issuers::client::{Client, Named};
 use crate::issuers::verify::Unverified;
 use crate::rules::amount::Millis;
-use crate::rules::identity::claims::Subject;
+use crate::rules::identity::claims::{SKEW_SECONDS, Subject};
 use crate::rules::identity::refused::WrongToken;
 use crate::rules::identity::token::fingerprint;
 use crate::store::name::KeyName;
@@ -47,7 +47,7 @@ pub(super) async fn with_token(
         token: note(&fingerprint(token), &subject),
         refresh_token: None,
     };
-    people::sign_in(local, tenant, &person, sent_key(request)).await
+    people::sign_in(local, tenant, &person, sent_key(request), request.address).await
 }
 
 /// Returns the tenant's client of an issuer; 404 if it has none.
@@ -78,11 +78,15 @@ pub(super) fn sent_key(request: &Request<'_>) -> Option<KeyName> {
     key.and_then(KeyName::parse)
 }
 
-/// Returns what the token of this fingerprint is noted by when it creates an account.
+/// Returns what the token of this fingerprint is noted by when it creates an account: for longer than it is taken.
 pub(super) fn note(fingerprint: &str, subject: &Subject) -> TokenNote {
     TokenNote {
         fingerprint: fingerprint.to_owned(),
-        expires: Millis::from_secs(subject.expires_seconds),
+        expires: Millis::from_secs(
+            subject
+                .expires_seconds
+                .saturating_add(2 * SKEW_SECONDS as u64),
+        ),
     }
 }
 

@@ -160,7 +160,8 @@ mod tests {
                     if held > 0 {
                         let used = part.min(held);
                         let id = format!("r{id}");
-                        self.old.settle(NOW, Orphans::Known, &id, Tokens::new(used), false);
+                        self.old
+                            .settle(NOW, Orphans::Known, &id, Tokens::new(used), false);
                         self.used += used;
                     }
                 }
@@ -183,7 +184,9 @@ mod tests {
                     self.waiting.remove(at);
                 }
                 Step::Steal if self.closed => {
-                    let stolen = self.old.take(NOW, Orphans::Known, "user:thief", Tokens::MAX);
+                    let stolen = self
+                        .old
+                        .take(NOW, Orphans::Known, "user:thief", Tokens::MAX);
                     assert_eq!(stolen, Taken::Refused);
                 }
                 _ => {}

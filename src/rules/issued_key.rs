@@ -5,9 +5,11 @@
 //! [`KeyId`] and its first characters.
 
 use super::amount::{Millis, Tokens};
+use super::neighbours;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 /// Names a key without revealing it: 48 bits of the SHA-256 of its stored name, in hex digits outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -112,6 +114,18 @@ impl KeySource {
 impl IssuedKey {
     pub(crate) fn is_expired(&self, now: Millis) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Whether the key may be used from an address.
+    pub fn is_for(&self, address: IpAddr) -> bool {
+        let Some(allowed) = &self.addresses else {
+            return true;
+        };
+        let networks: Vec<_> = allowed
+            .iter()
+            .filter_map(|text| neighbours::parse(text))
+            .collect();
+        neighbours::is_within(address, &networks)
     }
 
     /// Whether the key may manage its account: mint, list and revoke keys, link, pay, delete. Keys of sessions and

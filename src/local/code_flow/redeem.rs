@@ -51,5 +51,12 @@ pub(in crate::local) async fn redeem(
         token: sign_in::note(&redeemable.fingerprint, &subject),
         refresh_token: redeemable.refresh_token.map(Secret::new),
     };
-    people::sign_in(local, tenant, &person, sign_in::sent_key(request)).await
+    people::sign_in(
+        local,
+        tenant,
+        &person,
+        sign_in::sent_key(request),
+        request.address,
+    )
+    .await
 }

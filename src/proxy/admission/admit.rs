@@ -18,7 +18,6 @@ use crate::rules::amount::{Millis, Tokens};
 use crate::rules::choice;
 use crate::rules::entry::Caller;
 use crate::rules::issued_key::IssuedKey;
-use crate::rules::neighbours;
 use crate::rules::window::{Limits, Pace};
 use crate::store::carries::Carries;
 use crate::store::leases::{Covered, Lease};
@@ -298,14 +297,8 @@ pub(crate) fn check_key(
     address: impl FnOnce() -> IpAddr,
 ) -> Result<(), GatewayError> {
     let Some(key) = key else { return Ok(()) };
-    if let Some(allowed) = &key.addresses {
-        let networks: Vec<_> = allowed
-            .iter()
-            .filter_map(|text| neighbours::parse(text))
-            .collect();
-        if !neighbours::is_within(address(), &networks) {
-            return Err(GatewayError::AddressNotAllowed);
-        }
+    if key.addresses.is_some() && !key.is_for(address()) {
+        return Err(GatewayError::AddressNotAllowed);
     }
     match &key.models {
         Some(models) if !is_listed(estimate, models) => Err(GatewayError::ModelNotAllowed),

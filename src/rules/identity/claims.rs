@@ -7,7 +7,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
 /// Difference between clocks that is allowed for, in seconds.
-const SKEW_SECONDS: f64 = 60.0;
+pub const SKEW_SECONDS: f64 = 60.0;
 const MAX_SUBJECT_CHARACTERS: usize = 255;
 
 /// Values that the claims of a token must have.

@@ -62,31 +62,45 @@ impl People for Embedded {
 
     async fn lead(&self, name: &AccountName, text: &str, life: Option<Millis>) -> Outcome<Led> {
         let now = self.keeping.clock.now();
-        let (placed, sequence) = self
-            .disk
-            .change(name.as_str(), ChangeKind::Begins, |found| {
-                // A name of which only a deleted account remains is free.
-                Ok(match found.filter(|stored| is_account(stored, now)) {
-                    Some(stored) => (Led::Taken(linked(stored)), Next::Keep),
-                    None => (
-                        Led::Done,
-                        Next::Set(Stored {
-                            expires: life.map(|life| now.plus(life)),
-                            ..Stored::text(text)
-                        }),
-                    ),
-                })
-            })?;
+        let step = |found: Option<&Stored>| {
+            let found = found.filter(|stored| !stored.expired(now));
+            // A name of which only a deleted account remains is free. What remains stays beside it.
+            Ok(match found {
+                Some(stored) if is_account(stored, now) => (Led::Taken(linked(stored)), Next::Keep),
+                remains => {
+                    let books = remains.map(|stored| stored.books.clone());
+                    let lead = Stored {
+                        expires: life.map(|life| now.plus(life)),
+                        books: books.unwrap_or_default(),
+                        ..Stored::text(text)
+                    };
+                    (Led::Done, Next::Set(lead))
+                }
+            })
+        };
+        let (led, sequence) = self.disk.change(name.as_str(), ChangeKind::Begins, step)?;
         self.disk.durable(sequence).await?;
-        Ok(placed)
+        Ok(led)
     }
 
     async fn unlead(&self, name: &AccountName) -> Outcome<bool> {
-        let (removed, sequence) = self.disk.change(name.as_str(), ChangeKind::Ends, |found| {
-            let is_lead = found.is_some_and(|stored| linked(stored).is_some());
-            let next = if is_lead { Next::Remove } else { Next::Keep };
-            Ok((is_lead, next))
-        })?;
+        let now = self.keeping.clock.now();
+        let step = |found: Option<&Stored>| {
+            let Some(lead) = found.filter(|stored| linked(stored).is_some()) else {
+                return Ok((false, Next::Keep));
+            };
+            let until = lead.books.remains_until();
+            let next = match until > now {
+                false => Next::Remove,
+                true => Next::Set(Stored {
+                    expires: Some(until),
+                    books: lead.books.clone(),
+                    ..Stored::text("")
+                }),
+            };
+            Ok((true, next))
+        };
+        let (removed, sequence) = self.disk.change(name.as_str(), ChangeKind::Ends, step)?;
         self.disk.durable(sequence).await?;
         Ok(removed)
     }

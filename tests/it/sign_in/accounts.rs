@@ -2,9 +2,9 @@
 //! end.
 
 use super::flow::{Begun, VERIFIER, app_code, redeem, start_query};
-use super::{KINDS, setup, sign_in, signing_in, tenant};
+use super::{KINDS, setup, sign_in, signing_in, signing_in_to, tenant};
 use crate::harness::issuer::{CLIENT_ID, Issuer, TestKey};
-use crate::harness::{Gateway, Redis, Response, mint};
+use crate::harness::{Gateway, Provider, Redis, Response, Script, chat, mint, sample, small_call};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
@@ -278,4 +278,41 @@ fn apple_is_told_that_a_person_has_left() {
     assert_eq!(ask(&gateway, "DELETE", "/abc/auth/me", &key).status, 200);
 
     assert_eq!(issuer.revoked(), ["r"], "{:?}", gateway.logs());
+}
+
+/// What remains of a deleted account outlives a link of its identity to another one.
+#[test]
+fn linking_does_not_wash_a_deleted_account() {
+    let redis = Redis::start();
+    for store in [None, Some(redis.url())] {
+        let issuer = Issuer::start();
+        let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+        let mut setup = setup(&issuer).tenant("abc", signing_in_to(sample(&provider), &issuer));
+        if let Some(url) = &store {
+            setup = setup.store(url);
+        }
+        let gateway = Gateway::start(setup);
+        let (one, two) = (
+            uuid::Uuid::new_v4().to_string(),
+            uuid::Uuid::new_v4().to_string(),
+        );
+        let mut tokens = 0;
+        let mut token = |subject: &str| {
+            tokens += 1;
+            let mut claims = issuer.claims(subject);
+            claims["jti"] = json!(tokens);
+            TestKey::RsaOne.token(&claims)
+        };
+        let first = key_of(&sign_in(&gateway, "google", &token(&one)));
+        assert_eq!(chat(&gateway, "abc", &first, &small_call()).status, 200);
+        assert_eq!(ask(&gateway, "DELETE", "/abc/auth/me", &first).status, 200);
+        let other = key_of(&sign_in(&gateway, "google", &token(&two)));
+        let linked = sign_in_with(&gateway, "google", &token(&one), &other);
+        assert_eq!(linked.status, 200, "{}", linked.text());
+        assert_eq!(ask(&gateway, "DELETE", "/abc/auth/me", &other).status, 200);
+
+        let again = sign_in(&gateway, "google", &token(&one));
+
+        assert_eq!(again.json()["tokensLeft"], 993, "{}", again.text());
+    }
 }
