@@ -214,7 +214,7 @@ pub async fn show(
     let mut record: Value = serde_json::from_str(&found.record).unwrap_or_default();
     let mut member = |name: &str| record.get_mut(name).map(Value::take);
     let answer = api::Account {
-        key_id: found.account.id().to_string(),
+        key_id: found.label(),
         tokens_left: found.look.left,
         tokens_free: found.look.free,
         overrun: found.look.overrun,
@@ -243,7 +243,7 @@ pub async fn regroup(
     let (from, to) = (found.standing.group.as_str(), call.group.as_str());
     by.log(
         request,
-        about(tenant, &found.account.id()),
+        about(tenant, &found.label()),
         &[("from", from.into()), ("to", to.into())],
         format_args!("An account moved from group {from} to {to}"),
     );
@@ -274,7 +274,7 @@ pub async fn credit(
     let tokens = Tokens::new(call.tokens);
     let credited = match local.store.credit(&found.account, &id, tokens).await {
         Err(error @ (StoreError::Unknown(_) | StoreError::Unreplicated(_))) => {
-            log_unconfirmed(request, about(tenant, &found.account.id()), &error);
+            log_unconfirmed(request, about(tenant, &found.label()), &error);
             return Err(Refusal::Unconfirmed { id });
         }
         credited => credited?,
@@ -291,7 +291,7 @@ pub async fn credit(
     };
     by.log(
         request,
-        about(tenant, &found.account.id()),
+        about(tenant, &found.label()),
         &[
             ("tokens", tokens.count().into()),
             ("repeated", repeated.into()),
@@ -337,7 +337,7 @@ pub async fn revoke(
         return Err(Refusal::NotFound);
     }
     local.revocations.announce(&[key.id()]).await?;
-    let account = found.account.id();
+    let account = found.label();
     by.log(
         request,
         about(tenant, &account),

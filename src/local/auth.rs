@@ -2,7 +2,7 @@
 
 use super::accounts::{self, NewKey, expiry};
 use super::answer::{Answer, Refusal, json};
-use super::{Local, Request, keys, origin};
+use super::{Local, Request, caller, origin};
 use crate::api;
 use crate::rules::amount::Millis;
 use crate::rules::date::rfc3339;
@@ -79,7 +79,7 @@ async fn count_mint(
 
 /// Serves `GET /auth/me`: balance, group, rate limit and expiry of the caller's key.
 pub async fn me(local: &Local, request: &Request<'_>, tenant: &Tenant) -> Result<Answer, Refusal> {
-    let key = keys::sent(request)?;
+    let key = caller::sent(request)?;
     let found = present(local, tenant, &key, request.address).await?;
     let pace = found.look.pace;
     let limits = tenant.groups.limits(&found.standing.group);
@@ -97,7 +97,7 @@ pub async fn me(local: &Local, request: &Request<'_>, tenant: &Tenant) -> Result
         requests_remaining: pace.map(|pace| pace.remaining),
         reset_seconds: pace.map(|pace| pace.reset.seconds_up()),
         refills_at: refill.map(rfc3339),
-        user_id: issued.and_then(|_| keys::user_id(&found)),
+        user_id: issued.and_then(|_| caller::user_id(&found)),
         key_id: issued.map(|_| key.id().to_string()),
         tokens_max,
         tokens_spent: tokens_max.map(|_| found.spent),
@@ -119,7 +119,7 @@ async fn present(
         Err(StoreError::Full) => {}
         told => told?,
     }
-    let found = keys::find(local, tenant, key, address).await?;
+    let found = caller::find(local, tenant, key, address).await?;
     let Some(carry) = &found.carry else {
         return Ok(found);
     };
@@ -127,5 +127,5 @@ async fn present(
         .carries
         .step(&tenant.id, &found.account, carry)
         .await?;
-    keys::find(local, tenant, key, address).await
+    caller::find(local, tenant, key, address).await
 }

@@ -2,19 +2,16 @@
 
 use super::answer::{self, Answer, Refusal, json};
 use super::people::{self, KeyBounds, Opening};
-use super::{Local, Request, credentials};
+use super::{Local, Request, caller};
 use crate::api;
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::date::rfc3339;
 use crate::rules::issued_key::{KeyId, KeySource};
 use crate::rules::{model_name, neighbours};
-use crate::store::name::KeyName;
 use crate::store::people as store_people;
 use crate::store::tenants::Tenant;
 use crate::store::{Found, ListedKey};
 use crate::tables::duration;
-use serde_json::Value;
-use std::net::IpAddr;
 
 /// Longest life that may be asked for: ten years.
 const LONGEST_LIFE: Millis = Millis(api::Mint::MAX_SECONDS * 1000);
@@ -76,76 +73,13 @@ fn addresses(addresses: Option<Vec<String>>) -> Result<Option<Vec<String>>, Refu
     Ok(Some(addresses))
 }
 
-/// Returns the account of the key that a request was sent with. 401 if there is none.
-pub(super) async fn found(
-    local: &Local,
-    request: &Request<'_>,
-    tenant: &Tenant,
-) -> Result<(KeyName, Found), Refusal> {
-    let key = sent(request)?;
-    let found = find(local, tenant, &key, request.address).await?;
-    Ok((key, found))
-}
-
-/// Returns the key that a request was sent with. 401 if there is none.
-pub(super) fn sent(request: &Request<'_>) -> Result<KeyName, Refusal> {
-    let key = credentials::key(|name| request.headers.get(name)?.to_str().ok());
-    key.and_then(KeyName::parse).ok_or(Refusal::UnknownKey)
-}
-
-/// Returns the account of a key. 401 if there is none, 403 if the key is not for this address.
-pub(super) async fn find(
-    local: &Local,
-    tenant: &Tenant,
-    key: &KeyName,
-    address: IpAddr,
-) -> Result<Found, Refusal> {
-    let found = local.store.find(key, &tenant.id, &tenant.groups).await?;
-    let found = found.ok_or(Refusal::UnknownKey)?;
-    let issued = found.standing.issued.as_ref();
-    match issued.is_none_or(|key| key.is_for(address)) {
-        true => Ok(found),
-        false => Err(Refusal::Forbidden(
-            "This key may not be used from this address".to_owned(),
-        )),
-    }
-}
-
-/// Returns what a person is called: the app's own ID, or the derived name.
-pub(super) fn user_id(found: &Found) -> Option<String> {
-    let record: Value = serde_json::from_str(&found.record).ok()?;
-    record.get("userId")?.as_str().map(str::to_owned)
-}
-
-/// Returns the account of a key that may manage it. 403 for keys of nobody, of sessions, and with bounds.
-pub(super) async fn manager(
-    local: &Local,
-    request: &Request<'_>,
-    tenant: &Tenant,
-) -> Result<(KeyName, Found), Refusal> {
-    let (key, found) = found(local, request, tenant).await?;
-    check_manager(&found)?;
-    Ok((key, found))
-}
-
-/// Refuses a key that manages no account.
-pub(super) fn check_manager(found: &Found) -> Result<(), Refusal> {
-    let issued = found.standing.issued.as_ref();
-    match issued.is_some_and(|issued| issued.may_manage()) {
-        true => Ok(()),
-        false => Err(Refusal::Forbidden(
-            "This key may not do that: a key of a sign-in, or one made with it and without bounds, may".to_owned(),
-        )),
-    }
-}
-
 /// Serves `GET /auth/keys`.
 pub(super) async fn list(
     local: &Local,
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
-    let (key, found) = manager(local, request, tenant).await?;
+    let (key, found) = caller::manager(local, request, tenant).await?;
     let keys = local.store.keys(&found.account).await?;
     let keys = all_shown(keys.ok_or(Refusal::UnknownKey)?, Some(key.id()));
     Ok(json(200, &api::OwnKeys { keys }))
@@ -188,7 +122,7 @@ pub(super) async fn make(
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
-    let (_, found) = manager(local, request, tenant).await?;
+    let (_, found) = caller::manager(local, request, tenant).await?;
     let call: api::NewOwnKey = answer::body(&request.body)?;
     let most = api::NewOwnKey::MAX_NAME_CHARS;
     let name = call.name.as_deref().unwrap_or_default();
@@ -241,7 +175,7 @@ pub(super) async fn roll(
     tenant: &Tenant,
     id: &str,
 ) -> Result<Answer, Refusal> {
-    let (_, found) = manager(local, request, tenant).await?;
+    let (_, found) = caller::manager(local, request, tenant).await?;
     let id = KeyId::parse(id).ok_or(Refusal::NotFound)?;
     let keys = local.store.keys(&found.account).await?.unwrap_or_default();
     let old = keys.into_iter().find(|listed| listed.id == id);
@@ -274,7 +208,7 @@ pub(super) async fn revoke(
     tenant: &Tenant,
     id: &str,
 ) -> Result<Answer, Refusal> {
-    let (_, found) = manager(local, request, tenant).await?;
+    let (_, found) = caller::manager(local, request, tenant).await?;
     end(local, &found, KeyId::parse(id).ok_or(Refusal::NotFound)?).await?;
     Ok(json(200, &api::Success::DONE))
 }

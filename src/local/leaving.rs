@@ -3,7 +3,7 @@
 
 use super::answer::{Answer, Refusal, json};
 use super::people::APPLE_TOKEN;
-use super::{Local, Request, accounts, admin, keys, sessions, usage};
+use super::{Local, Request, accounts, admin, caller, keys, sessions, usage};
 use crate::api;
 use crate::issuers::client::{Client, Named};
 use crate::issuers::exchange;
@@ -25,7 +25,7 @@ pub(super) async fn delete_own(
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
-    let (_, found) = keys::manager(local, request, tenant).await?;
+    let (_, found) = caller::manager(local, request, tenant).await?;
     erase(local, request, tenant, &found.account).await
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn export_own(
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
-    let (_, found) = keys::manager(local, request, tenant).await?;
+    let (_, found) = caller::manager(local, request, tenant).await?;
     exported(local, tenant, &found.account).await
 }
 
@@ -136,7 +136,9 @@ async fn exported(
     let mut record: Value = serde_json::from_str(&record).unwrap_or_default();
     let mut member = |name: &str| record.get_mut(name).map(Value::take);
     let listed = local.store.keys(account).await?.unwrap_or_default();
-    let texts = usage::of_account(local, tenant, &account.id()).await?;
+    let label = member("label").and_then(|label| label.as_str().map(str::to_owned));
+    let label = label.unwrap_or_else(|| account.id());
+    let texts = usage::of_account(local, tenant, &label).await?;
     let events: Vec<&RawValue> = texts
         .iter()
         .filter_map(|text| serde_json::from_str(text).ok())

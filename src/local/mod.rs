@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod admin;
 pub mod answer;
 pub mod auth;
+mod caller;
 mod code_flow;
 pub mod credentials;
 pub mod dispatch;

@@ -5,7 +5,7 @@
 
 use super::accounts::{self, expiry};
 use super::answer::{Answer, Refusal, json};
-use super::{Local, keys};
+use super::{Local, caller};
 use crate::api;
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::carry::Carry;
@@ -22,6 +22,10 @@ use std::net::IpAddr;
 
 /// What a refresh token of Apple's is sealed for.
 pub(super) const APPLE_TOKEN: &str = "apple/refresh-token";
+
+/// Hex digits of a label, by which usage records name an account. It is drawn at random and deleted with the account, so
+/// that nothing leads from its records to the person any more.
+const LABEL_DIGITS: usize = 12;
 
 /// Characters of a key that lists show.
 const SHOWN_OF_A_KEY: usize = 10;
@@ -108,8 +112,8 @@ async fn link(
     key: &KeyName,
     address: IpAddr,
 ) -> Result<(), Refusal> {
-    let found = keys::find(local, tenant, key, address).await?;
-    keys::check_manager(&found)?;
+    let found = caller::find(local, tenant, key, address).await?;
+    caller::check_manager(&found)?;
     match people::link(&*local.store, identity, &found.account).await? {
         true => Ok(()),
         false => Err(Refusal::Conflict(
@@ -273,6 +277,7 @@ async fn founding(
         "tokensLeft": tokens,
         "tenantId": tenant.id.as_str(),
         "group": group,
+        "label": &uuid::Uuid::new_v4().simple().to_string()[..LABEL_DIGITS],
     });
     let carry = match opening.temp {
         Some(temp) => carry_from(local, tenant, temp).await?,

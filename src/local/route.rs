@@ -157,8 +157,8 @@ mod tests {
             Resolved::Nothing
         );
         assert_eq!(
-            of_tenant(&Method::DELETE, "/auth/me"),
-            Resolved::MethodNotAllowed("GET".into())
+            of_tenant(&Method::PUT, "/auth/me"),
+            Resolved::MethodNotAllowed("DELETE, GET".into())
         );
         assert_eq!(
             global(&Method::POST, "/"),

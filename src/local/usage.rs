@@ -1,7 +1,7 @@
 //! Sums of a tenant's usage log: `GET /admin/usage` with the latest requests, `GET /auth/usage` of one account.
 
 use super::answer::{Answer, Refusal, json};
-use super::{Local, Request, admin, keys};
+use super::{Local, Request, admin, caller};
 use crate::api::{MAX_DAYS, MAX_EVENTS, OwnUsage, UsageQuery, UsageReport, UsageSum};
 use crate::rules::amount::Millis;
 use crate::store::tenants::Tenant;
@@ -150,13 +150,13 @@ pub(super) async fn own(
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
-    let (_, found) = keys::found(local, request, tenant).await?;
+    let (_, found) = caller::found(local, request, tenant).await?;
     let wanted = wanted(request.query)?;
     let is_default = wanted.account.is_none() && wanted.limit == UsageQuery::default().limit;
     if !is_default {
         return Err(Refusal::Bad("The only parameter here is days".to_owned()));
     }
-    let account = found.account.id();
+    let account = found.label();
     let texts = recorded(local, tenant, wanted.days).await?;
     let mut sums = Sums::default();
     for event in texts.iter().filter_map(|text| event(text, Some(&account))) {

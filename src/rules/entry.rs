@@ -68,6 +68,8 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub group: String,
+    /// What usage records call the account, where it is a person's.
+    pub label: Option<String>,
     /// The key, where it is one of a person's.
     pub issued: Option<IssuedKey>,
 }
@@ -196,7 +198,12 @@ impl Entry {
             },
         };
         let group = group(&facts, key);
-        Ok(Some(Standing { group, issued }))
+        let label = facts.label;
+        Ok(Some(Standing {
+            group,
+            label,
+            issued,
+        }))
     }
 
     /// Runs [`Account::admit`] with the limits of the record's group and of the key. A record without `tenantId` is

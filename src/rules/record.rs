@@ -18,6 +18,8 @@ pub struct Facts {
     pub group: Option<String>,
     /// Day of its creation; zero where the record does not say.
     pub created: Millis,
+    /// What usage records call the account, where it is a person's: drawn at random, and gone with the record.
+    pub label: Option<String>,
 }
 
 /// Reason for refusing a record. An operator must look at it; no value is guessed.
@@ -86,6 +88,7 @@ pub fn read(text: &str) -> Result<Facts, Damage> {
             .and_then(plain_string)
             .and_then(|text| date::start_of_day(&text))
             .unwrap_or_default(),
+        label: word("label").and_then(plain_string),
     })
 }
 

@@ -68,7 +68,7 @@ struct Shard {
 /// One key's lease and the budget it gives.
 pub struct Lease {
     pub account: AccountName,
-    /// Account ID for logs: [`AccountName::id`].
+    /// Account ID for logs and usage records: its label, or [`AccountName::id`].
     pub id: String,
     name: String,
     tenant: TenantId,
@@ -314,7 +314,7 @@ impl Leases {
         budget.record_admission(left, pace, slice(window));
         let lease = Lease {
             account: account.clone(),
-            id: account.id(),
+            id: standing.label.clone().unwrap_or_else(|| account.id()),
             name: format!("{}-{number}", self.instance),
             tenant,
             state: Mutex::new(LeaseState {

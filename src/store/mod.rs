@@ -98,6 +98,14 @@ pub struct Found {
     pub life: Option<Millis>,
 }
 
+impl Found {
+    /// Returns what usage records and log lines of calls name the account by.
+    pub fn label(&self) -> String {
+        let label = self.standing.label.clone();
+        label.unwrap_or_else(|| self.account.id())
+    }
+}
+
 /// Result of [`Ledger::admit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyAdmission {

@@ -219,7 +219,7 @@ impl Admission {
         self.metrics.admissions_stored.add(1);
         self.delivery.journal.begin(&account, ask.id, ask.known);
         Ok(Granted {
-            label: account.id(),
+            label: standing.label.unwrap_or_else(|| account.id()),
             account,
             group: Arc::from(standing.group),
             issued: standing.issued.map(Arc::new),

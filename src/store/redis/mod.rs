@@ -144,6 +144,11 @@ impl Words {
         }))
     }
 
+    /// Parses the account's label; an empty word is none.
+    fn label(&mut self) -> Outcome<Option<String>> {
+        Ok(Some(self.word()?).filter(|label| !label.is_empty()))
+    }
+
     /// Parses rows of keys until the reply ends.
     fn rows(&mut self) -> Outcome<Vec<IssuedKey>> {
         self.0.by_ref().map(|row| key_row::parse(&row)).collect()
@@ -413,11 +418,16 @@ impl Ledger for Redis {
             overrun: words.tokens()?,
             pace: words.pace()?,
         };
-        let (carry, issued, spent) = (words.carry()?, words.issued()?, words.tokens()?);
+        let (carry, issued, label) = (words.carry()?, words.issued()?, words.label()?);
+        let spent = words.tokens()?;
         Ok(Some(Found {
             account,
             record,
-            standing: Standing { group, issued },
+            standing: Standing {
+                group,
+                label,
+                issued,
+            },
             look,
             carry,
             spent,
@@ -468,10 +478,14 @@ impl Ledger for Redis {
                 pace: pace.unwrap_or_default(),
             },
         };
-        let (carry, issued) = (words.carry()?, words.issued()?);
+        let (carry, issued, label) = (words.carry()?, words.issued()?, words.label()?);
         Ok(KeyAdmission::Known {
             account,
-            standing: Standing { group, issued },
+            standing: Standing {
+                group,
+                label,
+                issued,
+            },
             carry,
             admission,
         })

@@ -4,9 +4,12 @@
 use super::flow::{Begun, VERIFIER, app_code, redeem, start_query};
 use super::{KINDS, setup, sign_in, signing_in, signing_in_to, tenant};
 use crate::harness::issuer::{CLIENT_ID, Issuer, TestKey};
-use crate::harness::{Gateway, Provider, Redis, Response, Script, chat, mint, sample, small_call};
+use crate::harness::{
+    Gateway, Provider, Redis, Response, Script, chat, eventually, mint, sample, small_call,
+};
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use std::time::Duration;
 
 fn key_of(answer: &Response) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -305,6 +308,12 @@ fn linking_does_not_wash_a_deleted_account() {
         };
         let first = key_of(&sign_in(&gateway, "google", &token(&one)));
         assert_eq!(chat(&gateway, "abc", &first, &small_call()).status, 200);
+        let used = |key: &str| {
+            ask(&gateway, "GET", "/abc/auth/usage", key).json()["total"]["requests"].as_u64()
+        };
+        eventually(Duration::from_secs(10), "the call is recorded", || {
+            (used(&first) == Some(1)).then_some(())
+        });
         assert_eq!(ask(&gateway, "DELETE", "/abc/auth/me", &first).status, 200);
         let other = key_of(&sign_in(&gateway, "google", &token(&two)));
         let linked = sign_in_with(&gateway, "google", &token(&one), &other);
@@ -314,5 +323,10 @@ fn linking_does_not_wash_a_deleted_account() {
         let again = sign_in(&gateway, "google", &token(&one));
 
         assert_eq!(again.json()["tokensLeft"], 993, "{}", again.text());
+        assert_eq!(
+            used(&key_of(&again)),
+            Some(0),
+            "the records have lost the name"
+        );
     }
 }

@@ -180,7 +180,7 @@ impl Names {
             unreachable!("{op:?} joins nothing");
         };
         let name = &self.keys[*key];
-        let record = r#"{"userId":"u","createdAt":"2027-01-15T08:00:00.000Z","tokensLeft":100,"tenantId":"abc","group":"members"}"#;
+        let record = r#"{"userId":"u","createdAt":"2027-01-15T08:00:00.000Z","tokensLeft":100,"tenantId":"abc","group":"members","label":"0123456789ab"}"#;
         Join {
             tenant: "abc".to_owned(),
             id: name.id(),

@@ -24,6 +24,7 @@ local function answer(kind, amount)
   local words = { kind, group, whole(amount), whole(account.left), pace(account, limit, span) }
   for _, word in ipairs({ arriving(account) }) do words[#words + 1] = word end
   words[#words + 1] = key and key.text or ''
+  words[#words + 1] = account.label
   return words
 end
 

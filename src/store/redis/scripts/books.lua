@@ -58,7 +58,7 @@ local function value_end(text, at)
   return stop
 end
 
-local KNOWN = { tokensLeft = true, tenantId = true, group = true, account = true, createdAt = true }
+local KNOWN = { tokensLeft = true, tenantId = true, group = true, account = true, createdAt = true, label = true }
 
 local function fields(text)
   local found = {}
@@ -173,7 +173,7 @@ local function account_of(text, left, found)
   return {
     text = text, left = left, before = left,
     tenant = plain_string(text, found.tenantId), group = plain_string(text, found.group),
-    created = day_start(plain_string(text, found.createdAt)),
+    created = day_start(plain_string(text, found.createdAt)), label = plain_string(text, found.label) or '',
     holds = {}, leases = {}, marks = {}, credits = {}, slices = {}, by_key = {}, founders = {}, identities = {},
     overrun = 0,
     set = {}, gone = {},

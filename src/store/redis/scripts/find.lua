@@ -15,5 +15,6 @@ local words = {
 }
 for _, word in ipairs({ arriving(account) }) do words[#words + 1] = word end
 words[#words + 1] = key and key.text or ''
+words[#words + 1] = account.label
 words[#words + 1] = key and whole(account.by_key[tonumber(ARGV[5], 16)] or 0) or '0'
 return words
