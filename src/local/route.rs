@@ -158,7 +158,7 @@ mod tests {
         );
         assert_eq!(
             of_tenant(&Method::PUT, "/auth/me"),
-            Resolved::MethodNotAllowed("DELETE, GET".into())
+            Resolved::MethodNotAllowed("GET, DELETE".into())
         );
         assert_eq!(
             global(&Method::POST, "/"),

@@ -1,7 +1,7 @@
 //! `POST /auth/sessions`: a key for one of the app's users, asked for by the app's own backend.
 
-use super::answer::{self, Answer, Refusal, json};
-use super::people::{self, KeyBounds, Opening};
+use super::answer::{Answer, Refusal, body, json};
+use super::people::{self, KeyBounds, Opened, Opening};
 use super::{Local, Request, admin, keys};
 use crate::api;
 use crate::rules::amount::Millis;
@@ -69,17 +69,20 @@ pub(super) async fn open(
         &created,
         format_args!("A session's key was minted"),
     );
-    let answer = api::SessionKey {
+    Ok(json(200, &answer(call.user_id, opened)))
+}
+
+fn answer(user_id: String, opened: Opened) -> api::SessionKey {
+    api::SessionKey {
         api_key: opened.key.as_str().to_owned(),
-        user_id: call.user_id,
+        user_id,
         account: opened.account.part().to_owned(),
         tokens_left: opened.left,
         group: opened.group,
         expires_at: opened.expires_at.unwrap_or_default(),
         created: opened.created,
         carried_over: opened.carried,
-    };
-    Ok(json(200, &answer))
+    }
 }
 
 /// Returns the name of the account of one of the app's users.
@@ -89,7 +92,7 @@ pub(super) fn account(tenant: &Tenant, user_id: &str) -> AccountName {
 
 /// Reads the call and checks who it is for.
 fn read(request: &Request<'_>, tenant: &Tenant) -> Result<api::Session, Refusal> {
-    let call: api::Session = answer::body(&request.body)?;
+    let call: api::Session = body(&request.body)?;
     let characters = call.user_id.chars().count();
     let most = api::Session::MAX_USER_ID_CHARS;
     if !(1..=most).contains(&characters) {
