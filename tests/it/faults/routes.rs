@@ -39,7 +39,9 @@ impl Operation {
         let path = self.template.replace("{tenant}", tenant);
         let path = path.replace("{key}", key).replace("{model}", "gpt-4o");
         let path = path.replace("{name}", "own");
-        let path = path.replace("{id}", "0123456789ab").replace("{user}", "somebody");
+        let path = path
+            .replace("{id}", "0123456789ab")
+            .replace("{user}", "somebody");
         assert!(!path.contains('{'), "a blank that nobody fills: {path}");
         path
     }

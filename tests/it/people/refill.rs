@@ -27,7 +27,7 @@ fn balance_is_refilled_once_a_day_over_three_instances() {
         Redis::start(),
         Provider::start(|_| Script::chat("Hi", 3, 4)),
     );
-    let setup = setup(&redis, &provider, 1000);
+    let setup = setup(&redis, &provider, 100_000);
     let gateways: Vec<Gateway> = (0..3).map(|_| Gateway::start(setup.clone())).collect();
     let key = key_of(&session(&gateways[0], &json!({"userId": "u"})));
     assert_eq!(chat(&gateways[0], "abc", &key, &small_call()).status, 200);
@@ -39,15 +39,15 @@ fn balance_is_refilled_once_a_day_over_three_instances() {
     yesterday(&redis, "u");
     assert_eq!(
         me(&gateways[0], &key).json()["tokensLeft"],
-        1000,
+        100_000,
         "shown before it is written"
     );
 
     std::thread::scope(|scope| {
-        for at in 0..30 {
+        for at in 0..40 {
             let (gateway, key) = (&gateways[at % 3], &key);
             scope.spawn(move || {
-                for _ in 0..4 {
+                for _ in 0..25 {
                     assert_eq!(chat(gateway, "abc", key, &small_call()).status, 200);
                 }
             });
@@ -55,7 +55,7 @@ fn balance_is_refilled_once_a_day_over_three_instances() {
     });
 
     let shown = me(&gateways[0], &key).json();
-    assert_eq!(shown["tokensLeft"], 1000 - 120 * 7, "{shown}");
+    assert_eq!(shown["tokensLeft"], 100_000 - 1000 * 7, "{shown}");
     let at = shown["refillsAt"].as_str().unwrap();
     assert!(at.ends_with("T00:00:00.000Z"), "{at}");
 }

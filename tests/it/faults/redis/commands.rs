@@ -4,7 +4,10 @@
 use super::{Served, ask, call, metric, ready, setup};
 use crate::faults::case;
 use crate::harness::redis::wait_info;
-use crate::harness::{CHAT_PATH, Cluster, Gate, Gateway, Redis, RedisTls, Setup, eventually, mint};
+use crate::harness::{
+    CHAT_PATH, Cluster, Gate, Gateway, Redis, RedisTls, Response, Setup, eventually, mint,
+};
+use crate::sign_in::flow::start_query;
 use serde_json::{Value, json};
 use std::thread;
 use std::time::Duration;
@@ -59,12 +62,41 @@ fn tour(gateway: &Gateway, provider_gate: &Gate) -> String {
     let tokens = json!({"tokens": ["a-token-of-their-own-long-enough"]});
     admin("PUT", "/admin/tenants/other/tokens", Some(tokens));
     admin("DELETE", "/admin/tenants/other", None);
+    people(gateway, config, &admin);
     eventually(Duration::from_secs(5), "usage is kept", || {
         let usage = admin("GET", "/abc/admin/usage", None).text();
         usage.contains("gpt-4o").then_some(())
     });
     assert_eq!(ready(gateway), 200);
     key
+}
+
+/// A session's user, who leaves again, and a sign-in that is begun.
+fn people(
+    gateway: &Gateway,
+    mut config: Value,
+    admin: &impl Fn(&str, &str, Option<Value>) -> Response,
+) {
+    config["config"]["user_groups"]["google_logged_in"] = json!({"tokens": 1000});
+    config["config"]["auth"]["google_oauth"] = json!({
+        "client_id": "c", "client_secret": "s", "redirect_uris": ["https://app.example/done"],
+    });
+    admin("PUT", "/abc/admin/config", Some(config));
+    let temp = mint(gateway, "abc");
+    for user in ["stays", "leaves"] {
+        let session = json!({"userId": user, "carryOver": temp});
+        let opened = admin("POST", "/abc/auth/sessions", Some(session)).json();
+        let key = opened["apiKey"].as_str().unwrap();
+        assert_eq!(ask(gateway.client(), key).0, 200);
+    }
+    admin("GET", "/abc/admin/users/leaves/export", None);
+    admin("DELETE", "/abc/admin/users/leaves", None);
+    let path = format!("/abc/auth/google/start?{}", start_query(&[]));
+    let started = gateway.client().get(&path);
+    assert_eq!(started.status, 302, "{}", started.text());
+    let code = json!({"code": "c".repeat(43), "codeVerifier": "v".repeat(43)});
+    let redeemed = gateway.client().request("POST", "/abc/auth/token");
+    assert_eq!(redeemed.json(&code).send().status, 401);
 }
 
 /// `ACL SETUSER` arguments of the example's user line, with a password.
