@@ -2,6 +2,7 @@
 
 use super::answer::Refusal;
 use super::{Local, Request, credentials};
+use crate::rules::issued_key::IssuedKey;
 use crate::store::Found;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
@@ -34,7 +35,7 @@ pub(super) async fn find(
 ) -> Result<Found, Refusal> {
     let found = local.store.find(key, &tenant.id, &tenant.groups).await?;
     let found = found.ok_or(Refusal::UnknownKey)?;
-    let issued = found.standing.issued.as_ref();
+    let issued = found.standing.issued.as_deref();
     match issued.is_none_or(|key| key.is_for(address)) {
         true => Ok(found),
         false => Err(Refusal::Forbidden(
@@ -62,8 +63,8 @@ pub(super) async fn manager(
 
 /// Refuses a key that manages no account.
 pub(super) fn check_manager(found: &Found) -> Result<(), Refusal> {
-    let issued = found.standing.issued.as_ref();
-    match issued.is_some_and(|issued| issued.may_manage()) {
+    let issued = found.standing.issued.as_deref();
+    match issued.is_some_and(IssuedKey::may_manage) {
         true => Ok(()),
         false => Err(Refusal::Forbidden(
             "This key may not do that: a key of a sign-in, or one made with it and without bounds, may".to_owned(),

@@ -71,7 +71,7 @@ pub struct Standing {
     /// What usage records call the account, where it is a person's.
     pub label: Option<String>,
     /// The key, where it is one of a person's.
-    pub issued: Option<IssuedKey>,
+    pub issued: Option<Box<IssuedKey>>,
 }
 
 /// Outcome of [`Entry::admit`].
@@ -193,7 +193,7 @@ impl Entry {
         let issued = match &self.keys {
             None => None,
             Some(keys) => match keys.get(&KeyId::of(key)) {
-                Some(issued) if !issued.is_expired(now) => Some(issued.clone()),
+                Some(issued) if !issued.is_expired(now) => Some(Box::new(issued.clone())),
                 _ => return Ok(None),
             },
         };

@@ -268,7 +268,7 @@ impl Leases {
         let Limits {
             window, concurrent, ..
         } = caller.groups.limits(group);
-        let issued = standing.issued.as_ref();
+        let issued = standing.issued.as_deref();
         let is_bounded = issued.is_some_and(|key| key.tokens_max.is_some());
         // The store counts leased requests neither as in flight nor for their key, so a group with a limit of
         // concurrent requests, and a key with a bound of its own, ask the store for each.

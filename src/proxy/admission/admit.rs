@@ -222,7 +222,7 @@ impl Admission {
             label: standing.label.unwrap_or_else(|| account.id()),
             account,
             group: Arc::from(standing.group),
-            issued: standing.issued.map(Arc::new),
+            issued: standing.issued.map(Arc::from),
             held,
             lease: None,
         })

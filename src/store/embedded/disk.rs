@@ -89,8 +89,14 @@ pub(crate) enum ChangeKind {
 /// Effect of a change on a stored value.
 pub enum Next {
     Keep,
-    Set(Stored),
+    Set(Arc<Stored>),
     Remove,
+}
+
+impl Next {
+    pub fn set(stored: Stored) -> Next {
+        Next::Set(Arc::new(stored))
+    }
 }
 
 impl Disk {
@@ -252,7 +258,7 @@ impl Disk {
         let change = Change {
             sequence,
             name: name.to_owned(),
-            value: encoded(name, stored.as_ref())?,
+            value: encoded(name, stored.as_deref())?,
         };
         if let Err(error) = memory.journal.append(&change) {
             let trouble = trouble_of(&error);
@@ -280,13 +286,9 @@ impl Disk {
                 expires,
             },
         );
-        memory.things.insert(
-            change.name,
-            Remembered {
-                stored: stored.map(Arc::new),
-                sequence,
-            },
-        );
+        memory
+            .things
+            .insert(change.name, Remembered { stored, sequence });
         if is_first {
             self.work.notify_one();
         }

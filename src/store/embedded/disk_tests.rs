@@ -95,7 +95,7 @@ fn database_is_reopened_with_all_data_after_a_failed_write() {
     let dir = new_dir();
     let disk = Disk::open(&dir).unwrap();
     let set = |text: &str| {
-        let next = Next::Set(Stored::text(text));
+        let next = Next::set(Stored::text(text));
         disk.change("user:a", ChangeKind::Begins, |_| Ok(((), next)))
             .unwrap();
     };
@@ -119,7 +119,7 @@ fn settlements_go_on_while_the_disk_is_full() {
     disk.set_trouble(Trouble::Full);
     assert!(!dir.join("reserve").exists());
     let change = |kind| {
-        let next = Next::Set(Stored::text("one"));
+        let next = Next::set(Stored::text("one"));
         disk.change("user:a", kind, |_| Ok(((), next))).err()
     };
     assert_eq!(change(ChangeKind::Begins), Some(StoreError::Full));
@@ -140,7 +140,7 @@ fn a_database_that_has_gone_back_in_time_is_refused() {
     let old = std::fs::read(database::file(&dir)).unwrap();
     let disk = Disk::open(&dir).unwrap();
     disk.change("user:a", ChangeKind::Begins, |_| {
-        Ok(((), Next::Set(Stored::text("one"))))
+        Ok(((), Next::set(Stored::text("one"))))
     })
     .unwrap();
     disk.stop();

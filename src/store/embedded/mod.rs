@@ -108,7 +108,7 @@ impl Embedded {
             let next = if after == *stored {
                 Next::Keep
             } else {
-                Next::Set(after)
+                Next::set(after)
             };
             Ok((Some(outcome), next))
         })?;
@@ -201,7 +201,7 @@ impl Embedded {
                     expires: Some(now.plus(life)),
                     ..Stored::text(text)
                 };
-                Ok((true, Next::Set(stored)))
+                Ok((true, Next::set(stored)))
             })
     }
 
@@ -214,7 +214,7 @@ impl Embedded {
             Ok(match step(found.map(|stored| stored.text.as_str())) {
                 None => (false, Next::Keep),
                 Some(None) => (true, Next::Remove),
-                Some(Some(text)) => (true, Next::Set(Stored::text(&text))),
+                Some(Some(text)) => (true, Next::set(Stored::text(&text))),
             })
         })
     }
@@ -245,7 +245,7 @@ impl Ledger for Embedded {
                         Some(_) => (false, Next::Keep),
                         None => (
                             true,
-                            Next::Set(Stored {
+                            Next::set(Stored {
                                 expires,
                                 ..Stored::text(text)
                             }),

@@ -26,7 +26,7 @@ impl People for Embedded {
         let now = self.keeping.clock.now();
         let step = |found: Option<&Stored>| {
             let found = found.filter(|stored| !stored.expired(now));
-            if let Some(linked) = found.and_then(|stored| linked(stored)) {
+            if let Some(linked) = found.and_then(linked) {
                 return Ok((Joining::Linked(linked), Next::Keep));
             }
             let mut entry = match found {
@@ -44,7 +44,7 @@ impl People for Embedded {
                 .map_err(|damage| damaged(account, damage))?;
             let next = match entry == before || entry.record.is_empty() {
                 true => Next::Keep,
-                false => Next::Set(Stored {
+                false => Next::set(Stored {
                     text: entry.record,
                     expires: None,
                     books: entry.books,
@@ -74,7 +74,7 @@ impl People for Embedded {
                         books: books.unwrap_or_default(),
                         ..Stored::text(text)
                     };
-                    (Led::Done, Next::Set(lead))
+                    (Led::Done, Next::set(lead))
                 }
             })
         };
@@ -92,7 +92,7 @@ impl People for Embedded {
             let until = lead.books.remains_until();
             let next = match until > now {
                 false => Next::Remove,
-                true => Next::Set(Stored {
+                true => Next::set(Stored {
                     expires: Some(until),
                     books: lead.books.clone(),
                     ..Stored::text("")
@@ -192,7 +192,7 @@ impl People for Embedded {
                 books: entry.books,
                 ..Stored::text("")
             };
-            Ok((Some(erased), Next::Set(remains)))
+            Ok((Some(erased), Next::set(remains)))
         };
         let (erased, sequence) = self
             .disk

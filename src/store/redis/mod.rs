@@ -155,11 +155,11 @@ impl Words {
     }
 
     /// Parses the row of the key where it is one of a person's.
-    fn issued(&mut self) -> Outcome<Option<IssuedKey>> {
+    fn issued(&mut self) -> Outcome<Option<Box<IssuedKey>>> {
         let row = self.word()?;
         match row.is_empty() {
             true => Ok(None),
-            false => key_row::parse(&row).map(Some),
+            false => key_row::parse(&row).map(|key| Some(Box::new(key))),
         }
     }
 

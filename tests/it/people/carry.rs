@@ -147,8 +147,7 @@ fn killed_in_between(rounds: u64, setups: &[Setup]) {
                 .bearer(&token)
                 .json(&body)
                 .try_send()
-                .map(|answer| answer.status)
-                .unwrap_or(0)
+                .map_or(0, |answer| answer.status)
         });
         std::thread::sleep(Duration::from_micros(400 * (round * 37 % 64)));
         gateways[0].kill9();
