@@ -8,7 +8,7 @@ table="$(realpath "${CARGO_TARGET_DIR:-target}")/faults.txt"
 rm -f "$table"
 status=0
 FAULTS_LONG=1 FAULTS_TABLE="$table" \
-    cargo test --locked --test it -- faults:: exact:: image:: leases:: readers:: sealing:: tokenizers:: --test-threads 1 || status=$?
+    cargo test --locked --test it -- faults:: carry:: exact:: image:: leases:: readers:: sealing:: tokenizers:: --test-threads 1 || status=$?
 
 printf '\n== faults\n'
 {

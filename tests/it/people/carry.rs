@@ -2,6 +2,7 @@
 //! flight and whoever dies.
 
 use super::{config, key_of, me, session};
+use crate::faults::{case, many};
 use crate::harness::{
     Cluster, Gate, Gateway, Provider, Redis, Script, Setup, Step, chat, eventually, mint,
     small_call,
@@ -177,7 +178,7 @@ fn killed_in_between(rounds: u64, setups: &[Setup]) {
     assert!(created > 0, "no round was killed after the creation");
 }
 
-pub fn kill_and_carry(rounds: u64) {
+fn kill_and_carry(rounds: u64) {
     let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
     let config = config(&provider);
     let yaml = "accounts: { mints_per_address: 1000000 }";
@@ -198,5 +199,9 @@ pub fn kill_and_carry(rounds: u64) {
 
 #[test]
 fn a_killed_instance_neither_doubles_nor_loses_what_moves() {
-    kill_and_carry(8);
+    case("people: kill -9 while a balance is carried over", || {
+        let rounds = many(8, 200);
+        kill_and_carry(rounds);
+        format!("{rounds} rounds each on the embedded store, Redis and a Cluster; every sum exact")
+    });
 }
