@@ -330,7 +330,9 @@ pub async fn revoke(
 ) -> Result<Answer, Refusal> {
     let (by, key, found) = find(local, request, tenant, key).await?;
     let is_revoked = match found.account.is_person() {
-        true => people::end_key(&*local.store, &found.account, key.id()).await?,
+        true => people::end_key(&*local.store, &found.account, key.id())
+            .await?
+            .is_some(),
         false => local.store.revoke(&key).await?,
     };
     if !is_revoked {

@@ -6,7 +6,7 @@ use super::{Local, Request, caller};
 use crate::api;
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::date::rfc3339;
-use crate::rules::issued_key::{KeyId, KeySource};
+use crate::rules::issued_key::{IssuedKey, KeyId, KeySource};
 use crate::rules::{model_name, neighbours};
 use crate::store::people as store_people;
 use crate::store::tenants::Tenant;
@@ -138,13 +138,14 @@ pub(super) async fn make(
         addresses: addresses(call.allowed_addresses)?,
         tokens_max: tokens("tokensMax", call.tokens_max)?,
     };
-    issue(local, tenant, &found, bounds).await
+    issue(local, tenant, &found, KeySource::Made, bounds).await
 }
 
 async fn issue(
     local: &Local,
     tenant: &Tenant,
     found: &Found,
+    source: KeySource,
     bounds: KeyBounds,
 ) -> Result<Answer, Refusal> {
     let name = bounds.name.clone();
@@ -152,7 +153,7 @@ async fn issue(
         account: found.account.clone(),
         user_id: found.account.part(),
         group: None,
-        source: KeySource::Made,
+        source,
         bounds,
         token: None,
         temp: None,
@@ -177,11 +178,8 @@ pub(super) async fn roll(
 ) -> Result<Answer, Refusal> {
     let (_, found) = caller::manager(local, request, tenant).await?;
     let id = KeyId::parse(id).ok_or(Refusal::NotFound)?;
-    let keys = local.store.keys(&found.account).await?.unwrap_or_default();
-    let old = keys.into_iter().find(|listed| listed.id == id);
-    let ListedKey { key, spent, .. } = old.ok_or(Refusal::NotFound)?;
     // The old key ends first: what both would spend together could be more than its bound.
-    end(local, &found, id).await?;
+    let (key, spent) = end(local, &found, id).await?;
     let now = super::accounts::now();
     let bounds = KeyBounds {
         name: key.name,
@@ -190,15 +188,14 @@ pub(super) async fn roll(
         addresses: key.addresses,
         tokens_max: key.tokens_max.map(|most| most.minus(spent)),
     };
-    issue(local, tenant, &found, bounds).await
+    issue(local, tenant, &found, key.source, bounds).await
 }
 
-async fn end(local: &Local, found: &Found, id: KeyId) -> Result<(), Refusal> {
-    if !store_people::end_key(&*local.store, &found.account, id).await? {
-        return Err(Refusal::NotFound);
-    }
+async fn end(local: &Local, found: &Found, id: KeyId) -> Result<(IssuedKey, Tokens), Refusal> {
+    let ended = store_people::end_key(&*local.store, &found.account, id).await?;
+    let ended = ended.ok_or(Refusal::NotFound)?;
     local.revocations.announce(&[id]).await?;
-    Ok(())
+    Ok(ended)
 }
 
 /// Serves `DELETE /auth/keys/{id}`.

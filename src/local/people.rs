@@ -12,7 +12,7 @@ use crate::rules::carry::Carry;
 use crate::rules::config::{CarryOver, Group};
 use crate::rules::date::rfc3339;
 use crate::rules::entry::{ANONYMOUS, Founding, Join, Joined};
-use crate::rules::issued_key::{IssuedKey, KeySource};
+use crate::rules::issued_key::{IssuedKey, KeyId, KeySource};
 use crate::rules::person::PersonId;
 use crate::store::name::{AccountName, KeyName};
 use crate::store::people::{self, Issued, Leads};
@@ -203,8 +203,14 @@ pub(super) async fn open(
     else {
         return Err(refused(&joined));
     };
-    for ended in ended.iter().filter_map(name_of) {
-        local.leases.invalidate(&ended);
+    let ended: Vec<KeyId> = ended
+        .iter()
+        .filter_map(name_of)
+        .map(|key| key.id())
+        .collect();
+    if !ended.is_empty() {
+        // Ignored: they are refused from now on; only their calls in flight might go on.
+        let _ = local.revocations.announce(&ended).await;
     }
     let mut opened = Opened {
         key,

@@ -7,7 +7,7 @@ use crate::api;
 use crate::rules::amount::Millis;
 use crate::rules::entry::SIGNED_IN;
 use crate::rules::issued_key::KeySource;
-use crate::rules::person::PersonId;
+use crate::rules::person::{PersonId, is_id};
 use crate::store::name::{AccountName, KeyName};
 use crate::store::tenants::Tenant;
 use crate::telemetry::fields::About;
@@ -98,6 +98,11 @@ fn read(request: &Request<'_>, tenant: &Tenant) -> Result<api::Session, Refusal>
     if !(1..=most).contains(&characters) {
         let why = format!("userId must have 1 to {most} characters");
         return Err(Refusal::Bad(why));
+    }
+    if is_id(&call.user_id) {
+        // Else an admin who names a user could mean either of two people.
+        let why = "A user ID of this form is the name of an account";
+        return Err(Refusal::Bad(why.to_owned()));
     }
     if let Some(group) = &call.group {
         people::group_of(tenant, group)?;

@@ -78,15 +78,16 @@ pub(super) fn sent_key(request: &Request<'_>) -> Option<KeyName> {
     key.and_then(KeyName::parse)
 }
 
+/// Longest time for which an ID token is known again, whatever end it names: a year.
+const LONGEST_NOTE: Millis = Millis(366 * Millis::DAY.0);
+
 /// Returns what the token of this fingerprint is noted by when it creates an account: for longer than it is taken.
 pub(super) fn note(fingerprint: &str, subject: &Subject) -> TokenNote {
+    let latest = accounts::now().plus(LONGEST_NOTE).0 / 1000;
+    let ends = subject.expires_seconds.min(latest);
     TokenNote {
         fingerprint: fingerprint.to_owned(),
-        expires: Millis::from_secs(
-            subject
-                .expires_seconds
-                .saturating_add(2 * SKEW_SECONDS as u64),
-        ),
+        expires: Millis::from_secs(ends.saturating_add(2 * SKEW_SECONDS as u64)),
     }
 }
 

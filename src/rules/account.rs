@@ -454,11 +454,7 @@ impl Account {
             return (Tokens::MAX, free);
         };
         let spent = self.books.by_key.get(&id).copied().unwrap_or_default();
-        let holds = self.books.holds.values();
-        let held: Tokens = holds
-            .filter(|hold| hold.key == Some(id))
-            .map(|hold| hold.max)
-            .sum();
+        let held = self.books.held_by(id);
         let unspent = most.minus(spent);
         (unspent, free.min(unspent.minus(held)))
     }
@@ -811,6 +807,13 @@ impl Books {
     /// Returns what a key with a bound has spent.
     pub(crate) fn spent_by(&self, key: KeyId) -> Tokens {
         self.by_key.get(&key).copied().unwrap_or_default()
+    }
+
+    /// Returns what the requests in flight of a key with a bound hold.
+    pub(crate) fn held_by(&self, key: KeyId) -> Tokens {
+        let holds = self.holds.values();
+        let of_key = holds.filter(|hold| hold.key == Some(key));
+        of_key.map(|hold| hold.max).sum()
     }
 
     pub(crate) fn forget_key(&mut self, key: KeyId) {

@@ -376,10 +376,13 @@ impl Entry {
         })
     }
 
-    /// Ends a key of a person's account. `None`: the account has no such key.
-    pub fn drop_key(&mut self, id: KeyId) -> Option<IssuedKey> {
+    /// Ends a key of a person's account. Returns it with what it has spent of a bound of its own, and may still spend
+    /// in requests in flight. `None`: the account has no such key.
+    pub fn drop_key(&mut self, id: KeyId) -> Option<(IssuedKey, Tokens)> {
+        let key = self.keys.as_mut()?.remove(&id)?;
+        let spent = self.books.spent_by(id).plus(self.books.held_by(id));
         self.books.forget_key(id);
-        self.keys.as_mut()?.remove(&id)
+        Some((key, spent))
     }
 
     /// Returns the live keys of a person's account with what each has spent of a bound of its own.
@@ -415,7 +418,8 @@ impl Entry {
     /// Deletes a person's account. Until then the books keep what stops it from beginning anew with more than it had,
     /// and at most with `returns`.
     pub fn erase(&mut self, returns: Tokens, until: Millis) -> Result<Erased, Damage> {
-        let left = self.facts()?.left;
+        // Requests in flight and leases meet no account when they are settled: what they hold counts as spent.
+        let left = self.with(|account| account.free())?;
         let books = std::mem::take(&mut self.books);
         let (identities, apple) = (books.identities(), books.apple().cloned());
         self.books = books.erased(left.min(returns), until);

@@ -289,8 +289,13 @@ pub trait People: Send + Sync {
     /// Returns the other identities that lead to a person's account.
     async fn identities(&self, account: &AccountName) -> Outcome<Vec<String>>;
 
-    /// Ends a key of a person's account. `None`: the account has no such key.
-    async fn drop_key(&self, account: &AccountName, id: KeyId) -> Outcome<Option<IssuedKey>>;
+    /// Ends a key of a person's account. Returns it with what it has spent of a bound of its own, requests in flight
+    /// included. `None`: the account has no such key.
+    async fn drop_key(
+        &self,
+        account: &AccountName,
+        id: KeyId,
+    ) -> Outcome<Option<(IssuedKey, Tokens)>>;
 
     /// Takes what is free of an anonymous key's account for the account `to`, `most` in all, and closes it. `None`: it
     /// is gone.

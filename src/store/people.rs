@@ -5,6 +5,7 @@
 
 use super::name::{AccountName, KeyName};
 use super::{Joining, Led, Outcome, Store, StoreError};
+use crate::rules::amount::Tokens;
 use crate::rules::entry::{Erased, Join, Joined};
 use crate::rules::issued_key::{IssuedKey, KeyId};
 use crate::settings::Layout;
@@ -57,7 +58,13 @@ pub async fn issue(
             ..join.clone()
         };
         joining = repeated(store, &main, &through).await?;
-        account = main;
+        if joining == Joining::Joined(Joined::Absent) && join.founding.is_some() {
+            // The account was deleted before what led there was swept up.
+            store.unlead(&account).await?;
+            joining = repeated(store, &account, join).await?;
+        } else {
+            account = main;
+        }
     }
     let Joining::Joined(joined) = joining else {
         let joined = Joined::Absent;
@@ -91,13 +98,18 @@ async fn sweep(store: &dyn Store, ended: &[IssuedKey]) {
     }
 }
 
-/// Ends a key of a person's account. False: the account has no such key.
-pub async fn end_key(store: &dyn Store, account: &AccountName, id: KeyId) -> Outcome<bool> {
-    let Some(key) = store.drop_key(account, id).await? else {
-        return Ok(false);
-    };
-    sweep(store, &[key]).await;
-    Ok(true)
+/// Ends a key of a person's account. Returns it with what it has spent of a bound of its own, requests in flight
+/// included. `None`: the account has no such key.
+pub async fn end_key(
+    store: &dyn Store,
+    account: &AccountName,
+    id: KeyId,
+) -> Outcome<Option<(IssuedKey, Tokens)>> {
+    let ended = store.drop_key(account, id).await?;
+    if let Some((key, _)) = &ended {
+        sweep(store, std::slice::from_ref(key)).await;
+    }
+    Ok(ended)
 }
 
 /// Removes what led to a deleted account.
@@ -105,7 +117,7 @@ pub async fn sweep_erased(store: &dyn Store, erased: &Erased) {
     sweep(store, &erased.keys).await;
     for identity in &erased.identities {
         if let Some(name) = AccountName::user(identity) {
-            // Ignored: the next sign-in with this identity finds no account there.
+            // Ignored: the next sign-in with this identity finds no account there, and sweeps it up.
             let _ = store.unlead(&name).await;
         }
     }

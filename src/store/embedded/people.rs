@@ -137,7 +137,11 @@ impl People for Embedded {
         Ok(stored.map_or_else(Vec::new, |stored| stored.books.identities()))
     }
 
-    async fn drop_key(&self, account: &AccountName, id: KeyId) -> Outcome<Option<IssuedKey>> {
+    async fn drop_key(
+        &self,
+        account: &AccountName,
+        id: KeyId,
+    ) -> Outcome<Option<(IssuedKey, Tokens)>> {
         let dropped = self
             .on_account_flushed(account, |entry, _, _| Ok(entry.drop_key(id)))
             .await?;

@@ -136,13 +136,17 @@ impl People for Redis {
         Ok(found.map_or_else(Vec::new, |(_, words)| words.0.collect()))
     }
 
-    async fn drop_key(&self, account: &AccountName, id: KeyId) -> Outcome<Option<IssuedKey>> {
+    async fn drop_key(
+        &self,
+        account: &AccountName,
+        id: KeyId,
+    ) -> Outcome<Option<(IssuedKey, Tokens)>> {
         let words = [id.to_string()];
         let dropped = self
             .on_known(&self.scripts.drop_key, account, &words)
             .await?;
         dropped
-            .map(|(_, mut words)| key_row::parse(&words.word()?))
+            .map(|(_, mut words)| Ok((key_row::parse(&words.word()?)?, words.tokens()?)))
             .transpose()
     }
 

@@ -221,6 +221,43 @@ fn key_bound_is_exact_over_three_instances() {
     assert_eq!(shown["tokensLeft"], 1000 - served);
 }
 
+/// What a call in flight may spend is no longer the new key's when the old one is rolled.
+#[test]
+fn rolling_during_a_call_leaves_the_bound_whole() {
+    let (redis, gate) = (Redis::start(), Gate::new());
+    let held = gate.clone();
+    let provider = Provider::start(move |_| {
+        Script::chat("Hi", 3, 80).first(Step::WaitUntilReleased(held.clone()))
+    });
+    let gateway = Gateway::start(setup(&provider, &redis));
+    let own = managing(&gateway, &redis, "u");
+    let made = post(&gateway, "/abc/auth/keys", &own, &json!({"tokensMax": 200}));
+    let (key, id) = (
+        key_of(&made),
+        made.json()["id"].as_str().unwrap().to_owned(),
+    );
+    let call = json!({"max_tokens": 80, "messages": [{"role": "user", "content": "Hi"}]});
+
+    let rolled = std::thread::scope(|scope| {
+        let under_way = scope.spawn(|| chat(&gateway, "abc", &key, &call).status);
+        provider.wait_requests(1);
+        let rolled = post(
+            &gateway,
+            &format!("/abc/auth/keys/{id}/roll"),
+            &own,
+            &json!({}),
+        );
+        gate.open();
+        under_way.join().unwrap();
+        rolled
+    });
+
+    let most = me(&gateway, &key_of(&rolled)).json()["tokensMax"]
+        .as_u64()
+        .unwrap();
+    assert!(most <= 120, "{most}");
+}
+
 /// A revoked key is refused within a second on the other instance too, and its stream ends within two.
 #[test]
 fn revoked_key_and_its_stream_end_on_another_instance() {

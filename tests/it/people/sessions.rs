@@ -2,6 +2,7 @@
 
 use super::{config, key_of, me, post, session};
 use crate::harness::{Gateway, Provider, Redis, Script, Setup, chat, small_call};
+use resullm::rules::person::PersonId;
 use serde_json::json;
 use std::collections::HashSet;
 
@@ -191,6 +192,7 @@ fn session_needs_its_own_scope_or_an_admin() {
         json!({}),
         json!({"userId": ""}),
         json!({"userId": "x".repeat(256)}),
+        json!({"userId": PersonId::derive("abc", "app", "", "alice").to_string()}),
         json!({"userId": "u", "ttl": "soon"}),
         json!({"userId": "u", "ttl": "0s"}),
         json!({"userId": "u", "ttl": "99999d"}),

@@ -162,7 +162,11 @@ impl People for Defective {
         self.store.identities(account).await
     }
 
-    async fn drop_key(&self, account: &AccountName, id: KeyId) -> Outcome<Option<IssuedKey>> {
+    async fn drop_key(
+        &self,
+        account: &AccountName,
+        id: KeyId,
+    ) -> Outcome<Option<(IssuedKey, Tokens)>> {
         self.store.drop_key(account, id).await
     }
 

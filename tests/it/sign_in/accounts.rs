@@ -5,7 +5,8 @@ use super::flow::{Begun, VERIFIER, app_code, redeem, start_query};
 use super::{KINDS, setup, sign_in, signing_in, signing_in_to, tenant};
 use crate::harness::issuer::{CLIENT_ID, Issuer, TestKey};
 use crate::harness::{
-    Gateway, Provider, Redis, Response, Script, chat, eventually, mint, sample, small_call,
+    Gate, Gateway, Provider, Redis, Response, Script, Step, chat, eventually, mint, sample,
+    small_call,
 };
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -329,4 +330,58 @@ fn linking_does_not_wash_a_deleted_account() {
             "the records have lost the name"
         );
     }
+}
+
+/// Deleting an account during a call gives nothing back of what the call holds.
+#[test]
+fn deletion_during_a_call_counts_what_it_holds_as_spent() {
+    let redis = Redis::start();
+    for store in [None, Some(redis.url())] {
+        let issuer = Issuer::start();
+        let gate = Gate::new();
+        let held = gate.clone();
+        let provider = Provider::start(move |_| {
+            Script::chat("Hi", 3, 900).first(Step::WaitUntilReleased(held.clone()))
+        });
+        let mut setup = setup(&issuer).tenant("abc", signing_in_to(sample(&provider), &issuer));
+        if let Some(url) = &store {
+            setup = setup.store(url);
+        }
+        let gateway = Gateway::start(setup);
+        let subject = uuid::Uuid::new_v4().to_string();
+        let key = key_of(&sign_in(&gateway, "google", &issuer.token(&subject)));
+        let call = json!({"max_tokens": 900, "messages": [{"role": "user", "content": "Hi"}]});
+
+        std::thread::scope(|scope| {
+            let under_way = scope.spawn(|| chat(&gateway, "abc", &key, &call).status);
+            provider.wait_requests(1);
+            assert_eq!(ask(&gateway, "DELETE", "/abc/auth/me", &key).status, 200);
+            gate.open();
+            under_way.join().unwrap();
+        });
+
+        let mut claims = issuer.claims(&subject);
+        claims["jti"] = json!("another");
+        let again = sign_in(&gateway, "google", &TestKey::RsaOne.token(&claims));
+        let left = again.json()["tokensLeft"].as_u64().unwrap();
+        assert!(left <= 100, "{}", again.text());
+    }
+}
+
+/// A link that outlived its account locks nobody out.
+#[test]
+fn identity_that_leads_nowhere_founds_an_account_of_its_own() {
+    let (redis, issuer) = (Redis::start(), Issuer::start());
+    let setup = setup(&issuer)
+        .store(&redis.url())
+        .tenant("abc", signing_in(&issuer));
+    let gateway = Gateway::start(setup);
+    let identity = resullm::rules::person::PersonId::derive("abc", "google", &issuer.name(), "s");
+    let nowhere = resullm::rules::person::PersonId::derive("abc", "google", &issuer.name(), "gone");
+    redis.cli(&["SET", &format!("user:{identity}"), &nowhere.to_string()]);
+
+    let answer = sign_in(&gateway, "google", &issuer.token("s"));
+
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["userId"], identity.to_string());
 }
