@@ -72,7 +72,7 @@ pub struct Me {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Tokens")]
     pub tokens_max: Option<Tokens>,
-    /// What the key has spent of `tokensMax`.
+    /// Tokens of `tokensMax` that the key has spent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Tokens")]
     pub tokens_spent: Option<Tokens>,

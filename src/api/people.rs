@@ -68,7 +68,7 @@ pub struct SessionKey {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct NewOwnKey {
-    /// What the person calls it.
+    /// Name that the person gave it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = NewOwnKey::MAX_NAME_CHARS))]
     pub name: Option<String>,
@@ -105,7 +105,7 @@ pub struct OwnKey {
     /// The key: `user_` and a UUID.
     #[schemars(regex(pattern = r"^user_[0-9a-f-]{36}$"))]
     pub api_key: String,
-    /// What the person calls it; `null` if nothing.
+    /// Name that the person gave it; `null`: none.
     pub name: Option<String>,
     /// Moment when the key ends; `null`: never.
     #[schemars(extend("format" = "date-time"))]
@@ -127,7 +127,7 @@ pub struct ListedKey {
     pub id: String,
     /// Its first characters.
     pub start: String,
-    /// What the person calls it.
+    /// Name that the person gave it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// `signIn`, `session` or `made`.
@@ -151,7 +151,7 @@ pub struct ListedKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Tokens")]
     pub tokens_max: Option<Tokens>,
-    /// What it has spent of `tokensMax`.
+    /// Tokens of `tokensMax` that it has spent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Tokens")]
     pub tokens_spent: Option<Tokens>,
@@ -183,7 +183,7 @@ pub struct Export<E = UsageEvent> {
     pub usage: Vec<E>,
 }
 
-/// What a key's account has used.
+/// Usage of a key's account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OwnUsage {

@@ -28,7 +28,7 @@ pub fn now() -> Millis {
 }
 
 /// Upper bound of `expiresInSeconds`: ten years.
-const MAX_KEY_LIFETIME: Millis = Millis(api::Mint::MAX_SECONDS * 1000);
+pub(super) const MAX_KEY_LIFETIME: Millis = Millis(api::Mint::MAX_SECONDS * 1000);
 
 /// Returns the moment when a key of this remaining life ends, as answers have it.
 pub(super) fn expiry(life: Millis) -> String {
@@ -67,8 +67,7 @@ pub(crate) async fn write(
         let why = "A user ID of this form is the name of a person's account; see auth/sessions";
         return Err(Refusal::Bad(why.to_owned()));
     }
-    let key = format!("{}{}", new.prefix, uuid::Uuid::new_v4());
-    let key = KeyName::parse(&key).ok_or_else(unnamed)?;
+    let key = KeyName::generate(new.prefix);
     if new.user.is_some_and(|user| KeyName::parse(user).is_none()) {
         return Err(unnamed());
     }
@@ -122,12 +121,7 @@ pub async fn mint(
     let group = call.group.as_deref().unwrap_or("anonymous");
     let settings = known_group(tenant, group)?;
     let tokens = call.tokens.unwrap_or(settings.tokens);
-    if tokens > Tokens::MAX.count() {
-        return Err(Refusal::Bad(format!(
-            "tokens must be at most {}",
-            Tokens::MAX
-        )));
-    }
+    checked_tokens("tokens", tokens)?;
     let key = NewKey {
         prefix: if group == "anonymous" {
             "temp_"
@@ -176,8 +170,19 @@ fn known_group<'a>(
     })
 }
 
+/// Checks a number of tokens; `name` is the member of the body that has it.
+pub(super) fn checked_tokens(name: &str, tokens: u64) -> Result<Tokens, Refusal> {
+    match tokens > Tokens::MAX.count() {
+        true => Err(Refusal::Bad(format!(
+            "{name} must be at most {}",
+            Tokens::MAX
+        ))),
+        false => Ok(Tokens::new(tokens)),
+    }
+}
+
 /// Fields of log lines about an account.
-fn about<'a>(tenant: &'a Tenant, account: &'a str) -> About<'a> {
+pub(super) fn about<'a>(tenant: &'a Tenant, account: &'a str) -> About<'a> {
     About {
         tenant: Some(tenant.id.as_str()),
         account: Some(account),
@@ -265,13 +270,7 @@ pub async fn credit(
         let most = api::Credit::MAX_ID_BYTES;
         return Err(Refusal::Bad(format!("id must have 1 to {most} characters")));
     }
-    if call.tokens > Tokens::MAX.count() {
-        return Err(Refusal::Bad(format!(
-            "tokens must be at most {}",
-            Tokens::MAX
-        )));
-    }
-    let tokens = Tokens::new(call.tokens);
+    let tokens = checked_tokens("tokens", call.tokens)?;
     let credited = match local.store.credit(&found.account, &id, tokens).await {
         Err(error @ (StoreError::Unknown(_) | StoreError::Unreplicated(_))) => {
             log_unconfirmed(request, about(tenant, &found.label()), &error);

@@ -1,5 +1,6 @@
 //! A person's own keys below `/auth/keys`: listed, made, rolled, revoked, with a key that may manage its account.
 
+use super::accounts::{MAX_KEY_LIFETIME, checked_tokens};
 use super::answer::{self, Answer, Refusal, json};
 use super::people::{self, KeyBounds, Opening};
 use super::{Local, Request, caller};
@@ -13,14 +14,11 @@ use crate::store::tenants::Tenant;
 use crate::store::{Found, ListedKey};
 use crate::tables::duration;
 
-/// Longest life that may be asked for: ten years.
-const LONGEST_LIFE: Millis = Millis(api::Mint::MAX_SECONDS * 1000);
-
 /// Reads the life of a key, such as `15m`.
 pub(super) fn life(text: Option<&str>) -> Result<Option<Millis>, Refusal> {
     let Some(text) = text else { return Ok(None) };
     let life = duration(text).map(Millis::from);
-    let life = life.filter(|life| *life > Millis(0) && *life <= LONGEST_LIFE);
+    let life = life.filter(|life| *life > Millis(0) && *life <= MAX_KEY_LIFETIME);
     let wrong =
         || Refusal::Bad("ttl must be a time such as 15m or 30d, ten years at most".to_owned());
     life.map(Some).ok_or_else(wrong)
@@ -39,17 +37,6 @@ pub(super) fn models(models: Option<Vec<String>>) -> Result<Option<Vec<String>>,
         model_name::check(model).map_err(|why| Refusal::Bad(format!("models.{at} {why}")))?;
     }
     Ok(Some(models))
-}
-
-/// Checks a number of tokens.
-pub(super) fn tokens(name: &str, tokens: Option<u64>) -> Result<Option<Tokens>, Refusal> {
-    match tokens {
-        Some(tokens) if tokens > Tokens::MAX.count() => Err(Refusal::Bad(format!(
-            "{name} must be at most {}",
-            Tokens::MAX
-        ))),
-        tokens => Ok(tokens.map(Tokens::new)),
-    }
 }
 
 fn addresses(addresses: Option<Vec<String>>) -> Result<Option<Vec<String>>, Refusal> {
@@ -136,7 +123,10 @@ pub(super) async fn make(
         life: life(call.ttl.as_deref())?,
         models: models(call.models)?,
         addresses: addresses(call.allowed_addresses)?,
-        tokens_max: tokens("tokensMax", call.tokens_max)?,
+        tokens_max: call
+            .tokens_max
+            .map(|most| checked_tokens("tokensMax", most))
+            .transpose()?,
     };
     issue(local, tenant, &found, KeySource::Made, bounds).await
 }

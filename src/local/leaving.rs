@@ -8,7 +8,7 @@ use crate::api;
 use crate::issuers::client::{Client, Named};
 use crate::issuers::exchange;
 use crate::rules::amount::Tokens;
-use crate::rules::issued_key::KeyId;
+use crate::rules::issued_key::{IssuedKey, KeyId};
 use crate::rules::person::is_id;
 use crate::rules::tenant::decoded;
 use crate::store::name::AccountName;
@@ -41,13 +41,12 @@ pub(super) async fn delete(
     let record = local.store.person(&account, &tenant.id).await?;
     record.ok_or(Refusal::NotFound)?;
     let answer = erase(local, request, tenant, &account).await?;
-    let id = account.id();
-    let about = About {
-        tenant: Some(tenant.id.as_str()),
-        account: Some(&id),
-        ..About::default()
-    };
-    by.log(request, about, &[], format_args!("An account was deleted"));
+    by.log(
+        request,
+        accounts::about(tenant, &account.id()),
+        &[],
+        format_args!("An account was deleted"),
+    );
     Ok(answer)
 }
 
@@ -64,12 +63,11 @@ async fn erase(
     tenant: &Tenant,
     account: &AccountName,
 ) -> Result<Answer, Refusal> {
-    let keys = local.store.keys(account).await?.unwrap_or_default();
     let life = local.settings.retention.deleted_accounts.into();
-    let erased = local.store.erase(account, Tokens::MAX, life).await?;
+    let erased = local.store.erase(account, life).await?;
     let erased = erased.ok_or(Refusal::NotFound)?;
     people::sweep_erased(&*local.store, &erased).await;
-    let ids: Vec<KeyId> = keys.iter().map(|key| key.id).collect();
+    let ids: Vec<KeyId> = erased.keys.iter().map(IssuedKey::id).collect();
     local.revocations.announce(&ids).await?;
     if let Some(sealed) = &erased.apple {
         revoke_at_apple(local, request, tenant, sealed).await;

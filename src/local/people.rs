@@ -168,18 +168,13 @@ pub(super) fn group_of<'a>(tenant: &'a Tenant, name: &str) -> Result<&'a Group, 
     })
 }
 
-pub(super) fn new_key() -> Result<KeyName, Refusal> {
-    let key = format!("user_{}", uuid::Uuid::new_v4());
-    KeyName::parse(&key).ok_or_else(|| Refusal::Bad("There is no such key".to_owned()))
-}
-
 /// Opens an account with a new key.
 pub(super) async fn open(
     local: &Local,
     tenant: &Tenant,
     opening: Opening<'_>,
 ) -> Result<Opened, Refusal> {
-    let key = new_key()?;
+    let key = KeyName::generate("user_");
     let founding = match opening.group {
         Some(group) => Some(founding(local, tenant, &opening, group).await?),
         None => None,
@@ -203,11 +198,7 @@ pub(super) async fn open(
     else {
         return Err(refused(&joined));
     };
-    let ended: Vec<KeyId> = ended
-        .iter()
-        .filter_map(name_of)
-        .map(|key| key.id())
-        .collect();
+    let ended: Vec<KeyId> = ended.iter().map(IssuedKey::id).collect();
     if !ended.is_empty() {
         // Ignored: they are refused from now on; only their calls in flight might go on.
         let _ = local.revocations.announce(&ended).await;
@@ -225,11 +216,6 @@ pub(super) async fn open(
         carry_over(local, tenant, &mut opened, temp, carry).await;
     }
     Ok(opened)
-}
-
-/// Returns a key's own name, where the store has it readable.
-fn name_of(key: &IssuedKey) -> Option<KeyName> {
-    key.entry.strip_prefix("apiKey:").and_then(KeyName::parse)
 }
 
 fn join(tenant: &Tenant, key: &KeyName, opening: Opening<'_>, founding: Option<Founding>) -> Join {

@@ -1,5 +1,6 @@
 //! `POST /auth/sessions`: a key for one of the app's users, asked for by the app's own backend.
 
+use super::accounts::{about, checked_tokens};
 use super::answer::{Answer, Refusal, body, json};
 use super::people::{self, KeyBounds, Opened, Opening};
 use super::{Local, Request, admin, keys};
@@ -10,7 +11,6 @@ use crate::rules::issued_key::KeySource;
 use crate::rules::person::{PersonId, is_id};
 use crate::store::name::{AccountName, KeyName};
 use crate::store::tenants::Tenant;
-use crate::telemetry::fields::About;
 
 /// Kind of identity of the app's own users.
 const APP: &str = "app";
@@ -39,7 +39,10 @@ pub(super) async fn open(
         bounds: KeyBounds {
             life: Some(life),
             models: keys::models(call.models)?,
-            tokens_max: keys::tokens("tokens", call.tokens)?,
+            tokens_max: call
+                .tokens
+                .map(|most| checked_tokens("tokens", most))
+                .transpose()?,
             ..KeyBounds::default()
         },
         token: None,
@@ -56,17 +59,10 @@ pub(super) async fn open(
         local.store.regroup(&opened.account, &group).await?;
         opened.group = group;
     }
-    let account = opened.account.id();
-    let about = About {
-        tenant: Some(tenant.id.as_str()),
-        account: Some(&account),
-        ..About::default()
-    };
-    let created = [("created", opened.created.into())];
     by.log(
         request,
-        about,
-        &created,
+        about(tenant, &opened.account.id()),
+        &[("created", opened.created.into())],
         format_args!("A session's key was minted"),
     );
     Ok(json(200, &answer(call.user_id, opened)))

@@ -453,10 +453,8 @@ impl Account {
         let Some(KeyBound { id, most }) = key else {
             return (Tokens::MAX, free);
         };
-        let spent = self.books.by_key.get(&id).copied().unwrap_or_default();
-        let held = self.books.held_by(id);
-        let unspent = most.minus(spent);
-        (unspent, free.min(unspent.minus(held)))
+        let unspent = most.minus(self.books.spent_by(id));
+        (unspent, free.min(unspent.minus(self.books.held_by(id))))
     }
 
     /// Extends a live request's hold by `ttl` and raises its `known` cost (the heartbeat). False: the hold is

@@ -185,25 +185,29 @@ impl Entry {
         tenant: &str,
         key: &str,
     ) -> Result<Option<Standing>, Damage> {
-        let facts = self.facts()?;
+        Ok(self.standing_by(&self.facts()?, now, tenant, key))
+    }
+
+    fn standing_by(&self, facts: &Facts, now: Millis, tenant: &str, key: &str) -> Option<Standing> {
         let is_others = facts.tenant.as_deref().is_some_and(|bound| bound != tenant);
         if is_others || self.books.has_left() {
-            return Ok(None);
+            return None;
         }
         let issued = match &self.keys {
             None => None,
-            Some(keys) => match keys.get(&KeyId::of(key)) {
-                Some(issued) if !issued.is_expired(now) => Some(Box::new(issued.clone())),
-                _ => return Ok(None),
-            },
+            Some(keys) => {
+                let issued = keys.get(&KeyId::of(key))?;
+                if issued.is_expired(now) {
+                    return None;
+                }
+                Some(Box::new(issued.clone()))
+            }
         };
-        let group = group(&facts, key);
-        let label = facts.label;
-        Ok(Some(Standing {
-            group,
-            label,
+        Some(Standing {
+            group: group(facts, key),
+            label: facts.label.clone(),
             issued,
-        }))
+        })
     }
 
     /// Runs [`Account::admit`] with the limits of the record's group and of the key. A record without `tenantId` is
@@ -215,15 +219,16 @@ impl Entry {
         caller: Caller<'_>,
         ask: &Admit<'_>,
     ) -> Result<EntryAdmission, Damage> {
-        let Some(standing) = self.standing(now, caller.tenant, caller.key)? else {
+        let facts = self.facts()?;
+        let Some(standing) = self.standing_by(&facts, now, caller.tenant, caller.key) else {
             return Ok(EntryAdmission::Unknown);
         };
-        let facts = self.facts()?;
-        let id = KeyId::of(caller.key);
-        let most = standing.issued.as_ref().and_then(|key| key.tokens_max);
+        let issued = standing.issued.as_deref();
+        let id = issued.map(IssuedKey::id);
+        let most = issued.and_then(|key| key.tokens_max);
         let ask = Admit {
             limits: caller.groups.limits(&standing.group),
-            key: most.map(|most| KeyBound { id, most }),
+            key: id.zip(most).map(|(id, most)| KeyBound { id, most }),
             created: facts.created,
             ..ask.clone()
         };
@@ -233,7 +238,7 @@ impl Entry {
                 self.record = record::with_string(&self.record, "tenantId", caller.tenant)?;
             }
             let keys = self.keys.as_mut();
-            if let Some(key) = keys.and_then(|keys| keys.get_mut(&id)) {
+            if let Some(key) = keys.zip(id).and_then(|(keys, id)| keys.get_mut(&id)) {
                 key.used = Some(now.0 / Millis::DAY.0);
             }
         }
@@ -415,14 +420,13 @@ impl Entry {
         self.with(|account| account.receive(from, total, is_over))
     }
 
-    /// Deletes a person's account. Until then the books keep what stops it from beginning anew with more than it had,
-    /// and at most with `returns`.
-    pub fn erase(&mut self, returns: Tokens, until: Millis) -> Result<Erased, Damage> {
+    /// Deletes a person's account. Until then the books keep what stops it from beginning anew with more than it had.
+    pub fn erase(&mut self, until: Millis) -> Result<Erased, Damage> {
         // Requests in flight and leases meet no account when they are settled: what they hold counts as spent.
-        let left = self.with(|account| account.free())?;
+        let free = self.with(|account| account.free())?;
         let books = std::mem::take(&mut self.books);
         let (identities, apple) = (books.identities(), books.apple().cloned());
-        self.books = books.erased(left.min(returns), until);
+        self.books = books.erased(free, until);
         self.record = String::new();
         let keys = self.keys.take().unwrap_or_default();
         Ok(Erased {

@@ -20,8 +20,12 @@ impl KeyId {
     const BYTES: usize = 6;
 
     pub fn of(key: &str) -> KeyId {
-        let digest =
-            ring::digest::digest(&ring::digest::SHA256, format!("apiKey:{key}").as_bytes());
+        KeyId::of_name(&format!("apiKey:{key}"))
+    }
+
+    /// Returns the ID of what the store has under a name.
+    pub fn of_name(name: &str) -> KeyId {
+        let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
         let first = digest.as_ref().iter().take(KeyId::BYTES);
         KeyId(first.fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
@@ -67,7 +71,7 @@ pub type IssuedKeys = BTreeMap<KeyId, IssuedKey>;
 #[serde(rename_all = "camelCase")]
 pub struct IssuedKey {
     pub source: KeySource,
-    /// What the person calls it.
+    /// Name that the person gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// First characters of the key, for lists.
@@ -112,6 +116,10 @@ impl KeySource {
 }
 
 impl IssuedKey {
+    pub fn id(&self) -> KeyId {
+        KeyId::of_name(&self.entry)
+    }
+
     pub(crate) fn is_expired(&self, now: Millis) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }

@@ -85,8 +85,8 @@ pub fn read(text: &str) -> Result<Facts, Damage> {
         tenant: word("tenantId").and_then(plain_string),
         group: word("group").and_then(plain_string),
         created: word("createdAt")
-            .and_then(plain_string)
-            .and_then(|text| date::start_of_day(&text))
+            .and_then(plain)
+            .and_then(date::start_of_day)
             .unwrap_or_default(),
         label: word("label").and_then(plain_string),
     })
@@ -122,8 +122,12 @@ fn balance(word: &str) -> Option<Tokens> {
 
 /// Parses a string without escapes; `null` and all other values count as absent.
 fn plain_string(word: &str) -> Option<String> {
+    plain(word).map(str::to_owned)
+}
+
+fn plain(word: &str) -> Option<&str> {
     let inner = word.strip_prefix('"')?.strip_suffix('"')?;
-    (!inner.contains('\\')).then(|| inner.to_owned())
+    (!inner.contains('\\')).then_some(inner)
 }
 
 #[cfg(test)]

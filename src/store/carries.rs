@@ -41,18 +41,14 @@ impl Carries {
         account: &AccountName,
         carry: &Carry,
     ) -> Outcome<Option<Arrived>> {
-        let nothing = Taken::Took {
-            total: Tokens::ZERO,
-            is_over: true,
-        };
         let taken = match AccountName::parse(&carry.from) {
             Some(from) => self.store.take(&from, tenant, account, carry.most).await?,
             None => None,
         };
         // An account that is gone, or whose balance has gone elsewhere, has nothing more to give.
-        let (total, is_over) = match taken.unwrap_or(nothing) {
-            Taken::Took { total, is_over } => (total, is_over),
-            Taken::Refused => (Tokens::ZERO, true),
+        let (total, is_over) = match taken {
+            Some(Taken::Took { total, is_over }) => (total, is_over),
+            Some(Taken::Refused) | None => (Tokens::ZERO, true),
         };
         let received = self.store.receive(account, &carry.from, total, is_over);
         let received = received.await?;

@@ -341,18 +341,11 @@ impl Leases {
         }
     }
 
-    /// Invalidates the lease of the key with this ID.
-    pub(super) fn invalidate_id(&self, id: KeyId) {
+    /// Invalidates the leases of the keys with these IDs.
+    pub(super) fn invalidate_ids(&self, ids: &[KeyId]) {
         for shard in &self.shards {
-            let leases: Vec<(KeyName, Arc<Lease>)> = {
-                let shard = lock(shard);
-                let pairs = shard.leases.iter();
-                pairs
-                    .map(|(key, lease)| (key.clone(), lease.clone()))
-                    .collect()
-            };
-            for (key, lease) in leases {
-                if key.id() == id {
+            for (key, lease) in &lock(shard).leases {
+                if ids.contains(&key.id()) {
                     lease.state().closing = true;
                 }
             }

@@ -71,6 +71,15 @@ impl std::fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+impl StoreError {
+    fn damaged(account: &AccountName, damage: Damage) -> StoreError {
+        StoreError::Damaged {
+            name: account.id(),
+            damage,
+        }
+    }
+}
+
 pub type Outcome<T> = Result<T, StoreError>;
 
 /// A new key and its account. `user` is set if the account is the user's and the key only points to it.
@@ -316,14 +325,9 @@ pub trait People: Send + Sync {
         is_over: bool,
     ) -> Outcome<Option<Received>>;
 
-    /// Deletes a person's account. What keeps it from beginning anew with more than it had, and at most with
-    /// `returns`, remains for `life`. `None`: there is no such account.
-    async fn erase(
-        &self,
-        account: &AccountName,
-        returns: Tokens,
-        life: Millis,
-    ) -> Outcome<Option<Erased>>;
+    /// Deletes a person's account. What keeps it from beginning anew with more than it had remains for `life`. `None`:
+    /// there is no such account.
+    async fn erase(&self, account: &AccountName, life: Millis) -> Outcome<Option<Erased>>;
 }
 
 /// Configs and admin tokens of tenants.

@@ -18,6 +18,11 @@ impl KeyName {
         is_plain(key).then(|| KeyName(key.to_owned()))
     }
 
+    /// Draws a new key. `prefix` must be plain, such as `user_`.
+    pub(crate) fn generate(prefix: &str) -> KeyName {
+        KeyName(format!("{prefix}{}", uuid::Uuid::new_v4()))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -106,8 +111,7 @@ impl fmt::Debug for AccountName {
 }
 
 fn hashed(name: &str) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
-    hex::encode(&digest.as_ref()[..6])
+    KeyId::of_name(name).to_string()
 }
 
 /// Returns an ID for logs of any stored name: `tenant:` and `usage:` names as they are, accounts hashed.

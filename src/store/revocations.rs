@@ -48,8 +48,8 @@ impl Revocations {
     }
 
     fn note(&self, ids: &[KeyId], now: Instant) {
-        for id in ids {
-            self.leases.invalidate_id(*id);
+        if !ids.is_empty() {
+            self.leases.invalidate_ids(ids);
         }
         let mut recent = self.recent.lock();
         recent.retain(|_, since| now.duration_since(*since) < REMEMBERED_FOR);

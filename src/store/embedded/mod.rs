@@ -93,12 +93,8 @@ impl Embedded {
                 return Ok((None, Next::Keep));
             };
             let mut entry = entry_of(account, stored);
-            let outcome = step(&mut entry, now, self.keeping.orphans).map_err(|damage| {
-                StoreError::Damaged {
-                    name: account.id(),
-                    damage,
-                }
-            })?;
+            let outcome = step(&mut entry, now, self.keeping.orphans)
+                .map_err(|damage| StoreError::damaged(account, damage))?;
             let after = Stored {
                 text: entry.record,
                 expires: stored.expires,
@@ -279,10 +275,7 @@ impl Ledger for Embedded {
             return Ok(None);
         };
         let now = self.keeping.clock.now();
-        let damaged = |damage| StoreError::Damaged {
-            name: account.id(),
-            damage,
-        };
+        let damaged = |damage| StoreError::damaged(&account, damage);
         let entry = entry_of(&account, &stored);
         let standing = entry.standing(now, tenant.as_str(), key.as_str());
         let Some(standing) = standing.map_err(damaged)? else {

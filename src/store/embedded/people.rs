@@ -7,18 +7,11 @@ use crate::rules::amount::{Millis, Tokens};
 use crate::rules::carry::Taken;
 use crate::rules::entry::{Entry, Erased, Join};
 use crate::rules::issued_key::{IssuedKey, KeyId};
-use crate::rules::record::{self, Damage};
+use crate::rules::record;
 use crate::rules::tenant::TenantId;
 use crate::store::name::AccountName;
 use crate::store::{Joining, Led, ListedKey, Outcome, People, Received, StoreError};
 use async_trait::async_trait;
-
-fn damaged(account: &AccountName, damage: Damage) -> StoreError {
-    StoreError::Damaged {
-        name: account.id(),
-        damage,
-    }
-}
 
 #[async_trait]
 impl People for Embedded {
@@ -41,7 +34,7 @@ impl People for Embedded {
             let before = entry.clone();
             let joined = entry
                 .join(now, join)
-                .map_err(|damage| damaged(account, damage))?;
+                .map_err(|damage| StoreError::damaged(account, damage))?;
             let next = match entry == before || entry.record.is_empty() {
                 true => Next::Keep,
                 false => Next::set(Stored {
@@ -176,12 +169,7 @@ impl People for Embedded {
         .await
     }
 
-    async fn erase(
-        &self,
-        account: &AccountName,
-        returns: Tokens,
-        life: Millis,
-    ) -> Outcome<Option<Erased>> {
+    async fn erase(&self, account: &AccountName, life: Millis) -> Outcome<Option<Erased>> {
         let now = self.keeping.clock.now();
         let step = |found: Option<&Stored>| {
             let Some(stored) = found.filter(|stored| is_account(stored, now)) else {
@@ -189,8 +177,8 @@ impl People for Embedded {
             };
             let mut entry = entry_of(account, stored);
             let erased = entry
-                .erase(returns, now.plus(life))
-                .map_err(|damage| damaged(account, damage))?;
+                .erase(now.plus(life))
+                .map_err(|damage| StoreError::damaged(account, damage))?;
             let remains = Stored {
                 expires: Some(entry.books.remains_until()),
                 books: entry.books,
@@ -208,8 +196,5 @@ impl People for Embedded {
 
 /// Returns the account that a stored text leads to.
 fn linked(stored: &Stored) -> Option<AccountName> {
-    match stored.text.is_empty() {
-        true => None,
-        false => AccountName::of_target(&stored.text),
-    }
+    AccountName::of_target(&stored.text)
 }

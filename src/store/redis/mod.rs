@@ -260,12 +260,7 @@ impl Redis {
     ) -> Outcome<Reply> {
         let names = [account.as_str(), &account.books(), &account.keys()];
         let (kind, mut words) = self.run_replicated(script, &names, words, replicas).await?;
-        let damaged = |damage| {
-            Err(StoreError::Damaged {
-                name: account.id(),
-                damage,
-            })
-        };
+        let damaged = |damage| Err(StoreError::damaged(account, damage));
         match kind.as_str() {
             "gone" => Ok(Reply::Gone),
             "elsewhere" => {

@@ -200,13 +200,8 @@ impl People for Redis {
         }))
     }
 
-    async fn erase(
-        &self,
-        account: &AccountName,
-        returns: Tokens,
-        life: Millis,
-    ) -> Outcome<Option<Erased>> {
-        let words = [returns.to_string(), life.0.to_string()];
+    async fn erase(&self, account: &AccountName, life: Millis) -> Outcome<Option<Erased>> {
+        let words = [life.0.to_string()];
         let erased = self.on_known(&self.scripts.erase, account, &words).await?;
         erased
             .map(|(_, mut words)| {

@@ -35,6 +35,11 @@ fn keys(gateway: &Gateway, key: &str) -> Vec<Value> {
     answer.json()["keys"].as_array().unwrap().clone()
 }
 
+fn answering() -> (Redis, Provider) {
+    let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+    (Redis::start(), provider)
+}
+
 fn setup(provider: &Provider, redis: &Redis) -> Setup {
     Setup::new()
         .store(&redis.url())
@@ -43,10 +48,7 @@ fn setup(provider: &Provider, redis: &Redis) -> Setup {
 
 #[test]
 fn key_is_made_listed_used_and_revoked() {
-    let (redis, provider) = (
-        Redis::start(),
-        Provider::start(|_| Script::chat("Hi", 3, 4)),
-    );
+    let (redis, provider) = answering();
     let gateway = Gateway::start(setup(&provider, &redis));
     let own = managing(&gateway, &redis, "u");
 
@@ -96,10 +98,7 @@ fn key_is_made_listed_used_and_revoked() {
 
 #[test]
 fn rolled_key_replaces_the_old_one_with_what_is_left_of_its_bound() {
-    let (redis, provider) = (
-        Redis::start(),
-        Provider::start(|_| Script::chat("Hi", 3, 4)),
-    );
+    let (redis, provider) = answering();
     let gateway = Gateway::start(setup(&provider, &redis));
     let own = managing(&gateway, &redis, "u");
     let made = post(
@@ -137,10 +136,7 @@ fn rolled_key_replaces_the_old_one_with_what_is_left_of_its_bound() {
 
 #[test]
 fn bounded_keys_open_only_what_they_are_for() {
-    let (redis, provider) = (
-        Redis::start(),
-        Provider::start(|_| Script::chat("Hi", 3, 4)),
-    );
+    let (redis, provider) = answering();
     let gateway = Gateway::start(setup(&provider, &redis));
     let own = managing(&gateway, &redis, "u");
     let elsewhere = key_of(&post(

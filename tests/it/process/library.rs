@@ -190,13 +190,8 @@ impl People for Defective {
         self.store.receive(account, from, total, is_over).await
     }
 
-    async fn erase(
-        &self,
-        account: &AccountName,
-        returns: Tokens,
-        life: Millis,
-    ) -> Outcome<Option<Erased>> {
-        self.store.erase(account, returns, life).await
+    async fn erase(&self, account: &AccountName, life: Millis) -> Outcome<Option<Erased>> {
+        self.store.erase(account, life).await
     }
 }
 

@@ -23,7 +23,6 @@ const TEMPS: usize = 2;
 const TTL: Millis = Millis(4_000);
 const REMAINS: Millis = Millis(200_000_000);
 const START: u64 = 1_800_000_000_000;
-const RETURNS: Tokens = Tokens::MAX;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -343,9 +342,7 @@ impl World {
             })),
             Op::Erase => {
                 let until = now.plus(REMAINS);
-                let erased = self
-                    .person()
-                    .map(|entry| entry.erase(RETURNS, until).unwrap());
+                let erased = self.person().map(|entry| entry.erase(until).unwrap());
                 told(erased.map(|erased| format!("{:?}", sorted(erased))))
             }
             Op::Wait { .. } => String::new(),
@@ -464,7 +461,7 @@ async fn by_engine(store: &dyn Store, names: &Names, op: &Op) -> String {
             told(moved.then(|| "moved".to_owned()))
         }
         Op::Erase => {
-            let erased = store.erase(person, RETURNS, REMAINS).await.unwrap();
+            let erased = store.erase(person, REMAINS).await.unwrap();
             told(erased.map(|erased| format!("{:?}", sorted(erased))))
         }
         Op::Wait { .. } => String::new(),

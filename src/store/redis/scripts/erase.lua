@@ -1,6 +1,6 @@
 -- Deletes a person's account. What requests in flight and leases hold counts as spent: they meet no account any more.
 -- Its books keep what stops it from beginning anew with more than it had.
--- ARGV: 3 most tokens that it may begin with again, 4 life of what is kept, in ms
+-- ARGV: 3 life of what is kept, in ms
 local account, instead = open()
 if not account then return instead end
 local words = { 'erased', account.apple or '', '0' }
@@ -12,8 +12,8 @@ for _, id in ipairs(identities) do words[#words + 1] = id end
 local rows = redis.call('HGETALL', KEYS[3])
 for i = 1, #rows, 2 do words[#words + 1] = rows[i + 1] end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
-local last = now + tonumber(ARGV[4])
-redis.call('HSET', KEYS[2], 'd:', whole(math.min(free(account), tonumber(ARGV[3]))) .. ':' .. whole(last))
+local last = now + tonumber(ARGV[3])
+redis.call('HSET', KEYS[2], 'd:', whole(free(account)) .. ':' .. whole(last))
 for hash, expires in pairs(account.founders) do
   redis.call('HSET', KEYS[2], 't:' .. hash, whole(expires))
   last = math.max(last, expires)
