@@ -16,16 +16,17 @@ use crate::rules::tenant::TenantId;
 use crate::serve::build::{Deps, create_app};
 use crate::serve::sockets::Sockets;
 use crate::serve::{handover, life, limits, recover, tls};
-use crate::settings::{self, LogFormat, Settings, Unusable};
+use crate::settings::{self, KeyNaming, LogFormat, Settings, Unusable};
 use crate::store::carries::Carries;
 use crate::store::config_secrets::ConfigSecrets;
 use crate::store::embedded::maintenance;
 use crate::store::journal::{self, Journal};
 use crate::store::leases::Leases;
+use crate::store::name::KeyNames;
 use crate::store::replay::Replay;
 use crate::store::revocations::Revocations;
 use crate::store::tenants::{self, Lookup, Tenants};
-use crate::store::{AccountSettings, Clock, LogBounds, Store, open};
+use crate::store::{AccountSettings, Clock, LogBounds, Store, copy, open};
 use crate::tables::Secret;
 use crate::telemetry;
 use crate::telemetry::series::Families;
@@ -71,9 +72,11 @@ enum Command {
     /// Keys: mint, show, credit, revoke
     #[command(subcommand)]
     Key(KeyCommand),
-    /// The embedded store of a stopped gateway: check, backup, restore
+    /// The store: copy; of a stopped gateway with an embedded store: check, backup, restore
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Remove at once what is older than `retention` allows
+    Purge,
     /// Print the OpenAPI document of the gateway's own routes
     Openapi,
     /// Print the JSON Schema of `gateway.yaml`, or of a tenant's config
@@ -145,6 +148,10 @@ enum StoreCommand {
     Backup { file: PathBuf },
     /// Restore a backup into a directory that is empty or does not exist
     Restore { file: PathBuf },
+    /// Copy everything into an empty store, in the layout and with the names of keys that the settings say. FROM and TO are
+    /// written like the setting `store`; the word `store` is that setting, and `file:PATH` is what a file says. The same
+    /// Redis twice: names of keys are hashed in place, while gateways serve
+    Copy { from: String, to: String },
 }
 
 /// A request to the admin routes, built from a `tenant` or `key` command.
@@ -167,6 +174,7 @@ pub fn main() -> ExitCode {
         }
     };
     match arguments.command {
+        Some(Command::Purge) => purge(arguments.config.as_ref()),
         Some(Command::Openapi) => print(openapi::text()),
         Some(Command::Schema { of }) => print(&schema(&of)),
         Some(Command::Check) => check(arguments.config.as_ref()),
@@ -264,9 +272,13 @@ fn keeping(settings: &Settings) -> AccountSettings {
         clock: Clock::Store,
         log: LogBounds {
             records: usage.records,
-            age: usage.age.into(),
+            age: settings.usage_age().into(),
         },
         credit_replicas: settings.accounts.credit_replicas,
+        key_names: KeyNames::new(
+            settings.accounts.key_secret.as_ref().map(|key| &key.0),
+            settings.accounts.key_names == KeyNaming::Hashed,
+        ),
     }
 }
 
@@ -361,6 +373,7 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
     let store = open::open(&settings.store, keeping(&settings)).await?;
     // First of all: a wrong key must not seal a new tenant's secrets.
     recover::check_seals(&settings, &*store).await?;
+    recover::check_key_secret(&*store).await?;
     recover::seed(&settings, &*store).await?;
     let journal = recover::open_journal(&settings, &*store).await?;
     let app = create_app(Deps {
@@ -383,6 +396,9 @@ fn maintain_store(path: Option<&PathBuf>, command: &StoreCommand) -> ExitCode {
         Ok(settings) => settings,
         Err(faults) => return fail(&faults),
     };
+    if let StoreCommand::Copy { from, to } = command {
+        return copy_store(&settings, from, to);
+    }
     let settings::Store::Embedded(dir) = settings.store else {
         return fail("This is for the embedded store; Redis has tools of its own");
     };
@@ -403,6 +419,7 @@ fn maintain_store(path: Option<&PathBuf>, command: &StoreCommand) -> ExitCode {
             let told = json!({"store": store, "restored": file, "things": things});
             (told, Vec::new())
         }),
+        StoreCommand::Copy { .. } => Err("copying has its own function".to_owned()),
     };
     match done {
         Ok((told, faults)) => {
@@ -413,6 +430,23 @@ fn maintain_store(path: Option<&PathBuf>, command: &StoreCommand) -> ExitCode {
                 fail(&faults.join("\n"))
             }
         }
+        Err(why) => fail(&why),
+    }
+}
+
+/// Runs `resullm store copy`.
+fn copy_store(settings: &Settings, from: &str, to: &str) -> ExitCode {
+    let end = |which: &str, written| {
+        let end = settings::store_of(settings, written);
+        end.map_err(|why| format!("{which}: {why}"))
+    };
+    let copied = end("FROM", from).and_then(|from| {
+        let to = end("TO", to)?;
+        let (keeping, layout) = (keeping(settings), settings.accounts.layout);
+        runtime()?.block_on(copy::copy(&from, &to, keeping, layout))
+    });
+    match copied {
+        Ok(told) => print(&format!("{told:#}")),
         Err(why) => fail(&why),
     }
 }
@@ -514,6 +548,22 @@ fn ask(path: Option<&PathBuf>, asked: AdminCall) -> ExitCode {
     match answered {
         Ok((true, text)) => print(&text),
         Ok((false, text)) | Err(text) => fail(&text),
+    }
+}
+
+/// Runs `resullm purge`.
+fn purge(path: Option<&PathBuf>) -> ExitCode {
+    let purged = load(path).and_then(|settings| {
+        runtime()?.block_on(async {
+            let store = open::open(&settings.store, keeping(&settings)).await?;
+            let purged = store.purge().await;
+            store.close().await;
+            purged.map_err(|error| error.to_string())
+        })
+    });
+    match purged {
+        Ok(records) => print(&format!("{:#}", json!({"usageRecords": records}))),
+        Err(why) => fail(&why),
     }
 }
 

@@ -104,7 +104,7 @@ pub(crate) async fn write(
         ));
     }
     Ok(Minted {
-        account: account.unwrap_or_else(|| key.account()).id(),
+        account: account.map_or_else(|| key.id().to_string(), |account| account.id()),
         key,
         at: now,
     })

@@ -181,7 +181,8 @@ pub(super) async fn open(
     };
     let (temp, life) = (opening.temp, opening.bounds.life);
     let account = opening.account.clone();
-    let join = join(tenant, &key, opening, founding);
+    let entry = local.store.key_names().of(&key);
+    let join = join(tenant, &key, &entry, opening, founding);
     let leads = Leads {
         tenant: tenant.id.as_str(),
         layout: local.settings.accounts.layout,
@@ -218,7 +219,13 @@ pub(super) async fn open(
     Ok(opened)
 }
 
-fn join(tenant: &Tenant, key: &KeyName, opening: Opening<'_>, founding: Option<Founding>) -> Join {
+fn join(
+    tenant: &Tenant,
+    key: &KeyName,
+    entry: &AccountName,
+    opening: Opening<'_>,
+    founding: Option<Founding>,
+) -> Join {
     let bounds = opening.bounds;
     Join {
         tenant: tenant.id.to_string(),
@@ -227,7 +234,7 @@ fn join(tenant: &Tenant, key: &KeyName, opening: Opening<'_>, founding: Option<F
             source: opening.source,
             name: bounds.name,
             start: key.as_str().chars().take(SHOWN_OF_A_KEY).collect(),
-            entry: key.account().as_str().to_owned(),
+            entry: entry.as_str().to_owned(),
             created: accounts::now(),
             expires: None,
             models: bounds.models,

@@ -797,6 +797,15 @@ impl Books {
         self.carry.as_ref().filter(|carry| !carry.is_over)
     }
 
+    /// Changes the name that a balance arrives from, where `new` has another one.
+    pub(crate) fn rename_carry(&mut self, new: impl Fn(&str) -> Option<String>) {
+        if let Some(carry) = &mut self.carry
+            && let Some(name) = new(&carry.from)
+        {
+            carry.from = name;
+        }
+    }
+
     /// Puts the next refill off to the next period.
     pub(crate) fn put_off_refill(&mut self, now: Millis) {
         self.refilled = Some(now);

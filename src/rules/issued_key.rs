@@ -5,7 +5,7 @@
 //! [`KeyId`] and its first characters.
 
 use super::amount::{Millis, Tokens};
-use super::neighbours;
+use super::{hashed_name, neighbours};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,8 +23,12 @@ impl KeyId {
         KeyId::of_name(&format!("apiKey:{key}"))
     }
 
-    /// Returns the ID of what the store has under a name.
+    /// Returns the ID of what the store has under a name. The hashed name of a key has the key's ID.
     pub fn of_name(name: &str) -> KeyId {
+        let hashed = name.strip_prefix("apiKey:").and_then(hashed_name::id);
+        if let Some(id) = hashed.and_then(KeyId::parse) {
+            return id;
+        }
         let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
         let first = digest.as_ref().iter().take(KeyId::BYTES);
         KeyId(first.fold(0, |number, byte| number << 8 | u64::from(*byte)))

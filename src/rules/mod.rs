@@ -13,6 +13,7 @@ pub mod date;
 pub mod egress;
 pub mod entry;
 pub mod families;
+pub mod hashed_name;
 pub mod hosted;
 pub mod identity;
 pub mod issued_key;

@@ -12,6 +12,7 @@ use crate::proxy::downstream::front::{Accepted, ConnectionServer, ListenerSpec};
 use crate::proxy::downstream::rejection::reject;
 use crate::proxy::gateway::Side;
 use crate::settings;
+use crate::store::Store;
 use crate::telemetry::series::Families;
 use futures_util::FutureExt;
 use std::io;
@@ -34,6 +35,9 @@ const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// Interval of the `log_refusals` task.
 const LOG_REFUSALS_EVERY: Duration = Duration::from_secs(1);
+/// Times until what is too old is removed for the first time, and again.
+const FIRST_PURGE: Duration = Duration::from_secs(60);
+const PURGE_INTERVAL: Duration = Duration::from_secs(86_400);
 /// Backoff after a failed `accept`, usually for lack of file descriptors: lets some connections end first.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -81,6 +85,7 @@ pub async fn serve(app: App, sockets: Sockets, line: Option<Channel>) -> io::Res
         tokio::spawn(delivery.leases.clone().run()),
         tokio::spawn(life.app.proxy.local.revocations.clone().run()),
         tokio::spawn(delivery.replay.clone().run()),
+        tokio::spawn(purge(life.app.store.clone())),
         tokio::spawn(log_refusals(life.app.proxy.metrics.families.clone())),
     ];
     if let Some(mut line) = line {
@@ -100,6 +105,23 @@ pub async fn serve(app: App, sockets: Sockets, line: Option<Channel>) -> io::Res
     life.app.delivery.journal.finish();
     drop(workers);
     Ok(())
+}
+
+/// Removes what is older than `retention` allows, a minute after the start and then daily.
+async fn purge(store: Arc<dyn Store>) {
+    tokio::time::sleep(FIRST_PURGE).await;
+    loop {
+        match store.purge().await {
+            Ok(0) => {}
+            Ok(records) => {
+                log::info!(records = records; "Removed {records} usage records that were older than retention.usage")
+            }
+            Err(error) => {
+                log::warn!("Could not remove what is older than retention.usage: {error}")
+            }
+        }
+        tokio::time::sleep(PURGE_INTERVAL).await;
+    }
 }
 
 impl Life {

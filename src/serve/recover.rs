@@ -209,6 +209,22 @@ pub async fn check_seals(settings: &Settings, store: &dyn Store) -> Result<(), S
     Ok(())
 }
 
+/// Fails if the store's keys are named with another secret than `accounts.key_secret`: none of them would be found.
+pub async fn check_key_secret(store: &dyn Store) -> Result<(), String> {
+    let names = store.key_names();
+    let Some(id) = names.secret_id() else {
+        return Ok(());
+    };
+    match store.agree_on_secret(&id, names.are_hashed()).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(
+            "accounts.key_secret is not the one that this store's keys are named with, so none of them would be found"
+                .to_owned(),
+        ),
+        Err(error) => Err(format!("Cannot read the store: {error}")),
+    }
+}
+
 /// Writes each config under `tenants` in the settings to the store if that tenant does not exist there.
 pub async fn seed(settings: &Settings, store: &dyn Store) -> Result<(), String> {
     let secrets = ConfigSecrets::new(&settings.secrets);

@@ -197,7 +197,8 @@ fn is_guard(settings: &Settings, value: &str) -> bool {
     let mut guards = settings.admin.tokens().chain(url).chain(password);
     let secrets = &settings.secrets;
     let bytes = bytes_of_hex_or_base64(value.trim());
-    let mut keys = secrets.key.iter().chain(&secrets.old_keys);
+    let keys = secrets.key.iter().chain(&secrets.old_keys);
+    let mut keys = keys.chain(&settings.accounts.key_secret);
     guards.any(|guard| guard.expose() == value) || keys.any(|key| bytes == Some(key.0))
 }
 

@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
 
 pub use store_url::{Redis, RedisKind};
 pub use table::{
-    Accounts, Admin, AppleIssuer, Bounds, Egress, GoogleIssuer, Identity, Layout, Log, LogFormat,
-    Secrets, Seeds, Server, Service, Settings, Store, Upstream, Usage,
+    Accounts, Admin, AppleIssuer, Bounds, Egress, GoogleIssuer, Identity, KeyNaming, Layout, Log,
+    LogFormat, Secrets, Seeds, Server, Service, Settings, Store, Upstream, Usage,
 };
 pub use values::{Certificate, HostName, Listener, PublicUrl, SealKey, Tls};
 
@@ -69,6 +69,20 @@ pub fn load_from_process(path: Option<&Path>) -> Result<Settings, Unusable> {
     settings.notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
     settings.log.journal = env("JOURNAL_STREAM");
     Ok(settings)
+}
+
+/// Returns the store that an argument names: the settings' own (`store`), one whose URL is in a file (`file:PATH`, so that
+/// a password stands on no command line), or the one that is written there.
+pub fn store_of(settings: &Settings, written: &str) -> Result<Store, String> {
+    match written.strip_prefix("file:") {
+        _ if written == "store" => Ok(settings.store.clone()),
+        Some(path) => {
+            let url = std::fs::read_to_string(path);
+            let url = url.map_err(|error| format!("its file cannot be read: {error}"))?;
+            store_url::parse(url.trim())
+        }
+        None => store_url::parse(written),
+    }
 }
 
 /// Loads settings from a file, or from the defaults if `path` is `None`, and from `env`, whose names are
@@ -271,6 +285,7 @@ impl Document {
             Some(settings) => {
                 variables.listeners(&mut settings.server.listen);
                 files::read(settings, &mut variables.faults);
+                settings.accounts.check(&mut variables.faults);
                 variables.approvals(settings);
                 let tenants = self.tenants.iter();
                 settings.tenants = Seeds(
@@ -299,6 +314,7 @@ impl Document {
         if let Some(settings) = &mut settings {
             settings.warnings = placed(self.doubts);
             settings.warnings.extend(size_doubt(&settings.server));
+            settings.warnings.extend(age_doubt(settings));
         }
         let mut faults = Faults::default();
         placed(self.found)
@@ -340,6 +356,12 @@ impl Document {
             }
         }
     }
+}
+
+/// Returns a warning if a setting stands under its former name.
+fn age_doubt(settings: &Settings) -> Option<Fault> {
+    let why = "is now called retention.usage, and counts instead of it while it is set";
+    settings.usage.age.map(|_| Fault::new("usage.age", why))
 }
 
 /// Returns a warning if bodies that `server.max_body` allows can never be read. Without a place: either size may be a

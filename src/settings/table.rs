@@ -13,7 +13,8 @@ use crate::rules::account::Orphans;
 use crate::rules::config::{Approval, Keyring, approval};
 use crate::rules::seal;
 use crate::tables::{
-    Fault, Secret, boolean, choice, file, list, section, size, span, table, text, url, whole,
+    Fault, Faults, Secret, boolean, choice, file, list, section, size, span, table, text, url,
+    whole,
 };
 use crate::url::Url;
 use serde_json::Value;
@@ -188,6 +189,13 @@ pub enum Layout {
     User,
 }
 
+/// How names of keys are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyNaming {
+    Clear,
+    Hashed,
+}
+
 table! {
     /// Keys, balances and holds.
     pub struct Accounts unknown Refused {
@@ -223,6 +231,12 @@ table! {
         failures_per_address: u64 = whole(1, ANY).default("10000");
         /// How long a key lives that a sign-in gives.
         sign_in_ttl: Duration = span(SECOND).default("90d");
+        /// How keys are named in the store: `clear` has them as they are; with `hashed` the names carry an HMAC of the key, so a copy of the store opens nothing.
+        /// Keys of either kind are found where key_secret is set; docs/moving-stores.md has the steps of a change.
+        key_names: KeyNaming = choice([("clear", KeyNaming::Clear), ("hashed", KeyNaming::Hashed)]).default("clear");
+        /// What the HMAC of hashed names is made with: 32 bytes as hex or base64, the same on every gateway of a store, for as long as the store lives: without it no hashed key is found.
+        /// `openssl rand -hex 32` makes some.
+        key_secret: Option<SealKey> = seal_key().optional().bundled("${KEY_SECRET}").variable("KEY_SECRET");
         /// How many Redis replicas must have a credit before it is answered, so that no failover can lose it.
         /// With fewer the answer is 503, and the credit is to be repeated with its id: it counts once.
         /// Unset, it is 1 behind Sentinels and where a Cluster has replicas, else 0.
@@ -231,6 +245,14 @@ table! {
 }
 
 impl Accounts {
+    /// Adds a fault if names are to be hashed without a secret.
+    pub(super) fn check(&self, faults: &mut Faults) {
+        if self.key_names == KeyNaming::Hashed && self.key_secret.is_none() {
+            let why = "hashed names need accounts.key_secret, the same on every gateway of the store (openssl rand -hex 32 makes one)";
+            faults.add(Fault::new("accounts.key_names", why));
+        }
+    }
+
     /// Returns `mints_per_network`, by default ten times `mints_per_address`.
     pub fn most_mints_per_network(&self) -> u64 {
         let unset = self.mints_per_address.saturating_mul(10);
@@ -249,17 +271,27 @@ table! {
     pub struct Usage unknown Refused {
         /// How many settled requests the usage log of each tenant keeps.
         records: u64 = whole(1, ANY).default("100000");
-        /// How long it keeps them.
-        age: Duration = span(SECOND).default("720h");
+        /// The former name of retention.usage, which counts no more where this is set.
+        age: Option<Duration> = span(SECOND).optional().shown("720h");
     }
 }
 
 table! {
     /// How long what concerns people is kept.
+    /// What is older goes by itself, within a day at the latest; `resullm purge` removes it at once, when you have shortened a time.
     pub struct Retention unknown Refused {
+        /// Records of settled requests, in the usage log of each tenant; usage.records bounds their number.
+        usage: Duration = span(SECOND).default("30d");
         /// After a person's account was deleted: how long the gateway knows, by a hash alone, that there was one.
         /// Who comes back within this time begins with what was left, and not with a group's tokens once more.
         deleted_accounts: Duration = span(DAY).default("30d");
+    }
+}
+
+impl Settings {
+    /// Returns how long records of settled requests are kept.
+    pub fn usage_age(&self) -> Duration {
+        self.usage.age.unwrap_or(self.retention.usage)
     }
 }
 

@@ -8,6 +8,8 @@ mod boot;
 pub mod carries;
 mod checksum;
 pub mod config_secrets;
+mod contents;
+pub mod copy;
 pub mod embedded;
 mod folder;
 mod followers;
@@ -19,6 +21,7 @@ pub mod people;
 pub mod redis;
 pub mod replay;
 pub mod revocations;
+mod stored;
 pub mod tenants;
 
 use crate::rules::account::{
@@ -33,7 +36,7 @@ use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
 use crate::telemetry::counter::Histogram;
 use async_trait::async_trait;
-use name::{AccountName, KeyName, TicketName};
+use name::{AccountName, KeyName, KeyNames, TicketName};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -265,6 +268,13 @@ pub trait Ledger: Send + Sync {
     /// Counts one event of `what` against each named window, or against none if one of them is full.
     async fn count(&self, what: &str, bounds: &[(&str, Window)]) -> Outcome<Counted>;
 
+    /// How keys are named here.
+    fn key_names(&self) -> &KeyNames;
+
+    /// Whether names of keys are hashed with this secret, or with none so far. The first gateway that hashes names
+    /// (`notes`) sets it.
+    async fn agree_on_secret(&self, id: &str, notes: bool) -> Outcome<bool>;
+
     /// Number of times the server behind the store was replaced: the new one may have forgotten the latest
     /// acknowledged commands. `None`: no acknowledged command is forgotten while this process lives.
     fn generation(&self) -> Option<u64>;
@@ -372,6 +382,9 @@ pub trait UsageLog: Send + Sync {
     /// Returns at most `most` records since `since`, newest first.
     async fn recorded(&self, tenant: &TenantId, since: Millis, most: usize)
     -> Outcome<Vec<String>>;
+
+    /// Removes the records of all tenants, deleted ones too, that are older than [`LogBounds::age`]. Returns how many.
+    async fn purge(&self) -> Outcome<u64>;
 }
 
 /// One-time things of sign-in, each known by the hash of a secret. They end by themselves.
@@ -420,9 +433,10 @@ pub struct AccountSettings {
     /// Replicas that must have a credit before it is acknowledged (`accounts.credit_replicas`). `None`: one,
     /// if the server has any.
     pub credit_replicas: Option<u64>,
+    pub key_names: KeyNames,
 }
 
-/// Bounds of a tenant's usage log (`usage.records`, `usage.age`).
+/// Bounds of a tenant's usage log (`usage.records`, `retention.usage`).
 #[derive(Clone, Copy, Debug)]
 pub struct LogBounds {
     pub records: u64,

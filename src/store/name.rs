@@ -3,10 +3,12 @@
 //! A name is built from validated parts only: no key, tenant or user ID can hold a brace, a colon or a space.
 //! No two values can share a name, and no name can move to another Cluster slot.
 
+use crate::rules::hashed_name;
 use crate::rules::issued_key::KeyId;
 use crate::rules::person;
 use crate::rules::record::{self, Target};
 use crate::rules::tenant::TenantId;
+use ring::hmac;
 use std::fmt;
 
 /// An API key as a client presents it: up to 128 letters, digits, `_`, `-` and `.`.
@@ -27,7 +29,8 @@ impl KeyName {
         &self.0
     }
 
-    /// Returns the name `apiKey:<key>`, which holds the key's record or leads to its account.
+    /// Returns the name `apiKey:<key>`, which holds the key's record or leads to its account where names are clear
+    /// ([`KeyNames`] knows the name in any case).
     pub fn account(&self) -> AccountName {
         AccountName(format!("apiKey:{}", self.0))
     }
@@ -45,7 +48,71 @@ impl fmt::Debug for KeyName {
     }
 }
 
-/// Name of an account's record: `apiKey:<key>` or `user:<userId>`.
+/// How keys are named in the store (`accounts.key_names`): `apiKey:<key>`, or hashed with `accounts.key_secret`.
+///
+/// Names only ever turn from clear to hashed (`resullm store copy`), while other gateways serve. Whoever has the secret
+/// finds a key under either name.
+#[derive(Clone, Default)]
+pub struct KeyNames {
+    secret: Option<hmac::Key>,
+    are_hashed: bool,
+}
+
+impl KeyNames {
+    /// `are_hashed`: whether new names are; without the secret they are clear.
+    pub fn new(secret: Option<&[u8; 32]>, are_hashed: bool) -> KeyNames {
+        let secret = secret.map(|bytes| hmac::Key::new(hmac::HMAC_SHA256, bytes));
+        KeyNames { secret, are_hashed }
+    }
+
+    /// Returns the name that a key is written under.
+    pub fn of(&self, key: &KeyName) -> AccountName {
+        let hashed = self.are_hashed.then(|| self.hashed(&key.0)).flatten();
+        hashed.unwrap_or_else(|| key.account())
+    }
+
+    /// Returns the names that a key may have, in the order in which they are tried. A name that turns from clear to
+    /// hashed meanwhile is met by one of them.
+    pub fn candidates(&self, key: &KeyName) -> Vec<AccountName> {
+        let clear = key.account();
+        match (self.hashed(&key.0), self.are_hashed) {
+            (None, _) => vec![clear],
+            (Some(hashed), false) => vec![clear, hashed],
+            (Some(hashed), true) => vec![hashed.clone(), clear, hashed],
+        }
+    }
+
+    /// Returns the hashed name that a clear one turns into. `None`: it is no key's, is hashed, or there is no secret.
+    pub(crate) fn hashed_of(&self, name: &AccountName) -> Option<AccountName> {
+        let key = name.0.strip_prefix("apiKey:")?;
+        is_plain(key).then(|| self.hashed(key)).flatten()
+    }
+
+    /// Returns the ID of the secret.
+    pub fn secret_id(&self) -> Option<String> {
+        self.secret.as_ref().map(hashed_name::secret_id)
+    }
+
+    pub fn are_hashed(&self) -> bool {
+        self.are_hashed && self.secret.is_some()
+    }
+
+    fn hashed(&self, key: &str) -> Option<AccountName> {
+        let id = KeyId::of(key).to_string();
+        let secret = self.secret.as_ref()?;
+        let name = hashed_name::of(secret, key, &id);
+        Some(AccountName(format!("apiKey:{name}")))
+    }
+}
+
+/// Prints `KeyNames(***)`: it holds the secret.
+impl fmt::Debug for KeyNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyNames(***)")
+    }
+}
+
+/// Name of an account's record: `apiKey:<key>` (in clear or hashed) or `user:<userId>`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountName(String);
 
@@ -64,6 +131,11 @@ impl AccountName {
         self.0.strip_prefix("user:").is_some_and(person::is_id)
     }
 
+    /// Whether it is the name of a key, with a balance of its own or not.
+    pub(crate) fn is_key(&self) -> bool {
+        self.0.starts_with("apiKey:")
+    }
+
     /// Returns the account that a stored text leads to. `None`: it is a record, or leads nowhere.
     pub(crate) fn of_target(text: &str) -> Option<AccountName> {
         match record::target(text) {
@@ -75,7 +147,12 @@ impl AccountName {
     /// Parses a name written by [`AccountName::as_str`].
     pub fn parse(text: &str) -> Option<AccountName> {
         let (kind, part) = text.split_once(':')?;
-        (matches!(kind, "apiKey" | "user") && is_plain(part)).then(|| AccountName(text.to_owned()))
+        let is_name = match kind {
+            "apiKey" => is_plain(part) || hashed_name::id(part).is_some(),
+            "user" => is_plain(part),
+            _ => false,
+        };
+        is_name.then(|| AccountName(text.to_owned()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -141,6 +218,9 @@ pub fn usage(tenant: &TenantId) -> String {
     format!("usage:{tenant}")
 }
 
+/// Pattern of the names of all usage logs.
+pub(crate) const USAGE_LOGS: &str = "usage:*";
+
 /// Kind of a [`TicketName`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TicketKind {
@@ -189,6 +269,9 @@ pub fn counter(what: &str, name: &str) -> String {
     format!("count:{{{what}}}:{name}")
 }
 
+/// Name of what tells gateways of one store that they hash names with the same secret.
+pub(crate) const SECRET: &str = "keys:secret";
+
 /// Returns the name of the stream of keys that were revoked.
 pub(crate) fn revoked() -> String {
     counter("revoked", "keys")
@@ -221,6 +304,29 @@ mod tests {
             format!("{key:?}{:?}", key.account()),
             "KeyName(***)AccountName(***)"
         );
+    }
+
+    #[test]
+    fn a_hashed_name_keeps_the_id_of_its_key_and_no_key_can_spell_it() {
+        let names = KeyNames::new(Some(&[7; 32]), true);
+        let key = KeyName::parse("temp_1").unwrap();
+        let hashed = names.of(&key);
+        assert_eq!(hashed.id(), key.account().id());
+        assert_eq!(hashed.id(), key.id().to_string());
+        assert_eq!(AccountName::parse(hashed.as_str()), Some(hashed.clone()));
+        assert!(KeyName::parse(hashed.part()).is_none());
+        assert_eq!(names.hashed_of(&key.account()), Some(hashed.clone()));
+        assert_eq!(names.hashed_of(&hashed), None);
+        assert_eq!(
+            names.candidates(&key),
+            [hashed.clone(), key.account(), hashed.clone()]
+        );
+
+        let before = KeyNames::new(Some(&[7; 32]), false);
+        assert_eq!(before.of(&key), key.account());
+        assert_eq!(before.candidates(&key), [key.account(), hashed]);
+        assert_eq!(KeyNames::default().candidates(&key), [key.account()]);
+        assert_eq!(format!("{names:?}"), "KeyNames(***)");
     }
 
     #[test]

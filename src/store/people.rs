@@ -72,7 +72,8 @@ pub async fn issue(
     };
     if let Joined::Done { ended, .. } = &joined {
         let text = leads.text(&account, &join.key);
-        store.lead(&key.account(), &text, join.life).await?;
+        let name = store.key_names().of(key);
+        store.lead(&name, &text, join.life).await?;
         sweep(store, ended).await;
     }
     Ok(Issued { account, joined })

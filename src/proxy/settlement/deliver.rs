@@ -255,7 +255,7 @@ impl std::fmt::Display for Pending {
                 )
             }
             Pending::Release { key, .. } => {
-                write!(f, "The release of a hold of account {}", key.account().id())
+                write!(f, "The release of a hold of account {}", key.id())
             }
         }
     }

@@ -5,8 +5,8 @@
 //! refused: a balance is never guessed.
 
 use super::catch_panic::catching_panics;
-use super::stored::{Altered, Stored};
 use crate::rules::amount::Millis;
+use crate::store::stored::{Altered, Stored};
 use crate::store::{folder, name};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use std::collections::HashMap;
@@ -329,7 +329,10 @@ pub fn seal(database: &Database) -> Result<Result<(), Altered>, redb::Error> {
 }
 
 /// Writes all values of a new store in one transaction.
-pub fn fill(database: &Database, all: &[(String, Stored)]) -> Result<(), redb::Error> {
+pub fn fill<'t>(
+    database: &Database,
+    all: impl Iterator<Item = (&'t String, &'t Stored)>,
+) -> Result<(), redb::Error> {
     catching_panics(|| {
         let transaction = database.begin_write()?;
         {

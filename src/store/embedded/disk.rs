@@ -7,10 +7,10 @@
 use super::database::{self, Batch, Pending};
 use super::disk_space::{DiskSpace, is_full};
 use super::journal::{Change, Journal};
-use super::stored::{Altered, Stored};
 use crate::rules::amount::Millis;
 use crate::rules::record::Damage;
 use crate::store::boot::{self, Boot};
+use crate::store::stored::{Altered, Stored};
 use crate::store::{Outcome, StoreError, folder, name};
 use crate::telemetry::counter::{Histogram, STORE_WORK};
 use parking_lot::{Condvar, Mutex, MutexGuard};

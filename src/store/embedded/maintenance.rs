@@ -6,11 +6,11 @@
 use super::database;
 use super::disk::Disk;
 use super::journal::{self, Change, Journal};
-use super::stored::{Altered, Stored};
 use crate::rules::record;
 use crate::store::boot::Boot;
+use crate::store::contents::Contents;
+use crate::store::stored::{Altered, Stored};
 use crate::store::{folder, name};
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
@@ -20,24 +20,6 @@ use std::path::Path;
 
 /// First line of a backup, with its format version.
 const BACKUP: &[u8] = b"resullm backup 1\n";
-
-/// Totals of a store's contents.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Contents {
-    pub accounts: u64,
-    /// Keys that point to a user's account.
-    pub keys_of_users: u64,
-    pub tokens_left: u64,
-    /// The part of `tokens_left` that holds and leases have reserved.
-    pub tokens_held: u64,
-    pub holds: u64,
-    pub leases: u64,
-    pub tenants: u64,
-    pub usage_records: u64,
-    /// Changes that the journal has and the database does not have yet.
-    pub in_journal: u64,
-}
 
 /// Counts the contents of a store and lists every fault, one line each. `Err`: the store cannot be opened.
 pub(crate) fn check(dir: &Path) -> Result<(Contents, Vec<String>), String> {
@@ -72,8 +54,8 @@ pub(crate) fn check(dir: &Path) -> Result<(Contents, Vec<String>), String> {
     let read = database::each(&database, "", |name, bytes| {
         match journalled.remove(name) {
             Some(None) => {}
-            Some(Some(bytes)) => contents.take(name, &bytes, true, &mut faults),
-            None => contents.take(name, bytes, is_sealed, &mut faults),
+            Some(Some(bytes)) => count(&mut contents, name, &bytes, true, &mut faults),
+            None => count(&mut contents, name, bytes, is_sealed, &mut faults),
         }
         true
     });
@@ -82,7 +64,7 @@ pub(crate) fn check(dir: &Path) -> Result<(Contents, Vec<String>), String> {
     }
     for (name, value) in journalled {
         if let Some(bytes) = value {
-            contents.take(&name, &bytes, true, &mut faults);
+            count(&mut contents, &name, &bytes, true, &mut faults);
         }
     }
     // Last, because `verify_pages` repairs unused pages.
@@ -92,47 +74,25 @@ pub(crate) fn check(dir: &Path) -> Result<(Contents, Vec<String>), String> {
     Ok((contents, faults))
 }
 
-impl Contents {
-    fn take(&mut self, name: &str, bytes: &[u8], is_sealed: bool, faults: &mut Vec<String>) {
-        let mut fault = |why: &dyn Display| faults.push(format!("{}: {why}", name::id(name)));
-        let stored = if is_sealed {
-            Stored::decode(name, bytes)
-        } else {
-            Stored::sealed(name, bytes).and_then(|bytes| Stored::decode(name, &bytes))
-        };
-        let Ok(stored) = stored else {
-            return fault(&record::Damage::Altered);
-        };
-        match name.split_once(':') {
-            // What remains of a deleted account.
-            Some(("user", _)) if stored.text.is_empty() => {}
-            Some(("apiKey" | "user", _))
-                if name::AccountName::of_target(&stored.text).is_some() =>
-            {
-                self.keys_of_users += 1;
-            }
-            Some(("apiKey" | "user", _)) => match record::read(&stored.text) {
-                Ok(facts) => {
-                    let held = stored.books.promised();
-                    self.accounts += 1;
-                    self.tokens_left = self.tokens_left.saturating_add(facts.left.count());
-                    let tokens = held.tokens.min(facts.left).count();
-                    self.tokens_held = self.tokens_held.saturating_add(tokens);
-                    self.holds += held.holds as u64;
-                    self.leases += held.leases as u64;
-                }
-                Err(damage) => fault(&damage),
-            },
-            Some(("tenant", _)) if name::tenant_of_config(name).is_some() => {
-                match serde_json::from_str::<serde_json::Value>(&stored.text) {
-                    Ok(_) => self.tenants += 1,
-                    Err(error) => fault(&format!("the config is not JSON: {error}")),
-                }
-            }
-            Some(("tenant", _)) => {}
-            Some(("usage", _)) => self.usage_records += stored.text.lines().count() as u64,
-            _ => fault(&"nothing is stored under such a name"),
-        }
+/// Counts one stored value, and lists its fault.
+fn count(
+    contents: &mut Contents,
+    name: &str,
+    bytes: &[u8],
+    is_sealed: bool,
+    faults: &mut Vec<String>,
+) {
+    let stored = if is_sealed {
+        Stored::decode(name, bytes)
+    } else {
+        Stored::sealed(name, bytes).and_then(|bytes| Stored::decode(name, &bytes))
+    };
+    let counted = match stored {
+        Ok(stored) => contents.count(name, &stored),
+        Err(Altered) => Err(record::Damage::Altered.to_string()),
+    };
+    if let Err(why) = counted {
+        faults.push(format!("{}: {why}", name::id(name)));
     }
 }
 
@@ -203,7 +163,11 @@ pub fn restore(dir: &Path, from: &Path) -> Result<u64, String> {
     }
     folder::make(dir).map_err(|error| at("create", &error))?;
     let filled = database::open(dir).and_then(|mut database| {
-        database::fill(&database, &things).map_err(|error| at("write to", &error))?;
+        database::fill(
+            &database,
+            things.iter().map(|(name, stored)| (name, stored)),
+        )
+        .map_err(|error| at("write to", &error))?;
         database::verify(&mut database, &database::file(dir))
     });
     if let Err(error) = filled {

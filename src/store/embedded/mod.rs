@@ -5,6 +5,7 @@
 //! flushed to disk before they are acknowledged.
 
 mod catch_panic;
+pub(super) mod copying;
 mod counters;
 mod database;
 mod disk;
@@ -12,16 +13,17 @@ mod disk_space;
 mod journal;
 pub mod maintenance;
 mod people;
-mod stored;
 
 use super::followers::Followers;
-use super::name::{self, AccountName, KeyName, TicketName};
+use super::name::{self, AccountName, KeyName, KeyNames, TicketName};
+use super::stored::Stored;
 use super::{
     AccountSettings, Configs, Counted, Durability, Follower, Found, KeyAdmission, Ledger, Mint,
     Outcome, Put, StoreError, Tickets, UsageLog,
 };
 use crate::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
 use crate::rules::amount::{Millis, Tokens};
+use crate::rules::date::rfc3339;
 use crate::rules::entry::{self, Caller, EntryAdmission, Groups};
 use crate::rules::record::{self, Damage, Target};
 use crate::rules::tenant::TenantId;
@@ -35,7 +37,6 @@ use std::collections::{HashMap, VecDeque, hash_map};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use stored::Stored;
 
 pub struct Embedded {
     disk: Arc<Disk>,
@@ -80,6 +81,25 @@ impl Embedded {
         })
     }
 
+    /// Returns the account that a key's name stood for before a copy gave it another name, or gave it to a user. `None`:
+    /// none did.
+    fn moved(&self, account: &AccountName) -> Outcome<Option<AccountName>> {
+        if !account.is_key() {
+            return Ok(None);
+        }
+        let led = |stored: Arc<Stored>| AccountName::of_target(&stored.text);
+        let mut stored = self.disk.read(account.as_str())?;
+        if stored.is_none()
+            && let Some(hashed) = self.keeping.key_names.hashed_of(account)
+        {
+            stored = self.disk.read(hashed.as_str())?;
+            if stored.as_ref().is_some_and(|stored| is_record(stored)) {
+                return Ok(Some(hashed));
+            }
+        }
+        Ok(stored.and_then(led).filter(|user| !user.is_person()))
+    }
+
     /// Runs one step of a rule on one account. `None`: the account does not exist.
     fn on_account<T>(
         &self,
@@ -87,9 +107,27 @@ impl Embedded {
         kind: ChangeKind,
         step: impl FnOnce(&mut entry::Entry, Millis, Orphans) -> Result<T, Damage>,
     ) -> Outcome<Option<(T, u64)>> {
+        let mut step = Some(step);
+        let (mut outcome, mut sequence) = self.on_name(account, kind, &mut step)?;
+        if outcome.is_none()
+            && let Some(moved) = self.moved(account)?
+        {
+            (outcome, sequence) = self.on_name(&moved, kind, &mut step)?;
+        }
+        Ok(outcome.map(|outcome| (outcome, sequence)))
+    }
+
+    /// Runs the step, which is then taken, if there is an account of this very name.
+    fn on_name<T>(
+        &self,
+        account: &AccountName,
+        kind: ChangeKind,
+        step: &mut Option<impl FnOnce(&mut entry::Entry, Millis, Orphans) -> Result<T, Damage>>,
+    ) -> Outcome<(Option<T>, u64)> {
         let now = self.keeping.clock.now();
-        let (outcome, sequence) = self.disk.change(account.as_str(), kind, |found| {
-            let Some(stored) = found.filter(|stored| is_account(stored, now)) else {
+        self.disk.change(account.as_str(), kind, |found| {
+            let found = found.filter(|stored| is_account(stored, now) && is_record(stored));
+            let Some((stored, step)) = found.zip(step.take_if(|_| found.is_some())) else {
                 return Ok((None, Next::Keep));
             };
             let mut entry = entry_of(account, stored);
@@ -107,8 +145,7 @@ impl Embedded {
                 Next::set(after)
             };
             Ok((Some(outcome), next))
-        })?;
-        Ok(outcome.map(|outcome| (outcome, sequence)))
+        })
     }
 
     /// Runs a step like [`Embedded::on_account`], and waits until its change is flushed.
@@ -145,6 +182,16 @@ impl Embedded {
         Ok((number, gone))
     }
 
+    fn forget_block(&self, name: &str) {
+        let parts = name.rsplit_once(':');
+        let number = parts.and_then(|(log, number)| Some((log, number.parse::<u64>().ok()?)));
+        if let Some((log, number)) = number
+            && let Some(log) = self.logs.lock().get_mut(log)
+        {
+            log.blocks.retain(|block| *block != number);
+        }
+    }
+
     fn open_log(&self, log: &str) -> Outcome<Log> {
         let prefix = format!("{log}:");
         let number = |name: &String| name.strip_prefix(&prefix)?.parse::<u64>().ok();
@@ -171,8 +218,14 @@ impl Embedded {
                 .read(account.as_str())?
                 .filter(|stored| !stored.expired(now)))
         };
-        let account = key.account();
-        let Some(stored) = live(&account)? else {
+        let mut found = None;
+        for name in self.keeping.key_names.candidates(key) {
+            found = live(&name)?.map(|stored| (name, stored));
+            if found.is_some() {
+                break;
+            }
+        }
+        let Some((account, stored)) = found else {
             return Ok(None);
         };
         let Target::Account(name) = record::target(&stored.text) else {
@@ -216,9 +269,24 @@ impl Embedded {
     }
 }
 
+/// Whether a usage record is of a moment before `oldest`. A record without a time is kept.
+fn is_before(record: &str, oldest: &str) -> bool {
+    let record: Result<serde_json::Value, _> = serde_json::from_str(record);
+    record.is_ok_and(|record| {
+        let time = record.get("time").and_then(serde_json::Value::as_str);
+        time.is_some_and(|time| time < oldest)
+    })
+}
+
 /// Whether there is an account, and not what remains of a deleted one.
 fn is_account(stored: &Stored, now: Millis) -> bool {
     !stored.expired(now) && !stored.text.is_empty()
+}
+
+/// Whether it is no user's ID, which leads to an account. Decides without parsing.
+fn is_record(stored: &Stored) -> bool {
+    let text = stored.text.trim_start_matches([' ', '\t', '\n', '\r']);
+    text.starts_with('{')
 }
 
 fn entry_of(account: &AccountName, stored: &Stored) -> entry::Entry {
@@ -249,14 +317,15 @@ impl Ledger for Embedded {
                     })
                 })
         };
+        let names = &self.keeping.key_names;
         let (placed, sequence) = match &mint.user {
-            None => place(&mint.key.account(), &mint.record)?,
+            None => place(&names.of(&mint.key), &mint.record)?,
             Some(user) => {
                 let Some(account) = AccountName::user(user) else {
                     return Ok(false);
                 };
                 match place(&account, &mint.record)? {
-                    (true, _) => place(&mint.key.account(), user)?,
+                    (true, _) => place(&names.of(&mint.key), user)?,
                     taken => taken,
                 }
             }
@@ -442,15 +511,17 @@ impl Ledger for Embedded {
 
     async fn revoke(&self, key: &KeyName) -> Outcome<bool> {
         let now = self.keeping.clock.now();
-        let (revoked, sequence) =
-            self.disk
-                .change(key.account().as_str(), ChangeKind::Begins, |found| {
-                    Ok((
-                        found.is_some_and(|stored| !stored.expired(now)),
-                        Next::Remove,
-                    ))
-                })?;
-        self.disk.durable(sequence).await?;
+        let mut revoked = false;
+        for name in self.keeping.key_names.candidates(key) {
+            let (found, sequence) =
+                self.disk
+                    .change(name.as_str(), ChangeKind::Begins, |found| {
+                        let lives = found.is_some_and(|stored| !stored.expired(now));
+                        Ok((lives, Next::Remove))
+                    })?;
+            self.disk.durable(sequence).await?;
+            revoked |= found;
+        }
         Ok(revoked)
     }
 
@@ -458,6 +529,20 @@ impl Ledger for Embedded {
         let now = self.keeping.clock.now();
         let mut counters = self.counters.lock();
         Ok(counters.count(what, bounds, now))
+    }
+
+    fn key_names(&self) -> &KeyNames {
+        &self.keeping.key_names
+    }
+
+    async fn agree_on_secret(&self, id: &str, notes: bool) -> Outcome<bool> {
+        let mut agreed = true;
+        let (_, sequence) = self.write_text(name::SECRET, |found| {
+            agreed = found.is_none_or(|noted| noted == id);
+            (notes && found.is_none()).then(|| Some(id.to_owned()))
+        })?;
+        self.disk.durable(sequence).await?;
+        Ok(agreed)
     }
 
     fn generation(&self) -> Option<u64> {
@@ -569,6 +654,30 @@ impl UsageLog for Embedded {
             .take_while(|(_, block)| block.expires >= Some(since))
             .flat_map(|(_, block)| block.text.lines().rev());
         Ok(recent.take(most).map(str::to_owned).collect())
+    }
+
+    async fn purge(&self) -> Outcome<u64> {
+        self.disk.durable(self.disk.sequence()).await?;
+        let oldest = rfc3339(self.keeping.clock.now().minus(self.keeping.log.age));
+        let mut removed = 0;
+        for block in self.disk.names("usage:")? {
+            let Some(stored) = self.disk.read(&block)? else {
+                continue;
+            };
+            // The newest record stands last. A block that was written under a longer age ends later than its records may.
+            if stored
+                .text
+                .lines()
+                .next_back()
+                .is_some_and(|record| is_before(record, &oldest))
+            {
+                removed += stored.text.lines().count() as u64;
+                self.disk.put_aside(&block, None)?;
+                self.forget_block(&block);
+            }
+        }
+        self.disk.durable(self.disk.sequence()).await?;
+        Ok(removed)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Accounts of people in the embedded store: each verb runs the rule of `rules::entry` in one step.
 
 use super::disk::{ChangeKind, Next};
-use super::stored::Stored;
 use super::{Embedded, entry_of, is_account};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::carry::Taken;
@@ -10,6 +9,7 @@ use crate::rules::issued_key::{IssuedKey, KeyId};
 use crate::rules::record;
 use crate::rules::tenant::TenantId;
 use crate::store::name::AccountName;
+use crate::store::stored::Stored;
 use crate::store::{Joining, Led, ListedKey, Outcome, People, Received, StoreError};
 use async_trait::async_trait;
 
@@ -93,9 +93,15 @@ impl People for Embedded {
             };
             Ok((true, next))
         };
-        let (removed, sequence) = self.disk.change(name.as_str(), ChangeKind::Ends, step)?;
-        self.disk.durable(sequence).await?;
-        Ok(removed)
+        let hashed = self.keeping.key_names.hashed_of(name);
+        for name in std::iter::once(name).chain(&hashed) {
+            let (removed, sequence) = self.disk.change(name.as_str(), ChangeKind::Ends, step)?;
+            self.disk.durable(sequence).await?;
+            if removed {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn keys(&self, account: &AccountName) -> Outcome<Option<Vec<ListedKey>>> {

@@ -8,11 +8,11 @@ use super::dial::{Address, Dial};
 use super::node::{CommandFailure, Node, PROBE, describe};
 use super::{slot, version};
 use crate::settings::{Redis as Target, RedisKind};
-use crate::store::StoreError;
+use crate::store::{Outcome, StoreError};
 use crate::telemetry::counter::Histogram;
 use parking_lot::RwLock;
 use redis::{Cmd, RedisError, Value, from_redis_value};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -161,6 +161,32 @@ impl Fleet {
             Fleet::Watched(_) => true,
             Fleet::Cluster(cluster) => cluster.has_replica(slot::of(name)).await,
         }
+    }
+
+    /// Returns the names on all servers that match one of `patterns`.
+    pub(crate) async fn scan(&self, patterns: &[&str]) -> Outcome<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        for node in self.nodes() {
+            for pattern in patterns {
+                let mut cursor = "0".to_owned();
+                loop {
+                    let mut command = redis::cmd("SCAN");
+                    command
+                        .arg(&cursor)
+                        .arg(&["MATCH", pattern, "COUNT", "1000"]);
+                    let page = node.run(&command).await;
+                    let page = page.map_err(CommandFailure::into_error)?;
+                    let (next, names): (String, Vec<String>) = from_redis_value(page)
+                        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+                    found.extend(names);
+                    cursor = next;
+                    if cursor == "0" {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Returns every server that owns names.

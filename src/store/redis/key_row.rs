@@ -42,6 +42,21 @@ pub(super) fn note(key: &IssuedKey) -> String {
     serde_json::to_string(&note).unwrap_or_default()
 }
 
+/// Returns the whole row of a key.
+pub(super) fn row(key: &IssuedKey) -> String {
+    let number = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
+    let (used, expires) = (
+        number(key.used),
+        number(key.expires.map(|expires| expires.0)),
+    );
+    let (most, created) = (number(key.tokens_max.map(Tokens::count)), key.created.0);
+    let (source, founded) = (source_word(key.source), u8::from(key.founded));
+    format!(
+        "{used}:{expires}:{most}:{created}:{source}:{founded}:{}",
+        note(key)
+    )
+}
+
 pub(super) fn parse(row: &str) -> Outcome<IssuedKey> {
     parsed(row).ok_or_else(|| {
         StoreError::Unknown("a key's row cannot be read: another program has changed it".to_owned())

@@ -3,7 +3,9 @@
 //! Every verb is one Lua script on one slot, which repeats the pure rule. This file only encodes the
 //! arguments of scripts and parses their replies. It must never decide anything itself.
 
+mod book_rows;
 mod breaker;
+pub(super) mod copying;
 mod dial;
 mod fleet;
 mod key_row;
@@ -15,7 +17,7 @@ mod tracking;
 mod version;
 
 use super::followers::Followers;
-use super::name::{self, AccountName, KeyName, TicketName};
+use super::name::{self, AccountName, KeyName, KeyNames, TicketName};
 use super::{
     AccountSettings, Clock, Configs, Counted, Durability, Follower, Found, KeyAdmission, Ledger,
     Mint, Outcome, Put, StoreError, Tickets, UsageLog,
@@ -42,6 +44,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub struct Redis {
+    is_cluster: bool,
     fleet: Fleet,
     keeping: AccountSettings,
     generation: Arc<AtomicU64>,
@@ -72,6 +75,9 @@ struct Scripts {
     unlead: Script,
     identities: Script,
     announce: Script,
+    rename: Script,
+    purge: Script,
+    hash_entries: Script,
 }
 
 impl Scripts {
@@ -98,6 +104,9 @@ impl Scripts {
             unlead: Script::new(include_str!("scripts/unlead.lua")),
             identities: Script::new(include_str!("scripts/identities.lua")),
             announce: Script::new(include_str!("scripts/announce.lua")),
+            purge: Script::new(include_str!("scripts/purge.lua")),
+            rename: Script::new(include_str!("scripts/rename.lua")),
+            hash_entries: Script::new(include_str!("scripts/hash_entries.lua")),
         }
     }
 }
@@ -196,6 +205,7 @@ impl Redis {
             tokio::spawn(tracking::track(dial, Arc::downgrade(&followers)));
         }
         Ok(Redis {
+            is_cluster: target.kind == RedisKind::Cluster,
             fleet,
             keeping,
             generation,
@@ -251,7 +261,26 @@ impl Redis {
         self.on_account_replicated(script, account, words, 0).await
     }
 
+    /// Runs a script on an account, under the hashed name where a copy of the store has hashed it since.
     async fn on_account_replicated(
+        &self,
+        script: &Script,
+        account: &AccountName,
+        words: &[String],
+        replicas: u64,
+    ) -> Outcome<Reply> {
+        let reply = self.on_name(script, account, words, replicas).await?;
+        match (reply, self.keeping.key_names.hashed_of(account)) {
+            (Reply::Gone, Some(hashed)) => self.on_name(script, &hashed, words, replicas).await,
+            // A copy into layout `user` has given it to a user since.
+            (Reply::Elsewhere(user), _) if account.is_key() && !user.is_person() => {
+                self.on_name(script, &user, words, replicas).await
+            }
+            (reply, _) => Ok(reply),
+        }
+    }
+
+    async fn on_name(
         &self,
         script: &Script,
         account: &AccountName,
@@ -283,7 +312,14 @@ impl Redis {
         words: impl Fn(&AccountName) -> Vec<String> + Send + Sync,
     ) -> Outcome<Option<(AccountName, String, Words)>> {
         let mut account = key.account();
-        let mut reply = self.on_account(script, &account, &words(&account)).await?;
+        let mut reply = Reply::Gone;
+        for name in self.keeping.key_names.candidates(key) {
+            reply = self.on_name(script, &name, &words(&name), 0).await?;
+            if !matches!(reply, Reply::Gone) {
+                account = name;
+                break;
+            }
+        }
         if let Reply::Elsewhere(theirs) = reply {
             account = theirs;
             reply = self.on_account(script, &account, &words(&account)).await?;
@@ -376,7 +412,7 @@ fn flag(set: bool) -> String {
 #[async_trait]
 impl Ledger for Redis {
     async fn mint(&self, mint: &Mint) -> Outcome<bool> {
-        let key = mint.key.account();
+        let key = self.keeping.key_names.of(&mint.key);
         let Some(user) = &mint.user else {
             return self.place(key.as_str(), &mint.record, mint.life).await;
         };
@@ -618,15 +654,20 @@ impl Ledger for Redis {
     }
 
     async fn revoke(&self, key: &KeyName) -> Outcome<bool> {
-        let account = key.account();
-        let stored = self.text(account.as_str()).await?;
-        let mut command = redis::cmd("DEL");
-        command.arg(account.as_str());
-        if stored.is_some_and(|text| record::target(&text) == record::Target::Record) {
-            command.arg(account.books());
+        let mut revoked = false;
+        for name in self.keeping.key_names.candidates(key) {
+            let Some(text) = self.text(name.as_str()).await? else {
+                continue;
+            };
+            let mut command = redis::cmd("DEL");
+            command.arg(name.as_str());
+            if record::target(&text) == record::Target::Record {
+                command.arg(name.books());
+            }
+            let gone: u64 = self.plain(name.as_str(), &command).await?;
+            revoked |= gone > 0;
         }
-        let gone: u64 = self.plain(account.as_str(), &command).await?;
-        Ok(gone > 0)
+        Ok(revoked)
     }
 
     async fn count(&self, what: &str, bounds: &[(&str, Window)]) -> Outcome<Counted> {
@@ -643,6 +684,18 @@ impl Ledger for Redis {
                 wait: Millis(words.number()?),
             },
         })
+    }
+
+    fn key_names(&self) -> &KeyNames {
+        &self.keeping.key_names
+    }
+
+    async fn agree_on_secret(&self, id: &str, notes: bool) -> Outcome<bool> {
+        if notes && self.place(name::SECRET, id, None).await? {
+            return Ok(true);
+        }
+        let noted = self.text(name::SECRET).await?;
+        Ok(noted.is_none_or(|noted| noted == id))
     }
 
     fn generation(&self) -> Option<u64> {
@@ -694,34 +747,9 @@ impl Configs for Redis {
     }
 
     async fn tenants(&self) -> Outcome<Vec<TenantId>> {
-        let mut tenants = Vec::new();
-        for node in self.fleet.nodes() {
-            let mut cursor = "0".to_owned();
-            loop {
-                let mut command = redis::cmd("SCAN");
-                command
-                    .arg(&cursor)
-                    .arg(&["MATCH", "tenant:*:config", "COUNT", "1000"]);
-                let page = node
-                    .run(&command)
-                    .await
-                    .map_err(CommandFailure::into_error)?;
-                let (next, names): (String, Vec<String>) = from_redis_value(page)
-                    .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-                let ids = names
-                    .iter()
-                    .filter_map(|name| TenantId::parse(name::tenant_of_config(name)?));
-                tenants.extend(ids);
-                cursor = next;
-                if cursor == "0" {
-                    break;
-                }
-            }
-        }
-        // `SCAN` may return a name twice.
-        tenants.sort();
-        tenants.dedup();
-        Ok(tenants)
+        let names = self.fleet.scan(&["tenant:*:config"]).await?;
+        let ids = names.iter().map(|name| name::tenant_of_config(name));
+        Ok(ids.flatten().filter_map(TenantId::parse).collect())
     }
 
     async fn admins(&self, tenant: &TenantId) -> Outcome<Vec<String>> {
@@ -776,6 +804,16 @@ impl UsageLog for Redis {
             .into_iter()
             .filter_map(|(_, mut fields)| fields.pop())
             .collect())
+    }
+
+    async fn purge(&self) -> Outcome<u64> {
+        let words = [self.keeping.log.age.0.to_string()];
+        let mut removed = 0;
+        for log in self.fleet.scan(&[name::USAGE_LOGS]).await? {
+            let (_, mut answer) = self.run(&self.scripts.purge, &[&log, &log], &words).await?;
+            removed += answer.number()?;
+        }
+        Ok(removed)
     }
 }
 

@@ -83,9 +83,15 @@ impl People for Redis {
     }
 
     async fn unlead(&self, name: &AccountName) -> Outcome<bool> {
-        let names = [name.as_str(), &name.books(), &name.keys()];
-        let (kind, _) = self.run(&self.scripts.unlead, &names, &[]).await?;
-        Ok(kind == "removed")
+        let hashed = self.keeping.key_names.hashed_of(name);
+        for name in std::iter::once(name).chain(&hashed) {
+            let names = [name.as_str(), &name.books(), &name.keys()];
+            let (kind, _) = self.run(&self.scripts.unlead, &names, &[]).await?;
+            if kind == "removed" {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn keys(&self, account: &AccountName) -> Outcome<Option<Vec<ListedKey>>> {
@@ -185,7 +191,15 @@ impl People for Redis {
         total: Tokens,
         is_over: bool,
     ) -> Outcome<Option<Received>> {
-        let words = [from.to_owned(), total.to_string(), flag(is_over)];
+        // Its name may have been hashed since it was read.
+        let hashed =
+            AccountName::parse(from).and_then(|name| self.keeping.key_names.hashed_of(&name));
+        let words = [
+            from.to_owned(),
+            total.to_string(),
+            flag(is_over),
+            hashed.map_or_else(|| from.to_owned(), |name| name.as_str().to_owned()),
+        ];
         let replicas = self.replicas(account).await;
         let script = &self.scripts.receive;
         let reply = self

@@ -3,6 +3,7 @@
 mod carry;
 mod keys;
 mod refill;
+mod retention;
 mod sessions;
 
 use crate::harness::http::Response;

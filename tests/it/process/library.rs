@@ -16,7 +16,7 @@ use resullm::serve::build::{Deps, create_app};
 use resullm::serve::life;
 use resullm::serve::sockets::Sockets;
 use resullm::settings::{Listener, Settings};
-use resullm::store::name::{AccountName, KeyName, TicketName};
+use resullm::store::name::{AccountName, KeyName, KeyNames, TicketName};
 use resullm::store::{
     Clock, Configs, Counted, Durability, Follower, Found, Joining, KeyAdmission, Led, Ledger,
     ListedKey, Mint, Outcome, People, Put, Received, Store, Tickets, UsageLog,
@@ -121,6 +121,14 @@ impl Ledger for Defective {
 
     async fn count(&self, what: &str, bounds: &[(&str, Window)]) -> Outcome<Counted> {
         self.store.count(what, bounds).await
+    }
+
+    fn key_names(&self) -> &KeyNames {
+        self.store.key_names()
+    }
+
+    async fn agree_on_secret(&self, id: &str, notes: bool) -> Outcome<bool> {
+        self.store.agree_on_secret(id, notes).await
     }
 
     fn generation(&self) -> Option<u64> {
@@ -248,6 +256,10 @@ impl UsageLog for Defective {
         most: usize,
     ) -> Outcome<Vec<String>> {
         self.store.recorded(tenant, since, most).await
+    }
+
+    async fn purge(&self) -> Outcome<u64> {
+        self.store.purge().await
     }
 }
 

@@ -9,7 +9,7 @@ use resullm::rules::entry::{Caller, Groups};
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::{Limits, Window};
 use resullm::settings;
-use resullm::store::name::KeyName;
+use resullm::store::name::{KeyName, KeyNames};
 use resullm::store::{AccountSettings, Clock, KeyAdmission, LogBounds, Mint, Store};
 use std::future::Future;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ pub fn keeping(orphans: Orphans, clock: Clock) -> AccountSettings {
         clock,
         log,
         credit_replicas: Some(0),
+        key_names: KeyNames::default(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! and sealed secrets.
 
 pub mod contract;
+mod copies;
 mod histories;
 mod people_histories;
 mod sealing;

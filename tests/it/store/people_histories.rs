@@ -2,7 +2,7 @@
 //! every engine must give the same results, records and lists of keys after each step.
 
 use crate::harness::{Cluster, Redis, TempDir};
-use crate::store::contract::{keeping, open, runtime};
+use crate::store::contract::{keeping, open, runtime, settings_of};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use resullm::rules::account::{Admit, Orphans};
@@ -13,8 +13,10 @@ use resullm::rules::person::PersonId;
 use resullm::rules::refill::{Period, Refill};
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Limits;
-use resullm::store::name::{AccountName, KeyName};
-use resullm::store::{Clock, Joining, KeyAdmission, Led, Mint, Store};
+use resullm::settings::{self, Layout};
+use resullm::store::copy;
+use resullm::store::name::{AccountName, KeyName, KeyNames};
+use resullm::store::{AccountSettings, Clock, Joining, KeyAdmission, Led, Mint, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,6 +25,7 @@ const TEMPS: usize = 2;
 const TTL: Millis = Millis(4_000);
 const REMAINS: Millis = Millis(200_000_000);
 const START: u64 = 1_800_000_000_000;
+const SECRET: [u8; 32] = [7; 32];
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -87,6 +90,8 @@ enum Op {
         monthly: bool,
     },
     Erase,
+    /// Names of keys are hashed in place, where that can be.
+    Hash,
     Wait {
         millis: u64,
     },
@@ -120,6 +125,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0u8..3, 0u64..90).prop_map(|(id, amount)| Op::Credit { id, amount }),
         1 => any::<bool>().prop_map(|monthly| Op::Regroup { monthly }),
         1 => Just(Op::Erase),
+        1 => Just(Op::Hash),
         3 => prop_oneof![3 => 0u64..3_000, 2 => Just(5_000u64), 1 => Just(90_000_000), 1 => Just(210_000_000)].prop_map(|millis| Op::Wait { millis }),
     ]
 }
@@ -345,13 +351,13 @@ impl World {
                 let erased = self.person().map(|entry| entry.erase(until).unwrap());
                 told(erased.map(|erased| format!("{:?}", sorted(erased))))
             }
-            Op::Wait { .. } => String::new(),
+            Op::Wait { .. } | Op::Hash => String::new(),
         }
     }
 }
 
 fn sorted(mut erased: Erased) -> Erased {
-    erased.keys.sort_by(|a, b| a.entry.cmp(&b.entry));
+    erased.keys.sort_by_key(IssuedKey::id);
     erased
 }
 
@@ -464,12 +470,37 @@ async fn by_engine(store: &dyn Store, names: &Names, op: &Op) -> String {
             let erased = store.erase(person, REMAINS).await.unwrap();
             told(erased.map(|erased| format!("{:?}", sorted(erased))))
         }
-        Op::Wait { .. } => String::new(),
+        Op::Wait { .. } | Op::Hash => String::new(),
     }
+}
+
+/// A store whose names of keys turn from clear to hashed in the middle of a history.
+struct Hashing {
+    target: settings::Store,
+    keeping: AccountSettings,
+}
+
+impl Hashing {
+    async fn hash(&self) {
+        let (target, keeping) = (&self.target, self.keeping.clone());
+        let told = copy::copy(target, target, keeping, Layout::Key).await;
+        assert_eq!(told.unwrap()["stillClear"], 0);
+    }
+}
+
+/// Returns the text with the hashed names of a history's keys in clear, as the rule has them.
+fn in_clear(names: &Names, key_names: &KeyNames, mut text: String) -> String {
+    for key in names.keys.iter().chain(&names.temps) {
+        for name in key_names.candidates(key) {
+            text = text.replace(name.as_str(), key.account().as_str());
+        }
+    }
+    text
 }
 
 async fn replay(
     store: &dyn Store,
+    hashing: Option<&Hashing>,
     orphans: Orphans,
     clock: &AtomicU64,
     ops: &[Op],
@@ -504,7 +535,11 @@ async fn replay(
         }
         let now = Millis(clock.load(Ordering::SeqCst));
         let expected = world.step(&names, op, now, orphans);
+        if let (Op::Hash, Some(hashing)) = (op, hashing) {
+            hashing.hash().await;
+        }
         let answered = by_engine(store, &names, op).await;
+        let answered = in_clear(&names, store.key_names(), answered);
         prop_assert_eq!(&answered, &expected, "{:?} at {}", op, now.0);
 
         let person = world.person();
@@ -515,13 +550,22 @@ async fn replay(
         }
         let listed = listed.map(|keys| {
             keys.into_iter()
-                .map(|key| (key.id, key.key, key.spent))
+                .map(|mut key| {
+                    key.key.entry = in_clear(&names, store.key_names(), key.key.entry);
+                    (key.id, key.key, key.spent)
+                })
                 .collect::<Vec<_>>()
         });
         prop_assert_eq!(&listed, &keys, "{:?}", op);
         let tenant = TenantId::parse("abc").unwrap();
         for key in &names.keys {
-            let found = store.find(key, &tenant, &groups()).await.unwrap();
+            let mut found = store.find(key, &tenant, &groups()).await.unwrap();
+            let issued = found
+                .as_mut()
+                .and_then(|found| found.standing.issued.as_mut());
+            if let Some(issued) = issued {
+                issued.entry = in_clear(&names, store.key_names(), issued.entry.clone());
+            }
             let person = world.person();
             let standing = person
                 .as_ref()
@@ -550,12 +594,25 @@ async fn replay(
 
 /// Asserts after every step that the engine's results equal the rule's.
 fn compare(url: &str, histories: u32) {
+    compare_named(url, histories, KeyNames::default(), false);
+}
+
+/// The same with names of keys as `key_names` says. `hashes`: they are hashed in place in the middle of histories.
+fn compare_named(url: &str, histories: u32, key_names: KeyNames, hashes: bool) {
     let runtime = runtime();
     let clock = Arc::new(AtomicU64::new(START));
-    let store = runtime.block_on(open(
-        url,
-        keeping(Orphans::Known, Clock::Fixed(clock.clone())),
-    ));
+    let settings = AccountSettings {
+        key_names,
+        ..keeping(Orphans::Known, Clock::Fixed(clock.clone()))
+    };
+    let store = runtime.block_on(open(url, settings.clone()));
+    let hashing = hashes.then(|| Hashing {
+        target: settings_of(url),
+        keeping: AccountSettings {
+            key_names: KeyNames::new(Some(&SECRET), true),
+            ..settings
+        },
+    });
     let mut runner = TestRunner::new(Config {
         cases: histories,
         failure_persistence: None,
@@ -565,7 +622,13 @@ fn compare(url: &str, histories: u32) {
     runner
         .run(&history, |ops| {
             clock.store(START, Ordering::SeqCst);
-            runtime.block_on(replay(&*store, Orphans::Known, &clock, &ops))
+            runtime.block_on(replay(
+                &*store,
+                hashing.as_ref(),
+                Orphans::Known,
+                &clock,
+                &ops,
+            ))
         })
         .unwrap();
 }
@@ -586,4 +649,25 @@ fn people_in_redis_equal_the_rule() {
 fn people_in_a_cluster_equal_the_rule() {
     let cluster = Cluster::start();
     compare(&cluster.url(), 20);
+}
+
+/// A store whose keys were minted with clear names, and whose gateways hash new ones.
+#[test]
+fn people_under_hashed_names_equal_the_rule() {
+    let hashed = || KeyNames::new(Some(&SECRET), true);
+    let (dir, redis) = (TempDir::new(), Redis::start());
+    compare_named(
+        &format!("embedded:{}", dir.path().display()),
+        60,
+        hashed(),
+        false,
+    );
+    compare_named(&redis.url(), 60, hashed(), true);
+}
+
+/// A gateway that still writes clear names while the others' keys are hashed.
+#[test]
+fn people_whose_names_are_hashed_meanwhile_equal_the_rule() {
+    let redis = Redis::start();
+    compare_named(&redis.url(), 60, KeyNames::new(Some(&SECRET), false), true);
 }

@@ -5,7 +5,8 @@ use super::{Served, ask, call, metric, ready, setup};
 use crate::faults::case;
 use crate::harness::redis::wait_info;
 use crate::harness::{
-    CHAT_PATH, Cluster, Gate, Gateway, Redis, RedisTls, Response, Setup, eventually, mint,
+    CHAT_PATH, Cluster, Gate, Gateway, Redis, RedisTls, Response, Setup, TempDir, eventually, mint,
+    resullm,
 };
 use crate::sign_in::flow::start_query;
 use serde_json::{Value, json};
@@ -99,6 +100,21 @@ fn people(
     assert_eq!(redeemed.json(&code).send().status, 401);
 }
 
+/// Runs a command on the store with hashed names of keys.
+fn store(args: &[&str]) {
+    let env = [
+        ("KEY_SECRET", "5".repeat(64)),
+        ("RESULLM__ACCOUNTS__KEY_NAMES", "hashed".to_owned()),
+    ];
+    let env: Vec<(&str, &str)> = env
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let output = resullm(&[&["store"], args].concat(), &env);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {told}");
+}
+
 /// `ACL SETUSER` arguments of the example's user line, with a password.
 fn acl() -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/redis-acl.example");
@@ -158,6 +174,14 @@ fn redis_acl_example_is_enough_and_minimal() {
         let gateway = Gateway::start(users);
         assert_eq!(ask(gateway.client(), &mint(&gateway, "abc")).0, 200);
         drop(gateway);
+        // Names are hashed in place, and the store is moved away and back.
+        redis.cli(&["CONFIG", "RESETSTAT"]);
+        let dir = TempDir::new();
+        let away = format!("embedded:{}", dir.path().join("store").display());
+        store(&["copy", &url, &url]);
+        store(&["copy", &url, &away]);
+        store(&["copy", &away, &url.replace("/1", "/2")]);
+        run.extend(commands_run(&redis));
         let names = other.ask(&["KEYS", "*"]).unwrap();
         let names: Vec<String> = names.list().iter().map(|name| name.text()).collect();
 

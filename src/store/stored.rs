@@ -1,6 +1,6 @@
 //! One stored value: its text, its expiry and, for an account, its books.
 //!
-//! On disk it follows a checksum that is bound to its name. No byte of it may be used before the checksum is
+//! Both engines read and write stores in this form when they are copied. On the embedded store's disk it follows a checksum that is bound to its name. No byte of it may be used before the checksum is
 //! verified.
 
 use crate::rules::account::Books;
@@ -8,6 +8,7 @@ use crate::rules::amount::Millis;
 use crate::rules::issued_key::IssuedKeys;
 use crate::store::checksum;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 const SUM: usize = size_of::<u64>();
 
@@ -22,6 +23,9 @@ pub struct Stored {
     #[serde(default, skip_serializing_if = "IssuedKeys::is_empty")]
     pub keys: IssuedKeys,
 }
+
+/// Everything in a store, by name.
+pub(crate) type Things = BTreeMap<String, Stored>;
 
 /// Prints `Stored(***)`: the text may be a record or a config.
 impl std::fmt::Debug for Stored {

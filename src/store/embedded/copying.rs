@@ -1,0 +1,65 @@
+//! Everything in an embedded store at once, for copies: reads it, and fills a new one.
+
+use super::database;
+use super::disk::Disk;
+use crate::store::folder;
+use crate::store::stored::{Altered, Stored, Things};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Reads a store that no gateway has open.
+pub(crate) fn read(dir: &Path) -> Result<Things, String> {
+    let path = database::file(dir);
+    if !path.exists() {
+        return Err(format!("there is no store in {}", dir.display()));
+    }
+    // `Disk::open` verifies the database and applies the journal to it.
+    drop(Disk::open(dir)?);
+    let database = database::open(dir)?;
+    let mut things = Things::new();
+    let mut altered = 0;
+    let read = database::each(&database, "", |name, bytes| {
+        match Stored::decode(name, bytes) {
+            // What is under way in somebody's browser ends within minutes.
+            _ if name.starts_with("ticket:") => {}
+            Ok(stored) => {
+                things.insert(name.to_owned(), stored);
+            }
+            Err(Altered) => altered += 1,
+        }
+        true
+    });
+    read.map_err(|error| database::damaged(&path, &error))?;
+    match altered {
+        0 => Ok(things),
+        _ => Err(database::damaged(
+            &path,
+            &format!("{altered} things in it are not what was written"),
+        )),
+    }
+}
+
+/// Whether a directory is missing or empty.
+pub(crate) fn is_unused(dir: &Path) -> Result<bool, String> {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(format!("cannot read {}: {error}", dir.display())),
+    }
+}
+
+/// Writes a new store into a directory that is missing or empty.
+pub(crate) fn fill(dir: &Path, things: &Things) -> Result<(), String> {
+    let at = |what: &str, error: &dyn std::fmt::Display| {
+        format!("cannot {what} {}: {error}", dir.display())
+    };
+    folder::make(dir).map_err(|error| at("create", &error))?;
+    let filled = database::open(dir).and_then(|mut database| {
+        database::fill(&database, things.iter()).map_err(|error| at("write to", &error))?;
+        database::verify(&mut database, &database::file(dir))
+    });
+    filled.inspect_err(|_| {
+        let _ = fs::remove_file(database::file(dir));
+    })
+}

@@ -1,0 +1,453 @@
+//! `resullm store copy`: another store, another layout, hashed names of keys; with every key, balance and bound as it was,
+//! and while gateways serve where that can be.
+
+use crate::harness::{
+    Cluster, Gateway, Provider, Redis, Reply, Sample, Script, Setup, TempDir, chat, eventually, me,
+    mint, resullm, sample, small_call,
+};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+const SECRET: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
+const OTHER_SECRET: &str = "1f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f1";
+
+fn config(provider: &Provider) -> Sample {
+    sample(provider)
+        .tokens(100)
+        .set("user_groups.google_logged_in", json!({"tokens": 1000}))
+        .set("user_groups.paid", json!({"tokens": 5000}))
+}
+
+fn hashed(setup: Setup) -> Setup {
+    setup
+        .env("KEY_SECRET", SECRET)
+        .env("RESULLM__ACCOUNTS__KEY_NAMES", "hashed")
+}
+
+fn post(gateway: &Gateway, path: &str, key: &str, body: &Value) -> Value {
+    let request = gateway.client().request("POST", path);
+    let answer = request.bearer(key).json(body).send();
+    assert!(answer.status < 300, "{path}: {}", answer.text());
+    answer.json()
+}
+
+fn key_in(answer: &Value) -> String {
+    answer["apiKey"].as_str().unwrap().to_owned()
+}
+
+/// Runs the command, and returns what it prints.
+#[track_caller]
+fn copy(from: &str, to: &str, env: &[(&str, &str)]) -> Value {
+    match try_copy(from, to, env) {
+        Ok(told) => told,
+        Err(why) => panic!("{why}"),
+    }
+}
+
+fn try_copy(from: &str, to: &str, env: &[(&str, &str)]) -> Result<Value, String> {
+    let output = resullm(&["store", "copy", from, to], env);
+    match output.status.success() {
+        true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
+        false => Err(String::from_utf8(output.stderr).unwrap()),
+    }
+}
+
+const HASHED: [(&str, &str); 2] = [
+    ("KEY_SECRET", SECRET),
+    ("RESULLM__ACCOUNTS__KEY_NAMES", "hashed"),
+];
+const BY_USER: (&str, &str) = ("RESULLM__ACCOUNTS__LAYOUT", "user");
+
+/// Keys of every kind, with a call of each.
+struct People {
+    keys: BTreeMap<&'static str, String>,
+}
+
+impl People {
+    fn arrive(gateway: &Gateway) -> People {
+        let admin = gateway.admin_token();
+        let session = |body: Value| post(gateway, "/abc/auth/sessions", admin, &body);
+        let mut keys = BTreeMap::new();
+        keys.insert("anonymous", mint(gateway, "abc"));
+        let paid = json!({"group": "paid", "userId": "anna"});
+        keys.insert(
+            "paid",
+            key_in(&post(gateway, "/abc/admin/keys", admin, &paid)),
+        );
+        let temp = mint(gateway, "abc");
+        chat(gateway, "abc", &temp, &small_call());
+        let person = json!({"userId": "a person", "carryOver": temp});
+        keys.insert("person", key_in(&session(person)));
+        let bounded = json!({"userId": "a person", "tokens": 20, "ttl": "2h"});
+        keys.insert("bounded", key_in(&session(bounded)));
+        for key in keys.values() {
+            assert_eq!(chat(gateway, "abc", key, &small_call()).status, 200);
+        }
+        let credit = json!({"tokens": 40, "id": "payment-1"});
+        let path = format!("/abc/admin/keys/{}/credit", keys["anonymous"]);
+        post(gateway, &path, admin, &credit);
+        keys.insert("gone", temp);
+        People { keys }
+    }
+
+    /// What each key is told about itself. `None`: it is unknown.
+    fn seen(&self, gateway: &Gateway) -> BTreeMap<&'static str, Option<Value>> {
+        let seen = |key: &String| {
+            let client = gateway.client();
+            let answer = client.request("GET", "/abc/auth/me").bearer(key).send();
+            (answer.status == 200).then(|| {
+                let mut me = answer.json();
+                let me = me.as_object_mut().unwrap();
+                for counts_down in ["expiresAt", "resetSeconds", "requestsRemaining"] {
+                    me.remove(counts_down);
+                }
+                Value::from(me.clone())
+            })
+        };
+        let keys = self.keys.iter();
+        keys.map(|(who, key)| (*who, seen(key))).collect()
+    }
+
+    /// How much an anonymous key and a person have used, as they are shown it, as soon as that are so many calls.
+    fn usage(&self, gateway: &Gateway, calls: [u64; 2]) -> Vec<Value> {
+        // Records come a moment after the answers.
+        let used = |(who, calls): (&str, u64)| {
+            eventually(Duration::from_secs(10), "every call is recorded", || {
+                let client = gateway.client();
+                let request = client.request("GET", "/abc/auth/usage");
+                let usage = request.bearer(&self.keys[who]).send().json();
+                (usage["total"]["requests"] == calls).then_some(usage)
+            })
+        };
+        std::iter::zip(["anonymous", "person"], calls)
+            .map(used)
+            .collect()
+    }
+
+    /// Calls with every key, until the bounded one has reached its bound.
+    fn go_on(&self, gateway: &Gateway) {
+        for who in ["anonymous", "paid", "person", "bounded"] {
+            let answer = chat(gateway, "abc", &self.keys[who], &small_call());
+            assert_eq!(answer.status, 200, "{who}: {}", answer.text());
+        }
+        let spent = chat(gateway, "abc", &self.keys["bounded"], &small_call());
+        assert_eq!(
+            (spent.status, spent.json()["error"]["code"].as_str()),
+            (402, Some("key_limit"))
+        );
+        let gone = chat(gateway, "abc", &self.keys["gone"], &small_call());
+        assert_eq!(gone.status, 401);
+        // A credit that was applied before counts once.
+        let path = format!("/abc/admin/keys/{}/credit", self.keys["anonymous"]);
+        let credit = json!({"tokens": 40, "id": "payment-1"});
+        let left = me(gateway, &self.keys["anonymous"])["tokensLeft"].clone();
+        post(gateway, &path, gateway.admin_token(), &credit);
+        assert_eq!(me(gateway, &self.keys["anonymous"])["tokensLeft"], left);
+    }
+}
+
+/// Everything in a Redis server, as text.
+fn dump(redis: &Redis) -> String {
+    let mut text = String::new();
+    for name in names(redis) {
+        let kind = redis.cli(&["TYPE", &name]).text();
+        let command: &[&str] = match kind.as_str() {
+            "string" => &["GET", &name],
+            "hash" => &["HGETALL", &name],
+            "stream" => &["XRANGE", &name, "-", "+"],
+            other => panic!("{name} is a {other}"),
+        };
+        text.push_str(&format!("{name} {:?}\n", words(&redis.cli(command))));
+    }
+    text
+}
+
+fn words(reply: &Reply) -> Vec<String> {
+    match reply {
+        Reply::List(replies) => replies.iter().flat_map(words).collect(),
+        Reply::Int(number) => vec![number.to_string()],
+        Reply::Nil => Vec::new(),
+        text => vec![text.text()],
+    }
+}
+
+fn names(redis: &Redis) -> Vec<String> {
+    let mut names = words(&redis.cli(&["KEYS", "*"]));
+    names.sort();
+    names
+}
+
+fn stop(gateway: Gateway) {
+    gateway.signal("TERM");
+    assert!(gateway.wait_exit(Duration::from_secs(20)).success());
+}
+
+#[test]
+fn a_store_moves_to_redis_under_hashed_names_and_back_with_everything_in_it() {
+    let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+    let (home, back, redis) = (TempDir::new(), TempDir::new(), Redis::start());
+    let (from, to) = (
+        format!("embedded:{}", home.path().join("store").display()),
+        format!("embedded:{}", back.path().join("store").display()),
+    );
+    let gateway = Gateway::start(Setup::new().store(&from).tenant("abc", config(&provider)));
+    let people = People::arrive(&gateway);
+    let (seen, used) = (people.seen(&gateway), people.usage(&gateway, [1, 2]));
+    assert_eq!(seen["bounded"].as_ref().unwrap()["tokensMax"], 20);
+    assert!(seen["gone"].is_none());
+    stop(gateway);
+
+    let told = copy(&from, &redis.url(), &HASHED);
+
+    let contents = &told["contents"];
+    assert_eq!(contents["tokensLeft"], 133 + 4993 + 1093 - 14, "{told}");
+    assert_eq!(
+        (&contents["tenants"], &contents["keysOfUsers"]),
+        (&json!(1), &json!(2))
+    );
+    assert_eq!(contents["usageRecords"], 5);
+    let dumped = dump(&redis);
+    for (who, key) in &people.keys {
+        assert!(
+            !dumped.contains(key.as_str()),
+            "the copy has the key of {who}:\n{dumped}"
+        );
+    }
+    // Who has the store and not the secret opens nothing, and no other secret is taken.
+    let stranger = Gateway::start(Setup::new().store(&redis.url()));
+    assert!(people.seen(&stranger).values().all(Option::is_none));
+    stop(stranger);
+    let mistaken = Setup::new()
+        .store(&redis.url())
+        .env("RESULLM__ACCOUNTS__KEY_NAMES", "hashed")
+        .env("KEY_SECRET", OTHER_SECRET);
+    let (status, lines, _) = Gateway::run_to_end(mistaken);
+    assert!(!status.success());
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("accounts.key_secret is not the one")),
+        "{lines:?}"
+    );
+
+    let gateway = Gateway::start(hashed(Setup::new().store(&redis.url())));
+    assert_eq!(people.seen(&gateway), seen);
+    assert_eq!(people.usage(&gateway, [1, 2]), used);
+    people.go_on(&gateway);
+    // What comes later is hashed too.
+    let late = mint(&gateway, "abc");
+    let later = People::arrive(&gateway);
+    assert!(!dump(&redis).contains(&late) && !dump(&redis).contains(&later.keys["paid"]));
+    let (seen, used) = (people.seen(&gateway), people.usage(&gateway, [2, 6]));
+    stop(gateway);
+
+    let user = [HASHED[0], HASHED[1], BY_USER];
+    let told = copy(&redis.url(), &to, &user);
+    assert_eq!(told["contents"]["keysOfUsers"], json!(2 + 2 + 5), "{told}");
+    let setup = Setup::new().store(&to).env(BY_USER.0, BY_USER.1);
+    let gateway = Gateway::start(hashed(setup));
+    assert_eq!(people.seen(&gateway), seen);
+    assert_eq!(people.usage(&gateway, [2, 6])[1], used[1]);
+}
+
+#[test]
+fn layouts_turn_into_each_other_and_every_key_goes_on() {
+    let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+    let (one, two, three) = (Redis::start(), Redis::start(), Redis::start());
+    let gateway = Gateway::start(
+        Setup::new()
+            .store(&one.url())
+            .tenant("abc", config(&provider)),
+    );
+    let people = People::arrive(&gateway);
+    let seen = people.seen(&gateway);
+    stop(gateway);
+
+    copy(&one.url(), &two.url(), &[BY_USER]);
+    copy(&two.url(), &three.url(), &[]);
+
+    let record = |redis: &Redis, key: &str| {
+        let text = redis.cli(&["GET", &format!("apiKey:{key}")]).text();
+        serde_json::from_str::<Value>(&text)
+    };
+    let paid = people.keys["paid"].as_str();
+    assert_eq!(two.cli(&["GET", &format!("apiKey:{paid}")]).text(), "anna");
+    assert_eq!(record(&three, paid).unwrap()["tokensLeft"], 4993);
+    let before = record(&one, people.keys["anonymous"].as_str()).unwrap();
+    let after = record(&three, people.keys["anonymous"].as_str()).unwrap();
+    assert_eq!(after["createdAt"], before["createdAt"]);
+    for redis in [&two, &three] {
+        let gateway = Gateway::start(Setup::new().store(&redis.url()));
+        let left = |seen: BTreeMap<&'static str, Option<Value>>| -> Vec<Option<Value>> {
+            let me = seen.into_values();
+            me.map(|me| me.map(|me| me["tokensLeft"].clone())).collect()
+        };
+        assert_eq!(left(people.seen(&gateway)), left(seen.clone()));
+        people.go_on(&gateway);
+        stop(gateway);
+    }
+}
+
+#[test]
+fn a_copy_that_cannot_be_right_says_why_and_changes_nothing() {
+    let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+    let (redis, cluster) = (Redis::start(), Cluster::start());
+    let home = TempDir::new();
+    let store = format!("embedded:{}", home.path().join("store").display());
+    let gateway = Gateway::start(Setup::new().store(&store).tenant("abc", config(&provider)));
+    let key = mint(&gateway, "abc");
+
+    let busy = try_copy(&store, &redis.url(), &[]).unwrap_err();
+    assert!(busy.contains("in use by another process"), "{busy}");
+    assert!(names(&redis).is_empty());
+    stop(gateway);
+
+    let same = try_copy(&store, &store, &HASHED).unwrap_err();
+    assert!(same.contains("another directory"), "{same}");
+    let clear = try_copy(&redis.url(), &redis.url(), &[]).unwrap_err();
+    assert!(clear.contains("key_names: hashed"), "{clear}");
+    let none = try_copy("redis:nowhere", &store, &[]).unwrap_err();
+    assert!(
+        none.starts_with("[ERROR] FROM: expected embedded:DIR"),
+        "{none}"
+    );
+    let unset = try_copy(&store, "file:/not/there", &[]).unwrap_err();
+    assert!(unset.contains("TO: its file cannot be read"), "{unset}");
+    let secret = try_copy(&store, &redis.url(), &[HASHED[1]]).unwrap_err();
+    assert!(
+        secret.contains("accounts.key_names: hashed names need accounts.key_secret"),
+        "{secret}"
+    );
+    let slots = try_copy(&cluster.url(), &cluster.url(), &HASHED).unwrap_err();
+    assert!(
+        slots.contains("in a Cluster a name cannot change in one step"),
+        "{slots}"
+    );
+
+    copy(&store, &redis.url(), &[]);
+    let (again, names_before) = (
+        try_copy(&store, &redis.url(), &[]).unwrap_err(),
+        names(&redis),
+    );
+    assert!(again.contains("a copy goes into an empty store"), "{again}");
+    assert_eq!(names(&redis), names_before);
+
+    // A record that no gateway could have written is not carried on.
+    redis.cli(&["SET", "apiKey:broken", r#"{"tokensLeft":-1}"#]);
+    let broken = try_copy(&redis.url(), &cluster.url(), &[]).unwrap_err();
+    assert!(
+        broken.contains("FROM is damaged; nothing was copied"),
+        "{broken}"
+    );
+    redis.cli(&["DEL", "apiKey:broken"]);
+    copy(&redis.url(), &cluster.url(), &[]);
+    let gateway = Gateway::start(Setup::new().store(&cluster.url()));
+    assert_eq!(me(&gateway, &key)["tokensLeft"], 100);
+}
+
+/// Calls of keys of both layouts and of people, on three gateways, while the names turn.
+#[test]
+fn names_are_hashed_in_place_under_load_and_no_call_fails() {
+    for layout in ["key", "user"] {
+        let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+        let redis = Redis::start();
+        let setup = || {
+            hashed(Setup::new())
+                .store(&redis.url())
+                .env("RESULLM__ACCOUNTS__LAYOUT", layout)
+                .tenant(
+                    "abc",
+                    config(&provider)
+                        .tokens(1_000_000)
+                        .set("user_groups.google_logged_in", json!({"tokens": 1_000_000})),
+                )
+        };
+        // All keys are made with clear names.
+        let before = Gateway::start(setup().env("RESULLM__ACCOUNTS__KEY_NAMES", "clear"));
+        let session = |at: usize| {
+            let body = json!({"userId": format!("u{at}"), "tokens": 500_000});
+            key_in(&post(
+                &before,
+                "/abc/auth/sessions",
+                before.admin_token(),
+                &body,
+            ))
+        };
+        let mut keys: Vec<String> = (0..4).map(session).collect();
+        keys.extend((0..8).map(|_| mint(&before, "abc")));
+        let gateways = [before, Gateway::start(setup()), Gateway::start(setup())];
+        assert_eq!(words(&redis.cli(&["KEYS", "apiKey:~*"])).len(), 0);
+
+        let (over, calls) = (AtomicBool::new(false), AtomicU64::new(0));
+        let served: Vec<AtomicU64> = keys.iter().map(|_| AtomicU64::new(0)).collect();
+        let told = std::thread::scope(|scope| {
+            for worker in 0..12 {
+                let (keys, gateways, over, calls, served) =
+                    (&keys, &gateways, &over, &calls, &served);
+                scope.spawn(move || {
+                    let mut turn = worker;
+                    while !over.load(Ordering::SeqCst) && turn < 60_000 {
+                        let at = turn % keys.len();
+                        let gateway = &gateways[turn / keys.len() % 3];
+                        let answer = chat(gateway, "abc", &keys[at], &small_call());
+                        assert_eq!(answer.status, 200, "{}", answer.text());
+                        served[at].fetch_add(7, Ordering::SeqCst);
+                        calls.fetch_add(1, Ordering::SeqCst);
+                        turn += 5;
+                    }
+                });
+            }
+            let wait_for = |many: u64| {
+                let enough = calls.load(Ordering::SeqCst) + many;
+                eventually(Duration::from_secs(60), "calls go on", || {
+                    (calls.load(Ordering::SeqCst) >= enough).then_some(())
+                });
+            };
+            wait_for(300);
+            let told = copy(&redis.url(), &redis.url(), &HASHED);
+            wait_for(300);
+            over.store(true, Ordering::SeqCst);
+            told
+        });
+        assert_eq!(
+            (&told["hashed"], &told["stillClear"]),
+            (&json!(12), &json!(0)),
+            "{layout}"
+        );
+        let dumped = dump(&redis);
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!dumped.contains(key.as_str()), "{layout}: {dumped}");
+            let served = served[at].load(Ordering::SeqCst);
+            assert_eq!(
+                crate::harness::spent(&gateways[1], key, 1_000_000),
+                served,
+                "{layout}, key {at}"
+            );
+        }
+        // A key is revoked, and another one rolled, whatever its name was.
+        let admin = gateways[2].admin_token();
+        let client = gateways[2].client();
+        let path = format!("/abc/admin/keys/{}", keys[11]);
+        assert_eq!(
+            client.request("DELETE", &path).bearer(admin).send().status,
+            200
+        );
+        assert_eq!(
+            chat(&gateways[0], "abc", &keys[11], &small_call()).status,
+            401
+        );
+        // What the first gateway still writes in clear is found by all, and hashed the next time.
+        let late = mint(&gateways[0], "abc");
+        for gateway in &gateways {
+            assert_eq!(chat(gateway, "abc", &late, &small_call()).status, 200);
+        }
+        let told = copy(&redis.url(), &redis.url(), &HASHED);
+        assert_eq!(
+            (&told["hashed"], &told["stillClear"]),
+            (&json!(1), &json!(0))
+        );
+        assert_eq!(chat(&gateways[0], "abc", &late, &small_call()).status, 200);
+    }
+}
