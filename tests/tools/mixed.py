@@ -395,8 +395,13 @@ def people(world):
         assert json.loads(record) | {"tokensLeft": 0} == json.loads(before[1]) | {"tokensLeft": 0}
     unknown = {name: value for name, value in before[2].items() if name[0] in "krvftiad"}
     assert unknown and unknown.items() <= books.items(), (unknown, books)
+    # Ended at the new one, the key opens nothing at the old one either.
+    new.admin("DELETE", f"/abc/admin/keys/{key}", None)
+    ended = time.monotonic()
+    until("the ended key is unknown to both", lambda: {g.call(key, "ended")[0] for g in (old, new)} == {401}, 5)
+    ended = time.monotonic() - ended
     answers = ", ".join(f"{n} times {status}" for status, n in sorted(by_old.items()))
-    return f"{calls} calls; the old one answered {answers}; sums exact, {len(unknown)} unknown fields untouched"
+    return f"{calls} calls; the old one answered {answers}; sums exact, {len(unknown)} unknown fields untouched; ended, it was 401 at both after {ended:.1f} s"
 
 
 def carried(world):

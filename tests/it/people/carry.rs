@@ -132,7 +132,8 @@ fn tokens_held_by_calls_in_flight_follow_when_they_are_settled() {
 }
 
 /// Kills the instance at a random moment of the sign-in; another one, or the next start, brings the move to its end.
-fn killed_in_between(rounds: u64, setups: &[Setup]) {
+/// Returns how many rounds were killed when the account was there.
+fn killed_in_between(rounds: u64, setups: &[Setup]) -> u64 {
     let mut created = 0;
     for round in 0..rounds {
         let gateways: Vec<Gateway> = setups.iter().cloned().map(Gateway::start).collect();
@@ -176,14 +177,15 @@ fn killed_in_between(rounds: u64, setups: &[Setup]) {
         );
     }
     assert!(created > 0, "no round was killed after the creation");
+    created
 }
 
-fn kill_and_carry(rounds: u64) {
+fn kill_and_carry(rounds: u64) -> [u64; 3] {
     let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
     let config = config(&provider);
     let yaml = "accounts: { mints_per_address: 1000000 }";
     let embedded = Setup::new().yaml(yaml).tenant("abc", config.clone());
-    killed_in_between(rounds, &[embedded]);
+    let alone = killed_in_between(rounds, &[embedded]);
     let redis = Redis::start();
     let two = |url: &str| {
         let setup = Setup::new()
@@ -192,16 +194,19 @@ fn kill_and_carry(rounds: u64) {
             .tenant("abc", config.clone());
         [setup.clone(), setup]
     };
-    killed_in_between(rounds, &two(&redis.url()));
+    let shared = killed_in_between(rounds, &two(&redis.url()));
     let cluster = Cluster::start();
-    killed_in_between(rounds, &two(&cluster.url()));
+    let spread = killed_in_between(rounds, &two(&cluster.url()));
+    [alone, shared, spread]
 }
 
 #[test]
 fn a_killed_instance_neither_doubles_nor_loses_what_moves() {
     case("people: kill -9 while a balance is carried over", || {
         let rounds = many(8, 200);
-        kill_and_carry(rounds);
-        format!("{rounds} rounds each on the embedded store, Redis and a Cluster; every sum exact")
+        let created = kill_and_carry(rounds);
+        format!(
+            "{rounds} rounds each on the embedded store, Redis and a Cluster, of which {created:?} after the creation; every sum exact"
+        )
     });
 }

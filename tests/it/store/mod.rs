@@ -3,5 +3,6 @@
 
 pub mod contract;
 mod histories;
+mod mixed;
 mod people_histories;
 mod sealing;
