@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # One step after the other: they share the build directory, and their output is read from top to bottom.
 .NOTPARALLEL:
-.PHONY: help build dist run test pages doc kills faults fuzz bench bench-short bench-slow bench-counting bench-refused tools fmt clippy house check deny sbom clean-tools
+.PHONY: help build dist run test pages doc kills mixed faults fuzz bench bench-short bench-slow bench-counting bench-refused tools fmt clippy house check deny sbom clean-tools
 
 ARCHITECTURE := $(or $(CARGO_TARGET_DIR),target)/architecture-tests
 SBOM := $(or $(CARGO_TARGET_DIR),target)/resullm.cdx.json
@@ -36,6 +36,10 @@ pages: ## the commands of all pages, compared with what these show; PAGE=docs/ap
 
 kills: ## two hundred rounds of kill -9 of one of two instances, in either mode
 	KILL_ROUNDS=200 cargo test --locked --test it -- exact::kills --nocapture
+
+mixed: ## the release before and this one on one Redis, under load; the first time builds the former for minutes
+	tests/tools/install-redis.sh
+	tests/tools/mixed.sh
 
 faults: tools ## what breaks or breaks in, at full length; prints a table of cases
 	tests/tools/faults.sh

@@ -9,6 +9,7 @@ rm -f "$table"
 status=0
 FAULTS_LONG=1 FAULTS_TABLE="$table" \
     cargo test --locked --test it -- faults:: carry:: exact:: image:: leases:: readers:: sealing:: tokenizers:: --test-threads 1 || status=$?
+FAULTS_TABLE="$table" tests/tools/mixed.sh || status=$?
 
 printf '\n== faults\n'
 {

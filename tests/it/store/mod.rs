@@ -4,5 +4,6 @@
 pub mod contract;
 mod copies;
 mod histories;
+mod mixed;
 mod people_histories;
 mod sealing;

@@ -1,0 +1,334 @@
+-- Script of the release before accounts of people came in, as it ran it; nothing below this line is changed.
+-- Prelude of every script: reads, sweeps, changes and writes one account. Repeats the rules of
+-- rules/account.rs and rules/record.rs line for line; a property test compares them.
+-- The record's text is never decoded and encoded again: only the number in it is replaced.
+-- KEYS: 1 the record, 2 its books. ARGV: 1 now in ms (empty: the server's clock), 2 the charge of orphans
+-- ('known' or 'spend')
+
+local MOST = 9007199254740991
+local MARK_LIFE = 86400000
+local CREDIT_MARK_LIFE = 7776000000
+
+local function whole(n) return string.format('%.0f', n) end
+
+local now
+if ARGV[1] == '' then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+else
+  now = tonumber(ARGV[1])
+end
+local spend_orphans = ARGV[2] == 'spend'
+
+-- Text: offsets of the record's fields -----------------------------------------------------------
+
+local function skip(text, at) return text:find('[^ \t\n\r]', at) or #text + 1 end
+
+local function string_end(text, at)
+  if text:sub(at, at) ~= '"' then return nil end
+  at = at + 1
+  while true do
+    local stop = text:find('["\\]', at)
+    if not stop then return nil end
+    if text:sub(stop, stop) == '"' then return stop + 1 end
+    at = stop + 2
+  end
+end
+
+local function value_end(text, at)
+  local first = text:sub(at, at)
+  if first == '"' then return string_end(text, at) end
+  if first == '{' or first == '[' then
+    local depth = 0
+    while true do
+      at = text:find('["{}%[%]]', at)
+      if not at then return nil end
+      local c = text:sub(at, at)
+      if c == '"' then
+        at = string_end(text, at)
+        if not at then return nil end
+      else
+        depth = depth + ((c == '{' or c == '[') and 1 or -1)
+        at = at + 1
+        if depth == 0 then return at end
+      end
+    end
+  end
+  local stop = text:find('[,}%] \t\n\r]', at) or #text + 1
+  if stop == at then return nil end
+  return stop
+end
+
+local function fields(text)
+  local found = {}
+  local at = skip(text, 1)
+  if text:sub(at, at) ~= '{' then return nil end
+  at = skip(text, at + 1)
+  while true do
+    if text:sub(at, at) == '}' then
+      found.stop = at
+      return found
+    end
+    local name_end = string_end(text, at)
+    if not name_end then return nil end
+    local name = text:sub(at + 1, name_end - 2)
+    at = skip(text, name_end)
+    if text:sub(at, at) ~= ':' then return nil end
+    at = skip(text, at + 1)
+    local stop = value_end(text, at)
+    if not stop then return nil end
+    if name == 'tokensLeft' or name == 'tenantId' or name == 'group' then
+      found[name] = { at, stop }
+    end
+    at = skip(text, stop)
+    local c = text:sub(at, at)
+    if c == ',' then at = skip(text, at + 1) elseif c ~= '}' then return nil end
+  end
+end
+
+local function balance(word)
+  if #word > 16 or not word:match('^%d+$') then return nil end
+  local amount = tonumber(word)
+  return amount <= MOST and amount or nil
+end
+
+local function plain_string(text, place)
+  local inner = place and text:sub(place[1], place[2] - 1):match('^"(.*)"$')
+  return inner and not inner:find('\\', 1, true) and inner or nil
+end
+
+local function with_string(text, name, value)
+  local found = fields(text)
+  local place = found[name]
+  if place then
+    return text:sub(1, place[1] - 1) .. '"' .. value .. '"' .. text:sub(place[2])
+  end
+  return text:sub(1, found.stop - 1) .. ',"' .. name .. '":"' .. value .. '"' .. text:sub(found.stop)
+end
+
+-- The account ------------------------------------------------------------------------------------
+
+-- Returns the account, or nil and the reply to send instead.
+local function open()
+  local text = redis.call('GET', KEYS[1])
+  if not text then return nil, { 'gone' } end
+  if text:sub(skip(text, 1), skip(text, 1)) ~= '{' then return nil, { 'user', text } end
+  local found = fields(text)
+  if not found then return nil, { 'damaged', 'object' } end
+  local left = found.tokensLeft and balance(text:sub(found.tokensLeft[1], found.tokensLeft[2] - 1))
+  if not left then return nil, { 'damaged', 'balance' } end
+  local account = {
+    text = text, left = left, before = left,
+    tenant = plain_string(text, found.tenantId), group = plain_string(text, found.group),
+    holds = {}, leases = {}, marks = {}, credits = {}, slices = {}, overrun = 0,
+    set = {}, gone = {},
+  }
+  -- Fields of the books: h hold, l lease, m mark of what was charged, c credit, s slice, o overrun.
+  local flat = redis.call('HGETALL', KEYS[2])
+  for i = 1, #flat, 2 do
+    local kind, id, value = flat[i]:sub(1, 1), flat[i]:sub(3), flat[i + 1]
+    local a, b, c, d, e, f, g = value:match('^(%d+):?(%d*):?(%d*):?(%d*):?(%d*):?(%d*):?(%d*)$')
+    a, b, c, d = tonumber(a), tonumber(b), tonumber(c), tonumber(d)
+    e, f, g = tonumber(e), tonumber(f), tonumber(g)
+    if kind == 'h' then account.holds[id] = { max = a, known = b, expires = c }
+    elseif kind == 'l' then account.leases[id] = { amount = a, expires = b, number = c, granted = d, slots = e, slots_until = f or 0, told = g }
+    elseif kind == 'm' then account.marks[id] = { charged = a, expires = b, number = c, told = d }
+    elseif kind == 'c' then account.credits[id] = a
+    elseif kind == 's' then account.slices[tonumber(id)] = a
+    elseif kind == 'o' then account.overrun = a end
+  end
+  return account
+end
+
+local function put(account, kind, id, ...)
+  local parts = {}
+  for i, n in ipairs({ ... }) do parts[i] = whole(n) end
+  account.set[kind .. ':' .. id] = table.concat(parts, ':')
+  account.gone[kind .. ':' .. id] = nil
+end
+
+local function drop(account, kind, id)
+  account.gone[kind .. ':' .. id] = true
+  account.set[kind .. ':' .. id] = nil
+end
+
+local function put_hold(account, id, hold)
+  account.holds[id] = hold
+  put(account, 'h', id, hold.max, hold.known, hold.expires)
+end
+
+local function put_lease(account, id, lease)
+  account.leases[id] = lease
+  put(account, 'l', id, lease.amount, lease.expires, lease.number, lease.granted, lease.slots, lease.slots_until, lease.told)
+end
+
+local function put_mark(account, id, mark)
+  account.marks[id] = mark
+  put(account, 'm', id, mark.charged, mark.expires, mark.number, mark.told)
+end
+
+-- Writes what changed. The books expire with their record.
+local function save(account)
+  local text = account.text
+  if account.left ~= account.before then
+    local place = fields(text).tokensLeft
+    text = text:sub(1, place[1] - 1) .. whole(account.left) .. text:sub(place[2])
+  end
+  if account.bind and not account.tenant then text = with_string(text, 'tenantId', account.bind) end
+  if text ~= account.text then redis.call('SET', KEYS[1], text, 'KEEPTTL') end
+  local gone, set = {}, {}
+  for field in pairs(account.gone) do gone[#gone + 1] = field end
+  for field, value in pairs(account.set) do
+    set[#set + 1] = field
+    set[#set + 1] = value
+  end
+  -- unpack() and a command take a limited number of arguments: write them in chunks.
+  for i = 1, #gone, 1000 do redis.call('HDEL', KEYS[2], unpack(gone, i, math.min(i + 999, #gone))) end
+  for i = 1, #set, 1000 do redis.call('HSET', KEYS[2], unpack(set, i, math.min(i + 999, #set))) end
+  if #set > 0 then
+    local life = redis.call('PTTL', KEYS[1])
+    if life > 0 then
+      redis.call('PEXPIRE', KEYS[2], life)
+    elseif redis.call('PTTL', KEYS[2]) > 0 then
+      redis.call('PERSIST', KEYS[2])
+    end
+  end
+end
+
+local function claimed(account)
+  local sum = 0
+  for _, hold in pairs(account.holds) do sum = sum + hold.max end
+  for _, lease in pairs(account.leases) do sum = sum + lease.amount end
+  return math.min(sum, MOST)
+end
+
+local function in_flight(account)
+  local requests = 0
+  for _ in pairs(account.holds) do requests = requests + 1 end
+  return requests
+end
+
+local function free(account) return math.max(account.left - claimed(account), 0) end
+
+local function charge(account, used)
+  local charged = math.min(used, account.left)
+  local overrun = used - charged
+  account.left = account.left - charged
+  if overrun > 0 then
+    account.overrun = math.min(account.overrun + overrun, MOST)
+    put(account, 'o', '', account.overrun)
+  end
+  return charged, overrun
+end
+
+local function sweep(account)
+  for id, hold in pairs(account.holds) do
+    if hold.expires <= now then
+      local cost = spend_orphans and hold.max or hold.known
+      charge(account, cost)
+      account.holds[id] = nil
+      drop(account, 'h', id)
+      put_mark(account, id, { charged = cost, expires = now + MARK_LIFE, number = 0 })
+    end
+  end
+  for id, lease in pairs(account.leases) do
+    if lease.expires <= now then
+      local cost = spend_orphans and lease.amount or 0
+      charge(account, cost)
+      account.leases[id] = nil
+      drop(account, 'l', id)
+      put_mark(account, id, { charged = cost, expires = now + MARK_LIFE, number = lease.number, told = lease.told })
+    end
+  end
+  for id, mark in pairs(account.marks) do
+    if mark.expires <= now then
+      account.marks[id] = nil
+      drop(account, 'm', id)
+    end
+  end
+  for id, expires in pairs(account.credits) do
+    if expires <= now then
+      account.credits[id] = nil
+      drop(account, 'c', id)
+    end
+  end
+end
+
+-- The window -------------------------------------------------------------------------------------
+
+local function oldest(span) return math.max(now - span, 0) end
+
+local function room(slices, limit, span)
+  local used = 0
+  for stop, count in pairs(slices) do
+    if stop > oldest(span) then used = used + count end
+  end
+  return math.max(limit - used, 0)
+end
+
+local function slice_end(span)
+  local slice = math.max(math.floor(span / 10), 1)
+  return (math.floor(now / slice) + 1) * slice
+end
+
+local function wait(slices, limit, span)
+  local stops, used = {}, 0
+  for stop, count in pairs(slices) do
+    if stop > oldest(span) then
+      stops[#stops + 1] = stop
+      used = used + count
+    end
+  end
+  table.sort(stops)
+  for _, stop in ipairs(stops) do
+    if used < limit then break end
+    used = used - slices[stop]
+    if used < limit then return math.max(stop + span - now, 0) end
+  end
+  return limit > 0 and 0 or span
+end
+
+local function count(account, limit, span, requests)
+  for stop in pairs(account.slices) do
+    if stop <= oldest(span) then
+      account.slices[stop] = nil
+      drop(account, 's', whole(stop))
+    end
+  end
+  if requests > 0 then
+    local stop = slice_end(span)
+    account.slices[stop] = (account.slices[stop] or 0) + requests
+    put(account, 's', whole(stop), account.slices[stop])
+  end
+end
+
+-- Returns three strings for the reply: the limit (empty: none), requests remaining, ms until all are free.
+local function pace(account, limit, span)
+  if not limit then return '', '0', '0' end
+  local newest
+  for stop in pairs(account.slices) do
+    if stop > oldest(span) and (not newest or stop > newest) then newest = stop end
+  end
+  local reset = newest and math.max(newest + span - now, 0) or 0
+  return whole(limit), whole(room(account.slices, limit, span)), whole(reset)
+end
+
+-- Groups are four arguments each from ARGV[first] on: name, limit (empty: none), span in ms, concurrent
+-- calls (empty: any). A group that is not listed has the limits of 'anonymous'.
+local function group_of(account, key)
+  if account.group then return account.group end
+  if key:sub(1, 5) == 'user_' then return 'google_logged_in' end
+  return 'anonymous'
+end
+
+local function limits_of(group, first)
+  local function of(wanted)
+    for i = first, #ARGV, 4 do
+      if ARGV[i] == wanted then return i end
+    end
+  end
+  local at = of(group) or of('anonymous')
+  if not at then return nil end
+  return tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+end
+
