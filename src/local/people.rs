@@ -27,6 +27,8 @@ pub(super) const APPLE_TOKEN: &str = "apple/refresh-token";
 /// that nothing leads from its records to the person any more.
 const LABEL_DIGITS: usize = 12;
 
+/// Most identities that lead to one account, besides the one that it began with.
+const MAX_IDENTITIES: usize = 20;
 /// Characters of a key that lists show.
 const SHOWN_OF_A_KEY: usize = 10;
 
@@ -114,6 +116,11 @@ async fn link(
 ) -> Result<(), Refusal> {
     let found = caller::find(local, tenant, key, address).await?;
     caller::check_manager(&found)?;
+    let linked = local.store.identities(&found.account).await?;
+    if linked.len() >= MAX_IDENTITIES && !linked.iter().any(|known| known == identity.part()) {
+        let why = format!("The account has {MAX_IDENTITIES} identities besides its first");
+        return Err(Refusal::Conflict(why));
+    }
     match people::link(&*local.store, identity, &found.account).await? {
         true => Ok(()),
         false => Err(Refusal::Conflict(

@@ -404,7 +404,11 @@ fn record(proxy: &Proxy, session: &Session<'_>, exchange: &Exchange<'_>) {
     }
     if status == 401 {
         let address = address_of(proxy, session);
-        proxy.limits.auth_failures.record(address, Instant::now());
+        let now = Instant::now();
+        proxy.limits.auth_failures.record(address, now);
+        if takes_admin_token(session) {
+            proxy.limits.admin_failures.record(address, now);
+        }
     }
     let lasted = exchange.timing.elapsed();
     let bill = exchange.bill.as_ref();
@@ -467,7 +471,18 @@ fn check_limits(
 }
 
 fn check_address(proxy: &Proxy, session: &Session<'_>) -> Result<(), GatewayError> {
+    if takes_admin_token(session) {
+        gate::check_admin(&proxy.limits, || address_of(proxy, session))?;
+    }
     gate::check_address(&proxy.limits, || address_of(proxy, session))
+}
+
+/// Whether the request's route is for admins, or for backends of apps with a token of theirs.
+fn takes_admin_token(session: &Session<'_>) -> bool {
+    let path = session.request().path();
+    let is_admin = |path: &[u8]| path.starts_with(b"/admin") || path.starts_with(b"/auth/sessions");
+    let below = path.iter().skip(1).position(|byte| *byte == b'/');
+    is_admin(path) || below.is_some_and(|at| is_admin(&path[at + 1..]))
 }
 
 fn address_of(proxy: &Proxy, session: &Session<'_>) -> IpAddr {

@@ -174,6 +174,7 @@ fn limiters(settings: &Settings, in_flight: &Arc<InFlight>) -> Limits {
         connections: Connections::new(most.total, most.per_address, &server.trusted_proxies),
         body_memory: BodyMemory::new(server.max_buffered),
         auth_failures: AuthFailures::new(settings.accounts.failures_per_address),
+        admin_failures: AuthFailures::new((settings.accounts.failures_per_address / 100).max(1)),
         refused_work: RefusedWork::default(),
         max_requests,
         // By default one tenant leaves a quarter to the others.

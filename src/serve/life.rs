@@ -378,6 +378,7 @@ async fn sweep(proxy: Arc<Proxy>) {
         proxy.forward.client.sweep();
         let now = Instant::now();
         proxy.limits.auth_failures.sweep(now);
+        proxy.limits.admin_failures.sweep(now);
         proxy.limits.refused_work.sweep(now);
         proxy.tenants.sweep().await;
     }

@@ -228,6 +228,7 @@ table! {
         mint_window: Duration = span(SECOND).default("1h");
         /// How many wrong keys and tokens one client address may send within a minute, to this gateway.
         /// Then it is refused with 429 for the rest of it.
+        /// Of admin tokens it may send a hundredth as many wrong ones.
         failures_per_address: u64 = whole(1, ANY).default("10000");
         /// How long a key lives that a sign-in gives.
         sign_in_ttl: Duration = span(SECOND).default("90d");

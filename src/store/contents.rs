@@ -19,8 +19,9 @@ pub(crate) struct Contents {
     pub leases: u64,
     pub tenants: u64,
     pub usage_records: u64,
-    /// Changes that the journal has and the database does not have yet.
-    pub in_journal: u64,
+    /// Changes that the journal has and the database does not have yet. `None`: what was counted has no journal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_journal: Option<u64>,
 }
 
 impl Contents {

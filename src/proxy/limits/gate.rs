@@ -1,6 +1,7 @@
 //! Refuses a request that would exceed a limit of this process, before anything else is done for it.
 
 use super::Limits;
+use super::auth_failures::AuthFailures;
 use super::in_flight::TenantGuard;
 use super::load_shed;
 use crate::proxy::error::GatewayError;
@@ -26,10 +27,25 @@ pub fn check_address(
     limits: &Limits,
     address: impl FnOnce() -> IpAddr,
 ) -> Result<(), GatewayError> {
-    if !limits.auth_failures.may_block() {
+    check_failures(&limits.auth_failures, address)
+}
+
+/// 429 for an address with too many wrong admin tokens, where one is asked for.
+pub(crate) fn check_admin(
+    limits: &Limits,
+    address: impl FnOnce() -> IpAddr,
+) -> Result<(), GatewayError> {
+    check_failures(&limits.admin_failures, address)
+}
+
+fn check_failures(
+    failures: &AuthFailures,
+    address: impl FnOnce() -> IpAddr,
+) -> Result<(), GatewayError> {
+    if !failures.may_block() {
         return Ok(());
     }
-    match limits.auth_failures.blocked_for(address(), Instant::now()) {
+    match failures.blocked_for(address(), Instant::now()) {
         Some(wait) => Err(GatewayError::TooManyWrongKeys { wait: wait.into() }),
         None => Ok(()),
     }

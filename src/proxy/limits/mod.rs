@@ -21,6 +21,8 @@ pub struct Limits {
     pub connections: Arc<Connections>,
     pub body_memory: BodyMemory,
     pub auth_failures: AuthFailures,
+    /// Wrong admin tokens: far fewer guesses are allowed than of keys.
+    pub admin_failures: AuthFailures,
     pub refused_work: RefusedWork,
     /// `server.max_requests`.
     pub max_requests: usize,

@@ -12,6 +12,8 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+/// Most entries of `oidc`.
+const MAX_ISSUERS: usize = 20;
 // Hosts that receive the secrets of sign-in.
 const GOOGLE: &str = "oauth2.googleapis.com";
 const APPLE: &str = "appleid.apple.com";
@@ -117,7 +119,7 @@ pub(super) fn carry_over() -> ValueType<CarryOver> {
 /// Clients of OpenID Connect by the names that their routes have.
 pub(super) fn oidc() -> ValueType<BTreeMap<String, OidcClient>> {
     let clients = by_name(object::<OidcClient>()).map(|clients| clients.into_iter().collect());
-    let names = json!({"propertyNames": {
+    let names = json!({"maxProperties": MAX_ISSUERS, "propertyNames": {
         "pattern": "^[a-z0-9][a-z0-9_-]{0,31}$", "not": {"enum": ["google", "apple"]},
     }});
     clients.with_schema(names)
@@ -128,6 +130,9 @@ pub(super) fn check_names(auth: &Node<'_>, reading: &mut Reading<'_>) {
     let Some(oidc) = auth.field("oidc") else {
         return;
     };
+    if oidc.entries().count() > MAX_ISSUERS {
+        reading.fault(&oidc, format!("has more than {MAX_ISSUERS} issuers"));
+    }
     for client in oidc.entries() {
         let name = client.name();
         let plain =

@@ -149,3 +149,17 @@ fn sign_ins_that_will_not_work_are_doubted() {
     let bare = json!({"auth": {"apple_oauth": {"client_id": "a"}}});
     assert_eq!(doubted(bare, false), ["auth.apple_oauth"]);
 }
+
+#[test]
+fn a_tenant_has_few_issuers() {
+    let many = |count: usize| {
+        let client = oidc(|_| {})["auth"]["oidc"]["own"].clone();
+        let clients: serde_json::Map<String, Value> = (0..count)
+            .map(|at| (format!("i{at}"), client.clone()))
+            .collect();
+        read(&config(json!({ "oidc": clients })))
+    };
+    assert!(many(20).is_ok());
+    let faults = many(21).unwrap_err();
+    assert_eq!(faults[0].path, "auth.oidc");
+}

@@ -50,7 +50,7 @@ pub(crate) fn check(dir: &Path) -> Result<(Contents, Vec<String>), String> {
     let later = changes.into_iter().filter(|change| change.sequence > done);
     let mut journalled: BTreeMap<String, Option<Vec<u8>>> =
         later.map(|change| (change.name, change.value)).collect();
-    contents.in_journal = journalled.len() as u64;
+    contents.in_journal = Some(journalled.len() as u64);
     let read = database::each(&database, "", |name, bytes| {
         match journalled.remove(name) {
             Some(None) => {}

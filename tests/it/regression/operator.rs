@@ -116,3 +116,27 @@ fn admin_token_unfit_for_a_header_is_refused() {
         .send();
     assert_eq!(config.status, 200);
 }
+
+/// An address had ten thousand guesses a minute of admin tokens, as of keys.
+#[test]
+fn an_address_has_a_hundred_wrong_admin_tokens_a_minute() {
+    let provider = Provider::start(|_| Script::chat("Hi", 1, 1));
+    let gateway = Gateway::start(Setup::new().tenant("abc", sample(&provider)));
+    let key = mint(&gateway, "abc");
+    let guess = |path: &str, token: &str| {
+        let request = gateway.client().request("POST", path);
+        request.bearer(token).json(&json!({})).send()
+    };
+    let paths = ["/abc/admin/keys", "/admin/tenants", "/abc/auth/sessions"];
+    for at in 0..100 {
+        assert_eq!(guess(paths[at % 3], &format!("a-guess-{at}")).status, 401);
+    }
+    for path in paths {
+        let refused = guess(path, "another-guess");
+        assert_eq!(refused.status, 429, "{path}: {}", refused.text());
+        assert!(refused.header("retry-after").is_some());
+        assert_eq!(guess(path, gateway.admin_token()).status, 429);
+    }
+    // Its keys still work.
+    assert_eq!(chat(&gateway, "abc", &key, &hi()).status, 200);
+}

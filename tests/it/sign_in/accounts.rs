@@ -284,6 +284,22 @@ fn apple_is_told_that_a_person_has_left() {
     assert_eq!(issuer.revoked(), ["r"], "{:?}", gateway.logs());
 }
 
+#[test]
+fn an_account_has_at_most_twenty_further_identities() {
+    let issuer = Issuer::start();
+    let gateway = Gateway::start(setup(&issuer).tenant("abc", signing_in(&issuer)));
+    let key = key_of(&sign_in(&gateway, "google", &issuer.token("first")));
+    let link = |at: usize| {
+        let token = issuer.token(&format!("further-{at}"));
+        sign_in_with(&gateway, "oidc/own", &token, &key).status
+    };
+    for at in 0..20 {
+        assert_eq!(link(at), 200, "{at}");
+    }
+    assert_eq!(link(20), 409);
+    assert_eq!(link(3), 200, "one that is linked already");
+}
+
 /// What remains of a deleted account outlives a link of its identity to another one.
 #[test]
 fn linking_does_not_wash_a_deleted_account() {

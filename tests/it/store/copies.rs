@@ -245,7 +245,7 @@ fn a_store_moves_to_redis_under_hashed_names_and_back_with_everything_in_it() {
 
     let user = [HASHED[0], HASHED[1], BY_USER];
     let told = copy(&redis.url(), &to, &user);
-    assert_eq!(told["contents"]["keysOfUsers"], json!(2 + 2 + 5), "{told}");
+    assert_eq!(told["contents"]["keysOfUsers"], json!(2 + 2 + 7), "{told}");
     let setup = Setup::new().store(&to).env(BY_USER.0, BY_USER.1);
     let gateway = Gateway::start(hashed(setup));
     assert_eq!(people.seen(&gateway), seen);
