@@ -49,6 +49,7 @@ use crate::telemetry::series::EndpointSeries;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::Method;
+use http::header::AUTHORIZATION;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -406,7 +407,9 @@ fn record(proxy: &Proxy, session: &Session<'_>, exchange: &Exchange<'_>) {
         let address = address_of(proxy, session);
         let now = Instant::now();
         proxy.limits.auth_failures.record(address, now);
-        if takes_admin_token(session) {
+        // Who sends none guesses nothing.
+        let headers = session.request().headers();
+        if takes_admin_token(session) && headers.contains_key(AUTHORIZATION) {
             proxy.limits.admin_failures.record(address, now);
         }
     }

@@ -24,6 +24,7 @@ fn two_tenants(setup: Setup, of_abc: &Provider, of_other: &Provider) -> Gateway 
     let marked = |provider: &Provider, note: &str| sample(provider).set("note", json!(note));
     let gateway = Gateway::start(
         setup
+            .env("RESULLM__ACCOUNTS__FAILURES_PER_ADDRESS", "1000000")
             .tenant("abc", marked(of_abc, "data-of-abc"))
             .tenant("other", marked(of_other, "data-of-other")),
     );
