@@ -13,7 +13,8 @@ function keptIn(storage, name) {
   return {
     read() {
       const kept = JSON.parse(storage.getItem(name) ?? "null");
-      return kept && new Date(kept.expiresAt) > new Date() ? kept.apiKey : null;
+      const hasEnded = kept?.expiresAt && new Date(kept.expiresAt) < new Date();
+      return kept && !hasEnded ? kept.apiKey : null;
     },
     keep: ({ apiKey, expiresAt }) => storage.setItem(name, JSON.stringify({ apiKey, expiresAt })),
     forget: () => storage.removeItem(name),

@@ -122,10 +122,11 @@ impl Browser {
         named.map(|event| event["params"].clone()).collect()
     }
 
-    /// Every address that a page has asked for, redirects included.
+    /// Method and address of every request of a page, preflights and redirects included.
     pub fn asked_for(&self) -> Vec<String> {
         let sent = self.events("Network.requestWillBeSent").into_iter();
-        sent.map(|event| event["request"]["url"].as_str().unwrap().to_owned())
+        let word = |event: &Value, name: &str| event["request"][name].as_str().unwrap().to_owned();
+        sent.map(|event| format!("{} {}", word(&event, "method"), word(&event, "url")))
             .collect()
     }
 

@@ -256,7 +256,9 @@ fn return_that_was_not_begun_in_this_tab_is_refused() {
     };
     let redeemed = || {
         let asked = world.browser.asked_for().into_iter();
-        asked.filter(|url| url.ends_with("/auth/token")).count()
+        asked
+            .filter(|call| call.starts_with("POST ") && call.ends_with("/auth/token"))
+            .count()
     };
 
     refused("/?code=made-up&state=theirs");
@@ -329,15 +331,19 @@ fn page_of_an_unlisted_origin_reads_no_answer() {
 
 #[test]
 fn example_tells_refusals_in_words() {
-    let world = World::with(|config| config["user_groups"]["anonymous"]["rate_limit"] = json!(2));
+    let world = World::with(|config| {
+        // An answer that breaks off costs all that was held for it.
+        config["user_groups"]["anonymous"]["tokens"] = json!(1000);
+        config["user_groups"]["anonymous"]["rate_limit"] = json!(2);
+    });
     let page = world.open();
-    page.wait_text("balance", "100 tokens left");
+    page.wait_text("balance", "1,000 tokens left");
 
+    ask(&page, "Hello");
+    wait_said(&page, "Hi again");
     ask(&page, "break off, please");
     page.wait("document.getElementById('problem').textContent.startsWith('The answer broke off')");
     wait_said(&page, "Half");
-    ask(&page, "Hello");
-    wait_said(&page, "Hi again");
     ask(&page, "Hello once more");
     page.wait(r"/^Too much at once. Try again in \d+ seconds.$/.test(document.getElementById('problem').textContent)");
     wait_said(&page, "Hello once more");
