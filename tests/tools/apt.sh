@@ -16,7 +16,8 @@ as_root() {
 }
 
 # unpack DIR PACKAGE...: the packages, and the libraries that the last of them needs and the system lacks. `also` is a
-# pattern for the names of further packages that it needs, directly or not.
+# pattern for the names of further packages that it needs, directly or not. With `without`, it is all packages that apt
+# would install for it, save these and what only these need.
 unpack() {
     local dir="$1"
     shift
@@ -45,6 +46,17 @@ unpack() {
         while read -r library; do
             wanted+=("$library")
         done < <(apt-cache "${apt_options[@]}" depends --recurse --important "${@: -1}" | grep -Ex "$also" | sort -u)
+    fi
+    if [ -n "${without:-}" ]; then
+        local status="$work/status"
+        cp /var/lib/dpkg/status "$status"
+        for library in $without; do
+            printf '\nPackage: %s\nStatus: install ok installed\nVersion: 9999\nArchitecture: all\n' "$library" >>"$status"
+        done
+        while read -r library; do
+            wanted+=("$library")
+        done < <(apt-get "${apt_options[@]}" -o "Dir::State::status=$status" --simulate --no-install-recommends \
+            install "${@: -1}" | awk '/^Inst/ { print $2 }')
     fi
     cd "$work/packages"
     quietly apt-get "${apt_options[@]}" download "${wanted[@]}"

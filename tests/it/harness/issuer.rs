@@ -256,6 +256,11 @@ impl Issuer {
         self.provider.requests().iter().filter(is_path).count()
     }
 
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<Received> {
+        self.provider.requests()
+    }
+
     /// The forms that the token endpoint got.
     pub fn forms(&self) -> Vec<Received> {
         let requests = self.provider.requests().into_iter();

@@ -6,6 +6,7 @@
 
 pub mod authority;
 pub mod boot;
+pub mod browser;
 pub mod chaos;
 pub mod clock;
 pub mod cluster;
@@ -38,6 +39,7 @@ pub mod wait;
 pub mod wire;
 
 pub use authority::Authority;
+pub use browser::{Browser, Page};
 pub use chaos::Chaos;
 pub use cluster::Cluster;
 pub use dir::{TempDir, copy};

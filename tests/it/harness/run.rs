@@ -59,7 +59,7 @@ fn reading(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 }
 
 /// Kills the group; its leader is not reaped yet, so the ID cannot be reused.
-fn kill_group(leader: u32) {
+pub fn kill_group(leader: u32) {
     let _ = Command::new("sh")
         .args(["-c", "kill -s KILL -- \"-$1\"", "sh"])
         .arg(leader.to_string())

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod apple;
+mod browser;
 mod code_flow;
 pub mod flow;
 mod keys;
