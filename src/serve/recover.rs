@@ -215,10 +215,11 @@ pub async fn check_key_secret(store: &dyn Store) -> Result<(), String> {
     let Some(id) = names.secret_id() else {
         return Ok(());
     };
-    match store.agree_on_secret(&id, names.are_hashed()).await {
+    match store.agree_on_secret(&id).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(
-            "accounts.key_secret is not the one that this store's keys are named with, so none of them would be found"
+            "accounts.key_secret is not the one that this store's keys are named with, so none of them would be found. \
+             If no key was ever hashed here, delete keys:secret from the store"
                 .to_owned(),
         ),
         Err(error) => Err(format!("Cannot read the store: {error}")),

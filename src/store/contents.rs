@@ -28,8 +28,8 @@ impl Contents {
     /// Counts one value. `Err`: what is wrong with it.
     pub(crate) fn count(&mut self, name: &str, stored: &Stored) -> Result<(), String> {
         match name.split_once(':') {
-            // What remains of a deleted account.
-            Some(("user", _)) if stored.text.is_empty() => {}
+            // What remains of a deleted account, or of one that a copy has given to its key.
+            Some(("user", _)) if stored.text.is_empty() || name::is_moved(&stored.text) => {}
             Some(("apiKey" | "user", _))
                 if name::AccountName::of_target(&stored.text).is_some() =>
             {

@@ -104,7 +104,7 @@ pub async fn copy(
             "accounts.key_secret is not the one that FROM's keys are named with".to_owned(),
         );
     }
-    let mut shape = Shape::new(names, layout);
+    let mut shape = Shape::new(names, layout, Clock::Store.now());
     let wanted = shape.of(before.clone())?;
     let contents = counted(&wanted)?;
     target.fill(&wanted, age).await?;
@@ -124,7 +124,7 @@ pub async fn copy(
 
 async fn agreed(redis: &Redis, id: &str) -> Result<(), String> {
     use super::Ledger;
-    match redis.agree_on_secret(id, true).await.map_err(told)? {
+    match redis.agree_on_secret(id).await.map_err(told)? {
         true => Ok(()),
         false => Err("accounts.key_secret is not the one that keys here are named with".to_owned()),
     }

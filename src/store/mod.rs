@@ -271,9 +271,8 @@ pub trait Ledger: Send + Sync {
     /// How keys are named here.
     fn key_names(&self) -> &KeyNames;
 
-    /// Whether names of keys are hashed with this secret, or with none so far. The first gateway that hashes names
-    /// (`notes`) sets it.
-    async fn agree_on_secret(&self, id: &str, notes: bool) -> Outcome<bool>;
+    /// Notes by its ID, the first time, which secret hashes the names of keys. False: it is another one.
+    async fn agree_on_secret(&self, id: &str) -> Outcome<bool>;
 
     /// Number of times the server behind the store was replaced: the new one may have forgotten the latest
     /// acknowledged commands. `None`: no acknowledged command is forgotten while this process lives.

@@ -131,11 +131,6 @@ impl AccountName {
         self.0.strip_prefix("user:").is_some_and(person::is_id)
     }
 
-    /// Whether it is the name of a key, with a balance of its own or not.
-    pub(crate) fn is_key(&self) -> bool {
-        self.0.starts_with("apiKey:")
-    }
-
     /// Returns the account that a stored text leads to. `None`: it is a record, or leads nowhere.
     pub(crate) fn of_target(text: &str) -> Option<AccountName> {
         match record::target(text) {
@@ -267,6 +262,29 @@ impl fmt::Debug for TicketName {
 /// Returns a counter's name. The hash tag `{what}` puts all counters of one kind on one slot.
 pub fn counter(what: &str, name: &str) -> String {
     format!("count:{{{what}}}:{name}")
+}
+
+/// Most names of one account that are followed: copies may have changed it more than once.
+pub(crate) const MAX_MOVES: usize = 3;
+/// Beginning of the text that leads from a user's former account to the key that a copy has given it to.
+const MOVED: &str = "{\"account\":\"apiKey:";
+
+/// Returns the text that leads from a user's former account to a key's.
+pub(crate) fn moved_to(key: &str) -> String {
+    let key = key.trim_start_matches("apiKey:");
+    format!("{MOVED}{key}\"}}")
+}
+
+/// Whether a text leads from a user's former account to a key's.
+pub(crate) fn is_moved(text: &str) -> bool {
+    text.starts_with(MOVED)
+}
+
+/// Whether a text is that of an account, and leads nowhere. Decides without parsing; what leads from a key to a person
+/// is not told apart.
+pub(crate) fn is_record(text: &str) -> bool {
+    let text = text.trim_start_matches([' ', '\t', '\n', '\r']);
+    text.starts_with('{') && !is_moved(text)
 }
 
 /// Name of what tells gateways of one store that they hash names with the same secret.

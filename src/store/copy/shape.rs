@@ -2,14 +2,19 @@
 //!
 //! Balances, holds, leases and all that stands beside a record move with it, whatever its name becomes.
 
+use crate::rules::amount::Millis;
 use crate::rules::person;
 use crate::rules::record::{self, Target};
 use crate::settings::Layout;
-use crate::store::name::{AccountName, KeyName, KeyNames};
+use crate::store::name::{self, AccountName, KeyName, KeyNames};
 use crate::store::stored::{Stored, Things};
 use std::collections::BTreeMap;
 
+/// Time for which a user's former account leads to the key that has it.
+const MOVED_FOR: Millis = Millis(7 * Millis::DAY.0);
+
 pub struct Shape {
+    now: Millis,
     names: KeyNames,
     layout: Layout,
     /// New names of accounts, by their old ones.
@@ -18,8 +23,9 @@ pub struct Shape {
 }
 
 impl Shape {
-    pub(super) fn new(names: KeyNames, layout: Layout) -> Shape {
+    pub(super) fn new(names: KeyNames, layout: Layout, now: Millis) -> Shape {
         Shape {
+            now,
             names,
             layout,
             renamed: BTreeMap::new(),
@@ -35,6 +41,13 @@ impl Shape {
         };
         let mut shaped = Things::new();
         for (name, mut stored) in things {
+            if let Some(key) = self
+                .renamed
+                .get(&name)
+                .filter(|key| key.starts_with("apiKey:"))
+            {
+                stored.text = name::moved_to(&self.hashed(key).unwrap_or(key.clone()));
+            }
             let name = self.hashed(&name).unwrap_or(name);
             for key in stored.keys.values_mut() {
                 key.entry = self
@@ -47,14 +60,11 @@ impl Shape {
                 self.hashed(from).or(renamed.clone())
             });
             if shaped.insert(name.clone(), stored).is_some() {
-                return Err(format!(
-                    "two records would be {}",
-                    crate::store::name::id(&name)
-                ));
+                return Err(format!("two records would be {}", name::id(&name)));
             }
         }
-        if let (true, Some(id)) = (self.names.are_hashed(), self.names.secret_id()) {
-            shaped.insert(crate::store::name::SECRET.to_owned(), Stored::text(&id));
+        if let Some(id) = self.names.secret_id() {
+            shaped.insert(name::SECRET.to_owned(), Stored::text(&id));
         }
         Ok(shaped)
     }
@@ -125,7 +135,13 @@ impl Shape {
             };
             let id = user.trim_start_matches("user:");
             stored.text = record::with_string(&stored.text, "userId", id)
-                .map_err(|damage| format!("{}: {damage}", crate::store::name::id(&user)))?;
+                .map_err(|damage| format!("{}: {damage}", name::id(&user)))?;
+            // For what was under way there when its gateway died.
+            let moved = Stored {
+                expires: Some(self.now.plus(MOVED_FOR)),
+                ..Stored::text(&name::moved_to(&key))
+            };
+            things.insert(user.clone(), moved);
             let lead = things.remove(&key);
             // The key opens the account no longer than before.
             stored.expires = lead.and_then(|lead| lead.expires).or(stored.expires);

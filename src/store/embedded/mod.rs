@@ -81,23 +81,21 @@ impl Embedded {
         })
     }
 
-    /// Returns the account that a key's name stood for before a copy gave it another name, or gave it to a user. `None`:
-    /// none did.
+    /// Returns the name that copies of the store have given an account since. `None`: none.
     fn moved(&self, account: &AccountName) -> Outcome<Option<AccountName>> {
-        if !account.is_key() {
-            return Ok(None);
-        }
-        let led = |stored: Arc<Stored>| AccountName::of_target(&stored.text);
-        let mut stored = self.disk.read(account.as_str())?;
-        if stored.is_none()
-            && let Some(hashed) = self.keeping.key_names.hashed_of(account)
-        {
-            stored = self.disk.read(hashed.as_str())?;
-            if stored.as_ref().is_some_and(|stored| is_record(stored)) {
-                return Ok(Some(hashed));
+        let mut at = account.clone();
+        for _ in 0..name::MAX_MOVES {
+            let next = match self.disk.read(at.as_str())? {
+                None => self.keeping.key_names.hashed_of(&at),
+                Some(stored) => AccountName::of_target(&stored.text),
+            };
+            // Identities and keys lead to people too, but not because a copy has moved an account.
+            match next.filter(|next| !at.is_person() && !next.is_person()) {
+                Some(next) => at = next,
+                None => break,
             }
         }
-        Ok(stored.and_then(led).filter(|user| !user.is_person()))
+        Ok((at != *account).then_some(at))
     }
 
     /// Runs one step of a rule on one account. `None`: the account does not exist.
@@ -126,7 +124,8 @@ impl Embedded {
     ) -> Outcome<(Option<T>, u64)> {
         let now = self.keeping.clock.now();
         self.disk.change(account.as_str(), kind, |found| {
-            let found = found.filter(|stored| is_account(stored, now) && is_record(stored));
+            let found =
+                found.filter(|stored| is_account(stored, now) && name::is_record(&stored.text));
             let Some((stored, step)) = found.zip(step.take_if(|_| found.is_some())) else {
                 return Ok((None, Next::Keep));
             };
@@ -281,12 +280,6 @@ fn is_before(record: &str, oldest: &str) -> bool {
 /// Whether there is an account, and not what remains of a deleted one.
 fn is_account(stored: &Stored, now: Millis) -> bool {
     !stored.expired(now) && !stored.text.is_empty()
-}
-
-/// Whether it is no user's ID, which leads to an account. Decides without parsing.
-fn is_record(stored: &Stored) -> bool {
-    let text = stored.text.trim_start_matches([' ', '\t', '\n', '\r']);
-    text.starts_with('{')
 }
 
 fn entry_of(account: &AccountName, stored: &Stored) -> entry::Entry {
@@ -535,11 +528,11 @@ impl Ledger for Embedded {
         &self.keeping.key_names
     }
 
-    async fn agree_on_secret(&self, id: &str, notes: bool) -> Outcome<bool> {
+    async fn agree_on_secret(&self, id: &str) -> Outcome<bool> {
         let mut agreed = true;
         let (_, sequence) = self.write_text(name::SECRET, |found| {
             agreed = found.is_none_or(|noted| noted == id);
-            (notes && found.is_none()).then(|| Some(id.to_owned()))
+            found.is_none().then(|| Some(id.to_owned()))
         })?;
         self.disk.durable(sequence).await?;
         Ok(agreed)

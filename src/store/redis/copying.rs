@@ -275,7 +275,13 @@ async fn hash_entries(redis: &Redis, account: &AccountName) -> Outcome<()> {
             .hashed_of(&AccountName::parse(name)?)?;
         Some([name.clone(), hashed.as_str().to_owned()])
     };
-    let words: Vec<String> = clear.iter().filter_map(pair).flatten().collect();
+    let mut words = Vec::new();
+    for [name, hashed] in clear.iter().filter_map(pair) {
+        // A name that is still clear was written meanwhile: what leads to it must go on doing so.
+        if redis.text(&name).await?.is_none() {
+            words.extend([name, hashed]);
+        }
+    }
     if !words.is_empty() {
         redis
             .on_known(&redis.scripts.hash_entries, account, &words)

@@ -40,6 +40,7 @@ use fleet::Fleet;
 use node::CommandFailure;
 use redis::{Cmd, FromRedisValue, from_redis_value};
 use script::Script;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -261,7 +262,7 @@ impl Redis {
         self.on_account_replicated(script, account, words, 0).await
     }
 
-    /// Runs a script on an account, under the hashed name where a copy of the store has hashed it since.
+    /// Runs a script on an account, under the name that copies of the store may have given it since.
     async fn on_account_replicated(
         &self,
         script: &Script,
@@ -269,15 +270,23 @@ impl Redis {
         words: &[String],
         replicas: u64,
     ) -> Outcome<Reply> {
-        let reply = self.on_name(script, account, words, replicas).await?;
-        match (reply, self.keeping.key_names.hashed_of(account)) {
-            (Reply::Gone, Some(hashed)) => self.on_name(script, &hashed, words, replicas).await,
-            // A copy into layout `user` has given it to a user since.
-            (Reply::Elsewhere(user), _) if account.is_key() && !user.is_person() => {
-                self.on_name(script, &user, words, replicas).await
-            }
-            (reply, _) => Ok(reply),
+        let mut at = Cow::Borrowed(account);
+        let mut reply = self.on_name(script, &at, words, replicas).await?;
+        for _ in 0..name::MAX_MOVES {
+            let next = match &reply {
+                Reply::Gone => self.keeping.key_names.hashed_of(&at),
+                Reply::Elsewhere(to) => Some(to.clone()),
+                Reply::There { .. } => None,
+            };
+            // Identities and keys lead to people too, but not because a copy has moved an account.
+            let next = next.filter(|next| !at.is_person() && !next.is_person());
+            let Some(next) = next else {
+                break;
+            };
+            at = Cow::Owned(next);
+            reply = self.on_name(script, &at, words, replicas).await?;
         }
+        Ok(reply)
     }
 
     async fn on_name(
@@ -690,12 +699,11 @@ impl Ledger for Redis {
         &self.keeping.key_names
     }
 
-    async fn agree_on_secret(&self, id: &str, notes: bool) -> Outcome<bool> {
-        if notes && self.place(name::SECRET, id, None).await? {
+    async fn agree_on_secret(&self, id: &str) -> Outcome<bool> {
+        if self.place(name::SECRET, id, None).await? {
             return Ok(true);
         }
-        let noted = self.text(name::SECRET).await?;
-        Ok(noted.is_none_or(|noted| noted == id))
+        Ok(self.text(name::SECRET).await?.as_deref() == Some(id))
     }
 
     fn generation(&self) -> Option<u64> {

@@ -127,8 +127,8 @@ impl Ledger for Defective {
         self.store.key_names()
     }
 
-    async fn agree_on_secret(&self, id: &str, notes: bool) -> Outcome<bool> {
-        self.store.agree_on_secret(id, notes).await
+    async fn agree_on_secret(&self, id: &str) -> Outcome<bool> {
+        self.store.agree_on_secret(id).await
     }
 
     fn generation(&self) -> Option<u64> {

@@ -2,9 +2,10 @@
 //! and while gateways serve where that can be.
 
 use crate::harness::{
-    Cluster, Gateway, Provider, Redis, Reply, Sample, Script, Setup, TempDir, chat, eventually, me,
-    mint, resullm, sample, small_call,
+    Cluster, Gate, Gateway, Provider, Redis, Reply, Sample, Script, Setup, Step, TempDir, chat,
+    eventually, me, mint, resullm, sample, small_call,
 };
+use resullm::store::name::{KeyName, KeyNames};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -451,4 +452,86 @@ fn names_are_hashed_in_place_under_load_and_no_call_fails() {
         );
         assert_eq!(chat(&gateways[0], "abc", &late, &small_call()).status, 200);
     }
+}
+
+/// What a killed gateway has under way is settled in the new store, whatever became of its accounts' names there.
+#[test]
+fn journals_of_a_killed_gateway_are_settled_after_a_copy() {
+    let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+    let by_key = ("RESULLM__ACCOUNTS__LAYOUT", "key");
+    for (from, to, env) in [
+        ("key", by_key, &HASHED[..]),
+        ("key", BY_USER, &HASHED[..]),
+        ("key", BY_USER, &[]),
+        ("user", by_key, &HASHED[..]),
+        ("user", by_key, &[]),
+        ("user", BY_USER, &HASHED[..]),
+    ] {
+        let (home, one, two) = (TempDir::new(), Redis::start(), Redis::start());
+        let setup = |redis: &Redis| {
+            let config = config(&provider).tokens(1_000_000);
+            let setup = Setup::new().dir(home.path()).store(&redis.url());
+            setup.tenant("abc", config)
+        };
+        let gateway = Gateway::start(setup(&one).env("RESULLM__ACCOUNTS__LAYOUT", from));
+        let key = mint(&gateway, "abc");
+        let calls = 60;
+        for _ in 0..calls {
+            assert_eq!(chat(&gateway, "abc", &key, &small_call()).status, 200);
+        }
+        gateway.kill9();
+        drop(gateway);
+
+        let env: Vec<_> = env.iter().copied().chain([to]).collect();
+        copy(&one.url(), &two.url(), &env);
+
+        let mut setup = setup(&two);
+        for (name, value) in &env {
+            setup = setup.env(name, value);
+        }
+        let gateway = Gateway::start(setup);
+        let case = format!("{from} to {env:?}");
+        eventually(Duration::from_secs(20), &case, || {
+            (me(&gateway, &key)["tokensLeft"] == 1_000_000 - 7 * calls).then_some(())
+        });
+    }
+}
+
+/// A key that a gateway wrote in clear while names were hashed: the account that takes its balance over went on to look
+/// for it under the hashed name, and took it for gone.
+#[test]
+fn a_balance_on_its_way_from_a_key_that_is_still_clear_arrives() {
+    let gate = Gate::new();
+    let held = gate.clone();
+    let provider = Provider::start(move |_| {
+        Script::chat("Hi", 1, 1).first(Step::WaitUntilReleased(held.clone()))
+    });
+    let redis = Redis::start();
+    let setup = hashed(Setup::new()).env("RESULLM__ACCOUNTS__KEY_NAMES", "clear");
+    let setup = setup.store(&redis.url()).tenant("abc", config(&provider));
+    let gateway = Gateway::start(setup);
+    let temp = mint(&gateway, "abc");
+    let secret: [u8; 32] =
+        std::array::from_fn(|at| u8::from_str_radix(&SECRET[2 * at..2 * at + 2], 16).unwrap());
+    let taken = KeyNames::new(Some(&secret), true).of(&KeyName::parse(&temp).unwrap());
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| chat(&gateway, "abc", &temp, &small_call()).status);
+        provider.wait_requests(1);
+        let body = json!({"userId": "u", "carryOver": temp});
+        let opened = post(&gateway, "/abc/auth/sessions", gateway.admin_token(), &body);
+        assert!(opened["carriedOver"].as_u64().unwrap() < 100, "{opened}");
+        // The name is taken, so that the key's cannot turn.
+        redis.cli(&["SET", taken.as_str(), "something"]);
+        assert_eq!(copy(&redis.url(), &redis.url(), &HASHED)["stillClear"], 1);
+        redis.cli(&["DEL", taken.as_str()]);
+
+        gate.open();
+        assert_eq!(call.join().unwrap(), 200);
+        let key = key_in(&opened);
+        eventually(
+            Duration::from_secs(20),
+            "what the call did not use has come",
+            || (me(&gateway, &key)["tokensLeft"] == 1_098).then_some(()),
+        );
+    });
 }
