@@ -31,23 +31,27 @@ async function currentKey() {
 let messages = [];
 // Ends the answer that is being written.
 let stop = null;
+// How often something has begun that changes what the page shows of the account.
+let turns = 0;
 
 // A call is settled just after its last byte; until then its tokens are held, and neither free nor spent.
 async function showSettledAccount() {
-  for (let tries = 0; tries < 20; tries++) {
-    const me = await showAccount();
+  const turn = ++turns;
+  for (let tries = 0; tries < 20 && turn === turns; tries++) {
+    const me = await account(await currentKey());
+    // Something else has begun since, and will show the account.
+    if (turn !== turns) return;
+    show(me);
     if (me.tokensFree === me.tokensLeft) return;
     await new Promise((later) => setTimeout(later, 250));
   }
 }
 
-async function showAccount() {
-  const me = await account(await currentKey());
+function show(me) {
   part("who").textContent = person.read() ? `You are signed in as ${me.userId}.` : "You are a visitor.";
   part("balance").textContent = `${me.tokensLeft.toLocaleString("en")} tokens left`;
   part("sign-in").hidden = Boolean(person.read());
   part("sign-out").hidden = !person.read();
-  return me;
 }
 
 function addToConversation(who) {
@@ -126,12 +130,13 @@ async function told(work) {
 // One thing at a time; afterwards the page shows what is left.
 async function attempt(work) {
   const buttons = ["send", "sign-in", "sign-out"].map(part);
+  turns++;
   part("problem").textContent = "";
   for (const button of buttons) button.disabled = true;
   await told(work);
+  for (const button of buttons) button.disabled = false;
   // Once more where the key turned out to be unknown, and was forgotten: as a new visitor then.
   if (!(await told(showSettledAccount)) && !person.read() && !visitor.read()) await told(showSettledAccount);
-  for (const button of buttons) button.disabled = false;
 }
 
 part("question-form").addEventListener("submit", (event) => {

@@ -267,14 +267,14 @@ fn return_that_was_not_begun_in_this_tab_is_refused() {
     refused("/?error=access_denied&state=");
 
     assert_eq!(redeemed(), 0);
-    assert_eq!(page.text("balance"), "100 tokens left");
+    page.wait_text("balance", "100 tokens left");
     page.click("sign-in");
     page.wait_text("balance", "1,100 tokens left");
     let real = world.returns().pop().unwrap();
     assert!(!real.contains("made-up"), "{real}");
     refused(&real);
     assert_eq!(redeemed(), 1);
-    assert_eq!(page.text("balance"), "1,100 tokens left");
+    page.wait_text("balance", "1,100 tokens left");
 }
 
 #[test]
@@ -342,7 +342,10 @@ fn example_tells_refusals_in_words() {
     ask(&page, "Hello");
     wait_said(&page, "Hi again");
     ask(&page, "break off, please");
-    page.wait("document.getElementById('problem').textContent.startsWith('The answer broke off')");
+    page.wait_text(
+        "problem",
+        "The answer broke off: The provider did not answer as it should",
+    );
     wait_said(&page, "Half");
     ask(&page, "Hello once more");
     page.wait(r"/^Too much at once. Try again in \d+ seconds.$/.test(document.getElementById('problem').textContent)");
@@ -361,6 +364,26 @@ fn example_tells_refusals_in_words() {
     ask(&page, "Hello");
     page.wait_text("problem", "Your tokens do not suffice for this question.");
     assert_eq!(poor.provider.requests().len(), 0);
+}
+
+#[test]
+fn answer_that_is_stopped_stays_and_the_next_question_is_answered() {
+    let world = World::with(|config| {
+        config["user_groups"]["anonymous"]["tokens"] = json!(1000);
+    });
+    let page = world.open();
+    page.wait_text("balance", "1,000 tokens left");
+    ask(&page, "slowly, please");
+    wait_said(&page, "Grüße, ");
+
+    page.click("stop");
+
+    page.wait("!document.getElementById('send').disabled");
+    wait_said(&page, "Grüße, ");
+    assert_eq!(page.text("problem"), "");
+    world.gate.open();
+    ask(&page, "And now?");
+    wait_said(&page, "Grüße, Wörld 🌍");
 }
 
 #[test]
