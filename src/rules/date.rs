@@ -66,6 +66,17 @@ pub(crate) fn start_of_day(text: &str) -> Option<Millis> {
     Some(Millis(days.saturating_sub(719_468) * Millis::DAY.0))
 }
 
+/// Parses what [`rfc3339`] writes.
+pub(crate) fn parse(text: &str) -> Option<Millis> {
+    let day = start_of_day(text)?;
+    let number = |place: std::ops::Range<usize>| text.get(place)?.parse::<u64>().ok();
+    let (hour, minute) = (number(11..13)?, number(14..16)?);
+    let (second, milli) = (number(17..19)?, number(20..23)?);
+    let seconds = (hour * 60 + minute) * 60 + second;
+    let moment = day.plus(Millis(seconds * 1_000 + milli));
+    (rfc3339(moment) == text).then_some(moment)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +114,21 @@ mod tests {
             "é026-01-01",
         ] {
             assert_eq!(start_of_day(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_moment_reads_as_it_is_written() {
+        for moment in [0, 951_826_799_999, 1_800_000_000_001, 1_830_297_599_000] {
+            assert_eq!(parse(&rfc3339(Millis(moment))), Some(Millis(moment)));
+        }
+        for wrong in [
+            "",
+            "2027-01-15",
+            "2027-01-15T25:00:00.000Z",
+            "2027-01-15T08:00:00Z",
+        ] {
+            assert_eq!(parse(wrong), None, "{wrong}");
         }
     }
 }

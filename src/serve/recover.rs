@@ -8,7 +8,7 @@ use crate::settings::Settings;
 use crate::store::config_secrets::ConfigSecrets;
 use crate::store::journal::{DeadPages, Journal, JournalError, OpenLease, Unfinished};
 use crate::store::name::AccountName;
-use crate::store::{Store, StoreError};
+use crate::store::{Agreement, Store, StoreError};
 
 /// Opens the journal in `accounts.journal` and first settles what crashed processes left open there.
 pub async fn open_journal(settings: &Settings, store: &dyn Store) -> Result<Journal, String> {
@@ -209,21 +209,25 @@ pub async fn check_seals(settings: &Settings, store: &dyn Store) -> Result<(), S
     Ok(())
 }
 
-/// Fails if the store's keys are named with another secret than `accounts.key_secret`: none of them would be found.
+/// Fails if the keys in the store, or some of them, would not be found.
 pub async fn check_key_secret(store: &dyn Store) -> Result<(), String> {
-    let names = store.key_names();
-    let Some(id) = names.secret_id() else {
-        return Ok(());
-    };
-    match store.agree_on_secret(&id).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(
+    let id = store.key_names().secret_id();
+    let agreement = store.agree_on_secret(id.as_deref()).await;
+    let why = match agreement.map_err(|error| format!("Cannot read the store: {error}"))? {
+        Agreement::Agreed => return Ok(()),
+        Agreement::OtherSecret => {
             "accounts.key_secret is not the one that this store's keys are named with, so none of them would be found. \
              If no key was ever hashed here, delete keys:secret from the store"
-                .to_owned(),
-        ),
-        Err(error) => Err(format!("Cannot read the store: {error}")),
-    }
+        }
+        Agreement::NoSecret => {
+            "this store's keys are named with a secret, and accounts.key_secret is not set, so none of them would be found. \
+             If no key was ever hashed here, delete keys:secret from the store"
+        }
+        Agreement::HalfCopied => {
+            "this store is being filled by `resullm store copy`, or that was broken off: then empty it and copy again"
+        }
+    };
+    Err(why.to_owned())
 }
 
 /// Writes each config under `tenants` in the settings to the store if that tenant does not exist there.

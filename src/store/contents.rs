@@ -51,7 +51,7 @@ impl Contents {
                 self.tenants += 1;
             }
             Some(("tenant" | "ticket", _)) => {}
-            Some(_) if name == name::SECRET => {}
+            Some(_) if name == name::SECRET || name == name::COPYING => {}
             Some(("usage", _)) => self.usage_records += stored.text.lines().count() as u64,
             _ => return Err("nothing is stored under such a name".to_owned()),
         }

@@ -19,10 +19,13 @@ use shape::Shape;
 /// Time by which an expiry may differ after it went through Redis, which takes spans and not moments.
 const DRIFT: Millis = Millis(5_000);
 
+/// Why a store is not read that a copy has not filled to its end.
+const HALF_COPIED: &str = "FROM was filled by a copy that was broken off";
+
 /// One end of a copy.
 enum End {
     Embedded(std::path::PathBuf),
-    Redis(Redis),
+    Redis(Box<Redis>),
 }
 
 impl End {
@@ -31,7 +34,8 @@ impl End {
             Target::Embedded(dir) => End::Embedded(dir.clone()),
             Target::Redis(target) => {
                 let opened = Redis::open(target, keeping.clone()).await;
-                End::Redis(opened.map_err(|error| format!("Redis connection failed: {error}"))?)
+                let redis = opened.map_err(|error| format!("Redis connection failed: {error}"))?;
+                End::Redis(Box::new(redis))
             }
         })
     }
@@ -97,11 +101,14 @@ pub async fn copy(
         );
     }
     let before = source.read(age).await?;
-    if let Some(noted) = before.get(super::name::SECRET)
-        && names.secret_id().is_some_and(|id| id != noted.text)
-    {
+    if before.contains_key(super::name::COPYING) {
+        return Err(HALF_COPIED.to_owned());
+    }
+    let noted = before.get(super::name::SECRET);
+    if noted.is_some_and(|noted| Some(&noted.text) != names.secret_id().as_ref()) {
         return Err(
-            "accounts.key_secret is not the one that FROM's keys are named with".to_owned(),
+            "FROM's keys are named with a secret, and accounts.key_secret is not that one"
+                .to_owned(),
         );
     }
     let mut shape = Shape::new(names, layout, Clock::Store.now());
@@ -123,10 +130,13 @@ pub async fn copy(
 }
 
 async fn agreed(redis: &Redis, id: &str) -> Result<(), String> {
-    use super::Ledger;
-    match redis.agree_on_secret(id).await.map_err(told)? {
-        true => Ok(()),
-        false => Err("accounts.key_secret is not the one that keys here are named with".to_owned()),
+    use super::{Agreement, Ledger};
+    match redis.agree_on_secret(Some(id)).await.map_err(told)? {
+        Agreement::Agreed => Ok(()),
+        Agreement::HalfCopied => Err(HALF_COPIED.to_owned()),
+        Agreement::OtherSecret | Agreement::NoSecret => {
+            Err("accounts.key_secret is not the one that keys here are named with".to_owned())
+        }
     }
 }
 

@@ -180,6 +180,29 @@ pub enum Counted {
     Limited { wait: Millis },
 }
 
+/// Result of [`Ledger::agree_on_secret`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agreement {
+    Agreed,
+    /// Names of keys are hashed with another secret.
+    OtherSecret,
+    /// Names of keys are hashed with a secret that this gateway does not have.
+    NoSecret,
+    /// A copy fills the store, or was broken off.
+    HalfCopied,
+}
+
+impl Agreement {
+    /// Compares what is noted with a gateway's secret.
+    fn of(noted: Option<&str>, id: Option<&str>) -> Agreement {
+        match (noted, id) {
+            (Some(_), None) => Agreement::NoSecret,
+            (Some(noted), Some(id)) if noted != id => Agreement::OtherSecret,
+            _ => Agreement::Agreed,
+        }
+    }
+}
+
 /// Receives changes of tenant configs, made by this or any other process.
 pub trait Follower: Send + Sync {
     fn changed(&self, tenant: &str);
@@ -271,8 +294,8 @@ pub trait Ledger: Send + Sync {
     /// How keys are named here.
     fn key_names(&self) -> &KeyNames;
 
-    /// Notes by its ID, the first time, which secret hashes the names of keys. False: it is another one.
-    async fn agree_on_secret(&self, id: &str) -> Outcome<bool>;
+    /// Notes by its ID, the first time, which secret hashes the names of keys. `None`: this gateway has no secret.
+    async fn agree_on_secret(&self, id: Option<&str>) -> Outcome<Agreement>;
 
     /// Number of times the server behind the store was replaced: the new one may have forgotten the latest
     /// acknowledged commands. `None`: no acknowledged command is forgotten while this process lives.

@@ -89,11 +89,11 @@ impl KeyNames {
     }
 
     /// Returns the ID of the secret.
-    pub fn secret_id(&self) -> Option<String> {
+    pub(crate) fn secret_id(&self) -> Option<String> {
         self.secret.as_ref().map(hashed_name::secret_id)
     }
 
-    pub fn are_hashed(&self) -> bool {
+    pub(crate) fn are_hashed(&self) -> bool {
         self.are_hashed && self.secret.is_some()
     }
 
@@ -289,6 +289,8 @@ pub(crate) fn is_record(text: &str) -> bool {
 
 /// Name of what tells gateways of one store that they hash names with the same secret.
 pub(crate) const SECRET: &str = "keys:secret";
+/// Name that stands in a store while a copy fills it.
+pub(crate) const COPYING: &str = "keys:copying";
 
 /// Returns the name of the stream of keys that were revoked.
 pub(crate) fn revoked() -> String {

@@ -8,7 +8,7 @@ use crate::rules::record::{self, Target};
 use crate::settings::Layout;
 use crate::store::name::{self, AccountName, KeyName, KeyNames};
 use crate::store::stored::{Stored, Things};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Time for which a user's former account leads to the key that has it.
 const MOVED_FOR: Millis = Millis(7 * Millis::DAY.0);
@@ -88,9 +88,19 @@ impl Shape {
             .into_iter()
             .partition(|(name, stored)| is_own(name, stored));
         shaped.extend(others);
+        // Names that something leads to, also where nothing is: it must not lead to another account from now on.
+        let texts = shaped.values().map(|stored| &stored.text);
+        let led: BTreeSet<AccountName> = texts
+            .filter_map(|text| AccountName::of_target(text))
+            .collect();
         for (name, stored) in own {
             let user = user_of(&stored.text)
-                .filter(|user| !shaped.contains_key(&format!("user:{user}")))
+                .filter(|user| {
+                    let account = format!("user:{user}");
+                    let is_led_to =
+                        AccountName::parse(&account).is_some_and(|name| led.contains(&name));
+                    !shaped.contains_key(&account) && !is_led_to
+                })
                 .unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
             let account = format!("user:{user}");
             let lead = Stored {

@@ -49,17 +49,31 @@ pub(crate) fn is_unused(dir: &Path) -> Result<bool, String> {
     }
 }
 
-/// Writes a new store into a directory that is missing or empty.
+/// Writes a new store into a directory that is missing or empty. It is filled beside it first: what is there is whole.
 pub(crate) fn fill(dir: &Path, things: &Things) -> Result<(), String> {
     let at = |what: &str, error: &dyn std::fmt::Display| {
         format!("cannot {what} {}: {error}", dir.display())
     };
-    folder::make(dir).map_err(|error| at("create", &error))?;
-    let filled = database::open(dir).and_then(|mut database| {
+    let unnamed = || at("write to", &"it has no name of its own");
+    let mut beside = dir.file_name().ok_or_else(unnamed)?.to_owned();
+    beside.push(".copying");
+    let beside = dir.with_file_name(beside);
+    if beside.exists() {
+        fs::remove_dir_all(&beside).map_err(|error| at("write beside", &error))?;
+    }
+    folder::make(&beside).map_err(|error| at("create", &error))?;
+    let filled = database::open(&beside).and_then(|mut database| {
         database::fill(&database, things.iter()).map_err(|error| at("write to", &error))?;
-        database::verify(&mut database, &database::file(dir))
+        database::verify(&mut database, &database::file(&beside))
     });
-    filled.inspect_err(|_| {
-        let _ = fs::remove_file(database::file(dir));
+    let moved = filled.and_then(|()| {
+        if dir.exists() {
+            fs::remove_dir(dir).map_err(|error| at("replace", &error))?;
+        }
+        fs::rename(&beside, dir).map_err(|error| at("write to", &error))?;
+        folder::flush(folder::above(dir)).map_err(|error| at("flush", &error))
+    });
+    moved.inspect_err(|_| {
+        let _ = fs::remove_dir_all(&beside);
     })
 }

@@ -18,8 +18,8 @@ use super::followers::Followers;
 use super::name::{self, AccountName, KeyName, KeyNames, TicketName};
 use super::stored::Stored;
 use super::{
-    AccountSettings, Configs, Counted, Durability, Follower, Found, KeyAdmission, Ledger, Mint,
-    Outcome, Put, StoreError, Tickets, UsageLog,
+    AccountSettings, Agreement, Configs, Counted, Durability, Follower, Found, KeyAdmission,
+    Ledger, Mint, Outcome, Put, StoreError, Tickets, UsageLog,
 };
 use crate::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
 use crate::rules::amount::{Millis, Tokens};
@@ -528,14 +528,15 @@ impl Ledger for Embedded {
         &self.keeping.key_names
     }
 
-    async fn agree_on_secret(&self, id: &str) -> Outcome<bool> {
-        let mut agreed = true;
-        let (_, sequence) = self.write_text(name::SECRET, |found| {
-            agreed = found.is_none_or(|noted| noted == id);
-            found.is_none().then(|| Some(id.to_owned()))
+    async fn agree_on_secret(&self, id: Option<&str>) -> Outcome<Agreement> {
+        let mut agreement = Agreement::Agreed;
+        let (_, sequence) = self.write_text(name::SECRET, |noted| {
+            agreement = Agreement::of(noted, id);
+            let id = id.filter(|_| noted.is_none())?;
+            Some(Some(id.to_owned()))
         })?;
         self.disk.durable(sequence).await?;
-        Ok(agreed)
+        Ok(agreement)
     }
 
     fn generation(&self) -> Option<u64> {

@@ -2,6 +2,7 @@
 
 use super::{Redis, book_rows, key_row};
 use crate::rules::amount::Millis;
+use crate::rules::date;
 use crate::rules::issued_key::{IssuedKeys, KeyId};
 use crate::rules::record;
 use crate::store::name::{self, AccountName};
@@ -34,10 +35,7 @@ pub(crate) async fn is_unused(redis: &Redis) -> Outcome<bool> {
     if !accounts(redis).await?.is_empty() {
         return Ok(false);
     }
-    let others = redis
-        .fleet
-        .scan(&["tenant:*", "usage:*", name::SECRET])
-        .await?;
+    let others = redis.fleet.scan(&["tenant:*", "usage:*", "keys:*"]).await?;
     Ok(others.is_empty())
 }
 
@@ -51,7 +49,7 @@ pub(crate) async fn read_all(redis: &Redis, age: Millis, now: Millis) -> Outcome
     });
     let read: Vec<Option<(String, Stored)>> = read.buffer_unordered(AT_ONCE).try_collect().await?;
     let mut things: Things = read.into_iter().flatten().collect();
-    for name in redis.fleet.scan(&["tenant:*", name::SECRET]).await? {
+    for name in redis.fleet.scan(&["tenant:*", "keys:*"]).await? {
         if let Some(text) = redis.text(&name).await? {
             things.insert(name, Stored::text(&text));
         }
@@ -147,25 +145,32 @@ pub(crate) async fn fill(redis: &Redis, things: &Things, age: Millis, now: Milli
     let (logs, others): (Vec<_>, Vec<_>) = things
         .iter()
         .partition(|(name, _)| name.starts_with("usage:"));
+    redis.place(name::COPYING, "under way", None).await?;
     let write = stream::iter(others).map(|(name, stored)| write(redis, name, stored, now));
     let _: Vec<()> = write.buffer_unordered(AT_ONCE).try_collect().await?;
     let mut last = BTreeMap::new();
     for (name, block) in logs {
         let log = name.rsplit_once(':').map_or(name.as_str(), |(log, _)| log);
-        let at = block.expires.unwrap_or(now).minus(age).0;
+        let written = block.expires.unwrap_or(now).minus(age);
         for record in block.text.lines() {
+            let at = time_of(record).unwrap_or(written).min(now).0;
             let (moment, sequence) = last.entry(log.to_owned()).or_insert((0, 0));
             *sequence = if at > *moment { 1 } else { *sequence + 1 };
             *moment = at.max(*moment);
             let mut command = redis::cmd("XADD");
-            command
-                .arg(log)
-                .arg(format!("{moment}-{sequence}"))
-                .arg("e")
-                .arg(record);
-            let _: String = redis.plain(log, &command).await?;
+            command.arg(log).arg(format!("{moment}-{sequence}"));
+            let _: String = redis.plain(log, command.arg("e").arg(record)).await?;
         }
     }
+    for (log, (moment, _)) in last {
+        let life = Millis(moment).plus(age).minus(now).0.max(1);
+        let mut command = redis::cmd("PEXPIRE");
+        let _: u64 = redis.plain(&log, command.arg(&log).arg(life)).await?;
+    }
+    let mut command = redis::cmd("DEL");
+    let _: u64 = redis
+        .plain(name::COPYING, command.arg(name::COPYING))
+        .await?;
     Ok(())
 }
 
@@ -288,6 +293,12 @@ async fn hash_entries(redis: &Redis, account: &AccountName) -> Outcome<()> {
             .await?;
     }
     Ok(())
+}
+
+/// Returns when a usage record was written, by itself.
+fn time_of(record: &str) -> Option<Millis> {
+    let record: serde_json::Value = serde_json::from_str(record).ok()?;
+    date::parse(record.get("time")?.as_str()?)
 }
 
 fn numbered(

@@ -176,9 +176,10 @@ impl Fleet {
                         .arg(&["MATCH", pattern, "COUNT", "1000"]);
                     let page = node.run(&command).await;
                     let page = page.map_err(CommandFailure::into_error)?;
-                    let (next, names): (String, Vec<String>) = from_redis_value(page)
+                    let (next, names): (String, Vec<Vec<u8>>) = from_redis_value(page)
                         .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-                    found.extend(names);
+                    // Names that are no text are another program's.
+                    found.extend(names.into_iter().flat_map(String::from_utf8));
                     cursor = next;
                     if cursor == "0" {
                         break;

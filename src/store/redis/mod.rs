@@ -19,8 +19,8 @@ mod version;
 use super::followers::Followers;
 use super::name::{self, AccountName, KeyName, KeyNames, TicketName};
 use super::{
-    AccountSettings, Clock, Configs, Counted, Durability, Follower, Found, KeyAdmission, Ledger,
-    Mint, Outcome, Put, StoreError, Tickets, UsageLog,
+    AccountSettings, Agreement, Clock, Configs, Counted, Durability, Follower, Found, KeyAdmission,
+    Ledger, Mint, Outcome, Put, StoreError, Tickets, UsageLog,
 };
 use crate::rules::account::{
     Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement, Verdict,
@@ -402,6 +402,11 @@ fn group_words(groups: &Groups) -> impl Iterator<Item = String> {
     })
 }
 
+/// Returns the beginning of a key, which its group may depend on. The whole key stays out of the server's logs.
+fn kind_of(key: &str) -> String {
+    key.chars().take(5).collect()
+}
+
 /// Encodes a key's ID as the scripts read it: empty where the account is no person's.
 fn key_word(account: &AccountName, key: &KeyName) -> String {
     match account.is_person() {
@@ -442,7 +447,7 @@ impl Ledger for Redis {
     ) -> Outcome<Option<Found>> {
         let words = |account: &AccountName| {
             let id = key_word(account, key);
-            let mut words = vec![tenant.to_string(), key.as_str().to_owned(), id];
+            let mut words = vec![tenant.to_string(), kind_of(key.as_str()), id];
             words.extend(group_words(groups));
             words
         };
@@ -490,7 +495,7 @@ impl Ledger for Redis {
                 ask.known.to_string(),
                 ask.ttl.0.to_string(),
                 caller.tenant.to_owned(),
-                caller.key.to_owned(),
+                kind_of(caller.key),
                 key_word(account, key),
             ];
             words.extend(group_words(caller.groups));
@@ -699,11 +704,17 @@ impl Ledger for Redis {
         &self.keeping.key_names
     }
 
-    async fn agree_on_secret(&self, id: &str) -> Outcome<bool> {
-        if self.place(name::SECRET, id, None).await? {
-            return Ok(true);
+    async fn agree_on_secret(&self, id: Option<&str>) -> Outcome<Agreement> {
+        if self.text(name::COPYING).await?.is_some() {
+            return Ok(Agreement::HalfCopied);
         }
-        Ok(self.text(name::SECRET).await?.as_deref() == Some(id))
+        if let Some(id) = id
+            && self.place(name::SECRET, id, None).await?
+        {
+            return Ok(Agreement::Agreed);
+        }
+        let noted = self.text(name::SECRET).await?;
+        Ok(Agreement::of(noted.as_deref(), id))
     }
 
     fn generation(&self) -> Option<u64> {

@@ -18,8 +18,8 @@ use resullm::serve::sockets::Sockets;
 use resullm::settings::{Listener, Settings};
 use resullm::store::name::{AccountName, KeyName, KeyNames, TicketName};
 use resullm::store::{
-    Clock, Configs, Counted, Durability, Follower, Found, Joining, KeyAdmission, Led, Ledger,
-    ListedKey, Mint, Outcome, People, Put, Received, Store, Tickets, UsageLog,
+    Agreement, Clock, Configs, Counted, Durability, Follower, Found, Joining, KeyAdmission, Led,
+    Ledger, ListedKey, Mint, Outcome, People, Put, Received, Store, Tickets, UsageLog,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -127,7 +127,7 @@ impl Ledger for Defective {
         self.store.key_names()
     }
 
-    async fn agree_on_secret(&self, id: &str) -> Outcome<bool> {
+    async fn agree_on_secret(&self, id: Option<&str>) -> Outcome<Agreement> {
         self.store.agree_on_secret(id).await
     }
 

@@ -216,10 +216,25 @@ fn a_store_moves_to_redis_under_hashed_names_and_back_with_everything_in_it() {
             "the copy has the key of {who}:\n{dumped}"
         );
     }
-    // Who has the store and not the secret opens nothing, and no other secret is taken.
+    // A gateway without the secret does not start; and who has the store and no scruples opens nothing.
+    let without = try_copy(&redis.url(), &to, &[]).unwrap_err();
+    assert!(
+        without.contains("accounts.key_secret is not that one"),
+        "{without}"
+    );
+    let (status, lines, _) = Gateway::run_to_end(Setup::new().store(&redis.url()));
+    assert!(!status.success());
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("accounts.key_secret is not set")),
+        "{lines:?}"
+    );
+    let noted = redis.cli(&["GETDEL", "keys:secret"]).text();
     let stranger = Gateway::start(Setup::new().store(&redis.url()));
     assert!(people.seen(&stranger).values().all(Option::is_none));
     stop(stranger);
+    redis.cli(&["SET", "keys:secret", &noted]);
     let mistaken = Setup::new()
         .store(&redis.url())
         .env("RESULLM__ACCOUNTS__KEY_NAMES", "hashed")
@@ -344,7 +359,24 @@ fn a_copy_that_cannot_be_right_says_why_and_changes_nothing() {
         "{broken}"
     );
     redis.cli(&["DEL", "apiKey:broken"]);
+    // Another program's list, and names that are no text.
+    redis.cli(&["RPUSH", "apiKey:queue:1", "x"]);
     copy(&redis.url(), &cluster.url(), &[]);
+    // A copy that was broken off leaves this.
+    cluster
+        .node_of("keys:copying")
+        .cli(&["SET", "keys:copying", "under way"]);
+    let (status, lines, _) = Gateway::run_to_end(Setup::new().store(&cluster.url()));
+    assert!(!status.success());
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("or that was broken off")),
+        "{lines:?}"
+    );
+    cluster
+        .node_of("keys:copying")
+        .cli(&["DEL", "keys:copying"]);
     let gateway = Gateway::start(Setup::new().store(&cluster.url()));
     assert_eq!(me(&gateway, &key)["tokensLeft"], 100);
 }
@@ -534,4 +566,65 @@ fn a_balance_on_its_way_from_a_key_that_is_still_clear_arrives() {
             || (me(&gateway, &key)["tokensLeft"] == 1_098).then_some(()),
         );
     });
+}
+
+/// A gateway in the first step of a change has the secret and names keys in clear: it notes the secret, so that no copy
+/// with another one can put its keys out.
+#[test]
+fn names_are_hashed_with_the_secret_of_the_gateways_alone() {
+    let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+    let redis = Redis::start();
+    let setup = hashed(Setup::new()).env("RESULLM__ACCOUNTS__KEY_NAMES", "clear");
+    let gateway = Gateway::start(setup.store(&redis.url()).tenant("abc", config(&provider)));
+    let key = mint(&gateway, "abc");
+    let wrong = [("KEY_SECRET", OTHER_SECRET), HASHED[1]];
+    let refused = try_copy(&redis.url(), &redis.url(), &wrong).unwrap_err();
+    assert!(
+        refused.contains("accounts.key_secret is not the one"),
+        "{refused}"
+    );
+    assert_eq!(me(&gateway, &key)["tokensLeft"], 100);
+}
+
+/// A key whose user was gone came to life again where another key's record named that user.
+#[test]
+fn a_key_that_leads_nowhere_leads_to_no_one_else_after_a_copy() {
+    let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+    let (one, two) = (Redis::start(), Redis::start());
+    let gateway = Gateway::start(
+        Setup::new()
+            .store(&one.url())
+            .tenant("abc", config(&provider)),
+    );
+    let people = People::arrive(&gateway);
+    stop(gateway);
+    one.cli(&["SET", "apiKey:user_old", "anna"]);
+    copy(&one.url(), &two.url(), &[BY_USER]);
+    let gateway = Gateway::start(Setup::new().store(&two.url()));
+    assert_eq!(chat(&gateway, "abc", "user_old", &small_call()).status, 401);
+    assert_eq!(me(&gateway, &people.keys["paid"])["tokensLeft"], 4993);
+}
+
+/// Usage records came with the age of the new settings counted from the end of the old one, and without an end.
+#[test]
+fn usage_records_keep_their_time_in_a_copy() {
+    let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
+    let (home, redis) = (TempDir::new(), Redis::start());
+    let from = format!("embedded:{}", home.path().join("store").display());
+    let gateway = Gateway::start(Setup::new().store(&from).tenant("abc", config(&provider)));
+    let people = People::arrive(&gateway);
+    people.usage(&gateway, [1, 2]);
+    stop(gateway);
+    copy(&from, &redis.url(), &[("RESULLM__RETENTION__USAGE", "1h")]);
+    let life = redis.cli(&["PTTL", "usage:abc"]).int();
+    assert!((1..=3_600_000).contains(&life), "{life}");
+    let newest = redis.cli(&["XREVRANGE", "usage:abc", "+", "-", "COUNT", "1"]);
+    let id = words(&newest)[0].clone();
+    let record = &words(&newest)[2];
+    let record: Value = serde_json::from_str(record).unwrap();
+    let at: u64 = id.split('-').next().unwrap().parse().unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    assert!(u128::from(at) <= now.as_millis(), "{id} of {record}");
 }

@@ -1,5 +1,5 @@
 -- Holds tokens for a request, if key, window, concurrency and balance allow it.
--- ARGV: 3 id, 4 least, 5 most, 6 open, 7 known, 8 ttl in ms, 9 tenant, 10 key, 11 the key's id at a person's
+-- ARGV: 3 id, 4 least, 5 most, 6 open, 7 known, 8 ttl in ms, 9 tenant, 10 first five characters of the key, 11 the key's id at a person's
 -- account (else empty), 12... groups
 local account, instead = open()
 if not account then return instead end
