@@ -191,6 +191,7 @@ fn everything_is_tried(store: Option<&str>, format: &str, layout: &str, redis: &
         .admin_token(ADMIN)
         .env("RUST_LOG", LOUDEST)
         .env("RUST_BACKTRACE", "full")
+        .env("RESULLM__ACCOUNTS__FAILURES_PER_ADDRESS", "1000000")
         .tenant("abc", config(&provider))
         .yaml(&format!("server: {{ ops_listen: \"{ops}\" }}"))
         .yaml(&format!("log: {{ format: {format} }}"))
