@@ -142,16 +142,22 @@ enum KeyCommand {
 
 #[derive(Subcommand)]
 enum StoreCommand {
+    #[command(flatten)]
+    Embedded(EmbeddedCommand),
+    /// Copy everything into an empty store, in the layout and with the names of keys that the settings say. FROM and TO are
+    /// written like the setting `store`; the word `store` is that setting, and `file:PATH` is what a file says. The same
+    /// Redis twice: names of keys are hashed in place, while gateways serve
+    Copy { from: String, to: String },
+}
+
+#[derive(Subcommand)]
+enum EmbeddedCommand {
     /// Read the whole store and report damage
     Check,
     /// Write a backup of the store to one new file
     Backup { file: PathBuf },
     /// Restore a backup into a directory that is empty or does not exist
     Restore { file: PathBuf },
-    /// Copy everything into an empty store, in the layout and with the names of keys that the settings say. FROM and TO are
-    /// written like the setting `store`; the word `store` is that setting, and `file:PATH` is what a file says. The same
-    /// Redis twice: names of keys are hashed in place, while gateways serve
-    Copy { from: String, to: String },
 }
 
 /// A request to the admin routes, built from a `tenant` or `key` command.
@@ -183,7 +189,12 @@ pub fn main() -> ExitCode {
             Ok(asked) => ask(arguments.config.as_ref(), asked),
             Err(error) => fail(&error),
         },
-        Some(Command::Store(command)) => maintain_store(arguments.config.as_ref(), &command),
+        Some(Command::Store(StoreCommand::Embedded(command))) => {
+            maintain_store(arguments.config.as_ref(), &command)
+        }
+        Some(Command::Store(StoreCommand::Copy { from, to })) => {
+            copy_store(arguments.config.as_ref(), &from, &to)
+        }
         None => {
             let errors_as = arguments.log_errors_as.as_deref();
             serve(arguments.config.as_ref(), arguments.take_over, errors_as)
@@ -391,35 +402,31 @@ async fn serve_until_stopped(settings: Arc<Settings>, take_over: bool) -> Result
 }
 
 /// Runs `resullm store ...` on the embedded store; `check` prints the contents even if it found damage.
-fn maintain_store(path: Option<&PathBuf>, command: &StoreCommand) -> ExitCode {
+fn maintain_store(path: Option<&PathBuf>, command: &EmbeddedCommand) -> ExitCode {
     let settings = match load(path) {
         Ok(settings) => settings,
         Err(faults) => return fail(&faults),
     };
-    if let StoreCommand::Copy { from, to } = command {
-        return copy_store(&settings, from, to);
-    }
     let settings::Store::Embedded(dir) = settings.store else {
         return fail("This is for the embedded store; Redis has tools of its own");
     };
     let store = dir.display().to_string();
     let done = match command {
-        StoreCommand::Check => maintenance::check(&dir).map(|(contents, mut faults)| {
+        EmbeddedCommand::Check => maintenance::check(&dir).map(|(contents, mut faults)| {
             // No journal directory: no process left anything unsettled.
             let pages = journal::check(Path::new(&settings.accounts.journal));
             faults.extend(pages.unwrap_or_default());
             let told = json!({"store": store, "contents": contents, "faults": faults.len()});
             (told, faults)
         }),
-        StoreCommand::Backup { file } => maintenance::backup(&dir, file).map(|things| {
+        EmbeddedCommand::Backup { file } => maintenance::backup(&dir, file).map(|things| {
             let told = json!({"store": store, "backup": file, "things": things});
             (told, Vec::new())
         }),
-        StoreCommand::Restore { file } => maintenance::restore(&dir, file).map(|things| {
+        EmbeddedCommand::Restore { file } => maintenance::restore(&dir, file).map(|things| {
             let told = json!({"store": store, "restored": file, "things": things});
             (told, Vec::new())
         }),
-        StoreCommand::Copy { .. } => Err("copying has its own function".to_owned()),
     };
     match done {
         Ok((told, faults)) => {
@@ -435,14 +442,14 @@ fn maintain_store(path: Option<&PathBuf>, command: &StoreCommand) -> ExitCode {
 }
 
 /// Runs `resullm store copy`.
-fn copy_store(settings: &Settings, from: &str, to: &str) -> ExitCode {
-    let end = |which: &str, written| {
-        let end = settings::store_of(settings, written);
-        end.map_err(|why| format!("{which}: {why}"))
-    };
-    let copied = end("FROM", from).and_then(|from| {
-        let to = end("TO", to)?;
-        let (keeping, layout) = (keeping(settings), settings.accounts.layout);
+fn copy_store(path: Option<&PathBuf>, from: &str, to: &str) -> ExitCode {
+    let copied = load(path).and_then(|settings| {
+        let end = |which: &str, written| {
+            let end = settings::store_of(&settings, written);
+            end.map_err(|why| format!("{which}: {why}"))
+        };
+        let (from, to) = (end("FROM", from)?, end("TO", to)?);
+        let (keeping, layout) = (keeping(&settings), settings.accounts.layout);
         runtime()?.block_on(copy::copy(&from, &to, keeping, layout))
     });
     match copied {

@@ -228,14 +228,14 @@ table! {
         mint_window: Duration = span(SECOND).default("1h");
         /// How many wrong keys and tokens one client address may send within a minute, to this gateway.
         /// Then it is refused with 429 for the rest of it.
-        /// Of admin tokens it may send a hundredth as many wrong ones.
+        /// Wrong admin tokens are refused after a hundredth as many.
         failures_per_address: u64 = whole(1, ANY).default("10000");
         /// How long a key lives that a sign-in gives.
         sign_in_ttl: Duration = span(SECOND).default("90d");
         /// How keys are named in the store: `clear` has them as they are; with `hashed` the names carry an HMAC of the key, so a copy of the store opens nothing.
         /// Keys of either kind are found where key_secret is set; docs/moving-stores.md has the steps of a change.
         key_names: KeyNaming = choice([("clear", KeyNaming::Clear), ("hashed", KeyNaming::Hashed)]).default("clear");
-        /// What the HMAC of hashed names is made with: 32 bytes as hex or base64, the same on every gateway of a store, for as long as the store lives: without it no hashed key is found.
+        /// The secret of hashed names: 32 bytes as hex or base64, the same on every gateway of a store, for as long as the store lives: without it no hashed key is found.
         /// `openssl rand -hex 32` makes some.
         key_secret: Option<SealKey> = seal_key().optional().bundled("${KEY_SECRET}").variable("KEY_SECRET");
         /// How many Redis replicas must have a credit before it is answered, so that no failover can lose it.
@@ -279,7 +279,7 @@ table! {
 
 table! {
     /// How long what concerns people is kept.
-    /// What is older goes by itself, within a day at the latest; `resullm purge` removes it at once, when you have shortened a time.
+    /// Older data is removed within a day, or at once by `resullm purge`.
     pub struct Retention unknown Refused {
         /// Records of settled requests, in the usage log of each tenant; usage.records bounds their number.
         usage: Duration = span(SECOND).default("30d");

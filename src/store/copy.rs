@@ -13,7 +13,6 @@ use super::{AccountSettings, Clock, StoreError};
 use crate::rules::amount::Millis;
 use crate::settings::{Layout, Store as Target};
 use serde_json::{Value, json};
-
 use shape::Shape;
 
 /// Time by which an expiry may differ after it went through Redis, which takes spans and not moments.
@@ -90,7 +89,7 @@ pub async fn copy(
             return Err("FROM and TO are the same: that hashes the names of keys, and needs accounts.key_names: hashed".to_owned());
         }
         on_redis::can_rename(&redis)?;
-        agreed(&redis, &names.secret_id().unwrap_or_default()).await?;
+        agreed(&redis, names.secret_id().as_deref()).await?;
         let (hashed, still_clear) = on_redis::hash_names(&redis).await.map_err(told)?;
         return Ok(json!({"hashed": hashed, "stillClear": still_clear}));
     }
@@ -129,9 +128,9 @@ pub async fn copy(
     Ok(json!({"contents": contents, "usersOfSeveralKeys": shape.kept_by_user}))
 }
 
-async fn agreed(redis: &Redis, id: &str) -> Result<(), String> {
+async fn agreed(redis: &Redis, id: Option<&str>) -> Result<(), String> {
     use super::{Agreement, Ledger};
-    match redis.agree_on_secret(Some(id)).await.map_err(told)? {
+    match redis.agree_on_secret(id).await.map_err(told)? {
         Agreement::Agreed => Ok(()),
         Agreement::HalfCopied => Err(HALF_COPIED.to_owned()),
         Agreement::OtherSecret | Agreement::NoSecret => {
@@ -161,37 +160,42 @@ fn counted(things: &Things) -> Result<Contents, String> {
 /// blocks of their own.
 fn compare(wanted: &Things, found: &Things, why: &str) -> Result<(), String> {
     let is_usage = |name: &str| name.starts_with("usage:");
-    let same = |one: &Stored, other: Option<&Stored>| {
-        other.is_some_and(|other| {
-            let drift = match (one.expires, other.expires) {
-                (Some(one), Some(other)) => one.minus(other).max(other.minus(one)),
-                (None, None) => Millis(0),
-                _ => return false,
-            };
-            let (one, other) = (one.clone(), other.clone());
-            drift <= DRIFT
-                && Stored {
-                    expires: None,
-                    ..one
-                } == Stored {
-                    expires: None,
-                    ..other
-                }
-        })
+    let same = |one: &Stored, other: &Stored| {
+        let drift = match (one.expires, other.expires) {
+            (Some(one), Some(other)) => one.minus(other).max(other.minus(one)),
+            (None, None) => Millis(0),
+            _ => return false,
+        };
+        let is_equal =
+            (&one.text, &one.books, &one.keys) == (&other.text, &other.books, &other.keys);
+        is_equal && drift <= DRIFT
     };
     // What ends within the time of a copy may be missing.
     let now = Clock::Store.now().plus(DRIFT);
-    let differs = |one: &Things, other: &Things| -> Vec<String> {
-        let here = one.iter().filter(|(name, _)| !is_usage(name));
-        let here =
-            here.filter(|(name, stored)| !stored.expired(now) && !same(stored, other.get(*name)));
-        here.map(|(name, _)| super::name::id(name)).collect()
+    let lasting = |things: &'_ Things| {
+        let lasting = |(name, stored): &(&String, &Stored)| !is_usage(name) && !stored.expired(now);
+        things
+            .iter()
+            .filter(lasting)
+            .map(|(name, _)| name.clone())
+            .collect::<Vec<String>>()
     };
-    let mut names = differs(wanted, found);
-    names.extend(differs(found, wanted));
-    names.sort();
-    names.dedup();
-    let records = |things: &Things| counted(things).map_or(0, |contents| contents.usage_records);
+    let mut names = lasting(wanted);
+    names.retain(|name| {
+        !found
+            .get(name)
+            .is_some_and(|other| same(&wanted[name], other))
+    });
+    names.extend(
+        lasting(found)
+            .into_iter()
+            .filter(|name| !wanted.contains_key(name)),
+    );
+    let mut names: Vec<String> = names.iter().map(|name| super::name::id(name)).collect();
+    let records = |things: &Things| -> usize {
+        let logs = things.iter().filter(|(name, _)| is_usage(name));
+        logs.map(|(_, block)| block.text.lines().count()).sum()
+    };
     if records(wanted) != records(found) {
         names.push("usage records".to_owned());
     }

@@ -213,6 +213,11 @@ pub fn usage(tenant: &TenantId) -> String {
     format!("usage:{tenant}")
 }
 
+/// Returns the name of a block of a usage log, by the number of its first record.
+pub(crate) fn usage_block(log: &str, number: u64) -> String {
+    format!("{log}:{number:020}")
+}
+
 /// Pattern of the names of all usage logs.
 pub(crate) const USAGE_LOGS: &str = "usage:*";
 

@@ -1,4 +1,5 @@
-//! Opens the store engine that the settings name. The only place that chooses between engines.
+//! Opens the store engine that the settings name. The only place that chooses between engines, beside `copy.rs`,
+//! whose ends need no gateway's engine.
 
 use super::embedded::Embedded;
 use super::redis::Redis;

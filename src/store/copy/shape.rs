@@ -1,4 +1,4 @@
-//! What a store's contents become in a copy: the layout of records and the names of keys that the settings say.
+//! The shape of a copy: layout of records and names of keys, as the settings say.
 //!
 //! Balances, holds, leases and all that stands beside a record move with it, whatever its name becomes.
 

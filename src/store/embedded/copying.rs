@@ -8,15 +8,20 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+/// Opens the database of a store that no gateway has open, with all of its journal applied.
+pub(super) fn settled(dir: &Path) -> Result<redb::Database, String> {
+    // `Disk::open` verifies the database and applies the journal to it.
+    drop(Disk::open(dir)?);
+    database::open(dir)
+}
+
 /// Reads a store that no gateway has open.
 pub(crate) fn read(dir: &Path) -> Result<Things, String> {
     let path = database::file(dir);
     if !path.exists() {
         return Err(format!("there is no store in {}", dir.display()));
     }
-    // `Disk::open` verifies the database and applies the journal to it.
-    drop(Disk::open(dir)?);
-    let database = database::open(dir)?;
+    let database = settled(dir)?;
     let mut things = Things::new();
     let mut altered = 0;
     let read = database::each(&database, "", |name, bytes| {
@@ -61,11 +66,7 @@ pub(crate) fn fill(dir: &Path, things: &Things) -> Result<(), String> {
     if beside.exists() {
         fs::remove_dir_all(&beside).map_err(|error| at("write beside", &error))?;
     }
-    folder::make(&beside).map_err(|error| at("create", &error))?;
-    let filled = database::open(&beside).and_then(|mut database| {
-        database::fill(&database, things.iter()).map_err(|error| at("write to", &error))?;
-        database::verify(&mut database, &database::file(&beside))
-    });
+    let filled = database::create(&beside, things.iter());
     let moved = filled.and_then(|()| {
         if dir.exists() {
             fs::remove_dir(dir).map_err(|error| at("replace", &error))?;

@@ -328,8 +328,24 @@ pub fn seal(database: &Database) -> Result<Result<(), Altered>, redb::Error> {
     })
 }
 
+/// Makes a directory and a whole store in it; a failure leaves no store there.
+pub(crate) fn create<'t>(
+    dir: &Path,
+    all: impl Iterator<Item = (&'t String, &'t Stored)>,
+) -> Result<(), String> {
+    let at = |what: &str, error: &dyn Display| format!("cannot {what} {}: {error}", dir.display());
+    folder::make(dir).map_err(|error| at("create", &error))?;
+    let filled = open(dir).and_then(|mut database| {
+        fill(&database, all).map_err(|error| at("write to", &error))?;
+        verify(&mut database, &file(dir))
+    });
+    filled.inspect_err(|_| {
+        let _ = fs::remove_file(file(dir));
+    })
+}
+
 /// Writes all values of a new store in one transaction.
-pub fn fill<'t>(
+fn fill<'t>(
     database: &Database,
     all: impl Iterator<Item = (&'t String, &'t Stored)>,
 ) -> Result<(), redb::Error> {

@@ -3,9 +3,8 @@
 //! A backup is one file: a format line, each value as a numbered record with a checksum, and a mark with
 //! their count. A backup is restored as a whole or not at all.
 
-use super::database;
-use super::disk::Disk;
 use super::journal::{self, Change, Journal};
+use super::{copying, database};
 use crate::rules::record;
 use crate::store::boot::Boot;
 use crate::store::contents::Contents;
@@ -105,9 +104,7 @@ pub fn backup(dir: &Path, to: &Path) -> Result<u64, String> {
     if to.exists() {
         return Err(cannot(&"it exists, and a backup is never written over"));
     }
-    // `Disk::open` verifies the database and applies the journal to it.
-    drop(Disk::open(dir)?);
-    let database = database::open(dir)?;
+    let database = copying::settled(dir)?;
     // Mode 0600: the file holds the clients' keys and the providers' credentials.
     let mut options = OpenOptions::new();
     let options = options.write(true).create_new(true).mode(0o600);
@@ -161,19 +158,7 @@ pub fn restore(dir: &Path, from: &Path) -> Result<u64, String> {
         );
         return Err(at("restore into", &why));
     }
-    folder::make(dir).map_err(|error| at("create", &error))?;
-    let filled = database::open(dir).and_then(|mut database| {
-        database::fill(
-            &database,
-            things.iter().map(|(name, stored)| (name, stored)),
-        )
-        .map_err(|error| at("write to", &error))?;
-        database::verify(&mut database, &database::file(dir))
-    });
-    if let Err(error) = filled {
-        let _ = fs::remove_file(database::file(dir));
-        return Err(error);
-    }
+    database::create(dir, things.iter().map(|(name, stored)| (name, stored)))?;
     Ok(things.len() as u64)
 }
 

@@ -55,10 +55,6 @@ struct Log {
     blocks: VecDeque<u64>,
 }
 
-fn numbered(log: &str, number: u64) -> String {
-    format!("{log}:{number:020}")
-}
-
 impl Embedded {
     /// Opens the directory, applies the journal and starts the flusher thread.
     pub fn open(dir: &Path, keeping: AccountSettings) -> Result<Embedded, String> {
@@ -625,9 +621,10 @@ impl UsageLog for Embedded {
             expires,
             ..Stored::text(&records.join("\n"))
         };
-        self.disk.put_aside(&numbered(&log, number), Some(&block))?;
+        self.disk
+            .put_aside(&name::usage_block(&log, number), Some(&block))?;
         for old in gone {
-            self.disk.put_aside(&numbered(&log, old), None)?;
+            self.disk.put_aside(&name::usage_block(&log, old), None)?;
         }
         Ok(())
     }

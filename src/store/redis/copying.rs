@@ -35,7 +35,10 @@ pub(crate) async fn is_unused(redis: &Redis) -> Outcome<bool> {
     if !accounts(redis).await?.is_empty() {
         return Ok(false);
     }
-    let others = redis.fleet.scan(&["tenant:*", "usage:*", "keys:*"]).await?;
+    let others = redis
+        .fleet
+        .scan(&["tenant:*", name::USAGE_LOGS, "keys:*"])
+        .await?;
     Ok(others.is_empty())
 }
 
@@ -54,7 +57,7 @@ pub(crate) async fn read_all(redis: &Redis, age: Millis, now: Millis) -> Outcome
             things.insert(name, Stored::text(&text));
         }
     }
-    for log in redis.fleet.scan(&["usage:*"]).await? {
+    for log in redis.fleet.scan(&[name::USAGE_LOGS]).await? {
         things.extend(read_log(redis, &log, age).await?);
     }
     Ok(things)
@@ -310,5 +313,5 @@ fn numbered(
         expires: Some(Millis(at).plus(age)),
         ..Stored::text(&records.join("\n"))
     };
-    (format!("{log}:{number:020}"), block)
+    (name::usage_block(log, number), block)
 }

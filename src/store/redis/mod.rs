@@ -320,15 +320,17 @@ impl Redis {
         key: &KeyName,
         words: impl Fn(&AccountName) -> Vec<String> + Send + Sync,
     ) -> Outcome<Option<(AccountName, String, Words)>> {
-        let mut account = key.account();
-        let mut reply = Reply::Gone;
+        let mut found = None;
         for name in self.keeping.key_names.candidates(key) {
-            reply = self.on_name(script, &name, &words(&name), 0).await?;
+            let reply = self.on_name(script, &name, &words(&name), 0).await?;
             if !matches!(reply, Reply::Gone) {
-                account = name;
+                found = Some((name, reply));
                 break;
             }
         }
+        let Some((mut account, mut reply)) = found else {
+            return Ok(None);
+        };
         if let Reply::Elsewhere(theirs) = reply {
             account = theirs;
             reply = self.on_account(script, &account, &words(&account)).await?;

@@ -47,7 +47,7 @@ struct Connection {
     commands: ChildStdin,
     messages: Receiver<Value>,
     last_id: u64,
-    /// What happened in the pages, in its order.
+    /// Events of the pages, in their order.
     events: Vec<Value>,
 }
 

@@ -217,7 +217,7 @@ fn key_bound_is_exact_over_three_instances() {
     assert_eq!(shown["tokensLeft"], 1000 - served);
 }
 
-/// What a call in flight may spend is no longer the new key's when the old one is rolled.
+/// The key that another is rolled into may not spend what calls of that one hold.
 #[test]
 fn rolling_during_a_call_leaves_the_bound_whole() {
     let (redis, gate) = (Redis::start(), Gate::new());
