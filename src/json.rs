@@ -111,6 +111,18 @@ pub fn each_element<'a>(bytes: &'a [u8], mut each: impl FnMut(&'a [u8])) -> bool
     end.is_some_and(|end| skip_space(bytes, end) == bytes.len())
 }
 
+/// Returns the places of a list's elements, in order. Empty if the text is no list.
+pub fn element_places(text: &str) -> Vec<Range<usize>> {
+    let bytes = text.as_bytes();
+    let mut places = Vec::new();
+    walk_elements(bytes, skip_space(bytes, 0), |start| {
+        let end = value_end(bytes, start)?;
+        places.push(start..end);
+        Some(end)
+    });
+    places
+}
+
 /// A value in a JSON text. Its end is searched for only if no reader of its content has found it already, so
 /// a text is scanned once, however deep its values are read.
 pub struct Value<'a> {

@@ -25,6 +25,7 @@
 //!     call         read downwards; every `?` is one GatewayError          proxy/call.rs
 //!                  |- downstream/  route, body, reply, CORS
 //!                  |- admission/   authenticate, estimate, admit (window + balance + hold, ATOMIC)
+//!                  |- attempts/    endpoint after endpoint, until one answers
 //!                  |- upstream/    request, connection to a checked address, lifetime of the hold
 //!                  |- relay/       chunk by chunk past the dialect's meter
 //!                  |- settlement/  usage -> charge -> store.settle -> one record; on every way out

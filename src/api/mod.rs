@@ -21,7 +21,7 @@ pub use people::{Export, ListedKey, NewOwnKey, OwnKey, OwnKeys, OwnUsage, Sessio
 pub use provider::{
     AnthropicError, CODES, ChatCall, ErrorCode, Model, ModelCall, ModelList, OpenAiError,
 };
-pub use service::{Alive, AliveStatus, Ready, ReadyStatus, Root, Success};
+pub use service::{Alive, AliveStatus, PassedOverEndpoint, Ready, ReadyStatus, Root, Success};
 pub use sign_in::{CallbackQuery, RedeemCode, SignIn, SignedIn, StartQuery};
 pub use tenants::{
     AdminToken, AdminTokens, AnyConfig, Config, ConfigStored, MAX_TOKEN_BYTES, MAX_TOKENS,
@@ -29,7 +29,8 @@ pub use tenants::{
     TokensSet,
 };
 pub use usage::{
-    MAX_DAYS, MAX_EVENTS, OwnUsageQuery, UsageEvent, UsageQuery, UsageReport, UsageSum,
+    MAX_DAYS, MAX_EVENTS, OwnUsageQuery, UsageAttempt, UsageEvent, UsageQuery, UsageReport,
+    UsageSum,
 };
 
 use crate::rules::amount::Tokens;

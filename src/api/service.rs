@@ -25,9 +25,23 @@ pub enum AliveStatus {
 }
 
 /// Traffic is welcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Ready {
     pub status: ReadyStatus,
+    /// Endpoints that this instance passes over now. Only on `server.ops_listen`, for `?verbose`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<PassedOverEndpoint>")]
+    pub passed_over: Option<Vec<PassedOverEndpoint>>,
+}
+
+/// An endpoint that is asked only where there is no other: its calls failed, or its provider asked for a rest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PassedOverEndpoint {
+    pub tenant: String,
+    pub endpoint: String,
+    pub model: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

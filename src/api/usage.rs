@@ -121,4 +121,21 @@ pub struct UsageEvent {
     pub latency_ms: u64,
     /// The answer's `x-request-id`.
     pub request_id: String,
+    /// All attempts in order, where there was more than one; the last one is the one that `endpoint` and `model` name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<UsageAttempt>,
+}
+
+/// One attempt at a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageAttempt {
+    /// The endpoint, by its name in the tenant's config.
+    pub endpoint: String,
+    /// The model that it was asked for.
+    pub model: Option<String>,
+    /// How the attempt ended, as in the metric `resullm_provider_answers_total`.
+    pub outcome: String,
+    /// Part of the charge, in tokens of the balance.
+    pub cost: u64,
 }

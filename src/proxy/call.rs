@@ -11,9 +11,10 @@ use crate::local::answer::Refusal;
 use crate::local::dispatch::Scope;
 use crate::local::route::{Matched, Resolved, allows_cors};
 use crate::proxy::access;
-use crate::proxy::admission::admit::{Admission, check_group, check_key};
+use crate::proxy::admission::admit::{Admission, check_group, check_key, may_fall_back};
 use crate::proxy::admission::authenticate::{authenticate, require_known};
-use crate::proxy::admission::estimate::{Estimate, Estimator};
+use crate::proxy::admission::estimate::Estimator;
+use crate::proxy::attempts::in_turn::{Attempts, answer_by_any};
 use crate::proxy::downstream::cors::CorsGrant;
 use crate::proxy::downstream::hosts::{Hosts, RequestedHost};
 use crate::proxy::downstream::intake::intake;
@@ -21,32 +22,24 @@ use crate::proxy::downstream::route::{self, ProviderPath};
 use crate::proxy::downstream::session::Session;
 use crate::proxy::downstream::{client_address, preflight, reply, tally};
 use crate::proxy::error::GatewayError;
-use crate::proxy::exchange::{Admitted, Exchange};
+use crate::proxy::exchange::Exchange;
 use crate::proxy::limits::refused_work::Work;
 use crate::proxy::limits::{Limits, gate};
 use crate::proxy::local_answer::LocalAnswers;
 use crate::proxy::models;
 use crate::proxy::outcome::Route;
-use crate::proxy::relay::relay;
-use crate::proxy::relay::request::{Relay, RelayedCall, private_host};
 use crate::proxy::request_id;
 use crate::proxy::settlement::record::Recorder;
 use crate::proxy::settlement::settle::Settlement;
-use crate::proxy::upstream::client::Destination;
-use crate::proxy::upstream::connection::ProviderRequest;
 use crate::proxy::upstream::forward::Forward;
 use crate::proxy::upstream::lifetime::Lifetimes;
-use crate::proxy::upstream::request::{self, Caller};
 use crate::rules::charge::Charge;
-use crate::rules::redact::Credentials;
 use crate::rules::tenant::{self, Addressed};
 use crate::store::Store;
 use crate::store::name::KeyName;
 use crate::store::tenants::{Lookup, Tenant, Tenants};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::panics;
-use crate::telemetry::series::EndpointSeries;
-use bytes::Bytes;
 use futures_util::FutureExt;
 use http::Method;
 use http::header::AUTHORIZATION;
@@ -205,7 +198,8 @@ async fn answer_by_api(
     {
         exchange.outcome.route = Route::Call("models");
         let store = &*proxy.store;
-        return models::answer(store, session, &mut exchange.reply, tenant, wanted).await;
+        let address = address_of(proxy, session);
+        return models::answer(store, session, &mut exchange.reply, tenant, wanted, address).await;
     }
     if words.first() == Some(&"realtime") {
         return Err(GatewayError::RealtimeNotServed);
@@ -250,7 +244,7 @@ async fn call_limited(
     outcome
 }
 
-/// Runs one call: intake, estimate, admit, forward, relay.
+/// Runs one call: intake, estimate, admit, then attempts at its endpoints.
 async fn call(
     proxy: &Proxy,
     session: &mut Session<'_>,
@@ -270,107 +264,31 @@ async fn call(
     work.read_bytes = body.len() as u64;
 
     let estimator = &proxy.estimator;
-    let mut estimate = estimator
+    let mut estimates = estimator
         .estimate(session.request(), tenant, dialect, body)
         .await?;
-    let endpoint = estimate.endpoint;
-    exchange
-        .reply
-        .set_endpoint(Arc::from(endpoint.name.as_str()));
+    let first = estimates[0].endpoint;
+    exchange.reply.set_endpoint(Arc::from(first.name.as_str()));
 
     let admission = &proxy.admission;
     let bill = admission
-        .admit(key, &mut estimate, &mut exchange.reply, work)
+        .admit(key, &mut estimates, &mut exchange.reply, work)
         .await?;
     let mut call = exchange.admit(&tenant.id, bill);
     let labels = call.bill.labels();
-    check_group(&estimate, &labels.group)?;
-    let address = || address_of(proxy, session);
-    check_key(&estimate, labels.issued.as_deref(), address)?;
+    let (group, issued) = (labels.group.clone(), labels.issued.as_deref());
+    check_group(&estimates[0], &group)?;
+    check_key(&estimates[0], issued, || address_of(proxy, session))?;
+    let model = estimates[0].model.clone();
+    estimates.retain(|estimate| may_fall_back(estimate, model.as_deref(), &group, issued));
 
-    let (to, request) = prepare(proxy, session.request(), &mut call, &mut estimate).await?;
-
-    let beside = tenant.beside(endpoint);
-    let found;
-    let asked = RelayedCall {
-        dialect,
-        call: &estimate.call,
-        host: private_host(endpoint),
-        credentials: match beside {
-            Some(beside) => &beside.credentials,
-            None => {
-                found = Credentials::of(endpoint);
-                &found
-            }
-        },
-    };
-    let asked = ask(proxy, session, &mut call, key, (to, request), &asked).await;
-    if let Some(beside) = beside {
-        count_answer(&beside.series, &call, &asked);
-    }
-    asked
-}
-
-/// Sends a call to its provider and relays the answer.
-async fn ask(
-    proxy: &Proxy,
-    session: &mut Session<'_>,
-    call: &mut Admitted<'_, '_>,
-    key: &KeyName,
-    (to, request): (Destination, ProviderRequest),
-    asked: &RelayedCall<'_>,
-) -> Result<(), GatewayError> {
-    let timer = std::mem::take(&mut session.lifetime_timer);
-    let mut lifetime = proxy.lifetimes.start(key, call.bill.taken(), timer);
-    let forward = &proxy.forward;
-    let answer = forward
-        .send(session, call, to, request, &mut lifetime)
-        .await?;
-    let parts = Relay {
+    let parts = Attempts {
+        lifetimes: &proxy.lifetimes,
+        forward: &proxy.forward,
         settlement: &proxy.settlement,
         metrics: &proxy.metrics,
     };
-    let relayed = relay(&parts, session, call, answer, asked, &mut lifetime).await;
-    session.lifetime_timer = lifetime.timer;
-    relayed
-}
-
-/// Counts a call by how it ended at its provider.
-fn count_answer(
-    series: &EndpointSeries,
-    call: &Admitted<'_, '_>,
-    asked: &Result<(), GatewayError>,
-) {
-    let mut outcome = *call.outcome;
-    let error = asked.as_ref().err();
-    outcome.fault = outcome
-        .fault
-        .or(error.and_then(GatewayError::provider_fault));
-    series.count_answer(outcome.provider_word());
-    if let Some(first_byte) = outcome.first_byte {
-        series.record_first_byte(first_byte);
-    }
-}
-
-/// Looks up the provider's address and writes the request as it leaves.
-async fn prepare(
-    proxy: &Proxy,
-    client: &head::Request,
-    call: &mut Admitted<'_, '_>,
-    estimate: &mut Estimate<'_>,
-) -> Result<(Destination, ProviderRequest), GatewayError> {
-    let content_type = client.fields.get("content-type");
-    let caller = Caller {
-        tenant: call.tenant,
-        account: &call.bill.labels().account,
-    };
-    let body = request::rewrite_body(estimate, call.bill, content_type, &caller)?;
-    // Frees the body now: a stream would keep it in memory to its end.
-    estimate.body = Bytes::new();
-    call.reply.set_removed(estimate.extras.removed.clone());
-    let to = proxy.forward.destination(estimate.endpoint).await?;
-    let request = request::write(estimate, &to, client, &caller, body)?;
-    Ok((to, request))
+    answer_by_any(&parts, session, &mut call, key, estimates).await
 }
 
 /// Logs an error and sends it, if the client is connected and no response has begun.

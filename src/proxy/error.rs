@@ -9,6 +9,7 @@ use crate::rules::amount::Millis;
 use crate::store::StoreError;
 use crate::telemetry::fields::About;
 use crate::telemetry::throttle::Throttle;
+use http::StatusCode;
 use log::Level;
 use std::fmt::{self, Display, Formatter};
 
@@ -72,6 +73,8 @@ pub enum GatewayError {
     /// relayed.
     ProviderFailed(ProviderFault, String),
     ProviderTimeout(String),
+    /// An error that a provider answered, in place of which another attempt was to be made.
+    ProviderError(StatusCode),
     /// 502 `provider_refused`: the provider rejects the operator's key, or has no credit left for it.
     ProviderRefused(String),
     /// 503 `ended`: `server.drain_timeout` passed, or the request's hold ended.
@@ -180,7 +183,12 @@ impl GatewayError {
             GatewayError::Store(StoreError::Damaged { .. }) => (500, "internal_error"),
             GatewayError::Store(StoreError::Full) => (503, "store_full"),
             GatewayError::Store(_) => (503, "store_unavailable"),
-            GatewayError::ProviderFailed(..) => (502, "provider_failed"),
+            GatewayError::ProviderError(StatusCode::TOO_MANY_REQUESTS) => {
+                (429, "provider_rate_limited")
+            }
+            GatewayError::ProviderFailed(..) | GatewayError::ProviderError(_) => {
+                (502, "provider_failed")
+            }
             GatewayError::ProviderTimeout(_) => (504, "provider_timeout"),
             GatewayError::ProviderRefused(_) => (502, "provider_refused"),
             GatewayError::Ended(_) => (503, "ended"),
@@ -251,7 +259,9 @@ impl GatewayError {
                 "Internal Server Error"
             }
             Self::Store(_) => "The store is unavailable; try again",
-            Self::ProviderFailed(..) => "The provider did not answer as it should",
+            Self::ProviderFailed(..) | Self::ProviderError(_) => {
+                "The provider did not answer as it should"
+            }
             Self::ProviderTimeout(_) => "The provider did not answer in time",
             Self::ProviderRefused(_) => "The provider refused this gateway",
             Self::BrokenOff => "The provider broke off",
@@ -280,6 +290,17 @@ impl GatewayError {
             | GatewayError::Ended(_) => Some(1),
             _ => None,
         }
+    }
+
+    /// Whether another provider may do better: this one is at fault, or refuses the tenant's key.
+    pub(crate) fn is_providers(&self) -> bool {
+        matches!(
+            self,
+            GatewayError::ProviderFailed(..)
+                | GatewayError::ProviderError(_)
+                | GatewayError::ProviderTimeout(_)
+                | GatewayError::ProviderRefused(_)
+        )
     }
 
     /// Whether a call was refused for what its caller sent or has left: such refusals are metered by
@@ -317,6 +338,11 @@ impl GatewayError {
         );
     }
 
+    /// Returns the sentence of the error's log line.
+    pub(crate) fn in_line(&self) -> impl Display {
+        LogSentence(self)
+    }
+
     /// Level of the log line. `None`: the usage record, or the store's own line, tells enough.
     fn level(&self) -> Option<Level> {
         match self {
@@ -327,6 +353,7 @@ impl GatewayError {
             | GatewayError::ProviderRefused(_) => Some(Level::Error),
             GatewayError::Store(_)
             | GatewayError::ProviderFailed(..)
+            | GatewayError::ProviderError(_)
             | GatewayError::ProviderTimeout(_)
             | GatewayError::Ended(_) => Some(Level::Warn),
             _ => None,
@@ -368,6 +395,7 @@ impl Display for LogSentence<'_> {
             GatewayError::ProviderFailed(_, why) | GatewayError::ProviderTimeout(why) => {
                 write!(f, "Provider failed: {why}")
             }
+            GatewayError::ProviderError(status) => write!(f, "Provider answered {status}"),
             GatewayError::ProviderRefused(why) => write!(
                 f,
                 "Provider refused the gateway: {why}; check its api_key and its credit"

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod admission;
+pub mod attempts;
 pub mod call;
 pub mod downstream;
 pub mod error;

@@ -9,22 +9,25 @@ use crate::proxy::admission::authenticate::{authenticate, require_known};
 use crate::proxy::downstream::reply::{self, ReplyContext};
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
-use crate::rules::choice::choose;
+use crate::rules::choice::{self, equals};
 use crate::rules::config::{Group, TextProviders};
+use crate::rules::issued_key::IssuedKey;
 use crate::store::Ledger;
 use crate::store::tenants::Tenant;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 
 /// Header by which a client of Anthropic's API is told from OpenAI's.
 const ANTHROPIC_VERSION: &str = "anthropic-version";
 
-/// Answers `GET models` and `GET models/<name>` for the group of the key's account.
+/// Answers `GET models` and `GET models/<name>` with what the key may ask for. `address`: the client's.
 pub(crate) async fn answer(
     store: &dyn Ledger,
     session: &mut Session<'_>,
     reply: &mut ReplyContext,
     tenant: &Tenant,
     wanted: &[&str],
+    address: IpAddr,
 ) -> Result<(), GatewayError> {
     let request = session.request();
     let api = if request.fields.has(ANTHROPIC_VERSION) {
@@ -35,10 +38,14 @@ pub(crate) async fn answer(
     reply.set_api(Some(api));
     let key = authenticate(request)?;
     let account = require_known(store, tenant, &key).await?;
+    let issued = account.standing.issued.as_deref();
+    if issued.is_some_and(|key| key.addresses.is_some() && !key.is_for(address)) {
+        return Err(GatewayError::AddressNotAllowed);
+    }
     let group = tenant.config.group(&account.standing.group);
     let models = tenant.config.providers.text.as_ref();
     let models = models
-        .map(|text| models_of(text, group))
+        .map(|text| models_of(text, group, issued))
         .unwrap_or_default();
     let body = if wanted.is_empty() {
         list(api, &models)
@@ -53,23 +60,33 @@ pub(crate) async fn answer(
     written.map_err(|_| GatewayError::ClientGone)
 }
 
-/// Models that a group may ask for, as clients write them, with the name of the endpoint that answers.
+/// Models that a key of a group may ask for, as clients write them, with the name of the endpoint that answers.
 fn models_of<'a>(
     providers: &'a TextProviders,
     group: Option<&'a Group>,
+    key: Option<&'a IssuedKey>,
 ) -> Vec<(&'a str, &'a str)> {
-    let Some(written) = group.and_then(|group| group.models.as_ref()) else {
+    let of_group = group.and_then(|group| group.models.as_ref());
+    let of_key = key.and_then(|key| key.models.as_ref());
+    let Some(written) = of_key.or(of_group) else {
         return named(providers);
     };
     let mut models: Vec<(&str, &str)> = Vec::new();
     for model in written {
         let mut apis = [Api::OpenAi, Api::Anthropic].into_iter();
-        let choice =
-            apis.find_map(|api| choose(providers, Some(model), |kind| api.is_spoken_by(kind)).ok());
-        if let Some(choice) = choice
+        let endpoint = apis.find_map(|api| {
+            let speaks = |kind| api.is_spoken_by(kind);
+            let first = *equals(providers, Some(model), speaks).ok()?.first()?;
+            let is_for_group = of_group.is_none_or(|list| {
+                let served = first.served(Some(model));
+                choice::is_among(providers, list, first.endpoint, served, speaks)
+            });
+            is_for_group.then_some(first.endpoint)
+        });
+        if let Some(endpoint) = endpoint
             && models.iter().all(|(listed, _)| listed != model)
         {
-            models.push((model, &choice.endpoint.name));
+            models.push((model, &endpoint.name));
         }
     }
     models
@@ -128,14 +145,23 @@ mod tests {
         }}}});
         let config = config::read(&config).unwrap();
         let providers = config.providers.text.as_ref().unwrap();
-        let models = models_of(providers, config.group("members"));
+        let models = models_of(providers, config.group("members"), None);
         assert_eq!(models, [("m1", "a"), ("m2", "a"), ("org/m3", "b")]);
         assert_eq!(list(Api::OpenAi, &models)["data"][2]["owned_by"], "b");
         assert_eq!(list(Api::Anthropic, &models)["last_id"], "org/m3");
         // An account of an unknown group has the rights of `anonymous`.
         for group in ["anonymous", "gone"] {
-            let models = models_of(providers, config.group(group));
+            let models = models_of(providers, config.group(group), None);
             assert_eq!(models, [("b/m2", "b"), ("M1", "a")]);
+        }
+        let key = json!({"source": "session", "start": "user_", "entry": "e", "created": 0, "models": ["m1", "m2"]});
+        let key: IssuedKey = serde_json::from_value(key).unwrap();
+        for (group, listed) in [
+            ("members", vec![("m1", "a"), ("m2", "a")]),
+            ("gone", vec![("m1", "a")]),
+        ] {
+            let models = models_of(providers, config.group(group), Some(&key));
+            assert_eq!(models, listed);
         }
     }
 }

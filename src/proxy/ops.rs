@@ -1,5 +1,6 @@
 //! The operator's listener (`server.ops_listen`): metrics, health, readiness. Never for the public.
 
+use crate::http1::head::Request;
 use crate::local::answer::{Answer, Refusal};
 use crate::local::root;
 use crate::proxy::call::Proxy;
@@ -10,7 +11,11 @@ use crate::proxy::request_id;
 use crate::telemetry::metrics::{CONTENT_TYPE, Gauges};
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, Response, header};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+
+/// Rows of `resullm_endpoints_passed_over`, at most.
+const MAX_PASSED_OVER_ROWS: usize = 1_000;
 
 /// Serves one request of the operator's. It is not counted in the metrics.
 pub async fn serve(proxy: &Proxy, session: &mut Session<'_>) {
@@ -36,10 +41,17 @@ async fn answer(proxy: &Proxy, session: &Session<'_>) -> Result<Answer, GatewayE
         }
         b"/metrics" => metrics(proxy),
         b"/healthz" => root::health(),
+        b"/readyz" if is_verbose(request) => root::ready_verbose(&proxy.local).await?,
         b"/readyz" => root::ready(&proxy.local).await?,
         _ => return Err(Refusal::NotFound.into()),
     };
     Ok(answer)
+}
+
+/// Whether the query has `verbose`, with or without a value.
+fn is_verbose(request: &Request) -> bool {
+    let mut words = request.query().unwrap_or_default().split('&');
+    words.any(|word| word.split('=').next() == Some("verbose"))
 }
 
 fn metrics(proxy: &Proxy) -> Answer {
@@ -56,9 +68,20 @@ fn metrics(proxy: &Proxy) -> Answer {
         records: proxy.recorder.unwritten_count(),
         configs_refused: unusable.refused,
         configs_previous: unusable.served_by_previous,
+        passed_over: passed_over(proxy),
     };
     let mut answer = Response::new(proxy.metrics.render(levels).into());
     let kind = HeaderValue::from_static(CONTENT_TYPE);
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);
     answer
+}
+
+/// Number of models that are passed over, by tenant and endpoint.
+fn passed_over(proxy: &Proxy) -> BTreeMap<(String, String), u64> {
+    let mut counts = BTreeMap::new();
+    for (tenant, passed_over) in proxy.tenants.passed_over(MAX_PASSED_OVER_ROWS) {
+        let labels = (tenant.as_str().to_owned(), passed_over.endpoint);
+        *counts.entry(labels).or_default() += 1;
+    }
+    counts
 }

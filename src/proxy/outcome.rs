@@ -90,6 +90,10 @@ pub(crate) struct RequestOutcome {
     pub provider_status: Option<StatusCode>,
     /// Time to the head of the provider's answer.
     pub first_byte: Option<Duration>,
+    /// Time after which the provider wants to be asked again (`retry-after`).
+    pub retry_after: Option<Duration>,
+    /// Whether some of an answer, or an error, was passed on to the client: no other attempt is made after that.
+    pub is_committed: bool,
 }
 
 impl RequestOutcome {
@@ -97,6 +101,14 @@ impl RequestOutcome {
     pub fn note(&mut self, refused: Option<Refused>, fault: Option<ProviderFault>) {
         self.refused = self.refused.or(refused);
         self.fault = self.fault.or(fault);
+    }
+
+    /// Forgets the provider of the attempt before.
+    pub(crate) fn begin_attempt(&mut self) {
+        self.fault = None;
+        self.provider_status = None;
+        self.first_byte = None;
+        self.retry_after = None;
     }
 
     /// Value of `outcome` in `resullm_provider_answers_total`.

@@ -1,5 +1,6 @@
-//! The choice of the endpoint of a tenant that serves a call, and the refusal of models that none may serve.
+//! The choice of the endpoints of a tenant that may serve a call, and the refusal of models that none may serve.
 //!
+//! [`equals`] serve a call equally well, [`fallbacks`] serve it when those fail.
 //! Pure: it reads the tenant's [`TextProviders`] and the requested model, and must never contact an endpoint.
 
 use super::config::{Endpoint, Kind, TextProviders};
@@ -29,16 +30,16 @@ pub enum Unserved {
     NotListed,
 }
 
-/// Chooses the endpoint for a call.
+/// Returns the endpoints that serve a call equally well, in the order of the config; there is at least one.
 ///
-/// `<endpoint>/<model>` selects its endpoint; otherwise one that lists the model; otherwise the first that
+/// `<endpoint>/<model>` selects its endpoint; otherwise all that list the model; otherwise the first that
 /// supports the call's API, the tenant's `default` before the others. An endpoint with a `models` list serves
 /// nothing else.
-pub fn choose<'p: 'm, 'm>(
+pub fn equals<'p: 'm, 'm>(
     providers: &'p TextProviders,
     model: Option<&'m str>,
     speaks: impl Fn(Kind) -> bool,
-) -> Result<Choice<'p, 'm>, Unserved> {
+) -> Result<Vec<Choice<'p, 'm>>, Unserved> {
     let able = || {
         let endpoints = providers.endpoints.iter();
         endpoints.filter(|endpoint| speaks(endpoint.kind))
@@ -52,11 +53,11 @@ pub fn choose<'p: 'm, 'm>(
         && providers.serves(endpoint, Some(rest))
     {
         let model = Some(rest);
-        return Ok(Choice { endpoint, model });
+        return Ok(vec![Choice { endpoint, model }]);
     }
-    if let Some(endpoint) = model.and_then(|model| listed(able, model)) {
-        let model = None;
-        return Ok(Choice { endpoint, model });
+    let listed = model.map(|model| listed(able, model)).unwrap_or_default();
+    if !listed.is_empty() {
+        return Ok(listed);
     }
     if addressed.is_some() {
         return Err(Unserved::NotListed);
@@ -73,23 +74,76 @@ pub fn choose<'p: 'm, 'm>(
         Some(_) => None,
         None => endpoint.default_model.as_deref(),
     };
-    Ok(Choice { endpoint, model })
+    Ok(vec![Choice { endpoint, model }])
 }
 
-/// Returns the first endpoint whose list has the model; otherwise the first whose list has the model that
-/// this one is a version of.
-fn listed<'a, I: Iterator<Item = &'a Endpoint>>(
+/// Returns the endpoints whose lists have the model; if there are none, those whose lists have the model that this one
+/// is a version of.
+fn listed<'p, 'm, I: Iterator<Item = &'p Endpoint>>(
     able: impl Fn() -> I,
-    model: &str,
-) -> Option<&'a Endpoint> {
+    model: &'m str,
+) -> Vec<Choice<'p, 'm>> {
     let with_lists = || able().filter(|endpoint| !endpoint.models.is_empty());
     let has_itself = |endpoint: &&Endpoint| {
         let mut named = endpoint.named();
         named.any(|name| model_name::is_same(model, name, endpoint.server))
     };
-    with_lists()
-        .find(has_itself)
-        .or_else(|| with_lists().find(|endpoint| endpoint.names(model)))
+    let choice = |endpoint| Choice {
+        endpoint,
+        model: None,
+    };
+    let listed: Vec<_> = with_lists().filter(has_itself).map(choice).collect();
+    if !listed.is_empty() {
+        return listed;
+    }
+    let has_base = |endpoint: &&Endpoint| endpoint.names(model);
+    with_lists().filter(has_base).map(choice).collect()
+}
+
+/// Returns the fallbacks of a call, in order: the endpoints to ask when its [`equals`] fail. `asked`: the client's
+/// model.
+pub fn fallbacks<'p: 'm, 'm>(
+    providers: &'p TextProviders,
+    equals: &[Choice<'p, 'm>],
+    asked: Option<&'m str>,
+    speaks: impl Fn(Kind) -> bool,
+) -> Vec<Choice<'p, 'm>> {
+    let Some(first) = equals.first() else {
+        return Vec::new();
+    };
+    let mut fallbacks: Vec<Choice<'p, 'm>> = Vec::new();
+    for name in &providers.fallbacks {
+        let mut endpoints = providers.endpoints.iter();
+        let Some(endpoint) = endpoints.find(|endpoint| endpoint.name == *name) else {
+            continue;
+        };
+        let mut known = equals.iter().chain(&fallbacks);
+        if !speaks(endpoint.kind) || known.any(|known| known.endpoint.name == *name) {
+            continue;
+        }
+        fallbacks.extend(fallback(providers, first, endpoint, asked));
+    }
+    fallbacks
+}
+
+/// Returns the model that a fallback is asked for: that of the first choice where it may serve it, else its
+/// `default_model`. `None`: it serves neither.
+fn fallback<'p: 'm, 'm>(
+    providers: &'p TextProviders,
+    first: &Choice<'p, 'm>,
+    endpoint: &'p Endpoint,
+    asked: Option<&'m str>,
+) -> Option<Choice<'p, 'm>> {
+    let served = first.served(asked);
+    let takes_any = endpoint.models.is_empty() && endpoint.kind == first.endpoint.kind;
+    let has_it = served.is_some_and(|model| !endpoint.models.is_empty() && endpoint.names(model));
+    if (takes_any || has_it) && providers.serves(endpoint, served) {
+        let model = first.model;
+        return Some(Choice { endpoint, model });
+    }
+    let model = endpoint.default_model.as_deref();
+    let serves = model.is_some() && providers.serves(endpoint, model);
+    serves.then_some(Choice { endpoint, model })
 }
 
 /// Whether `list`, with models as clients write them, includes the model that a call is served with. `model`
@@ -105,8 +159,8 @@ pub fn is_among(
         return false;
     };
     list.iter().any(|written| {
-        let choice = choose(providers, Some(written), &speaks);
-        choice.is_ok_and(|choice| {
+        let choices = equals(providers, Some(written), &speaks).unwrap_or_default();
+        choices.iter().any(|choice| {
             let name = choice.model.unwrap_or(written);
             let server = choice.endpoint.server;
             choice.endpoint.name == endpoint.name && model_name::is_version(model, name, server)
@@ -120,6 +174,14 @@ mod tests {
     use crate::rules::config;
     use crate::rules::price::Rate;
     use serde_json::json;
+
+    fn choose<'p: 'm, 'm>(
+        providers: &'p TextProviders,
+        model: Option<&'m str>,
+        speaks: impl Fn(Kind) -> bool,
+    ) -> Result<Choice<'p, 'm>, Unserved> {
+        equals(providers, model, speaks).map(|equals| equals[0])
+    }
 
     fn providers() -> TextProviders {
         let config = json!({"providers": {"text": {"default": "b", "endpoints": {
@@ -219,6 +281,42 @@ mod tests {
         assert!(among(&["q"], "q-2024-08-06") && !among(&["q-2024-08-06"], "q"));
         assert!(!among(&["x"], "y") && !among(&["x"], "b/x") && !among(&["q"], "q-mini"));
         assert!(!among(&["a/q", "nobody/q"], "q"));
+    }
+
+    #[test]
+    fn endpoints_that_list_a_model_are_equals_and_fallbacks_follow() {
+        let config = json!({"providers": {"text": {
+            "default": "a", "fallbacks": ["e", "b", "d", "c", "e", "a"], "endpoints": {
+            "a": {"url": "https://a.example/v1/chat/completions", "models": ["x", "y"]},
+            "b": {"url": "https://b.example/v1/chat/completions", "models": ["X", "z"]},
+            "c": {"url": "https://c.example/v1/chat/completions", "models": ["z"], "default_model": "w"},
+            "d": {"url": "https://d.example/v1/chat/completions"},
+            "e": {"url": "https://e.example/v1/chat/completions", "models": ["y"]},
+            "f": {"url": "https://f.example/v1/messages", "models": ["x"]},
+        }}}});
+        let providers = config::read(&config).unwrap().providers.text.unwrap();
+        let asked = |model: &'static str| {
+            let speaks = |kind| kind == Kind::OpenAi;
+            let named = |choices: &[Choice<'_, '_>]| {
+                let named = choices.iter().map(|choice| {
+                    let model = choice.served(Some(model)).unwrap();
+                    format!("{}:{model}", choice.endpoint.name)
+                });
+                named.collect::<Vec<_>>().join(" ")
+            };
+            let equals = equals(&providers, Some(model), speaks).unwrap();
+            let fallbacks = fallbacks(&providers, &equals, Some(model), speaks);
+            (named(&equals), named(&fallbacks))
+        };
+        let expected = |equals: &str, fallbacks: &str| (equals.to_owned(), fallbacks.to_owned());
+        assert_eq!(asked("x"), expected("a:x b:x", "d:x c:w"));
+        assert_eq!(
+            asked("x-2024-08-06"),
+            expected("a:x-2024-08-06 b:x-2024-08-06", "d:x-2024-08-06 c:w")
+        );
+        assert_eq!(asked("b/x"), expected("b:x", "d:x c:w a:x"));
+        assert_eq!(asked("y"), expected("a:y e:y", "d:y c:w"));
+        assert_eq!(asked("d/q"), expected("d:q", "c:w"));
     }
 
     #[test]

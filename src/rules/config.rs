@@ -15,11 +15,11 @@ mod tenant;
 
 pub use cors::Cors;
 pub use doubts::doubts;
-pub use endpoint::{Endpoint, Kind, RealtimeEndpoint};
+pub use endpoint::{Endpoint, Kind, RealtimeEndpoint, Timeouts};
 pub use identity::{
     AppleClient, Audience, CarryOver, GoogleClient, OidcClient, apple_group, google_group,
 };
-pub use providers::{RealtimeProviders, TextProviders};
+pub use providers::{Failover, RealtimeProviders, TextProviders};
 pub use secret::{
     Approval, Found, Keyring, Owner, Sealed, approval, seal_text, secrets_in, try_sealed,
 };

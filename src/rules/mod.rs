@@ -5,19 +5,24 @@
 
 pub mod account;
 pub mod amount;
+pub mod balance;
 pub mod carry;
 pub mod charge;
 pub mod choice;
+pub mod circuit;
 pub mod config;
 pub mod date;
 pub mod egress;
 pub mod entry;
 pub mod families;
 pub mod hashed_name;
+pub mod health;
 pub mod hosted;
 pub mod identity;
 pub mod issued_key;
+pub mod key_choice;
 pub mod lease_budget;
+pub mod load;
 pub mod model_name;
 pub mod models;
 pub mod neighbours;

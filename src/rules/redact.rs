@@ -61,16 +61,16 @@ enum SecretShape {
 }
 
 impl Credentials {
-    /// Collects the `api_key` and the query values of the `url` of an endpoint.
+    /// Collects the keys and the query values of the `url` of an endpoint.
     pub fn of(endpoint: &Endpoint) -> Credentials {
-        let key = endpoint.api_key.as_ref().map(Secret::expose);
+        let keys = endpoint.keys().map(Secret::expose);
         let query = endpoint
             .url
             .as_ref()
             .and_then(|url| url.path_and_query.split_once('?'));
         let values = query.into_iter().flat_map(|(_, query)| query.split('&'));
         let values = values.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
-        let all = key.into_iter().chain(values);
+        let all = keys.chain(values);
         let mut credentials = Credentials::default();
         for text in all.filter(|text| text.len() >= MIN_SECRET_BYTES) {
             credentials.add(text.as_bytes());

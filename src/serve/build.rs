@@ -118,7 +118,6 @@ pub fn create_app(deps: Deps) -> App {
         forward: Forward {
             client: ProviderClient::new(&settings.upstream, dialer.clone()),
             demo: OnceCell::new(),
-            first_byte_timeout: settings.upstream.first_byte_timeout,
         },
         settlement: Settlement {
             delivery: delivery.clone(),

@@ -11,13 +11,14 @@ use super::{Configs, Follower, Outcome};
 use crate::rules::amount::Millis;
 use crate::rules::config::{self, Endpoint, TenantConfig};
 use crate::rules::entry::Groups;
+use crate::rules::health::{Health, PassedOver};
 use crate::rules::redact::Credentials;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::{Limits, Window};
 use crate::tables::Faults;
 use crate::telemetry::series::{EndpointSeries, Families, TenantSeries};
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -45,6 +46,8 @@ pub struct Tenant {
     beside: Vec<BesideEndpoint>,
     /// Number of this tenant's calls in progress here. Re-reading the config keeps it.
     pub in_flight: Arc<AtomicUsize>,
+    /// Health of the endpoints as this instance sees it. Re-reading the config keeps it.
+    pub health: Arc<Mutex<Health>>,
 }
 
 /// What is kept beside the config of an endpoint.
@@ -53,9 +56,16 @@ pub struct BesideEndpoint {
     /// Redacted from its responses.
     pub credentials: Credentials,
     pub series: EndpointSeries,
+    /// Numbers of the provider's keys, in the order of [`Endpoint::keys`]. No key can be told from its number.
+    pub key_ids: Vec<u64>,
 }
 
 impl Tenant {
+    /// Returns the numbers of an endpoint's keys; of one without keys, the number of none.
+    pub fn key_ids(&self, endpoint: &Endpoint) -> &[u64] {
+        self.beside(endpoint).map_or(&[], |beside| &beside.key_ids)
+    }
+
     /// Returns what is kept beside `endpoint`, one of this tenant's config.
     pub fn beside(&self, endpoint: &Endpoint) -> Option<&BesideEndpoint> {
         let text = self.config.providers.text.as_ref()?;
@@ -223,6 +233,26 @@ impl Tenants {
         let series = tenant.and_then(|id| self.kept.state().entries.get(id)?.series.clone());
         let series = series.as_deref().unwrap_or(&self.nobody);
         series.count_error(code, status);
+    }
+
+    /// Returns at most `most` endpoints that are passed over now.
+    pub fn passed_over(&self, most: usize) -> Vec<(TenantId, PassedOver)> {
+        let mut tenants = Vec::new();
+        for (id, entry) in &self.kept.state().entries {
+            if let Some(ConfigRead {
+                lookup: Lookup::Known(tenant),
+                ..
+            }) = &entry.reading
+            {
+                tenants.push((id.clone(), tenant.health.clone()));
+            }
+        }
+        let now = Instant::now();
+        let all = tenants.into_iter().flat_map(|(id, health)| {
+            let passed_over = health.lock().passed_over(now);
+            passed_over.into_iter().map(move |each| (id.clone(), each))
+        });
+        all.take(most).collect()
     }
 
     /// Counts the tenants whose stored config cannot be used, of those that were asked for.
@@ -409,6 +439,11 @@ impl Reader<'_> {
                 );
                 if let Some(Lookup::Known(before)) = before {
                     tenant.in_flight = before.in_flight.clone();
+                    tenant.health = before.health.clone();
+                    let endpoints = tenant.config.providers.text.iter();
+                    let endpoints = endpoints.flat_map(|text| &text.endpoints);
+                    let names: HashSet<&str> = endpoints.map(|each| each.name.as_str()).collect();
+                    tenant.health.lock().keep(|name| names.contains(name));
                 }
                 (Lookup::Known(Arc::new(tenant)), false)
             }
@@ -455,6 +490,7 @@ impl Reader<'_> {
             Some(BesideEndpoint {
                 credentials: Credentials::of(endpoint),
                 series: self.series?.endpoint(&endpoint.name, nth),
+                key_ids: key_ids(endpoint),
             })
         });
         Ok(Tenant {
@@ -463,6 +499,21 @@ impl Reader<'_> {
             config,
             groups: Groups::new(groups),
             in_flight: Arc::default(),
+            health: Arc::default(),
         })
+    }
+}
+
+/// Numbers of an endpoint's keys: the first bytes of their SHA-256. An endpoint without keys counts as one of an empty key.
+fn key_ids(endpoint: &Endpoint) -> Vec<u64> {
+    let id = |key: &str| {
+        let digest = ring::digest::digest(&ring::digest::SHA256, key.as_bytes());
+        let first = digest.as_ref().first_chunk().copied().unwrap_or_default();
+        u64::from_be_bytes(first)
+    };
+    let ids: Vec<u64> = endpoint.keys().map(|key| id(key.expose())).collect();
+    match ids.is_empty() {
+        true => vec![id("")],
+        false => ids,
     }
 }

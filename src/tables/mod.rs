@@ -25,7 +25,7 @@ pub mod yaml;
 pub use combine::{by_name, defaulted, either, list, map, number_or, object, section};
 pub use fault::{Fault, Faults};
 pub use node::Node;
-pub(crate) use node::{joined, pointer_step};
+pub(crate) use node::{ANY_ITEM, joined, pointer_step};
 pub(crate) use opened::is_secret;
 pub use opened::{Goes, opened, opened_line};
 pub use reading::{Reading, Source};

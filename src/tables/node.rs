@@ -8,6 +8,9 @@ use serde_json::Value;
 /// Names in a path are cut to this many characters.
 const LONGEST_NAME: usize = 64;
 
+/// Step of a JSON pointer to an item of a list.
+pub(crate) const ANY_ITEM: &str = "-";
+
 /// A value, and the object or list it stands in.
 #[derive(Clone, Copy)]
 pub struct Node<'n> {
@@ -61,9 +64,13 @@ impl<'n> Node<'n> {
         }
     }
 
-    /// Returns the object or list that the value stands in.
-    pub fn parent(&self) -> Option<&'n Node<'n>> {
-        self.parent
+    /// Returns the object that the value stands in, itself or its list.
+    pub(super) fn object(&self) -> Option<&'n Node<'n>> {
+        let parent = self.parent?;
+        match parent.value {
+            Value::Array(_) => parent.parent,
+            _ => Some(parent),
+        }
     }
 
     /// Returns the path for messages, such as `user_groups.anonymous.tokens`; empty for the root.
@@ -76,13 +83,14 @@ impl<'n> Node<'n> {
         }
     }
 
-    /// Returns the JSON pointer, with names unchanged.
+    /// Returns the JSON pointer, with names unchanged. All items of a list have the same one, [`ANY_ITEM`] in place of
+    /// the index: a secret must open wherever in its list it stands.
     pub fn pointer(&self) -> String {
         let parent = self.parent.map(Node::pointer).unwrap_or_default();
         match self.step {
             Step::Root => parent,
             Step::Name(name) => parent + &pointer_step(name),
-            Step::Index(index) => format!("{parent}/{index}"),
+            Step::Index(_) => format!("{parent}/{ANY_ITEM}"),
         }
     }
 

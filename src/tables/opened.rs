@@ -25,7 +25,8 @@ impl Goes {
             Goes::To(host) => Some(Origin::of(host)),
             Goes::Unknown => None,
             Goes::Beside(field) => {
-                let url = node.parent()?.field(field)?;
+                let object = node.object()?;
+                let url = object.field(field)?;
                 let url = Url::parse(url.value().as_str()?).ok()?;
                 Some(url.origin())
             }

@@ -11,6 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -77,7 +78,7 @@ pub struct Metrics {
 }
 
 /// Values of the gauges at the time of [`Metrics::render`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Gauges {
     pub requests: usize,
     pub connections: usize,
@@ -95,6 +96,8 @@ pub struct Gauges {
     pub configs_refused: usize,
     /// Tenants that are served by their previous config, because the stored one cannot be used.
     pub configs_previous: usize,
+    /// Number of models that are passed over, by tenant and endpoint.
+    pub passed_over: BTreeMap<(String, String), u64>,
 }
 
 /// Facts about the process that do not change while it lives.
@@ -188,6 +191,11 @@ impl Metrics {
             "provider_first_byte_seconds",
             "Time from sending a call to its provider, connecting included, to the head of its answer",
             families.first_byte.clone(),
+        );
+        registry.register(
+            "failovers",
+            "Attempts at an endpoint that failed before an answer had begun, so that another attempt followed",
+            families.failovers.clone(),
         );
     }
 }
@@ -417,6 +425,18 @@ fn registry_of(levels: Gauges) -> Registry {
         "Tenants whose stored config cannot be used, of those that were asked for: the log names them and what is wrong. \
          Their calls are refused, or served by the config before it",
         configs,
+    );
+    let passed_over: Family<[(&str, String); 2], Gauge> = Family::default();
+    for ((tenant, endpoint), models) in levels.passed_over {
+        let labels = [("tenant", tenant), ("endpoint", endpoint)];
+        let row = passed_over.get_or_create_owned(&labels);
+        row.set(i64::try_from(models).unwrap_or(i64::MAX));
+    }
+    registry.register(
+        "endpoints_passed_over",
+        "Models for which an endpoint is passed over now, because its calls failed or its provider asked for a rest: calls go to the next \
+         endpoint, and one at a time probes this one",
+        passed_over,
     );
     registry
 }

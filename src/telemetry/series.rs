@@ -160,6 +160,8 @@ pub struct Families {
     pub provider_answers: Family<Counter>,
     /// Time to the first byte of a provider's answer, by endpoint.
     pub first_byte: Family<Histogram>,
+    /// Failed attempts that another one followed, by endpoint.
+    pub failovers: Family<Counter>,
 }
 
 impl Default for Families {
@@ -169,6 +171,7 @@ impl Default for Families {
             errors: Family::new(ErrorCount::default, 1),
             provider_answers: Family::new(Counter::default, 1),
             first_byte: Family::new(histogram, Histogram::lines(FIRST_BYTE)),
+            failovers: Family::new(Counter::default, 1),
         }
     }
 }
@@ -228,6 +231,7 @@ impl Families {
         self.errors.remove_unused();
         self.provider_answers.remove_unused();
         self.first_byte.remove_unused();
+        self.failovers.remove_unused();
     }
 }
 
@@ -262,6 +266,7 @@ impl TenantSeries {
             families: self.families.clone(),
             answers: ByWord::default(),
             first_byte: OnceLock::new(),
+            failovers: OnceLock::new(),
         }
     }
 }
@@ -274,6 +279,7 @@ pub struct EndpointSeries {
     families: Families,
     answers: ByWord<Counter, 16>,
     first_byte: OnceLock<Histogram>,
+    failovers: OnceLock<Counter>,
 }
 
 impl EndpointSeries {
@@ -286,6 +292,16 @@ impl EndpointSeries {
             family.row(&self.tenant, named, bounded)
         };
         self.answers.with(outcome, row, |answers| answers.add(1));
+    }
+
+    /// Counts a failed attempt that another one followed.
+    pub fn count_failover(&self) {
+        let row = || {
+            let labels = |endpoint| vec![("endpoint", endpoint)];
+            let (named, bounded) = (labels(self.endpoint.clone()), labels(Arc::from(OTHER)));
+            self.families.failovers.row(&self.tenant, named, bounded)
+        };
+        self.failovers.get_or_init(row).add(1);
     }
 
     /// Records the time from sending a call to the first byte of its answer.

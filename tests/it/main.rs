@@ -9,6 +9,7 @@
 mod api;
 mod deploy;
 mod docs;
+mod failover;
 mod faults;
 mod fuzz;
 mod harness;

@@ -59,29 +59,35 @@ struct Granted {
 }
 
 impl Admission {
-    /// Takes the hold and opens the call's [`Bill`]. A prompt is first bounded by its bytes; before a call is
+    /// Takes the hold and opens the call's [`Bill`] for the first of its estimates; the hold covers the dearest. A prompt is first bounded by its bytes; before a call is
     /// refused because of that bound, [`TokenCounter`] counts its tokens.
     pub(crate) async fn admit(
         &self,
         key: &KeyName,
-        estimate: &mut Estimate<'_>,
+        estimates: &mut [Box<Estimate<'_>>],
         reply: &mut ReplyContext,
         work: &mut Work,
     ) -> Result<Box<Bill>, GatewayError> {
-        let refused = match self.ask(key, estimate, reply).await {
+        let refused = match self.ask(key, estimates, reply).await {
             Err(refused @ (GatewayError::InsufficientTokens | GatewayError::TokensHeld)) => refused,
             admitted => return admitted,
         };
-        match self.count_prompt(estimate, reply.balance(), work).await {
-            Some(counted) => {
-                Arc::make_mut(&mut estimate.terms).prompt = counted;
-                self.ask(key, estimate, reply).await
+        let first = &estimates[0];
+        let Some(counted) = self.count_prompt(first, reply.balance(), work).await else {
+            return Err(refused);
+        };
+        // The count holds wherever the same vocabulary is assumed.
+        let is_exact = first.terms.is_exact;
+        for estimate in estimates.iter_mut() {
+            if estimate.terms.is_exact == is_exact {
+                let terms = Arc::make_mut(&mut estimate.terms);
+                terms.prompt = terms.prompt.min(counted.plus(terms.beyond));
             }
-            None => Err(refused),
         }
+        self.ask(key, estimates, reply).await
     }
 
-    /// Counts the prompt's tokens, a closer bound than its bytes. `None`: that could not make the call
+    /// Counts the tokens of the prompt's text, a closer bound than its bytes. `None`: that could not make the call
     /// affordable.
     async fn count_prompt(
         &self,
@@ -106,19 +112,20 @@ impl Admission {
             let tenant = estimate.tenant.id.as_str();
             self.counter.run_patiently(tenant, count).await.flatten()
         };
-        let counted = counted?.plus(terms.beyond);
-        (counted < terms.prompt).then_some(counted)
+        let counted = counted?;
+        (counted.plus(terms.beyond) < terms.prompt).then_some(counted)
     }
 
     /// Asks the ledger once: a lease of this instance, or the store.
     async fn ask(
         &self,
         key: &KeyName,
-        estimate: &Estimate<'_>,
+        estimates: &[Box<Estimate<'_>>],
         reply: &mut ReplyContext,
     ) -> Result<Box<Bill>, GatewayError> {
+        let estimate = &*estimates[0];
         let id = request_id::new_id().simple().to_string();
-        let ask = hold_request(estimate, &id, self.hold_ttl.into());
+        let ask = hold_request(estimates, &id, self.hold_ttl.into());
         let caller = Caller {
             tenant: estimate.tenant.id.as_str(),
             key: key.as_str(),
@@ -290,6 +297,19 @@ pub(crate) fn check_group(estimate: &Estimate<'_>, group: &str) -> Result<(), Ga
     })
 }
 
+/// Whether a key of a group may be served by a fallback: by the model of the first endpoint, which was checked, or by
+/// one that it may ask for itself.
+pub(crate) fn may_fall_back(
+    estimate: &Estimate<'_>,
+    first: Option<&str>,
+    group: &str,
+    key: Option<&IssuedKey>,
+) -> bool {
+    let of_key = key.and_then(|key| key.models.as_ref());
+    let is_for_key = of_key.is_none_or(|models| is_listed(estimate, models));
+    estimate.model.as_deref() == first || (is_for_key && check_group(estimate, group).is_ok())
+}
+
 /// Refuses a model or an address that the key itself is not for.
 pub(crate) fn check_key(
     estimate: &Estimate<'_>,
@@ -316,9 +336,39 @@ fn is_listed(estimate: &Estimate<'_>, models: &[String]) -> bool {
     choice::is_among(providers, models, estimate.endpoint, model, speaks)
 }
 
-/// Computes the amounts of an [`Admit`]: the most that the call can cost, and the least with which forwarding
-/// it still makes sense.
-fn hold_request<'a>(estimate: &Estimate<'_>, id: &'a str, ttl: Millis) -> Admit<'a> {
+/// Amounts of a hold, as one endpoint needs them.
+struct Amounts {
+    least: Tokens,
+    most: Tokens,
+    open: Tokens,
+}
+
+/// Computes the amounts of an [`Admit`]: the most that the call can cost at any of its endpoints, and the least with
+/// which forwarding it to the first still makes sense.
+fn hold_request<'a>(estimates: &[Box<Estimate<'_>>], id: &'a str, ttl: Millis) -> Admit<'a> {
+    let terms = &estimates[0].terms;
+    let amounts: Vec<Amounts> = estimates.iter().map(|estimate| amounts(estimate)).collect();
+    let dearest = |amount: fn(&Amounts) -> Tokens| amounts.iter().map(amount).max();
+    let least = amounts[0].least;
+    Admit {
+        id,
+        least,
+        most: dearest(|amounts| amounts.most).unwrap_or_default(),
+        open: dearest(|amounts| amounts.open).unwrap_or_default(),
+        known: terms.rate.most_for_prompt(likely(terms.prompt)).min(least),
+        limits: Limits::default(),
+        ttl,
+        key: None,
+        created: Millis(0),
+    }
+}
+
+/// Returns the fewest tokens with which forwarding a call still makes sense.
+pub(crate) fn least(estimate: &Estimate<'_>) -> Tokens {
+    amounts(estimate).least
+}
+
+fn amounts(estimate: &Estimate<'_>) -> Amounts {
     let (call, terms) = (&estimate.call, &estimate.terms);
     let rate = terms.rate;
     let max_output = estimate.max_output.unwrap_or(u64::MAX);
@@ -334,19 +384,13 @@ fn hold_request<'a>(estimate: &Estimate<'_>, id: &'a str, ttl: Millis) -> Admit<
             .map(|answer| prompt.plus(rate.for_output(answer))),
     };
     let least = fixed.unwrap_or_else(|| with_output(output.min(MIN_OUTPUT_TOKENS)));
-    Admit {
-        id,
+    Amounts {
         least,
         most: fixed.unwrap_or_else(|| with_output(output)),
         open: match (call.limit, fixed) {
             (None, None) => with_output(max_output),
             _ => Tokens::ZERO,
         },
-        known: rate.most_for_prompt(likely(terms.prompt)).min(least),
-        limits: Limits::default(),
-        ttl,
-        key: None,
-        created: Millis(0),
     }
 }
 

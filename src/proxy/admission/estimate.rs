@@ -1,8 +1,9 @@
-//! Estimate: reads a call, chooses its endpoint, and bounds what it can cost there.
+//! Estimate: reads a call, chooses the endpoints that may serve it, and bounds what it can cost at each.
 //!
 //! Every bound in [`Terms`] is an upper bound of the provider's count. A guess must never get in here: the
 //! hold relies on it.
 
+use super::candidates::candidates;
 use super::terms::Terms;
 use super::token_counter::TokenCounter;
 use crate::dialect::call::{Api, Body, Bounds, Call, Unreadable};
@@ -13,7 +14,7 @@ use crate::proxy::admission::image_bounds::{family_of, with_images};
 use crate::proxy::error::GatewayError;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::Sizes;
-use crate::rules::choice::{self, Choice, Unserved};
+use crate::rules::choice::Choice;
 use crate::rules::config::Endpoint;
 use crate::rules::model_name;
 use crate::rules::models;
@@ -27,7 +28,7 @@ const MAX_INLINE_FORM_BYTES: usize = 256 << 10;
 /// usage.
 const MAX_KEPT_PROMPT_BYTES: usize = 16 << 10;
 
-/// A parsed call with its endpoint and its [`Terms`].
+/// A parsed call with one of its endpoints, and its [`Terms`] there.
 pub struct Estimate<'a> {
     pub tenant: &'a Arc<Tenant>,
     pub dialect: &'static dyn Dialect,
@@ -68,14 +69,15 @@ pub struct Estimator {
 }
 
 impl Estimator {
-    /// Reads the body of a request as a call of `dialect` and estimates it.
+    /// Reads the body of a request as a call of `dialect`, and estimates it at each endpoint that may serve it, in the
+    /// order in which they are to be asked. There is at least one; those that refuse the call are left out.
     pub async fn estimate<'a>(
         &self,
         request: &Request,
         tenant: &'a Arc<Tenant>,
         dialect: &'static dyn Dialect,
         body: Bytes,
-    ) -> Result<Box<Estimate<'a>>, GatewayError> {
+    ) -> Result<Vec<Box<Estimate<'a>>>, GatewayError> {
         let content_type = request.fields.get("content-type");
         let mut call = self.read(tenant, dialect, &body, content_type).await?;
         let asked = call.model.clone();
@@ -83,20 +85,51 @@ impl Estimator {
         if let Some(Err(why)) = asked.map(model_name::check) {
             return Err(GatewayError::InvalidBody(format!("model {why}")));
         }
-        let choice = choose(tenant, asked, dialect.api())?;
+        let candidates = candidates(tenant, asked, dialect.api())?;
+        let (mut estimates, mut refused) = (Vec::with_capacity(candidates.len()), None);
+        let last = candidates.len() - 1;
+        for (nth, choice) in candidates.into_iter().enumerate() {
+            let call = match nth == last {
+                true => std::mem::take(&mut call),
+                false => call.clone(),
+            };
+            match self.estimate_at(request, tenant, dialect, &choice, call, &body) {
+                Ok(estimate) => estimates.push(estimate),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        match refused {
+            Some(refused) if estimates.is_empty() => Err(refused),
+            _ => Ok(estimates),
+        }
+    }
+
+    /// Estimates a call at one endpoint.
+    fn estimate_at<'a>(
+        &self,
+        request: &Request,
+        tenant: &'a Arc<Tenant>,
+        dialect: &'static dyn Dialect,
+        choice: &Choice<'a, '_>,
+        mut call: Call,
+        body: &Bytes,
+    ) -> Result<Box<Estimate<'a>>, GatewayError> {
+        let content_type = request.fields.get("content-type");
+        let asked = call.model.clone();
+        let asked = asked.as_deref();
         let (endpoint, server) = (choice.endpoint, choice.endpoint.server);
-        let family = family_of(&choice, asked);
-        if let Some(bounds) = with_images(family, server, self.bounds, &body) {
-            call = dialect.read(&as_body(&body, content_type), &bounds)?;
+        let family = family_of(choice, asked);
+        if let Some(bounds) = with_images(family, server, self.bounds, body) {
+            call = dialect.read(&as_body(body, content_type), &bounds)?;
         }
         call.free &= !server.bills_free_calls();
-        let beyond = Tokens::new(surplus::beyond(family, server, dialect.is_form(), &body));
+        let beyond = Tokens::new(surplus::beyond(family, server, dialect.is_form(), body));
         members::check(&call, server, &endpoint.members)?;
         let betas = request.fields.all(beta_header(dialect.api()));
         let betas = betas.flat_map(|value| extras::surcharged_betas(dialect.api(), value));
         let extras = extras::decide(&call, endpoint, betas)?;
-        let model = choice.served(asked);
-        let mut terms = terms(tenant, endpoint, model, &call, &self.bounds, &body);
+        let model = choice.model.or(asked);
+        let mut terms = terms(tenant, endpoint, model, &call, &self.bounds, body);
         terms.prompt = terms.prompt.plus(beyond);
         terms.beyond = beyond;
         terms.hosted.clone_from(&extras.hosted);
@@ -108,7 +141,7 @@ impl Estimator {
             tenant,
             dialect,
             endpoint,
-            body,
+            body: body.clone(),
             call,
             extras,
             terms: Arc::new(terms),
@@ -141,22 +174,6 @@ fn as_body<'a>(bytes: &'a Bytes, content_type: Option<&'a str>) -> Body<'a> {
         bytes,
         content_type,
     }
-}
-
-fn choose<'p: 'm, 'm>(
-    tenant: &'p Tenant,
-    model: Option<&'m str>,
-    api: Api,
-) -> Result<Choice<'p, 'm>, GatewayError> {
-    let providers = tenant.config.providers.text.as_ref();
-    let choice = providers.map_or(Err(Unserved::NoEndpoint), |providers| {
-        choice::choose(providers, model, |kind| api.is_spoken_by(kind))
-    });
-    let model = || model.map(str::to_owned);
-    choice.map_err(|unserved| match unserved {
-        Unserved::NoEndpoint => GatewayError::NoEndpoint { model: model() },
-        Unserved::NotListed => GatewayError::ModelNotServed { model: model() },
-    })
 }
 
 /// Returns the terms by what the body says: without tokens beyond its bytes, and without hosted tools.

@@ -3,6 +3,7 @@
 
 pub mod admit;
 pub mod authenticate;
+pub mod candidates;
 pub mod estimate;
 pub mod image_bounds;
 pub mod output_limit;

@@ -7,6 +7,8 @@ use crate::proxy::outcome::ProviderFault;
 use crate::proxy::upstream::client::ProviderAnswer;
 use crate::rules::redact::Credentials;
 use http::StatusCode;
+use httpdate::parse_http_date;
+use std::time::{Duration, SystemTime};
 
 /// Response headers that pass. Rate limits (`x-ratelimit-*`), organisation and cookies of the provider
 /// concern the operator alone.
@@ -47,6 +49,32 @@ pub(crate) fn check(endpoint: &str, answer: &ProviderAnswer<'_>) -> Result<(), G
             )))
         }
     }
+}
+
+/// Returns the time after which the provider wants to be asked again: `retry-after-ms`, else `retry-after`.
+pub(crate) fn retry_after(answer: &ProviderAnswer<'_>) -> Option<Duration> {
+    let field = |name| answer.head.fields.get(name).map(str::trim);
+    let span = |text: &str, unit: f64| {
+        let number: f64 = text.parse().ok()?;
+        Duration::try_from_secs_f64(number * unit).ok()
+    };
+    let millis = field("retry-after-ms").and_then(|text| span(text, 0.001));
+    millis.or_else(|| {
+        let text = field("retry-after")?;
+        let date = || {
+            parse_http_date(text)
+                .ok()?
+                .duration_since(SystemTime::now())
+                .ok()
+        };
+        span(text, 1.0).or_else(date)
+    })
+}
+
+/// Whether an error of this status may be another one at another provider, or with another key: it tells of the
+/// provider or of the tenant's account there, and not of the request.
+pub(crate) fn is_worth_another_attempt(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401..=403 | 408 | 409 | 429) || status.is_server_error()
 }
 
 /// Whether the answer is a stream of server-sent events, by its `content-type`.

@@ -28,6 +28,7 @@ pub(crate) async fn relay(
     asked: &RelayedCall<'_>,
     lifetime: &mut Lifetime<'_>,
 ) -> Result<(), GatewayError> {
+    call.outcome.retry_after = head::retry_after(&answer);
     head::check(call.reply.endpoint(), &answer).inspect_err(|_| call.bill.set_accepted(false))?;
     let is_success = answer.head.status.is_success();
     let meter: Box<dyn Meter> = match head::is_event_stream(&answer) {

@@ -43,6 +43,9 @@ pub(crate) async fn relay(
 ) -> Result<(), GatewayError> {
     read_whole(relay, session, call, &mut answer, asked, lifetime).await?;
     let passed = meter(call, &mut answer, asked)?;
+    if !lifetime.is_draining() {
+        give_up(call, &answer, asked)?;
+    }
     if let Some(left) = relay.settlement.settle(call).await {
         call.reply.set_balance(left);
     }
@@ -50,6 +53,11 @@ pub(crate) async fn relay(
         return Err(GatewayError::ClientGone);
     }
     let status = answer.head.status;
+    if session.answered().is_some() {
+        // A keep-alive has begun a stream, which this answer is not.
+        return Err(GatewayError::ProviderError(status));
+    }
+    call.outcome.is_committed = true;
     if passed.is_rate_limited {
         let (status, code) = (status.as_u16(), RATE_LIMITED);
         call.outcome.note(Some(Refused { status, code }), None);
@@ -60,6 +68,28 @@ pub(crate) async fn relay(
     head::begin(session, call.reply, &answer, asked.credentials);
     let written = session.whole(passed.body).await;
     written.map_err(|_| GatewayError::ClientGone)
+}
+
+/// Gives up a failed answer where another attempt may follow.
+fn give_up(
+    call: &mut Admitted<'_, '_>,
+    answer: &ProviderAnswer<'_>,
+    asked: &RelayedCall<'_>,
+) -> Result<(), GatewayError> {
+    let status = answer.head.status;
+    let endpoint = call.reply.endpoint();
+    let error = match status.is_success() {
+        true if call.bill.is_unusable() => {
+            let why = format!("{endpoint} answered {status} with an error or what cannot be read");
+            GatewayError::ProviderFailed(ProviderFault::Invalid, why)
+        }
+        false if head::is_worth_another_attempt(status) => GatewayError::ProviderError(status),
+        _ => return Ok(()),
+    };
+    match asked.next.may_begin() {
+        true => Err(error),
+        false => Ok(()),
+    }
 }
 
 /// Reads until all of the answer is in [`ProviderAnswer::content`].
@@ -79,8 +109,17 @@ async fn read_whole(
                 if broke_off_at_once(&error, answer) {
                     call.bill.set_accepted(false);
                 }
+                let may_move = asked.next.may_begin() && !lifetime.is_draining();
+                let is_timeout = matches!(error, GatewayError::ProviderTimeout(_));
+                if may_move && error.is_providers() {
+                    return if is_whole(answer, asked) {
+                        Ok(())
+                    } else {
+                        Err(error)
+                    };
+                }
                 // After a timeout the rest of the answer may still arrive, with its usage.
-                if lifetime.is_draining() || !matches!(error, GatewayError::ProviderTimeout(_)) {
+                if lifetime.is_draining() || !is_timeout {
                     conclude_if_whole(call, answer, asked);
                     return Err(error);
                 }
@@ -169,13 +208,19 @@ fn conclude_if_whole(
     answer: &ProviderAnswer<'_>,
     asked: &RelayedCall<'_>,
 ) {
-    if !answer.head.status.is_success() || asked.dialect.answers_with_sound() {
-        return;
-    }
-    let reading = dialect::meter(asked.dialect, asked.call, &answer.content);
-    if reading.complete && reading.claim.output.is_some() {
+    if is_whole(answer, asked) {
+        let reading = dialect::meter(asked.dialect, asked.call, &answer.content);
         call.bill.conclude(&reading);
     }
+}
+
+/// Whether the content of an answer is whole, although the end of its framing is missing.
+fn is_whole(answer: &ProviderAnswer<'_>, asked: &RelayedCall<'_>) -> bool {
+    if !answer.head.status.is_success() || asked.dialect.answers_with_sound() {
+        return false;
+    }
+    let reading = dialect::meter(asked.dialect, asked.call, &answer.content);
+    reading.complete && reading.claim.output.is_some()
 }
 
 /// Whether the provider broke off before the first byte of its body.

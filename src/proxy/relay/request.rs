@@ -7,11 +7,33 @@ use crate::rules::config::Endpoint;
 use crate::rules::redact::Credentials;
 use crate::rules::server::Server;
 use crate::telemetry::metrics::Metrics;
+use std::time::Instant;
 
 /// Shared parts that relaying needs.
 pub(crate) struct Relay<'a> {
     pub settlement: &'a Settlement,
     pub metrics: &'a Metrics,
+}
+
+/// Attempt that may follow the present one, if this fails before anything of an answer was passed on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NextAttempt(Option<Instant>);
+
+impl NextAttempt {
+    pub const NONE: NextAttempt = NextAttempt(None);
+
+    /// An attempt that may begin until `deadline`.
+    pub(crate) fn until(deadline: Instant) -> NextAttempt {
+        NextAttempt(Some(deadline))
+    }
+
+    pub(crate) fn exists(self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(crate) fn may_begin(self) -> bool {
+        self.0.is_some_and(|deadline| Instant::now() < deadline)
+    }
 }
 
 /// Call that an answer belongs to, and the secrets to redact from it.
@@ -22,6 +44,7 @@ pub(crate) struct RelayedCall<'a> {
     pub credentials: &'a Credentials,
     /// Host of the provider to redact from errors, see [`private_host`].
     pub host: Option<&'a str>,
+    pub next: NextAttempt,
 }
 
 /// Returns the host of an endpoint if its name reveals the operator's account or private network. `None`: a

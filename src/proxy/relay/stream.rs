@@ -19,6 +19,9 @@ use crate::proxy::settlement::settle::TEXT_COPIES;
 use crate::proxy::upstream::client::ProviderAnswer;
 use crate::proxy::upstream::lifetime::Lifetime;
 
+/// Most bytes that are withheld while a stream has no content.
+const MAX_WITHHELD_BYTES: usize = 64 << 10;
+
 /// Stream that is being relayed.
 struct Stream<'s, 'a> {
     relay: &'s Relay<'s>,
@@ -26,6 +29,8 @@ struct Stream<'s, 'a> {
     answer: ProviderAnswer<'a>,
     meter: Box<dyn Meter>,
     is_event_stream: bool,
+    /// Bytes that are passed on with the first content. `Some` as long as another attempt may follow.
+    withheld: Option<Vec<u8>>,
 }
 
 /// Metered bytes to pass on.
@@ -58,8 +63,11 @@ pub(crate) async fn relay(
         is_event_stream: head::is_event_stream(&answer),
         answer,
         meter,
+        withheld: asked.next.exists().then(Vec::new),
     };
-    if !lifetime.is_draining() {
+    if stream.withheld.is_some() {
+        lifetime.watch_silence();
+    } else if !lifetime.is_draining() {
         stream.begin(session, call, lifetime).await?;
     }
     loop {
@@ -74,13 +82,20 @@ pub(crate) async fn relay(
 }
 
 impl Stream<'_, '_> {
-    /// Writes the head, and flushes it at once if no byte of the body has arrived yet.
+    /// Writes the head, unless a keep-alive has begun the stream already, and flushes it at once if no byte of the body
+    /// has arrived yet.
     async fn begin(
         &mut self,
         session: &mut Session<'_>,
         call: &mut Admitted<'_, '_>,
         lifetime: &mut Lifetime<'_>,
     ) -> Result<(), GatewayError> {
+        if self.withheld.is_none() {
+            call.outcome.is_committed = true;
+        }
+        if session.answered().is_some() {
+            return Ok(());
+        }
         head::begin(session, call.reply, &self.answer, self.asked.credentials);
         // Cannot fail: valid header values.
         let _ = session.header("cache-control", b"no-cache, no-transform");
@@ -112,6 +127,9 @@ impl Stream<'_, '_> {
             }
             // The answer is complete, but the provider does not end its body: end it here.
             Ok(Next::Silence) if is_complete => (Vec::new(), true),
+            Ok(Next::Silence) if self.withheld.is_some() => {
+                return self.keep_waiting(session, call, lifetime).await;
+            }
             Ok(Next::Silence) => (self.keep_alive().to_vec(), false),
             Ok(Next::End) => (self.meter.finish(), true),
             // A complete answer may be closed in any way, without its last chunk too.
@@ -132,6 +150,10 @@ impl Stream<'_, '_> {
     ) -> Result<Step, GatewayError> {
         let is_draining = lifetime.is_draining();
         let is_timeout = matches!(error, GatewayError::ProviderTimeout(_));
+        if self.withheld.is_some() && self.may_fail(lifetime) && error.is_providers() {
+            call.bill.observe(self.meter.reading());
+            return Err(error);
+        }
         if is_timeout && !is_draining && !call.bill.may_be_cut() {
             self.break_off(session, call, error).await?;
             lifetime.drain();
@@ -162,6 +184,88 @@ impl Stream<'_, '_> {
         Ok(Step::Done)
     }
 
+    /// Whether the present attempt may be given up for another one.
+    fn may_fail(&self, lifetime: &Lifetime<'_>) -> bool {
+        self.asked.next.may_begin() && !lifetime.is_draining()
+    }
+
+    /// Sends a keep-alive in a stream that has no content yet. Another attempt may still follow, in the same stream.
+    async fn keep_waiting(
+        &mut self,
+        session: &mut Session<'_>,
+        call: &mut Admitted<'_, '_>,
+        lifetime: &mut Lifetime<'_>,
+    ) -> Result<Step, GatewayError> {
+        let keep_alive = self.keep_alive();
+        if keep_alive.is_empty() {
+            return Ok(Step::Continue);
+        }
+        self.begin(session, call, lifetime).await?;
+        match session.stream(keep_alive.into(), false).await {
+            Ok(()) => Ok(Step::Continue),
+            Err(_) => self.lose_client(call, lifetime).await,
+        }
+    }
+
+    /// Withholds a chunk while the stream has no content. Returns all that is to be passed on now; fails if the stream
+    /// has ended, or is malformed, before its first content.
+    async fn withhold(
+        &mut self,
+        session: &mut Session<'_>,
+        call: &mut Admitted<'_, '_>,
+        lifetime: &mut Lifetime<'_>,
+        chunk: Vec<u8>,
+        is_last: bool,
+    ) -> Result<Option<Vec<u8>>, GatewayError> {
+        let Some(mut withheld) = self.withheld.take() else {
+            return Ok(Some(chunk));
+        };
+        withheld.extend(chunk);
+        if self.may_fail(lifetime)
+            && let Some(error) = self.failure_before_content(call.reply.endpoint(), is_last)
+        {
+            self.withheld = Some(withheld);
+            return Err(error);
+        }
+        let reading = self.meter.reading();
+        let has_content = match self.is_event_stream {
+            true => !reading.delivered.is_empty() || reading.delivered.unsure > 0,
+            false => !withheld.is_empty(),
+        };
+        let is_over = is_last || reading.complete || reading.overran;
+        if !has_content && !is_over && withheld.len() <= MAX_WITHHELD_BYTES {
+            self.withheld = Some(withheld);
+            return Ok(None);
+        }
+        if !lifetime.is_draining() {
+            // The request will not be sent again.
+            call.body_memory.release();
+            self.begin(session, call, lifetime).await?;
+        }
+        Ok(Some(withheld))
+    }
+
+    /// Failure of a stream that has had no content: an error, an event that cannot be read, an early end.
+    fn failure_before_content(&self, endpoint: &str, is_last: bool) -> Option<GatewayError> {
+        let reading = self.meter.reading();
+        let failed = |fault, what| {
+            let why = format!("{endpoint} {what} before any content");
+            Some(GatewayError::ProviderFailed(fault, why))
+        };
+        if reading.delivered.has_unreadable {
+            return failed(ProviderFault::Invalid, "sent an event that cannot be read");
+        }
+        if !reading.delivered.is_empty() || reading.delivered.unsure > 0 {
+            return None;
+        }
+        match () {
+            () if reading.failed => failed(ProviderFault::Invalid, "reported an error"),
+            () if reading.overran => failed(ProviderFault::Excess, "sent an event without end"),
+            () if is_last && !reading.complete => failed(ProviderFault::Broken, "ended its stream"),
+            () => None,
+        }
+    }
+
     /// Passes a [`Chunk`] on; settles first if the answer is complete.
     async fn pass(
         &mut self,
@@ -173,6 +277,15 @@ impl Stream<'_, '_> {
         let bytes = self.redact(chunk.bytes);
         call.bill.observe(self.meter.reading());
         self.relay.settlement.note(call.bill);
+        let Some(bytes) = self
+            .withhold(session, call, lifetime, bytes, chunk.is_last)
+            .await?
+        else {
+            return match self.reason_to_abort(call) {
+                Some(error) => Err(error),
+                None => Ok(Step::Continue),
+            };
+        };
         if let Some(error) = self.reason_to_abort(call) {
             call.bill.conclude(self.meter.reading());
             self.relay.settlement.settle(call).await;
@@ -254,7 +367,7 @@ impl Stream<'_, '_> {
     /// Reason for which the gateway must end the stream: memory, an event without end, output beyond the
     /// hold.
     fn reason_to_abort(&mut self, call: &mut Admitted<'_, '_>) -> Option<GatewayError> {
-        let withheld = self.meter.withheld();
+        let withheld = self.meter.withheld() + self.withheld.as_ref().map_or(0, Vec::len);
         if !call.body_memory.grow_to(withheld) {
             return Some(gate::no_memory(self.relay.metrics));
         }
@@ -282,6 +395,10 @@ impl Stream<'_, '_> {
         call: &mut Admitted<'_, '_>,
         error: GatewayError,
     ) -> Result<(), GatewayError> {
+        if session.answered().is_none() {
+            return Err(error);
+        }
+        call.outcome.is_committed = true;
         call.note(&error);
         if !self.is_event_stream {
             // Sound has no error events. Without a clean end the client sees it as truncated.

@@ -43,6 +43,23 @@ pub(crate) struct Labels {
     pub call: &'static str,
 }
 
+/// An attempt that failed, as the usage record tells of it.
+pub(crate) struct FailedAttempt {
+    pub endpoint: Arc<str>,
+    pub model: Option<Arc<str>>,
+    /// Word of `resullm_provider_answers_total`.
+    pub outcome: &'static str,
+    pub cost: Tokens,
+}
+
+/// Attempts that failed before the present one, and what they have cost.
+struct Setbacks {
+    attempts: Vec<FailedAttempt>,
+    cost: Tokens,
+    usage: Usage,
+    basis: Basis,
+}
+
 /// Part of the meter's [`Reading`] that charging needs.
 #[derive(Default)]
 struct Observed {
@@ -51,6 +68,7 @@ struct Observed {
     is_final: bool,
     failed: bool,
     has_content: bool,
+    is_malformed: bool,
     /// Models that the answer names (`model`).
     served: Served,
     /// Calls of tools that the provider ran itself.
@@ -70,7 +88,11 @@ pub(crate) struct Bill {
     accepted: bool,
     seen: Observed,
     complete: bool,
+    /// Charge of the present attempt, once its answer has ended.
     charge: Option<Charge>,
+    setbacks: Setbacks,
+    /// Charge of the whole call, once the hold has ended.
+    settled: Option<Charge>,
     /// Texts of an ended answer that `TokenCounter` must count,
     /// because they are too long for a request thread.
     uncounted: Option<Uncounted>,
@@ -91,8 +113,79 @@ impl Bill {
             seen: Observed::default(),
             complete: false,
             charge: None,
+            setbacks: Setbacks {
+                attempts: Vec::new(),
+                cost: Tokens::ZERO,
+                usage: Usage::default(),
+                basis: Basis::Nothing,
+            },
+            settled: None,
             uncounted: None,
         })
+    }
+
+    /// Begins an attempt at another endpoint, or at the first one.
+    pub(crate) fn begin_attempt(
+        &mut self,
+        endpoint: Arc<str>,
+        model: Option<Arc<str>>,
+        terms: Arc<Terms>,
+    ) {
+        (self.labels.endpoint, self.labels.model) = (endpoint, model);
+        self.terms = terms;
+    }
+
+    /// Ends the present attempt, of which nothing was passed on. It costs what its provider has reported, or generated
+    /// in an error: nobody was served by anything else.
+    pub(crate) fn fail_attempt(&mut self, outcome: &'static str) {
+        let charge = match self.charge.take() {
+            _ if !self.accepted || self.terms.free => Charge::NOTHING,
+            Some(charge) if charge.basis != Basis::Held => charge,
+            _ => self.reported(),
+        };
+        let setbacks = &mut self.setbacks;
+        setbacks.attempts.push(FailedAttempt {
+            endpoint: self.labels.endpoint.clone(),
+            model: self.labels.model.clone(),
+            outcome,
+            cost: charge.cost,
+        });
+        setbacks.cost = setbacks.cost.plus(charge.cost);
+        if charge.basis != Basis::Nothing {
+            setbacks.basis = charge.basis;
+            setbacks.usage = setbacks.usage.plus(self.seen.claim.usage());
+        }
+        self.seen = Observed::default();
+        self.uncounted = None;
+        (self.accepted, self.complete) = (false, false);
+    }
+
+    /// Returns the charge by the provider's claim alone.
+    fn reported(&self) -> Charge {
+        let others = self.seen.claim.others.iter();
+        let others: Tokens = others
+            .map(|(model, usage)| self.rate_of(model).cost(usage))
+            .sum();
+        let cost = self.rate().cost(&self.seen.claim.usage()).plus(others);
+        match cost.is_zero() {
+            true => Charge::NOTHING,
+            false => Charge {
+                cost,
+                basis: Basis::Reported,
+                doubt: None,
+            },
+        }
+    }
+
+    /// Returns the attempts that failed before the present one.
+    pub(crate) fn failed_attempts(&self) -> &[FailedAttempt] {
+        &self.setbacks.attempts
+    }
+
+    /// Returns the tokens of the hold that are left for the present attempt.
+    pub(crate) fn held(&self) -> Tokens {
+        let held = self.hold.as_ref().map_or(Tokens::ZERO, |hold| hold.held);
+        held.minus(self.setbacks.cost)
     }
 
     pub fn labels(&self) -> &Labels {
@@ -111,8 +204,7 @@ impl Bill {
 
     /// Returns the tokens of the hold for prompt and answer, without the part for [`Terms::hosted`] tools.
     pub(crate) fn held_for_text(&self) -> Tokens {
-        let held = self.hold.as_ref().map_or(Tokens::ZERO, |hold| hold.held);
-        held.minus(self.terms.hosted.held)
+        self.held().minus(self.terms.hosted.held)
     }
 
     /// Sets whether the provider has the request. A call with `accepted` false costs nothing.
@@ -127,14 +219,18 @@ impl Bill {
 
     /// Returns the [`Charge`]. `None`: neither decided nor settled yet.
     pub fn decided(&self) -> Option<&Charge> {
-        self.charge.as_ref()
+        self.settled.as_ref().or(self.charge.as_ref())
     }
 
     /// Ends the hold with its charge. `None`: it was settled before.
     pub fn close(&mut self) -> Option<(Hold, Charge)> {
-        let charge = self.charge();
+        let mut charge = self.charge();
+        charge.cost = charge.cost.plus(self.setbacks.cost);
+        if charge.basis == Basis::Nothing {
+            charge.basis = self.setbacks.basis;
+        }
         let hold = self.hold.take()?;
-        self.charge = Some(charge.clone());
+        self.settled = Some(charge.clone());
         Some((hold, charge))
     }
 
@@ -163,15 +259,21 @@ impl Bill {
             is_final: reading.is_final || reading.complete,
             failed: reading.failed,
             has_content: !reading.delivered.is_empty() || reading.delivered.unsure > 0,
+            is_malformed: reading.delivered.has_unreadable,
             hosted_calls: reading.hosted_calls.max(reading.delivered.hosted),
             bytes: reading.delivered.bytes,
             least: reading.delivered.least(),
         };
     }
 
-    /// Returns the [`Usage`] that the provider has reported so far.
+    /// Returns the [`Usage`] that the providers of all attempts have reported so far.
     pub fn usage(&self) -> Usage {
-        self.seen.claim.usage()
+        self.setbacks.usage.plus(self.seen.claim.usage())
+    }
+
+    /// Whether the answer has nothing for the client: it is a failure without content, or cannot be read.
+    pub(crate) fn is_unusable(&self) -> bool {
+        self.seen.is_malformed || (self.seen.failed && !self.seen.has_content)
     }
 
     /// Whether the provider reported a failure, by its status (`is_success`) or within the answer.
@@ -184,7 +286,8 @@ impl Bill {
     pub(crate) fn exceeds_its_hold(&self) -> Option<(Tokens, Tokens)> {
         let output = self.seen.claim.usage().output.max(self.seen.least);
         let certain = self.rate().for_output(output);
-        let held = self.hold.as_ref()?.held;
+        self.hold.as_ref()?;
+        let held = self.held();
         (certain > held).then_some((certain, held))
     }
 
@@ -235,7 +338,7 @@ impl Bill {
         self.charge = Some(self.compute_charge(true, counted));
     }
 
-    /// Returns the charge by what is known now. An answer without [`Bill::conclude`] counts as cut
+    /// Returns the charge of the present attempt by what is known now. An answer without [`Bill::conclude`] counts as cut
     /// ([`End::Cut`]).
     pub fn charge(&self) -> Charge {
         match &self.charge {
@@ -269,19 +372,22 @@ impl Bill {
             is_absurd: seen.is_absurd,
             unreported: terms.unreported,
         };
-        let held = self.hold.as_ref().map_or(Tokens::ZERO, |hold| hold.held);
-        let rate_of = |model: &str| {
-            terms
-                .prices_at(&self.labels.endpoint)
-                .map_or(terms.rate, |(text, endpoint)| {
-                    text.rate(endpoint, Some(model))
-                })
-        };
-        let mut charge = charge::charge(&evidence, held, self.rate(), rate_of, bound);
+        let rate_of = |model: &str| self.rate_of(model);
+        let mut charge = charge::charge(&evidence, self.held(), self.rate(), rate_of, bound);
         if matches!(charge.basis, Basis::Reported | Basis::Counted) {
             charge.cost = charge.cost.plus(self.hosted_cost());
         }
         charge
+    }
+
+    /// Returns the [`Rate`] of a model that took part in the call.
+    fn rate_of(&self, model: &str) -> Rate {
+        let terms = &self.terms;
+        terms
+            .prices_at(&self.labels.endpoint)
+            .map_or(terms.rate, |(text, endpoint)| {
+                text.rate(endpoint, Some(model))
+            })
     }
 
     /// Returns the higher [`Rate`] of the requested model and the model that answered. Providers vary the
@@ -324,17 +430,18 @@ impl Bill {
     /// Returns the cost known by now. The journal keeps it, to be charged if this process crashes.
     pub(crate) fn known_cost(&self) -> Tokens {
         let (terms, seen) = (&self.terms, &self.seen);
+        let before = self.setbacks.cost;
         if !self.accepted || terms.free {
-            return Tokens::ZERO;
+            return before;
         }
         if let Some(unreported) = terms.unreported {
-            return self.rate().cost(&unreported);
+            return before.plus(self.rate().cost(&unreported));
         }
         let input = seen.claim.input.unwrap_or(Usage {
             uncached_input: terms::likely(terms.prompt),
             ..Usage::default()
         });
         let output = terms::likely(Tokens::new(seen.bytes)).max(seen.claim.usage().output);
-        self.rate().cost(&Usage { output, ..input })
+        before.plus(self.rate().cost(&Usage { output, ..input }))
     }
 }

@@ -4,14 +4,15 @@
 //! waits for its record or wakes a task. A record that cannot be buffered is dropped and counted.
 
 use crate::proxy::exchange::Exchange;
-use crate::proxy::settlement::bill::Labels;
-use crate::rules::amount::Millis;
-use crate::rules::charge::Basis;
+use crate::proxy::settlement::bill::{Bill, Labels};
+use crate::rules::amount::{Millis, Tokens};
+use crate::rules::charge::{Basis, Charge};
 use crate::rules::date::rfc3339;
 use crate::rules::tenant::TenantId;
 use crate::store::{Outcome, UsageLog};
 use crate::telemetry::metrics::Metrics;
 use parking_lot::Mutex;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -135,6 +136,9 @@ impl Recorder {
         record.number("status", status.into());
         record.number("latencyMs", Millis::from(lasted).0);
         record.string("requestId", exchange.reply.request_id());
+        if !bill.failed_attempts().is_empty() {
+            record.raw("attempts", &attempts(exchange, bill, charge));
+        }
         text.push('}');
         let mut waiting = self.buffer.records.lock();
         if waiting.count >= MAX_WAITING_RECORDS {
@@ -150,6 +154,39 @@ impl Recorder {
             }
         }
     }
+}
+
+/// One attempt of a call, as the record has it.
+#[derive(Serialize)]
+struct Attempt<'a> {
+    endpoint: &'a str,
+    model: Option<&'a str>,
+    outcome: &'static str,
+    cost: Tokens,
+}
+
+/// Value of the record's `attempts` member, for a call that was answered, or given up, at its second attempt or later.
+fn attempts(exchange: &Exchange<'_>, bill: &Bill, charge: &Charge) -> String {
+    let failed = bill.failed_attempts();
+    let before: Tokens = failed.iter().map(|attempt| attempt.cost).sum();
+    let Labels {
+        endpoint, model, ..
+    } = bill.labels();
+    let last = Attempt {
+        endpoint,
+        model: model.as_deref(),
+        outcome: exchange.outcome.provider_word(),
+        cost: charge.cost.minus(before),
+    };
+    let failed = failed.iter().map(|attempt| Attempt {
+        endpoint: &attempt.endpoint,
+        model: attempt.model.as_deref(),
+        outcome: attempt.outcome,
+        cost: attempt.cost,
+    });
+    let all: Vec<Attempt<'_>> = failed.chain([last]).collect();
+    // Cannot fail: texts and numbers alone.
+    serde_json::to_string(&all).unwrap_or_else(|_| "[]".to_owned())
 }
 
 /// Value of the record's `basis` member.

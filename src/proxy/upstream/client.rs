@@ -8,6 +8,7 @@ use crate::dial::dialer::{DialFailure, DialStep, Dialer, Reach, Target};
 use crate::http1::body::Decoder;
 use crate::http1::head::Response;
 use crate::proxy::outcome::ProviderFault as Fault;
+use crate::rules::config::Endpoint;
 use crate::settings;
 use crate::threads;
 use bytes::BytesMut;
@@ -36,13 +37,21 @@ pub(crate) struct Destination {
     pub is_demo: bool,
 }
 
+/// Timeouts of one call: those of its endpoint, else the operator's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    pub connect: Duration,
+    pub first_byte: Duration,
+    pub idle: Duration,
+}
+
 /// Reason why there is no answer, or no whole one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SendFailure {
     pub fault: Fault,
     /// For the operator's log.
     pub why: String,
-    /// Whether `upstream.first_byte_timeout` or `upstream.idle_timeout` passed.
+    /// Whether the first-byte or the idle timeout passed.
     pub is_timeout: bool,
 }
 
@@ -88,6 +97,7 @@ pub(crate) struct ProviderAnswer<'a> {
     decoder: Decoder,
     connection: Option<Connection>,
     to: Destination,
+    idle_timeout: Duration,
     upstream: &'a ProviderClient,
 }
 
@@ -100,27 +110,39 @@ impl ProviderClient {
         }
     }
 
+    /// Returns the timeouts of calls of an endpoint.
+    pub(crate) fn timeouts(&self, endpoint: &Endpoint) -> Timeouts {
+        let (own, settings) = (&endpoint.timeouts, &self.settings);
+        Timeouts {
+            connect: own.connect.unwrap_or(settings.connect_timeout),
+            first_byte: own.first_byte.unwrap_or(settings.first_byte_timeout),
+            idle: own.idle.unwrap_or(settings.idle_timeout),
+        }
+    }
+
     /// Sends a request and waits for the head of the answer. Retries if a reused idle connection turns out
     /// closed before a byte was sent.
     pub(crate) async fn send(
         &self,
         to: Destination,
         request: &ProviderRequest,
+        timeouts: Timeouts,
         progress: &Progress,
     ) -> Result<ProviderAnswer<'_>, SendFailure> {
-        let timeout = self.settings.first_byte_timeout;
+        let timeout = timeouts.first_byte;
         let more = self.settings.drain;
         loop {
             let kept = self.take_idle(&to);
             let is_reused = kept.is_some();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => self.connect(&to).await?,
+                None => self.connect(&to, timeouts.connect).await?,
             };
             match connection.exchange(request, timeout, more, progress).await {
                 Ok(head) => {
-                    connection.set_read_timeout(self.settings.idle_timeout);
+                    connection.set_read_timeout(timeouts.idle);
                     return Ok(ProviderAnswer {
+                        idle_timeout: timeouts.idle,
                         decoder: Decoder::new(head.framing),
                         head,
                         content: BytesMut::new(),
@@ -202,9 +224,12 @@ impl ProviderClient {
         }
     }
 
-    /// Connects within `upstream.connect_timeout`, TLS handshake included.
-    async fn connect(&self, to: &Destination) -> Result<Connection, SendFailure> {
-        let timeout = self.settings.connect_timeout;
+    /// Connects within `timeout`, TLS handshake included.
+    async fn connect(
+        &self,
+        to: &Destination,
+        timeout: Duration,
+    ) -> Result<Connection, SendFailure> {
         let slow = |_| {
             let why = format!("{} did not accept within {timeout:?}", to.host);
             SendFailure::new(Fault::ConnectFailed, why)
@@ -294,14 +319,13 @@ impl ProviderAnswer<'_> {
                     SendFailure::new(Fault::Broken, why)
                 }
                 Ok(_) => {
-                    connection.set_read_timeout(self.upstream.settings.idle_timeout);
+                    connection.set_read_timeout(self.idle_timeout);
                     continue;
                 }
                 Err(ExchangeError::TooSlow) => {
-                    let settings = &self.upstream.settings;
                     // Not fatal: the caller may poll again, for up to `upstream.drain`.
-                    connection.set_read_timeout(settings.drain);
-                    let silent = settings.idle_timeout;
+                    connection.set_read_timeout(self.upstream.settings.drain);
+                    let silent = self.idle_timeout;
                     let why = format!("silent for {silent:?}");
                     return Poll::Ready(Err(SendFailure::timeout(why)));
                 }

@@ -29,7 +29,7 @@ pub(crate) struct ProviderRequest {
 pub(crate) struct Progress {
     /// Whether sending has ended: the provider has the request.
     pub is_sent: AtomicBool,
-    /// Whether `upstream.first_byte_timeout` has passed. The exchange still waits for an answer, for
+    /// Whether the first-byte timeout has passed. The exchange still waits for an answer, for
     /// `upstream.drain`.
     pub is_late: AtomicBool,
 }

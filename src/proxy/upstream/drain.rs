@@ -15,6 +15,7 @@ pub(crate) async fn refuse_and_drain(
     lifetime: &mut Lifetime<'_>,
 ) {
     call.note(&error);
+    call.outcome.is_committed = true;
     session.close_after();
     // Ignored: a failed write means that the client has disconnected.
     let _ = reply::refuse(session, call.reply, error).await;

@@ -1,6 +1,6 @@
 //! Forward: sends an admitted call to its provider and waits for the head of the answer.
 
-use super::client::{Destination, ProviderAnswer, ProviderClient, SendFailure};
+use super::client::{Destination, ProviderAnswer, ProviderClient, SendFailure, Timeouts};
 use super::connection::{Progress, ProviderRequest};
 use super::drain::refuse_and_drain;
 use super::lifetime::Lifetime;
@@ -14,7 +14,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::task::{Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::OnceCell;
 
 impl From<SendFailure> for GatewayError {
@@ -31,14 +31,21 @@ pub struct Forward {
     pub client: ProviderClient,
     /// Built-in `demo` provider, started by the first call to an endpoint without `url`.
     pub demo: OnceCell<Demo>,
-    /// `upstream.first_byte_timeout`.
-    pub first_byte_timeout: Duration,
+}
+
+/// Request of one attempt, as it leaves.
+pub(crate) struct Outgoing {
+    pub to: Destination,
+    pub request: ProviderRequest,
+    pub timeouts: Timeouts,
+    /// Whether another attempt may follow, so that a timeout is not told to the client.
+    pub may_move: bool,
 }
 
 /// Event that ends the wait for the answer's head.
 enum Waited<'a> {
     Answered(Box<Result<ProviderAnswer<'a>, GatewayError>>),
-    /// `upstream.first_byte_timeout` has passed.
+    /// The first-byte timeout has passed.
     Late,
     Ended(GatewayError),
 }
@@ -76,12 +83,12 @@ impl Forward {
         &self,
         session: &mut Session<'_>,
         call: &mut Admitted<'_, '_>,
-        to: Destination,
-        request: ProviderRequest,
+        outgoing: Outgoing,
         lifetime: &mut Lifetime<'_>,
     ) -> Result<ProviderAnswer<'_>, GatewayError> {
         let waited = call.timing.waited;
-        let answer = self.wait(session, call, to, request, lifetime).await?;
+        let may_move = outgoing.may_move;
+        let answer = self.wait(session, call, outgoing, lifetime).await?;
         let answer = answer.map_err(|error| {
             // A provider that breaks off before its answer has shown no work, so the call is free.
             if !matches!(error, GatewayError::ProviderTimeout(_)) {
@@ -95,8 +102,10 @@ impl Forward {
         call.bill.set_accepted(true);
         call.outcome.provider_status = Some(answer.head.status);
         call.outcome.first_byte = Some(call.timing.waited.saturating_sub(waited));
-        // The request's body has been sent and freed.
-        call.body_memory.release();
+        if !may_move {
+            // The request's body has been sent and freed.
+            call.body_memory.release();
+        }
         Ok(answer)
     }
 
@@ -104,12 +113,17 @@ impl Forward {
         &self,
         session: &mut Session<'_>,
         call: &mut Admitted<'_, '_>,
-        to: Destination,
-        request: ProviderRequest,
+        outgoing: Outgoing,
         lifetime: &mut Lifetime<'_>,
     ) -> Result<Result<ProviderAnswer<'_>, GatewayError>, GatewayError> {
+        let Outgoing {
+            to,
+            request,
+            timeouts,
+            may_move,
+        } = outgoing;
         let progress = Progress::default();
-        let mut answer = pin!(self.client.send(to, &request, &progress));
+        let mut answer = pin!(self.client.send(to, &request, timeouts, &progress));
         loop {
             let is_refused = lifetime.is_draining();
             let begun = Instant::now();
@@ -135,9 +149,12 @@ impl Forward {
                 Waited::Answered(answer) => return Ok(*answer),
                 Waited::Ended(error) => return Err(error),
                 Waited::Late => {
-                    let (endpoint, timeout) = (call.reply.endpoint(), self.first_byte_timeout);
+                    let (endpoint, timeout) = (call.reply.endpoint(), timeouts.first_byte);
                     let why = format!("no answer from {endpoint} within {timeout:?}");
                     let error = GatewayError::ProviderTimeout(why);
+                    if may_move {
+                        return Err(error);
+                    }
                     refuse_and_drain(session, call, error, lifetime).await;
                 }
             }

@@ -114,7 +114,7 @@ impl Lifetime<'_> {
 
     /// Starts keep-alives, every `KEEP_ALIVE_EVERY` of silence: the client reads a stream from now on.
     pub(crate) fn watch_silence(&mut self) {
-        self.silence = Some(Silence {
+        self.silence.get_or_insert_with(|| Silence {
             since: Instant::now(),
             is_broken: false,
             is_due: false,

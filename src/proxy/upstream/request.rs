@@ -19,6 +19,7 @@ use crate::proxy::outcome::ProviderFault;
 use crate::proxy::settlement::bill::Bill;
 use crate::rules::config::Endpoint;
 use crate::rules::tenant::TenantId;
+use crate::tables::Secret;
 use bytes::BytesMut;
 
 /// Longest body in bytes that is appended to the head, so that both leave in one `write`.
@@ -78,12 +79,13 @@ pub(crate) fn rewrite_body(
     Ok(estimate.dialect.rewrite(&body, &changes)?)
 }
 
-/// Writes the request, once: head and, where it is short, body in one buffer.
+/// Writes the request, once: head and, where it is short, body in one buffer. `key`: the provider's.
 pub(crate) fn write(
     estimate: &Estimate<'_>,
     to: &Destination,
     client: &Request,
     caller: &Caller<'_>,
+    key: Option<&Secret>,
     body: Vec<u8>,
 ) -> Result<connection::ProviderRequest, GatewayError> {
     let (endpoint, dialect) = (estimate.endpoint, estimate.dialect);
@@ -115,7 +117,7 @@ pub(crate) fn write(
         _ => "application/json".to_owned(),
     };
     write::header(&mut head, "content-type", kind.as_bytes()).map_err(bad)?;
-    write_key(&mut head, endpoint, dialect.api()).map_err(bad)?;
+    write_key(&mut head, key, dialect.api()).map_err(bad)?;
     write::number(&mut head, "content-length", body.len() as u64);
     head.extend_from_slice(b"\r\n");
     if !is_joined {
@@ -175,8 +177,12 @@ fn write_passed(
 }
 
 /// Writes the operator's key in the header that the provider's API expects.
-fn write_key(head: &mut BytesMut, endpoint: &Endpoint, api: Api) -> Result<(), InvalidHeaderValue> {
-    let Some(key) = &endpoint.api_key else {
+fn write_key(
+    head: &mut BytesMut,
+    key: Option<&Secret>,
+    api: Api,
+) -> Result<(), InvalidHeaderValue> {
+    let Some(key) = key else {
         return Ok(());
     };
     match api {

@@ -35,10 +35,6 @@ pub fn doubts(config: &TenantConfig, allows_private: bool) -> Vec<Fault> {
             ));
         }
     }
-    if !text.fallbacks.is_empty() {
-        let message = "not in force yet: no other endpoint is tried when one fails";
-        doubts.push(Fault::new("providers.text.fallbacks", message));
-    }
     doubts
 }
 

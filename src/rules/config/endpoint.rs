@@ -5,11 +5,12 @@ use crate::rules::hosted::{BOUNDED, HostedTools};
 use crate::rules::model_name;
 use crate::rules::server::Server;
 use crate::tables::{
-    Goes, MAX_NUMBER, Node, Reading, Secret, ValueType, choice, either, list, map, opened, table,
-    url, whole, words,
+    Goes, MAX_NUMBER, Node, Reading, Secret, ValueType, choice, defaulted, either, list, map,
+    opened, span, table, url, whole, words,
 };
 use crate::url::Url;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Wire format of an endpoint. `Demo`, the gateway's own demo, supports all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,10 @@ const KINDS: [(&str, Kind); 3] = [
     (DEMO, Kind::Demo),
 ];
 const DEMO: &str = "demo";
+const MAX_KEYS: usize = 64;
+const MAX_WEIGHT: u64 = 1_000;
+/// Longest of the [`Timeouts`].
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 table! {
     /// An endpoint of a provider.
@@ -50,11 +55,19 @@ table! {
         /// The provider's key.
         /// It never reaches a client.
         api_key: Option<Secret> = provider_key(Goes::Beside("url")).optional();
+        /// Further keys of the provider, at most 64.
+        /// An account's calls stay with one of all keys, because a provider caches prompts by key; they move to the next one where the provider refuses it, or limits its rate.
+        api_keys: Vec<Secret> = provider_keys().default("[]");
         /// The model of requests that name none.
         default_model: Option<String> = words().optional();
         /// The models that it serves, and no others; dated versions and `default_model` are among them.
         /// Absent or empty: any.
         models: Vec<String> = list(words(), 0).default("[]");
+        /// Its share of the calls for a model that several endpoints list, relative to theirs.
+        /// Of two endpoints of equal weight the less loaded one is asked.
+        weight: u64 = whole(1, MAX_WEIGHT).default("1");
+        /// How long its provider may take.
+        timeouts: Timeouts = defaulted();
         /// The most that its models can answer with, so that a call without a limit is not given one that they refuse.
         /// Known models need none.
         max_output_tokens: Option<u64> = whole(1, MAX_NUMBER).optional();
@@ -68,7 +81,31 @@ table! {
     rule url_rule;
 }
 
+table! {
+    /// How long a provider may take, where that is other than the operator's settings say (`upstream`).
+    pub struct Timeouts unknown KeptUnlessSlip {
+        /// How long connecting may take.
+        connect: Option<Duration> = wait().optional().shown("2s");
+        /// How long it may take until an answer begins.
+        first_byte: Option<Duration> = wait().optional().shown("30s");
+        /// The longest silence between two chunks of an answer.
+        idle: Option<Duration> = wait().optional().shown("30s");
+    }
+}
+
+fn wait() -> ValueType<Duration> {
+    span(Duration::from_millis(1)).check(|wait| match *wait > LONGEST_WAIT {
+        true => Err("must not be longer than 1h"),
+        false => Ok(()),
+    })
+}
+
 impl Endpoint {
+    /// Returns `api_key` and `api_keys`.
+    pub fn keys(&self) -> impl Iterator<Item = &Secret> {
+        self.api_key.iter().chain(&self.api_keys)
+    }
+
     pub(super) fn named_all(entries: Vec<(String, Endpoint)>) -> Vec<Endpoint> {
         let named = |(name, endpoint)| Endpoint { name, ..endpoint };
         entries.into_iter().map(named).collect()
@@ -172,6 +209,15 @@ fn hosted_tools() -> ValueType<HostedTools> {
         false => HostedTools::Remove,
     });
     either(priced, word)
+}
+
+fn provider_keys() -> ValueType<Vec<Secret>> {
+    let keys = list(provider_key(Goes::Beside("url")), 0);
+    let keys = keys.check(|keys| match keys.len() > MAX_KEYS {
+        true => Err("must not be longer than 64"),
+        false => Ok(()),
+    });
+    keys.with_schema(json!({"maxItems": MAX_KEYS}))
 }
 
 /// A provider's key, which becomes the value of a header.

@@ -4,8 +4,11 @@ use super::endpoint::{Endpoint, RealtimeEndpoint};
 use crate::rules::model_name::{self, Tag};
 use crate::rules::price::{self, Rate};
 use crate::rules::server::Server;
-use crate::tables::{Node, Reading, boolean, by_name, list, map, object, table, text};
+use crate::tables::{
+    Node, Reading, boolean, by_name, defaulted, list, map, object, span, table, text, whole,
+};
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 table! {
     /// The endpoints that answer, and what their models cost.
@@ -14,9 +17,12 @@ table! {
         default: String = text("a string");
         /// The endpoints, by a name of your own.
         endpoints: Vec<Endpoint> = by_name(object::<Endpoint>()).map(Endpoint::named_all);
-        /// Names of endpoints to try when one fails.
-        /// They are checked, and not in force yet.
+        /// Names of endpoints to ask, in this order, when those that serve a call's model fail before an answer has begun.
+        /// One is asked for the same model if its `models` has it, or if it has no list and speaks the same wire format; else for its `default_model`.
+        /// Models that the group or the key of a call may not use are not asked for.
         fallbacks: Vec<String> = list(text("a string"), 0).default("[]");
+        /// Bounds of what one call may try.
+        failover: Failover = defaulted();
         /// What a token of each model costs, in tokens of the balance: one number, or one for each kind of token.
         /// Spelling makes no difference, and a dated version costs what its model costs.
         /// `*` stands for every other model.
@@ -29,6 +35,16 @@ table! {
 }
 
 table! {
+    /// Bounds of what one call may try.
+    pub struct Failover unknown KeptUnlessSlip {
+        /// Attempts at providers that one call makes at most.
+        attempts: u64 = whole(1, MAX_ATTEMPTS).default("3");
+        /// Time after the beginning of a call in which another attempt may begin.
+        timeout: Duration = span(Duration::from_millis(1)).default("10m");
+    }
+}
+
+table! {
     /// The endpoints for live conversations.
     pub struct RealtimeProviders unknown Kept {
         /// Name of the endpoint that serves what no other is chosen for.
@@ -38,6 +54,9 @@ table! {
     }
     check names_endpoints;
 }
+
+/// Upper bound of [`Failover::attempts`].
+const MAX_ATTEMPTS: u64 = 10;
 
 /// Returns the first names for a message.
 fn shown(names: &[&str]) -> String {

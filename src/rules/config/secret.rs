@@ -11,8 +11,8 @@ use crate::json;
 use crate::rules::seal::{self, Nonce, SealContext, SealKey};
 use crate::rules::tenant::TenantId;
 use crate::tables::{
-    Fault, Faults, Node, Opener, Secret, Source, ValueType, is_secret as marks_secret, joined,
-    parsed, pointer_step, schema,
+    ANY_ITEM, Fault, Faults, Node, Opener, Secret, Source, ValueType, is_secret as marks_secret,
+    joined, parsed, pointer_step, schema,
 };
 use crate::url::Origin;
 use serde_json::{Value, json};
@@ -169,7 +169,9 @@ fn find_ways(schema: &Value, way: &mut Way, found: &mut Vec<Way>) {
     let named = schema["properties"].as_object().into_iter().flatten();
     let named = named.map(|(name, part)| (Some(name.clone()), part));
     let any = schema.get("additionalProperties").map(|part| (None, part));
-    for (name, part) in named.chain(any) {
+    let items = schema.get("items");
+    let items = items.map(|part| (Some(ANY_ITEM.to_owned()), part));
+    for (name, part) in named.chain(any).chain(items) {
         way.push(name);
         find_ways(part, way, found);
         way.pop();
@@ -208,15 +210,9 @@ pub fn secrets_in(text: &str) -> Vec<Found> {
 }
 
 fn look_into(text: &str, at: Range<usize>, pointer: &str, path: &str, found: &mut Vec<Found>) {
-    let Some((members, _)) = json::members(&text[at.clone()]) else {
-        return;
-    };
-    for member in members {
-        let value = at.start + member.value.start..at.start + member.value.end;
-        let Ok(name) = serde_json::from_str::<String>(&format!("\"{}\"", member.name)) else {
-            continue;
-        };
-        let pointer = format!("{pointer}{}", pointer_step(&name));
+    for (step, name, value) in parts(&text[at.clone()]) {
+        let value = at.start + value.start..at.start + value.end;
+        let pointer = format!("{pointer}{step}");
         let path = joined(path, &name);
         if is_secret(&pointer) && text[value.clone()].starts_with('"') {
             found.push(Found {
@@ -228,6 +224,22 @@ fn look_into(text: &str, at: Range<usize>, pointer: &str, path: &str, found: &mu
             look_into(text, value, &pointer, &path, found);
         }
     }
+}
+
+/// Returns the members of an object, or the items of a list: the step of the pointer, the name for messages, the place.
+fn parts(text: &str) -> Vec<(String, String, Range<usize>)> {
+    if let Some((members, _)) = json::members(text) {
+        let members = members.into_iter().filter_map(|member| {
+            let name: String = serde_json::from_str(&format!("\"{}\"", member.name)).ok()?;
+            Some((pointer_step(&name), name, member.value))
+        });
+        return members.collect();
+    }
+    json::element_places(text)
+        .into_iter()
+        .enumerate()
+        .map(|(index, place)| (pointer_step(ANY_ITEM), index.to_string(), place))
+        .collect()
 }
 
 /// Tries to open every sealed text of a config, also in members that a later one of the same name hides. Returns a

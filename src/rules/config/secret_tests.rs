@@ -80,6 +80,7 @@ fn every_place_that_the_schema_marks_is_known_and_read_as_a_key() {
         "auth.apple_oauth.private_key",
         "auth.oidc.*.client_secret",
         "providers.text.endpoints.*.api_key",
+        "providers.text.endpoints.*.api_keys.-",
         "providers.realtime.endpoints.*.api_key",
     ] {
         assert!(ways.iter().any(|known| known == way), "{way} in {ways:?}");
@@ -88,7 +89,13 @@ fn every_place_that_the_schema_marks_is_known_and_read_as_a_key() {
     let mut config = all_secrets();
     for way in WAYS.iter() {
         let names = way.iter().map(|name| name.as_deref().unwrap_or("x.y"));
-        let place = names.fold(&mut config, |place, name| &mut place[name]);
+        let place = names.fold(&mut config, |place, name| match name {
+            ANY_ITEM => {
+                *place = json!([null]);
+                &mut place[0]
+            }
+            name => &mut place[name],
+        });
         *place = json!("sealed:nonsense");
     }
     let (tenant, keyring) = (tenant("abc"), keyring(Some(KEY), &[]));
@@ -346,4 +353,28 @@ fn an_approval_names_a_variable_and_where_it_may_go() {
         let message = read(&approval(), text).map(|one| one.name).unwrap_err();
         assert_eq!(message, APPROVED, "{text}");
     }
+}
+
+#[test]
+fn keys_in_a_list_are_sealed_and_open_wherever_they_stand_in_it() {
+    let (tenant, keyring) = (tenant("abc"), keyring(Some(KEY), &[]));
+    let owner = Owner {
+        tenant: &tenant,
+        keyring: &keyring,
+    };
+    let config = json!({"providers": {"text": {"default": "a", "endpoints": {"a": {
+        "url": "https://a.example/v1/chat/completions", "api_keys": ["sk-one", "sk-two", "sk-three"],
+    }}}}});
+    let text = config.to_string();
+    let sealed = seal(&text, &tenant, &keyring, false);
+    assert_eq!(sealed.fresh, 3);
+    assert!(!sealed.text.contains("sk-"));
+    let mut sealed: Value = serde_json::from_str(&sealed.text).unwrap();
+    let keys = &mut sealed["providers"]["text"]["endpoints"]["a"]["api_keys"];
+    keys.as_array_mut().unwrap().remove(0);
+    keys.as_array_mut().unwrap().reverse();
+    let (read, _) = read_for(owner, &sealed).unwrap();
+    let text = read.providers.text.unwrap();
+    let keys: Vec<&str> = text.endpoints[0].keys().map(Secret::expose).collect();
+    assert_eq!(keys, ["sk-three", "sk-two"]);
 }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 /// Size in bytes (4 MiB) above which a page is rewritten with its open entries alone, once it is also four
 /// times as long as after its last rewrite.
-pub const REWRITE_ABOVE_BYTES: u64 = 4 << 20;
+pub(super) const REWRITE_ABOVE_BYTES: u64 = 4 << 20;
 /// Buffered bytes (8 KiB) above which lines are written at once.
 const MAX_BUFFERED_BYTES: usize = 8 << 10;
 

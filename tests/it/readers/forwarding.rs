@@ -197,8 +197,9 @@ impl Way {
             return Err(Unreadable(why));
         }
         let speaks = |kind| dialect.api().is_spoken_by(kind);
-        let choice = choice::choose(&self.providers, asked, speaks)
+        let choices = choice::equals(&self.providers, asked, speaks)
             .map_err(|unserved| Unreadable(format!("{unserved:?}")))?;
+        let choice = choices[0];
         let server = choice.endpoint.server;
         members::check(&call, server, &[])?;
         let decision = extras::decide(&call, choice.endpoint, std::iter::empty())?;

@@ -1,0 +1,254 @@
+//! Circuit breaker of one model at one endpoint: when it is passed over, for whom, and when it is probed again.
+//!
+//! Each account has one voice, however often it calls: the circuit opens for everybody when at least three accounts
+//! failed with their latest calls, and not fewer than succeeded. An account whose calls alone fail is passed by after
+//! 20 of them, and nobody else is: a poisonous prompt puts out its sender. One call probes an open circuit.
+//! Pure: `now` comes in, and accounts are numbers.
+
+use std::time::{Duration, Instant};
+
+/// Age at which an outcome is forgotten.
+const WINDOW: Duration = Duration::from_secs(30);
+/// Failing accounts that open the circuit for everybody.
+const LEAST_ACCOUNTS: usize = 3;
+/// Failures in a row, of all failing accounts together, that open the circuit for everybody.
+const LEAST_FAILURES: u32 = 5;
+/// Failures in a row that open the circuit for one account.
+const FAILURES_OF_ONE: u32 = 20;
+/// Time for which a circuit opens first; it doubles each time a probe fails.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Age at which a probe without outcome no longer keeps others from probing.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Accounts whose latest outcomes are known; beyond it, the one heard longest ago is forgotten.
+const MAX_VOICES: usize = 256;
+
+/// Outcome of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Answered,
+    /// A fault of the provider: connect, timeout, 5xx, 429, a broken answer.
+    Failed,
+    /// Nothing that tells of the provider's health.
+    Unsure,
+}
+
+/// Whether an endpoint may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    Free,
+    /// As a probe of an open circuit: only if [`Circuit::begin`] is told.
+    Probe,
+    Blocked,
+}
+
+/// Change of the circuit for everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Opened { failures: u32, accounts: usize },
+    Closed,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Circuit {
+    gate: Gate,
+    voices: Vec<Voice>,
+}
+
+/// Latest outcome of an account's calls.
+#[derive(Clone, Debug)]
+struct Voice {
+    account: u64,
+    at: Instant,
+    failures_in_row: u32,
+    gate: Gate,
+}
+
+/// Open or closed, for everybody or for one account.
+#[derive(Clone, Debug, Default)]
+struct Gate {
+    /// `None`: closed.
+    opened: Option<Instant>,
+    pause: Duration,
+    /// Time and account of the latest probe.
+    probe: Option<(Instant, u64)>,
+}
+
+impl Gate {
+    fn pass(&self, account: u64, now: Instant) -> Pass {
+        let Some(opened) = self.opened else {
+            return Pass::Free;
+        };
+        let rested = now.saturating_duration_since(opened);
+        let is_probed = |(at, _): (Instant, u64)| {
+            at > opened && now.saturating_duration_since(at) < PROBE_TIMEOUT
+        };
+        // Whose probe has failed leaves the next one to others, if there are any.
+        let is_last_prober = self.probe.is_some_and(|(_, prober)| prober == account);
+        if rested < self.pause
+            || self.probe.is_some_and(is_probed)
+            || (is_last_prober && rested < 2 * self.pause)
+        {
+            return Pass::Blocked;
+        }
+        Pass::Probe
+    }
+
+    fn open(&mut self, now: Instant) {
+        self.pause = match self.opened {
+            Some(_) => (2 * self.pause).min(LONGEST_PAUSE),
+            None => FIRST_PAUSE,
+        };
+        self.opened = Some(now);
+    }
+
+    /// Whether an attempt that began then is a probe, or at least as telling.
+    fn is_told_by(&self, begun: Instant) -> bool {
+        self.opened.is_some_and(|opened| begun >= opened)
+    }
+}
+
+impl Circuit {
+    pub fn pass(&self, account: u64, now: Instant) -> Pass {
+        let own = self
+            .voice(account)
+            .map_or(Pass::Free, |voice| voice.gate.pass(account, now));
+        match (self.gate.pass(account, now), own) {
+            (Pass::Blocked, _) | (_, Pass::Blocked) => Pass::Blocked,
+            (Pass::Probe, _) | (_, Pass::Probe) => Pass::Probe,
+            _ => Pass::Free,
+        }
+    }
+
+    /// Whether the circuit is open for everybody.
+    pub fn is_open(&self) -> bool {
+        self.gate.opened.is_some()
+    }
+
+    /// Notes the begin of an attempt, which may be a probe.
+    pub fn begin(&mut self, account: u64, now: Instant) {
+        if self.gate.pass(account, now) == Pass::Probe {
+            self.gate.probe = Some((now, account));
+        }
+        if let Some(voice) = self.voice_mut(account)
+            && voice.gate.pass(account, now) == Pass::Probe
+        {
+            voice.gate.probe = Some((now, account));
+        }
+    }
+
+    /// Notes the outcome of an attempt that began at `begun`.
+    pub fn end(
+        &mut self,
+        account: u64,
+        heard: Heard,
+        begun: Instant,
+        now: Instant,
+    ) -> Option<Change> {
+        match heard {
+            Heard::Answered => self.answered(account, begun, now),
+            Heard::Failed => self.failed(account, begun, now),
+            Heard::Unsure => {
+                self.forget_probe(begun);
+                None
+            }
+        }
+    }
+
+    fn answered(&mut self, account: u64, begun: Instant, now: Instant) -> Option<Change> {
+        let voice = self.heard(account, now);
+        voice.failures_in_row = 0;
+        if voice.gate.is_told_by(begun) {
+            voice.gate = Gate::default();
+        }
+        if !self.gate.is_told_by(begun) {
+            return None;
+        }
+        self.gate = Gate::default();
+        self.voices.clear();
+        Some(Change::Closed)
+    }
+
+    fn failed(&mut self, account: u64, begun: Instant, now: Instant) -> Option<Change> {
+        let voice = self.heard(account, now);
+        voice.failures_in_row += 1;
+        let is_first = voice.gate.opened.is_none() && voice.failures_in_row >= FAILURES_OF_ONE;
+        if is_first || voice.gate.is_told_by(begun) {
+            voice.gate.open(now);
+        }
+        if self.is_open() {
+            if self.gate.is_told_by(begun) {
+                self.gate.open(now);
+            }
+            return None;
+        }
+        let recent = self
+            .voices
+            .iter()
+            .filter(|voice| now.saturating_duration_since(voice.at) < WINDOW);
+        let (failing, well): (Vec<_>, Vec<_>) = recent.partition(|voice| voice.failures_in_row > 0);
+        let failures: u32 = failing.iter().map(|voice| voice.failures_in_row).sum();
+        let accounts = failing.len();
+        if accounts < LEAST_ACCOUNTS || accounts < well.len() || failures < LEAST_FAILURES {
+            return None;
+        }
+        self.gate.open(now);
+        Some(Change::Opened { failures, accounts })
+    }
+
+    fn forget_probe(&mut self, begun: Instant) {
+        let gates = self.voices.iter_mut().map(|voice| &mut voice.gate);
+        for gate in gates.chain([&mut self.gate]) {
+            if gate.probe.is_some_and(|(at, _)| at == begun) {
+                gate.probe = None;
+            }
+        }
+    }
+
+    fn voice(&self, account: u64) -> Option<&Voice> {
+        self.voices.iter().find(|voice| voice.account == account)
+    }
+
+    fn voice_mut(&mut self, account: u64) -> Option<&mut Voice> {
+        self.voices
+            .iter_mut()
+            .find(|voice| voice.account == account)
+    }
+
+    /// Returns the voice of an account that was just heard; an old one begins anew.
+    fn heard(&mut self, account: u64, now: Instant) -> &mut Voice {
+        let found = self
+            .voices
+            .iter()
+            .position(|voice| voice.account == account);
+        let index = found.unwrap_or_else(|| {
+            if self.voices.len() == MAX_VOICES {
+                let oldest = self
+                    .voices
+                    .iter()
+                    .enumerate()
+                    .min_by_key(|(_, voice)| voice.at);
+                let oldest = oldest.map_or(0, |(index, _)| index);
+                self.voices.swap_remove(oldest);
+            }
+            self.voices.push(Voice {
+                account,
+                at: now,
+                failures_in_row: 0,
+                gate: Gate::default(),
+            });
+            self.voices.len() - 1
+        });
+        let voice = &mut self.voices[index];
+        let is_old = now.saturating_duration_since(voice.at) >= WINDOW;
+        if is_old && voice.gate.opened.is_none() {
+            voice.failures_in_row = 0;
+        }
+        voice.at = now;
+        voice
+    }
+}
+
+#[cfg(test)]
+#[path = "circuit_tests.rs"]
+mod tests;

@@ -1,0 +1,253 @@
+//! Health of a tenant's endpoints as this instance sees it, by endpoint and model: circuit, load, and rests that
+//! providers asked for.
+//!
+//! Models are names that clients may choose, so their number is bounded. Pure: `now` comes in.
+
+use super::circuit::{Change, Circuit, Heard, Pass};
+use super::load::Load;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Models of one endpoint whose health is known; beyond it, the one used longest ago is forgotten.
+const MAX_MODELS: usize = 64;
+/// Endpoints of one tenant whose health is known.
+const MAX_ENDPOINTS: usize = 256;
+/// Longest `retry-after` that is respected: a provider may name any time.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+/// Rest of a key that its provider refused.
+const REFUSED_REST: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default)]
+pub struct Health {
+    endpoints: HashMap<String, HashMap<String, Lane>>,
+}
+
+/// Health of one model at one endpoint.
+#[derive(Debug)]
+struct Lane {
+    circuit: Circuit,
+    load: Load,
+    rests: Vec<Rest>,
+    used: Instant,
+}
+
+/// Time in which a provider's key is used only if there is no other.
+#[derive(Debug)]
+struct Rest {
+    key: u64,
+    until: Instant,
+    /// Whether the provider asked for it, because its rate is limited: the endpoint rests where all of its keys do.
+    is_limit: bool,
+}
+
+/// Place of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    pub endpoint: &'a str,
+    pub model: &'a str,
+}
+
+/// Attempt that has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    pub account: u64,
+    pub at: Instant,
+}
+
+/// What an attempt tells of its endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    pub heard: Heard,
+    /// Time to the head of the answer, or to the failure. `None`: the attempt was given up.
+    pub latency: Option<Duration>,
+}
+
+/// Model that is passed over at an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    pub endpoint: String,
+    pub model: String,
+}
+
+impl Health {
+    /// Whether an endpoint may be asked. `keys`: numbers of its keys.
+    pub fn pass(&self, place: Place<'_>, account: u64, keys: &[u64], now: Instant) -> Pass {
+        let Some(lane) = self.lane(place) else {
+            return Pass::Free;
+        };
+        let rests = |key: &u64| lane.rests(*key, now).is_some_and(|rest| rest.is_limit);
+        match !keys.is_empty() && keys.iter().all(rests) {
+            true => Pass::Blocked,
+            false => lane.circuit.pass(account, now),
+        }
+    }
+
+    /// Load of an endpoint; the higher, the later it would begin an answer.
+    pub fn load(&self, place: Place<'_>, now: Instant) -> f64 {
+        self.lane(place).map_or(0.0, |lane| lane.load.now(now))
+    }
+
+    /// Whether a key rests.
+    pub fn rests(&self, place: Place<'_>, key: u64, now: Instant) -> bool {
+        let lane = self.lane(place);
+        lane.is_some_and(|lane| lane.rests(key, now).is_some())
+    }
+
+    /// Notes the begin of an attempt.
+    pub fn begin(&mut self, place: Place<'_>, begun: Begun) {
+        let lane = self.lane_mut(place, begun.at);
+        lane.load.begin();
+        lane.circuit.begin(begun.account, begun.at);
+    }
+
+    /// Notes the end of an attempt.
+    pub fn end(
+        &mut self,
+        place: Place<'_>,
+        begun: Begun,
+        told: Told,
+        now: Instant,
+    ) -> Option<Change> {
+        let lane = self.lane_mut(place, now);
+        let has_failed = told.heard == Heard::Failed;
+        lane.load.end(told.latency, has_failed, now);
+        lane.circuit.end(begun.account, told.heard, begun.at, now)
+    }
+
+    /// Lets a key rest: for as long as the provider asked for (`retry-after`), or because it was refused.
+    pub fn rest(&mut self, place: Place<'_>, key: u64, asked: Option<Duration>, now: Instant) {
+        let rests = &mut self.lane_mut(place, now).rests;
+        rests.retain(|rest| rest.key != key && rest.until > now);
+        rests.push(Rest {
+            key,
+            until: now + asked.map_or(REFUSED_REST, |asked| asked.min(LONGEST_REST)),
+            is_limit: asked.is_some(),
+        });
+    }
+
+    /// Returns what is passed over for everybody, in order of names.
+    pub fn passed_over(&self, now: Instant) -> Vec<PassedOver> {
+        let mut passed_over = Vec::new();
+        for (endpoint, models) in &self.endpoints {
+            for (model, lane) in models {
+                let is_limited = || {
+                    lane.rests
+                        .iter()
+                        .any(|rest| rest.is_limit && rest.until > now)
+                };
+                if lane.circuit.is_open() || is_limited() {
+                    passed_over.push(PassedOver {
+                        endpoint: endpoint.clone(),
+                        model: model.clone(),
+                    });
+                }
+            }
+        }
+        passed_over.sort_by(|one, other| {
+            (&one.endpoint, &one.model).cmp(&(&other.endpoint, &other.model))
+        });
+        passed_over
+    }
+
+    /// Forgets endpoints that are no more.
+    pub fn keep(&mut self, is_known: impl Fn(&str) -> bool) {
+        self.endpoints.retain(|endpoint, _| is_known(endpoint));
+    }
+
+    fn lane(&self, place: Place<'_>) -> Option<&Lane> {
+        self.endpoints.get(place.endpoint)?.get(place.model)
+    }
+
+    fn lane_mut(&mut self, place: Place<'_>, now: Instant) -> &mut Lane {
+        if self.endpoints.len() >= MAX_ENDPOINTS && !self.endpoints.contains_key(place.endpoint) {
+            self.endpoints.clear();
+        }
+        let models = self.endpoints.entry(place.endpoint.to_owned()).or_default();
+        if models.len() >= MAX_MODELS && !models.contains_key(place.model) {
+            let oldest = models.iter().min_by_key(|(_, lane)| lane.used);
+            if let Some(oldest) = oldest.map(|(model, _)| model.clone()) {
+                models.remove(&oldest);
+            }
+        }
+        let lane = models
+            .entry(place.model.to_owned())
+            .or_insert_with(|| Lane {
+                circuit: Circuit::default(),
+                load: Load::default(),
+                rests: Vec::new(),
+                used: now,
+            });
+        lane.used = now;
+        lane
+    }
+}
+
+impl Lane {
+    fn rests(&self, key: u64, now: Instant) -> Option<&Rest> {
+        let mut rests = self.rests.iter();
+        rests.find(|rest| rest.key == key && rest.until > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place<'_> = Place {
+        endpoint: "a",
+        model: "m",
+    };
+
+    #[test]
+    fn endpoint_rests_when_all_of_its_keys_are_limited() {
+        let now = Instant::now();
+        let mut health = Health::default();
+        let pass = |health: &Health, now| health.pass(PLACE, 0, &[1, 2], now);
+        health.rest(PLACE, 1, Some(Duration::from_secs(3)), now);
+        assert_eq!(pass(&health, now), Pass::Free);
+        assert!(health.rests(PLACE, 1, now) && !health.rests(PLACE, 2, now));
+        health.rest(PLACE, 2, Some(Duration::from_secs(9_999)), now);
+        assert_eq!(pass(&health, now), Pass::Blocked);
+        assert_eq!(health.passed_over(now).len(), 1);
+        assert_eq!(pass(&health, now + Duration::from_secs(3)), Pass::Free);
+        assert!(!health.rests(PLACE, 2, now + LONGEST_REST));
+    }
+
+    #[test]
+    fn refused_key_gives_way_to_others_and_does_not_put_the_endpoint_out() {
+        let now = Instant::now();
+        let mut health = Health::default();
+        health.rest(PLACE, 1, None, now);
+        assert!(health.rests(PLACE, 1, now));
+        assert_eq!(health.pass(PLACE, 0, &[1], now), Pass::Free);
+        assert_eq!(health.passed_over(now), []);
+    }
+
+    #[test]
+    fn names_that_clients_choose_take_a_bounded_place() {
+        let now = Instant::now();
+        let mut health = Health::default();
+        let begun = Begun {
+            account: 0,
+            at: now,
+        };
+        for number in 0..1_000_u64 {
+            let model = format!("m{number}");
+            let place = Place {
+                endpoint: "a",
+                model: &model,
+            };
+            health.begin(
+                place,
+                Begun {
+                    at: now + Duration::from_millis(number),
+                    ..begun
+                },
+            );
+        }
+        assert_eq!(health.endpoints["a"].len(), MAX_MODELS);
+        assert!(health.endpoints["a"].contains_key("m999"));
+        health.keep(|name| name == "b");
+        assert!(health.endpoints.is_empty());
+    }
+}
