@@ -18,6 +18,7 @@ pub mod hosted;
 pub mod identity;
 pub mod issued_key;
 pub mod lease_budget;
+pub mod lru;
 pub mod model_name;
 pub mod models;
 pub mod neighbours;
