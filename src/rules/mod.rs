@@ -23,6 +23,7 @@ pub mod issued_key;
 pub mod key_choice;
 pub mod lease_budget;
 pub mod load;
+pub mod lru;
 pub mod model_name;
 pub mod models;
 pub mod neighbours;

@@ -36,7 +36,8 @@ use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
 use crate::telemetry::counter::Histogram;
 use async_trait::async_trait;
-use name::{AccountName, KeyName, KeyNames, TicketName};
+use bytes::Bytes;
+use name::{AccountName, AnswerKey, KeyName, KeyNames, TicketName};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -200,6 +201,28 @@ impl Agreement {
             (Some(noted), Some(id)) if noted != id => Agreement::OtherSecret,
             _ => Agreement::Agreed,
         }
+    }
+}
+
+/// Bytes that an answer in the cache counts in addition to its own: its names, its rows in the index, and what a file
+/// system or Redis adds. Without them, empty answers would have no bound.
+pub const ANSWER_OVERHEAD_BYTES: u64 = 512;
+
+/// An answer to keep, for [`AnswerCache::keep_answer`].
+#[derive(Clone)]
+pub struct NewAnswer<'a> {
+    /// Label of the account that paid for it.
+    pub owner: &'a str,
+    pub bytes: Bytes,
+    pub life: Millis,
+    /// Bound of all answers of the tenant, each with [`ANSWER_OVERHEAD_BYTES`].
+    pub most_bytes: u64,
+}
+
+impl NewAnswer<'_> {
+    /// Size as it counts against the bound.
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64 + ANSWER_OVERHEAD_BYTES
     }
 }
 
@@ -379,7 +402,7 @@ pub trait Configs: Send + Sync {
         text: &str,
     ) -> Outcome<Put>;
 
-    /// Deletes a tenant's config and its admin tokens. False: there was no config.
+    /// Deletes a tenant's config, its admin tokens and its cached answers. False: there was no config.
     async fn delete_tenant(&self, tenant: &TenantId) -> Outcome<bool>;
 
     /// Returns every tenant that has a config.
@@ -419,6 +442,29 @@ pub trait Tickets: Send + Sync {
     async fn redeem(&self, ticket: &TicketName) -> Outcome<Option<String>>;
 }
 
+/// Answers of providers that are given again, by the hash of what was asked. A cache: any of them may be gone at any
+/// time, and none is copied or backed up. An error is a miss.
+#[async_trait]
+pub trait AnswerCache: Send + Sync {
+    /// Returns a kept answer that has not expired, and marks it as used now.
+    async fn cached_answer(&self, tenant: &TenantId, key: &AnswerKey) -> Outcome<Option<Bytes>>;
+
+    /// Keeps an answer in place of one of the same key, and drops the least recently used ones until the tenant's
+    /// answers fit into `most_bytes`. False: the answer alone is larger; nothing is kept.
+    async fn keep_answer(
+        &self,
+        tenant: &TenantId,
+        key: &AnswerKey,
+        answer: &NewAnswer<'_>,
+    ) -> Outcome<bool>;
+
+    /// Drops the answers that an account paid for. Returns how many.
+    async fn forget_answers_of(&self, tenant: &TenantId, owner: &str) -> Outcome<u64>;
+
+    /// Drops all answers of a tenant. Returns how many.
+    async fn forget_answers(&self, tenant: &TenantId) -> Outcome<u64>;
+}
+
 /// Life of the store itself: whether it is up, and what of its data is durable.
 #[async_trait]
 pub trait Durability: Send + Sync {
@@ -442,9 +488,9 @@ pub trait Durability: Send + Sync {
 }
 
 /// All of a store. Both engines implement it; whoever needs a part takes that part's trait.
-pub trait Store: Ledger + People + Configs + UsageLog + Tickets + Durability {}
+pub trait Store: Ledger + People + Configs + UsageLog + Tickets + AnswerCache + Durability {}
 
-impl<T: Ledger + People + Configs + UsageLog + Tickets + Durability> Store for T {}
+impl<T: Ledger + People + Configs + UsageLog + Tickets + AnswerCache + Durability> Store for T {}
 
 /// Settings of accounts, common to both engines.
 #[derive(Clone, Debug)]

@@ -264,6 +264,40 @@ impl fmt::Debug for TicketName {
     }
 }
 
+/// SHA-256 of what a provider was asked: the key of its answer in the cache.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AnswerKey([u8; 32]);
+
+impl AnswerKey {
+    pub fn new(hash: [u8; 32]) -> AnswerKey {
+        AnswerKey(hash)
+    }
+
+    /// Parses what [`AnswerKey::hex`] wrote.
+    pub(crate) fn parse(hex: &str) -> Option<AnswerKey> {
+        let mut hash = [0; 32];
+        let is_hex = hex::decode_to_slice(hex, &mut hash).is_ok();
+        is_hex.then_some(AnswerKey(hash))
+    }
+
+    /// Returns the part that the key has in names of the store.
+    pub fn hex(&self) -> String {
+        hex::encode(self.0)
+    }
+}
+
+/// Prints `AnswerKey(***)`: whoever can guess a prompt could tell by its hash that it was asked.
+impl fmt::Debug for AnswerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnswerKey(***)")
+    }
+}
+
+/// Returns the name of what the answer cache of a tenant keeps under `part`. Its hash tag puts all of it on one slot.
+pub(crate) fn answers(tenant: &TenantId, part: &str) -> String {
+    format!("{{tenant:{tenant}:answers}}:{part}")
+}
+
 /// Returns a counter's name. The hash tag `{what}` puts all counters of one kind on one slot.
 pub fn counter(what: &str, name: &str) -> String {
     format!("count:{{{what}}}:{name}")
@@ -352,6 +386,17 @@ mod tests {
         assert_eq!(before.candidates(&key), [key.account(), hashed]);
         assert_eq!(KeyNames::default().candidates(&key), [key.account()]);
         assert_eq!(format!("{names:?}"), "KeyNames(***)");
+    }
+
+    #[test]
+    fn answers_of_a_tenant_share_a_slot_and_print_no_hash() {
+        let key = AnswerKey::new([7; 32]);
+        let tenant = TenantId::parse("abc").unwrap();
+        let name = answers(&tenant, &key.hex());
+        assert_eq!(name, format!("{{tenant:abc:answers}}:{}", "07".repeat(32)));
+        assert_eq!(AnswerKey::parse(&key.hex()), Some(key));
+        assert_eq!(AnswerKey::parse("07"), None);
+        assert_eq!(format!("{key:?}"), "AnswerKey(***)");
     }
 
     #[test]

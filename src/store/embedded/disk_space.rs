@@ -14,6 +14,8 @@ const RESERVE_BYTES: u64 = 16 << 20;
 const MIN_FREE_BYTES: u64 = 2 << 20;
 /// Bytes that a commit may write in addition to its changes.
 const COMMIT_OVERHEAD_BYTES: u64 = 256 << 10;
+/// Free bytes that only the ledger may use: enough to recover from a full disk, and for hours of commits.
+const LEDGER_BYTES: u64 = 64 << 20;
 
 pub(crate) struct DiskSpace {
     dir: PathBuf,
@@ -44,6 +46,11 @@ impl DiskSpace {
     /// Whether there is space to commit `bytes` of changes.
     pub(crate) fn has_for(&self, bytes: usize) -> bool {
         self.free() >= COMMIT_OVERHEAD_BYTES + 4 * bytes as u64
+    }
+
+    /// Whether there is space for `bytes` that the ledger can do without.
+    pub(crate) fn has_to_spare(&self, bytes: usize) -> bool {
+        self.free() >= LEDGER_BYTES + bytes as u64
     }
 
     /// Whether there is space for the reserve and for further changes.

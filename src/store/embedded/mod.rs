@@ -4,6 +4,7 @@
 //! decide anything itself. Acknowledged changes survive kill -9. Changes that add to or end an account are
 //! flushed to disk before they are acknowledged.
 
+mod answers;
 mod catch_panic;
 pub(super) mod copying;
 mod counters;
@@ -15,21 +16,24 @@ pub mod maintenance;
 mod people;
 
 use super::followers::Followers;
-use super::name::{self, AccountName, KeyName, KeyNames, TicketName};
+use super::name::{self, AccountName, AnswerKey, KeyName, KeyNames, TicketName};
 use super::stored::Stored;
 use super::{
-    AccountSettings, Agreement, Configs, Counted, Durability, Follower, Found, KeyAdmission,
-    Ledger, Mint, Outcome, Put, StoreError, Tickets, UsageLog,
+    AccountSettings, Agreement, AnswerCache, Configs, Counted, Durability, Follower, Found,
+    KeyAdmission, Ledger, Mint, NewAnswer, Outcome, Put, StoreError, Tickets, UsageLog,
 };
 use crate::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::date::rfc3339;
 use crate::rules::entry::{self, Caller, EntryAdmission, Groups};
+use crate::rules::lru::Item;
 use crate::rules::record::{self, Damage, Target};
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
 use crate::telemetry::counter::Histogram;
+use answers::AnswerFiles;
 use async_trait::async_trait;
+use bytes::Bytes;
 use counters::Counters;
 use disk::{ChangeKind, Disk, Next};
 use parking_lot::Mutex;
@@ -40,6 +44,7 @@ use std::thread::JoinHandle;
 
 pub struct Embedded {
     disk: Arc<Disk>,
+    answers: Arc<AnswerFiles>,
     keeping: AccountSettings,
     flusher: Mutex<Option<JoinHandle<()>>>,
     followers: Followers,
@@ -59,6 +64,7 @@ impl Embedded {
     /// Opens the directory, applies the journal and starts the flusher thread.
     pub fn open(dir: &Path, keeping: AccountSettings) -> Result<Embedded, String> {
         let disk = Arc::new(Disk::open(dir)?);
+        let answers = Arc::new(AnswerFiles::open(dir, keeping.clock.now()));
         let (flushing, clock) = (disk.clone(), keeping.clock.clone());
         let flusher = std::thread::Builder::new()
             .name("flusher".to_owned())
@@ -69,6 +75,7 @@ impl Embedded {
         followers.following(true);
         Ok(Embedded {
             disk,
+            answers,
             keeping,
             flusher: Mutex::new(Some(flusher)),
             followers,
@@ -247,6 +254,17 @@ impl Embedded {
                 };
                 Ok((true, Next::set(stored)))
             })
+    }
+
+    /// Runs `step`, which waits for the disk, on a thread where no request waits behind it.
+    async fn on_answers<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&AnswerFiles) -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        let answers = self.answers.clone();
+        tokio::task::spawn_blocking(move || step(&answers))
+            .await
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 
     fn write_text(
@@ -576,6 +594,8 @@ impl Configs for Embedded {
     }
 
     async fn delete_tenant(&self, tenant: &TenantId) -> Outcome<bool> {
+        // First, so that a tenant whose config is gone has no answers left, whatever is killed when.
+        self.forget_answers(tenant).await?;
         self.write_text(&name::admins(tenant), |found| found.map(|_| None))?;
         let (deleted, sequence) =
             self.write_text(&name::config(tenant), |found| found.map(|_| None))?;
@@ -668,6 +688,9 @@ impl UsageLog for Embedded {
             }
         }
         self.disk.durable(self.disk.sequence()).await?;
+        // Nobody may ask for answers any more, and then no other verb deletes what has expired.
+        let now = self.keeping.clock.now();
+        self.on_answers(move |answers| answers.sweep(now)).await?;
         Ok(removed)
     }
 }
@@ -697,6 +720,52 @@ impl Tickets for Embedded {
 }
 
 #[async_trait]
+impl AnswerCache for Embedded {
+    async fn cached_answer(&self, tenant: &TenantId, key: &AnswerKey) -> Outcome<Option<Bytes>> {
+        let found = self.answers.find(tenant, key, self.keeping.clock.now())?;
+        let Some(file) = found else {
+            return Ok(None);
+        };
+        self.on_answers(move |answers| Ok(answers.read(&file)))
+            .await
+    }
+
+    async fn keep_answer(
+        &self,
+        tenant: &TenantId,
+        key: &AnswerKey,
+        answer: &NewAnswer<'_>,
+    ) -> Outcome<bool> {
+        if answer.size() > answer.most_bytes {
+            return Ok(false);
+        }
+        let (tenant, key, now) = (tenant.clone(), *key, self.keeping.clock.now());
+        let item = Item {
+            bytes: answer.size(),
+            expires: now.plus(answer.life),
+            owner: answer.owner.to_owned(),
+            value: answer.bytes.clone(),
+        };
+        let most = answer.most_bytes;
+        self.on_answers(move |answers| answers.keep(&tenant, key, item, most, now))
+            .await?;
+        Ok(true)
+    }
+
+    async fn forget_answers_of(&self, tenant: &TenantId, owner: &str) -> Outcome<u64> {
+        let (tenant, owner, now) = (tenant.clone(), owner.to_owned(), self.keeping.clock.now());
+        self.on_answers(move |answers| answers.forget_of(&tenant, &owner, now))
+            .await
+    }
+
+    async fn forget_answers(&self, tenant: &TenantId) -> Outcome<u64> {
+        let (tenant, now) = (tenant.clone(), self.keeping.clock.now());
+        self.on_answers(move |answers| answers.forget(&tenant, now))
+            .await
+    }
+}
+
+#[async_trait]
 impl Durability for Embedded {
     async fn flush(&self) -> Outcome<()> {
         self.disk.durable(self.disk.sequence()).await
@@ -715,6 +784,7 @@ impl Durability for Embedded {
     }
 
     async fn close(&self) {
+        self.answers.close();
         let flusher = self.flusher.lock().take();
         if let Some(flusher) = flusher {
             self.disk.stop();

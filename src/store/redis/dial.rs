@@ -18,6 +18,15 @@ pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub type Address = (String, u16);
 
+/// Use of a connection, for log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Everything that decides about tokens.
+    Ledger,
+    /// Cached answers alone.
+    Answers,
+}
+
 /// A server to connect to: one address, or the primary of a Sentinel service.
 #[derive(Clone)]
 pub(crate) struct Dial {

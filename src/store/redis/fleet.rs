@@ -4,7 +4,7 @@
 //! attempts in all. No other command may be sent twice from here. Whether an unanswered command is retried is
 //! the caller's decision, because only the caller can mark it as a retry.
 
-use super::dial::{Address, Dial};
+use super::dial::{Address, Dial, Purpose};
 use super::node::{CommandFailure, Node, PROBE, describe};
 use super::{slot, version};
 use crate::settings::{Redis as Target, RedisKind};
@@ -39,6 +39,7 @@ pub(crate) enum Fleet {
 
 pub struct Cluster {
     target: Target,
+    purpose: Purpose,
     generation: Arc<AtomicU64>,
     durations: Histogram,
     map: RwLock<Map>,
@@ -85,6 +86,7 @@ impl Fleet {
     /// each server that is replaced from then on; `durations` gets the round trips.
     pub async fn open(
         target: &Target,
+        purpose: Purpose,
         generation: &Arc<AtomicU64>,
         durations: &Histogram,
     ) -> Result<Fleet, String> {
@@ -105,9 +107,11 @@ impl Fleet {
             }
             tokio::time::sleep(START_PAUSE).await;
         };
-        version::warn_if_vulnerable(&mut connection).await;
+        if purpose == Purpose::Ledger {
+            version::warn_if_vulnerable(&mut connection).await;
+        }
         if target.kind != RedisKind::Cluster {
-            let node = Node::start(dial, Some(connection), generation, durations);
+            let node = Node::start(dial, purpose, Some(connection), generation, durations);
             return Ok(match target.kind {
                 RedisKind::Single => Fleet::One(node),
                 _ => Fleet::Watched(node),
@@ -115,12 +119,13 @@ impl Fleet {
         }
         let cluster = Arc::new(Cluster {
             target: target.clone(),
+            purpose,
             generation: generation.clone(),
             durations: durations.clone(),
             map: RwLock::default(),
             stale: Notify::new(),
         });
-        let seed = Node::start(dial, Some(connection), generation, durations);
+        let seed = Node::start(dial, purpose, Some(connection), generation, durations);
         cluster.draw_map(&seed).await?;
         tokio::spawn(keep_map(Arc::downgrade(&cluster)));
         for node in cluster.nodes() {
@@ -252,7 +257,9 @@ impl Cluster {
         let dial = Dial::fixed(&self.target, place.clone());
         map.nodes
             .entry(place)
-            .or_insert_with(|| Node::start(dial, None, &self.generation, &self.durations))
+            .or_insert_with(|| {
+                Node::start(dial, self.purpose, None, &self.generation, &self.durations)
+            })
             .clone()
     }
 
@@ -387,7 +394,13 @@ async fn keep_map(cluster: Weak<Cluster>) {
         }
         // No known server answers: start again from the configured ones.
         if !drawn && let Ok((dial, connection)) = first_to_answer(&this.seeds()).await {
-            let seed = Node::start(dial, Some(connection), &this.generation, &this.durations);
+            let seed = Node::start(
+                dial,
+                this.purpose,
+                Some(connection),
+                &this.generation,
+                &this.durations,
+            );
             if let Err(error) = this.draw_map(&seed).await {
                 log::debug!("No map of the cluster: {error}");
             }

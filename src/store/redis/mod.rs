@@ -3,6 +3,7 @@
 //! Every verb is one Lua script on one slot, which repeats the pure rule. This file only encodes the
 //! arguments of scripts and parses their replies. It must never decide anything itself.
 
+mod answers;
 mod book_rows;
 mod breaker;
 pub(super) mod copying;
@@ -19,8 +20,8 @@ mod version;
 use super::followers::Followers;
 use super::name::{self, AccountName, KeyName, KeyNames, TicketName};
 use super::{
-    AccountSettings, Agreement, Clock, Configs, Counted, Durability, Follower, Found, KeyAdmission,
-    Ledger, Mint, Outcome, Put, StoreError, Tickets, UsageLog,
+    AccountSettings, Agreement, AnswerCache, Clock, Configs, Counted, Durability, Follower, Found,
+    KeyAdmission, Ledger, Mint, Outcome, Put, StoreError, Tickets, UsageLog,
 };
 use crate::rules::account::{
     Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement, Verdict,
@@ -35,7 +36,7 @@ use crate::rules::window::{Pace, Window};
 use crate::settings::{Redis as Target, RedisKind};
 use crate::telemetry::counter::{Histogram, STORE_WORK};
 use async_trait::async_trait;
-use dial::Dial;
+use dial::{Dial, Purpose};
 use fleet::Fleet;
 use node::CommandFailure;
 use redis::{Cmd, FromRedisValue, from_redis_value};
@@ -43,10 +44,14 @@ use script::Script;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::OnceCell;
 
 pub struct Redis {
     is_cluster: bool,
     fleet: Fleet,
+    target: Target,
+    /// Connections that cached answers go over, from the first one on.
+    answers: OnceCell<Fleet>,
     keeping: AccountSettings,
     generation: Arc<AtomicU64>,
     durations: Histogram,
@@ -79,6 +84,20 @@ struct Scripts {
     rename: Script,
     purge: Script,
     hash_entries: Script,
+    cached_answer: Script,
+    keep_answer: Script,
+    forget_answers_of: Script,
+    forget_answers: Script,
+}
+
+/// Returns a script of the answer cache, with the prelude of these.
+macro_rules! answer_script {
+    ($verb:literal) => {
+        Script::new(concat!(
+            include_str!("scripts/answers.lua"),
+            include_str!(concat!("scripts/", $verb, ".lua"))
+        ))
+    };
 }
 
 impl Scripts {
@@ -108,6 +127,10 @@ impl Scripts {
             purge: Script::new(include_str!("scripts/purge.lua")),
             rename: Script::new(include_str!("scripts/rename.lua")),
             hash_entries: Script::new(include_str!("scripts/hash_entries.lua")),
+            cached_answer: answer_script!("cached_answer"),
+            keep_answer: answer_script!("keep_answer"),
+            forget_answers_of: answer_script!("forget_answers_of"),
+            forget_answers: answer_script!("forget_answers"),
         }
     }
 }
@@ -197,7 +220,7 @@ impl Redis {
     pub async fn open(target: &Target, keeping: AccountSettings) -> Result<Redis, String> {
         let generation = Arc::default();
         let durations = Histogram::new(STORE_WORK);
-        let fleet = Fleet::open(target, &generation, &durations).await?;
+        let fleet = Fleet::open(target, Purpose::Ledger, &generation, &durations).await?;
         let followers = Arc::new(Followers::default());
         // In a Cluster, tracking needs a connection to every server; configs are re-read there instead.
         if target.kind != RedisKind::Cluster
@@ -208,6 +231,8 @@ impl Redis {
         Ok(Redis {
             is_cluster: target.kind == RedisKind::Cluster,
             fleet,
+            target: target.clone(),
+            answers: OnceCell::new(),
             keeping,
             generation,
             durations,
@@ -247,7 +272,7 @@ impl Redis {
         replicas: u64,
     ) -> Outcome<(String, Words)> {
         let preamble = self.preamble();
-        let words: Vec<&str> = preamble.iter().chain(words).map(String::as_str).collect();
+        let words: Vec<&[u8]> = preamble.iter().chain(words).map(String::as_bytes).collect();
         let answer = script.run(&self.fleet, names, &words, replicas).await?;
         let mut words = Words(answer.into_iter());
         Ok((words.word()?, words))
@@ -760,6 +785,8 @@ impl Configs for Redis {
     }
 
     async fn delete_tenant(&self, tenant: &TenantId) -> Outcome<bool> {
+        // First, so that a tenant whose config is gone has no answers left, whatever is killed when.
+        self.forget_answers(tenant).await?;
         let (config, admins) = (name::config(tenant), name::admins(tenant));
         let _: u64 = self.plain(&admins, redis::cmd("DEL").arg(&admins)).await?;
         let gone: u64 = self.plain(&config, redis::cmd("DEL").arg(&config)).await?;

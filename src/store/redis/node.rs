@@ -6,7 +6,7 @@
 //! connection must pass probes before it is used.
 
 use super::breaker::{Beat, Breaker, BreakerFault, LATENCY_BUDGET};
-use super::dial::Dial;
+use super::dial::{Dial, Purpose};
 use crate::store::StoreError;
 use crate::telemetry::counter::Histogram;
 use parking_lot::{Mutex, MutexGuard};
@@ -49,6 +49,7 @@ const REFUSALS: [&str; 7] = [
 
 pub struct Node {
     dial: Dial,
+    purpose: Purpose,
     live: watch::Sender<Option<Live>>,
     trouble: Mutex<String>,
     probe: Mutex<String>,
@@ -103,12 +104,14 @@ impl Node {
     /// Starts the task that keeps the connection. `connection`: the one that is open already, if any.
     pub fn start(
         dial: Dial,
+        purpose: Purpose,
         connection: Option<MultiplexedConnection>,
         generation: &Arc<AtomicU64>,
         durations: &Histogram,
     ) -> Arc<Node> {
         let node = Arc::new(Node {
             dial,
+            purpose,
             live: watch::Sender::new(connection.map(Live::new)),
             trouble: Mutex::new("not connected yet".to_owned()),
             probe: Mutex::new(PROBE.to_owned()),
@@ -323,7 +326,11 @@ async fn keep(node: Weak<Node>) {
         if let Some(lost) = lost.take() {
             let seconds = lost.elapsed().as_secs_f64();
             let server = this.dial.to_string();
-            log::info!(server = server.as_str(); "Redis can be used again, after {seconds:.1} s");
+            let what = match this.purpose {
+                Purpose::Ledger => "",
+                Purpose::Answers => " for cached answers",
+            };
+            log::info!(server = server.as_str(); "Redis can be used again{what}, after {seconds:.1} s");
         }
         this.take_beat();
         this.live.send_replace(Some(live.clone()));
@@ -331,10 +338,16 @@ async fn keep(node: Weak<Node>) {
         let (fault, why) = watch_over(&node, &mut breaker, live).await;
         let Some(this) = node.upgrade() else { return };
         let server = this.dial.to_string();
-        log::warn!(
-            server = server.as_str();
-            "Redis cannot be used: {why}. Calls get 503 until it is back, save those that a lease covers"
-        );
+        match this.purpose {
+            Purpose::Ledger => log::warn!(
+                server = server.as_str();
+                "Redis cannot be used: {why}. Calls get 503 until it is back, save those that a lease covers"
+            ),
+            Purpose::Answers => log::warn!(
+                server = server.as_str();
+                "Redis cannot be used for cached answers: {why}. Providers are asked again until it is back"
+            ),
+        }
         lost = Some(Instant::now());
         this.set_trouble(why);
         this.live.send_replace(None);

@@ -3,7 +3,7 @@
 use super::fleet::Fleet;
 use super::node::CommandFailure;
 use crate::store::{Outcome, StoreError};
-use redis::{Cmd, from_redis_value};
+use redis::{Cmd, Value, from_redis_value};
 
 const BOOKS: &str = include_str!("scripts/books.lua");
 
@@ -21,15 +21,27 @@ impl Script {
         Script { text, digest }
     }
 
-    /// Runs the script with `EVALSHA`, or with `EVAL` if the server does not have it yet. Returns the words
-    /// of its reply, of which the first is the outcome, once `replicas` replicas have its write.
+    /// Runs the script, and returns the words of its reply, of which the first is the outcome.
     pub async fn run(
         &self,
         fleet: &Fleet,
         names: &[&str],
-        words: &[&str],
+        words: &[&[u8]],
         replicas: u64,
     ) -> Outcome<Vec<String>> {
+        let words = self.ask(fleet, names, words, replicas).await?;
+        from_redis_value(words).map_err(|error| StoreError::Unknown(error.to_string()))
+    }
+
+    /// Runs the script with `EVALSHA`, or with `EVAL` if the server does not have it yet. Returns its reply, once
+    /// `replicas` replicas have its write.
+    pub(crate) async fn ask(
+        &self,
+        fleet: &Fleet,
+        names: &[&str],
+        words: &[&[u8]],
+        replicas: u64,
+    ) -> Outcome<Value> {
         let command = |how: &str, what: &str| {
             let mut command = Cmd::new();
             command.arg(how).arg(what).arg(names.len());
@@ -44,7 +56,6 @@ impl Script {
         if matches!(answer, Err(CommandFailure::NoScript)) {
             answer = run(command("EVAL", &self.text)).await;
         }
-        let words = answer.map_err(CommandFailure::into_error)?;
-        from_redis_value(words).map_err(|error| StoreError::Unknown(error.to_string()))
+        answer.map_err(CommandFailure::into_error)
     }
 }

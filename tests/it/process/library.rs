@@ -4,6 +4,7 @@ use crate::harness::http::Response;
 use crate::harness::{Client, TempDir};
 use crate::store::contract::{keeping, open, runtime};
 use async_trait::async_trait;
+use bytes::Bytes;
 use resullm::host_port::HostPort;
 use resullm::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
 use resullm::rules::amount::{Millis, Tokens};
@@ -16,10 +17,11 @@ use resullm::serve::build::{Deps, create_app};
 use resullm::serve::life;
 use resullm::serve::sockets::Sockets;
 use resullm::settings::{Listener, Settings};
-use resullm::store::name::{AccountName, KeyName, KeyNames, TicketName};
+use resullm::store::name::{AccountName, AnswerKey, KeyName, KeyNames, TicketName};
 use resullm::store::{
-    Agreement, Clock, Configs, Counted, Durability, Follower, Found, Joining, KeyAdmission, Led,
-    Ledger, ListedKey, Mint, Outcome, People, Put, Received, Store, Tickets, UsageLog,
+    Agreement, AnswerCache, Clock, Configs, Counted, Durability, Follower, Found, Joining,
+    KeyAdmission, Led, Ledger, ListedKey, Mint, NewAnswer, Outcome, People, Put, Received, Store,
+    Tickets, UsageLog,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -271,6 +273,30 @@ impl Tickets for Defective {
 
     async fn redeem(&self, ticket: &TicketName) -> Outcome<Option<String>> {
         self.store.redeem(ticket).await
+    }
+}
+
+#[async_trait]
+impl AnswerCache for Defective {
+    async fn cached_answer(&self, tenant: &TenantId, key: &AnswerKey) -> Outcome<Option<Bytes>> {
+        self.store.cached_answer(tenant, key).await
+    }
+
+    async fn keep_answer(
+        &self,
+        tenant: &TenantId,
+        key: &AnswerKey,
+        answer: &NewAnswer<'_>,
+    ) -> Outcome<bool> {
+        self.store.keep_answer(tenant, key, answer).await
+    }
+
+    async fn forget_answers_of(&self, tenant: &TenantId, owner: &str) -> Outcome<u64> {
+        self.store.forget_answers_of(tenant, owner).await
+    }
+
+    async fn forget_answers(&self, tenant: &TenantId) -> Outcome<u64> {
+        self.store.forget_answers(tenant).await
     }
 }
 

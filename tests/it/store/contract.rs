@@ -1,5 +1,6 @@
 //! One suite for every store engine: embedded, Redis, Redis behind Sentinel, Redis Cluster.
 
+mod answers;
 mod cases;
 
 use crate::harness::{Cluster, Redis, Sentinel, TempDir};
@@ -67,21 +68,32 @@ fn on_url<F: Future<Output = ()>>(url: &str, test: impl FnOnce(Arc<dyn Store>) -
 
 /// Runs each case of `cases` on every engine.
 macro_rules! contract {
-    ($($case:ident),* $(,)?) => {
-        mod embedded { $(#[test] fn $case() { super::on_embedded(super::cases::$case); })* }
-        mod redis { $(#[test] fn $case() {
-            let redis = super::Redis::start();
-            super::on_url(&redis.url(), super::cases::$case);
-        })* }
+    ($($case:ident),*; $($answers:ident),* $(,)?) => {
+        mod embedded {
+            $(#[test] fn $case() { super::on_embedded(super::cases::$case); })*
+            $(#[test] fn $answers() { super::on_embedded(super::answers::$answers); })*
+        }
+        mod redis {
+            $(#[test] fn $case() {
+                let redis = super::Redis::start();
+                super::on_url(&redis.url(), super::cases::$case);
+            })*
+            $(#[test] fn $answers() {
+                let redis = super::Redis::start();
+                super::on_url(&redis.url(), super::answers::$answers);
+            })*
+        }
         #[test]
         fn sentinel_keeps_the_contract() {
             let sentinel = Sentinel::start();
             $(on_url(&sentinel.url(), cases::$case);)*
+            $(on_url(&sentinel.url(), answers::$answers);)*
         }
         #[test]
         fn cluster_keeps_the_contract() {
             let cluster = Cluster::start();
             $(on_url(&cluster.url(), cases::$case);)*
+            $(on_url(&cluster.url(), answers::$answers);)*
         }
     };
 }
@@ -105,7 +117,15 @@ contract!(
     a_damaged_record_is_reported_and_left_alone,
     a_usage_log_is_bounded_and_read_newest_first,
     a_ticket_is_redeemed_once,
-    a_ticket_ends_by_itself,
+    a_ticket_ends_by_itself;
+    an_answer_is_given_as_it_was_kept_until_it_is_replaced,
+    answers_of_two_tenants_never_meet,
+    the_least_recently_used_answer_makes_space,
+    an_answer_larger_than_the_bound_changes_nothing,
+    answers_of_an_owner_are_forgotten_alone,
+    a_tenant_made_anew_has_no_answers_of_before,
+    more_answers_than_one_step_takes_are_forgotten,
+    an_answer_ends_by_itself,
 );
 
 fn tenant(id: &str) -> TenantId {

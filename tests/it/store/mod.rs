@@ -1,6 +1,7 @@
 //! The store below the gateway: one contract for every engine, random histories against the pure rule,
 //! and sealed secrets.
 
+mod answers;
 pub mod contract;
 mod copies;
 mod histories;

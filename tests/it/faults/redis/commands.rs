@@ -9,6 +9,12 @@ use crate::harness::{
     resullm,
 };
 use crate::sign_in::flow::start_query;
+use crate::store::contract::{keeping, open, runtime};
+use resullm::rules::account::Orphans;
+use resullm::rules::amount::Millis;
+use resullm::rules::tenant::TenantId;
+use resullm::store::name::AnswerKey;
+use resullm::store::{Clock, NewAnswer};
 use serde_json::{Value, json};
 use std::thread;
 use std::time::Duration;
@@ -100,6 +106,35 @@ fn people(
     assert_eq!(redeemed.json(&code).send().status, 401);
 }
 
+/// Keeps, gives and forgets cached answers, and leaves one.
+fn cache(url: &str) {
+    runtime().block_on(async {
+        let store = open(url, keeping(Orphans::Known, Clock::Store)).await;
+        let tenant = TenantId::parse("abc").unwrap();
+        let keep = async |number: u8| {
+            let answer = NewAnswer {
+                owner: "p_one",
+                bytes: "text".into(),
+                life: Millis(60_000),
+                // Two of three fit.
+                most_bytes: 1_100,
+            };
+            let key = AnswerKey::new([number; 32]);
+            assert!(store.keep_answer(&tenant, &key, &answer).await.unwrap());
+        };
+        for number in 1..=3 {
+            keep(number).await;
+        }
+        let key = AnswerKey::new([3; 32]);
+        let answer = store.cached_answer(&tenant, &key).await.unwrap();
+        assert_eq!(answer.unwrap(), "text");
+        assert_eq!(store.forget_answers_of(&tenant, "p_one").await.unwrap(), 2);
+        keep(1).await;
+        assert_eq!(store.forget_answers(&tenant).await.unwrap(), 1);
+        keep(1).await;
+    });
+}
+
 /// Runs a command on the store with hashed names of keys.
 fn store(args: &[&str]) {
     let env = [
@@ -159,6 +194,7 @@ fn redis_acl_example_is_enough_and_minimal() {
         let kept = setup(&url, &provider).env("RESULLM__ACCOUNTS__CREDIT_REPLICAS", "1");
         let gateway = Gateway::start(kept);
         let key = tour(&gateway, &gate);
+        cache(&url);
         let mut run = commands_run(&redis);
         // Another program removed the record's expiry; its books must lose theirs too.
         let mut other = redis.connect().unwrap();
@@ -195,6 +231,7 @@ fn redis_acl_example_is_enough_and_minimal() {
         let alone = setup(&hosts, &provider).env("RESULLM__ACCOUNTS__CREDIT_REPLICAS", "0");
         let gateway = Gateway::start(alone);
         tour(&gateway, &gate);
+        cache(&hosts);
         // A slot that is migrating between two servers.
         let name = "tenant:moving:config";
         let slot = cluster.nodes()[0].cli(&["CLUSTER", "KEYSLOT", name]).int();
