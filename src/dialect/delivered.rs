@@ -45,8 +45,8 @@ pub struct Delivered {
     pub frames: u64,
     /// Calls of hosted tools that the answer shows.
     pub hosted: HostedCalls,
-    /// Whether an event, a member or a body could not be parsed.
-    pub has_unreadable: bool,
+    /// Whether an event, or the body, is no whole JSON text.
+    pub is_malformed: bool,
     words: Words,
     /// Whether no more text is kept, because the body memory is full.
     is_full: bool,
@@ -140,8 +140,13 @@ impl Delivered {
 
     /// Adds an event, a member or a body that cannot be parsed as generated text: some client may parse it.
     pub fn unreadable(&mut self, bytes: &[u8]) {
-        self.has_unreadable = true;
         self.text(&String::from_utf8_lossy(bytes));
+    }
+
+    /// Adds an event or a body that is no whole JSON text, as [`Delivered::unreadable`].
+    pub fn malformed(&mut self, bytes: &[u8]) {
+        self.is_malformed = true;
+        self.unreadable(bytes);
     }
 
     /// Returns a snapshot that [`Delivered::reset`] can restore.

@@ -69,7 +69,7 @@ pub fn meter(dialect: &dyn Dialect, call: &Call, answer: &[u8]) -> Reading {
         return dialect.meter(call, answer);
     }
     let mut reading = Reading::default();
-    reading.delivered.unreadable(answer);
+    reading.delivered.malformed(answer);
     reading
 }
 

@@ -87,7 +87,7 @@ impl<E: Events> Reader<E> {
         reading.delivered.unsure(event.strays);
         match event.data {
             Some(data) if !json::is_flat(&data, json::MAX_DEPTH) => {
-                self.reading.delivered.unreadable(&data);
+                self.reading.delivered.malformed(&data);
                 out.extend_from_slice(bytes);
             }
             Some(data) => self

@@ -233,7 +233,7 @@ pub fn meter(answer: &[u8]) -> Reading {
     }
     if !whole {
         reading.delivered = Delivered::default();
-        reading.delivered.unreadable(answer);
+        reading.delivered.malformed(answer);
     }
     reading.complete = whole;
     reading
@@ -255,7 +255,7 @@ impl Events for Blocks {
             if event.data.trim_ascii() == b"[DONE]" {
                 reading.complete = true;
             } else {
-                reading.delivered.unreadable(&event.data);
+                reading.delivered.malformed(&event.data);
             }
             return;
         }

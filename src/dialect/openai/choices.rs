@@ -133,7 +133,7 @@ pub fn meter(answer: &[u8]) -> Reading {
         reading.complete = true;
     } else {
         reading.delivered = Default::default();
-        reading.delivered.unreadable(answer);
+        reading.delivered.malformed(answer);
     }
     reading
 }
@@ -163,7 +163,7 @@ impl Events for Chunks {
         let before = reading.delivered.mark();
         let Some(seen) = take(&event.data, reading) else {
             reading.delivered.reset(before);
-            reading.delivered.unreadable(&event.data);
+            reading.delivered.malformed(&event.data);
             out.extend_from_slice(event.bytes);
             return;
         };

@@ -94,7 +94,7 @@ impl TypedEvents {
             _ => unsure(value, &mut reading.delivered),
         });
         if !whole {
-            reading.delivered.unreadable(data);
+            reading.delivered.malformed(data);
         }
         reading.failed |= kind == "error";
         reading.complete |= reading.failed || FINAL_EVENTS.contains(&kind.as_str());

@@ -120,7 +120,7 @@ struct Response {
 pub fn meter(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
     let Some(seen) = response(answer, &mut reading) else {
-        reading.delivered.unreadable(answer);
+        reading.delivered.malformed(answer);
         return reading;
     };
     let statuses = ["completed", "incomplete", "failed", "cancelled"];
@@ -148,7 +148,7 @@ impl Events for Items {
         }
         let (kind, whole) = event.kind();
         if !whole {
-            reading.delivered.unreadable(&event.data);
+            reading.delivered.malformed(&event.data);
             return;
         }
         json::each_member(&event.data, |name, value| {

@@ -252,7 +252,7 @@ impl Stream<'_, '_> {
             let why = format!("{endpoint} {what} before any content");
             Some(GatewayError::ProviderFailed(fault, why))
         };
-        if reading.delivered.has_unreadable {
+        if reading.delivered.is_malformed {
             return failed(ProviderFault::Invalid, "sent an event that cannot be read");
         }
         if !reading.delivered.is_empty() || reading.delivered.unsure > 0 {

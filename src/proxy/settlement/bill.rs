@@ -259,7 +259,7 @@ impl Bill {
             is_final: reading.is_final || reading.complete,
             failed: reading.failed,
             has_content: !reading.delivered.is_empty() || reading.delivered.unsure > 0,
-            is_malformed: reading.delivered.has_unreadable,
+            is_malformed: reading.delivered.is_malformed,
             hosted_calls: reading.hosted_calls.max(reading.delivered.hosted),
             bytes: reading.delivered.bytes,
             least: reading.delivered.least(),
