@@ -25,6 +25,7 @@
 //!     call         read downwards; every `?` is one GatewayError          proxy/call.rs
 //!                  |- downstream/  route, body, reply, CORS
 //!                  |- admission/   authenticate, estimate, admit (window + balance + hold, ATOMIC)
+//!                  |- cache/       an answer that is known, or an equal call's, for a fee
 //!                  |- attempts/    endpoint after endpoint, until one answers
 //!                  |- upstream/    request, connection to a checked address, lifetime of the hold
 //!                  |- relay/       chunk by chunk past the dialect's meter

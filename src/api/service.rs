@@ -39,8 +39,11 @@ pub struct Ready {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PassedOverEndpoint {
+    /// The tenant's ID.
     pub tenant: String,
+    /// Name of the endpoint in the tenant's config.
     pub endpoint: String,
+    /// Model that it is asked for.
     pub model: String,
 }
 

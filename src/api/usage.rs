@@ -111,7 +111,7 @@ pub struct UsageEvent {
     pub tokens_cached: u64,
     /// Whether the provider reported the usage that was charged.
     pub reported: bool,
-    /// Basis of the charge: `reported`, `counted`, `held` or `nothing`.
+    /// Basis of the charge: `reported`, `counted`, `held`, `cached` (the fee of an answer in the cache) or `nothing`.
     pub basis: String,
     /// Charge, in tokens of the balance.
     pub cost: u64,
@@ -121,6 +121,10 @@ pub struct UsageEvent {
     pub latency_ms: u64,
     /// The answer's `x-request-id`.
     pub request_id: String,
+    /// `hit` where the answer came from the cache; it has no tokens of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub cache: Option<String>,
     /// All attempts in order, where there was more than one; the last one is the one that `endpoint` and `model` name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<UsageAttempt>,

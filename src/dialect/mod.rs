@@ -7,6 +7,7 @@
 pub mod anthropic;
 pub mod beside;
 pub mod call;
+pub mod canonical;
 pub mod claim;
 pub mod delivered;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod members;
 pub mod object;
 pub mod openai;
 pub mod prompt;
+pub mod replay;
 pub mod shown;
 pub mod splice;
 pub mod sse;
@@ -29,6 +31,7 @@ pub mod words;
 
 use crate::json;
 use call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
+use replay::Replay;
 
 /// One call of a provider's API, such as `POST messages`.
 pub trait Dialect: Sync {
@@ -46,6 +49,11 @@ pub trait Dialect: Sync {
     /// Whether answers that are not streamed are raw sound, of which nothing is metered.
     fn answers_with_sound(&self) -> bool {
         false
+    }
+
+    /// Returns the reader and writer of kept answers. `None`: answers of this call are not kept.
+    fn replay(&self) -> Option<&'static dyn Replay> {
+        None
     }
 
     /// Parses the facts of a call. `bounds` replace what its bytes do not show: the tokens of images, pages

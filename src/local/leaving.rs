@@ -26,7 +26,7 @@ pub(super) async fn delete_own(
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
     let (_, found) = caller::manager(local, request, tenant).await?;
-    erase(local, request, tenant, &found.account).await
+    erase(local, request, tenant, &found.account, &found.label()).await
 }
 
 /// Serves `DELETE /admin/users/{user}`.
@@ -39,8 +39,9 @@ pub(super) async fn delete(
     let by = admin::authorize(local, request, &tenant.id).await?;
     let account = account_of(tenant, user);
     let record = local.store.person(&account, &tenant.id).await?;
-    record.ok_or(Refusal::NotFound)?;
-    let answer = erase(local, request, tenant, &account).await?;
+    let record = record.ok_or(Refusal::NotFound)?;
+    let label = label_in(&record, &account);
+    let answer = erase(local, request, tenant, &account, &label).await?;
     by.log(
         request,
         accounts::about(tenant, &account.id()),
@@ -62,10 +63,12 @@ async fn erase(
     request: &Request<'_>,
     tenant: &Tenant,
     account: &AccountName,
+    label: &str,
 ) -> Result<Answer, Refusal> {
     let life = local.settings.retention.deleted_accounts.into();
     let erased = local.store.erase(account, life).await?;
     let erased = erased.ok_or(Refusal::NotFound)?;
+    forget_answers(local, tenant, label).await;
     people::sweep_erased(&*local.store, &erased).await;
     let ids: Vec<KeyId> = erased.keys.iter().map(IssuedKey::id).collect();
     local.revocations.announce(&ids).await?;
@@ -73,6 +76,24 @@ async fn erase(
         revoke_at_apple(local, request, tenant, sealed).await;
     }
     Ok(json(200, &api::Success::DONE))
+}
+
+/// Returns what usage records call an account, from its record.
+fn label_in(record: &str, account: &AccountName) -> String {
+    let record: Value = serde_json::from_str(record).unwrap_or_default();
+    let label = record["label"].as_str().map(str::to_owned);
+    label.unwrap_or_else(|| account.id())
+}
+
+/// Drops the cached answers that an account has paid for. Those that cannot be dropped now expire.
+async fn forget_answers(local: &Local, tenant: &Tenant, label: &str) {
+    if let Err(error) = local.store.forget_answers_of(&tenant.id, label).await {
+        let about = accounts::about(tenant, label);
+        let line = format_args!(
+            "Cached answers of a deleted account were not dropped: {error}. They end by their own time"
+        );
+        about.log(module_path!(), Level::Warn, &[], line);
+    }
 }
 
 /// Tells Apple that the person has left. That it cannot be told stops nothing.

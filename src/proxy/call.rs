@@ -14,7 +14,8 @@ use crate::proxy::access;
 use crate::proxy::admission::admit::{Admission, check_group, check_key, may_fall_back};
 use crate::proxy::admission::authenticate::{authenticate, require_known};
 use crate::proxy::admission::estimate::Estimator;
-use crate::proxy::attempts::in_turn::{Attempts, answer_by_any};
+use crate::proxy::attempts::in_turn::Attempts;
+use crate::proxy::cache::stage::Cache;
 use crate::proxy::downstream::cors::CorsGrant;
 use crate::proxy::downstream::hosts::{Hosts, RequestedHost};
 use crate::proxy::downstream::intake::intake;
@@ -61,6 +62,7 @@ pub struct Proxy {
     pub limits: Limits,
     pub estimator: Estimator,
     pub admission: Admission,
+    pub cache: Cache,
     pub lifetimes: Lifetimes,
     pub forward: Forward,
     pub settlement: Settlement,
@@ -244,7 +246,7 @@ async fn call_limited(
     outcome
 }
 
-/// Runs one call: intake, estimate, admit, then attempts at its endpoints.
+/// Runs one call: intake, estimate, admit, then the cache, or attempts at its endpoints.
 async fn call(
     proxy: &Proxy,
     session: &mut Session<'_>,
@@ -288,7 +290,10 @@ async fn call(
         settlement: &proxy.settlement,
         metrics: &proxy.metrics,
     };
-    answer_by_any(&parts, session, &mut call, key, estimates).await
+    let cache = &proxy.cache;
+    cache
+        .answer(&parts, session, &mut call, key, estimates)
+        .await
 }
 
 /// Logs an error and sends it, if the client is connected and no response has begun.

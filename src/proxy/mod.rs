@@ -5,6 +5,7 @@
 pub mod access;
 pub mod admission;
 pub mod attempts;
+pub mod cache;
 pub mod call;
 pub mod downstream;
 pub mod error;

@@ -92,6 +92,8 @@ pub(crate) struct RequestOutcome {
     pub first_byte: Option<Duration>,
     /// Time after which the provider wants to be asked again (`retry-after`).
     pub retry_after: Option<Duration>,
+    /// Value of `x-resullm-cache`. `None`: its tenant has none.
+    pub cache: Option<&'static str>,
     /// Whether some of an answer, or an error, was passed on to the client: no other attempt is made after that.
     pub is_committed: bool,
 }

@@ -41,6 +41,12 @@ impl Tokens {
         Tokens::new(self.0.saturating_mul(factor))
     }
 
+    /// Returns so many hundredths, rounded up.
+    pub fn percent_up(self, percent: u64) -> Tokens {
+        let hundredths = u128::from(self.0) * u128::from(percent);
+        Tokens::new(u64::try_from(hundredths.div_ceil(100)).unwrap_or(u64::MAX))
+    }
+
     /// Returns one of `parts` equal parts, rounded down.
     pub fn share(self, parts: u64) -> Tokens {
         Tokens(self.0 / parts.max(1))

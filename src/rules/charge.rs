@@ -155,6 +155,8 @@ pub enum Basis {
     Counted,
     /// The whole hold: more may have been generated than was delivered.
     Held,
+    /// The fee of an answer that was in the cache.
+    Cached,
     /// No tokens were used.
     Nothing,
 }

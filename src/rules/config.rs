@@ -23,7 +23,7 @@ pub use providers::{Failover, RealtimeProviders, TextProviders};
 pub use secret::{
     Approval, Found, Keyring, Owner, Sealed, approval, seal_text, secrets_in, try_sealed,
 };
-pub use tenant::{Auth, Caching, Group, Providers, RateLimit, TenantConfig};
+pub use tenant::{Auth, CacheScope, Caching, Group, Providers, RateLimit, TenantConfig};
 
 use crate::tables::{Fault, Faults, Node, Reading, Source, Table, page, schema};
 use serde_json::Value;

@@ -137,6 +137,8 @@ fn the_sample_config_reads_with_its_numbers() {
             text_ttl_seconds: 86_400,
             transcription_ttl_seconds: 3_600,
             fee_percentage: 20,
+            scope: CacheScope::Tenant,
+            tools: false,
         }
     );
     let google = config.auth.google.unwrap();

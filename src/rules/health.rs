@@ -54,7 +54,7 @@ pub struct Begun {
     pub at: Instant,
 }
 
-/// What an attempt tells of its endpoint.
+/// News of an endpoint from an attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
     pub heard: Heard,

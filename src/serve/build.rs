@@ -9,6 +9,7 @@ use crate::local::Local;
 use crate::proxy::admission::admit::Admission;
 use crate::proxy::admission::estimate::Estimator;
 use crate::proxy::admission::token_counter::TokenCounter;
+use crate::proxy::cache::stage::Cache;
 use crate::proxy::call::Proxy;
 use crate::proxy::downstream::hosts::Hosts;
 use crate::proxy::limits::Limits;
@@ -92,7 +93,7 @@ pub fn create_app(deps: Deps) -> App {
         },
         hosts: Hosts::of(&settings.server),
         store: store.clone(),
-        tenants,
+        tenants: tenants.clone(),
         limits: limiters(&settings, &in_flight),
         estimator: Estimator {
             counter: counter.clone(),
@@ -106,6 +107,12 @@ pub fn create_app(deps: Deps) -> App {
             metrics: metrics.clone(),
             hold_ttl,
         },
+        cache: Cache::new(
+            store.clone(),
+            tenants.clone(),
+            metrics.clone(),
+            settings.cache.clone(),
+        ),
         lifetimes: Lifetimes {
             revocations,
             store: store.clone(),

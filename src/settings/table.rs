@@ -68,6 +68,8 @@ table! {
         identity: Identity = section();
         /// How long a provider may take.
         upstream: Upstream = section();
+        /// Bounds of the cache of answers, for tenants whose config has `caching`.
+        cache: Cache = section();
         /// What the gateway tells, and how.
         log: Log = section();
     }
@@ -433,6 +435,16 @@ table! {
         /// Without one by then, all that was held is charged.
         /// A provider whose model shows all it generates gets half of its connection closed, and what it sends until it closes the rest, or is silent for 250 ms, is counted; one that goes on sending is read on.
         drain: Duration = span(Duration::ZERO).default("2m");
+    }
+}
+
+table! {
+    /// Bounds of the cache of answers, for tenants whose config has `caching`.
+    pub struct Cache unknown Refused {
+        /// All answers of one tenant; the least recently used ones go first.
+        per_tenant: u64 = size().default("64MiB");
+        /// One answer; a longer one is not kept.
+        per_answer: u64 = size().default("1MiB");
     }
 }
 

@@ -72,6 +72,13 @@ pub struct Metrics {
     pub shed_bodies: Counter,
     /// Calls rejected because their worker lagged by more than `server.shed_after`.
     pub shed_late: Counter,
+    /// Calls answered from the cache, those that waited for an equal one included.
+    pub cache_hits: Counter,
+    pub cache_misses: Counter,
+    /// Calls of tenants with a cache that it does not concern.
+    pub cache_bypasses: Counter,
+    /// Reads and writes of the cache that the store failed.
+    pub cache_errors: Counter,
     /// Series by tenant and endpoint.
     pub families: Families,
     registry: Registry,
@@ -253,6 +260,16 @@ const BY_LABEL: &[ByLabel] = &[
         ],
     ),
     (
+        "cache_answers",
+        "result",
+        "Calls of tenants with a cache: answered from it (hit), asked of the provider (miss), or not concerned (bypass)",
+        &[
+            ("hit", |m| &m.cache_hits),
+            ("miss", |m| &m.cache_misses),
+            ("bypass", |m| &m.cache_bypasses),
+        ],
+    ),
+    (
         "usage_doubted",
         "reason",
         "Usage reports of providers that were rejected as implausible: zero, below what was delivered, or absurdly high",
@@ -322,6 +339,11 @@ const TOTALS: &[Total] = &[
         "store_errors",
         "Admissions and settlements that the store failed",
         |m| &m.store_errors,
+    ),
+    (
+        "cache_errors",
+        "Reads and writes of cached answers that the store failed: the calls went to their providers",
+        |m| &m.cache_errors,
     ),
     (
         "truncated_streams",
@@ -426,19 +448,32 @@ fn registry_of(levels: Gauges) -> Registry {
          Their calls are refused, or served by the config before it",
         configs,
     );
-    let passed_over: Family<[(&str, String); 2], Gauge> = Family::default();
-    for ((tenant, endpoint), models) in levels.passed_over {
-        let labels = [("tenant", tenant), ("endpoint", endpoint)];
-        let row = passed_over.get_or_create_owned(&labels);
-        row.set(i64::try_from(models).unwrap_or(i64::MAX));
-    }
     registry.register(
         "endpoints_passed_over",
         "Models for which an endpoint is passed over now, because its calls failed or its provider asked for a rest: calls go to the next \
          endpoint, and one at a time probes this one",
-        passed_over,
+        PassedOver(levels.passed_over),
     );
     registry
+}
+
+/// Gauge of the models that are passed over, by tenant and endpoint. It is printed also where there are none.
+#[derive(Debug)]
+struct PassedOver(BTreeMap<(String, String), u64>);
+
+impl EncodeMetric for PassedOver {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for ((tenant, endpoint), models) in &self.0 {
+            let labels = [("tenant", tenant.as_str()), ("endpoint", endpoint.as_str())];
+            let row = ConstGauge::new(*models);
+            row.encode(encoder.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
+    }
 }
 
 #[cfg(test)]

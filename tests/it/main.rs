@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod cache;
 mod deploy;
 mod docs;
 mod failover;

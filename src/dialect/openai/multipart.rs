@@ -10,6 +10,7 @@ use crate::dialect::splice::Splice;
 use crate::dialect::unknown_members::UnknownMembers;
 use head::refused;
 use memchr::memmem;
+use ring::digest;
 use std::ops::Range;
 
 /// Upper bound of the parts of a form: no API call has as many fields.
@@ -147,6 +148,23 @@ impl<'a> Form<'a> {
             }
         }
         unknown_members.names()
+    }
+
+    /// Returns the canonical form: what readers read in it, but the fields `left_out`. Files count by their hash.
+    pub(crate) fn canonical(&self, left_out: &[&str]) -> Vec<u8> {
+        let mut parts: Vec<&Part<'_>> = self.parts.iter().collect();
+        parts.retain(|part| !left_out.contains(&part.name));
+        // Stable: of several parts of one name the order matters.
+        parts.sort_by_key(|part| part.name);
+        let mut form = Vec::new();
+        for part in parts {
+            let hash = digest::digest(&digest::SHA256, &self.bytes[part.value.clone()]);
+            form.extend_from_slice(&(part.name.len() as u64).to_be_bytes());
+            form.extend_from_slice(part.name.as_bytes());
+            form.push(u8::from(part.is_file));
+            form.extend_from_slice(hash.as_ref());
+        }
+        form
     }
 
     /// Returns the `Content-Type` to send the form with.

@@ -4,6 +4,7 @@ use super::turns::Turns;
 use super::watch::Watch;
 use crate::proxy::admission::admit;
 use crate::proxy::admission::estimate::Estimate;
+use crate::proxy::cache::tap::Tap;
 use crate::proxy::downstream::reply;
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
@@ -37,6 +38,7 @@ pub(crate) async fn answer_by_any(
     call: &mut Admitted<'_, '_>,
     key: &KeyName,
     mut estimates: Vec<Box<Estimate<'_>>>,
+    tap: Option<&Tap>,
 ) -> Result<(), GatewayError> {
     // The hold may be for less than the dearest endpoint, which is then not asked.
     let held = call.bill.held();
@@ -49,7 +51,7 @@ pub(crate) async fn answer_by_any(
     let timer = std::mem::take(&mut session.lifetime_timer);
     let mut lifetime = parts.lifetimes.start(key, call.bill.taken(), timer);
     let mut turns = Turns::new(estimates, call.timing.started);
-    let outcome = ask_in_turn(parts, session, call, &mut turns, &mut lifetime).await;
+    let outcome = ask_in_turn(parts, session, call, &mut turns, tap, &mut lifetime).await;
     session.lifetime_timer = lifetime.timer;
     match outcome {
         Err(error) if error != GatewayError::ClientGone && !call.outcome.is_committed => {
@@ -78,20 +80,24 @@ async fn ask_in_turn(
     session: &mut Session<'_>,
     call: &mut Admitted<'_, '_>,
     turns: &mut Turns<'_>,
+    tap: Option<&Tap>,
     lifetime: &mut Lifetime<'_>,
 ) -> Result<(), GatewayError> {
     loop {
-        let key = turns.take_key(call);
-        let next = turns.next();
+        let turn = Turn {
+            key: turns.take_key(call),
+            next: turns.next(),
+            tap,
+        };
         let Some(estimate) = turns.present() else {
             return Err(GatewayError::UnknownCall);
         };
-        let error = match attempt(parts, session, call, estimate, key, next, lifetime).await {
+        let error = match attempt(parts, session, call, estimate, &turn, lifetime).await {
             Err(error) if error.is_providers() && !call.outcome.is_committed => error,
             outcome => return outcome,
         };
         let is_over = lifetime.is_draining() || call.bill.hold().is_none();
-        if is_over || !next.may_begin() {
+        if is_over || !turn.next.may_begin() {
             return Err(error);
         }
         let outcome = outcome_of(call, &error);
@@ -114,14 +120,21 @@ fn outcome_of(call: &Admitted<'_, '_>, error: &GatewayError) -> &'static str {
     outcome.provider_word()
 }
 
-/// Makes one attempt. `key`: index of the endpoint's key.
+/// One attempt.
+struct Turn<'a> {
+    /// Index of the endpoint's key that it goes out with.
+    key: Option<usize>,
+    next: NextAttempt,
+    tap: Option<&'a Tap>,
+}
+
+/// Makes one attempt.
 async fn attempt(
     parts: &Attempts<'_>,
     session: &mut Session<'_>,
     call: &mut Admitted<'_, '_>,
     estimate: &mut Estimate<'_>,
-    key: Option<usize>,
-    next: NextAttempt,
+    turn: &Turn<'_>,
     lifetime: &mut Lifetime<'_>,
 ) -> Result<(), GatewayError> {
     let endpoint = estimate.endpoint;
@@ -135,8 +148,8 @@ async fn attempt(
         estimate.terms.clone(),
     );
     let beside = estimate.tenant.beside(endpoint);
-    let watch = Watch::begin(estimate, key, call);
-    let asked = ask(parts, session, call, estimate, key, next, lifetime).await;
+    let watch = Watch::begin(estimate, turn.key, call);
+    let asked = ask(parts, session, call, estimate, turn, lifetime).await;
     watch.end(call, asked.as_ref().err());
     if let Some(beside) = beside {
         count_answer(&beside.series, call, &asked);
@@ -150,11 +163,10 @@ async fn ask(
     session: &mut Session<'_>,
     call: &mut Admitted<'_, '_>,
     estimate: &mut Estimate<'_>,
-    key: Option<usize>,
-    next: NextAttempt,
+    turn: &Turn<'_>,
     lifetime: &mut Lifetime<'_>,
 ) -> Result<(), GatewayError> {
-    let outgoing = prepare(parts, session, call, estimate, key, next).await?;
+    let outgoing = prepare(parts, session, call, estimate, turn).await?;
     let endpoint = estimate.endpoint;
     let found;
     let asked = RelayedCall {
@@ -168,7 +180,8 @@ async fn ask(
                 &found
             }
         },
-        next,
+        next: turn.next,
+        tap: turn.tap,
     };
     let answer = parts
         .forward
@@ -187,8 +200,7 @@ async fn prepare(
     session: &Session<'_>,
     call: &mut Admitted<'_, '_>,
     estimate: &mut Estimate<'_>,
-    key: Option<usize>,
-    next: NextAttempt,
+    turn: &Turn<'_>,
 ) -> Result<Outgoing, GatewayError> {
     let client = session.request();
     let content_type = client.fields.get("content-type");
@@ -197,19 +209,19 @@ async fn prepare(
         account: &call.bill.labels().account,
     };
     let body = request::rewrite_body(estimate, call.bill, content_type, &caller)?;
-    if !next.exists() {
+    if !turn.next.exists() {
         // Frees the body now: a stream would keep it in memory to its end.
         estimate.body = Bytes::new();
     }
     call.reply.set_removed(estimate.extras.removed.clone());
     let endpoint = estimate.endpoint;
     let to = parts.forward.destination(endpoint).await?;
-    let key = key.and_then(|index| endpoint.keys().nth(index));
+    let key = turn.key.and_then(|index| endpoint.keys().nth(index));
     Ok(Outgoing {
         request: request::write(estimate, &to, client, &caller, key, body)?,
         to,
         timeouts: parts.forward.client.timeouts(endpoint),
-        may_move: next.exists(),
+        may_move: turn.next.exists(),
     })
 }
 

@@ -143,7 +143,7 @@ fn number_of(call: &Admitted<'_, '_>) -> u64 {
     hasher.finish()
 }
 
-/// What an attempt tells of its endpoint. Refusals of the tenant's key, and of the request, tell nothing bad of it.
+/// Health of an endpoint as an attempt tells it. Refusals of the tenant's key, and of the request, tell nothing bad of it.
 fn heard(call: &Admitted<'_, '_>, error: Option<&GatewayError>) -> Heard {
     let fault = call
         .outcome

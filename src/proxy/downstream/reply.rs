@@ -31,6 +31,7 @@ pub(crate) struct ReplyContext {
     balance: Option<Tokens>,
     window: Option<Pace>,
     is_private: bool,
+    cache: Option<&'static str>,
 }
 
 impl ReplyContext {
@@ -44,12 +45,18 @@ impl ReplyContext {
             balance: None,
             window: None,
             is_private: false,
+            cache: None,
         }
     }
 
     /// Whether the reply may be kept by nobody, and pages that it leads to are not told where from.
     pub(crate) fn set_private(&mut self, is_private: bool) {
         self.is_private = is_private;
+    }
+
+    /// Sets `x-resullm-cache`: `hit`, `miss` or `bypass`.
+    pub(crate) fn set_cache(&mut self, cache: &'static str) {
+        self.cache = Some(cache);
     }
 
     pub fn request_id(&self) -> &str {
@@ -116,6 +123,9 @@ impl ReplyContext {
         }
         if let Some(endpoint) = &self.endpoint {
             write("x-resullm-endpoint", endpoint);
+        }
+        if let Some(cache) = self.cache {
+            write("x-resullm-cache", cache);
         }
         if self.is_private {
             write("cache-control", "no-store");

@@ -49,6 +49,13 @@ pub(crate) async fn relay(
     if let Some(left) = relay.settlement.settle(call).await {
         call.reply.set_balance(left);
     }
+    if let (Some(tap), StatusCode::OK, Some(ended)) =
+        (asked.tap, answer.head.status, call.bill.ended())
+        && !call.bill.is_unusable()
+    {
+        let kind = answer.head.fields.get("content-type").unwrap_or_default();
+        tap.take_whole(kind, &passed.body, &ended);
+    }
     if lifetime.is_draining() {
         return Err(GatewayError::ClientGone);
     }

@@ -2,6 +2,7 @@
 
 use crate::dialect::Dialect;
 use crate::dialect::call::Call;
+use crate::proxy::cache::tap::Tap;
 use crate::proxy::settlement::settle::Settlement;
 use crate::rules::config::Endpoint;
 use crate::rules::redact::Credentials;
@@ -45,6 +46,8 @@ pub(crate) struct RelayedCall<'a> {
     /// Host of the provider to redact from errors, see [`private_host`].
     pub host: Option<&'a str>,
     pub next: NextAttempt,
+    /// Takes a copy of the answer for the cache.
+    pub tap: Option<&'a Tap>,
 }
 
 /// Returns the host of an endpoint if its name reveals the operator's account or private network. `None`: a

@@ -9,6 +9,7 @@ use super::next::{Next, next};
 use super::request::{Relay, RelayedCall};
 use crate::dialect::call::Api;
 use crate::dialect::{Meter, failure};
+use crate::proxy::downstream::connection::Gone;
 use crate::proxy::downstream::reply;
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
@@ -18,7 +19,12 @@ use crate::proxy::outcome::ProviderFault;
 use crate::proxy::settlement::settle::TEXT_COPIES;
 use crate::proxy::upstream::client::ProviderAnswer;
 use crate::proxy::upstream::lifetime::Lifetime;
+use http::StatusCode;
+use std::pin::pin;
+use std::time::Duration;
 
+/// Time for which one write may keep other calls waiting for the same answer.
+const SLOWEST_READER: Duration = Duration::from_secs(5);
 /// Most bytes that are withheld while a stream has no content.
 const MAX_WITHHELD_BYTES: usize = 64 << 10;
 
@@ -31,6 +37,8 @@ struct Stream<'s, 'a> {
     is_event_stream: bool,
     /// Bytes that are passed on with the first content. `Some` as long as another attempt may follow.
     withheld: Option<Vec<u8>>,
+    /// Events as they came, for the cache. `None`: they are not to be kept.
+    tapped: Option<Vec<u8>>,
 }
 
 /// Metered bytes to pass on.
@@ -64,6 +72,7 @@ pub(crate) async fn relay(
         answer,
         meter,
         withheld: asked.next.exists().then(Vec::new),
+        tapped: asked.tap.map(|_| Vec::new()),
     };
     if stream.withheld.is_some() {
         lifetime.watch_silence();
@@ -121,6 +130,7 @@ impl Stream<'_, '_> {
         let is_complete = call.bill.is_complete();
         let (bytes, is_last) = match next {
             Ok(Next::Bytes) => {
+                self.tap(call);
                 let bytes = self.meter.feed(&self.answer.content);
                 self.answer.content.clear();
                 (bytes, false)
@@ -182,6 +192,54 @@ impl Stream<'_, '_> {
         }
         self.break_off(session, call, error).await?;
         Ok(Step::Done)
+    }
+
+    /// Copies the bytes that have just arrived for the cache, while they are few enough.
+    fn tap(&mut self, call: &mut Admitted<'_, '_>) {
+        let (Some(tap), Some(tapped)) = (self.asked.tap, &mut self.tapped) else {
+            return;
+        };
+        let length = tapped.len() + self.answer.content.len();
+        if length <= tap.most_stream_bytes() && call.body_memory.grow_to(length) {
+            tapped.extend_from_slice(&self.answer.content);
+        } else {
+            self.tapped = None;
+        }
+    }
+
+    /// Offers the answer to the cache, once, after it has ended well.
+    fn offer(&mut self, call: &Admitted<'_, '_>) {
+        let reading = self.meter.reading();
+        let is_well =
+            self.answer.head.status == StatusCode::OK && !reading.failed && !reading.overran;
+        if let (Some(tap), Some(tapped), Some(ended)) =
+            (self.asked.tap, self.tapped.take(), call.bill.ended())
+            && is_well
+        {
+            let events = self.asked.credentials.redact(&tapped).unwrap_or(tapped);
+            tap.take_stream(&events, &ended);
+        }
+    }
+
+    /// Writes to the client. A client that reads too slowly is left while other calls wait for this answer.
+    async fn write(
+        &mut self,
+        session: &mut Session<'_>,
+        call: &Admitted<'_, '_>,
+        bytes: Vec<u8>,
+        is_whole: bool,
+    ) -> Result<(), Gone> {
+        let mut written = pin!(session.stream(bytes.into(), is_whole));
+        if self.tapped.is_none() {
+            return written.await;
+        }
+        loop {
+            match tokio::time::timeout(SLOWEST_READER, written.as_mut()).await {
+                Ok(written) => return written,
+                Err(_) if call.bill.is_awaited() => return Err(Gone),
+                Err(_) => {}
+            }
+        }
     }
 
     /// Whether the present attempt may be given up for another one.
@@ -297,6 +355,7 @@ impl Stream<'_, '_> {
         if is_complete {
             call.bill.conclude(self.meter.reading());
             self.relay.settlement.settle(call).await;
+            self.offer(call);
         } else if is_over {
             call.bill.broke_off(self.meter.reading());
             self.relay.settlement.settle(call).await;
@@ -305,6 +364,7 @@ impl Stream<'_, '_> {
             if is_over || call.bill.is_accounted_for() {
                 call.bill.conclude(self.meter.reading());
                 self.relay.settlement.settle(call).await;
+                self.offer(call);
                 return Err(GatewayError::ClientGone);
             }
             return Ok(Step::Continue);
@@ -313,7 +373,7 @@ impl Stream<'_, '_> {
         if !bytes.is_empty() {
             lifetime.break_silence();
         }
-        if session.stream(bytes.into(), is_whole).await.is_err() {
+        if self.write(session, call, bytes, is_whole).await.is_err() {
             return self.lose_client(call, lifetime).await;
         }
         match is_over {
@@ -408,13 +468,19 @@ impl Stream<'_, '_> {
         written.map_err(|_| GatewayError::ClientGone)
     }
 
-    /// Returns the keep-alive of a silent stream: a comment (OpenAI) or a `ping` event (Anthropic). Sound has
-    /// none.
+    /// Returns the keep-alive of a silent stream. Sound has none.
     fn keep_alive(&self) -> &'static [u8] {
-        match self.asked.dialect.api() {
-            _ if !self.is_event_stream => b"",
-            Api::OpenAi => b": keep-alive\n\n",
-            Api::Anthropic => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
+        match self.is_event_stream {
+            true => keep_alive(self.asked.dialect.api()),
+            false => b"",
         }
+    }
+}
+
+/// Returns the keep-alive of a silent stream of events: a comment (OpenAI) or a `ping` event (Anthropic).
+pub(crate) fn keep_alive(api: Api) -> &'static [u8] {
+    match api {
+        Api::OpenAi => b": keep-alive\n\n",
+        Api::Anthropic => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
     }
 }

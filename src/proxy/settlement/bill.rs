@@ -5,6 +5,7 @@
 
 use crate::dialect::call::{Claim, Delivered, HostedCalls, Reading, Served, Usage};
 use crate::proxy::admission::terms::{self, Terms};
+use crate::proxy::cache::tap::Ended;
 use crate::proxy::settlement::texts::{Counted, InlineBound, Texts, Uncounted};
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{self, Basis, Bound, Charge, End, Evidence};
@@ -13,6 +14,7 @@ use crate::rules::price::Rate;
 use crate::store::leases::Lease;
 use crate::store::name::AccountName;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Interval at which the known cost of a stream is written to the journal: a crash loses at most 100 ms of
@@ -93,6 +95,8 @@ pub(crate) struct Bill {
     setbacks: Setbacks,
     /// Charge of the whole call, once the hold has ended.
     settled: Option<Charge>,
+    /// Number of calls that wait for the answer of this one.
+    waiters: Option<Arc<AtomicUsize>>,
     /// Texts of an ended answer that `TokenCounter` must count,
     /// because they are too long for a request thread.
     uncounted: Option<Uncounted>,
@@ -120,7 +124,40 @@ impl Bill {
                 basis: Basis::Nothing,
             },
             settled: None,
+            waiters: None,
             uncounted: None,
+        })
+    }
+
+    /// Sets the count of calls that wait for this one's answer: while there are any, it is read to its end.
+    pub(crate) fn set_waiters(&mut self, waiters: Arc<AtomicUsize>) {
+        self.waiters = Some(waiters);
+    }
+
+    /// Whether other calls wait for the answer of this one.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let waiters = self.waiters.as_ref();
+        waiters.is_some_and(|waiters| waiters.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Decides the charge of an answer from the cache.
+    pub(crate) fn serve_cached(&mut self, fee: Tokens) {
+        self.accepted = true;
+        self.charge = Some(Charge {
+            cost: fee,
+            basis: Basis::Cached,
+            doubt: None,
+        });
+    }
+
+    /// Returns the answer of the present attempt for the cache, once its cost is decided.
+    pub(crate) fn ended(&self) -> Option<Ended<'_>> {
+        let charge = self.decided()?;
+        let before = self.settled.as_ref().map(|_| self.setbacks.cost);
+        Some(Ended {
+            endpoint: &self.labels.endpoint,
+            model: self.labels.model.as_deref(),
+            cost: charge.cost.minus(before.unwrap_or_default()),
         })
     }
 
@@ -295,6 +332,9 @@ impl Bill {
     /// can be counted.
     pub(crate) fn may_be_cut(&self) -> bool {
         let terms = &self.terms;
+        if self.is_awaited() {
+            return false;
+        }
         let knows_prompt = terms.text.is_some() || self.seen.claim.input.is_some();
         terms.free || (terms.shows_all && terms.unreported.is_none() && knows_prompt)
     }

@@ -136,9 +136,7 @@ impl Recorder {
         record.number("status", status.into());
         record.number("latencyMs", Millis::from(lasted).0);
         record.string("requestId", exchange.reply.request_id());
-        if !bill.failed_attempts().is_empty() {
-            record.raw("attempts", &attempts(exchange, bill, charge));
-        }
+        record_way(&mut record, exchange, bill, charge);
         text.push('}');
         let mut waiting = self.buffer.records.lock();
         if waiting.count >= MAX_WAITING_RECORDS {
@@ -153,6 +151,16 @@ impl Recorder {
                 waiting.by_tenant.insert(tenant.clone(), vec![text]);
             }
         }
+    }
+}
+
+/// Writes how the answer came, where that was not from the first endpoint at once.
+fn record_way(record: &mut Object<'_>, exchange: &Exchange<'_>, bill: &Bill, charge: &Charge) {
+    if exchange.outcome.cache == Some("hit") {
+        record.plain("cache", "hit");
+    }
+    if !bill.failed_attempts().is_empty() {
+        record.raw("attempts", &attempts(exchange, bill, charge));
     }
 }
 
@@ -195,6 +203,7 @@ fn basis(basis: Basis) -> &'static str {
         Basis::Reported => "reported",
         Basis::Counted => "counted",
         Basis::Held => "held",
+        Basis::Cached => "cached",
         Basis::Nothing => "nothing",
     }
 }

@@ -56,7 +56,7 @@ impl Settlement {
         match charge.basis {
             Basis::Counted => metrics.charges_counted.add(1),
             Basis::Held => metrics.charges_held.add(1),
-            Basis::Reported | Basis::Nothing => {}
+            Basis::Reported | Basis::Cached | Basis::Nothing => {}
         }
         let Some(doubt) = charge.doubt else {
             return;

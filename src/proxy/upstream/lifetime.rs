@@ -158,6 +158,8 @@ impl Lifetime<'_> {
             self.drain();
         }
         match &mut self.drain {
+            // Other calls wait for this answer, whoever has left.
+            Some(_) if bill.is_awaited() => Poll::Pending,
             Some(drain) => drain.as_mut().poll(cx),
             None => Poll::Ready(()),
         }

@@ -66,7 +66,7 @@ table! {
         /// Its share of the calls for a model that several endpoints list, relative to theirs.
         /// Of two endpoints of equal weight the less loaded one is asked.
         weight: u64 = whole(1, MAX_WEIGHT).default("1");
-        /// How long its provider may take.
+        /// Timeouts of its calls.
         timeouts: Timeouts = defaulted();
         /// The most that its models can answer with, so that a call without a limit is not given one that they refuse.
         /// Known models need none.
@@ -82,11 +82,11 @@ table! {
 }
 
 table! {
-    /// How long a provider may take, where that is other than the operator's settings say (`upstream`).
+    /// Timeouts of an endpoint, where they are other than the operator's (`upstream`).
     pub struct Timeouts unknown KeptUnlessSlip {
-        /// How long connecting may take.
+        /// Timeout for connecting.
         connect: Option<Duration> = wait().optional().shown("2s");
-        /// How long it may take until an answer begins.
+        /// Timeout until an answer begins.
         first_byte: Option<Duration> = wait().optional().shown("30s");
         /// The longest silence between two chunks of an answer.
         idle: Option<Duration> = wait().optional().shown("30s");

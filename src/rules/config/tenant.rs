@@ -41,7 +41,6 @@ table! {
         /// Who answers.
         providers: Providers = defaulted();
         /// Answers given again without asking the provider.
-        /// It is checked, and not in force yet.
         caching: Caching = defaulted();
         /// Which web pages of other origins may call this tenant from the browser.
         /// Absent: none.
@@ -163,9 +162,17 @@ table! {
     }
 }
 
+/// Who may get a cached answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheScope {
+    Tenant,
+    User,
+}
+
 table! {
     /// The cache of answers.
-    pub struct Caching unknown Kept {
+    /// The operator bounds how much of it a tenant has (`cache`).
+    pub struct Caching unknown KeptUnlessSlip {
         /// Whether answers are kept.
         enabled: bool = boolean().default("false");
         /// Seconds for which a text answer is kept.
@@ -174,6 +181,11 @@ table! {
         transcription_ttl_seconds: u64 = whole(0, LONGEST_TTL_SECONDS).default("3600").named("transcription_ttl");
         /// What a cached answer costs, in percent of the first one.
         fee_percentage: u64 = whole(0, 100).default("20");
+        /// Who may get an answer that somebody has asked for: `tenant`, everybody; `user`, the same account alone.
+        /// With `tenant` a user can learn that another one has asked the same.
+        scope: CacheScope = choice([("tenant", CacheScope::Tenant), ("user", CacheScope::User)]).default("tenant");
+        /// Whether answers that call tools are kept.
+        tools: bool = boolean().default("false");
     }
 }
 

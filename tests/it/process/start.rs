@@ -259,7 +259,6 @@ tenants:
     assert!(output.status.success(), "{told}");
     for part in [
         ":4:42: tenants.a.user_groups.anonymous.max_concurent: unknown setting (did you mean max_concurrent?)",
-        ":8:9: tenants.a.providers.text.fallbacks: not in force yet",
         ":10:15: tenants.a.providers.text.endpoints.x.url: leads to a private address",
         ":11:15: tenants.a.providers.text.endpoints.y.url: is not https",
         "egress.allow_private_networks",

@@ -83,8 +83,14 @@ pub fn play(setup: Setup, pairs: Vec<Pair>) -> Vec<(Pair, Outcome)> {
         .map(|number| ground.outcome(number))
         .collect();
     drop((gateway, provider));
-    let ground = Arc::into_inner(ground);
-    let pairs = ground.expect("nobody else has it").pairs;
+    // Threads of the provider's connections end shortly after it.
+    let mut shared = Some(ground);
+    let ground = eventually(PATIENCE, "the provider's threads end", || {
+        Arc::try_unwrap(shared.take()?)
+            .map_err(|still| shared = Some(still))
+            .ok()
+    });
+    let pairs = ground.pairs;
     pairs.into_iter().zip(outcomes).collect()
 }
 
