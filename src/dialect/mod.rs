@@ -17,6 +17,7 @@ pub mod members;
 pub mod object;
 pub mod openai;
 pub mod prompt;
+pub mod replay;
 pub mod shown;
 pub mod splice;
 pub mod sse;
@@ -29,6 +30,7 @@ pub mod words;
 
 use crate::json;
 use call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
+use replay::Replay;
 
 /// One call of a provider's API, such as `POST messages`.
 pub trait Dialect: Sync {
@@ -60,6 +62,11 @@ pub trait Dialect: Sync {
 
     /// Returns the meter for an answer to `call` that is a stream of server-sent events.
     fn stream(&self, call: &Call) -> Box<dyn Meter>;
+
+    /// Returns how answers of this call are given again. `None`: they are not.
+    fn replay(&self) -> Option<&'static dyn Replay> {
+        None
+    }
 }
 
 /// Meters a whole answer with `dialect`. An answer nested deeper than [`json::MAX_DEPTH`] is not parsed: all of
