@@ -51,11 +51,6 @@ pub trait Dialect: Sync {
         false
     }
 
-    /// Returns the reader and writer of kept answers. `None`: answers of this call are not kept.
-    fn replay(&self) -> Option<&'static dyn Replay> {
-        None
-    }
-
     /// Parses the facts of a call. `bounds` replace what its bytes do not show: the tokens of images, pages
     /// and sound.
     fn read(&self, body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable>;
@@ -68,6 +63,11 @@ pub trait Dialect: Sync {
 
     /// Returns the meter for an answer to `call` that is a stream of server-sent events.
     fn stream(&self, call: &Call) -> Box<dyn Meter>;
+
+    /// Returns how answers of this call are given again. `None`: they are not.
+    fn replay(&self) -> Option<&'static dyn Replay> {
+        None
+    }
 }
 
 /// Meters a whole answer with `dialect`. An answer nested deeper than [`json::MAX_DEPTH`] is not parsed: all of

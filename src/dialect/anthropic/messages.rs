@@ -6,6 +6,7 @@
 use super::{answer, prompt, tools};
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
 use crate::dialect::object::{Edit, Object};
+use crate::dialect::replay::{Replay, messages::MessageAnswers};
 use crate::dialect::{Dialect, Meter};
 use std::borrow::Cow;
 
@@ -56,6 +57,10 @@ impl Dialect for Messages {
 
     fn stream(&self, _: &Call) -> Box<dyn Meter> {
         Box::new(answer::StreamMeter::default())
+    }
+
+    fn replay(&self) -> Option<&'static dyn Replay> {
+        Some(&MessageAnswers)
     }
 }
 

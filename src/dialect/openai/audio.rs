@@ -13,6 +13,7 @@ use crate::dialect::call::{
 };
 use crate::dialect::claim::number;
 use crate::dialect::object::{self, Object};
+use crate::dialect::replay::{Replay, transcript::TranscriptAnswers};
 use crate::dialect::{Dialect, Meter, prompt};
 use crate::json;
 use crate::rules::amount::Tokens;
@@ -132,6 +133,10 @@ impl Dialect for RecordingCall {
 
     fn stream(&self, call: &Call) -> Box<dyn Meter> {
         Box::new(EventMeter::new(call.sound_second))
+    }
+
+    fn replay(&self) -> Option<&'static dyn Replay> {
+        Some(&TranscriptAnswers)
     }
 }
 

@@ -8,6 +8,7 @@ use super::tiers;
 use super::tools::{self, Of, Tools};
 use crate::dialect::call::{self, Api, Bounds, Call, Changes, Extras, Reading, Unreadable};
 use crate::dialect::object::{self, Edit, Object};
+use crate::dialect::replay::{Replay, chat::ChatAnswers};
 use crate::dialect::unknown_members::UnknownMembers;
 use crate::dialect::{Dialect, Meter, prompt};
 use crate::rules::amount::Tokens;
@@ -133,6 +134,10 @@ impl Dialect for Chat {
 
     fn stream(&self, call: &Call) -> Box<dyn Meter> {
         Box::new(StreamMeter::new(call.wants_usage))
+    }
+
+    fn replay(&self) -> Option<&'static dyn Replay> {
+        Some(&ChatAnswers)
     }
 }
 

@@ -4,6 +4,7 @@ use super::choices::{self, StreamMeter};
 use super::input;
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
 use crate::dialect::object::{Edit, Object};
+use crate::dialect::replay::{Replay, completions::CompletionAnswers};
 use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
@@ -115,6 +116,10 @@ impl Dialect for Completions {
 
     fn stream(&self, call: &Call) -> Box<dyn Meter> {
         Box::new(StreamMeter::new(call.wants_usage))
+    }
+
+    fn replay(&self) -> Option<&'static dyn Replay> {
+        Some(&CompletionAnswers)
     }
 }
 

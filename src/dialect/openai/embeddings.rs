@@ -4,6 +4,7 @@ use super::events::EventMeter;
 use super::{input, usage};
 use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
 use crate::dialect::object::{self, Object};
+use crate::dialect::replay::{Replay, embeddings::EmbeddingAnswers};
 use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
 use serde_json::value::RawValue;
@@ -59,6 +60,10 @@ impl Dialect for Embeddings {
 
     fn stream(&self, _: &Call) -> Box<dyn Meter> {
         Box::new(EventMeter::default())
+    }
+
+    fn replay(&self) -> Option<&'static dyn Replay> {
+        Some(&EmbeddingAnswers)
     }
 }
 

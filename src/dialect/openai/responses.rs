@@ -11,6 +11,7 @@ use super::tools::{self, Of, Tools, short};
 use crate::dialect::call::{self, Api, Bounds, Call, Changes, Extras, Reading, Unreadable};
 use crate::dialect::extras::thin;
 use crate::dialect::object::{self, Edit, Object};
+use crate::dialect::replay::{Replay, responses::ResponseAnswers};
 use crate::dialect::unknown_members::UnknownMembers;
 use crate::dialect::{Dialect, Meter, prompt};
 use crate::rules::amount::Tokens;
@@ -139,6 +140,10 @@ impl Dialect for Responses {
 
     fn stream(&self, _: &Call) -> Box<dyn Meter> {
         Box::new(StreamMeter::default())
+    }
+
+    fn replay(&self) -> Option<&'static dyn Replay> {
+        Some(&ResponseAnswers)
     }
 }
 
