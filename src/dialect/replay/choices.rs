@@ -240,7 +240,7 @@ pub(super) fn stream<S: Said>(answer: &[u8], wants_usage: bool) -> Option<Vec<u8
         Some(kind) if kind == S::WHOLE => {}
         Some(_) => return None,
     }
-    if choices.is_empty() {
+    if choices.is_empty() || frame_bytes(&answer) > events::MAX_REPEATED_BYTES {
         return None;
     }
     let mut chunks = Chunks {
@@ -258,6 +258,12 @@ pub(super) fn stream<S: Said>(answer: &[u8], wants_usage: bool) -> Option<Vec<u8
     }
     events::push_done(&mut chunks.out);
     Some(chunks.out)
+}
+
+/// Returns the length of the members that every chunk repeats.
+fn frame_bytes(answer: &Members) -> usize {
+    let frame = FRAME.iter().filter_map(|name| answer.get(*name));
+    frame.map(|value| value.to_string().len()).sum()
 }
 
 /// Chunks of a stream that is written.

@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 /// Data that ends a stream of OpenAI's, where it has such an end.
 pub(super) const DONE: &[u8] = b"[DONE]";
 
+/// Longest text that every event of a stream may repeat, in bytes: a stream must not be many times as long as
+/// its answer.
+pub(super) const MAX_REPEATED_BYTES: usize = 4096;
+
 /// Calls `each` with the data of every event of a finished stream, and returns whether `[DONE]` ended it.
 /// `None`: an event is no JSON object, reports an error, comes behind the end, or `each` did not understand
 /// it.

@@ -244,10 +244,11 @@ impl Written {
         if let Some((_, text)) = text {
             *begun.get_mut(text)? = "".into();
         }
-        let place = json!({
-            "item_id": tree::text(item, "id").unwrap_or_default(),
-            "output_index": index,
-        });
+        let id = tree::text(item, "id").unwrap_or_default();
+        if id.len() > events::MAX_REPEATED_BYTES {
+            return None;
+        }
+        let place = json!({"item_id": id, "output_index": index});
         self.push(
             "response.output_item.added",
             json!({"output_index": index, "item": begun}),

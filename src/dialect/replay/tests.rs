@@ -361,3 +361,16 @@ fn streams_with_an_error_or_strange_bytes_are_not_kept() {
         assert_eq!(assemble(*dialect, &twice), None);
     }
 }
+
+#[test]
+fn streams_never_repeat_a_long_text_in_every_event() {
+    let long = "x".repeat(5_000);
+    let mut answers = one_of_each();
+    answers[0]["id"] = long.clone().into();
+    answers[1]["model"] = long.clone().into();
+    answers[2]["output"][0]["id"] = long.into();
+    for (dialect, answer) in DIALECTS.iter().zip(&answers[..3]) {
+        let text = answer.to_string();
+        assert_eq!(replay_of(*dialect).stream(text.as_bytes(), true), None);
+    }
+}
