@@ -64,7 +64,7 @@ impl Admission {
     pub(crate) async fn admit(
         &self,
         key: &KeyName,
-        estimates: &mut [Box<Estimate<'_>>],
+        estimates: &mut [Estimate<'_>],
         reply: &mut ReplyContext,
         work: &mut Work,
     ) -> Result<Box<Bill>, GatewayError> {
@@ -120,10 +120,10 @@ impl Admission {
     async fn ask(
         &self,
         key: &KeyName,
-        estimates: &[Box<Estimate<'_>>],
+        estimates: &[Estimate<'_>],
         reply: &mut ReplyContext,
     ) -> Result<Box<Bill>, GatewayError> {
-        let estimate = &*estimates[0];
+        let estimate = &estimates[0];
         let id = request_id::new_id().simple().to_string();
         let ask = hold_request(estimates, &id, self.hold_ttl.into());
         let caller = Caller {
@@ -345,7 +345,7 @@ struct Amounts {
 
 /// Computes the amounts of an [`Admit`]: the most that the call can cost at any of its endpoints, and the least with
 /// which forwarding it to the first still makes sense.
-fn hold_request<'a>(estimates: &[Box<Estimate<'_>>], id: &'a str, ttl: Millis) -> Admit<'a> {
+fn hold_request<'a>(estimates: &[Estimate<'_>], id: &'a str, ttl: Millis) -> Admit<'a> {
     let terms = &estimates[0].terms;
     let amounts: Vec<Amounts> = estimates.iter().map(|estimate| amounts(estimate)).collect();
     let dearest = |amount: fn(&Amounts) -> Tokens| amounts.iter().map(amount).max();

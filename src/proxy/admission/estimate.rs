@@ -77,7 +77,7 @@ impl Estimator {
         tenant: &'a Arc<Tenant>,
         dialect: &'static dyn Dialect,
         body: Bytes,
-    ) -> Result<Vec<Box<Estimate<'a>>>, GatewayError> {
+    ) -> Result<Vec<Estimate<'a>>, GatewayError> {
         let content_type = request.fields.get("content-type");
         let mut call = self.read(tenant, dialect, &body, content_type).await?;
         let asked = call.model.clone();
@@ -113,7 +113,7 @@ impl Estimator {
         choice: &Choice<'a, '_>,
         mut call: Call,
         body: &Bytes,
-    ) -> Result<Box<Estimate<'a>>, GatewayError> {
+    ) -> Result<Estimate<'a>, GatewayError> {
         let content_type = request.fields.get("content-type");
         let asked = call.model.clone();
         let asked = asked.as_deref();
@@ -134,7 +134,7 @@ impl Estimator {
         terms.beyond = beyond;
         terms.hosted.clone_from(&extras.hosted);
         terms.shows_all &= extras.calls.is_none();
-        Ok(Box::new(Estimate {
+        Ok(Estimate {
             max_output: max_output(endpoint, model),
             model: model.map(Arc::from),
             renames_model: choice.model.is_some(),
@@ -145,7 +145,7 @@ impl Estimator {
             call,
             extras,
             terms: Arc::new(terms),
-        }))
+        })
     }
 
     /// Parses a call. A form longer than [`MAX_INLINE_FORM_BYTES`] is parsed on the counting thread.

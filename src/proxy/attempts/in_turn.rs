@@ -37,7 +37,7 @@ pub(crate) async fn answer_by_any(
     session: &mut Session<'_>,
     call: &mut Admitted<'_, '_>,
     key: &KeyName,
-    mut estimates: Vec<Box<Estimate<'_>>>,
+    mut estimates: Vec<Estimate<'_>>,
     tap: Option<&Tap>,
 ) -> Result<(), GatewayError> {
     // The hold may be for less than the dearest endpoint, which is then not asked.

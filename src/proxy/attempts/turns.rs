@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Attempts that are still to be made.
 pub(crate) struct Turns<'a> {
-    estimates: VecDeque<Box<Estimate<'a>>>,
+    estimates: VecDeque<Estimate<'a>>,
     /// Indices of the first endpoint's keys that were not tried yet, in order.
     keys: VecDeque<usize>,
     /// Attempts that may still be made, whatever there is to try.
@@ -20,7 +20,7 @@ pub(crate) struct Turns<'a> {
 }
 
 impl<'a> Turns<'a> {
-    pub(crate) fn new(estimates: Vec<Box<Estimate<'a>>>, started: Instant) -> Turns<'a> {
+    pub(crate) fn new(estimates: Vec<Estimate<'a>>, started: Instant) -> Turns<'a> {
         let text = estimates
             .first()
             .map(|first| &first.tenant.config.providers);
@@ -47,7 +47,7 @@ impl<'a> Turns<'a> {
 
     /// Endpoint of the next attempt.
     pub(crate) fn present(&mut self) -> Option<&mut Estimate<'a>> {
-        self.estimates.front_mut().map(|estimate| &mut **estimate)
+        self.estimates.front_mut()
     }
 
     /// Takes the index of the key that the next attempt goes out with. `None`: the endpoint has no keys.

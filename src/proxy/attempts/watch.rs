@@ -48,10 +48,7 @@ impl Watch {
     }
 
     /// Moves the endpoints that are passed over for this account behind the others.
-    pub(crate) fn put_passed_over_last(
-        estimates: &mut [Box<Estimate<'_>>],
-        call: &Admitted<'_, '_>,
-    ) {
+    pub(crate) fn put_passed_over_last(estimates: &mut [Estimate<'_>], call: &Admitted<'_, '_>) {
         if estimates.len() < 2 {
             return;
         }

@@ -58,7 +58,7 @@ enum Waited {
 struct Passage<'s, 'p, 'e> {
     parts: &'s Attempts<'s>,
     key: &'p KeyName,
-    estimates: Vec<Box<Estimate<'e>>>,
+    estimates: Vec<Estimate<'e>>,
 }
 
 impl Cache {
@@ -85,7 +85,7 @@ impl Cache {
         session: &mut Session<'_>,
         call: &mut Admitted<'_, '_>,
         key: &KeyName,
-        estimates: Vec<Box<Estimate<'_>>>,
+        estimates: Vec<Estimate<'_>>,
     ) -> Result<(), GatewayError> {
         let account = &call.bill.labels().account;
         let treatment = treat(session.request(), &estimates[0], account)?;
