@@ -1,5 +1,6 @@
 //! Query and answer of `/admin/usage`.
 
+use crate::rules::money::Amount;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -69,7 +70,7 @@ impl Default for OwnUsageQuery {
 }
 
 /// Sums of requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UsageSum {
     /// Number of requests.
@@ -82,6 +83,10 @@ pub struct UsageSum {
     pub tokens_cached: u64,
     /// Charge, in tokens of the balance.
     pub cost: u64,
+    /// What the requests cost in money, by currency, where the tenant has prices.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, f64>")]
+    pub amounts: BTreeMap<String, Amount>,
 }
 
 /// One settled request.
@@ -121,6 +126,14 @@ pub struct UsageEvent {
     pub latency_ms: u64,
     /// The answer's `x-request-id`.
     pub request_id: String,
+    /// What the request costs in money, where the tenant has a price for its model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "f64")]
+    pub amount: Option<Amount>,
+    /// Currency of `amount`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub currency: Option<String>,
     /// `hit` where the answer came from the cache; it has no tokens of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]

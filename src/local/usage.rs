@@ -4,6 +4,7 @@ use super::answer::{Answer, Refusal, json};
 use super::{Local, Request, admin, caller};
 use crate::api::{MAX_DAYS, MAX_EVENTS, OwnUsage, UsageQuery, UsageReport, UsageSum};
 use crate::rules::amount::Millis;
+use crate::rules::money::Amount;
 use crate::store::tenants::Tenant;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -27,6 +28,10 @@ struct Event<'a> {
     tokens_cached: u64,
     #[serde(default)]
     cost: u64,
+    #[serde(default)]
+    amount: Option<Amount>,
+    #[serde(default)]
+    currency: Option<&'a str>,
 }
 
 fn add(sum: &mut UsageSum, event: &Event<'_>) {
@@ -35,6 +40,10 @@ fn add(sum: &mut UsageSum, event: &Event<'_>) {
     sum.tokens_out += event.tokens_out;
     sum.tokens_cached += event.tokens_cached;
     sum.cost += event.cost;
+    if let (Some(amount), Some(currency)) = (event.amount, event.currency) {
+        let sum = sum.amounts.entry(currency.to_owned()).or_default();
+        *sum = sum.plus(amount);
+    }
 }
 
 /// Parses the query; parameters that are not in [`UsageQuery`] are refused with 400.

@@ -256,6 +256,7 @@ async fn call(
     key: &KeyName,
     work: &mut Work,
 ) -> Result<(), GatewayError> {
+    exchange.reply.wants_cost = session.request().fields.has("x-resullm-cost");
     let length = session.body_length();
     if length.is_none_or(|length| length > MAX_UNKNOWN_BODY_BYTES) {
         require_known(&*proxy.store, tenant, key).await?;

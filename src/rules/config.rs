@@ -9,6 +9,7 @@ mod cors;
 mod doubts;
 mod endpoint;
 mod identity;
+mod prices;
 mod providers;
 mod secret;
 mod tenant;
@@ -19,6 +20,7 @@ pub use endpoint::{Endpoint, Kind, RealtimeEndpoint, Timeouts};
 pub use identity::{
     AppleClient, Audience, CarryOver, GoogleClient, OidcClient, apple_group, google_group,
 };
+pub use prices::Prices;
 pub use providers::{Failover, RealtimeProviders, TextProviders};
 pub use secret::{
     Approval, Found, Keyring, Owner, Sealed, approval, seal_text, secrets_in, try_sealed,

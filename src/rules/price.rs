@@ -30,7 +30,7 @@ pub fn rate() -> ValueType<Rate> {
     either(object::<Rate>(), millionths().map(Rate::flat))
 }
 
-fn millionths() -> ValueType<u64> {
+pub(crate) fn millionths() -> ValueType<u64> {
     let schema = json!({"type": "number", "minimum": 0, "maximum": 1_000_000});
     number(
         "a rate from 0 to 1000000 with at most 6 decimals",

@@ -100,6 +100,12 @@ fn headers() -> Value {
         "x-resullm-tokens-left":
             whole("The key's balance when the request was admitted or refused.", 0),
         "x-resullm-endpoint": text("The endpoint that answered, by its name in the tenant's config."),
+        "x-resullm-cache": text(
+            "`hit`, `miss` or `bypass`. Absent where the tenant has no cache."),
+        "x-resullm-cost": text(
+            "Charge of the call in tokens of the balance, with its amount and currency where the tenant has a price for \
+             the model. Only where the request has a header of this name, and not on streams: these end with a comment of \
+             this name."),
         "x-resullm-removed": text(
             "What was taken out of the request, by name, separated by commas: tools that the provider would run \
              itself, and what changes the price of a call. Absent where nothing was."),

@@ -124,6 +124,8 @@ fn success(served: &Served) -> Value {
         "x-request-id",
         BALANCE,
         "x-resullm-endpoint",
+        "x-resullm-cache",
+        "x-resullm-cost",
         "x-resullm-removed",
     ];
     headers.extend(WINDOW);

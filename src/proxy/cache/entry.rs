@@ -1,6 +1,7 @@
 //! KeptAnswer of the cache: an answer with what it has cost, as one piece of bytes.
 
 use crate::rules::amount::Tokens;
+use crate::rules::money::Amount;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ pub(crate) struct About {
     pub content_type: String,
     /// Cost of the first answer.
     pub cost: Tokens,
+    /// The same in money, if the tenant had a price for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Amount>,
     /// Endpoint that has answered.
     pub endpoint: String,
     /// Length of the body in bytes.
@@ -60,6 +64,7 @@ mod tests {
                 about: About {
                     content_type: "text/plain".to_owned(),
                     cost: Tokens::new(cost),
+                    amount: None,
                     endpoint,
                     length: body.len(),
                 },

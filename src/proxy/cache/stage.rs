@@ -252,10 +252,15 @@ impl Cache {
         set_cache(call, HIT);
         call.reply
             .set_endpoint(entry.about.endpoint.as_str().into());
-        call.bill.serve_cached(fee);
+        let amount = entry.about.amount;
+        call.bill.serve_cached(
+            fee,
+            amount.map(|amount| amount.percent_up(plan.fee_percentage)),
+        );
         if let Some(left) = passage.parts.settlement.settle(call).await {
             call.reply.set_balance(left);
         }
+        call.reply.set_cost(|| call.bill.cost_line());
         call.outcome.is_committed = true;
         let written = match is_stream {
             true => {

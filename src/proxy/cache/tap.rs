@@ -5,6 +5,7 @@ use super::flights::{Landing, Lead};
 use super::plan::Plan;
 use crate::dialect::replay::Verdict;
 use crate::rules::amount::Tokens;
+use crate::rules::money::Amount;
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +18,8 @@ pub(crate) struct Ended<'a> {
     pub model: Option<&'a str>,
     /// Cost of the answer, without attempts before it.
     pub cost: Tokens,
+    /// The same in money.
+    pub amount: Option<Amount>,
 }
 
 pub(crate) struct Tap {
@@ -73,6 +76,7 @@ impl Tap {
             about: About {
                 content_type: content_type.to_owned(),
                 cost: ended.cost,
+                amount: ended.amount,
                 endpoint: ended.endpoint.to_owned(),
                 length: body.len(),
             },

@@ -32,6 +32,9 @@ pub(crate) struct ReplyContext {
     window: Option<Pace>,
     is_private: bool,
     cache: Option<&'static str>,
+    /// Whether the client wants to be told the call's cost, with a header `x-resullm-cost` of its own.
+    pub wants_cost: bool,
+    cost: Option<String>,
 }
 
 impl ReplyContext {
@@ -46,12 +49,19 @@ impl ReplyContext {
             window: None,
             is_private: false,
             cache: None,
+            wants_cost: false,
+            cost: None,
         }
     }
 
     /// Whether the reply may be kept by nobody, and pages that it leads to are not told where from.
     pub(crate) fn set_private(&mut self, is_private: bool) {
         self.is_private = is_private;
+    }
+
+    /// Sets `x-resullm-cost`, if the client wants it.
+    pub(crate) fn set_cost(&mut self, cost: impl FnOnce() -> String) {
+        self.cost = self.wants_cost.then(cost);
     }
 
     /// Sets `x-resullm-cache`: `hit`, `miss` or `bypass`.
@@ -123,6 +133,9 @@ impl ReplyContext {
         }
         if let Some(endpoint) = &self.endpoint {
             write("x-resullm-endpoint", endpoint);
+        }
+        if let Some(cost) = &self.cost {
+            write("x-resullm-cost", cost);
         }
         if let Some(cache) = self.cache {
             write("x-resullm-cache", cache);

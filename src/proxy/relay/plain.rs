@@ -49,6 +49,7 @@ pub(crate) async fn relay(
     if let Some(left) = relay.settlement.settle(call).await {
         call.reply.set_balance(left);
     }
+    call.reply.set_cost(|| call.bill.cost_line());
     if let (Some(tap), StatusCode::OK, Some(ended)) =
         (asked.tap, answer.head.status, call.bill.ended())
         && !call.bill.is_unusable()

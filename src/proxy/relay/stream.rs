@@ -39,6 +39,7 @@ struct Stream<'s, 'a> {
     withheld: Option<Vec<u8>>,
     /// Events as they came, for the cache. `None`: they are not to be kept.
     tapped: Option<Vec<u8>>,
+    has_told_cost: bool,
 }
 
 /// Metered bytes to pass on.
@@ -73,6 +74,7 @@ pub(crate) async fn relay(
         meter,
         withheld: asked.next.exists().then(Vec::new),
         tapped: asked.tap.map(|_| Vec::new()),
+        has_told_cost: false,
     };
     if stream.withheld.is_some() {
         lifetime.watch_silence();
@@ -192,6 +194,17 @@ impl Stream<'_, '_> {
         }
         self.break_off(session, call, error).await?;
         Ok(Step::Done)
+    }
+
+    /// Puts a comment with the cost before the last events of a stream, if the client wants it: the head is gone already.
+    fn with_cost(&mut self, call: &Admitted<'_, '_>, bytes: Vec<u8>, is_complete: bool) -> Vec<u8> {
+        if !is_complete || !self.is_event_stream || !call.reply.wants_cost || self.has_told_cost {
+            return bytes;
+        }
+        self.has_told_cost = true;
+        let mut told = format!(": x-resullm-cost: {}\n\n", call.bill.cost_line()).into_bytes();
+        told.extend(bytes);
+        told
     }
 
     /// Copies the bytes that have just arrived for the cache, while they are few enough.
@@ -369,6 +382,7 @@ impl Stream<'_, '_> {
             }
             return Ok(Step::Continue);
         }
+        let bytes = self.with_cost(call, bytes, is_complete);
         let is_whole = is_over && is_complete;
         if !bytes.is_empty() {
             lifetime.break_silence();

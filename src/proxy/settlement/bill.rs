@@ -9,7 +9,9 @@ use crate::proxy::cache::tap::Ended;
 use crate::proxy::settlement::texts::{Counted, InlineBound, Texts, Uncounted};
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{self, Basis, Bound, Charge, End, Evidence};
+use crate::rules::config::TextProviders;
 use crate::rules::issued_key::IssuedKey;
+use crate::rules::money::Amount;
 use crate::rules::price::Rate;
 use crate::store::leases::Lease;
 use crate::store::name::AccountName;
@@ -60,6 +62,7 @@ struct Setbacks {
     cost: Tokens,
     usage: Usage,
     basis: Basis,
+    amount: Amount,
 }
 
 /// Part of the meter's [`Reading`] that charging needs.
@@ -95,6 +98,8 @@ pub(crate) struct Bill {
     setbacks: Setbacks,
     /// Charge of the whole call, once the hold has ended.
     settled: Option<Charge>,
+    /// Amount of an answer from the cache.
+    cached_amount: Option<Amount>,
     /// Number of calls that wait for the answer of this one.
     waiters: Option<Arc<AtomicUsize>>,
     /// Texts of an ended answer that `TokenCounter` must count,
@@ -122,8 +127,10 @@ impl Bill {
                 cost: Tokens::ZERO,
                 usage: Usage::default(),
                 basis: Basis::Nothing,
+                amount: Amount::ZERO,
             },
             settled: None,
+            cached_amount: None,
             waiters: None,
             uncounted: None,
         })
@@ -140,9 +147,59 @@ impl Bill {
         waiters.is_some_and(|waiters| waiters.load(Ordering::Relaxed) > 0)
     }
 
-    /// Decides the charge of an answer from the cache.
-    pub(crate) fn serve_cached(&mut self, fee: Tokens) {
+    /// Returns the amount of the call, once it is settled. `None`: its tenant has no price for the model, or what was
+    /// used is not known.
+    pub(crate) fn amount(&self) -> Option<Amount> {
+        let basis = self.settled.as_ref()?.basis;
+        let amount = self.amount_by(basis)?;
+        Some(amount.plus(self.setbacks.amount))
+    }
+
+    /// Returns the value of `x-resullm-cost`: tokens of the balance, and the amount where there is a price.
+    pub(crate) fn cost_line(&self) -> String {
+        let cost = self.decided().map_or(Tokens::ZERO, |charge| charge.cost);
+        match (self.amount(), self.currency()) {
+            (Some(amount), Some(currency)) => {
+                format!("{cost}; amount={amount}; currency={currency}")
+            }
+            _ => cost.to_string(),
+        }
+    }
+
+    /// Returns the currency of [`Bill::amount`].
+    pub(crate) fn currency(&self) -> Option<&str> {
+        let prices = self.terms.tenant.config.prices.as_ref()?;
+        Some(&prices.currency)
+    }
+
+    /// Returns the amount of the present attempt, by the basis of its charge.
+    fn amount_by(&self, basis: Basis) -> Option<Amount> {
+        let endpoint = |text: &'_ TextProviders| {
+            let mut endpoints = text.endpoints.iter();
+            endpoints.position(|known| known.name == *self.labels.endpoint)
+        };
+        let config = &self.terms.tenant.config;
+        let (prices, text) = (config.prices.as_ref()?, config.providers.text.as_ref()?);
+        let endpoint = &text.endpoints[endpoint(text)?];
+        let price = |model| prices.price(endpoint, model);
+        let own = price(self.labels.model.as_deref())?;
+        let usage = match (basis, self.terms.unreported) {
+            (Basis::Reported, _) => self.seen.claim.usage(),
+            (Basis::Counted, Some(unreported)) => unreported,
+            (Basis::Cached, _) => return self.cached_amount,
+            (Basis::Nothing, _) => return Some(Amount::ZERO),
+            (Basis::Counted | Basis::Held, _) => return None,
+        };
+        let others = self.seen.claim.others.iter();
+        let others =
+            others.map(|(model, usage)| Amount::of(usage, price(Some(model)).unwrap_or(own)));
+        Some(Amount::of(&usage, own).plus(others.sum()))
+    }
+
+    /// Decides the charge of an answer from the cache. `amount`: its fee in money.
+    pub(crate) fn serve_cached(&mut self, fee: Tokens, amount: Option<Amount>) {
         self.accepted = true;
+        self.cached_amount = amount;
         self.charge = Some(Charge {
             cost: fee,
             basis: Basis::Cached,
@@ -158,6 +215,7 @@ impl Bill {
             endpoint: &self.labels.endpoint,
             model: self.labels.model.as_deref(),
             cost: charge.cost.minus(before.unwrap_or_default()),
+            amount: self.amount_by(charge.basis),
         })
     }
 
@@ -180,7 +238,9 @@ impl Bill {
             Some(charge) if charge.basis != Basis::Held => charge,
             _ => self.reported(),
         };
+        let amount = self.amount_by(charge.basis).unwrap_or_default();
         let setbacks = &mut self.setbacks;
+        setbacks.amount = setbacks.amount.plus(amount);
         setbacks.attempts.push(FailedAttempt {
             endpoint: self.labels.endpoint.clone(),
             model: self.labels.model.clone(),

@@ -136,6 +136,7 @@ impl Recorder {
         record.number("status", status.into());
         record.number("latencyMs", Millis::from(lasted).0);
         record.string("requestId", exchange.reply.request_id());
+        record_amount(&mut record, bill);
         record_way(&mut record, exchange, bill, charge);
         text.push('}');
         let mut waiting = self.buffer.records.lock();
@@ -151,6 +152,14 @@ impl Recorder {
                 waiting.by_tenant.insert(tenant.clone(), vec![text]);
             }
         }
+    }
+}
+
+/// Writes what the call costs in money, where its tenant has a price for it.
+fn record_amount(record: &mut Object<'_>, bill: &Bill) {
+    if let (Some(amount), Some(currency)) = (bill.amount(), bill.currency()) {
+        record.raw("amount", &amount.to_string());
+        record.plain("currency", currency);
     }
 }
 

@@ -1,13 +1,13 @@
 //! The tables of `providers`: endpoints, their names in `default` and `fallbacks`, and the rates of models.
 
 use super::endpoint::{Endpoint, RealtimeEndpoint};
-use crate::rules::model_name::{self, Tag};
 use crate::rules::price::{self, Rate};
+use crate::rules::rates::{self, Rates};
 use crate::rules::server::Server;
 use crate::tables::{
     Node, Reading, boolean, by_name, defaulted, list, map, object, span, table, text, whole,
 };
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 table! {
@@ -27,7 +27,7 @@ table! {
         /// Spelling makes no difference, and a dated version costs what its model costs.
         /// `*` stands for every other model.
         /// A model without a rate costs 1.
-        rates: BTreeMap<String, Rate> = map(price::rate(), None).default("{}").shown("{gpt-4o: 2, o1: {input: 15, output: 60}, \"*\": 1}");
+        rates: Rates = map(price::rate(), None).default("{}").shown("{gpt-4o: 2, o1: {input: 15, output: 60}, \"*\": 1}");
         /// Serves only models that an endpoint's `models` or `default_model` names, or a rate other than `*`.
         only_listed: bool = boolean().default("false");
     }
@@ -88,51 +88,19 @@ fn names_endpoints(node: &Node<'_>, reading: &mut Reading<'_>) {
     }
 }
 
-/// Key of [`TextProviders::rates`] for every model without a rate of its own.
-const EVERY_OTHER: &str = "*";
-
 impl TextProviders {
     /// Returns the rate of a model at an endpoint, independent of the spelling of its name.
     pub fn rate(&self, endpoint: &Endpoint, model: Option<&str>) -> Rate {
         if self.rates.is_empty() {
             return Rate::default();
         }
-        let server = endpoint.server;
-        let others = self.rates.get(EVERY_OTHER).copied().unwrap_or_default();
-        let rate = match model.map(|model| (model, self.named_rate(server, model))) {
-            Some((model, Some(named))) if self.is_certain(server, model) => named,
-            // The name may also mean a model without a named rate, so the more expensive rate counts.
-            Some((_, Some(named))) => named.dearest(others),
-            _ => others,
-        };
-        let deployed = endpoint.deployed();
-        let deployed = deployed.filter_map(|model| self.named_rate(server, model));
-        deployed.fold(rate, Rate::dearest)
+        let rate = rates::find(&self.rates, endpoint, model, Some(Rate::default()));
+        rate.unwrap_or_default()
     }
 
-    /// Returns the rate of a model that is named in `rates`, by itself or by the model it is a version of.
-    /// `*` names none.
+    /// Returns the rate that is named in `rates`. `*` names none.
     pub fn named_rate(&self, server: Server, model: &str) -> Option<Rate> {
-        let bases = model_name::bases(model, server);
-        let bases = bases.filter_map(|base| self.closest_rate(server, base));
-        let named = self.closest_rate(server, model).into_iter().chain(bases);
-        named.reduce(Rate::dearest)
-    }
-
-    fn closest_rate(&self, server: Server, model: &str) -> Option<Rate> {
-        let mut names = model_name::rated_as(model, server);
-        names.find_map(|model| {
-            let named = self.rates.iter().filter(|(name, _)| {
-                name.as_str() != EVERY_OTHER && model_name::is_same(name, model, server)
-            });
-            // The rates may name one model in two spellings.
-            named.map(|(_, rate)| *rate).reduce(Rate::dearest)
-        })
-    }
-
-    /// Whether a model with a named rate is surely the named one, and not another that differs by a tag.
-    fn is_certain(&self, server: Server, model: &str) -> bool {
-        model_name::tag(server) != Tag::Unknown || self.closest_rate(server, model).is_some()
+        rates::named(&self.rates, server, model)
     }
 
     /// Whether an endpoint may be asked for a model.
@@ -143,7 +111,8 @@ impl TextProviders {
         }
         let server = endpoint.server;
         let has_rate = |model: &str| {
-            self.named_rate(server, model).is_some() && self.is_certain(server, model)
+            self.named_rate(server, model).is_some()
+                && rates::is_certain(&self.rates, server, model)
         };
         model.is_some_and(|model| {
             endpoint.names(model) || (endpoint.models.is_empty() && has_rate(model))

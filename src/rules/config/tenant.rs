@@ -4,6 +4,7 @@
 
 use super::cors::Cors;
 use super::identity::{self, AppleClient, CarryOver, GoogleClient, OidcClient, carry_over, oidc};
+use super::prices::Prices;
 use super::providers::{RealtimeProviders, TextProviders};
 use crate::rules::amount::Tokens;
 use crate::rules::entry::ANONYMOUS;
@@ -40,6 +41,9 @@ table! {
         groups: BTreeMap<String, Group> = groups().or_from(|_| BTreeMap::new()).named("user_groups");
         /// Who answers.
         providers: Providers = defaulted();
+        /// What models cost in money, for usage records and sums.
+        /// Absent: they have no amounts.
+        prices: Option<Prices> = object().optional();
         /// Answers given again without asking the provider.
         caching: Caching = defaulted();
         /// Which web pages of other origins may call this tenant from the browser.

@@ -134,3 +134,88 @@ fn expensive_model_is_held_and_limited_at_its_rate() {
     let me = me(&gateway, &key);
     assert_eq!(me["tokensLeft"], 980);
 }
+
+#[test]
+fn calls_cost_money_where_the_tenant_has_prices() {
+    let provider = Provider::start(|request| {
+        let call = request.json();
+        match (call["model"].as_str(), call["stream"] == true) {
+            (Some("silent"), _) => Script::json(
+                200,
+                &json!({"choices": [{"index": 0, "finish_reason": "stop",
+                "message": {"role": "assistant", "content": "Hi"}}]}),
+            ),
+            (_, true) => Script::chat_stream(&["Hi"], 9, 5),
+            _ => Script::chat("Hi", 9, 5),
+        }
+    });
+    let prices = json!({"currency": "EUR", "models": {"dear": {"input": 2.5, "output": 10, "cache_read": 1.25},
+        "silent": {"input": 1, "output": 1}}});
+    let config = sample(&provider)
+        .tokens(100_000)
+        .caching(20)
+        .set("prices", prices);
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    let key = mint(&gateway, "abc");
+    let ask = |model: &str, stream: bool| {
+        let call = json!({"model": model, "messages": [], "max_tokens": 50, "stream": stream});
+        let request = gateway.client().request("POST", "/abc/v1/chat/completions");
+        let answer = request
+            .bearer(&key)
+            .json(&call)
+            .header("x-resullm-cost", "1")
+            .send();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer
+    };
+    // 9 x 2.5 + 5 x 10 millionths.
+    let first = ask("dear-2026-01-01", false);
+    assert_eq!(
+        first.header("x-resullm-cost"),
+        Some("14; amount=0.0000725; currency=EUR")
+    );
+    let hit = ask("dear-2026-01-01", false);
+    assert_eq!(
+        hit.header("x-resullm-cost"),
+        Some("3; amount=0.0000145; currency=EUR")
+    );
+    let stream = ask("dear", true);
+    assert_eq!(stream.header("x-resullm-cost"), None);
+    let text = stream.text();
+    let told = ": x-resullm-cost: 14; amount=0.0000725; currency=EUR\n\n";
+    assert!(
+        text.contains(told) && text.ends_with("data: [DONE]\n\n"),
+        "{text}"
+    );
+    assert_eq!(ask("priceless", false).header("x-resullm-cost"), Some("14"));
+    let silent = ask("silent", false);
+    assert!(!silent.header("x-resullm-cost").unwrap().contains("amount"));
+    let unasked = chat(
+        &gateway,
+        "abc",
+        &key,
+        &json!({"model": "dear", "messages": []}),
+    );
+    assert_eq!(unasked.header("x-resullm-cost"), None);
+
+    let seen = eventually(Duration::from_secs(5), "six records", || {
+        let seen = usage(&gateway, "");
+        (seen["total"]["requests"] == 6).then_some(seen)
+    });
+    assert_eq!(seen["total"]["amounts"], json!({"EUR": 0.000232}));
+    assert_eq!(seen["byModel"]["priceless"].get("amounts"), None);
+    let priced = seen["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["currency"] == "EUR");
+    assert_eq!(priced.count(), 4);
+    let request = gateway
+        .client()
+        .request("GET", "/abc/auth/usage")
+        .bearer(&key);
+    assert_eq!(
+        request.send().json()["total"]["amounts"],
+        json!({"EUR": 0.000232})
+    );
+}

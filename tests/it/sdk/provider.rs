@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::official::{PLENTY, TENANT};
 use crate::harness::provider::Received;
-use crate::harness::{Gateway, Provider, Script, Setup, Step, sample};
+use crate::harness::{Gateway, Provider, Sample, Script, Setup, Step, sample};
 
 pub const TEXT: &str = "Hello, world";
 pub const PIECES: [&str; 3] = ["Hello", ", ", "world"];
@@ -24,13 +24,19 @@ pub fn sound() -> Vec<u8> {
 /// Both endpoints have a full URL, which determines their kinds.
 #[track_caller]
 pub fn start() -> (Provider, Gateway) {
+    start_with(|config| config)
+}
+
+/// The same, with changes to the tenant's config.
+#[track_caller]
+pub fn start_with(change: impl FnOnce(Sample) -> Sample) -> (Provider, Gateway) {
     let provider = Provider::start(answer);
     let config = sample(&provider).tokens(PLENTY).endpoint(
         "anthropic",
         &provider.url("/v1/messages"),
         "claude-sonnet-4-5",
     );
-    let gateway = Gateway::start(Setup::new().tenant(TENANT, config));
+    let gateway = Gateway::start(Setup::new().tenant(TENANT, change(config)));
     (provider, gateway)
 }
 
