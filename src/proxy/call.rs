@@ -11,7 +11,7 @@ use crate::local::answer::Refusal;
 use crate::local::dispatch::Scope;
 use crate::local::route::{Matched, Resolved, allows_cors};
 use crate::proxy::access;
-use crate::proxy::admission::admit::{Admission, check_group, check_key, may_fall_back};
+use crate::proxy::admission::admit::{Admission, check_models};
 use crate::proxy::admission::authenticate::{authenticate, require_known};
 use crate::proxy::admission::estimate::Estimator;
 use crate::proxy::attempts::in_turn::Attempts;
@@ -279,11 +279,8 @@ async fn call(
         .await?;
     let mut call = exchange.admit(&tenant.id, bill);
     let labels = call.bill.labels();
-    let (group, issued) = (labels.group.clone(), labels.issued.as_deref());
-    check_group(&estimates[0], &group)?;
-    check_key(&estimates[0], issued, || address_of(proxy, session))?;
-    let model = estimates[0].model.clone();
-    estimates.retain(|estimate| may_fall_back(estimate, model.as_deref(), &group, issued));
+    let (group, issued) = (&labels.group, labels.issued.as_deref());
+    check_models(&mut estimates, group, issued, || address_of(proxy, session))?;
 
     let parts = Attempts {
         lifetimes: &proxy.lifetimes,

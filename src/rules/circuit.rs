@@ -19,7 +19,13 @@ const FAILURES_OF_ONE: u32 = 20;
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Age at which a probe without outcome no longer keeps others from probing.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Probes that are remembered while a circuit is open, the latest last.
+const MAX_PROBES: usize = 64;
+/// Time for which an account leaves further probes to others, in pauses.
+const PAUSES_BETWEEN_PROBES: u32 = 4;
+/// Time after the opening at which accounts that failed lately may probe too, in pauses.
+const PAUSES_OF_FAILING: u32 = 2;
 /// Accounts whose latest outcomes are known; beyond it, the one heard longest ago is forgotten.
 const MAX_VOICES: usize = 256;
 
@@ -70,36 +76,56 @@ struct Gate {
     /// `None`: closed.
     opened: Option<Instant>,
     pause: Duration,
-    /// Time and account of the latest probe.
-    probe: Option<(Instant, u64)>,
+    /// Times and accounts of the probes since it is open.
+    probes: Vec<(Instant, u64)>,
+    /// Whether the latest probe has no outcome yet.
+    is_probed: bool,
 }
 
 impl Gate {
-    fn pass(&self, account: u64, now: Instant) -> Pass {
+    /// `is_failing`: the account's latest calls failed.
+    fn pass(&self, account: u64, is_failing: bool, now: Instant) -> Pass {
         let Some(opened) = self.opened else {
             return Pass::Free;
         };
-        let rested = now.saturating_duration_since(opened);
-        let is_probed = |(at, _): (Instant, u64)| {
-            at > opened && now.saturating_duration_since(at) < PROBE_TIMEOUT
+        let age = |at: Instant| now.saturating_duration_since(at);
+        let least = match is_failing {
+            true => PAUSES_OF_FAILING * self.pause,
+            false => self.pause,
         };
-        // Whose probe has failed leaves the next one to others, if there are any.
-        let is_last_prober = self.probe.is_some_and(|(_, prober)| prober == account);
-        if rested < self.pause
-            || self.probe.is_some_and(is_probed)
-            || (is_last_prober && rested < 2 * self.pause)
-        {
-            return Pass::Blocked;
+        let is_under_way = || {
+            let latest = self.probes.last();
+            self.is_probed && latest.is_some_and(|(at, _)| age(*at) < PROBE_TIMEOUT)
+        };
+        // Who has probed in vain leaves the next probes to others, so that few accounts cannot keep it open.
+        let has_probed = || {
+            let mut probes = self.probes.iter();
+            let spent = PAUSES_BETWEEN_PROBES * self.pause;
+            probes.any(|(at, prober)| *prober == account && age(*at) < spent)
+        };
+        match age(opened) < least || is_under_way() || has_probed() {
+            true => Pass::Blocked,
+            false => Pass::Probe,
         }
-        Pass::Probe
     }
 
-    fn open(&mut self, now: Instant) {
+    fn begin_probe(&mut self, account: u64, now: Instant) {
+        if self.probes.len() == MAX_PROBES {
+            self.probes.remove(0);
+        }
+        self.probes.push((now, account));
+        self.is_probed = true;
+    }
+
+    /// Opens it, or opens it anew after a failed probe. `is_longer`: the pause doubles.
+    fn open(&mut self, is_longer: bool, now: Instant) {
         self.pause = match self.opened {
-            Some(_) => (2 * self.pause).min(LONGEST_PAUSE),
+            Some(_) if is_longer => (2 * self.pause).min(LONGEST_PAUSE),
+            Some(_) => self.pause,
             None => FIRST_PAUSE,
         };
         self.opened = Some(now);
+        self.is_probed = false;
     }
 
     /// Whether an attempt that began then is a probe, or at least as telling.
@@ -110,10 +136,11 @@ impl Gate {
 
 impl Circuit {
     pub fn pass(&self, account: u64, now: Instant) -> Pass {
-        let own = self
-            .voice(account)
-            .map_or(Pass::Free, |voice| voice.gate.pass(account, now));
-        match (self.gate.pass(account, now), own) {
+        let voice = self.voice(account);
+        let is_failing = voice.is_some_and(|voice| voice.failures_in_row > 0);
+        // An account whose own circuit it is always is failing, and there are no others.
+        let own = voice.map_or(Pass::Free, |voice| voice.gate.pass(0, false, now));
+        match (self.gate.pass(account, is_failing, now), own) {
             (Pass::Blocked, _) | (_, Pass::Blocked) => Pass::Blocked,
             (Pass::Probe, _) | (_, Pass::Probe) => Pass::Probe,
             _ => Pass::Free,
@@ -127,13 +154,18 @@ impl Circuit {
 
     /// Notes the begin of an attempt, which may be a probe.
     pub fn begin(&mut self, account: u64, now: Instant) {
-        if self.gate.pass(account, now) == Pass::Probe {
-            self.gate.probe = Some((now, account));
+        let is_failing = self
+            .voice(account)
+            .is_some_and(|voice| voice.failures_in_row > 0);
+        if self.gate.pass(account, is_failing, now) == Pass::Probe {
+            self.gate.begin_probe(account, now);
         }
         if let Some(voice) = self.voice_mut(account)
-            && voice.gate.pass(account, now) == Pass::Probe
+            && voice.gate.pass(0, false, now) == Pass::Probe
         {
-            voice.gate.probe = Some((now, account));
+            // Its own circuit: it is the only one to probe.
+            voice.gate.is_probed = true;
+            voice.gate.probes = vec![(now, u64::MAX)];
         }
     }
 
@@ -172,13 +204,15 @@ impl Circuit {
     fn failed(&mut self, account: u64, begun: Instant, now: Instant) -> Option<Change> {
         let voice = self.heard(account, now);
         voice.failures_in_row += 1;
+        let is_news = voice.failures_in_row == 1;
         let is_first = voice.gate.opened.is_none() && voice.failures_in_row >= FAILURES_OF_ONE;
         if is_first || voice.gate.is_told_by(begun) {
-            voice.gate.open(now);
+            voice.gate.open(true, now);
         }
         if self.is_open() {
             if self.gate.is_told_by(begun) {
-                self.gate.open(now);
+                // One who failed before tells nothing new.
+                self.gate.open(is_news, now);
             }
             return None;
         }
@@ -192,15 +226,15 @@ impl Circuit {
         if accounts < LEAST_ACCOUNTS || accounts < well.len() || failures < LEAST_FAILURES {
             return None;
         }
-        self.gate.open(now);
+        self.gate.open(false, now);
         Some(Change::Opened { failures, accounts })
     }
 
     fn forget_probe(&mut self, begun: Instant) {
         let gates = self.voices.iter_mut().map(|voice| &mut voice.gate);
         for gate in gates.chain([&mut self.gate]) {
-            if gate.probe.is_some_and(|(at, _)| at == begun) {
-                gate.probe = None;
+            if gate.probes.last().is_some_and(|(at, _)| *at == begun) {
+                gate.is_probed = false;
             }
         }
     }

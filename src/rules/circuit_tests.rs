@@ -100,10 +100,49 @@ fn one_probe_at_a_time_decides() {
     case.wait(FIRST_PAUSE);
     assert_eq!(case.pass(7), Pass::Blocked);
     case.wait(FIRST_PAUSE);
-    // The pause has doubled, and the account whose probe failed is not the next to probe.
-    assert_eq!((case.pass(7), case.pass(8)), (Pass::Probe, Pass::Blocked));
-    assert_eq!(case.call(7, Heard::Answered), Some(Change::Closed));
+    // The pause has doubled, and accounts that have probed in vain leave the next probe to others.
+    assert_eq!((case.pass(7), case.pass(8)), (Pass::Blocked, Pass::Blocked));
+    assert_eq!(case.pass(9), Pass::Probe);
+    assert_eq!(case.call(9, Heard::Answered), Some(Change::Closed));
     assert_eq!(case.pass(8), Pass::Free);
+}
+
+/// Accounts that fail on purpose, and call all the time.
+#[test]
+fn few_failing_accounts_cannot_keep_it_open() {
+    let mut case = Case::new();
+    case.fail([1, 2, 3, 1, 2, 3]);
+    assert!(case.circuit.is_open());
+    let mut closed = 0;
+    for _ in 0..200 {
+        case.wait(Duration::from_millis(100));
+        for account in [1, 2, 3] {
+            if case.pass(account) != Pass::Blocked {
+                case.call(account, Heard::Failed);
+            }
+        }
+        if case.pass(9) != Pass::Blocked && case.call(9, Heard::Answered).is_some() {
+            closed += 1;
+        }
+    }
+    assert_eq!(closed, 1);
+    assert_eq!(case.pass(9), Pass::Free);
+}
+
+#[test]
+fn probes_that_hang_keep_nobody_from_probing_for_long() {
+    let mut case = Case::new();
+    case.fail([1, 2, 3, 1, 2, 3]);
+    case.wait(FIRST_PAUSE);
+    for account in [7, 8] {
+        assert_eq!(case.pass(account), Pass::Probe);
+        case.circuit.begin(account, case.now);
+        assert_eq!(case.pass(9), Pass::Blocked);
+        case.wait(PROBE_TIMEOUT);
+        assert_eq!(case.pass(account), Pass::Blocked);
+    }
+    assert_eq!(case.pass(9), Pass::Probe);
+    assert_eq!(case.call(9, Heard::Answered), Some(Change::Closed));
 }
 
 #[test]
@@ -141,7 +180,7 @@ proptest! {
         prop_assert!(case.circuit.voices.len() <= MAX_VOICES);
         case.wait(LONGEST_PAUSE);
         prop_assert_ne!(case.pass(99), Pass::Blocked);
-        case.wait(LONGEST_PAUSE);
+        case.wait(PAUSES_BETWEEN_PROBES * LONGEST_PAUSE);
         for account in 0..9 {
             prop_assert_ne!(case.pass(account), Pass::Blocked);
         }

@@ -11,6 +11,7 @@ mod endpoint;
 mod identity;
 mod prices;
 mod providers;
+mod rates;
 mod secret;
 mod tenant;
 

@@ -38,6 +38,20 @@ struct Rest {
     until: Instant,
     /// Whether the provider asked for it, because its rate is limited: the endpoint rests where all of its keys do.
     is_limit: bool,
+    /// Account whose call was limited. Others use the key, until one of theirs is limited too.
+    account: u64,
+    is_confirmed: bool,
+}
+
+impl Rest {
+    /// Whether the endpoint rests for everybody.
+    fn is_shared(&self) -> bool {
+        self.is_limit && self.is_confirmed
+    }
+
+    fn is_for(&self, account: u64) -> bool {
+        self.is_shared() || (self.is_limit && self.account == account)
+    }
 }
 
 /// Place of an attempt.
@@ -75,7 +89,10 @@ impl Health {
         let Some(lane) = self.lane(place) else {
             return Pass::Free;
         };
-        let rests = |key: &u64| lane.rests(*key, now).is_some_and(|rest| rest.is_limit);
+        let rests = |key: &u64| {
+            let rest = lane.rests(*key, now);
+            rest.is_some_and(|rest| rest.is_for(account))
+        };
         match !keys.is_empty() && keys.iter().all(rests) {
             true => Pass::Blocked,
             false => lane.circuit.pass(account, now),
@@ -114,14 +131,28 @@ impl Health {
         lane.circuit.end(begun.account, told.heard, begun.at, now)
     }
 
-    /// Lets a key rest: for as long as the provider asked for (`retry-after`), or because it was refused.
-    pub fn rest(&mut self, place: Place<'_>, key: u64, asked: Option<Duration>, now: Instant) {
+    /// Lets a key rest: for as long as the provider asked for (`retry-after`), or because it was refused. A limit that two
+    /// accounts have met is everybody's.
+    pub fn rest(
+        &mut self,
+        place: Place<'_>,
+        key: u64,
+        account: u64,
+        asked: Option<Duration>,
+        now: Instant,
+    ) {
         let rests = &mut self.lane_mut(place, now).rests;
+        let is_confirmed = rests.iter().any(|rest| {
+            let is_same = rest.key == key && rest.is_limit && rest.until > now;
+            is_same && (rest.is_confirmed || rest.account != account)
+        });
         rests.retain(|rest| rest.key != key && rest.until > now);
         rests.push(Rest {
             key,
             until: now + asked.map_or(REFUSED_REST, |asked| asked.min(LONGEST_REST)),
             is_limit: asked.is_some(),
+            account,
+            is_confirmed,
         });
     }
 
@@ -130,12 +161,7 @@ impl Health {
         let mut passed_over = Vec::new();
         for (endpoint, models) in &self.endpoints {
             for (model, lane) in models {
-                let is_limited = || {
-                    lane.rests
-                        .iter()
-                        .any(|rest| rest.is_limit && rest.until > now)
-                };
-                if lane.circuit.is_open() || is_limited() {
+                if lane.is_passed_over(now) {
                     passed_over.push(PassedOver {
                         endpoint: endpoint.clone(),
                         model: model.clone(),
@@ -164,7 +190,9 @@ impl Health {
         }
         let models = self.endpoints.entry(place.endpoint.to_owned()).or_default();
         if models.len() >= MAX_MODELS && !models.contains_key(place.model) {
-            let oldest = models.iter().min_by_key(|(_, lane)| lane.used);
+            let oldest = models
+                .iter()
+                .min_by_key(|(_, lane)| (lane.is_passed_over(now), lane.used));
             if let Some(oldest) = oldest.map(|(model, _)| model.clone()) {
                 models.remove(&oldest);
             }
@@ -183,6 +211,11 @@ impl Health {
 }
 
 impl Lane {
+    fn is_passed_over(&self, now: Instant) -> bool {
+        let mut rests = self.rests.iter();
+        self.circuit.is_open() || rests.any(|rest| rest.is_shared() && rest.until > now)
+    }
+
     fn rests(&self, key: u64, now: Instant) -> Option<&Rest> {
         let mut rests = self.rests.iter();
         rests.find(|rest| rest.key == key && rest.until > now)
@@ -202,11 +235,16 @@ mod tests {
     fn endpoint_rests_when_all_of_its_keys_are_limited() {
         let now = Instant::now();
         let mut health = Health::default();
-        let pass = |health: &Health, now| health.pass(PLACE, 0, &[1, 2], now);
-        health.rest(PLACE, 1, Some(Duration::from_secs(3)), now);
+        let pass = |health: &Health, now| health.pass(PLACE, 9, &[1, 2], now);
+        let limit = |health: &mut Health, key, seconds| {
+            for account in [7, 8] {
+                health.rest(PLACE, key, account, Some(Duration::from_secs(seconds)), now);
+            }
+        };
+        limit(&mut health, 1, 3);
         assert_eq!(pass(&health, now), Pass::Free);
         assert!(health.rests(PLACE, 1, now) && !health.rests(PLACE, 2, now));
-        health.rest(PLACE, 2, Some(Duration::from_secs(9_999)), now);
+        limit(&mut health, 2, 9_999);
         assert_eq!(pass(&health, now), Pass::Blocked);
         assert_eq!(health.passed_over(now).len(), 1);
         assert_eq!(pass(&health, now + Duration::from_secs(3)), Pass::Free);
@@ -214,10 +252,42 @@ mod tests {
     }
 
     #[test]
+    fn limit_that_one_account_meets_is_its_own() {
+        let now = Instant::now();
+        let mut health = Health::default();
+        for _ in 0..3 {
+            health.rest(PLACE, 1, 7, Some(Duration::from_secs(30)), now);
+        }
+        assert_eq!(health.pass(PLACE, 7, &[1], now), Pass::Blocked);
+        assert_eq!(health.pass(PLACE, 8, &[1], now), Pass::Free);
+        health.rest(PLACE, 1, 8, Some(Duration::from_secs(30)), now);
+        assert_eq!(health.pass(PLACE, 9, &[1], now), Pass::Blocked);
+    }
+
+    #[test]
+    fn invented_models_do_not_make_it_forget_what_is_passed_over() {
+        let now = Instant::now();
+        let mut health = Health::default();
+        for account in [7, 8] {
+            health.rest(PLACE, 1, account, Some(Duration::from_secs(30)), now);
+        }
+        for number in 0..1_000 {
+            let model = format!("invented {number}");
+            let place = Place {
+                endpoint: "a",
+                model: &model,
+            };
+            let at = now + Duration::from_millis(number);
+            health.begin(place, Begun { account: 1, at });
+        }
+        assert_eq!(health.pass(PLACE, 9, &[1], now), Pass::Blocked);
+    }
+
+    #[test]
     fn refused_key_gives_way_to_others_and_does_not_put_the_endpoint_out() {
         let now = Instant::now();
         let mut health = Health::default();
-        health.rest(PLACE, 1, None, now);
+        health.rest(PLACE, 1, 7, None, now);
         assert!(health.rests(PLACE, 1, now));
         assert_eq!(health.pass(PLACE, 0, &[1], now), Pass::Free);
         assert_eq!(health.passed_over(now), []);

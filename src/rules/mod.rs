@@ -31,7 +31,6 @@ pub mod neighbours;
 pub mod origin;
 pub mod person;
 pub mod price;
-pub mod rates;
 pub mod record;
 pub mod redact;
 pub mod refill;

@@ -273,6 +273,11 @@ impl AnswerKey {
         AnswerKey(hash)
     }
 
+    /// Returns a key that no answer has, for calls of the same request that want no kept answer.
+    pub(crate) fn inverted(self) -> AnswerKey {
+        AnswerKey(self.0.map(|byte| !byte))
+    }
+
     /// Parses what [`AnswerKey::hex`] wrote.
     pub(crate) fn parse(hex: &str) -> Option<AnswerKey> {
         let mut hash = [0; 32];

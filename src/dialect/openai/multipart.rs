@@ -162,6 +162,11 @@ impl<'a> Form<'a> {
             form.extend_from_slice(&(part.name.len() as u64).to_be_bytes());
             form.extend_from_slice(part.name.as_bytes());
             form.push(u8::from(part.is_file));
+            if part.is_file {
+                // The name and the type of a file tell some providers its format.
+                let head = digest::digest(&digest::SHA256, &self.bytes[part.head.clone()]);
+                form.extend_from_slice(head.as_ref());
+            }
             form.extend_from_slice(hash.as_ref());
         }
         form

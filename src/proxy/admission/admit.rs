@@ -135,7 +135,7 @@ impl Admission {
         let taken = Instant::now();
         let granted = match self.delivery.leases.admit(key, caller, &ask) {
             Some(covered) => self.granted_by_lease(covered, reply),
-            None => self.ask_books(key, caller, &ask, estimate, reply).await?,
+            None => self.ask_books(key, caller, &ask, estimates, reply).await?,
         };
         let labels = Labels {
             account: granted.label,
@@ -180,9 +180,10 @@ impl Admission {
         key: &KeyName,
         caller: Caller<'_>,
         ask: &Admit<'_>,
-        estimate: &Estimate<'_>,
+        estimates: &[Estimate<'_>],
         reply: &mut ReplyContext,
     ) -> Result<Granted, GatewayError> {
+        let estimate = &estimates[0];
         let leases = &self.delivery.leases;
         let mut entry = self.ask_store(key, caller, ask, reply).await?;
         if is_short(&entry) && leases.has(key) {
@@ -218,8 +219,7 @@ impl Admission {
         let held = match verdict {
             Ok(held) => held,
             Err(refused) => {
-                // 404 for a model that the group may not use is more useful than 402.
-                check_group(estimate, &standing.group)?;
+                check_groups(estimates, &standing.group)?;
                 return Err(refused);
             }
         };
@@ -286,7 +286,7 @@ impl Admission {
 }
 
 /// Refuses a model that is not in the `models` of the account's group.
-pub(crate) fn check_group(estimate: &Estimate<'_>, group: &str) -> Result<(), GatewayError> {
+fn check_group(estimate: &Estimate<'_>, group: &str) -> Result<(), GatewayError> {
     let group = estimate.tenant.config.group(group);
     let models = group.and_then(|group| group.models.as_ref());
     if models.is_none_or(|models| is_listed(estimate, models)) {
@@ -297,21 +297,41 @@ pub(crate) fn check_group(estimate: &Estimate<'_>, group: &str) -> Result<(), Ga
     })
 }
 
-/// Whether a key of a group may be served by a fallback: by the model of the first endpoint, which was checked, or by
-/// one that it may ask for itself.
-pub(crate) fn may_fall_back(
-    estimate: &Estimate<'_>,
-    first: Option<&str>,
+/// Refuses a call that the group may have answered at none of its endpoints: 404 for a model is more useful than 402.
+fn check_groups(estimates: &[Estimate<'_>], group: &str) -> Result<(), GatewayError> {
+    let mut checked = estimates.iter().map(|each| check_group(each, group));
+    match checked.clone().any(|each| each.is_ok()) {
+        true => Ok(()),
+        false => checked.next().unwrap_or(Ok(())),
+    }
+}
+
+/// Keeps the endpoints that a key of a group may be served by: first one whose model it may ask for there, then others
+/// that have the same model, or one that it may ask for too. Fails if there is none.
+pub(crate) fn check_models(
+    estimates: &mut Vec<Estimate<'_>>,
     group: &str,
     key: Option<&IssuedKey>,
-) -> bool {
-    let of_key = key.and_then(|key| key.models.as_ref());
-    let is_for_key = of_key.is_none_or(|models| is_listed(estimate, models));
-    estimate.model.as_deref() == first || (is_for_key && check_group(estimate, group).is_ok())
+    address: impl Fn() -> IpAddr,
+) -> Result<(), GatewayError> {
+    let check = |estimate: &Estimate<'_>| {
+        check_group(estimate, group)?;
+        check_key(estimate, key, &address)
+    };
+    let Some(first) = estimates
+        .iter()
+        .position(|estimate| check(estimate).is_ok())
+    else {
+        return check(&estimates[0]);
+    };
+    estimates[..=first].rotate_right(1);
+    let model = estimates[0].model.clone();
+    estimates.retain(|estimate| estimate.model == model || check(estimate).is_ok());
+    Ok(())
 }
 
 /// Refuses a model or an address that the key itself is not for.
-pub(crate) fn check_key(
+fn check_key(
     estimate: &Estimate<'_>,
     key: Option<&IssuedKey>,
     address: impl FnOnce() -> IpAddr,

@@ -55,7 +55,7 @@ pub(crate) async fn answer_by_any(
     session.lifetime_timer = lifetime.timer;
     match outcome {
         Err(error) if error != GatewayError::ClientGone && !call.outcome.is_committed => {
-            end_begun_stream(session, call, error).await
+            end_begun_stream(parts, session, call, error).await
         }
         outcome => outcome,
     }
@@ -63,6 +63,7 @@ pub(crate) async fn answer_by_any(
 
 /// Ends a stream that has had keep-alives and no content with an error event; passes any other error on.
 async fn end_begun_stream(
+    parts: &Attempts<'_>,
     session: &mut Session<'_>,
     call: &mut Admitted<'_, '_>,
     error: GatewayError,
@@ -70,6 +71,7 @@ async fn end_begun_stream(
     if session.answered().is_none() {
         return Err(error);
     }
+    parts.settlement.settle(call).await;
     call.note(&error);
     let written = reply::break_off(session, call.reply, &error).await;
     written.map_err(|_| GatewayError::ClientGone)
@@ -96,18 +98,20 @@ async fn ask_in_turn(
             Err(error) if error.is_providers() && !call.outcome.is_committed => error,
             outcome => return outcome,
         };
-        let is_over = lifetime.is_draining() || call.bill.hold().is_none();
-        if is_over || !turn.next.may_begin() {
-            return Err(error);
-        }
         let outcome = outcome_of(call, &error);
-        if let Some(beside) = estimate.tenant.beside(estimate.endpoint) {
-            beside.series.count_failover();
-        }
-        call.bill.fail_attempt(outcome);
         let is_for_key = matches!(outcome, "401" | "402" | "403" | "429");
-        if !turns.advance(is_for_key, call) {
+        let is_over = lifetime.is_draining() || call.bill.hold().is_none();
+        if is_over || !turn.next.may_begin(is_for_key) {
             return Err(error);
+        }
+        let failed = (estimate.tenant, estimate.endpoint);
+        call.bill.fail_attempt(outcome);
+        if !turns.advance(is_for_key, call) {
+            call.bill.end_attempts();
+            return Err(error);
+        }
+        if let Some(beside) = failed.0.beside(failed.1) {
+            beside.series.count_failover();
         }
         log_failed(call, &error);
     }
@@ -221,7 +225,7 @@ async fn prepare(
         request: request::write(estimate, &to, client, &caller, key, body)?,
         to,
         timeouts: parts.forward.client.timeouts(endpoint),
-        may_move: turn.next.exists(),
+        may_move: turn.next.may_begin(false),
     })
 }
 

@@ -38,10 +38,10 @@ impl<'a> Turns<'a> {
 
     /// Attempt that may follow the one that begins now.
     pub(crate) fn next(&self) -> NextAttempt {
-        let is_last = self.budget == 0 || (self.keys.is_empty() && self.estimates.len() < 2);
-        match is_last {
-            true => NextAttempt::NONE,
-            false => NextAttempt::until(self.deadline),
+        let has_next = self.estimates.len() > 1;
+        match self.budget > 0 && (has_next || !self.keys.is_empty()) {
+            true => NextAttempt::until(self.deadline, !has_next),
+            false => NextAttempt::NONE,
         }
     }
 

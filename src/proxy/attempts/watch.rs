@@ -111,7 +111,8 @@ impl Watch {
         let mut health = watched.tenant.health.lock();
         let change = health.end(watched.place(), watched.begun, told, now);
         if let Some(rest) = rest(call, error) {
-            health.rest(watched.place(), watched.key, rest.asked, now);
+            let account = watched.begun.account;
+            health.rest(watched.place(), watched.key, account, rest.asked, now);
         }
         drop(health);
         if let Some(change) = change {

@@ -20,7 +20,9 @@ const MAX_JSON_BYTES: usize = 256 << 10;
 /// Longest form whose answer is kept, in bytes: its files are hashed on the request's own thread.
 const MAX_FORM_BYTES: usize = 4 << 20;
 
-/// Members of a body that shape no answer: who asks, in which form it is wanted, and where prompts are cached.
+/// Members of a body that say who asks, and shape no answer.
+pub(crate) const WHO_ASKS: &[&str] = &["user", "safety_identifier", "metadata", "prompt_cache_key"];
+/// Members of a body that shape no answer: [`WHO_ASKS`], and the form in which it is wanted.
 const LEFT_OUT: &[&str] = &[
     "user",
     "safety_identifier",

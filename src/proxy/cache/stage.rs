@@ -9,6 +9,7 @@ use crate::proxy::attempts::in_turn::{Attempts, answer_by_any};
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
+use crate::proxy::relay::head;
 use crate::proxy::relay::stream::keep_alive;
 use crate::proxy::upstream::lifetime::Lifetime;
 use crate::settings;
@@ -26,6 +27,9 @@ use tokio::sync::Semaphore;
 
 /// Answers that are being written to the store at a time; further ones are not kept.
 const MAX_WRITES: usize = 64;
+
+/// Calls that a call waits for one after the other, if they fail; then it goes its own way.
+const MAX_FAILED_LEADERS: u32 = 1;
 
 /// Values of `x-resullm-cache`.
 const HIT: &str = "hit";
@@ -113,8 +117,14 @@ impl Cache {
         session: &mut Session<'_>,
         call: &mut Admitted<'_, '_>,
     ) -> Result<(), GatewayError> {
+        // An answer of now is not one that was asked for before.
+        let flight = match plan.reads {
+            true => plan.key,
+            false => plan.key.inverted(),
+        };
+        let mut failures = 0;
         loop {
-            let entry = match self.flights.join(plan.key) {
+            let entry = match self.flights.join(flight) {
                 Seat::Lead(lead) => match self.kept(&plan, &passage).await {
                     Some(entry) => {
                         lead.land(Landing::Answer(entry.clone()));
@@ -124,8 +134,11 @@ impl Cache {
                 },
                 Seat::Wait(wait) => match passage.wait(session, call, wait).await? {
                     Landing::Answer(entry) => entry,
-                    Landing::Failed => continue,
-                    Landing::Unfit => break,
+                    Landing::Failed if failures < MAX_FAILED_LEADERS => {
+                        failures += 1;
+                        continue;
+                    }
+                    Landing::Failed | Landing::Unfit => break,
                 },
             };
             match self.give(&plan, &entry, &passage, session, call).await? {
@@ -171,11 +184,7 @@ impl Cache {
             taken: OnceLock::new(),
         };
         let asked = passage.ask(session, call, Some(&tap)).await;
-        // An answer that its client has got, and that is none for others.
-        if tap.taken.get().is_none()
-            && asked.is_ok()
-            && call.outcome.provider_status == Some(StatusCode::OK)
-        {
+        if tap.taken.get().is_none() && is_for_its_client_alone(call) {
             tap.lead.land(Landing::Unfit);
         }
         self.keep(tap, tenant, &call.bill.labels().account);
@@ -355,6 +364,16 @@ async fn send_keep_alive(
     let event = keep_alive(estimate.dialect.api());
     let written = session.stream(event.into(), false).await;
     written.map_err(|_| GatewayError::ClientGone)
+}
+
+/// Whether the provider's answer is none for those who wait: it is whole, or about the request itself, and was not taken.
+fn is_for_its_client_alone(call: &Admitted<'_, '_>) -> bool {
+    call.outcome
+        .provider_status
+        .is_some_and(|status| match status {
+            StatusCode::OK => call.bill.is_complete(),
+            status => status.is_client_error() && !head::is_worth_another_attempt(status),
+        })
 }
 
 /// Begins a stream of events, unless a keep-alive has begun it.

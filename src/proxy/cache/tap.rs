@@ -2,15 +2,27 @@
 
 use super::entry::{About, KeptAnswer};
 use super::flights::{Landing, Lead};
-use super::plan::Plan;
+use super::plan::{Plan, WHO_ASKS};
 use crate::dialect::replay::Verdict;
+use crate::json;
 use crate::rules::amount::Tokens;
 use crate::rules::money::Amount;
+use crate::rules::redact::Credentials;
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 
 /// Types of transcripts that are no JSON.
 const TEXTS: &[&str] = &["text/plain", "text/vtt", "application/x-subrip", "text/srt"];
+
+/// Whether an answer repeats what its request said of its caller, as Responses do: it is not kept, because the next
+/// caller's is not in the key either.
+fn names_its_caller(body: &[u8]) -> bool {
+    let mut names = false;
+    json::each_member(body, |name, value| {
+        names |= WHO_ASKS.contains(&name) && !matches!(value, b"null" | b"{}" | b"\"\"");
+    });
+    names
+}
 
 /// Answer that ends a call, as far as the tap needs it.
 pub(crate) struct Ended<'a> {
@@ -33,9 +45,9 @@ pub(crate) struct Tap {
 }
 
 impl Tap {
-    /// Longest answer that is taken; the events of a stream may have as many bytes as ten times.
+    /// Longest answer that is taken; the events of a stream may have eight times as many bytes.
     pub(crate) fn most_stream_bytes(&self) -> usize {
-        self.most_bytes.saturating_mul(10)
+        self.most_bytes.saturating_mul(8)
     }
 
     /// Takes a successful answer that was read whole.
@@ -52,14 +64,25 @@ impl Tap {
         }
     }
 
-    /// Takes the events of a stream that has ended well.
-    pub(crate) fn take_stream(&self, events: &[u8], ended: &Ended<'_>) {
-        if let Some(body) = self.plan.replay.assemble(events) {
+    /// Takes the events of a stream that has ended well, unless the whole quotes a credential that its events had in
+    /// pieces.
+    pub(crate) fn take_stream(&self, events: &[u8], credentials: &Credentials, ended: &Ended<'_>) {
+        if let Some(body) = self.plan.replay.assemble(events)
+            && credentials.redact(&body).is_none()
+        {
             self.take_json(body.into(), ended);
         }
     }
 
+    /// Gives up an answer that is too long: nobody waits for it any more.
+    pub(crate) fn give_up(&self) {
+        self.lead.land(Landing::Unfit);
+    }
+
     fn take_json(&self, body: Bytes, ended: &Ended<'_>) {
+        if names_its_caller(&body) {
+            return;
+        }
         match self.plan.replay.judge(&body) {
             Verdict::Whole => {}
             Verdict::CallsTools if self.plan.takes_tools => {}

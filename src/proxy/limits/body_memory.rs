@@ -47,12 +47,22 @@ impl Reservation<'_> {
     /// Grows the reservation to `bytes` in all. False: they do not fit, and the reservation stays as it was.
     #[must_use]
     pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
+        self.grow_within(bytes, self.memory.max_bytes)
+    }
+
+    /// Grows the reservation to `bytes` in all, for what can be done without: half of the memory stays for the rest.
+    #[must_use]
+    pub(crate) fn grow_to_spare(&mut self, bytes: usize) -> bool {
+        self.grow_within(bytes, self.memory.max_bytes / 2)
+    }
+
+    fn grow_within(&mut self, bytes: usize, max_bytes: usize) -> bool {
         if bytes <= self.bytes.max(FREE_BYTES) {
             return true;
         }
         let more = bytes.div_ceil(STEP_BYTES).saturating_mul(STEP_BYTES) - self.bytes;
         let before = self.memory.reserved.fetch_add(more, Ordering::Relaxed);
-        if before.saturating_add(more) > self.memory.max_bytes {
+        if before.saturating_add(more) > max_bytes {
             self.memory.reserved.fetch_sub(more, Ordering::Relaxed);
             return false;
         }

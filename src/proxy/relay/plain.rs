@@ -94,7 +94,8 @@ fn give_up(
         false if head::is_worth_another_attempt(status) => GatewayError::ProviderError(status),
         _ => return Ok(()),
     };
-    match asked.next.may_begin() {
+    let is_keys_fault = matches!(status.as_u16(), 401..=403 | 429);
+    match asked.next.may_begin(is_keys_fault) {
         true => Err(error),
         false => Ok(()),
     }
@@ -117,7 +118,7 @@ async fn read_whole(
                 if broke_off_at_once(&error, answer) {
                     call.bill.set_accepted(false);
                 }
-                let may_move = asked.next.may_begin() && !lifetime.is_draining();
+                let may_move = asked.next.may_begin(false) && !lifetime.is_draining();
                 let is_timeout = matches!(error, GatewayError::ProviderTimeout(_));
                 if may_move && error.is_providers() {
                     return if is_whole(answer, asked) {

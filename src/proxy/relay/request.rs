@@ -18,22 +18,34 @@ pub(crate) struct Relay<'a> {
 
 /// Attempt that may follow the present one, if this fails before anything of an answer was passed on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct NextAttempt(Option<Instant>);
+pub(crate) struct NextAttempt {
+    deadline: Option<Instant>,
+    /// Whether it goes to the same endpoint with another key, so that it helps only where the key is at fault.
+    is_for_key: bool,
+}
 
 impl NextAttempt {
-    pub const NONE: NextAttempt = NextAttempt(None);
+    pub const NONE: NextAttempt = NextAttempt {
+        deadline: None,
+        is_for_key: false,
+    };
 
     /// An attempt that may begin until `deadline`.
-    pub(crate) fn until(deadline: Instant) -> NextAttempt {
-        NextAttempt(Some(deadline))
+    pub(crate) fn until(deadline: Instant, is_for_key: bool) -> NextAttempt {
+        NextAttempt {
+            deadline: Some(deadline),
+            is_for_key,
+        }
     }
 
     pub(crate) fn exists(self) -> bool {
-        self.0.is_some()
+        self.deadline.is_some()
     }
 
-    pub(crate) fn may_begin(self) -> bool {
-        self.0.is_some_and(|deadline| Instant::now() < deadline)
+    /// Whether it may begin now. `is_keys_fault`: the present attempt failed because of its key.
+    pub(crate) fn may_begin(self, is_keys_fault: bool) -> bool {
+        let is_in_time = |deadline| Instant::now() < deadline;
+        self.deadline.is_some_and(is_in_time) && (is_keys_fault || !self.is_for_key)
     }
 }
 

@@ -21,10 +21,12 @@ use crate::proxy::upstream::client::ProviderAnswer;
 use crate::proxy::upstream::lifetime::Lifetime;
 use http::StatusCode;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Time for which one write may keep other calls waiting for the same answer.
+/// Time for which writing to one client may keep other calls waiting for the same answer, in all.
 const SLOWEST_READER: Duration = Duration::from_secs(5);
+/// Interval at which a write is checked for those who wait.
+const PATIENCE_STEP: Duration = Duration::from_secs(1);
 /// Most bytes that are withheld while a stream has no content.
 const MAX_WITHHELD_BYTES: usize = 64 << 10;
 
@@ -40,6 +42,8 @@ struct Stream<'s, 'a> {
     /// Events as they came, for the cache. `None`: they are not to be kept.
     tapped: Option<Vec<u8>>,
     has_told_cost: bool,
+    /// Time for which writing has kept other calls waiting.
+    kept_waiting: Duration,
 }
 
 /// Metered bytes to pass on.
@@ -72,9 +76,10 @@ pub(crate) async fn relay(
         is_event_stream: head::is_event_stream(&answer),
         answer,
         meter,
-        withheld: asked.next.exists().then(Vec::new),
+        withheld: asked.next.may_begin(false).then(Vec::new),
         tapped: asked.tap.map(|_| Vec::new()),
         has_told_cost: false,
+        kept_waiting: Duration::ZERO,
     };
     if stream.withheld.is_some() {
         lifetime.watch_silence();
@@ -213,10 +218,13 @@ impl Stream<'_, '_> {
             return;
         };
         let length = tapped.len() + self.answer.content.len();
-        if length <= tap.most_stream_bytes() && call.body_memory.grow_to(length) {
+        let others = self.meter.withheld() + self.withheld.as_ref().map_or(0, Vec::len);
+        let fits = length <= tap.most_stream_bytes();
+        if fits && call.body_memory.grow_to_spare(length + others) {
             tapped.extend_from_slice(&self.answer.content);
         } else {
             self.tapped = None;
+            tap.give_up();
         }
     }
 
@@ -230,7 +238,7 @@ impl Stream<'_, '_> {
             && is_well
         {
             let events = self.asked.credentials.redact(&tapped).unwrap_or(tapped);
-            tap.take_stream(&events, &ended);
+            tap.take_stream(&events, self.asked.credentials, &ended);
         }
     }
 
@@ -247,9 +255,14 @@ impl Stream<'_, '_> {
             return written.await;
         }
         loop {
-            match tokio::time::timeout(SLOWEST_READER, written.as_mut()).await {
+            let begun = Instant::now();
+            let done = tokio::time::timeout(PATIENCE_STEP, written.as_mut()).await;
+            if call.bill.is_awaited() {
+                self.kept_waiting += begun.elapsed();
+            }
+            match done {
                 Ok(written) => return written,
-                Err(_) if call.bill.is_awaited() => return Err(Gone),
+                Err(_) if self.kept_waiting > SLOWEST_READER => return Err(Gone),
                 Err(_) => {}
             }
         }
@@ -257,7 +270,7 @@ impl Stream<'_, '_> {
 
     /// Whether the present attempt may be given up for another one.
     fn may_fail(&self, lifetime: &Lifetime<'_>) -> bool {
-        self.asked.next.may_begin() && !lifetime.is_draining()
+        self.asked.next.may_begin(false) && !lifetime.is_draining()
     }
 
     /// Sends a keep-alive in a stream that has no content yet. Another attempt may still follow, in the same stream.
@@ -441,7 +454,8 @@ impl Stream<'_, '_> {
     /// Reason for which the gateway must end the stream: memory, an event without end, output beyond the
     /// hold.
     fn reason_to_abort(&mut self, call: &mut Admitted<'_, '_>) -> Option<GatewayError> {
-        let withheld = self.meter.withheld() + self.withheld.as_ref().map_or(0, Vec::len);
+        let buffers = [&self.withheld, &self.tapped].into_iter().flatten();
+        let withheld = self.meter.withheld() + buffers.map(Vec::len).sum::<usize>();
         if !call.body_memory.grow_to(withheld) {
             return Some(gate::no_memory(self.relay.metrics));
         }

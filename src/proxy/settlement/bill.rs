@@ -63,6 +63,8 @@ struct Setbacks {
     usage: Usage,
     basis: Basis,
     amount: Amount,
+    /// Whether no attempt followed the last of them.
+    is_over: bool,
 }
 
 /// Part of the meter's [`Reading`] that charging needs.
@@ -128,6 +130,7 @@ impl Bill {
                 usage: Usage::default(),
                 basis: Basis::Nothing,
                 amount: Amount::ZERO,
+                is_over: false,
             },
             settled: None,
             cached_amount: None,
@@ -207,10 +210,14 @@ impl Bill {
         });
     }
 
-    /// Returns the answer of the present attempt for the cache, once its cost is decided.
+    /// Returns the answer of the present attempt for the cache, once its cost is decided. `None` also for one without
+    /// content.
     pub(crate) fn ended(&self) -> Option<Ended<'_>> {
         let charge = self.decided()?;
         let before = self.settled.as_ref().map(|_| self.setbacks.cost);
+        if !self.seen.has_content && !self.terms.no_text {
+            return None;
+        }
         Some(Ended {
             endpoint: &self.labels.endpoint,
             model: self.labels.model.as_deref(),
@@ -274,9 +281,14 @@ impl Bill {
         }
     }
 
-    /// Returns the attempts that failed before the present one.
-    pub(crate) fn failed_attempts(&self) -> &[FailedAttempt] {
-        &self.setbacks.attempts
+    /// Notes that no attempt follows the one that has failed.
+    pub(crate) fn end_attempts(&mut self) {
+        self.setbacks.is_over = true;
+    }
+
+    /// Returns the attempts that failed, and whether they are all.
+    pub(crate) fn failed_attempts(&self) -> (&[FailedAttempt], bool) {
+        (&self.setbacks.attempts, self.setbacks.is_over)
     }
 
     /// Returns the tokens of the hold that are left for the present attempt.

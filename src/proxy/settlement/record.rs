@@ -168,7 +168,8 @@ fn record_way(record: &mut Object<'_>, exchange: &Exchange<'_>, bill: &Bill, cha
     if exchange.outcome.cache == Some("hit") {
         record.plain("cache", "hit");
     }
-    if !bill.failed_attempts().is_empty() {
+    let (failed, is_all) = bill.failed_attempts();
+    if failed.len() > usize::from(is_all) {
         record.raw("attempts", &attempts(exchange, bill, charge));
     }
 }
@@ -184,7 +185,7 @@ struct Attempt<'a> {
 
 /// Value of the record's `attempts` member, for a call that was answered, or given up, at its second attempt or later.
 fn attempts(exchange: &Exchange<'_>, bill: &Bill, charge: &Charge) -> String {
-    let failed = bill.failed_attempts();
+    let (failed, is_all) = bill.failed_attempts();
     let before: Tokens = failed.iter().map(|attempt| attempt.cost).sum();
     let Labels {
         endpoint, model, ..
@@ -201,7 +202,8 @@ fn attempts(exchange: &Exchange<'_>, bill: &Bill, charge: &Charge) -> String {
         outcome: attempt.outcome,
         cost: attempt.cost,
     });
-    let all: Vec<Attempt<'_>> = failed.chain([last]).collect();
+    let last = Some(last).filter(|_| !is_all);
+    let all: Vec<Attempt<'_>> = failed.chain(last).collect();
     // Cannot fail: texts and numbers alone.
     serde_json::to_string(&all).unwrap_or_else(|_| "[]".to_owned())
 }

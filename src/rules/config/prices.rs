@@ -1,8 +1,8 @@
 //! The table of `prices`: what models cost in money.
 
 use super::endpoint::Endpoint;
+use super::rates::{self, Rates};
 use crate::rules::price::{Rate, millionths};
-use crate::rules::rates::{self, Rates};
 use crate::tables::{Node, ValueType, map, object, table, words};
 use serde_json::json;
 

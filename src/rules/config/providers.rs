@@ -1,8 +1,8 @@
 //! The tables of `providers`: endpoints, their names in `default` and `fallbacks`, and the rates of models.
 
 use super::endpoint::{Endpoint, RealtimeEndpoint};
+use super::rates::{self, Rates};
 use crate::rules::price::{self, Rate};
-use crate::rules::rates::{self, Rates};
 use crate::rules::server::Server;
 use crate::tables::{
     Node, Reading, boolean, by_name, defaulted, list, map, object, span, table, text, whole,

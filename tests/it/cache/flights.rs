@@ -187,3 +187,64 @@ fn waiting_client_that_leaves_pays_nothing() {
     });
     assert_eq!(provider.requests().len(), 1);
 }
+
+/// What is wrong with a request is wrong for each who sends it: none waits for all the others to hear it.
+#[test]
+fn equal_calls_that_fail_do_not_queue() {
+    for (status, leaders) in [(400, 1), (500, 2)] {
+        let count = AtomicUsize::new(0);
+        let (first, rest) = (Gate::new(), Gate::new());
+        let (opens_first, opens_rest) = (first.clone(), rest.clone());
+        let provider = Provider::start(move |_| {
+            let nth = count.fetch_add(1, Ordering::SeqCst);
+            let gate = if nth < leaders { &first } else { &rest };
+            Script::json(status, &json!({"error": {"message": "no"}}))
+                .first(Step::WaitUntilReleased(gate.clone()))
+        });
+        let (gateway, _) = start(cached(&provider));
+        let keys: Vec<String> = (0..12).map(|_| mint(&gateway, "abc")).collect();
+        std::thread::scope(|scope| {
+            for key in &keys {
+                let gateway = &gateway;
+                scope.spawn(move || assert_eq!(chat(gateway, "abc", key, &hi()).status, status));
+            }
+            eventually(SOON, "all wait", || {
+                let held = |key: &String| balance(&gateway, key).1 < GRANT;
+                keys.iter().all(held).then_some(())
+            });
+            opens_first.open();
+            // All that are left ask at the same time.
+            provider.wait_requests(12);
+            opens_rest.open();
+        });
+    }
+}
+
+/// A stream too long to be kept is nobody else's: an equal call does not wait for its slow reader.
+#[test]
+fn slow_reader_of_a_long_answer_keeps_nobody_waiting() {
+    let text = "x".repeat(64 << 10);
+    let provider = Provider::start(move |asked| match asked.json()["stream"] == true {
+        true => {
+            let texts: Vec<&str> = std::iter::repeat_n(text.as_str(), 200).collect();
+            Script::chat_stream(&texts, 9, 2)
+        }
+        false => Script::chat("Good day", 9, 2),
+    });
+    let setup = Setup::new()
+        .yaml("cache: { per_answer: 16KiB }")
+        .tenant("abc", cached(&provider).tokens(100_000_000));
+    let gateway = Gateway::start(setup);
+    let (first, second) = (mint(&gateway, "abc"), mint(&gateway, "abc"));
+    let mut call = hi();
+    call["max_tokens"] = json!(20_000_000);
+    let mut slow = chat_streaming(&gateway, "abc", &first, &streamed(&call));
+    slow.wait_for("xxxx");
+    let answer = chat(&gateway, "abc", &second, &call);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(
+        answer.json()["choices"][0]["message"]["content"],
+        "Good day"
+    );
+    drop(slow);
+}

@@ -1,6 +1,7 @@
 //! Hits: the provider is not asked, the fee is exact, and the answer comes in the form that was asked for.
 
 use super::{GRANT, ask, cached, hi, result_of, spent, start, streamed};
+use crate::harness::sample::PROVIDER_KEY;
 use crate::harness::{
     Gateway, Provider, Redis, Script, Setup, balance, chat, eventually, mint, sample,
 };
@@ -246,4 +247,62 @@ fn fee_is_what_the_config_says_at_the_time_of_the_hit() {
         ask(&gateway, &key, &hi());
         assert_eq!(spent(&gateway, &key), 11 + fee, "{percent} %");
     }
+}
+
+#[test]
+fn answer_that_repeats_who_asked_is_not_given_to_others() {
+    let provider = Provider::start(|asked| {
+        let call = asked.json();
+        Script::json(
+            200,
+            &json!({"id": "r", "object": "response", "created_at": 1, "status": "completed",
+            "model": "gpt-4o", "metadata": call["metadata"], "user": call["user"], "error": null,
+            "incomplete_details": null, "output": [{"type": "message", "id": "m", "status": "completed",
+                "role": "assistant", "content": [{"type": "output_text", "text": "Good day", "annotations": []}]}],
+            "usage": {"input_tokens": 9, "output_tokens": 2, "total_tokens": 11,
+                "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}}),
+        )
+    });
+    let (gateway, key) = start(cached(&provider));
+    let ask = |extra: Value| {
+        let mut call = json!({"model": "gpt-4o", "input": "hello", "max_output_tokens": 50});
+        call.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        let request = gateway
+            .client()
+            .request("POST", "/abc/v1/responses")
+            .bearer(&key);
+        let answer = request.json(&call).send();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer
+    };
+    let alice = json!({"metadata": {"email": "alice@example.com"}, "user": "alice"});
+    assert_eq!(ask(alice.clone()).header("x-resullm-cache"), Some("miss"));
+    let others = ask(json!({}));
+    assert_eq!(others.header("x-resullm-cache"), Some("miss"));
+    assert!(!others.text().contains("alice"));
+    assert_eq!(ask(json!({})).header("x-resullm-cache"), Some("hit"));
+    assert!(!ask(alice).text().contains("alice"));
+}
+
+#[test]
+fn answer_that_quotes_a_key_in_pieces_is_not_kept() {
+    let provider = Provider::start(|_| {
+        let (one, other) = PROVIDER_KEY.split_at(10);
+        Script::chat_stream(&[one, other], 9, 2)
+    });
+    let (gateway, key) = start(cached(&provider));
+    ask(&gateway, &key, &streamed(&hi()));
+    let second = ask(&gateway, &key, &hi());
+    assert_eq!(second.header("x-resullm-cache"), Some("miss"));
+    assert!(!second.text().contains(PROVIDER_KEY));
+}
+
+#[test]
+fn answer_without_content_is_not_kept() {
+    let provider = Provider::start(|_| Script::chat("", 9, 1));
+    let (gateway, key) = start(cached(&provider));
+    assert_eq!(result_of(&gateway, &key, &hi()), "miss");
+    assert_eq!(result_of(&gateway, &key, &hi()), "miss");
 }

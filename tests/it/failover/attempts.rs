@@ -277,3 +277,40 @@ fn usage_that_a_failed_attempt_reports_is_charged_once() {
     assert_eq!(record["attempts"][0]["cost"], 35);
     assert_eq!(record["attempts"][1]["cost"], 11);
 }
+
+#[test]
+fn error_of_an_endpoint_with_two_keys_is_its_own() {
+    let body = json!({"error": {"message": "provider says why", "type": "t", "code": "c"}});
+    let first = Provider::start(move |_| Script::json(500, &body));
+    let config = sample(&first)
+        .set(
+            "providers.text.endpoints.openai.api_keys",
+            json!(["sk-another-key-of-it"]),
+        )
+        .tokens(GRANT);
+    let (gateway, key) = start(config);
+    let answer = ask(&gateway, &key, false);
+    assert_eq!(answer.status, 500);
+    assert_eq!(answer.json()["error"]["message"], "provider says why");
+    assert_eq!(first.requests().len(), 1);
+}
+
+/// The failed attempt has cost the whole hold, so nothing is left for another one.
+#[test]
+fn record_lists_each_attempt_once() {
+    let failing = Provider::start(|_| {
+        let usage =
+            json!({"prompt_tokens": 90_000, "completion_tokens": 0, "total_tokens": 90_000});
+        Script::json(500, &json!({"error": {"message": "late"}, "usage": usage}))
+    });
+    let live = live();
+    let (gateway, key) = start(config(&failing, &live));
+    assert_eq!(ask(&gateway, &key, false).status, 502);
+    assert_eq!(live.requests().len(), 0);
+    assert_eq!(spent(&gateway, &key), 90_000);
+    let record = record(&gateway);
+    assert_eq!(
+        (&record["cost"], record.get("attempts")),
+        (&json!(90_000), None)
+    );
+}

@@ -121,3 +121,22 @@ fn no_key_of_a_list_reaches_a_client_or_the_admin_api_of_readers() {
     );
     assert!(!answer.text().contains(secret), "{}", answer.text());
 }
+
+#[test]
+fn group_that_may_ask_for_a_model_at_one_endpoint_is_not_sent_to_the_other() {
+    let (one, other) = (answering(), answering());
+    let config = sample(&one)
+        .endpoint("other", &other.url("/v1/chat/completions"), "gpt-4o")
+        .set("providers.text.endpoints.openai.models", json!(["gpt-4o"]))
+        .set("providers.text.endpoints.other.models", json!(["gpt-4o"]))
+        .set("user_groups.anonymous.models", json!(["openai/gpt-4o"]))
+        .tokens(GRANT);
+    let (gateway, key) = start(config);
+    for _ in 0..20 {
+        let answer = ask(&gateway, &key, false);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.header("x-resullm-endpoint"), Some("openai"));
+    }
+    let pinned = json!({"model": "other/gpt-4o", "messages": []});
+    assert_eq!(chat(&gateway, "abc", &key, &pinned).status, 404);
+}

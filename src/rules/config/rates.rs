@@ -2,20 +2,20 @@
 //!
 //! Where a name may mean two models, the dearer rate counts. Pure.
 
-use super::config::Endpoint;
-use super::model_name::{self, Tag};
-use super::price::Rate;
-use super::server::Server;
+use super::endpoint::Endpoint;
+use crate::rules::model_name::{self, Tag};
+use crate::rules::price::Rate;
+use crate::rules::server::Server;
 use std::collections::BTreeMap;
 
 /// Rates by model.
-pub type Rates = BTreeMap<String, Rate>;
+pub(super) type Rates = BTreeMap<String, Rate>;
 
 /// Key of [`Rates`] for every model without a rate of its own.
 const EVERY_OTHER: &str = "*";
 
 /// Returns the rate of a model at an endpoint. `absent`: the rate of every other model where the table has none.
-pub fn find(
+pub(super) fn find(
     rates: &Rates,
     endpoint: &Endpoint,
     model: Option<&str>,
@@ -35,7 +35,7 @@ pub fn find(
 }
 
 /// Returns the rate of a model that the table names, by itself or by the model it is a version of. `*` names none.
-pub fn named(rates: &Rates, server: Server, model: &str) -> Option<Rate> {
+pub(super) fn named(rates: &Rates, server: Server, model: &str) -> Option<Rate> {
     let bases = model_name::bases(model, server);
     let bases = bases.filter_map(|base| closest(rates, server, base));
     let named = closest(rates, server, model).into_iter().chain(bases);
@@ -54,6 +54,6 @@ fn closest(rates: &Rates, server: Server, model: &str) -> Option<Rate> {
 }
 
 /// Whether a model with a named rate is surely the named one, and not another that differs by a tag.
-pub fn is_certain(rates: &Rates, server: Server, model: &str) -> bool {
+pub(super) fn is_certain(rates: &Rates, server: Server, model: &str) -> bool {
     model_name::tag(server) != Tag::Unknown || closest(rates, server, model).is_some()
 }
