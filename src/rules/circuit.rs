@@ -11,8 +11,13 @@ use std::time::{Duration, Instant};
 const WINDOW: Duration = Duration::from_secs(30);
 /// Failing accounts that open the circuit for everybody.
 const LEAST_ACCOUNTS: usize = 3;
-/// Failures in a row, of all failing accounts together, that open the circuit for everybody.
+/// Failures in a row, of all failing accounts together, that open the circuit for everybody. They double with each time
+/// that a probe has closed it within [`RELAPSE`]: who fails on purpose would open it again at once.
 const LEAST_FAILURES: u32 = 5;
+/// Times that [`LEAST_FAILURES`] doubles, at most. Three accounts are passed by alone before they fail so often.
+const MAX_DOUBLINGS: u32 = 5;
+/// Time after a probe's success in which another opening is a relapse.
+const RELAPSE: Duration = Duration::from_secs(300);
 /// Failures in a row that open the circuit for one account.
 const FAILURES_OF_ONE: u32 = 20;
 /// Time for which a circuit opens first; it doubles each time a probe fails.
@@ -59,6 +64,8 @@ pub enum Change {
 pub struct Circuit {
     gate: Gate,
     voices: Vec<Voice>,
+    /// Time of the latest success of a probe, and how many came shortly after another.
+    closed: Option<(Instant, u32)>,
 }
 
 /// Latest outcome of an account's calls.
@@ -67,6 +74,8 @@ struct Voice {
     account: u64,
     at: Instant,
     failures_in_row: u32,
+    /// Part of them since the circuit was closed for everybody.
+    new_failures: u32,
     gate: Gate,
 }
 
@@ -189,7 +198,7 @@ impl Circuit {
 
     fn answered(&mut self, account: u64, begun: Instant, now: Instant) -> Option<Change> {
         let voice = self.heard(account, now);
-        voice.failures_in_row = 0;
+        (voice.failures_in_row, voice.new_failures) = (0, 0);
         if voice.gate.is_told_by(begun) {
             voice.gate = Gate::default();
         }
@@ -197,13 +206,17 @@ impl Circuit {
             return None;
         }
         self.gate = Gate::default();
-        self.voices.clear();
+        self.closed = Some((now, self.relapses(now) + 1));
+        for voice in &mut self.voices {
+            voice.new_failures = 0;
+        }
         Some(Change::Closed)
     }
 
     fn failed(&mut self, account: u64, begun: Instant, now: Instant) -> Option<Change> {
         let voice = self.heard(account, now);
         voice.failures_in_row += 1;
+        voice.new_failures += 1;
         let is_news = voice.failures_in_row == 1;
         let is_first = voice.gate.opened.is_none() && voice.failures_in_row >= FAILURES_OF_ONE;
         if is_first || voice.gate.is_told_by(begun) {
@@ -216,18 +229,31 @@ impl Circuit {
             }
             return None;
         }
+        let least = LEAST_FAILURES << self.relapses(now);
         let recent = self
             .voices
             .iter()
             .filter(|voice| now.saturating_duration_since(voice.at) < WINDOW);
-        let (failing, well): (Vec<_>, Vec<_>) = recent.partition(|voice| voice.failures_in_row > 0);
-        let failures: u32 = failing.iter().map(|voice| voice.failures_in_row).sum();
+        let (failing, others): (Vec<_>, Vec<_>) = recent.partition(|voice| voice.new_failures > 0);
+        let failures: u32 = failing.iter().map(|voice| voice.new_failures).sum();
         let accounts = failing.len();
-        if accounts < LEAST_ACCOUNTS || accounts < well.len() || failures < LEAST_FAILURES {
+        let well = others
+            .iter()
+            .filter(|voice| voice.failures_in_row == 0)
+            .count();
+        if accounts < LEAST_ACCOUNTS || accounts < well || failures < least {
             return None;
         }
         self.gate.open(false, now);
         Some(Change::Opened { failures, accounts })
+    }
+
+    /// Number of times that a probe has closed the circuit lately.
+    fn relapses(&self, now: Instant) -> u32 {
+        let recent = self
+            .closed
+            .filter(|(at, _)| now.saturating_duration_since(*at) < RELAPSE);
+        recent.map_or(0, |(_, relapses)| relapses.min(MAX_DOUBLINGS))
     }
 
     fn forget_probe(&mut self, begun: Instant) {
@@ -269,6 +295,7 @@ impl Circuit {
                 account,
                 at: now,
                 failures_in_row: 0,
+                new_failures: 0,
                 gate: Gate::default(),
             });
             self.voices.len() - 1
@@ -276,7 +303,7 @@ impl Circuit {
         let voice = &mut self.voices[index];
         let is_old = now.saturating_duration_since(voice.at) >= WINDOW;
         if is_old && voice.gate.opened.is_none() {
-            voice.failures_in_row = 0;
+            (voice.failures_in_row, voice.new_failures) = (0, 0);
         }
         voice.at = now;
         voice

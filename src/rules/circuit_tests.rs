@@ -114,7 +114,7 @@ fn few_failing_accounts_cannot_keep_it_open() {
     case.fail([1, 2, 3, 1, 2, 3]);
     assert!(case.circuit.is_open());
     let mut closed = 0;
-    for _ in 0..200 {
+    for _ in 0..1_200 {
         case.wait(Duration::from_millis(100));
         for account in [1, 2, 3] {
             if case.pass(account) != Pass::Blocked {
@@ -125,8 +125,11 @@ fn few_failing_accounts_cannot_keep_it_open() {
             closed += 1;
         }
     }
-    assert_eq!(closed, 1);
+    assert!((1..=5).contains(&closed), "{closed}");
     assert_eq!(case.pass(9), Pass::Free);
+    // Each of them is passed by alone.
+    let blocked = [1, 2, 3].map(|account| case.pass(account) != Pass::Free);
+    assert_eq!(blocked, [true; 3]);
 }
 
 #[test]

@@ -108,6 +108,18 @@ impl Wait {
     }
 }
 
+impl Flights {
+    /// Leads the flight of a key, after the one that is under way has ended.
+    pub(crate) async fn lead_next(self: &Arc<Flights>, key: AnswerKey) -> Lead {
+        loop {
+            match self.join(key) {
+                Seat::Lead(lead) => return lead,
+                Seat::Wait(mut wait) => while wait.landed.changed().await.is_ok() {},
+            }
+        }
+    }
+}
+
 impl Drop for Wait {
     fn drop(&mut self) {
         self.waiters.fetch_sub(1, Ordering::Relaxed);

@@ -214,8 +214,14 @@ impl Cache {
             return;
         };
         let (store, metrics) = (self.store.clone(), self.metrics.clone());
+        let flights = self.flights.clone();
         let (owner, most_bytes) = (owner.to_owned(), self.bounds.per_tenant);
         tokio::spawn(async move {
+            // An answer that was asked for before is written before.
+            let turn = match plan.reads {
+                true => None,
+                false => Some(flights.lead_next(plan.key).await),
+            };
             let answer = NewAnswer {
                 owner: &owner,
                 bytes: entry.encode(),
@@ -229,7 +235,7 @@ impl Cache {
             {
                 metrics.cache_errors.add(1);
             }
-            drop((permit, lead));
+            drop((permit, lead, turn));
         });
     }
 
