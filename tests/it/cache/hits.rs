@@ -282,7 +282,10 @@ fn answer_that_repeats_who_asked_is_not_given_to_others() {
     let others = ask(json!({}));
     assert_eq!(others.header("x-resullm-cache"), Some("miss"));
     assert!(!others.text().contains("alice"));
-    assert_eq!(ask(json!({})).header("x-resullm-cache"), Some("hit"));
+    // A call that meets the end of the one before goes its own way, and is not kept.
+    eventually(Duration::from_secs(10), "an answer is kept", || {
+        (ask(json!({})).header("x-resullm-cache") == Some("hit")).then_some(())
+    });
     assert!(!ask(alice).text().contains("alice"));
 }
 
