@@ -193,11 +193,11 @@ fn waiting_client_that_leaves_pays_nothing() {
 fn equal_calls_that_fail_do_not_queue() {
     for (status, leaders) in [(400, 1), (500, 2)] {
         let count = AtomicUsize::new(0);
-        let (first, rest) = (Gate::new(), Gate::new());
-        let (opens_first, opens_rest) = (first.clone(), rest.clone());
+        let gates: Vec<Gate> = (0..=leaders).map(|_| Gate::new()).collect();
+        let held = gates.clone();
         let provider = Provider::start(move |_| {
             let nth = count.fetch_add(1, Ordering::SeqCst);
-            let gate = if nth < leaders { &first } else { &rest };
+            let gate = &held[nth.min(leaders)];
             Script::json(status, &json!({"error": {"message": "no"}}))
                 .first(Step::WaitUntilReleased(gate.clone()))
         });
@@ -212,10 +212,15 @@ fn equal_calls_that_fail_do_not_queue() {
                 let held = |key: &String| balance(&gateway, key).1 < GRANT;
                 keys.iter().all(held).then_some(())
             });
-            opens_first.open();
+            for (nth, gate) in gates[..leaders].iter().enumerate() {
+                provider.wait_requests(nth + 1);
+                // Time for the others to wait for this one.
+                std::thread::sleep(Duration::from_millis(300));
+                gate.open();
+            }
             // All that are left ask at the same time.
             provider.wait_requests(12);
-            opens_rest.open();
+            gates[leaders].open();
         });
     }
 }
