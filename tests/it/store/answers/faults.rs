@@ -125,8 +125,8 @@ fn killed_redis_leaves_whole_answers_and_an_exact_index() {
             let store = opened(&redis.url()).await;
             let kept = super::index(&redis).len();
             let found = count_whole(&*store).await;
-            // A server that was killed within a write cuts its file behind the last whole command, which may be one of a
-            // transaction: the sum of sizes may then be short by an answer, and no more than that.
+            // Under load one answer too many was seen here, never more. Not proven why: a server that was killed within a
+            // write probably cuts its file behind the last whole command, which may be one of a transaction.
             assert!(found == kept && found <= 7, "{found} of {kept}");
             assert!(wait == 0 || found > 0);
         });
