@@ -83,7 +83,7 @@ pub struct UsageSum {
     pub tokens_cached: u64,
     /// Charge, in tokens of the balance.
     pub cost: u64,
-    /// What the requests cost in money, by currency, where the tenant has prices.
+    /// Cost in money, by currency, where the tenant has prices.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<String, f64>")]
     pub amounts: BTreeMap<String, Amount>,
@@ -126,7 +126,7 @@ pub struct UsageEvent {
     pub latency_ms: u64,
     /// The answer's `x-request-id`.
     pub request_id: String,
-    /// What the request costs in money, where the tenant has a price for its model.
+    /// Cost in money, where the tenant has a price for the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "f64")]
     pub amount: Option<Amount>,

@@ -10,7 +10,7 @@ use std::fmt;
 
 /// Reason that a body has no canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotCanonical {
+pub(crate) enum NotCanonical {
     /// An object has a member of this name twice, which readers read in two ways.
     Duplicate(String),
     /// A number beyond the precision of some reader, a lone surrogate, or no JSON.
@@ -19,7 +19,7 @@ pub enum NotCanonical {
 
 /// Canonical form of a JSON body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Canonical {
+pub(crate) struct Canonical {
     pub bytes: Vec<u8>,
     /// Whether the body names a URL whose content the provider fetches, which may change.
     pub is_remote: bool,
@@ -32,7 +32,7 @@ const URLS: &[&str] = &["url", "image_url", "file_url", "video_url", "audio_url"
 const INEXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Returns the canonical form of a JSON text, without the members `left_out` of its outermost object.
-pub fn of_json(body: &[u8], left_out: &[&str]) -> Result<Canonical, NotCanonical> {
+pub(crate) fn of_json(body: &[u8], left_out: &[&str]) -> Result<Canonical, NotCanonical> {
     let found = Remarks::default();
     let reader = ValueReader {
         found: &found,

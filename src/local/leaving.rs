@@ -40,6 +40,7 @@ pub(super) async fn delete(
     let account = account_of(tenant, user);
     let record = local.store.person(&account, &tenant.id).await?;
     let record = record.ok_or(Refusal::NotFound)?;
+    let record: Value = serde_json::from_str(&record).unwrap_or_default();
     let label = label_in(&record, &account);
     let answer = erase(local, request, tenant, &account, &label).await?;
     by.log(
@@ -78,9 +79,8 @@ async fn erase(
     Ok(json(200, &api::Success::DONE))
 }
 
-/// Returns what usage records call an account, from its record.
-fn label_in(record: &str, account: &AccountName) -> String {
-    let record: Value = serde_json::from_str(record).unwrap_or_default();
+/// Returns the label by which usage records name an account, from its record.
+fn label_in(record: &Value, account: &AccountName) -> String {
     let label = record["label"].as_str().map(str::to_owned);
     label.unwrap_or_else(|| account.id())
 }
@@ -153,10 +153,9 @@ async fn exported(
     let record = local.store.person(account, &tenant.id).await?;
     let record = record.ok_or(Refusal::NotFound)?;
     let mut record: Value = serde_json::from_str(&record).unwrap_or_default();
+    let label = label_in(&record, account);
     let mut member = |name: &str| record.get_mut(name).map(Value::take);
     let listed = local.store.keys(account).await?.unwrap_or_default();
-    let label = member("label").and_then(|label| label.as_str().map(str::to_owned));
-    let label = label.unwrap_or_else(|| account.id());
     let texts = usage::of_account(local, tenant, &label).await?;
     let events: Vec<&RawValue> = texts
         .iter()

@@ -110,6 +110,15 @@ impl Admitted<'_, '_> {
         error.log(self.about());
     }
 
+    /// Returns the outcome so far, with the provider's failure that `error` is about, if it is about one.
+    pub(crate) fn outcome_with(&self, error: Option<&GatewayError>) -> RequestOutcome {
+        let mut outcome = *self.outcome;
+        outcome.fault = outcome
+            .fault
+            .or(error.and_then(GatewayError::provider_fault));
+        outcome
+    }
+
     /// Fields of this call's log lines.
     pub(crate) fn about(&self) -> About<'_> {
         about(

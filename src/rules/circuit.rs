@@ -31,6 +31,8 @@ const MAX_PROBES: usize = 64;
 const PAUSES_BETWEEN_PROBES: u32 = 4;
 /// Time after the opening at which accounts that failed lately may probe too, in pauses.
 const PAUSES_OF_FAILING: u32 = 2;
+/// Prober of an account's own circuit, which is no account.
+const ANYBODY: u64 = u64::MAX;
 /// Accounts whose latest outcomes are known; beyond it, the one heard longest ago is forgotten.
 const MAX_VOICES: usize = 256;
 
@@ -143,17 +145,30 @@ impl Gate {
     }
 }
 
+impl Voice {
+    /// Whether the account's own circuit lets it pass. Nobody else probes it, so it need not leave probes to others.
+    fn own_pass(&self, now: Instant) -> Pass {
+        self.gate.pass(self.account, false, now)
+    }
+}
+
 impl Circuit {
     pub fn pass(&self, account: u64, now: Instant) -> Pass {
-        let voice = self.voice(account);
-        let is_failing = voice.is_some_and(|voice| voice.failures_in_row > 0);
-        // An account whose own circuit it is always is failing, and there are no others.
-        let own = voice.map_or(Pass::Free, |voice| voice.gate.pass(0, false, now));
-        match (self.gate.pass(account, is_failing, now), own) {
+        let own = self
+            .voice(account)
+            .map_or(Pass::Free, |voice| voice.own_pass(now));
+        match (self.shared_pass(account, now), own) {
             (Pass::Blocked, _) | (_, Pass::Blocked) => Pass::Blocked,
             (Pass::Probe, _) | (_, Pass::Probe) => Pass::Probe,
             _ => Pass::Free,
         }
+    }
+
+    /// Whether the circuit for everybody lets an account pass.
+    fn shared_pass(&self, account: u64, now: Instant) -> Pass {
+        let voice = self.voice(account);
+        let is_failing = voice.is_some_and(|voice| voice.failures_in_row > 0);
+        self.gate.pass(account, is_failing, now)
     }
 
     /// Whether the circuit is open for everybody.
@@ -163,18 +178,13 @@ impl Circuit {
 
     /// Notes the begin of an attempt, which may be a probe.
     pub fn begin(&mut self, account: u64, now: Instant) {
-        let is_failing = self
-            .voice(account)
-            .is_some_and(|voice| voice.failures_in_row > 0);
-        if self.gate.pass(account, is_failing, now) == Pass::Probe {
+        if self.shared_pass(account, now) == Pass::Probe {
             self.gate.begin_probe(account, now);
         }
         if let Some(voice) = self.voice_mut(account)
-            && voice.gate.pass(0, false, now) == Pass::Probe
+            && voice.own_pass(now) == Pass::Probe
         {
-            // Its own circuit: it is the only one to probe.
-            voice.gate.is_probed = true;
-            voice.gate.probes = vec![(now, u64::MAX)];
+            voice.gate.begin_probe(ANYBODY, now);
         }
     }
 

@@ -41,6 +41,19 @@ impl Amount {
     pub fn percent_up(self, percent: u64) -> Amount {
         Amount(self.0.saturating_mul(u128::from(percent)).div_ceil(100))
     }
+
+    /// Parses a decimal number with at most twelve decimals.
+    fn parse(text: &str) -> Option<Amount> {
+        let (units, decimals) = text.split_once('.').unwrap_or((text, ""));
+        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if units.is_empty() || !is_plain(units) || !is_plain(decimals) || decimals.len() > DECIMALS
+        {
+            return None;
+        }
+        let units: u128 = units.parse().ok()?;
+        let decimals: u128 = format!("{decimals:0<DECIMALS$}").parse().ok()?;
+        Some(Amount(units.checked_mul(PER_UNIT)?.checked_add(decimals)?))
+    }
 }
 
 impl Sum for Amount {
@@ -72,21 +85,6 @@ impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error> {
         let number: Box<RawValue> = Box::deserialize(deserializer)?;
         Amount::parse(number.get()).ok_or_else(|| de::Error::custom("expected an amount"))
-    }
-}
-
-impl Amount {
-    /// Parses a decimal number with at most twelve decimals.
-    fn parse(text: &str) -> Option<Amount> {
-        let (units, decimals) = text.split_once('.').unwrap_or((text, ""));
-        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if units.is_empty() || !is_plain(units) || !is_plain(decimals) || decimals.len() > DECIMALS
-        {
-            return None;
-        }
-        let units: u128 = units.parse().ok()?;
-        let decimals: u128 = format!("{decimals:0<DECIMALS$}").parse().ok()?;
-        Some(Amount(units.checked_mul(PER_UNIT)?.checked_add(decimals)?))
     }
 }
 

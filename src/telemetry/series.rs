@@ -296,22 +296,21 @@ impl EndpointSeries {
 
     /// Counts a failed attempt that another one followed.
     pub fn count_failover(&self) {
-        let row = || {
-            let labels = |endpoint| vec![("endpoint", endpoint)];
-            let (named, bounded) = (labels(self.endpoint.clone()), labels(Arc::from(OTHER)));
-            self.families.failovers.row(&self.tenant, named, bounded)
-        };
+        let row = || self.row(&self.families.failovers);
         self.failovers.get_or_init(row).add(1);
     }
 
     /// Records the time from sending a call to the first byte of its answer.
     pub fn record_first_byte(&self, span: Duration) {
-        let row = || {
-            let labels = |endpoint| vec![("endpoint", endpoint)];
-            let (named, bounded) = (labels(self.endpoint.clone()), labels(Arc::from(OTHER)));
-            self.families.first_byte.row(&self.tenant, named, bounded)
-        };
+        let row = || self.row(&self.families.first_byte);
         self.first_byte.get_or_init(row).record(span);
+    }
+
+    /// Returns the endpoint's row of a family that has no further labels.
+    fn row<M: Shared>(&self, family: &Family<M>) -> M {
+        let labels = |endpoint| vec![("endpoint", endpoint)];
+        let (named, bounded) = (labels(self.endpoint.clone()), labels(Arc::from(OTHER)));
+        family.row(&self.tenant, named, bounded)
     }
 }
 

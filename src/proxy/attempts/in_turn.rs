@@ -9,8 +9,8 @@ use crate::proxy::downstream::reply;
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
-use crate::proxy::relay::relay;
 use crate::proxy::relay::request::{NextAttempt, Relay, RelayedCall, private_host};
+use crate::proxy::relay::{head, relay};
 use crate::proxy::settlement::settle::Settlement;
 use crate::proxy::upstream::forward::{Forward, Outgoing};
 use crate::proxy::upstream::lifetime::{Lifetime, Lifetimes};
@@ -18,7 +18,6 @@ use crate::proxy::upstream::request::{self, Caller};
 use crate::rules::redact::Credentials;
 use crate::store::name::KeyName;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::series::EndpointSeries;
 use crate::telemetry::throttle::Throttle;
 use bytes::Bytes;
 use log::Level;
@@ -98,14 +97,16 @@ async fn ask_in_turn(
             Err(error) if error.is_providers() && !call.outcome.is_committed => error,
             outcome => return outcome,
         };
-        let outcome = outcome_of(call, &error);
-        let is_for_key = matches!(outcome, "401" | "402" | "403" | "429");
+        let outcome = call.outcome_with(Some(&error));
+        let is_for_key =
+            outcome.fault.is_none() && outcome.provider_status.is_some_and(head::is_keys_fault);
+        let word = outcome.provider_word();
         let is_over = lifetime.is_draining() || call.bill.hold().is_none();
         if is_over || !turn.next.may_begin(is_for_key) {
             return Err(error);
         }
         let failed = (estimate.tenant, estimate.endpoint);
-        call.bill.fail_attempt(outcome);
+        call.bill.fail_attempt(word);
         if !turns.advance(is_for_key, call) {
             call.bill.end_attempts();
             return Err(error);
@@ -113,15 +114,8 @@ async fn ask_in_turn(
         if let Some(beside) = failed.0.beside(failed.1) {
             beside.series.count_failover();
         }
-        log_failed(call, &error);
+        log_failed(call, &error, word);
     }
-}
-
-/// Word for how an attempt ended, as in `resullm_provider_answers_total`.
-fn outcome_of(call: &Admitted<'_, '_>, error: &GatewayError) -> &'static str {
-    let mut outcome = *call.outcome;
-    outcome.fault = outcome.fault.or(error.provider_fault());
-    outcome.provider_word()
 }
 
 /// One attempt.
@@ -156,7 +150,11 @@ async fn attempt(
     let asked = ask(parts, session, call, estimate, turn, lifetime).await;
     watch.end(call, asked.as_ref().err());
     if let Some(beside) = beside {
-        count_answer(&beside.series, call, &asked);
+        let outcome = call.outcome_with(asked.as_ref().err());
+        beside.series.count_answer(outcome.provider_word());
+        if let Some(first_byte) = outcome.first_byte {
+            beside.series.record_first_byte(first_byte);
+        }
     }
     asked
 }
@@ -229,27 +227,10 @@ async fn prepare(
     })
 }
 
-/// Counts an attempt by how it ended at its provider.
-fn count_answer(
-    series: &EndpointSeries,
-    call: &Admitted<'_, '_>,
-    asked: &Result<(), GatewayError>,
-) {
-    let mut outcome = *call.outcome;
-    let error = asked.as_ref().err();
-    outcome.fault = outcome
-        .fault
-        .or(error.and_then(GatewayError::provider_fault));
-    series.count_answer(outcome.provider_word());
-    if let Some(first_byte) = outcome.first_byte {
-        series.record_first_byte(first_byte);
-    }
-}
-
 /// Logs a failed attempt that another one follows: one line a second.
-fn log_failed(call: &Admitted<'_, '_>, error: &GatewayError) {
+fn log_failed(call: &Admitted<'_, '_>, error: &GatewayError, outcome: &'static str) {
     static FAILED: Throttle = Throttle::new();
-    let outcome = [("outcome", outcome_of(call, error).into())];
+    let outcome = [("outcome", outcome.into())];
     let line = format_args!(
         "An attempt failed, the next endpoint is asked: {}",
         error.in_line()

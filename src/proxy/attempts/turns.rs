@@ -89,7 +89,6 @@ fn keys_in_order(estimate: &Estimate<'_>, call: &Admitted<'_, '_>) -> VecDeque<u
     let place = Watch::place(estimate);
     let (resting, fresh): (Vec<usize>, Vec<usize>) = order
         .into_iter()
-        .filter(|index| *index < count)
         .partition(|index| health.rests(place, ids[*index], now));
     fresh.into_iter().chain(resting).collect()
 }

@@ -143,12 +143,8 @@ fn number_of(call: &Admitted<'_, '_>) -> u64 {
 
 /// Health of an endpoint as an attempt tells it. Refusals of the tenant's key, and of the request, tell nothing bad of it.
 fn heard(call: &Admitted<'_, '_>, error: Option<&GatewayError>) -> Heard {
-    let fault = call
-        .outcome
-        .fault
-        .or(error.and_then(GatewayError::provider_fault));
-    let status = call.outcome.provider_status;
-    match (fault, error, status) {
+    let outcome = call.outcome_with(error);
+    match (outcome.fault, error, outcome.provider_status) {
         (Some(ProviderFault::Excess), ..) | (_, Some(GatewayError::ProviderRefused(_)), _) => {
             Heard::Unsure
         }

@@ -70,6 +70,16 @@ impl Flights {
             flight,
         })
     }
+
+    /// Leads the flight of a key, after the one that is under way has ended.
+    pub(crate) async fn lead_next(self: &Arc<Flights>, key: AnswerKey) -> Lead {
+        loop {
+            match self.join(key) {
+                Seat::Lead(lead) => return lead,
+                Seat::Wait(mut wait) => while wait.landed.changed().await.is_ok() {},
+            }
+        }
+    }
 }
 
 impl Lead {
@@ -105,18 +115,6 @@ impl Wait {
             .ok()
             .and_then(|landed| landed.clone())
             .unwrap_or(Landing::Failed)
-    }
-}
-
-impl Flights {
-    /// Leads the flight of a key, after the one that is under way has ended.
-    pub(crate) async fn lead_next(self: &Arc<Flights>, key: AnswerKey) -> Lead {
-        loop {
-            match self.join(key) {
-                Seat::Lead(lead) => return lead,
-                Seat::Wait(mut wait) => while wait.landed.changed().await.is_ok() {},
-            }
-        }
     }
 }
 

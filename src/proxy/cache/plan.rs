@@ -11,7 +11,7 @@ use crate::proxy::admission::estimate::{Estimate, beta_header};
 use crate::proxy::error::GatewayError;
 use crate::rules::amount::Millis;
 use crate::rules::choice;
-use crate::rules::config::{CacheScope, Caching};
+use crate::rules::config::CacheScope;
 use crate::store::name::AnswerKey;
 use ring::digest::{Context, SHA256};
 
@@ -106,16 +106,12 @@ pub(crate) fn treat(
     Ok(Treatment::Cached(Box::new(Plan {
         key: hash.finish(),
         life: Millis::from_secs(life),
-        fee_percentage: fee(caching),
+        fee_percentage: caching.fee_percentage,
         takes_tools: caching.tools,
         replay,
         reads: !is_fresh,
         keepers,
     })))
-}
-
-fn fee(caching: &Caching) -> u64 {
-    caching.fee_percentage
 }
 
 /// Length-prefixed hashing: no two lists of parts are one text.

@@ -388,10 +388,9 @@ fn begin_stream(session: &mut Session<'_>, call: &Admitted<'_, '_>) {
         return;
     }
     session.begin_head(StatusCode::OK);
-    // Cannot fail: valid header values.
+    // Cannot fail: a valid header value.
     let _ = session.header("content-type", b"text/event-stream; charset=utf-8");
-    let _ = session.header("cache-control", b"no-cache, no-transform");
-    let _ = session.header("x-accel-buffering", b"no");
+    head::write_stream_headers(session);
     call.reply.write_headers(session);
 }
 

@@ -77,6 +77,11 @@ pub(crate) fn is_worth_another_attempt(status: StatusCode) -> bool {
     matches!(status.as_u16(), 401..=403 | 408 | 409 | 429) || status.is_server_error()
 }
 
+/// Whether an error of this status may be another one with another of the endpoint's keys.
+pub(crate) fn is_keys_fault(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401..=403 | 429)
+}
+
 /// Whether the answer is a stream of server-sent events, by its `content-type`.
 pub(crate) fn is_event_stream(answer: &ProviderAnswer<'_>) -> bool {
     let kind = answer.head.fields.get("content-type");
@@ -100,4 +105,11 @@ pub(crate) fn begin(
         }
     }
     reply.write_headers(session);
+}
+
+/// Writes the headers that every stream has, so that nobody on its way changes or withholds it.
+pub(crate) fn write_stream_headers(session: &mut Session<'_>) {
+    // Cannot fail: valid header values.
+    let _ = session.header("cache-control", b"no-cache, no-transform");
+    let _ = session.header("x-accel-buffering", b"no");
 }

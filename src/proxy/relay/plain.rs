@@ -3,7 +3,7 @@
 use super::head;
 use super::next::{Next, next};
 use super::request::{Relay, RelayedCall};
-use crate::dialect::call::Api;
+use crate::dialect::call::{Api, Reading};
 use crate::dialect::error::{self, Shape};
 use crate::dialect::{self, failure};
 use crate::proxy::downstream::session::Session;
@@ -94,8 +94,7 @@ fn give_up(
         false if head::is_worth_another_attempt(status) => GatewayError::ProviderError(status),
         _ => return Ok(()),
     };
-    let is_keys_fault = matches!(status.as_u16(), 401..=403 | 429);
-    match asked.next.may_begin(is_keys_fault) {
+    match asked.next.may_begin(head::is_keys_fault(status)) {
         true => Err(error),
         false => Ok(()),
     }
@@ -121,10 +120,9 @@ async fn read_whole(
                 let may_move = asked.next.may_begin(false) && !lifetime.is_draining();
                 let is_timeout = matches!(error, GatewayError::ProviderTimeout(_));
                 if may_move && error.is_providers() {
-                    return if is_whole(answer, asked) {
-                        Ok(())
-                    } else {
-                        Err(error)
+                    return match whole_reading(answer, asked) {
+                        Some(_) => Ok(()),
+                        None => Err(error),
                     };
                 }
                 // After a timeout the rest of the answer may still arrive, with its usage.
@@ -217,19 +215,19 @@ fn conclude_if_whole(
     answer: &ProviderAnswer<'_>,
     asked: &RelayedCall<'_>,
 ) {
-    if is_whole(answer, asked) {
-        let reading = dialect::meter(asked.dialect, asked.call, &answer.content);
+    if let Some(reading) = whole_reading(answer, asked) {
         call.bill.conclude(&reading);
     }
 }
 
-/// Whether the content of an answer is whole, although the end of its framing is missing.
-fn is_whole(answer: &ProviderAnswer<'_>, asked: &RelayedCall<'_>) -> bool {
+/// Meters an answer whose content is whole, although the end of its framing is missing. `None`: it is not whole.
+fn whole_reading(answer: &ProviderAnswer<'_>, asked: &RelayedCall<'_>) -> Option<Reading> {
     if !answer.head.status.is_success() || asked.dialect.answers_with_sound() {
-        return false;
+        return None;
     }
     let reading = dialect::meter(asked.dialect, asked.call, &answer.content);
-    reading.complete && reading.claim.output.is_some()
+    let is_whole = reading.complete && reading.claim.output.is_some();
+    is_whole.then_some(reading)
 }
 
 /// Whether the provider broke off before the first byte of its body.

@@ -113,9 +113,7 @@ impl Stream<'_, '_> {
             return Ok(());
         }
         head::begin(session, call.reply, &self.answer, self.asked.credentials);
-        // Cannot fail: valid header values.
-        let _ = session.header("cache-control", b"no-cache, no-transform");
-        let _ = session.header("x-accel-buffering", b"no");
+        head::write_stream_headers(session);
         lifetime.watch_silence();
         if !self.answer.has_unread_body() && session.flush().await.is_err() {
             if call.bill.may_be_cut() {

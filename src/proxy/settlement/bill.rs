@@ -9,7 +9,6 @@ use crate::proxy::cache::tap::Ended;
 use crate::proxy::settlement::texts::{Counted, InlineBound, Texts, Uncounted};
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{self, Basis, Bound, Charge, End, Evidence};
-use crate::rules::config::TextProviders;
 use crate::rules::issued_key::IssuedKey;
 use crate::rules::money::Amount;
 use crate::rules::price::Rate;
@@ -177,13 +176,8 @@ impl Bill {
 
     /// Returns the amount of the present attempt, by the basis of its charge.
     fn amount_by(&self, basis: Basis) -> Option<Amount> {
-        let endpoint = |text: &'_ TextProviders| {
-            let mut endpoints = text.endpoints.iter();
-            endpoints.position(|known| known.name == *self.labels.endpoint)
-        };
-        let config = &self.terms.tenant.config;
-        let (prices, text) = (config.prices.as_ref()?, config.providers.text.as_ref()?);
-        let endpoint = &text.endpoints[endpoint(text)?];
+        let prices = self.terms.tenant.config.prices.as_ref()?;
+        let (_, endpoint) = self.terms.prices_at(&self.labels.endpoint)?;
         let price = |model| prices.price(endpoint, model);
         let own = price(self.labels.model.as_deref())?;
         let usage = match (basis, self.terms.unreported) {

@@ -64,7 +64,7 @@ table! {
         /// Absent or empty: any.
         models: Vec<String> = list(words(), 0).default("[]");
         /// Its share of the calls for a model that several endpoints list, relative to theirs.
-        /// Of two endpoints of equal weight the less loaded one is asked.
+        /// Endpoints of equal weight: the less loaded one of two is asked.
         weight: u64 = whole(1, MAX_WEIGHT).default("1");
         /// Timeouts of its calls.
         timeouts: Timeouts = defaulted();

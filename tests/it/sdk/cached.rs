@@ -8,41 +8,15 @@ use serde_json::{Value, json};
 
 const FEE_PERCENTAGE: u64 = 50;
 
-/// Two forms of one call.
-struct Forms {
-    vendor: Vendor,
-    calls: [&'static str; 2],
-}
-
-const FORMS: [Forms; 7] = [
-    Forms {
-        vendor: Vendor::OpenAi,
-        calls: ["chat", "stream"],
-    },
-    Forms {
-        vendor: Vendor::OpenAi,
-        calls: ["chat", "stream-with-usage"],
-    },
-    Forms {
-        vendor: Vendor::OpenAi,
-        calls: ["responses", "responses-stream"],
-    },
-    Forms {
-        vendor: Vendor::OpenAi,
-        calls: ["completions", "completions-stream"],
-    },
-    Forms {
-        vendor: Vendor::OpenAi,
-        calls: ["embeddings", "embeddings"],
-    },
-    Forms {
-        vendor: Vendor::Anthropic,
-        calls: ["message", "stream"],
-    },
-    Forms {
-        vendor: Vendor::Anthropic,
-        calls: ["message", "stream-helper"],
-    },
+/// Two forms of one call of a vendor's API.
+const FORMS: [(Vendor, [&str; 2]); 7] = [
+    (Vendor::OpenAi, ["chat", "stream"]),
+    (Vendor::OpenAi, ["chat", "stream-with-usage"]),
+    (Vendor::OpenAi, ["responses", "responses-stream"]),
+    (Vendor::OpenAi, ["completions", "completions-stream"]),
+    (Vendor::OpenAi, ["embeddings", "embeddings"]),
+    (Vendor::Anthropic, ["message", "stream"]),
+    (Vendor::Anthropic, ["message", "stream-helper"]),
 ];
 
 /// Facts of an answer that may not depend on its form.
@@ -66,7 +40,7 @@ fn sdks_read_a_kept_answer_in_either_form_whichever_came_first() {
             .set("caching.scope", json!("user"))
     });
     for sdk in SDKS {
-        for Forms { vendor, calls } in FORMS {
+        for (vendor, calls) in FORMS {
             for [first, second] in [calls, [calls[1], calls[0]]] {
                 let key = mint(&gateway, TENANT);
                 let caller = Caller::of(vendor, sdk, &gateway, &key);
