@@ -111,6 +111,8 @@ pub struct Call {
     /// Usage to charge for the whole call if the provider reports none and the answer's text cannot show it.
     /// `None`: the delivered output is counted.
     pub unreported: Option<Usage>,
+    /// Whether the answer is text alone, as a transcript in `srt` is. A `usage` in it is the model's text.
+    pub answers_in_text: bool,
     /// Tokens charged for one second of sound if the provider reports seconds instead of tokens.
     pub sound_second: u64,
     /// Value of `prompt_cache_key`: callers choose the name under which a provider caches their prompts.

@@ -31,6 +31,10 @@ const TIMESTAMP_FIELDS: &[&str] = &["timestamp_granularities[]", "timestamp_gran
 /// Form fields that hold a recording, even without a `filename`.
 const FILES: &[&str] = &["file"];
 
+/// Values of `response_format` whose answer is an object that has a place for `usage`. Any other, such as
+/// `text`, `srt` and `vtt`, has none.
+const JSON_FORMATS: &[&str] = &["json", "verbose_json", "diarized_json"];
+
 /// Upper bound of the transcript tokens for one second of a recording.
 const MAX_TRANSCRIPT_TOKENS_PER_SECOND: u64 = 10;
 
@@ -52,7 +56,9 @@ fn read_form(body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
     let second = Tokens::new(bounds.sound_second);
     let text = form.length_without(SETTINGS) + prompt::message_frames(1);
     let spoken = length.most * MAX_TRANSCRIPT_TOKENS_PER_SECOND + EXTRA_TRANSCRIPT_TOKENS;
+    let format = form.field("response_format")?;
     Ok(Call {
+        answers_in_text: format.is_some_and(|format| !JSON_FORMATS.contains(&format)),
         unknown_members: form.unknown_members(&[FORM, FILES, SETTINGS, TIMESTAMP_FIELDS])?,
         model: form.field("model")?.map(str::to_owned),
         stream: form.flag("stream")?,
@@ -72,14 +78,17 @@ fn rewrite_form(body: &Body<'_>, changes: &Changes<'_>) -> Result<Vec<u8>, Unrea
 /// Members of a transcript that repeat its `text` in pieces, or that are metadata.
 const TRANSCRIPT_METADATA: &[&str] = &["segments", "words", "task", "language", "logprobs"];
 
-/// Meters a transcript: a JSON object with `text`, or else plain text (`response_format` is `text`, `srt` or
-/// `vtt`) that counts whole.
+/// Meters a transcript: a JSON object with `text`, or else plain text that counts whole.
 fn meter(call: &Call, answer: &[u8]) -> Reading {
     let mut reading = Reading {
         complete: true,
         is_final: true,
         ..Reading::default()
     };
+    if call.answers_in_text {
+        reading.delivered.unreadable(answer);
+        return reading;
+    }
     let mut lasted = None;
     let whole = json::each_member(answer, |name, value| match name {
         "text" => said::text(value, &mut reading.delivered),

@@ -35,7 +35,7 @@ fn a_recording_is_bounded_by_its_bytes() {
     assert_eq!(call.answer, Some(Tokens::new(1_600 * 10 + 200)));
     assert_eq!(
         call.unreported.map(|usage| usage.total()),
-        Some(Tokens::new(2 * 50))
+        Some(Tokens::new(1_600 * 50))
     );
     assert_eq!(call.sound_second, 50);
     assert_eq!(
@@ -106,6 +106,34 @@ fn a_transcript_is_read_in_every_format() {
             assert_eq!(reading.delivered.kept, text);
             assert!(reading.complete);
         }
+    }
+}
+
+#[test]
+fn usage_in_a_transcript_without_a_place_for_it_is_the_speakers_text() {
+    for (format, is_text) in [
+        ("text", true),
+        ("srt", true),
+        ("vtt", true),
+        ("Text", true),
+        ("other", true),
+        ("json", false),
+        ("verbose_json", false),
+        ("diarized_json", false),
+        ("", false),
+    ] {
+        let form = String::from_utf8(recording(8_000)).unwrap();
+        let field = format!(
+            "--b\r\nContent-Disposition: form-data; name=\"response_format\"\r\n\r\n{format}\r\n--b--"
+        );
+        let bytes = form.replace("--b--", &field).into_bytes();
+        let call = TRANSCRIPTIONS.read(&self::form(&bytes), &Bounds::default());
+        let call = call.unwrap();
+        assert_eq!(call.answers_in_text, is_text, "{format}");
+        let answer = br#"{"text":"Hi","usage":{"type":"duration","seconds":0.1}}"#;
+        let reading = TRANSCRIPTIONS.meter(&call, answer);
+        assert_eq!(reading.claim.is_empty(), is_text, "{format}");
+        assert!(reading.complete && !reading.delivered.kept.is_empty());
     }
 }
 

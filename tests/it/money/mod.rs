@@ -7,5 +7,6 @@ mod in_flight;
 mod leases;
 mod prices;
 mod prices_page;
+mod recordings;
 mod served;
 mod tokenizers;

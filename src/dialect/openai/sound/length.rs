@@ -28,15 +28,13 @@ pub(crate) const LONGEST_SECONDS: u64 = 24 * 60 * 60;
 /// Lowest bit rate, 40 bit/s: silence in the tightest codec that was tried, FLAC with its longest blocks.
 const MIN_BYTES_PER_SECOND: u64 = 5;
 
-/// Usual bit rate, 32 kbit/s: an ordinary recording of speech. Estimates `Length::likely`.
-const USUAL_BYTES_PER_SECOND: u64 = 4_000;
-
 /// Length of a recording in seconds, rounded up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Length {
     /// Upper bound.
     pub most: u64,
-    /// Estimate, at most `most`.
+    /// Estimate, charged where the provider reports nothing: at most `most`, and `most` itself if the container
+    /// is unknown or contradicts itself.
     pub likely: u64,
 }
 
@@ -54,12 +52,10 @@ impl Length {
             let loosest = Time::of_seconds(loosest).min(longest);
             most = most.max(if reading.unknown { loosest } else { longest });
         }
-        let most = most.seconds();
-        let usual = (file.len() as u64).div_ceil(USUAL_BYTES_PER_SECOND);
-        let likely = reading.likely.map_or(usual, Time::seconds);
+        let likely = reading.likely.filter(|_| reading.bounded);
         Length {
-            most,
-            likely: likely.min(most),
+            most: most.seconds(),
+            likely: likely.map_or(most, |likely| likely.min(most)).seconds(),
         }
     }
 
@@ -82,7 +78,9 @@ fn read(file: &[u8]) -> Measured {
     for family in [Family::Mpeg, Family::Adts] {
         let alike = family == Family::Adts && holds_flac(body);
         if !alike && sync::chained(body, family) {
-            reading.most = reading.most.max(sync::scan(body, family).most);
+            let scan = sync::scan(body, family);
+            reading.most = reading.most.max(scan.most);
+            reading.likely = reading.likely.map(|likely| likely.max(scan.walked));
         }
     }
     reading

@@ -230,7 +230,7 @@ impl<'a> ElementReader<'a> {
             let reading = track.read(body);
             bounded &= reading.bounded;
             most = most.plus(reading.most);
-            likely = likely.max(reading.likely.unwrap_or(last));
+            likely = likely.max(reading.likely.unwrap_or(last.credible(reading.most)));
         }
         // A decoder that loses sync searches for the next cluster.
         bounded &= most > Time::ZERO && marks(body, CLUSTER) == self.clusters;
@@ -252,8 +252,9 @@ impl Track<'_> {
             },
             b"A_AAC" => match packets::aac_rate(self.private) {
                 Some(rate) => {
-                    let likely = packets::aac_unit(rate).times(self.frames);
-                    Measured::at_most(packets::aac_units(self.bytes, likely), Some(likely))
+                    let lasts = packets::aac_unit(rate).times(self.frames);
+                    let likely = packets::likely_aac(self.bytes, lasts);
+                    Measured::at_most(packets::aac_units(self.bytes, lasts), Some(likely))
                 }
                 None => Measured::UNBOUNDED,
             },

@@ -152,11 +152,7 @@ impl BoxReader {
             let reading = track.codec.read(body, track.samples, track.bytes);
             bounded &= reading.bounded;
             most = most.plus(reading.most);
-            let honest = lasts > Time::ZERO && lasts <= reading.most;
-            let counted = reading
-                .likely
-                .unwrap_or(if honest { lasts } else { Time::ZERO });
-            likely = likely.max(counted);
+            likely = likely.max(reading.likely.unwrap_or(lasts.credible(reading.most)));
         }
         // More sample bytes than the file has: samples overlap, and decoders decode the same bytes again.
         bounded &= bytes <= body.len() as u64 && most > Time::ZERO;

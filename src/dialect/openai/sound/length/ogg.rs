@@ -188,7 +188,7 @@ impl PageReader {
             Codec::Opus => (Time::of(positions, 48_000), stream.most),
             Codec::Vorbis { rate, .. } | Codec::Speex { rate, .. } => {
                 let positions = Time::of(positions, rate);
-                (positions, positions.min(stream.most))
+                (positions, positions.credible(stream.most))
             }
             Codec::Flac { rate, declared } => (declared.max(Time::of(positions, rate)), Time::ZERO),
             Codec::Silent => (Time::ZERO, Time::ZERO),

@@ -23,6 +23,14 @@ pub(crate) fn aac_units(bytes: u64, lasts: Time) -> Time {
     lasts.max(Time::of_seconds(bytes.div_ceil(MIN_AAC_BYTES_PER_SECOND)))
 }
 
+/// Highest byte rate of ordinary AAC, 512 kbit/s.
+const MAX_AAC_BYTES_PER_SECOND: u64 = 64_000;
+
+/// Estimates AAC access units of `bytes` in all, whose headers declare the duration `lasts`.
+pub(crate) fn likely_aac(bytes: u64, lasts: Time) -> Time {
+    lasts.max(Time::scaled(bytes, 1, MAX_AAC_BYTES_PER_SECOND))
+}
+
 /// Returns the duration of an ordinary AAC access unit at `rate` Hz.
 pub(crate) fn aac_unit(rate: u64) -> Time {
     Time::of(AAC_SAMPLES, rate)

@@ -24,8 +24,11 @@ fn of_samples(body: &[u8], samples: Option<Samples>) -> Measured {
                 samples.rate.saturating_mul(samples.half_bytes),
             );
             let declared = Time::of(samples.declared, samples.rate);
-            let honest = samples.declared > 0 && declared <= most;
-            Measured::at_most(most, Some(if honest { declared } else { most }))
+            let likely = match samples.declared {
+                0 => most,
+                _ => declared.credible(most),
+            };
+            Measured::at_most(most, Some(likely))
         }
         _ => Measured::UNBOUNDED,
     }

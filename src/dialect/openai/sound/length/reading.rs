@@ -14,7 +14,7 @@ pub struct Measured {
     pub unknown: bool,
     /// Duration that the header declares, whatever the frames hold.
     pub declared: Time,
-    /// Estimate: the duration of an ordinary file of this format. `None`: estimated from the file's size.
+    /// Estimate: the duration of an ordinary file of this format. `None`: there is none but `most`.
     pub likely: Option<Time>,
 }
 

@@ -39,7 +39,7 @@ pub fn read(body: &[u8]) -> Measured {
     const MPEG: [u64; 2] = [0x50, 0x55];
     if MPEG.contains(&format.tag) {
         let scan = sync::scan(body, Family::Mpeg);
-        let mut reading = Measured::at_most(scan.most, Some(scan.walked));
+        let mut reading = Measured::at_most(scan.most, Some(scan.walked.credible(scan.most)));
         reading.bounded = format.rate >= sync::base_rate(body, Family::Mpeg);
         return reading.declared(sync::estimated(samples, Family::Mpeg));
     }
@@ -50,7 +50,7 @@ pub fn read(body: &[u8]) -> Measured {
     let most = (samples.len() as u64).saturating_mul(count);
     let most = Time::of(most, format.rate.saturating_mul(bytes));
     let lasts = Time::of(data.1, likely);
-    let mut reading = Measured::at_most(most, (likely > 0).then_some(lasts.min(most)));
+    let mut reading = Measured::at_most(most, (likely > 0).then_some(lasts.credible(most)));
     if is_act(body) || format.tag == PCM && hidden::is_in(samples) {
         reading.bounded = false;
     }

@@ -52,13 +52,12 @@ pub fn read(body: &[u8]) -> Measured {
     let scan = scan(body, family);
     let declared = first.lasts.times(xing(body).unwrap_or(0));
     let declared = declared.max(estimated(body, family));
-    let likely = (scan.walked > Time::ZERO).then_some(scan.walked);
     // FLAC frames without the `fLaC` header begin like AAC of MPEG-2.
     let most = match body.get(1) {
         Some(0xf8 | 0xf9) => scan.most.max(flac::frames_of(body, 0).most),
         _ => scan.most,
     };
-    Measured::at_most(most, likely).declared(declared)
+    Measured::at_most(most, Some(scan.walked.credible(most))).declared(declared)
 }
 
 /// Returns the estimate of libsndfile and ffprobe where no header declares it: all frames are like the first.

@@ -88,7 +88,7 @@ fn an_unknown_file_is_held_to_be_as_tight_as_any_codec() {
         length,
         Length {
             most: 1_601,
-            likely: 3
+            likely: 1_601
         }
     );
 }
@@ -106,6 +106,42 @@ fn lengths_add_up_without_overflow() {
             likely: 5
         }
     );
+}
+
+#[test]
+fn a_file_that_contradicts_itself_is_likely_as_long_as_it_is_held() {
+    let file = fixture!("quiet.flac");
+    let length = Length::of(&joined(&[file, file]));
+    assert_eq!(length.likely, LONGEST_SECONDS);
+}
+
+#[test]
+fn a_header_that_declares_less_than_its_frames_is_not_believed() {
+    // Number of sample frames in `COMM`.
+    let file = fixture!("talk.aiff");
+    let at = place(file, b"COMM") + 10;
+    let mut long = with(file, at, &1u32.to_be_bytes());
+    long.resize(16 * file.len(), 0);
+    let length = Length::of(&long);
+    assert!(
+        length.most >= 8 && length.likely * 2 >= length.most,
+        "{length:?}"
+    );
+
+    // Granule positions of a Vorbis stream.
+    let mut forged = fixture!("talk.ogg").to_vec();
+    for at in 0..forged.len() - 14 {
+        if forged[at..].starts_with(b"OggS") {
+            forged[at + 6..at + 14].fill(0);
+        }
+    }
+    let length = Length::of(&forged);
+    assert!(length.likely * 2 >= length.most.min(4), "{length:?}");
+
+    // Byte rate of ADPCM.
+    let forged = with(fixture!("talk_adpcm.wav"), 28, &6_000_000u32.to_le_bytes());
+    let length = Length::of(&forged);
+    assert!(length.likely * 2 >= length.most, "{length:?}");
 }
 
 #[test]
@@ -315,6 +351,18 @@ proptest! {
     fn any_changed_recording_has_a_length(file in mutated()) {
         let length = Length::of(&file);
         prop_assert!(length.likely <= length.most);
+    }
+
+    #[test]
+    fn no_frames_are_for_nothing(file in mutated()) {
+        // MP4 and AAC have bounds far above an ordinary file.
+        let names = [b"ftyp", b"A_AA"];
+        let is_loose = names.iter().any(|name| super::find(&file, 0, name).is_some());
+        let reading = super::read(&file);
+        if reading.bounded && !is_loose {
+            let likely = reading.likely.unwrap_or(reading.most);
+            prop_assert!(likely.times(2) >= reading.most, "{reading:?}");
+        }
     }
 
     #[test]

@@ -38,6 +38,12 @@ impl Time {
         Time(self.0.saturating_mul(count))
     }
 
+    /// Returns an estimate that rests on what a header says, raised to half of `most`: decoders read the frames,
+    /// so a header that says less is no evidence.
+    pub(crate) fn credible(self, most: Time) -> Time {
+        self.max(Time(most.0.div_ceil(2))).min(most)
+    }
+
     /// Returns the number of samples at `rate` Hz that take this long, rounded up.
     pub fn samples(self, rate: u64) -> u64 {
         let samples = u128::from(self.0) * u128::from(rate);

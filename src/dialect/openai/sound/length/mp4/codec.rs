@@ -67,8 +67,9 @@ impl Codec {
         match self {
             Codec::Missing | Codec::Silent | Codec::Unknown => Measured::UNBOUNDED,
             Codec::Aac { rate } => {
-                let likely = packets::aac_unit(rate).times(samples);
-                Measured::at_most(packets::aac_units(bytes, likely), Some(likely))
+                let lasts = packets::aac_unit(rate).times(samples);
+                let likely = packets::likely_aac(bytes, lasts);
+                Measured::at_most(packets::aac_units(bytes, lasts), Some(likely))
             }
             Codec::Mpeg => {
                 let scan = sync::scan(body, sync::Family::Mpeg);
