@@ -47,6 +47,19 @@ enum Step {
         at: usize,
         tokens: u64,
     },
+    /// An attempt fails after its provider has served tokens; the next one goes on within the same hold.
+    Fail {
+        at: usize,
+    },
+    /// A request that gets a kept answer: nothing is served, and a fee of its first price is charged at once.
+    Hit {
+        instance: usize,
+        most: u64,
+        price: u64,
+        percent: u64,
+        leased: bool,
+        lost: bool,
+    },
     Renew {
         at: usize,
         lost: bool,
@@ -113,6 +126,12 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0usize..3, any::<bool>()).prop_map(|(instance, lost)| Step::Attend { instance, lost }),
         1 => (0usize..3, any::<bool>()).prop_map(|(instance, lost)| Step::GiveBack { instance, lost }),
         8 => (0usize..12, 1u64..80).prop_map(|(at, tokens)| Step::Serve { at, tokens }),
+        3 => (0usize..12).prop_map(|at| Step::Fail { at }),
+        3 => (0usize..3, 1u64..60, 1u64..400, 0u64..=100, any::<bool>(), any::<bool>()).prop_map(
+            |(instance, most, price, percent, leased, lost)| {
+                Step::Hit { instance, most, price, percent, leased, lost }
+            }
+        ),
         4 => (0usize..12, any::<bool>()).prop_map(|(at, lost)| Step::Renew { at, lost }),
         5 => (0usize..12, any::<bool>(), any::<bool>())
             .prop_map(|(at, lost, first_arrives_last)| Step::Settle { at, lost, first_arrives_last }),
@@ -129,7 +148,8 @@ struct Request {
     /// The request is held against the instance's lease budget.
     leased: bool,
     held: u64,
-    served: u64,
+    /// Tokens served by each attempt, the present one last; a fee counts as served.
+    attempts: Vec<u64>,
     known: u64,
     /// By the instance's clock.
     covered_until: u64,
@@ -141,6 +161,12 @@ struct Request {
     heard: usize,
     /// A failover has lost the admission.
     forgotten: bool,
+}
+
+impl Request {
+    fn served(&self) -> u64 {
+        self.attempts.iter().sum()
+    }
 }
 
 /// Lease budget of an instance, the tokens served from it, and those that the store has charged for it.
@@ -255,15 +281,27 @@ impl World {
             } => self.begin(instance, least, more, lost),
             Step::Serve { at, tokens } => {
                 if let Some(at) = self.pick(at).filter(|at| self.is_covered(*at)) {
-                    let request = &mut self.open[at];
-                    let tokens = tokens.min(request.held - request.served);
-                    request.served += tokens;
-                    self.served += tokens;
-                    if request.leased {
-                        self.budgets[request.instance].served += tokens;
-                    }
+                    self.serve(at, tokens);
                 }
             }
+            Step::Fail { at } => {
+                if let Some(at) = self.pick(at) {
+                    self.open[at].attempts.push(0);
+                }
+            }
+            Step::Hit {
+                instance,
+                most,
+                price,
+                percent,
+                leased,
+                lost,
+            } => self.hit(
+                instance,
+                most,
+                Tokens::new(price).percent_up(percent),
+                (leased, lost),
+            ),
             Step::Renew { at, lost } => self.renew(at, lost),
             Step::Settle {
                 at,
@@ -279,18 +317,7 @@ impl World {
                     .filter(|at| !self.away[self.open[*at].instance])
                 {
                     let request = self.open.swap_remove(at);
-                    self.acknowledge(&request, lost && first_arrives_last);
-                    match (lost, first_arrives_last) {
-                        (false, _) => self.settle(&request.id, request.served, false),
-                        (true, false) => {
-                            self.settle(&request.id, request.served, false);
-                            self.settle(&request.id, request.served, true);
-                        }
-                        (true, true) => {
-                            self.settle(&request.id, request.served, true);
-                            self.settle(&request.id, request.served, false);
-                        }
-                    }
+                    self.settle_open(&request, lost, first_arrives_last);
                 }
             }
             Step::BeginLeased {
@@ -324,7 +351,7 @@ impl World {
                     .filter(|open| !open.leased && !open.lapsed && open.expires <= self.now)
                 {
                     request.lapsed = true;
-                    self.unreported += request.served - request.known;
+                    self.unreported += request.served() - request.known;
                 }
                 for budgets in &mut self.budgets {
                     if budgets.expires != 0 && budgets.expires <= self.now {
@@ -336,18 +363,68 @@ impl World {
         }
     }
 
+    /// Counts tokens of a request's present attempt, as far as the hold covers them beside the attempts before.
+    fn serve(&mut self, at: usize, tokens: u64) {
+        let request = &mut self.open[at];
+        let tokens = tokens.min(request.held - request.served());
+        if let Some(present) = request.attempts.last_mut() {
+            *present += tokens;
+        }
+        self.served += tokens;
+        if request.leased {
+            self.budgets[request.instance].served += tokens;
+        }
+    }
+
+    /// Admits a request and settles it at once for a fee, if its hold covers the fee. Else it stays open: its call
+    /// goes to the provider.
+    fn hit(&mut self, instance: usize, most: u64, fee: Tokens, (leased, lost): (bool, bool)) {
+        let before = self.open.len();
+        match leased {
+            true => self.begin_leased(instance, 1, most),
+            false => self.begin(instance, 1, most, lost),
+        }
+        let is_covered = |request: &Request| Tokens::new(request.held) >= fee;
+        if self.open.len() == before || !self.open.last().is_some_and(is_covered) {
+            return;
+        }
+        self.serve(before, fee.count());
+        let request = self.open.swap_remove(before);
+        match leased {
+            true => self.settle_leased(&request),
+            false => self.settle_open(&request, lost, false),
+        }
+    }
+
+    /// Settles a request whose hold is in the store.
+    fn settle_open(&mut self, request: &Request, lost: bool, first_arrives_last: bool) {
+        self.acknowledge(request, lost && first_arrives_last);
+        let served = request.served();
+        match (lost, first_arrives_last) {
+            (false, _) => self.settle(&request.id, served, false),
+            (true, false) => {
+                self.settle(&request.id, served, false);
+                self.settle(&request.id, served, true);
+            }
+            (true, true) => {
+                self.settle(&request.id, served, true);
+                self.settle(&request.id, served, false);
+            }
+        }
+    }
+
     /// Records a settlement that is about to be answered. A repeated settlement of a lost hold charges
     /// nothing, so its tokens are excused.
     fn acknowledge(&mut self, request: &Request, is_repeat: bool) {
         if request.forgotten && is_repeat {
-            self.excused += request.served;
+            self.excused += request.served();
         }
         let heard = match request.forgotten {
             true => self.past.len(),
             false => request.heard,
         };
-        self.settled.push((heard, request.served));
-        let (id, used) = (request.id.clone(), request.served);
+        self.settled.push((heard, request.served()));
+        let (id, used) = (request.id.clone(), request.served());
         self.said
             .push((request.instance, Said::Settlement { id, used }));
     }
@@ -453,7 +530,7 @@ impl World {
                 instance,
                 leased: true,
                 held: held.held.count(),
-                served: 0,
+                attempts: vec![0],
                 known: 0,
                 covered_until: self.now + TTL,
                 expires: 0,
@@ -468,7 +545,7 @@ impl World {
         let budgets = &mut self.budgets[request.instance];
         budgets
             .budget
-            .settle(&request.id, Tokens::new(request.served));
+            .settle(&request.id, Tokens::new(request.served()));
     }
 
     /// Sends the budget's command to the store, and delivers the answer unless it is lost.
@@ -581,7 +658,7 @@ impl World {
                 instance,
                 leased: false,
                 held: held.count(),
-                served: 0,
+                attempts: vec![0],
                 known: 0,
                 covered_until,
                 expires: covered_until,
@@ -607,13 +684,13 @@ impl World {
         if self.away[request.instance] {
             return;
         }
-        let known = Tokens::new(request.served);
+        let known = Tokens::new(request.served());
         self.past.push(self.account.clone());
         let renewed = self
             .account
             .renew(now, orphans, &request.id, known, Millis(TTL));
         if renewed {
-            request.known = request.served;
+            request.known = request.served();
             request.expires = self.now + TTL;
         }
         // Without an answer the instance does not extend its cover; after a refusal it ends the request.
@@ -641,11 +718,11 @@ impl World {
                 // The next start settles what the journal has, which may be less than was served. With
                 // `Orphans::Spend` the hold is left to expire instead.
                 Some(knows) if self.orphans == Orphans::Known => {
-                    let knows = knows.min(request.served).max(request.known);
-                    self.unreported += request.served - knows;
+                    let knows = knows.min(request.served()).max(request.known);
+                    self.unreported += request.served() - knows;
                     self.settle(&request.id, knows, true);
                 }
-                _ => self.unreported += request.served - request.known,
+                _ => self.unreported += request.served() - request.known,
             }
         }
     }
@@ -670,7 +747,7 @@ impl World {
                 budgets.charged += settlement.charged.count() + settlement.overrun.count();
             }
             let is_known = self.orphans == Orphans::Known;
-            let known = |request: &Request| knows.min(request.served);
+            let known = |request: &Request| knows.min(request.served());
             let under_way: u64 = dead.iter().filter(|open| open.leased).map(known).sum();
             let spent = budgets.budget.unreported().count() + if is_known { under_way } else { 0 };
             let back = if is_known { Tokens::MAX } else { Tokens::ZERO };
@@ -694,7 +771,7 @@ impl World {
                 self.settle_leased(&request);
             } else {
                 self.acknowledge(&request, false);
-                self.settle(&request.id, request.served, false);
+                self.settle(&request.id, request.served(), false);
             }
         }
         self.away = [false; 3];

@@ -83,6 +83,21 @@ pub enum Lookup {
     Unusable,
 }
 
+#[cfg(test)]
+impl Tenant {
+    /// Returns a tenant for tests of what needs one beside it.
+    pub(crate) fn of(config: &serde_json::Value) -> Tenant {
+        Tenant {
+            id: TenantId::parse("abc").unwrap(),
+            config: config::read(config).unwrap(),
+            groups: Groups::default(),
+            beside: Vec::new(),
+            in_flight: Arc::default(),
+            health: Arc::default(),
+        }
+    }
+}
+
 pub struct Tenants {
     pub secrets: ConfigSecrets,
     store: Arc<dyn Configs>,

@@ -6,9 +6,9 @@ use memchr::memmem;
 
 use crate::wire::Events;
 
-/// Minimum number of events: 20 chunks and `[DONE]`. The provider also sends a usage event, which a gateway
-/// may drop.
-const LEAST_EVENTS: u64 = 21;
+/// Minimum number of events of a forwarded stream: 20 chunks and `[DONE]`. The provider also sends a usage event, which
+/// a gateway may drop.
+pub const LEAST_EVENTS: u64 = 21;
 
 /// Requirements for a response to count as valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Expected {
     /// A second accepted status.
     pub or: Option<u16>,
     pub stream: bool,
+    /// Minimum number of events of a stream.
+    pub events: u64,
 }
 
 /// Validator of one response; `content` is a buffer reused between responses.
@@ -66,7 +68,7 @@ impl Answer<'_> {
         match expected.stream {
             false if self.content.ends_with(b"}") && has_usage() => Ok(None),
             false => Err(format!("an answer of {length} bytes without usage")),
-            true if self.events.count() < LEAST_EVENTS => {
+            true if self.events.count() < expected.events => {
                 Err(format!("a stream of {} events", self.events.count()))
             }
             true if !self.events.ended_with_done() => Err("a stream without [DONE]".to_owned()),
@@ -83,11 +85,13 @@ mod tests {
         status: 200,
         or: None,
         stream: false,
+        events: LEAST_EVENTS,
     };
     const STREAM: Expected = Expected {
         status: 200,
         or: None,
         stream: true,
+        events: LEAST_EVENTS,
     };
 
     fn verdict(status: u16, bytes: &[u8], expected: Expected) -> Result<Option<Instant>, String> {
@@ -129,7 +133,7 @@ mod tests {
         let refused = Expected {
             status: 402,
             or: Some(429),
-            stream: false,
+            ..PLAIN
         };
         assert!(verdict(402, b"{}", refused).is_ok());
         assert!(verdict(429, b"{}", refused).is_ok());

@@ -48,6 +48,9 @@ pub struct Args {
     /// A second accepted status
     #[arg(long)]
     pub or: Option<u16>,
+    /// Minimum number of events of a stream
+    #[arg(long, default_value_t = answer::LEAST_EVENTS)]
+    pub events: u64,
     /// Print the report as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -61,6 +64,7 @@ pub fn run(args: &Args) -> Outcome<Report> {
         status: args.expect,
         or: args.or,
         stream: args.wanted.stream,
+        events: args.events,
     };
     let connections = args.connections.clamp(1, MOST_CONNECTIONS);
     let span = Duration::from_secs_f64(args.seconds.clamp(0.01, 3600.0));

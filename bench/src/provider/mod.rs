@@ -42,6 +42,17 @@ pub struct Count {
     pub tokens: u64,
 }
 
+impl Count {
+    /// Returns what was counted after `before`.
+    pub fn since(self, before: Count) -> Count {
+        Count {
+            requests: self.requests - before.requests,
+            streams: self.streams - before.streams,
+            tokens: self.tokens - before.tokens,
+        }
+    }
+}
+
 /// Counters behind [`Count`].
 #[derive(Default)]
 struct Served {

@@ -240,9 +240,13 @@ impl Contender {
     /// Returns the arguments of `bench load` and `bench hold` for this contender.
     pub fn arguments(&mut self, keys: Keys, protocol: Protocol) -> Vec<String> {
         let port = self.doors.of(protocol).unwrap_or(self.doors.http1);
+        let path = match self.gateway() {
+            Some(_) => format!("/{}/{}", keys.tenant(), gateway::CALL),
+            None => self.path.clone(),
+        };
         let mut arguments = vec![
             "--url".to_owned(),
-            format!("{}://127.0.0.1:{port}{}", protocol.scheme(), self.path),
+            format!("{}://127.0.0.1:{port}{path}", protocol.scheme()),
             "--protocol".to_owned(),
             protocol.to_string(),
             "--trust".to_owned(),

@@ -20,12 +20,17 @@ use super::contender::Site;
 use super::machine::root;
 use super::redis::{self, Redis};
 use super::scenario::{HUNDRED, Keys, MANY};
+use crate::provider::Count;
 use crate::{Outcome, fault};
 
+/// Path of the calls, behind their tenant.
+pub const CALL: &str = "v1/chat/completions";
 /// Path of the tenant that is measured.
 pub const PATH: &str = "/bench/v1/chat/completions";
 /// Path of the tenant whose calls are refused.
 pub const REFUSED_PATH: &str = "/refused/v1/chat/completions";
+/// Share of its first price that an answer from the cache costs.
+const FEE_PERCENT: u64 = 20;
 const ADMIN: &str = "bench-admin-token";
 /// Deadline for the gateway to listen.
 const START: Duration = Duration::from_secs(20);
@@ -62,10 +67,14 @@ pub struct Gateway {
     pub tls_port: u16,
     dir: PathBuf,
     hot: Ledger,
+    kept: Ledger,
+    beside: Ledger,
     hundred: Ledger,
     many: Ledger,
     /// A key with 1 token, for [`Keys::Spent`].
     spent: String,
+    /// Price in tokens of the answer that is kept.
+    price: u64,
 }
 
 /// Tokens charged by the gateway, and tokens counted by the provider. They must be equal.
@@ -96,7 +105,10 @@ pub fn start(store: Store, site: &Site, dir: &Path) -> Outcome<Gateway> {
         None => format!("embedded:{}", dir.join("data").display()),
     };
     let config = dir.join("gateway.yaml");
-    fs::write(&config, settings(site, (port, tls_port), &url))?;
+    fs::write(
+        &config,
+        settings(site, (port, tls_port), free_port()?, &url),
+    )?;
     let mut command = Command::new(program());
     command.arg("--config").arg(&config).current_dir(dir);
     for name in [
@@ -122,17 +134,21 @@ pub fn start(store: Store, site: &Site, dir: &Path) -> Outcome<Gateway> {
         tls_port,
         dir: dir.to_owned(),
         hot: Ledger::default(),
+        kept: Ledger::default(),
+        beside: Ledger::default(),
         hundred: Ledger::default(),
         many: Ledger::default(),
         spent: String::new(),
+        price: 0,
     };
-    gateway.hot = gateway.mint(1, HOT)?;
-    gateway.spent = gateway.mint(1, 1)?.keys.remove(0);
+    gateway.hot = gateway.mint("bench", 1, HOT)?;
+    gateway.kept = gateway.mint("kept", 1, HOT)?;
+    gateway.spent = gateway.mint("bench", 1, 1)?.keys.remove(0);
     Ok(gateway)
 }
 
 /// Returns the text of `gateway.yaml`. Values are written as JSON, which is valid YAML.
-fn settings(site: &Site, (port, tls_port): (u16, u16), store: &str) -> String {
+fn settings(site: &Site, (port, tls_port): (u16, u16), dead: u16, store: &str) -> String {
     let Certificate { chain, key } = &site.certificate;
     let provider = site.provider;
     let secure = json!({
@@ -149,7 +165,20 @@ fn settings(site: &Site, (port, tls_port): (u16, u16), store: &str) -> String {
             "default_model": "gpt-4o-mini",
         } } } },
     });
-    let tenants = json!({ "bench": tenant, "refused": tenant });
+    let mut kept = tenant.clone();
+    kept["caching"] = json!({
+        "enabled": true, "text_ttl": 86_400, "fee_percentage": FEE_PERCENT,
+    });
+    let mut beside = tenant.clone();
+    let endpoints = &mut beside["providers"]["text"]["endpoints"];
+    endpoints["dead"] = endpoints["provider"].clone();
+    endpoints["dead"]["url"] = json!(format!("http://127.0.0.1:{dead}/v1/chat/completions"));
+    for name in ["dead", "provider"] {
+        endpoints[name]["models"] = json!(["gpt-4o-mini"]);
+    }
+    let tenants = json!({
+        "bench": tenant, "refused": tenant, "kept": kept, "beside": beside,
+    });
     let sections = [
         // All clients have the same address here.
         (
@@ -174,9 +203,10 @@ fn settings(site: &Site, (port, tls_port): (u16, u16), store: &str) -> String {
 }
 
 impl Gateway {
-    fn mint(&self, count: usize, tokens: u64) -> Outcome<Ledger> {
+    fn mint(&self, tenant: &str, count: usize, tokens: u64) -> Outcome<Ledger> {
         let wanted = json!({ "group": "bench", "tokens": tokens }).to_string();
-        let one = request("POST", "/bench/admin/keys", ADMIN, &wanted);
+        let path = format!("/{tenant}/admin/keys");
+        let one = request("POST", &path, ADMIN, &wanted);
         let mut keys = Vec::with_capacity(count);
         for answer in ask_all(self.port, vec![one; count], MINTERS)? {
             let key = answer.json(201)?["apiKey"].as_str().map(str::to_owned);
@@ -226,8 +256,13 @@ impl Gateway {
     /// Creates the keys before the first measurement that uses them.
     pub fn prepare(&mut self, keys: Keys) -> Outcome<()> {
         let made = match (keys, &self.redis) {
-            (Keys::Hundred, _) if self.hundred.keys.is_empty() => self.mint(HUNDRED, EACH)?,
-            (Keys::Many, None) if self.many.keys.is_empty() => self.mint(MANY, EACH)?,
+            (Keys::Beside, _) if self.beside.keys.is_empty() => {
+                self.mint("beside", HUNDRED, EACH)?
+            }
+            (Keys::Hundred, _) if self.hundred.keys.is_empty() => {
+                self.mint("bench", HUNDRED, EACH)?
+            }
+            (Keys::Many, None) if self.many.keys.is_empty() => self.mint("bench", MANY, EACH)?,
             (Keys::Many, Some(redis)) if self.many.keys.is_empty() => {
                 self.write(redis.port, MANY)?
             }
@@ -236,6 +271,7 @@ impl Gateway {
         fs::write(self.file(keys), made.keys.join("\n"))?;
         match keys {
             Keys::Many => self.many = made,
+            Keys::Beside => self.beside = made,
             _ => self.hundred = made,
         }
         Ok(())
@@ -256,9 +292,10 @@ impl Gateway {
         };
         match keys {
             Keys::Hot => header(&self.hot.keys[0]),
+            Keys::Kept => header(&self.kept.keys[0]),
             Keys::Unknown => header("user_nobody-has-this-key"),
             Keys::Spent => header(&self.spent),
-            Keys::Hundred | Keys::Many => {
+            Keys::Hundred | Keys::Beside | Keys::Many => {
                 vec![
                     "--keys".to_owned(),
                     self.file(keys).to_string_lossy().into(),
@@ -271,13 +308,23 @@ impl Gateway {
         match keys {
             Keys::Hundred => &mut self.hundred,
             Keys::Many => &mut self.many,
+            Keys::Kept => &mut self.kept,
+            Keys::Beside => &mut self.beside,
             Keys::Hot | Keys::Unknown | Keys::Spent => &mut self.hot,
         }
     }
 
-    /// Adds tokens that the provider served on these keys.
-    pub fn served(&mut self, keys: Keys, tokens: u64) {
-        self.ledger(keys).served += tokens;
+    /// Adds tokens that the provider served on these keys, and the fees of the answers from the cache.
+    pub fn served(&mut self, keys: Keys, provider: Count, answered: u64) {
+        let mut fees = 0;
+        if keys == Keys::Kept {
+            if let Some(price) = provider.tokens.checked_div(provider.requests) {
+                self.price = price;
+            }
+            let fee = (self.price * FEE_PERCENT).div_ceil(100);
+            fees = fee * answered.saturating_sub(provider.requests);
+        }
+        self.ledger(keys).served += provider.tokens + fees;
     }
 
     /// Compares charges with served tokens; waits up to [`SETTLE`] for them to agree.
@@ -299,7 +346,8 @@ impl Gateway {
     fn left(&mut self, keys: Keys) -> Outcome<u64> {
         let port = self.port;
         let looks = self.ledger(keys).keys.iter();
-        let looks = looks.map(|key| request("GET", "/bench/auth/me", key, ""));
+        let path = format!("/{}/auth/me", keys.tenant());
+        let looks = looks.map(|key| request("GET", &path, key, ""));
         let mut sum = 0;
         for answer in ask_all(port, looks.collect(), READERS)? {
             let left = answer.json(200)?["tokensLeft"].as_u64();
@@ -315,7 +363,7 @@ impl Gateway {
 }
 
 /// Returns the provider's count, from `GET /count`.
-pub fn provider_count(port: u16) -> Outcome<crate::provider::Count> {
+pub fn provider_count(port: u16) -> Outcome<Count> {
     let answer = ask(port, request("GET", "/count", "", ""))?;
     Ok(serde_json::from_value(answer.json(200)?)?)
 }

@@ -18,6 +18,9 @@ use crate::{Outcome, fault, hold, load};
 /// closing.
 const AFTERMATH: Duration = Duration::from_millis(100);
 
+/// Minimum number of events of a stream from the cache: its text in one, its usage, and `[DONE]`.
+const KEPT_EVENTS: u64 = 3;
+
 /// Result of one measurement with load.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sample {
@@ -75,11 +78,14 @@ pub fn load(
     if let Some(status) = scenario.or {
         arguments.extend(["--or".to_owned(), status.to_string()]);
     }
+    if scenario.keys == Keys::Kept {
+        arguments.extend(["--events".to_owned(), KEPT_EVENTS.to_string()]);
+    }
     if scenario.stream {
         arguments.push("--stream".to_owned());
     }
     let (pid, redis) = (contender.pid(), contender.redis_pid());
-    let tokens_before = provider_count(provider)?.tokens;
+    let count_before = provider_count(provider)?;
     let cpu_before = pid.map(cpu_nanos);
     let redis_before = redis.map(cpu_nanos);
     let report: load::Report = generate("load", &arguments)?;
@@ -90,11 +96,11 @@ pub fn load(
     };
     let cpu = each(pid, cpu_before);
     let redis_cpu = each(redis, redis_before);
-    let tokens = provider_count(provider)?.tokens - tokens_before;
+    let served = provider_count(provider)?.since(count_before);
     let books = match contender.gateway() {
         None => None,
         Some(gateway) => {
-            gateway.served(scenario.keys, tokens);
+            gateway.served(scenario.keys, served, report.requests);
             // Reading 100,000 balances is slow: done once, at the end of the run.
             match scenario.keys {
                 Keys::Many => None,

@@ -8,13 +8,21 @@ use super::scenario::{ALL, IDLE};
 use super::targets::judge;
 
 /// Sections of the report, in order: scenario name prefix and title.
-const GROUPS: [(&str, &str); 7] = [
+const GROUPS: [(&str, &str); 9] = [
     ("plain-", "Plain answers"),
     ("stream-", "Streams of 20 chunks"),
     ("tls-", "HTTP/1.1 over TLS, 16 connections"),
     ("h2-", "HTTP/2, 2 connections of 100 streams each"),
     ("body-", "Long prompts, 16 connections"),
     ("keys-", "Many keys, 64 connections (one hot key: plain-64)"),
+    (
+        "kept-",
+        "Answers from the cache, 16 connections (forwarded: plain-16, stream-16)",
+    ),
+    (
+        "beside-",
+        "Beside a failing endpoint, 100 keys, 64 connections (one endpoint: keys-100)",
+    ),
     ("refused-", "Refusals, 64 connections"),
 ];
 
@@ -198,7 +206,7 @@ fn books(results: &Results) -> String {
         return text;
     }
     format!(
-        "## Books\n\nTokens charged against tokens that the provider counted, after each measurement.\n\n{text}\nCache hits: not built.\n\n"
+        "## Books\n\nTokens charged against tokens that the provider counted, after each measurement.\n\n{text}\n"
     )
 }
 

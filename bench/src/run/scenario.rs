@@ -19,6 +19,21 @@ pub enum Keys {
     Unknown,
     /// A key whose balance is spent (402).
     Spent,
+    /// A key of a tenant that keeps answers: all requests are equal, so all but the first are hits.
+    Kept,
+    /// [`HUNDRED`] keys of a tenant of two endpoints, one of which is dead.
+    Beside,
+}
+
+impl Keys {
+    /// Tenant of the keys, as their paths begin.
+    pub fn tenant(self) -> &'static str {
+        match self {
+            Keys::Kept => "kept",
+            Keys::Beside => "beside",
+            _ => "bench",
+        }
+    }
 }
 
 pub const HUNDRED: usize = 100;
@@ -82,6 +97,14 @@ const fn keyed(name: &'static str, title: &'static str, keys: Keys, expect: u16)
     }
 }
 
+const fn kept(name: &'static str, title: &'static str, stream: bool) -> Scenario {
+    Scenario {
+        keys: Keys::Kept,
+        stream,
+        ..plain(name, title, 16)
+    }
+}
+
 const fn over(protocol: Protocol, scenario: Scenario) -> Scenario {
     Scenario {
         protocol,
@@ -93,7 +116,7 @@ const HTTP1_TLS: Protocol = Protocol::Http1Tls;
 const HTTP2: Protocol = Protocol::Http2;
 const HTTP2_TLS: Protocol = Protocol::Http2Tls;
 
-pub const ALL: [Scenario; 19] = [
+pub const ALL: [Scenario; 22] = [
     plain("plain-1", "1 connection", 1),
     plain("plain-16", "16 connections", 16),
     plain("plain-64", "64 connections", 64),
@@ -111,6 +134,12 @@ pub const ALL: [Scenario; 19] = [
     body("body-1m", "1 MB", 1024 * 1024),
     keyed("keys-100", "100 keys", Keys::Hundred, 200),
     keyed("keys-100k", "100,000 keys", Keys::Many, 200),
+    kept("kept-plain", "Plain answers", false),
+    kept("kept-stream", "Streams", true),
+    Scenario {
+        keys: Keys::Beside,
+        ..plain("beside-dead", "One of two endpoints dead", 64)
+    },
     keyed("refused-401", "401, an unknown key", Keys::Unknown, 401),
     Scenario {
         or: Some(429),
@@ -124,13 +153,17 @@ pub const ALL: [Scenario; 19] = [
 ];
 
 /// Scenarios of `--short`.
-pub const SHORT: [&str; 6] = [
+pub const SHORT: [&str; 10] = [
     "plain-1",
     "plain-16",
     "plain-64",
     "stream-1",
     "stream-16",
     "stream-64",
+    "kept-plain",
+    "kept-stream",
+    "keys-100",
+    "beside-dead",
 ];
 
 /// Idle streams: they send one event and then nothing.

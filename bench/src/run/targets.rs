@@ -1,5 +1,6 @@
 //! Performance targets of ResuLLM, and the verdict for a run.
 
+use super::measure::Sample;
 use super::results::{Figures, Results};
 use super::scenario::{MOST_SILENT, MOST_SILENT_HTTP2};
 
@@ -30,6 +31,8 @@ const CPU_TO_NGINX: [(&str, f64); 10] = [
 const FIRST_EVENT_TO_NGINX: f64 = 1.5;
 /// Maximum memory per idle stream in KiB.
 const KB_PER_STREAM: f64 = 48.0;
+/// Maximum p50 of calls beside a dead endpoint, relative to those of a single live one.
+const BESIDE_DEAD: f64 = 1.1;
 /// Minimum throughput with 100,000 keys, relative to 100 keys.
 const MANY_KEYS: f64 = 0.9;
 
@@ -79,6 +82,23 @@ fn of(results: &Results, ours: &str) -> Vec<Verdict> {
             );
         }
     }
+    for (kept, forwarded) in [("kept-plain", "plain-16"), ("kept-stream", "stream-16")] {
+        let ratio = results.compared((ours, kept), (ours, forwarded), |hit, call| {
+            let whole = |sample: &Sample| Some(sample.cpu? + sample.redis_cpu.unwrap_or(0.0));
+            Some(whole(hit)? / whole(call)?)
+        });
+        add(
+            format!("a hit costs less CPU than a forwarded call, {kept}"),
+            ratio.map(|ratio| (format!("{ratio:.2} times"), ratio < 1.0)),
+        );
+    }
+    let beside = results.compared((ours, "beside-dead"), (ours, "keys-100"), |two, one| {
+        Some(two.load.p50 / one.load.p50)
+    });
+    add(
+        format!("p50 beside a dead endpoint at most {BESIDE_DEAD} times that of one endpoint"),
+        beside.map(|ratio| (format!("{ratio:.2} times"), ratio <= BESIDE_DEAD)),
+    );
     let both = |other: &str, scenario: &str, figure: fn(Figures) -> Option<f64>| {
         let mine = figure(results.figures(ours, scenario))?;
         Some((mine, figure(results.figures(other, scenario))?))

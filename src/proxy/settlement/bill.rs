@@ -551,3 +551,7 @@ impl Bill {
         before.plus(self.rate().cost(&Usage { output, ..input }))
     }
 }
+
+#[cfg(test)]
+#[path = "bill_tests.rs"]
+mod tests;

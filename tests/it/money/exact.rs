@@ -22,8 +22,19 @@ fn counting(served: &Arc<AtomicU64>) -> Provider {
     })
 }
 
-/// Sends `calls` calls on `threads` connections and counts the responses by status.
+/// Sends `calls` equal calls on `threads` connections and counts the responses by status.
 fn storm(gateways: &[&Gateway], key: &str, calls: u64, threads: usize) -> [u64; 600] {
+    storm_of(gateways, key, calls, threads, |_| small_call())
+}
+
+/// Sends the calls that `call` makes of their numbers.
+fn storm_of(
+    gateways: &[&Gateway],
+    key: &str,
+    calls: u64,
+    threads: usize,
+    call: fn(u64) -> Value,
+) -> [u64; 600] {
     let next = Arc::new(AtomicU64::new(0));
     let workers: Vec<_> = (0..threads)
         .map(|at| {
@@ -35,12 +46,16 @@ fn storm(gateways: &[&Gateway], key: &str, calls: u64, threads: usize) -> [u64; 
             std::thread::spawn(move || {
                 let mut seen = Vec::new();
                 let mut connection = client.connect();
-                while next.fetch_add(1, Ordering::SeqCst) < calls {
+                loop {
+                    let number = next.fetch_add(1, Ordering::SeqCst);
+                    if number >= calls {
+                        break;
+                    }
                     seen.push(
                         connection
                             .request("POST", CHAT_PATH)
                             .bearer(&key)
-                            .json(&small_call())
+                            .json(&call(number))
                             .send()
                             .status,
                     );
@@ -150,6 +165,88 @@ fn concurrent_requests_on_an_embedded_store_spend_exactly() {
     );
 }
 
+/// One of seven calls, so that most have been made before.
+fn repeated_call(number: u64) -> Value {
+    let mut call = small_call();
+    call["seed"] = json!(number % 7);
+    call
+}
+
+/// A key worth 100 tokens asks for answers that others are asking for, or have got: the first pays 4 tokens, every
+/// other one a fee of 1.
+#[track_caller]
+fn a_thousand_from_the_cache(store: &str, setups: Vec<Setup>, served: &Arc<AtomicU64>) {
+    let gateways: Vec<Gateway> = setups.into_iter().map(Gateway::start).collect();
+    let all: Vec<&Gateway> = gateways.iter().collect();
+    let key = mint(all[0], "abc");
+    let mut answered = 0;
+    let mut exact = |statuses: [u64; 600]| {
+        answered += statuses[200];
+        let paid = || {
+            let served = served.load(Ordering::SeqCst);
+            (served + answered - served / 4, served)
+        };
+        let settled = || balance(all[0], &key) == (100 - paid().0, 100 - paid().0);
+        assert!(paid().0 <= 100, "{answered} answered, {} served", paid().1);
+        let is_settled = within(Duration::from_secs(5), || settled().then_some(())).is_some();
+        let (left, free) = balance(all[0], &key);
+        assert!(
+            is_settled,
+            "{answered} answered, {} served, {left} left, {free} free",
+            paid().1
+        );
+        left
+    };
+    let statuses = storm_of(&all, &key, 1000, 60, repeated_call);
+    assert_eq!(statuses[200] + statuses[402] + statuses[429], 1000);
+    let mut left = exact(statuses);
+    // A call needs a hold for its full price, so a rest may stay.
+    for _ in 0..100 {
+        let statuses = storm_of(&all, &key, 1, 1, repeated_call);
+        left = exact(statuses);
+        if statuses[200] == 0 {
+            break;
+        }
+    }
+    case(
+        &format!("exact: a thousand of seven answers on a key worth 100 tokens, {store}"),
+        || {
+            assert!(left < 20, "{left}");
+            let served = served.load(Ordering::SeqCst);
+            assert!(served <= 4 * 7 * gateways.len() as u64, "{served} served");
+            format!("{answered} answered, {served} tokens served, {left} left")
+        },
+    );
+}
+
+#[test]
+fn prices_and_fees_over_three_instances_spend_exactly() {
+    let redis = Redis::start();
+    let served = Arc::new(AtomicU64::new(0));
+    let provider = counting(&served);
+    let config = sample(&provider).tokens(100).caching(20);
+    let setups = (0..3)
+        .map(|_| {
+            Setup::new()
+                .store(&redis.url())
+                .tenant("abc", config.clone())
+        })
+        .collect();
+    a_thousand_from_the_cache("three instances on Redis", setups, &served);
+}
+
+#[test]
+fn prices_and_fees_on_an_embedded_store_spend_exactly() {
+    let served = Arc::new(AtomicU64::new(0));
+    let provider = counting(&served);
+    let config = sample(&provider).tokens(100).caching(20);
+    a_thousand_from_the_cache(
+        "embedded",
+        vec![Setup::new().tenant("abc", config)],
+        &served,
+    );
+}
+
 /// Number of kill -9 rounds: a few, or `KILL_ROUNDS`.
 fn rounds() -> usize {
     std::env::var("KILL_ROUNDS")
@@ -159,13 +256,17 @@ fn rounds() -> usize {
 }
 
 /// Runs two instances under load on one key and repeatedly kills and restarts one of them.
-fn kill_one_of_two(orphans: &str, check: impl Fn(u64, u64, u64)) {
+fn kill_one_of_two(orphans: &str, keeps: bool, check: impl Fn(u64, u64, u64)) {
     // The key must not be exhausted, because its end would hide unpaid tokens.
     let grant = 10_000 * rounds() as u64;
     let redis = Redis::start();
     let served = Arc::new(AtomicU64::new(0));
     let provider = counting(&served);
-    let config = sample(&provider).tokens(grant).rate_limit(1_000_000, 60);
+    let mut config = sample(&provider).tokens(grant).rate_limit(1_000_000, 60);
+    if keeps {
+        config = config.caching(20);
+    }
+    let seeds = Arc::new(AtomicU64::new(0));
     let yaml = format!("accounts: {{ hold_ttl: 5s, orphans: {orphans} }}");
     let setup = || {
         Setup::new()
@@ -177,13 +278,16 @@ fn kill_one_of_two(orphans: &str, check: impl Fn(u64, u64, u64)) {
     let key = mint(&steady, "abc");
     let stop = Arc::new(AtomicBool::new(false));
     let load = |client: crate::harness::Client| {
-        let (key, stop) = (key.clone(), stop.clone());
+        let (key, stop, seeds) = (key.clone(), stop.clone(), seeds.clone());
         std::thread::spawn(move || {
             while !stop.load(Ordering::SeqCst) {
+                let mut call = small_call();
+                // No two calls are equal, so that each is made.
+                call["seed"] = json!(seeds.fetch_add(1, Ordering::Relaxed));
                 if client
                     .request("POST", CHAT_PATH)
                     .bearer(&key)
-                    .json(&small_call())
+                    .json(&call)
                     .try_send()
                     .is_err()
                 {
@@ -228,7 +332,7 @@ fn kill_one_of_two(orphans: &str, check: impl Fn(u64, u64, u64)) {
 
 #[test]
 fn kills_with_known_orphans_charge_all_that_was_reported() {
-    kill_one_of_two("known", |charged, served, rounds| {
+    kill_one_of_two("known", false, |charged, served, rounds| {
         // At each kill three requests of at most four tokens were in flight.
         let unreported = rounds * 3 * 4;
         assert!(
@@ -239,8 +343,8 @@ fn kills_with_known_orphans_charge_all_that_was_reported() {
 }
 
 #[test]
-fn kills_with_spent_orphans_charge_all_that_was_served() {
-    kill_one_of_two("spend", |charged, served, _| {
+fn kills_with_spent_orphans_charge_all_that_was_served_with_answers_kept() {
+    kill_one_of_two("spend", true, |charged, served, _| {
         assert!(charged >= served, "charged {charged}, served {served}");
     });
 }

@@ -53,8 +53,8 @@ struct Ground {
     gateway: OnceLock<SocketAddr>,
 }
 
-/// Plays all pairs on this store.
-pub fn play(setup: Setup, pairs: Vec<Pair>) -> Vec<(Pair, Outcome)> {
+/// Plays all pairs on this store. `keeps`: the tenant's answers are kept.
+pub fn play(setup: Setup, keeps: bool, pairs: Vec<Pair>) -> Vec<(Pair, Outcome)> {
     let records = pairs.iter().map(|_| Record::default()).collect();
     let ground = Arc::new(Ground {
         pairs,
@@ -63,7 +63,7 @@ pub fn play(setup: Setup, pairs: Vec<Pair>) -> Vec<(Pair, Outcome)> {
     });
     let for_provider = Arc::clone(&ground);
     let provider = Provider::start(move |request| for_provider.answer(request));
-    let gateway = start(setup, &provider);
+    let gateway = start(setup, keeps, &provider);
     let _ = ground.gateway.set(gateway.addr());
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -94,8 +94,11 @@ pub fn play(setup: Setup, pairs: Vec<Pair>) -> Vec<(Pair, Outcome)> {
     pairs.into_iter().zip(outcomes).collect()
 }
 
-fn start(setup: Setup, provider: &Provider) -> Gateway {
+fn start(setup: Setup, keeps: bool, provider: &Provider) -> Gateway {
     let mut config = sample_at(&provider.url("/v1/chat/completions"));
+    if keeps {
+        config = config.caching(20);
+    }
     for server in SERVERS {
         let url = provider.url(&format!(
             "/{}/v1/{}",

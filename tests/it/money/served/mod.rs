@@ -76,15 +76,16 @@ fn all() -> Vec<Pair> {
 
 #[test]
 fn served_equals_charged_on_disk() {
-    let outcomes = ground::play(Setup::new(), all());
+    let outcomes = ground::play(Setup::new(), false, all());
     judge(&outcomes);
     need(&outcomes);
 }
 
+/// With answers kept: a kept answer must not change what the first costs, nor whether the provider is read to its end.
 #[test]
-fn served_equals_charged_in_redis() {
+fn served_equals_charged_in_redis_with_answers_kept() {
     let redis = Redis::start();
-    let outcomes = ground::play(Setup::new().store(&redis.url()), all());
+    let outcomes = ground::play(Setup::new().store(&redis.url()), true, all());
     judge(&outcomes);
     need(&outcomes);
 }

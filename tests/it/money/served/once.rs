@@ -9,7 +9,7 @@ use crate::harness::Setup;
 
 fn all_kept(pairs: Vec<Pair>) {
     assert!(!pairs.is_empty(), "there is nothing to look at");
-    for (pair, outcome) in ground::play(Setup::new(), pairs) {
+    for (pair, outcome) in ground::play(Setup::new(), false, pairs) {
         let (name, odd) = (pair.server.name, &pair.odd);
         assert!(is_kept(&outcome), "{name} {odd}: {outcome:?}");
     }
