@@ -82,8 +82,11 @@ pub async fn serve(proxy: &Proxy, session: &mut Session<'_>) {
             panics::safe_message(&*panic).to_owned(),
         ))
     });
-    if let Some(mut call) = exchange.admitted() {
-        proxy.settlement.settle(&mut call).await;
+    if let Some(mut call) = exchange.admitted()
+        && let Some(left) = proxy.settlement.settle(&mut call).await
+    {
+        call.reply.set_balance(left);
+        call.reply.set_cost(|| call.bill.cost_line());
     }
     if let Err(error) = outcome {
         end_with_error(proxy, session, &mut exchange, error).await;

@@ -36,22 +36,35 @@ struct Lane {
 struct Rest {
     key: u64,
     until: Instant,
-    /// Whether the provider asked for it, because its rate is limited: the endpoint rests where all of its keys do.
-    is_limit: bool,
-    /// Account whose call was limited. Others use the key, until one of theirs is limited too.
+    /// Account whose call was limited or refused. Others use the key, until one of theirs meets the same.
     account: u64,
     is_confirmed: bool,
 }
 
 impl Rest {
-    /// Whether the endpoint rests for everybody.
-    fn is_shared(&self) -> bool {
-        self.is_limit && self.is_confirmed
-    }
-
+    /// Whether it holds for an account: an endpoint rests for it where all of its keys do.
     fn is_for(&self, account: u64) -> bool {
-        self.is_shared() || (self.is_limit && self.account == account)
+        self.is_confirmed || self.account == account
     }
+}
+
+/// Rest that an attempt's key needs.
+#[derive(Clone, Copy, Debug)]
+pub struct NeededRest {
+    pub key: u64,
+    pub account: u64,
+    /// The provider's `retry-after`. `None`: it refused the key.
+    pub asked: Option<Duration>,
+    /// Whether nothing but the key is at fault, so that the rest is everybody's at once.
+    pub is_keys: bool,
+}
+
+/// How a key rests for an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resting {
+    No,
+    ForOthers,
+    Yes,
 }
 
 /// Place of an attempt.
@@ -104,10 +117,14 @@ impl Health {
         self.lane(place).map_or(0.0, |lane| lane.load.now(now))
     }
 
-    /// Whether a key rests.
-    pub fn rests(&self, place: Place<'_>, key: u64, now: Instant) -> bool {
-        let lane = self.lane(place);
-        lane.is_some_and(|lane| lane.rests(key, now).is_some())
+    /// Returns how a key rests for an account; the least goes first.
+    pub fn resting(&self, place: Place<'_>, key: u64, account: u64, now: Instant) -> Resting {
+        let rest = self.lane(place).and_then(|lane| lane.rests(key, now));
+        match rest {
+            None => Resting::No,
+            Some(rest) if rest.is_for(account) => Resting::Yes,
+            Some(_) => Resting::ForOthers,
+        }
     }
 
     /// Notes the begin of an attempt.
@@ -131,26 +148,25 @@ impl Health {
         lane.circuit.end(begun.account, told.heard, begun.at, now)
     }
 
-    /// Lets a key rest: for as long as the provider asked for (`retry-after`), or because it was refused. A limit that two
-    /// accounts have met is everybody's.
-    pub fn rest(
-        &mut self,
-        place: Place<'_>,
-        key: u64,
-        account: u64,
-        asked: Option<Duration>,
-        now: Instant,
-    ) {
+    /// Lets a key rest: for as long as the provider asked for (`retry-after`), or because it was refused. A rest that two
+    /// accounts have caused is everybody's.
+    pub fn rest(&mut self, place: Place<'_>, needed: NeededRest, now: Instant) {
+        let NeededRest {
+            key,
+            account,
+            asked,
+            is_keys,
+        } = needed;
         let rests = &mut self.lane_mut(place, now).rests;
-        let is_confirmed = rests.iter().any(|rest| {
-            let is_same = rest.key == key && rest.is_limit && rest.until > now;
-            is_same && (rest.is_confirmed || rest.account != account)
-        });
+        let is_confirmed = is_keys
+            || rests.iter().any(|rest| {
+                let is_same = rest.key == key && rest.until > now;
+                is_same && (rest.is_confirmed || rest.account != account)
+            });
         rests.retain(|rest| rest.key != key && rest.until > now);
         rests.push(Rest {
             key,
             until: now + asked.map_or(REFUSED_REST, |asked| asked.min(LONGEST_REST)),
-            is_limit: asked.is_some(),
             account,
             is_confirmed,
         });
@@ -213,7 +229,7 @@ impl Health {
 impl Lane {
     fn is_passed_over(&self, now: Instant) -> bool {
         let mut rests = self.rests.iter();
-        self.circuit.is_open() || rests.any(|rest| rest.is_shared() && rest.until > now)
+        self.circuit.is_open() || rests.any(|rest| rest.is_confirmed && rest.until > now)
     }
 
     fn rests(&self, key: u64, now: Instant) -> Option<&Rest> {
@@ -231,6 +247,31 @@ mod tests {
         model: "m",
     };
 
+    fn rest(health: &mut Health, key: u64, account: u64, asked: Option<Duration>, now: Instant) {
+        let needed = NeededRest {
+            key,
+            account,
+            asked,
+            is_keys: false,
+        };
+        health.rest(PLACE, needed, now);
+    }
+
+    #[test]
+    fn wrong_key_rests_for_everybody() {
+        let now = Instant::now();
+        let mut health = Health::default();
+        let needed = NeededRest {
+            key: 1,
+            account: 7,
+            asked: None,
+            is_keys: true,
+        };
+        health.rest(PLACE, needed, now);
+        assert_eq!(health.pass(PLACE, 8, &[1], now), Pass::Blocked);
+        assert_eq!(health.passed_over(now).len(), 1);
+    }
+
     #[test]
     fn endpoint_rests_when_all_of_its_keys_are_limited() {
         let now = Instant::now();
@@ -238,17 +279,24 @@ mod tests {
         let pass = |health: &Health, now| health.pass(PLACE, 9, &[1, 2], now);
         let limit = |health: &mut Health, key, seconds| {
             for account in [7, 8] {
-                health.rest(PLACE, key, account, Some(Duration::from_secs(seconds)), now);
+                rest(
+                    health,
+                    key,
+                    account,
+                    Some(Duration::from_secs(seconds)),
+                    now,
+                );
             }
         };
         limit(&mut health, 1, 3);
         assert_eq!(pass(&health, now), Pass::Free);
-        assert!(health.rests(PLACE, 1, now) && !health.rests(PLACE, 2, now));
+        assert_eq!(health.resting(PLACE, 1, 9, now), Resting::Yes);
+        assert_eq!(health.resting(PLACE, 2, 9, now), Resting::No);
         limit(&mut health, 2, 9_999);
         assert_eq!(pass(&health, now), Pass::Blocked);
         assert_eq!(health.passed_over(now).len(), 1);
         assert_eq!(pass(&health, now + Duration::from_secs(3)), Pass::Free);
-        assert!(!health.rests(PLACE, 2, now + LONGEST_REST));
+        assert_eq!(health.resting(PLACE, 2, 9, now + LONGEST_REST), Resting::No);
     }
 
     #[test]
@@ -256,11 +304,11 @@ mod tests {
         let now = Instant::now();
         let mut health = Health::default();
         for _ in 0..3 {
-            health.rest(PLACE, 1, 7, Some(Duration::from_secs(30)), now);
+            rest(&mut health, 1, 7, Some(Duration::from_secs(30)), now);
         }
         assert_eq!(health.pass(PLACE, 7, &[1], now), Pass::Blocked);
         assert_eq!(health.pass(PLACE, 8, &[1], now), Pass::Free);
-        health.rest(PLACE, 1, 8, Some(Duration::from_secs(30)), now);
+        rest(&mut health, 1, 8, Some(Duration::from_secs(30)), now);
         assert_eq!(health.pass(PLACE, 9, &[1], now), Pass::Blocked);
     }
 
@@ -269,7 +317,7 @@ mod tests {
         let now = Instant::now();
         let mut health = Health::default();
         for account in [7, 8] {
-            health.rest(PLACE, 1, account, Some(Duration::from_secs(30)), now);
+            rest(&mut health, 1, account, Some(Duration::from_secs(30)), now);
         }
         for number in 0..1_000 {
             let model = format!("invented {number}");
@@ -284,13 +332,27 @@ mod tests {
     }
 
     #[test]
-    fn refused_key_gives_way_to_others_and_does_not_put_the_endpoint_out() {
+    fn endpoint_rests_when_all_of_its_keys_are_refused() {
         let now = Instant::now();
         let mut health = Health::default();
-        health.rest(PLACE, 1, 7, None, now);
-        assert!(health.rests(PLACE, 1, now));
-        assert_eq!(health.pass(PLACE, 0, &[1], now), Pass::Free);
+        let pass = |health: &Health, account| health.pass(PLACE, account, &[1, 2], now);
+        rest(&mut health, 1, 7, None, now);
+        assert_eq!(health.resting(PLACE, 1, 7, now), Resting::Yes);
+        assert_eq!(health.resting(PLACE, 1, 8, now), Resting::ForOthers);
+        assert_eq!(pass(&health, 7), Pass::Free);
+        // A provider may refuse the key because of what one account has sent.
+        rest(&mut health, 2, 7, None, now);
+        assert_eq!(
+            (pass(&health, 7), pass(&health, 8)),
+            (Pass::Blocked, Pass::Free)
+        );
         assert_eq!(health.passed_over(now), []);
+        for key in [1, 2] {
+            rest(&mut health, key, 8, None, now);
+        }
+        assert_eq!(pass(&health, 9), Pass::Blocked);
+        let later = now + REFUSED_REST;
+        assert_eq!(health.pass(PLACE, 9, &[1, 2], later), Pass::Free);
     }
 
     #[test]

@@ -107,12 +107,7 @@ pub fn create_app(deps: Deps) -> App {
             metrics: metrics.clone(),
             hold_ttl,
         },
-        cache: Cache::new(
-            store.clone(),
-            tenants.clone(),
-            metrics.clone(),
-            settings.cache.clone(),
-        ),
+        cache: Cache::new(store.clone(), metrics.clone(), settings.cache.clone()),
         lifetimes: Lifetimes {
             revocations,
             store: store.clone(),

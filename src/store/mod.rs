@@ -217,6 +217,20 @@ pub struct NewAnswer<'a> {
     pub life: Millis,
     /// Bound of all answers of the tenant, each with [`ANSWER_OVERHEAD_BYTES`].
     pub most_bytes: u64,
+    /// Shelf that the call has found. `None`: the answer is kept whatever was forgotten meanwhile.
+    pub shelf: Option<Shelf>,
+}
+
+/// Name of a tenant's answers as they stood. It is another one after anything of them was forgotten, so that an answer
+/// which was under way then is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shelf(pub String);
+
+/// Result of [`AnswerCache::find_answer`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundAnswer {
+    pub answer: Option<Bytes>,
+    pub shelf: Shelf,
 }
 
 impl NewAnswer<'_> {
@@ -446,11 +460,16 @@ pub trait Tickets: Send + Sync {
 /// time, and none is copied or backed up. An error is a miss.
 #[async_trait]
 pub trait AnswerCache: Send + Sync {
-    /// Returns a kept answer that has not expired, and marks it as used now.
-    async fn cached_answer(&self, tenant: &TenantId, key: &AnswerKey) -> Outcome<Option<Bytes>>;
+    /// Returns a kept answer that has not expired, and marks it as used now; with the tenant's shelf.
+    async fn find_answer(&self, tenant: &TenantId, key: &AnswerKey) -> Outcome<FoundAnswer>;
+
+    /// Returns a kept answer, as [`AnswerCache::find_answer`].
+    async fn cached_answer(&self, tenant: &TenantId, key: &AnswerKey) -> Outcome<Option<Bytes>> {
+        Ok(self.find_answer(tenant, key).await?.answer)
+    }
 
     /// Keeps an answer in place of one of the same key, and drops the least recently used ones until the tenant's
-    /// answers fit into `most_bytes`. False: the answer alone is larger; nothing is kept.
+    /// answers fit into `most_bytes`. False: the answer alone is larger, or its shelf is gone; nothing is kept.
     async fn keep_answer(
         &self,
         tenant: &TenantId,

@@ -6,7 +6,7 @@
 use super::events::EventMeter;
 use super::multipart::Form;
 use super::said;
-use super::sound::{self, Length};
+use super::sound::{self, Length, MAX_SPOKEN_TOKENS_PER_SECOND};
 use crate::dialect::beside::{is_frame, unsure};
 use crate::dialect::call::{
     Api, Body, Bounds, Call, Changes, Delivered, Reading, Unreadable, Usage,
@@ -35,9 +35,6 @@ const FILES: &[&str] = &["file"];
 /// `text`, `srt` and `vtt`, has none.
 const JSON_FORMATS: &[&str] = &["json", "verbose_json", "diarized_json"];
 
-/// Upper bound of the transcript tokens for one second of a recording.
-const MAX_TRANSCRIPT_TOKENS_PER_SECOND: u64 = 10;
-
 /// Upper bound of the transcript tokens beyond the speech: a model generates some even for a recording in
 /// which it then hears nothing.
 const EXTRA_TRANSCRIPT_TOKENS: u64 = 200;
@@ -55,7 +52,7 @@ fn read_form(body: &Body<'_>, bounds: &Bounds) -> Result<Call, Unreadable> {
     let length = length.fold(Length::default(), Length::plus);
     let second = Tokens::new(bounds.sound_second);
     let text = form.length_without(SETTINGS) + prompt::message_frames(1);
-    let spoken = length.most * MAX_TRANSCRIPT_TOKENS_PER_SECOND + EXTRA_TRANSCRIPT_TOKENS;
+    let spoken = length.most * MAX_SPOKEN_TOKENS_PER_SECOND + EXTRA_TRANSCRIPT_TOKENS;
     let format = form.field("response_format")?;
     Ok(Call {
         answers_in_text: format.is_some_and(|format| !JSON_FORMATS.contains(&format)),
@@ -106,6 +103,8 @@ fn meter(call: &Call, answer: &[u8]) -> Reading {
     if reading.claim.is_empty() {
         reading.reports(lasted.map(|seconds| sound::of_seconds(seconds, call.sound_second)));
     }
+    let text = reading.delivered.least();
+    sound::raise(&mut reading.claim, text, call.sound_second);
     reading
 }
 

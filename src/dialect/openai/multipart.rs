@@ -162,8 +162,8 @@ impl<'a> Form<'a> {
             form.extend_from_slice(&(part.name.len() as u64).to_be_bytes());
             form.extend_from_slice(part.name.as_bytes());
             form.push(u8::from(part.is_file));
-            if part.is_file {
-                // The name and the type of a file tell some providers its format.
+            if !part.is_text {
+                // The name and the type of a file tell some providers its format, and others whether it is one.
                 let head = digest::digest(&digest::SHA256, &self.bytes[part.head.clone()]);
                 form.extend_from_slice(head.as_ref());
             }

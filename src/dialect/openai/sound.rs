@@ -22,6 +22,26 @@ pub fn usage(usage: &[u8], sound_second: u64) -> Option<Claim> {
     })
 }
 
+/// Upper bound of the tokens of speech in a second.
+pub(crate) const MAX_SPOKEN_TOKENS_PER_SECOND: u64 = 10;
+
+/// Raises the claim of a transcript to what its text proves: output in tokens, or else the seconds that speaking it takes.
+pub(crate) fn raise(claim: &mut Claim, text: Tokens, sound_second: u64) {
+    if claim.is_empty() {
+        return;
+    }
+    match claim.output {
+        Some(output) if !output.is_zero() => claim.output = Some(output.max(text)),
+        _ => {
+            let seconds = text.count() / MAX_SPOKEN_TOKENS_PER_SECOND;
+            let least = Tokens::new(seconds).times(sound_second);
+            let input = claim.input.get_or_insert_default();
+            let missing = least.minus(input.total());
+            input.uncached_input = input.uncached_input.plus(missing);
+        }
+    }
+}
+
 /// Returns the claim for `seconds` of sound, which are all input.
 pub(crate) fn of_seconds(seconds: u64, sound_second: u64) -> Claim {
     Claim::of(Usage {

@@ -223,7 +223,7 @@ async fn prepare(
         request: request::write(estimate, &to, client, &caller, key, body)?,
         to,
         timeouts: parts.forward.client.timeouts(endpoint),
-        may_move: turn.next.may_begin(false),
+        next: turn.next,
     })
 }
 

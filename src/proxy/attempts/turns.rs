@@ -61,7 +61,9 @@ impl<'a> Turns<'a> {
 
     /// Moves on after a failed attempt. `is_for_key`: another key of the same endpoint may do better. False: nothing is left to try.
     pub(crate) fn advance(&mut self, is_for_key: bool, call: &Admitted<'_, '_>) -> bool {
-        if is_for_key && !self.keys.is_empty() {
+        // The last attempt is another endpoint's, whose keys may be good.
+        let is_last = self.budget == 1 && self.estimates.len() > 1;
+        if is_for_key && !self.keys.is_empty() && !is_last {
             return true;
         }
         self.keys.clear();
@@ -87,8 +89,9 @@ fn keys_in_order(estimate: &Estimate<'_>, call: &Admitted<'_, '_>) -> VecDeque<u
     let order = key_choice::in_order(call.tenant.as_str(), account, ids);
     let (health, now) = (estimate.tenant.health.lock(), Instant::now());
     let place = Watch::place(estimate);
-    let (resting, fresh): (Vec<usize>, Vec<usize>) = order
-        .into_iter()
-        .partition(|index| health.rests(place, ids[*index], now));
-    fresh.into_iter().chain(resting).collect()
+    let number = Watch::number_of(call);
+    let mut order: Vec<usize> = order.into_iter().collect();
+    // Stable: the account's own key stays first of its kind.
+    order.sort_by_key(|index| health.resting(place, ids[*index], number, now));
+    order.into()
 }

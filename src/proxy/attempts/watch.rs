@@ -7,7 +7,7 @@ use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
 use crate::proxy::outcome::ProviderFault;
 use crate::rules::circuit::{Change, Heard, Pass};
-use crate::rules::health::{Begun, Place, Told};
+use crate::rules::health::{Begun, NeededRest, Place, Told};
 use crate::store::tenants::Tenant;
 use crate::telemetry::fields::About;
 use http::StatusCode;
@@ -40,6 +40,13 @@ impl Watched {
 }
 
 impl Watch {
+    /// Number of the call's account, for the circuit breaker.
+    pub(crate) fn number_of(call: &Admitted<'_, '_>) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        call.bill.labels().account.hash(&mut hasher);
+        hasher.finish()
+    }
+
     pub(crate) fn place<'a>(estimate: &'a Estimate<'_>) -> Place<'a> {
         Place {
             endpoint: &estimate.endpoint.name,
@@ -52,7 +59,7 @@ impl Watch {
         if estimates.len() < 2 {
             return;
         }
-        let (account, now) = (number_of(call), Instant::now());
+        let (account, now) = (Watch::number_of(call), Instant::now());
         let tenant = estimates[0].tenant.clone();
         let health = tenant.health.lock();
         estimates.sort_by_key(|estimate| {
@@ -74,7 +81,7 @@ impl Watch {
             return Watch { watched: None };
         }
         let begun = Begun {
-            account: number_of(call),
+            account: Watch::number_of(call),
             at: Instant::now(),
         };
         let place = Watch::place(estimate);
@@ -111,8 +118,13 @@ impl Watch {
         let mut health = watched.tenant.health.lock();
         let change = health.end(watched.place(), watched.begun, told, now);
         if let Some(rest) = rest(call, error) {
-            let account = watched.begun.account;
-            health.rest(watched.place(), watched.key, account, rest.asked, now);
+            let needed = NeededRest {
+                key: watched.key,
+                account: watched.begun.account,
+                asked: rest.asked,
+                is_keys: rest.is_keys,
+            };
+            health.rest(watched.place(), needed, now);
         }
         drop(health);
         if let Some(change) = change {
@@ -134,13 +146,6 @@ impl Drop for Watch {
     }
 }
 
-/// Number of the call's account, for the circuit breaker.
-fn number_of(call: &Admitted<'_, '_>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    call.bill.labels().account.hash(&mut hasher);
-    hasher.finish()
-}
-
 /// Health of an endpoint as an attempt tells it. Refusals of the tenant's key, and of the request, tell nothing bad of it.
 fn heard(call: &Admitted<'_, '_>, error: Option<&GatewayError>) -> Heard {
     let outcome = call.outcome_with(error);
@@ -160,16 +165,30 @@ fn heard(call: &Admitted<'_, '_>, error: Option<&GatewayError>) -> Heard {
 /// Rest of a key. `asked`: the provider's `retry-after`.
 struct Rest {
     asked: Option<Duration>,
+    /// Whether nothing but the key is at fault.
+    is_keys: bool,
 }
 
 /// Returns the rest that an attempt's key needs: it was refused, or the provider's rate is limited.
 fn rest(call: &Admitted<'_, '_>, error: Option<&GatewayError>) -> Option<Rest> {
     let asked = call.outcome.retry_after;
+    let is_refused = matches!(error, Some(GatewayError::ProviderRefused(_)));
     match call.outcome.provider_status? {
-        StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED => Some(Rest { asked: None }),
-        _ if matches!(error, Some(GatewayError::ProviderRefused(_))) => Some(Rest { asked: None }),
+        StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED => Some(Rest {
+            asked: None,
+            is_keys: true,
+        }),
+        // A 403 may be about what the account has sent.
+        _ if is_refused => Some(Rest {
+            asked: None,
+            is_keys: false,
+        }),
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            asked.map(|asked| Rest { asked: Some(asked) })
+            let asked = Some(asked?);
+            Some(Rest {
+                asked,
+                is_keys: false,
+            })
         }
         _ => None,
     }

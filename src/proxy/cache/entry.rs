@@ -22,10 +22,21 @@ pub(crate) struct About {
     /// The same in money, if the tenant had a price for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<Amount>,
+    /// Currency of the amount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
     /// Endpoint that has answered.
     pub endpoint: String,
     /// Length of the body in bytes.
     pub length: usize,
+}
+
+impl About {
+    /// Returns the amount, if it is in this currency: a config may name another one since.
+    pub(crate) fn amount_in(&self, currency: Option<&str>) -> Option<Amount> {
+        let is_same = currency.is_some() && self.currency.as_deref() == currency;
+        self.amount.filter(|_| is_same)
+    }
 }
 
 impl KeptAnswer {
@@ -65,6 +76,7 @@ mod tests {
                     content_type: "text/plain".to_owned(),
                     cost: Tokens::new(cost),
                     amount: None,
+                    currency: Some("EUR".to_owned()),
                     endpoint,
                     length: body.len(),
                 },

@@ -209,12 +209,29 @@ fn place(estimate: &Estimate<'_>) -> (Vec<String>, Keepers) {
     (parts, keepers)
 }
 
+/// Whether an `accept` takes the JSON that every provider answers with. Another one may be obeyed.
+fn takes_json(accept: &str) -> bool {
+    accept.split(',').any(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        let kinds = ["*/*", "application/*", "application/json"];
+        kinds.iter().any(|known| kind.eq_ignore_ascii_case(known))
+    })
+}
+
 /// Returns the headers that shape an answer.
 fn headers(request: &Request, api: Api) -> Vec<Vec<u8>> {
     let mut parts = Vec::new();
     for name in ["anthropic-version", beta_header(api)] {
         parts.push(name.as_bytes().to_vec());
         parts.extend(request.fields.all(name).map(<[u8]>::to_vec));
+    }
+    if let Some(accept) = request
+        .fields
+        .get("accept")
+        .filter(|accept| !takes_json(accept))
+    {
+        parts.push(b"accept".to_vec());
+        parts.push(accept.as_bytes().to_vec());
     }
     parts.push(request.query().unwrap_or_default().as_bytes().to_vec());
     parts

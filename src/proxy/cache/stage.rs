@@ -14,8 +14,8 @@ use crate::proxy::relay::stream::keep_alive;
 use crate::proxy::upstream::lifetime::Lifetime;
 use crate::settings;
 use crate::store::name::KeyName;
-use crate::store::tenants::{Tenant, Tenants};
-use crate::store::{NewAnswer, Store};
+use crate::store::tenants::Tenant;
+use crate::store::{NewAnswer, Shelf, Store};
 use crate::telemetry::metrics::Metrics;
 use bytes::Bytes;
 use http::StatusCode;
@@ -38,7 +38,6 @@ const BYPASS: &str = "bypass";
 
 pub struct Cache {
     store: Arc<dyn Store>,
-    tenants: Arc<Tenants>,
     metrics: Arc<Metrics>,
     bounds: settings::Cache,
     flights: Arc<Flights>,
@@ -66,15 +65,9 @@ struct Passage<'s, 'p, 'e> {
 }
 
 impl Cache {
-    pub fn new(
-        store: Arc<dyn Store>,
-        tenants: Arc<Tenants>,
-        metrics: Arc<Metrics>,
-        bounds: settings::Cache,
-    ) -> Cache {
+    pub fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>, bounds: settings::Cache) -> Cache {
         Cache {
             store,
-            tenants,
             metrics,
             bounds,
             flights: Arc::default(),
@@ -125,13 +118,15 @@ impl Cache {
         let mut failures = 0;
         loop {
             let entry = match self.flights.join(flight) {
-                Seat::Lead(lead) => match self.kept(&plan, &passage).await {
-                    Some(entry) => {
-                        lead.land(Landing::Answer(entry.clone()));
-                        entry
-                    }
-                    None => return self.lead(plan, passage, session, call, lead).await,
-                },
+                Seat::Lead(lead) => {
+                    let (kept, shelf) = self.look(&plan, &passage).await;
+                    let Some(entry) = kept else {
+                        let lead = (lead, shelf);
+                        return self.lead(plan, passage, session, call, lead).await;
+                    };
+                    lead.land(Landing::Answer(entry.clone()));
+                    entry
+                }
                 Seat::Wait(wait) => match passage.wait(session, call, wait).await? {
                     Landing::Answer(entry) => entry,
                     Landing::Failed if failures < MAX_FAILED_LEADERS => {
@@ -151,15 +146,21 @@ impl Cache {
         passage.ask(session, call, None).await
     }
 
-    /// Returns the kept answer of a call.
-    async fn kept(&self, plan: &Plan, passage: &Passage<'_, '_, '_>) -> Option<Arc<KeptAnswer>> {
-        if !plan.reads {
-            return None;
-        }
+    /// Returns the kept answer of a call, and the shelf for its own answer. No shelf: the store cannot be asked, and
+    /// nothing is kept.
+    async fn look(
+        &self,
+        plan: &Plan,
+        passage: &Passage<'_, '_, '_>,
+    ) -> (Option<Arc<KeptAnswer>>, Option<Shelf>) {
         let tenant = &passage.estimates[0].tenant.id;
-        let kept = self.store.cached_answer(tenant, &plan.key).await;
-        let kept = kept.inspect_err(|_| self.metrics.cache_errors.add(1));
-        KeptAnswer::decode(&kept.ok()??).map(Arc::new)
+        let Ok(found) = self.store.find_answer(tenant, &plan.key).await else {
+            self.metrics.cache_errors.add(1);
+            return (None, None);
+        };
+        let answer = found.answer.filter(|_| plan.reads);
+        let answer = answer.and_then(|answer| KeptAnswer::decode(&answer));
+        (answer.map(Arc::new), Some(found.shelf))
     }
 
     /// Asks the provider, for this call and for those that wait.
@@ -169,7 +170,7 @@ impl Cache {
         passage: Passage<'_, '_, '_>,
         session: &mut Session<'_>,
         call: &mut Admitted<'_, '_>,
-        lead: Lead,
+        (lead, shelf): (Lead, Option<Shelf>),
     ) -> Result<(), GatewayError> {
         self.metrics.cache_misses.add(1);
         set_cache(call, MISS);
@@ -187,30 +188,22 @@ impl Cache {
         if tap.taken.get().is_none() && is_for_its_client_alone(call) {
             tap.lead.land(Landing::Unfit);
         }
-        self.keep(tap, tenant, &call.bill.labels().account);
+        if let Some(shelf) = shelf {
+            self.keep(tap, tenant, &call.bill.labels().account, shelf);
+        }
         asked
     }
 
     /// Keeps the answer that was taken. The flight lasts until it is kept, so that no equal call asks the provider in
     /// between.
-    fn keep(&self, tap: Tap, tenant: Arc<Tenant>, owner: &str) {
+    fn keep(&self, tap: Tap, tenant: Arc<Tenant>, owner: &str, shelf: Shelf) {
         let Tap {
             plan, lead, taken, ..
         } = tap;
         let Some(entry) = taken.into_inner() else {
             return;
         };
-        // A tenant that was deleted meanwhile, and perhaps made anew, must not get it.
-        let present = self.tenants.kept(&tenant.id);
-        let is_present =
-            present.is_some_and(|present| Arc::ptr_eq(&present.health, &tenant.health));
-        let Some(permit) = self
-            .writes
-            .clone()
-            .try_acquire_owned()
-            .ok()
-            .filter(|_| is_present)
-        else {
+        let Ok(permit) = self.writes.clone().try_acquire_owned() else {
             return;
         };
         let (store, metrics) = (self.store.clone(), self.metrics.clone());
@@ -227,6 +220,8 @@ impl Cache {
                 bytes: entry.encode(),
                 life: plan.life,
                 most_bytes,
+                // Nothing is kept of an account or a tenant that was deleted meanwhile.
+                shelf: Some(shelf),
             };
             if store
                 .keep_answer(&tenant.id, &plan.key, &answer)
@@ -267,10 +262,11 @@ impl Cache {
         set_cache(call, HIT);
         call.reply
             .set_endpoint(entry.about.endpoint.as_str().into());
-        let amount = entry.about.amount;
+        let amount = entry.about.amount_in(call.bill.currency());
         call.bill.serve_cached(
             fee,
             amount.map(|amount| amount.percent_up(plan.fee_percentage)),
+            &entry.about.endpoint,
         );
         if let Some(left) = passage.parts.settlement.settle(call).await {
             call.reply.set_balance(left);

@@ -32,6 +32,7 @@ pub(crate) struct Ended<'a> {
     pub cost: Tokens,
     /// The same in money.
     pub amount: Option<Amount>,
+    pub currency: Option<&'a str>,
 }
 
 pub(crate) struct Tap {
@@ -100,6 +101,7 @@ impl Tap {
                 content_type: content_type.to_owned(),
                 cost: ended.cost,
                 amount: ended.amount,
+                currency: ended.currency.map(str::to_owned),
                 endpoint: ended.endpoint.to_owned(),
                 length: body.len(),
             },

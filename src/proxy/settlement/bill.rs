@@ -176,6 +176,9 @@ impl Bill {
 
     /// Returns the amount of the present attempt, by the basis of its charge.
     fn amount_by(&self, basis: Basis) -> Option<Amount> {
+        if basis == Basis::Cached {
+            return self.cached_amount;
+        }
         let prices = self.terms.tenant.config.prices.as_ref()?;
         let (_, endpoint) = self.terms.prices_at(&self.labels.endpoint)?;
         let price = |model| prices.price(endpoint, model);
@@ -183,9 +186,8 @@ impl Bill {
         let usage = match (basis, self.terms.unreported) {
             (Basis::Reported, _) => self.seen.claim.usage(),
             (Basis::Counted, Some(unreported)) => unreported,
-            (Basis::Cached, _) => return self.cached_amount,
             (Basis::Nothing, _) => return Some(Amount::ZERO),
-            (Basis::Counted | Basis::Held, _) => return None,
+            (Basis::Counted | Basis::Held | Basis::Cached, _) => return None,
         };
         let others = self.seen.claim.others.iter();
         let others =
@@ -193,8 +195,11 @@ impl Bill {
         Some(Amount::of(&usage, own).plus(others.sum()))
     }
 
-    /// Decides the charge of an answer from the cache. `amount`: its fee in money.
-    pub(crate) fn serve_cached(&mut self, fee: Tokens, amount: Option<Amount>) {
+    /// Decides the charge of an answer from the cache. `amount`: its fee in money. `endpoint`: the one that gave it.
+    pub(crate) fn serve_cached(&mut self, fee: Tokens, amount: Option<Amount>, endpoint: &str) {
+        if *self.labels.endpoint != *endpoint {
+            self.labels.endpoint = endpoint.into();
+        }
         self.accepted = true;
         self.cached_amount = amount;
         self.charge = Some(Charge {
@@ -217,6 +222,7 @@ impl Bill {
             model: self.labels.model.as_deref(),
             cost: charge.cost.minus(before.unwrap_or_default()),
             amount: self.amount_by(charge.basis),
+            currency: self.currency(),
         })
     }
 

@@ -190,7 +190,7 @@ proptest! {
             }
             Last::Kept { percent } => {
                 let fee = Tokens::new(left).percent_up(*percent);
-                bill.serve_cached(fee, None);
+                bill.serve_cached(fee, None, "other");
                 fee.count()
             }
             Last::None => {

@@ -9,6 +9,7 @@ use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
 use crate::proxy::exchange::Admitted;
 use crate::proxy::outcome::ProviderFault;
+use crate::proxy::relay::request::NextAttempt;
 use crate::rules::config::Endpoint;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -38,8 +39,8 @@ pub(crate) struct Outgoing {
     pub to: Destination,
     pub request: ProviderRequest,
     pub timeouts: Timeouts,
-    /// Whether another attempt may follow, so that a timeout is not told to the client.
-    pub may_move: bool,
+    /// Attempt that may follow, so that a timeout is not told to the client.
+    pub next: NextAttempt,
 }
 
 /// Event that ends the wait for the answer's head.
@@ -87,7 +88,7 @@ impl Forward {
         lifetime: &mut Lifetime<'_>,
     ) -> Result<ProviderAnswer<'_>, GatewayError> {
         let waited = call.timing.waited;
-        let may_move = outgoing.may_move;
+        let next = outgoing.next;
         let answer = self.wait(session, call, outgoing, lifetime).await?;
         let answer = answer.map_err(|error| {
             // A provider that breaks off before its answer has shown no work, so the call is free.
@@ -102,7 +103,7 @@ impl Forward {
         call.bill.set_accepted(true);
         call.outcome.provider_status = Some(answer.head.status);
         call.outcome.first_byte = Some(call.timing.waited.saturating_sub(waited));
-        if !may_move {
+        if !next.exists() {
             // The request's body has been sent and freed.
             call.body_memory.release();
         }
@@ -120,7 +121,7 @@ impl Forward {
             to,
             request,
             timeouts,
-            may_move,
+            next,
         } = outgoing;
         let progress = Progress::default();
         let mut answer = pin!(self.client.send(to, &request, timeouts, &progress));
@@ -152,7 +153,7 @@ impl Forward {
                     let (endpoint, timeout) = (call.reply.endpoint(), timeouts.first_byte);
                     let why = format!("no answer from {endpoint} within {timeout:?}");
                     let error = GatewayError::ProviderTimeout(why);
-                    if may_move {
+                    if next.may_begin(false) {
                         return Err(error);
                     }
                     refuse_and_drain(session, call, error, lifetime).await;

@@ -38,6 +38,8 @@ pub(super) struct AnswerFiles {
 struct Index {
     /// Shelves by the name of the tenant's folder.
     shelves: HashMap<String, Shelf>,
+    /// Numbers of the shelves that calls have found. A shelf has another one after anything of it was forgotten.
+    numbers: HashMap<String, u64>,
     number: u64,
     swept: Millis,
     /// Why no answers are kept any more.
@@ -50,6 +52,21 @@ impl Index {
     fn open(&self) -> Outcome<()> {
         let closed = self.closed.clone();
         closed.map_or(Ok(()), |why| Err(StoreError::Unavailable(why)))
+    }
+
+    /// Returns the number of a shelf, which need not exist.
+    fn number_of(&mut self, folder: &str) -> u64 {
+        if let Some(number) = self.numbers.get(folder) {
+            return *number;
+        }
+        self.number += 1;
+        self.numbers.insert(folder.to_owned(), self.number);
+        self.number
+    }
+
+    /// Whether calls that have found this number may still keep their answers.
+    fn is_same(&self, folder: &str, number: Option<u64>) -> bool {
+        number.is_none_or(|number| self.numbers.get(folder) == Some(&number))
     }
 }
 
@@ -116,23 +133,25 @@ impl AnswerFiles {
         }
     }
 
-    /// Returns the file of a live answer, and marks it as used now. Reads no file.
+    /// Returns the file of a live answer, which is marked as used now, and the number of its shelf. Reads no file.
     pub fn find(
         &self,
         tenant: &TenantId,
         key: &AnswerKey,
         now: Millis,
-    ) -> Outcome<Option<AnswerFile>> {
+    ) -> Outcome<(Option<AnswerFile>, u64)> {
         let mut index = self.index.lock();
         index.open()?;
         let folder = folder(tenant);
+        let number = index.number_of(&folder);
         let shelf = index.shelves.get_mut(&folder);
         let item = shelf.and_then(|shelf| shelf.touch(key, now)).cloned();
-        Ok(item.map(|item| AnswerFile {
+        let file = item.map(|item| AnswerFile {
             folder,
             key: *key,
             item,
-        }))
+        });
+        Ok((file, number))
     }
 
     /// Reads an answer that [`AnswerFiles::find`] returned. `None`: it was dropped meanwhile, or is damaged.
@@ -162,20 +181,24 @@ impl AnswerFiles {
         None
     }
 
-    /// Writes an answer of `item.bytes`, at most `most`, and removes those that it drops.
+    /// Writes an answer of `item.bytes`, at most `most`, and removes those that it drops. False: something was forgotten
+    /// since a call has found the `shelf` of this number.
     pub fn keep(
         &self,
         tenant: &TenantId,
         key: AnswerKey,
         item: Item<Bytes>,
-        most: u64,
+        (most, shelf): (u64, Option<u64>),
         now: Millis,
-    ) -> Outcome<()> {
+    ) -> Outcome<bool> {
         let answer = item.value;
         self.check_space(answer.len())?;
         let number = {
             let mut index = self.index.lock();
             index.open()?;
+            if !index.is_same(&folder(tenant), shelf) {
+                return Ok(false);
+            }
             index.number += 1;
             index.number
         };
@@ -193,36 +216,42 @@ impl AnswerFiles {
         let unnamed = path.with_added_extension("new");
         let placed = write(&unnamed, &file.name(), &answer)
             .map_err(unwritten)
-            .and_then(|()| self.place(&unnamed, &path, file, most, now));
-        let dropped = placed.inspect_err(|_| {
+            .and_then(|()| self.place((&unnamed, &path), file, (most, shelf), now));
+        if !matches!(placed, Ok(Some(_))) {
             let _ = fs::remove_file(&unnamed);
-        })?;
+        }
+        let Some(dropped) = placed? else {
+            return Ok(false);
+        };
         // One that stays on the disk is met by nobody, and a later start removes it or drops it again.
         let _ = self.remove(&dropped);
         self.sweep_if_due(now);
-        Ok(())
+        Ok(true)
     }
 
-    /// Gives a written file its name, which is the moment from which it is there. Returns what it drops.
+    /// Gives a written file its name, which is the moment from which it is there. Returns what it drops. `None`: its shelf
+    /// is gone.
     fn place(
         &self,
-        unnamed: &Path,
-        path: &Path,
+        (unnamed, path): (&Path, &Path),
         file: AnswerFile,
-        most: u64,
+        (most, shelf): (u64, Option<u64>),
         now: Millis,
-    ) -> Outcome<Vec<AnswerFile>> {
+    ) -> Outcome<Option<Vec<AnswerFile>>> {
         let AnswerFile { folder, key, item } = file;
         let mut index = self.index.lock();
         index.open()?;
+        if !index.is_same(&folder, shelf) {
+            return Ok(None);
+        }
         match fs::rename(unnamed, path) {
             // All of the tenant's answers were forgotten meanwhile.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             renamed => renamed.map_err(unwritten)?,
         }
         let shelf = index.shelves.entry(folder.clone()).or_default();
         let dropped = shelf.put(key, item, most, now).unwrap_or_default();
-        Ok(in_folder(&folder, dropped))
+        Ok(Some(in_folder(&folder, dropped)))
     }
 
     /// Removes the answers of an owner, and returns how many.
@@ -231,6 +260,7 @@ impl AnswerFiles {
         let (expired, owned) = {
             let mut index = self.index.lock();
             index.open()?;
+            index.numbers.remove(&folder);
             let Some(shelf) = index.shelves.get_mut(&folder) else {
                 return Ok(0);
             };
@@ -250,6 +280,7 @@ impl AnswerFiles {
         let (count, away) = {
             let mut index = self.index.lock();
             index.open()?;
+            index.numbers.remove(&folder);
             let Some(mut shelf) = index.shelves.remove(&folder) else {
                 return Ok(0);
             };

@@ -23,12 +23,14 @@ fn keep(answers: &AnswerFiles, at: &str, key: u8, text: &str, most: u64) {
         value: Bytes::copy_from_slice(text.as_bytes()),
     };
     let key = AnswerKey::new([key; 32]);
-    answers.keep(&tenant(at), key, item, most, NOW).unwrap();
+    let kept = answers.keep(&tenant(at), key, item, (most, None), NOW);
+    assert_eq!(kept, Ok(true));
 }
 
 fn read(answers: &AnswerFiles, at: &str, key: u8) -> Option<Bytes> {
     let key = AnswerKey::new([key; 32]);
-    let file = answers.find(&tenant(at), &key, NOW).unwrap()?;
+    let (file, _) = answers.find(&tenant(at), &key, NOW).unwrap();
+    let file = file?;
     answers.read(&file)
 }
 
@@ -134,12 +136,14 @@ fn forgotten_answers_are_off_the_disk_and_a_closed_cache_writes_nothing() {
 
     keep(&answers, "abc", 1, "text", 100);
     let key = AnswerKey::new([1; 32]);
-    let file = answers.find(&tenant("abc"), &key, NOW).unwrap().unwrap();
+    let (file, _) = answers.find(&tenant("abc"), &key, NOW).unwrap();
+    let file = file.unwrap();
     answers.close();
 
     let unnamed = dir.join("answers/unnamed");
     fs::write(&unnamed, "x").unwrap();
-    let placed = answers.place(&unnamed, &dir.join("answers/named"), file, 100, NOW);
+    let named = dir.join("answers/named");
+    let placed = answers.place((&unnamed, &named), file, (100, None), NOW);
     assert!(placed.is_err() && answers.find(&tenant("abc"), &key, NOW).is_err());
     assert!(!dir.join("answers/named").exists());
     fs::remove_dir_all(dir).unwrap();

@@ -20,7 +20,8 @@ use super::name::{self, AccountName, AnswerKey, KeyName, KeyNames, TicketName};
 use super::stored::Stored;
 use super::{
     AccountSettings, Agreement, AnswerCache, Configs, Counted, Durability, Follower, Found,
-    KeyAdmission, Ledger, Mint, NewAnswer, Outcome, Put, StoreError, Tickets, UsageLog,
+    FoundAnswer, KeyAdmission, Ledger, Mint, NewAnswer, Outcome, Put, Shelf, StoreError, Tickets,
+    UsageLog,
 };
 use crate::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
 use crate::rules::amount::{Millis, Tokens};
@@ -33,7 +34,6 @@ use crate::rules::window::Window;
 use crate::telemetry::counter::Histogram;
 use answers::AnswerFiles;
 use async_trait::async_trait;
-use bytes::Bytes;
 use counters::Counters;
 use disk::{ChangeKind, Disk, Next};
 use parking_lot::Mutex;
@@ -721,13 +721,19 @@ impl Tickets for Embedded {
 
 #[async_trait]
 impl AnswerCache for Embedded {
-    async fn cached_answer(&self, tenant: &TenantId, key: &AnswerKey) -> Outcome<Option<Bytes>> {
-        let found = self.answers.find(tenant, key, self.keeping.clock.now())?;
-        let Some(file) = found else {
-            return Ok(None);
+    async fn find_answer(&self, tenant: &TenantId, key: &AnswerKey) -> Outcome<FoundAnswer> {
+        let (file, number) = self.answers.find(tenant, key, self.keeping.clock.now())?;
+        let answer = match file {
+            Some(file) => {
+                self.on_answers(move |answers| Ok(answers.read(&file)))
+                    .await?
+            }
+            None => None,
         };
-        self.on_answers(move |answers| Ok(answers.read(&file)))
-            .await
+        Ok(FoundAnswer {
+            answer,
+            shelf: Shelf(number.to_string()),
+        })
     }
 
     async fn keep_answer(
@@ -746,10 +752,14 @@ impl AnswerCache for Embedded {
             owner: answer.owner.to_owned(),
             value: answer.bytes.clone(),
         };
-        let most = answer.most_bytes;
-        self.on_answers(move |answers| answers.keep(&tenant, key, item, most, now))
-            .await?;
-        Ok(true)
+        // A name that is no number is of no shelf.
+        let shelf = answer
+            .shelf
+            .as_ref()
+            .map(|shelf| shelf.0.parse().unwrap_or(0));
+        let bounds = (answer.most_bytes, shelf);
+        self.on_answers(move |answers| answers.keep(&tenant, key, item, bounds, now))
+            .await
     }
 
     async fn forget_answers_of(&self, tenant: &TenantId, owner: &str) -> Outcome<u64> {

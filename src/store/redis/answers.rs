@@ -9,9 +9,8 @@ use super::fleet::Fleet;
 use super::script::Script;
 use crate::rules::tenant::TenantId;
 use crate::store::name::{self, AnswerKey};
-use crate::store::{AnswerCache, Durability, NewAnswer, Outcome, StoreError};
+use crate::store::{AnswerCache, Durability, FoundAnswer, NewAnswer, Outcome, Shelf, StoreError};
 use async_trait::async_trait;
-use bytes::Bytes;
 use redis::{Value, from_redis_value};
 use std::sync::Arc;
 
@@ -24,6 +23,11 @@ fn names(tenant: &TenantId, key: Option<&AnswerKey>) -> Vec<String> {
     let parts = ["index", "used", "ends", "forgotten"].into_iter();
     let parts = parts.chain(key.as_deref());
     parts.map(|part| name::answers(tenant, part)).collect()
+}
+
+/// Returns a name that no shelf has had.
+fn new_shelf() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
 }
 
 /// Returns the connections that answers go over.
@@ -68,14 +72,18 @@ async fn run(
 
 #[async_trait]
 impl AnswerCache for Redis {
-    async fn cached_answer(&self, tenant: &TenantId, key: &AnswerKey) -> Outcome<Option<Bytes>> {
+    async fn find_answer(&self, tenant: &TenantId, key: &AnswerKey) -> Outcome<FoundAnswer> {
         let names = names(tenant, Some(key));
-        let words = [key.hex()];
+        let words = [key.hex(), new_shelf()];
         let words = words.each_ref().map(String::as_bytes);
-        match run(self, &self.scripts.cached_answer, &names, &words).await? {
-            (kind, Some(Value::BulkString(answer))) if kind == "found" => Ok(Some(answer.into())),
-            _ => Ok(None),
-        }
+        let (shelf, answer) = run(self, &self.scripts.find_answer, &names, &words).await?;
+        Ok(FoundAnswer {
+            answer: match answer {
+                Some(Value::BulkString(answer)) => Some(answer.into()),
+                _ => None,
+            },
+            shelf: Shelf(shelf),
+        })
     }
 
     async fn keep_answer(
@@ -94,13 +102,19 @@ impl AnswerCache for Redis {
             answer.life.0.to_string(),
             answer.most_bytes.to_string(),
             answer.owner.to_owned(),
+            answer
+                .shelf
+                .as_ref()
+                .map_or_else(String::new, |shelf| shelf.0.clone()),
         ];
         let mut words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
         words.push(&answer.bytes);
         for _ in 0..MAX_ATTEMPTS {
             let (kind, _) = run(self, &self.scripts.keep_answer, &names, &words).await?;
-            if kind != "crowded" {
-                break;
+            match kind.as_str() {
+                "crowded" => {}
+                "late" => return Ok(false),
+                _ => break,
             }
         }
         // One for which there is no space yet is not kept; the next ones find what was dropped for it.
@@ -112,7 +126,7 @@ impl AnswerCache for Redis {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let (mut gone, mut cursor) = (0, "0".to_owned());
         loop {
-            let words = [owner.to_owned(), cursor];
+            let words = [owner.to_owned(), cursor, new_shelf()];
             let script = &self.scripts.forget_answers_of;
             let (next, mut words) = self.run(script, &names, &words).await?;
             gone += words.number()?;

@@ -3,7 +3,7 @@
 use super::{GRANT, ask, cached, hi, result_of, spent, start, streamed};
 use crate::harness::sample::PROVIDER_KEY;
 use crate::harness::{
-    Gateway, Provider, Redis, Script, Setup, balance, chat, eventually, mint, sample,
+    Gateway, Provider, Redis, Script, Setup, balance, chat, chat_request, eventually, mint, sample,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -308,4 +308,37 @@ fn answer_without_content_is_not_kept() {
     let (gateway, key) = start(cached(&provider));
     assert_eq!(result_of(&gateway, &key, &hi()), "miss");
     assert_eq!(result_of(&gateway, &key, &hi()), "miss");
+}
+
+/// Amounts of one currency are none of another.
+#[test]
+fn hit_has_no_amount_where_the_currency_is_another_one_since() {
+    let provider = provider();
+    let prices = |currency: &str| json!({"currency": currency, "models": {"gpt-4o": {"input": 2.5, "output": 10}}});
+    let config = cached(&provider).set("prices", prices("USD"));
+    let (gateway, key) = start(config.clone());
+    let cost = || {
+        let request = chat_request(&gateway, "abc", &key, &hi());
+        let answer = request.header("x-resullm-cost", "1").send();
+        assert_eq!(answer.status, 200);
+        answer.header("x-resullm-cost").unwrap().to_owned()
+    };
+    let price = cost();
+    assert!(
+        price.ends_with("currency=USD") && price.starts_with("11; "),
+        "{price}"
+    );
+    assert!(cost().starts_with("3; amount="));
+    let changed = gateway
+        .client()
+        .request("PUT", "/abc/admin/config")
+        .bearer(gateway.admin_token())
+        .json(&json!({"config": serde_json::Value::from(config.set("prices", prices("JPY")))}))
+        .send();
+    assert_eq!(changed.status, 200, "{}", changed.text());
+
+    crate::harness::eventually(super::SOON, "the new config is in force", || {
+        let cost = cost();
+        (!cost.contains("USD")).then(|| assert_eq!(cost, "3"))
+    });
 }

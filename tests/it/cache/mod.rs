@@ -1,6 +1,7 @@
 //! The cache of answers: hits and their fee, what shares an answer and what does not, equal calls at once.
 
 mod flights;
+mod forgotten;
 mod hits;
 mod keys;
 

@@ -1,7 +1,9 @@
 //! Attempts: what moves a call on to the next endpoint, what does not, and what each costs.
 
 use super::{GRANT, ask, config, hi, record, spent, start};
-use crate::harness::{Gateway, Provider, Script, Setup, chat, mint, sample, sample_at};
+use crate::harness::{
+    Gateway, Provider, Script, Setup, chat, chat_request, mint, sample, sample_at,
+};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -313,4 +315,55 @@ fn record_lists_each_attempt_once() {
         (&record["cost"], record.get("attempts")),
         (&json!(90_000), None)
     );
+}
+
+/// No attempt may follow any more when the timeout comes, so the answer is waited for, as with one endpoint.
+#[test]
+fn timeout_after_the_time_for_attempts_costs_what_the_late_answer_does() {
+    for stream in [false, true] {
+        let late = Provider::start(|asked| {
+            let script = match asked.json()["stream"] == true {
+                true => Script::chat_stream(&["too ", "late"], 9, 2),
+                false => Script::chat("too late", 9, 2),
+            };
+            script.first(crate::harness::Step::Wait(Duration::from_secs(2)))
+        });
+        let config = config(&late, &live())
+            .set("providers.text.failover", json!({"timeout": "300ms"}))
+            .set(
+                "providers.text.endpoints.openai.timeouts",
+                json!({"first_byte": "700ms"}),
+            );
+        let (gateway, key) = start(config);
+        assert_eq!(ask(&gateway, &key, stream).status, 504);
+        crate::harness::eventually(
+            Duration::from_secs(10),
+            "the late answer is charged",
+            || {
+                let (left, free) = crate::harness::balance(&gateway, &key);
+                (left == free && left < GRANT).then(|| assert_eq!(GRANT - left, 11))
+            },
+        );
+    }
+}
+
+/// An error after attempts that were charged says what they have cost.
+#[test]
+fn error_after_charged_attempts_has_the_balance_behind_them() {
+    let failing = |tokens: u64| {
+        Provider::start(move |_| {
+            let usage =
+                json!({"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens});
+            Script::json(502, &json!({"error": {"message": "late"}, "usage": usage}))
+        })
+    };
+    let (first, second) = (failing(40), Provider::start(|_| Script::new().cut()));
+    let (gateway, key) = start(config(&first, &second));
+    let request = chat_request(&gateway, "abc", &key, &hi(false));
+    let answer = request.header("x-resullm-cost", "1").send();
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.header("x-resullm-cost"), Some("40"));
+    let left = (GRANT - 40).to_string();
+    assert_eq!(answer.header("x-resullm-tokens-left"), Some(left.as_str()));
+    assert_eq!(spent(&gateway, &key), 40);
 }

@@ -140,3 +140,32 @@ fn group_that_may_ask_for_a_model_at_one_endpoint_is_not_sent_to_the_other() {
     let pinned = json!({"model": "other/gpt-4o", "messages": []});
     assert_eq!(chat(&gateway, "abc", &key, &pinned).status, 404);
 }
+
+/// Keys take no attempt from the other endpoint, and an endpoint whose keys are all refused is passed over.
+#[test]
+fn refused_keys_leave_an_attempt_for_another_endpoint() {
+    for status in [401, 402, 403, 429] {
+        let refusing = Provider::start(move |_| {
+            Script::json(status, &json!({"error": {"message": "bad key"}}))
+        });
+        let live = Provider::start(|_| Script::chat("from live", 9, 2));
+        let config = super::config(&refusing, &live).set(
+            "providers.text.endpoints.openai.api_keys",
+            json!([
+                "sk-two-of-the-endpoint",
+                "sk-three-of-the-endpoint",
+                "sk-four-of-the-endpoint"
+            ]),
+        );
+        let (gateway, _) = start(config);
+        let keys: Vec<String> = (0..3).map(|_| mint(&gateway, "abc")).collect();
+        for key in keys.iter().cycle().take(30) {
+            let answer = ask(&gateway, key, false);
+            assert_eq!(answer.status, 200, "{status}: {}", answer.text());
+        }
+        if status != 429 {
+            let asked = refusing.requests().len();
+            assert!(asked <= 12, "{status}: {asked}");
+        }
+    }
+}

@@ -238,7 +238,7 @@ pub fn chat_streaming(
     chat_request(gateway, tenant, key, call).send_streaming()
 }
 
-fn chat_request(gateway: &Gateway, tenant: &str, key: &str, call: &Value) -> Request<'static> {
+pub fn chat_request(gateway: &Gateway, tenant: &str, key: &str, call: &Value) -> Request<'static> {
     gateway
         .client()
         .request("POST", &format!("/{tenant}/v1/chat/completions"))

@@ -45,7 +45,8 @@ pub use cluster::Cluster;
 pub use dir::{TempDir, copy};
 pub use doors::Doors;
 pub use gateway::{
-    CHAT_PATH, Gateway, balance, chat, chat_streaming, me, mint, resullm, small_call, spent,
+    CHAT_PATH, Gateway, balance, chat, chat_request, chat_streaming, me, mint, resullm, small_call,
+    spent,
 };
 pub use http::{Client, Response, Streaming, raw, raw_for};
 pub use http2::Http2;

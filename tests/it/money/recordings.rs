@@ -82,6 +82,15 @@ fn provider() -> Provider {
             "text" => plain(&format!("{text}\n")),
             "srt" => plain(&format!("1\n00:00:00,000 --> 00:00:02,900\n{text}\n\n")),
             "vtt" => plain(&format!("WEBVTT\n\n00:00.000 --> 00:02.900\n{text}\n\n")),
+            "low-seconds" => Script::json(
+                200,
+                &json!({"text": "word ".repeat(2_000), "usage": seconds(1.0)}),
+            ),
+            "low-tokens" => Script::json(
+                200,
+                &json!({"text": "word ".repeat(2_000),
+                "usage": {"type": "tokens", "input_tokens": 1, "output_tokens": 1, "total_tokens": 2}}),
+            ),
             "lies" => plain(r#"{"text":"Hi","usage":{"type":"duration","seconds":0.1}}"#),
             other => panic!("{other}"),
         }
@@ -207,6 +216,19 @@ fn a_transcript_without_usage_is_charged_by_the_length_of_its_recording() {
         ask(&gateway, &key, "text", "text", file);
         let price = cost(&gateway, &key, left);
         assert_eq!(price, seconds * SECOND, "{}", file.0);
+        left -= price;
+    }
+}
+
+#[test]
+fn a_transcript_costs_no_less_than_its_text_proves() {
+    let provider = provider();
+    let (gateway, key) = start(&provider);
+    let mut left = GRANT;
+    for kind in ["low-seconds", "low-tokens"] {
+        ask(&gateway, &key, kind, "json", TALK);
+        let price = cost(&gateway, &key, left);
+        assert!(price >= 1_000, "{kind}: {price}");
         left -= price;
     }
 }

@@ -4,7 +4,6 @@ use crate::harness::http::Response;
 use crate::harness::{Client, TempDir};
 use crate::store::contract::{keeping, open, runtime};
 use async_trait::async_trait;
-use bytes::Bytes;
 use resullm::host_port::HostPort;
 use resullm::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
 use resullm::rules::amount::{Millis, Tokens};
@@ -19,9 +18,9 @@ use resullm::serve::sockets::Sockets;
 use resullm::settings::{Listener, Settings};
 use resullm::store::name::{AccountName, AnswerKey, KeyName, KeyNames, TicketName};
 use resullm::store::{
-    Agreement, AnswerCache, Clock, Configs, Counted, Durability, Follower, Found, Joining,
-    KeyAdmission, Led, Ledger, ListedKey, Mint, NewAnswer, Outcome, People, Put, Received, Store,
-    Tickets, UsageLog,
+    Agreement, AnswerCache, Clock, Configs, Counted, Durability, Follower, Found, FoundAnswer,
+    Joining, KeyAdmission, Led, Ledger, ListedKey, Mint, NewAnswer, Outcome, People, Put, Received,
+    Store, Tickets, UsageLog,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -278,8 +277,8 @@ impl Tickets for Defective {
 
 #[async_trait]
 impl AnswerCache for Defective {
-    async fn cached_answer(&self, tenant: &TenantId, key: &AnswerKey) -> Outcome<Option<Bytes>> {
-        self.store.cached_answer(tenant, key).await
+    async fn find_answer(&self, tenant: &TenantId, key: &AnswerKey) -> Outcome<FoundAnswer> {
+        self.store.find_answer(tenant, key).await
     }
 
     async fn keep_answer(

@@ -114,6 +114,7 @@ async fn by_engine(store: &dyn Store, at: &TenantId, op: &Op, step: usize) -> St
                 bytes: bytes(*size, step),
                 life: Millis(*life),
                 most_bytes: *most,
+                shelf: None,
             };
             let kept = store.keep_answer(at, &key(*number), &answer).await;
             kept.unwrap().to_string()
@@ -202,6 +203,7 @@ fn new_answer(text: &str, life: u64) -> NewAnswer<'_> {
         bytes: Bytes::copy_from_slice(text.as_bytes()),
         life: Millis(life),
         most_bytes: 1 << 20,
+        shelf: None,
     }
 }
 

@@ -120,6 +120,7 @@ contract!(
     a_ticket_ends_by_itself;
     an_answer_is_given_as_it_was_kept_until_it_is_replaced,
     answers_of_two_tenants_never_meet,
+    an_answer_is_not_kept_on_a_shelf_that_is_gone,
     the_least_recently_used_answer_makes_space,
     an_answer_larger_than_the_bound_changes_nothing,
     answers_of_an_owner_are_forgotten_alone,

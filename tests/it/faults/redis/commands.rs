@@ -118,6 +118,7 @@ fn cache(url: &str) {
                 life: Millis(60_000),
                 // Two of three fit.
                 most_bytes: 1_100,
+                shelf: None,
             };
             let key = AnswerKey::new([number; 32]);
             assert!(store.keep_answer(&tenant, &key, &answer).await.unwrap());

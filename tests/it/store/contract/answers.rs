@@ -22,6 +22,7 @@ fn answer(owner: &str, bytes: impl Into<Bytes>, most_bytes: u64) -> NewAnswer<'_
         bytes: bytes.into(),
         life: HOUR,
         most_bytes,
+        shelf: None,
     }
 }
 
@@ -188,4 +189,34 @@ pub async fn an_answer_ends_by_itself(store: Arc<dyn Store>) {
 
     assert_eq!(read(&*store, &at, 2).await.unwrap(), "stays");
     assert_eq!(store.forget_answers(&at).await.unwrap(), 1);
+}
+
+/// An answer that was under way while others of its tenant were forgotten is not kept: it may be one of these.
+pub async fn an_answer_is_not_kept_on_a_shelf_that_is_gone(store: Arc<dyn Store>) {
+    let at = tenant(&fresh("t"));
+    for forgets_all in [false, true] {
+        let found = store.find_answer(&at, &key(1)).await.unwrap();
+        assert_eq!(found.answer, None);
+        let again = store.find_answer(&at, &key(2)).await.unwrap();
+        assert_eq!(found.shelf, again.shelf);
+        let on_shelf = |shelf| NewAnswer {
+            shelf: Some(shelf),
+            ..answer("p_one", "text", PLENTY)
+        };
+        match forgets_all {
+            true => store.forget_answers(&at).await.unwrap(),
+            false => store.forget_answers_of(&at, "p_other").await.unwrap(),
+        };
+
+        let late = on_shelf(found.shelf.clone());
+        assert!(!store.keep_answer(&at, &key(1), &late).await.unwrap());
+        assert_eq!(read(&*store, &at, 1).await, None);
+
+        let present = store.find_answer(&at, &key(1)).await.unwrap().shelf;
+        assert_ne!(present, found.shelf);
+        let kept = on_shelf(present);
+        assert!(store.keep_answer(&at, &key(1), &kept).await.unwrap());
+        assert_eq!(read(&*store, &at, 1).await.unwrap(), "text");
+        store.forget_answers(&at).await.unwrap();
+    }
 }
