@@ -26,7 +26,7 @@ mod id {
     pub(crate) const AUDIO: u64 = 0xe1;
     pub(crate) const RATE: u64 = 0xb5;
     pub(crate) const OUTPUT_RATE: u64 = 0x78b5;
-    pub const BITS: u64 = 0x6264;
+    pub(crate) const BITS: u64 = 0x6264;
     pub(crate) const CHANNELS: u64 = 0x9f;
     pub(crate) const ENCODINGS: u64 = 0x6d80;
     pub const CLUSTER: u64 = 0x1f43_b675;
