@@ -26,6 +26,7 @@ pub mod stream;
 pub mod surplus;
 pub mod table;
 pub mod tokens;
+pub mod translate;
 pub mod unknown_members;
 pub mod words;
 

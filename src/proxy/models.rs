@@ -9,8 +9,8 @@ use crate::proxy::admission::authenticate::{authenticate, require_known};
 use crate::proxy::downstream::reply::{self, ReplyContext};
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
-use crate::rules::choice::{self, equals};
-use crate::rules::config::{Group, TextProviders};
+use crate::rules::choice::{self, Way, equals};
+use crate::rules::config::{Endpoint, Group, TextProviders};
 use crate::rules::issued_key::IssuedKey;
 use crate::store::Ledger;
 use crate::store::tenants::Tenant;
@@ -75,11 +75,14 @@ fn models_of<'a>(
     for model in written {
         let mut apis = [Api::OpenAi, Api::Anthropic].into_iter();
         let endpoint = apis.find_map(|api| {
-            let speaks = |kind| api.is_spoken_by(kind);
-            let first = *equals(providers, Some(model), speaks).ok()?.first()?;
+            let way = |endpoint: &Endpoint| {
+                let speaks = api.is_spoken_by(endpoint.kind);
+                speaks.then_some(Way::Native)
+            };
+            let first = *equals(providers, Some(model), way).ok()?.first()?;
             let is_for_group = of_group.is_none_or(|list| {
                 let served = first.served(Some(model));
-                choice::is_among(providers, list, first.endpoint, served, speaks)
+                choice::is_among(providers, list, first.endpoint, served, way)
             });
             is_for_group.then_some(first.endpoint)
         });

@@ -3,8 +3,19 @@
 //! [`equals`] serve a call equally well, [`fallbacks`] serve it when those fail.
 //! Pure: it reads the tenant's [`TextProviders`] and the requested model, and must never contact an endpoint.
 
-use super::config::{Endpoint, Kind, TextProviders};
+use super::config::{Endpoint, TextProviders};
 use super::model_name;
+
+/// How a call is written for an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As the client wrote it.
+    Native,
+    /// Translated to the endpoint's API.
+    Translated,
+}
+
+const WAYS: [Way; 2] = [Way::Native, Way::Translated];
 
 /// Endpoint and model that serve a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,21 +44,23 @@ pub enum Unserved {
 /// Returns the endpoints that serve a call equally well, in the order of the config; there is at least one.
 ///
 /// `<endpoint>/<model>` selects its endpoint; otherwise all that list the model; otherwise the first that
-/// supports the call's API, the tenant's `default` before the others. An endpoint with a `models` list serves
-/// nothing else.
+/// supports the call, the tenant's `default` before the others. An endpoint with a `models` list serves
+/// nothing else. Endpoints of the call's own API go before those that it is translated for. `way`: how the call is
+/// written for an endpoint; `None`: not at all.
 pub fn equals<'p: 'm, 'm>(
     providers: &'p TextProviders,
     model: Option<&'m str>,
-    speaks: impl Fn(Kind) -> bool,
+    way: impl Fn(&Endpoint) -> Option<Way>,
 ) -> Result<Vec<Choice<'p, 'm>>, Unserved> {
-    let able = || {
+    let way = &way;
+    let able = |by: Way| {
         let endpoints = providers.endpoints.iter();
-        endpoints.filter(|endpoint| speaks(endpoint.kind))
+        endpoints.filter(move |endpoint| way(endpoint) == Some(by))
     };
-    let named = |name: &str| able().find(|endpoint| endpoint.name == name);
     let addressed = model.and_then(|model| {
         let (name, rest) = model.split_once('/')?;
-        Some((named(name)?, rest))
+        let mut endpoints = WAYS.into_iter().flat_map(&able);
+        Some((endpoints.find(|endpoint| endpoint.name == name)?, rest))
     });
     if let Some((endpoint, rest)) = addressed
         && providers.serves(endpoint, Some(rest))
@@ -55,16 +68,36 @@ pub fn equals<'p: 'm, 'm>(
         let model = Some(rest);
         return Ok(vec![Choice { endpoint, model }]);
     }
-    let listed = model.map(|model| listed(able, model)).unwrap_or_default();
-    if !listed.is_empty() {
-        return Ok(listed);
+    for by in WAYS {
+        let listed = model.map(|model| listed(|| able(by), model));
+        if let Some(listed) = listed.filter(|listed| !listed.is_empty()) {
+            return Ok(listed);
+        }
     }
     if addressed.is_some() {
         return Err(Unserved::NotListed);
     }
+    let mut unserved = Unserved::NoEndpoint;
+    for by in WAYS {
+        match unlisted(providers, || able(by), model) {
+            Ok(choice) => return Ok(vec![choice]),
+            Err(Unserved::NotListed) => unserved = Unserved::NotListed,
+            Err(Unserved::NoEndpoint) => {}
+        }
+    }
+    Err(unserved)
+}
+
+/// Returns the endpoint that serves a model which no endpoint lists.
+fn unlisted<'p: 'm, 'm, I: Iterator<Item = &'p Endpoint>>(
+    providers: &'p TextProviders,
+    able: impl Fn() -> I,
+    model: Option<&'m str>,
+) -> Result<Choice<'p, 'm>, Unserved> {
     let first = able().next().ok_or(Unserved::NoEndpoint)?;
     let asked = |endpoint: &'p Endpoint| model.or(endpoint.default_model.as_deref());
-    let endpoint = named(&providers.default)
+    let endpoint = able()
+        .find(|endpoint| endpoint.name == providers.default)
         .or_else(|| able().find(|endpoint| providers.serves(endpoint, asked(endpoint))))
         .unwrap_or(first);
     if !providers.serves(endpoint, asked(endpoint)) {
@@ -74,7 +107,7 @@ pub fn equals<'p: 'm, 'm>(
         Some(_) => None,
         None => endpoint.default_model.as_deref(),
     };
-    Ok(vec![Choice { endpoint, model }])
+    Ok(Choice { endpoint, model })
 }
 
 /// Returns the endpoints whose lists have the model; if there are none, those whose lists have the model that this one
@@ -106,7 +139,7 @@ pub fn fallbacks<'p: 'm, 'm>(
     providers: &'p TextProviders,
     equals: &[Choice<'p, 'm>],
     asked: Option<&'m str>,
-    speaks: impl Fn(Kind) -> bool,
+    way: impl Fn(&Endpoint) -> Option<Way>,
 ) -> Vec<Choice<'p, 'm>> {
     let Some(first) = equals.first() else {
         return Vec::new();
@@ -118,7 +151,7 @@ pub fn fallbacks<'p: 'm, 'm>(
             continue;
         };
         let mut known = equals.iter().chain(&fallbacks);
-        if !speaks(endpoint.kind) || known.any(|known| known.endpoint.name == *name) {
+        if way(endpoint).is_none() || known.any(|known| known.endpoint.name == *name) {
             continue;
         }
         fallbacks.extend(fallback(providers, first, endpoint, asked));
@@ -153,13 +186,13 @@ pub fn is_among(
     list: &[String],
     endpoint: &Endpoint,
     model: Option<&str>,
-    speaks: impl Fn(Kind) -> bool,
+    way: impl Fn(&Endpoint) -> Option<Way>,
 ) -> bool {
     let Some(model) = model else {
         return false;
     };
     list.iter().any(|written| {
-        let choices = equals(providers, Some(written), &speaks).unwrap_or_default();
+        let choices = equals(providers, Some(written), &way).unwrap_or_default();
         choices.iter().any(|choice| {
             let name = choice.model.unwrap_or(written);
             let server = choice.endpoint.server;
@@ -171,16 +204,20 @@ pub fn is_among(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::config;
+    use crate::rules::config::{self, Kind};
     use crate::rules::price::Rate;
     use serde_json::json;
+
+    fn natively(speaks: impl Fn(Kind) -> bool) -> impl Fn(&Endpoint) -> Option<Way> {
+        move |endpoint| speaks(endpoint.kind).then_some(Way::Native)
+    }
 
     fn choose<'p: 'm, 'm>(
         providers: &'p TextProviders,
         model: Option<&'m str>,
         speaks: impl Fn(Kind) -> bool,
     ) -> Result<Choice<'p, 'm>, Unserved> {
-        equals(providers, model, speaks).map(|equals| equals[0])
+        equals(providers, model, natively(speaks)).map(|equals| equals[0])
     }
 
     fn providers() -> TextProviders {
@@ -275,7 +312,7 @@ mod tests {
             let speaks = |kind| kind == Kind::OpenAi;
             let choice = choose(&providers, Some(model), speaks).unwrap();
             let served = choice.served(Some(model));
-            is_among(&providers, &list, choice.endpoint, served, speaks)
+            is_among(&providers, &list, choice.endpoint, served, natively(speaks))
         };
         assert!(among(&["x"], "a/x") && among(&["a/x"], "X") && among(&["b/q"], "q"));
         assert!(among(&["q"], "q-2024-08-06") && !among(&["q-2024-08-06"], "q"));
@@ -304,8 +341,8 @@ mod tests {
                 });
                 named.collect::<Vec<_>>().join(" ")
             };
-            let equals = equals(&providers, Some(model), speaks).unwrap();
-            let fallbacks = fallbacks(&providers, &equals, Some(model), speaks);
+            let equals = equals(&providers, Some(model), natively(speaks)).unwrap();
+            let fallbacks = fallbacks(&providers, &equals, Some(model), natively(speaks));
             (named(&equals), named(&fallbacks))
         };
         let expected = |equals: &str, fallbacks: &str| (equals.to_owned(), fallbacks.to_owned());

@@ -130,6 +130,14 @@ impl Server {
         matches!(self, OpenAi | Azure | Anthropic | Demo)
     }
 
+    /// Whether the server has no Responses, by its documentation.
+    pub fn lacks_responses(self) -> bool {
+        matches!(
+            self,
+            Mistral | DeepSeek | Gemini | Together | Cerebras | Moonshot | Zhipu | Tgi
+        )
+    }
+
     /// Whether the server bills moderations, which are free at OpenAI.
     pub fn bills_free_calls(self) -> bool {
         self == Mistral
@@ -139,6 +147,15 @@ impl Server {
     /// newer models refuse the old name.
     pub fn is_openai(self) -> bool {
         matches!(self, OpenAi | Azure)
+    }
+
+    /// Returns the name of the output limit in Chat Completions. OpenAI renamed it, and its newer models refuse the old
+    /// name; other servers know the old name.
+    pub fn output_limit_name(self) -> &'static str {
+        match self.is_openai() {
+            true => "max_completion_tokens",
+            false => "max_tokens",
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use super::estimate::Estimate;
 use super::terms::likely;
 use super::token_counter::{INLINE_BYTES, TokenCounter};
-use crate::dialect::prompt;
+use crate::dialect::{prompt, translate};
 use crate::proxy::downstream::reply::ReplyContext;
 use crate::proxy::error::GatewayError;
 use crate::proxy::limits::refused_work::Work;
@@ -16,6 +16,7 @@ use crate::proxy::settlement::deliver::Delivery;
 use crate::rules::account::{Admit, Verdict};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::choice;
+use crate::rules::config::Endpoint;
 use crate::rules::entry::Caller;
 use crate::rules::issued_key::IssuedKey;
 use crate::rules::window::{Limits, Pace};
@@ -143,7 +144,7 @@ impl Admission {
             issued: granted.issued,
             endpoint: reply.shared_endpoint(),
             model: estimate.model.clone(),
-            call: estimate.dialect.path(),
+            call: estimate.client_dialect().path(),
         };
         let hold = Hold {
             account: granted.account,
@@ -351,9 +352,9 @@ fn is_listed(estimate: &Estimate<'_>, models: &[String]) -> bool {
     let Some(providers) = &estimate.tenant.config.providers.text else {
         return true;
     };
-    let speaks = |kind| estimate.dialect.api().is_spoken_by(kind);
+    let way = |endpoint: &Endpoint| translate::way(estimate.client_dialect(), endpoint);
     let model = estimate.model.as_deref();
-    choice::is_among(providers, models, estimate.endpoint, model, speaks)
+    choice::is_among(providers, models, estimate.endpoint, model, way)
 }
 
 /// Amounts of a hold, as one endpoint needs them.

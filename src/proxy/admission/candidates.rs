@@ -2,13 +2,13 @@
 //!
 //! Those that are passed over come last: where there is no live one, they are asked all the same.
 
-use crate::dialect::call::Api;
+use crate::dialect::{Dialect, translate};
 use crate::proxy::error::GatewayError;
 use crate::proxy::request_id;
 use crate::rules::balance;
 use crate::rules::choice::{self, Choice, Unserved};
 use crate::rules::circuit::Pass;
-use crate::rules::config::TextProviders;
+use crate::rules::config::{Endpoint, TextProviders};
 use crate::rules::health::Place;
 use crate::store::tenants::Tenant;
 use std::time::Instant;
@@ -20,7 +20,7 @@ const NOBODY: u64 = 0;
 pub(crate) fn candidates<'p: 'm, 'm>(
     tenant: &'p Tenant,
     asked: Option<&'m str>,
-    api: Api,
+    dialect: &dyn Dialect,
 ) -> Result<Vec<Choice<'p, 'm>>, GatewayError> {
     let model = || asked.map(str::to_owned);
     let unserved = |unserved| match unserved {
@@ -30,12 +30,12 @@ pub(crate) fn candidates<'p: 'm, 'm>(
     let Some(providers) = &tenant.config.providers.text else {
         return Err(unserved(Unserved::NoEndpoint));
     };
-    let speaks = |kind| api.is_spoken_by(kind);
-    let equals = choice::equals(providers, asked, speaks).map_err(unserved)?;
+    let way = |endpoint: &Endpoint| translate::way(dialect, endpoint);
+    let equals = choice::equals(providers, asked, way).map_err(unserved)?;
     if equals.len() == 1 && providers.fallbacks.is_empty() {
         return Ok(equals);
     }
-    let fallbacks = choice::fallbacks(providers, &equals, asked, speaks);
+    let fallbacks = choice::fallbacks(providers, &equals, asked, way);
     Ok(in_order(tenant, providers, equals, fallbacks, asked))
 }
 

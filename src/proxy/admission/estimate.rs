@@ -8,37 +8,53 @@ use super::terms::Terms;
 use super::token_counter::TokenCounter;
 use crate::dialect::call::{Api, Body, Bounds, Call, Unreadable};
 use crate::dialect::extras::{self, Decision};
-use crate::dialect::{Dialect, members, shown, surplus, tokens};
+use crate::dialect::translate::{Target, Translation};
+use crate::dialect::{Dialect, members, shown, surplus, tokens, translate};
 use crate::http1::head::Request;
 use crate::proxy::admission::image_bounds::{family_of, with_images};
 use crate::proxy::error::GatewayError;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::Sizes;
-use crate::rules::choice::Choice;
+use crate::rules::choice::{Choice, Way};
 use crate::rules::config::Endpoint;
 use crate::rules::model_name;
 use crate::rules::models;
+use crate::rules::server::Server;
 use crate::store::tenants::Tenant;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Output limit in tokens of a call that sets none, at an API that requires one, for a model whose own is not known.
+const DEFAULT_TRANSLATED_LIMIT: u64 = 4_096;
 /// Longest form that is parsed on the request's own thread; beyond it, walking the recordings takes too long.
 const MAX_INLINE_FORM_BYTES: usize = 256 << 10;
 /// Longest prompt that is kept in [`Terms::text`] during the answer, to be counted if the provider reports no
 /// usage.
 const MAX_KEPT_PROMPT_BYTES: usize = 16 << 10;
 
+/// Call as it is written for an endpoint.
+struct Asked {
+    dialect: &'static dyn Dialect,
+    body: Bytes,
+    call: Call,
+    translated: Option<TranslatedCall>,
+}
+
 /// A parsed call with one of its endpoints, and its [`Terms`] there.
 pub struct Estimate<'a> {
     pub tenant: &'a Arc<Tenant>,
+    /// Dialect in which the endpoint is asked.
     pub dialect: &'static dyn Dialect,
     pub endpoint: &'a Endpoint,
     /// Model that the provider is sent, after the endpoint's renaming.
     pub model: Option<Arc<str>>,
     /// Whether `model` differs from the one that the client sent.
     pub renames_model: bool,
-    /// Body as the client sent it; `rewrite_body` changes it.
+    /// Body as the client sent it, or as it was translated; `rewrite_body` changes it.
     pub body: Bytes,
+    /// `None`: the client's API is the endpoint's.
+    pub translated: Option<TranslatedCall>,
     pub call: Call,
     /// Decision on members and beta headers that cost extra: allowed at a price, or removed.
     pub extras: Decision,
@@ -46,6 +62,35 @@ pub struct Estimate<'a> {
     pub(crate) terms: Arc<Terms>,
     /// Most tokens of one answer of the model. `None`: unknown.
     pub max_output: Option<u64>,
+}
+
+/// What the client sent, where its call is translated for the endpoint.
+pub struct TranslatedCall {
+    pub translation: Translation,
+    client: &'static dyn Dialect,
+    body: Bytes,
+}
+
+impl Estimate<'_> {
+    /// Returns the dialect in which the client asks and is answered.
+    pub fn client_dialect(&self) -> &'static dyn Dialect {
+        let translated = self.translated.as_ref();
+        translated.map_or(self.dialect, |translated| translated.client)
+    }
+
+    /// Returns the body as the client sent it.
+    pub fn client_body(&self) -> &Bytes {
+        let translated = self.translated.as_ref();
+        translated.map_or(&self.body, |translated| &translated.body)
+    }
+
+    /// Frees the body, once it is sent.
+    pub fn drop_body(&mut self) {
+        self.body = Bytes::new();
+        if let Some(translated) = &mut self.translated {
+            translated.body = Bytes::new();
+        }
+    }
 }
 
 /// Returns the header that names beta features: `openai-beta` or `anthropic-beta`.
@@ -85,7 +130,7 @@ impl Estimator {
         if let Some(Err(why)) = asked.map(model_name::check) {
             return Err(GatewayError::InvalidBody(format!("model {why}")));
         }
-        let candidates = candidates(tenant, asked, dialect.api())?;
+        let candidates = candidates(tenant, asked, dialect)?;
         let (mut estimates, mut refused) = (Vec::with_capacity(candidates.len()), None);
         let last = candidates.len() - 1;
         for (nth, choice) in candidates.into_iter().enumerate() {
@@ -93,7 +138,13 @@ impl Estimator {
                 true => std::mem::take(&mut call),
                 false => call.clone(),
             };
-            match self.estimate_at(request, tenant, dialect, &choice, call, &body) {
+            let asked = Asked {
+                dialect,
+                body: body.clone(),
+                call,
+                translated: None,
+            };
+            match self.estimate_by_way(request, tenant, &choice, asked) {
                 Ok(estimate) => estimates.push(estimate),
                 Err(error) => refused = refused.or(Some(error)),
             }
@@ -104,17 +155,93 @@ impl Estimator {
         }
     }
 
+    /// Estimates a call at one endpoint, which it is translated for if it speaks another API.
+    fn estimate_by_way<'a>(
+        &self,
+        request: &Request,
+        tenant: &'a Arc<Tenant>,
+        choice: &Choice<'a, '_>,
+        asked: Asked,
+    ) -> Result<Estimate<'a>, GatewayError> {
+        if translate::way(asked.dialect, choice.endpoint) != Some(Way::Translated) {
+            return self.estimate_at(request, tenant, choice, asked);
+        }
+        let (asked, removed) = self.translate(choice, asked)?;
+        let mut estimate = self.estimate_at(request, tenant, choice, asked)?;
+        // The model stands in the translated body.
+        estimate.renames_model = false;
+        estimate.extras.removed = removed;
+        Ok(estimate)
+    }
+
+    /// Translates a call for an endpoint. Returns the names of what was left out, too.
+    fn translate(
+        &self,
+        choice: &Choice<'_, '_>,
+        asked: Asked,
+    ) -> Result<(Asked, Vec<String>), GatewayError> {
+        let (endpoint, client) = (choice.endpoint, asked.dialect);
+        let model = choice.model.or(asked.call.model.as_deref());
+        let most = max_output(endpoint, model);
+        let target = Target {
+            kind: endpoint.kind,
+            model,
+            limit_name: endpoint.server.output_limit_name(),
+            default_limit: most.unwrap_or(DEFAULT_TRANSLATED_LIMIT),
+            now: now_in_seconds(),
+        };
+        // Hosted tools of one API are none of another's.
+        let mut hosted = asked.call.clone();
+        let names = hosted.extras.hosted.iter().map(|(name, _)| name.clone());
+        hosted.extras.unbounded = names.collect();
+        let mut removed = extras::decide(&hosted, endpoint, std::iter::empty())?.removed;
+        let translated = translate::request(client, &asked.body, &target)?;
+        for name in translated.removed {
+            if !removed.contains(&name) {
+                removed.push(name);
+            }
+        }
+        let native = translated.translation.dialect();
+        let body = Bytes::from(translated.body);
+        let mut call = native.read(&Body::json(&body), &self.bounds)?;
+        call.limit = match (translated.limit, most) {
+            // An API that requires a limit was given this one.
+            (None, None) if call.limit.is_some() => call.limit,
+            (limit, _) => limit,
+        };
+        call.model = asked.call.model;
+        let kept = TranslatedCall {
+            translation: translated.translation,
+            client,
+            body: asked.body,
+        };
+        let asked = Asked {
+            dialect: native,
+            body,
+            call,
+            translated: Some(kept),
+        };
+        Ok((asked, removed))
+    }
+
     /// Estimates a call at one endpoint.
     fn estimate_at<'a>(
         &self,
         request: &Request,
         tenant: &'a Arc<Tenant>,
-        dialect: &'static dyn Dialect,
         choice: &Choice<'a, '_>,
-        mut call: Call,
-        body: &Bytes,
+        asked: Asked,
     ) -> Result<Estimate<'a>, GatewayError> {
-        let content_type = request.fields.get("content-type");
+        let Asked {
+            dialect,
+            ref body,
+            mut call,
+            translated,
+        } = asked;
+        let content_type = match translated {
+            Some(_) => Some("application/json"),
+            None => request.fields.get("content-type"),
+        };
         let asked = call.model.clone();
         let asked = asked.as_deref();
         let (endpoint, server) = (choice.endpoint, choice.endpoint.server);
@@ -125,7 +252,9 @@ impl Estimator {
         call.free &= !server.bills_free_calls();
         let beyond = Tokens::new(surplus::beyond(family, server, dialect.is_form(), body));
         members::check(&call, server, &endpoint.members)?;
+        let is_native = translated.is_none();
         let betas = request.fields.all(beta_header(dialect.api()));
+        let betas = betas.filter(|_| is_native);
         let betas = betas.flat_map(|value| extras::surcharged_betas(dialect.api(), value));
         let extras = extras::decide(&call, endpoint, betas)?;
         let model = choice.model.or(asked);
@@ -142,6 +271,7 @@ impl Estimator {
             dialect,
             endpoint,
             body: body.clone(),
+            translated,
             call,
             extras,
             terms: Arc::new(terms),
@@ -211,10 +341,16 @@ fn terms(
     }
 }
 
+fn now_in_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
 /// Returns the most tokens of one answer of a model: as configured for the [`Endpoint`], or as its maker
 /// publishes.
 fn max_output(endpoint: &Endpoint, model: Option<&str>) -> Option<u64> {
     // A model's name tells its limit only at its maker's own API.
-    let published = || models::most_output(model.filter(|_| endpoint.server.is_openai())?);
+    let is_makers = endpoint.server.is_openai() || endpoint.server == Server::Anthropic;
+    let published = || models::most_output(model.filter(|_| is_makers)?);
     endpoint.max_output_tokens.or_else(published)
 }

@@ -28,12 +28,7 @@ pub(crate) fn output_limit(estimate: &Estimate<'_>, held: Tokens) -> Option<Limi
     }
     Some(Limit {
         tokens: call.limit.map_or(tokens, |limit| limit.min(tokens)),
-        // OpenAI renamed the limit, and its newer models refuse the old name; other servers know the old
-        // name.
-        name: match server.is_openai() {
-            true => "max_completion_tokens",
-            false => "max_tokens",
-        },
+        name: server.output_limit_name(),
         always: !server.is_openai(),
     })
 }

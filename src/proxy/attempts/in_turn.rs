@@ -19,7 +19,6 @@ use crate::rules::redact::Credentials;
 use crate::store::name::KeyName;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::throttle::Throttle;
-use bytes::Bytes;
 use log::Level;
 
 /// Parts of the proxy that attempts need.
@@ -184,6 +183,8 @@ async fn ask(
         },
         next: turn.next,
         tap: turn.tap,
+        api: estimate.client_dialect().api(),
+        translation: estimate.translated.as_ref().map(|call| &call.translation),
     };
     let answer = parts
         .forward
@@ -213,7 +214,7 @@ async fn prepare(
     let body = request::rewrite_body(estimate, call.bill, content_type, &caller)?;
     if !turn.next.exists() {
         // Frees the body now: a stream would keep it in memory to its end.
-        estimate.body = Bytes::new();
+        estimate.drop_body();
     }
     call.reply.set_removed(estimate.extras.removed.clone());
     let endpoint = estimate.endpoint;

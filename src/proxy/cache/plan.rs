@@ -6,12 +6,13 @@ use crate::dialect::call::{Api, Body};
 use crate::dialect::canonical::{self, NotCanonical};
 use crate::dialect::openai::multipart::Form;
 use crate::dialect::replay::Replay;
+use crate::dialect::translate;
 use crate::http1::head::Request;
 use crate::proxy::admission::estimate::{Estimate, beta_header};
 use crate::proxy::error::GatewayError;
 use crate::rules::amount::Millis;
 use crate::rules::choice;
-use crate::rules::config::CacheScope;
+use crate::rules::config::{CacheScope, Endpoint};
 use crate::store::name::AnswerKey;
 use ring::digest::{Context, SHA256};
 
@@ -70,10 +71,11 @@ pub(crate) fn treat(
     account: &str,
 ) -> Result<Treatment, GatewayError> {
     let caching = &estimate.tenant.config.caching;
-    let Some(replay) = estimate.dialect.replay().filter(|_| caching.enabled) else {
+    let dialect = estimate.client_dialect();
+    let Some(replay) = dialect.replay().filter(|_| caching.enabled) else {
         return Ok(Treatment::Off);
     };
-    let life = match estimate.dialect.is_form() {
+    let life = match dialect.is_form() {
         true => caching.transcription_ttl_seconds,
         false => caching.text_ttl_seconds,
     };
@@ -94,12 +96,12 @@ pub(crate) fn treat(
         CacheScope::Tenant => b"",
         CacheScope::User => account.as_bytes(),
     });
-    hash.text(estimate.dialect.path().as_bytes());
+    hash.text(dialect.path().as_bytes());
     hash.text(if caching.tools { b"tools" } else { b"" });
     for part in &place {
         hash.text(part.as_bytes());
     }
-    for part in headers(request, estimate.dialect.api()) {
+    for part in headers(request, dialect.api()) {
         hash.text(&part);
     }
     hash.text(&body);
@@ -161,8 +163,8 @@ impl Wish {
 
 /// Returns the canonical form of a body. `None`: it is too long, names content that may change, or is not certain.
 fn body_form(request: &Request, estimate: &Estimate<'_>) -> Result<Option<Vec<u8>>, GatewayError> {
-    let bytes = &estimate.body;
-    if estimate.dialect.is_form() {
+    let bytes = estimate.client_body();
+    if estimate.client_dialect().is_form() {
         let body = Body {
             bytes,
             content_type: request.fields.get("content-type"),
@@ -192,9 +194,9 @@ type Keepers = Vec<(String, Option<String>)>;
 fn place(estimate: &Estimate<'_>) -> (Vec<String>, Keepers) {
     let (mut parts, mut keepers) = (Vec::new(), Vec::new());
     let asked = estimate.call.model.as_deref();
-    let speaks = |kind| estimate.dialect.api().is_spoken_by(kind);
+    let way = |endpoint: &Endpoint| translate::way(estimate.client_dialect(), endpoint);
     let text = estimate.tenant.config.providers.text.as_ref();
-    let equals = text.and_then(|text| choice::equals(text, asked, speaks).ok());
+    let equals = text.and_then(|text| choice::equals(text, asked, way).ok());
     for choice in equals.unwrap_or_default() {
         let endpoint = choice.endpoint;
         let served = choice.served(asked).map(str::to_owned);

@@ -363,7 +363,7 @@ async fn send_keep_alive(
 ) -> Result<(), GatewayError> {
     begin_stream(session, call);
     lifetime.break_silence();
-    let event = keep_alive(estimate.dialect.api());
+    let event = keep_alive(estimate.client_dialect().api());
     let written = session.stream(event.into(), false).await;
     written.map_err(|_| GatewayError::ClientGone)
 }

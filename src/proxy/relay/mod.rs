@@ -32,7 +32,13 @@ pub(crate) async fn relay(
     head::check(call.reply.endpoint(), &answer).inspect_err(|_| call.bill.set_accepted(false))?;
     let is_success = answer.head.status.is_success();
     let meter: Box<dyn Meter> = match head::is_event_stream(&answer) {
-        true if is_success => asked.dialect.stream(asked.call),
+        true if is_success => {
+            let native = asked.dialect.stream(asked.call);
+            match asked.translation {
+                Some(translation) => translation.stream(native),
+                None => native,
+            }
+        }
         // Speech is priced by the request, so its bytes are not metered.
         _ if is_success && asked.dialect.answers_with_sound() => Box::new(Unmetered::default()),
         _ => return plain::relay(relay, session, call, answer, asked, lifetime).await,

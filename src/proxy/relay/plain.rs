@@ -5,6 +5,7 @@ use super::next::{Next, next};
 use super::request::{Relay, RelayedCall};
 use crate::dialect::call::{Api, Reading};
 use crate::dialect::error::{self, Shape};
+use crate::dialect::translate::Translation;
 use crate::dialect::{self, failure};
 use crate::proxy::downstream::session::Session;
 use crate::proxy::error::GatewayError;
@@ -25,6 +26,9 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// Code of a provider's 429 as the client gets it.
 const RATE_LIMITED: &str = "provider_rate_limited";
+
+/// Code of any other error of a provider of another API.
+const PROVIDER_ERROR: &str = "provider_error";
 
 /// Answer as the client gets it.
 struct Passed {
@@ -170,8 +174,13 @@ fn meter(
         if status == StatusCode::TOO_MANY_REQUESTS && failure.reading.delivered.is_empty() {
             is_rate_limited = true;
             let request_id = call.reply.request_id();
-            body = rate_limited(request_id, asked.dialect.api(), &body).into();
+            body = rate_limited(request_id, asked.api, &body).into();
         }
+    }
+    if let Some(translation) = asked.translation
+        && !is_rate_limited
+    {
+        body = translated(call, translation, asked.api, status, &body)?;
     }
     if call.bill.has_failed(status.is_success())
         && let Some(nameless) = failure::redact_account_names(&body, asked.host)
@@ -185,6 +194,35 @@ fn meter(
         body,
         is_rate_limited,
     })
+}
+
+/// Translates an answer, or an error, to the client's API.
+fn translated(
+    call: &Admitted<'_, '_>,
+    translation: &Translation,
+    api: Api,
+    status: StatusCode,
+    body: &[u8],
+) -> Result<Bytes, GatewayError> {
+    if status.is_success() && !call.bill.is_unusable() {
+        let Some(answer) = translation.answer(body) else {
+            let endpoint = call.reply.endpoint();
+            let why =
+                format!("{endpoint} answered with what cannot be carried to the client's API");
+            return Err(GatewayError::ProviderFailed(ProviderFault::Invalid, why));
+        };
+        return Ok(answer.into());
+    }
+    let given = failure::message(body);
+    let error = Shape {
+        status: status.as_u16(),
+        code: PROVIDER_ERROR,
+        message: given
+            .as_deref()
+            .unwrap_or("The provider answered with an error"),
+        request_id: call.reply.request_id(),
+    };
+    Ok(error::body(api, error).into())
 }
 
 /// Logs an error that the provider answered: of each kind one line a second. Its text is not logged: it may quote the

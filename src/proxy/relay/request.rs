@@ -1,7 +1,8 @@
 //! Inputs of relaying: the shared parts ([`Relay`]), and the call that an answer belongs to ([`RelayedCall`]).
 
 use crate::dialect::Dialect;
-use crate::dialect::call::Call;
+use crate::dialect::call::{Api, Call};
+use crate::dialect::translate::Translation;
 use crate::proxy::cache::tap::Tap;
 use crate::proxy::settlement::settle::Settlement;
 use crate::rules::config::Endpoint;
@@ -51,7 +52,12 @@ impl NextAttempt {
 
 /// Call that an answer belongs to, and the secrets to redact from it.
 pub(crate) struct RelayedCall<'a> {
+    /// Dialect in which the endpoint was asked.
     pub dialect: &'static dyn Dialect,
+    /// API of the client.
+    pub api: Api,
+    /// Translation of the answer. `None`: the client's API is the endpoint's.
+    pub translation: Option<&'a Translation>,
     pub call: &'a Call,
     /// Keys of the endpoint, redacted from the answer.
     pub credentials: &'a Credentials,

@@ -135,9 +135,13 @@ impl Stream<'_, '_> {
         let is_complete = call.bill.is_complete();
         let (bytes, is_last) = match next {
             Ok(Next::Bytes) => {
-                self.tap(call);
-                let bytes = self.meter.feed(&self.answer.content);
-                self.answer.content.clear();
+                let content = self.answer.content.split();
+                let bytes = self.meter.feed(&content);
+                // The cache has the provider's own events, or those that they were translated to.
+                match self.asked.translation {
+                    Some(_) => self.tap(call, &bytes),
+                    None => self.tap(call, &content),
+                }
                 (bytes, false)
             }
             // The answer is complete, but the provider does not end its body: end it here.
@@ -211,15 +215,15 @@ impl Stream<'_, '_> {
     }
 
     /// Copies the bytes that have just arrived for the cache, while they are few enough.
-    fn tap(&mut self, call: &mut Admitted<'_, '_>) {
+    fn tap(&mut self, call: &mut Admitted<'_, '_>, bytes: &[u8]) {
         let (Some(tap), Some(tapped)) = (self.asked.tap, &mut self.tapped) else {
             return;
         };
-        let length = tapped.len() + self.answer.content.len();
+        let length = tapped.len() + bytes.len();
         let others = self.meter.withheld() + self.withheld.as_ref().map_or(0, Vec::len);
         let fits = length <= tap.most_stream_bytes();
         if fits && call.body_memory.grow_to_spare(length + others) {
-            tapped.extend_from_slice(&self.answer.content);
+            tapped.extend_from_slice(bytes);
         } else {
             self.tapped = None;
             tap.give_up();
@@ -497,7 +501,7 @@ impl Stream<'_, '_> {
     /// Returns the keep-alive of a silent stream. Sound has none.
     fn keep_alive(&self) -> &'static [u8] {
         match self.is_event_stream {
-            true => keep_alive(self.asked.dialect.api()),
+            true => keep_alive(self.asked.api),
             false => b"",
         }
     }

@@ -5,8 +5,8 @@ use crate::rules::hosted::{BOUNDED, HostedTools};
 use crate::rules::model_name;
 use crate::rules::server::Server;
 use crate::tables::{
-    Goes, MAX_NUMBER, Node, Reading, Secret, ValueType, choice, defaulted, either, list, map,
-    opened, span, table, url, whole, words,
+    Goes, MAX_NUMBER, Node, Reading, Secret, ValueType, boolean, choice, defaulted, either, list,
+    map, opened, span, table, url, whole, words,
 };
 use crate::url::Url;
 use serde_json::{Value, json};
@@ -43,6 +43,9 @@ table! {
         /// What stands behind the URL, which decides which members a body may have there and what they mean.
         /// Absent: a vendor that is known by its host, else `generic`.
         server: Server = choice(Server::named_all()).or_from(server_by_url);
+        /// Whether it serves Responses. `false`: such calls are translated to Chat Completions.
+        /// Absent: what is known of `server`, else `true`.
+        responses: Option<bool> = boolean().optional().shown("false");
         /// Members of bodies that are forwarded to it besides those that its server is known to understand.
         /// They must not change how much is generated or read, or where.
         /// Betas and members that change the price pass if they are named here.
@@ -109,6 +112,11 @@ impl Endpoint {
     pub(super) fn named_all(entries: Vec<(String, Endpoint)>) -> Vec<Endpoint> {
         let named = |(name, endpoint)| Endpoint { name, ..endpoint };
         entries.into_iter().map(named).collect()
+    }
+
+    /// Whether it serves Responses itself.
+    pub fn has_responses(&self) -> bool {
+        self.responses.unwrap_or(!self.server.lacks_responses())
     }
 
     /// Whether `default_model` or `models` has a model, or one that it is a dated version of.

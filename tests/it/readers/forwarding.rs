@@ -7,7 +7,7 @@ use resullm::dialect::call::{Api, Body, Bounds, Call, Changes, Limit, Unreadable
 use resullm::dialect::openai::multipart::Form;
 use resullm::dialect::{Dialect, extras, members, table};
 use resullm::rules::choice;
-use resullm::rules::config::TextProviders;
+use resullm::rules::config::{Endpoint, TextProviders};
 use resullm::rules::model_name;
 use resullm::rules::tenant::TenantId;
 use resullm::settings::Secrets;
@@ -196,8 +196,11 @@ impl Way {
         if let Some(Err(why)) = asked.map(model_name::check) {
             return Err(Unreadable(why));
         }
-        let speaks = |kind| dialect.api().is_spoken_by(kind);
-        let choices = choice::equals(&self.providers, asked, speaks)
+        let way = |endpoint: &Endpoint| {
+            let speaks = dialect.api().is_spoken_by(endpoint.kind);
+            speaks.then_some(choice::Way::Native)
+        };
+        let choices = choice::equals(&self.providers, asked, way)
             .map_err(|unserved| Unreadable(format!("{unserved:?}")))?;
         let choice = choices[0];
         let server = choice.endpoint.server;

@@ -7,4 +7,5 @@ mod errors;
 mod frameworks;
 mod official;
 mod provider;
+mod translated;
 mod turns;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::official::TENANT;
 use crate::harness::provider::Received;
-use crate::harness::{Gateway, Provider, Script, Setup, sample};
+use crate::harness::{Gateway, Provider, Sample, Script, Setup, sample};
 use scripts::{chat, chat_stream, message, message_stream, response, response_stream};
 
 pub const TEXT: &str = "Hello, world";
@@ -27,13 +27,18 @@ pub fn start() -> (Provider, Gateway) {
 
 /// A gateway whose keys have a balance of `tokens`.
 pub fn start_with(tokens: u64) -> (Provider, Gateway) {
+    start_changed(tokens, |config| config)
+}
+
+/// A gateway whose keys have a balance of `tokens`, with changes to the tenant's config.
+pub fn start_changed(tokens: u64, change: impl Fn(Sample) -> Sample) -> (Provider, Gateway) {
     let provider = Provider::start(answer);
     let config = sample(&provider).tokens(tokens).endpoint(
         "anthropic",
         &provider.url("/v1/messages"),
         "claude-sonnet-4-5",
     );
-    let gateway = Gateway::start(Setup::new().tenant(TENANT, config));
+    let gateway = Gateway::start(Setup::new().tenant(TENANT, change(config)));
     (provider, gateway)
 }
 

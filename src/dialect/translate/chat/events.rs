@@ -1,0 +1,316 @@
+//! Streams of `chat/completions`.
+
+use super::super::conversation::{Conversation, Input, Part};
+use super::super::reply::{Counts, Failure, Opened, Parts, Piece, ReadEvents, Stop, WriteEvents};
+use super::super::written::{Members, push_data};
+use super::answer;
+use serde_json::Value;
+
+/// Reads chunks into pieces.
+#[derive(Debug, Default)]
+pub struct Reader {
+    has_begun: bool,
+    has_ended: bool,
+    parts: Parts,
+    /// Place and ID of the call that is open.
+    call: Option<(u64, String)>,
+    /// Places of the calls that have been closed.
+    closed: Vec<u64>,
+    count: usize,
+    stop: Option<Stop>,
+    usage: Option<Counts>,
+}
+
+impl ReadEvents for Reader {
+    fn read(&mut self, data: &[u8], out: &mut Vec<Piece>) {
+        if self.has_ended {
+            return;
+        }
+        if data.trim_ascii() == b"[DONE]" {
+            self.end(out);
+            return;
+        }
+        let Ok(chunk) = serde_json::from_slice::<Value>(data) else {
+            self.fail("The provider sent an event that cannot be read", out);
+            return;
+        };
+        if let Some(error) = chunk.get("error").filter(|error| !error.is_null()) {
+            let message = error.get("message").and_then(Value::as_str);
+            self.fail(message.unwrap_or("The provider reported an error"), out);
+            return;
+        }
+        if let Some(usage) = chunk.get("usage").and_then(answer::usage) {
+            self.usage = Some(usage);
+        }
+        if !self.has_begun {
+            self.has_begun = true;
+            let text = |name: &str| chunk.get(name).and_then(Value::as_str).unwrap_or_default();
+            out.push(Piece::Start {
+                id: text("id").to_owned(),
+                model: text("model").to_owned(),
+                usage: None,
+            });
+        }
+        let choices = chunk.get("choices").and_then(Value::as_array);
+        if let Some(choice) = choices.and_then(|choices| choices.first()) {
+            self.choice(choice, out);
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<Piece>) {
+        if self.has_ended {
+            return;
+        }
+        let Some(stop) = self.stop.take() else {
+            self.fail("The provider ended its stream early", out);
+            return;
+        };
+        self.has_ended = true;
+        self.parts.close(out);
+        let is_call = stop == Stop::End && self.count > 0;
+        let stop = if is_call { Stop::Calls } else { stop };
+        out.push(Piece::Stop(stop, self.usage));
+    }
+}
+
+impl Reader {
+    fn fail(&mut self, message: &str, out: &mut Vec<Piece>) {
+        self.has_ended = true;
+        out.push(Piece::Failed(Failure {
+            status: 502,
+            message: message.to_owned(),
+        }));
+    }
+
+    fn choice(&mut self, choice: &Value, out: &mut Vec<Piece>) {
+        let delta = choice.get("delta").unwrap_or(&Value::Null);
+        let text = |name: &str| {
+            let text = delta.get(name).and_then(Value::as_str);
+            text.filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        if let Some(thought) = text("reasoning_content").or_else(|| text("reasoning")) {
+            self.parts.more(Opened::Thinking, thought, out);
+        }
+        if let Some(content) = delta.get("content") {
+            self.parts.more(Opened::Text, answer::text_of(content), out);
+        }
+        if let Some(refusal) = text("refusal") {
+            self.parts.more(Opened::Refusal, refusal, out);
+        }
+        for call in delta
+            .get("tool_calls")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            self.call(call, out);
+            if self.has_ended {
+                return;
+            }
+        }
+        if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str) {
+            self.stop = Some(answer::stop(Some(reason)));
+        }
+    }
+
+    /// Reads a piece of a call. One with another place or another ID begins the next call: some servers count none.
+    fn call(&mut self, call: &Value, out: &mut Vec<Piece>) {
+        let place = call.get("index").and_then(Value::as_u64).unwrap_or(0);
+        let text = |value: Option<&Value>| {
+            let text = value.and_then(Value::as_str);
+            text.filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        let id = text(call.get("id"));
+        let function = call.get("function").unwrap_or(&Value::Null);
+        let is_open = matches!(self.parts.open(), Some(Opened::Call { .. }));
+        let is_same = is_open
+            && self.call.as_ref().is_some_and(|(at, known)| {
+                *at == place && id.as_ref().is_none_or(|id| id == known)
+            });
+        if !is_same {
+            let Some(name) = text(function.get("name")) else {
+                self.fail(
+                    "The provider sent a piece of a tool call that had ended",
+                    out,
+                );
+                return;
+            };
+            if id.is_none() && self.closed.contains(&place) {
+                self.fail("The provider sent a tool call twice", out);
+                return;
+            }
+            let id = id.unwrap_or_else(|| format!("call_{}", self.count));
+            self.count += 1;
+            self.closed.push(place);
+            self.call = Some((place, id.clone()));
+            self.parts.begin(Opened::Call { id, name }, out);
+        }
+        let more = match function.get("arguments") {
+            Some(Value::String(text)) => text.clone(),
+            None | Some(Value::Null) => return,
+            Some(object) => object.to_string(),
+        };
+        if !more.is_empty() {
+            out.push(Piece::More(more));
+        }
+    }
+}
+
+/// Writes pieces as chunks.
+#[derive(Debug)]
+pub struct Writer {
+    asked: Conversation,
+    created: u64,
+    id: String,
+    model: String,
+    open: Option<Opened>,
+    /// Number of calls that were begun.
+    calls: usize,
+    /// Input of a call that takes free text, until it is whole.
+    free: Option<String>,
+}
+
+impl Writer {
+    pub fn new(asked: Conversation, created: u64) -> Writer {
+        Writer {
+            asked,
+            created,
+            id: String::new(),
+            model: String::new(),
+            open: None,
+            calls: 0,
+            free: None,
+        }
+    }
+
+    fn chunk(&self, choices: &[String]) -> Members {
+        Members::new()
+            .text("id", &self.id)
+            .text("object", "chat.completion.chunk")
+            .number("created", self.created)
+            .text("model", &self.model)
+            .list("choices", choices)
+    }
+
+    fn push(&self, delta: &str, reason: Option<&str>, out: &mut Vec<u8>) {
+        let choice = Members::new()
+            .number("index", 0)
+            .raw("delta", delta)
+            .null("logprobs");
+        let choice = match reason {
+            Some(reason) => choice.text("finish_reason", reason),
+            None => choice.null("finish_reason"),
+        };
+        let chunk = self.chunk(&[choice.end()]);
+        let chunk = match self.asked.wants_usage {
+            true => chunk.null("usage"),
+            false => chunk,
+        };
+        push_data(out, &chunk.end());
+    }
+
+    fn push_text(&self, name: &str, text: &str, out: &mut Vec<u8>) {
+        self.push(&Members::new().text(name, text).end(), None, out);
+    }
+
+    fn push_call(&self, call: Members, out: &mut Vec<u8>) {
+        let delta = Members::new().list("tool_calls", &[call.end()]);
+        self.push(&delta.end(), None, out);
+    }
+
+    fn begin_call(&mut self, id: &str, name: &str, out: &mut Vec<u8>) {
+        let call = Members::new()
+            .number("index", self.calls as u64)
+            .text("id", id);
+        self.calls += 1;
+        if self.asked.is_freeform(name) {
+            self.free = Some(String::new());
+            let custom = Members::new().text("name", name).text("input", "");
+            self.push_call(
+                call.text("type", "custom").raw("custom", &custom.end()),
+                out,
+            );
+        } else {
+            let function = Members::new().text("name", name).text("arguments", "");
+            self.push_call(
+                call.text("type", "function")
+                    .raw("function", &function.end()),
+                out,
+            );
+        }
+    }
+
+    fn more(&mut self, text: &str, out: &mut Vec<u8>) {
+        match &self.open {
+            Some(Opened::Text) => self.push_text("content", text, out),
+            Some(Opened::Thinking) => self.push_text("reasoning_content", text, out),
+            Some(Opened::Refusal) => self.push_text("refusal", text, out),
+            Some(Opened::Call { .. }) => match &mut self.free {
+                Some(free) => free.push_str(text),
+                None => {
+                    let function = Members::new().text("arguments", text).end();
+                    let call = Members::new().number("index", self.calls as u64 - 1);
+                    self.push_call(call.raw("function", &function), out);
+                }
+            },
+            None => {}
+        }
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        self.open = None;
+        if let Some(free) = self.free.take()
+            && let Some(Input::Text(text)) = Input::read(&free, true)
+        {
+            let custom = Members::new().text("input", &text).end();
+            let call = Members::new().number("index", self.calls as u64 - 1);
+            self.push_call(call.raw("custom", &custom), out);
+        }
+    }
+}
+
+impl WriteEvents for Writer {
+    fn write(&mut self, piece: Piece, out: &mut Vec<u8>) {
+        match piece {
+            Piece::Start { id, model, .. } => {
+                (self.id, self.model) = (id, model);
+                let delta = Members::new()
+                    .text("role", "assistant")
+                    .text("content", "")
+                    .null("refusal");
+                self.push(&delta.end(), None, out);
+            }
+            Piece::Open(part) => {
+                if let Opened::Call { id, name } = &part {
+                    self.begin_call(id, name, out);
+                }
+                self.open = Some(part);
+            }
+            Piece::More(text) => self.more(&text, out),
+            Piece::Close => self.close(out),
+            Piece::Whole(Part::Thinking { text, .. }) => {
+                self.push_text("reasoning_content", &text, out);
+            }
+            Piece::Whole(_) | Piece::Signature(_) => {}
+            Piece::Stop(stop, usage) => {
+                self.push("{}", Some(answer::finish_reason(&stop)), out);
+                if let Some(usage) = usage.filter(|_| self.asked.wants_usage) {
+                    let chunk = self.chunk(&[]);
+                    push_data(out, &chunk.raw("usage", &answer::write_usage(&usage)).end());
+                }
+                push_data(out, "[DONE]");
+            }
+            Piece::Ping => out.extend_from_slice(b": keep-alive\n\n"),
+            Piece::Failed(failure) => {
+                let error = Members::new()
+                    .text("message", &failure.message)
+                    .text("type", "server_error")
+                    .null("param")
+                    .text("code", "provider_failed");
+                let data = Members::new().raw("error", &error.end());
+                out.extend_from_slice(b"event: error\n");
+                push_data(out, &data.end());
+            }
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Writes a [`Conversation`] as the body of `chat/completions`.
+
+use super::super::conversation::{
+    Conversation, Format, Input, Media, Part, Speaker, Takes, Tool, ToolCall, ToolChoice,
+    ToolResult, Turn,
+};
+use super::super::fields::not_carried;
+use super::super::written::{Members, quoted};
+use crate::dialect::call::Unreadable;
+
+/// Name of a schema whose client gave none.
+const NAMELESS_SCHEMA: &str = "answer";
+
+/// Writes the body for a model. What cannot be carried, and only tunes, is named in `conversation.removed`.
+/// `limit_name`: name of the output limit at the server.
+pub fn write(
+    conversation: &mut Conversation,
+    model: Option<&str>,
+    limit_name: &str,
+) -> Result<String, Unreadable> {
+    let mut messages = Vec::new();
+    if !conversation.system.is_empty() {
+        let parts: Vec<Part> = conversation
+            .system
+            .iter()
+            .cloned()
+            .map(Part::Text)
+            .collect();
+        let content = content(&parts)?;
+        messages.push(
+            Members::new()
+                .text("role", "system")
+                .raw("content", &content)
+                .end(),
+        );
+    }
+    let turns = std::mem::take(&mut conversation.turns);
+    for turn in &turns {
+        match turn.speaker {
+            Speaker::User => write_user(turn, conversation, &mut messages)?,
+            Speaker::Assistant => write_assistant(turn, conversation, &mut messages)?,
+        }
+    }
+    conversation.turns = turns;
+    let sampling = &conversation.sampling;
+    if sampling.top_k.is_some() {
+        conversation.removed.add("top_k");
+    }
+    let tools: Vec<String> = conversation.tools.iter().map(tool).collect();
+    let mut body = Members::new()
+        .some_text("model", model)
+        .list("messages", &messages)
+        .some_list("tools", &tools);
+    if !tools.is_empty() {
+        body = body
+            .some_raw("tool_choice", choice(&conversation.choice).as_deref())
+            .some_flag(
+                "parallel_tool_calls",
+                conversation.is_parallel.filter(|is| !is),
+            );
+    }
+    let stop: Vec<String> = conversation.stop.iter().map(|stop| quoted(stop)).collect();
+    let raw = |number: &Option<super::super::conversation::Json>| {
+        number.as_ref().map(|number| number.get().to_owned())
+    };
+    body = body
+        .some_list("stop", &stop)
+        .some_raw("temperature", raw(&sampling.temperature).as_deref())
+        .some_raw("top_p", raw(&sampling.top_p).as_deref())
+        .some_raw(
+            "frequency_penalty",
+            raw(&sampling.frequency_penalty).as_deref(),
+        )
+        .some_raw(
+            "presence_penalty",
+            raw(&sampling.presence_penalty).as_deref(),
+        )
+        .some_raw("seed", raw(&sampling.seed).as_deref())
+        .some_raw("response_format", format(&conversation.format).as_deref());
+    if let Some(limit) = conversation.limit {
+        body = body.number(limit_name, limit);
+    }
+    if conversation.stream {
+        body = body
+            .flag("stream", true)
+            .raw("stream_options", r#"{"include_usage":true}"#);
+    }
+    Ok(body.end())
+}
+
+/// Writes the turn of a user: results of tools first, each in a message of its own, then the rest. A result holds text
+/// alone, so its images follow with the rest.
+fn write_user(
+    turn: &Turn,
+    conversation: &mut Conversation,
+    messages: &mut Vec<String>,
+) -> Result<(), Unreadable> {
+    let (mut rest, mut shown) = (Vec::new(), Vec::new());
+    for part in &turn.parts {
+        match part {
+            Part::Result(result) => messages.push(tool_message(result, conversation, &mut shown)?),
+            part => rest.push(part.clone()),
+        }
+    }
+    shown.extend(rest);
+    if !shown.is_empty() {
+        let content = content(&shown)?;
+        messages.push(
+            Members::new()
+                .text("role", "user")
+                .raw("content", &content)
+                .end(),
+        );
+    }
+    Ok(())
+}
+
+/// Writes the result of a tool. Its images go to `shown`, with the ID of their call.
+fn tool_message(
+    result: &ToolResult,
+    conversation: &mut Conversation,
+    shown: &mut Vec<Part>,
+) -> Result<String, Unreadable> {
+    if result.is_error {
+        conversation.removed.add("messages.content.is_error");
+    }
+    let (texts, others): (Vec<Part>, Vec<Part>) = result
+        .parts
+        .iter()
+        .cloned()
+        .partition(|part| matches!(part, Part::Text(_)));
+    if !others.is_empty() {
+        let told = format!("Shown by the tool call {}:", result.id);
+        shown.push(Part::Text(told));
+        shown.extend(others);
+    }
+    let content = match texts.is_empty() {
+        true => quoted(""),
+        false => content(&texts)?,
+    };
+    Ok(Members::new()
+        .text("role", "tool")
+        .text("tool_call_id", &result.id)
+        .raw("content", &content)
+        .end())
+}
+
+fn write_assistant(
+    turn: &Turn,
+    conversation: &mut Conversation,
+    messages: &mut Vec<String>,
+) -> Result<(), Unreadable> {
+    let (mut said, mut calls, mut refusal) = (Vec::new(), Vec::new(), None);
+    for part in &turn.parts {
+        match part {
+            Part::Call(call) => calls.push(tool_call(call)),
+            Part::Refusal(text) => refusal = Some(text.as_str()),
+            Part::Thinking { .. } | Part::Sealed(_) => {
+                conversation.removed.add("messages.content.thinking");
+            }
+            part => said.push(part.clone()),
+        }
+    }
+    if said.is_empty() && calls.is_empty() && refusal.is_none() {
+        return Ok(());
+    }
+    let mut message = Members::new().text("role", "assistant");
+    message = match said.is_empty() {
+        true => message.null("content"),
+        false => message.raw("content", &content(&said)?),
+    };
+    messages.push(
+        message
+            .some_text("refusal", refusal)
+            .some_list("tool_calls", &calls)
+            .end(),
+    );
+    Ok(())
+}
+
+fn tool_call(call: &ToolCall) -> String {
+    let call_of = Members::new().text("id", &call.id);
+    match &call.input {
+        Input::Object(arguments) => {
+            let function = Members::new()
+                .text("name", &call.name)
+                .text("arguments", arguments.get());
+            call_of
+                .text("type", "function")
+                .raw("function", &function.end())
+        }
+        Input::Text(_) => {
+            let function = Members::new()
+                .text("name", &call.name)
+                .text("arguments", call.input.object().get());
+            call_of
+                .text("type", "function")
+                .raw("function", &function.end())
+        }
+    }
+    .end()
+}
+
+/// Writes parts as content: one text as a string, all else as a list.
+fn content(parts: &[Part]) -> Result<String, Unreadable> {
+    if let [Part::Text(text)] = parts {
+        return Ok(quoted(text));
+    }
+    let parts: Result<Vec<String>, Unreadable> = parts.iter().map(part).collect();
+    Ok(format!("[{}]", parts?.join(",")))
+}
+
+fn part(part: &Part) -> Result<String, Unreadable> {
+    Ok(match part {
+        Part::Text(text) => Members::typed("text").text("text", text).end(),
+        Part::Image(media) => {
+            let Some(url) = media.url() else {
+                return Err(not_carried("An image of this kind"));
+            };
+            let image = Members::new().text("url", &url).end();
+            Members::typed("image_url").raw("image_url", &image).end()
+        }
+        Part::Document {
+            media: Media::Text(text),
+            ..
+        } => Members::typed("text").text("text", text).end(),
+        Part::Document {
+            media: media @ Media::Data { .. },
+            name,
+        } => {
+            let file = Members::new()
+                .text("filename", name.as_deref().unwrap_or("document.pdf"))
+                .some_text("file_data", media.url().as_deref())
+                .end();
+            Members::typed("file").raw("file", &file).end()
+        }
+        Part::Document { .. } => return Err(not_carried("A document that is given by its URL")),
+        Part::Sound(Media::Data { kind, base64 }) => {
+            let format = kind.strip_prefix("audio/").unwrap_or(kind);
+            let sound = Members::new()
+                .text("data", base64)
+                .text("format", format)
+                .end();
+            Members::typed("input_audio")
+                .raw("input_audio", &sound)
+                .end()
+        }
+        Part::Sound(_) => return Err(not_carried("Sound of this kind")),
+        Part::Thinking { .. }
+        | Part::Sealed(_)
+        | Part::Call(_)
+        | Part::Result(_)
+        | Part::Refusal(_) => return Err(not_carried("Content in this place")),
+    })
+}
+
+/// Writes a tool. One that takes free text becomes a function with one string: most servers know no other.
+fn tool(tool: &Tool) -> String {
+    let is_strict = match tool.takes {
+        Takes::Object(_) => tool.is_strict,
+        Takes::Text { .. } => None,
+    };
+    let function = Members::new()
+        .text("name", &tool.name)
+        .some_text("description", tool.whole_description().as_deref())
+        .raw("parameters", tool.schema().get())
+        .some_flag("strict", is_strict);
+    Members::typed("function")
+        .raw("function", &function.end())
+        .end()
+}
+
+fn choice(choice: &ToolChoice) -> Option<String> {
+    Some(match choice {
+        ToolChoice::Auto => return None,
+        ToolChoice::None => quoted("none"),
+        ToolChoice::Any => quoted("required"),
+        ToolChoice::Named(name) => {
+            let function = Members::new().text("name", name).end();
+            Members::typed("function").raw("function", &function).end()
+        }
+    })
+}
+
+fn format(format: &Format) -> Option<String> {
+    Some(match format {
+        Format::Text => return None,
+        Format::Json => Members::typed("json_object").end(),
+        Format::Schema {
+            name,
+            schema,
+            is_strict,
+        } => {
+            let wanted = Members::new()
+                .text("name", name.as_deref().unwrap_or(NAMELESS_SCHEMA))
+                .raw("schema", schema.get())
+                .some_flag("strict", *is_strict);
+            Members::typed("json_schema")
+                .raw("json_schema", &wanted.end())
+                .end()
+        }
+    })
+}

@@ -1,0 +1,198 @@
+//! Members of a JSON object, taken one by one: what nobody has taken at the end is refused by name.
+
+use super::conversation::{Json, Removed};
+use crate::dialect::call::Unreadable;
+use crate::dialect::object;
+use serde::Deserializer;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Object whose members are being taken.
+pub(super) struct Fields<'a> {
+    /// Where the object stands, such as `messages.content`; empty for the body.
+    place: &'static str,
+    members: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> Fields<'a> {
+    pub fn of(value: &'a RawValue, place: &'static str) -> Result<Fields<'a>, Unreadable> {
+        let mut reader = serde_json::Deserializer::from_str(value.get());
+        let members = reader.deserialize_map(Members);
+        let members = members.map_err(|_| Unreadable(format!("{place} must be an object")))?;
+        for (at, (name, _)) in members.iter().enumerate() {
+            if members[..at].iter().any(|(before, _)| before == name) {
+                return Err(Unreadable(format!(
+                    "{} is written twice",
+                    named(place, name)
+                )));
+            }
+        }
+        Ok(Fields { place, members })
+    }
+
+    /// Takes a member. `None`: it is absent or null.
+    pub fn take(&mut self, name: &str) -> Option<&'a RawValue> {
+        let at = self.members.iter().position(|(known, _)| known == name)?;
+        let (_, value) = self.members.swap_remove(at);
+        (value.get() != "null").then_some(value)
+    }
+
+    /// Returns a member that is not taken yet.
+    pub fn peek(&self, name: &str) -> Option<&'a RawValue> {
+        let mut members = self.members.iter();
+        let (_, value) = members.find(|(known, _)| known == name)?;
+        (value.get() != "null").then_some(value)
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.peek(name).is_some()
+    }
+
+    pub fn text(&mut self, name: &str) -> Result<Option<String>, Unreadable> {
+        let place = self.place;
+        let text = |value| {
+            let text = object::string(value).map(Cow::into_owned);
+            text.ok_or_else(|| must_be(place, name, "a string"))
+        };
+        self.take(name).map(text).transpose()
+    }
+
+    /// Takes a text that must be there.
+    pub fn needed_text(&mut self, name: &str) -> Result<String, Unreadable> {
+        let place = self.place;
+        let text = self.text(name)?;
+        text.ok_or_else(|| Unreadable(format!("{} is required", named(place, name))))
+    }
+
+    pub fn flag(&mut self, name: &str) -> Result<Option<bool>, Unreadable> {
+        match self.take(name).map(RawValue::get) {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(must_be(self.place, name, "true or false")),
+        }
+    }
+
+    pub fn whole(&mut self, name: &str) -> Result<Option<u64>, Unreadable> {
+        let place = self.place;
+        let number = |value: &RawValue| {
+            let number = value.get().parse().ok();
+            number.ok_or_else(|| must_be(place, name, "a whole number"))
+        };
+        self.take(name).map(number).transpose()
+    }
+
+    pub fn number(&mut self, name: &str) -> Result<Option<Json>, Unreadable> {
+        let place = self.place;
+        let number = |value: &RawValue| {
+            let is_number = value.get().parse::<f64>().is_ok();
+            is_number
+                .then(|| Json::of(value))
+                .ok_or_else(|| must_be(place, name, "a number"))
+        };
+        self.take(name).map(number).transpose()
+    }
+
+    pub fn object(
+        &mut self,
+        name: &str,
+        place: &'static str,
+    ) -> Result<Option<Fields<'a>>, Unreadable> {
+        self.take(name)
+            .map(|value| Fields::of(value, place))
+            .transpose()
+    }
+
+    /// Takes the elements of a list; an absent one is empty.
+    pub fn list(&mut self, name: &str) -> Result<Vec<&'a RawValue>, Unreadable> {
+        match self.take(name) {
+            Some(value) => {
+                let list = elements(value);
+                list.ok_or_else(|| must_be(self.place, name, "a list"))
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Leaves a member out that only tunes the answer.
+    pub fn tune(&mut self, name: &str, removed: &mut Removed) {
+        if self.take(name).is_some() {
+            removed.add(&named(self.place, name));
+        }
+    }
+
+    /// Ends the reading: members that only tune the answer are left out, any other is refused.
+    pub fn end(mut self, tuning: &[&str], removed: &mut Removed) -> Result<(), Unreadable> {
+        for name in tuning {
+            self.tune(name, removed);
+        }
+        self.members.retain(|(_, value)| value.get() != "null");
+        match self.members.first() {
+            Some((name, _)) => Err(not_carried(&named(self.place, name))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Error: something cannot be carried to the API of the endpoint that serves the call.
+pub(super) fn not_carried(what: &str) -> Unreadable {
+    Unreadable(format!(
+        "{what} cannot be carried to the API of the endpoint that serves this call"
+    ))
+}
+
+fn named(place: &str, name: &str) -> String {
+    let name: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+    match place {
+        "" => name,
+        place => format!("{place}.{name}"),
+    }
+}
+
+fn must_be(place: &str, name: &str, what: &str) -> Unreadable {
+    Unreadable(format!("{} must be {what}", named(place, name)))
+}
+
+/// Returns the elements of a list. `None`: it is none.
+pub(super) fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
+    let mut reader = serde_json::Deserializer::from_str(value.get());
+    reader.deserialize_seq(Elements).ok()
+}
+
+struct Members;
+
+impl<'a> Visitor<'a> for Members {
+    type Value = Vec<(Cow<'a, str>, &'a RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut members = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            members.push((Cow::Owned(name), map.next_value()?));
+        }
+        Ok(members)
+    }
+}
+
+struct Elements;
+
+impl<'a> Visitor<'a> for Elements {
+    type Value = Vec<&'a RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<S: SeqAccess<'a>>(self, mut list: S) -> Result<Self::Value, S::Error> {
+        let mut elements = Vec::new();
+        while let Some(value) = list.next_element()? {
+            elements.push(value);
+        }
+        Ok(elements)
+    }
+}

@@ -1,0 +1,216 @@
+//! Translation of calls between APIs: a body is read into one picture of a conversation and written for the other
+//! API, and its answer comes back the same way, whole or as a stream.
+//!
+//! A native call never comes here. A member that cannot be carried is refused by name or, where it only tunes an
+//! answer, left out and named; `docs/translation.md` has the table.
+
+mod chat;
+mod conversation;
+mod fields;
+mod messages;
+mod meter;
+mod reply;
+mod responses;
+mod written;
+
+use super::anthropic::messages::Messages;
+use super::call::Unreadable;
+use super::openai::chat::Chat;
+use super::{Dialect, Meter};
+use crate::rules::choice::Way;
+use crate::rules::config::{Endpoint, Kind};
+use conversation::Conversation;
+use meter::TranslatedMeter;
+use reply::{ReadEvents, Reply, WriteEvents};
+use serde_json::value::RawValue;
+
+/// API of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    Chat,
+    Messages,
+    Responses,
+}
+
+impl Client {
+    /// `None`: calls of this dialect are not translated.
+    fn of(dialect: &dyn Dialect) -> Option<Client> {
+        match dialect.path() {
+            "chat/completions" => Some(Client::Chat),
+            "messages" => Some(Client::Messages),
+            "responses" => Some(Client::Responses),
+            _ => None,
+        }
+    }
+
+    fn read(self, body: &RawValue) -> Result<Conversation, Unreadable> {
+        match self {
+            Client::Chat => chat::read(body),
+            Client::Messages => messages::read(body),
+            Client::Responses => responses::read(body),
+        }
+    }
+
+    fn write_answer(self, reply: &Reply, asked: &Conversation, created: u64) -> String {
+        match self {
+            Client::Chat => chat::write_answer(reply, asked, created),
+            Client::Messages => messages::write_answer(reply),
+            Client::Responses => responses::write_answer(reply, asked, created),
+        }
+    }
+
+    fn writer(self, asked: &Conversation, created: u64) -> Box<dyn WriteEvents> {
+        match self {
+            Client::Chat => Box::new(chat::Writer::new(asked.clone(), created)),
+            Client::Messages => Box::<messages::Writer>::default(),
+            Client::Responses => Box::new(responses::Writer::new(asked.clone(), created)),
+        }
+    }
+}
+
+/// API in which an endpoint is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wire {
+    Chat,
+    Messages,
+}
+
+impl Wire {
+    /// `None`: an endpoint of this kind answers every call itself.
+    fn to(kind: Kind) -> Option<Wire> {
+        match kind {
+            Kind::OpenAi => Some(Wire::Chat),
+            Kind::Anthropic => Some(Wire::Messages),
+            Kind::Demo => None,
+        }
+    }
+
+    fn dialect(self) -> &'static dyn Dialect {
+        match self {
+            Wire::Chat => &Chat,
+            Wire::Messages => &Messages,
+        }
+    }
+
+    fn write(self, asked: &mut Conversation, to: &Target<'_>) -> Result<String, Unreadable> {
+        match self {
+            Wire::Chat => chat::write(asked, to.model, to.limit_name),
+            Wire::Messages => messages::write(asked, to.model, to.default_limit),
+        }
+    }
+
+    fn read_answer(self, answer: &[u8], asked: &Conversation) -> Option<Reply> {
+        match self {
+            Wire::Chat => chat::read_answer(answer, asked),
+            Wire::Messages => messages::read_answer(answer, asked),
+        }
+    }
+
+    fn reader(self) -> Box<dyn ReadEvents> {
+        match self {
+            Wire::Chat => Box::<chat::Reader>::default(),
+            Wire::Messages => Box::<messages::Reader>::default(),
+        }
+    }
+}
+
+/// Endpoint that a call is translated for.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    pub kind: Kind,
+    pub model: Option<&'a str>,
+    /// Name of the output limit in Chat Completions: it differs between servers.
+    pub limit_name: &'static str,
+    /// Limit of an answer whose client set none, at an API that requires one.
+    pub default_limit: u64,
+    /// Time of the call, in seconds since 1970.
+    pub now: u64,
+}
+
+/// Call as it is translated.
+#[derive(Debug)]
+pub struct Translated {
+    pub body: Vec<u8>,
+    /// Limit of the answer that the client set.
+    pub limit: Option<u64>,
+    /// Tools that a provider would run itself. They are left out.
+    pub hosted: Vec<String>,
+    /// Members that were left out.
+    pub removed: Vec<String>,
+    pub translation: Translation,
+}
+
+/// Translation of one call's answers.
+#[derive(Debug)]
+pub struct Translation {
+    from: Client,
+    to: Wire,
+    /// The call, without its turns.
+    asked: Conversation,
+    created: u64,
+}
+
+/// Returns how calls of a dialect are written for an endpoint. `None`: not at all.
+pub fn way(client: &dyn Dialect, endpoint: &Endpoint) -> Option<Way> {
+    let wanted = Client::of(client);
+    let lacks_it = wanted == Some(Client::Responses) && !endpoint.has_responses();
+    if client.api().is_spoken_by(endpoint.kind) && !lacks_it {
+        return Some(Way::Native);
+    }
+    match (wanted, Wire::to(endpoint.kind)) {
+        (Some(_), Some(_)) => Some(Way::Translated),
+        _ => None,
+    }
+}
+
+/// Translates a body for an endpoint. The body was read by its own dialect before.
+pub fn request(
+    client: &dyn Dialect,
+    body: &[u8],
+    to: &Target<'_>,
+) -> Result<Translated, Unreadable> {
+    let (Some(from), Some(wire)) = (Client::of(client), Wire::to(to.kind)) else {
+        return Err(Unreadable("This call is not translated".to_owned()));
+    };
+    let body: &RawValue = serde_json::from_slice(body)
+        .map_err(|error| Unreadable(format!("The body cannot be read: {error}")))?;
+    let mut asked = from.read(body)?;
+    let body = wire.write(&mut asked, to)?.into_bytes();
+    asked.turns = Vec::new();
+    asked.system = Vec::new();
+    Ok(Translated {
+        body,
+        limit: asked.limit,
+        hosted: asked.hosted.clone(),
+        removed: asked.removed.names().to_vec(),
+        translation: Translation {
+            from,
+            to: wire,
+            asked,
+            created: to.now,
+        },
+    })
+}
+
+impl Translation {
+    /// Dialect in which the endpoint is asked, and its answers are metered.
+    pub fn dialect(&self) -> &'static dyn Dialect {
+        self.to.dialect()
+    }
+
+    /// Translates a whole answer. `None`: it is not understood.
+    pub fn answer(&self, answer: &[u8]) -> Option<Vec<u8>> {
+        let reply = self.to.read_answer(answer, &self.asked)?;
+        let written = self.from.write_answer(&reply, &self.asked, self.created);
+        Some(written.into_bytes())
+    }
+
+    /// Returns a meter that translates what `native` passes on.
+    pub fn stream(&self, native: Box<dyn Meter>) -> Box<dyn Meter> {
+        let writer = self.from.writer(&self.asked, self.created);
+        Box::new(TranslatedMeter::new(native, self.to.reader(), writer))
+    }
+}
+
+#[cfg(test)]
+mod tests;
