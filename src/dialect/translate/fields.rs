@@ -143,8 +143,18 @@ pub(super) fn not_carried(what: &str) -> Unreadable {
     ))
 }
 
+/// Error: a thing of this type cannot be carried.
+pub(super) fn no_type(what: &str, kind: &str) -> Unreadable {
+    not_carried(&format!("{what} of type {}", shown(kind)))
+}
+
+/// Returns a caller's word as it may stand in an error.
+fn shown(word: &str) -> String {
+    word.chars().take(64).flat_map(char::escape_debug).collect()
+}
+
 fn named(place: &str, name: &str) -> String {
-    let name: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+    let name = shown(name);
     match place {
         "" => name,
         place => format!("{place}.{name}"),

@@ -177,12 +177,20 @@ fn codex_works_on_an_anthropic_endpoint_and_on_one_that_has_chat_alone() {
         let key = mint(&gateway, TENANT);
         let question = format!("{ORDER}exec_command");
 
-        let output = Agent::at(&gateway, &key).codex(&question, None);
+        let output = Agent::at(&gateway, &key).codex(&question, Some("some-model"));
 
         let asked = provider.requests();
         assert_eq!(paths(&asked), [path; 2], "{:?}", codex_events(&output));
         assert!(the_result(&asked).contains(SAID));
         assert_codex_answers(&output, cost(&asked));
+        assert_left(&gateway, &key, GRANTED - cost(&asked));
+
+        // With its default model it brings its tools in namespaces.
+        let key = mint(&gateway, TENANT);
+        let output = Agent::at(&gateway, &key).codex("Say hello", None);
+        let asked = provider.requests().split_off(2);
+        assert_codex_answers(&output, cost(&asked));
+        assert!(asked[0].text().contains("functions__exec"));
         assert_left(&gateway, &key, GRANTED - cost(&asked));
     }
 }

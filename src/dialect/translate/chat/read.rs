@@ -4,7 +4,7 @@ use super::super::conversation::{
     Conversation, Format, Input, Json, Media, Part, Removed, Speaker, Takes, Tool, ToolCall,
     ToolChoice, ToolResult,
 };
-use super::super::fields::{Fields, elements, not_carried};
+use super::super::fields::{Fields, elements, no_type, not_carried};
 use crate::dialect::call::Unreadable;
 use crate::dialect::object;
 use serde_json::value::RawValue;
@@ -204,7 +204,7 @@ fn read_assistant(message: &mut Fields<'_>, into: &mut Conversation) -> Result<(
                 })?;
                 (name, input)
             }
-            Some(_) => return Err(not_carried("A tool call of this type")),
+            Some(kind) => return Err(no_type("A tool call", kind)),
         };
         call.end(&["extra_content"], &mut into.removed)?;
         into.say(Speaker::Assistant, Part::Call(ToolCall { id, name, input }));
@@ -282,7 +282,7 @@ fn read_part(part: &RawValue, removed: &mut Removed) -> Result<Part, Unreadable>
             sound.end(&[], removed)?;
             Part::Sound(media)
         }
-        _ => return Err(not_carried("A part of content of this type")),
+        kind => return Err(no_type("A part of content", kind)),
     };
     part.end(&["cache_control"], removed)?;
     Ok(read)

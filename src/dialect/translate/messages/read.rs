@@ -4,7 +4,7 @@ use super::super::conversation::{
     Conversation, Format, Input, Json, Media, Part, Removed, Speaker, Takes, Tool, ToolCall,
     ToolChoice, ToolResult,
 };
-use super::super::fields::{Fields, elements, not_carried};
+use super::super::fields::{Fields, elements, no_type, not_carried};
 use crate::dialect::call::Unreadable;
 use crate::dialect::object;
 use serde_json::value::RawValue;
@@ -137,13 +137,18 @@ fn read_edits(body: &mut Fields<'_>, removed: &mut Removed) -> Result<(), Unread
 fn read_message(message: &RawValue, into: &mut Conversation) -> Result<(), Unreadable> {
     let mut message = Fields::of(message, "messages")?;
     let speaker = match message.needed_text("role")?.as_str() {
-        "user" => Speaker::User,
-        "assistant" => Speaker::Assistant,
+        "user" => Some(Speaker::User),
+        "assistant" => Some(Speaker::Assistant),
+        "system" => None,
         _ => return Err(not_carried("A message of this role")),
     };
     if let Some(content) = message.take("content") {
         for part in content_of(content, &mut into.removed)? {
-            into.say(speaker, part);
+            match (speaker, part) {
+                (Some(speaker), part) => into.say(speaker, part),
+                (None, Part::Text(text)) => into.system.push(text),
+                (None, _) => return Err(not_carried("An instruction that is no text")),
+            }
         }
     }
     message.end(&[], &mut into.removed)
@@ -218,7 +223,9 @@ fn read_block(block: &RawValue, removed: &mut Removed) -> Result<Part, Unreadabl
             signature: block.text("signature")?,
         },
         "redacted_thinking" => Part::Sealed(block.needed_text("data")?),
-        _ => return Err(not_carried("A block of this type")),
+        // A tool that was found by its name: its schema is among the tools.
+        "tool_reference" => Part::Text(block.needed_text("tool_name")?),
+        kind => return Err(no_type("A block", kind)),
     };
     block.end(TUNING_OF_BLOCK, removed)?;
     Ok(part)
@@ -251,7 +258,7 @@ fn source(block: &mut Fields<'_>, removed: &mut Removed) -> Result<Media, Unread
             }
             Media::Text(whole)
         }
-        _ => return Err(not_carried("A source of this type")),
+        kind => return Err(no_type("A source", kind)),
     };
     source.end(&[], removed)?;
     Ok(media)

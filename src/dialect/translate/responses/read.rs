@@ -5,7 +5,7 @@ use super::super::conversation::{
     Conversation, Format, Input, Json, Media, NAMESPACE_END, Part, Removed, Speaker, Takes, Tool,
     ToolCall, ToolChoice, ToolResult,
 };
-use super::super::fields::{Fields, elements, not_carried};
+use super::super::fields::{Fields, elements, no_type, not_carried};
 use crate::dialect::call::Unreadable;
 use crate::dialect::object;
 use serde_json::value::RawValue;
@@ -157,7 +157,13 @@ fn read_item(item: &RawValue, into: &mut Conversation) -> Result<(), Unreadable>
             into.removed.add("input.reasoning");
             return Ok(());
         }
-        Some(_) => return Err(not_carried("An item of input of this type")),
+        Some("additional_tools") => {
+            item.take("role");
+            for tool in item.list("tools")? {
+                read_tool(tool, into)?;
+            }
+        }
+        Some(kind) => return Err(no_type("An item of input", kind)),
     }
     item.end(TUNING_OF_ITEM, &mut into.removed)
 }
@@ -219,7 +225,8 @@ fn content_of(content: &RawValue, removed: &mut Removed) -> Result<Vec<Part>, Un
 
 fn read_part(part: &RawValue, removed: &mut Removed) -> Result<Part, Unreadable> {
     let mut part = Fields::of(part, "input.content")?;
-    let read = match part.needed_text("type")?.as_str() {
+    let kind = part.needed_text("type")?;
+    let read = match kind.as_str() {
         "input_text" | "output_text" | "text" => {
             // Of an earlier answer.
             part.take("annotations");
@@ -241,7 +248,7 @@ fn read_part(part: &RawValue, removed: &mut Removed) -> Result<Part, Unreadable>
             };
             Part::Document { media, name }
         }
-        _ => return Err(not_carried("A part of content of this type")),
+        kind => return Err(no_type("A part of content", kind)),
     };
     part.end(&["detail"], removed)?;
     Ok(read)
