@@ -131,7 +131,7 @@ impl Server {
     }
 
     /// Whether the server has no Responses, by its documentation.
-    pub fn lacks_responses(self) -> bool {
+    pub(crate) fn lacks_responses(self) -> bool {
         matches!(
             self,
             Mistral | DeepSeek | Gemini | Together | Cerebras | Moonshot | Zhipu | Tgi

@@ -12,21 +12,21 @@ use std::fmt;
 /// JSON text that is carried as it was written, such as a schema.
 #[derive(Clone, Serialize)]
 #[serde(transparent)]
-pub struct Json(Box<RawValue>);
+pub(crate) struct Json(Box<RawValue>);
 
 impl Json {
-    pub fn of(value: &RawValue) -> Json {
+    pub(crate) fn of(value: &RawValue) -> Json {
         Json(value.to_owned())
     }
 
     /// Parses a JSON text. `None`: it is none.
-    pub fn parse(text: &str) -> Option<Json> {
+    pub(crate) fn parse(text: &str) -> Option<Json> {
         let value: Box<RawValue> = serde_json::from_str(text.trim_ascii()).ok()?;
         Some(Json(value))
     }
 
     /// Returns the JSON text of a value of our own.
-    pub fn from(value: &impl Serialize) -> Json {
+    pub(crate) fn from(value: &impl Serialize) -> Json {
         match serde_json::value::to_raw_value(value) {
             Ok(value) => Json(value),
             // Cannot happen: the values written here have no maps with other keys than strings.
@@ -34,11 +34,11 @@ impl Json {
         }
     }
 
-    pub fn get(&self) -> &str {
+    pub(crate) fn get(&self) -> &str {
         self.0.get()
     }
 
-    pub fn is_object(&self) -> bool {
+    pub(crate) fn is_object(&self) -> bool {
         self.get().starts_with('{')
     }
 }
@@ -56,7 +56,7 @@ impl fmt::Debug for Json {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Conversation {
+pub(crate) struct Conversation {
     pub model: Option<String>,
     pub stream: bool,
     /// Whether the client asked for usage in a stream.
@@ -74,8 +74,6 @@ pub struct Conversation {
     pub stop: Vec<String>,
     pub sampling: Sampling,
     pub format: Format,
-    /// Tools that the provider would run itself, by name.
-    pub hosted: Vec<String>,
     /// Tools of a namespace: the name by which they are known where there are none, and their namespace.
     pub in_namespaces: Vec<(String, String)>,
     pub removed: Removed,
@@ -83,7 +81,7 @@ pub struct Conversation {
 
 impl Conversation {
     /// Adds a part to the turn of its speaker, which is a new one where the other spoke last.
-    pub fn say(&mut self, speaker: Speaker, part: Part) {
+    pub(crate) fn say(&mut self, speaker: Speaker, part: ContentPart) {
         match self.turns.last_mut() {
             Some(turn) if turn.speaker == speaker => turn.parts.push(part),
             _ => self.turns.push(Turn {
@@ -94,7 +92,7 @@ impl Conversation {
     }
 
     /// Returns the namespace of a tool and its name there.
-    pub fn name_in_namespace<'a>(&'a self, name: &'a str) -> (Option<&'a str>, &'a str) {
+    pub(crate) fn name_in_namespace<'a>(&'a self, name: &'a str) -> (Option<&'a str>, &'a str) {
         let mut known = self.in_namespaces.iter();
         let found = known.find(|(full, _)| full == name);
         let within = found.and_then(|(_, namespace)| {
@@ -105,26 +103,26 @@ impl Conversation {
     }
 
     /// Whether a tool takes free text.
-    pub fn is_freeform(&self, name: &str) -> bool {
+    pub(crate) fn is_freeform(&self, name: &str) -> bool {
         let mut tools = self.tools.iter();
         tools.any(|tool| tool.name == name && matches!(tool.takes, Takes::Text { .. }))
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Speaker {
+pub(crate) enum Speaker {
     User,
     Assistant,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Turn {
+pub(crate) struct Turn {
     pub speaker: Speaker,
-    pub parts: Vec<Part>,
+    pub parts: Vec<ContentPart>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Part {
+pub(crate) enum ContentPart {
     Text(String),
     Image(Media),
     Document {
@@ -146,7 +144,7 @@ pub enum Part {
 
 /// Content that is no text of the conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Media {
+pub(crate) enum Media {
     /// `kind` is a media type, such as `image/png`.
     Data {
         kind: String,
@@ -159,7 +157,7 @@ pub enum Media {
 
 impl Media {
     /// Reads a URL, whose data it may hold itself.
-    pub fn of_url(url: &str) -> Result<Media, Unreadable> {
+    pub(crate) fn of_url(url: &str) -> Result<Media, Unreadable> {
         let Some(rest) = strip_scheme(url, "data:") else {
             return Ok(Media::Url(url.to_owned()));
         };
@@ -177,7 +175,7 @@ impl Media {
     }
 
     /// Returns the content as a URL. `None`: it is text.
-    pub fn url(&self) -> Option<String> {
+    pub(crate) fn url(&self) -> Option<String> {
         match self {
             Media::Data { kind, base64 } => Some(format!("data:{kind};base64,{base64}")),
             Media::Url(url) => Some(url.clone()),
@@ -199,14 +197,14 @@ fn strip_suffix<'a>(text: &'a str, end: &str) -> Option<&'a str> {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct ToolCall {
+pub(crate) struct ToolCall {
     pub id: String,
     pub name: String,
     pub input: Input,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Input {
+pub(crate) enum Input {
     /// An object, by the tool's schema.
     Object(Json),
     /// Free text, of a tool that [`Takes::Text`].
@@ -214,15 +212,15 @@ pub enum Input {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct ToolResult {
+pub(crate) struct ToolResult {
     /// ID of the call.
     pub id: String,
-    pub parts: Vec<Part>,
+    pub parts: Vec<ContentPart>,
     pub is_error: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tool {
+pub(crate) struct Tool {
     pub name: String,
     pub description: Option<String>,
     pub takes: Takes,
@@ -231,7 +229,7 @@ pub struct Tool {
 
 /// Input of a tool.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Takes {
+pub(crate) enum Takes {
     /// An object; `None`: of any shape.
     Object(Option<Json>),
     /// Free text. `grammar`: its syntax in words.
@@ -239,14 +237,14 @@ pub enum Takes {
 }
 
 /// Text between a namespace and the name of a tool in it.
-pub const NAMESPACE_END: &str = "__";
+pub(crate) const NAMESPACE_END: &str = "__";
 
 /// Member of the object that stands for the free text of a tool where an API knows objects alone.
 const FREE_TEXT: &str = "input";
 
 impl Tool {
     /// Returns the schema of the object that the tool takes where an API knows objects alone.
-    pub fn schema(&self) -> Json {
+    pub(crate) fn schema(&self) -> Json {
         match &self.takes {
             Takes::Object(Some(schema)) => schema.clone(),
             Takes::Object(None) => {
@@ -262,7 +260,7 @@ impl Tool {
     }
 
     /// Returns the description, with the syntax of the free text where an API has no place for it.
-    pub fn whole_description(&self) -> Option<String> {
+    pub(crate) fn whole_description(&self) -> Option<String> {
         let Takes::Text {
             grammar: Some(grammar),
         } = &self.takes
@@ -276,7 +274,7 @@ impl Tool {
 
 impl Input {
     /// Returns the input as an object, where an API knows objects alone.
-    pub fn object(&self) -> Json {
+    pub(crate) fn object(&self) -> Json {
         match self {
             Input::Object(object) => object.clone(),
             Input::Text(text) => Json::from(&serde_json::json!({FREE_TEXT: text})),
@@ -284,7 +282,7 @@ impl Input {
     }
 
     /// Reads the input of a call from the text of an object. An empty text is an empty object.
-    pub fn read(text: &str, is_freeform: bool) -> Option<Input> {
+    pub(crate) fn read(text: &str, is_freeform: bool) -> Option<Input> {
         let text = match text.trim_ascii() {
             "" => "{}",
             text => text,
@@ -298,7 +296,7 @@ impl Input {
 }
 
 /// Returns the free text that an object stands for. `None`: it does not.
-pub fn free_text(object: &str) -> Option<String> {
+pub(crate) fn free_text(object: &str) -> Option<String> {
     let members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(object).ok()?;
     match members.get(FREE_TEXT) {
         Some(serde_json::Value::String(text)) => Some(text.clone()),
@@ -307,7 +305,7 @@ pub fn free_text(object: &str) -> Option<String> {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum ToolChoice {
+pub(crate) enum ToolChoice {
     #[default]
     Auto,
     None,
@@ -318,7 +316,7 @@ pub enum ToolChoice {
 
 /// Numbers as they were written.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sampling {
+pub(crate) struct Sampling {
     pub temperature: Option<Json>,
     pub top_p: Option<Json>,
     pub top_k: Option<Json>,
@@ -329,7 +327,7 @@ pub struct Sampling {
 
 /// Format of the answer.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Format {
+pub(crate) enum Format {
     #[default]
     Text,
     /// Any JSON object.
@@ -341,18 +339,18 @@ pub enum Format {
     },
 }
 
-/// Members that were left out, because they only tune an answer. They are named to the client.
+/// ObjectText that were left out, because they only tune an answer. They are named to the client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Removed(Vec<String>);
+pub(crate) struct Removed(Vec<String>);
 
 impl Removed {
-    pub fn add(&mut self, name: &str) {
+    pub(crate) fn add(&mut self, name: &str) {
         if !self.0.iter().any(|known| known == name) {
             self.0.push(name.to_owned());
         }
     }
 
-    pub fn names(&self) -> &[String] {
+    pub(crate) fn names(&self) -> &[String] {
         &self.0
     }
 }

@@ -1,4 +1,4 @@
-//! Members of a JSON object, taken one by one: what nobody has taken at the end is refused by name.
+//! MembersVisitor of a JSON object, taken one by one: what nobody has taken at the end is refused by name.
 
 use super::conversation::{Json, Removed};
 use crate::dialect::call::Unreadable;
@@ -10,16 +10,19 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// Object whose members are being taken.
-pub(super) struct Fields<'a> {
+pub(super) struct BodyFields<'a> {
     /// Where the object stands, such as `messages.content`; empty for the body.
     place: &'static str,
     members: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
-impl<'a> Fields<'a> {
-    pub fn of(value: &'a RawValue, place: &'static str) -> Result<Fields<'a>, Unreadable> {
+impl<'a> BodyFields<'a> {
+    pub(crate) fn of(
+        value: &'a RawValue,
+        place: &'static str,
+    ) -> Result<BodyFields<'a>, Unreadable> {
         let mut reader = serde_json::Deserializer::from_str(value.get());
-        let members = reader.deserialize_map(Members);
+        let members = reader.deserialize_map(MembersVisitor);
         let members = members.map_err(|_| Unreadable(format!("{place} must be an object")))?;
         for (at, (name, _)) in members.iter().enumerate() {
             if members[..at].iter().any(|(before, _)| before == name) {
@@ -29,28 +32,28 @@ impl<'a> Fields<'a> {
                 )));
             }
         }
-        Ok(Fields { place, members })
+        Ok(BodyFields { place, members })
     }
 
     /// Takes a member. `None`: it is absent or null.
-    pub fn take(&mut self, name: &str) -> Option<&'a RawValue> {
+    pub(crate) fn take(&mut self, name: &str) -> Option<&'a RawValue> {
         let at = self.members.iter().position(|(known, _)| known == name)?;
         let (_, value) = self.members.swap_remove(at);
         (value.get() != "null").then_some(value)
     }
 
     /// Returns a member that is not taken yet.
-    pub fn peek(&self, name: &str) -> Option<&'a RawValue> {
+    pub(crate) fn peek(&self, name: &str) -> Option<&'a RawValue> {
         let mut members = self.members.iter();
         let (_, value) = members.find(|(known, _)| known == name)?;
         (value.get() != "null").then_some(value)
     }
 
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.peek(name).is_some()
     }
 
-    pub fn text(&mut self, name: &str) -> Result<Option<String>, Unreadable> {
+    pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Unreadable> {
         let place = self.place;
         let text = |value| {
             let text = object::string(value).map(Cow::into_owned);
@@ -60,13 +63,13 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes a text that must be there.
-    pub fn needed_text(&mut self, name: &str) -> Result<String, Unreadable> {
+    pub(crate) fn needed_text(&mut self, name: &str) -> Result<String, Unreadable> {
         let place = self.place;
         let text = self.text(name)?;
         text.ok_or_else(|| Unreadable(format!("{} is required", named(place, name))))
     }
 
-    pub fn flag(&mut self, name: &str) -> Result<Option<bool>, Unreadable> {
+    pub(crate) fn flag(&mut self, name: &str) -> Result<Option<bool>, Unreadable> {
         match self.take(name).map(RawValue::get) {
             None => Ok(None),
             Some("true") => Ok(Some(true)),
@@ -75,7 +78,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub fn whole(&mut self, name: &str) -> Result<Option<u64>, Unreadable> {
+    pub(crate) fn whole(&mut self, name: &str) -> Result<Option<u64>, Unreadable> {
         let place = self.place;
         let number = |value: &RawValue| {
             let number = value.get().parse().ok();
@@ -84,7 +87,7 @@ impl<'a> Fields<'a> {
         self.take(name).map(number).transpose()
     }
 
-    pub fn number(&mut self, name: &str) -> Result<Option<Json>, Unreadable> {
+    pub(crate) fn number(&mut self, name: &str) -> Result<Option<Json>, Unreadable> {
         let place = self.place;
         let number = |value: &RawValue| {
             let is_number = value.get().parse::<f64>().is_ok();
@@ -95,18 +98,18 @@ impl<'a> Fields<'a> {
         self.take(name).map(number).transpose()
     }
 
-    pub fn object(
+    pub(crate) fn object(
         &mut self,
         name: &str,
         place: &'static str,
-    ) -> Result<Option<Fields<'a>>, Unreadable> {
+    ) -> Result<Option<BodyFields<'a>>, Unreadable> {
         self.take(name)
-            .map(|value| Fields::of(value, place))
+            .map(|value| BodyFields::of(value, place))
             .transpose()
     }
 
     /// Takes the elements of a list; an absent one is empty.
-    pub fn list(&mut self, name: &str) -> Result<Vec<&'a RawValue>, Unreadable> {
+    pub(crate) fn list(&mut self, name: &str) -> Result<Vec<&'a RawValue>, Unreadable> {
         match self.take(name) {
             Some(value) => {
                 let list = elements(value);
@@ -117,14 +120,14 @@ impl<'a> Fields<'a> {
     }
 
     /// Leaves a member out that only tunes the answer.
-    pub fn tune(&mut self, name: &str, removed: &mut Removed) {
+    pub(crate) fn tune(&mut self, name: &str, removed: &mut Removed) {
         if self.take(name).is_some() {
             removed.add(&named(self.place, name));
         }
     }
 
     /// Ends the reading: members that only tune the answer are left out, any other is refused.
-    pub fn end(mut self, tuning: &[&str], removed: &mut Removed) -> Result<(), Unreadable> {
+    pub(crate) fn end(mut self, tuning: &[&str], removed: &mut Removed) -> Result<(), Unreadable> {
         for name in tuning {
             self.tune(name, removed);
         }
@@ -168,12 +171,12 @@ fn must_be(place: &str, name: &str, what: &str) -> Unreadable {
 /// Returns the elements of a list. `None`: it is none.
 pub(super) fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
     let mut reader = serde_json::Deserializer::from_str(value.get());
-    reader.deserialize_seq(Elements).ok()
+    reader.deserialize_seq(ElementsVisitor).ok()
 }
 
-struct Members;
+struct MembersVisitor;
 
-impl<'a> Visitor<'a> for Members {
+impl<'a> Visitor<'a> for MembersVisitor {
     type Value = Vec<(Cow<'a, str>, &'a RawValue)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -189,9 +192,9 @@ impl<'a> Visitor<'a> for Members {
     }
 }
 
-struct Elements;
+struct ElementsVisitor;
 
-impl<'a> Visitor<'a> for Elements {
+impl<'a> Visitor<'a> for ElementsVisitor {
     type Value = Vec<&'a RawValue>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,7 +13,7 @@ pub(super) struct TranslatedMeter {
 }
 
 impl TranslatedMeter {
-    pub fn new(
+    pub(crate) fn new(
         native: Box<dyn Meter>,
         reader: Box<dyn ReadEvents>,
         writer: Box<dyn WriteEvents>,

@@ -21,7 +21,7 @@ use crate::rules::choice::Way;
 use crate::rules::config::{Endpoint, Kind};
 use conversation::Conversation;
 use meter::TranslatedMeter;
-use reply::{ReadEvents, Reply, WriteEvents};
+use reply::{ReadEvents, WholeReply, WriteEvents};
 use serde_json::value::RawValue;
 
 /// API of a client.
@@ -51,7 +51,7 @@ impl Client {
         }
     }
 
-    fn write_answer(self, reply: &Reply, asked: &Conversation, created: u64) -> String {
+    fn write_answer(self, reply: &WholeReply, asked: &Conversation, created: u64) -> String {
         match self {
             Client::Chat => chat::write_answer(reply, asked, created),
             Client::Messages => messages::write_answer(reply),
@@ -61,9 +61,9 @@ impl Client {
 
     fn writer(self, asked: &Conversation, created: u64) -> Box<dyn WriteEvents> {
         match self {
-            Client::Chat => Box::new(chat::Writer::new(asked.clone(), created)),
-            Client::Messages => Box::<messages::Writer>::default(),
-            Client::Responses => Box::new(responses::Writer::new(asked.clone(), created)),
+            Client::Chat => Box::new(chat::ChunkWriter::new(asked.clone(), created)),
+            Client::Messages => Box::<messages::MessageWriter>::default(),
+            Client::Responses => Box::new(responses::ResponseWriter::new(asked.clone(), created)),
         }
     }
 }
@@ -92,14 +92,18 @@ impl Wire {
         }
     }
 
-    fn write(self, asked: &mut Conversation, to: &Target<'_>) -> Result<String, Unreadable> {
+    fn write(
+        self,
+        asked: &mut Conversation,
+        to: &TargetEndpoint<'_>,
+    ) -> Result<String, Unreadable> {
         match self {
             Wire::Chat => chat::write(asked, to.model, to.limit_name),
             Wire::Messages => messages::write(asked, to.model, to.default_limit),
         }
     }
 
-    fn read_answer(self, answer: &[u8], asked: &Conversation) -> Option<Reply> {
+    fn read_answer(self, answer: &[u8], asked: &Conversation) -> Option<WholeReply> {
         match self {
             Wire::Chat => chat::read_answer(answer, asked),
             Wire::Messages => messages::read_answer(answer, asked),
@@ -108,19 +112,21 @@ impl Wire {
 
     fn reader(self) -> Box<dyn ReadEvents> {
         match self {
-            Wire::Chat => Box::<chat::Reader>::default(),
-            Wire::Messages => Box::<messages::Reader>::default(),
+            Wire::Chat => Box::<chat::ChunkReader>::default(),
+            Wire::Messages => Box::<messages::MessageReader>::default(),
         }
     }
 }
 
 /// Endpoint that a call is translated for.
 #[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
+pub struct TargetEndpoint<'a> {
     pub kind: Kind,
     pub model: Option<&'a str>,
     /// Name of the output limit in Chat Completions: it differs between servers.
     pub limit_name: &'static str,
+    /// Most tokens of one answer of the model; a higher limit would be refused. `None`: unknown.
+    pub most_output: Option<u64>,
     /// Limit of an answer whose client set none, at an API that requires one.
     pub default_limit: u64,
     /// Time of the call, in seconds since 1970.
@@ -133,9 +139,7 @@ pub struct Translated {
     pub body: Vec<u8>,
     /// Limit of the answer that the client set.
     pub limit: Option<u64>,
-    /// Tools that a provider would run itself. They are left out.
-    pub hosted: Vec<String>,
-    /// Members that were left out.
+    /// ObjectText that were left out.
     pub removed: Vec<String>,
     pub translation: Translation,
 }
@@ -167,7 +171,7 @@ pub fn way(client: &dyn Dialect, endpoint: &Endpoint) -> Option<Way> {
 pub fn request(
     client: &dyn Dialect,
     body: &[u8],
-    to: &Target<'_>,
+    to: &TargetEndpoint<'_>,
 ) -> Result<Translated, Unreadable> {
     let (Some(from), Some(wire)) = (Client::of(client), Wire::to(to.kind)) else {
         return Err(Unreadable("This call is not translated".to_owned()));
@@ -175,13 +179,15 @@ pub fn request(
     let body: &RawValue = serde_json::from_slice(body)
         .map_err(|error| Unreadable(format!("The body cannot be read: {error}")))?;
     let mut asked = from.read(body)?;
+    if let (Some(limit), Some(most)) = (&mut asked.limit, to.most_output) {
+        *limit = most.min(*limit);
+    }
     let body = wire.write(&mut asked, to)?.into_bytes();
     asked.turns = Vec::new();
     asked.system = Vec::new();
     Ok(Translated {
         body,
         limit: asked.limit,
-        hosted: asked.hosted.clone(),
         removed: asked.removed.names().to_vec(),
         translation: Translation {
             from,

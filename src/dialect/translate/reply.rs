@@ -1,27 +1,29 @@
-//! Picture of an answer, the same whatever API it is written in: whole ([`Reply`]), or as it comes ([`Piece`]).
+//! Picture of an answer, the same whatever API it is written in: whole ([`WholeReply`]), or as it comes ([`Piece`]).
 
-use super::conversation::Part;
+use super::conversation::ContentPart;
 
 /// Whole answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Reply {
+pub(crate) struct WholeReply {
     pub id: String,
     pub model: String,
-    pub parts: Vec<Part>,
+    pub parts: Vec<ContentPart>,
     pub stop: Stop,
     /// `None`: the provider reports none.
-    pub usage: Option<Counts>,
+    pub usage: Option<TokenCounts>,
 }
 
-impl Reply {
-    pub fn calls_tools(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Call(_)))
+impl WholeReply {
+    pub(crate) fn calls_tools(&self) -> bool {
+        self.parts
+            .iter()
+            .any(|part| matches!(part, ContentPart::Call(_)))
     }
 }
 
 /// Reason for the end of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// The model had said what it wanted to say.
     End,
     /// The limit of the answer was reached.
@@ -40,7 +42,7 @@ pub enum Stop {
 
 /// Tokens that a provider reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct TokenCounts {
     /// All input, cached or not.
     pub input: u64,
     pub cache_read: u64,
@@ -50,8 +52,8 @@ pub struct Counts {
     pub reasoning: u64,
 }
 
-impl Counts {
-    pub fn uncached(&self) -> u64 {
+impl TokenCounts {
+    pub(crate) fn uncached(&self) -> u64 {
         self.input
             .saturating_sub(self.cache_read)
             .saturating_sub(self.cache_write)
@@ -60,12 +62,12 @@ impl Counts {
 
 /// Piece of an answer that is streamed. At most one part is open at a time.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Piece {
+pub(crate) enum Piece {
     Start {
         id: String,
         model: String,
         /// Input tokens, where they are known before the answer.
-        usage: Option<Counts>,
+        usage: Option<TokenCounts>,
     },
     Open(Opened),
     /// More of the part that is open: text, or the JSON text of a call's input.
@@ -74,8 +76,8 @@ pub enum Piece {
     Signature(String),
     Close,
     /// A part that comes whole.
-    Whole(Part),
-    Stop(Stop, Option<Counts>),
+    Whole(ContentPart),
+    Stop(Stop, Option<TokenCounts>),
     /// Sign of life.
     Ping,
     Failed(Failure),
@@ -83,7 +85,7 @@ pub enum Piece {
 
 /// Kind of a part that is streamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opened {
+pub(crate) enum Opened {
     Text,
     Thinking,
     Refusal,
@@ -92,14 +94,14 @@ pub enum Opened {
 
 /// Failure that a provider reports in a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// Status that the error would have had before the stream.
     pub status: u16,
     pub message: String,
 }
 
 /// Reader of a stream's events.
-pub trait ReadEvents: Send {
+pub(crate) trait ReadEvents: Send {
     /// Reads the data of an event.
     fn read(&mut self, data: &[u8], out: &mut Vec<Piece>);
 
@@ -108,30 +110,30 @@ pub trait ReadEvents: Send {
 }
 
 /// Writer of a stream's events.
-pub trait WriteEvents: Send {
+pub(crate) trait WriteEvents: Send {
     fn write(&mut self, piece: Piece, out: &mut Vec<u8>);
 }
 
 /// Collects the pieces of a stream whose parts are opened and closed by a reader.
 #[derive(Debug, Default)]
-pub struct Parts {
+pub(crate) struct Parts {
     open: Option<Opened>,
 }
 
 impl Parts {
-    pub fn open(&self) -> Option<&Opened> {
+    pub(crate) fn open(&self) -> Option<&Opened> {
         self.open.as_ref()
     }
 
     /// Opens a part; the one before is closed.
-    pub fn begin(&mut self, part: Opened, out: &mut Vec<Piece>) {
+    pub(crate) fn begin(&mut self, part: Opened, out: &mut Vec<Piece>) {
         self.close(out);
         out.push(Piece::Open(part.clone()));
         self.open = Some(part);
     }
 
     /// Adds to a part of this kind, which is opened where another is open. Empty text opens nothing.
-    pub fn more(&mut self, part: Opened, text: String, out: &mut Vec<Piece>) {
+    pub(crate) fn more(&mut self, part: Opened, text: String, out: &mut Vec<Piece>) {
         if text.is_empty() {
             return;
         }
@@ -141,7 +143,7 @@ impl Parts {
         out.push(Piece::More(text));
     }
 
-    pub fn close(&mut self, out: &mut Vec<Piece>) {
+    pub(crate) fn close(&mut self, out: &mut Vec<Piece>) {
         if self.open.take().is_some() {
             out.push(Piece::Close);
         }

@@ -1,8 +1,8 @@
 //! Translations: golden calls and answers in each direction, and what must hold for all of them.
 
 use super::conversation::{
-    Conversation, Format, Input, Json, Media, Part, Speaker, Takes, Tool, ToolCall, ToolChoice,
-    ToolResult,
+    ContentPart, Conversation, Format, Input, Json, Media, Speaker, Takes, Tool, ToolCall,
+    ToolChoice, ToolResult,
 };
 use super::*;
 use crate::dialect::openai::responses::Responses;
@@ -10,11 +10,12 @@ use crate::dialect::stream::pieces as split;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn target(kind: Kind) -> Target<'static> {
-    Target {
+fn target(kind: Kind) -> TargetEndpoint<'static> {
+    TargetEndpoint {
         kind,
         model: Some("m"),
         limit_name: "max_completion_tokens",
+        most_output: Some(9_000),
         default_limit: 4_096,
         now: 1_700_000_000,
     }
@@ -186,6 +187,7 @@ fn messages_are_written_as_chat() {
             "context_management",
             "metadata",
             "thinking",
+            "messages.content.title",
             "messages.content.thinking",
             "messages.content.is_error",
             "top_k",
@@ -227,7 +229,7 @@ fn agent_call() -> Value {
 fn responses_are_written_as_both() {
     let patch = json!({"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"], "additionalProperties": false});
     let told = "Edits\n\nThe input must match this lark grammar:\nstart: X";
-    let (body, translated) = translate(&Responses, Kind::OpenAi, &agent_call());
+    let (body, _) = translate(&Responses, Kind::OpenAi, &agent_call());
     assert_eq!(
         body,
         json!({
@@ -251,7 +253,6 @@ fn responses_are_written_as_both() {
             ],
         })
     );
-    assert_eq!(translated.hosted, ["web_search"]);
     let (body, _) = translate(&Responses, Kind::Anthropic, &agent_call());
     assert_eq!(body["max_tokens"], 4_096);
     assert_eq!(
@@ -714,25 +715,25 @@ fn object() -> impl Strategy<Value = Json> {
     text().prop_map(|text| Json::from(&json!({"text": text, "n": 1})))
 }
 
-fn turns() -> impl Strategy<Value = Vec<(Speaker, Part)>> {
+fn turns() -> impl Strategy<Value = Vec<(Speaker, ContentPart)>> {
     let call = (word(), word(), object()).prop_map(|(id, name, object)| {
-        Part::Call(ToolCall {
+        ContentPart::Call(ToolCall {
             id,
             name,
             input: Input::Object(object),
         })
     });
     let result = (word(), text()).prop_map(|(id, text)| {
-        Part::Result(ToolResult {
+        ContentPart::Result(ToolResult {
             id,
-            parts: vec![Part::Text(text)],
+            parts: vec![ContentPart::Text(text)],
             is_error: false,
         })
     });
     let part = prop_oneof![
-        4 => text().prop_map(|text| (Speaker::User, Part::Text(text))),
-        4 => text().prop_map(|text| (Speaker::Assistant, Part::Text(text))),
-        2 => media().prop_map(|media| (Speaker::User, Part::Image(media))),
+        4 => text().prop_map(|text| (Speaker::User, ContentPart::Text(text))),
+        4 => text().prop_map(|text| (Speaker::Assistant, ContentPart::Text(text))),
+        2 => media().prop_map(|media| (Speaker::User, ContentPart::Image(media))),
         2 => call.prop_map(|call| (Speaker::Assistant, call)),
         2 => result.prop_map(|result| (Speaker::User, result)),
     ];
@@ -787,8 +788,8 @@ fn conversation() -> impl Strategy<Value = Conversation> {
 fn ordered(mut conversation: Conversation) -> Conversation {
     for turn in &mut conversation.turns {
         turn.parts.sort_by_key(|part| match part {
-            Part::Result(_) => 0,
-            Part::Call(_) => 2,
+            ContentPart::Result(_) => 0,
+            ContentPart::Call(_) => 2,
             _ => 1,
         });
     }
@@ -799,7 +800,7 @@ fn ordered(mut conversation: Conversation) -> Conversation {
 fn results_first(mut conversation: Conversation) -> Conversation {
     for turn in &mut conversation.turns {
         turn.parts
-            .sort_by_key(|part| !matches!(part, Part::Result(_)));
+            .sort_by_key(|part| !matches!(part, ContentPart::Result(_)));
     }
     conversation
 }
@@ -841,6 +842,16 @@ proptest! {
         let mut out = meter.feed(&broken);
         out.extend(meter.finish());
         prop_assert!(String::from_utf8(out).is_ok());
+    }
+}
+
+#[test]
+fn limit_is_no_higher_than_the_models_own() {
+    for (asked, written) in [(50, 50), (32_000, 9_000)] {
+        let body = json!({"model": "m", "max_tokens": asked, "messages": []});
+        let (body, translated) = translate(&Messages, Kind::OpenAi, &body);
+        assert_eq!(body["max_completion_tokens"], written);
+        assert_eq!(translated.limit, Some(written));
     }
 }
 

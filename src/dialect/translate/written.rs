@@ -4,20 +4,20 @@ use serde_json::Value;
 
 /// Object that is being written.
 #[derive(Debug)]
-pub(super) struct Members(String);
+pub(super) struct ObjectText(String);
 
-impl Members {
-    pub fn new() -> Members {
-        Members("{".to_owned())
+impl ObjectText {
+    pub(crate) fn new() -> ObjectText {
+        ObjectText("{".to_owned())
     }
 
     /// Begins with the member that tells the object's kind.
-    pub fn typed(kind: &str) -> Members {
-        Members::new().text("type", kind)
+    pub(crate) fn typed(kind: &str) -> ObjectText {
+        ObjectText::new().text("type", kind)
     }
 
     /// Adds a value that is a JSON text.
-    pub fn raw(mut self, name: &str, json: &str) -> Members {
+    pub(crate) fn raw(mut self, name: &str, json: &str) -> ObjectText {
         if self.0.len() > 1 {
             self.0.push(',');
         }
@@ -27,57 +27,57 @@ impl Members {
         self
     }
 
-    pub fn text(self, name: &str, text: &str) -> Members {
+    pub(crate) fn text(self, name: &str, text: &str) -> ObjectText {
         self.raw(name, &quoted(text))
     }
 
-    pub fn number(self, name: &str, number: u64) -> Members {
+    pub(crate) fn number(self, name: &str, number: u64) -> ObjectText {
         self.raw(name, &number.to_string())
     }
 
-    pub fn flag(self, name: &str, flag: bool) -> Members {
+    pub(crate) fn flag(self, name: &str, flag: bool) -> ObjectText {
         self.raw(name, if flag { "true" } else { "false" })
     }
 
-    pub fn null(self, name: &str) -> Members {
+    pub(crate) fn null(self, name: &str) -> ObjectText {
         self.raw(name, "null")
     }
 
     /// Adds a list of JSON texts.
-    pub fn list(self, name: &str, list: &[String]) -> Members {
+    pub(crate) fn list(self, name: &str, list: &[String]) -> ObjectText {
         self.raw(name, &format!("[{}]", list.join(",")))
     }
 
     /// Adds a list of JSON texts unless it is empty.
-    pub fn some_list(self, name: &str, list: &[String]) -> Members {
+    pub(crate) fn some_list(self, name: &str, list: &[String]) -> ObjectText {
         match list.is_empty() {
             true => self,
             false => self.list(name, list),
         }
     }
 
-    pub fn some_raw(self, name: &str, json: Option<&str>) -> Members {
+    pub(crate) fn some_raw(self, name: &str, json: Option<&str>) -> ObjectText {
         match json {
             Some(json) => self.raw(name, json),
             None => self,
         }
     }
 
-    pub fn some_text(self, name: &str, text: Option<&str>) -> Members {
+    pub(crate) fn some_text(self, name: &str, text: Option<&str>) -> ObjectText {
         match text {
             Some(text) => self.text(name, text),
             None => self,
         }
     }
 
-    pub fn some_flag(self, name: &str, flag: Option<bool>) -> Members {
+    pub(crate) fn some_flag(self, name: &str, flag: Option<bool>) -> ObjectText {
         match flag {
             Some(flag) => self.flag(name, flag),
             None => self,
         }
     }
 
-    pub fn end(mut self) -> String {
+    pub(crate) fn end(mut self) -> String {
         self.0.push('}');
         self.0
     }

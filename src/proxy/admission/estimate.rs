@@ -8,7 +8,7 @@ use super::terms::Terms;
 use super::token_counter::TokenCounter;
 use crate::dialect::call::{Api, Body, Bounds, Call, Unreadable};
 use crate::dialect::extras::{self, Decision};
-use crate::dialect::translate::{Target, Translation};
+use crate::dialect::translate::{TargetEndpoint, Translation};
 use crate::dialect::{Dialect, members, shown, surplus, tokens, translate};
 use crate::http1::head::Request;
 use crate::proxy::admission::image_bounds::{family_of, with_images};
@@ -54,7 +54,7 @@ pub struct Estimate<'a> {
     /// Body as the client sent it, or as it was translated; `rewrite_body` changes it.
     pub body: Bytes,
     /// `None`: the client's API is the endpoint's.
-    pub translated: Option<TranslatedCall>,
+    pub(crate) translated: Option<TranslatedCall>,
     pub call: Call,
     /// Decision on members and beta headers that cost extra: allowed at a price, or removed.
     pub extras: Decision,
@@ -65,7 +65,7 @@ pub struct Estimate<'a> {
 }
 
 /// What the client sent, where its call is translated for the endpoint.
-pub struct TranslatedCall {
+pub(crate) struct TranslatedCall {
     pub translation: Translation,
     client: &'static dyn Dialect,
     body: Bytes,
@@ -73,19 +73,19 @@ pub struct TranslatedCall {
 
 impl Estimate<'_> {
     /// Returns the dialect in which the client asks and is answered.
-    pub fn client_dialect(&self) -> &'static dyn Dialect {
+    pub(crate) fn client_dialect(&self) -> &'static dyn Dialect {
         let translated = self.translated.as_ref();
         translated.map_or(self.dialect, |translated| translated.client)
     }
 
     /// Returns the body as the client sent it.
-    pub fn client_body(&self) -> &Bytes {
+    pub(crate) fn client_body(&self) -> &Bytes {
         let translated = self.translated.as_ref();
         translated.map_or(&self.body, |translated| &translated.body)
     }
 
     /// Frees the body, once it is sent.
-    pub fn drop_body(&mut self) {
+    pub(crate) fn drop_body(&mut self) {
         self.body = Bytes::new();
         if let Some(translated) = &mut self.translated {
             translated.body = Bytes::new();
@@ -183,10 +183,11 @@ impl Estimator {
         let (endpoint, client) = (choice.endpoint, asked.dialect);
         let model = choice.model.or(asked.call.model.as_deref());
         let most = max_output(endpoint, model);
-        let target = Target {
+        let target = TargetEndpoint {
             kind: endpoint.kind,
             model,
             limit_name: endpoint.server.output_limit_name(),
+            most_output: most,
             default_limit: most.unwrap_or(DEFAULT_TRANSLATED_LIMIT),
             now: now_in_seconds(),
         };

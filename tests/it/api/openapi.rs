@@ -617,7 +617,10 @@ fn ask_provider(asking: &mut Asking<'_>, key: &str) {
     }
     let (id, path) = ("createMessage", "/abc/v1/messages");
     let request = asking.request(id, path).bearer(key).json(&hi);
-    is_of::<api::AnthropicError>(&asking.send(id, request, 404));
+    asking.send(id, request, 200);
+    let odd = json!({"messages": [], "max_tokens": 20, "colour": 1});
+    let request = asking.request(id, path).bearer(key).json(&odd);
+    is_of::<api::AnthropicError>(&asking.send(id, request, 400));
 }
 
 fn ask_usage(asking: &mut Asking<'_>) {

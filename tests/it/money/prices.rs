@@ -172,7 +172,7 @@ fn endpoint_with_a_model_list_serves_only_listed_models() {
 
     let anthropic = gateway.client();
     let request = anthropic.request("POST", "/abc/v1/messages").bearer(&key);
-    assert_eq!(request.json(&call("o1")).send().status, 404);
+    assert_eq!(request.json(&call("o1-pro")).send().status, 404);
     assert_eq!(provider.requests().len(), served);
     assert_eq!(spent(&gateway, &key, GRANT), before);
 }

@@ -1,13 +1,13 @@
-//! Whole answers of `chat/completions`.
+//! Whole answers of `chat/completions`, read and written.
 
-use super::super::conversation::{Conversation, Input, Part, ToolCall};
-use super::super::reply::{Counts, Reply, Stop};
-use super::super::written::Members;
+use super::super::conversation::{ContentPart, Conversation, Input, ToolCall};
+use super::super::reply::{Stop, TokenCounts, WholeReply};
+use super::super::written::ObjectText;
 use serde::Deserialize;
 use serde_json::Value;
 
 #[derive(Deserialize)]
-struct Answer {
+struct Completion {
     #[serde(default)]
     id: Option<String>,
     #[serde(default)]
@@ -35,11 +35,11 @@ struct Message {
     #[serde(default)]
     reasoning: Option<Value>,
     #[serde(default)]
-    tool_calls: Option<Vec<Call>>,
+    tool_calls: Option<Vec<CalledTool>>,
 }
 
 #[derive(Deserialize)]
-struct Call {
+struct CalledTool {
     #[serde(default)]
     id: Option<String>,
     function: Function,
@@ -53,8 +53,8 @@ struct Function {
 }
 
 /// Reads a whole answer. `None`: it is not understood.
-pub fn read(answer: &[u8], asked: &Conversation) -> Option<Reply> {
-    let answer: Answer = serde_json::from_slice(answer).ok()?;
+pub(crate) fn read(answer: &[u8], asked: &Conversation) -> Option<WholeReply> {
+    let answer: Completion = serde_json::from_slice(answer).ok()?;
     let [choice] = <[Choice; 1]>::try_from(answer.choices).ok()?;
     let message = choice.message;
     let mut parts = Vec::new();
@@ -62,7 +62,7 @@ pub fn read(answer: &[u8], asked: &Conversation) -> Option<Reply> {
         .reasoning_content
         .or_else(|| message.reasoning.as_ref()?.as_str().map(str::to_owned));
     if let Some(text) = reasoning.filter(|text| !text.is_empty()) {
-        parts.push(Part::Thinking {
+        parts.push(ContentPart::Thinking {
             text,
             signature: None,
         });
@@ -73,10 +73,10 @@ pub fn read(answer: &[u8], asked: &Conversation) -> Option<Reply> {
         .map(text_of)
         .filter(|text| !text.is_empty())
     {
-        parts.push(Part::Text(text));
+        parts.push(ContentPart::Text(text));
     }
     if let Some(text) = message.refusal.filter(|text| !text.is_empty()) {
-        parts.push(Part::Refusal(text));
+        parts.push(ContentPart::Refusal(text));
     }
     for (nth, call) in message.tool_calls.into_iter().flatten().enumerate() {
         let Function { name, arguments } = call.function;
@@ -86,13 +86,13 @@ pub fn read(answer: &[u8], asked: &Conversation) -> Option<Reply> {
             Some(object) => object.to_string(),
         };
         let input = Input::read(&text, asked.is_freeform(&name))?;
-        parts.push(Part::Call(ToolCall {
+        parts.push(ContentPart::Call(ToolCall {
             id: call.id.unwrap_or_else(|| format!("call_{nth}")),
             name,
             input,
         }));
     }
-    let mut reply = Reply {
+    let mut reply = WholeReply {
         id: answer.id.unwrap_or_default(),
         model: answer.model.unwrap_or_default(),
         stop: stop(choice.finish_reason.as_deref()),
@@ -128,10 +128,10 @@ pub(super) fn stop(reason: Option<&str>) -> Stop {
 }
 
 /// Reads `usage`. `None`: it counts no tokens.
-pub(super) fn usage(usage: &Value) -> Option<Counts> {
+pub(super) fn usage(usage: &Value) -> Option<TokenCounts> {
     let count = |value: Option<&Value>| value.and_then(Value::as_u64);
     let detail = |list: &str, name: &str| count(usage.get(list).and_then(|list| list.get(name)));
-    Some(Counts {
+    Some(TokenCounts {
         input: count(usage.get("prompt_tokens"))?,
         output: count(usage.get("completion_tokens"))?,
         cache_read: detail("prompt_tokens_details", "cached_tokens").unwrap_or(0),
@@ -141,20 +141,20 @@ pub(super) fn usage(usage: &Value) -> Option<Counts> {
 }
 
 /// Writes a whole answer. `created`: seconds since 1970.
-pub fn write(reply: &Reply, asked: &Conversation, created: u64) -> String {
+pub(crate) fn write(reply: &WholeReply, asked: &Conversation, created: u64) -> String {
     let (mut text, mut thinking, mut refusal) = (None, None, None);
     let mut calls = Vec::new();
     let add = |to: &mut Option<String>, more: &str| to.get_or_insert_default().push_str(more);
     for part in &reply.parts {
         match part {
-            Part::Text(more) => add(&mut text, more),
-            Part::Thinking { text, .. } => add(&mut thinking, text),
-            Part::Refusal(more) => add(&mut refusal, more),
-            Part::Call(call) => calls.push(tool_call(call, asked.is_freeform(&call.name))),
+            ContentPart::Text(more) => add(&mut text, more),
+            ContentPart::Thinking { text, .. } => add(&mut thinking, text),
+            ContentPart::Refusal(more) => add(&mut refusal, more),
+            ContentPart::Call(call) => calls.push(tool_call(call, asked.is_freeform(&call.name))),
             _ => {}
         }
     }
-    let message = Members::new().text("role", "assistant");
+    let message = ObjectText::new().text("role", "assistant");
     let message = match &text {
         Some(text) => message.text("content", text),
         None => message.null("content"),
@@ -167,13 +167,13 @@ pub fn write(reply: &Reply, asked: &Conversation, created: u64) -> String {
         .some_text("reasoning_content", thinking.as_deref())
         .some_list("tool_calls", &calls)
         .end();
-    let choice = Members::new()
+    let choice = ObjectText::new()
         .number("index", 0)
         .raw("message", &message)
         .null("logprobs")
         .text("finish_reason", finish_reason(&reply.stop))
         .end();
-    let answer = Members::new()
+    let answer = ObjectText::new()
         .text("id", &reply.id)
         .text("object", "chat.completion")
         .number("created", created)
@@ -187,14 +187,16 @@ pub fn write(reply: &Reply, asked: &Conversation, created: u64) -> String {
 }
 
 fn tool_call(call: &ToolCall, is_freeform: bool) -> String {
-    let written = Members::new().text("id", &call.id);
+    let written = ObjectText::new().text("id", &call.id);
     match (&call.input, is_freeform) {
         (Input::Text(text), true) => {
-            let custom = Members::new().text("name", &call.name).text("input", text);
+            let custom = ObjectText::new()
+                .text("name", &call.name)
+                .text("input", text);
             written.text("type", "custom").raw("custom", &custom.end())
         }
         (input, _) => {
-            let function = Members::new()
+            let function = ObjectText::new()
                 .text("name", &call.name)
                 .text("arguments", input.object().get());
             written
@@ -214,15 +216,15 @@ pub(super) fn finish_reason(stop: &Stop) -> &'static str {
     }
 }
 
-pub(super) fn write_usage(usage: &Counts) -> String {
-    let prompt = Members::new()
+pub(super) fn write_usage(usage: &TokenCounts) -> String {
+    let prompt = ObjectText::new()
         .number("cached_tokens", usage.cache_read)
         .number("cache_write_tokens", usage.cache_write)
         .end();
-    let completion = Members::new()
+    let completion = ObjectText::new()
         .number("reasoning_tokens", usage.reasoning)
         .end();
-    Members::new()
+    ObjectText::new()
         .number("prompt_tokens", usage.input)
         .number("completion_tokens", usage.output)
         .number("total_tokens", usage.input.saturating_add(usage.output))

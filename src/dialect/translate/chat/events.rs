@@ -1,14 +1,16 @@
-//! Streams of `chat/completions`.
+//! Streams of `chat/completions`, read into pieces and written from them.
 
-use super::super::conversation::{Conversation, Input, Part};
-use super::super::reply::{Counts, Failure, Opened, Parts, Piece, ReadEvents, Stop, WriteEvents};
-use super::super::written::{Members, push_data};
+use super::super::conversation::{ContentPart, Conversation, Input};
+use super::super::reply::{
+    Failure, Opened, Parts, Piece, ReadEvents, Stop, TokenCounts, WriteEvents,
+};
+use super::super::written::{ObjectText, push_data};
 use super::answer;
 use serde_json::Value;
 
 /// Reads chunks into pieces.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub(crate) struct ChunkReader {
     has_begun: bool,
     has_ended: bool,
     parts: Parts,
@@ -18,15 +20,17 @@ pub struct Reader {
     closed: Vec<u64>,
     count: usize,
     stop: Option<Stop>,
-    usage: Option<Counts>,
+    usage: Option<TokenCounts>,
 }
 
-impl ReadEvents for Reader {
+impl ReadEvents for ChunkReader {
     fn read(&mut self, data: &[u8], out: &mut Vec<Piece>) {
         if self.has_ended {
             return;
         }
         if data.trim_ascii() == b"[DONE]" {
+            // Some servers give no reason.
+            self.stop.get_or_insert(Stop::End);
             self.end(out);
             return;
         }
@@ -73,7 +77,7 @@ impl ReadEvents for Reader {
     }
 }
 
-impl Reader {
+impl ChunkReader {
     fn fail(&mut self, message: &str, out: &mut Vec<Piece>) {
         self.has_ended = true;
         out.push(Piece::Failed(Failure {
@@ -158,7 +162,7 @@ impl Reader {
 
 /// Writes pieces as chunks.
 #[derive(Debug)]
-pub struct Writer {
+pub(crate) struct ChunkWriter {
     asked: Conversation,
     created: u64,
     id: String,
@@ -170,9 +174,9 @@ pub struct Writer {
     free: Option<String>,
 }
 
-impl Writer {
-    pub fn new(asked: Conversation, created: u64) -> Writer {
-        Writer {
+impl ChunkWriter {
+    pub(crate) fn new(asked: Conversation, created: u64) -> ChunkWriter {
+        ChunkWriter {
             asked,
             created,
             id: String::new(),
@@ -183,8 +187,8 @@ impl Writer {
         }
     }
 
-    fn chunk(&self, choices: &[String]) -> Members {
-        Members::new()
+    fn chunk(&self, choices: &[String]) -> ObjectText {
+        ObjectText::new()
             .text("id", &self.id)
             .text("object", "chat.completion.chunk")
             .number("created", self.created)
@@ -193,7 +197,7 @@ impl Writer {
     }
 
     fn push(&self, delta: &str, reason: Option<&str>, out: &mut Vec<u8>) {
-        let choice = Members::new()
+        let choice = ObjectText::new()
             .number("index", 0)
             .raw("delta", delta)
             .null("logprobs");
@@ -210,28 +214,28 @@ impl Writer {
     }
 
     fn push_text(&self, name: &str, text: &str, out: &mut Vec<u8>) {
-        self.push(&Members::new().text(name, text).end(), None, out);
+        self.push(&ObjectText::new().text(name, text).end(), None, out);
     }
 
-    fn push_call(&self, call: Members, out: &mut Vec<u8>) {
-        let delta = Members::new().list("tool_calls", &[call.end()]);
+    fn push_call(&self, call: ObjectText, out: &mut Vec<u8>) {
+        let delta = ObjectText::new().list("tool_calls", &[call.end()]);
         self.push(&delta.end(), None, out);
     }
 
     fn begin_call(&mut self, id: &str, name: &str, out: &mut Vec<u8>) {
-        let call = Members::new()
+        let call = ObjectText::new()
             .number("index", self.calls as u64)
             .text("id", id);
         self.calls += 1;
         if self.asked.is_freeform(name) {
             self.free = Some(String::new());
-            let custom = Members::new().text("name", name).text("input", "");
+            let custom = ObjectText::new().text("name", name).text("input", "");
             self.push_call(
                 call.text("type", "custom").raw("custom", &custom.end()),
                 out,
             );
         } else {
-            let function = Members::new().text("name", name).text("arguments", "");
+            let function = ObjectText::new().text("name", name).text("arguments", "");
             self.push_call(
                 call.text("type", "function")
                     .raw("function", &function.end()),
@@ -248,8 +252,8 @@ impl Writer {
             Some(Opened::Call { .. }) => match &mut self.free {
                 Some(free) => free.push_str(text),
                 None => {
-                    let function = Members::new().text("arguments", text).end();
-                    let call = Members::new().number("index", self.calls as u64 - 1);
+                    let function = ObjectText::new().text("arguments", text).end();
+                    let call = ObjectText::new().number("index", self.calls as u64 - 1);
                     self.push_call(call.raw("function", &function), out);
                 }
             },
@@ -262,19 +266,19 @@ impl Writer {
         if let Some(free) = self.free.take()
             && let Some(Input::Text(text)) = Input::read(&free, true)
         {
-            let custom = Members::new().text("input", &text).end();
-            let call = Members::new().number("index", self.calls as u64 - 1);
+            let custom = ObjectText::new().text("input", &text).end();
+            let call = ObjectText::new().number("index", self.calls as u64 - 1);
             self.push_call(call.raw("custom", &custom), out);
         }
     }
 }
 
-impl WriteEvents for Writer {
+impl WriteEvents for ChunkWriter {
     fn write(&mut self, piece: Piece, out: &mut Vec<u8>) {
         match piece {
             Piece::Start { id, model, .. } => {
                 (self.id, self.model) = (id, model);
-                let delta = Members::new()
+                let delta = ObjectText::new()
                     .text("role", "assistant")
                     .text("content", "")
                     .null("refusal");
@@ -288,7 +292,7 @@ impl WriteEvents for Writer {
             }
             Piece::More(text) => self.more(&text, out),
             Piece::Close => self.close(out),
-            Piece::Whole(Part::Thinking { text, .. }) => {
+            Piece::Whole(ContentPart::Thinking { text, .. }) => {
                 self.push_text("reasoning_content", &text, out);
             }
             Piece::Whole(_) | Piece::Signature(_) => {}
@@ -302,12 +306,12 @@ impl WriteEvents for Writer {
             }
             Piece::Ping => out.extend_from_slice(b": keep-alive\n\n"),
             Piece::Failed(failure) => {
-                let error = Members::new()
+                let error = ObjectText::new()
                     .text("message", &failure.message)
                     .text("type", "server_error")
                     .null("param")
                     .text("code", "provider_failed");
-                let data = Members::new().raw("error", &error.end());
+                let data = ObjectText::new().raw("error", &error.end());
                 out.extend_from_slice(b"event: error\n");
                 push_data(out, &data.end());
             }

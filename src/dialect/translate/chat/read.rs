@@ -1,15 +1,15 @@
 //! Reads the body of `chat/completions` into a [`Conversation`].
 
 use super::super::conversation::{
-    Conversation, Format, Input, Json, Media, Part, Removed, Speaker, Takes, Tool, ToolCall,
+    ContentPart, Conversation, Format, Input, Json, Media, Removed, Speaker, Takes, Tool, ToolCall,
     ToolChoice, ToolResult,
 };
-use super::super::fields::{Fields, elements, no_type, not_carried};
+use super::super::fields::{BodyFields, elements, no_type, not_carried};
 use crate::dialect::call::Unreadable;
 use crate::dialect::object;
 use serde_json::value::RawValue;
 
-/// Members of a body that only tune an answer.
+/// ObjectText of a body that only tune an answer.
 const TUNING: &[&str] = &[
     "metadata",
     "prediction",
@@ -24,7 +24,7 @@ const TUNING: &[&str] = &[
     "verbosity",
 ];
 
-/// Members of a message that only tune an answer. Reasoning of another provider's model is nothing to the next.
+/// ObjectText of a message that only tune an answer. Reasoning of another provider's model is nothing to the next.
 const TUNING_OF_MESSAGE: &[&str] = &[
     "name",
     "annotations",
@@ -33,8 +33,8 @@ const TUNING_OF_MESSAGE: &[&str] = &[
     "reasoning_details",
 ];
 
-pub fn read(body: &RawValue) -> Result<Conversation, Unreadable> {
-    let mut body = Fields::of(body, "")?;
+pub(crate) fn read(body: &RawValue) -> Result<Conversation, Unreadable> {
+    let mut body = BodyFields::of(body, "")?;
     let mut conversation = Conversation {
         model: body.text("model")?,
         stream: body.flag("stream")?.unwrap_or(false),
@@ -69,16 +69,15 @@ pub fn read(body: &RawValue) -> Result<Conversation, Unreadable> {
     for tool in body.list("tools")? {
         read_tool(tool, &mut conversation)?;
     }
-    if body.take("web_search_options").is_some() {
-        conversation.hosted.push("web_search".to_owned());
-    }
+    // Hosted tools are left out; the reading of the client's own API names them.
+    body.take("web_search_options");
     choose(&mut body, &mut conversation)?;
     body.end(TUNING, &mut conversation.removed)?;
     Ok(conversation)
 }
 
 /// Takes members that are refused unless they ask for nothing.
-fn without_effect(body: &mut Fields<'_>) -> Result<(), Unreadable> {
+fn without_effect(body: &mut BodyFields<'_>) -> Result<(), Unreadable> {
     if body.flag("logprobs")?.unwrap_or(false) || body.whole("top_logprobs")?.unwrap_or(0) > 0 {
         return Err(not_carried("logprobs"));
     }
@@ -96,7 +95,7 @@ fn without_effect(body: &mut Fields<'_>) -> Result<(), Unreadable> {
     Ok(())
 }
 
-fn stop(body: &mut Fields<'_>) -> Result<Vec<String>, Unreadable> {
+fn stop(body: &mut BodyFields<'_>) -> Result<Vec<String>, Unreadable> {
     let Some(stop) = body.take("stop") else {
         return Ok(Vec::new());
     };
@@ -109,7 +108,7 @@ fn stop(body: &mut Fields<'_>) -> Result<Vec<String>, Unreadable> {
     texts.collect()
 }
 
-fn format(body: &mut Fields<'_>) -> Result<Format, Unreadable> {
+fn format(body: &mut BodyFields<'_>) -> Result<Format, Unreadable> {
     let Some(mut format) = body.object("response_format", "response_format")? else {
         return Ok(Format::Text);
     };
@@ -141,13 +140,13 @@ fn format(body: &mut Fields<'_>) -> Result<Format, Unreadable> {
 }
 
 fn read_message(message: &RawValue, into: &mut Conversation) -> Result<(), Unreadable> {
-    let mut message = Fields::of(message, "messages")?;
+    let mut message = BodyFields::of(message, "messages")?;
     let role = message.needed_text("role")?;
     match role.as_str() {
         "system" | "developer" => {
             for part in content(&mut message, &mut into.removed)? {
                 match part {
-                    Part::Text(text) => into.system.push(text),
+                    ContentPart::Text(text) => into.system.push(text),
                     _ => return Err(not_carried("An instruction that is no text")),
                 }
             }
@@ -165,7 +164,7 @@ fn read_message(message: &RawValue, into: &mut Conversation) -> Result<(), Unrea
                 parts,
                 is_error: false,
             };
-            into.say(Speaker::User, Part::Result(result));
+            into.say(Speaker::User, ContentPart::Result(result));
         }
         "assistant" => read_assistant(&mut message, into)?,
         _ => return Err(not_carried("A message of this role")),
@@ -173,15 +172,15 @@ fn read_message(message: &RawValue, into: &mut Conversation) -> Result<(), Unrea
     message.end(TUNING_OF_MESSAGE, &mut into.removed)
 }
 
-fn read_assistant(message: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
+fn read_assistant(message: &mut BodyFields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
     for part in content(message, &mut into.removed)? {
         into.say(Speaker::Assistant, part);
     }
     if let Some(refusal) = message.text("refusal")? {
-        into.say(Speaker::Assistant, Part::Refusal(refusal));
+        into.say(Speaker::Assistant, ContentPart::Refusal(refusal));
     }
     for call in message.list("tool_calls")? {
-        let mut call = Fields::of(call, "messages.tool_calls")?;
+        let mut call = BodyFields::of(call, "messages.tool_calls")?;
         let id = call.needed_text("id")?;
         call.take("index");
         let kind = call.text("type")?;
@@ -207,22 +206,28 @@ fn read_assistant(message: &mut Fields<'_>, into: &mut Conversation) -> Result<(
             Some(kind) => return Err(no_type("A tool call", kind)),
         };
         call.end(&["extra_content"], &mut into.removed)?;
-        into.say(Speaker::Assistant, Part::Call(ToolCall { id, name, input }));
+        into.say(
+            Speaker::Assistant,
+            ContentPart::Call(ToolCall { id, name, input }),
+        );
     }
     Ok(())
 }
 
 fn needed<'a>(
-    of: &mut Fields<'a>,
+    of: &mut BodyFields<'a>,
     name: &str,
     place: &'static str,
-) -> Result<Fields<'a>, Unreadable> {
+) -> Result<BodyFields<'a>, Unreadable> {
     let found = of.object(name, place)?;
     found.ok_or_else(|| Unreadable(format!("{place} is required")))
 }
 
 /// Takes the content of a message: a text, or a list of parts. Empty texts are left out.
-fn content(message: &mut Fields<'_>, removed: &mut Removed) -> Result<Vec<Part>, Unreadable> {
+fn content(
+    message: &mut BodyFields<'_>,
+    removed: &mut Removed,
+) -> Result<Vec<ContentPart>, Unreadable> {
     let Some(content) = message.take("content") else {
         return Ok(Vec::new());
     };
@@ -230,7 +235,7 @@ fn content(message: &mut Fields<'_>, removed: &mut Removed) -> Result<Vec<Part>,
         let text = text.into_owned();
         return Ok(match text.is_empty() {
             true => Vec::new(),
-            false => vec![Part::Text(text)],
+            false => vec![ContentPart::Text(text)],
         });
     }
     let Some(list) = elements(content) else {
@@ -241,25 +246,25 @@ fn content(message: &mut Fields<'_>, removed: &mut Removed) -> Result<Vec<Part>,
     let mut parts = Vec::with_capacity(list.len());
     for part in list {
         let part = read_part(part, removed)?;
-        if part != Part::Text(String::new()) {
+        if part != ContentPart::Text(String::new()) {
             parts.push(part);
         }
     }
     Ok(parts)
 }
 
-fn read_part(part: &RawValue, removed: &mut Removed) -> Result<Part, Unreadable> {
+fn read_part(part: &RawValue, removed: &mut Removed) -> Result<ContentPart, Unreadable> {
     const PLACE: &str = "messages.content";
-    let mut part = Fields::of(part, PLACE)?;
+    let mut part = BodyFields::of(part, PLACE)?;
     let kind = part.needed_text("type")?;
     let read = match kind.as_str() {
-        "text" => Part::Text(part.needed_text("text")?),
-        "refusal" => Part::Refusal(part.needed_text("refusal")?),
+        "text" => ContentPart::Text(part.needed_text("text")?),
+        "refusal" => ContentPart::Refusal(part.needed_text("refusal")?),
         "image_url" => {
             let mut image = needed(&mut part, "image_url", "messages.content.image_url")?;
             let media = Media::of_url(&image.needed_text("url")?)?;
             image.end(&["detail"], removed)?;
-            Part::Image(media)
+            ContentPart::Image(media)
         }
         "file" => {
             let mut file = needed(&mut part, "file", "messages.content.file")?;
@@ -268,7 +273,7 @@ fn read_part(part: &RawValue, removed: &mut Removed) -> Result<Part, Unreadable>
                 return Err(not_carried("A file without its file_data"));
             };
             file.end(&[], removed)?;
-            Part::Document {
+            ContentPart::Document {
                 media: Media::of_url(&data)?,
                 name,
             }
@@ -280,7 +285,7 @@ fn read_part(part: &RawValue, removed: &mut Removed) -> Result<Part, Unreadable>
                 base64: sound.needed_text("data")?,
             };
             sound.end(&[], removed)?;
-            Part::Sound(media)
+            ContentPart::Sound(media)
         }
         kind => return Err(no_type("A part of content", kind)),
     };
@@ -289,7 +294,7 @@ fn read_part(part: &RawValue, removed: &mut Removed) -> Result<Part, Unreadable>
 }
 
 fn read_tool(tool: &RawValue, into: &mut Conversation) -> Result<(), Unreadable> {
-    let mut tool = Fields::of(tool, "tools")?;
+    let mut tool = BodyFields::of(tool, "tools")?;
     let kind = tool.text("type")?;
     let read = match kind.as_deref() {
         None | Some("function") => {
@@ -328,10 +333,8 @@ fn read_tool(tool: &RawValue, into: &mut Conversation) -> Result<(), Unreadable>
             custom.end(&[], &mut into.removed)?;
             read
         }
-        Some(kind) => {
-            into.hosted.push(kind.to_owned());
-            return Ok(());
-        }
+        // A hosted tool.
+        Some(_) => return Ok(()),
     };
     tool.end(&["cache_control"], &mut into.removed)?;
     into.tools.push(read);
@@ -339,7 +342,7 @@ fn read_tool(tool: &RawValue, into: &mut Conversation) -> Result<(), Unreadable>
 }
 
 /// Returns a grammar in words.
-pub fn grammar_of(mut grammar: Fields<'_>) -> Result<Option<String>, Unreadable> {
+pub(crate) fn grammar_of(mut grammar: BodyFields<'_>) -> Result<Option<String>, Unreadable> {
     let syntax = grammar.text("syntax")?.unwrap_or_default();
     let definition = grammar.needed_text("definition")?;
     grammar.end(&[], &mut Removed::default())?;
@@ -349,7 +352,7 @@ pub fn grammar_of(mut grammar: Fields<'_>) -> Result<Option<String>, Unreadable>
 }
 
 /// Takes `tool_choice`. Tools that it does not allow are left out.
-fn choose(body: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
+fn choose(body: &mut BodyFields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
     let Some(choice) = body.take("tool_choice") else {
         return Ok(());
     };
@@ -357,7 +360,7 @@ fn choose(body: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unreadab
         into.choice = word_of_choice(&word)?;
         return Ok(());
     }
-    let mut choice = Fields::of(choice, "tool_choice")?;
+    let mut choice = BodyFields::of(choice, "tool_choice")?;
     let kind = choice.needed_text("type")?;
     match kind.as_str() {
         "function" | "custom" => {
@@ -372,7 +375,7 @@ fn choose(body: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unreadab
             into.choice = word_of_choice(mode.as_deref().unwrap_or("auto"))?;
             let mut names = Vec::new();
             for tool in allowed.list("tools")? {
-                let mut tool = Fields::of(tool, "tool_choice.allowed_tools.tools")?;
+                let mut tool = BodyFields::of(tool, "tool_choice.allowed_tools.tools")?;
                 let kind = tool.text("type")?.unwrap_or_else(|| "function".to_owned());
                 let Some(mut named) = tool.object(&kind, "tool_choice.allowed_tools.tools")? else {
                     return Err(not_carried("tool_choice of a tool of this type"));
@@ -388,7 +391,7 @@ fn choose(body: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unreadab
     choice.end(&[], &mut Removed::default())
 }
 
-pub fn word_of_choice(word: &str) -> Result<ToolChoice, Unreadable> {
+pub(crate) fn word_of_choice(word: &str) -> Result<ToolChoice, Unreadable> {
     match word {
         "auto" => Ok(ToolChoice::Auto),
         "none" => Ok(ToolChoice::None),

@@ -1,11 +1,11 @@
 //! Writes a [`Conversation`] as the body of `chat/completions`.
 
 use super::super::conversation::{
-    Conversation, Format, Input, Media, Part, Speaker, Takes, Tool, ToolCall, ToolChoice,
-    ToolResult, Turn,
+    ContentPart, Conversation, Format, Input, Json, Media, Sampling, Speaker, Takes, Tool,
+    ToolCall, ToolChoice, ToolResult, Turn,
 };
 use super::super::fields::not_carried;
-use super::super::written::{Members, quoted};
+use super::super::written::{ObjectText, quoted};
 use crate::dialect::call::Unreadable;
 
 /// Name of a schema whose client gave none.
@@ -13,22 +13,22 @@ const NAMELESS_SCHEMA: &str = "answer";
 
 /// Writes the body for a model. What cannot be carried, and only tunes, is named in `conversation.removed`.
 /// `limit_name`: name of the output limit at the server.
-pub fn write(
+pub(crate) fn write(
     conversation: &mut Conversation,
     model: Option<&str>,
     limit_name: &str,
 ) -> Result<String, Unreadable> {
     let mut messages = Vec::new();
     if !conversation.system.is_empty() {
-        let parts: Vec<Part> = conversation
+        let parts: Vec<ContentPart> = conversation
             .system
             .iter()
             .cloned()
-            .map(Part::Text)
+            .map(ContentPart::Text)
             .collect();
         let content = content(&parts)?;
         messages.push(
-            Members::new()
+            ObjectText::new()
                 .text("role", "system")
                 .raw("content", &content)
                 .end(),
@@ -42,40 +42,22 @@ pub fn write(
         }
     }
     conversation.turns = turns;
-    let sampling = &conversation.sampling;
-    if sampling.top_k.is_some() {
+    if conversation.sampling.top_k.is_some() {
         conversation.removed.add("top_k");
     }
     let tools: Vec<String> = conversation.tools.iter().map(tool).collect();
-    let mut body = Members::new()
+    let mut body = ObjectText::new()
         .some_text("model", model)
         .list("messages", &messages)
         .some_list("tools", &tools);
     if !tools.is_empty() {
+        let is_serial = conversation.is_parallel.filter(|is_parallel| !is_parallel);
         body = body
             .some_raw("tool_choice", choice(&conversation.choice).as_deref())
-            .some_flag(
-                "parallel_tool_calls",
-                conversation.is_parallel.filter(|is| !is),
-            );
+            .some_flag("parallel_tool_calls", is_serial);
     }
     let stop: Vec<String> = conversation.stop.iter().map(|stop| quoted(stop)).collect();
-    let raw = |number: &Option<super::super::conversation::Json>| {
-        number.as_ref().map(|number| number.get().to_owned())
-    };
-    body = body
-        .some_list("stop", &stop)
-        .some_raw("temperature", raw(&sampling.temperature).as_deref())
-        .some_raw("top_p", raw(&sampling.top_p).as_deref())
-        .some_raw(
-            "frequency_penalty",
-            raw(&sampling.frequency_penalty).as_deref(),
-        )
-        .some_raw(
-            "presence_penalty",
-            raw(&sampling.presence_penalty).as_deref(),
-        )
-        .some_raw("seed", raw(&sampling.seed).as_deref())
+    body = sample(body.some_list("stop", &stop), &conversation.sampling)
         .some_raw("response_format", format(&conversation.format).as_deref());
     if let Some(limit) = conversation.limit {
         body = body.number(limit_name, limit);
@@ -88,6 +70,22 @@ pub fn write(
     Ok(body.end())
 }
 
+/// Adds the members that control sampling, as they were written.
+fn sample(body: ObjectText, sampling: &Sampling) -> ObjectText {
+    let members = [
+        ("temperature", &sampling.temperature),
+        ("top_p", &sampling.top_p),
+        ("frequency_penalty", &sampling.frequency_penalty),
+        ("presence_penalty", &sampling.presence_penalty),
+        ("seed", &sampling.seed),
+    ];
+    let mut body = body;
+    for (name, value) in members {
+        body = body.some_raw(name, value.as_ref().map(Json::get));
+    }
+    body
+}
+
 /// Writes the turn of a user: results of tools first, each in a message of its own, then the rest. A result holds text
 /// alone, so its images follow with the rest.
 fn write_user(
@@ -98,15 +96,26 @@ fn write_user(
     let (mut rest, mut shown) = (Vec::new(), Vec::new());
     for part in &turn.parts {
         match part {
-            Part::Result(result) => messages.push(tool_message(result, conversation, &mut shown)?),
-            part => rest.push(part.clone()),
+            ContentPart::Result(result) => {
+                messages.push(tool_message(result, conversation, &mut shown)?)
+            }
+            part => {
+                if let ContentPart::Document {
+                    media: Media::Text(_),
+                    name: Some(_),
+                } = part
+                {
+                    conversation.removed.add("messages.content.title");
+                }
+                rest.push(part.clone());
+            }
         }
     }
     shown.extend(rest);
     if !shown.is_empty() {
         let content = content(&shown)?;
         messages.push(
-            Members::new()
+            ObjectText::new()
                 .text("role", "user")
                 .raw("content", &content)
                 .end(),
@@ -119,26 +128,26 @@ fn write_user(
 fn tool_message(
     result: &ToolResult,
     conversation: &mut Conversation,
-    shown: &mut Vec<Part>,
+    shown: &mut Vec<ContentPart>,
 ) -> Result<String, Unreadable> {
     if result.is_error {
         conversation.removed.add("messages.content.is_error");
     }
-    let (texts, others): (Vec<Part>, Vec<Part>) = result
+    let (texts, others): (Vec<ContentPart>, Vec<ContentPart>) = result
         .parts
         .iter()
         .cloned()
-        .partition(|part| matches!(part, Part::Text(_)));
+        .partition(|part| matches!(part, ContentPart::Text(_)));
     if !others.is_empty() {
         let told = format!("Shown by the tool call {}:", result.id);
-        shown.push(Part::Text(told));
+        shown.push(ContentPart::Text(told));
         shown.extend(others);
     }
     let content = match texts.is_empty() {
         true => quoted(""),
         false => content(&texts)?,
     };
-    Ok(Members::new()
+    Ok(ObjectText::new()
         .text("role", "tool")
         .text("tool_call_id", &result.id)
         .raw("content", &content)
@@ -153,9 +162,9 @@ fn write_assistant(
     let (mut said, mut calls, mut refusal) = (Vec::new(), Vec::new(), None);
     for part in &turn.parts {
         match part {
-            Part::Call(call) => calls.push(tool_call(call)),
-            Part::Refusal(text) => refusal = Some(text.as_str()),
-            Part::Thinking { .. } | Part::Sealed(_) => {
+            ContentPart::Call(call) => calls.push(tool_call(call)),
+            ContentPart::Refusal(text) => refusal = Some(text.as_str()),
+            ContentPart::Thinking { .. } | ContentPart::Sealed(_) => {
                 conversation.removed.add("messages.content.thinking");
             }
             part => said.push(part.clone()),
@@ -164,7 +173,7 @@ fn write_assistant(
     if said.is_empty() && calls.is_empty() && refusal.is_none() {
         return Ok(());
     }
-    let mut message = Members::new().text("role", "assistant");
+    let mut message = ObjectText::new().text("role", "assistant");
     message = match said.is_empty() {
         true => message.null("content"),
         false => message.raw("content", &content(&said)?),
@@ -179,10 +188,10 @@ fn write_assistant(
 }
 
 fn tool_call(call: &ToolCall) -> String {
-    let call_of = Members::new().text("id", &call.id);
+    let call_of = ObjectText::new().text("id", &call.id);
     match &call.input {
         Input::Object(arguments) => {
-            let function = Members::new()
+            let function = ObjectText::new()
                 .text("name", &call.name)
                 .text("arguments", arguments.get());
             call_of
@@ -190,7 +199,7 @@ fn tool_call(call: &ToolCall) -> String {
                 .raw("function", &function.end())
         }
         Input::Text(_) => {
-            let function = Members::new()
+            let function = ObjectText::new()
                 .text("name", &call.name)
                 .text("arguments", call.input.object().get());
             call_of
@@ -202,55 +211,59 @@ fn tool_call(call: &ToolCall) -> String {
 }
 
 /// Writes parts as content: one text as a string, all else as a list.
-fn content(parts: &[Part]) -> Result<String, Unreadable> {
-    if let [Part::Text(text)] = parts {
+fn content(parts: &[ContentPart]) -> Result<String, Unreadable> {
+    if let [ContentPart::Text(text)] = parts {
         return Ok(quoted(text));
     }
     let parts: Result<Vec<String>, Unreadable> = parts.iter().map(part).collect();
     Ok(format!("[{}]", parts?.join(",")))
 }
 
-fn part(part: &Part) -> Result<String, Unreadable> {
+fn part(part: &ContentPart) -> Result<String, Unreadable> {
     Ok(match part {
-        Part::Text(text) => Members::typed("text").text("text", text).end(),
-        Part::Image(media) => {
+        ContentPart::Text(text) => ObjectText::typed("text").text("text", text).end(),
+        ContentPart::Image(media) => {
             let Some(url) = media.url() else {
                 return Err(not_carried("An image of this kind"));
             };
-            let image = Members::new().text("url", &url).end();
-            Members::typed("image_url").raw("image_url", &image).end()
+            let image = ObjectText::new().text("url", &url).end();
+            ObjectText::typed("image_url")
+                .raw("image_url", &image)
+                .end()
         }
-        Part::Document {
+        ContentPart::Document {
             media: Media::Text(text),
             ..
-        } => Members::typed("text").text("text", text).end(),
-        Part::Document {
+        } => ObjectText::typed("text").text("text", text).end(),
+        ContentPart::Document {
             media: media @ Media::Data { .. },
             name,
         } => {
-            let file = Members::new()
+            let file = ObjectText::new()
                 .text("filename", name.as_deref().unwrap_or("document.pdf"))
                 .some_text("file_data", media.url().as_deref())
                 .end();
-            Members::typed("file").raw("file", &file).end()
+            ObjectText::typed("file").raw("file", &file).end()
         }
-        Part::Document { .. } => return Err(not_carried("A document that is given by its URL")),
-        Part::Sound(Media::Data { kind, base64 }) => {
+        ContentPart::Document { .. } => {
+            return Err(not_carried("A document that is given by its URL"));
+        }
+        ContentPart::Sound(Media::Data { kind, base64 }) => {
             let format = kind.strip_prefix("audio/").unwrap_or(kind);
-            let sound = Members::new()
+            let sound = ObjectText::new()
                 .text("data", base64)
                 .text("format", format)
                 .end();
-            Members::typed("input_audio")
+            ObjectText::typed("input_audio")
                 .raw("input_audio", &sound)
                 .end()
         }
-        Part::Sound(_) => return Err(not_carried("Sound of this kind")),
-        Part::Thinking { .. }
-        | Part::Sealed(_)
-        | Part::Call(_)
-        | Part::Result(_)
-        | Part::Refusal(_) => return Err(not_carried("Content in this place")),
+        ContentPart::Sound(_) => return Err(not_carried("Sound of this kind")),
+        ContentPart::Thinking { .. }
+        | ContentPart::Sealed(_)
+        | ContentPart::Call(_)
+        | ContentPart::Result(_)
+        | ContentPart::Refusal(_) => return Err(not_carried("Content in this place")),
     })
 }
 
@@ -260,12 +273,12 @@ fn tool(tool: &Tool) -> String {
         Takes::Object(_) => tool.is_strict,
         Takes::Text { .. } => None,
     };
-    let function = Members::new()
+    let function = ObjectText::new()
         .text("name", &tool.name)
         .some_text("description", tool.whole_description().as_deref())
         .raw("parameters", tool.schema().get())
         .some_flag("strict", is_strict);
-    Members::typed("function")
+    ObjectText::typed("function")
         .raw("function", &function.end())
         .end()
 }
@@ -276,8 +289,10 @@ fn choice(choice: &ToolChoice) -> Option<String> {
         ToolChoice::None => quoted("none"),
         ToolChoice::Any => quoted("required"),
         ToolChoice::Named(name) => {
-            let function = Members::new().text("name", name).end();
-            Members::typed("function").raw("function", &function).end()
+            let function = ObjectText::new().text("name", name).end();
+            ObjectText::typed("function")
+                .raw("function", &function)
+                .end()
         }
     })
 }
@@ -285,17 +300,17 @@ fn choice(choice: &ToolChoice) -> Option<String> {
 fn format(format: &Format) -> Option<String> {
     Some(match format {
         Format::Text => return None,
-        Format::Json => Members::typed("json_object").end(),
+        Format::Json => ObjectText::typed("json_object").end(),
         Format::Schema {
             name,
             schema,
             is_strict,
         } => {
-            let wanted = Members::new()
+            let wanted = ObjectText::new()
                 .text("name", name.as_deref().unwrap_or(NAMELESS_SCHEMA))
                 .raw("schema", schema.get())
                 .some_flag("strict", *is_strict);
-            Members::typed("json_schema")
+            ObjectText::typed("json_schema")
                 .raw("json_schema", &wanted.end())
                 .end()
         }

@@ -1,14 +1,14 @@
-//! Whole answers of `messages`.
+//! Whole answers of `messages`, read and written.
 
-use super::super::conversation::{Conversation, Input, Json, Part, ToolCall};
-use super::super::reply::{Counts, Reply, Stop};
-use super::super::written::Members;
+use super::super::conversation::{ContentPart, Conversation, Input, Json, ToolCall};
+use super::super::reply::{Stop, TokenCounts, WholeReply};
+use super::super::written::ObjectText;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 #[derive(Deserialize)]
-struct Answer {
+struct WholeMessage {
     #[serde(default)]
     id: Option<String>,
     #[serde(default)]
@@ -43,14 +43,14 @@ struct Block {
 }
 
 /// Reads a whole answer. `None`: it is not understood.
-pub fn read(answer: &[u8], asked: &Conversation) -> Option<Reply> {
-    let answer: Answer = serde_json::from_slice(answer).ok()?;
-    let parts: Option<Vec<Part>> = answer
+pub(crate) fn read(answer: &[u8], asked: &Conversation) -> Option<WholeReply> {
+    let answer: WholeMessage = serde_json::from_slice(answer).ok()?;
+    let parts: Option<Vec<ContentPart>> = answer
         .content
         .into_iter()
         .map(|block| part(block, asked))
         .collect();
-    Some(Reply {
+    Some(WholeReply {
         id: answer.id.unwrap_or_default(),
         model: answer.model.unwrap_or_default(),
         parts: parts?,
@@ -59,18 +59,18 @@ pub fn read(answer: &[u8], asked: &Conversation) -> Option<Reply> {
     })
 }
 
-fn part(block: Block, asked: &Conversation) -> Option<Part> {
+fn part(block: Block, asked: &Conversation) -> Option<ContentPart> {
     Some(match block.kind.as_str() {
-        "text" => Part::Text(block.text?),
-        "thinking" => Part::Thinking {
+        "text" => ContentPart::Text(block.text?),
+        "thinking" => ContentPart::Thinking {
             text: block.thinking?,
             signature: block.signature,
         },
-        "redacted_thinking" => Part::Sealed(block.data?),
+        "redacted_thinking" => ContentPart::Sealed(block.data?),
         "tool_use" => {
             let (name, input) = (block.name?, block.input?);
             let input = Input::read(input.get(), asked.is_freeform(&name))?;
-            Part::Call(ToolCall {
+            ContentPart::Call(ToolCall {
                 id: block.id?,
                 name,
                 input,
@@ -93,7 +93,7 @@ pub(super) fn stop(reason: Option<&str>, sequence: Option<String>) -> Stop {
 }
 
 /// Reads `usage`. `None`: it counts no tokens.
-pub(super) fn usage(usage: &Value) -> Option<Counts> {
+pub(super) fn usage(usage: &Value) -> Option<TokenCounts> {
     let count = |name: &str| usage.get(name).and_then(Value::as_u64);
     let cache_read = count("cache_read_input_tokens").unwrap_or(0);
     let cache_write = count("cache_creation_input_tokens").unwrap_or(0);
@@ -104,7 +104,7 @@ pub(super) fn usage(usage: &Value) -> Option<Counts> {
     }
     let details = usage.get("output_tokens_details");
     let reasoning = details.and_then(|details| details.get("thinking_tokens"));
-    Some(Counts {
+    Some(TokenCounts {
         input: uncached
             .unwrap_or(0)
             .saturating_add(cache_read)
@@ -117,10 +117,10 @@ pub(super) fn usage(usage: &Value) -> Option<Counts> {
 }
 
 /// Writes a whole answer.
-pub fn write(reply: &Reply) -> String {
+pub(crate) fn write(reply: &WholeReply) -> String {
     let content: Vec<String> = reply.parts.iter().filter_map(block).collect();
     let (reason, sequence) = reason(&reply.stop);
-    let answer = Members::new()
+    let answer = ObjectText::new()
         .text("id", &reply.id)
         .text("type", "message")
         .text("role", "assistant")
@@ -137,15 +137,19 @@ pub fn write(reply: &Reply) -> String {
 }
 
 /// Writes a part as a block. `None`: no answer of Messages has such a part.
-pub(super) fn block(part: &Part) -> Option<String> {
+pub(super) fn block(part: &ContentPart) -> Option<String> {
     Some(match part {
-        Part::Text(text) | Part::Refusal(text) => Members::typed("text").text("text", text).end(),
-        Part::Thinking { text, signature } => Members::typed("thinking")
+        ContentPart::Text(text) | ContentPart::Refusal(text) => {
+            ObjectText::typed("text").text("text", text).end()
+        }
+        ContentPart::Thinking { text, signature } => ObjectText::typed("thinking")
             .text("thinking", text)
             .text("signature", signature.as_deref().unwrap_or_default())
             .end(),
-        Part::Sealed(data) => Members::typed("redacted_thinking").text("data", data).end(),
-        Part::Call(call) => Members::typed("tool_use")
+        ContentPart::Sealed(data) => ObjectText::typed("redacted_thinking")
+            .text("data", data)
+            .end(),
+        ContentPart::Call(call) => ObjectText::typed("tool_use")
             .text("id", &call.id)
             .text("name", &call.name)
             .raw("input", Json::get(&call.input.object()))
@@ -166,8 +170,8 @@ pub(super) fn reason(stop: &Stop) -> (&'static str, Option<&str>) {
     }
 }
 
-pub(super) fn write_usage(usage: &Counts) -> String {
-    Members::new()
+pub(super) fn write_usage(usage: &TokenCounts) -> String {
+    ObjectText::new()
         .number("input_tokens", usage.uncached())
         .number("cache_creation_input_tokens", usage.cache_write)
         .number("cache_read_input_tokens", usage.cache_read)

@@ -1,17 +1,19 @@
-//! Streams of `messages`.
+//! Streams of `messages`, read into pieces and written from them.
 
-use super::super::conversation::Part;
-use super::super::reply::{Counts, Failure, Opened, Parts, Piece, ReadEvents, Stop, WriteEvents};
-use super::super::written::{Members, push_named};
+use super::super::conversation::ContentPart;
+use super::super::reply::{
+    Failure, Opened, Parts, Piece, ReadEvents, Stop, TokenCounts, WriteEvents,
+};
+use super::super::written::{ObjectText, push_named};
 use super::answer;
 use serde_json::Value;
 
 /// Reads events into pieces.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub(crate) struct MessageReader {
     has_ended: bool,
     parts: Parts,
-    usage: Counts,
+    usage: TokenCounts,
     has_usage: bool,
     stop: Option<Stop>,
     /// Input of the call that is open, where its block began with it whole.
@@ -19,7 +21,7 @@ pub struct Reader {
     has_more: bool,
 }
 
-impl ReadEvents for Reader {
+impl ReadEvents for MessageReader {
     fn read(&mut self, data: &[u8], out: &mut Vec<Piece>) {
         if self.has_ended {
             return;
@@ -79,7 +81,7 @@ impl ReadEvents for Reader {
     }
 }
 
-impl Reader {
+impl MessageReader {
     fn fail(&mut self, status: u16, message: &str, out: &mut Vec<Piece>) {
         self.has_ended = true;
         out.push(Piece::Failed(Failure {
@@ -138,7 +140,7 @@ impl Reader {
             "thinking" => (Opened::Thinking, text("thinking")),
             "redacted_thinking" => {
                 self.parts.close(out);
-                out.push(Piece::Whole(Part::Sealed(text("data").to_owned())));
+                out.push(Piece::Whole(ContentPart::Sealed(text("data").to_owned())));
                 return;
             }
             "tool_use" => {
@@ -188,45 +190,45 @@ impl Reader {
 
 /// Writes pieces as events.
 #[derive(Debug, Default)]
-pub struct Writer {
+pub(crate) struct MessageWriter {
     /// Number of blocks that were begun.
     blocks: u64,
     open: Option<Opened>,
 }
 
-impl Writer {
-    fn event(name: &str, members: Members, out: &mut Vec<u8>) {
+impl MessageWriter {
+    fn event(name: &str, members: ObjectText, out: &mut Vec<u8>) {
         push_named(out, name, &members.end());
     }
 
     fn begin(&mut self, block: &str, out: &mut Vec<u8>) {
-        let event = Members::typed("content_block_start")
+        let event = ObjectText::typed("content_block_start")
             .number("index", self.blocks)
             .raw("content_block", block);
-        Writer::event("content_block_start", event, out);
+        MessageWriter::event("content_block_start", event, out);
         self.blocks += 1;
     }
 
     fn delta(&self, delta: &str, out: &mut Vec<u8>) {
-        let event = Members::typed("content_block_delta")
+        let event = ObjectText::typed("content_block_delta")
             .number("index", self.blocks.saturating_sub(1))
             .raw("delta", delta);
-        Writer::event("content_block_delta", event, out);
+        MessageWriter::event("content_block_delta", event, out);
     }
 
     fn stop_block(&self, out: &mut Vec<u8>) {
         let event =
-            Members::typed("content_block_stop").number("index", self.blocks.saturating_sub(1));
-        Writer::event("content_block_stop", event, out);
+            ObjectText::typed("content_block_stop").number("index", self.blocks.saturating_sub(1));
+        MessageWriter::event("content_block_stop", event, out);
     }
 
     fn open(&mut self, part: Opened, out: &mut Vec<u8>) {
         let block = match &part {
-            Opened::Text | Opened::Refusal => Members::typed("text").text("text", ""),
-            Opened::Thinking => Members::typed("thinking")
+            Opened::Text | Opened::Refusal => ObjectText::typed("text").text("text", ""),
+            Opened::Thinking => ObjectText::typed("thinking")
                 .text("thinking", "")
                 .text("signature", ""),
-            Opened::Call { id, name } => Members::typed("tool_use")
+            Opened::Call { id, name } => ObjectText::typed("tool_use")
                 .text("id", id)
                 .text("name", name)
                 .raw("input", "{}"),
@@ -237,36 +239,38 @@ impl Writer {
 
     fn more(&mut self, text: &str, out: &mut Vec<u8>) {
         let delta = match &self.open {
-            Some(Opened::Text | Opened::Refusal) => Members::typed("text_delta").text("text", text),
-            Some(Opened::Thinking) => Members::typed("thinking_delta").text("thinking", text),
+            Some(Opened::Text | Opened::Refusal) => {
+                ObjectText::typed("text_delta").text("text", text)
+            }
+            Some(Opened::Thinking) => ObjectText::typed("thinking_delta").text("thinking", text),
             Some(Opened::Call { .. }) => {
-                Members::typed("input_json_delta").text("partial_json", text)
+                ObjectText::typed("input_json_delta").text("partial_json", text)
             }
             None => return,
         };
         self.delta(&delta.end(), out);
     }
 
-    fn stop(&self, stop: &Stop, usage: Option<Counts>, out: &mut Vec<u8>) {
+    fn stop(&self, stop: &Stop, usage: Option<TokenCounts>, out: &mut Vec<u8>) {
         let (reason, sequence) = answer::reason(stop);
-        let delta = Members::new().text("stop_reason", reason);
+        let delta = ObjectText::new().text("stop_reason", reason);
         let delta = match sequence {
             Some(sequence) => delta.text("stop_sequence", sequence),
             None => delta.null("stop_sequence"),
         };
-        let event = Members::typed("message_delta")
+        let event = ObjectText::typed("message_delta")
             .raw("delta", &delta.end())
             .raw("usage", &answer::write_usage(&usage.unwrap_or_default()));
-        Writer::event("message_delta", event, out);
-        Writer::event("message_stop", Members::typed("message_stop"), out);
+        MessageWriter::event("message_delta", event, out);
+        MessageWriter::event("message_stop", ObjectText::typed("message_stop"), out);
     }
 }
 
-impl WriteEvents for Writer {
+impl WriteEvents for MessageWriter {
     fn write(&mut self, piece: Piece, out: &mut Vec<u8>) {
         match piece {
             Piece::Start { id, model, usage } => {
-                let message = Members::new()
+                let message = ObjectText::new()
                     .text("id", &id)
                     .text("type", "message")
                     .text("role", "assistant")
@@ -275,13 +279,13 @@ impl WriteEvents for Writer {
                     .null("stop_reason")
                     .null("stop_sequence")
                     .raw("usage", &answer::write_usage(&usage.unwrap_or_default()));
-                let event = Members::typed("message_start").raw("message", &message.end());
-                Writer::event("message_start", event, out);
+                let event = ObjectText::typed("message_start").raw("message", &message.end());
+                MessageWriter::event("message_start", event, out);
             }
             Piece::Open(part) => self.open(part, out),
             Piece::More(text) => self.more(&text, out),
             Piece::Signature(signature) => {
-                let delta = Members::typed("signature_delta").text("signature", &signature);
+                let delta = ObjectText::typed("signature_delta").text("signature", &signature);
                 self.delta(&delta.end(), out);
             }
             Piece::Close => {
@@ -302,9 +306,9 @@ impl WriteEvents for Writer {
                     529 => "overloaded_error",
                     _ => "api_error",
                 };
-                let error = Members::typed(kind).text("message", &failure.message);
-                let event = Members::typed("error").raw("error", &error.end());
-                Writer::event("error", event, out);
+                let error = ObjectText::typed(kind).text("message", &failure.message);
+                let event = ObjectText::typed("error").raw("error", &error.end());
+                MessageWriter::event("error", event, out);
             }
         }
     }

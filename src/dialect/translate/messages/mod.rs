@@ -1,11 +1,11 @@
-//! Anthropic's Messages.
+//! Anthropic's Messages, there and back.
 
 mod answer;
 mod events;
 mod read;
 mod write;
 
-pub use answer::{read as read_answer, write as write_answer};
-pub use events::{Reader, Writer};
-pub use read::read;
-pub use write::write;
+pub(crate) use answer::{read as read_answer, write as write_answer};
+pub(crate) use events::{MessageReader, MessageWriter};
+pub(crate) use read::read;
+pub(crate) use write::write;

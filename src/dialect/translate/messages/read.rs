@@ -1,15 +1,15 @@
 //! Reads the body of `messages` into a [`Conversation`].
 
 use super::super::conversation::{
-    Conversation, Format, Input, Json, Media, Part, Removed, Speaker, Takes, Tool, ToolCall,
+    ContentPart, Conversation, Format, Input, Json, Media, Removed, Speaker, Takes, Tool, ToolCall,
     ToolChoice, ToolResult,
 };
-use super::super::fields::{Fields, elements, no_type, not_carried};
+use super::super::fields::{BodyFields, elements, no_type, not_carried};
 use crate::dialect::call::Unreadable;
 use crate::dialect::object;
 use serde_json::value::RawValue;
 
-/// Members of a body that only tune an answer.
+/// ObjectText of a body that only tune an answer.
 const TUNING: &[&str] = &[
     "cache_control",
     "metadata",
@@ -18,10 +18,10 @@ const TUNING: &[&str] = &[
     "thinking",
 ];
 
-/// Members of a block that only tune an answer. Citations belong to documents of another provider.
+/// ObjectText of a block that only tune an answer. Citations belong to documents of another provider.
 const TUNING_OF_BLOCK: &[&str] = &["cache_control", "citations", "caller"];
 
-/// Members of a tool that only tune how it is called.
+/// ObjectText of a tool that only tune how it is called.
 const TUNING_OF_TOOL: &[&str] = &[
     "allowed_callers",
     "cache_control",
@@ -40,8 +40,8 @@ const HOSTED: &[&str] = &[
     "tool_search_tool_bm25",
 ];
 
-pub fn read(body: &RawValue) -> Result<Conversation, Unreadable> {
-    let mut body = Fields::of(body, "")?;
+pub(crate) fn read(body: &RawValue) -> Result<Conversation, Unreadable> {
+    let mut body = BodyFields::of(body, "")?;
     let mut conversation = Conversation {
         model: body.text("model")?,
         limit: body.whole("max_tokens")?,
@@ -61,7 +61,7 @@ pub fn read(body: &RawValue) -> Result<Conversation, Unreadable> {
     if let Some(system) = body.take("system") {
         for part in content_of(system, &mut conversation.removed)? {
             match part {
-                Part::Text(text) => conversation.system.push(text),
+                ContentPart::Text(text) => conversation.system.push(text),
                 _ => return Err(not_carried("An instruction that is no text")),
             }
         }
@@ -72,9 +72,8 @@ pub fn read(body: &RawValue) -> Result<Conversation, Unreadable> {
     for tool in body.list("tools")? {
         read_tool(tool, &mut conversation)?;
     }
-    if !body.list("mcp_servers")?.is_empty() {
-        conversation.hosted.push("mcp".to_owned());
-    }
+    // Hosted tools are left out; the reading of the client's own API names them.
+    body.take("mcp_servers");
     choose(&mut body, &mut conversation)?;
     read_format(&mut body, &mut conversation)?;
     read_edits(&mut body, &mut conversation.removed)?;
@@ -86,16 +85,16 @@ pub fn read(body: &RawValue) -> Result<Conversation, Unreadable> {
     Ok(conversation)
 }
 
-fn is_off(body: &mut Fields<'_>) -> Result<bool, Unreadable> {
+fn is_off(body: &mut BodyFields<'_>) -> Result<bool, Unreadable> {
     let Some(thinking) = body.peek("thinking") else {
         return Ok(true);
     };
-    let kind = Fields::of(thinking, "thinking")?.text("type")?;
+    let kind = BodyFields::of(thinking, "thinking")?.text("type")?;
     Ok(kind.as_deref() == Some("disabled"))
 }
 
 /// Takes `output_config` and `output_format`.
-fn read_format(body: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
+fn read_format(body: &mut BodyFields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
     let mut format = body.object("output_format", "output_format")?;
     if let Some(mut config) = body.object("output_config", "output_config")? {
         let inner = config.object("format", "output_config.format")?;
@@ -118,12 +117,12 @@ fn read_format(body: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unr
 }
 
 /// Takes `context_management`. Edits that only clear what the model need not read again are left out.
-fn read_edits(body: &mut Fields<'_>, removed: &mut Removed) -> Result<(), Unreadable> {
+fn read_edits(body: &mut BodyFields<'_>, removed: &mut Removed) -> Result<(), Unreadable> {
     let Some(mut management) = body.object("context_management", "context_management")? else {
         return Ok(());
     };
     for edit in management.list("edits")? {
-        let kind = Fields::of(edit, "context_management.edits")?.needed_text("type")?;
+        let kind = BodyFields::of(edit, "context_management.edits")?.needed_text("type")?;
         if !kind.starts_with("clear_") {
             return Err(not_carried(
                 "An edit of the context that does not only clear",
@@ -135,7 +134,7 @@ fn read_edits(body: &mut Fields<'_>, removed: &mut Removed) -> Result<(), Unread
 }
 
 fn read_message(message: &RawValue, into: &mut Conversation) -> Result<(), Unreadable> {
-    let mut message = Fields::of(message, "messages")?;
+    let mut message = BodyFields::of(message, "messages")?;
     let speaker = match message.needed_text("role")?.as_str() {
         "user" => Some(Speaker::User),
         "assistant" => Some(Speaker::Assistant),
@@ -146,7 +145,7 @@ fn read_message(message: &RawValue, into: &mut Conversation) -> Result<(), Unrea
         for part in content_of(content, &mut into.removed)? {
             match (speaker, part) {
                 (Some(speaker), part) => into.say(speaker, part),
-                (None, Part::Text(text)) => into.system.push(text),
+                (None, ContentPart::Text(text)) => into.system.push(text),
                 (None, _) => return Err(not_carried("An instruction that is no text")),
             }
         }
@@ -155,12 +154,12 @@ fn read_message(message: &RawValue, into: &mut Conversation) -> Result<(), Unrea
 }
 
 /// Reads content: a text, or a list of blocks. Empty texts are left out.
-fn content_of(content: &RawValue, removed: &mut Removed) -> Result<Vec<Part>, Unreadable> {
+fn content_of(content: &RawValue, removed: &mut Removed) -> Result<Vec<ContentPart>, Unreadable> {
     if let Some(text) = object::string(content) {
         let text = text.into_owned();
         return Ok(match text.is_empty() {
             true => Vec::new(),
-            false => vec![Part::Text(text)],
+            false => vec![ContentPart::Text(text)],
         });
     }
     let Some(list) = elements(content) else {
@@ -169,20 +168,20 @@ fn content_of(content: &RawValue, removed: &mut Removed) -> Result<Vec<Part>, Un
     let mut parts = Vec::with_capacity(list.len());
     for block in list {
         let part = read_block(block, removed)?;
-        if part != Part::Text(String::new()) {
+        if part != ContentPart::Text(String::new()) {
             parts.push(part);
         }
     }
     Ok(parts)
 }
 
-fn read_block(block: &RawValue, removed: &mut Removed) -> Result<Part, Unreadable> {
+fn read_block(block: &RawValue, removed: &mut Removed) -> Result<ContentPart, Unreadable> {
     const PLACE: &str = "messages.content";
-    let mut block = Fields::of(block, PLACE)?;
+    let mut block = BodyFields::of(block, PLACE)?;
     let kind = block.needed_text("type")?;
     let part = match kind.as_str() {
-        "text" => Part::Text(block.needed_text("text")?),
-        "image" => Part::Image(source(&mut block, removed)?),
+        "text" => ContentPart::Text(block.needed_text("text")?),
+        "image" => ContentPart::Image(source(&mut block, removed)?),
         "document" => {
             if let Some(mut citations) = block.object("citations", "messages.content.citations")? {
                 if citations.flag("enabled")?.unwrap_or(false) {
@@ -190,7 +189,7 @@ fn read_block(block: &RawValue, removed: &mut Removed) -> Result<Part, Unreadabl
                 }
                 citations.end(&[], removed)?;
             }
-            let part = Part::Document {
+            let part = ContentPart::Document {
                 media: source(&mut block, removed)?,
                 name: block.text("title")?,
             };
@@ -203,7 +202,7 @@ fn read_block(block: &RawValue, removed: &mut Removed) -> Result<Part, Unreadabl
             let input = block.take("input").map(Json::of).filter(Json::is_object);
             let input =
                 input.ok_or_else(|| Unreadable(format!("{PLACE}.input must be an object")))?;
-            Part::Call(ToolCall {
+            ContentPart::Call(ToolCall {
                 id: block.needed_text("id")?,
                 name: block.needed_text("name")?,
                 input: Input::Object(input),
@@ -212,26 +211,26 @@ fn read_block(block: &RawValue, removed: &mut Removed) -> Result<Part, Unreadabl
         "tool_result" => {
             let content = block.take("content");
             let parts = content.map(|content| content_of(content, removed));
-            Part::Result(ToolResult {
+            ContentPart::Result(ToolResult {
                 id: block.needed_text("tool_use_id")?,
                 parts: parts.transpose()?.unwrap_or_default(),
                 is_error: block.flag("is_error")?.unwrap_or(false),
             })
         }
-        "thinking" => Part::Thinking {
+        "thinking" => ContentPart::Thinking {
             text: block.needed_text("thinking")?,
             signature: block.text("signature")?,
         },
-        "redacted_thinking" => Part::Sealed(block.needed_text("data")?),
+        "redacted_thinking" => ContentPart::Sealed(block.needed_text("data")?),
         // A tool that was found by its name: its schema is among the tools.
-        "tool_reference" => Part::Text(block.needed_text("tool_name")?),
+        "tool_reference" => ContentPart::Text(block.needed_text("tool_name")?),
         kind => return Err(no_type("A block", kind)),
     };
     block.end(TUNING_OF_BLOCK, removed)?;
     Ok(part)
 }
 
-fn source(block: &mut Fields<'_>, removed: &mut Removed) -> Result<Media, Unreadable> {
+fn source(block: &mut BodyFields<'_>, removed: &mut Removed) -> Result<Media, Unreadable> {
     let place = "messages.content.source";
     let Some(mut source) = block.object("source", place)? else {
         return Err(Unreadable(format!("{place} is required")));
@@ -252,7 +251,7 @@ fn source(block: &mut Fields<'_>, removed: &mut Removed) -> Result<Media, Unread
             let parts = content.map(|content| content_of(content, removed));
             for part in parts.transpose()?.unwrap_or_default() {
                 match part {
-                    Part::Text(text) => whole.push_str(&text),
+                    ContentPart::Text(text) => whole.push_str(&text),
                     _ => return Err(not_carried("A document with content other than text")),
                 }
             }
@@ -265,13 +264,11 @@ fn source(block: &mut Fields<'_>, removed: &mut Removed) -> Result<Media, Unread
 }
 
 fn read_tool(tool: &RawValue, into: &mut Conversation) -> Result<(), Unreadable> {
-    let mut tool = Fields::of(tool, "tools")?;
+    let mut tool = BodyFields::of(tool, "tools")?;
     if let Some(kind) = tool.text("type")?.filter(|kind| kind != "custom") {
-        let is_of = |name: &&&str| kind.starts_with(**name);
-        let Some(hosted) = HOSTED.iter().find(is_of) else {
+        if !HOSTED.iter().any(|name| kind.starts_with(name)) {
             return Err(not_carried("A tool that only its vendor describes"));
-        };
-        into.hosted.push((*hosted).to_owned());
+        }
         return Ok(());
     }
     let read = Tool {
@@ -285,7 +282,7 @@ fn read_tool(tool: &RawValue, into: &mut Conversation) -> Result<(), Unreadable>
     Ok(())
 }
 
-fn choose(body: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
+fn choose(body: &mut BodyFields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
     let Some(mut choice) = body.object("tool_choice", "tool_choice")? else {
         return Ok(());
     };

@@ -1,10 +1,11 @@
 //! Writes a [`Conversation`] as the body of `messages`.
 
 use super::super::conversation::{
-    Conversation, Format, Media, Part, Speaker, Tool, ToolCall, ToolChoice, ToolResult, Turn,
+    ContentPart, Conversation, Format, Json, Media, Speaker, Tool, ToolCall, ToolChoice,
+    ToolResult, Turn,
 };
 use super::super::fields::not_carried;
-use super::super::written::{Members, quoted};
+use super::super::written::{ObjectText, quoted};
 use crate::dialect::call::Unreadable;
 
 /// Highest temperature of Messages; other APIs know 2.
@@ -15,7 +16,7 @@ const MAX_ID_BYTES: usize = 64;
 
 /// Writes the body for a model. `default_limit`: limit of an answer whose client set none, which Messages require. What
 /// cannot be carried, and only tunes, is named in `conversation.removed`.
-pub fn write(
+pub(crate) fn write(
     conversation: &mut Conversation,
     model: Option<&str>,
     default_limit: u64,
@@ -32,7 +33,7 @@ pub fn write(
     let stop: Vec<String> = conversation.stop.iter().map(|stop| quoted(stop)).collect();
     let sampling = &conversation.sampling;
     let limit = conversation.limit.unwrap_or(default_limit);
-    let mut body = Members::new()
+    let mut body = ObjectText::new()
         .some_text("model", model)
         .number("max_tokens", limit)
         .some_list("system", &system)
@@ -41,21 +42,21 @@ pub fn write(
     if !tools.is_empty() {
         body = body.some_raw("tool_choice", choice(conversation).as_deref());
     }
-    let raw = |number: &Option<super::super::conversation::Json>| {
-        number.as_ref().map(|number| number.get().to_owned())
-    };
-    body = body
-        .some_list("stop_sequences", &stop)
-        .some_raw("temperature", raw(&sampling.temperature).as_deref())
-        .some_raw("top_p", raw(&sampling.top_p).as_deref())
-        .some_raw("top_k", raw(&sampling.top_k).as_deref());
+    body = body.some_list("stop_sequences", &stop);
+    for (name, value) in [
+        ("temperature", &sampling.temperature),
+        ("top_p", &sampling.top_p),
+        ("top_k", &sampling.top_k),
+    ] {
+        body = body.some_raw(name, value.as_ref().map(Json::get));
+    }
     if let Format::Schema { schema, .. } = &conversation.format {
-        let format = Members::typed("json_schema")
+        let format = ObjectText::typed("json_schema")
             .raw("schema", schema.get())
             .end();
         body = body.raw(
             "output_config",
-            &Members::new().raw("format", &format).end(),
+            &ObjectText::new().raw("format", &format).end(),
         );
     }
     if conversation.stream {
@@ -67,7 +68,7 @@ pub fn write(
 /// Refuses sampling that Messages do not have, or leaves it out where it only tunes.
 fn tune(conversation: &mut Conversation) -> Result<(), Unreadable> {
     let sampling = &conversation.sampling;
-    let number = |json: &super::super::conversation::Json| json.get().parse().unwrap_or(f64::NAN);
+    let number = |json: &Json| json.get().parse().unwrap_or(f64::NAN);
     if sampling
         .temperature
         .as_ref()
@@ -101,8 +102,8 @@ fn message(turn: &Turn, conversation: &mut Conversation) -> Result<Option<String
     for part in &turn.parts {
         match part {
             // Results stand before everything else.
-            Part::Result(result) => results.push(tool_result(result)?),
-            Part::Thinking {
+            ContentPart::Result(result) => results.push(tool_result(result)?),
+            ContentPart::Thinking {
                 signature: None, ..
             } => conversation.removed.add("messages.content.thinking"),
             part => blocks.push(block(part)?),
@@ -117,7 +118,7 @@ fn message(turn: &Turn, conversation: &mut Conversation) -> Result<Option<String
         Speaker::Assistant => "assistant",
     };
     Ok(Some(
-        Members::new()
+        ObjectText::new()
             .text("role", role)
             .list("content", &results)
             .end(),
@@ -125,35 +126,39 @@ fn message(turn: &Turn, conversation: &mut Conversation) -> Result<Option<String
 }
 
 fn text(text: &str) -> String {
-    Members::typed("text").text("text", text).end()
+    ObjectText::typed("text").text("text", text).end()
 }
 
-fn block(part: &Part) -> Result<String, Unreadable> {
+fn block(part: &ContentPart) -> Result<String, Unreadable> {
     Ok(match part {
-        Part::Text(line) | Part::Refusal(line) => text(line),
-        Part::Image(media) => Members::typed("image").raw("source", &source(media)).end(),
-        Part::Document { media, name } => {
+        ContentPart::Text(line) | ContentPart::Refusal(line) => text(line),
+        ContentPart::Image(media) => ObjectText::typed("image")
+            .raw("source", &source(media))
+            .end(),
+        ContentPart::Document { media, name } => {
             if let Media::Data { kind, .. } = media
                 && kind != "application/pdf"
             {
                 return Err(not_carried("A document other than a PDF or a text"));
             }
-            Members::typed("document")
+            ObjectText::typed("document")
                 .raw("source", &source(media))
                 .some_text("title", name.as_deref())
                 .end()
         }
-        Part::Call(call) => tool_use(call),
-        Part::Thinking {
+        ContentPart::Call(call) => tool_use(call),
+        ContentPart::Thinking {
             text,
             signature: Some(signature),
-        } => Members::typed("thinking")
+        } => ObjectText::typed("thinking")
             .text("thinking", text)
             .text("signature", signature)
             .end(),
-        Part::Sealed(data) => Members::typed("redacted_thinking").text("data", data).end(),
-        Part::Sound(_) => return Err(not_carried("Sound")),
-        Part::Thinking { .. } | Part::Result(_) => {
+        ContentPart::Sealed(data) => ObjectText::typed("redacted_thinking")
+            .text("data", data)
+            .end(),
+        ContentPart::Sound(_) => return Err(not_carried("Sound")),
+        ContentPart::Thinking { .. } | ContentPart::Result(_) => {
             return Err(not_carried("Content in this place"));
         }
     })
@@ -161,12 +166,12 @@ fn block(part: &Part) -> Result<String, Unreadable> {
 
 fn source(media: &Media) -> String {
     match media {
-        Media::Data { kind, base64 } => Members::typed("base64")
+        Media::Data { kind, base64 } => ObjectText::typed("base64")
             .text("media_type", kind)
             .text("data", base64)
             .end(),
-        Media::Url(url) => Members::typed("url").text("url", url).end(),
-        Media::Text(text) => Members::typed("text")
+        Media::Url(url) => ObjectText::typed("url").text("url", url).end(),
+        Media::Text(text) => ObjectText::typed("text")
             .text("media_type", "text/plain")
             .text("data", text)
             .end(),
@@ -174,7 +179,7 @@ fn source(media: &Media) -> String {
 }
 
 fn tool_use(call: &ToolCall) -> String {
-    Members::typed("tool_use")
+    ObjectText::typed("tool_use")
         .text("id", &safe_id(&call.id))
         .text("name", &call.name)
         .raw("input", call.input.object().get())
@@ -183,7 +188,7 @@ fn tool_use(call: &ToolCall) -> String {
 
 fn tool_result(result: &ToolResult) -> Result<String, Unreadable> {
     let content: Result<Vec<String>, Unreadable> = result.parts.iter().map(block).collect();
-    let written = Members::typed("tool_result")
+    let written = ObjectText::typed("tool_result")
         .text("tool_use_id", &safe_id(&result.id))
         .some_list("content", &content?);
     Ok(match result.is_error {
@@ -205,7 +210,7 @@ fn safe_id(id: &str) -> String {
 }
 
 fn tool(tool: &Tool) -> String {
-    Members::new()
+    ObjectText::new()
         .text("name", &tool.name)
         .some_text("description", tool.whole_description().as_deref())
         .raw("input_schema", tool.schema().get())
@@ -217,10 +222,10 @@ fn choice(conversation: &Conversation) -> Option<String> {
     let is_serial = conversation.is_parallel.is_some_and(|is| !is);
     let choice = match &conversation.choice {
         ToolChoice::Auto if !is_serial => return None,
-        ToolChoice::Auto => Members::typed("auto"),
-        ToolChoice::Any => Members::typed("any"),
-        ToolChoice::None => return Some(Members::typed("none").end()),
-        ToolChoice::Named(name) => Members::typed("tool").text("name", name),
+        ToolChoice::Auto => ObjectText::typed("auto"),
+        ToolChoice::Any => ObjectText::typed("any"),
+        ToolChoice::None => return Some(ObjectText::typed("none").end()),
+        ToolChoice::Named(name) => ObjectText::typed("tool").text("name", name),
     };
     Some(
         match is_serial {

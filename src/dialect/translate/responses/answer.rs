@@ -1,12 +1,12 @@
-//! Whole answers of `responses`.
+//! Whole answers of `responses`, which are written only.
 
-use super::super::conversation::{Conversation, Input, Part};
-use super::super::reply::Reply;
-use super::output::{Item, Response};
+use super::super::conversation::{ContentPart, Conversation, Input};
+use super::super::reply::WholeReply;
+use super::output::{Item, ResponseText};
 
 /// Writes a whole answer. `created`: seconds since 1970.
-pub fn write(reply: &Reply, asked: &Conversation, created: u64) -> String {
-    let mut response = Response {
+pub(crate) fn write(reply: &WholeReply, asked: &Conversation, created: u64) -> String {
+    let mut response = ResponseText {
         id: reply.id.clone(),
         model: reply.model.clone(),
         created,
@@ -14,10 +14,10 @@ pub fn write(reply: &Reply, asked: &Conversation, created: u64) -> String {
     };
     for part in &reply.parts {
         let (item, text) = match part {
-            Part::Text(text) => (Item::Message { is_refusal: false }, text.clone()),
-            Part::Refusal(text) => (Item::Message { is_refusal: true }, text.clone()),
-            Part::Thinking { text, .. } => (Item::Reasoning, text.clone()),
-            Part::Call(call) => {
+            ContentPart::Text(text) => (Item::Message { is_refusal: false }, text.clone()),
+            ContentPart::Refusal(text) => (Item::Message { is_refusal: true }, text.clone()),
+            ContentPart::Thinking { text, .. } => (Item::Reasoning, text.clone()),
+            ContentPart::Call(call) => {
                 let text = match &call.input {
                     Input::Object(object) => object.get().to_owned(),
                     Input::Text(text) => text.clone(),

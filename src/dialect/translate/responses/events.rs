@@ -1,25 +1,25 @@
-//! Streams of `responses`.
+//! Streams of `responses`, which are written only.
 
-use super::super::conversation::{Conversation, Input, Part};
+use super::super::conversation::{ContentPart, Conversation, Input};
 use super::super::reply::{Failure, Opened, Piece, WriteEvents};
-use super::super::written::{Members, push_named};
-use super::output::{Item, Response};
+use super::super::written::{ObjectText, push_named};
+use super::output::{Item, ResponseText};
 
 /// Writes pieces as events.
 #[derive(Debug)]
-pub struct Writer {
+pub(crate) struct ResponseWriter {
     asked: Conversation,
-    response: Response,
+    response: ResponseText,
     sequence: u64,
     /// Item that is open, with its ID and its text so far.
     open: Option<(Item, String, String)>,
 }
 
-impl Writer {
-    pub fn new(asked: Conversation, created: u64) -> Writer {
-        Writer {
+impl ResponseWriter {
+    pub(crate) fn new(asked: Conversation, created: u64) -> ResponseWriter {
+        ResponseWriter {
             asked,
-            response: Response {
+            response: ResponseText {
                 id: String::new(),
                 model: String::new(),
                 created,
@@ -30,7 +30,7 @@ impl Writer {
         }
     }
 
-    fn event(&mut self, kind: &str, members: Members, out: &mut Vec<u8>) {
+    fn event(&mut self, kind: &str, members: ObjectText, out: &mut Vec<u8>) {
         let event = members.number("sequence_number", self.sequence);
         self.sequence += 1;
         push_named(out, kind, &event.end());
@@ -38,12 +38,16 @@ impl Writer {
 
     fn start(&mut self, out: &mut Vec<u8>) {
         for kind in ["response.created", "response.in_progress"] {
-            let end = Members::new()
+            let end = ObjectText::new()
                 .null("error")
                 .null("incomplete_details")
                 .null("usage");
             let response = self.response.write("in_progress", end);
-            self.event(kind, Members::typed(kind).raw("response", &response), out);
+            self.event(
+                kind,
+                ObjectText::typed(kind).raw("response", &response),
+                out,
+            );
         }
     }
 
@@ -55,7 +59,7 @@ impl Writer {
         let id = format!("{}_{}_{}", item.prefix(), self.index(), self.response.id);
         let written = item.write(&id, None, &self.asked);
         let kind = "response.output_item.added";
-        let event = Members::typed(kind)
+        let event = ObjectText::typed(kind)
             .number("output_index", self.index())
             .raw("item", &written);
         self.event(kind, event, out);
@@ -71,8 +75,8 @@ impl Writer {
     }
 
     /// Begins an event about an item.
-    fn of_item(&self, kind: &str, item: &Item, id: &str) -> Members {
-        let event = Members::typed(kind)
+    fn of_item(&self, kind: &str, item: &Item, id: &str) -> ObjectText {
+        let event = ObjectText::typed(kind)
             .text("item_id", id)
             .number("output_index", self.index());
         match item {
@@ -155,7 +159,7 @@ impl Writer {
         }
         let written = item.write(&id, Some(&text), &self.asked);
         let kind = "response.output_item.done";
-        let event = Members::typed(kind)
+        let event = ObjectText::typed(kind)
             .number("output_index", self.index())
             .raw("item", &written);
         self.event(kind, event, out);
@@ -167,18 +171,22 @@ impl Writer {
             429 => "rate_limit_exceeded",
             _ => "server_error",
         };
-        let error = Members::new()
+        let error = ObjectText::new()
             .text("code", code)
             .text("message", &failure.message)
             .end();
-        let end = Members::new().raw("error", &error).null("usage");
+        let end = ObjectText::new().raw("error", &error).null("usage");
         let response = self.response.write("failed", end);
         let kind = "response.failed";
-        self.event(kind, Members::typed(kind).raw("response", &response), out);
+        self.event(
+            kind,
+            ObjectText::typed(kind).raw("response", &response),
+            out,
+        );
     }
 }
 
-impl WriteEvents for Writer {
+impl WriteEvents for ResponseWriter {
     fn write(&mut self, piece: Piece, out: &mut Vec<u8>) {
         match piece {
             Piece::Start { id, model, .. } => {
@@ -196,7 +204,7 @@ impl WriteEvents for Writer {
             }
             Piece::More(text) => self.more(&text, out),
             Piece::Close => self.close(out),
-            Piece::Whole(Part::Thinking { text, .. }) => {
+            Piece::Whole(ContentPart::Thinking { text, .. }) => {
                 self.open(Item::Reasoning, out);
                 self.more(&text, out);
                 self.close(out);
@@ -208,7 +216,11 @@ impl WriteEvents for Writer {
                     "completed" => "response.completed",
                     _ => "response.incomplete",
                 };
-                self.event(kind, Members::typed(kind).raw("response", &response), out);
+                self.event(
+                    kind,
+                    ObjectText::typed(kind).raw("response", &response),
+                    out,
+                );
             }
             Piece::Ping => out.extend_from_slice(b": keep-alive\n\n"),
             Piece::Failed(failure) => self.fail(&failure, out),

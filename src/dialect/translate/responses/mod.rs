@@ -5,6 +5,6 @@ mod events;
 mod output;
 mod read;
 
-pub use answer::write as write_answer;
-pub use events::Writer;
-pub use read::read;
+pub(crate) use answer::write as write_answer;
+pub(crate) use events::ResponseWriter;
+pub(crate) use read::read;

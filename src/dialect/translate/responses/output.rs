@@ -1,22 +1,22 @@
 //! Items of a response, and the response around them.
 
 use super::super::conversation::Conversation;
-use super::super::reply::{Counts, Stop};
-use super::super::written::Members;
+use super::super::reply::{Stop, TokenCounts};
+use super::super::written::ObjectText;
 
-/// Response that is being written.
+/// ResponseText that is being written.
 #[derive(Debug)]
-pub(super) struct Response {
+pub(super) struct ResponseText {
     pub id: String,
     pub model: String,
     pub created: u64,
     pub items: Vec<String>,
 }
 
-impl Response {
+impl ResponseText {
     /// Writes the response as it stands: `status`, and what else is known of its end.
-    pub fn write(&self, status: &str, end: Members) -> String {
-        let response = Members::new()
+    pub(crate) fn write(&self, status: &str, end: ObjectText) -> String {
+        let response = ObjectText::new()
             .text("id", &self.id)
             .text("object", "response")
             .number("created_at", self.created)
@@ -40,16 +40,20 @@ impl Response {
     }
 
     /// Writes the response at its end.
-    pub fn write_end(&self, stop: &Stop, usage: Option<&Counts>) -> (&'static str, String) {
+    pub(crate) fn write_end(
+        &self,
+        stop: &Stop,
+        usage: Option<&TokenCounts>,
+    ) -> (&'static str, String) {
         let (status, reason) = match stop {
             Stop::Limit | Stop::Context => ("incomplete", Some("max_output_tokens")),
             Stop::Refused => ("incomplete", Some("content_filter")),
             Stop::End | Stop::Sequence(_) | Stop::Calls | Stop::Paused => ("completed", None),
         };
-        let end = Members::new().null("error");
+        let end = ObjectText::new().null("error");
         let end = match reason {
             Some(reason) => {
-                let details = Members::new().text("reason", reason).end();
+                let details = ObjectText::new().text("reason", reason).end();
                 end.raw("incomplete_details", &details)
             }
             None => end.null("incomplete_details"),
@@ -62,15 +66,15 @@ impl Response {
     }
 }
 
-fn write_usage(usage: &Counts) -> String {
-    let input = Members::new()
+fn write_usage(usage: &TokenCounts) -> String {
+    let input = ObjectText::new()
         .number("cached_tokens", usage.cache_read)
         .number("cache_write_tokens", usage.cache_write)
         .end();
-    let output = Members::new()
+    let output = ObjectText::new()
         .number("reasoning_tokens", usage.reasoning)
         .end();
-    Members::new()
+    ObjectText::new()
         .number("input_tokens", usage.input)
         .raw("input_tokens_details", &input)
         .number("output_tokens", usage.output)
@@ -95,7 +99,7 @@ pub(super) enum Item {
 }
 
 impl Item {
-    pub fn call(call_id: &str, name: &str, asked: &Conversation) -> Item {
+    pub(crate) fn call(call_id: &str, name: &str, asked: &Conversation) -> Item {
         Item::Call {
             call_id: call_id.to_owned(),
             name: name.to_owned(),
@@ -104,23 +108,23 @@ impl Item {
     }
 
     /// Writes the part of a message, or of a summary. `None`: the item has no parts.
-    pub fn part(&self, text: &str) -> Option<String> {
+    pub(crate) fn part(&self, text: &str) -> Option<String> {
         Some(match self {
             Item::Message { is_refusal: true } => {
-                Members::typed("refusal").text("refusal", text).end()
+                ObjectText::typed("refusal").text("refusal", text).end()
             }
-            Item::Message { .. } => Members::typed("output_text")
+            Item::Message { .. } => ObjectText::typed("output_text")
                 .text("text", text)
                 .list("annotations", &[])
                 .list("logprobs", &[])
                 .end(),
-            Item::Reasoning => Members::typed("summary_text").text("text", text).end(),
+            Item::Reasoning => ObjectText::typed("summary_text").text("text", text).end(),
             Item::Call { .. } => return None,
         })
     }
 
     /// Writes the item with its text. `None`: it has just begun.
-    pub fn write(&self, id: &str, text: Option<&str>, asked: &Conversation) -> String {
+    pub(crate) fn write(&self, id: &str, text: Option<&str>, asked: &Conversation) -> String {
         let status = if text.is_some() {
             "completed"
         } else {
@@ -128,13 +132,13 @@ impl Item {
         };
         let parts: Vec<String> = text.and_then(|text| self.part(text)).into_iter().collect();
         match self {
-            Item::Message { .. } => Members::typed("message")
+            Item::Message { .. } => ObjectText::typed("message")
                 .text("id", id)
                 .text("status", status)
                 .text("role", "assistant")
                 .list("content", &parts)
                 .end(),
-            Item::Reasoning => Members::typed("reasoning")
+            Item::Reasoning => ObjectText::typed("reasoning")
                 .text("id", id)
                 .list("summary", &parts)
                 .end(),
@@ -148,7 +152,7 @@ impl Item {
                     false => ("function_call", "arguments"),
                 };
                 let (namespace, name) = asked.name_in_namespace(name);
-                Members::typed(kind)
+                ObjectText::typed(kind)
                     .text("id", id)
                     .text("status", status)
                     .text("call_id", call_id)
@@ -161,7 +165,7 @@ impl Item {
     }
 
     /// Prefix of the item's ID.
-    pub fn prefix(&self) -> &'static str {
+    pub(crate) fn prefix(&self) -> &'static str {
         match self {
             Item::Message { .. } => "msg",
             Item::Reasoning => "rs",

@@ -2,15 +2,15 @@
 
 use super::super::chat::{grammar_of, word_of_choice};
 use super::super::conversation::{
-    Conversation, Format, Input, Json, Media, NAMESPACE_END, Part, Removed, Speaker, Takes, Tool,
-    ToolCall, ToolChoice, ToolResult,
+    ContentPart, Conversation, Format, Input, Json, Media, NAMESPACE_END, Removed, Speaker, Takes,
+    Tool, ToolCall, ToolChoice, ToolResult,
 };
-use super::super::fields::{Fields, elements, no_type, not_carried};
+use super::super::fields::{BodyFields, elements, no_type, not_carried};
 use crate::dialect::call::Unreadable;
 use crate::dialect::object;
 use serde_json::value::RawValue;
 
-/// Members of a body that only tune an answer.
+/// ObjectText of a body that only tune an answer.
 const TUNING: &[&str] = &[
     "client_metadata",
     "max_tool_calls",
@@ -27,14 +27,14 @@ const TUNING: &[&str] = &[
     "user",
 ];
 
-/// Members of an item that only its provider reads.
+/// ObjectText of an item that only its provider reads.
 const TUNING_OF_ITEM: &[&str] = &["phase"];
 
 /// Entries of `include` that ask for what no other provider has.
 const LEFT_OUT: &[&str] = &["reasoning.encrypted_content"];
 
-pub fn read(body: &RawValue) -> Result<Conversation, Unreadable> {
-    let mut body = Fields::of(body, "")?;
+pub(crate) fn read(body: &RawValue) -> Result<Conversation, Unreadable> {
+    let mut body = BodyFields::of(body, "")?;
     let mut conversation = Conversation {
         model: body.text("model")?,
         limit: body.whole("max_output_tokens")?,
@@ -74,7 +74,7 @@ pub fn read(body: &RawValue) -> Result<Conversation, Unreadable> {
 }
 
 /// Takes `text`: the format of the answer.
-fn read_text(body: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
+fn read_text(body: &mut BodyFields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
     let Some(mut text) = body.object("text", "text")? else {
         return Ok(());
     };
@@ -98,12 +98,12 @@ fn read_text(body: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unrea
     text.end(&["verbosity"], &mut into.removed)
 }
 
-fn read_input(body: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
+fn read_input(body: &mut BodyFields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
     let Some(input) = body.take("input") else {
         return Ok(());
     };
     if let Some(text) = object::string(input) {
-        into.say(Speaker::User, Part::Text(text.into_owned()));
+        into.say(Speaker::User, ContentPart::Text(text.into_owned()));
         return Ok(());
     }
     let Some(items) = elements(input) else {
@@ -116,7 +116,7 @@ fn read_input(body: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unre
 }
 
 fn read_item(item: &RawValue, into: &mut Conversation) -> Result<(), Unreadable> {
-    let mut item = Fields::of(item, "input")?;
+    let mut item = BodyFields::of(item, "input")?;
     // Names that the provider has given to its own.
     item.take("id");
     item.take("status");
@@ -130,13 +130,19 @@ fn read_item(item: &RawValue, into: &mut Conversation) -> Result<(), Unreadable>
                 Unreadable("input.arguments must be the text of an object".to_owned())
             })?;
             let id = item.needed_text("call_id")?;
-            into.say(Speaker::Assistant, Part::Call(ToolCall { id, name, input }));
+            into.say(
+                Speaker::Assistant,
+                ContentPart::Call(ToolCall { id, name, input }),
+            );
         }
         Some("custom_tool_call") => {
             let name = full_name(&mut item)?;
             let input = Input::Text(item.text("input")?.unwrap_or_default());
             let id = item.needed_text("call_id")?;
-            into.say(Speaker::Assistant, Part::Call(ToolCall { id, name, input }));
+            into.say(
+                Speaker::Assistant,
+                ContentPart::Call(ToolCall { id, name, input }),
+            );
         }
         Some("function_call_output" | "custom_tool_call_output") => {
             item.take("name");
@@ -150,7 +156,7 @@ fn read_item(item: &RawValue, into: &mut Conversation) -> Result<(), Unreadable>
                 parts,
                 is_error: false,
             };
-            into.say(Speaker::User, Part::Result(result));
+            into.say(Speaker::User, ContentPart::Result(result));
         }
         // Thoughts that another provider's model has had, mostly sealed.
         Some("reasoning") => {
@@ -169,7 +175,7 @@ fn read_item(item: &RawValue, into: &mut Conversation) -> Result<(), Unreadable>
 }
 
 /// Takes the name of a tool, with that of its namespace.
-fn full_name(item: &mut Fields<'_>) -> Result<String, Unreadable> {
+fn full_name(item: &mut BodyFields<'_>) -> Result<String, Unreadable> {
     let name = item.needed_text("name")?;
     Ok(match item.text("namespace")? {
         Some(namespace) => in_namespace(&namespace, &name),
@@ -182,7 +188,7 @@ fn in_namespace(namespace: &str, name: &str) -> String {
     format!("{namespace}{NAMESPACE_END}{name}")
 }
 
-fn read_message(item: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
+fn read_message(item: &mut BodyFields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
     let role = item.needed_text("role")?;
     let parts = match item.take("content") {
         Some(content) => content_of(content, &mut into.removed)?,
@@ -190,7 +196,7 @@ fn read_message(item: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Un
     };
     for part in parts {
         match (role.as_str(), part) {
-            ("system" | "developer", Part::Text(text)) => into.system.push(text),
+            ("system" | "developer", ContentPart::Text(text)) => into.system.push(text),
             ("system" | "developer", _) => {
                 return Err(not_carried("An instruction that is no text"));
             }
@@ -202,12 +208,12 @@ fn read_message(item: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Un
     Ok(())
 }
 
-fn content_of(content: &RawValue, removed: &mut Removed) -> Result<Vec<Part>, Unreadable> {
+fn content_of(content: &RawValue, removed: &mut Removed) -> Result<Vec<ContentPart>, Unreadable> {
     if let Some(text) = object::string(content) {
         let text = text.into_owned();
         return Ok(match text.is_empty() {
             true => Vec::new(),
-            false => vec![Part::Text(text)],
+            false => vec![ContentPart::Text(text)],
         });
     }
     let Some(list) = elements(content) else {
@@ -216,28 +222,28 @@ fn content_of(content: &RawValue, removed: &mut Removed) -> Result<Vec<Part>, Un
     let mut parts = Vec::with_capacity(list.len());
     for part in list {
         let part = read_part(part, removed)?;
-        if part != Part::Text(String::new()) {
+        if part != ContentPart::Text(String::new()) {
             parts.push(part);
         }
     }
     Ok(parts)
 }
 
-fn read_part(part: &RawValue, removed: &mut Removed) -> Result<Part, Unreadable> {
-    let mut part = Fields::of(part, "input.content")?;
+fn read_part(part: &RawValue, removed: &mut Removed) -> Result<ContentPart, Unreadable> {
+    let mut part = BodyFields::of(part, "input.content")?;
     let kind = part.needed_text("type")?;
     let read = match kind.as_str() {
         "input_text" | "output_text" | "text" => {
             // Of an earlier answer.
             part.take("annotations");
             part.take("logprobs");
-            Part::Text(part.needed_text("text")?)
+            ContentPart::Text(part.needed_text("text")?)
         }
-        "refusal" => Part::Refusal(part.needed_text("refusal")?),
+        "refusal" => ContentPart::Refusal(part.needed_text("refusal")?),
         "input_image" => {
             let url = part.text("image_url")?;
             let url = url.ok_or_else(|| not_carried("An image without its image_url"))?;
-            Part::Image(Media::of_url(&url)?)
+            ContentPart::Image(Media::of_url(&url)?)
         }
         "input_file" => {
             let name = part.text("filename")?;
@@ -246,7 +252,7 @@ fn read_part(part: &RawValue, removed: &mut Removed) -> Result<Part, Unreadable>
                 (None, Some(url)) => Media::Url(url),
                 _ => return Err(not_carried("A file without its file_data")),
             };
-            Part::Document { media, name }
+            ContentPart::Document { media, name }
         }
         kind => return Err(no_type("A part of content", kind)),
     };
@@ -263,9 +269,9 @@ fn read_tool_of(
     namespace: Option<&str>,
     into: &mut Conversation,
 ) -> Result<(), Unreadable> {
-    let mut tool = Fields::of(tool, "tools")?;
+    let mut tool = BodyFields::of(tool, "tools")?;
     let kind = tool.needed_text("type")?;
-    let name = |tool: &mut Fields<'_>| {
+    let name = |tool: &mut BodyFields<'_>| {
         let name = tool.needed_text("name")?;
         Ok(match namespace {
             Some(namespace) => in_namespace(namespace, &name),
@@ -301,10 +307,8 @@ fn read_tool_of(
             }
             return tool.end(&["description"], &mut into.removed);
         }
-        _ => {
-            into.hosted.push(kind);
-            return Ok(());
-        }
+        // A hosted tool: the reading of the client's own API names it.
+        _ => return Ok(()),
     };
     tool.end(&["defer_loading"], &mut into.removed)?;
     if let Some(namespace) = namespace {
@@ -316,7 +320,7 @@ fn read_tool_of(
 }
 
 /// Takes `tool_choice`. Tools that it does not allow are left out.
-fn choose(body: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
+fn choose(body: &mut BodyFields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
     let Some(choice) = body.take("tool_choice") else {
         return Ok(());
     };
@@ -324,7 +328,7 @@ fn choose(body: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unreadab
         into.choice = word_of_choice(&word)?;
         return Ok(());
     }
-    let mut choice = Fields::of(choice, "tool_choice")?;
+    let mut choice = BodyFields::of(choice, "tool_choice")?;
     match choice.needed_text("type")?.as_str() {
         "function" | "custom" => {
             into.choice = ToolChoice::Named(full_name(&mut choice)?);
@@ -334,7 +338,7 @@ fn choose(body: &mut Fields<'_>, into: &mut Conversation) -> Result<(), Unreadab
             into.choice = word_of_choice(mode.as_deref().unwrap_or("auto"))?;
             let mut names = Vec::new();
             for tool in choice.list("tools")? {
-                let mut tool = Fields::of(tool, "tool_choice.tools")?;
+                let mut tool = BodyFields::of(tool, "tool_choice.tools")?;
                 tool.take("type");
                 if tool.has("name") {
                     names.push(full_name(&mut tool)?);
