@@ -97,7 +97,7 @@ fn write_user(
     for part in &turn.parts {
         match part {
             ContentPart::Result(result) => {
-                messages.push(tool_message(result, conversation, &mut shown)?)
+                messages.push(tool_message(result, conversation, &mut shown)?);
             }
             part => {
                 if let ContentPart::Document {
