@@ -103,8 +103,7 @@ fn meter(call: &Call, answer: &[u8]) -> Reading {
     if reading.claim.is_empty() {
         reading.reports(lasted.map(|seconds| sound::of_seconds(seconds, call.sound_second)));
     }
-    let text = reading.delivered.least();
-    sound::raise(&mut reading.claim, text, call.sound_second);
+    sound::raise(&mut reading, call.sound_second);
     reading
 }
 

@@ -97,8 +97,7 @@ impl TypedEvents {
             reading.delivered.malformed(data);
         }
         if kind == "transcript.text.done" {
-            let text = reading.delivered.least();
-            sound::raise(&mut reading.claim, text, self.sound_second);
+            sound::raise(reading, self.sound_second);
         }
         reading.failed |= kind == "error";
         reading.complete |= reading.failed || FINAL_EVENTS.contains(&kind.as_str());

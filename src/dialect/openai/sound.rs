@@ -3,7 +3,7 @@
 mod length;
 
 use super::usage as tokens;
-use crate::dialect::call::{Claim, Usage};
+use crate::dialect::call::{Claim, Reading, Usage};
 use crate::dialect::claim::number;
 use crate::json::{self, Value};
 use crate::rules::amount::Tokens;
@@ -26,7 +26,9 @@ pub fn usage(usage: &[u8], sound_second: u64) -> Option<Claim> {
 pub(crate) const MAX_SPOKEN_TOKENS_PER_SECOND: u64 = 10;
 
 /// Raises the claim of a transcript to what its text proves: output in tokens, or else the seconds that speaking it takes.
-pub(crate) fn raise(claim: &mut Claim, text: Tokens, sound_second: u64) {
+pub(crate) fn raise(reading: &mut Reading, sound_second: u64) {
+    let text = reading.delivered.least();
+    let claim = &mut reading.claim;
     if claim.is_empty() {
         return;
     }

@@ -7,6 +7,7 @@
 use crate::dialect::call::Unreadable;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// JSON text that is carried as it was written, such as a schema.
@@ -91,21 +92,53 @@ impl Conversation {
         }
     }
 
-    /// Returns the namespace of a tool and its name there.
-    pub(crate) fn name_in_namespace<'a>(&'a self, name: &'a str) -> (Option<&'a str>, &'a str) {
-        let mut known = self.in_namespaces.iter();
-        let found = known.find(|(full, _)| full == name);
-        let within = found.and_then(|(_, namespace)| {
-            let rest = name.strip_prefix(namespace.as_str())?;
-            Some((Some(namespace.as_str()), rest.strip_prefix(NAMESPACE_END)?))
-        });
-        within.unwrap_or((None, name))
+    /// Adds a part of a message of the app. Fails if it is no text.
+    pub(crate) fn instruct(&mut self, part: ContentPart) -> Result<(), Unreadable> {
+        let ContentPart::Text(text) = part else {
+            return Err(not_carried("An instruction that is no text"));
+        };
+        self.system.push(text);
+        Ok(())
     }
 
+    /// Returns what the answer needs to know of the call.
+    pub(crate) fn facts(&self) -> CallFacts {
+        let takes_text = |tool: &&Tool| matches!(tool.takes, Takes::Text { .. });
+        let freeform = self.tools.iter().filter(takes_text);
+        CallFacts {
+            wants_usage: self.wants_usage,
+            freeform: freeform.map(|tool| tool.name.clone()).collect(),
+            // The first of a name counts.
+            in_namespaces: self.in_namespaces.iter().rev().cloned().collect(),
+        }
+    }
+}
+
+/// Facts of a call that its answer is written by.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallFacts {
+    /// Whether the client asked for usage in a stream.
+    pub wants_usage: bool,
+    /// Tools that take free text.
+    freeform: HashSet<String>,
+    /// Namespaces of tools, by the name that the tools have where there are none.
+    in_namespaces: HashMap<String, String>,
+}
+
+impl CallFacts {
     /// Whether a tool takes free text.
     pub(crate) fn is_freeform(&self, name: &str) -> bool {
-        let mut tools = self.tools.iter();
-        tools.any(|tool| tool.name == name && matches!(tool.takes, Takes::Text { .. }))
+        self.freeform.contains(name)
+    }
+
+    /// Returns the namespace of a tool and its name there.
+    pub(crate) fn name_in_namespace<'a>(&'a self, name: &'a str) -> (Option<&'a str>, &'a str) {
+        let within = || {
+            let namespace = self.in_namespaces.get(name)?;
+            let rest = name.strip_prefix(namespace.as_str())?;
+            Some((Some(namespace.as_str()), rest.strip_prefix(NAMESPACE_END)?))
+        };
+        within().unwrap_or((None, name))
     }
 }
 
@@ -339,7 +372,14 @@ pub(crate) enum Format {
     },
 }
 
-/// ObjectText that were left out, because they only tune an answer. They are named to the client.
+/// Error: something cannot be carried to the API of the endpoint that serves the call.
+pub(crate) fn not_carried(what: &str) -> Unreadable {
+    Unreadable(format!(
+        "{what} cannot be carried to the API of the endpoint that serves this call"
+    ))
+}
+
+/// Members that were left out, because they only tune an answer. They are named to the client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Removed(Vec<String>);
 

@@ -1,19 +1,21 @@
-//! MembersVisitor of a JSON object, taken one by one: what nobody has taken at the end is refused by name.
+//! Members of a JSON object, taken one by one: what nobody has taken at the end is refused by name.
 
-use super::conversation::{Json, Removed};
+pub(super) use super::conversation::not_carried;
+use super::conversation::{ContentPart, Json, Removed};
 use crate::dialect::call::Unreadable;
 use crate::dialect::object;
 use serde::Deserializer;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 /// Object whose members are being taken.
 pub(super) struct BodyFields<'a> {
     /// Where the object stands, such as `messages.content`; empty for the body.
     place: &'static str,
-    members: Vec<(Cow<'a, str>, &'a RawValue)>,
+    members: Vec<(String, &'a RawValue)>,
 }
 
 impl<'a> BodyFields<'a> {
@@ -24,13 +26,11 @@ impl<'a> BodyFields<'a> {
         let mut reader = serde_json::Deserializer::from_str(value.get());
         let members = reader.deserialize_map(MembersVisitor);
         let members = members.map_err(|_| Unreadable(format!("{place} must be an object")))?;
-        for (at, (name, _)) in members.iter().enumerate() {
-            if members[..at].iter().any(|(before, _)| before == name) {
-                return Err(Unreadable(format!(
-                    "{} is written twice",
-                    named(place, name)
-                )));
-            }
+        // A caller may write any number of members.
+        let mut before = HashSet::with_capacity(members.len());
+        if let Some((name, _)) = members.iter().find(|(name, _)| !before.insert(name)) {
+            let name = named(place, name);
+            return Err(Unreadable(format!("{name} is written twice")));
         }
         Ok(BodyFields { place, members })
     }
@@ -139,13 +139,6 @@ impl<'a> BodyFields<'a> {
     }
 }
 
-/// Error: something cannot be carried to the API of the endpoint that serves the call.
-pub(super) fn not_carried(what: &str) -> Unreadable {
-    Unreadable(format!(
-        "{what} cannot be carried to the API of the endpoint that serves this call"
-    ))
-}
-
 /// Error: a thing of this type cannot be carried.
 pub(super) fn no_type(what: &str, kind: &str) -> Unreadable {
     not_carried(&format!("{what} of type {}", shown(kind)))
@@ -174,10 +167,31 @@ pub(super) fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
     reader.deserialize_seq(ElementsVisitor).ok()
 }
 
+/// Reads content: a text, or a list of which `each` reads an element. Empty texts are left out. `place`: its name in an
+/// error.
+pub(super) fn content(
+    content: &RawValue,
+    place: &str,
+    mut each: impl FnMut(&RawValue) -> Result<ContentPart, Unreadable>,
+) -> Result<Vec<ContentPart>, Unreadable> {
+    let mut parts = Vec::new();
+    if let Some(text) = object::string(content) {
+        parts.push(ContentPart::Text(text.into_owned()));
+    } else if let Some(list) = elements(content) {
+        for element in list {
+            parts.push(each(element)?);
+        }
+    } else {
+        return Err(Unreadable(format!("{place} must be a string or a list")));
+    }
+    parts.retain(|part| !matches!(part, ContentPart::Text(text) if text.is_empty()));
+    Ok(parts)
+}
+
 struct MembersVisitor;
 
 impl<'a> Visitor<'a> for MembersVisitor {
-    type Value = Vec<(Cow<'a, str>, &'a RawValue)>;
+    type Value = Vec<(String, &'a RawValue)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -186,7 +200,7 @@ impl<'a> Visitor<'a> for MembersVisitor {
     fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Self::Value, M::Error> {
         let mut members = Vec::new();
         while let Some(name) = map.next_key::<String>()? {
-            members.push((Cow::Owned(name), map.next_value()?));
+            members.push((name, map.next_value()?));
         }
         Ok(members)
     }

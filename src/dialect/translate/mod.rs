@@ -19,7 +19,7 @@ use super::openai::chat::Chat;
 use super::{Dialect, Meter};
 use crate::rules::choice::Way;
 use crate::rules::config::{Endpoint, Kind};
-use conversation::Conversation;
+use conversation::{CallFacts, Conversation};
 use meter::TranslatedMeter;
 use reply::{ReadEvents, WholeReply, WriteEvents};
 use serde_json::value::RawValue;
@@ -51,7 +51,7 @@ impl Client {
         }
     }
 
-    fn write_answer(self, reply: &WholeReply, asked: &Conversation, created: u64) -> String {
+    fn write_answer(self, reply: &WholeReply, asked: &CallFacts, created: u64) -> String {
         match self {
             Client::Chat => chat::write_answer(reply, asked, created),
             Client::Messages => messages::write_answer(reply),
@@ -59,7 +59,7 @@ impl Client {
         }
     }
 
-    fn writer(self, asked: &Conversation, created: u64) -> Box<dyn WriteEvents> {
+    fn writer(self, asked: &CallFacts, created: u64) -> Box<dyn WriteEvents> {
         match self {
             Client::Chat => Box::new(chat::ChunkWriter::new(asked.clone(), created)),
             Client::Messages => Box::<messages::MessageWriter>::default(),
@@ -103,7 +103,7 @@ impl Wire {
         }
     }
 
-    fn read_answer(self, answer: &[u8], asked: &Conversation) -> Option<WholeReply> {
+    fn read_answer(self, answer: &[u8], asked: &CallFacts) -> Option<WholeReply> {
         match self {
             Wire::Chat => chat::read_answer(answer, asked),
             Wire::Messages => messages::read_answer(answer, asked),
@@ -139,7 +139,7 @@ pub struct Translated {
     pub body: Vec<u8>,
     /// Limit of the answer that the client set.
     pub limit: Option<u64>,
-    /// ObjectText that were left out.
+    /// Members that were left out.
     pub removed: Vec<String>,
     pub translation: Translation,
 }
@@ -149,8 +149,7 @@ pub struct Translated {
 pub struct Translation {
     from: Client,
     to: Wire,
-    /// The call, without its turns.
-    asked: Conversation,
+    asked: CallFacts,
     created: u64,
 }
 
@@ -183,8 +182,6 @@ pub fn request(
         *limit = most.min(*limit);
     }
     let body = wire.write(&mut asked, to)?.into_bytes();
-    asked.turns = Vec::new();
-    asked.system = Vec::new();
     Ok(Translated {
         body,
         limit: asked.limit,
@@ -192,7 +189,7 @@ pub fn request(
         translation: Translation {
             from,
             to: wire,
-            asked,
+            asked: asked.facts(),
             created: to.now,
         },
     })

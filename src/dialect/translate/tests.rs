@@ -845,6 +845,21 @@ proptest! {
     }
 }
 
+/// Work grows with the body, whatever it is made of: this one would take minutes if members or names were compared in
+/// pairs.
+#[test]
+fn members_and_names_without_number_are_read() {
+    let nulls: String = (0..200_000).map(|n| format!("\"x{n}\":null,")).collect();
+    let body = format!("{{{nulls}\"model\":\"m\",\"messages\":[]}}");
+    assert!(request(&Chat, body.as_bytes(), &target(Kind::Anthropic)).is_ok());
+
+    let tool = |n: u32| json!({"type": "function", "function": {"name": format!("f{n}")}});
+    let tools: Vec<Value> = (0..100_000).map(tool).collect();
+    let body = json!({"model": "m", "messages": [], "tools": tools,
+        "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": tools}}});
+    translate(&Chat, Kind::Anthropic, &body);
+}
+
 #[test]
 fn limit_is_no_higher_than_the_models_own() {
     for (asked, written) in [(50, 50), (32_000, 9_000)] {

@@ -178,7 +178,7 @@ impl Estimator {
     fn translate(
         &self,
         choice: &Choice<'_, '_>,
-        asked: Asked,
+        mut asked: Asked,
     ) -> Result<(Asked, Vec<String>), GatewayError> {
         let (endpoint, client) = (choice.endpoint, asked.dialect);
         let model = choice.model.or(asked.call.model.as_deref());
@@ -192,10 +192,10 @@ impl Estimator {
             now: now_in_seconds(),
         };
         // Hosted tools of one API are none of another's.
-        let mut hosted = asked.call.clone();
-        let names = hosted.extras.hosted.iter().map(|(name, _)| name.clone());
-        hosted.extras.unbounded = names.collect();
-        let mut removed = extras::decide(&hosted, endpoint, std::iter::empty())?.removed;
+        let extras = &mut asked.call.extras;
+        let names = extras.hosted.iter().map(|(name, _)| name.clone());
+        extras.unbounded = names.collect();
+        let mut removed = extras::decide(&asked.call, endpoint, std::iter::empty())?.removed;
         let translated = translate::request(client, &asked.body, &target)?;
         for name in translated.removed {
             if !removed.contains(&name) {

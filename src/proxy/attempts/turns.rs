@@ -86,11 +86,10 @@ fn keys_in_order(estimate: &Estimate<'_>, call: &Admitted<'_, '_>) -> VecDeque<u
     }
     let ids = estimate.tenant.key_ids(estimate.endpoint);
     let account = &call.bill.labels().account;
-    let order = key_choice::in_order(call.tenant.as_str(), account, ids);
+    let mut order = key_choice::in_order(call.tenant.as_str(), account, ids);
     let (health, now) = (estimate.tenant.health.lock(), Instant::now());
     let place = Watch::place(estimate);
     let number = Watch::number_of(call);
-    let mut order: Vec<usize> = order.into_iter().collect();
     // Stable: the account's own key stays first of its kind.
     order.sort_by_key(|index| health.resting(place, ids[*index], number, now));
     order.into()

@@ -1,6 +1,6 @@
 //! Whole answers of `chat/completions`, read and written.
 
-use super::super::conversation::{ContentPart, Conversation, Input, ToolCall};
+use super::super::conversation::{CallFacts, ContentPart, Input, ToolCall};
 use super::super::reply::{Stop, TokenCounts, WholeReply};
 use super::super::written::ObjectText;
 use serde::Deserialize;
@@ -53,7 +53,7 @@ struct Function {
 }
 
 /// Reads a whole answer. `None`: it is not understood.
-pub(crate) fn read(answer: &[u8], asked: &Conversation) -> Option<WholeReply> {
+pub(crate) fn read(answer: &[u8], asked: &CallFacts) -> Option<WholeReply> {
     let answer: Completion = serde_json::from_slice(answer).ok()?;
     let [choice] = <[Choice; 1]>::try_from(answer.choices).ok()?;
     let message = choice.message;
@@ -141,7 +141,7 @@ pub(super) fn usage(usage: &Value) -> Option<TokenCounts> {
 }
 
 /// Writes a whole answer. `created`: seconds since 1970.
-pub(crate) fn write(reply: &WholeReply, asked: &Conversation, created: u64) -> String {
+pub(crate) fn write(reply: &WholeReply, asked: &CallFacts, created: u64) -> String {
     let (mut text, mut thinking, mut refusal) = (None, None, None);
     let mut calls = Vec::new();
     let add = |to: &mut Option<String>, more: &str| to.get_or_insert_default().push_str(more);

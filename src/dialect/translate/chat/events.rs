@@ -1,6 +1,6 @@
 //! Streams of `chat/completions`, read into pieces and written from them.
 
-use super::super::conversation::{ContentPart, Conversation, Input};
+use super::super::conversation::{CallFacts, ContentPart, Input};
 use super::super::reply::{
     Failure, Opened, Parts, Piece, ReadEvents, Stop, TokenCounts, WriteEvents,
 };
@@ -163,7 +163,7 @@ impl ChunkReader {
 /// Writes pieces as chunks.
 #[derive(Debug)]
 pub(crate) struct ChunkWriter {
-    asked: Conversation,
+    asked: CallFacts,
     created: u64,
     id: String,
     model: String,
@@ -175,7 +175,7 @@ pub(crate) struct ChunkWriter {
 }
 
 impl ChunkWriter {
-    pub(crate) fn new(asked: Conversation, created: u64) -> ChunkWriter {
+    pub(crate) fn new(asked: CallFacts, created: u64) -> ChunkWriter {
         ChunkWriter {
             asked,
             created,

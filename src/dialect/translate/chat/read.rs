@@ -4,12 +4,13 @@ use super::super::conversation::{
     ContentPart, Conversation, Format, Input, Json, Media, Removed, Speaker, Takes, Tool, ToolCall,
     ToolChoice, ToolResult,
 };
-use super::super::fields::{BodyFields, elements, no_type, not_carried};
+use super::super::fields::{self, BodyFields, elements, no_type, not_carried};
 use crate::dialect::call::Unreadable;
 use crate::dialect::object;
 use serde_json::value::RawValue;
+use std::collections::HashSet;
 
-/// ObjectText of a body that only tune an answer.
+/// Members of a body that only tune an answer.
 const TUNING: &[&str] = &[
     "metadata",
     "prediction",
@@ -24,7 +25,7 @@ const TUNING: &[&str] = &[
     "verbosity",
 ];
 
-/// ObjectText of a message that only tune an answer. Reasoning of another provider's model is nothing to the next.
+/// Members of a message that only tune an answer. Reasoning of another provider's model is nothing to the next.
 const TUNING_OF_MESSAGE: &[&str] = &[
     "name",
     "annotations",
@@ -145,10 +146,7 @@ fn read_message(message: &RawValue, into: &mut Conversation) -> Result<(), Unrea
     match role.as_str() {
         "system" | "developer" => {
             for part in content(&mut message, &mut into.removed)? {
-                match part {
-                    ContentPart::Text(text) => into.system.push(text),
-                    _ => return Err(not_carried("An instruction that is no text")),
-                }
+                into.instruct(part)?;
             }
         }
         "user" => {
@@ -231,26 +229,7 @@ fn content(
     let Some(content) = message.take("content") else {
         return Ok(Vec::new());
     };
-    if let Some(text) = object::string(content) {
-        let text = text.into_owned();
-        return Ok(match text.is_empty() {
-            true => Vec::new(),
-            false => vec![ContentPart::Text(text)],
-        });
-    }
-    let Some(list) = elements(content) else {
-        return Err(Unreadable(
-            "messages.content must be a string or a list".to_owned(),
-        ));
-    };
-    let mut parts = Vec::with_capacity(list.len());
-    for part in list {
-        let part = read_part(part, removed)?;
-        if part != ContentPart::Text(String::new()) {
-            parts.push(part);
-        }
-    }
-    Ok(parts)
+    fields::content(content, "messages.content", |part| read_part(part, removed))
 }
 
 fn read_part(part: &RawValue, removed: &mut Removed) -> Result<ContentPart, Unreadable> {
@@ -373,14 +352,14 @@ fn choose(body: &mut BodyFields<'_>, into: &mut Conversation) -> Result<(), Unre
             let mut allowed = needed(&mut choice, "allowed_tools", "tool_choice.allowed_tools")?;
             let mode = allowed.text("mode")?;
             into.choice = word_of_choice(mode.as_deref().unwrap_or("auto"))?;
-            let mut names = Vec::new();
+            let mut names = HashSet::new();
             for tool in allowed.list("tools")? {
                 let mut tool = BodyFields::of(tool, "tool_choice.allowed_tools.tools")?;
                 let kind = tool.text("type")?.unwrap_or_else(|| "function".to_owned());
                 let Some(mut named) = tool.object(&kind, "tool_choice.allowed_tools.tools")? else {
                     return Err(not_carried("tool_choice of a tool of this type"));
                 };
-                names.push(named.needed_text("name")?);
+                names.insert(named.needed_text("name")?);
                 named.end(&[], &mut Removed::default())?;
             }
             allowed.end(&[], &mut Removed::default())?;

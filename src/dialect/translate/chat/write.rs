@@ -1,8 +1,8 @@
 //! Writes a [`Conversation`] as the body of `chat/completions`.
 
 use super::super::conversation::{
-    ContentPart, Conversation, Format, Input, Json, Media, Sampling, Speaker, Takes, Tool,
-    ToolCall, ToolChoice, ToolResult, Turn,
+    ContentPart, Conversation, Format, Json, Media, Sampling, Speaker, Takes, Tool, ToolCall,
+    ToolChoice, ToolResult, Turn,
 };
 use super::super::fields::not_carried;
 use super::super::written::{ObjectText, quoted};
@@ -188,26 +188,14 @@ fn write_assistant(
 }
 
 fn tool_call(call: &ToolCall) -> String {
-    let call_of = ObjectText::new().text("id", &call.id);
-    match &call.input {
-        Input::Object(arguments) => {
-            let function = ObjectText::new()
-                .text("name", &call.name)
-                .text("arguments", arguments.get());
-            call_of
-                .text("type", "function")
-                .raw("function", &function.end())
-        }
-        Input::Text(_) => {
-            let function = ObjectText::new()
-                .text("name", &call.name)
-                .text("arguments", call.input.object().get());
-            call_of
-                .text("type", "function")
-                .raw("function", &function.end())
-        }
-    }
-    .end()
+    let function = ObjectText::new()
+        .text("name", &call.name)
+        .text("arguments", call.input.object().get());
+    ObjectText::new()
+        .text("id", &call.id)
+        .text("type", "function")
+        .raw("function", &function.end())
+        .end()
 }
 
 /// Writes parts as content: one text as a string, all else as a list.

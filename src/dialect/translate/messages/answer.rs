@@ -1,6 +1,6 @@
 //! Whole answers of `messages`, read and written.
 
-use super::super::conversation::{ContentPart, Conversation, Input, Json, ToolCall};
+use super::super::conversation::{CallFacts, ContentPart, Input, Json, ToolCall};
 use super::super::reply::{Stop, TokenCounts, WholeReply};
 use super::super::written::ObjectText;
 use serde::Deserialize;
@@ -43,7 +43,7 @@ struct Block {
 }
 
 /// Reads a whole answer. `None`: it is not understood.
-pub(crate) fn read(answer: &[u8], asked: &Conversation) -> Option<WholeReply> {
+pub(crate) fn read(answer: &[u8], asked: &CallFacts) -> Option<WholeReply> {
     let answer: WholeMessage = serde_json::from_slice(answer).ok()?;
     let parts: Option<Vec<ContentPart>> = answer
         .content
@@ -59,7 +59,7 @@ pub(crate) fn read(answer: &[u8], asked: &Conversation) -> Option<WholeReply> {
     })
 }
 
-fn part(block: Block, asked: &Conversation) -> Option<ContentPart> {
+fn part(block: Block, asked: &CallFacts) -> Option<ContentPart> {
     Some(match block.kind.as_str() {
         "text" => ContentPart::Text(block.text?),
         "thinking" => ContentPart::Thinking {

@@ -4,12 +4,12 @@ use super::super::conversation::{
     ContentPart, Conversation, Format, Input, Json, Media, Removed, Speaker, Takes, Tool, ToolCall,
     ToolChoice, ToolResult,
 };
-use super::super::fields::{BodyFields, elements, no_type, not_carried};
+use super::super::fields::{self, BodyFields, no_type, not_carried};
 use crate::dialect::call::Unreadable;
 use crate::dialect::object;
 use serde_json::value::RawValue;
 
-/// ObjectText of a body that only tune an answer.
+/// Members of a body that only tune an answer.
 const TUNING: &[&str] = &[
     "cache_control",
     "metadata",
@@ -18,10 +18,10 @@ const TUNING: &[&str] = &[
     "thinking",
 ];
 
-/// ObjectText of a block that only tune an answer. Citations belong to documents of another provider.
+/// Members of a block that only tune an answer. Citations belong to documents of another provider.
 const TUNING_OF_BLOCK: &[&str] = &["cache_control", "citations", "caller"];
 
-/// ObjectText of a tool that only tune how it is called.
+/// Members of a tool that only tune how it is called.
 const TUNING_OF_TOOL: &[&str] = &[
     "allowed_callers",
     "cache_control",
@@ -60,10 +60,7 @@ pub(crate) fn read(body: &RawValue) -> Result<Conversation, Unreadable> {
     sampling.top_k = body.number("top_k")?;
     if let Some(system) = body.take("system") {
         for part in content_of(system, &mut conversation.removed)? {
-            match part {
-                ContentPart::Text(text) => conversation.system.push(text),
-                _ => return Err(not_carried("An instruction that is no text")),
-            }
+            conversation.instruct(part)?;
         }
     }
     for message in body.list("messages")? {
@@ -78,14 +75,14 @@ pub(crate) fn read(body: &RawValue) -> Result<Conversation, Unreadable> {
     read_format(&mut body, &mut conversation)?;
     read_edits(&mut body, &mut conversation.removed)?;
     // Thinking that is off is what an API without it does.
-    if body.has("thinking") && is_off(&mut body)? {
+    if is_off(&body)? {
         body.take("thinking");
     }
     body.end(TUNING, &mut conversation.removed)?;
     Ok(conversation)
 }
 
-fn is_off(body: &mut BodyFields<'_>) -> Result<bool, Unreadable> {
+fn is_off(body: &BodyFields<'_>) -> Result<bool, Unreadable> {
     let Some(thinking) = body.peek("thinking") else {
         return Ok(true);
     };
@@ -143,10 +140,9 @@ fn read_message(message: &RawValue, into: &mut Conversation) -> Result<(), Unrea
     };
     if let Some(content) = message.take("content") {
         for part in content_of(content, &mut into.removed)? {
-            match (speaker, part) {
-                (Some(speaker), part) => into.say(speaker, part),
-                (None, ContentPart::Text(text)) => into.system.push(text),
-                (None, _) => return Err(not_carried("An instruction that is no text")),
+            match speaker {
+                Some(speaker) => into.say(speaker, part),
+                None => into.instruct(part)?,
             }
         }
     }
@@ -155,24 +151,7 @@ fn read_message(message: &RawValue, into: &mut Conversation) -> Result<(), Unrea
 
 /// Reads content: a text, or a list of blocks. Empty texts are left out.
 fn content_of(content: &RawValue, removed: &mut Removed) -> Result<Vec<ContentPart>, Unreadable> {
-    if let Some(text) = object::string(content) {
-        let text = text.into_owned();
-        return Ok(match text.is_empty() {
-            true => Vec::new(),
-            false => vec![ContentPart::Text(text)],
-        });
-    }
-    let Some(list) = elements(content) else {
-        return Err(Unreadable("content must be a string or a list".to_owned()));
-    };
-    let mut parts = Vec::with_capacity(list.len());
-    for block in list {
-        let part = read_block(block, removed)?;
-        if part != ContentPart::Text(String::new()) {
-            parts.push(part);
-        }
-    }
-    Ok(parts)
+    fields::content(content, "content", |block| read_block(block, removed))
 }
 
 fn read_block(block: &RawValue, removed: &mut Removed) -> Result<ContentPart, Unreadable> {

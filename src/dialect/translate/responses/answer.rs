@@ -1,11 +1,11 @@
 //! Whole answers of `responses`, which are written only.
 
-use super::super::conversation::{ContentPart, Conversation, Input};
+use super::super::conversation::{CallFacts, ContentPart, Input};
 use super::super::reply::WholeReply;
 use super::output::{Item, ResponseText};
 
 /// Writes a whole answer. `created`: seconds since 1970.
-pub(crate) fn write(reply: &WholeReply, asked: &Conversation, created: u64) -> String {
+pub(crate) fn write(reply: &WholeReply, asked: &CallFacts, created: u64) -> String {
     let mut response = ResponseText {
         id: reply.id.clone(),
         model: reply.model.clone(),

@@ -1,6 +1,6 @@
 //! Streams of `responses`, which are written only.
 
-use super::super::conversation::{ContentPart, Conversation, Input};
+use super::super::conversation::{CallFacts, ContentPart, Input};
 use super::super::reply::{Failure, Opened, Piece, WriteEvents};
 use super::super::written::{ObjectText, push_named};
 use super::output::{Item, ResponseText};
@@ -8,7 +8,7 @@ use super::output::{Item, ResponseText};
 /// Writes pieces as events.
 #[derive(Debug)]
 pub(crate) struct ResponseWriter {
-    asked: Conversation,
+    asked: CallFacts,
     response: ResponseText,
     sequence: u64,
     /// Item that is open, with its ID and its text so far.
@@ -16,7 +16,7 @@ pub(crate) struct ResponseWriter {
 }
 
 impl ResponseWriter {
-    pub(crate) fn new(asked: Conversation, created: u64) -> ResponseWriter {
+    pub(crate) fn new(asked: CallFacts, created: u64) -> ResponseWriter {
         ResponseWriter {
             asked,
             response: ResponseText {

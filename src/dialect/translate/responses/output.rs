@@ -1,10 +1,10 @@
 //! Items of a response, and the response around them.
 
-use super::super::conversation::Conversation;
+use super::super::conversation::CallFacts;
 use super::super::reply::{Stop, TokenCounts};
 use super::super::written::ObjectText;
 
-/// ResponseText that is being written.
+/// Response that is being written.
 #[derive(Debug)]
 pub(super) struct ResponseText {
     pub id: String,
@@ -99,7 +99,7 @@ pub(super) enum Item {
 }
 
 impl Item {
-    pub(crate) fn call(call_id: &str, name: &str, asked: &Conversation) -> Item {
+    pub(crate) fn call(call_id: &str, name: &str, asked: &CallFacts) -> Item {
         Item::Call {
             call_id: call_id.to_owned(),
             name: name.to_owned(),
@@ -124,7 +124,7 @@ impl Item {
     }
 
     /// Writes the item with its text. `None`: it has just begun.
-    pub(crate) fn write(&self, id: &str, text: Option<&str>, asked: &Conversation) -> String {
+    pub(crate) fn write(&self, id: &str, text: Option<&str>, asked: &CallFacts) -> String {
         let status = if text.is_some() {
             "completed"
         } else {

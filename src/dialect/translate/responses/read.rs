@@ -5,12 +5,13 @@ use super::super::conversation::{
     ContentPart, Conversation, Format, Input, Json, Media, NAMESPACE_END, Removed, Speaker, Takes,
     Tool, ToolCall, ToolChoice, ToolResult,
 };
-use super::super::fields::{BodyFields, elements, no_type, not_carried};
+use super::super::fields::{self, BodyFields, elements, no_type, not_carried};
 use crate::dialect::call::Unreadable;
 use crate::dialect::object;
 use serde_json::value::RawValue;
+use std::collections::HashSet;
 
-/// ObjectText of a body that only tune an answer.
+/// Members of a body that only tune an answer.
 const TUNING: &[&str] = &[
     "client_metadata",
     "max_tool_calls",
@@ -27,7 +28,7 @@ const TUNING: &[&str] = &[
     "user",
 ];
 
-/// ObjectText of an item that only its provider reads.
+/// Members of an item that only its provider reads.
 const TUNING_OF_ITEM: &[&str] = &["phase"];
 
 /// Entries of `include` that ask for what no other provider has.
@@ -195,13 +196,10 @@ fn read_message(item: &mut BodyFields<'_>, into: &mut Conversation) -> Result<()
         None => Vec::new(),
     };
     for part in parts {
-        match (role.as_str(), part) {
-            ("system" | "developer", ContentPart::Text(text)) => into.system.push(text),
-            ("system" | "developer", _) => {
-                return Err(not_carried("An instruction that is no text"));
-            }
-            ("user", part) => into.say(Speaker::User, part),
-            ("assistant", part) => into.say(Speaker::Assistant, part),
+        match role.as_str() {
+            "system" | "developer" => into.instruct(part)?,
+            "user" => into.say(Speaker::User, part),
+            "assistant" => into.say(Speaker::Assistant, part),
             _ => return Err(not_carried("A message of this role")),
         }
     }
@@ -209,24 +207,7 @@ fn read_message(item: &mut BodyFields<'_>, into: &mut Conversation) -> Result<()
 }
 
 fn content_of(content: &RawValue, removed: &mut Removed) -> Result<Vec<ContentPart>, Unreadable> {
-    if let Some(text) = object::string(content) {
-        let text = text.into_owned();
-        return Ok(match text.is_empty() {
-            true => Vec::new(),
-            false => vec![ContentPart::Text(text)],
-        });
-    }
-    let Some(list) = elements(content) else {
-        return Err(Unreadable("content must be a string or a list".to_owned()));
-    };
-    let mut parts = Vec::with_capacity(list.len());
-    for part in list {
-        let part = read_part(part, removed)?;
-        if part != ContentPart::Text(String::new()) {
-            parts.push(part);
-        }
-    }
-    Ok(parts)
+    fields::content(content, "content", |part| read_part(part, removed))
 }
 
 fn read_part(part: &RawValue, removed: &mut Removed) -> Result<ContentPart, Unreadable> {
@@ -336,12 +317,12 @@ fn choose(body: &mut BodyFields<'_>, into: &mut Conversation) -> Result<(), Unre
         "allowed_tools" => {
             let mode = choice.text("mode")?;
             into.choice = word_of_choice(mode.as_deref().unwrap_or("auto"))?;
-            let mut names = Vec::new();
+            let mut names = HashSet::new();
             for tool in choice.list("tools")? {
                 let mut tool = BodyFields::of(tool, "tool_choice.tools")?;
                 tool.take("type");
                 if tool.has("name") {
-                    names.push(full_name(&mut tool)?);
+                    names.insert(full_name(&mut tool)?);
                 }
             }
             into.tools.retain(|tool| names.contains(&tool.name));
