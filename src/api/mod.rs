@@ -19,7 +19,8 @@ pub use accounts::{Account, Credit, Credited, Me, Mint, MintedKey, Move, NewKey}
 pub use failure::{ConfigFault, Error, InvalidConfig};
 pub use people::{Export, ListedKey, NewOwnKey, OwnKey, OwnKeys, OwnUsage, Session, SessionKey};
 pub use provider::{
-    AnthropicError, CODES, ChatCall, ErrorCode, Model, ModelCall, ModelList, OpenAiError,
+    AnthropicError, CODES, ChatCall, ErrorCode, GeminiCall, GeminiError, Model, ModelCall,
+    ModelList, OpenAiError,
 };
 pub use service::{Alive, AliveStatus, PassedOverEndpoint, Ready, ReadyStatus, Root, Success};
 pub use sign_in::{CallbackQuery, RedeemCode, SignIn, SignedIn, StartQuery};

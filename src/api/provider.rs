@@ -59,7 +59,19 @@ pub struct ModelCall {
     pub more: Map<String, Value>,
 }
 
-/// A model, in the shape of the API that asks: Anthropic's where `anthropic-version` is sent, else OpenAI's.
+/// A call of Gemini's API, whose model stands in the path.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GeminiCall {
+    /// The conversation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contents: Vec<Map<String, Value>>,
+    /// Everything else, as Google documents it, but no `model`.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+}
+
+/// A model, in the shape of the API that asks: Anthropic's where `anthropic-version` is sent, Gemini's below `v1beta`
+/// and where `x-goog-api-key` is sent, else OpenAI's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Model {
@@ -86,6 +98,16 @@ pub enum Model {
         #[schemars(extend("format" = "date-time"))]
         created_at: String,
     },
+    #[schemars(title = "GeminiModel")]
+    #[serde(rename_all = "camelCase")]
+    Gemini {
+        /// `models/` and the model's name.
+        name: String,
+        /// The model's name.
+        display_name: String,
+        /// The methods that it has.
+        supported_generation_methods: Vec<String>,
+    },
 }
 
 /// The models that a key may ask for.
@@ -109,6 +131,11 @@ pub enum ModelList {
         first_id: Option<String>,
         /// The last one's name, `null` where there is none.
         last_id: Option<String>,
+    },
+    #[schemars(title = "GeminiModelList")]
+    Gemini {
+        /// All models.
+        models: Vec<Model>,
     },
 }
 
@@ -153,6 +180,28 @@ pub struct AnthropicFault {
     pub r#type: String,
     /// In a sentence.
     pub message: String,
+}
+
+/// An error in the shape that Google's SDKs read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GeminiError {
+    /// The error.
+    pub error: GeminiFault,
+}
+
+/// The error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct GeminiFault {
+    /// The status.
+    pub code: u16,
+    /// In a sentence.
+    pub message: String,
+    /// The kind of error, in Google's words.
+    pub status: String,
+    /// The gateway's own: one object with `reason`, which is the code in capitals, and `metadata.requestId`.
+    #[serde(default)]
+    pub details: Vec<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// An error of the gateway's own on provider routes.

@@ -8,7 +8,12 @@ use super::delivered::Delivered;
 const MAX_FRAME_STRING_BYTES: usize = 256;
 
 /// Members that are long by nature and that only the provider can read.
-const OPAQUE_MEMBERS: &[&str] = &["signature", "encrypted_content", "obfuscation"];
+const OPAQUE_MEMBERS: &[&str] = &[
+    "signature",
+    "encrypted_content",
+    "obfuscation",
+    "thoughtSignature",
+];
 
 /// Whether a member is in `known`, and its value is not a string long enough to hold an answer.
 pub(crate) fn is_frame(known: &[&str], name: &str, value: &[u8]) -> bool {

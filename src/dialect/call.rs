@@ -16,23 +16,37 @@ use crate::rules::families::Detail;
 pub enum Api {
     OpenAi,
     Anthropic,
+    Gemini,
 }
 
 impl Api {
+    /// Returns the first segment of the paths of its calls.
+    pub fn version(self) -> &'static str {
+        match self {
+            Api::OpenAi | Api::Anthropic => "v1",
+            Api::Gemini => "v1beta",
+        }
+    }
+
     pub fn is_spoken_by(self, kind: Kind) -> bool {
         match kind {
-            Kind::Demo => true,
+            // Its calls are translated for the demo.
+            Kind::Demo => self != Api::Gemini,
             Kind::OpenAi => self == Api::OpenAi,
             Kind::Anthropic => self == Api::Anthropic,
+            Kind::Gemini => self == Api::Gemini,
         }
     }
 }
 
-/// Request body as received, with the value of its `Content-Type` header.
+/// Request body as received, with what the rest of the request says of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Body<'a> {
     pub bytes: &'a [u8],
+    /// Value of the `Content-Type` header.
     pub content_type: Option<&'a str>,
+    /// Model in the request's path, where an API names it there.
+    pub model: Option<&'a str>,
 }
 
 impl<'a> Body<'a> {
@@ -40,6 +54,7 @@ impl<'a> Body<'a> {
         Body {
             bytes,
             content_type: Some("application/json"),
+            model: None,
         }
     }
 }

@@ -26,7 +26,15 @@ pub(crate) struct Canonical {
 }
 
 /// Members whose value may be the URL of content.
-const URLS: &[&str] = &["url", "image_url", "file_url", "video_url", "audio_url"];
+const URLS: &[&str] = &[
+    "url",
+    "image_url",
+    "file_url",
+    "video_url",
+    "audio_url",
+    "fileUri",
+    "file_uri",
+];
 
 /// Whole numbers from here on are not exact in every reader.
 const INEXACT: f64 = 9_007_199_254_740_992.0;

@@ -27,14 +27,43 @@ pub fn body(api: Api, error: Shape<'_>) -> String {
             "error": {"type": anthropic_type(error.status), "message": message},
             "request_id": error.request_id,
         }),
+        Api::Gemini => json!({"error": {
+            "code": error.status, "message": message, "status": gemini_status(error.status),
+            "details": [{
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": code.to_ascii_uppercase(), "domain": "resullm",
+                "metadata": {"requestId": error.request_id},
+            }],
+        }}),
     }
     .to_string()
 }
 
-/// Returns the `event: error` that ends a stream which cannot go on. The SDKs of both APIs raise an exception
-/// on it.
+/// Returns the event that ends a stream which cannot go on. The SDKs of its API raise an exception on it.
 pub fn event(api: Api, error: Shape<'_>) -> String {
-    format!("event: error\ndata: {}\n\n", body(api, error))
+    let body = body(api, error);
+    match api {
+        Api::OpenAi | Api::Anthropic => format!("event: error\ndata: {body}\n\n"),
+        // Its SDKs raise on a line of JSON alone, and take an event for content.
+        Api::Gemini => format!("{body}\n"),
+    }
+}
+
+/// Returns the code of Google's RPCs for a status.
+fn gemini_status(status: u16) -> &'static str {
+    match status {
+        401 => "UNAUTHENTICATED",
+        402 => "FAILED_PRECONDITION",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        409 => "ABORTED",
+        429 => "RESOURCE_EXHAUSTED",
+        501 => "UNIMPLEMENTED",
+        502 | 503 => "UNAVAILABLE",
+        408 | 504 => "DEADLINE_EXCEEDED",
+        500.. => "INTERNAL",
+        _ => "INVALID_ARGUMENT",
+    }
 }
 
 fn openai_type(status: u16) -> &'static str {

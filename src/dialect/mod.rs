@@ -13,6 +13,7 @@ pub mod delivered;
 pub mod error;
 pub mod extras;
 pub mod failure;
+pub mod gemini;
 pub mod growth;
 pub mod members;
 pub mod object;
@@ -39,8 +40,14 @@ pub trait Dialect: Sync {
     /// Returns the API of the call, which decides the endpoints that serve it and the shape of its errors.
     fn api(&self) -> Api;
 
-    /// Returns the call's path below `v1`, for example `chat/completions`.
+    /// Returns the call's path below its version, for example `chat/completions`.
     fn path(&self) -> &'static str;
+
+    /// Returns the path by which answers of this call are kept: calls that differ only in the form of their answers
+    /// share them.
+    fn kept_as(&self) -> &'static str {
+        self.path()
+    }
 
     /// Whether request bodies are `multipart/form-data` with files, and not JSON.
     fn is_form(&self) -> bool {

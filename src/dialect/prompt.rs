@@ -19,7 +19,7 @@ pub const LONGEST_COUNTED_BYTES: usize = 256 << 10;
 
 /// Words that may stand for more tokens than their letters have, such as `tools`. A body with one of them is
 /// not counted; a false match costs only the coarser bound by bytes.
-const UNCOUNTABLE_WORDS: [&str; 15] = [
+const UNCOUNTABLE_WORDS: [&str; 22] = [
     // Any of these words, written with escapes.
     "\\u00",
     "functions",
@@ -36,6 +36,13 @@ const UNCOUNTABLE_WORDS: [&str; 15] = [
     "container",
     "mcp",
     "input_token",
+    "functionCall",
+    "function_call",
+    "functionResponse",
+    "function_response",
+    "inlineData",
+    "inline_data",
+    "Schema",
 ];
 
 /// Tokens that a provider adds around a whole prompt.

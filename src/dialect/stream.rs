@@ -31,6 +31,9 @@ impl Event<'_> {
 pub trait Events {
     /// Meters an event that has data, and appends to `out` the part of it to forward.
     fn pass(&mut self, event: &Event<'_>, reading: &mut Reading, out: &mut Vec<u8>);
+
+    /// Ends the metering when the provider has closed the stream, for APIs without an event that ends an answer.
+    fn end(&mut self, _: &mut Reading) {}
 }
 
 /// [`Meter`] of a stream of events. Events are forwarded whole, so that an event of the gateway's own can
@@ -113,6 +116,7 @@ impl<E: Events + Send> Meter for EventStream<E> {
         let mut out = Vec::new();
         let reader = &mut self.reader;
         self.splitter.finish(|event| reader.pass(event, &mut out));
+        reader.events.end(&mut reader.reading);
         out
     }
 

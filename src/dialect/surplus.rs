@@ -17,13 +17,23 @@ const PRINTED: &[&str] = &[
     "response_format",
     "json_schema",
     "text",
+    "generationConfig",
+    "generation_config",
 ];
 
 /// Members that hold the conversation. The arguments and results of its tool calls are printed again too.
-const HISTORY: &[&str] = &["messages", "input"];
+const HISTORY: &[&str] = &["messages", "input", "contents"];
 
-/// Members of a message or an item that hold the arguments of a tool call.
-const CALL_ARGUMENT_MEMBERS: &[&str] = &["tool_calls", "function_call", "arguments", "input"];
+/// Members of a message or an item that hold the arguments of a tool call, or its result.
+const CALL_ARGUMENT_MEMBERS: &[&str] = &[
+    "tool_calls",
+    "function_call",
+    "functionCall",
+    "function_response",
+    "functionResponse",
+    "arguments",
+    "input",
+];
 
 /// Values of `role` whose text a template prints as it is. Messages of all other roles are tool results.
 const PLAIN_TEXT_ROLES: &[&str] = &["assistant", "developer", "model", "system", "user"];
@@ -133,7 +143,7 @@ fn of_item(item: &[u8], depth: usize) -> u64 {
     let mut sum = 0;
     json::each_member(item, |name, value| match name {
         "content" | "output" if is_result => sum += TOKENS_PER_CALL + of_called(value),
-        "content" | "output" if depth < DEEPEST_CONTENT => {
+        "content" | "output" | "parts" if depth < DEEPEST_CONTENT => {
             json::each_element(value, |block| sum += of_item(block, depth + 1));
         }
         "tools" => sum += of_tools(value),

@@ -3,6 +3,7 @@
 use super::Dialect;
 use super::anthropic::count_tokens::CountTokens;
 use super::anthropic::messages::Messages;
+use super::gemini;
 use super::openai::audio::{Speech, TRANSCRIPTIONS, TRANSLATIONS};
 use super::openai::chat::Chat;
 use super::openai::completions::Completions;
@@ -78,6 +79,21 @@ pub static SERVED: &[Served] = &[
         "countMessageTokens",
         "Anthropic's token counting, forwarded; it is free",
     ),
+    row(
+        &gemini::generate::GENERATE,
+        "generateContent",
+        "Gemini's generateContent, forwarded",
+    ),
+    row(
+        &gemini::generate::STREAM,
+        "streamGenerateContent",
+        "Gemini's streamGenerateContent, forwarded; with `alt=sse` alone",
+    ),
+    row(
+        &gemini::count_tokens::CountTokens,
+        "countTokens",
+        "Gemini's token counting, forwarded; it is free",
+    ),
 ];
 
 const fn row(dialect: &'static dyn Dialect, id: &'static str, summary: &'static str) -> Served {
@@ -88,7 +104,7 @@ const fn row(dialect: &'static dyn Dialect, id: &'static str, summary: &'static 
     }
 }
 
-/// Returns the dialect whose path below `v1` has exactly these segments.
+/// Returns the dialect whose path below its version has exactly these segments.
 pub fn find(words: &[&str]) -> Option<&'static dyn Dialect> {
     let mut dialects = SERVED.iter().map(|served| served.dialect);
     dialects.find(|dialect| dialect.path().split('/').eq(words.iter().copied()))

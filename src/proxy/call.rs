@@ -5,6 +5,7 @@
 //! leaves, a panic), it is settled, answered and recorded there.
 
 use crate::dialect::Dialect;
+use crate::dialect::gemini::generate::STREAM;
 use crate::http1::head;
 use crate::local::Local;
 use crate::local::answer::Refusal;
@@ -13,9 +14,10 @@ use crate::local::route::{Matched, Resolved, allows_cors};
 use crate::proxy::access;
 use crate::proxy::admission::admit::{Admission, check_models};
 use crate::proxy::admission::authenticate::{authenticate, require_known};
-use crate::proxy::admission::estimate::Estimator;
+use crate::proxy::admission::estimate::{AskedCall, Estimator};
 use crate::proxy::attempts::in_turn::Attempts;
 use crate::proxy::cache::stage::Cache;
+use crate::proxy::counting;
 use crate::proxy::downstream::cors::CorsGrant;
 use crate::proxy::downstream::hosts::{Hosts, RequestedHost};
 use crate::proxy::downstream::intake::intake;
@@ -196,15 +198,27 @@ async fn answer_by_api(
     exchange: &mut Exchange<'_>,
     method: &Method,
     tenant: &Arc<Tenant>,
-    ProviderPath { dialect, words, .. }: ProviderPath<'_>,
+    path: ProviderPath<'_>,
 ) -> Result<(), GatewayError> {
+    let ProviderPath {
+        api,
+        dialect,
+        words,
+        model,
+    } = path;
     if let ["models", wanted @ ..] = words.as_slice()
         && *method == Method::GET
+        && dialect.is_none()
     {
         exchange.outcome.route = Route::Call("models");
         let store = &*proxy.store;
         let address = address_of(proxy, session);
-        return models::answer(store, session, &mut exchange.reply, tenant, wanted, address).await;
+        let asked = models::Asked {
+            api,
+            wanted,
+            address,
+        };
+        return models::answer(store, session, &mut exchange.reply, tenant, asked).await;
     }
     if words.first() == Some(&"realtime") {
         return Err(GatewayError::RealtimeNotServed);
@@ -219,8 +233,19 @@ async fn answer_by_api(
     proxy.metrics.requests_provider.add(1);
     exchange.outcome.route = Route::Call(dialect.path());
     let _guard = gate::enter_tenant(&proxy.limits, &proxy.metrics, tenant)?;
-    let key = authenticate(session.request())?;
-    call_limited(proxy, session, exchange, tenant, dialect, &key).await
+    let key = authenticate(session.request(), tenant)?;
+    if dialect.path() == STREAM.path() && !asks_for_events(session.request()) {
+        let why = "streamGenerateContent is served with alt=sse in the query alone";
+        return Err(GatewayError::InvalidBody(why.to_owned()));
+    }
+    let asked = AskedCall { dialect, model };
+    call_limited(proxy, session, exchange, tenant, &asked, &key).await
+}
+
+/// Whether the query asks for a stream of events, which the API's other streams are not.
+fn asks_for_events(request: &head::Request) -> bool {
+    let mut pairs = request.query().unwrap_or_default().split('&');
+    pairs.any(|pair| pair == "alt=sse")
 }
 
 /// Calls the provider, unless `RefusedWork` blocks the key; adds the work of a refused call.
@@ -229,13 +254,13 @@ async fn call_limited(
     session: &mut Session<'_>,
     exchange: &mut Exchange<'_>,
     tenant: &Arc<Tenant>,
-    dialect: &'static dyn Dialect,
+    asked: &AskedCall<'_>,
     key: &KeyName,
 ) -> Result<(), GatewayError> {
     let refused_work = &proxy.limits.refused_work;
     refused_work.check(key, exchange.timing.started)?;
     let mut work = Work::default();
-    let outcome = call(proxy, session, exchange, tenant, dialect, key, &mut work).await;
+    let outcome = call(proxy, session, exchange, tenant, asked, key, &mut work).await;
     let is_refused = matches!(&outcome, Err(error) if error.is_callers_fault());
     if is_refused && exchange.reply.balance().is_none() {
         // Without a valid key no error may reveal the tenant's models.
@@ -255,7 +280,7 @@ async fn call(
     session: &mut Session<'_>,
     exchange: &mut Exchange<'_>,
     tenant: &Arc<Tenant>,
-    dialect: &'static dyn Dialect,
+    asked: &AskedCall<'_>,
     key: &KeyName,
     work: &mut Work,
 ) -> Result<(), GatewayError> {
@@ -271,7 +296,7 @@ async fn call(
 
     let estimator = &proxy.estimator;
     let mut estimates = estimator
-        .estimate(session.request(), tenant, dialect, body)
+        .estimate(session.request(), tenant, asked, body)
         .await?;
     let first = estimates[0].endpoint;
     exchange.reply.set_endpoint(Arc::from(first.name.as_str()));
@@ -285,6 +310,10 @@ async fn call(
     let (group, issued) = (&labels.group, labels.issued.as_deref());
     check_models(&mut estimates, group, issued, || address_of(proxy, session))?;
 
+    if estimates[0].is_counted_here {
+        let (counter, settlement) = (&proxy.estimator.counter, &proxy.settlement);
+        return counting::answer(counter, settlement, session, &mut call, &estimates[0]).await;
+    }
     let parts = Attempts {
         lifetimes: &proxy.lifetimes,
         forward: &proxy.forward,

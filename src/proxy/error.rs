@@ -31,6 +31,8 @@ pub enum GatewayError {
     Misdirected,
     BadRequest(String),
     MissingKey,
+    /// The only key stands in the query, where the tenant takes none.
+    KeyInQuery,
     UnknownKey,
     InvalidBody(String),
     BodyTooLarge {
@@ -164,6 +166,7 @@ impl GatewayError {
             GatewayError::Misdirected => (421, "misdirected_request"),
             GatewayError::BadRequest(_) => (400, "bad_request"),
             GatewayError::MissingKey | GatewayError::UnknownKey => (401, "invalid_api_key"),
+            GatewayError::KeyInQuery => (401, "invalid_api_key"),
             GatewayError::InvalidBody(_) => (400, "invalid_body"),
             GatewayError::BodyTooLarge { .. } => (413, "body_too_large"),
             GatewayError::BodyTimeout => (408, "body_timeout"),
@@ -234,6 +237,9 @@ impl GatewayError {
                 "This gateway does not answer to the host that was asked for; server.hosts lists its names"
             }
             Self::MissingKey => "No API key was sent. Send it as: Authorization: Bearer <key>",
+            Self::KeyInQuery => {
+                "An API key in the query is not taken here (auth.key_in_query of the tenant). Send it as: x-goog-api-key: <key>"
+            }
             Self::UnknownKey => "Unknown API key",
             Self::BodyTimeout => "The body did not arrive in time",
             Self::HeadTimeout => "The headers did not arrive in time",

@@ -7,6 +7,7 @@ pub mod admission;
 pub mod attempts;
 pub mod cache;
 pub mod call;
+pub mod counting;
 pub mod downstream;
 pub mod error;
 pub mod exchange;

@@ -19,24 +19,40 @@ use std::net::IpAddr;
 
 /// Header by which a client of Anthropic's API is told from OpenAI's.
 const ANTHROPIC_VERSION: &str = "anthropic-version";
+/// Header by which a client of Gemini's API is told from OpenAI's.
+const GEMINI_KEY: &str = "x-goog-api-key";
 
-/// Answers `GET models` and `GET models/<name>` with what the key may ask for. `address`: the client's.
+/// What is asked for.
+pub(crate) struct Asked<'a> {
+    /// API that the path tells.
+    pub api: Api,
+    /// Segments of the name of a model; empty: all models.
+    pub wanted: &'a [&'a str],
+    /// The client's.
+    pub address: IpAddr,
+}
+
+/// Answers `GET models` and `GET models/<name>` with what the key may ask for.
 pub(crate) async fn answer(
     store: &dyn Ledger,
     session: &mut Session<'_>,
     reply: &mut ReplyContext,
     tenant: &Tenant,
-    wanted: &[&str],
-    address: IpAddr,
+    asked: Asked<'_>,
 ) -> Result<(), GatewayError> {
+    let Asked {
+        wanted, address, ..
+    } = asked;
     let request = session.request();
-    let api = if request.fields.has(ANTHROPIC_VERSION) {
-        Api::Anthropic
-    } else {
-        Api::OpenAi
+    let has = |name: &str| request.fields.has(name);
+    let api = match asked.api {
+        Api::Gemini => Api::Gemini,
+        _ if has(GEMINI_KEY) => Api::Gemini,
+        _ if has(ANTHROPIC_VERSION) => Api::Anthropic,
+        _ => Api::OpenAi,
     };
     reply.set_api(Some(api));
-    let key = authenticate(request)?;
+    let key = authenticate(request, tenant)?;
     let account = require_known(store, tenant, &key).await?;
     let issued = account.standing.issued.as_deref();
     if issued.is_some_and(|key| key.addresses.is_some() && !key.is_for(address)) {
@@ -52,6 +68,10 @@ pub(crate) async fn answer(
     } else {
         // A model's name may have slashes in it.
         let name = wanted.join("/");
+        let name = match api {
+            Api::Gemini => name.strip_prefix("models/").unwrap_or(&name).to_owned(),
+            _ => name,
+        };
         let model = models.iter().find(|(model, _)| *model == name);
         let (model, owner) = model.ok_or(GatewayError::NoEndpoint { model: Some(name) })?;
         one(api, model, owner)
@@ -73,20 +93,17 @@ fn models_of<'a>(
     };
     let mut models: Vec<(&str, &str)> = Vec::new();
     for model in written {
-        let mut apis = [Api::OpenAi, Api::Anthropic].into_iter();
-        let endpoint = apis.find_map(|api| {
-            let way = |endpoint: &Endpoint| {
-                let speaks = api.is_spoken_by(endpoint.kind);
-                speaks.then_some(Way::Native)
-            };
+        // Calls of every API reach every endpoint, translated where they must be.
+        let way = |_: &Endpoint| Some(Way::Native);
+        let endpoint = || {
             let first = *equals(providers, Some(model), way).ok()?.first()?;
             let is_for_group = of_group.is_none_or(|list| {
                 let served = first.served(Some(model));
                 choice::is_among(providers, list, first.endpoint, served, way)
             });
             is_for_group.then_some(first.endpoint)
-        });
-        if let Some(endpoint) = endpoint
+        };
+        if let Some(endpoint) = endpoint()
             && models.iter().all(|(listed, _)| listed != model)
         {
             models.push((model, &endpoint.name));
@@ -114,6 +131,10 @@ fn one(api: Api, model: &str, owner: &str) -> Value {
         Api::Anthropic => json!({
             "type": "model", "id": model, "display_name": model, "created_at": "1970-01-01T00:00:00Z",
         }),
+        Api::Gemini => json!({
+            "name": format!("models/{model}"), "displayName": model,
+            "supportedGenerationMethods": ["generateContent", "streamGenerateContent", "countTokens"],
+        }),
     }
 }
 
@@ -130,6 +151,7 @@ fn list(api: Api, models: &[(&str, &str)]) -> Value {
             "first_id": models.first().map(|(model, _)| model),
             "last_id": models.last().map(|(model, _)| model),
         }),
+        Api::Gemini => json!({"models": data}),
     }
 }
 

@@ -207,6 +207,15 @@ fn an_endpoints_kind_follows_from_its_url_unless_given() {
     let of = |url: &str| kind_of(json!({ "url": url }));
     assert_eq!(of("https://api.anthropic.com/v1/x"), Kind::Anthropic);
     assert_eq!(of("https://anthropic.com"), Kind::Anthropic);
+    for url in [
+        "https://generativelanguage.googleapis.com/v1beta",
+        "https://generativelanguage.googleapis.com/v1beta/models/gemini-2.5-pro:generateContent",
+        "https://a.example/v1/publishers/google/models/x:streamGenerateContent",
+    ] {
+        assert_eq!(of(url), Kind::Gemini, "{url}");
+    }
+    let imitated = "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions";
+    assert_eq!(of(imitated), Kind::OpenAi);
     assert_eq!(
         of("https://proxy.example/v1/messages?beta=true"),
         Kind::Anthropic
@@ -341,7 +350,7 @@ fn every_fault_has_its_place_and_its_reason() {
             sample_with(
                 endpoint,
                 json!({
-                    "kind": "gemini", "api_key": "", "default_model": "", "models": "m"
+                    "kind": "cohere", "api_key": "", "default_model": "", "models": "m"
                 }),
             ),
             vec![
@@ -355,7 +364,7 @@ fn every_fault_has_its_place_and_its_reason() {
                 ),
                 (
                     "providers.text.endpoints.openai.kind",
-                    "openai, anthropic or demo",
+                    "openai, anthropic, gemini or demo",
                 ),
                 ("providers.text.endpoints.openai.models", "expected a list"),
                 ("providers.text.endpoints.openai.url", "is required"),

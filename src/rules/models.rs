@@ -26,10 +26,16 @@ const MOST_OUTPUT: &[(&str, u64)] = &[
     ("claude-opus-4", 32_000),
     ("claude-sonnet-4", 64_000),
     ("claude-haiku-4", 64_000),
+    ("gemini-2.0", 8_192),
+    ("gemini-2.5-flash-image", 32_768),
+    ("gemini-2.5", 65_536),
+    ("gemini-3-pro-image", 32_768),
+    ("gemini-3", 65_536),
 ];
 
 /// Returns the most output tokens of a model. `None`: unknown.
 pub fn most_output(model: &str) -> Option<u64> {
+    let model = model.strip_prefix("models/").unwrap_or(model);
     MOST_OUTPUT
         .iter()
         .find(|(start, _)| model.starts_with(start))

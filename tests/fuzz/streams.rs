@@ -102,8 +102,13 @@ pub fn calls(bytes: &[u8]) {
             ..Changes::default()
         };
         let written = dialect.rewrite(&body, &changes).expect("what was read");
+        // Some calls have their model in the path.
+        let again = Body {
+            model: changes.model,
+            ..Body::json(&written)
+        };
         let again = dialect
-            .read(&Body::json(&written), &Bounds::default())
+            .read(&again, &Bounds::default())
             .expect("what was written");
         assert_eq!(again.model.as_deref(), Some("m\"\n"), "{path}");
         assert_eq!(again.stream, call.stream, "{path}");
@@ -155,6 +160,8 @@ const SET: &[&str] = &[
     "stream_options",
     "n_predict",
     "store",
+    "generationConfig",
+    "generation_config",
 ];
 
 fn others_stay(before: &[u8], after: &[u8], path: &str) {
@@ -180,6 +187,7 @@ pub fn multipart(bytes: &[u8]) {
     let body = Body {
         bytes,
         content_type: Some(kind),
+        model: None,
     };
     let known = &["model", "n", "stream"];
     if let Ok(form) = Form::read(&body, known, &["file"]) {
@@ -188,6 +196,7 @@ pub fn multipart(bytes: &[u8]) {
         let again = Body {
             bytes: &written,
             content_type: Some(kind),
+            model: None,
         };
         let again = Form::read(&again, known, &["file"]).expect("what was written");
         assert_eq!(again.field("model"), Ok(Some("m")));
@@ -205,6 +214,7 @@ pub fn multipart(bytes: &[u8]) {
             let again = Body {
                 bytes: &written,
                 content_type: Some(kind),
+                model: None,
             };
             let again = dialect
                 .read(&again, &Bounds::default())

@@ -23,6 +23,7 @@ fn form(bytes: &[u8]) -> Body<'_> {
     Body {
         bytes,
         content_type: Some("multipart/form-data; boundary=b"),
+        model: None,
     }
 }
 

@@ -10,6 +10,7 @@ fn body<'a>(bytes: &'a [u8], content_type: &'a str) -> Body<'a> {
     Body {
         bytes,
         content_type: Some(content_type),
+        model: None,
     }
 }
 

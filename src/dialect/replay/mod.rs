@@ -8,6 +8,7 @@ mod choices;
 pub mod completions;
 pub mod embeddings;
 mod events;
+pub mod gemini;
 pub mod messages;
 pub mod responses;
 pub mod transcript;

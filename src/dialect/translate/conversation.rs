@@ -142,6 +142,20 @@ impl CallFacts {
     }
 }
 
+/// What stands before the signature of a tool call of Gemini's where an API has a place for proofs of thinking alone.
+/// Another provider would refuse it.
+const GEMINI_PROOF: &str = "gemini.";
+
+/// Returns the proof of thinking that holds a signature of Gemini's.
+pub(crate) fn gemini_proof(signature: &str) -> String {
+    format!("{GEMINI_PROOF}{signature}")
+}
+
+/// Returns the signature of Gemini's that a proof of thinking holds. `None`: it is another provider's.
+pub(crate) fn gemini_signature(proof: &str) -> Option<&str> {
+    proof.strip_prefix(GEMINI_PROOF)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speaker {
     User,

@@ -23,9 +23,27 @@ impl<'a> BodyFields<'a> {
         value: &'a RawValue,
         place: &'static str,
     ) -> Result<BodyFields<'a>, Unreadable> {
-        let mut reader = serde_json::Deserializer::from_str(value.get());
-        let members = reader.deserialize_map(MembersVisitor);
-        let members = members.map_err(|_| Unreadable(format!("{place} must be an object")))?;
+        BodyFields::checked(members_of(value, place)?, place)
+    }
+
+    /// Reads an object of Protocol Buffers, whose members have two spellings: they are taken by that in camel case.
+    pub(crate) fn of_proto(
+        value: &'a RawValue,
+        place: &'static str,
+    ) -> Result<BodyFields<'a>, Unreadable> {
+        let mut members = members_of(value, place)?;
+        for (name, _) in &mut members {
+            if name.contains('_') {
+                *name = camel(name);
+            }
+        }
+        BodyFields::checked(members, place)
+    }
+
+    fn checked(
+        members: Vec<(String, &'a RawValue)>,
+        place: &'static str,
+    ) -> Result<BodyFields<'a>, Unreadable> {
         // A caller may write any number of members.
         let mut before = HashSet::with_capacity(members.len());
         if let Some((name, _)) = members.iter().find(|(name, _)| !before.insert(name)) {
@@ -137,6 +155,32 @@ impl<'a> BodyFields<'a> {
             None => Ok(()),
         }
     }
+}
+
+fn members_of<'a>(
+    value: &'a RawValue,
+    place: &str,
+) -> Result<Vec<(String, &'a RawValue)>, Unreadable> {
+    let mut reader = serde_json::Deserializer::from_str(value.get());
+    let members = reader.deserialize_map(MembersVisitor);
+    members.map_err(|_| Unreadable(format!("{place} must be an object")))
+}
+
+/// Returns a name with underscores in camel case. An underscore at its beginning stays.
+pub(super) fn camel(name: &str) -> String {
+    let mut written = String::with_capacity(name.len());
+    let mut is_next_large = false;
+    for (at, char) in name.char_indices() {
+        match char {
+            '_' if at > 0 => is_next_large = true,
+            char if is_next_large => {
+                written.push(char.to_ascii_uppercase());
+                is_next_large = false;
+            }
+            char => written.push(char),
+        }
+    }
+    written
 }
 
 /// Error: a thing of this type cannot be carried.

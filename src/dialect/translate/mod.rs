@@ -6,7 +6,9 @@
 
 mod chat;
 mod conversation;
+mod count;
 mod fields;
+mod gemini;
 mod messages;
 mod meter;
 mod reply;
@@ -15,11 +17,13 @@ mod written;
 
 use super::anthropic::messages::Messages;
 use super::call::Unreadable;
+use super::gemini::generate::{GENERATE, STREAM};
 use super::openai::chat::Chat;
 use super::{Dialect, Meter};
 use crate::rules::choice::Way;
 use crate::rules::config::{Endpoint, Kind};
 use conversation::{CallFacts, Conversation};
+pub use count::{count, is_count};
 use meter::TranslatedMeter;
 use reply::{ReadEvents, WholeReply, WriteEvents};
 use serde_json::value::RawValue;
@@ -30,15 +34,19 @@ enum Client {
     Chat,
     Messages,
     Responses,
+    Gemini { is_stream: bool },
 }
 
 impl Client {
     /// `None`: calls of this dialect are not translated.
     fn of(dialect: &dyn Dialect) -> Option<Client> {
+        let is = |other: &dyn Dialect| dialect.path() == other.path();
         match dialect.path() {
             "chat/completions" => Some(Client::Chat),
             "messages" => Some(Client::Messages),
             "responses" => Some(Client::Responses),
+            _ if is(&GENERATE) => Some(Client::Gemini { is_stream: false }),
+            _ if is(&STREAM) => Some(Client::Gemini { is_stream: true }),
             _ => None,
         }
     }
@@ -48,6 +56,7 @@ impl Client {
             Client::Chat => chat::read(body),
             Client::Messages => messages::read(body),
             Client::Responses => responses::read(body),
+            Client::Gemini { is_stream } => gemini::read(body, is_stream),
         }
     }
 
@@ -56,6 +65,7 @@ impl Client {
             Client::Chat => chat::write_answer(reply, asked, created),
             Client::Messages => messages::write_answer(reply),
             Client::Responses => responses::write_answer(reply, asked, created),
+            Client::Gemini { .. } => gemini::write_answer(reply),
         }
     }
 
@@ -64,6 +74,7 @@ impl Client {
             Client::Chat => Box::new(chat::ChunkWriter::new(asked.clone(), created)),
             Client::Messages => Box::<messages::MessageWriter>::default(),
             Client::Responses => Box::new(responses::ResponseWriter::new(asked.clone(), created)),
+            Client::Gemini { .. } => Box::<gemini::CandidateWriter>::default(),
         }
     }
 }
@@ -73,22 +84,24 @@ impl Client {
 enum Wire {
     Chat,
     Messages,
+    Gemini,
 }
 
 impl Wire {
-    /// `None`: an endpoint of this kind answers every call itself.
-    fn to(kind: Kind) -> Option<Wire> {
+    fn to(kind: Kind) -> Wire {
         match kind {
-            Kind::OpenAi => Some(Wire::Chat),
-            Kind::Anthropic => Some(Wire::Messages),
-            Kind::Demo => None,
+            Kind::OpenAi | Kind::Demo => Wire::Chat,
+            Kind::Anthropic => Wire::Messages,
+            Kind::Gemini => Wire::Gemini,
         }
     }
 
-    fn dialect(self) -> &'static dyn Dialect {
+    fn dialect(self, is_stream: bool) -> &'static dyn Dialect {
         match self {
             Wire::Chat => &Chat,
             Wire::Messages => &Messages,
+            Wire::Gemini if is_stream => &STREAM,
+            Wire::Gemini => &GENERATE,
         }
     }
 
@@ -100,6 +113,9 @@ impl Wire {
         match self {
             Wire::Chat => chat::write(asked, to.model, to.limit_name),
             Wire::Messages => messages::write(asked, to.model, to.default_limit),
+            // The path names the model.
+            Wire::Gemini if to.model.is_none() => Err(Unreadable("model is required".to_owned())),
+            Wire::Gemini => gemini::write(asked),
         }
     }
 
@@ -107,6 +123,7 @@ impl Wire {
         match self {
             Wire::Chat => chat::read_answer(answer, asked),
             Wire::Messages => messages::read_answer(answer, asked),
+            Wire::Gemini => gemini::read_answer(answer, asked),
         }
     }
 
@@ -114,6 +131,7 @@ impl Wire {
         match self {
             Wire::Chat => Box::<chat::ChunkReader>::default(),
             Wire::Messages => Box::<messages::MessageReader>::default(),
+            Wire::Gemini => Box::<gemini::CandidateReader>::default(),
         }
     }
 }
@@ -149,21 +167,20 @@ pub struct Translated {
 pub struct Translation {
     from: Client,
     to: Wire,
+    is_stream: bool,
     asked: CallFacts,
     created: u64,
 }
 
-/// Returns how calls of a dialect are written for an endpoint. `None`: not at all.
+/// Returns how calls of a dialect are written for an endpoint; those that [`is_count`] are answered here instead of
+/// being translated. `None`: not at all.
 pub fn way(client: &dyn Dialect, endpoint: &Endpoint) -> Option<Way> {
     let wanted = Client::of(client);
     let lacks_it = wanted == Some(Client::Responses) && !endpoint.has_responses();
     if client.api().is_spoken_by(endpoint.kind) && !lacks_it {
         return Some(Way::Native);
     }
-    match (wanted, Wire::to(endpoint.kind)) {
-        (Some(_), Some(_)) => Some(Way::Translated),
-        _ => None,
-    }
+    (wanted.is_some() || is_count(client)).then_some(Way::Translated)
 }
 
 /// Translates a body for an endpoint. The body was read by its own dialect before.
@@ -172,9 +189,10 @@ pub fn request(
     body: &[u8],
     to: &TargetEndpoint<'_>,
 ) -> Result<Translated, Unreadable> {
-    let (Some(from), Some(wire)) = (Client::of(client), Wire::to(to.kind)) else {
+    let Some(from) = Client::of(client) else {
         return Err(Unreadable("This call is not translated".to_owned()));
     };
+    let wire = Wire::to(to.kind);
     let body: &RawValue = serde_json::from_slice(body)
         .map_err(|error| Unreadable(format!("The body cannot be read: {error}")))?;
     let mut asked = from.read(body)?;
@@ -189,6 +207,7 @@ pub fn request(
         translation: Translation {
             from,
             to: wire,
+            is_stream: asked.stream,
             asked: asked.facts(),
             created: to.now,
         },
@@ -198,7 +217,7 @@ pub fn request(
 impl Translation {
     /// Dialect in which the endpoint is asked, and its answers are metered.
     pub fn dialect(&self) -> &'static dyn Dialect {
-        self.to.dialect()
+        self.to.dialect(self.is_stream)
     }
 
     /// Translates a whole answer. `None`: it is not understood.

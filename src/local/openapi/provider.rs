@@ -23,6 +23,7 @@ const NEVER_STREAMED: &[&str] = &[
     "moderations",
     "images/variations",
     "messages/count_tokens",
+    "models/{model}:countTokens",
 ];
 
 /// Codes that no `POST` of a call gets.
@@ -41,18 +42,18 @@ pub(super) fn operations(generator: &mut SchemaGenerator) -> Vec<Described> {
         .iter()
         .map(|served| {
             let path = served.dialect.path();
-            (path, "post", call(served, generator))
+            (served.dialect.api(), path, "post", call(served, generator))
         })
         .collect();
     let list = schema_of::<api::ModelList>;
     let list = models("listModels", "List the models", list, generator);
-    described.push(("models", "get", list));
+    described.push((Api::OpenAi, "models", "get", list));
     let one = schema_of::<api::Model>;
     let one = models("showModel", "Show a model", one, generator);
-    described.push(("models/{model}", "get", one));
-    let whole = |(path, method, operation): (&str, &str, Value)| Described {
+    described.push((Api::OpenAi, "models/{model}", "get", one));
+    let whole = |(api, path, method, operation): (Api, &str, &str, Value)| Described {
         tag: "provider",
-        path: format!("/{{tenant}}/v1/{path}"),
+        path: format!("/{{tenant}}/{}/{path}", api.version()),
         methods: vec![(method.to_owned(), operation)],
     };
     described.into_iter().map(whole).collect()
@@ -68,6 +69,7 @@ fn call(served: &Served, generator: &mut SchemaGenerator) -> Value {
     );
     let schema = match served.dialect.path() {
         "chat/completions" => schema_of::<api::ChatCall>(generator),
+        _ if served.dialect.api() == Api::Gemini => schema_of::<api::GeminiCall>(generator),
         _ => schema_of::<api::ModelCall>(generator),
     };
     let kind = if served.dialect.is_form() {
@@ -101,6 +103,7 @@ fn vendor(api: Api) -> &'static str {
     match api {
         Api::OpenAi => "OpenAI",
         Api::Anthropic => "Anthropic",
+        Api::Gemini => "Google",
     }
 }
 
@@ -141,6 +144,7 @@ fn shaped(api: Api, generator: &mut SchemaGenerator) -> Schema {
     match api {
         Api::OpenAi => generator.subschema_for::<api::OpenAiError>(),
         Api::Anthropic => generator.subschema_for::<api::AnthropicError>(),
+        Api::Gemini => generator.subschema_for::<api::GeminiError>(),
     }
 }
 
@@ -212,11 +216,17 @@ fn models(id: &str, summary: &str, schema: SchemaOf, generator: &mut SchemaGener
     let codes = codes
         .filter(|code| OF_MODELS.contains(&code.status) && !OF_OTHER_REQUESTS.contains(&code.code));
     let openai = failures(Api::OpenAi, codes.clone(), generator);
-    let anthropic = failures(Api::Anthropic, codes, generator);
-    for ((status, mut reply), (_, other)) in openai.into_iter().zip(anthropic) {
+    let anthropic = failures(Api::Anthropic, codes.clone(), generator);
+    let gemini = failures(Api::Gemini, codes, generator);
+    let others = anthropic.into_iter().zip(gemini);
+    for ((status, mut reply), ((_, other), (_, third))) in openai.into_iter().zip(others) {
         let place = "/content/application~1json/schema";
-        let both = [reply.pointer(place), other.pointer(place)];
-        let shapes: Vec<Value> = both.into_iter().flatten().cloned().collect();
+        let all = [
+            reply.pointer(place),
+            other.pointer(place),
+            third.pointer(place),
+        ];
+        let shapes: Vec<Value> = all.into_iter().flatten().cloned().collect();
         if let Some(schema) = reply.pointer_mut(place)
             && shapes.first() != shapes.last()
         {
@@ -229,7 +239,8 @@ fn models(id: &str, summary: &str, schema: SchemaOf, generator: &mut SchemaGener
         "operationId": id,
         "tags": [],
         "summary": summary,
-        "description": "In Anthropic's shape where `anthropic-version` is sent, else in OpenAI's.",
+        "description": "In Anthropic's shape where `anthropic-version` is sent, in Gemini's below `v1beta` and where \
+            `x-goog-api-key` is sent, else in OpenAI's.",
         "security": keys(),
         "responses": replies,
     })

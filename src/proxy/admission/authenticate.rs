@@ -9,9 +9,22 @@ use crate::store::tenants::Tenant;
 use crate::store::{Found, Ledger};
 
 /// Parses the key; the store decides later whether it exists. 401 where there is none.
-pub fn authenticate(request: &Request) -> Result<KeyName, GatewayError> {
-    let key = credentials::key(|name| request.fields.get(name)).ok_or(GatewayError::MissingKey)?;
+pub fn authenticate(request: &Request, tenant: &Tenant) -> Result<KeyName, GatewayError> {
+    let in_header = credentials::key(|name| request.fields.get(name));
+    let takes_query = tenant.config.auth.key_in_query;
+    let key = in_header.or_else(|| key_in_query(request).filter(|_| takes_query));
+    let key = key.ok_or_else(|| match key_in_query(request) {
+        Some(_) => GatewayError::KeyInQuery,
+        None => GatewayError::MissingKey,
+    })?;
     KeyName::parse(key).ok_or(GatewayError::UnknownKey)
+}
+
+/// Returns the value of `key` in the query, as it is written: keys need no percent-encoding.
+fn key_in_query(request: &Request) -> Option<&str> {
+    let mut pairs = request.query()?.split('&');
+    let key = pairs.find_map(|pair| pair.strip_prefix("key="))?;
+    (!key.is_empty()).then_some(key)
 }
 
 /// Looks a key up in the store, outside of admission. 401 if it does not exist.

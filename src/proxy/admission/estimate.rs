@@ -6,7 +6,7 @@
 use super::candidates::candidates;
 use super::terms::Terms;
 use super::token_counter::TokenCounter;
-use crate::dialect::call::{Api, Body, Bounds, Call, Unreadable};
+use crate::dialect::call::{Api, Body, Bounds, Call, Extras, Unreadable};
 use crate::dialect::extras::{self, Decision};
 use crate::dialect::translate::{TargetEndpoint, Translation};
 use crate::dialect::{Dialect, members, shown, surplus, tokens, translate};
@@ -22,6 +22,7 @@ use crate::rules::models;
 use crate::rules::server::Server;
 use crate::store::tenants::Tenant;
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,6 +33,13 @@ const MAX_INLINE_FORM_BYTES: usize = 256 << 10;
 /// Longest prompt that is kept in [`Terms::text`] during the answer, to be counted if the provider reports no
 /// usage.
 const MAX_KEPT_PROMPT_BYTES: usize = 16 << 10;
+
+/// Call that a request asks for, by its path.
+pub(crate) struct AskedCall<'a> {
+    pub dialect: &'static dyn Dialect,
+    /// Model that the path names.
+    pub model: Option<Cow<'a, str>>,
+}
 
 /// Call as it is written for an endpoint.
 struct Asked {
@@ -62,6 +70,8 @@ pub struct Estimate<'a> {
     pub(crate) terms: Arc<Terms>,
     /// Most tokens of one answer of the model. `None`: unknown.
     pub max_output: Option<u64>,
+    /// Whether the gateway answers itself: the endpoint has no call that counts tokens in the client's API.
+    pub(crate) is_counted_here: bool,
 }
 
 /// What the client sent, where its call is translated for the endpoint.
@@ -93,11 +103,12 @@ impl Estimate<'_> {
     }
 }
 
-/// Returns the header that names beta features: `openai-beta` or `anthropic-beta`.
-pub(crate) fn beta_header(api: Api) -> &'static str {
+/// Returns the header that names beta features: `openai-beta` or `anthropic-beta`. `None`: the API has none.
+pub(crate) fn beta_header(api: Api) -> Option<&'static str> {
     match api {
-        Api::OpenAi => "openai-beta",
-        Api::Anthropic => "anthropic-beta",
+        Api::OpenAi => Some("openai-beta"),
+        Api::Anthropic => Some("anthropic-beta"),
+        Api::Gemini => None,
     }
 }
 
@@ -114,17 +125,17 @@ pub struct Estimator {
 }
 
 impl Estimator {
-    /// Reads the body of a request as a call of `dialect`, and estimates it at each endpoint that may serve it, in the
+    /// Reads the body of a request as the call `asked` for, and estimates it at each endpoint that may serve it, in the
     /// order in which they are to be asked. There is at least one; those that refuse the call are left out.
-    pub async fn estimate<'a>(
+    pub(crate) async fn estimate<'a>(
         &self,
         request: &Request,
         tenant: &'a Arc<Tenant>,
-        dialect: &'static dyn Dialect,
+        asked: &AskedCall<'_>,
         body: Bytes,
     ) -> Result<Vec<Estimate<'a>>, GatewayError> {
-        let content_type = request.fields.get("content-type");
-        let mut call = self.read(tenant, dialect, &body, content_type).await?;
+        let dialect = asked.dialect;
+        let mut call = self.read(request, tenant, asked, &body).await?;
         let asked = call.model.clone();
         let asked = asked.as_deref();
         if let Some(Err(why)) = asked.map(model_name::check) {
@@ -149,6 +160,11 @@ impl Estimator {
                 Err(error) => refused = refused.or(Some(error)),
             }
         }
+        // A count of the gateway's own stands in for no other endpoint.
+        let counts = |estimate: &Estimate<'_>| estimate.is_counted_here;
+        if !estimates.iter().all(counts) {
+            estimates.retain(|estimate| !counts(estimate));
+        }
         match refused {
             Some(refused) if estimates.is_empty() => Err(refused),
             _ => Ok(estimates),
@@ -166,11 +182,34 @@ impl Estimator {
         if translate::way(asked.dialect, choice.endpoint) != Some(Way::Translated) {
             return self.estimate_at(request, tenant, choice, asked);
         }
+        if translate::is_count(asked.dialect) {
+            return self.estimate_count(request, tenant, choice, asked);
+        }
         let (asked, removed) = self.translate(choice, asked)?;
         let mut estimate = self.estimate_at(request, tenant, choice, asked)?;
         // The model stands in the translated body.
         estimate.renames_model = false;
         estimate.extras.removed = removed;
+        Ok(estimate)
+    }
+
+    /// Estimates a call that the gateway answers itself, which costs nothing.
+    fn estimate_count<'a>(
+        &self,
+        request: &Request,
+        tenant: &'a Arc<Tenant>,
+        choice: &Choice<'a, '_>,
+        mut asked: Asked,
+    ) -> Result<Estimate<'a>, GatewayError> {
+        // Nothing of the body is forwarded.
+        asked.call.unknown_members.clear();
+        asked.call.extras = Extras::default();
+        let mut estimate = self.estimate_at(request, tenant, choice, asked)?;
+        estimate.is_counted_here = true;
+        estimate.call.free = true;
+        if let Some(terms) = Arc::get_mut(&mut estimate.terms) {
+            terms.free = true;
+        }
         Ok(estimate)
     }
 
@@ -248,14 +287,16 @@ impl Estimator {
         let (endpoint, server) = (choice.endpoint, choice.endpoint.server);
         let family = family_of(choice, asked);
         if let Some(bounds) = with_images(family, server, self.bounds, body) {
-            call = dialect.read(&as_body(body, content_type), &bounds)?;
+            call = dialect.read(&as_body(body, content_type, asked), &bounds)?;
         }
         call.free &= !server.bills_free_calls();
         let beyond = Tokens::new(surplus::beyond(family, server, dialect.is_form(), body));
-        members::check(&call, server, &endpoint.members)?;
+        if !endpoint.refuses_unknown_members() {
+            members::check(&call, server, &endpoint.members)?;
+        }
         let is_native = translated.is_none();
-        let betas = request.fields.all(beta_header(dialect.api()));
-        let betas = betas.filter(|_| is_native);
+        let header = beta_header(dialect.api()).filter(|_| is_native);
+        let betas = header.into_iter().flat_map(|name| request.fields.all(name));
         let betas = betas.flat_map(|value| extras::surcharged_betas(dialect.api(), value));
         let extras = extras::decide(&call, endpoint, betas)?;
         let model = choice.model.or(asked);
@@ -266,6 +307,7 @@ impl Estimator {
         terms.shows_all &= extras.calls.is_none();
         Ok(Estimate {
             max_output: max_output(endpoint, model),
+            is_counted_here: false,
             model: model.map(Arc::from),
             renames_model: choice.model.is_some(),
             tenant,
@@ -282,17 +324,19 @@ impl Estimator {
     /// Parses a call. A form longer than [`MAX_INLINE_FORM_BYTES`] is parsed on the counting thread.
     async fn read(
         &self,
+        request: &Request,
         tenant: &Tenant,
-        dialect: &'static dyn Dialect,
+        asked: &AskedCall<'_>,
         body: &Bytes,
-        content_type: Option<&str>,
     ) -> Result<Call, GatewayError> {
-        let bounds = self.bounds;
+        let (dialect, bounds) = (asked.dialect, self.bounds);
+        let content_type = request.fields.get("content-type");
         if !dialect.is_form() || body.len() <= MAX_INLINE_FORM_BYTES {
-            return Ok(dialect.read(&as_body(body, content_type), &bounds)?);
+            let model = asked.model.as_deref();
+            return Ok(dialect.read(&as_body(body, content_type, model), &bounds)?);
         }
         let (body, content_type) = (body.clone(), content_type.map(str::to_owned));
-        let read = move || dialect.read(&as_body(&body, content_type.as_deref()), &bounds);
+        let read = move || dialect.read(&as_body(&body, content_type.as_deref(), None), &bounds);
         match self.counter.run(tenant.id.as_str(), read).await {
             Some(call) => Ok(call?),
             None => Err(GatewayError::Overloaded),
@@ -300,10 +344,15 @@ impl Estimator {
     }
 }
 
-fn as_body<'a>(bytes: &'a Bytes, content_type: Option<&'a str>) -> Body<'a> {
+fn as_body<'a>(
+    bytes: &'a Bytes,
+    content_type: Option<&'a str>,
+    model: Option<&'a str>,
+) -> Body<'a> {
     Body {
         bytes,
         content_type,
+        model,
     }
 }
 
@@ -351,7 +400,10 @@ fn now_in_seconds() -> u64 {
 /// publishes.
 fn max_output(endpoint: &Endpoint, model: Option<&str>) -> Option<u64> {
     // A model's name tells its limit only at its maker's own API.
-    let is_makers = endpoint.server.is_openai() || endpoint.server == Server::Anthropic;
+    let is_makers = matches!(
+        endpoint.server,
+        Server::OpenAi | Server::Azure | Server::Anthropic | Server::Gemini
+    );
     let published = || models::most_output(model.filter(|_| is_makers)?);
     endpoint.max_output_tokens.or_else(published)
 }

@@ -96,7 +96,7 @@ pub(crate) fn treat(
         CacheScope::Tenant => b"",
         CacheScope::User => account.as_bytes(),
     });
-    hash.text(dialect.path().as_bytes());
+    hash.text(dialect.kept_as().as_bytes());
     hash.text(if caching.tools { b"tools" } else { b"" });
     for part in &place {
         hash.text(part.as_bytes());
@@ -168,6 +168,7 @@ fn body_form(request: &Request, estimate: &Estimate<'_>) -> Result<Option<Vec<u8
         let body = Body {
             bytes,
             content_type: request.fields.get("content-type"),
+            model: None,
         };
         let form = Form::read(&body, &[], FILES)?;
         let is_short = bytes.len() <= MAX_FORM_BYTES;
@@ -223,7 +224,10 @@ fn takes_json(accept: &str) -> bool {
 /// Returns the headers that shape an answer.
 fn headers(request: &Request, api: Api) -> Vec<Vec<u8>> {
     let mut parts = Vec::new();
-    for name in ["anthropic-version", beta_header(api)] {
+    for name in [Some("anthropic-version"), beta_header(api)]
+        .into_iter()
+        .flatten()
+    {
         parts.push(name.as_bytes().to_vec());
         parts.extend(request.fields.all(name).map(<[u8]>::to_vec));
     }
@@ -235,6 +239,8 @@ fn headers(request: &Request, api: Api) -> Vec<Vec<u8>> {
         parts.push(b"accept".to_vec());
         parts.push(accept.as_bytes().to_vec());
     }
-    parts.push(request.query().unwrap_or_default().as_bytes().to_vec());
+    // The query of a call of Gemini says who asks, and in which form it is answered.
+    let query = request.query().filter(|_| api != Api::Gemini);
+    parts.push(query.unwrap_or_default().as_bytes().to_vec());
     parts
 }

@@ -507,10 +507,12 @@ impl Stream<'_, '_> {
     }
 }
 
-/// Returns the keep-alive of a silent stream of events: a comment (OpenAI) or a `ping` event (Anthropic).
+/// Returns the keep-alive of a silent stream of events: a comment (OpenAI), a `ping` event (Anthropic), or an empty line
+/// (Gemini, whose SDKs take a comment for content).
 pub(crate) fn keep_alive(api: Api) -> &'static [u8] {
     match api {
         Api::OpenAi => b": keep-alive\n\n",
+        Api::Gemini => b"\n\n",
         Api::Anthropic => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
     }
 }

@@ -5,9 +5,9 @@
 
 use super::client::Destination;
 use super::connection;
-use crate::dialect::Dialect;
 use crate::dialect::call::{Api, Body, Changes};
 use crate::dialect::extras;
+use crate::dialect::gemini::place;
 use crate::dialect::openai::multipart::Form;
 use crate::http1::head::Request;
 use crate::http1::write::{self, InvalidHeaderValue};
@@ -17,7 +17,6 @@ use crate::proxy::admission::output_limit::output_limit;
 use crate::proxy::error::GatewayError;
 use crate::proxy::outcome::ProviderFault;
 use crate::proxy::settlement::bill::Bill;
-use crate::rules::config::Endpoint;
 use crate::rules::tenant::TenantId;
 use crate::tables::Secret;
 use bytes::BytesMut;
@@ -34,7 +33,7 @@ const PASSED: &[&str] = &["accept", "user-agent"];
 /// Returns the client headers that are passed to providers of one [`Api`] besides [`PASSED`].
 fn passed_to(api: Api) -> &'static [&'static str] {
     match api {
-        Api::OpenAi => &[],
+        Api::OpenAi | Api::Gemini => &[],
         Api::Anthropic => &[VERSION],
     }
 }
@@ -75,6 +74,7 @@ pub(crate) fn rewrite_body(
     let body = Body {
         bytes: &estimate.body,
         content_type,
+        model: estimate.call.model.as_deref(),
     };
     Ok(estimate.dialect.rewrite(&body, &changes)?)
 }
@@ -96,7 +96,7 @@ pub(crate) fn write(
     };
     let is_joined = body.len() <= MAX_JOINED_BODY_BYTES;
     let mut head = BytesMut::with_capacity(512 + if is_joined { body.len() } else { 0 });
-    write_target(&mut head, endpoint, dialect, client);
+    write_target(&mut head, estimate, client);
     let host = match &endpoint.url {
         Some(url) => url.authority(),
         None => format!("{}:{}", to.host, to.port),
@@ -130,15 +130,22 @@ pub(crate) fn write(
     })
 }
 
-fn write_target(head: &mut BytesMut, endpoint: &Endpoint, dialect: &dyn Dialect, client: &Request) {
+fn write_target(head: &mut BytesMut, estimate: &Estimate<'_>, client: &Request) {
+    let dialect = estimate.dialect;
     let (api, call) = (dialect.api(), dialect.path());
-    let main = match api {
-        Api::OpenAi => "chat/completions",
-        Api::Anthropic => "messages",
-    };
-    let path = match &endpoint.url {
+    let beside = |main: &str| match &estimate.endpoint.url {
         Some(url) => url.beside(main, call),
         None => format!("/v1/{call}"),
+    };
+    let path = match api {
+        Api::OpenAi => beside("chat/completions"),
+        Api::Anthropic => beside("messages"),
+        Api::Gemini => {
+            let url = estimate.endpoint.url.as_ref();
+            let url = url.map_or("", |url| url.path_and_query.as_str());
+            let model = estimate.model.as_deref().unwrap_or_default();
+            place::target(url, call, model, estimate.call.stream)
+        }
     };
     head.extend_from_slice(b"POST ");
     head.extend_from_slice(path.as_bytes());
@@ -164,10 +171,12 @@ fn write_passed(
             write::header(head, name, value)?;
         }
     }
-    for value in client.fields.all(beta_header(api)) {
-        let kept = extras::kept_betas(value, removed);
-        if !kept.is_empty() {
-            write::header(head, beta_header(api), &kept)?;
+    if let Some(name) = beta_header(api) {
+        for value in client.fields.all(name) {
+            let kept = extras::kept_betas(value, removed);
+            if !kept.is_empty() {
+                write::header(head, name, &kept)?;
+            }
         }
     }
     if api == Api::Anthropic && !client.fields.has(VERSION) {
@@ -191,5 +200,6 @@ fn write_key(
             write::header(head, "authorization", value.as_bytes())
         }
         Api::Anthropic => write::header(head, "x-api-key", key.expose().as_bytes()),
+        Api::Gemini => write::header(head, "x-goog-api-key", key.expose().as_bytes()),
     }
 }

@@ -12,17 +12,19 @@ use crate::url::Url;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Wire format of an endpoint. `Demo`, the gateway's own demo, supports all of them.
+/// Wire format of an endpoint. `Demo`, the gateway's own demo, supports several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     OpenAi,
     Anthropic,
+    Gemini,
     Demo,
 }
 
-const KINDS: [(&str, Kind); 3] = [
+const KINDS: [(&str, Kind); 4] = [
     ("openai", Kind::OpenAi),
     ("anthropic", Kind::Anthropic),
+    ("gemini", Kind::Gemini),
     (DEMO, Kind::Demo),
 ];
 const DEMO: &str = "demo";
@@ -34,10 +36,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 table! {
     /// An endpoint of a provider.
     pub struct Endpoint unknown Kept {
-        /// The wire format that it speaks: `openai`, `anthropic`, or `demo` for the gateway's own stand-in.
+        /// The wire format that it speaks: `openai`, `anthropic`, `gemini`, or `demo` for the gateway's own stand-in.
         /// Absent: follows from the URL.
         kind: Kind = choice(KINDS).or_from(kind_by_url);
         /// The full URL of its main call, chat completions or messages; the other calls sit beside it.
+        /// At one of kind `gemini` the model is in the path: the URL of any model's `generateContent`, or what stands before it.
         /// Only an endpoint of kind `demo` may have none.
         url: Option<Url> = url().optional().shown("https://api.openai.com/v1/chat/completions");
         /// What stands behind the URL, which decides which members a body may have there and what they mean.
@@ -114,6 +117,13 @@ impl Endpoint {
         entries.into_iter().map(named).collect()
     }
 
+    /// Whether its server refuses bodies with unknown members, so that members unknown to the gateway can be forwarded.
+    pub fn refuses_unknown_members(&self) -> bool {
+        // Google does so in its own API, which Protocol Buffers define, and not in the one that it imitates.
+        let is_googles = self.kind == Kind::Gemini && self.server == Server::Gemini;
+        is_googles || self.server.refuses_unknown_members()
+    }
+
     /// Whether it serves Responses itself.
     pub fn has_responses(&self) -> bool {
         self.responses.unwrap_or(!self.server.lacks_responses())
@@ -156,10 +166,23 @@ fn kind_by_url(endpoint: &Node<'_>) -> Kind {
             || url.host.ends_with(".anthropic.com")
             || url.path().ends_with("/messages")
     };
-    match url_of(endpoint).is_some_and(is_anthropic) {
-        true => Kind::Anthropic,
-        false => Kind::OpenAi,
+    let Some(url) = url_of(endpoint) else {
+        return Kind::OpenAi;
+    };
+    // Google's host serves OpenAI's API too, below `openai`.
+    let is_googles = Server::at(&url.host) == Server::Gemini && !url.path().contains("/openai");
+    match () {
+        () if is_googles || is_gemini_path(url.path()) => Kind::Gemini,
+        () if is_anthropic(url) => Kind::Anthropic,
+        () => Kind::OpenAi,
     }
+}
+
+/// Whether a path is that of a main call of Gemini.
+fn is_gemini_path(path: &str) -> bool {
+    [":generateContent", ":streamGenerateContent"]
+        .iter()
+        .any(|end| path.ends_with(end))
 }
 
 fn server_by_url(endpoint: &Node<'_>) -> Server {
@@ -173,6 +196,7 @@ fn judge_server(mut endpoint: Endpoint) -> Endpoint {
         (Kind::Demo, _) => Server::Demo,
         (Kind::OpenAi, Server::Anthropic) => Server::Generic,
         (Kind::Anthropic, Server::OpenAi | Server::Azure) => Server::Generic,
+        (Kind::Gemini, Server::OpenAi | Server::Azure | Server::Anthropic) => Server::Generic,
         (_, server) => server,
     };
     endpoint

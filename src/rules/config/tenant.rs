@@ -210,6 +210,9 @@ table! {
         require_nonce: bool = boolean().default("false");
         /// Seconds after its `iat` for which an ID token is taken.
         max_token_age_seconds: u64 = whole(1, LONGEST_TOKEN_AGE_SECONDS).default("3600").named("max_token_age");
+        /// Whether an end user's key may stand in the query of a call, as `?key=`, where Google's own API takes it.
+        /// A URL is written to the logs of everything between the client and the gateway, and the key with it.
+        key_in_query: bool = boolean().default("false");
         /// What of an anonymous key's balance moves to the account that a sign-in creates: `all`, `none`, or the most tokens that do.
         carry_over: CarryOver = carry_over().default("all");
     }

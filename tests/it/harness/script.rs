@@ -1,5 +1,5 @@
-//! Responses of a scripted provider as lists of steps, with ready-made ones for the OpenAI and Anthropic
-//! formats.
+//! Responses of a scripted provider as lists of steps, with ready-made ones for the formats of OpenAI,
+//! Anthropic and Gemini.
 //!
 //! A script is data; `provider.rs` plays it. Steps can come in any order and number.
 
@@ -13,6 +13,7 @@ use super::wire::Headers;
 
 const MODEL: &str = "gpt-4o";
 const CLAUDE: &str = "claude-sonnet-4-5";
+const GEMINI: &str = "gemini-2.5-flash";
 
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -258,7 +259,24 @@ impl Script {
         Script::json(200, &answer)
     }
 
-    /// The same as a stream, from `message_start` to `message_stop`.
+    /// An answer of Gemini's `generateContent`.
+    pub fn content(text: &str, prompt_tokens: u64, output_tokens: u64) -> Script {
+        let answer = content(text, Some("STOP"), prompt_tokens, output_tokens);
+        Script::json(200, &answer)
+    }
+
+    /// The same as a stream; the last event has the reason of the end and all counts.
+    pub fn content_stream(texts: &[&str], prompt_tokens: u64, output_tokens: u64) -> Script {
+        let mut events: Vec<Value> = texts
+            .iter()
+            .map(|text| content(text, None, prompt_tokens, 0))
+            .collect();
+        events.push(content("", Some("STOP"), prompt_tokens, output_tokens));
+        let events = events.iter().map(|data| format!("data: {data}\r\n\r\n"));
+        Script::stream(events)
+    }
+
+    /// A message as a stream, from `message_start` to `message_stop`.
     pub fn message_stream(texts: &[&str], input_tokens: u64, output_tokens: u64) -> Script {
         let mut events = vec![
             (
@@ -300,6 +318,26 @@ impl Script {
         events.push(("message_stop", json!({"type": "message_stop"})));
         Script::sse_named(events)
     }
+}
+
+/// An answer, or an event of a stream, of Gemini's `generateContent`. Two tokens of the output are thoughts.
+pub fn content(text: &str, reason: Option<&str>, prompt_tokens: u64, output_tokens: u64) -> Value {
+    let thoughts = output_tokens.min(2);
+    let mut answer = json!({
+        "candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}],
+        "usageMetadata": {
+            "promptTokenCount": prompt_tokens,
+            "totalTokenCount": prompt_tokens + output_tokens,
+        },
+        "modelVersion": GEMINI,
+        "responseId": "response-scripted",
+    });
+    if let Some(reason) = reason {
+        answer["candidates"][0]["finishReason"] = json!(reason);
+        answer["usageMetadata"]["candidatesTokenCount"] = json!(output_tokens - thoughts);
+        answer["usageMetadata"]["thoughtsTokenCount"] = json!(thoughts);
+    }
+    answer
 }
 
 fn chat_usage(prompt_tokens: u64, completion_tokens: u64) -> Value {

@@ -107,6 +107,7 @@ pub fn tenant(origin: &str, server: &str, kind: Kind) -> Value {
     let main = match kind.dialect().api() {
         Api::OpenAi => "chat/completions",
         Api::Anthropic => "messages",
+        Api::Gemini => "models",
     };
     let endpoint = json!({
         "url": format!("{origin}/v1/{main}"), "default_model": "the-default",
@@ -173,6 +174,7 @@ impl Way {
         let servers: &[&str] = match kind.dialect().api() {
             Api::OpenAi => SERVERS,
             Api::Anthropic => &["generic", "litellm", "anthropic"],
+            Api::Gemini => &["generic", "gemini"],
         };
         let ways = servers.iter().flat_map(|server| {
             let holds = [40, PLENTY].into_iter();
@@ -190,6 +192,7 @@ impl Way {
         let body = Body {
             bytes,
             content_type: Some(content_type),
+            model: None,
         };
         let call = dialect.read(&body, &Bounds::default())?;
         let asked = call.model.as_deref();

@@ -43,6 +43,7 @@ fn assert_keys(vendor: Vendor, request: &Received, key: &str) {
     let (name, value) = match vendor {
         Vendor::OpenAi => ("authorization", format!("Bearer {PROVIDER_KEY}")),
         Vendor::Anthropic => ("x-api-key", PROVIDER_KEY.to_owned()),
+        Vendor::Google => ("x-goog-api-key", PROVIDER_KEY.to_owned()),
     };
     for (header, sent) in &request.headers {
         assert!(!sent.contains(key), "{header}");

@@ -279,6 +279,7 @@ fn truncated_stream_raises() {
                 let kind = match vendor {
                     Vendor::OpenAi => "server_error",
                     Vendor::Anthropic => "api_error",
+                    Vendor::Google => "UNAVAILABLE",
                 };
                 assert_eq!(refusal["type"], kind, "{sdk:?} {call} {model}: {facts:?}");
                 assert_eq!(refusal["attempts"], 1, "{sdk:?} {call} {model}: {facts:?}");

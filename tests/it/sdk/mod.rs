@@ -5,6 +5,7 @@ mod cached;
 mod calls;
 mod errors;
 mod frameworks;
+mod google;
 mod official;
 mod provider;
 mod translated;

@@ -1,4 +1,4 @@
-//! The official SDKs of OpenAI and Anthropic against the built gateway and its demo provider.
+//! The official SDKs of OpenAI, Anthropic and Google against the built gateway and its demo provider.
 //!
 //! Asserts what SDK users see: typed exceptions, streams, and a balance that falls by the usage. The scripts
 //! in `tests/sdk` call and print facts; only this file asserts. SDKs that are not installed fail the tests.
@@ -30,6 +30,7 @@ pub enum Sdk {
 pub enum Vendor {
     OpenAi,
     Anthropic,
+    Google,
 }
 
 impl Sdk {
@@ -37,6 +38,7 @@ impl Sdk {
         let (script, package) = match vendor {
             Vendor::OpenAi => ("openai_calls", "openai"),
             Vendor::Anthropic => ("anthropic_calls", "@anthropic-ai/sdk"),
+            Vendor::Google => ("google_calls", "@google/genai"),
         };
         let (program, library, ending) = match self {
             Sdk::Python => {
@@ -100,7 +102,7 @@ impl<'g> Caller<'g> {
             tenant: TENANT,
             base: match vendor {
                 Vendor::OpenAi => "/v1",
-                Vendor::Anthropic => "",
+                Vendor::Anthropic | Vendor::Google => "",
             },
             key,
             model: "demo-1",

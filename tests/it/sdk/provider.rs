@@ -1,4 +1,4 @@
-//! A scripted provider with both APIs, and a gateway in front of it.
+//! A scripted provider with all three APIs, and a gateway in front of it.
 //!
 //! The path selects the answer, the model name the failure: `status-429` answers 429, `cut` breaks a stream
 //! off, `short` omits its last event.
@@ -21,7 +21,7 @@ pub fn sound() -> Vec<u8> {
     (0..=255).rev().collect()
 }
 
-/// Both endpoints have a full URL, which determines their kinds.
+/// Every endpoint has a full URL, which determines its kind.
 #[track_caller]
 pub fn start() -> (Provider, Gateway) {
     start_with(|config| config)
@@ -31,11 +31,14 @@ pub fn start() -> (Provider, Gateway) {
 #[track_caller]
 pub fn start_with(change: impl FnOnce(Sample) -> Sample) -> (Provider, Gateway) {
     let provider = Provider::start(answer);
-    let config = sample(&provider).tokens(PLENTY).endpoint(
-        "anthropic",
-        &provider.url("/v1/messages"),
-        "claude-sonnet-4-5",
-    );
+    let config = sample(&provider)
+        .tokens(PLENTY)
+        .endpoint(
+            "anthropic",
+            &provider.url("/v1/messages"),
+            "claude-sonnet-4-5",
+        )
+        .endpoint("gemini", &provider.url(GEMINI), "gemini-2.5-flash");
     let gateway = Gateway::start(Setup::new().tenant(TENANT, change(config)));
     (provider, gateway)
 }
@@ -44,7 +47,9 @@ fn answer(request: &Received) -> Script {
     let path = request.path.split('?').next().unwrap_or_default();
     let call: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let streams = call["stream"] == true;
-    let model = call["model"].as_str().unwrap_or_default();
+    let model = model_of(path)
+        .or(call["model"].as_str())
+        .unwrap_or_default();
     if let Some(status) = model.strip_prefix("status-") {
         return failure(path, status.parse().expect("a status"));
     }
@@ -63,6 +68,9 @@ fn answer(request: &Received) -> Script {
         "/v1/messages" if streams => Script::message_stream(&PIECES, 11, 5),
         "/v1/messages" => message(),
         "/v1/messages/count_tokens" => Script::json(200, &json!({"input_tokens": 17})),
+        path if path.ends_with(":streamGenerateContent") => Script::content_stream(&PIECES, 9, 5),
+        path if path.ends_with(":generateContent") => Script::content(TEXT, 9, 5),
+        path if path.ends_with(":countTokens") => Script::json(200, &json!({"totalTokens": 17})),
         _ => Script::json(404, &json!({"error": {"message": "No such path"}})),
     };
     match model {
@@ -79,12 +87,22 @@ fn answer(request: &Received) -> Script {
     }
 }
 
+/// Main call of a model of Gemini's.
+pub const GEMINI: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
+
+/// Model in the path of a call of Gemini's.
+fn model_of(path: &str) -> Option<&str> {
+    let (model, _) = path.strip_prefix("/v1beta/models/")?.split_once(':')?;
+    Some(model)
+}
+
 /// Number of events before the failure: up to the first two texts.
 fn failing(path: &str) -> usize {
     match path {
         "/v1/responses" => 6,
         "/v1/messages" => 4,
         "/v1/completions" => 2,
+        path if path.starts_with("/v1beta") => 2,
         _ => 3,
     }
 }
@@ -99,6 +117,8 @@ fn failure(path: &str, status: u16) -> Script {
     };
     let body = if path.starts_with("/v1/messages") {
         json!({"type": "error", "error": {"type": kind, "message": EXCUSE}, "request_id": "req_1"})
+    } else if path.starts_with("/v1beta") {
+        json!({"error": {"code": status, "message": EXCUSE, "status": "UNAVAILABLE"}})
     } else {
         json!({"error": {"message": EXCUSE, "type": kind, "param": null, "code": "its_code"}})
     };

@@ -12,7 +12,7 @@ use crate::harness::provider::Received;
 use crate::harness::{Gateway, Provider, Sample, mint};
 
 /// A tenant that has this endpoint alone.
-fn only(config: Sample, name: &str) -> Sample {
+pub fn only(config: Sample, name: &str) -> Sample {
     let whole = Value::from(config.clone());
     let kept = whole["providers"]["text"]["endpoints"][name].clone();
     config
@@ -66,6 +66,32 @@ fn openai_sdk_is_answered_by_an_anthropic_endpoint() {
 }
 
 #[test]
+fn openai_sdk_is_answered_by_a_gemini_endpoint() {
+    let calls = [("chat", 14), ("responses", 14)];
+    let at_gemini: fn(Sample) -> Sample = |config| only(config, "gemini");
+    let path = "/v1beta/models/demo-1:generateContent";
+    assert_calls(Vendor::OpenAi, at_gemini, &calls, path);
+    let calls = [
+        ("stream", 14),
+        ("stream-with-usage", 14),
+        ("responses-stream", 14),
+    ];
+    let path = "/v1beta/models/demo-1:streamGenerateContent?alt=sse";
+    assert_calls(Vendor::OpenAi, at_gemini, &calls, path);
+}
+
+#[test]
+fn anthropic_sdk_is_answered_by_a_gemini_endpoint() {
+    let at_gemini: fn(Sample) -> Sample = |config| only(config, "gemini");
+    let path = "/v1beta/models/demo-1:generateContent";
+    let calls = [("message", 14), ("beta", 14)];
+    assert_calls(Vendor::Anthropic, at_gemini, &calls, path);
+    let path = "/v1beta/models/demo-1:streamGenerateContent?alt=sse";
+    let calls = [("stream", 14), ("stream-helper", 14)];
+    assert_calls(Vendor::Anthropic, at_gemini, &calls, path);
+}
+
+#[test]
 fn anthropic_sdk_is_answered_by_an_openai_endpoint() {
     let calls = [
         ("message", 14),
@@ -97,6 +123,8 @@ fn errors_of_the_other_api_raise_the_sdks_own_exceptions() {
     for (vendor, name, call) in [
         (Vendor::OpenAi, "anthropic", "chat"),
         (Vendor::Anthropic, "openai", "message"),
+        (Vendor::OpenAi, "gemini", "chat"),
+        (Vendor::Anthropic, "gemini", "message"),
     ] {
         let (_provider, gateway) = start_with(|config| only(config, name));
         for sdk in SDKS {
@@ -124,7 +152,12 @@ fn errors_of_the_other_api_raise_the_sdks_own_exceptions() {
 
 #[test]
 fn stream_that_breaks_off_raises_in_the_other_api_too() {
-    for (vendor, name) in [(Vendor::OpenAi, "anthropic"), (Vendor::Anthropic, "openai")] {
+    for (vendor, name) in [
+        (Vendor::OpenAi, "anthropic"),
+        (Vendor::Anthropic, "openai"),
+        (Vendor::OpenAi, "gemini"),
+        (Vendor::Anthropic, "gemini"),
+    ] {
         let (_provider, gateway) = start_with(|config| only(config, name));
         let key = mint(&gateway, TENANT);
         let caller = Caller {
@@ -163,6 +196,40 @@ fn claude_code_works_on_an_openai_endpoint() {
     assert!(the_result(&asked).contains(SAID));
     assert_eq!(paths(&asked), ["/v1/chat/completions"; 2]);
     assert_claude_code_answers(&output, cost(&asked));
+    assert_left(&gateway, &key, GRANTED - cost(&asked));
+}
+
+#[test]
+fn agents_work_on_a_gemini_endpoint() {
+    let (provider, gateway) = agents_at(|config| only(config, "gemini"));
+    let key = mint(&gateway, TENANT);
+    let output = Agent::at(&gateway, &key).claude_code(&format!("{ORDER}Bash"), TOKEN, &[]);
+    let asked = provider.requests();
+    let result = the_result(&asked);
+    assert!(result.contains(SAID) && result.contains("functionResponse"));
+    // The signature of the call comes back with it.
+    assert!(
+        asked[1]
+            .text()
+            .contains(r#""thoughtSignature":"c2lnbmF0dXJl""#)
+    );
+    assert_claude_code_answers(&output, cost(&asked));
+    assert_left(&gateway, &key, GRANTED - cost(&asked));
+
+    let key = mint(&gateway, TENANT);
+    let question = format!("{ORDER}exec_command");
+    let output = Agent::at(&gateway, &key).codex(&question, Some("some-model"));
+    let asked = provider.requests().split_off(2);
+    let events = codex_events(&output);
+    assert_eq!(asked.len(), 2, "{events:?}");
+    assert!(the_result(&asked).contains(SAID), "{events:?}");
+    // Sealed reasoning comes back, and the signature in it.
+    assert!(
+        asked[1]
+            .text()
+            .contains(r#""thoughtSignature":"c2lnbmF0dXJl""#)
+    );
+    assert_codex_answers(&output, cost(&asked));
     assert_left(&gateway, &key, GRANTED - cost(&asked));
 }
 

@@ -1,7 +1,7 @@
 //! A scripted provider for agents: it requests a tool call before it answers, and the cost of a turn depends
 //! on the number of tool results.
 //!
-//! The provider speaks all three text APIs, plain and streamed. A question with `Use the tool NAME` is answered by one
+//! The provider speaks all four text APIs, plain and streamed. A question with `Use the tool NAME` is answered by one
 //! call of that tool, every other one with text.
 
 mod scripts;
@@ -9,9 +9,12 @@ mod scripts;
 use serde_json::{Value, json};
 
 use super::official::TENANT;
+use super::provider::GEMINI;
 use crate::harness::provider::Received;
 use crate::harness::{Gateway, Provider, Sample, Script, Setup, sample};
-use scripts::{chat, chat_stream, message, message_stream, response, response_stream};
+use scripts::{
+    chat, chat_stream, content, content_stream, message, message_stream, response, response_stream,
+};
 
 pub const TEXT: &str = "Hello, world";
 /// Precedes the name of a tool in a question.
@@ -33,11 +36,14 @@ pub fn start_with(tokens: u64) -> (Provider, Gateway) {
 /// A gateway whose keys have a balance of `tokens`, with changes to the tenant's config.
 pub fn start_changed(tokens: u64, change: impl Fn(Sample) -> Sample) -> (Provider, Gateway) {
     let provider = Provider::start(answer);
-    let config = sample(&provider).tokens(tokens).endpoint(
-        "anthropic",
-        &provider.url("/v1/messages"),
-        "claude-sonnet-4-5",
-    );
+    let config = sample(&provider)
+        .tokens(tokens)
+        .endpoint(
+            "anthropic",
+            &provider.url("/v1/messages"),
+            "claude-sonnet-4-5",
+        )
+        .endpoint("gemini", &provider.url(GEMINI), "gemini-2.5-flash");
     let gateway = Gateway::start(Setup::new().tenant(TENANT, change(config)));
     (provider, gateway)
 }
@@ -77,8 +83,16 @@ impl Usage {
 
 /// Tool results in a call, for any of the APIs.
 pub fn results(call: &Value) -> Vec<Value> {
-    let items = call["messages"].as_array().or(call["input"].as_array());
     let mut found = Vec::new();
+    for content in call["contents"].as_array().into_iter().flatten() {
+        let parts = content["parts"].as_array().into_iter().flatten();
+        found.extend(
+            parts
+                .filter(|part| part["functionResponse"].is_object())
+                .cloned(),
+        );
+    }
+    let items = call["messages"].as_array().or(call["input"].as_array());
     for item in items.into_iter().flatten() {
         if item["role"] == "tool" || item["type"] == "function_call_output" {
             found.push(item.clone());
@@ -129,6 +143,8 @@ fn answer(request: &Received) -> Script {
         "/v1/chat/completions" => Script::json(200, &chat(&call, &answer, &usage)),
         "/v1/messages" if streams => message_stream(&call, &answer, &usage),
         "/v1/messages" => Script::json(200, &message(&call, &answer, &usage)),
+        path if path.ends_with(":generateContent") => Script::json(200, &content(&answer, &usage)),
+        path if path.ends_with(":streamGenerateContent") => content_stream(&answer, &usage),
         "/v1/responses" if streams => response_stream(&call, &answer, &usage),
         "/v1/responses" => Script::json(200, &response(&call, Some((&answer, &usage)))),
         _ => Script::json(404, &json!({"error": {"message": "No such path"}})),

@@ -63,7 +63,7 @@ pub(crate) fn read(body: &RawValue) -> Result<Conversation, Unreadable> {
     sampling.presence_penalty = body.number("presence_penalty")?;
     sampling.seed = body.number("seed")?;
     without_effect(&mut body)?;
-    conversation.format = format(&mut body)?;
+    conversation.format = format(&mut body, &mut conversation.removed)?;
     for message in body.list("messages")? {
         read_message(message, &mut conversation)?;
     }
@@ -109,7 +109,7 @@ fn stop(body: &mut BodyFields<'_>) -> Result<Vec<String>, Unreadable> {
     texts.collect()
 }
 
-fn format(body: &mut BodyFields<'_>) -> Result<Format, Unreadable> {
+fn format(body: &mut BodyFields<'_>, removed: &mut Removed) -> Result<Format, Unreadable> {
     let Some(mut format) = body.object("response_format", "response_format")? else {
         return Ok(Format::Text);
     };
@@ -131,7 +131,7 @@ fn format(body: &mut BodyFields<'_>) -> Result<Format, Unreadable> {
                 schema,
                 is_strict: wanted.flag("strict")?,
             };
-            wanted.end(&["description"], &mut Removed::default())?;
+            wanted.end(&["description"], removed)?;
             read
         }
         _ => return Err(not_carried("response_format")),

@@ -2,7 +2,7 @@
 
 use super::super::conversation::{
     ContentPart, Conversation, Format, Json, Media, Speaker, Tool, ToolCall, ToolChoice,
-    ToolResult, Turn,
+    ToolResult, Turn, gemini_signature,
 };
 use super::super::fields::not_carried;
 use super::super::written::{ObjectText, quoted};
@@ -103,9 +103,11 @@ fn message(turn: &Turn, conversation: &mut Conversation) -> Result<Option<String
         match part {
             // Results stand before everything else.
             ContentPart::Result(result) => results.push(tool_result(result)?),
-            ContentPart::Thinking {
-                signature: None, ..
-            } => conversation.removed.add("messages.content.thinking"),
+            ContentPart::Thinking { signature, .. }
+                if signature.as_deref().is_none_or(is_foreign) =>
+            {
+                conversation.removed.add("messages.content.thinking");
+            }
             part => blocks.push(block(part)?),
         }
     }
@@ -123,6 +125,11 @@ fn message(turn: &Turn, conversation: &mut Conversation) -> Result<Option<String
             .list("content", &results)
             .end(),
     ))
+}
+
+/// Whether a proof of thinking is another provider's.
+fn is_foreign(proof: &str) -> bool {
+    gemini_signature(proof).is_some()
 }
 
 fn text(text: &str) -> String {

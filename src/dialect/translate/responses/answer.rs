@@ -16,7 +16,10 @@ pub(crate) fn write(reply: &WholeReply, asked: &CallFacts, created: u64) -> Stri
         let (item, text) = match part {
             ContentPart::Text(text) => (Item::Message { is_refusal: false }, text.clone()),
             ContentPart::Refusal(text) => (Item::Message { is_refusal: true }, text.clone()),
-            ContentPart::Thinking { text, .. } => (Item::Reasoning, text.clone()),
+            ContentPart::Thinking { text, signature } => {
+                let proof = signature.clone();
+                (Item::Reasoning { proof }, text.clone())
+            }
             ContentPart::Call(call) => {
                 let text = match &call.input {
                     Input::Object(object) => object.get().to_owned(),

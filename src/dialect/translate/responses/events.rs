@@ -65,7 +65,7 @@ impl ResponseWriter {
         self.event(kind, event, out);
         if let Some(part) = item.part("") {
             let kind = match item {
-                Item::Reasoning => "response.reasoning_summary_part.added",
+                Item::Reasoning { .. } => "response.reasoning_summary_part.added",
                 _ => "response.content_part.added",
             };
             let event = self.of_item(kind, &item, &id).raw("part", &part);
@@ -81,7 +81,7 @@ impl ResponseWriter {
             .number("output_index", self.index());
         match item {
             Item::Message { .. } => event.number("content_index", 0),
-            Item::Reasoning => event.number("summary_index", 0),
+            Item::Reasoning { .. } => event.number("summary_index", 0),
             Item::Call { .. } => event,
         }
     }
@@ -94,7 +94,7 @@ impl ResponseWriter {
         let kind = match &item {
             Item::Message { is_refusal: false } => "response.output_text.delta",
             Item::Message { is_refusal: true } => "response.refusal.delta",
-            Item::Reasoning => "response.reasoning_summary_text.delta",
+            Item::Reasoning { .. } => "response.reasoning_summary_text.delta",
             Item::Call {
                 is_freeform: false, ..
             } => "response.function_call_arguments.delta",
@@ -119,7 +119,7 @@ impl ResponseWriter {
         let (done, member) = match &item {
             Item::Message { is_refusal: false } => ("response.output_text.done", "text"),
             Item::Message { is_refusal: true } => ("response.refusal.done", "refusal"),
-            Item::Reasoning => ("response.reasoning_summary_text.done", "text"),
+            Item::Reasoning { .. } => ("response.reasoning_summary_text.done", "text"),
             Item::Call {
                 is_freeform: false, ..
             } => ("response.function_call_arguments.done", "arguments"),
@@ -151,7 +151,7 @@ impl ResponseWriter {
         self.event(done, event, out);
         if let Some(part) = item.part(&text) {
             let kind = match item {
-                Item::Reasoning => "response.reasoning_summary_part.done",
+                Item::Reasoning { .. } => "response.reasoning_summary_part.done",
                 _ => "response.content_part.done",
             };
             let event = self.of_item(kind, &item, &id).raw("part", &part);
@@ -197,7 +197,7 @@ impl WriteEvents for ResponseWriter {
                 let item = match &part {
                     Opened::Text => Item::Message { is_refusal: false },
                     Opened::Refusal => Item::Message { is_refusal: true },
-                    Opened::Thinking => Item::Reasoning,
+                    Opened::Thinking => Item::Reasoning { proof: None },
                     Opened::Call { id, name } => Item::call(id, name, &self.asked),
                 };
                 self.open(item, out);
@@ -205,11 +205,16 @@ impl WriteEvents for ResponseWriter {
             Piece::More(text) => self.more(&text, out),
             Piece::Close => self.close(out),
             Piece::Whole(ContentPart::Thinking { text, .. }) => {
-                self.open(Item::Reasoning, out);
+                self.open(Item::Reasoning { proof: None }, out);
                 self.more(&text, out);
                 self.close(out);
             }
-            Piece::Whole(_) | Piece::Signature(_) => {}
+            Piece::Signature(signature) => {
+                if let Some((Item::Reasoning { proof }, ..)) = &mut self.open {
+                    *proof = Some(signature);
+                }
+            }
+            Piece::Whole(_) => {}
             Piece::Stop(stop, usage) => {
                 let (status, response) = self.response.write_end(&stop, usage.as_ref());
                 let kind = match status {

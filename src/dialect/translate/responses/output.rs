@@ -83,14 +83,17 @@ fn write_usage(usage: &TokenCounts) -> String {
         .end()
 }
 
+/// Stands for sealed reasoning where there is none. Agents send a reasoning item back, and must not send one without its
+/// content.
+const NOTHING_SEALED: &str = "none";
+
 /// Item of the output. Its ID is made of the response's.
 #[derive(Clone, Debug)]
 pub(super) enum Item {
     /// `is_refusal`: its part is a refusal.
-    Message {
-        is_refusal: bool,
-    },
-    Reasoning,
+    Message { is_refusal: bool },
+    /// `proof`: of its provider.
+    Reasoning { proof: Option<String> },
     Call {
         call_id: String,
         name: String,
@@ -118,7 +121,7 @@ impl Item {
                 .list("annotations", &[])
                 .list("logprobs", &[])
                 .end(),
-            Item::Reasoning => ObjectText::typed("summary_text").text("text", text).end(),
+            Item::Reasoning { .. } => ObjectText::typed("summary_text").text("text", text).end(),
             Item::Call { .. } => return None,
         })
     }
@@ -138,10 +141,17 @@ impl Item {
                 .text("role", "assistant")
                 .list("content", &parts)
                 .end(),
-            Item::Reasoning => ObjectText::typed("reasoning")
-                .text("id", id)
-                .list("summary", &parts)
-                .end(),
+            Item::Reasoning { proof } => {
+                let sealed = proof.as_deref().unwrap_or(NOTHING_SEALED);
+                let item = ObjectText::typed("reasoning")
+                    .text("id", id)
+                    .list("summary", &parts);
+                match text {
+                    Some(_) => item.text("encrypted_content", sealed),
+                    None => item,
+                }
+                .end()
+            }
             Item::Call {
                 call_id,
                 name,
@@ -168,7 +178,7 @@ impl Item {
     pub(crate) fn prefix(&self) -> &'static str {
         match self {
             Item::Message { .. } => "msg",
-            Item::Reasoning => "rs",
+            Item::Reasoning { .. } => "rs",
             Item::Call {
                 is_freeform: true, ..
             } => "ctc",

@@ -3,7 +3,7 @@
 use super::super::chat::{grammar_of, word_of_choice};
 use super::super::conversation::{
     ContentPart, Conversation, Format, Input, Json, Media, NAMESPACE_END, Removed, Speaker, Takes,
-    Tool, ToolCall, ToolChoice, ToolResult,
+    Tool, ToolCall, ToolChoice, ToolResult, gemini_signature,
 };
 use super::super::fields::{self, BodyFields, elements, no_type, not_carried};
 use crate::dialect::call::Unreadable;
@@ -159,11 +159,7 @@ fn read_item(item: &RawValue, into: &mut Conversation) -> Result<(), Unreadable>
             };
             into.say(Speaker::User, ContentPart::Result(result));
         }
-        // Thoughts that another provider's model has had, mostly sealed.
-        Some("reasoning") => {
-            into.removed.add("input.reasoning");
-            return Ok(());
-        }
+        Some("reasoning") => return read_reasoning(item, into),
         Some("additional_tools") => {
             item.take("role");
             for tool in item.list("tools")? {
@@ -173,6 +169,22 @@ fn read_item(item: &RawValue, into: &mut Conversation) -> Result<(), Unreadable>
         Some(kind) => return Err(no_type("An item of input", kind)),
     }
     item.end(TUNING_OF_ITEM, &mut into.removed)
+}
+
+/// Reads reasoning, mostly sealed. That of another provider's model is left out, but for a signature of Gemini's.
+fn read_reasoning(mut item: BodyFields<'_>, into: &mut Conversation) -> Result<(), Unreadable> {
+    let proof = item.text("encrypted_content")?;
+    match proof.filter(|proof| gemini_signature(proof).is_some()) {
+        Some(proof) => into.say(
+            Speaker::Assistant,
+            ContentPart::Thinking {
+                text: String::new(),
+                signature: Some(proof),
+            },
+        ),
+        None => into.removed.add("input.reasoning"),
+    }
+    Ok(())
 }
 
 /// Takes the name of a tool, with that of its namespace.

@@ -1,4 +1,4 @@
-//! Text answers and tool calls in the formats of the three text APIs.
+//! Text answers and tool calls in the formats of the four text APIs.
 
 use serde_json::{Value, json};
 
@@ -238,4 +238,44 @@ fn named(events: Vec<(&'static str, Value)>) -> Script {
         data["type"] = json!(name);
         (name, data)
     }))
+}
+
+fn content_usage(usage: &Usage) -> Value {
+    json!({
+        "promptTokenCount": usage.input, "cachedContentTokenCount": READ_FROM_CACHE,
+        "candidatesTokenCount": usage.output - 3, "thoughtsTokenCount": 3,
+        "totalTokenCount": usage.total(),
+    })
+}
+
+/// An answer of Gemini's, or an event of a stream.
+fn generated(parts: Value) -> Value {
+    json!({
+        "candidates": [{"content": {"parts": parts, "role": "model"}, "index": 0}],
+        "modelVersion": "gemini-2.5-flash", "responseId": "response-1",
+    })
+}
+
+pub fn content(answer: &Answer, usage: &Usage) -> Value {
+    let part = match answer {
+        Answer::Text => json!({"text": TEXT}),
+        Answer::Tool { name, arguments } => json!({
+            "functionCall": {"name": name, "args": arguments}, "thoughtSignature": "c2lnbmF0dXJl",
+        }),
+    };
+    let mut whole = generated(json!([part]));
+    whole["candidates"][0]["finishReason"] = json!("STOP");
+    whole["usageMetadata"] = content_usage(usage);
+    whole
+}
+
+pub fn content_stream(answer: &Answer, usage: &Usage) -> Script {
+    let mut events = Vec::new();
+    let mut last = content(answer, usage);
+    if let Answer::Text = answer {
+        events.extend(PIECES.map(|text| generated(json!([{"text": text}]))));
+        last["candidates"][0]["content"]["parts"] = json!([{"text": ""}]);
+    }
+    events.push(last);
+    Script::sse(events.iter().map(Value::to_string))
 }
