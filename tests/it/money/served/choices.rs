@@ -42,7 +42,7 @@ fn choice(flow: &Flow<'_>, index: usize, answer: &Answer) -> Value {
         Thought::Never | Thought::Hidden => {}
     }
     if answer.arguments > 0 {
-        let function = json!({"name": "", "arguments": arguments(answer)});
+        let function = json!({"name": flow.turn.tool, "arguments": arguments(answer)});
         message["tool_calls"] = json!([{"id": "c", "type": "function", "function": function}]);
     }
     json!({"index": index, "message": message, "finish_reason": reason})
@@ -102,6 +102,8 @@ fn chunk(flow: &mut Flow<'_>, index: usize, delta: Value, reason: Option<&str>) 
     }
     if flow.turn.padding > 0 {
         event["obfuscation"] = json!(flow.padding());
+        // A translation carries no padding, but in some APIs the ID into each event.
+        event["id"] = json!(flow.id());
     }
     flow.event(&event);
 }
@@ -193,6 +195,9 @@ fn one(flow: &mut Flow<'_>, index: usize, answer: &Answer) {
         if at == 0 {
             call["id"] = json!("c");
             call["type"] = json!("function");
+            if !flow.turn.tool.is_empty() {
+                call["function"]["name"] = json!(flow.turn.tool);
+            }
         }
         chunk(flow, index, json!({"tool_calls": [call]}), None);
     }

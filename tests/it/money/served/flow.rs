@@ -114,6 +114,14 @@ impl<'a> Flow<'a> {
         "x".repeat(self.turn.padding)
     }
 
+    /// ID of the answer; a long one in the first event of a large answer.
+    pub fn id(&self) -> String {
+        match self.words {
+            0 | 1 => format!("id{}", self.padding()),
+            _ => "id".to_owned(),
+        }
+    }
+
     /// Ends an answer that stopped early; a failure is sent with `failure`.
     pub fn end(&mut self, failure: impl FnOnce(&mut Flow<'a>)) {
         match self.turn.ending {

@@ -11,12 +11,14 @@ use crate::harness::{
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 const CALLERS: usize = 32;
+/// Servers without Responses, as the gateway knows.
+const KNOWN_FOR_CHAT_ALONE: &[&str] = &["mistral", "deepseek", "gemini", "moonshot", "tgi"];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Result of a pair.
@@ -30,6 +32,10 @@ pub struct Outcome {
     pub read: u64,
     /// Number of calls that reached it.
     pub calls: u64,
+    /// Status of the answer; 0: the client has seen none.
+    pub status: u16,
+    /// The client has read the end of an answer, as its API writes it.
+    pub is_whole: bool,
 }
 
 impl Outcome {
@@ -45,6 +51,8 @@ struct Record {
     read: AtomicU64,
     held: AtomicU64,
     calls: AtomicU64,
+    status: AtomicU16,
+    is_whole: AtomicBool,
 }
 
 struct Ground {
@@ -109,6 +117,11 @@ fn start(setup: Setup, keeps: bool, provider: &Provider) -> Gateway {
         if server.kind != "generic" {
             config = config.server(server.name, server.kind);
         }
+        // A call in Responses is translated for a chat; of some servers the gateway knows it by itself.
+        if server.api == Api::Chat && !KNOWN_FOR_CHAT_ALONE.contains(&server.kind) {
+            let path = format!("providers.text.endpoints.{}.responses", server.name);
+            config = config.set(&path, json!(false));
+        }
     }
     let yaml = "upstream: { drain: 2s, idle_timeout: 3s, first_byte_timeout: 6s }";
     Gateway::start(setup.yaml(yaml).tenant("abc", config))
@@ -164,7 +177,7 @@ impl Ground {
         assert_eq!(minted.status, 201, "{}", minted.text());
         let key = minted.json()["apiKey"].as_str().expect("a key").to_owned();
         let _ = record.key.set(key.clone());
-        let path = format!("/abc/v1/{}", pair.server.api.path());
+        let path = format!("/abc/v1/{}", pair.asks.path());
         let body = pair.body.replace("CASE", &format!("{number:06}"));
         let client = gateway.client();
         let request = client
@@ -180,9 +193,17 @@ impl Ground {
         let Ok(mut answer) = request.try_send_streaming() else {
             return;
         };
+        record.status.store(answer.status, Ordering::Release);
         let mut seen = Vec::new();
         match pair.client {
-            Client::Reads | Client::LeavesEarly => for _ in &mut answer {},
+            Client::Reads | Client::LeavesEarly => {
+                for chunk in &mut answer {
+                    seen.extend(chunk.bytes);
+                }
+                let ends = |end: &&str| count(&seen, end.as_bytes()) > 0;
+                let is_whole = pair.asks.ends().iter().any(ends);
+                record.is_whole.store(is_whole, Ordering::Release);
+            }
             Client::StopsReading => thread::sleep(Duration::from_millis(3000)),
             Client::Leaves(events) => {
                 while count(&seen, b"\n\n") < events {
@@ -213,7 +234,7 @@ impl Ground {
             "POST /abc/v1/{} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {key}\r\n\
              content-type: application/json\r\nanthropic-version: 2023-06-01\r\n\
              content-length: {}\r\n\r\n",
-            pair.server.api.path(),
+            pair.asks.path(),
             gateway.addr(),
             body.len()
         );
@@ -242,6 +263,8 @@ impl Ground {
             generated: record.tally.tokens(),
             read: record.read.load(Ordering::Acquire),
             calls: record.calls.load(Ordering::Acquire),
+            status: record.status.load(Ordering::Acquire),
+            is_whole: record.is_whole.load(Ordering::Acquire),
         }
     }
 }

@@ -248,6 +248,16 @@ pub static PARTS: &[(&str, u64, &[&str])] = &[
         DOCUMENT,
         &["openrouter"],
     ),
+    (
+        r#"{"type":"image","source":{"type":"url","url":"https://a.example/a.png"}}"#,
+        IMAGE,
+        &["anthropic"],
+    ),
+    (
+        r#"{"type":"document","source":{"type":"url","url":"https://a.example/a.pdf"}}"#,
+        DOCUMENT,
+        &["anthropic"],
+    ),
 ];
 
 /// Maximum of `o3`, the smallest of all vision models.

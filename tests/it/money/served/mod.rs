@@ -16,6 +16,7 @@ mod obeys;
 mod once;
 mod pairs;
 mod servers;
+mod translated;
 mod turns;
 mod typed;
 
@@ -34,20 +35,25 @@ fn judge(outcomes: &[(Pair, Outcome)]) {
     for (pair, outcome) in broken {
         let _ = writeln!(
             breaches,
-            "{} | {} | {:?} | streams {} | {} | {outcome:?}",
-            pair.server.name, pair.turn.name, pair.client, pair.streams, pair.odd
+            "{} in {} | {} | {:?} | streams {} | {} | {outcome:?}",
+            pair.server.name,
+            pair.asks.path(),
+            pair.turn.name,
+            pair.client,
+            pair.streams,
+            pair.odd
         );
     }
     assert!(breaches.is_empty(), "{} pairs:\n{breaches}", outcomes.len());
 }
 
-/// Asserts that every exception is needed by all the servers and turns it names.
+/// Asserts that every exception is needed by all the servers, APIs of clients and turns it names.
 fn need(outcomes: &[(Pair, Outcome)]) {
     for exception in EXCEPTIONS {
         let covered = outcomes.iter().filter(|(pair, _)| exception.covers(pair));
         let (mut all, mut needy) = (BTreeSet::new(), BTreeSet::new());
         for (pair, outcome) in covered {
-            let of = (pair.server.name, pair.turn.name);
+            let of = (pair.server.name, pair.asks.path(), pair.turn.name);
             all.insert(of);
             if !is_kept(outcome) {
                 needy.insert(of);
@@ -68,6 +74,11 @@ fn all() -> Vec<Pair> {
         pairs::members(),
         pairs::inside(),
         pairs::spellings(),
+        translated::product(),
+        translated::members(),
+        translated::spellings(),
+        translated::refused(),
+        translated::inside(),
     ]
     .into_iter()
     .flatten()

@@ -20,6 +20,8 @@ pub enum Client {
 
 pub struct Pair {
     pub server: &'static Server,
+    /// API that the client asks in; another one than the server's is translated.
+    pub asks: Api,
     pub turn: &'static Turn,
     pub client: Client,
     pub streams: bool,
@@ -29,15 +31,17 @@ pub struct Pair {
     pub grant: u64,
     /// Odd member of its body.
     pub odd: String,
+    /// The gateway refuses the call, because its odd member cannot be carried to the server's API.
+    pub is_refused: bool,
 }
 
 const RICH: u64 = 100_000;
 /// A balance far below a natural answer's length.
-const POOR: u64 = 400;
+pub const POOR: u64 = 400;
 /// Hold for the prompt that xAI adds.
 const HIDDEN_PROMPT: u64 = 1_000;
 /// Servers for clients that stop reading: many large events.
-const WIDE: &[&str] = &[
+pub const WIDE: &[&str] = &[
     "openai",
     "openai-responses-shows",
     "openai-thinks",
@@ -50,21 +54,27 @@ const MARKS: &[&str] = &[
     "response.output_text.done",
 ];
 
-fn body(server: &Server, streams: bool, members: &str) -> String {
+fn body(server: &Server, asks: Api, streams: bool, members: &str) -> String {
     let text = "case-CASE please go on";
-    let read = match server.api {
+    let read = match asks {
         Api::Chat | Api::Messages => {
             format!(r#""messages":[{{"role":"user","content":"{text}"}}]"#)
         }
         Api::Completions => format!(r#""prompt":"{text}""#),
         Api::Responses => format!(r#""input":"{text}""#),
     };
-    let (name, model, with) = (server.name, server.model, server.asked_with);
+    let (name, model) = (server.name, server.model);
+    // Another API does not have these members.
+    let with = if asks == server.api {
+        server.asked_with
+    } else {
+        ""
+    };
     format!(r#"{{"model":"{name}/{model}",{read},"stream":{streams}{members}{with}}}"#)
 }
 
-fn limit(server: &Server, tokens: u64) -> String {
-    let name = match server.api {
+pub fn limit(asks: Api, tokens: u64) -> String {
+    let name = match asks {
         Api::Responses => "max_output_tokens",
         _ => "max_tokens",
     };
@@ -73,30 +83,47 @@ fn limit(server: &Server, tokens: u64) -> String {
 
 impl Pair {
     fn new(server: &'static Server, turn: &'static Turn, client: Client, streams: bool) -> Pair {
+        Pair::asking(server.api, server, turn, client, streams)
+    }
+
+    /// A pair whose client asks in this API.
+    pub fn asking(
+        asks: Api,
+        server: &'static Server,
+        turn: &'static Turn,
+        client: Client,
+        streams: bool,
+    ) -> Pair {
         Pair {
             server,
+            asks,
             turn,
             client,
             streams,
-            body: body(server, streams, &limit(server, 200)),
+            body: body(server, asks, streams, &limit(asks, 200)),
             grant: RICH,
             odd: String::new(),
+            is_refused: false,
         }
     }
 
-    fn with(mut self, odd: &str, members: &str) -> Pair {
+    pub fn with(mut self, odd: &str, members: &str) -> Pair {
         odd.clone_into(&mut self.odd);
-        self.body = body(self.server, self.streams, members);
+        self.body = body(self.server, self.asks, self.streams, members);
         self
     }
 
+    pub fn is_translated(&self) -> bool {
+        self.asks != self.server.api
+    }
+
     /// Gives the key less balance than the answer needs.
-    fn poor(mut self) -> Pair {
-        let open = match self.server.api {
-            Api::Messages => limit(self.server, 100_000),
+    pub fn poor(mut self) -> Pair {
+        let open = match self.asks {
+            Api::Messages => limit(self.asks, 100_000),
             _ => String::new(),
         };
-        self.body = body(self.server, self.streams, &open);
+        self.body = body(self.server, self.asks, self.streams, &open);
         self.grant = POOR;
         if self.server.kind == "xai" {
             self.grant += HIDDEN_PROMPT;
@@ -125,6 +152,8 @@ fn of(server: &'static Server, turn: &'static Turn) -> Vec<Pair> {
         "long" => vec![0, 1, 30],
         "wide" if !WIDE.contains(&server.name) => return Vec::new(),
         "unparsed" if server.quotes.is_none() => return Vec::new(),
+        // A name matters to a translation alone, which cannot carry a call without one.
+        "named tool" => return Vec::new(),
         _ => vec![0, 2],
     };
     let leavers = leaves.into_iter().map(Client::Leaves);
@@ -143,7 +172,7 @@ fn of(server: &'static Server, turn: &'static Turn) -> Vec<Pair> {
     let pair = |(client, streams)| {
         let pair = Pair::new(server, turn, client, streams);
         match turn.name {
-            "wide" => pair.with("", &limit(server, 1_000)),
+            "wide" => pair.with("", &limit(server.api, 1_000)),
             _ if is_poor => pair.poor(),
             _ => pair,
         }
@@ -165,9 +194,9 @@ fn variants(server: &'static Server) -> Vec<Pair> {
             pairs.push(Pair::new(server, turn, client, streams).with(odd, members));
         }
     };
-    add(long, "a limit", &limit(server, 50));
+    add(long, "a limit", &limit(server.api, 50));
     if matches!(server.api, Api::Chat | Api::Completions) {
-        let limit = limit(server, 50);
+        let limit = limit(server.api, 50);
         add(
             short,
             "usage asked for",
@@ -244,13 +273,13 @@ pub fn inside() -> Vec<Pair> {
 
 /// A pair with an odd body and a small balance, and with a limit where the call requires one.
 fn odd(server: &'static Server, odd: &str, members: &str) -> Pair {
-    let mut pair = Pair::new(
-        server,
-        turn("long"),
-        Client::Reads,
-        odd.len().is_multiple_of(2),
-    )
-    .poor();
+    odd_asking(server.api, server, odd, members)
+}
+
+pub fn odd_asking(asks: Api, server: &'static Server, odd: &str, members: &str) -> Pair {
+    let streams = odd.len().is_multiple_of(2);
+    let pair = Pair::asking(asks, server, turn("long"), Client::Reads, streams);
+    let mut pair = pair.poor();
     odd.clone_into(&mut pair.odd);
     // Appended after the existing members.
     pair.body.insert_str(pair.body.len() - 1, members);
@@ -310,7 +339,7 @@ pub fn spellings() -> Vec<Pair> {
     pairs
 }
 
-fn written(name: &str) -> Vec<String> {
+pub fn written(name: &str) -> Vec<String> {
     let values = [
         "50000",
         "-1",

@@ -25,6 +25,15 @@ impl Api {
             Api::Messages => "messages",
         }
     }
+
+    /// Texts of which an answer has one where it ends well.
+    pub fn ends(self) -> &'static [&'static str] {
+        match self {
+            Api::Chat | Api::Completions => &["\"finish_reason\":\""],
+            Api::Responses => &["\"status\":\"completed\"", "\"status\":\"incomplete\""],
+            Api::Messages => &["\"stop_reason\":\""],
+        }
+    }
 }
 
 /// Reasoning of a server.

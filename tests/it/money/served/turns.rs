@@ -19,6 +19,8 @@ pub struct Turn {
     pub thoughts: u64,
     pub words: u64,
     pub arguments: u64,
+    /// Name of the tool that is called.
+    pub tool: &'static str,
     pub ending: Ending,
     /// Extra bytes per event that are not part of the text.
     pub padding: usize,
@@ -29,6 +31,7 @@ const SHORT: Turn = Turn {
     thoughts: 8,
     words: 6,
     arguments: 0,
+    tool: "",
     ending: Ending::Whole,
     padding: 0,
 };
@@ -39,6 +42,13 @@ pub static TURNS: &[Turn] = &[
         name: "tool",
         words: 2,
         arguments: 8,
+        ..SHORT
+    },
+    Turn {
+        name: "named tool",
+        words: 2,
+        arguments: 8,
+        tool: "f",
         ..SHORT
     },
     // More than any hold in these tests.

@@ -154,7 +154,7 @@ fn stop_reason(answer: &Answer) -> &'static str {
 fn stream_message(flow: &mut Flow<'_>, answer: &Answer) {
     let prompt = flow.asked.prompt;
     flow.named(
-        &json!({"type": "message_start", "message": {"id": "msg", "type": "message",
+        &json!({"type": "message_start", "message": {"id": flow.id(), "type": "message",
         "content": [], "usage": {"input_tokens": prompt, "output_tokens": 1}}}),
     );
     flow.named(&json!({"type": "ping"}));
