@@ -18,6 +18,9 @@ const asked = { ...prompt, max_tokens: 100 };
 // What a stream has brought, also where it ends in an exception.
 let heard = [];
 
+const imageData = { type: "base64", media_type: "image/png", data: "aW1hZ2U=" };
+const imageUrl = { type: "url", url: "https://images.example/cat.png" };
+
 const messageFacts = (message) => ({
   text: message.content[0].text,
   stop_reason: message.stop_reason,
@@ -28,6 +31,13 @@ const messageFacts = (message) => ({
 async function message(client, options) {
   const answer = await client.messages.create({ ...asked, ...options });
   return { ...messageFacts(answer), request_id: answer._request_id };
+}
+
+// A message about an image.
+async function looking(client, source) {
+  const text = { type: "text", text: prompt.messages[0].content };
+  const content = [text, { type: "image", source }];
+  return message(client, { messages: [{ role: "user", content }] });
 }
 
 async function beta(client) {
@@ -56,6 +66,8 @@ async function countTokens(client) {
 const calls = {
   message,
   "bad-message": (client) => message(client, { max_tokens: -1 }),
+  "looking-at-data": (client) => looking(client, imageData),
+  "looking-at-url": (client) => looking(client, imageUrl),
   beta,
   stream,
   "stream-helper": streamHelper,

@@ -24,6 +24,9 @@ ASKED = {**PROMPT, "max_tokens": 100}
 # What a stream has brought, also where it ends in an exception.
 heard = []
 
+IMAGE_DATA = {"type": "base64", "media_type": "image/png", "data": "aW1hZ2U="}
+IMAGE_URL = {"type": "url", "url": "https://images.example/cat.png"}
+
 
 def message_facts(message):
     return {
@@ -37,6 +40,13 @@ def message_facts(message):
 def message(client, **options):
     answer = client.messages.create(**{**ASKED, **options})
     return {**message_facts(answer), "request_id": answer._request_id}
+
+
+def looking(client, source):
+    """A message about an image."""
+    text = {"type": "text", "text": PROMPT["messages"][0]["content"]}
+    content = [text, {"type": "image", "source": source}]
+    return message(client, messages=[{"role": "user", "content": content}])
 
 
 def beta(client):
@@ -66,6 +76,8 @@ def count_tokens(client):
 CALLS = {
     "message": message,
     "bad-message": lambda client: message(client, max_tokens=-1),
+    "looking-at-data": lambda client: looking(client, IMAGE_DATA),
+    "looking-at-url": lambda client: looking(client, IMAGE_URL),
     "beta": beta,
     "stream": stream,
     "stream-helper": stream_helper,

@@ -18,6 +18,9 @@ const messages = [{ role: "user", content: prompt }];
 // What a stream has brought, also where it ends in an exception.
 let heard = [];
 
+const imageData = "data:image/png;base64,aW1hZ2U=";
+const imageUrl = "https://images.example/cat.png";
+
 const usageFacts = (usage) =>
   usage && {
     prompt_tokens: usage.prompt_tokens,
@@ -34,6 +37,26 @@ async function chat(client, options) {
     usage: usageFacts(answer.usage),
     request_id: answer._request_id,
   };
+}
+
+// A chat about an image.
+async function looking(client, url) {
+  const image = { type: "image_url", image_url: { url } };
+  const content = [{ type: "text", text: prompt }, image];
+  const answer = await client.chat.completions.create({
+    model,
+    messages: [{ role: "user", content }],
+  });
+  return { text: answer.choices[0].message.content, total_tokens: answer.usage.total_tokens };
+}
+
+async function responsesLooking(client, url) {
+  const content = [
+    { type: "input_text", text: prompt },
+    { type: "input_image", image_url: url, detail: "auto" },
+  ];
+  const answer = await client.responses.create({ model, input: [{ role: "user", content }] });
+  return { text: answer.output_text, total_tokens: answer.usage.total_tokens };
 }
 
 async function stream(client, options) {
@@ -145,6 +168,10 @@ const calls = {
   stream,
   "stream-with-usage": (client) => stream(client, { stream_options: { include_usage: true } }),
   "bad-chat": (client) => chat(client, { max_tokens: -1 }),
+  "looking-at-data": (client) => looking(client, imageData),
+  "looking-at-url": (client) => looking(client, imageUrl),
+  "responses-looking-at-data": (client) => responsesLooking(client, imageData),
+  "responses-looking-at-url": (client) => responsesLooking(client, imageUrl),
   responses,
   "responses-stream": responsesStream,
   completions,

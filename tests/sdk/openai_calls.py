@@ -24,6 +24,9 @@ MESSAGES = [{"role": "user", "content": PROMPT}]
 # What a stream has brought, also where it ends in an exception.
 heard = []
 
+IMAGE_DATA = "data:image/png;base64,aW1hZ2U="
+IMAGE_URL = "https://images.example/cat.png"
+
 
 def usage_facts(usage):
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -39,6 +42,25 @@ def chat(client, **options):
         "usage": usage_facts(answer.usage),
         "request_id": answer._request_id,
     }
+
+
+def looking(client, url):
+    """A chat about an image."""
+    image = {"type": "image_url", "image_url": {"url": url}}
+    content = [{"type": "text", "text": PROMPT}, image]
+    answer = client.chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": content}]
+    )
+    return {"text": answer.choices[0].message.content, "total_tokens": answer.usage.total_tokens}
+
+
+def responses_looking(client, url):
+    content = [
+        {"type": "input_text", "text": PROMPT},
+        {"type": "input_image", "image_url": url, "detail": "auto"},
+    ]
+    answer = client.responses.create(model=MODEL, input=[{"role": "user", "content": content}])
+    return {"text": answer.output_text, "total_tokens": answer.usage.total_tokens}
 
 
 def stream(client, **options):
@@ -140,6 +162,10 @@ CALLS = {
     "stream": stream,
     "stream-with-usage": stream_with_usage,
     "bad-chat": lambda client: chat(client, max_tokens=-1),
+    "looking-at-data": lambda client: looking(client, IMAGE_DATA),
+    "looking-at-url": lambda client: looking(client, IMAGE_URL),
+    "responses-looking-at-data": lambda client: responses_looking(client, IMAGE_DATA),
+    "responses-looking-at-url": lambda client: responses_looking(client, IMAGE_URL),
     "responses": responses,
     "responses-stream": responses_stream,
     "completions": completions,

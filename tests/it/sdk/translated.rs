@@ -7,7 +7,7 @@ use super::agents::{
 };
 use super::official::{Caller, PLENTY, SDKS, Sdk, TENANT, Vendor, assert_left};
 use super::provider::{EXCUSE, TEXT, start_with};
-use super::turns::{self, GRANTED, ORDER, SAID, cost, results};
+use super::turns::{self, Call, GRANTED, ORDER, ORDER_OF_FOUR, SAID, cost, results};
 use crate::harness::provider::Received;
 use crate::harness::{Gateway, Provider, Sample, mint};
 
@@ -115,6 +115,80 @@ fn responses_are_answered_by_an_endpoint_that_has_chat_alone() {
         without_responses,
         &calls,
         "/v1/chat/completions",
+    );
+}
+
+/// Images of the SDKs' scripts, in Chat Completions.
+const CHAT_IMAGES: [(&str, &str); 2] = [
+    (
+        "looking-at-data",
+        r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,aW1hZ2U="}}"#,
+    ),
+    (
+        "looking-at-url",
+        r#"{"type":"image_url","image_url":{"url":"https://images.example/cat.png"}}"#,
+    ),
+];
+
+/// The same in Messages.
+const MESSAGES_IMAGES: [(&str, &str); 2] = [
+    (
+        "looking-at-data",
+        r#"{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aW1hZ2U="}}"#,
+    ),
+    (
+        "looking-at-url",
+        r#"{"type":"image","source":{"type":"url","url":"https://images.example/cat.png"}}"#,
+    ),
+];
+
+/// Asserts that each call's image reaches the provider in its own form, behind the text, and costs what that reports.
+#[track_caller]
+fn assert_images(
+    vendor: Vendor,
+    change: fn(Sample) -> Sample,
+    prefix: &str,
+    images: &[(&str, &str)],
+    tokens: u64,
+) {
+    let (provider, gateway) = start_with(change);
+    for sdk in SDKS {
+        for (call, image) in images {
+            let key = mint(&gateway, TENANT);
+            let before = provider.requests().len();
+            let call = format!("{prefix}{call}");
+
+            let answer = Caller::of(vendor, sdk, &gateway, &key).answer(&call);
+
+            assert_eq!(answer["text"], TEXT, "{sdk:?} {call}");
+            let asked = provider.requests().split_off(before);
+            assert_eq!(asked.len(), 1, "{sdk:?} {call}");
+            let content = &asked[0].json()["messages"][0]["content"];
+            let [text, seen] = &content.as_array().expect("parts")[..] else {
+                panic!("{sdk:?} {call}: {content}")
+            };
+            assert_eq!(text["type"], "text", "{sdk:?} {call}");
+            let image: Value = serde_json::from_str(image).expect("JSON");
+            assert_eq!(*seen, image, "{sdk:?} {call}");
+            assert_left(&gateway, &key, PLENTY - tokens);
+        }
+    }
+}
+
+#[test]
+fn images_reach_the_other_api_in_its_form() {
+    let on_messages: fn(Sample) -> Sample = |config| only(config, "anthropic");
+    for prefix in ["", "responses-"] {
+        assert_images(Vendor::OpenAi, on_messages, prefix, &MESSAGES_IMAGES, 21);
+    }
+    let on_chat: fn(Sample) -> Sample = |config| only(config, "openai");
+    assert_images(Vendor::Anthropic, on_chat, "", &CHAT_IMAGES, 14);
+    assert_images(
+        Vendor::OpenAi,
+        without_responses,
+        "responses-",
+        &CHAT_IMAGES,
+        14,
     );
 }
 
@@ -258,6 +332,122 @@ fn codex_works_on_an_anthropic_endpoint_and_on_one_that_has_chat_alone() {
         let asked = provider.requests().split_off(2);
         assert_codex_answers(&output, cost(&asked));
         assert!(asked[0].text().contains("functions__exec"));
+        assert_left(&gateway, &key, GRANTED - cost(&asked));
+    }
+}
+
+/// A step of a conversation with tools, as an endpoint is asked for it.
+#[derive(Debug, PartialEq)]
+enum Step {
+    Called(Call),
+    /// ID of the call, and what its tool said.
+    Told(String, String),
+    /// The next message begins.
+    Turn(String),
+}
+
+/// Steps since the first call of a tool, in either API of an endpoint.
+fn steps(call: &Value) -> Vec<Step> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut steps = Vec::new();
+    for message in call["messages"].as_array().into_iter().flatten() {
+        steps.push(Step::Turn(text(&message["role"])));
+        if message["role"] == "tool" {
+            let said = message["content"].to_string();
+            steps.push(Step::Told(text(&message["tool_call_id"]), said));
+        }
+        for tool in message["tool_calls"].as_array().into_iter().flatten() {
+            let arguments = text(&tool["function"]["arguments"]);
+            steps.push(Step::Called(Call {
+                id: text(&tool["id"]),
+                name: text(&tool["function"]["name"]),
+                arguments: serde_json::from_str(&arguments).expect("an object"),
+            }));
+        }
+        for block in message["content"].as_array().into_iter().flatten() {
+            if block["type"] == "tool_use" {
+                steps.push(Step::Called(Call {
+                    id: text(&block["id"]),
+                    name: text(&block["name"]),
+                    arguments: block["input"].clone(),
+                }));
+            } else if block["type"] == "tool_result" {
+                let said = block["content"].to_string();
+                steps.push(Step::Told(text(&block["tool_use_id"]), said));
+            }
+        }
+    }
+    let first = steps
+        .iter()
+        .position(|step| matches!(step, Step::Called(_)));
+    // With the turn that it stands in.
+    steps.split_off(first.map_or(steps.len(), |first| first - 1))
+}
+
+/// Asserts that an agent that was told to has called its tool twice at once and twice again, and that all calls and
+/// results have reached the endpoint in their order.
+#[track_caller]
+fn assert_four_calls(asked: &[Received], tool: &str) {
+    assert_eq!(asked.len(), 3, "{:?}", paths(asked));
+    let counts = asked.iter().map(|call| results(&call.json()).len());
+    assert_eq!(counts.collect::<Vec<_>>(), [0, 2, 4]);
+    let steps = steps(&asked[2].json());
+    let is_chat = asked[2].path.contains("completions");
+    let turn = |role: &str| Step::Turn(role.to_owned());
+    let mut left = steps.iter();
+    for pair in [[0, 1], [2, 3]] {
+        assert_eq!(left.next(), Some(&turn("assistant")), "{steps:?}");
+        for nth in pair {
+            let called = Step::Called(Call::nth_of_four(tool, nth));
+            assert_eq!(left.next(), Some(&called), "{steps:?}");
+        }
+        // Messages have all results in one turn, Chat Completions each in its own.
+        let teller = if is_chat { "tool" } else { "user" };
+        for (place, nth) in pair.into_iter().enumerate() {
+            if is_chat || place == 0 {
+                assert_eq!(left.next(), Some(&turn(teller)), "{steps:?}");
+            }
+            let Some(Step::Told(id, said)) = left.next() else {
+                panic!("no result {nth}: {steps:?}")
+            };
+            assert_eq!(*id, format!("call_{nth}"), "{steps:?}");
+            assert!(said.contains(&format!("{SAID}-{nth} \u{fc}")), "{said}");
+        }
+    }
+}
+
+#[test]
+fn claude_code_calls_tools_at_once_and_again_on_an_openai_endpoint() {
+    let (provider, gateway) = agents_at(|config| only(config, "openai"));
+    let key = mint(&gateway, TENANT);
+    let question = format!("{ORDER_OF_FOUR}Bash");
+
+    let output = Agent::at(&gateway, &key).claude_code(&question, TOKEN, &[]);
+
+    let asked = provider.requests();
+    assert_four_calls(&asked, "Bash");
+    assert_eq!(paths(&asked), ["/v1/chat/completions"; 3]);
+    assert_claude_code_answers(&output, cost(&asked));
+    assert_left(&gateway, &key, GRANTED - cost(&asked));
+}
+
+#[test]
+fn codex_calls_tools_at_once_and_again_on_the_other_apis() {
+    let on_messages: fn(Sample) -> Sample = |config| only(config, "anthropic");
+    for (change, path) in [
+        (on_messages, "/v1/messages"),
+        (without_responses, "/v1/chat/completions"),
+    ] {
+        let (provider, gateway) = agents_at(change);
+        let key = mint(&gateway, TENANT);
+        let question = format!("{ORDER_OF_FOUR}exec_command");
+
+        let output = Agent::at(&gateway, &key).codex(&question, Some("some-model"));
+
+        let asked = provider.requests();
+        assert_eq!(paths(&asked), [path; 3], "{:?}", codex_events(&output));
+        assert_four_calls(&asked, "exec_command");
+        assert_codex_answers(&output, cost(&asked));
         assert_left(&gateway, &key, GRANTED - cost(&asked));
     }
 }

@@ -2,7 +2,8 @@
 //! on the number of tool results.
 //!
 //! The provider speaks all four text APIs, plain and streamed. A question with `Use the tool NAME` is answered by one
-//! call of that tool, every other one with text.
+//! call of that tool, one with `Use twice and twice again NAME` by two calls at once and then by two more, every other
+//! one with text.
 
 mod scripts;
 
@@ -19,6 +20,8 @@ use scripts::{
 pub const TEXT: &str = "Hello, world";
 /// Precedes the name of a tool in a question.
 pub const ORDER: &str = "Use the tool ";
+/// Precedes the name of a tool that is to be called twice at once, and then twice again.
+pub const ORDER_OF_FOUR: &str = "Use twice and twice again ";
 /// Output of the agents' tools.
 pub const SAID: &str = "from-the-tool";
 /// Balance above the byte bound of agents' prompts, which have about 100 kB each.
@@ -103,33 +106,59 @@ pub fn results(call: &Value) -> Vec<Value> {
     found
 }
 
+/// Call of a tool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    pub id: String,
+    pub name: String,
+    pub arguments: Value,
+}
+
+impl Call {
+    fn new(name: &str, id: String, said: &str) -> Call {
+        let arguments = match name {
+            "Bash" => json!({"command": format!("echo {said}"), "description": "Say it"}),
+            "exec_command" => json!({"cmd": format!("echo {said}")}),
+            "WebSearch" => json!({"query": "gateways"}),
+            _ => json!({"city": "Paris"}),
+        };
+        Call {
+            id,
+            name: name.to_owned(),
+            arguments,
+        }
+    }
+
+    /// The n-th of four calls, counted from 0. Its words need escapes in JSON, and more than one byte a character.
+    pub fn nth_of_four(name: &str, nth: usize) -> Call {
+        let said = format!("\"{SAID}-{nth} \u{fc}\"");
+        Call::new(name, format!("call_{nth}"), &said)
+    }
+}
+
 pub enum Answer {
     Text,
-    Tool { name: String, arguments: Value },
+    Calls(Vec<Call>),
 }
 
 impl Answer {
     fn to(call: &Value, question: &str) -> Answer {
-        let ordered = question.split_once(ORDER).map(|(_, rest)| {
+        let ordered = |order: &str| {
+            let (_, rest) = question.split_once(order)?;
             let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
-            rest[..end.unwrap_or(rest.len())].to_owned()
-        });
-        match ordered {
-            Some(name) if results(call).is_empty() => Answer::Tool {
-                arguments: arguments(&name),
-                name,
-            },
+            Some(&rest[..end.unwrap_or(rest.len())])
+        };
+        let before = results(call).len();
+        match (ordered(ORDER), ordered(ORDER_OF_FOUR)) {
+            (Some(name), _) if before == 0 => {
+                Answer::Calls(vec![Call::new(name, "call_1".to_owned(), SAID)])
+            }
+            (_, Some(name)) if before < 4 => {
+                let both = [before, before + 1].map(|nth| Call::nth_of_four(name, nth));
+                Answer::Calls(both.to_vec())
+            }
             _ => Answer::Text,
         }
-    }
-}
-
-fn arguments(tool: &str) -> Value {
-    match tool {
-        "Bash" => json!({"command": format!("echo {SAID}"), "description": "Say it"}),
-        "exec_command" => json!({"cmd": format!("echo {SAID}")}),
-        "WebSearch" => json!({"query": "gateways"}),
-        _ => json!({"city": "Paris"}),
     }
 }
 
