@@ -4,6 +4,7 @@
 
 use super::ground::Outcome;
 use super::pairs::{Client, Pair};
+use super::servers::Counts;
 
 /// Bound of a deviation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,10 +189,24 @@ pub fn is_kept(outcome: &Outcome) -> bool {
     outcome.charged >= outcome.truth() && outcome.charged <= outcome.held
 }
 
-/// Whether the answer must come back through a translation, whole: it fits its hold, and its tools have names.
-fn is_carried(pair: &Pair) -> bool {
+/// Whether an answer is read to its end by a client that wants nothing odd: it fits its hold, and its tools have names.
+fn is_usual(pair: &Pair) -> bool {
     let fits = ["short", "named tool"].contains(&pair.turn.name);
-    fits && pair.is_translated() && pair.odd.is_empty() && pair.client == Client::Reads
+    fits && pair.odd.is_empty() && pair.client == Client::Reads
+}
+
+/// Whether a usual answer costs no more than its server generated and read.
+fn is_exact(pair: &Pair, outcome: &Outcome) -> bool {
+    // A stream without the mark of its end is taken for cut off.
+    if pair.streams && !pair.server.has_done {
+        return outcome.charged == outcome.held;
+    }
+    let again = match pair.server.counts {
+        // A compaction reads the prompt once more.
+        Counts::Iterations => outcome.read,
+        _ => 0,
+    };
+    outcome.charged <= outcome.truth() + again
 }
 
 pub fn is_allowed(pair: &Pair, outcome: &Outcome) -> bool {
@@ -202,7 +217,7 @@ pub fn is_allowed(pair: &Pair, outcome: &Outcome) -> bool {
     if pair.is_refused {
         return outcome.status == 400 && outcome.calls == 0 && outcome.charged == 0;
     }
-    if is_carried(pair) && !outcome.is_whole {
+    if is_usual(pair) && !(outcome.is_whole && is_exact(pair, outcome)) {
         return false;
     }
     let mut exceptions = EXCEPTIONS.iter();
