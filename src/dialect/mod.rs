@@ -10,6 +10,7 @@ pub mod call;
 pub mod canonical;
 pub mod claim;
 pub mod delivered;
+pub mod ends;
 pub mod error;
 pub mod extras;
 pub mod failure;

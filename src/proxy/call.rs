@@ -234,10 +234,6 @@ async fn answer_by_api(
     exchange.outcome.route = Route::Call(dialect.path());
     let _guard = gate::enter_tenant(&proxy.limits, &proxy.metrics, tenant)?;
     let key = authenticate(session.request(), tenant)?;
-    if dialect.path() == STREAM.path() && !asks_for_events(session.request()) {
-        let why = "streamGenerateContent is served with alt=sse in the query alone";
-        return Err(GatewayError::InvalidBody(why.to_owned()));
-    }
     let asked = AskedCall { dialect, model };
     call_limited(proxy, session, exchange, tenant, &asked, &key).await
 }
@@ -285,6 +281,10 @@ async fn call(
     work: &mut Work,
 ) -> Result<(), GatewayError> {
     exchange.reply.wants_cost = session.request().fields.has("x-resullm-cost");
+    if asked.dialect.path() == STREAM.path() && !asks_for_events(session.request()) {
+        let why = "streamGenerateContent is served with alt=sse in the query alone";
+        return Err(GatewayError::InvalidBody(why.to_owned()));
+    }
     let length = session.body_length();
     if length.is_none_or(|length| length > MAX_UNKNOWN_BODY_BYTES) {
         require_known(&*proxy.store, tenant, key).await?;

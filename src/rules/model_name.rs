@@ -151,8 +151,8 @@ fn without<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {
     end.eq_ignore_ascii_case(suffix).then(|| &name[..at])
 }
 
-/// Returns the name without its date: `-2024-08-06`, `-20240806`, `@20240806` or `-latest`. No other suffix
-/// makes a version.
+/// Returns the name without its date: `-2024-08-06`, `-20240806`, `@20240806` or `-latest`; at Gemini without its
+/// number, too. No other suffix makes a version.
 fn undated(name: &str, server: Server) -> Option<&str> {
     if server == Ollama && name.contains(':') {
         return None;
@@ -165,6 +165,14 @@ fn undated(name: &str, server: Server) -> Option<&str> {
     without(name, "-latest")
         .or_else(|| dated("-2024-08-06".len(), b"-", true))
         .or_else(|| dated("-20240806".len(), b"-@", false))
+        .or_else(|| unnumbered(name).filter(|_| server == Gemini))
+}
+
+/// Returns the name without the number of its version, as `-001`.
+fn unnumbered(name: &str) -> Option<&str> {
+    let at = name.len().checked_sub("-001".len()).filter(|at| *at > 0)?;
+    let (dash, number) = name.as_bytes()[at..].split_first()?;
+    (*dash == b'-' && number.iter().all(u8::is_ascii_digit)).then(|| &name[..at])
 }
 
 fn is_date(date: &[u8], has_dashes: bool) -> bool {

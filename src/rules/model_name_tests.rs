@@ -104,6 +104,10 @@ fn model_version_is_a_date() {
             assert!(!is_version(other, "gpt-4o", server), "{other} {server:?}");
         }
     }
+    // Google numbers versions.
+    let (version, name) = ("gemini-2.0-flash-001", "gemini-2.0-flash");
+    assert!(is_version(version, name, Gemini) && !is_version(version, name, OpenAi));
+    assert!(!is_version("gemini-2.0-flash-01", name, Gemini));
     assert!(!is_version("llama3:8b-20240806", "llama3:8b", Ollama));
     assert!(!is_version("-2024-08-06", "", OpenAi));
 }

@@ -4,8 +4,9 @@
 //! totals. No event ends a stream: it is complete if its candidates had given their reason when the provider closed it.
 
 use crate::dialect::beside::{is_frame, unsure};
-use crate::dialect::call::{Claim, Delivered, Reading, Usage};
+use crate::dialect::call::{Call, Claim, Delivered, Reading, Usage};
 use crate::dialect::claim::{Count, number};
+use crate::dialect::ends::{self, Ends};
 use crate::dialect::failure;
 use crate::dialect::stream::{Event, EventStream, Events};
 use crate::json;
@@ -39,7 +40,7 @@ const CANDIDATE: &[&str] = &[
 /// Members of a part that no model generates.
 const PART: &[&str] = &["thought", "thoughtSignature", "partMetadata"];
 
-/// ContentCounts of an answer. `thoughts` are not among `candidates`, nor is `tool_use` among `prompt`.
+/// Counts of an answer. `thoughts` are not among `candidates`, nor is `tool_use` among `prompt`.
 #[derive(Clone, Copy, Debug, Default)]
 struct ContentCounts {
     prompt: Count,
@@ -136,10 +137,7 @@ fn candidate(candidate: &[u8], delivered: &mut Delivered) -> (u64, bool) {
     let whole = json::each_member(candidate, |name, value| match name {
         "content" => content(value, delivered),
         "index" => place = number(value).unwrap_or(0),
-        "finishReason" => {
-            let reason = json::text(value);
-            has_ended = !matches!(&*reason, "" | "null" | "FINISH_REASON_UNSPECIFIED");
-        }
+        "finishReason" if is_frame(CANDIDATE, name, value) => has_ended = ends::is_reason(value),
         name if is_frame(CANDIDATE, name, value) => {}
         _ => unsure(value, delivered),
     });
@@ -215,14 +213,20 @@ pub(super) type CandidateStream = EventStream<Candidates>;
 /// Parser of a stream's events.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
-    /// Places of the candidates that were shown, and of those that have ended.
-    shown: Vec<u64>,
-    ended: Vec<u64>,
+    /// Number of candidates that were asked for.
+    answers: u64,
+    ends: Ends,
     is_blocked: bool,
 }
 
-/// Most candidates that are told apart, more than any call has.
-const MAX_CANDIDATES: usize = 64;
+impl CandidateStream {
+    pub(crate) fn new(call: &Call) -> CandidateStream {
+        EventStream::of(Candidates {
+            answers: call.answers,
+            ..Candidates::default()
+        })
+    }
+}
 
 impl Events for Candidates {
     fn pass(&mut self, event: &Event<'_>, reading: &mut Reading, out: &mut Vec<u8>) {
@@ -236,10 +240,7 @@ impl Events for Candidates {
             return;
         }
         for (place, has_ended) in told.candidates {
-            add(&mut self.shown, place);
-            if has_ended {
-                add(&mut self.ended, place);
-            }
+            self.ends.see(place, has_ended);
         }
         self.is_blocked |= told.is_blocked;
         if told.claim.is_some() {
@@ -256,14 +257,7 @@ impl Events for Candidates {
 
 impl Candidates {
     fn has_ended(&self) -> bool {
-        let all = !self.shown.is_empty() && self.ended.len() >= self.shown.len();
-        all || (self.shown.is_empty() && self.is_blocked)
-    }
-}
-
-fn add(places: &mut Vec<u64>, place: u64) {
-    if !places.contains(&place) && places.len() < MAX_CANDIDATES {
-        places.push(place);
+        self.ends.are_all(self.answers) || (self.ends.is_empty() && self.is_blocked)
     }
 }
 

@@ -48,7 +48,6 @@ impl Dialect for CountTokens {
             prompt: facts.prompt,
             unknown_members: facts.unknown_members,
             extras: facts.extras,
-            hides: true,
             answer: Some(Tokens::ZERO),
             free: true,
             ..Call::default()
@@ -87,8 +86,8 @@ impl Dialect for CountTokens {
     }
 
     /// Returns a meter, although this call has no streams: if one comes, it is forwarded.
-    fn stream(&self, _: &Call) -> Box<dyn Meter> {
-        Box::new(answer::CandidateStream::default())
+    fn stream(&self, call: &Call) -> Box<dyn Meter> {
+        Box::new(answer::CandidateStream::new(call))
     }
 }
 

@@ -44,12 +44,11 @@ impl Dialect for Generate {
             wants_usage: true,
             limit: facts.limit,
             answers: facts.answers,
-            can_pass_unchanged: true,
+            can_pass_unchanged: !object.flag("store")?,
             prompt: facts.prompt,
             unknown_members: facts.unknown_members,
             extras: facts.extras,
-            // The models think unless they are told not to, and show it only if they are told to.
-            hides: true,
+            hides: facts.thinks,
             ..Call::default()
         })
     }
@@ -78,6 +77,10 @@ impl Dialect for Generate {
                 }
             }
         }
+        // A stored call would be in the operator's account.
+        if body.flag("store")? {
+            edit.set("store", "false");
+        }
         tools::edit(&mut edit, &body, changes)?;
         Ok(edit.apply())
     }
@@ -86,8 +89,8 @@ impl Dialect for Generate {
         answer::meter(answer)
     }
 
-    fn stream(&self, _: &Call) -> Box<dyn Meter> {
-        Box::new(answer::CandidateStream::default())
+    fn stream(&self, call: &Call) -> Box<dyn Meter> {
+        Box::new(answer::CandidateStream::new(call))
     }
 
     fn replay(&self) -> Option<&'static dyn Replay> {

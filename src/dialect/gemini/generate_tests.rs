@@ -136,3 +136,29 @@ fn a_tool_of_unknown_kind_is_refused() {
     }
     assert!(read(r#"{"tools":[{"googleSearch":null,"functionDeclarations":[]}]}"#).is_ok());
 }
+
+/// A call that is stored lies in the operator's account, where others could see it.
+#[test]
+fn nothing_is_stored() {
+    let body = r#"{"store": true,"contents":[]}"#;
+    assert!(!read(body).unwrap().can_pass_unchanged);
+    let unchanged = rewritten(body, &Changes::default());
+    assert_eq!(unchanged, r#"{"store": false,"contents":[]}"#);
+    assert!(
+        read(r#"{"store":false,"contents":[]}"#)
+            .unwrap()
+            .can_pass_unchanged
+    );
+    assert!(read(r#"{"store":"yes"}"#).is_err());
+}
+
+#[test]
+fn thinking_is_hidden_where_it_is_asked_for() {
+    let hides = |config: &str| {
+        read(&format!(r#"{{"generationConfig":{config}}}"#))
+            .unwrap()
+            .hides
+    };
+    assert!(!hides("{}") && hides(r#"{"thinkingConfig":{"thinkingBudget":-1}}"#));
+    assert!(hides(r#"{"thinking_config":{"includeThoughts":true}}"#));
+}

@@ -33,6 +33,7 @@ pub(super) const KNOWN: &[&str] = &[
     "cached_content",
     "serviceTier",
     "service_tier",
+    "store",
 ];
 
 /// Members that no model reads.
@@ -127,7 +128,19 @@ const PART_READ: &[&str] = &[
     "part_metadata",
 ];
 
-/// ContentFacts of a body that [`read`] returns beside the known members.
+/// Members of `generationConfig` that ask for thinking.
+const THINKING: Spellings = ["thinkingConfig", "thinking_config"];
+
+/// Facts of `generationConfig`.
+struct ConfigFacts {
+    limit: Option<u64>,
+    answers: u64,
+    thinks: bool,
+    /// Tokens of what a model reads.
+    read: Tokens,
+}
+
+/// Facts of a body that [`read`] returns beside the known members.
 #[derive(Default)]
 pub(super) struct ContentFacts {
     pub prompt: Tokens,
@@ -137,6 +150,8 @@ pub(super) struct ContentFacts {
     pub limit: Option<u64>,
     /// Number of answers.
     pub answers: u64,
+    /// Whether the body asks for thinking, or bounds it.
+    pub thinks: bool,
 }
 
 /// Parses a whole body and bounds its prompt.
@@ -192,13 +207,14 @@ fn read_members(
     ] {
         sum = sum.plus(value.map_or(Tokens::ZERO, weight));
     }
-    let (limit, answers, read) = prompt.config(either(body, GENERATION_CONFIG)?)?;
+    let config = prompt.config(either(body, GENERATION_CONFIG)?)?;
     Ok(ContentFacts {
-        prompt: sum.plus(read),
+        prompt: sum.plus(config.read),
         unknown_members: prompt.unknown_members.names()?,
         extras: tools::read(body)?,
-        limit,
-        answers,
+        limit: config.limit,
+        answers: config.answers,
+        thinks: config.thinks,
     })
 }
 
@@ -208,29 +224,33 @@ struct ContentBound<'b> {
 }
 
 impl ContentBound<'_> {
-    /// Reads `generationConfig`: the limit, the number of answers, and the tokens of what a model reads.
-    fn config(
-        &mut self,
-        config: Option<&RawValue>,
-    ) -> Result<(Option<u64>, u64, Tokens), Unreadable> {
-        let Some(config) = config else {
-            return Ok((None, 1, Tokens::ZERO));
+    /// Reads `generationConfig`.
+    fn config(&mut self, config: Option<&RawValue>) -> Result<ConfigFacts, Unreadable> {
+        let mut facts = ConfigFacts {
+            limit: None,
+            answers: 1,
+            thinks: false,
+            read: Tokens::ZERO,
         };
-        let mut read = Tokens::ZERO;
+        let Some(config) = config else {
+            return Ok(facts);
+        };
         let config = Object::read(config.get(), "generationConfig", CONFIG, |name, value| {
             if CONFIG_SETTINGS.contains(&name) {
-                read = read.plus(object::beyond_a_setting(value));
+                facts.thinks |= THINKING.contains(&name) && value.get() != "null";
+                facts.read = facts.read.plus(object::beyond_a_setting(value));
                 return;
             }
-            read = read.plus(weight(value));
+            facts.read = facts.read.plus(weight(value));
             if !CONFIG_READ.contains(&name) {
                 self.unknown_members
                     .record_unless_null("generationConfig", name, value);
             }
         })?;
-        let limit = spelling::whole(&config, ["maxOutputTokens", "max_output_tokens"], 1)?;
+        facts.limit = spelling::whole(&config, ["maxOutputTokens", "max_output_tokens"], 1)?;
         let answers = spelling::whole(&config, ["candidateCount", "candidate_count"], 1)?;
-        Ok((limit, answers.unwrap_or(1), read))
+        facts.answers = answers.unwrap_or(1);
+        Ok(facts)
     }
 
     fn content(&mut self, content: &RawValue) -> Result<Tokens, Unreadable> {
@@ -307,7 +327,7 @@ impl ContentBound<'_> {
         let mut beside = Tokens::ZERO;
         let resolution =
             Object::read(resolution.get(), "mediaResolution", known, |name, value| {
-                beside = beside.plus(stray(name, value))
+                beside = beside.plus(stray(name, value));
             })?;
         let wanted = spelling::whole(&resolution, ["numTokens", "num_tokens"], 0)?;
         Ok(image.max(Tokens::new(wanted.unwrap_or(0))).plus(beside))

@@ -133,7 +133,7 @@ impl Dialect for Chat {
     }
 
     fn stream(&self, call: &Call) -> Box<dyn Meter> {
-        Box::new(StreamMeter::new(call.wants_usage))
+        Box::new(StreamMeter::new(call))
     }
 
     fn replay(&self) -> Option<&'static dyn Replay> {

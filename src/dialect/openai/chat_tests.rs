@@ -270,7 +270,11 @@ const WITHOUT_USAGE: &str = concat!(
 );
 
 fn streamed(wants_usage: bool, pieces: &[&[u8]]) -> (String, Reading) {
-    let mut meter = StreamMeter::new(wants_usage);
+    let mut meter = StreamMeter::new(&Call {
+        wants_usage,
+        answers: 1,
+        ..Call::default()
+    });
     let mut out = Vec::new();
     for piece in pieces {
         out.extend(meter.feed(piece));
@@ -334,4 +338,38 @@ fn a_list_of_messages_holds_no_other() {
     let read = |messages: &str| read(body(messages).as_bytes(), &Bounds::default());
     assert!(read(r#"[{"role":"user","content":"a"}]"#).is_err());
     assert!(read(r#""a",null"#).is_ok());
+}
+
+/// Some servers end a stream with its last chunk, and send no `[DONE]`.
+#[test]
+fn stream_without_done_is_complete_when_every_choice_has_ended() {
+    let chunk = |index: u64, reason: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":{index},\"delta\":{{\"content\":\"a\"}},\"finish_reason\":{reason}}}]}}\n\n"
+        )
+    };
+    let usage =
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":2}}\n\n";
+    let reading = |answers: u64, text: String| {
+        let mut meter = StreamMeter::new(&Call {
+            answers,
+            ..Call::default()
+        });
+        meter.feed(text.as_bytes());
+        assert!(!meter.reading().complete);
+        meter.finish();
+        meter.reading().clone()
+    };
+    let ended = chunk(0, "\"stop\"");
+    let whole = reading(1, format!("{}{ended}{usage}", chunk(0, "null")));
+    assert!(whole.complete);
+    assert_eq!(whole.usage().map(|usage| usage.output.count()), Some(2));
+    let with_usage = |text: &str| format!("{text}{usage}");
+    assert!(!reading(1, ended.clone()).complete, "without usage");
+    assert!(!reading(1, with_usage(&chunk(0, "null"))).complete);
+    assert!(!reading(2, with_usage(&ended)).complete);
+    let other = chunk(1, "null");
+    assert!(!reading(1, with_usage(&format!("{ended}{other}"))).complete);
+    let other = chunk(1, "\"length\"");
+    assert!(reading(2, with_usage(&format!("{ended}{other}"))).complete);
 }

@@ -5,7 +5,8 @@
 
 use super::{said, usage};
 use crate::dialect::beside::{is_frame, unsure};
-use crate::dialect::call::{Reading, Unreadable};
+use crate::dialect::call::{Call, Reading, Unreadable};
+use crate::dialect::ends::Ends;
 use crate::dialect::failure;
 use crate::dialect::object::{Edit, Object};
 use crate::dialect::stream::{Event, EventStream, Events};
@@ -87,12 +88,12 @@ enum Reported {
     Counts,
 }
 
-/// Reads a whole response or one stream chunk into `reading`. `None`: it is not a complete JSON object.
-fn take(answer: &[u8], reading: &mut Reading) -> Option<Seen> {
+/// Reads a whole response or one stream chunk into `reading`, and which answers have ended into `ends`. `None`: it is not a complete JSON object.
+fn take(answer: &[u8], reading: &mut Reading, ends: &mut Ends) -> Option<Seen> {
     let mut seen = Seen::default();
     let answer = Value::of(answer);
     let whole = answer.members(|name, value| match name {
-        "choices" => choices(value, &mut seen, reading),
+        "choices" => choices(value, &mut seen, reading, ends),
         "usage" if value.bytes() == b"null" => seen.usage = seen.usage.max(Reported::Null),
         "usage" => {
             seen.usage = Reported::Counts;
@@ -114,11 +115,12 @@ fn take(answer: &[u8], reading: &mut Reading) -> Option<Seen> {
     (whole && answer.is_all()).then_some(seen)
 }
 
-fn choices(list: &Value<'_>, seen: &mut Seen, reading: &mut Reading) {
+fn choices(list: &Value<'_>, seen: &mut Seen, reading: &mut Reading, ends: &mut Ends) {
     let listed = list.elements(|choice| {
         seen.choices += 1;
-        let claim = said::choice(choice, &mut reading.delivered);
-        reading.reports(claim);
+        let told = said::choice(choice, &mut reading.delivered);
+        reading.reports(told.claim);
+        ends.see(told.place, told.has_ended);
     });
     let list = list.bytes();
     if !listed && list != b"null" {
@@ -129,7 +131,7 @@ fn choices(list: &Value<'_>, seen: &mut Seen, reading: &mut Reading) {
 /// Meters a whole response. Bytes that are not a complete JSON object count as text.
 pub fn meter(answer: &[u8]) -> Reading {
     let mut reading = Reading::default();
-    if take(answer, &mut reading).is_some() {
+    if take(answer, &mut reading, &mut Ends::default()).is_some() {
         reading.complete = true;
     } else {
         reading.delivered = Default::default();
@@ -145,11 +147,18 @@ pub(crate) type StreamMeter = EventStream<Chunks>;
 #[derive(Debug, Default)]
 pub struct Chunks {
     wants_usage: bool,
+    /// Number of choices that were asked for.
+    answers: u64,
+    ends: Ends,
 }
 
 impl StreamMeter {
-    pub fn new(wants_usage: bool) -> StreamMeter {
-        EventStream::of(Chunks { wants_usage })
+    pub fn new(call: &Call) -> StreamMeter {
+        EventStream::of(Chunks {
+            wants_usage: call.wants_usage,
+            answers: call.answers,
+            ends: Ends::default(),
+        })
     }
 }
 
@@ -161,7 +170,7 @@ impl Events for Chunks {
             return;
         }
         let before = reading.delivered.mark();
-        let Some(seen) = take(&event.data, reading) else {
+        let Some(seen) = take(&event.data, reading, &mut self.ends) else {
             reading.delivered.reset(before);
             reading.delivered.malformed(&event.data);
             out.extend_from_slice(event.bytes);
@@ -181,6 +190,11 @@ impl Events for Chunks {
         } else {
             out.extend_from_slice(event.bytes);
         }
+    }
+
+    /// Some servers send no `[DONE]`. One that has said all but the usage may have broken off before it.
+    fn end(&mut self, reading: &mut Reading) {
+        reading.complete |= self.ends.are_all(self.answers) && reading.claim.output.is_some();
     }
 }
 

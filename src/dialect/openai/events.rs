@@ -77,7 +77,7 @@ impl TypedEvents {
             "error" if value != b"null" => failure::reported(value, reading),
             "choices" => {
                 Value::of(value).elements(|choice| {
-                    let claim = said::choice(choice, &mut reading.delivered);
+                    let claim = said::choice(choice, &mut reading.delivered).claim;
                     reading.reports(claim);
                 });
             }

@@ -7,6 +7,8 @@
 use super::usage;
 use crate::dialect::beside::{is_frame, unsure};
 use crate::dialect::call::{Claim, Delivered};
+use crate::dialect::claim::number;
+use crate::dialect::ends;
 use crate::json::{self, Value};
 
 /// Members of a choice, a message or a content part that hold metadata and no generated text.
@@ -37,19 +39,34 @@ const TEXT: &[&str] = &["content", "refusal", "text"];
 /// the first that is not empty counts as text.
 const REASONING: &[&str] = &["reasoning_content", "reasoning", "thinking"];
 
-/// Counts a choice into `delivered`. Returns its `usage`, which some servers report here.
-pub fn choice(choice: &Value<'_>, delivered: &mut Delivered) -> Option<Claim> {
-    let mut claim = None;
+/// What a choice says beside its text.
+#[derive(Default)]
+pub struct SaidBeside {
+    /// Its `usage`, which some servers report here.
+    pub claim: Option<Claim>,
+    /// Its `index`.
+    pub place: u64,
+    /// Whether it gives the reason of its end.
+    pub has_ended: bool,
+}
+
+/// Counts a choice into `delivered`. Returns what it says beside.
+pub fn choice(choice: &Value<'_>, delivered: &mut Delivered) -> SaidBeside {
+    let mut told = SaidBeside::default();
     let whole = choice.members(|name, value| match name {
         "message" | "delta" => message(value, delivered),
         "text" => text(value.bytes(), delivered),
-        "usage" => claim = usage::read(value),
-        name => beside(name, value.bytes(), delivered),
+        "usage" => told.claim = usage::read(value),
+        "index" => told.place = number(value.bytes()).unwrap_or(0),
+        name => {
+            told.has_ended |= name == "finish_reason" && ends::is_reason(value.bytes());
+            beside(name, value.bytes(), delivered);
+        }
     });
     if !whole {
         delivered.unreadable(choice.bytes());
     }
-    claim
+    told
 }
 
 /// Counts a member that is not in `FRAME`, in the upper bound alone.

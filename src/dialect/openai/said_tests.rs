@@ -72,6 +72,8 @@ fn unreadable_json_counts_its_bytes() {
 fn a_usage_in_a_choice_is_found() {
     let mut delivered = Delivered::default();
     let choice = br#"{"delta":{},"usage":{"prompt_tokens":3,"completion_tokens":4}}"#;
-    let claim = super::choice(&Value::of(choice), &mut delivered).unwrap();
+    let claim = super::choice(&Value::of(choice), &mut delivered)
+        .claim
+        .unwrap();
     assert_eq!(claim.usage().total().count(), 7);
 }

@@ -178,7 +178,7 @@ fn add_part(parts: &mut Vec<Value>, piece: Value) -> Option<()> {
         return Some(());
     }
     let is_empty = is_plain(&piece) && piece.get("text").and_then(Value::as_str) == Some("");
-    if !(is_empty && !parts.is_empty()) {
+    if !is_empty || parts.is_empty() {
         parts.push(Value::Object(piece));
     }
     Some(())

@@ -30,6 +30,8 @@ const NOT_READ: &[&str] = &[
 
 /// Member that holds an image or a document in base64.
 const MEDIA: &str = "data";
+/// Shortest value that is taken for one.
+const SHORTEST_MEDIA_BYTES: usize = 64;
 /// Tokens of one of those.
 const MEDIA_TOKENS: u64 = 1_500;
 
@@ -53,6 +55,12 @@ fn member(client: &dyn Dialect) -> Option<&'static str> {
     Some(member)
 }
 
+/// Whether a value is a long string of base64: a text has blanks.
+fn is_base64(value: &[u8]) -> bool {
+    let is_of_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"\"+/=-_".contains(byte);
+    value.len() > SHORTEST_MEDIA_BYTES && value.starts_with(b"\"") && value.iter().all(is_of_base64)
+}
+
 /// What a model reads of a body.
 #[derive(Default)]
 struct PromptText {
@@ -63,9 +71,9 @@ struct PromptText {
 impl PromptText {
     fn value(&mut self, value: &Value<'_>) {
         let is_object = value.members(|name, value| {
-            if name == MEDIA && value.bytes().starts_with(b"\"") {
+            if name == MEDIA && is_base64(value.bytes()) {
                 self.media += 1;
-            } else if !NOT_READ.contains(&name) {
+            } else if !(NOT_READ.contains(&name) && value.bytes().starts_with(b"\"")) {
                 self.value(value);
             }
         });
@@ -99,7 +107,8 @@ mod tests {
             "{}",
             counted(&long)
         );
-        let image = r#"{"messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","data":"AAAA"}}]}]}"#;
+        let image = r#"{"messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","data":"DATA"}}]}]}"#;
+        let image = &image.replace("DATA", &"A".repeat(400));
         assert!(
             (1_500..1_600).contains(&counted(image)),
             "{}",

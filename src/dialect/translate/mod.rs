@@ -22,7 +22,7 @@ use super::openai::chat::Chat;
 use super::{Dialect, Meter};
 use crate::rules::choice::Way;
 use crate::rules::config::{Endpoint, Kind};
-use conversation::{CallFacts, Conversation};
+use conversation::{CallFacts, Conversation, ToolChoice, not_carried};
 pub use count::{count, is_count};
 use meter::TranslatedMeter;
 use reply::{ReadEvents, WholeReply, WriteEvents};
@@ -198,6 +198,9 @@ pub fn request(
     let mut asked = from.read(body)?;
     if let (Some(limit), Some(most)) = (&mut asked.limit, to.most_output) {
         *limit = most.min(*limit);
+    }
+    if asked.tools.is_empty() && matches!(asked.choice, ToolChoice::Any | ToolChoice::Named(_)) {
+        return Err(not_carried("tool_choice of a tool that is not there"));
     }
     let body = wire.write(&mut asked, to)?.into_bytes();
     Ok(Translated {

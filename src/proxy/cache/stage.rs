@@ -260,6 +260,8 @@ impl Cache {
         };
         self.metrics.cache_hits.add(1);
         set_cache(call, HIT);
+        let removed = &passage.estimates[0].extras.removed;
+        call.reply.set_removed(removed.clone());
         call.reply
             .set_endpoint(entry.about.endpoint.as_str().into());
         let amount = entry.about.amount_in(call.bill.currency());

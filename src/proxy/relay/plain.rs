@@ -204,8 +204,9 @@ fn translated(
     status: StatusCode,
     body: &[u8],
 ) -> Result<Bytes, GatewayError> {
-    if status.is_success() && !call.bill.is_unusable() {
-        let Some(answer) = translation.answer(body) else {
+    if status.is_success() {
+        let answer = translation.answer(body);
+        let Some(answer) = answer.filter(|_| !call.bill.is_unusable()) else {
             let endpoint = call.reply.endpoint();
             let why =
                 format!("{endpoint} answered with what cannot be carried to the client's API");

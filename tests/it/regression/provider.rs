@@ -265,3 +265,35 @@ fn a_moderation_of_text_about_an_image_is_billed() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(balance(&gateway, &key).0, 992);
 }
+
+/// A client of another API got status 200 with an error in its body, which no SDK raises on.
+#[test]
+fn answer_of_no_use_is_no_success_in_another_api() {
+    let provider = Provider::start(|request| match request.text() {
+        text if text.contains("html") => {
+            let headers = [("content-type", "text/html"), ("content-length", "6")];
+            Script::new().head(200, &headers).bytes("<html>")
+        }
+        text if text.contains("list") => Script::json(200, &json!([{"candidates": []}])),
+        _ => Script::json(200, &json!({"error": {"code": 500, "message": "Broken"}})),
+    });
+    let config = sample(&provider)
+        .endpoint("claude", &provider.url("/v1/messages"), "claude")
+        .endpoint(
+            "google",
+            &provider.url("/v1beta/models/m:generateContent"),
+            "m",
+        );
+    let gateway = Gateway::start(Setup::new().tenant("abc", config));
+    for endpoint in ["claude", "google"] {
+        for what in ["html", "list", "error"] {
+            let key = mint(&gateway, "abc");
+            let call = json!({"model": format!("{endpoint}/m"), "messages": [{"role": "user", "content": what}]});
+            let client = gateway.client();
+            let request = client.request("POST", "/abc/v1/chat/completions");
+            let answer = request.bearer(&key).json(&call).send();
+            assert_eq!(answer.status, 502, "{endpoint} {what}: {}", answer.text());
+            assert!(answer.json()["error"]["message"].is_string());
+        }
+    }
+}

@@ -362,3 +362,95 @@ fn a_stream_that_is_no_stream_of_events_is_refused_with_words() {
     assert!(answer.text().contains("alt=sse"), "{}", answer.text());
     assert!(provider.requests().is_empty());
 }
+
+/// A call of the same words is answered again, in either form, and never for a client of another API.
+#[test]
+fn kept_answers_are_given_whole_and_as_streams() {
+    let (provider, gateway) = start_with(|config| only(config, "gemini").caching(20));
+    let key = mint(&gateway, TENANT);
+    let ask = |path: &str, body: &Value| {
+        gateway
+            .client()
+            .request("POST", &format!("/{TENANT}{path}"))
+            .header("x-goog-api-key", &key)
+            .json(body)
+            .send()
+    };
+    let contents = json!({"contents": [{"parts": [{"text": "Hello"}]}], "serviceTier": "flex"});
+    let plain = "/v1beta/models/gemini-2.5-flash:generateContent";
+    let stream = "/v1/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
+    let first = ask(stream, &contents);
+    assert_eq!(first.header("x-resullm-cache"), Some("miss"));
+    for path in [plain, stream] {
+        let again = ask(path, &contents);
+        assert_eq!(again.header("x-resullm-cache"), Some("hit"), "{path}");
+        assert_eq!(
+            again.header("x-resullm-removed"),
+            Some("serviceTier"),
+            "{path}"
+        );
+        assert!(
+            again.text().contains("\"STOP\""),
+            "{path}: {}",
+            again.text()
+        );
+        assert!(again.text().contains(TEXT), "{path}: {}", again.text());
+        assert_eq!(again.text().starts_with("data: "), path == stream, "{path}");
+    }
+    for (path, body) in [
+        (
+            "/v1beta/models/gemini-2.5-pro:generateContent",
+            contents.clone(),
+        ),
+        (
+            plain,
+            json!({"contents": [{"parts": [{"text": "Hello!"}]}]}),
+        ),
+        (
+            "/v1/chat/completions",
+            json!({"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "Hello"}]}),
+        ),
+    ] {
+        let other = ask(path, &body);
+        assert_eq!(other.header("x-resullm-cache"), Some("miss"), "{path}");
+    }
+    assert_eq!(provider.requests().len(), 4);
+}
+
+#[test]
+fn failover_leads_from_an_api_to_another() {
+    let (provider, gateway) = start_with(|config| {
+        config
+            .set("providers.text.default", json!("gemini"))
+            .set(
+                "providers.text.endpoints.gemini.models",
+                json!(["status-500"]),
+            )
+            .set("providers.text.fallbacks", json!(["anthropic", "openai"]))
+    });
+    for (vendor, call) in [
+        (Vendor::Google, "stream"),
+        (Vendor::OpenAi, "stream"),
+        (Vendor::Anthropic, "message"),
+    ] {
+        let key = mint(&gateway, TENANT);
+        let before = provider.requests().len();
+        let caller = Caller {
+            model: "gemini/status-500",
+            ..Caller::of(vendor, Sdk::Python, &gateway, &key)
+        };
+
+        let answer = caller.answer(call);
+
+        assert_eq!(answer["text"], TEXT, "{vendor:?}");
+        let asked = provider.requests().split_off(before);
+        let paths = paths(&asked);
+        assert!(
+            paths[0].starts_with("/v1beta/models/status-500"),
+            "{paths:?}"
+        );
+        assert_eq!(paths[1..], ["/v1/messages"], "{vendor:?}");
+        let tokens = if call == "message" { 21 } else { 16 };
+        assert_left(&gateway, &key, PLENTY - tokens);
+    }
+}

@@ -244,6 +244,31 @@ fn stream_that_breaks_off_raises_in_the_other_api_too() {
     }
 }
 
+/// An endpoint of another API has no call for it, so the gateway counts.
+#[test]
+fn tokens_are_counted_here_for_endpoints_of_other_apis() {
+    for (vendor, names, member) in [
+        (Vendor::Anthropic, ["openai", "gemini"], "input_tokens"),
+        (Vendor::Google, ["openai", "anthropic"], "total_tokens"),
+    ] {
+        for name in names {
+            let (provider, gateway) = start_with(|config| only(config, name));
+            for sdk in SDKS {
+                let key = mint(&gateway, TENANT);
+                let caller = Caller::of(vendor, sdk, &gateway, &key);
+                let answer = caller.answer("count-tokens");
+                let counted = answer[member].as_u64().expect("a count");
+                assert!(
+                    (4..16).contains(&counted),
+                    "{vendor:?} {name} {sdk:?}: {answer}"
+                );
+                assert_left(&gateway, &key, PLENTY);
+            }
+            assert!(provider.requests().is_empty(), "{vendor:?} {name}");
+        }
+    }
+}
+
 /// An agent's tenant with this endpoint alone.
 fn agents_at(change: impl Fn(Sample) -> Sample) -> (Provider, Gateway) {
     turns::start_changed(GRANTED, change)
@@ -346,7 +371,7 @@ enum Step {
     Turn(String),
 }
 
-/// Steps since the first call of a tool, in either API of an endpoint.
+/// Steps since the first call of a tool, in any API of an endpoint.
 fn steps(call: &Value) -> Vec<Step> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut steps = Vec::new();
@@ -377,6 +402,23 @@ fn steps(call: &Value) -> Vec<Step> {
             }
         }
     }
+    for content in call["contents"].as_array().into_iter().flatten() {
+        let role = text(&content["role"]);
+        steps.push(Step::Turn(role.replace("model", "assistant")));
+        for part in content["parts"].as_array().into_iter().flatten() {
+            let (called, told) = (&part["functionCall"], &part["functionResponse"]);
+            if called.is_object() {
+                steps.push(Step::Called(Call {
+                    id: text(&called["id"]),
+                    name: text(&called["name"]),
+                    arguments: called["args"].clone(),
+                }));
+            } else if told.is_object() {
+                let said = told["response"]["output"].to_string();
+                steps.push(Step::Told(text(&told["id"]), said));
+            }
+        }
+    }
     let first = steps
         .iter()
         .position(|step| matches!(step, Step::Called(_)));
@@ -403,14 +445,20 @@ fn assert_four_calls(asked: &[Received], tool: &str) {
         }
         // Messages have all results in one turn, Chat Completions each in its own.
         let teller = if is_chat { "tool" } else { "user" };
-        for (place, nth) in pair.into_iter().enumerate() {
+        // An agent that runs both at once tells first which has ended first.
+        let mut told = Vec::new();
+        for place in 0..pair.len() {
             if is_chat || place == 0 {
                 assert_eq!(left.next(), Some(&turn(teller)), "{steps:?}");
             }
             let Some(Step::Told(id, said)) = left.next() else {
-                panic!("no result {nth}: {steps:?}")
+                panic!("no result: {steps:?}")
             };
-            assert_eq!(*id, format!("call_{nth}"), "{steps:?}");
+            told.push((id.clone(), said.clone()));
+        }
+        told.sort();
+        for (nth, (id, said)) in pair.into_iter().zip(told) {
+            assert_eq!(id, format!("call_{nth}"), "{steps:?}");
             assert!(said.contains(&format!("{SAID}-{nth} \u{fc}")), "{said}");
         }
     }
@@ -428,6 +476,26 @@ fn claude_code_calls_tools_at_once_and_again_on_an_openai_endpoint() {
     assert_four_calls(&asked, "Bash");
     assert_eq!(paths(&asked), ["/v1/chat/completions"; 3]);
     assert_claude_code_answers(&output, cost(&asked));
+    assert_left(&gateway, &key, GRANTED - cost(&asked));
+}
+
+#[test]
+fn agents_call_tools_at_once_and_again_on_a_gemini_endpoint() {
+    let (provider, gateway) = agents_at(|config| only(config, "gemini"));
+    let key = mint(&gateway, TENANT);
+    let question = format!("{ORDER_OF_FOUR}Bash");
+    let output = Agent::at(&gateway, &key).claude_code(&question, TOKEN, &[]);
+    let asked = provider.requests();
+    assert_four_calls(&asked, "Bash");
+    assert_claude_code_answers(&output, cost(&asked));
+    assert_left(&gateway, &key, GRANTED - cost(&asked));
+
+    let key = mint(&gateway, TENANT);
+    let question = format!("{ORDER_OF_FOUR}exec_command");
+    let output = Agent::at(&gateway, &key).codex(&question, Some("some-model"));
+    let asked = provider.requests().split_off(3);
+    assert_four_calls(&asked, "exec_command");
+    assert_codex_answers(&output, cost(&asked));
     assert_left(&gateway, &key, GRANTED - cost(&asked));
 }
 

@@ -60,7 +60,8 @@ pub(crate) fn read(answer: &[u8], asked: &CallFacts) -> Option<WholeReply> {
     let mut parts = Vec::new();
     let reasoning = message
         .reasoning_content
-        .or_else(|| message.reasoning.as_ref()?.as_str().map(str::to_owned));
+        .or_else(|| message.reasoning.as_ref()?.as_str().map(str::to_owned))
+        .or_else(|| message.content.as_ref().map(thinking_of));
     if let Some(text) = reasoning.filter(|text| !text.is_empty()) {
         parts.push(ContentPart::Thinking {
             text,
@@ -104,6 +105,13 @@ pub(crate) fn read(answer: &[u8], asked: &CallFacts) -> Option<WholeReply> {
         reply.stop = Stop::Calls;
     }
     Some(reply)
+}
+
+/// Returns the thinking of a content: what the parts of type `thinking` in a list say.
+pub(super) fn thinking_of(content: &Value) -> String {
+    let parts = content.as_array().into_iter().flatten();
+    let thinking = parts.filter_map(|part| part.get("thinking"));
+    thinking.map(text_of).collect()
 }
 
 /// Returns the text of a content: a string, or a list of text parts.

@@ -1,12 +1,30 @@
 //! Streams of `chat/completions`, read into pieces and written from them.
 
-use super::super::conversation::{CallFacts, ContentPart, Input};
+use super::super::conversation::{CallFacts, ContentPart, Input, Json};
 use super::super::reply::{
     Failure, Opened, Parts, Piece, ReadEvents, Stop, TokenCounts, WriteEvents,
 };
 use super::super::written::{ObjectText, push_data};
 use super::answer;
 use serde_json::Value;
+use std::collections::HashSet;
+
+/// Call of a tool that is being streamed.
+#[derive(Debug, Default)]
+struct CalledTool {
+    place: u64,
+    id: String,
+    name: String,
+    /// JSON text of its input so far.
+    input: String,
+}
+
+impl CalledTool {
+    /// Whether a piece with this place, and with this ID if it has any, belongs to the call.
+    fn is_at(&self, place: u64, id: Option<&String>) -> bool {
+        self.place == place && id.is_none_or(|id| *id == self.id)
+    }
+}
 
 /// Reads chunks into pieces.
 #[derive(Debug, Default)]
@@ -14,10 +32,12 @@ pub(crate) struct ChunkReader {
     has_begun: bool,
     has_ended: bool,
     parts: Parts,
-    /// Place and ID of the call that is open.
-    call: Option<(u64, String)>,
-    /// Places of the calls that have been closed.
-    closed: Vec<u64>,
+    /// Call that is open.
+    call: CalledTool,
+    /// Calls that began before the one that is open was whole. They follow when everything has come.
+    waiting: Vec<CalledTool>,
+    /// Places of the calls that have begun.
+    begun: HashSet<u64>,
     count: usize,
     stop: Option<Stop>,
     usage: Option<TokenCounts>,
@@ -57,6 +77,9 @@ impl ReadEvents for ChunkReader {
         }
         let choices = chunk.get("choices").and_then(Value::as_array);
         if let Some(choice) = choices.and_then(|choices| choices.first()) {
+            if let Some(usage) = choice.get("usage").and_then(answer::usage) {
+                self.usage = Some(usage);
+            }
             self.choice(choice, out);
         }
     }
@@ -70,6 +93,7 @@ impl ReadEvents for ChunkReader {
             return;
         };
         self.has_ended = true;
+        self.tell_waiting(out);
         self.parts.close(out);
         let is_call = stop == Stop::End && self.count > 0;
         let stop = if is_call { Stop::Calls } else { stop };
@@ -92,10 +116,16 @@ impl ChunkReader {
             let text = delta.get(name).and_then(Value::as_str);
             text.filter(|text| !text.is_empty()).map(str::to_owned)
         };
+        if choice.get("index").and_then(Value::as_u64).unwrap_or(0) != 0 {
+            self.fail("The provider answered with several choices", out);
+            return;
+        }
         if let Some(thought) = text("reasoning_content").or_else(|| text("reasoning")) {
             self.parts.more(Opened::Thinking, thought, out);
         }
         if let Some(content) = delta.get("content") {
+            self.parts
+                .more(Opened::Thinking, answer::thinking_of(content), out);
             self.parts.more(Opened::Text, answer::text_of(content), out);
         }
         if let Some(refusal) = text("refusal") {
@@ -117,6 +147,19 @@ impl ChunkReader {
         }
     }
 
+    /// Tells the calls that wait.
+    fn tell_waiting(&mut self, out: &mut Vec<Piece>) {
+        for call in self.waiting.drain(..) {
+            let CalledTool {
+                id, name, input, ..
+            } = call;
+            self.parts.begin(Opened::Call { id, name }, out);
+            if !input.is_empty() {
+                out.push(Piece::More(input));
+            }
+        }
+    }
+
     /// Reads a piece of a call. One with another place or another ID begins the next call: some servers count none.
     fn call(&mut self, call: &Value, out: &mut Vec<Piece>) {
         let place = call.get("index").and_then(Value::as_u64).unwrap_or(0);
@@ -126,35 +169,57 @@ impl ChunkReader {
         };
         let id = text(call.get("id"));
         let function = call.get("function").unwrap_or(&Value::Null);
-        let is_open = matches!(self.parts.open(), Some(Opened::Call { .. }));
-        let is_same = is_open
-            && self.call.as_ref().is_some_and(|(at, known)| {
-                *at == place && id.as_ref().is_none_or(|id| id == known)
-            });
-        if !is_same {
-            let Some(name) = text(function.get("name")) else {
-                self.fail(
-                    "The provider sent a piece of a tool call that had ended",
-                    out,
-                );
-                return;
-            };
-            if id.is_none() && self.closed.contains(&place) {
-                self.fail("The provider sent a tool call twice", out);
-                return;
-            }
-            let id = id.unwrap_or_else(|| format!("call_{}", self.count));
-            self.count += 1;
-            self.closed.push(place);
-            self.call = Some((place, id.clone()));
-            self.parts.begin(Opened::Call { id, name }, out);
-        }
         let more = match function.get("arguments") {
             Some(Value::String(text)) => text.clone(),
-            None | Some(Value::Null) => return,
+            None | Some(Value::Null) => String::new(),
             Some(object) => object.to_string(),
         };
+        let is_open = matches!(self.parts.open(), Some(Opened::Call { .. }));
+        if is_open && self.call.is_at(place, id.as_ref()) {
+            self.add(more, out);
+            return;
+        }
+        let mut waiting = self.waiting.iter_mut();
+        if let Some(call) = waiting.find(|call| call.is_at(place, id.as_ref())) {
+            call.input.push_str(&more);
+            return;
+        }
+        let Some(name) = text(function.get("name")) else {
+            self.fail(
+                "The provider sent a piece of a tool call that had ended",
+                out,
+            );
+            return;
+        };
+        if id.is_none() && self.begun.contains(&place) {
+            self.fail("The provider sent a tool call twice", out);
+            return;
+        }
+        let id = id.unwrap_or_else(|| format!("call_{}", self.count));
+        self.count += 1;
+        self.begun.insert(place);
+        let next = CalledTool {
+            place,
+            id,
+            name,
+            input: String::new(),
+        };
+        let is_whole = || Json::parse(&self.call.input).is_some();
+        if is_open && (!self.waiting.is_empty() || !is_whole()) {
+            let input = more;
+            self.waiting.push(CalledTool { input, ..next });
+            return;
+        }
+        let (id, name) = (next.id.clone(), next.name.clone());
+        self.call = next;
+        self.parts.begin(Opened::Call { id, name }, out);
+        self.add(more, out);
+    }
+
+    /// Adds to the input of the call that is open.
+    fn add(&mut self, more: String, out: &mut Vec<Piece>) {
         if !more.is_empty() {
+            self.call.input.push_str(&more);
             out.push(Piece::More(more));
         }
     }

@@ -3,9 +3,11 @@
 use super::super::conversation::{CallFacts, ContentPart, Input, Json, ToolCall, gemini_proof};
 use super::super::reply::{Stop, TokenCounts, WholeReply};
 use super::super::written::ObjectText;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::collections::HashMap;
 
 /// Signature of a call that has none, because another API lost it or another model made the call.
 pub(super) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
@@ -13,7 +15,7 @@ pub(super) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Generated {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     pub candidates: Vec<Candidate>,
     #[serde(default)]
     pub prompt_feedback: Option<Value>,
@@ -38,7 +40,7 @@ pub(super) struct Candidate {
 
 #[derive(Deserialize)]
 pub(super) struct Content {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     pub parts: Vec<GeneratedPart>,
 }
 
@@ -53,6 +55,9 @@ pub(super) struct GeneratedPart {
     pub thought_signature: Option<String>,
     #[serde(default)]
     pub function_call: Option<Function>,
+    /// Content of other kinds.
+    #[serde(flatten)]
+    pub others: HashMap<String, IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -62,6 +67,18 @@ pub(super) struct Function {
     pub name: String,
     #[serde(default)]
     pub args: Option<Box<RawValue>>,
+}
+
+impl GeneratedPart {
+    /// Whether the part says nothing, as one with a signature alone.
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_none() && self.function_call.is_none() && self.others.is_empty()
+    }
+}
+
+/// Reads a list, or null as an empty one.
+fn or_none<'de, T: Deserialize<'de>, D: Deserializer<'de>>(list: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::<Vec<T>>::deserialize(list)?.unwrap_or_default())
 }
 
 impl Function {
@@ -122,6 +139,9 @@ pub(crate) fn read(answer: &[u8], asked: &CallFacts) -> Option<WholeReply> {
                 input,
             }));
             calls += 1;
+            continue;
+        }
+        if part.is_empty() {
             continue;
         }
         let is_thought = part.thought.unwrap_or(false);

@@ -10,6 +10,9 @@ use crate::dialect::call::Api;
 use crate::dialect::error::{self, Shape};
 use serde_json::Value;
 
+/// Reason that says nothing.
+const UNSPECIFIED: &str = "FINISH_REASON_UNSPECIFIED";
+
 /// Reads events into pieces.
 #[derive(Debug, Default)]
 pub(crate) struct CandidateReader {
@@ -32,13 +35,7 @@ impl ReadEvents for CandidateReader {
             return;
         };
         if let Some(error) = event.error.as_ref().filter(|error| !error.is_null()) {
-            let message = error.get("message").and_then(Value::as_str);
-            let message = message.unwrap_or("The provider reported an error");
-            let status = match error.get("code").and_then(Value::as_u64) {
-                Some(429) => 429,
-                Some(503) => 529,
-                _ => 502,
-            };
+            let (status, message) = reported(error);
             self.fail(status, message, out);
             return;
         }
@@ -72,7 +69,8 @@ impl ReadEvents for CandidateReader {
             if self.has_ended {
                 return;
             }
-            if let Some(reason) = candidate.finish_reason {
+            let reason = candidate.finish_reason;
+            if let Some(reason) = reason.filter(|reason| reason != UNSPECIFIED) {
                 match answer::stop(Some(&reason)) {
                     Some(stop) => self.stop = Some(stop),
                     None => {
@@ -100,6 +98,17 @@ impl ReadEvents for CandidateReader {
     }
 }
 
+/// Returns status and message of an error that the provider reports.
+fn reported(error: &Value) -> (u16, &str) {
+    let message = error.get("message").and_then(Value::as_str);
+    let status = match error.get("code").and_then(Value::as_u64) {
+        Some(429) => 429,
+        Some(503) => 529,
+        _ => 502,
+    };
+    (status, message.unwrap_or("The provider reported an error"))
+}
+
 impl CandidateReader {
     fn fail(&mut self, status: u16, message: &str, out: &mut Vec<Piece>) {
         self.has_ended = true;
@@ -125,6 +134,9 @@ impl CandidateReader {
             self.parts.begin(opened, out);
             out.push(Piece::More(call.input().to_owned()));
             self.parts.close(out);
+            return;
+        }
+        if part.is_empty() {
             return;
         }
         let opened = match part.thought {

@@ -11,6 +11,7 @@ use crate::dialect::object;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Members of a body that only tune an answer.
 const TUNING: &[&str] = &["safetySettings", "serviceTier", "labels"];
@@ -49,7 +50,9 @@ pub(crate) fn read(body: &RawValue, is_stream: bool) -> Result<Conversation, Unr
             wants_usage: true,
             ..Conversation::default()
         },
-        calls: Vec::new(),
+        calls: HashMap::new(),
+        waiting: HashMap::new(),
+        count: 0,
     };
     if let Some(system) = body.take("systemInstruction") {
         let mut system = BodyFields::of_proto(system, "systemInstruction")?;
@@ -86,8 +89,12 @@ fn list(value: Option<&RawValue>) -> Vec<&RawValue> {
 
 struct ContentsReader {
     into: Conversation,
-    /// ID and name of each call that has no result yet.
-    calls: Vec<(String, String)>,
+    /// Names of the calls that have no result yet, by their IDs.
+    calls: HashMap<String, String>,
+    /// IDs of the calls by their names, in order; those with a result may still be there.
+    waiting: HashMap<String, VecDeque<String>>,
+    /// Number of calls.
+    count: usize,
 }
 
 impl ContentsReader {
@@ -100,6 +107,13 @@ impl ContentsReader {
         };
         for part in list(content.take("parts")) {
             if let Some(part) = self.part(part)? {
+                let of_model = matches!(part, ContentPart::Call(_));
+                let of_user = matches!(part, ContentPart::Result(_));
+                if of_model && speaker == Speaker::User || of_user && speaker != Speaker::User {
+                    return Err(not_carried(
+                        "A call or a result in the other speaker's turn",
+                    ));
+                }
                 self.into.say(speaker, part);
             }
         }
@@ -124,7 +138,7 @@ impl ContentsReader {
             None
         };
         part.end(TUNING_OF_PART, &mut self.into.removed)?;
-        if is_thought {
+        if is_thought && matches!(read, Some(ContentPart::Text(_)) | None) {
             self.into.removed.add("contents.parts.thought");
             return Ok(None);
         }
@@ -142,14 +156,32 @@ impl ContentsReader {
         let name = call.needed_text("name")?;
         let id = call.text("id")?.filter(|id| !id.is_empty());
         call.end(&[], &mut self.into.removed)?;
-        let nth = self.calls.len();
-        let id = id.unwrap_or_else(|| format!("call_{}_{nth}", self.into.turns.len()));
-        self.calls.push((id.clone(), name.clone()));
+        let nth = self.count;
+        self.count += 1;
+        let id = id.unwrap_or_else(|| format!("call_{nth}"));
+        if self.calls.insert(id.clone(), name.clone()).is_some() {
+            return Err(Unreadable(format!(
+                "{place}.id stands twice without a result between"
+            )));
+        }
+        let waiting = self.waiting.entry(name.clone()).or_default();
+        waiting.push_back(id.clone());
         Ok(ContentPart::Call(ToolCall {
             id,
             name,
             input: Input::Object(args),
         }))
+    }
+
+    /// Returns the ID of the first call of a function that has no result yet.
+    fn first_waiting(&mut self, name: &str) -> Option<String> {
+        let waiting = self.waiting.get_mut(name)?;
+        while let Some(id) = waiting.pop_front() {
+            if self.calls.contains_key(&id) {
+                return Some(id);
+            }
+        }
+        None
     }
 
     /// Reads the result of a function: of the call with its ID, or else of the first of its name without a result.
@@ -158,17 +190,14 @@ impl ContentsReader {
         let mut response = BodyFields::of_proto(response, place)?;
         let name = response.needed_text("name")?;
         let id = response.text("id")?.filter(|id| !id.is_empty());
-        let mut calls = self.calls.iter();
-        let at = match &id {
-            Some(id) => calls.position(|(known, _)| known == id),
-            None => calls.position(|(_, known)| *known == name),
-        };
-        let Some(at) = at else {
+        let id = id.or_else(|| self.first_waiting(&name));
+        let id = id.filter(|id| self.calls.get(id) == Some(&name));
+        let Some(id) = id else {
             return Err(Unreadable(format!(
                 "{place} of {name:.64} has no functionCall before it"
             )));
         };
-        let (id, _) = self.calls.remove(at);
+        self.calls.remove(&id);
         let result = response.take("response");
         let result = result.filter(|result| result.get().starts_with('{'));
         let result =
@@ -312,24 +341,30 @@ fn choose(body: &mut BodyFields<'_>, into: &mut Conversation) -> Result<(), Unre
     if let Some(choice) = config.take("functionCallingConfig") {
         let place = "toolConfig.functionCallingConfig";
         let mut choice = BodyFields::of_proto(choice, place)?;
-        let mut names = Vec::new();
+        let mut names = HashSet::new();
         for name in list(choice.take("allowedFunctionNames")) {
             let name = object::string(name);
             let name = name.ok_or_else(|| {
                 Unreadable(format!("{place}.allowedFunctionNames must be strings"))
             })?;
-            names.push(name.into_owned());
+            names.insert(name.into_owned());
         }
         let mode = choice.text("mode")?.unwrap_or_default();
         choice.end(&["streamFunctionCallArguments"], &mut into.removed)?;
-        into.choice = match (mode.to_ascii_uppercase().as_str(), names.as_slice()) {
-            ("" | "AUTO" | "VALIDATED" | "MODE_UNSPECIFIED", _) => ToolChoice::Auto,
-            ("NONE", _) => ToolChoice::None,
-            ("ANY", [name]) => ToolChoice::Named(name.clone()),
-            ("ANY", _) => ToolChoice::Any,
+        into.choice = match mode.to_ascii_uppercase().as_str() {
+            "" | "AUTO" | "MODE_UNSPECIFIED" => ToolChoice::Auto,
+            "VALIDATED" => {
+                into.removed.add("toolConfig.functionCallingConfig.mode");
+                ToolChoice::Auto
+            }
+            "NONE" => ToolChoice::None,
+            "ANY" => match names.iter().next() {
+                Some(name) if names.len() == 1 => ToolChoice::Named(name.clone()),
+                _ => ToolChoice::Any,
+            },
             _ => return Err(not_carried("This functionCallingConfig.mode")),
         };
-        if names.len() > 1 || (into.choice == ToolChoice::Auto && !names.is_empty()) {
+        if !names.is_empty() && !matches!(into.choice, ToolChoice::Named(_)) {
             into.tools.retain(|tool| names.contains(&tool.name));
         }
     }
@@ -384,15 +419,16 @@ fn format(config: &mut BodyFields<'_>) -> Result<Format, Unreadable> {
         config.take("responseJsonSchema"),
         config.take("_responseJsonSchema"),
     ];
+    let has_two = whole.iter().flatten().count() > 1;
     let whole = whole.into_iter().flatten().next().map(Json::of);
-    let schema = match (plain, whole) {
-        (Some(_), Some(_)) => {
-            return Err(Unreadable(
-                "generationConfig has both responseSchema and responseJsonSchema".to_owned(),
-            ));
-        }
-        (Some(plain), None) => Some(json_schema(plain.get()).ok_or_else(bad)?),
-        (None, whole) => whole,
+    if has_two || (plain.is_some() && whole.is_some()) {
+        return Err(Unreadable(
+            "generationConfig has more than one schema of the answer".to_owned(),
+        ));
+    }
+    let schema = match plain {
+        Some(plain) => Some(json_schema(plain.get()).ok_or_else(bad)?),
+        None => whole,
     };
     match schema {
         Some(schema) if is_json => {

@@ -66,6 +66,13 @@ fn tune(conversation: &mut Conversation) -> Result<(), Unreadable> {
     {
         conversation.removed.add("tools.strict");
     }
+    if let Format::Schema {
+        is_strict: Some(true),
+        ..
+    } = conversation.format
+    {
+        conversation.removed.add("response_format.strict");
+    }
     Ok(())
 }
 
@@ -86,10 +93,11 @@ fn content(
                 parts.append(&mut shown);
             }
             ContentPart::Thinking {
-                signature: proof, ..
+                text,
+                signature: proof,
             } => {
                 signature = proof.as_deref().and_then(gemini_signature);
-                if signature.is_none() {
+                if signature.is_none() || !text.is_empty() {
                     conversation.removed.add("messages.content.thinking");
                 }
             }
@@ -101,7 +109,16 @@ fn content(
                 is_first = false;
                 parts.push(function_call(call, proof));
             }
-            part => parts.push(written(part)?),
+            part => {
+                if let ContentPart::Document {
+                    media: Media::Text(_),
+                    name: Some(_),
+                } = part
+                {
+                    conversation.removed.add("messages.content.title");
+                }
+                parts.push(written(part)?);
+            }
         }
     }
     // Results stand before everything else.

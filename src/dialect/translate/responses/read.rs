@@ -31,6 +31,9 @@ const TUNING: &[&str] = &[
 /// Members of an item that only its provider reads.
 const TUNING_OF_ITEM: &[&str] = &["phase"];
 
+/// Types of tools that run at the client, and that their vendor describes.
+const RUN_BY_CLIENTS: &[&str] = &["apply_patch", "computer", "local_shell"];
+
 /// Entries of `include` that ask for what no other provider has.
 const LEFT_OUT: &[&str] = &["reasoning.encrypted_content"];
 
@@ -300,6 +303,11 @@ fn read_tool_of(
             }
             return tool.end(&["description"], &mut into.removed);
         }
+        // Only their vendor describes them to a model.
+        kind if RUN_BY_CLIENTS.iter().any(|known| kind.starts_with(known)) => {
+            return Err(no_type("A tool", kind));
+        }
+        "shell" if runs_here(&mut tool)? => return Err(no_type("A tool", "shell")),
         // A hosted tool: the reading of the client's own API names it.
         _ => return Ok(()),
     };
@@ -310,6 +318,14 @@ fn read_tool_of(
     }
     into.tools.push(read);
     Ok(())
+}
+
+/// Whether a shell runs at the client, and not in a container of its vendor's.
+fn runs_here(shell: &mut BodyFields<'_>) -> Result<bool, Unreadable> {
+    match shell.object("environment", "tools.environment")? {
+        None => Ok(true),
+        Some(mut place) => Ok(place.text("type")?.as_deref() == Some("local")),
+    }
 }
 
 /// Takes `tool_choice`. Tools that it does not allow are left out.

@@ -271,3 +271,86 @@ fn a_signature_of_gemini_comes_back_with_sealed_reasoning() {
     assert!(!body_of_claude.to_string().contains("c2ln"));
     assert_eq!(translated.removed, ["messages.content.thinking"]);
 }
+
+/// Mistral's models think in parts of the content.
+#[test]
+fn thinking_in_parts_of_the_content_is_carried() {
+    let thinking = json!({"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]});
+    let parts = json!([thinking, {"type": "text", "text": "Yes"}]);
+    let whole = json!({"id": "a", "model": "m", "choices": [{"index": 0, "finish_reason": "stop",
+        "message": {"role": "assistant", "content": parts}}]});
+    let (_, translated) = translate(&Messages, Kind::OpenAi, &simple(&Messages, false));
+    let answer = translated.translation.answer(whole.to_string().as_bytes());
+    let answer: Value = serde_json::from_slice(&answer.unwrap()).unwrap();
+    assert_eq!(answer["content"][0]["thinking"], "Hm");
+    assert_eq!(answer["content"][1]["text"], "Yes");
+    // The usage may stand in a choice, and a stream may end without `[DONE]`.
+    let chunk = json!({"id": "a", "model": "m", "choices": [{"index": 0, "finish_reason": "stop",
+        "delta": {"content": parts}, "usage": {"prompt_tokens": 4, "completion_tokens": 2}}]});
+    let stream = format!("data: {chunk}\n\n");
+    let out = streamed(&Messages, Kind::OpenAi, stream.as_bytes(), Vec::new());
+    let out = String::from_utf8(out).unwrap();
+    assert!(
+        out.contains(r#""thinking":"Hm""#) && out.contains(r#""text":"Yes""#),
+        "{out}"
+    );
+    assert!(out.contains(r#""output_tokens":2"#), "{out}");
+}
+
+/// Some servers begin all calls before they write the input of any.
+#[test]
+fn calls_whose_inputs_come_by_turns_are_told_whole() {
+    let chunk = |call: Value| {
+        let delta = json!({"tool_calls": [call]});
+        format!(
+            "data: {}\n\n",
+            json!({"id": "a", "model": "m", "choices": [{"index": 0, "delta": delta}]})
+        )
+    };
+    let begin = |at: u64| {
+        chunk(
+            json!({"index": at, "id": format!("c{at}"), "function": {"name": "f", "arguments": ""}}),
+        )
+    };
+    let more = |at: u64, text: &str| chunk(json!({"index": at, "function": {"arguments": text}}));
+    let end = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n";
+    let turns = [
+        begin(0),
+        begin(1),
+        more(1, "{\"y\":"),
+        more(0, "{\"x\""),
+        more(1, "2}"),
+        more(0, ":1}"),
+    ];
+    let stream = format!("{}{end}", turns.concat());
+    let out = streamed(&Messages, Kind::OpenAi, stream.as_bytes(), Vec::new());
+    let whole = Messages.replay().unwrap().assemble(&out).unwrap();
+    let whole: Value = serde_json::from_slice(&whole).unwrap();
+    assert_eq!(whole["content"][0]["input"], json!({"x": 1}));
+    assert_eq!(whole["content"][1]["input"], json!({"y": 2}));
+    assert_eq!(whole["content"][1]["id"], "c1");
+    let out = streamed(&GENERATE, Kind::OpenAi, stream.as_bytes(), Vec::new());
+    let out = String::from_utf8(out).unwrap();
+    assert!(
+        out.contains(r#""args":{"x":1}"#) && out.contains(r#""args":{"y":2}"#),
+        "{out}"
+    );
+}
+
+#[test]
+fn parts_that_say_nothing_break_no_answer_of_gemini() {
+    let event = |candidates: Value| format!("data: {}\n\n", json!({"candidates": candidates}));
+    let part = |part: Value| event(json!([{"content": {"parts": [part]}}]));
+    let stream = [
+        part(json!({"text": "Hi"})),
+        part(json!({"thoughtSignature": "c2ln"})),
+        part(json!({})),
+        event(Value::Null),
+        event(json!([{"content": {"parts": null}, "finishReason": "FINISH_REASON_UNSPECIFIED"}])),
+        event(json!([{"finishReason": "STOP"}])),
+    ];
+    let out = streamed(&Chat, Kind::Gemini, stream.concat().as_bytes(), Vec::new());
+    let whole = Chat.replay().unwrap().assemble(&out).unwrap();
+    let whole: Value = serde_json::from_slice(&whole).unwrap();
+    assert_eq!(whole["choices"][0]["message"]["content"], "Hi");
+}

@@ -393,9 +393,9 @@ fn gemini_is_written_as_chat() {
                     {"type": "text", "text": "Look"}, image(&format!("data:image/png;base64,{PIXEL}")),
                     {"type": "text", "text": "Once"}, image("https://a.example/x.png"),
                 ]},
-                {"role": "assistant", "content": "One moment", "tool_calls": [call("call_2_0", "Rome"), call("call_2_1", "Oslo")]},
-                {"role": "tool", "tool_call_id": "call_2_0", "content": "sunny"},
-                {"role": "tool", "tool_call_id": "call_2_1", "content": "{\"result\":5}"},
+                {"role": "assistant", "content": "One moment", "tool_calls": [call("call_0", "Rome"), call("call_1", "Oslo")]},
+                {"role": "tool", "tool_call_id": "call_0", "content": "sunny"},
+                {"role": "tool", "tool_call_id": "call_1", "content": "{\"result\":5}"},
                 {"role": "user", "content": "Thanks"},
             ],
         })
@@ -508,7 +508,14 @@ fn chat_is_written_as_gemini() {
             },
         })
     );
-    assert_eq!(translated.removed, ["parallel_tool_calls", "tools.strict"]);
+    assert_eq!(
+        translated.removed,
+        [
+            "parallel_tool_calls",
+            "tools.strict",
+            "response_format.strict"
+        ]
+    );
     assert_eq!(translated.translation.dialect().path(), STREAM.path());
     let asked =
         |content: Value| json!({"model": "m", "messages": [{"role": "user", "content": content}]});
@@ -519,4 +526,51 @@ fn chat_is_written_as_gemini() {
     assert!(refused(&Chat, Kind::Gemini, &orphan).contains("without its call"));
     let stops = json!({"model": "m", "messages": [], "stop": ["1", "2", "3", "4", "5", "6"]});
     assert!(refused(&Chat, Kind::Gemini, &stops).contains("stop sequences"));
+}
+
+/// What one speaker cannot say, or what refers to nothing, is no conversation.
+#[test]
+fn calls_and_results_of_gemini_stand_where_they_belong() {
+    let call = |id: &str, name: &str| json!({"functionCall": {"id": id, "name": name}});
+    let result = |id: &str, name: &str| json!({"functionResponse": {"id": id, "name": name, "response": {}}});
+    let content = |role: &str, parts: Value| json!({"role": role, "parts": parts});
+    for contents in [
+        json!([content("user", json!([call("a", "f")]))]),
+        json!([content("model", json!([call("a", "f"), result("a", "f")]))]),
+        json!([content("model", json!([call("a", "f"), call("a", "g")]))]),
+        json!([
+            content("model", json!([call("a", "f")])),
+            content("user", json!([result("a", "g")]))
+        ]),
+        json!([
+            content("model", json!([call("a", "f")])),
+            content("user", json!([result("a", "f"), result("a", "f")]))
+        ]),
+    ] {
+        let body = json!({"contents": contents});
+        assert!(
+            !refused(&GENERATE, Kind::OpenAi, &body).is_empty(),
+            "{body}"
+        );
+    }
+    let forced = json!({"contents": [], "tools": [{"functionDeclarations": [{"name": "f"}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["x", "y"]}}});
+    assert!(refused(&GENERATE, Kind::OpenAi, &forced).contains("tool_choice"));
+    let required = json!({"model": "m", "messages": [], "tool_choice": "required"});
+    assert!(refused(&Chat, Kind::Gemini, &required).contains("tool_choice"));
+    let two = json!({"contents": [], "generationConfig": {"responseMimeType": "application/json",
+        "responseJsonSchema": {}, "_responseJsonSchema": {}}});
+    assert!(refused(&GENERATE, Kind::OpenAi, &two).contains("more than one schema"));
+    for kind in [
+        "local_shell",
+        "apply_patch",
+        "computer_use_preview",
+        "shell",
+    ] {
+        let body = json!({"model": "m", "input": "x", "tools": [{"type": kind}]});
+        assert!(
+            refused(&Responses, Kind::Gemini, &body).contains(kind),
+            "{kind}"
+        );
+    }
 }

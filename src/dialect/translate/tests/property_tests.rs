@@ -216,6 +216,22 @@ fn members_and_names_without_number_are_read() {
     let body = json!({"model": "m", "messages": [], "tools": tools,
         "tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": tools}}});
     translate(&Chat, Kind::Anthropic, &body);
+
+    let names: Vec<String> = (0..100_000).map(|n| format!("f{n}")).collect();
+    let functions: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+    let calls = names
+        .iter()
+        .map(|name| json!({"functionCall": {"name": name}}));
+    let results = names.iter().rev();
+    let results = results.map(|name| json!({"functionResponse": {"name": name, "response": {}}}));
+    let (calls, results): (Vec<Value>, Vec<Value>) = (calls.collect(), results.collect());
+    let body = json!({
+        "contents": [{"role": "model", "parts": calls}, {"role": "user", "parts": results}],
+        "tools": [{"functionDeclarations": functions}],
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": names}},
+    });
+    translate(&GENERATE, Kind::OpenAi, &body);
+    translate(&GENERATE, Kind::Anthropic, &body);
 }
 
 #[test]

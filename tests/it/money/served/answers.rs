@@ -4,7 +4,7 @@ use super::flow::Flow;
 use super::obeys::Asked;
 use super::servers::{Api, Server};
 use super::turns::{Ending, Turn};
-use super::{choices, typed};
+use super::{choices, content, typed};
 use crate::harness::{Script, Tally};
 
 pub fn script(server: &Server, turn: &Turn, asked: &Asked, tally: &Tally) -> Script {
@@ -19,6 +19,8 @@ pub fn script(server: &Server, turn: &Turn, asked: &Asked, tally: &Tally) -> Scr
             flow.think(asked.answers[0].thoughts);
             return flow.script().cut();
         }
+        _ if server.api == Api::Content && asked.streams => content::stream(&mut flow),
+        _ if server.api == Api::Content => content::plain(&mut flow),
         _ if is_typed && asked.streams => typed::stream(&mut flow),
         _ if is_typed => typed::plain(&mut flow),
         _ if asked.streams => choices::stream(&mut flow),

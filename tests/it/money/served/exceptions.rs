@@ -4,7 +4,7 @@
 
 use super::ground::Outcome;
 use super::pairs::{Client, Pair};
-use super::servers::Counts;
+use super::servers::{Api, Counts};
 
 /// Bound of a deviation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,15 +192,15 @@ pub fn is_kept(outcome: &Outcome) -> bool {
 /// Whether an answer is read to its end by a client that wants nothing odd: it fits its hold, and its tools have names.
 fn is_usual(pair: &Pair) -> bool {
     let fits = ["short", "named tool"].contains(&pair.turn.name);
-    fits && pair.odd.is_empty() && pair.client == Client::Reads
+    // A stream has arguments that are no object, and Gemini's API has no other.
+    let is_carried = pair.asks != Api::Content || !pair.streams || pair.turn.arguments == 0;
+    fits && (is_carried || !pair.is_translated())
+        && pair.odd.is_empty()
+        && pair.client == Client::Reads
 }
 
 /// Whether a usual answer costs no more than its server generated and read.
 fn is_exact(pair: &Pair, outcome: &Outcome) -> bool {
-    // A stream without the mark of its end is taken for cut off.
-    if pair.streams && !pair.server.has_done {
-        return outcome.charged == outcome.held;
-    }
     let again = match pair.server.counts {
         // A compaction reads the prompt once more.
         Counts::Iterations => outcome.read,

@@ -130,6 +130,7 @@ fn start(setup: Setup, keeps: bool, provider: &Provider) -> Gateway {
 fn path_of_endpoint(api: Api) -> &'static str {
     match api {
         Api::Messages => "messages",
+        Api::Content => "models/m:generateContent",
         _ => "chat/completions",
     }
 }
@@ -155,7 +156,8 @@ impl Ground {
             .and_then(|(gateway, key)| look(*gateway, key));
         let (left, free) = balance.expect("a balance of a key that calls");
         record.held.store(left - free, Ordering::Release);
-        let script = match obeys::read(pair.server, pair.turn, &request.body) {
+        let streams = request.path.contains(":streamGenerateContent");
+        let script = match obeys::read(pair.server, pair.turn, &request.body, streams) {
             None => Script::json(422, &json!({"error": {"message": "Not so"}})),
             Some(asked) => {
                 record.read.fetch_add(asked.prompt, Ordering::AcqRel);
@@ -177,7 +179,7 @@ impl Ground {
         assert_eq!(minted.status, 201, "{}", minted.text());
         let key = minted.json()["apiKey"].as_str().expect("a key").to_owned();
         let _ = record.key.set(key.clone());
-        let path = format!("/abc/v1/{}", pair.asks.path());
+        let path = pair.path();
         let body = pair.body.replace("CASE", &format!("{number:06}"));
         let client = gateway.client();
         let request = client
@@ -231,10 +233,10 @@ impl Ground {
     ) {
         let body = pair.body.replace("CASE", &format!("{number:06}"));
         let head = format!(
-            "POST /abc/v1/{} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {key}\r\n\
+            "POST {} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {key}\r\n\
              content-type: application/json\r\nanthropic-version: 2023-06-01\r\n\
              content-length: {}\r\n\r\n",
-            pair.asks.path(),
+            pair.path(),
             gateway.addr(),
             body.len()
         );

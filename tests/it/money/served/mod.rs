@@ -6,6 +6,7 @@
 mod answers;
 mod attacked;
 mod choices;
+mod content;
 mod exceptions;
 mod flow;
 mod ground;
@@ -74,6 +75,7 @@ fn all() -> Vec<Pair> {
         pairs::members(),
         pairs::inside(),
         pairs::spellings(),
+        pairs::spellings_of_content(),
         translated::product(),
         translated::members(),
         translated::spellings(),

@@ -38,18 +38,22 @@ pub struct Asked {
     pub prompt: u64,
 }
 
-/// `None`: the server refuses the body.
-pub fn read(server: &Server, turn: &Turn, bytes: &[u8]) -> Option<Asked> {
+/// `None`: the server refuses the body. `streams`: the path asks for a stream.
+pub fn read(server: &Server, turn: &Turn, bytes: &[u8], streams: bool) -> Option<Asked> {
     let body = Body::read(bytes, server.names)?;
     let is_taken = |name: &str| server.takes.is_empty() || server.takes.contains(&name);
     if !body.names().all(is_taken) {
         return None;
     }
+    let control = |name: &str| control(server, &body, name);
     let given: Vec<&Value> = server
         .limits
         .iter()
-        .filter_map(|name| body.get(name))
+        .filter_map(|name| control(name))
         .collect();
+    if server.api == Api::Content && given.len() > 1 {
+        return None;
+    }
     if server.wants_one_limit && given.len() > 1 {
         return None;
     }
@@ -59,8 +63,8 @@ pub fn read(server: &Server, turn: &Turn, bytes: &[u8]) -> Option<Asked> {
         () if server.is_generous => numbers.max().unwrap_or(u64::MAX),
         () => numbers.into_iter().next().unwrap_or(u64::MAX),
     };
-    let streams = body.is_on("stream");
-    let mut many = server.many.iter().filter_map(|name| body.get(name));
+    let streams = streams || body.is_on("stream");
+    let mut many = server.many.iter().filter_map(|name| control(name));
     let many = many.next().and_then(Value::as_u64).unwrap_or(1).min(8);
     let many = if streams && server.many_plain_only {
         1
@@ -81,6 +85,17 @@ pub fn read(server: &Server, turn: &Turn, bytes: &[u8]) -> Option<Asked> {
         answers: vec![one; answers],
         prompt: prompt(server, &body) + parts(server, &String::from_utf8_lossy(bytes)),
     })
+}
+
+/// Returns a member that controls the answer: of the body, or of Gemini's `generationConfig`.
+fn control<'b>(server: &Server, body: &'b Body, name: &str) -> Option<&'b Value> {
+    if server.api != Api::Content {
+        return body.get(name);
+    }
+    let config = body
+        .get("generationConfig")
+        .or(body.get("generation_config"));
+    config?.get(name)
 }
 
 /// A negative number is no limit.
@@ -131,6 +146,9 @@ fn prompt(server: &Server, body: &Body) -> u64 {
         "input",
         "instructions",
         "suffix",
+        "contents",
+        "systemInstruction",
+        "system_instruction",
     ];
     let read = always.iter().filter_map(|name| body.get(name));
     let mut sum = server.template + read.map(words).sum::<u64>();

@@ -51,6 +51,7 @@ pub const WIDE: &[&str] = &[
 const MARKS: &[&str] = &[
     "\"finish_reason\":\"",
     "\"stop_reason\":\"",
+    "\"finishReason\":\"",
     "response.output_text.done",
 ];
 
@@ -62,6 +63,10 @@ fn body(server: &Server, asks: Api, streams: bool, members: &str) -> String {
         }
         Api::Completions => format!(r#""prompt":"{text}""#),
         Api::Responses => format!(r#""input":"{text}""#),
+        Api::Content => {
+            let contents = format!(r#""contents":[{{"parts":[{{"text":"{text}"}}]}}]"#);
+            return format!("{{{contents}{members}}}");
+        }
     };
     let (name, model) = (server.name, server.model);
     // Another API does not have these members.
@@ -75,6 +80,7 @@ fn body(server: &Server, asks: Api, streams: bool, members: &str) -> String {
 
 pub fn limit(asks: Api, tokens: u64) -> String {
     let name = match asks {
+        Api::Content => return format!(r#","generationConfig":{{"maxOutputTokens":{tokens}}}"#),
         Api::Responses => "max_output_tokens",
         _ => "max_tokens",
     };
@@ -111,6 +117,19 @@ impl Pair {
         odd.clone_into(&mut self.odd);
         self.body = body(self.server, self.asks, self.streams, members);
         self
+    }
+
+    /// Path of its call.
+    pub fn path(&self) -> String {
+        if self.asks != Api::Content {
+            return format!("/abc/v1/{}", self.asks.path());
+        }
+        let (name, model) = (self.server.name, self.server.model);
+        let method = match self.streams {
+            true => "streamGenerateContent?alt=sse",
+            false => "generateContent",
+        };
+        format!("/abc/v1beta/models/{name}/{model}:{method}")
     }
 
     pub fn is_translated(&self) -> bool {
@@ -334,6 +353,32 @@ pub fn spellings() -> Vec<Pair> {
             "\"stream\":true",
         ] {
             pairs.push(odd(server, other, &format!(",{other}")));
+        }
+    }
+    pairs
+}
+
+/// Spellings of Gemini's limits, which stand in an object of their own.
+pub fn spellings_of_content() -> Vec<Pair> {
+    let google = SERVERS.iter().filter(|server| server.api == Api::Content);
+    let mut pairs = Vec::new();
+    for server in google {
+        for name in ["maxOutputTokens", "max_output_tokens", "candidateCount"] {
+            for members in written(name) {
+                for config in ["generationConfig", "generation_config"] {
+                    let member = format!(r#""{config}":{{{members}}}"#);
+                    pairs.push(odd(server, &member, &format!(",{member}")));
+                }
+            }
+        }
+        for member in [
+            r#""generationConfig":{"maxOutputTokens":20},"generation_config":{"maxOutputTokens":50000}"#,
+            r#""generation_config":{"maxOutputTokens":50000},"generationConfig":{"maxOutputTokens":20}"#,
+            r#""GenerationConfig":{"maxOutputTokens":50000}"#,
+            r#""serviceTier":"priority""#,
+            r#""tools":[{"googleSearch":{}}]"#,
+        ] {
+            pairs.push(odd(server, member, &format!(",{member}")));
         }
     }
     pairs

@@ -14,6 +14,8 @@ pub enum Api {
     Completions,
     Responses,
     Messages,
+    /// Gemini's `generateContent`.
+    Content,
 }
 
 impl Api {
@@ -23,6 +25,7 @@ impl Api {
             Api::Completions => "completions",
             Api::Responses => "responses",
             Api::Messages => "messages",
+            Api::Content => "models/m:generateContent",
         }
     }
 
@@ -32,6 +35,7 @@ impl Api {
             Api::Chat | Api::Completions => &["\"finish_reason\":\""],
             Api::Responses => &["\"status\":\"completed\"", "\"status\":\"incomplete\""],
             Api::Messages => &["\"stop_reason\":\""],
+            Api::Content => &["\"finishReason\":\""],
         }
     }
 }

@@ -9,13 +9,20 @@ use std::collections::BTreeSet;
 /// Servers that hide output because a member of Messages says so.
 const ASKED_FOR: &[&str] = &["claude-omits", "claude-compacts"];
 
+/// Chats that clients of Gemini's API ask, one for each way to count.
+const ASKED_BY_GOOGLE: &[&str] = &["anything", "openai", "openai-thinks", "vllm", "perplexity"];
+
 /// APIs of clients whose calls are translated for a server.
 fn asked_in(server: &Server) -> &'static [Api] {
     match server.api {
+        Api::Chat if ASKED_BY_GOOGLE.contains(&server.name) => {
+            &[Api::Messages, Api::Responses, Api::Content]
+        }
         Api::Chat => &[Api::Messages, Api::Responses],
         // Only asked for what no other API can ask for.
         Api::Messages if ASKED_FOR.contains(&server.name) => &[],
-        Api::Messages => &[Api::Chat, Api::Responses],
+        Api::Messages => &[Api::Chat, Api::Responses, Api::Content],
+        Api::Content => &[Api::Chat, Api::Messages, Api::Responses],
         Api::Completions | Api::Responses => &[],
     }
 }
@@ -31,6 +38,7 @@ fn mark(asks: Api) -> &'static str {
         Api::Messages => "\"stop_reason\":\"",
         Api::Responses => "response.output_text.done",
         Api::Chat | Api::Completions => "\"finish_reason\":\"",
+        Api::Content => "\"finishReason\":\"",
     }
 }
 

@@ -288,32 +288,40 @@ fn content_usage(usage: &Usage) -> Value {
     })
 }
 
-/// An answer of Gemini's, or an event of a stream.
-fn generated(parts: Value) -> Value {
+/// An answer of Gemini's, or an event of a stream. Agents take two answers of one ID for one.
+fn generated(parts: Value, usage: &Usage) -> Value {
     json!({
         "candidates": [{"content": {"parts": parts, "role": "model"}, "index": 0}],
-        "modelVersion": "gemini-2.5-flash", "responseId": "response-1",
+        "modelVersion": "gemini-2.5-flash", "responseId": format!("response-{}", usage.input),
     })
 }
 
 pub fn content(answer: &Answer, usage: &Usage) -> Value {
-    let part = match answer {
-        Answer::Text => json!({"text": TEXT}),
-        Answer::Tool { name, arguments } => json!({
-            "functionCall": {"name": name, "args": arguments}, "thoughtSignature": "c2lnbmF0dXJl",
-        }),
+    let parts = match answer {
+        Answer::Text => vec![json!({"text": TEXT})],
+        Answer::Calls(calls) => calls.iter().enumerate().map(called).collect(),
     };
-    let mut whole = generated(json!([part]));
+    let mut whole = generated(json!(parts), usage);
     whole["candidates"][0]["finishReason"] = json!("STOP");
     whole["usageMetadata"] = content_usage(usage);
     whole
+}
+
+/// A call, of which the first of an answer is signed.
+fn called((nth, call): (usize, &Call)) -> Value {
+    let mut part =
+        json!({"functionCall": {"id": call.id, "name": call.name, "args": call.arguments}});
+    if nth == 0 {
+        part["thoughtSignature"] = json!("c2lnbmF0dXJl");
+    }
+    part
 }
 
 pub fn content_stream(answer: &Answer, usage: &Usage) -> Script {
     let mut events = Vec::new();
     let mut last = content(answer, usage);
     if let Answer::Text = answer {
-        events.extend(PIECES.map(|text| generated(json!([{"text": text}]))));
+        events.extend(PIECES.map(|text| generated(json!([{"text": text}]), usage)));
         last["candidates"][0]["content"]["parts"] = json!([{"text": ""}]);
     }
     events.push(last);

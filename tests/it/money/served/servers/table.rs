@@ -32,6 +32,32 @@ const CHAT: Server = Server {
     quotes: None,
 };
 
+const CONTENT: Server = Server {
+    kind: "gemini",
+    model: "gemini-2.5-flash",
+    api: Api::Content,
+    takes: GOOGLE,
+    many: &["candidateCount", "candidate_count"],
+    limits: &["maxOutputTokens", "max_output_tokens"],
+    usage: Usage::AtTheEnd,
+    has_done: false,
+    ..CHAT
+};
+
+/// Members that Google accepts.
+const GOOGLE: &[&str] = &[
+    "contents",
+    "systemInstruction",
+    "system_instruction",
+    "tools",
+    "toolConfig",
+    "generationConfig",
+    "generation_config",
+    "safetySettings",
+    "serviceTier",
+    "service_tier",
+];
+
 /// Milliseconds per token of servers without hidden output: a disconnect stops them, so they must not be
 /// faster than real ones.
 const REAL_PACE: u64 = 5;
@@ -493,6 +519,23 @@ pub static SERVERS: &[Server] = &[
         thought: Thought::Shown(""),
         asked_with: r#","thinking":{"type":"enabled","budget_tokens":1024}"#,
         ..CHAT
+    },
+    Server {
+        name: "google",
+        thought: Thought::Hidden,
+        usage: Usage::Running,
+        ..CONTENT
+    },
+    Server {
+        name: "google-shows",
+        ..CONTENT
+    },
+    Server {
+        name: "like-google",
+        kind: "generic",
+        thought: Thought::Hidden,
+        counts: Counts::ThoughtsInTotal,
+        ..CONTENT
     },
     Server {
         name: "claude-omits",
