@@ -211,6 +211,14 @@ pub(super) fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
     reader.deserialize_seq(ElementsVisitor).ok()
 }
 
+/// Returns the elements of a list, or the value that stands for a list of one, as Protocol Buffers take it.
+pub(super) fn one_or_more(value: Option<&RawValue>) -> Vec<&RawValue> {
+    let Some(value) = value else {
+        return Vec::new();
+    };
+    elements(value).unwrap_or_else(|| vec![value])
+}
+
 /// Reads content: a text, or a list of which `each` reads an element. Empty texts are left out. `place`: its name in an
 /// error.
 pub(super) fn content(

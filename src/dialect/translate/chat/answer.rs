@@ -36,6 +36,9 @@ struct Message {
     reasoning: Option<Value>,
     #[serde(default)]
     tool_calls: Option<Vec<CalledTool>>,
+    /// Call in the old form, which nobody asks for here.
+    #[serde(default)]
+    function_call: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +60,9 @@ pub(crate) fn read(answer: &[u8], asked: &CallFacts) -> Option<WholeReply> {
     let answer: Completion = serde_json::from_slice(answer).ok()?;
     let [choice] = <[Choice; 1]>::try_from(answer.choices).ok()?;
     let message = choice.message;
+    if message.function_call.is_some_and(|call| call.is_object()) {
+        return None;
+    }
     let mut parts = Vec::new();
     let reasoning = message
         .reasoning_content

@@ -142,6 +142,11 @@ impl ChunkReader {
                 return;
             }
         }
+        if delta.get("function_call").is_some_and(Value::is_object) {
+            let message = "The provider answered with a function_call, which cannot be carried";
+            self.fail(message, out);
+            return;
+        }
         if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str) {
             self.stop = Some(answer::stop(Some(reason)));
         }

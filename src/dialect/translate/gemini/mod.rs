@@ -2,6 +2,7 @@
 
 mod answer;
 mod events;
+mod options;
 mod read;
 mod schema;
 mod write;

@@ -354,3 +354,23 @@ fn parts_that_say_nothing_break_no_answer_of_gemini() {
     let whole: Value = serde_json::from_slice(&whole).unwrap();
     assert_eq!(whole["choices"][0]["message"]["content"], "Hi");
 }
+
+#[test]
+fn a_call_in_the_old_form_is_not_lost_in_silence() {
+    let call = json!({"name": "f", "arguments": "{}"});
+    let whole = json!({"choices": [{"index": 0, "finish_reason": "function_call",
+        "message": {"role": "assistant", "content": null, "function_call": call}}]});
+    let (_, translated) = translate(&Messages, Kind::OpenAi, &simple(&Messages, false));
+    let answer = translated.translation.answer(whole.to_string().as_bytes());
+    assert_eq!(answer, None);
+    let chunk = json!({"choices": [{"index": 0, "delta": {"function_call": call}}]});
+    let mut meter = translated
+        .translation
+        .stream(Chat.stream(&Default::default()));
+    let out = meter.feed(format!("data: {chunk}\n\n").as_bytes());
+    let out = String::from_utf8(out).unwrap();
+    assert!(
+        out.contains("event: error") && out.contains("function_call"),
+        "{out}"
+    );
+}
