@@ -10,6 +10,7 @@ use crate::json;
 use crate::rules::amount::Tokens;
 use crate::rules::config::Kind;
 use crate::rules::families::Detail;
+use serde_json::value::RawValue;
 
 /// APIs of providers, told apart by the shape of their errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,6 +267,16 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Returns the reading of an answer that counts tokens. Its count is not usage, and is never charged.
+    pub(crate) fn of_count(answer: &[u8]) -> Reading {
+        Reading {
+            claim: Claim::of(Usage::default()),
+            is_final: true,
+            complete: serde_json::from_slice::<&RawValue>(answer).is_ok(),
+            ..Reading::default()
+        }
+    }
+
     /// Updates `claim` with a usage report. `None`: nothing was reported, and `claim` stays.
     pub fn reports(&mut self, claim: Option<Claim>) {
         if let Some(claim) = claim {

@@ -4,11 +4,10 @@
 //! not usage and must never be settled.
 
 use super::{answer, prompt, tools};
-use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Claim, Reading, Unreadable, Usage};
+use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
 use crate::dialect::object::{Edit, Object};
 use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 pub(crate) struct CountTokens;
@@ -46,12 +45,7 @@ impl Dialect for CountTokens {
     }
 
     fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
-        Reading {
-            claim: Claim::of(Usage::default()),
-            is_final: true,
-            complete: serde_json::from_slice::<&RawValue>(answer).is_ok(),
-            ..Reading::default()
-        }
+        Reading::of_count(answer)
     }
 
     /// Returns a meter, although this call has no streams: if one comes, it is forwarded.
@@ -63,7 +57,7 @@ impl Dialect for CountTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::call::Limit;
+    use crate::dialect::call::{Claim, Limit, Usage};
 
     #[test]
     fn counting_is_free_and_what_it_counts_is_not_usage() {

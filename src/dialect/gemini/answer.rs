@@ -94,7 +94,7 @@ impl ContentCounts {
     }
 }
 
-/// What an answer, or an event, says beside its content.
+/// Members of an answer, or of an event, beside its content.
 #[derive(Default)]
 struct Told {
     claim: Option<Claim>,

@@ -5,7 +5,7 @@
 
 use super::spelling::{Spellings, either};
 use super::{answer, generate, prompt, tools};
-use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Claim, Reading, Unreadable, Usage};
+use crate::dialect::call::{Api, Body, Bounds, Call, Changes, Reading, Unreadable};
 use crate::dialect::object::{self, Edit, Object};
 use crate::dialect::{Dialect, Meter};
 use crate::rules::amount::Tokens;
@@ -77,12 +77,7 @@ impl Dialect for CountTokens {
     }
 
     fn meter(&self, _: &Call, answer: &[u8]) -> Reading {
-        Reading {
-            claim: Claim::of(Usage::default()),
-            is_final: true,
-            complete: serde_json::from_slice::<&RawValue>(answer).is_ok(),
-            ..Reading::default()
-        }
+        Reading::of_count(answer)
     }
 
     /// Returns a meter, although this call has no streams: if one comes, it is forwarded.
@@ -126,6 +121,7 @@ fn is_same(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::call::{Claim, Usage};
 
     fn read(body: &str) -> Result<Call, Unreadable> {
         let body = Body {

@@ -1,6 +1,6 @@
 //! Upper bounds of the media in a prompt, whose bytes do not show their tokens.
 //!
-//! What has no bound is refused: a video is as long as its container says, and a file of the operator's account is
+//! Media without a bound are refused: a video is as long as its container says, and a file of the operator's account is
 //! not shown at all.
 
 use super::spelling::{self, Spellings, either};
@@ -8,32 +8,17 @@ use crate::dialect::call::{Bounds, Unreadable};
 use crate::dialect::extras::has_scheme;
 use crate::dialect::object::{self, Object};
 use crate::dialect::openai::content;
-use crate::dialect::openai::sound::Length;
 use crate::dialect::unknown_members::UnknownMembers;
 use crate::rules::amount::Tokens;
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::value::RawValue;
 
+const INLINE_DATA: Spellings = ["inlineData", "inline_data"];
+const FILE_DATA: Spellings = ["fileData", "file_data"];
 const MIME_TYPE: Spellings = ["mimeType", "mime_type"];
 const FILE_URI: Spellings = ["fileUri", "file_uri"];
 
-/// Bytes of a base64 PDF that count as one page.
-const PDF_BYTES_PER_PAGE: usize = 50_000;
-/// Pages of a document whose bytes are not in the body.
-const PAGES_OF_REMOTE_DOCUMENT: u64 = 20;
-
 /// Hosts whose addresses name stored files or videos, with those below them.
 const CLOSED_HOSTS: &[&str] = &["googleapis.com", "google.com", "youtube.com", "youtu.be"];
-
-/// Base64 decoder that accepts missing padding and trailing bits, as lenient readers do.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 /// Kind of media, by its type.
 enum Medium {
@@ -60,8 +45,24 @@ fn medium(kind: &str) -> Result<Medium, Unreadable> {
     }
 }
 
-/// Bounds `inlineData`. `image`: tokens of an image.
-pub(super) fn inline(
+/// Bounds `inlineData` and `fileData` of a part. `image`: tokens of an image.
+pub(super) fn of_part(
+    part: &Object<'_>,
+    image: Tokens,
+    bounds: &Bounds,
+    unknown_members: &mut UnknownMembers,
+) -> Result<Tokens, Unreadable> {
+    let mut sum = Tokens::ZERO;
+    if let Some(data) = either(part, INLINE_DATA)? {
+        sum = sum.plus(inline(data, image, bounds, unknown_members)?);
+    }
+    if let Some(file) = either(part, FILE_DATA)? {
+        sum = sum.plus(remote(file, image, bounds, unknown_members)?);
+    }
+    Ok(sum)
+}
+
+fn inline(
     value: &RawValue,
     image: Tokens,
     bounds: &Bounds,
@@ -87,7 +88,7 @@ pub(super) fn inline(
         Medium::Image => image,
         Medium::Sound => sound(data, bounds),
         Medium::Pdf => {
-            let pages = length.div_ceil(PDF_BYTES_PER_PAGE).max(1) as u64;
+            let pages = (length as u64).div_ceil(content::BYTES_PER_PAGE).max(1);
             Tokens::new(bounds.page).times(pages)
         }
         Medium::Text => Tokens::new(length as u64),
@@ -100,15 +101,12 @@ fn sound(data: Option<&RawValue>, bounds: &Bounds) -> Tokens {
     let text = data.and_then(object::string).unwrap_or_default();
     // Protocol Buffers take both alphabets.
     let text = text.replace('-', "+").replace('_', "/");
-    let most = match LENIENT.decode(text.trim()) {
-        Ok(file) => Length::of(&file).most,
-        Err(_) => text.len() as u64,
-    };
-    Tokens::new(most).times(bounds.sound_second)
+    let seconds = content::seconds(&text).unwrap_or(text.len() as u64);
+    Tokens::new(seconds).times(bounds.sound_second)
 }
 
 /// Bounds `fileData`, which names an image or a document on the open network.
-pub(super) fn remote(
+fn remote(
     value: &RawValue,
     image: Tokens,
     bounds: &Bounds,
@@ -134,7 +132,7 @@ pub(super) fn remote(
     }
     let tokens = match medium(&spelling::word(&file, MIME_TYPE)?)? {
         Medium::Image => image,
-        Medium::Pdf => Tokens::new(bounds.page).times(PAGES_OF_REMOTE_DOCUMENT),
+        Medium::Pdf => content::named(bounds),
         Medium::Sound | Medium::Text => {
             return Err(Unreadable(
                 "fileData is served here for images and PDFs alone: send the file itself as inlineData"

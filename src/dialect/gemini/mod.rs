@@ -10,4 +10,4 @@ mod media;
 pub mod place;
 mod prompt;
 mod spelling;
-mod tools;
+pub mod tools;

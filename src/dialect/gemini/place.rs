@@ -1,5 +1,7 @@
 //! Place of a call at its provider: the path has the model.
 
+use crate::rules::identity::form;
+
 /// Version of the API for an endpoint whose URL names none.
 const VERSION: &str = "/v1beta";
 
@@ -12,7 +14,8 @@ pub fn target(url: &str, path: &str, model: &str, is_stream: bool) -> String {
     let base = base(at);
     let base = if base.is_empty() { VERSION } else { base };
     let model = model.strip_prefix("models/").unwrap_or(model);
-    let call = path.replace("{model}", &encoded(model));
+    // As one segment, in which no reader finds another one or another method.
+    let call = path.replace("{model}", &form::encoded(model));
     let queries = [query, if is_stream { "alt=sse" } else { "" }];
     let queries: Vec<&str> = queries
         .into_iter()
@@ -34,18 +37,6 @@ fn base(path: &str) -> &str {
         .map(|(at, _)| at)
         .find(|at| is_whole(*at));
     at.map_or(path, |at| &path[..at])
-}
-
-/// Returns a model's name as one segment of a path, in which no reader finds another segment or another method.
-fn encoded(model: &str) -> String {
-    let mut written = String::with_capacity(model.len());
-    for byte in model.bytes() {
-        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            true => written.push(char::from(byte)),
-            false => written.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    written
 }
 
 #[cfg(test)]

@@ -89,8 +89,6 @@ const CONFIG_READ: &[&str] = &[
     "speech_config",
 ];
 
-const INLINE_DATA: Spellings = ["inlineData", "inline_data"];
-const FILE_DATA: Spellings = ["fileData", "file_data"];
 const FUNCTION_RESPONSE: Spellings = ["functionResponse", "function_response"];
 const MEDIA_RESOLUTION: Spellings = ["mediaResolution", "media_resolution"];
 
@@ -300,14 +298,8 @@ impl ContentBound<'_> {
         }
         sum = sum.plus(part.value("text").map_or(Tokens::ZERO, weight));
         let image = self.image(&part)?;
-        if let Some(data) = either(&part, INLINE_DATA)? {
-            let data = media::inline(data, image, self.bounds, &mut self.unknown_members)?;
-            sum = sum.plus(data);
-        }
-        if let Some(file) = either(&part, FILE_DATA)? {
-            let file = media::remote(file, image, self.bounds, &mut self.unknown_members)?;
-            sum = sum.plus(file);
-        }
+        let media = media::of_part(&part, image, self.bounds, &mut self.unknown_members)?;
+        sum = sum.plus(media);
         if let Some(response) = either(&part, FUNCTION_RESPONSE)? {
             sum = sum.plus(self.response(response)?);
         }
@@ -353,14 +345,8 @@ impl ContentBound<'_> {
                 self.unknown_members
                     .record_unless_null("functionResponse.parts", name, value);
             })?;
-            if let Some(data) = either(&part, INLINE_DATA)? {
-                let data = media::inline(data, image, self.bounds, &mut self.unknown_members)?;
-                sum = sum.plus(data);
-            }
-            if let Some(file) = either(&part, FILE_DATA)? {
-                let file = media::remote(file, image, self.bounds, &mut self.unknown_members)?;
-                sum = sum.plus(file);
-            }
+            let media = media::of_part(&part, image, self.bounds, &mut self.unknown_members)?;
+            sum = sum.plus(media);
             Ok(())
         })?;
         Ok(sum)

@@ -7,11 +7,12 @@ use crate::dialect::call::{Changes, Extras, Unreadable};
 use crate::dialect::extras::thin;
 use crate::dialect::object::{Edit, Object};
 use serde_json::value::RawValue;
+use std::sync::LazyLock;
 
 const FUNCTIONS: Spellings = ["functionDeclarations", "function_declarations"];
 
 /// Tools that the provider runs itself, by their member.
-const HOSTED: &[Spellings] = &[
+pub(crate) const HOSTED: &[Spellings] = &[
     ["googleSearch", "google_search"],
     ["googleSearchRetrieval", "google_search_retrieval"],
     ["enterpriseWebSearch", "enterprise_web_search"],
@@ -26,31 +27,13 @@ const HOSTED: &[Spellings] = &[
 ];
 
 /// Every member of a tool that is understood.
-const KINDS: &[&str] = &[
-    "functionDeclarations",
-    "function_declarations",
-    "googleSearch",
-    "google_search",
-    "googleSearchRetrieval",
-    "google_search_retrieval",
-    "enterpriseWebSearch",
-    "enterprise_web_search",
-    "parallelAiSearch",
-    "parallel_ai_search",
-    "exaAiSearch",
-    "exa_ai_search",
-    "codeExecution",
-    "code_execution",
-    "fileSearch",
-    "file_search",
-    "googleMaps",
-    "google_maps",
-    "mcpServers",
-    "mcp_servers",
-    "retrieval",
-    "urlContext",
-    "url_context",
-];
+static KINDS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let spellings = HOSTED.iter().chain([&FUNCTIONS]).flatten();
+    let mut names: Vec<&str> = spellings.copied().collect();
+    // One word has one spelling.
+    names.dedup();
+    names
+});
 
 const SERVICE_TIER: Spellings = ["serviceTier", "service_tier"];
 
@@ -64,7 +47,7 @@ const PLAIN_TIERS: &[&str] = &[
 
 fn read_tool(tool: &RawValue) -> Result<Object<'_>, Unreadable> {
     let mut unknown = None;
-    let read = Object::read(tool.get(), "A tool", KINDS, |name, value| {
+    let read = Object::read(tool.get(), "A tool", &KINDS, |name, value| {
         if value.get() != "null" {
             unknown = Some(name);
         }

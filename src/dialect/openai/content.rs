@@ -42,7 +42,7 @@ const SEPARATOR_TOKENS: u64 = 1;
 const LONGEST_ROLE_BYTES: u64 = 9;
 
 /// Bytes of `file_data`, as written, that count as one page.
-const BYTES_PER_PAGE: u64 = 50_000;
+pub(crate) const BYTES_PER_PAGE: u64 = 50_000;
 
 /// First characters of a PDF_BASE64_PREFIX (`%PDF_BASE64_PREFIX-`) in base64.
 const PDF_BASE64_PREFIX: &str = "JVBERi0";
@@ -261,6 +261,12 @@ fn is_open(address: &str) -> bool {
     has_scheme(address.trim_start(), &["http", "https", "data"])
 }
 
+/// Returns the seconds of a recording in base64, as its container bounds them. `None`: it is no base64.
+pub(crate) fn seconds(base64: &str) -> Option<u64> {
+    let file = STANDARD.decode(base64.trim()).ok()?;
+    Some(Length::of(&file).most)
+}
+
 /// Returns the tokens of the longest recording in `input_audio`, by its seconds as the container bounds them:
 /// silence takes no bytes.
 fn sounds(sound: &RawValue, bounds: &Bounds) -> Tokens {
@@ -268,9 +274,7 @@ fn sounds(sound: &RawValue, bounds: &Bounds) -> Tokens {
     let mut each = |value: &[u8]| {
         let text = json::text(value);
         let data = text.rsplit(',').next().unwrap_or_default();
-        if let Ok(file) = STANDARD.decode(data.trim()) {
-            longest = longest.max(Length::of(&file).most);
-        }
+        longest = longest.max(seconds(data).unwrap_or(0));
     };
     let text = sound.get().as_bytes();
     if !json::each_member(text, |_, value| each(value)) {

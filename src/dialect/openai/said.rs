@@ -39,7 +39,7 @@ const TEXT: &[&str] = &["content", "refusal", "text"];
 /// the first that is not empty counts as text.
 const REASONING: &[&str] = &["reasoning_content", "reasoning", "thinking"];
 
-/// What a choice says beside its text.
+/// Members of a choice beside its text.
 #[derive(Default)]
 pub struct SaidBeside {
     /// Its `usage`, which some servers report here.
@@ -50,7 +50,7 @@ pub struct SaidBeside {
     pub has_ended: bool,
 }
 
-/// Counts a choice into `delivered`. Returns what it says beside.
+/// Counts a choice into `delivered`. Returns its other members.
 pub fn choice(choice: &Value<'_>, delivered: &mut Delivered) -> SaidBeside {
     let mut told = SaidBeside::default();
     let whole = choice.members(|name, value| match name {

@@ -142,8 +142,8 @@ impl CallFacts {
     }
 }
 
-/// What stands before the signature of a tool call of Gemini's where an API has a place for proofs of thinking alone.
-/// Another provider would refuse it.
+/// Prefix of the signature of a tool call of Gemini's, where an API has a place for proofs of thinking alone. Another
+/// provider would refuse such a proof.
 const GEMINI_PROOF: &str = "gemini.";
 
 /// Returns the proof of thinking that holds a signature of Gemini's.

@@ -61,7 +61,7 @@ fn is_base64(value: &[u8]) -> bool {
     value.len() > SHORTEST_MEDIA_BYTES && value.starts_with(b"\"") && value.iter().all(is_of_base64)
 }
 
-/// What a model reads of a body.
+/// Text and media of a body that a model reads.
 #[derive(Default)]
 struct PromptText {
     text: String,

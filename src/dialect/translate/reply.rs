@@ -83,6 +83,16 @@ pub(crate) enum Piece {
     Failed(Failure),
 }
 
+impl Piece {
+    /// Returns a failure with the status that it would have had before the stream.
+    pub(crate) fn failed(status: u16, message: &str) -> Piece {
+        Piece::Failed(Failure {
+            status,
+            message: message.to_owned(),
+        })
+    }
+}
+
 /// Kind of a part that is streamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Opened {

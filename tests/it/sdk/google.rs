@@ -4,14 +4,13 @@ use serde_json::{Value, json};
 
 use super::agents::paths;
 use super::official::{Caller, PLENTY, SDKS, Sdk, TENANT, Vendor, assert_left};
-use super::provider::{EXCUSE, TEXT, start_with};
+use super::provider::{EXCUSE, GEMINI, TEXT, start_scripted, start_with};
 use super::translated::only;
 use crate::harness::provider::Received;
 use crate::harness::sample::PROVIDER_KEY;
 use crate::harness::script::content;
-use crate::harness::{Gateway, Provider, Sample, Script, Setup, mint, sample};
+use crate::harness::{Gateway, Sample, Script, mint};
 
-const NATIVE: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
 const STREAM: &str = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
 
 fn caller<'g>(sdk: Sdk, gateway: &'g Gateway, key: &'g str) -> Caller<'g> {
@@ -30,8 +29,8 @@ fn google_sdk_is_answered_by_its_own_api() {
     let (provider, gateway) = start_with(at("gemini"));
     for sdk in SDKS {
         for (call, tokens, path) in [
-            ("generate", 14, NATIVE),
-            ("image", 14, NATIVE),
+            ("generate", 14, GEMINI),
+            ("image", 14, GEMINI),
             ("stream", 14, STREAM),
         ] {
             let key = mint(&gateway, TENANT);
@@ -100,7 +99,7 @@ fn base_url_with_a_version_leads_to_the_same_calls() {
         };
         assert_eq!(caller.answer("generate")["text"], TEXT, "{base}");
     }
-    assert_eq!(paths(&provider.requests()), [NATIVE; 3]);
+    assert_eq!(paths(&provider.requests()), [GEMINI; 3]);
 }
 
 #[test]
@@ -265,16 +264,7 @@ fn rounds(request: &Received) -> Script {
 
 #[test]
 fn loop_of_three_turns_with_parallel_calls_works_on_every_api() {
-    let provider = Provider::start(rounds);
-    let config = sample(&provider)
-        .tokens(PLENTY)
-        .endpoint(
-            "anthropic",
-            &provider.url("/v1/messages"),
-            "claude-sonnet-4-5",
-        )
-        .endpoint("gemini", &provider.url(NATIVE), "gemini-2.5-flash");
-    let gateway = Gateway::start(Setup::new().tenant(TENANT, config));
+    let (provider, gateway) = start_scripted(rounds, |config| config);
     for (model, results) in [
         ("openai/gpt-4o", "/messages/5/content"),
         (

@@ -30,15 +30,24 @@ pub fn start() -> (Provider, Gateway) {
 /// The same, with changes to the tenant's config.
 #[track_caller]
 pub fn start_with(change: impl FnOnce(Sample) -> Sample) -> (Provider, Gateway) {
+    start_scripted(answer, change)
+}
+
+/// A gateway with an endpoint of each API, which this provider serves.
+#[track_caller]
+pub fn start_scripted(
+    answer: fn(&Received) -> Script,
+    change: impl FnOnce(Sample) -> Sample,
+) -> (Provider, Gateway) {
     let provider = Provider::start(answer);
     let config = sample(&provider)
-        .tokens(PLENTY)
         .endpoint(
             "anthropic",
             &provider.url("/v1/messages"),
             "claude-sonnet-4-5",
         )
-        .endpoint("gemini", &provider.url(GEMINI), "gemini-2.5-flash");
+        .endpoint("gemini", &provider.url(GEMINI), "gemini-2.5-flash")
+        .tokens(PLENTY);
     let gateway = Gateway::start(Setup::new().tenant(TENANT, change(config)));
     (provider, gateway)
 }

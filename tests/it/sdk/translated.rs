@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::agents::{
-    Agent, TOKEN, assert_claude_code_answers, assert_codex_answers, codex_events, paths,
-};
+use super::agents::{Agent, TOKEN, assert_claude_code_answers, assert_codex_answers, paths};
 use super::official::{Caller, PLENTY, SDKS, Sdk, TENANT, Vendor, assert_left};
 use super::provider::{EXCUSE, TEXT, start_with};
 use super::turns::{self, Call, GRANTED, ORDER, ORDER_OF_FOUR, SAID, cost, results};
@@ -274,6 +272,35 @@ fn agents_at(change: impl Fn(Sample) -> Sample) -> (Provider, Gateway) {
     turns::start_changed(GRANTED, change)
 }
 
+/// Asks Claude Code, which answers and pays what its requests cost. Returns these.
+#[track_caller]
+fn asked_by_claude_code(provider: &Provider, gateway: &Gateway, question: &str) -> Vec<Received> {
+    let key = mint(gateway, TENANT);
+    let before = provider.requests().len();
+    let output = Agent::at(gateway, &key).claude_code(question, TOKEN, &[]);
+    let asked = provider.requests().split_off(before);
+    assert_claude_code_answers(&output, cost(&asked));
+    assert_left(gateway, &key, GRANTED - cost(&asked));
+    asked
+}
+
+/// The same with Codex; `None`: its default model.
+#[track_caller]
+fn asked_by_codex(
+    provider: &Provider,
+    gateway: &Gateway,
+    question: &str,
+    model: Option<&str>,
+) -> Vec<Received> {
+    let key = mint(gateway, TENANT);
+    let before = provider.requests().len();
+    let output = Agent::at(gateway, &key).codex(question, model);
+    let asked = provider.requests().split_off(before);
+    assert_codex_answers(&output, cost(&asked));
+    assert_left(gateway, &key, GRANTED - cost(&asked));
+    asked
+}
+
 #[track_caller]
 fn the_result(asked: &[Received]) -> String {
     assert_eq!(asked.len(), 2, "{:?}", paths(asked));
@@ -286,50 +313,25 @@ fn the_result(asked: &[Received]) -> String {
 #[test]
 fn claude_code_works_on_an_openai_endpoint() {
     let (provider, gateway) = agents_at(|config| only(config, "openai"));
-    let key = mint(&gateway, TENANT);
-    let question = format!("{ORDER}Bash");
-
-    let output = Agent::at(&gateway, &key).claude_code(&question, TOKEN, &[]);
-
-    let asked = provider.requests();
+    let asked = asked_by_claude_code(&provider, &gateway, &format!("{ORDER}Bash"));
     assert!(the_result(&asked).contains(SAID));
     assert_eq!(paths(&asked), ["/v1/chat/completions"; 2]);
-    assert_claude_code_answers(&output, cost(&asked));
-    assert_left(&gateway, &key, GRANTED - cost(&asked));
 }
 
 #[test]
 fn agents_work_on_a_gemini_endpoint() {
     let (provider, gateway) = agents_at(|config| only(config, "gemini"));
-    let key = mint(&gateway, TENANT);
-    let output = Agent::at(&gateway, &key).claude_code(&format!("{ORDER}Bash"), TOKEN, &[]);
-    let asked = provider.requests();
+    // The signature of the call comes back with it.
+    let signature = r#""thoughtSignature":"c2lnbmF0dXJl""#;
+    let asked = asked_by_claude_code(&provider, &gateway, &format!("{ORDER}Bash"));
     let result = the_result(&asked);
     assert!(result.contains(SAID) && result.contains("functionResponse"));
-    // The signature of the call comes back with it.
-    assert!(
-        asked[1]
-            .text()
-            .contains(r#""thoughtSignature":"c2lnbmF0dXJl""#)
-    );
-    assert_claude_code_answers(&output, cost(&asked));
-    assert_left(&gateway, &key, GRANTED - cost(&asked));
+    assert!(asked[1].text().contains(signature));
 
-    let key = mint(&gateway, TENANT);
     let question = format!("{ORDER}exec_command");
-    let output = Agent::at(&gateway, &key).codex(&question, Some("some-model"));
-    let asked = provider.requests().split_off(2);
-    let events = codex_events(&output);
-    assert_eq!(asked.len(), 2, "{events:?}");
-    assert!(the_result(&asked).contains(SAID), "{events:?}");
-    // Sealed reasoning comes back, and the signature in it.
-    assert!(
-        asked[1]
-            .text()
-            .contains(r#""thoughtSignature":"c2lnbmF0dXJl""#)
-    );
-    assert_codex_answers(&output, cost(&asked));
-    assert_left(&gateway, &key, GRANTED - cost(&asked));
+    let asked = asked_by_codex(&provider, &gateway, &question, Some("some-model"));
+    assert!(the_result(&asked).contains(SAID));
+    assert!(asked[1].text().contains(signature));
 }
 
 #[test]
@@ -340,24 +342,14 @@ fn codex_works_on_an_anthropic_endpoint_and_on_one_that_has_chat_alone() {
         (without_responses, "/v1/chat/completions"),
     ] {
         let (provider, gateway) = agents_at(change);
-        let key = mint(&gateway, TENANT);
         let question = format!("{ORDER}exec_command");
-
-        let output = Agent::at(&gateway, &key).codex(&question, Some("some-model"));
-
-        let asked = provider.requests();
-        assert_eq!(paths(&asked), [path; 2], "{:?}", codex_events(&output));
+        let asked = asked_by_codex(&provider, &gateway, &question, Some("some-model"));
+        assert_eq!(paths(&asked), [path; 2]);
         assert!(the_result(&asked).contains(SAID));
-        assert_codex_answers(&output, cost(&asked));
-        assert_left(&gateway, &key, GRANTED - cost(&asked));
 
         // With its default model it brings its tools in namespaces.
-        let key = mint(&gateway, TENANT);
-        let output = Agent::at(&gateway, &key).codex("Say hello", None);
-        let asked = provider.requests().split_off(2);
-        assert_codex_answers(&output, cost(&asked));
+        let asked = asked_by_codex(&provider, &gateway, "Say hello", None);
         assert!(asked[0].text().contains("functions__exec"));
-        assert_left(&gateway, &key, GRANTED - cost(&asked));
     }
 }
 
@@ -467,36 +459,20 @@ fn assert_four_calls(asked: &[Received], tool: &str) {
 #[test]
 fn claude_code_calls_tools_at_once_and_again_on_an_openai_endpoint() {
     let (provider, gateway) = agents_at(|config| only(config, "openai"));
-    let key = mint(&gateway, TENANT);
-    let question = format!("{ORDER_OF_FOUR}Bash");
-
-    let output = Agent::at(&gateway, &key).claude_code(&question, TOKEN, &[]);
-
-    let asked = provider.requests();
+    let asked = asked_by_claude_code(&provider, &gateway, &format!("{ORDER_OF_FOUR}Bash"));
     assert_four_calls(&asked, "Bash");
     assert_eq!(paths(&asked), ["/v1/chat/completions"; 3]);
-    assert_claude_code_answers(&output, cost(&asked));
-    assert_left(&gateway, &key, GRANTED - cost(&asked));
 }
 
 #[test]
 fn agents_call_tools_at_once_and_again_on_a_gemini_endpoint() {
     let (provider, gateway) = agents_at(|config| only(config, "gemini"));
-    let key = mint(&gateway, TENANT);
-    let question = format!("{ORDER_OF_FOUR}Bash");
-    let output = Agent::at(&gateway, &key).claude_code(&question, TOKEN, &[]);
-    let asked = provider.requests();
+    let asked = asked_by_claude_code(&provider, &gateway, &format!("{ORDER_OF_FOUR}Bash"));
     assert_four_calls(&asked, "Bash");
-    assert_claude_code_answers(&output, cost(&asked));
-    assert_left(&gateway, &key, GRANTED - cost(&asked));
 
-    let key = mint(&gateway, TENANT);
     let question = format!("{ORDER_OF_FOUR}exec_command");
-    let output = Agent::at(&gateway, &key).codex(&question, Some("some-model"));
-    let asked = provider.requests().split_off(3);
+    let asked = asked_by_codex(&provider, &gateway, &question, Some("some-model"));
     assert_four_calls(&asked, "exec_command");
-    assert_codex_answers(&output, cost(&asked));
-    assert_left(&gateway, &key, GRANTED - cost(&asked));
 }
 
 #[test]
@@ -507,15 +483,9 @@ fn codex_calls_tools_at_once_and_again_on_the_other_apis() {
         (without_responses, "/v1/chat/completions"),
     ] {
         let (provider, gateway) = agents_at(change);
-        let key = mint(&gateway, TENANT);
         let question = format!("{ORDER_OF_FOUR}exec_command");
-
-        let output = Agent::at(&gateway, &key).codex(&question, Some("some-model"));
-
-        let asked = provider.requests();
-        assert_eq!(paths(&asked), [path; 3], "{:?}", codex_events(&output));
+        let asked = asked_by_codex(&provider, &gateway, &question, Some("some-model"));
+        assert_eq!(paths(&asked), [path; 3]);
         assert_four_calls(&asked, "exec_command");
-        assert_codex_answers(&output, cost(&asked));
-        assert_left(&gateway, &key, GRANTED - cost(&asked));
     }
 }

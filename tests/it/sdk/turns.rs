@@ -9,10 +9,9 @@ mod scripts;
 
 use serde_json::{Value, json};
 
-use super::official::TENANT;
-use super::provider::GEMINI;
+use super::provider::start_scripted;
 use crate::harness::provider::Received;
-use crate::harness::{Gateway, Provider, Sample, Script, Setup, sample};
+use crate::harness::{Gateway, Provider, Sample, Script};
 use scripts::{
     chat, chat_stream, content, content_stream, message, message_stream, response, response_stream,
 };
@@ -38,17 +37,7 @@ pub fn start_with(tokens: u64) -> (Provider, Gateway) {
 
 /// A gateway whose keys have a balance of `tokens`, with changes to the tenant's config.
 pub fn start_changed(tokens: u64, change: impl Fn(Sample) -> Sample) -> (Provider, Gateway) {
-    let provider = Provider::start(answer);
-    let config = sample(&provider)
-        .tokens(tokens)
-        .endpoint(
-            "anthropic",
-            &provider.url("/v1/messages"),
-            "claude-sonnet-4-5",
-        )
-        .endpoint("gemini", &provider.url(GEMINI), "gemini-2.5-flash");
-    let gateway = Gateway::start(Setup::new().tenant(TENANT, change(config)));
-    (provider, gateway)
+    start_scripted(answer, |config| change(config.tokens(tokens)))
 }
 
 /// Cost of all requests together.

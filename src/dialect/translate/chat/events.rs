@@ -1,9 +1,7 @@
 //! Streams of `chat/completions`, read into pieces and written from them.
 
 use super::super::conversation::{CallFacts, ContentPart, Input, Json};
-use super::super::reply::{
-    Failure, Opened, Parts, Piece, ReadEvents, Stop, TokenCounts, WriteEvents,
-};
+use super::super::reply::{Opened, Parts, Piece, ReadEvents, Stop, TokenCounts, WriteEvents};
 use super::super::written::{ObjectText, push_data};
 use super::answer;
 use serde_json::Value;
@@ -104,10 +102,7 @@ impl ReadEvents for ChunkReader {
 impl ChunkReader {
     fn fail(&mut self, message: &str, out: &mut Vec<Piece>) {
         self.has_ended = true;
-        out.push(Piece::Failed(Failure {
-            status: 502,
-            message: message.to_owned(),
-        }));
+        out.push(Piece::failed(502, message));
     }
 
     fn choice(&mut self, choice: &Value, out: &mut Vec<Piece>) {

@@ -1,9 +1,7 @@
 //! Streams of `streamGenerateContent`, read into pieces and written from them.
 
 use super::super::conversation::{ContentPart, Json, gemini_proof};
-use super::super::reply::{
-    Failure, Opened, Parts, Piece, ReadEvents, Stop, TokenCounts, WriteEvents,
-};
+use super::super::reply::{Opened, Parts, Piece, ReadEvents, Stop, TokenCounts, WriteEvents};
 use super::super::written::push_data;
 use super::answer::{self, Generated, GeneratedPart};
 use crate::dialect::call::Api;
@@ -112,10 +110,7 @@ fn reported(error: &Value) -> (u16, &str) {
 impl CandidateReader {
     fn fail(&mut self, status: u16, message: &str, out: &mut Vec<Piece>) {
         self.has_ended = true;
-        out.push(Piece::Failed(Failure {
-            status,
-            message: message.to_owned(),
-        }));
+        out.push(Piece::failed(status, message));
     }
 
     fn part(&mut self, part: GeneratedPart, out: &mut Vec<Piece>) {

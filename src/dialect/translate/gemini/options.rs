@@ -4,6 +4,7 @@ use super::super::conversation::{Conversation, Format, Json, Takes, Tool, ToolCh
 use super::super::fields::{BodyFields, not_carried, one_or_more};
 use super::schema::json_schema;
 use crate::dialect::call::Unreadable;
+use crate::dialect::gemini::tools::HOSTED;
 use crate::dialect::object;
 use serde_json::value::RawValue;
 use std::collections::HashSet;
@@ -13,21 +14,6 @@ const TUNING_OF_CONFIG: &[&str] = &[
     "enableEnhancedCivicAnswers",
     "mediaResolution",
     "thinkingConfig",
-];
-
-/// Kinds of tools that the provider runs itself.
-const HOSTED: &[&str] = &[
-    "googleSearch",
-    "googleSearchRetrieval",
-    "enterpriseWebSearch",
-    "parallelAiSearch",
-    "exaAiSearch",
-    "codeExecution",
-    "fileSearch",
-    "googleMaps",
-    "mcpServers",
-    "retrieval",
-    "urlContext",
 ];
 
 pub(super) fn read_tool(tool: &RawValue, into: &mut Conversation) -> Result<(), Unreadable> {
@@ -63,7 +49,7 @@ pub(super) fn read_tool(tool: &RawValue, into: &mut Conversation) -> Result<(), 
         function.end(&["response", "responseJsonSchema"], &mut into.removed)?;
     }
     // Hosted tools are left out; the reading of the client's own API names them.
-    for name in HOSTED {
+    for [name, _] in HOSTED {
         tool.take(name);
     }
     tool.end(&[], &mut into.removed)

@@ -1,9 +1,7 @@
 //! Streams of `messages`, read into pieces and written from them.
 
 use super::super::conversation::ContentPart;
-use super::super::reply::{
-    Failure, Opened, Parts, Piece, ReadEvents, Stop, TokenCounts, WriteEvents,
-};
+use super::super::reply::{Opened, Parts, Piece, ReadEvents, Stop, TokenCounts, WriteEvents};
 use super::super::written::{ObjectText, push_named};
 use super::answer;
 use serde_json::Value;
@@ -84,10 +82,7 @@ impl ReadEvents for MessageReader {
 impl MessageReader {
     fn fail(&mut self, status: u16, message: &str, out: &mut Vec<Piece>) {
         self.has_ended = true;
-        out.push(Piece::Failed(Failure {
-            status,
-            message: message.to_owned(),
-        }));
+        out.push(Piece::failed(status, message));
     }
 
     /// Takes counts, which are totals: later ones replace earlier ones.

@@ -528,7 +528,7 @@ fn chat_is_written_as_gemini() {
     assert!(refused(&Chat, Kind::Gemini, &stops).contains("stop sequences"));
 }
 
-/// What one speaker cannot say, or what refers to nothing, is no conversation.
+/// A call in the user's turn, a result in the model's, and one of them without the other are refused.
 #[test]
 fn calls_and_results_of_gemini_stand_where_they_belong() {
     let call = |id: &str, name: &str| json!({"functionCall": {"id": id, "name": name}});
