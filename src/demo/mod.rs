@@ -8,6 +8,7 @@ mod answer;
 mod anthropic;
 mod call;
 mod openai;
+pub mod stripe;
 
 use answer::answer;
 use bytes::Bytes;
