@@ -8,6 +8,7 @@ use crate::api;
 use crate::dial::dialer::Dialer;
 use crate::fetch::Fetcher;
 use crate::issuers::verify::Issuers;
+use crate::local::billing::tenant_account::Billing;
 use crate::local::dispatch::{self, Scope};
 use crate::local::route::{self, Resolved};
 use crate::local::{Local, Request, openapi};
@@ -27,6 +28,7 @@ use crate::store::replay::Replay;
 use crate::store::revocations::Revocations;
 use crate::store::tenants::{self, Lookup, Tenants};
 use crate::store::{AccountSettings, Clock, LogBounds, Store, copy, open};
+use crate::stripe::stand_in::NoStandIn;
 use crate::tables::Secret;
 use crate::telemetry;
 use crate::telemetry::series::Families;
@@ -634,8 +636,10 @@ impl LocalAdmin {
             Replay::new(store.clone(), Box::new(|_, _| {})),
             settings.accounts.hold_ttl,
         );
+        let fetcher = Arc::new(Fetcher::new(dialer));
         let local = Local {
-            issuers: Arc::new(Issuers::new(Arc::new(Fetcher::new(dialer)))),
+            issuers: Arc::new(Issuers::new(fetcher.clone())),
+            billing: Arc::new(Billing::new(fetcher, Arc::new(NoStandIn))),
             revocations: Revocations::new(store.clone(), leases.clone()),
             leases,
             settings: Arc::new(settings),

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Longest time of a call, from the lookup of the name to the last byte of the answer.
+/// Longest time of a usual call, from the lookup of the name to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest body of an answer.
+/// Longest body of a usual answer.
 const MAX_BODY_BYTES: usize = 256 << 10;
 
 /// Whole answer of another service.
@@ -32,6 +32,32 @@ pub(crate) struct Fetched {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FetchFailure(pub String);
 
+/// One request: a GET, or a POST where it has a form.
+pub(crate) struct Call<'a> {
+    pub form: Option<&'a str>,
+    /// Value of `authorization`.
+    pub authorization: Option<&'a str>,
+    /// Further fields of the head.
+    pub fields: &'a [(&'a str, &'a str)],
+    pub timeout: Duration,
+    pub max_body_bytes: usize,
+    pub reach: Reach,
+}
+
+impl Call<'_> {
+    /// Returns a GET of something small, from anywhere that is public.
+    const fn usual() -> Call<'static> {
+        Call {
+            form: None,
+            authorization: None,
+            fields: &[],
+            timeout: TIMEOUT,
+            max_body_bytes: MAX_BODY_BYTES,
+            reach: Reach::EgressNoCleartext,
+        }
+    }
+}
+
 /// Sends single requests to other services.
 pub struct Fetcher {
     dialer: Arc<Dialer>,
@@ -44,7 +70,7 @@ impl Fetcher {
 
     /// Sends a GET.
     pub(crate) async fn get(&self, url: &Url) -> Result<Fetched, FetchFailure> {
-        self.send(url, &head("GET", url, &[])?).await
+        self.call(url, &Call::usual()).await
     }
 
     /// Sends a form, with the value of `authorization` if there is one.
@@ -54,34 +80,39 @@ impl Fetcher {
         form: &str,
         authorization: Option<&str>,
     ) -> Result<Fetched, FetchFailure> {
-        let length = form.len().to_string();
-        let mut fields = vec![
-            ("content-type", "application/x-www-form-urlencoded"),
-            ("content-length", length.as_str()),
-        ];
-        fields.extend(authorization.map(|value| ("authorization", value)));
-        let mut request = head("POST", url, &fields)?;
-        request.extend_from_slice(form.as_bytes());
-        self.send(url, &request).await
+        let call = Call {
+            form: Some(form),
+            authorization,
+            ..Call::usual()
+        };
+        self.call(url, &call).await
     }
 
-    async fn send(&self, url: &Url, request: &[u8]) -> Result<Fetched, FetchFailure> {
+    /// Sends a request.
+    pub(crate) async fn call(&self, url: &Url, call: &Call<'_>) -> Result<Fetched, FetchFailure> {
+        let request = written(url, call)?;
         // Boxed: calls are rare, and their future would enlarge the state of every local request.
-        let exchange = Box::pin(self.exchange(url, request));
-        match tokio::time::timeout(TIMEOUT, exchange).await {
+        let exchange = Box::pin(self.exchange(url, call, &request));
+        let timeout = call.timeout;
+        match tokio::time::timeout(timeout, exchange).await {
             Ok(done) => done,
-            Err(_) => Err(failure(url, &format!("did not answer within {TIMEOUT:?}"))),
+            Err(_) => Err(failure(url, &format!("did not answer within {timeout:?}"))),
         }
     }
 
-    async fn exchange(&self, url: &Url, request: &[u8]) -> Result<Fetched, FetchFailure> {
+    async fn exchange(
+        &self,
+        url: &Url,
+        call: &Call<'_>,
+        request: &[u8],
+    ) -> Result<Fetched, FetchFailure> {
         let target = Target {
             https: url.https,
             host: &url.host,
             port: url.port,
-            reach: Reach::EgressNoCleartext,
+            reach: call.reach,
         };
-        let connected = self.dialer.connect(&target, TIMEOUT).await;
+        let connected = self.dialer.connect(&target, call.timeout).await;
         let mut wire = connected.map_err(|error| FetchFailure(error.why))?;
         let broken =
             |error: std::io::Error| failure(url, &format!("broke the connection: {error}"));
@@ -104,13 +135,30 @@ impl Fetcher {
             }
         };
         let max_age = max_age(&head);
-        let body = body(url, &mut *wire, head.framing, unread).await?;
+        let body = body(url, &mut *wire, head.framing, unread, call.max_body_bytes).await?;
         Ok(Fetched {
             status: head.status,
             body,
             max_age,
         })
     }
+}
+
+/// Serializes a request.
+fn written(url: &Url, call: &Call<'_>) -> Result<BytesMut, FetchFailure> {
+    let length = call.form.unwrap_or_default().len().to_string();
+    let mut fields = call.fields.to_vec();
+    fields.extend(call.authorization.map(|value| ("authorization", value)));
+    let Some(form) = call.form else {
+        return head("GET", url, &fields);
+    };
+    fields.extend([
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("content-length", length.as_str()),
+    ]);
+    let mut request = head("POST", url, &fields)?;
+    request.extend_from_slice(form.as_bytes());
+    Ok(request)
 }
 
 /// Serializes the head of a request.
@@ -132,23 +180,21 @@ fn head(method: &str, url: &Url, fields: &[(&str, &str)]) -> Result<BytesMut, Fe
     Ok(head)
 }
 
-/// Reads a body to its end, or to [`MAX_BODY_BYTES`].
+/// Reads a body to its end, or until it is larger than `most` bytes.
 async fn body(
     url: &Url,
     wire: &mut dyn Wire,
     framing: Framing,
     mut unread: BytesMut,
+    most: usize,
 ) -> Result<Bytes, FetchFailure> {
     let mut decoder = Decoder::new(framing);
     let mut content = BytesMut::new();
     loop {
         let decoded = decoder.decode(&mut unread, &mut content);
         decoded.map_err(|_| failure(url, "framed its answer wrongly"))?;
-        if content.len() > MAX_BODY_BYTES || unread.len() > MAX_BODY_BYTES {
-            return Err(failure(
-                url,
-                &format!("sent more than {MAX_BODY_BYTES} bytes"),
-            ));
+        if content.len() > most || unread.len() > most {
+            return Err(failure(url, &format!("sent more than {most} bytes")));
         }
         if decoder.is_done() {
             return Ok(content.freeze());

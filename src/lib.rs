@@ -8,12 +8,13 @@
 //!     store/     REMEMBERS  one contract, two engines: embedded on disk, Redis
 //!     http1/     FRAMES     pure: HTTP/1.1 heads and bodies, from bytes and to bytes
 //!     proxy/     MOVES      Pingora's proxy service, and the story of one call
-//!     local/     ANSWERS    root, sign-in, admin, operator: http types in, http types out
+//!     local/     ANSWERS    root, sign-in, payments, admin: http types in, http types out
 //!     api/       DESCRIBES  requests and answers of our own routes, as types
 //!     demo/      PRETENDS   a stand-in provider for the first five minutes
 //!     dial/      CONNECTS   every connection out: looked up, checked, dialled in one place
 //!     fetch      CALLS      single calls of the gateway itself, over dial/
 //!     issuers/   VERIFIES   sign-in: issuers' keys, ID tokens, codes
+//!     stripe/    BILLS      payments: Stripe's calls, its signed events
 //!     settings/  what the operator wrote     telemetry/  what we tell     serve/  build, run, recover
 //!
 //!     client --> listener, worker                                         serve/
@@ -50,6 +51,7 @@ pub mod rules;
 pub mod serve;
 pub mod settings;
 pub mod store;
+pub mod stripe;
 pub mod tables;
 pub mod telemetry;
 pub mod threads;

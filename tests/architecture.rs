@@ -56,10 +56,11 @@ const ARROWS: &[(&str, &str)] = &[
     ("dial", "settings rules"),
     ("fetch", "http1 url dial"),
     ("issuers", "url tables rules settings telemetry fetch"),
+    ("stripe", "url tables rules dial fetch"),
     ("store", "json settings rules tables threads telemetry"),
     (
         "local",
-        "json host_port url settings rules tables api dialect telemetry store issuers",
+        "json host_port url settings rules tables api dialect dial fetch telemetry store issuers stripe",
     ),
     (
         "proxy",

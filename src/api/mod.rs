@@ -8,6 +8,7 @@
 
 mod accounts;
 mod failure;
+mod payments;
 mod people;
 mod provider;
 mod service;
@@ -17,6 +18,10 @@ mod usage;
 
 pub use accounts::{Account, Credit, Credited, Me, Mint, MintedKey, Move, NewKey};
 pub use failure::{ConfigFault, Error, InvalidConfig};
+pub use payments::{
+    AccountPayments, Checkout, CheckoutPage, Payment, PaymentEvent, PaymentEvents, Plan, PlanPrice,
+    Plans, PortalCall, StripeEvent, TopUp, WebhookTaken,
+};
 pub use people::{Export, ListedKey, NewOwnKey, OwnKey, OwnKeys, OwnUsage, Session, SessionKey};
 pub use provider::{
     AnthropicError, CODES, ChatCall, ErrorCode, GeminiCall, GeminiError, Model, ModelCall,

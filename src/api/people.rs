@@ -1,5 +1,6 @@
 //! People: requests and answers of `/auth/sessions` and `/auth/keys`.
 
+use super::payments::AccountPayments;
 use super::usage::{UsageEvent, UsageSum};
 use crate::rules::amount::Tokens;
 use schemars::JsonSchema;
@@ -179,6 +180,8 @@ pub struct Export<E = UsageEvent> {
     pub identities: Vec<String>,
     /// Its keys, newest first.
     pub keys: Vec<ListedKey>,
+    /// Its payments.
+    pub payments: AccountPayments,
     /// Its requests, newest first, as far as the usage log goes back.
     pub usage: Vec<E>,
 }

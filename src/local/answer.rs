@@ -65,6 +65,14 @@ pub enum Refusal {
     TooManySignIns {
         wait: Millis,
     },
+    /// Stripe, or the tenant's key for it, is of no use now (503).
+    BillingUnavailable,
+    /// Stripe refuses what it was asked (502); the text is Stripe's.
+    BillingRefused(String),
+    /// The account has begun too many checkouts (429).
+    TooManyCheckouts {
+        wait: Millis,
+    },
     /// Invalid request (400); the sentence says what is wrong and where.
     Bad(String),
     /// Invalid tenant config (400); each fault has its path.
@@ -106,6 +114,9 @@ impl Refusal {
             Refusal::SignInRefused => (401, "sign_in_refused"),
             Refusal::IssuerUnavailable => (503, "issuer_unavailable"),
             Refusal::TooManySignIns { .. } => (429, "too_many_sign_ins"),
+            Refusal::BillingUnavailable => (503, "billing_unavailable"),
+            Refusal::BillingRefused(_) => (502, "billing_refused"),
+            Refusal::TooManyCheckouts { .. } => (429, "too_many_checkouts"),
             Refusal::Bad(_) => (400, "bad_request"),
             Refusal::InvalidConfig(_) => (400, "invalid_config"),
             Refusal::Forbidden(_) => (403, "forbidden"),
@@ -140,6 +151,20 @@ impl Refusal {
                 error(
                     429,
                     "Too many sign-ins were begun from this address; try again later",
+                ),
+                header::RETRY_AFTER,
+                &wait.seconds_up().max(1).to_string(),
+            ),
+            Refusal::BillingUnavailable => with(
+                error(503, "Payments cannot be made at the moment; try again"),
+                header::RETRY_AFTER,
+                "10",
+            ),
+            Refusal::BillingRefused(text) => error(502, &format!("Stripe refuses: {text}")),
+            Refusal::TooManyCheckouts { wait } => with(
+                error(
+                    429,
+                    "This account has begun too many checkouts; try again later",
                 ),
                 header::RETRY_AFTER,
                 &wait.seconds_up().max(1).to_string(),

@@ -1,6 +1,7 @@
 //! Calls the handler of a matched local route.
 
 use super::answer::{Answer, Refusal};
+use super::billing::{checkout, history, plans, portal, webhook};
 use super::code_flow::{callback, redeem, start};
 use super::route::{Issuer, LocalRoute as Route, Matched};
 use super::{
@@ -91,7 +92,7 @@ pub async fn answer(
     }
 }
 
-/// Runs the handler of a route about one person.
+/// Runs the handler of a route about one person, or about payments.
 async fn of_person(
     local: &Local,
     route: Route,
@@ -100,6 +101,12 @@ async fn of_person(
     id: &str,
 ) -> Result<Answer, Refusal> {
     match route {
+        Route::Plans => plans::list(local, tenant).await,
+        Route::Checkout => checkout::open(local, request, tenant).await,
+        Route::Portal => portal::open(local, request, tenant).await,
+        Route::StripeWebhook => webhook::take(local, request, tenant).await,
+        Route::PaymentEvents => history::events(local, request, tenant).await,
+        Route::UserPayments => history::of_user(local, request, tenant, id).await,
         Route::MeDelete => leaving::delete_own(local, request, tenant).await,
         Route::Export => leaving::export_own(local, request, tenant).await,
         Route::UserDelete => leaving::delete(local, request, tenant, id).await,

@@ -2,6 +2,7 @@
 //! `/admin/users`.
 
 use super::answer::{Answer, Refusal, json};
+use super::billing::{ending, history};
 use super::people::APPLE_TOKEN;
 use super::{Local, Request, accounts, admin, caller, keys, sessions, usage};
 use crate::api;
@@ -53,7 +54,7 @@ pub(super) async fn delete(
 }
 
 /// Returns the account of a user as an admin names it: by the account's name, or by the app's own ID.
-fn account_of(tenant: &Tenant, user: &str) -> AccountName {
+pub(super) fn account_of(tenant: &Tenant, user: &str) -> AccountName {
     let user = decoded(user).unwrap_or_default();
     let named = AccountName::user(&user).filter(|_| is_id(&user));
     named.unwrap_or_else(|| sessions::account(tenant, &user))
@@ -66,6 +67,7 @@ async fn erase(
     account: &AccountName,
     label: &str,
 ) -> Result<Answer, Refusal> {
+    ending::end_subscriptions(local, tenant, account).await?;
     let life = local.settings.retention.deleted_accounts.into();
     let erased = local.store.erase(account, life).await?;
     let erased = erased.ok_or(Refusal::NotFound)?;
@@ -156,6 +158,7 @@ async fn exported(
     let label = label_in(&record, account);
     let mut member = |name: &str| record.get_mut(name).map(Value::take);
     let listed = local.store.keys(account).await?.unwrap_or_default();
+    let payments = history::payments(local, tenant, account).await?;
     let texts = usage::of_account(local, tenant, &label).await?;
     let events: Vec<&RawValue> = texts
         .iter()
@@ -171,6 +174,7 @@ async fn exported(
             .map_or(Tokens::ZERO, Tokens::new),
         identities: local.store.identities(account).await?,
         keys: keys::all_shown(listed, None),
+        payments: payments.ok_or(Refusal::NotFound)?,
         usage: events,
     };
     Ok(json(200, &answer))

@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod admin;
 pub mod answer;
 pub mod auth;
+pub mod billing;
 mod caller;
 mod code_flow;
 pub mod credentials;
@@ -35,6 +36,7 @@ use crate::store::carries::Carries;
 use crate::store::leases::Leases;
 use crate::store::revocations::Revocations;
 use crate::store::tenants::Tenants;
+use billing::tenant_account::Billing;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use std::net::IpAddr;
@@ -72,6 +74,8 @@ pub struct Local {
     pub revocations: Arc<Revocations>,
     /// Issuers of sign-in.
     pub issuers: Arc<Issuers>,
+    /// Ways to Stripe.
+    pub billing: Arc<Billing>,
     /// `true` during a stop: `/readyz` answers 503.
     pub draining: Arc<AtomicBool>,
 }

@@ -106,9 +106,11 @@ fn parts<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
     }
 }
 
-/// Whether answers of a route are a matter between it and its client: sign-in and keys, which nobody may keep.
+/// Whether answers of a route are a matter between it and its client: sign-in, keys and payments, which nobody may keep.
 pub fn is_private(route: LocalRoute) -> bool {
-    pattern(route).1.starts_with("/auth/")
+    ["/auth/", "/billing/"]
+        .iter()
+        .any(|start| pattern(route).1.starts_with(start))
 }
 
 /// Returns every route as (is below a tenant, path pattern, method).

@@ -38,6 +38,23 @@ const MANAGES_NOTHING: AnswerRow = AnswerRow::json::<api::Error>(
     "The key manages no account: it is a session's, it has bounds of its own, or it is its own account.",
 )
 .shared("ManagesNothing");
+const BUYS_NOTHING: AnswerRow = AnswerRow::json::<api::Error>(
+    403,
+    "The key manages no account, or a payment of its account is in dispute, or the tenant's payments are not set up.",
+)
+.shared("BuysNothing");
+const NO_PAYMENTS: AnswerRow =
+    AnswerRow::json::<api::Error>(404, "The tenant takes no payments.").shared("NoPayments");
+const BILLING_REFUSED: AnswerRow =
+    AnswerRow::json::<api::Error>(502, "Stripe refuses this, and says why.")
+        .shared("BillingRefused");
+const BILLING_UNAVAILABLE: AnswerRow = AnswerRow::json::<api::Error>(
+    503,
+    "Stripe or the store does not answer, Stripe does not take the tenant's key, the tenant's config cannot be used, or \
+     the gateway has more to do than it can.",
+)
+.with(&["Retry-After"])
+.shared("BillingUnavailable");
 const UNKNOWN_TENANT: AnswerRow =
     AnswerRow::json::<api::Error>(404, "There is no such tenant.").shared("NoSuchTenant");
 const CHANGED: AnswerRow = AnswerRow::json::<api::Error>(
@@ -476,6 +493,105 @@ pub(super) static OF_TENANT: &[Operation] = &[
             NO_TENANT,
             UNAUTHORIZED,
             MANAGES_NOTHING,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/billing/plans", Access::Anyone, Route::Plans)
+        .with_cors()
+        .named("listPlans", "See what the tenant sells")
+        .answers(&[
+            AnswerRow::json::<api::Plans>(
+                200,
+                "Plans and top-ups, with what Stripe says they cost.",
+            ),
+            NO_TENANT,
+            NO_PAYMENTS,
+            BILLING_UNAVAILABLE,
+        ]),
+    post("/billing/checkout", Access::Key, Route::Checkout)
+        .with_cors()
+        .named("checkOut", "Begin a payment")
+        .about(
+            "The answer has a page of Stripe's for the person's browser. What is paid there is granted a moment later, \
+             when Stripe has told the gateway.",
+        )
+        .takes::<api::Checkout>()
+        .answers(&[
+            AnswerRow::json::<api::CheckoutPage>(200, "The page on which the person pays."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            BUYS_NOTHING,
+            NO_PAYMENTS,
+            AnswerRow::json::<api::Error>(
+                409,
+                "The account has a subscription, which the portal changes, or one is being completed.",
+            ),
+            TOO_LARGE,
+            AnswerRow::json::<api::Error>(
+                429,
+                "The account has begun too many checkouts, or too many wrong keys came from this address.",
+            )
+            .with(&["Retry-After"]),
+            BILLING_REFUSED,
+            BILLING_UNAVAILABLE,
+        ]),
+    post("/billing/portal", Access::Key, Route::Portal)
+        .with_cors()
+        .named("openPortal", "Change or end a subscription")
+        .about("The answer has the address of Stripe's customer portal for the person's browser.")
+        .may_take::<api::PortalCall>()
+        .answers(&[
+            AnswerRow::json::<api::CheckoutPage>(200, "The portal, for this customer alone."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            MANAGES_NOTHING,
+            NO_PAYMENTS,
+            AnswerRow::json::<api::Error>(409, "The account has bought nothing yet."),
+            TOO_LARGE,
+            WRONG_TOKENS,
+            BILLING_REFUSED,
+            BILLING_UNAVAILABLE,
+        ]),
+    post("/billing/stripe", Access::Anyone, Route::StripeWebhook)
+        .named("stripeWebhook", "Take an event of Stripe's")
+        .about(
+            "The webhook's address in Stripe's dashboard. Its signature is checked over the bytes of the body; what does \
+             nothing is answered 200 as well, and says why.",
+        )
+        .takes::<api::StripeEvent>()
+        .answers(&[
+            AnswerRow::json::<api::WebhookTaken>(200, "Taken; it need not come again."),
+            AnswerRow::json::<api::Error>(
+                400,
+                "There is no such tenant, or the signature is missing, stale or wrong, or the body is no event.",
+            ),
+            NO_PAYMENTS,
+            TOO_LARGE,
+            BILLING_UNAVAILABLE,
+        ]),
+    get("/admin/payments", Access::Admin, Route::PaymentEvents)
+        .named("listPaymentEvents", "See what Stripe has told of late")
+        .answers(&[
+            AnswerRow::json::<api::PaymentEvents>(
+                200,
+                "The latest events, ignored ones too, with what came of each.",
+            ),
+            NO_TENANT,
+            UNAUTHORIZED,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/admin/users/{user}/payments", Access::Admin, Route::UserPayments)
+        .named("listUserPayments", "See what a person has paid")
+        .about("`user` is the name of the account, `p_…`, or the app's own ID of the user, percent-encoded.")
+        .answers(&[
+            AnswerRow::json::<api::AccountPayments>(
+                200,
+                "All payments of the account, with what each grants and why.",
+            ),
+            NO_TENANT,
+            UNAUTHORIZED,
+            NO_USER,
             WRONG_TOKENS,
             UNAVAILABLE,
         ]),

@@ -5,6 +5,7 @@ use super::{Local, Request, admin, caller};
 use crate::api::{MAX_DAYS, MAX_EVENTS, OwnUsage, UsageQuery, UsageReport, UsageSum};
 use crate::rules::amount::Millis;
 use crate::rules::money::Amount;
+use crate::store::name::LogName;
 use crate::store::tenants::Tenant;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -99,7 +100,8 @@ impl Sums {
 /// Reads the records of the last `days`, newest first.
 async fn recorded(local: &Local, tenant: &Tenant, days: u64) -> Result<Vec<String>, Refusal> {
     let since = super::accounts::now().minus(Millis(days * Millis::DAY.0));
-    Ok(local.store.recorded(&tenant.id, since, MAX_RECORDS).await?)
+    let log = LogName::usage(&tenant.id);
+    Ok(local.store.recorded(&log, since, MAX_RECORDS).await?)
 }
 
 /// Returns the record, if it can be read and is of this account.

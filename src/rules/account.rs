@@ -667,6 +667,27 @@ impl Account {
         Credited::Added { left: self.left }
     }
 
+    /// Adds to the balance what payments grant, or takes back what they no longer do, as far as it is left. Returns the
+    /// tokens that were to be taken back and were spent already, in all; what is given back fills these first.
+    pub(crate) fn adjust(
+        &mut self,
+        now: Millis,
+        orphans: Orphans,
+        gain: i64,
+        short: Tokens,
+    ) -> Tokens {
+        self.sweep(now, orphans);
+        let amount = Tokens::new(gain.unsigned_abs());
+        if gain < 0 {
+            let taken = amount.min(self.left);
+            self.left = self.left.minus(taken);
+            return short.plus(amount.minus(taken));
+        }
+        let filled = amount.min(short);
+        self.left = self.left.plus(amount.minus(filled));
+        short.minus(filled)
+    }
+
     /// Takes what is free for the account `to`, `most` in all, and closes this one: no new request is admitted. What
     /// requests in flight free later is taken by a repeat.
     pub fn take(&mut self, now: Millis, orphans: Orphans, to: &str, most: Tokens) -> Taken {
@@ -781,7 +802,7 @@ impl Books {
     }
 
     /// Returns when nothing of a deleted account counts any more.
-    pub(crate) fn remains_until(&self) -> Millis {
+    pub fn remains_until(&self) -> Millis {
         let founders = self.founders.values().copied();
         let remains = self.remains.map(|remains| remains.until);
         founders.chain(remains).max().unwrap_or_default()

@@ -9,6 +9,7 @@ mod cors;
 mod doubts;
 mod endpoint;
 mod identity;
+mod payments;
 mod prices;
 mod providers;
 mod rates;
@@ -21,6 +22,7 @@ pub use endpoint::{Endpoint, Kind, RealtimeEndpoint, Timeouts};
 pub use identity::{
     AppleClient, Audience, CarryOver, GoogleClient, OidcClient, apple_group, google_group,
 };
+pub use payments::{BillingKind, GroupPrice, Mode, SoldTokens, Stripe};
 pub use prices::Prices;
 pub use providers::{Failover, RealtimeProviders, TextProviders};
 pub use secret::{

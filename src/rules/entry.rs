@@ -11,6 +11,7 @@ use super::account::{
 use super::amount::{Millis, Tokens};
 use super::carry::{Carry, Taken};
 use super::issued_key::{self, IssuedKey, IssuedKeys, KeyId};
+use super::payments::book::{Paid, Pay, PaymentBook};
 use super::record::{self, Damage, Facts};
 use super::window::{Limits, Window};
 
@@ -418,6 +419,37 @@ impl Entry {
 
     pub fn receive(&mut self, from: &str, total: Tokens, is_over: bool) -> Result<Tokens, Damage> {
         self.with(|account| account.receive(from, total, is_over))
+    }
+
+    /// Changes the payments of a person's account, and its balance and group by what follows from them. `None`: it is
+    /// another tenant's account, or no person's.
+    pub fn pay(
+        &mut self,
+        now: Millis,
+        orphans: Orphans,
+        book: &mut PaymentBook,
+        pay: &Pay,
+    ) -> Result<Option<Paid>, Damage> {
+        let facts = self.facts()?;
+        if self.keys.is_none() || facts.tenant.as_deref() != Some(pay.tenant.as_str()) {
+            return Ok(None);
+        }
+        if book.version != pay.expected || group(&facts, "user_") != pay.group_before {
+            return Ok(Some(Paid::Changed));
+        }
+        let short = book.short;
+        let short = self.with(|account| account.adjust(now, orphans, pay.gain, short))?;
+        if let Some(group) = &pay.group {
+            self.regroup(now, group)?;
+        }
+        // A repeat is no change, so that any number of them at once stand in nobody's way.
+        if book.text != pay.text || book.is_empty() {
+            book.version += 1;
+            book.text.clone_from(&pay.text);
+        }
+        book.short = short;
+        let left = self.facts()?.left;
+        Ok(Some(Paid::Done { left, short }))
     }
 
     /// Deletes a person's account. Until then the books keep what stops it from beginning anew with more than it had.

@@ -29,6 +29,7 @@ pub mod models;
 pub mod money;
 pub mod neighbours;
 pub mod origin;
+pub mod payments;
 pub mod person;
 pub mod price;
 pub mod record;

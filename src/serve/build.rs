@@ -6,6 +6,7 @@ use crate::dialect::call::Bounds;
 use crate::fetch::Fetcher;
 use crate::issuers::verify::Issuers;
 use crate::local::Local;
+use crate::local::billing::tenant_account::Billing;
 use crate::proxy::admission::admit::Admission;
 use crate::proxy::admission::estimate::Estimator;
 use crate::proxy::admission::token_counter::TokenCounter;
@@ -33,6 +34,7 @@ use crate::store::leases::Leases;
 use crate::store::replay::Replay;
 use crate::store::revocations::Revocations;
 use crate::store::tenants::Tenants;
+use crate::stripe::stand_in::NoStandIn;
 use crate::telemetry::fields::About;
 use crate::telemetry::metrics::{Metrics, Process};
 use std::sync::Arc;
@@ -80,6 +82,7 @@ pub fn create_app(deps: Deps) -> App {
     let carries = Carries::new(store.clone());
     let revocations = Revocations::new(store.clone(), leases.clone());
     let hold_ttl = settings.accounts.hold_ttl;
+    let fetcher = Arc::new(Fetcher::new(dialer.clone()));
     let proxy = Arc::new(Proxy {
         local: Local {
             settings: settings.clone(),
@@ -88,7 +91,8 @@ pub fn create_app(deps: Deps) -> App {
             tenants: tenants.clone(),
             carries: carries.clone(),
             revocations: revocations.clone(),
-            issuers: Arc::new(Issuers::new(Arc::new(Fetcher::new(dialer.clone())))),
+            issuers: Arc::new(Issuers::new(fetcher.clone())),
+            billing: Arc::new(Billing::new(fetcher, Arc::new(NoStandIn))),
             draining,
         },
         hosts: Hosts::of(&settings.server),

@@ -26,8 +26,9 @@ use std::path::{Path, PathBuf};
 
 pub use store_url::{Redis, RedisKind};
 pub use table::{
-    Accounts, Admin, AppleIssuer, Bounds, Cache, Egress, GoogleIssuer, Identity, KeyNaming, Layout,
-    Log, LogFormat, Secrets, Seeds, Server, Service, Settings, Store, Upstream, Usage,
+    Accounts, Admin, AppleIssuer, Billing, Bounds, Cache, Egress, GoogleIssuer, Identity,
+    KeyNaming, Layout, Log, LogFormat, Secrets, Seeds, Server, Service, Settings, Store, Upstream,
+    Usage,
 };
 pub use values::{Certificate, HostName, Listener, PublicUrl, SealKey, Tls};
 

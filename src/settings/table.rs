@@ -66,6 +66,8 @@ table! {
         egress: Egress = section();
         /// Where the issuers of sign-in are: the real ones, unless a test or a proxy stands in for them.
         identity: Identity = section();
+        /// Where payments are made.
+        billing: Billing = section();
         /// How long a provider may take.
         upstream: Upstream = section();
         /// Bounds of the cache of answers, for tenants whose config has `caching`.
@@ -418,6 +420,14 @@ table! {
         token_url: Url = url().default("https://appleid.apple.com/auth/token");
         /// Where a person's token is revoked when the account ends.
         revoke_url: Url = url().default("https://appleid.apple.com/auth/revoke");
+    }
+}
+
+table! {
+    /// Where payments are made.
+    pub struct Billing unknown Refused {
+        /// Stripe's API.
+        stripe_url: Url = url().default("https://api.stripe.com");
     }
 }
 

@@ -166,8 +166,8 @@ fn compare(wanted: &Things, found: &Things, why: &str) -> Result<(), String> {
             (None, None) => Millis(0),
             _ => return false,
         };
-        let is_equal =
-            (&one.text, &one.books, &one.keys) == (&other.text, &other.books, &other.keys);
+        let is_equal = one.payments == other.payments
+            && (&one.text, &one.books, &one.keys) == (&other.text, &other.books, &other.keys);
         is_equal && drift <= DRIFT
     };
     // What ends within the time of a copy may be missing.

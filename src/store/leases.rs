@@ -342,7 +342,7 @@ impl Leases {
     }
 
     /// Invalidates the leases of the keys with these IDs.
-    pub(super) fn invalidate_ids(&self, ids: &[KeyId]) {
+    pub(crate) fn invalidate_ids(&self, ids: &[KeyId]) {
         for shard in &self.shards {
             for (key, lease) in &lock(shard).leases {
                 if ids.contains(&key.id()) {

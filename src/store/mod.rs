@@ -31,13 +31,14 @@ use crate::rules::amount::{Millis, Tokens};
 use crate::rules::carry::{Carry, Taken};
 use crate::rules::entry::{Caller, Erased, Groups, Join, Joined, Standing};
 use crate::rules::issued_key::{IssuedKey, KeyId};
+use crate::rules::payments::book::{Paid, Pay, PaymentBook};
 use crate::rules::record::Damage;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
 use crate::telemetry::counter::Histogram;
 use async_trait::async_trait;
 use bytes::Bytes;
-use name::{AccountName, AnswerKey, KeyName, KeyNames, TicketName};
+use name::{AccountName, AnswerKey, KeyName, KeyNames, LogName, TicketName};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -399,6 +400,18 @@ pub trait People: Send + Sync {
     async fn erase(&self, account: &AccountName, life: Millis) -> Outcome<Option<Erased>>;
 }
 
+/// Payments of people's accounts.
+#[async_trait]
+pub trait Purchases: Send + Sync {
+    /// Returns the payments of a person's account; without any they are empty. `None`: there is no such account.
+    async fn payments(&self, account: &AccountName) -> Outcome<Option<PaymentBook>>;
+
+    /// Changes the payments of a person's account, and its balance and group with them, in one step. Fewer replicas
+    /// than [`AccountSettings::credit_replicas`]: [`StoreError::Unreplicated`]. `None`: there is no such account at
+    /// this tenant.
+    async fn pay(&self, account: &AccountName, pay: &Pay) -> Outcome<Option<Paid>>;
+}
+
 /// Configs and admin tokens of tenants.
 #[async_trait]
 pub trait Configs: Send + Sync {
@@ -432,15 +445,14 @@ pub trait Configs: Send + Sync {
     fn follow(&self, follower: Arc<dyn Follower>);
 }
 
-/// Usage records of tenants.
+/// Usage records of tenants, and what is kept like them.
 #[async_trait]
 pub trait UsageLog: Send + Sync {
-    /// Appends records to a tenant's usage log, which [`LogBounds`] bounds. A retry appends them again.
-    async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()>;
+    /// Appends records to a log, which [`LogBounds`] bounds. A retry appends them again.
+    async fn record(&self, log: &LogName, records: &[String]) -> Outcome<()>;
 
     /// Returns at most `most` records since `since`, newest first.
-    async fn recorded(&self, tenant: &TenantId, since: Millis, most: usize)
-    -> Outcome<Vec<String>>;
+    async fn recorded(&self, log: &LogName, since: Millis, most: usize) -> Outcome<Vec<String>>;
 
     /// Removes the records of all tenants, deleted ones too, that are older than [`LogBounds::age`]. Returns how many.
     async fn purge(&self) -> Outcome<u64>;
@@ -507,9 +519,15 @@ pub trait Durability: Send + Sync {
 }
 
 /// All of a store. Both engines implement it; whoever needs a part takes that part's trait.
-pub trait Store: Ledger + People + Configs + UsageLog + Tickets + AnswerCache + Durability {}
+pub trait Store:
+    Ledger + People + Purchases + Configs + UsageLog + Tickets + AnswerCache + Durability
+{
+}
 
-impl<T: Ledger + People + Configs + UsageLog + Tickets + AnswerCache + Durability> Store for T {}
+impl<T> Store for T where
+    T: Ledger + People + Purchases + Configs + UsageLog + Tickets + AnswerCache + Durability
+{
+}
 
 /// Settings of accounts, common to both engines.
 #[derive(Clone, Debug)]

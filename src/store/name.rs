@@ -170,6 +170,11 @@ impl AccountName {
         format!("{{{}}}:keys", self.0)
     }
 
+    /// Returns the name of the payments of a person's account, on the same slot.
+    pub fn payments(&self) -> String {
+        format!("{{{}}}:payments", self.0)
+    }
+
     /// Returns the part of the name behind `user:` or `apiKey:`.
     pub fn part(&self) -> &str {
         self.0.split_once(':').map_or("", |(_, part)| part)
@@ -208,9 +213,24 @@ pub(crate) fn tenant_of_config(name: &str) -> Option<&str> {
     name.strip_prefix("tenant:")?.strip_suffix(":config")
 }
 
-/// Returns the name of a tenant's usage log.
-pub fn usage(tenant: &TenantId) -> String {
-    format!("usage:{tenant}")
+/// Name of a log of a tenant. All of them are kept like the usage log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogName(String);
+
+impl LogName {
+    /// Returns the usage log.
+    pub fn usage(tenant: &TenantId) -> LogName {
+        LogName(format!("usage:{tenant}"))
+    }
+
+    /// Returns the log of what was told about payments. No tenant's ID has a dot.
+    pub fn payments(tenant: &TenantId) -> LogName {
+        LogName(format!("usage:{tenant}.payments"))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Returns the name of a block of a usage log, by the number of its first record.

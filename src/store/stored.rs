@@ -6,6 +6,7 @@
 use crate::rules::account::Books;
 use crate::rules::amount::Millis;
 use crate::rules::issued_key::IssuedKeys;
+use crate::rules::payments::book::PaymentBook;
 use crate::store::checksum;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +23,9 @@ pub struct Stored {
     /// Keys of a person's account.
     #[serde(default, skip_serializing_if = "IssuedKeys::is_empty")]
     pub keys: IssuedKeys,
+    /// Payments of a person's account.
+    #[serde(default, skip_serializing_if = "PaymentBook::is_empty")]
+    pub payments: PaymentBook,
 }
 
 /// Everything in a store, by name.
@@ -45,6 +49,7 @@ impl Stored {
             expires: None,
             books: Books::default(),
             keys: IssuedKeys::default(),
+            payments: PaymentBook::default(),
         }
     }
 

@@ -16,6 +16,7 @@ mod fuzz;
 mod harness;
 mod image;
 mod money;
+mod payments;
 mod people;
 mod process;
 mod readers;

@@ -9,6 +9,7 @@ use crate::rules::amount::{Millis, Tokens};
 use crate::rules::charge::{Basis, Charge};
 use crate::rules::date::rfc3339;
 use crate::rules::tenant::TenantId;
+use crate::store::name::LogName;
 use crate::store::{Outcome, UsageLog};
 use crate::telemetry::metrics::Metrics;
 use parking_lot::Mutex;
@@ -306,7 +307,7 @@ async fn write_together(
 ) -> Outcome<()> {
     let mut tries = 1;
     loop {
-        match store.record(tenant, records).await {
+        match store.record(&LogName::usage(tenant), records).await {
             Err(_) if tries < WRITE_TRIES => tries += 1,
             written => return written,
         }

@@ -24,6 +24,11 @@ impl Cors {
         self.origins.contains(&AllowedOrigin::Any)
     }
 
+    /// Whether an entry is this very origin. `*` names none.
+    pub fn names(&self, origin: &WebOrigin) -> bool {
+        self.origins.contains(&AllowedOrigin::Exact(origin.clone()))
+    }
+
     pub fn allows(&self, origin: &WebOrigin) -> bool {
         let mut origins = self.origins.iter();
         origins.any(|allowed| match allowed {

@@ -4,6 +4,7 @@
 
 use super::cors::Cors;
 use super::identity::{self, AppleClient, CarryOver, GoogleClient, OidcClient, carry_over, oidc};
+use super::payments::{self, GroupPrice, Stripe};
 use super::prices::Prices;
 use super::providers::{RealtimeProviders, TextProviders};
 use crate::rules::amount::Tokens;
@@ -11,8 +12,8 @@ use crate::rules::entry::ANONYMOUS;
 use crate::rules::model_name;
 use crate::rules::refill::{Period, Refill};
 use crate::tables::{
-    Goes, MAX_NUMBER, Node, Reading, Secret, ValueType, boolean, by_name, choice, defaulted, list,
-    object, opened_line, table, whole, words,
+    MAX_NUMBER, Node, Reading, ValueType, boolean, by_name, choice, defaulted, list, object, table,
+    whole, words,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -24,11 +25,11 @@ const LONGEST_WINDOW_SECONDS: u64 = 31 * 86_400;
 /// store's expiry in milliseconds.
 const LONGEST_TTL_SECONDS: u64 = 10 * 365 * 86_400;
 
+/// Longest trial that Stripe allows.
+const LONGEST_TRIAL_DAYS: u64 = 730;
+
 /// Longest `max_token_age`.
 const LONGEST_TOKEN_AGE_SECONDS: u64 = 7 * 86_400;
-
-/// Host that receives the secrets of billing.
-const STRIPE: &str = "api.stripe.com";
 
 table! {
     /// The config of one tenant.
@@ -50,6 +51,7 @@ table! {
         /// Absent: none.
         cors: Option<Cors> = object().optional();
     }
+    check payments::each_price_once;
 }
 
 impl TenantConfig {
@@ -86,6 +88,16 @@ table! {
         /// It comes with the first request of the period, and only raises: what is above it stays.
         /// Absent: none.
         refill: Option<Refill> = object().map(RefillRow::meant).optional();
+        /// The price in Stripe, of a subscription, that this group is sold at.
+        /// Each period that is paid adds `tokens`.
+        /// Absent: the group is not for sale.
+        stripe_price: Option<String> = payments::price().optional().shown("price_1Qs7…");
+        /// Further prices that stand for this group, by their IDs: former ones that people still pay, a year's, those of the customer portal.
+        stripe_prices: BTreeMap<String, GroupPrice> = payments::prices().or_from(|_| BTreeMap::new()).shown("{price_1Qs9…: {tokens: 60000}}");
+        /// Days for which a first subscription to this group is free, once an account.
+        trial_days: Option<u64> = whole(1, LONGEST_TRIAL_DAYS).optional();
+        /// What a trial of this group adds to the balance, once an account.
+        trial_tokens: u64 = whole(0, MAX_NUMBER).default("0");
     }
     check limit_is_whole;
     rule limit_rule;
@@ -196,8 +208,7 @@ table! {
 table! {
     /// Sign-in and payment.
     pub struct Auth unknown Kept {
-        /// The tenant's Stripe account.
-        /// It is checked, and not in force yet.
+        /// The tenant's Stripe account, which takes its payments.
         stripe: Option<Stripe> = object().optional();
         /// Sign-in with Google: its people are of group `google_logged_in`.
         google: Option<GoogleClient> = object().optional().named("google_oauth");
@@ -217,12 +228,4 @@ table! {
         carry_over: CarryOver = carry_over().default("all");
     }
     check identity::check_names;
-}
-
-table! {
-    /// A Stripe account.
-    pub struct Stripe unknown Kept {
-        /// The secret API key.
-        api_key: Option<Secret> = opened_line(Goes::To(STRIPE)).optional();
-    }
 }

@@ -16,7 +16,7 @@ pub mod maintenance;
 mod people;
 
 use super::followers::Followers;
-use super::name::{self, AccountName, AnswerKey, KeyName, KeyNames, TicketName};
+use super::name::{self, AccountName, AnswerKey, KeyName, KeyNames, LogName, TicketName};
 use super::stored::Stored;
 use super::{
     AccountSettings, Agreement, AnswerCache, Configs, Counted, Durability, Follower, Found,
@@ -140,6 +140,7 @@ impl Embedded {
                 expires: stored.expires,
                 books: entry.books,
                 keys: entry.keys.unwrap_or_default(),
+                payments: stored.payments.clone(),
             };
             let next = if after == *stored {
                 Next::Keep
@@ -633,29 +634,24 @@ impl Configs for Embedded {
 
 #[async_trait]
 impl UsageLog for Embedded {
-    async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()> {
-        let log = name::usage(tenant);
+    async fn record(&self, log: &LogName, records: &[String]) -> Outcome<()> {
+        let log = log.as_str();
         let expires = Some(self.keeping.clock.now().plus(self.keeping.log.age));
-        let (number, gone) = self.next_block(&log, records.len())?;
+        let (number, gone) = self.next_block(log, records.len())?;
         let block = Stored {
             expires,
             ..Stored::text(&records.join("\n"))
         };
         self.disk
-            .put_aside(&name::usage_block(&log, number), Some(&block))?;
+            .put_aside(&name::usage_block(log, number), Some(&block))?;
         for old in gone {
-            self.disk.put_aside(&name::usage_block(&log, old), None)?;
+            self.disk.put_aside(&name::usage_block(log, old), None)?;
         }
         Ok(())
     }
 
-    async fn recorded(
-        &self,
-        tenant: &TenantId,
-        since: Millis,
-        most: usize,
-    ) -> Outcome<Vec<String>> {
-        let log = name::usage(tenant);
+    async fn recorded(&self, log: &LogName, since: Millis, most: usize) -> Outcome<Vec<String>> {
+        let log = log.as_str();
         // `record` does not wait for the flush, and `newest` reads only flushed blocks.
         self.disk.durable(self.disk.sequence()).await?;
         let since = since.plus(self.keeping.log.age);

@@ -6,11 +6,12 @@ use crate::rules::amount::{Millis, Tokens};
 use crate::rules::carry::Taken;
 use crate::rules::entry::{Entry, Erased, Join};
 use crate::rules::issued_key::{IssuedKey, KeyId};
+use crate::rules::payments::book::{Paid, Pay, PaymentBook};
 use crate::rules::record;
 use crate::rules::tenant::TenantId;
 use crate::store::name::AccountName;
 use crate::store::stored::Stored;
-use crate::store::{Joining, Led, ListedKey, Outcome, People, Received, StoreError};
+use crate::store::{Joining, Led, ListedKey, Outcome, People, Purchases, Received, StoreError};
 use async_trait::async_trait;
 
 #[async_trait]
@@ -42,6 +43,9 @@ impl People for Embedded {
                     expires: None,
                     books: entry.books,
                     keys: entry.keys.unwrap_or_default(),
+                    payments: found
+                        .map(|stored| stored.payments.clone())
+                        .unwrap_or_default(),
                 }),
             };
             Ok((Joining::Joined(joined), next))
@@ -61,11 +65,15 @@ impl People for Embedded {
             Ok(match found {
                 Some(stored) if is_account(stored, now) => (Led::Taken(linked(stored)), Next::Keep),
                 remains => {
-                    let books = remains.map(|stored| stored.books.clone());
                     let lead = Stored {
                         expires: life.map(|life| now.plus(life)),
-                        books: books.unwrap_or_default(),
-                        ..Stored::text(text)
+                        ..remains.map_or_else(
+                            || Stored::text(text),
+                            |stored| Stored {
+                                text: text.to_owned(),
+                                ..stored.clone()
+                            },
+                        )
                     };
                     (Led::Done, Next::set(lead))
                 }
@@ -87,8 +95,8 @@ impl People for Embedded {
                 false => Next::Remove,
                 true => Next::set(Stored {
                     expires: Some(until),
-                    books: lead.books.clone(),
-                    ..Stored::text("")
+                    text: String::new(),
+                    ..lead.clone()
                 }),
             };
             Ok((true, next))
@@ -188,6 +196,7 @@ impl People for Embedded {
             let remains = Stored {
                 expires: Some(entry.books.remains_until()),
                 books: entry.books,
+                payments: stored.payments.clone(),
                 ..Stored::text("")
             };
             Ok((Some(erased), Next::set(remains)))
@@ -197,6 +206,46 @@ impl People for Embedded {
             .change(account.as_str(), ChangeKind::Begins, step)?;
         self.disk.durable(sequence).await?;
         Ok(erased)
+    }
+}
+
+#[async_trait]
+impl Purchases for Embedded {
+    async fn payments(&self, account: &AccountName) -> Outcome<Option<PaymentBook>> {
+        let stored = self.disk.read(account.as_str())?;
+        let stored = stored.filter(|stored| is_account(stored, self.keeping.clock.now()));
+        Ok(stored.map(|stored| stored.payments.clone()))
+    }
+
+    async fn pay(&self, account: &AccountName, pay: &Pay) -> Outcome<Option<Paid>> {
+        let (now, orphans) = (self.keeping.clock.now(), self.keeping.orphans);
+        let step = |found: Option<&Stored>| {
+            let found = found.filter(|stored| is_account(stored, now) && linked(stored).is_none());
+            let Some(stored) = found else {
+                return Ok((None, Next::Keep));
+            };
+            let mut entry = entry_of(account, stored);
+            let mut payments = stored.payments.clone();
+            let paid = entry
+                .pay(now, orphans, &mut payments, pay)
+                .map_err(|damage| StoreError::damaged(account, damage))?;
+            let after = Stored {
+                text: entry.record,
+                books: entry.books,
+                payments,
+                ..stored.clone()
+            };
+            let next = match after == *stored {
+                true => Next::Keep,
+                false => Next::set(after),
+            };
+            Ok((paid, next))
+        };
+        let (paid, sequence) = self
+            .disk
+            .change(account.as_str(), ChangeKind::Begins, step)?;
+        self.disk.durable(sequence).await?;
+        Ok(paid)
     }
 }
 

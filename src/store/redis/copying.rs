@@ -1,9 +1,10 @@
 //! Everything in a Redis store at once, for copies: reads it, fills an empty one, and hashes the names of keys in place.
 
-use super::{Redis, book_rows, key_row};
+use super::{Redis, book_rows, key_row, purchases};
 use crate::rules::amount::Millis;
 use crate::rules::date;
 use crate::rules::issued_key::{IssuedKeys, KeyId};
+use crate::rules::payments::book::PaymentBook;
 use crate::rules::record;
 use crate::store::name::{self, AccountName};
 use crate::store::stored::{Stored, Things};
@@ -90,6 +91,17 @@ async fn read_account(
         let id = KeyId::parse(id).ok_or_else(unreadable)?;
         keys.insert(id, key_row::parse(row)?);
     }
+    let payments: Option<String> = match account.is_person() {
+        true => {
+            let beside = account.payments();
+            redis.plain(name, redis::cmd("GET").arg(&beside)).await?
+        }
+        false => None,
+    };
+    let payments = match payments {
+        Some(text) => purchases::parse(&text).ok_or_else(unreadable)?,
+        None => PaymentBook::default(),
+    };
     let life: i64 = redis.plain(name, redis::cmd("PTTL").arg(name)).await?;
     let expires = match text {
         // Only what remains of a deleted account is left.
@@ -101,6 +113,7 @@ async fn read_account(
         expires,
         books,
         keys,
+        payments,
     }))
 }
 
@@ -199,7 +212,18 @@ async fn write(redis: &Redis, name: &str, stored: &Stored, now: Millis) -> Outco
     let rows: Vec<(String, String)> = rows
         .map(|(id, key)| (id.to_string(), key_row::row(key)))
         .collect();
-    write_hash(redis, name, &account.keys(), &rows, None).await
+    write_hash(redis, name, &account.keys(), &rows, None).await?;
+    if stored.payments.is_empty() {
+        return Ok(());
+    }
+    let mut command = redis::cmd("SET");
+    let payments = purchases::stored(&stored.payments);
+    command.arg(account.payments()).arg(payments);
+    if let Some(life) = books_life {
+        command.arg("PX").arg(life.0.max(1));
+    }
+    let _: String = redis.plain(name, &command).await?;
+    Ok(())
 }
 
 async fn write_hash(

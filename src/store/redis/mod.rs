@@ -12,13 +12,14 @@ mod fleet;
 mod key_row;
 mod node;
 mod people;
+mod purchases;
 mod script;
 mod slot;
 mod tracking;
 mod version;
 
 use super::followers::Followers;
-use super::name::{self, AccountName, KeyName, KeyNames, TicketName};
+use super::name::{self, AccountName, KeyName, KeyNames, LogName, TicketName};
 use super::{
     AccountSettings, Agreement, AnswerCache, Clock, Configs, Counted, Durability, Follower, Found,
     KeyAdmission, Ledger, Mint, Outcome, Put, StoreError, Tickets, UsageLog,
@@ -83,6 +84,7 @@ struct Scripts {
     announce: Script,
     rename: Script,
     purge: Script,
+    pay: Script,
     hash_entries: Script,
     find_answer: Script,
     keep_answer: Script,
@@ -115,12 +117,13 @@ impl Scripts {
             count: Script::new(include_str!("scripts/count.lua")),
             replace: Script::new(include_str!("scripts/replace.lua")),
             record: Script::new(include_str!("scripts/record.lua")),
-            join: Script::new(include_str!("scripts/join.lua")),
+            join: Script::with_payments(include_str!("scripts/join.lua")),
             keys: Script::new(include_str!("scripts/keys.lua")),
             drop_key: Script::new(include_str!("scripts/drop_key.lua")),
             take: Script::new(include_str!("scripts/take.lua")),
             receive: Script::new(include_str!("scripts/receive.lua")),
-            erase: Script::new(include_str!("scripts/erase.lua")),
+            erase: Script::with_payments(include_str!("scripts/erase.lua")),
+            pay: Script::with_payments(include_str!("scripts/pay.lua")),
             unlead: Script::new(include_str!("scripts/unlead.lua")),
             identities: Script::new(include_str!("scripts/identities.lua")),
             announce: Script::new(include_str!("scripts/announce.lua")),
@@ -321,7 +324,10 @@ impl Redis {
         words: &[String],
         replicas: u64,
     ) -> Outcome<Reply> {
-        let names = [account.as_str(), &account.books(), &account.keys()];
+        let payments = script.has_payments.then(|| account.payments());
+        let (books, keys) = (account.books(), account.keys());
+        let names = [account.as_str(), &books, &keys].into_iter();
+        let names: Vec<&str> = names.chain(payments.as_deref()).collect();
         let (kind, mut words) = self.run_replicated(script, &names, words, replicas).await?;
         let damaged = |damage| Err(StoreError::damaged(account, damage));
         match kind.as_str() {
@@ -823,31 +829,26 @@ impl Configs for Redis {
 
 #[async_trait]
 impl UsageLog for Redis {
-    async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()> {
-        let name = name::usage(tenant);
+    async fn record(&self, log: &LogName, records: &[String]) -> Outcome<()> {
+        let name = log.as_str();
         let kept = self.keeping.log;
         let bounds = [kept.records.to_string(), kept.age.0.to_string()];
         let words: Vec<String> = bounds.into_iter().chain(records.iter().cloned()).collect();
-        self.run(&self.scripts.record, &[&name, &name], &words)
+        self.run(&self.scripts.record, &[name, name], &words)
             .await?;
         Ok(())
     }
 
-    async fn recorded(
-        &self,
-        tenant: &TenantId,
-        since: Millis,
-        most: usize,
-    ) -> Outcome<Vec<String>> {
-        let name = name::usage(tenant);
+    async fn recorded(&self, log: &LogName, since: Millis, most: usize) -> Outcome<Vec<String>> {
+        let name = log.as_str();
         let mut command = redis::cmd("XREVRANGE");
         command
-            .arg(&name)
+            .arg(name)
             .arg("+")
             .arg(since.0)
             .arg("COUNT")
             .arg(most);
-        let rows: Vec<(String, Vec<String>)> = self.plain(&name, &command).await?;
+        let rows: Vec<(String, Vec<String>)> = self.plain(name, &command).await?;
         Ok(rows
             .into_iter()
             .filter_map(|(_, mut fields)| fields.pop())

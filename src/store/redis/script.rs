@@ -11,6 +11,8 @@ const BOOKS: &str = include_str!("scripts/books.lua");
 pub struct Script {
     text: String,
     digest: String,
+    /// Whether it names the account's payments as its fourth key.
+    pub(super) has_payments: bool,
 }
 
 impl Script {
@@ -18,7 +20,19 @@ impl Script {
         let text = format!("{BOOKS}{verb}");
         let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
         let digest = hex::encode(digest);
-        Script { text, digest }
+        Script {
+            text,
+            digest,
+            has_payments: false,
+        }
+    }
+
+    /// Returns a script of an account that also touches its payments.
+    pub fn with_payments(verb: &str) -> Script {
+        Script {
+            has_payments: true,
+            ..Script::new(verb)
+        }
     }
 
     /// Runs the script, and returns the words of its reply, of which the first is the outcome.

@@ -13,7 +13,7 @@ use resullm::rules::entry::{Caller, Groups};
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Limits;
 use resullm::store::embedded::Embedded;
-use resullm::store::name::KeyName;
+use resullm::store::name::{KeyName, LogName};
 use resullm::store::{Clock, Durability, KeyAdmission, Mint, Store, StoreError, UsageLog};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -130,7 +130,10 @@ impl Known {
             .unwrap();
         let record = |number| format!(r#"{{"requestId":"r{number}","cost":7}}"#);
         let records: Vec<_> = (0..60).map(record).collect();
-        store.record(&tenant(), &records).await.unwrap();
+        store
+            .record(&LogName::usage(&tenant()), &records)
+            .await
+            .unwrap();
         self.records = records.len();
     }
 
@@ -163,7 +166,10 @@ impl Known {
             Ok(admins) => assert_eq!(admins, self.admins),
             Err(_) => damaged += 1,
         }
-        match store.recorded(&tenant(), Millis(0), 100).await {
+        match store
+            .recorded(&LogName::usage(&tenant()), Millis(0), 100)
+            .await
+        {
             Ok(records) => assert_eq!(records.len(), self.records),
             Err(_) => damaged += 1,
         }
@@ -212,7 +218,10 @@ fn stores(dice: &mut Dice) -> [(Copy, Known); 2] {
         let closed = (Copy::of(dir.path()), known.clone());
         let store = open(dir.path()).unwrap();
         known.spend_here_and_there(&store, dice, 50).await;
-        store.recorded(&tenant(), Millis(0), 1).await.unwrap();
+        store
+            .recorded(&LogName::usage(&tenant()), Millis(0), 1)
+            .await
+            .unwrap();
         // Later writes are in the journal only, for the 200 ms that the flusher waits.
         known.spend_here_and_there(&store, dice, 20).await;
         let killed = (Copy::of(dir.path()), known.clone());

@@ -10,17 +10,18 @@ use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::carry::Taken;
 use resullm::rules::entry::{Caller, Erased, Groups, Join};
 use resullm::rules::issued_key::{IssuedKey, KeyId};
+use resullm::rules::payments::book::{Paid, Pay, PaymentBook};
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Window;
 use resullm::serve::build::{Deps, create_app};
 use resullm::serve::life;
 use resullm::serve::sockets::Sockets;
 use resullm::settings::{Listener, Settings};
-use resullm::store::name::{AccountName, AnswerKey, KeyName, KeyNames, TicketName};
+use resullm::store::name::{AccountName, AnswerKey, KeyName, KeyNames, LogName, TicketName};
 use resullm::store::{
     Agreement, AnswerCache, Clock, Configs, Counted, Durability, Follower, Found, FoundAnswer,
-    Joining, KeyAdmission, Led, Ledger, ListedKey, Mint, NewAnswer, Outcome, People, Put, Received,
-    Store, Tickets, UsageLog,
+    Joining, KeyAdmission, Led, Ledger, ListedKey, Mint, NewAnswer, Outcome, People, Purchases,
+    Put, Received, Store, Tickets, UsageLog,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -245,18 +246,24 @@ impl Configs for Defective {
 }
 
 #[async_trait]
-impl UsageLog for Defective {
-    async fn record(&self, tenant: &TenantId, records: &[String]) -> Outcome<()> {
-        self.store.record(tenant, records).await
+impl Purchases for Defective {
+    async fn payments(&self, account: &AccountName) -> Outcome<Option<PaymentBook>> {
+        self.store.payments(account).await
     }
 
-    async fn recorded(
-        &self,
-        tenant: &TenantId,
-        since: Millis,
-        most: usize,
-    ) -> Outcome<Vec<String>> {
-        self.store.recorded(tenant, since, most).await
+    async fn pay(&self, account: &AccountName, pay: &Pay) -> Outcome<Option<Paid>> {
+        self.store.pay(account, pay).await
+    }
+}
+
+#[async_trait]
+impl UsageLog for Defective {
+    async fn record(&self, log: &LogName, records: &[String]) -> Outcome<()> {
+        self.store.record(log, records).await
+    }
+
+    async fn recorded(&self, log: &LogName, since: Millis, most: usize) -> Outcome<Vec<String>> {
+        self.store.recorded(log, since, most).await
     }
 
     async fn purge(&self) -> Outcome<u64> {

@@ -9,6 +9,7 @@ use resullm::rules::account::{Admit, Orphans};
 use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::{Caller, Entry, EntryAdmission, Erased, Founding, Groups, Join};
 use resullm::rules::issued_key::{IssuedKey, KeySource};
+use resullm::rules::payments::book::{Pay, PaymentBook};
 use resullm::rules::person::PersonId;
 use resullm::rules::refill::{Period, Refill};
 use resullm::rules::tenant::TenantId;
@@ -90,6 +91,13 @@ enum Op {
         monthly: bool,
     },
     Erase,
+    /// A payment is noted: from the present state, or from an older one.
+    Pay {
+        stale: bool,
+        text: u8,
+        gain: i64,
+        group: Option<bool>,
+    },
     /// Names of keys are hashed in place, where that can be.
     Hash,
     Wait {
@@ -125,6 +133,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0u8..3, 0u64..90).prop_map(|(id, amount)| Op::Credit { id, amount }),
         1 => any::<bool>().prop_map(|monthly| Op::Regroup { monthly }),
         1 => Just(Op::Erase),
+        5 => (prop::bool::weighted(0.2), 0u8..4, -150i64..150, proptest::option::weighted(0.3, any::<bool>()))
+            .prop_map(|(stale, text, gain, group)| Op::Pay { stale, text, gain, group }),
         1 => Just(Op::Hash),
         3 => prop_oneof![3 => 0u64..3_000, 2 => Just(5_000u64), 1 => Just(90_000_000), 1 => Just(210_000_000)].prop_map(|millis| Op::Wait { millis }),
     ]
@@ -234,6 +244,7 @@ fn ask(id: &str, least: u64, more: u64) -> Admit<'_> {
 /// The accounts as the rule has them.
 struct World {
     person: Entry,
+    payments: PaymentBook,
     temps: Vec<Entry>,
 }
 
@@ -242,12 +253,39 @@ fn told(outcome: Option<String>) -> String {
 }
 
 impl World {
+    /// The change that an operation asks for, from what it has read.
+    fn pay(&self, op: &Op) -> Pay {
+        let Op::Pay {
+            stale,
+            text,
+            gain,
+            group,
+        } = op
+        else {
+            unreachable!("{op:?} pays nothing");
+        };
+        let name = |monthly: bool| if monthly { "monthly" } else { "members" }.to_owned();
+        let facts = self.person.facts().ok();
+        Pay {
+            tenant: "abc".to_owned(),
+            expected: self.payments.version + u64::from(*stale),
+            group_before: facts.and_then(|facts| facts.group).unwrap_or_default(),
+            text: format!(r#"{{"text":"{text}: \"é\""}}"#),
+            gain: *gain,
+            group: group.map(name),
+        }
+    }
+
     /// The person's account, if there is one.
     fn person(&mut self) -> Option<&mut Entry> {
         (!self.person.record.is_empty()).then_some(&mut self.person)
     }
 
     fn step(&mut self, names: &Names, op: &Op, now: Millis, orphans: Orphans) -> String {
+        // What remains of a deleted account ends by itself.
+        if self.person.record.is_empty() && self.person.books.remains_until() <= now {
+            self.payments = PaymentBook::default();
+        }
         let groups = groups();
         let caller = |key: &'_ KeyName, tenant| (key.as_str().to_owned(), tenant);
         let admitted = |entry: &mut Entry, (key, tenant): (String, &str), ask: &Admit<'_>| {
@@ -351,6 +389,15 @@ impl World {
                 let erased = self.person().map(|entry| entry.erase(until).unwrap());
                 told(erased.map(|erased| format!("{:?}", sorted(erased))))
             }
+            Op::Pay { .. } => {
+                let pay = self.pay(op);
+                let mut payments = self.payments.clone();
+                let paid = self
+                    .person()
+                    .and_then(|entry| entry.pay(now, orphans, &mut payments, &pay).unwrap());
+                self.payments = payments;
+                told(paid.map(|paid| format!("{paid:?}")))
+            }
             Op::Wait { .. } | Op::Hash => String::new(),
         }
     }
@@ -361,7 +408,7 @@ fn sorted(mut erased: Erased) -> Erased {
     erased
 }
 
-async fn by_engine(store: &dyn Store, names: &Names, op: &Op) -> String {
+async fn by_engine(store: &dyn Store, names: &Names, op: &Op, pay: Option<&Pay>) -> String {
     let groups = groups();
     let person = &names.person;
     let admitted = async |key: &KeyName, tenant: &str, ask: &Admit<'_>| {
@@ -470,6 +517,10 @@ async fn by_engine(store: &dyn Store, names: &Names, op: &Op) -> String {
             let erased = store.erase(person, REMAINS).await.unwrap();
             told(erased.map(|erased| format!("{:?}", sorted(erased))))
         }
+        Op::Pay { .. } => {
+            let paid = store.pay(person, pay.unwrap()).await.unwrap();
+            told(paid.map(|paid| format!("{paid:?}")))
+        }
         Op::Wait { .. } | Op::Hash => String::new(),
     }
 }
@@ -527,6 +578,7 @@ async fn replay(
     }
     let mut world = World {
         person: Entry::new(String::new()),
+        payments: PaymentBook::default(),
         temps: vec![Entry::new(temp.to_owned()); TEMPS],
     };
     for op in ops {
@@ -534,11 +586,12 @@ async fn replay(
             clock.fetch_add(*millis, Ordering::SeqCst);
         }
         let now = Millis(clock.load(Ordering::SeqCst));
+        let pay = matches!(op, Op::Pay { .. }).then(|| world.pay(op));
         let expected = world.step(&names, op, now, orphans);
         if let (Op::Hash, Some(hashing)) = (op, hashing) {
             hashing.hash().await;
         }
-        let answered = by_engine(store, &names, op).await;
+        let answered = by_engine(store, &names, op, pay.as_ref()).await;
         let answered = in_clear(&names, store.key_names(), answered);
         prop_assert_eq!(&answered, &expected, "{:?} at {}", op, now.0);
 
@@ -557,6 +610,9 @@ async fn replay(
                 .collect::<Vec<_>>()
         });
         prop_assert_eq!(&listed, &keys, "{:?}", op);
+        let payments = store.payments(&names.person).await.unwrap();
+        let noted = world.payments.clone();
+        prop_assert_eq!(payments, world.person().map(|_| noted), "{:?}", op);
         let tenant = TenantId::parse("abc").unwrap();
         for key in &names.keys {
             let mut found = store.find(key, &tenant, &groups()).await.unwrap();

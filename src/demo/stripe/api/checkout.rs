@@ -13,12 +13,13 @@ use crate::demo::stripe::records::{
 use crate::demo::stripe::render;
 use serde_json::Value;
 
-const SESSION_PARAMETERS: [&str; 14] = [
+const SESSION_PARAMETERS: [&str; 15] = [
     "allow_promotion_codes",
     "cancel_url",
     "client_reference_id",
     "customer",
     "customer_creation",
+    "expires_at",
     "expand[*]",
     "line_items[*][price]",
     "line_items[*][quantity]",
@@ -30,6 +31,8 @@ const SESSION_PARAMETERS: [&str; 14] = [
     "success_url",
 ];
 const SESSION_LIFE_SECONDS: u64 = 24 * 3_600;
+/// Shortest life of a session. A clock that a test has moved on would end a session before it begins.
+const SHORTEST_SESSION_SECONDS: u64 = 30 * 60;
 const MAX_LINE_ITEMS: usize = 100;
 const MAX_QUANTITY: u64 = 999_999;
 const MAX_REFERENCE_CHARS: usize = 200;
@@ -73,7 +76,7 @@ pub(super) fn create_session(
         subscription: None,
         invoice: None,
         created,
-        expires_at: created + SESSION_LIFE_SECONDS,
+        expires_at: expires_at(form, created)?,
     };
     if mode == CheckoutMode::Payment && checkout::due(&session) < data.minimum_charge {
         let message = "The Checkout Session's total amount is below the minimum charge.";
@@ -197,6 +200,27 @@ fn reference(form: &Form) -> Result<Option<String>, StripeError> {
         return Err(StripeError::invalid(message).at(param));
     }
     Ok(reference.map(str::to_owned))
+}
+
+fn expires_at(form: &Form, created: u64) -> Result<u64, StripeError> {
+    let (soonest, latest) = (
+        created + SHORTEST_SESSION_SECONDS,
+        created + SESSION_LIFE_SECONDS,
+    );
+    let asked = form.integer("expires_at")?;
+    Ok(asked.map_or(latest, |asked| asked.clamp(soonest, latest)))
+}
+
+/// Ends an open session, and answers with it.
+pub(super) fn expire(
+    data: &mut AccountData,
+    call: &ApiCall<'_>,
+    id: &str,
+) -> Result<Value, StripeError> {
+    call.form.check(&["expand[*]"])?;
+    checkout::expire(data, id, call.origin)?;
+    let session = checkout::find(data, id)?.clone();
+    Ok(render::checkout_session(data, &session, call.origin))
 }
 
 fn trial_days(form: &Form) -> Result<u64, StripeError> {

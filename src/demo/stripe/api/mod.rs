@@ -170,6 +170,7 @@ fn keep(data: &mut AccountData, key: &str, endpoint: String, sent: &[u8], answer
 fn route(data: &mut AccountData, call: &ApiCall<'_>) -> Result<Value, StripeError> {
     match (call.method, call.segments.as_slice()) {
         ("POST", ["checkout", "sessions"]) => checkout::create_session(data, call),
+        ("POST", ["checkout", "sessions", id, "expire"]) => checkout::expire(data, call, id),
         ("POST", ["billing_portal", "sessions"]) => checkout::create_portal(data, call),
         ("POST", ["subscriptions", id]) => subscriptions::update(data, call, id),
         ("DELETE", ["subscriptions", id]) => subscriptions::cancel(data, call, id),

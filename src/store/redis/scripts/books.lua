@@ -1,7 +1,7 @@
 -- Prelude of every script: reads, sweeps, changes and writes one account. Repeats the rules of
 -- rules/account.rs and rules/record.rs line for line; a property test compares them.
 -- The record's text is never decoded and encoded again: only the number in it is replaced.
--- KEYS: 1 the record, 2 its books, 3 the keys of a person's account. ARGV: 1 now in ms (empty: the server's clock), 2 the charge of orphans
+-- KEYS: 1 the record, 2 its books, 3 the keys of a person's account, 4 its payments (some scripts). ARGV: 1 now in ms (empty: the server's clock), 2 the charge of orphans
 -- ('known' or 'spend')
 
 local MOST = 9007199254740991

@@ -1,5 +1,5 @@
 -- Deletes a person's account. What requests in flight and leases hold counts as spent: they meet no account any more.
--- Its books keep what stops it from beginning anew with more than it had.
+-- Its books and payments keep what stops it from beginning anew with more than it had.
 -- ARGV: 3 life of what is kept, in ms
 local account, instead = open()
 if not account then return instead end
@@ -19,4 +19,5 @@ for hash, expires in pairs(account.founders) do
   last = math.max(last, expires)
 end
 redis.call('PEXPIRE', KEYS[2], whole(last - now))
+redis.call('PEXPIRE', KEYS[4], whole(last - now))
 return words

@@ -6,6 +6,7 @@
 -- be empty)
 local created = redis.call('EXISTS', KEYS[1]) == 0
 local account, instead
+local last = 0
 
 if created then
   if ARGV[11] == '' then return { 'absent' } end
@@ -14,6 +15,9 @@ if created then
   account.fresh = true
   read_books(account)
   sweep_founders(account)
+  -- What is kept of a deleted account's payments is this one's as long as anything of it counts.
+  last = account.remains and account.remains.ends or 0
+  for _, expires in pairs(account.founders) do last = math.max(last, expires) end
   if ARGV[12] ~= '' then
     if account.founders[ARGV[12]] then return { 'replayed' } end
     put(account, 't', ARGV[12], tonumber(ARGV[13]))
@@ -79,5 +83,8 @@ local row = ':' .. expires .. ':' .. ARGV[10] .. ':' .. whole(now) .. ':' .. ARG
 redis.call('HSET', KEYS[3], ARGV[4], row .. (created and '1' or '0') .. ':' .. ARGV[5])
 if ARGV[16] ~= '' and not account.identities[ARGV[16]] then put(account, 'i', ARGV[16], now) end
 if ARGV[17] ~= '' then put_text(account, 'a', ARGV[17]) end
+if created then
+  if last > now then redis.call('PERSIST', KEYS[4]) else redis.call('DEL', KEYS[4]) end
+end
 save(account)
 return joined(created, ended)

@@ -7,7 +7,7 @@ use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::Caller;
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Window;
-use resullm::store::name::{KeyName, TicketKind, TicketName};
+use resullm::store::name::{KeyName, LogName, TicketKind, TicketName};
 use resullm::store::{Counted, Follower, KeyAdmission, Mint, Put, Store, StoreError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -467,7 +467,8 @@ pub async fn a_damaged_record_is_reported_and_left_alone(store: Arc<dyn Store>) 
 }
 
 pub async fn a_usage_log_is_bounded_and_read_newest_first(store: Arc<dyn Store>) {
-    let (id, other) = (tenant(&fresh("t")), tenant(&fresh("t")));
+    let log = || LogName::usage(&tenant(&fresh("t")));
+    let (id, other) = (log(), log());
     let record = |i: usize| format!("{{\"i\":{i}}}");
 
     assert!(store.recorded(&id, Millis(0), 10).await.unwrap().is_empty());

@@ -1,0 +1,345 @@
+//! `POST /billing/checkout`: a page of Stripe's on which a person pays for a plan or a top-up.
+
+use super::purchase::{self, Failure};
+use super::tenant_account::failed;
+use super::{catalogue, pages};
+use crate::api;
+use crate::local::answer::{self, Answer, Refusal, json};
+use crate::local::{Local, Request, accounts, caller};
+use crate::rules::amount::Millis;
+use crate::rules::payments::facts::SubscriptionStanding;
+use crate::rules::payments::{Checkout, Payments};
+use crate::rules::window::Window;
+use crate::store::name::AccountName;
+use crate::store::tenants::Tenant;
+use crate::store::{Counted, StoreError};
+use crate::stripe::client::{StripeClient, StripeFailure};
+use crate::stripe::objects::Session;
+
+/// Most checkouts that an account begins within [`SPAN`].
+const MAX_CHECKOUTS: u64 = 10;
+const SPAN: Millis = Millis(3_600_000);
+
+/// Life of a session: what it promises was priced when it was made.
+const SESSION_LIFE_SECONDS: u64 = 3_660;
+
+/// What is bought.
+struct Item<'a> {
+    price: &'a str,
+    /// What the payment grants: a group, or a number of tokens as they are priced now.
+    grant: String,
+    kind: ItemKind<'a>,
+}
+
+enum ItemKind<'a> {
+    Plan { trial_days: Option<u64> },
+    TopUp { name: &'a str },
+}
+
+/// Serves `POST /billing/checkout`.
+pub(in crate::local) async fn open(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+) -> Result<Answer, Refusal> {
+    let (_, found) = caller::manager(local, request, tenant).await?;
+    let call: api::Checkout = answer::body(&request.body)?;
+    let item = item(tenant, &call)?;
+    pages::check(&tenant.config, "successUrl", &call.success_url)?;
+    if let Some(page) = &call.cancel_url {
+        pages::check(&tenant.config, "cancelUrl", page)?;
+    }
+    let client = local
+        .billing
+        .client(&local.settings.billing, tenant)
+        .await?;
+    if local.billing.webhook_secrets(tenant).await?.is_empty() {
+        let why = "This tenant's payments are not set up: auth.stripe.webhook_secrets is missing";
+        return Err(Refusal::Forbidden(why.to_owned()));
+    }
+    let account = &found.account;
+    let payments = begun(local, tenant, account).await?;
+    refuse_blocked(&payments)?;
+    if matches!(item.kind, ItemKind::Plan { .. }) && payments.live_subscriptions().next().is_some()
+    {
+        return Err(already_subscribed());
+    }
+    if let Counted::Limited { wait } = count(local, tenant, account).await? {
+        return Err(Refusal::TooManyCheckouts { wait });
+    }
+    let buying = Buying {
+        tenant,
+        account,
+        item: &item,
+        call: &call,
+        payments: &payments,
+        minute: accounts::now().0 / 60_000,
+    };
+    let key = buying.idempotency_key();
+    if let ItemKind::Plan { .. } = item.kind {
+        close_earlier(tenant, &client, &payments, &key).await?;
+    }
+    let session = buying.session(&client, &key).await?;
+    if let ItemKind::Plan { .. } = item.kind {
+        let checkout = Checkout {
+            session: session.id.clone(),
+            key,
+        };
+        let noted = purchase::edit(local, tenant, account, |payments| {
+            payments.open_checkout(checkout.clone());
+        });
+        noted.await.map_err(refusal)?.ok_or(Refusal::UnknownKey)?;
+    }
+    let url = session.url.ok_or(Refusal::BillingUnavailable)?;
+    Ok(json(200, &api::CheckoutPage { url }))
+}
+
+/// Returns what is asked for, or a 400 that says what there is.
+fn item<'a>(tenant: &'a Tenant, call: &'a api::Checkout) -> Result<Item<'a>, Refusal> {
+    match (&call.group, &call.top_up) {
+        (Some(group), None) => plan(tenant, group, call.price.as_deref()),
+        (None, Some(name)) if call.price.is_none() => {
+            let sold = catalogue::top_up(&tenant.config, name);
+            let sold = sold.ok_or_else(|| {
+                Refusal::Bad("There is no such top-up; see billing/plans".to_owned())
+            })?;
+            Ok(Item {
+                price: &sold.price,
+                grant: sold.tokens.to_string(),
+                kind: ItemKind::TopUp { name },
+            })
+        }
+        _ => Err(Refusal::Bad(
+            "The body must name either a group, with a price of it or without, or a topUp"
+                .to_owned(),
+        )),
+    }
+}
+
+fn plan<'a>(tenant: &'a Tenant, group: &str, price: Option<&'a str>) -> Result<Item<'a>, Refusal> {
+    let unknown = || Refusal::Bad("This group is not for sale; see billing/plans".to_owned());
+    let mut sold = catalogue::sold_groups(&tenant.config);
+    let (name, sold, usual) = sold.find(|(name, ..)| *name == group).ok_or_else(unknown)?;
+    let price = price.unwrap_or(usual);
+    if catalogue::tokens_of(sold, price).is_none() {
+        let why = "This price is not one of the group's; see billing/plans";
+        return Err(Refusal::Bad(why.to_owned()));
+    }
+    Ok(Item {
+        price,
+        grant: name.to_owned(),
+        kind: ItemKind::Plan {
+            trial_days: sold.trial_days,
+        },
+    })
+}
+
+/// Returns the account's payments. Before its first purchase they are begun.
+async fn begun(local: &Local, tenant: &Tenant, account: &AccountName) -> Result<Payments, Refusal> {
+    let opened = purchase::open(local, tenant, account).await?;
+    let opened = opened.ok_or(Refusal::UnknownKey)?;
+    if !opened.payments.id.is_empty() {
+        return Ok(opened.payments);
+    }
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let begun = purchase::edit(local, tenant, account, |payments| {
+        // Another instance may have begun them meanwhile.
+        if payments.id.is_empty() {
+            payments.id.clone_from(&id);
+        }
+    });
+    begun.await.map_err(refusal)?.ok_or(Refusal::UnknownKey)?;
+    let opened = purchase::open(local, tenant, account).await?;
+    Ok(opened.ok_or(Refusal::UnknownKey)?.payments)
+}
+
+fn refuse_blocked(payments: &Payments) -> Result<(), Refusal> {
+    if payments.is_blocked() {
+        let why = "A payment of this account is in dispute; it buys nothing until that is over";
+        return Err(Refusal::Forbidden(why.to_owned()));
+    }
+    if payments.is_full() {
+        let why = "This account has more payments than are kept; it buys nothing further";
+        return Err(Refusal::Conflict(why.to_owned()));
+    }
+    Ok(())
+}
+
+fn already_subscribed() -> Refusal {
+    let why =
+        "The account has a subscription; it is changed and ended in the portal (billing/portal)";
+    Refusal::Conflict(why.to_owned())
+}
+
+async fn count(
+    local: &Local,
+    tenant: &Tenant,
+    account: &AccountName,
+) -> Result<Counted, StoreError> {
+    let window = Window {
+        requests: MAX_CHECKOUTS,
+        span: SPAN,
+    };
+    let what = format!("checkout:{}", tenant.id);
+    local.store.count(&what, &[(account.part(), window)]).await
+}
+
+/// Closes the checkout of a plan that is still open, so that nobody pays for two. 409 if it was paid just now.
+async fn close_earlier(
+    tenant: &Tenant,
+    client: &StripeClient,
+    payments: &Payments,
+    key: &str,
+) -> Result<(), Refusal> {
+    let earlier = payments.checkout().filter(|earlier| earlier.key != key);
+    let Some(earlier) = earlier else {
+        return Ok(());
+    };
+    let fail = |failure| failed(tenant, "close an earlier checkout", failure);
+    let session = match client.session(&earlier.session).await {
+        Err(failure) if failure.is_missing() => return Ok(()),
+        session => session.map_err(fail)?,
+    };
+    match (session.status.as_deref(), session.subscription) {
+        (Some("open"), _) => match client.expire_session(&session.id).await {
+            // It was paid or ended this very moment.
+            Err(StripeFailure::Refused { .. }) => Err(under_way()),
+            expired => expired.map(|_| ()).map_err(fail),
+        },
+        (Some("complete"), Some(id)) => {
+            let subscription = client.subscription(&id).await.map_err(fail)?;
+            match SubscriptionStanding::of(&subscription.status) {
+                SubscriptionStanding::Ended => Ok(()),
+                _ => Err(under_way()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn under_way() -> Refusal {
+    let why = "A subscription of this account is being completed; see auth/me in a moment";
+    Refusal::Conflict(why.to_owned())
+}
+
+fn refusal(failure: Failure) -> Refusal {
+    match failure {
+        Failure::Store(error) => Refusal::Store(error),
+        Failure::Stripe(failure) => failure.into(),
+        Failure::Contended => Refusal::BillingUnavailable,
+    }
+}
+
+/// A purchase that is to be made.
+struct Buying<'a> {
+    tenant: &'a Tenant,
+    account: &'a AccountName,
+    item: &'a Item<'a>,
+    call: &'a api::Checkout,
+    payments: &'a Payments,
+    /// Minutes since 1970.
+    minute: u64,
+}
+
+impl Buying<'_> {
+    fn trial_days(&self) -> Option<u64> {
+        match self.item.kind {
+            ItemKind::Plan { trial_days } => trial_days.filter(|_| !self.payments.has_had_trial()),
+            ItemKind::TopUp { .. } => None,
+        }
+    }
+
+    /// Returns the name by which Stripe knows the same purchase of the same minute again.
+    fn idempotency_key(&self) -> String {
+        let minute = self.minute.to_string();
+        let days = self.trial_days().unwrap_or(0).to_string();
+        // Who has just bought something may buy it again.
+        let bought = self.payments.entries().len().to_string();
+        let parts = [
+            self.tenant.id.as_str(),
+            self.account.part(),
+            &self.payments.id,
+            self.item.price,
+            &self.item.grant,
+            &days,
+            &bought,
+            self.payments.customer().unwrap_or_default(),
+            &self.call.success_url,
+            self.call.cancel_url.as_deref().unwrap_or_default(),
+            &minute,
+        ];
+        let mut text = Vec::new();
+        for part in parts {
+            text.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            text.extend_from_slice(part.as_bytes());
+        }
+        let digest = ring::digest::digest(&ring::digest::SHA256, &text);
+        format!("resullm-{}", hex::encode(&digest.as_ref()[..16]))
+    }
+
+    /// Makes the session. A customer that Stripe does not know any more is left out.
+    async fn session(&self, client: &StripeClient, key: &str) -> Result<Session, Refusal> {
+        let customer = self.payments.customer();
+        let made = self.make(client, customer, key).await;
+        let made = match made {
+            Err(failure) if failure.is_missing_param("customer") => {
+                self.make(client, None, &format!("{key}-anew")).await
+            }
+            made => made,
+        };
+        made.map_err(|failure| failed(self.tenant, "make a checkout", failure))
+    }
+
+    async fn make(
+        &self,
+        client: &StripeClient,
+        customer: Option<&str>,
+        key: &str,
+    ) -> Result<Session, StripeFailure> {
+        let (mode, data) = match self.item.kind {
+            ItemKind::Plan { .. } => ("subscription", "subscription_data"),
+            ItemKind::TopUp { .. } => ("payment", "payment_intent_data"),
+        };
+        let name = match self.item.kind {
+            ItemKind::Plan { .. } => "",
+            ItemKind::TopUp { name } => name,
+        };
+        let days = self.trial_days().map(|days| days.to_string());
+        let expires_at = (self.minute * 60 + SESSION_LIFE_SECONDS).to_string();
+        let metadata = [
+            ("tenant", self.tenant.id.as_str()),
+            ("account", self.account.part()),
+            ("purchases", &self.payments.id),
+            ("grant", &self.item.grant),
+            ("item", name),
+        ];
+        let mut fields: Vec<(String, &str)> = Vec::new();
+        let mut add = |name: &str, value| fields.push((name.to_owned(), value));
+        add("mode", mode);
+        add("expires_at", &expires_at);
+        add("success_url", &self.call.success_url);
+        if let Some(page) = &self.call.cancel_url {
+            add("cancel_url", page);
+        }
+        add("client_reference_id", self.account.part());
+        add("line_items[0][price]", self.item.price);
+        add("line_items[0][quantity]", "1");
+        match customer {
+            Some(customer) => add("customer", customer),
+            None if mode == "payment" => add("customer_creation", "always"),
+            None => {}
+        }
+        for (name, value) in metadata.into_iter().filter(|(_, value)| !value.is_empty()) {
+            add(&format!("metadata[{name}]"), value);
+            add(&format!("{data}[metadata][{name}]"), value);
+        }
+        if let Some(days) = &days {
+            add("subscription_data[trial_period_days]", days);
+        }
+        let fields: Vec<(&str, &str)> = fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), *value))
+            .collect();
+        client.make_session(&fields, key).await
+    }
+}

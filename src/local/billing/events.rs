@@ -1,0 +1,259 @@
+//! Events of Stripe: whose they are, and what they make the gateway note or ask.
+//!
+//! Only objects that this gateway has made for this tenant count, in the mode of the tenant's key. What an event says of
+//! money or status is not believed further than that: Stripe is asked.
+
+use super::purchase::{self, Applied, Failure, Found, Inquiry};
+use super::tenant_account;
+use crate::local::{Local, accounts};
+use crate::rules::amount::Tokens;
+use crate::rules::config::Mode;
+use crate::rules::payments::facts::{PaidTopUp, Told};
+use crate::rules::person::is_id;
+use crate::store::name::AccountName;
+use crate::store::tenants::Tenant;
+use crate::stripe::client::{StripeClient, StripeFailure};
+use crate::stripe::objects::{Event, Invoice, Metadata, OfPayment, Session, Subscription};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+/// Account that an object was bought for.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub account: AccountName,
+    /// ID of the account's payments. Whoever has deleted the account and come back has another one.
+    pub purchases: String,
+}
+
+impl Owner {
+    /// Reads the owner from an object's metadata. `None`: it is not this tenant's.
+    fn of(tenant: &Tenant, metadata: &Metadata) -> Option<Owner> {
+        if metadata.get("tenant")? != tenant.id.as_str() {
+            return None;
+        }
+        let account = metadata.get("account").filter(|account| is_id(account))?;
+        Some(Owner {
+            account: AccountName::user(account)?,
+            purchases: metadata
+                .get("purchases")
+                .filter(|id| !id.is_empty())?
+                .to_owned(),
+        })
+    }
+
+    /// Whether an object of these metadata is of this owner.
+    pub(super) fn owns(&self, tenant: &Tenant, metadata: &Metadata) -> bool {
+        Owner::of(tenant, metadata).as_ref() == Some(self)
+    }
+}
+
+/// What came of an event.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Applied(Applied),
+    /// It does nothing, for this reason.
+    Ignored(&'static str),
+}
+
+const NOT_OURS: &str = "not bought through this tenant";
+const UNREADABLE: &str = "its object cannot be read";
+const GONE: &str = "the account was deleted since";
+const UNKNOWN_TO_STRIPE: &str = "Stripe does not know its object";
+
+/// Takes an event. `Err`: a repeat can help.
+pub(super) async fn take(
+    local: &Local,
+    tenant: &Tenant,
+    event: &Event<'_>,
+) -> Result<Taken, Failure> {
+    let Ok(stripe) = tenant_account::stripe(tenant) else {
+        return Ok(Taken::Ignored(NOT_OURS));
+    };
+    let mode = if event.livemode {
+        Mode::Live
+    } else {
+        Mode::Test
+    };
+    let object = match &event.data {
+        Some(data) if event.object == "event" => data.object,
+        _ => return Ok(Taken::Ignored("no event of API v1")),
+    };
+    if event.account.is_some() {
+        return Ok(Taken::Ignored("of a connected account"));
+    }
+    if stripe.mode() != Some(mode) {
+        return Ok(Taken::Ignored("not of the mode of the tenant's key"));
+    }
+    let told = Told {
+        event: event.id.clone(),
+        at: accounts::now(),
+    };
+    let at = Incoming {
+        local,
+        tenant,
+        told,
+    };
+    let taken = match event.kind.as_str() {
+        "checkout.session.completed" | "checkout.session.async_payment_succeeded" => {
+            at.session(object).await
+        }
+        "invoice.paid" | "invoice.payment_succeeded" => at.invoice(object).await,
+        kind if kind.starts_with("customer.subscription.") => at.subscription(object).await,
+        kind if kind.starts_with("charge.dispute.") => at.dispute(object).await,
+        "charge.refunded"
+        | "charge.refund.updated"
+        | "refund.created"
+        | "refund.updated"
+        | "refund.failed" => at.refund(object).await,
+        _ => Ok(Taken::Ignored("of a type that changes nothing")),
+    };
+    match taken {
+        Err(Failure::Stripe(StripeFailure::Refused { .. })) => {
+            Ok(Taken::Ignored(UNKNOWN_TO_STRIPE))
+        }
+        taken => taken,
+    }
+}
+
+/// An event on its way in.
+struct Incoming<'a> {
+    local: &'a Local,
+    tenant: &'a Tenant,
+    told: Told,
+}
+
+impl Incoming<'_> {
+    async fn session(self, object: &RawValue) -> Result<Taken, Failure> {
+        let Some(session) = read::<Session>(object) else {
+            return Ok(Taken::Ignored(UNREADABLE));
+        };
+        let Some(owner) = Owner::of(self.tenant, &session.metadata) else {
+            return Ok(Taken::Ignored(NOT_OURS));
+        };
+        let told = self.told.clone();
+        let inquiry = match (session.mode.as_str(), session.subscription) {
+            ("subscription", Some(id)) => Inquiry::Subscription { id, told },
+            ("payment", None) => {
+                if session.payment_status != "paid" {
+                    return Ok(Taken::Ignored("not paid yet"));
+                }
+                let grant = session.metadata.get("grant").map(str::parse::<u64>);
+                let Some(Ok(tokens)) = grant else {
+                    return Ok(Taken::Ignored("without a number of tokens"));
+                };
+                let paid = PaidTopUp {
+                    session: session.id,
+                    item: session.metadata.get("item").unwrap_or_default().to_owned(),
+                    tokens: Tokens::new(tokens),
+                    amount: session.amount_total.unwrap_or(0),
+                    intent: session.payment_intent,
+                    told,
+                };
+                Inquiry::TopUp {
+                    paid,
+                    customer: session.customer,
+                }
+            }
+            _ => return Ok(Taken::Ignored("of a mode that changes nothing")),
+        };
+        self.apply(&owner, &inquiry).await
+    }
+
+    async fn subscription(self, object: &RawValue) -> Result<Taken, Failure> {
+        let Some(subscription) = read::<Subscription>(object) else {
+            return Ok(Taken::Ignored(UNREADABLE));
+        };
+        let Some(owner) = Owner::of(self.tenant, &subscription.metadata) else {
+            return Ok(Taken::Ignored(NOT_OURS));
+        };
+        let inquiry = Inquiry::Subscription {
+            id: subscription.id,
+            told: self.told.clone(),
+        };
+        self.apply(&owner, &inquiry).await
+    }
+
+    async fn invoice(self, object: &RawValue) -> Result<Taken, Failure> {
+        let Some(invoice) = read::<Invoice>(object) else {
+            return Ok(Taken::Ignored(UNREADABLE));
+        };
+        let metadata = invoice.metadata();
+        let owner = metadata.and_then(|metadata| Owner::of(self.tenant, metadata));
+        let (Some(owner), Some(id)) = (owner, invoice.subscription()) else {
+            return Ok(Taken::Ignored(NOT_OURS));
+        };
+        let inquiry = Inquiry::Subscription {
+            id: id.to_owned(),
+            told: self.told.clone(),
+        };
+        self.apply(&owner, &inquiry).await
+    }
+
+    async fn refund(self, object: &RawValue) -> Result<Taken, Failure> {
+        let Some(intent) = read::<OfPayment>(object).and_then(|of| of.payment_intent) else {
+            return Ok(Taken::Ignored("of no payment intent"));
+        };
+        match self.owner_of(&intent).await? {
+            Some(owner) => self.apply(&owner, &Inquiry::Refunds { intent }).await,
+            None => Ok(Taken::Ignored(NOT_OURS)),
+        }
+    }
+
+    async fn dispute(self, object: &RawValue) -> Result<Taken, Failure> {
+        let Some(of) = read::<OfPayment>(object) else {
+            return Ok(Taken::Ignored(UNREADABLE));
+        };
+        let Some(intent) = of.payment_intent else {
+            return Ok(Taken::Ignored("of no payment intent"));
+        };
+        match self.owner_of(&intent).await? {
+            Some(owner) => self.apply(&owner, &Inquiry::Dispute { id: of.id }).await,
+            None => Ok(Taken::Ignored(NOT_OURS)),
+        }
+    }
+
+    /// Asks Stripe who has paid with an intent. `None`: nobody through this tenant.
+    async fn owner_of(&self, intent: &str) -> Result<Option<Owner>, Failure> {
+        let client = self.client().await?;
+        let known = client.intent(intent).await?;
+        if let Some(owner) = Owner::of(self.tenant, &known.metadata) {
+            return Ok(Some(owner));
+        }
+        let mut invoices: Vec<String> = known.invoice.into_iter().collect();
+        if invoices.is_empty() {
+            let paid = client.invoices_of_intent(intent).await?;
+            invoices.extend(paid.into_iter().filter_map(|paid| paid.invoice));
+        }
+        for invoice in invoices {
+            let invoice = client.invoice(&invoice).await?;
+            let metadata = invoice.metadata();
+            if let Some(owner) = metadata.and_then(|metadata| Owner::of(self.tenant, metadata)) {
+                return Ok(Some(owner));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn client(&self) -> Result<StripeClient, Failure> {
+        let settings = &self.local.settings.billing;
+        let client = self.local.billing.client(settings, self.tenant).await;
+        client.map_err(|_| {
+            let why = "the tenant has no Stripe account any more".to_owned();
+            Failure::Stripe(StripeFailure::Unavailable(why))
+        })
+    }
+
+    async fn apply(&self, owner: &Owner, inquiry: &Inquiry) -> Result<Taken, Failure> {
+        Ok(
+            match purchase::apply(self.local, self.tenant, owner, inquiry).await? {
+                Found::Done(applied) => Taken::Applied(applied),
+                Found::Gone => Taken::Ignored(GONE),
+                Found::NotTheirs => Taken::Ignored(NOT_OURS),
+            },
+        )
+    }
+}
+
+fn read<T: DeserializeOwned>(object: &RawValue) -> Option<T> {
+    serde_json::from_str(object.get()).ok()
+}

@@ -1,0 +1,36 @@
+//! `POST /billing/portal`: the page of Stripe's on which a customer changes plans, cards and subscriptions.
+
+use super::tenant_account::failed;
+use super::{pages, purchase};
+use crate::api;
+use crate::local::answer::{self, Answer, Refusal, json};
+use crate::local::{Local, Request, caller};
+use crate::store::tenants::Tenant;
+
+/// Serves `POST /billing/portal`.
+pub(in crate::local) async fn open(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+) -> Result<Answer, Refusal> {
+    let (_, found) = caller::manager(local, request, tenant).await?;
+    let call: api::PortalCall = answer::body(&request.body)?;
+    if let Some(page) = &call.return_url {
+        pages::check(&tenant.config, "returnUrl", page)?;
+    }
+    let client = local
+        .billing
+        .client(&local.settings.billing, tenant)
+        .await?;
+    let opened = purchase::open(local, tenant, &found.account).await?;
+    let payments = opened.ok_or(Refusal::UnknownKey)?.payments;
+    let customer = payments.customer().ok_or_else(|| {
+        let why = "The account has bought nothing yet: begin with billing/checkout";
+        Refusal::Conflict(why.to_owned())
+    })?;
+    let mut fields = vec![("customer", customer)];
+    fields.extend(call.return_url.as_deref().map(|page| ("return_url", page)));
+    let portal = client.make_portal(&fields).await;
+    let portal = portal.map_err(|failure| failed(tenant, "open the portal", failure))?;
+    Ok(json(200, &api::CheckoutPage { url: portal.url }))
+}

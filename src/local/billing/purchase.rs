@@ -1,0 +1,358 @@
+//! Changes of an account by what it has paid: read the payments, ask Stripe, and write what follows from both, if
+//! nobody has changed them meanwhile.
+//!
+//! Stripe is asked after the payments were read. So what is written rests on an answer that is newer than every change
+//! before it, and of two events at once the older answer never wins.
+
+use super::catalogue;
+use super::events::Owner;
+use crate::local::Local;
+use crate::rules::amount::Tokens;
+use crate::rules::entry::group;
+use crate::rules::payments::book::{Paid, Pay};
+use crate::rules::payments::facts::{
+    InvoiceLine, PaidInvoice, PaidTopUp, PlanPrice, SubscriptionNow, SubscriptionStanding, Told,
+};
+use crate::rules::payments::{Change, Payments};
+use crate::rules::record;
+use crate::store::name::AccountName;
+use crate::store::tenants::Tenant;
+use crate::store::{Outcome, StoreError};
+use crate::stripe::client::{Called, StripeClient, StripeFailure};
+use crate::stripe::objects::{Invoice, Line};
+
+/// Tries of a change before it is given up; Stripe sends its event again.
+const MAX_TRIES: u32 = 10;
+
+/// What an event makes the gateway note, or ask about.
+pub(super) enum Inquiry {
+    TopUp {
+        paid: PaidTopUp,
+        customer: Option<String>,
+    },
+    Subscription {
+        id: String,
+        told: Told,
+    },
+    Refunds {
+        intent: String,
+    },
+    Dispute {
+        id: String,
+    },
+}
+
+/// What came of an inquiry.
+#[derive(Debug)]
+pub(super) enum Found {
+    Done(Applied),
+    /// The account is gone, or another one than the one that paid.
+    Gone,
+    /// The object is not of this account after all.
+    NotTheirs,
+}
+
+/// A change that was made.
+#[derive(Debug)]
+pub(super) struct Applied {
+    pub change: Change,
+    pub left: Tokens,
+    /// What usage records call the account.
+    pub label: String,
+}
+
+/// Why a change was not made. A repeat can help.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Store(StoreError),
+    Stripe(StripeFailure),
+    /// Other events of the account were quicker, again and again.
+    Contended,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::Store(error)
+    }
+}
+
+impl From<StripeFailure> for Failure {
+    fn from(failure: StripeFailure) -> Failure {
+        Failure::Stripe(failure)
+    }
+}
+
+/// Payments of an account as they were read.
+pub(super) struct Opened {
+    pub payments: Payments,
+    version: u64,
+    group: String,
+    label: String,
+}
+
+/// Reads the payments of an account. `None`: there is no such account. Without any they have no ID.
+pub(super) async fn open(
+    local: &Local,
+    tenant: &Tenant,
+    account: &AccountName,
+) -> Outcome<Option<Opened>> {
+    let Some(record) = local.store.person(account, &tenant.id).await? else {
+        return Ok(None);
+    };
+    let Some(book) = local.store.payments(account).await? else {
+        return Ok(None);
+    };
+    let damaged = |damage| StoreError::Damaged {
+        name: account.id(),
+        damage,
+    };
+    let facts = record::read(&record).map_err(damaged)?;
+    let payments = match book.is_empty() {
+        true => Payments::default(),
+        false => Payments::read(&book.text).map_err(damaged)?,
+    };
+    Ok(Some(Opened {
+        payments,
+        version: book.version,
+        group: group(&facts, "user_"),
+        label: facts.label.unwrap_or_else(|| account.id()),
+    }))
+}
+
+impl Opened {
+    /// Writes the payments with what follows from them. `None`: somebody else has changed them.
+    pub(super) async fn write(
+        mut self,
+        local: &Local,
+        tenant: &Tenant,
+        account: &AccountName,
+    ) -> Outcome<Option<Applied>> {
+        let change = self.payments.change(&self.group);
+        let pay = Pay {
+            tenant: tenant.id.to_string(),
+            expected: self.version,
+            group_before: self.group,
+            text: self.payments.text(),
+            gain: change.gain,
+            group: change.group.clone(),
+        };
+        match local.store.pay(account, &pay).await? {
+            // Whoever has deleted the account has also changed its payments.
+            None | Some(Paid::Changed) => Ok(None),
+            Some(Paid::Done { left, .. }) => {
+                if change.group.is_some() {
+                    forget_terms(local, account).await;
+                }
+                let label = self.label;
+                Ok(Some(Applied {
+                    change,
+                    left,
+                    label,
+                }))
+            }
+        }
+    }
+}
+
+/// Makes this instance ask the store for the account's group with its next call. Others do within a second.
+async fn forget_terms(local: &Local, account: &AccountName) {
+    if let Ok(Some(keys)) = local.store.keys(account).await {
+        let ids: Vec<_> = keys.iter().map(|listed| listed.id).collect();
+        local.leases.invalidate_ids(&ids);
+    }
+}
+
+/// Changes payments by what is known already. `None`: there is no such account.
+pub(super) async fn edit(
+    local: &Local,
+    tenant: &Tenant,
+    account: &AccountName,
+    edit: impl Fn(&mut Payments) + Send + Sync,
+) -> Result<Option<Applied>, Failure> {
+    for _ in 0..MAX_TRIES {
+        let Some(mut opened) = open(local, tenant, account).await? else {
+            return Ok(None);
+        };
+        edit(&mut opened.payments);
+        if let Some(applied) = opened.write(local, tenant, account).await? {
+            return Ok(Some(applied));
+        }
+    }
+    Err(Failure::Contended)
+}
+
+/// Brings an account to what an inquiry finds.
+pub(super) async fn apply(
+    local: &Local,
+    tenant: &Tenant,
+    owner: &Owner,
+    inquiry: &Inquiry,
+) -> Result<Found, Failure> {
+    for _ in 0..MAX_TRIES {
+        let Some(mut opened) = open(local, tenant, &owner.account).await? else {
+            return Ok(Found::Gone);
+        };
+        if opened.payments.id != owner.purchases {
+            return Ok(Found::Gone);
+        }
+        let asked = Asked {
+            local,
+            tenant,
+            owner,
+        };
+        if !asked.take(inquiry, &mut opened.payments).await? {
+            return Ok(Found::NotTheirs);
+        }
+        if let Some(applied) = opened.write(local, tenant, &owner.account).await? {
+            return Ok(Found::Done(applied));
+        }
+    }
+    Err(Failure::Contended)
+}
+
+/// Asks Stripe about an account.
+struct Asked<'a> {
+    local: &'a Local,
+    tenant: &'a Tenant,
+    owner: &'a Owner,
+}
+
+impl Asked<'_> {
+    async fn client(&self) -> Result<StripeClient, Failure> {
+        let billing = &self.local.settings.billing;
+        let client = self.local.billing.client(billing, self.tenant).await;
+        client.map_err(|_| {
+            let why = "the tenant has no Stripe account any more".to_owned();
+            Failure::Stripe(StripeFailure::Unavailable(why))
+        })
+    }
+
+    /// Notes what Stripe says now. False: the object is of somebody else.
+    async fn take(&self, inquiry: &Inquiry, payments: &mut Payments) -> Result<bool, Failure> {
+        match inquiry {
+            Inquiry::TopUp { paid, customer } => {
+                if let Some(customer) = customer {
+                    payments.link(customer);
+                }
+                if let Some(intent) = &paid.intent {
+                    payments.take_refunds(intent, self.refunded(intent).await?);
+                }
+                payments.top_up(paid.clone());
+                Ok(true)
+            }
+            Inquiry::Subscription { id, told } => self.take_subscription(id, told, payments).await,
+            Inquiry::Refunds { intent } => {
+                payments.take_refunds(intent, self.refunded(intent).await?);
+                Ok(true)
+            }
+            Inquiry::Dispute { id } => {
+                let dispute = self.client().await?.dispute(id).await?;
+                if let Some(intent) = &dispute.payment_intent {
+                    payments.take_dispute(intent, id, dispute.withdrawn());
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    async fn refunded(&self, intent: &str) -> Result<u64, Failure> {
+        let refunds = self.client().await?.refunds(intent).await?;
+        let counted = refunds.iter().filter(|refund| refund.counts());
+        Ok(counted.fold(0, |sum, refund| sum.saturating_add(refund.amount)))
+    }
+
+    async fn take_subscription(
+        &self,
+        id: &str,
+        told: &Told,
+        payments: &mut Payments,
+    ) -> Result<bool, Failure> {
+        let client = self.client().await?;
+        let now = client.subscription(id).await?;
+        let Some(customer) = now.customer.clone() else {
+            return Ok(false);
+        };
+        if !self.owner.owns(self.tenant, &now.metadata) {
+            return Ok(false);
+        }
+        let plans = now.prices();
+        let plans = plans.filter_map(|price| catalogue::plan_of(&self.tenant.config, price));
+        let plan = plans.max_by_key(|plan| plan.tokens);
+        payments.take_subscription(
+            &SubscriptionNow {
+                id: id.to_owned(),
+                customer: customer.clone(),
+                standing: SubscriptionStanding::of(&now.status),
+                plan,
+            },
+            told,
+        );
+        let mut paid = Vec::new();
+        // Stripe lists the newest first.
+        for invoice in client.paid_invoices(&customer).await?.into_iter().rev() {
+            let metadata = invoice.metadata();
+            if invoice.is_paid()
+                && metadata.is_some_and(|metadata| self.owner.owns(self.tenant, metadata))
+            {
+                paid.push(self.paid(&client, invoice, payments).await?);
+            }
+        }
+        payments.take_invoices(&customer, &paid, told);
+        Ok(true)
+    }
+
+    /// Returns an invoice with what its lines buy, and with the intents that have paid it.
+    async fn paid(
+        &self,
+        client: &StripeClient,
+        invoice: Invoice,
+        payments: &Payments,
+    ) -> Called<PaidInvoice> {
+        let mut lines = Vec::new();
+        for line in invoice.lines.iter().flat_map(|lines| &lines.data) {
+            lines.extend(self.line(client, line).await?);
+        }
+        let intents = match payments.intents_of(&invoice.id) {
+            Some(known) => known.to_vec(),
+            None if invoice.amount_paid <= 0 => Vec::new(),
+            None => intents(client, &invoice).await?,
+        };
+        Ok(PaidInvoice {
+            created_seconds: invoice.created,
+            total: invoice.total.max(invoice.amount_paid).max(0).unsigned_abs(),
+            id: invoice.id,
+            lines,
+            intents,
+        })
+    }
+
+    /// Returns a line with what its price buys. `None`: its amount was set by hand, and buys nothing.
+    async fn line(&self, client: &StripeClient, line: &Line) -> Called<Option<InvoiceLine>> {
+        let Some(id) = line.price() else {
+            return Ok(None);
+        };
+        let amount = line.net();
+        let tokens = catalogue::plan_of(&self.tenant.config, id).map(|plan| plan.tokens);
+        let price = match tokens.filter(|_| amount != 0) {
+            None => None,
+            Some(tokens) => {
+                let prices = &self.local.billing.prices;
+                let price = prices.of(self.tenant.id.as_str(), client, id).await?;
+                let amount = price.amount_in(&line.currency);
+                amount.map(|amount| PlanPrice { amount, tokens })
+            }
+        };
+        Ok(Some(InvoiceLine { price, amount }))
+    }
+}
+
+async fn intents(client: &StripeClient, invoice: &Invoice) -> Called<Vec<String>> {
+    if let Some(intent) = &invoice.payment_intent {
+        return Ok(vec![intent.clone()]);
+    }
+    let payments = client.payments_of_invoice(&invoice.id).await?;
+    Ok(payments
+        .into_iter()
+        .filter_map(|paid| paid.intent())
+        .collect())
+}

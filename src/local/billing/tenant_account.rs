@@ -1,0 +1,96 @@
+//! [`Billing`]: how tenants' Stripe accounts are reached, by their config and the operator's settings.
+
+use crate::dial::dialer::Reach;
+use crate::fetch::Fetcher;
+use crate::local::answer::Refusal;
+use crate::rules::config::{BillingKind, Stripe};
+use crate::settings::Billing as BillingSettings;
+use crate::store::tenants::Tenant;
+use crate::stripe::client::{StripeClient, StripeFailure};
+use crate::stripe::prices::Prices;
+use crate::stripe::stand_in::StandInStripe;
+use crate::tables::Secret;
+use crate::telemetry::fields::About;
+use log::Level;
+use std::sync::Arc;
+
+/// What payments need besides the store.
+pub struct Billing {
+    fetcher: Arc<Fetcher>,
+    stand_in: Arc<dyn StandInStripe>,
+    pub(super) prices: Prices,
+}
+
+impl Billing {
+    pub fn new(fetcher: Arc<Fetcher>, stand_in: Arc<dyn StandInStripe>) -> Billing {
+        Billing {
+            fetcher,
+            stand_in,
+            prices: Prices::default(),
+        }
+    }
+
+    /// Returns the tenant's client and the secrets of its webhook. 404 where the tenant takes no payments.
+    pub(super) async fn client(
+        &self,
+        settings: &BillingSettings,
+        tenant: &Tenant,
+    ) -> Result<StripeClient, Refusal> {
+        let stripe = stripe(tenant)?;
+        let (base, key, reach) = match stripe.kind {
+            BillingKind::Stripe => {
+                let key = stripe.api_key.clone().ok_or(Refusal::NotFound)?;
+                (settings.stripe_url.clone(), key, Reach::EgressNoCleartext)
+            }
+            BillingKind::Demo => {
+                let place = self.stand_in.place(tenant.id.as_str()).await;
+                let place = place.map_err(StripeFailure::Unavailable)?;
+                (place.url, place.key, Reach::Own)
+            }
+        };
+        Ok(StripeClient {
+            fetcher: self.fetcher.clone(),
+            base,
+            key,
+            reach,
+        })
+    }
+
+    /// Returns the secrets that the tenant's events are signed with.
+    pub(super) async fn webhook_secrets(&self, tenant: &Tenant) -> Result<Vec<Secret>, Refusal> {
+        let stripe = stripe(tenant)?;
+        match stripe.kind {
+            BillingKind::Stripe => Ok(stripe.webhook_secrets.clone()),
+            BillingKind::Demo => {
+                let place = self.stand_in.place(tenant.id.as_str()).await;
+                let place = place.map_err(StripeFailure::Unavailable)?;
+                Ok(vec![place.webhook_secret])
+            }
+        }
+    }
+}
+
+/// Returns the tenant's Stripe account. 404 if it has none.
+pub(super) fn stripe(tenant: &Tenant) -> Result<&Stripe, Refusal> {
+    tenant.config.auth.stripe.as_ref().ok_or(Refusal::NotFound)
+}
+
+impl From<StripeFailure> for Refusal {
+    fn from(failure: StripeFailure) -> Refusal {
+        match failure {
+            StripeFailure::Unavailable(_) | StripeFailure::WrongKey => Refusal::BillingUnavailable,
+            StripeFailure::Refused { message, .. } => Refusal::BillingRefused(message),
+        }
+    }
+}
+
+/// Logs why a call of Stripe has failed, and returns the refusal.
+pub(super) fn failed(tenant: &Tenant, what: &str, failure: StripeFailure) -> Refusal {
+    let about = About {
+        tenant: Some(tenant.id.as_str()),
+        ..About::default()
+    };
+    let line = format_args!("Stripe did not {what}: {failure}");
+    about.log(module_path!(), Level::Warn, &[], line);
+    failure.into()
+}

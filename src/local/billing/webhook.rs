@@ -1,0 +1,138 @@
+//! `POST /billing/stripe`: Stripe's webhook. An event counts with a signature of this tenant's secrets over its bytes.
+
+use super::events::{self, Taken};
+use super::history;
+use super::purchase::{Applied, Failure};
+use super::tenant_account;
+use crate::api;
+use crate::local::answer::{Answer, Refusal, json};
+use crate::local::{Local, Request, accounts};
+use crate::store::tenants::Tenant;
+use crate::stripe::objects::Event;
+use crate::stripe::signature::{self, WrongSignature};
+use crate::telemetry::fields::About;
+use crate::telemetry::throttle::Throttle;
+use log::Level;
+
+/// Header of the signature.
+const SIGNATURE: &str = "stripe-signature";
+
+/// Serves `POST /billing/stripe`.
+pub(in crate::local) async fn take(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+) -> Result<Answer, Refusal> {
+    tenant_account::stripe(tenant)?;
+    check(local, request, tenant).await?;
+    let Ok(event) = serde_json::from_slice::<Event<'_>>(&request.body) else {
+        return Err(Refusal::Bad("The body is no event of Stripe's".to_owned()));
+    };
+    let taken = events::take(local, tenant, &event).await;
+    let about = About {
+        tenant: Some(tenant.id.as_str()),
+        request: Some(request.id),
+        ..About::default()
+    };
+    match taken {
+        Ok(taken) => {
+            log_taken(&about, &event, &taken);
+            history::note(local, tenant, &event, &taken).await;
+            Ok(json(200, &answer(&taken)))
+        }
+        Err(failure) => {
+            let why = match &failure {
+                Failure::Store(error) => error.to_string(),
+                Failure::Stripe(failure) => failure.to_string(),
+                Failure::Contended => "other events of the account were quicker".to_owned(),
+            };
+            let line = format_args!(
+                "Event {} ({}) of Stripe was not taken: {why}. Stripe sends it again",
+                event.id, event.kind
+            );
+            about.log(module_path!(), Level::Warn, &[], line);
+            Err(match failure {
+                Failure::Store(error) => Refusal::Store(error),
+                Failure::Stripe(_) | Failure::Contended => Refusal::BillingUnavailable,
+            })
+        }
+    }
+}
+
+/// Checks the signature of a request.
+async fn check(local: &Local, request: &Request<'_>, tenant: &Tenant) -> Result<(), Refusal> {
+    let secrets = local.billing.webhook_secrets(tenant).await?;
+    let mut headers = request.headers.get_all(SIGNATURE).iter();
+    let header = headers.next().and_then(|header| header.to_str().ok());
+    let header = header
+        .filter(|_| headers.next().is_none())
+        .unwrap_or_default();
+    let secrets = secrets.iter().map(|secret| secret.expose());
+    let now_seconds = accounts::now().0 / 1000;
+    let checked = signature::check(header, &request.body, secrets, now_seconds);
+    checked.map_err(|wrong| {
+        log_wrong(request, tenant, wrong);
+        Refusal::Bad(wrong.sentence().to_owned())
+    })
+}
+
+/// Logs a wrong signature, one line a second.
+fn log_wrong(request: &Request<'_>, tenant: &Tenant, wrong: WrongSignature) {
+    static LINES: Throttle = Throttle::new();
+    let about = About {
+        tenant: Some(tenant.id.as_str()),
+        request: Some(request.id),
+        ..About::default()
+    };
+    about.log_throttled(
+        &LINES,
+        module_path!(),
+        Level::Warn,
+        &[],
+        format_args!("A webhook was refused: {}", wrong.sentence()),
+    );
+}
+
+fn log_taken(about: &About<'_>, event: &Event<'_>, taken: &Taken) {
+    let (id, kind) = (&event.id, &event.kind);
+    match taken {
+        Taken::Ignored(why) => {
+            let line = format_args!("Event {id} ({kind}) of Stripe is ignored: {why}");
+            about.log(module_path!(), Level::Debug, &[], line);
+        }
+        Taken::Applied(Applied {
+            change,
+            left,
+            label,
+        }) => {
+            let about = About {
+                account: Some(label.as_str()),
+                ..*about
+            };
+            let group = change.group.as_deref().unwrap_or("the same");
+            let line = format_args!(
+                "Event {id} ({kind}) of Stripe changed a balance by {} tokens to {left}; the group is {group}",
+                change.gain
+            );
+            let gain = change.gain.into();
+            about.log(module_path!(), Level::Info, &[("tokens", gain)], line);
+        }
+    }
+}
+
+fn answer(taken: &Taken) -> api::WebhookTaken {
+    match taken {
+        Taken::Applied(applied) => api::WebhookTaken {
+            received: true,
+            ignored: None,
+            tokens: Some(applied.change.gain),
+            group: applied.change.group.clone(),
+        },
+        Taken::Ignored(why) => api::WebhookTaken {
+            received: true,
+            ignored: Some((*why).to_owned()),
+            tokens: None,
+            group: None,
+        },
+    }
+}

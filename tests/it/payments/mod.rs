@@ -1,0 +1,8 @@
+//! People pay: checkout, webhook, portal, and what the account has in the end.
+
+mod checkout;
+mod forged;
+mod kills;
+mod life;
+mod orders;
+pub mod shop;
