@@ -12,6 +12,7 @@ use crate::local::billing::tenant_account::Billing;
 use crate::local::dispatch::{self, Scope};
 use crate::local::route::{self, Resolved};
 use crate::local::{Local, Request, openapi};
+use crate::outbox::sending::Outbox;
 use crate::rules::config;
 use crate::rules::tenant::TenantId;
 use crate::serve::build::{Deps, create_app};
@@ -31,6 +32,7 @@ use crate::store::{AccountSettings, Clock, LogBounds, Store, copy, open};
 use crate::stripe::stand_in::NoStandIn;
 use crate::tables::Secret;
 use crate::telemetry;
+use crate::telemetry::metrics::{Metrics, Process};
 use crate::telemetry::series::Families;
 use bytes::Bytes;
 use clap::{Parser, Subcommand};
@@ -633,17 +635,24 @@ impl LocalAdmin {
         let leases = Leases::new(
             store.clone(),
             Arc::new(Journal::none()),
-            Replay::new(store.clone(), Box::new(|_, _| {})),
+            Replay::new(store.clone(), Box::new(|_, _, _| {})),
             settings.accounts.hold_ttl,
         );
         let fetcher = Arc::new(Fetcher::new(dialer));
+        let metrics = Arc::new(Metrics::new(&Process {
+            store: settings.store.kind(),
+            store_time: None,
+        }));
+        let tenants = Arc::new(Tenants::new(store.clone(), secrets, Families::default()));
         let local = Local {
             issuers: Arc::new(Issuers::new(fetcher.clone())),
-            billing: Arc::new(Billing::new(fetcher, Arc::new(NoStandIn))),
+            billing: Arc::new(Billing::new(fetcher.clone(), Arc::new(NoStandIn))),
+            outbox: Outbox::new(fetcher, tenants.clone(), store.clone(), metrics.clone()),
+            metrics,
             revocations: Revocations::new(store.clone(), leases.clone()),
             leases,
             settings: Arc::new(settings),
-            tenants: Arc::new(Tenants::new(store.clone(), secrets, Families::default())),
+            tenants,
             carries: Carries::new(store.clone()),
             store,
             draining: Arc::default(),

@@ -32,9 +32,26 @@ pub(crate) struct Fetched {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FetchFailure(pub String);
 
-/// One request: a GET, or a POST where it has a form.
+/// Body of a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Content<'a> {
+    pub media_type: &'static str,
+    pub text: &'a str,
+}
+
+impl Content<'_> {
+    /// Returns a form.
+    pub const fn form(text: &str) -> Content<'_> {
+        Content {
+            media_type: "application/x-www-form-urlencoded",
+            text,
+        }
+    }
+}
+
+/// One request: a GET, or a POST where it has a body.
 pub(crate) struct Call<'a> {
-    pub form: Option<&'a str>,
+    pub content: Option<Content<'a>>,
     /// Value of `authorization`.
     pub authorization: Option<&'a str>,
     /// Further fields of the head.
@@ -48,7 +65,7 @@ impl Call<'_> {
     /// Returns a GET of something small, from anywhere that is public.
     const fn usual() -> Call<'static> {
         Call {
-            form: None,
+            content: None,
             authorization: None,
             fields: &[],
             timeout: TIMEOUT,
@@ -81,7 +98,7 @@ impl Fetcher {
         authorization: Option<&str>,
     ) -> Result<Fetched, FetchFailure> {
         let call = Call {
-            form: Some(form),
+            content: Some(Content::form(form)),
             authorization,
             ..Call::usual()
         };
@@ -146,18 +163,18 @@ impl Fetcher {
 
 /// Serializes a request.
 fn written(url: &Url, call: &Call<'_>) -> Result<BytesMut, FetchFailure> {
-    let length = call.form.unwrap_or_default().len().to_string();
     let mut fields = call.fields.to_vec();
     fields.extend(call.authorization.map(|value| ("authorization", value)));
-    let Some(form) = call.form else {
+    let Some(Content { media_type, text }) = call.content else {
         return head("GET", url, &fields);
     };
+    let length = text.len().to_string();
     fields.extend([
-        ("content-type", "application/x-www-form-urlencoded"),
+        ("content-type", media_type),
         ("content-length", length.as_str()),
     ]);
     let mut request = head("POST", url, &fields)?;
-    request.extend_from_slice(form.as_bytes());
+    request.extend_from_slice(text.as_bytes());
     Ok(request)
 }
 

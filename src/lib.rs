@@ -15,6 +15,7 @@
 //!     fetch      CALLS      single calls of the gateway itself, over dial/
 //!     issuers/   VERIFIES   sign-in: issuers' keys, ID tokens, codes
 //!     stripe/    BILLS      payments: Stripe's calls, its signed events
+//!     outbox/    NOTIFIES   events for apps, signed, retried, bounded
 //!     settings/  what the operator wrote     telemetry/  what we tell     serve/  build, run, recover
 //!
 //!     client --> listener, worker                                         serve/
@@ -46,6 +47,7 @@ pub mod issuers;
 pub mod json;
 pub mod local;
 pub mod nearest;
+pub mod outbox;
 pub mod proxy;
 pub mod rules;
 pub mod serve;

@@ -12,5 +12,6 @@ pub mod listen;
 pub mod recover;
 pub mod signals;
 pub mod sockets;
+mod stand_in;
 pub mod tls;
 pub mod workers;

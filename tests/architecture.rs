@@ -58,13 +58,14 @@ const ARROWS: &[(&str, &str)] = &[
     ("issuers", "url tables rules settings telemetry fetch"),
     ("stripe", "url tables rules dial fetch"),
     ("store", "json settings rules tables threads telemetry"),
+    ("outbox", "rules dial fetch store telemetry"),
     (
         "local",
-        "json host_port url settings rules tables api dialect dial fetch telemetry store issuers stripe",
+        "json host_port url settings rules tables api dialect dial fetch telemetry store issuers stripe outbox",
     ),
     (
         "proxy",
-        "json demo http1 host_port url tables settings rules dialect telemetry threads dial store local",
+        "json demo http1 host_port url tables settings rules dialect telemetry threads dial store outbox local",
     ),
     ("serve", EVERYTHING),
     ("cli", EVERYTHING),

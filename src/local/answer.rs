@@ -164,7 +164,7 @@ impl Refusal {
             Refusal::TooManyCheckouts { wait } => with(
                 error(
                     429,
-                    "This account has begun too many checkouts; try again later",
+                    "This account was too often on its way to Stripe within the hour; try again later",
                 ),
                 header::RETRY_AFTER,
                 &wait.seconds_up().max(1).to_string(),

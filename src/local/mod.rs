@@ -30,12 +30,14 @@ pub mod usage;
 
 use crate::host_port::HostPort;
 use crate::issuers::verify::Issuers;
+use crate::outbox::sending::Outbox;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::carries::Carries;
 use crate::store::leases::Leases;
 use crate::store::revocations::Revocations;
 use crate::store::tenants::Tenants;
+use crate::telemetry::metrics::Metrics;
 use billing::tenant_account::Billing;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -76,6 +78,9 @@ pub struct Local {
     pub issuers: Arc<Issuers>,
     /// Ways to Stripe.
     pub billing: Arc<Billing>,
+    /// Events for the app.
+    pub outbox: Arc<Outbox>,
+    pub metrics: Arc<Metrics>,
     /// `true` during a stop: `/readyz` answers 503.
     pub draining: Arc<AtomicBool>,
 }

@@ -7,7 +7,9 @@ use super::accounts::{self, expiry};
 use super::answer::{Answer, Refusal, json};
 use super::{Local, caller};
 use crate::api;
+use crate::outbox::event::{AppEvent, EventData};
 use crate::rules::amount::{Millis, Tokens};
+use crate::rules::app_event::AppEventType;
 use crate::rules::carry::Carry;
 use crate::rules::config::{CarryOver, Group};
 use crate::rules::date::rfc3339;
@@ -186,7 +188,7 @@ pub(super) async fn open(
         Some(group) => Some(founding(local, tenant, &opening, group).await?),
         None => None,
     };
-    let (temp, life) = (opening.temp, opening.bounds.life);
+    let (temp, life, user_id) = (opening.temp, opening.bounds.life, opening.user_id);
     let account = opening.account.clone();
     let entry = local.store.key_names().of(&key);
     let join = join(tenant, &key, &entry, opening, founding);
@@ -211,6 +213,9 @@ pub(super) async fn open(
         // Ignored: they are refused from now on; only their calls in flight might go on.
         let _ = local.revocations.announce(&ended).await;
     }
+    if created {
+        tell_created(local, tenant, &account, user_id, &group, left);
+    }
     let mut opened = Opened {
         key,
         account,
@@ -224,6 +229,29 @@ pub(super) async fn open(
         carry_over(local, tenant, &mut opened, temp, carry).await;
     }
     Ok(opened)
+}
+
+/// Tells the app of a new account.
+fn tell_created(
+    local: &Local,
+    tenant: &Tenant,
+    account: &AccountName,
+    user_id: &str,
+    group: &str,
+    left: Tokens,
+) {
+    let event = AppEvent {
+        kind: AppEventType::UserCreated,
+        mark: format!("{}:{}", account.part(), accounts::now().0),
+        data: EventData {
+            account: Some(account.part().to_owned()),
+            user_id: Some(user_id.to_owned()),
+            group: Some(group.to_owned()),
+            tokens_left: Some(left),
+            ..EventData::default()
+        },
+    };
+    local.outbox.send(tenant, event);
 }
 
 fn join(

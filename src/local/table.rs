@@ -43,6 +43,12 @@ const BUYS_NOTHING: AnswerRow = AnswerRow::json::<api::Error>(
     "The key manages no account, or a payment of its account is in dispute, or the tenant's payments are not set up.",
 )
 .shared("BuysNothing");
+const TOO_OFTEN: AnswerRow = AnswerRow::json::<api::Error>(
+    429,
+    "The account was too often on its way to Stripe within the hour, or too many wrong keys came from this address.",
+)
+.with(&["Retry-After"])
+.shared("TooOftenAtStripe");
 const NO_PAYMENTS: AnswerRow =
     AnswerRow::json::<api::Error>(404, "The tenant takes no payments.").shared("NoPayments");
 const BILLING_REFUSED: AnswerRow =
@@ -527,11 +533,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
                 "The account has a subscription, which the portal changes, or one is being completed.",
             ),
             TOO_LARGE,
-            AnswerRow::json::<api::Error>(
-                429,
-                "The account has begun too many checkouts, or too many wrong keys came from this address.",
-            )
-            .with(&["Retry-After"]),
+            TOO_OFTEN,
             BILLING_REFUSED,
             BILLING_UNAVAILABLE,
         ]),
@@ -548,7 +550,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
             NO_PAYMENTS,
             AnswerRow::json::<api::Error>(409, "The account has bought nothing yet."),
             TOO_LARGE,
-            WRONG_TOKENS,
+            TOO_OFTEN,
             BILLING_REFUSED,
             BILLING_UNAVAILABLE,
         ]),

@@ -5,6 +5,7 @@
 //! The result of [`read_for`] is valid, and no other code validates it again.
 //! A key, a secret or the query of a URL must never be printed.
 
+mod app_events;
 mod cors;
 mod doubts;
 mod endpoint;
@@ -16,6 +17,7 @@ mod rates;
 mod secret;
 mod tenant;
 
+pub use app_events::AppEvents;
 pub use cors::Cors;
 pub use doubts::doubts;
 pub use endpoint::{Endpoint, Kind, RealtimeEndpoint, Timeouts};

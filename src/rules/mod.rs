@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod amount;
+pub mod app_event;
 pub mod balance;
 pub mod carry;
 pub mod charge;

@@ -1,12 +1,14 @@
 //! Builds the gateway from its dependencies. Starts no task and opens no socket.
 
 use super::limits;
+use super::stand_in::DemoStripe;
 use crate::dial::dialer::Dialer;
 use crate::dialect::call::Bounds;
 use crate::fetch::Fetcher;
 use crate::issuers::verify::Issuers;
 use crate::local::Local;
 use crate::local::billing::tenant_account::Billing;
+use crate::outbox::sending::Outbox;
 use crate::proxy::admission::admit::Admission;
 use crate::proxy::admission::estimate::Estimator;
 use crate::proxy::admission::token_counter::TokenCounter;
@@ -25,16 +27,17 @@ use crate::proxy::settlement::settle::Settlement;
 use crate::proxy::upstream::client::ProviderClient;
 use crate::proxy::upstream::forward::Forward;
 use crate::proxy::upstream::lifetime::Lifetimes;
+use crate::rules::account::Settlement as Settled;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::carries::Carries;
 use crate::store::config_secrets::ConfigSecrets;
 use crate::store::journal::Journal;
 use crate::store::leases::Leases;
+use crate::store::name::AccountName;
 use crate::store::replay::Replay;
 use crate::store::revocations::Revocations;
 use crate::store::tenants::Tenants;
-use crate::stripe::stand_in::NoStandIn;
 use crate::telemetry::fields::About;
 use crate::telemetry::metrics::{Metrics, Process};
 use std::sync::Arc;
@@ -77,12 +80,19 @@ pub fn create_app(deps: Deps) -> App {
     ));
     let dialer = Arc::new(Dialer::new(&settings.egress));
     let counter = Arc::new(TokenCounter::start());
-    let delivery = delivery(&settings, &store, journal, &metrics, &in_flight);
+    let fetcher = Arc::new(Fetcher::new(dialer.clone()));
+    let stripe = Arc::new(DemoStripe::default());
+    let outbox = Outbox::new(
+        fetcher.clone(),
+        tenants.clone(),
+        store.clone(),
+        metrics.clone(),
+    );
+    let delivery = delivery(&settings, &store, journal, &metrics, &in_flight, &outbox);
     let leases = delivery.leases.clone();
     let carries = Carries::new(store.clone());
     let revocations = Revocations::new(store.clone(), leases.clone());
     let hold_ttl = settings.accounts.hold_ttl;
-    let fetcher = Arc::new(Fetcher::new(dialer.clone()));
     let proxy = Arc::new(Proxy {
         local: Local {
             settings: settings.clone(),
@@ -92,7 +102,9 @@ pub fn create_app(deps: Deps) -> App {
             carries: carries.clone(),
             revocations: revocations.clone(),
             issuers: Arc::new(Issuers::new(fetcher.clone())),
-            billing: Arc::new(Billing::new(fetcher, Arc::new(NoStandIn))),
+            billing: Arc::new(Billing::new(fetcher, stripe.clone())),
+            outbox: outbox.clone(),
+            metrics: metrics.clone(),
             draining,
         },
         hosts: Hosts::of(&settings.server),
@@ -109,6 +121,7 @@ pub fn create_app(deps: Deps) -> App {
             delivery: delivery.clone(),
             counter: counter.clone(),
             metrics: metrics.clone(),
+            outbox,
             hold_ttl,
         },
         cache: Cache::new(store.clone(), metrics.clone(), settings.cache.clone()),
@@ -133,6 +146,7 @@ pub fn create_app(deps: Deps) -> App {
         recorder: Recorder::new(store.clone(), metrics.clone()),
         metrics,
     });
+    stripe.deliver_to(&proxy);
     App {
         settings,
         store,
@@ -148,10 +162,18 @@ fn delivery(
     journal: Journal,
     metrics: &Arc<Metrics>,
     in_flight: &Arc<InFlight>,
+    outbox: &Arc<Outbox>,
 ) -> Arc<Delivery> {
     let journal = Arc::new(journal);
-    let counted = metrics.clone();
-    let replayed = Box::new(move |about: About<'_>, settled| charged(&counted, about, settled));
+    let (counted, outbox) = (metrics.clone(), outbox.clone());
+    let replayed = Box::new(
+        move |about: About<'_>, account: &AccountName, settled: Settled| {
+            charged(&counted, about, settled);
+            if let Some(tenant) = about.tenant {
+                outbox.charged(tenant, account, settled.charged, settled.left);
+            }
+        },
+    );
     let replay = Replay::new(store.clone(), replayed);
     let leases = Leases::new(
         store.clone(),

@@ -489,7 +489,8 @@ impl Leases {
                         Some(reported) => {
                             state.budget.reported(self.fresh(), &reported);
                             drop(state);
-                            self.replay.charged(lease.about(), reported.settlement);
+                            let settled = reported.settlement;
+                            self.replay.charged(lease.about(), &lease.account, settled);
                         }
                         None => state.budget.lost(),
                     }

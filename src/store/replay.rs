@@ -29,7 +29,7 @@ const REPLAY_PAUSE: Duration = Duration::from_millis(5);
 const ENDED_LIFE: Millis = Millis(1_000);
 
 /// Callback for every charge that was not made by the request itself.
-pub(crate) type Charged = Box<dyn Fn(About<'_>, Settlement) + Send + Sync>;
+pub(crate) type Charged = Box<dyn Fn(About<'_>, &AccountName, Settlement) + Send + Sync>;
 
 /// A command that the store acknowledged.
 pub enum Acknowledged {
@@ -136,8 +136,8 @@ impl Replay {
         }
     }
 
-    pub fn charged(&self, about: About<'_>, settled: Settlement) {
-        (self.charged)(about, settled);
+    pub fn charged(&self, about: About<'_>, account: &AccountName, settled: Settlement) {
+        (self.charged)(about, account, settled);
     }
 
     /// Runs until dropped: checks [`Ledger::generation`] every 250 ms and replays when it has grown.
@@ -241,15 +241,12 @@ impl Replay {
             }
         };
         if let Some(settled) = settled {
-            let account = account.id();
-            let account = Some(account.as_str());
-            self.charged(
-                About {
-                    account,
-                    ..About::default()
-                },
-                settled,
-            );
+            let id = account.id();
+            let about = About {
+                account: Some(id.as_str()),
+                ..About::default()
+            };
+            self.charged(about, account, settled);
         }
         Ok(settled)
     }

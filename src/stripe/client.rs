@@ -5,7 +5,7 @@ use super::objects::{
     Session, Subscription,
 };
 use crate::dial::dialer::Reach;
-use crate::fetch::{Call, Fetcher};
+use crate::fetch::{Call, Content, Fetcher};
 use crate::rules::identity::form;
 use crate::tables::Secret;
 use crate::url::Url;
@@ -264,7 +264,7 @@ impl StripeClient {
         let call = Call {
             authorization: Some(&authorization),
             fields: &fields,
-            form,
+            content: form.map(Content::form),
             timeout: TIMEOUT,
             max_body_bytes: MAX_ANSWER_BYTES,
             reach: self.reach,

@@ -44,6 +44,9 @@ impl Prices {
             Some(Kept::Failed(failure, at)) if at.elapsed() < FAILURE_LIFE => return Err(failure),
             _ => {}
         }
+        // Whoever comes while it is being asked for does without.
+        let busy = StripeFailure::Unavailable("the price is being asked for".to_owned());
+        self.keep(name.clone(), Kept::Failed(busy, Instant::now()));
         let price = self.of(tenant, client, id).await;
         if let Err(failure) = &price {
             self.keep(name, Kept::Failed(failure.clone(), Instant::now()));

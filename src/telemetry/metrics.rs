@@ -37,6 +37,12 @@ pub struct Metrics {
     pub settlements_waiting: Counter,
     pub settlements_delivered_late: Counter,
     pub store_errors: Counter,
+    pub app_events_delivered: Counter,
+    pub app_events_dropped: Counter,
+    /// Events of Stripe that were taken, ignored ones too.
+    pub payment_events: Counter,
+    /// Events of Stripe that could not be taken and come again.
+    pub payment_events_failed: Counter,
     /// Streams that broke off: by a clean end before their last event, or by a reset.
     pub truncated_streams: Counter,
     pub clients_gone: Counter,
@@ -334,6 +340,24 @@ const TOTALS: &[Total] = &[
         "settlements_late",
         "Retried settlements and releases that succeeded; settlements_waiting_total less this is the backlog",
         |m| &m.settlements_delivered_late,
+    ),
+    ("app_events_delivered", "Events that apps have taken", |m| {
+        &m.app_events_delivered
+    }),
+    (
+        "app_events_dropped",
+        "Events that no app has taken: too many waited, six tries failed, or the app answered 410",
+        |m| &m.app_events_dropped,
+    ),
+    (
+        "payment_events",
+        "Events of Stripe that were taken, ignored ones included",
+        |m| &m.payment_events,
+    ),
+    (
+        "payment_events_failed",
+        "Events of Stripe that were answered 503, because Stripe or the store could not be asked; Stripe sends them again",
+        |m| &m.payment_events_failed,
     ),
     (
         "store_errors",

@@ -24,4 +24,5 @@ mod regression;
 mod sdk;
 mod sign_in;
 mod store;
+mod stripe_stand_in;
 mod telemetry;

@@ -62,3 +62,7 @@ fn civil(since: u64) -> (u64, u64, u64) {
     }
     (year, month, since - days(year, month, 1) + 1)
 }
+
+#[cfg(test)]
+#[path = "calendar_tests.rs"]
+mod tests;

@@ -143,3 +143,7 @@ async fn deliver(signer: &Signer, destination: &dyn Deliver, event: RecordedEven
     let delivered = tokio::time::timeout(DELIVERY_TIMEOUT, delivery).await;
     delivered.unwrap_or(false)
 }
+
+#[cfg(test)]
+#[path = "events_tests.rs"]
+mod tests;

@@ -172,3 +172,7 @@ fn segments(name: &str) -> Vec<String> {
     let inner = inner.map(str::to_owned);
     std::iter::once(first.to_owned()).chain(inner).collect()
 }
+
+#[cfg(test)]
+#[path = "form_tests.rs"]
+mod tests;

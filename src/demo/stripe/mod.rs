@@ -286,3 +286,6 @@ fn reply(status: u16, content_type: &'static str, body: String) -> StripeReply {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,3 +41,7 @@ fn share(cents: i64, part: u64, whole: u64) -> i64 {
     let rounded = (doubled.abs() + whole) / (2 * whole) * doubled.signum();
     i64::try_from(rounded).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+#[path = "proration_tests.rs"]
+mod tests;

@@ -10,14 +10,16 @@ use crate::rules::amount::Millis;
 use crate::rules::payments::facts::SubscriptionStanding;
 use crate::rules::payments::{Checkout, Payments};
 use crate::rules::window::Window;
+use crate::store::Counted;
 use crate::store::name::AccountName;
 use crate::store::tenants::Tenant;
-use crate::store::{Counted, StoreError};
 use crate::stripe::client::{StripeClient, StripeFailure};
 use crate::stripe::objects::Session;
 
 /// Most checkouts that an account begins within [`SPAN`].
 const MAX_CHECKOUTS: u64 = 10;
+/// Likewise visits to the portal.
+const MAX_PORTALS: u64 = 30;
 const SPAN: Millis = Millis(3_600_000);
 
 /// Life of a session: what it promises was priced when it was made.
@@ -64,9 +66,7 @@ pub(in crate::local) async fn open(
     {
         return Err(already_subscribed());
     }
-    if let Counted::Limited { wait } = count(local, tenant, account).await? {
-        return Err(Refusal::TooManyCheckouts { wait });
-    }
+    count(local, tenant, account, "checkout", MAX_CHECKOUTS).await?;
     let buying = Buying {
         tenant,
         account,
@@ -171,17 +171,35 @@ fn already_subscribed() -> Refusal {
     Refusal::Conflict(why.to_owned())
 }
 
+/// Counts a visit to the portal. 429 if there were too many within the hour.
+pub(super) async fn count_portal(
+    local: &Local,
+    tenant: &Tenant,
+    account: &AccountName,
+) -> Result<(), Refusal> {
+    count(local, tenant, account, "portal", MAX_PORTALS).await
+}
+
 async fn count(
     local: &Local,
     tenant: &Tenant,
     account: &AccountName,
-) -> Result<Counted, StoreError> {
+    of: &str,
+    requests: u64,
+) -> Result<(), Refusal> {
     let window = Window {
-        requests: MAX_CHECKOUTS,
+        requests,
         span: SPAN,
     };
-    let what = format!("checkout:{}", tenant.id);
-    local.store.count(&what, &[(account.part(), window)]).await
+    let what = format!("{of}:{}", tenant.id);
+    let counted = local
+        .store
+        .count(&what, &[(account.part(), window)])
+        .await?;
+    match counted {
+        Counted::Passed => Ok(()),
+        Counted::Limited { wait } => Err(Refusal::TooManyCheckouts { wait }),
+    }
 }
 
 /// Closes the checkout of a plan that is still open, so that nobody pays for two. 409 if it was paid just now.

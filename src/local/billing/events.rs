@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 /// Account that an object was bought for.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     pub account: AccountName,
     /// ID of the account's payments. Whoever has deleted the account and come back has another one.
@@ -50,7 +50,10 @@ impl Owner {
 /// What came of an event.
 #[derive(Debug)]
 pub(super) enum Taken {
-    Applied(Applied),
+    Applied {
+        owner: Owner,
+        applied: Box<Applied>,
+    },
     /// It does nothing, for this reason.
     Ignored(&'static str),
 }
@@ -108,7 +111,9 @@ pub(super) async fn take(
         _ => Ok(Taken::Ignored("of a type that changes nothing")),
     };
     match taken {
-        Err(Failure::Stripe(StripeFailure::Refused { .. })) => {
+        Err(Failure::Stripe(failure @ StripeFailure::Refused { .. })) => {
+            // Logged: an event of Stripe's own is about what Stripe knows.
+            let _ = tenant_account::failed(tenant, "know the object of an event", failure);
             Ok(Taken::Ignored(UNKNOWN_TO_STRIPE))
         }
         taken => taken,
@@ -246,7 +251,10 @@ impl Incoming<'_> {
     async fn apply(&self, owner: &Owner, inquiry: &Inquiry) -> Result<Taken, Failure> {
         Ok(
             match purchase::apply(self.local, self.tenant, owner, inquiry).await? {
-                Found::Done(applied) => Taken::Applied(applied),
+                Found::Done(applied) => Taken::Applied {
+                    owner: owner.clone(),
+                    applied,
+                },
                 Found::Gone => Taken::Ignored(GONE),
                 Found::NotTheirs => Taken::Ignored(NOT_OURS),
             },

@@ -8,7 +8,7 @@ use crate::local::{Local, Request, accounts, admin, leaving};
 use crate::rules::amount::Millis;
 use crate::rules::date::rfc3339;
 use crate::rules::payments::Payments;
-use crate::rules::payments::entry::{PaymentEntry, PaymentKind};
+use crate::rules::payments::entry::PaymentEntry;
 use crate::store::name::{AccountName, LogName};
 use crate::store::tenants::Tenant;
 use crate::stripe::objects::Event;
@@ -22,7 +22,7 @@ const MAX_EVENTS: usize = 200;
 /// Notes an event in the tenant's log. It is for people; what was granted stands in the account's payments.
 pub(super) async fn note(local: &Local, tenant: &Tenant, event: &Event<'_>, taken: &Taken) {
     let row = match taken {
-        Taken::Applied(applied) => api::PaymentEvent {
+        Taken::Applied { applied, .. } => api::PaymentEvent {
             account: Some(applied.label.clone()),
             tokens: Some(applied.change.gain),
             group: applied.change.group.clone(),
@@ -111,14 +111,9 @@ fn shown(payments: &Payments) -> api::AccountPayments {
 }
 
 fn entry(entry: PaymentEntry) -> api::Payment {
-    let kind = match entry.kind {
-        PaymentKind::TopUp => "topUp",
-        PaymentKind::Invoice => "invoice",
-        PaymentKind::Trial => "trial",
-    };
     api::Payment {
         time: rfc3339(entry.at),
-        kind: kind.to_owned(),
+        kind: entry.kind.word().to_owned(),
         object: entry.object,
         event: entry.event,
         tokens: entry.tokens,

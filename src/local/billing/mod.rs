@@ -13,4 +13,5 @@ pub(super) mod plans;
 pub(super) mod portal;
 mod purchase;
 pub mod tenant_account;
+mod told;
 pub(super) mod webhook;

@@ -6,11 +6,15 @@ use crate::rules::identity::redirect::RedirectUri;
 use crate::rules::origin::WebOrigin;
 use crate::url::Url;
 
+/// What Stripe replaces by the ID of the session.
+const SESSION_PLACE: &str = "{CHECKOUT_SESSION_ID}";
+
 /// Accepts a page of an origin in `cors.origins`, or one of the `redirect_uris` to the letter; `name` is the member that
 /// has it. `*` allows none: the page is shown who has paid.
 pub(super) fn check(config: &TenantConfig, name: &str, page: &str) -> Result<(), Refusal> {
-    let url = Url::parse(page).ok();
-    let url = url.filter(|_| !page.contains('\\'));
+    // Stripe puts the session's ID in its place.
+    let plain = page.replace(SESSION_PLACE, "cs");
+    let url = Url::parse(&plain).ok();
     let origin = url.and_then(|url| {
         let scheme = if url.https { "https" } else { "http" };
         WebOrigin::parse(&format!("{scheme}://{}", url.authority()))

@@ -1,7 +1,7 @@
 //! `POST /billing/portal`: the page of Stripe's on which a customer changes plans, cards and subscriptions.
 
 use super::tenant_account::failed;
-use super::{pages, purchase};
+use super::{checkout, pages, purchase};
 use crate::api;
 use crate::local::answer::{self, Answer, Refusal, json};
 use crate::local::{Local, Request, caller};
@@ -28,6 +28,7 @@ pub(in crate::local) async fn open(
         let why = "The account has bought nothing yet: begin with billing/checkout";
         Refusal::Conflict(why.to_owned())
     })?;
+    checkout::count_portal(local, tenant, &found.account).await?;
     let mut fields = vec![("customer", customer)];
     fields.extend(call.return_url.as_deref().map(|page| ("return_url", page)));
     let portal = client.make_portal(&fields).await;

@@ -45,7 +45,7 @@ pub(super) enum Inquiry {
 /// What came of an inquiry.
 #[derive(Debug)]
 pub(super) enum Found {
-    Done(Applied),
+    Done(Box<Applied>),
     /// The account is gone, or another one than the one that paid.
     Gone,
     /// The object is not of this account after all.
@@ -56,6 +56,8 @@ pub(super) enum Found {
 #[derive(Debug)]
 pub(super) struct Applied {
     pub change: Change,
+    pub payments: Payments,
+    pub group_before: String,
     pub left: Tokens,
     /// What usage records call the account.
     pub label: String,
@@ -131,7 +133,7 @@ impl Opened {
         let pay = Pay {
             tenant: tenant.id.to_string(),
             expected: self.version,
-            group_before: self.group,
+            group_before: self.group.clone(),
             text: self.payments.text(),
             gain: change.gain,
             group: change.group.clone(),
@@ -146,6 +148,8 @@ impl Opened {
                 let label = self.label;
                 Ok(Some(Applied {
                     change,
+                    payments: self.payments,
+                    group_before: self.group,
                     left,
                     label,
                 }))
@@ -204,7 +208,7 @@ pub(super) async fn apply(
             return Ok(Found::NotTheirs);
         }
         if let Some(applied) = opened.write(local, tenant, &owner.account).await? {
-            return Ok(Found::Done(applied));
+            return Ok(Found::Done(Box::new(applied)));
         }
     }
     Err(Failure::Contended)

@@ -4,6 +4,7 @@ use super::events::{self, Taken};
 use super::history;
 use super::purchase::{Applied, Failure};
 use super::tenant_account;
+use super::told;
 use crate::api;
 use crate::local::answer::{Answer, Refusal, json};
 use crate::local::{Local, Request, accounts};
@@ -34,13 +35,19 @@ pub(in crate::local) async fn take(
         request: Some(request.id),
         ..About::default()
     };
+    let metrics = &local.metrics;
     match taken {
         Ok(taken) => {
+            metrics.payment_events.add(1);
             log_taken(&about, &event, &taken);
+            if let Taken::Applied { owner, applied } = &taken {
+                told::tell(local, tenant, owner, applied, &event.id);
+            }
             history::note(local, tenant, &event, &taken).await;
             Ok(json(200, &answer(&taken)))
         }
         Err(failure) => {
+            metrics.payment_events_failed.add(1);
             let why = match &failure {
                 Failure::Store(error) => error.to_string(),
                 Failure::Stripe(failure) => failure.to_string(),
@@ -100,11 +107,13 @@ fn log_taken(about: &About<'_>, event: &Event<'_>, taken: &Taken) {
             let line = format_args!("Event {id} ({kind}) of Stripe is ignored: {why}");
             about.log(module_path!(), Level::Debug, &[], line);
         }
-        Taken::Applied(Applied {
-            change,
-            left,
-            label,
-        }) => {
+        Taken::Applied { applied, .. } => {
+            let Applied {
+                change,
+                left,
+                label,
+                ..
+            } = &**applied;
             let about = About {
                 account: Some(label.as_str()),
                 ..*about
@@ -122,7 +131,7 @@ fn log_taken(about: &About<'_>, event: &Event<'_>, taken: &Taken) {
 
 fn answer(taken: &Taken) -> api::WebhookTaken {
     match taken {
-        Taken::Applied(applied) => api::WebhookTaken {
+        Taken::Applied { applied, .. } => api::WebhookTaken {
             received: true,
             ignored: None,
             tokens: Some(applied.change.gain),

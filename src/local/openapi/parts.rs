@@ -99,6 +99,11 @@ fn headers() -> Value {
         "x-request-id": text("Names this request in the gateway's log."),
         "x-resullm-tokens-left":
             whole("The key's balance when the request was admitted or refused.", 0),
+        "x-resullm-refills-at": {
+            "description": "When the group's next refill comes. Absent where it has none.",
+            "schema": {"type": "string", "format": "date-time"},
+        },
+        "x-resullm-plans": text("Path of what the tenant sells. Absent where it sells nothing."),
         "x-resullm-endpoint": text("The endpoint that answered, by its name in the tenant's config."),
         "x-resullm-cache": text(
             "`hit`, `miss` or `bypass`. Absent where the tenant has no cache."),

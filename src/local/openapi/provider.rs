@@ -11,6 +11,8 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 const BALANCE: &str = "x-resullm-tokens-left";
+/// What fills a balance that is spent.
+const OFFER: [&str; 2] = ["x-resullm-refills-at", "x-resullm-plans"];
 const WINDOW: [&str; 3] = [
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",
@@ -193,7 +195,10 @@ fn headers_of(status: u16) -> Vec<&'static str> {
     let mut headers = vec!["x-request-id"];
     match status {
         401 => headers.push("WWW-Authenticate"),
-        402 => headers.push(BALANCE),
+        402 => {
+            headers.push(BALANCE);
+            headers.extend(OFFER);
+        }
         429 => {
             headers.extend(["Retry-After", BALANCE]);
             headers.extend(WINDOW);

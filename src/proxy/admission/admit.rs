@@ -7,7 +7,8 @@ use super::estimate::Estimate;
 use super::terms::likely;
 use super::token_counter::{INLINE_BYTES, TokenCounter};
 use crate::dialect::{prompt, translate};
-use crate::proxy::downstream::reply::ReplyContext;
+use crate::outbox::sending::Outbox;
+use crate::proxy::downstream::reply::{Offer, ReplyContext};
 use crate::proxy::error::GatewayError;
 use crate::proxy::limits::refused_work::Work;
 use crate::proxy::request_id;
@@ -17,13 +18,15 @@ use crate::rules::account::{Admit, Verdict};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::choice;
 use crate::rules::config::Endpoint;
+use crate::rules::date::rfc3339;
 use crate::rules::entry::Caller;
 use crate::rules::issued_key::IssuedKey;
 use crate::rules::window::{Limits, Pace};
 use crate::store::carries::Carries;
 use crate::store::leases::{Covered, Lease};
 use crate::store::name::{AccountName, KeyName};
-use crate::store::{KeyAdmission, Ledger, StoreError};
+use crate::store::tenants::Tenant;
+use crate::store::{Clock, KeyAdmission, Ledger, StoreError};
 use crate::telemetry::fields::About;
 use crate::telemetry::metrics::Metrics;
 use std::net::IpAddr;
@@ -45,6 +48,8 @@ pub struct Admission {
     pub delivery: Arc<Delivery>,
     pub counter: Arc<TokenCounter>,
     pub metrics: Arc<Metrics>,
+    /// Events for the app.
+    pub outbox: Arc<Outbox>,
     /// `accounts.hold_ttl`.
     pub hold_ttl: Duration,
 }
@@ -220,6 +225,12 @@ impl Admission {
         let held = match verdict {
             Ok(held) => held,
             Err(refused) => {
+                if matches!(refused, GatewayError::InsufficientTokens) {
+                    reply.set_offer(offer(estimate.tenant, &standing.group));
+                }
+                if matches!(refused, GatewayError::KeyLimit) {
+                    self.outbox.key_spent(estimate.tenant, &account, key.id());
+                }
                 check_groups(estimates, &standing.group)?;
                 return Err(refused);
             }
@@ -287,6 +298,22 @@ impl Admission {
 }
 
 /// Refuses a model that is not in the `models` of the account's group.
+/// Returns what fills the balance of an account of this group.
+fn offer(tenant: &Tenant, group: &str) -> Offer {
+    let config = &tenant.config;
+    let refill = tenant.groups.limits(group).refill;
+    let refills_at = refill.map(|refill| rfc3339(refill.every.next(Clock::Store.now())));
+    let stripe = config.auth.stripe.as_ref();
+    let mut groups = config.groups.values();
+    let sells = stripe.is_some_and(|stripe| {
+        !stripe.top_ups.is_empty() || groups.any(|group| group.stripe_price.is_some())
+    });
+    Offer {
+        refills_at,
+        plans: sells.then(|| format!("/{}/billing/plans", tenant.id)),
+    }
+}
+
 fn check_group(estimate: &Estimate<'_>, group: &str) -> Result<(), GatewayError> {
     let group = estimate.tenant.config.group(group);
     let models = group.and_then(|group| group.models.as_ref());

@@ -11,7 +11,7 @@ use crate::rules::origin::WebOrigin;
 /// Value of `access-control-expose-headers`. The header has no wildcard by prefix, so each `x-resullm-*` is
 /// listed.
 const EXPOSED: &[u8] = b"x-request-id, request-id, x-resullm-endpoint, x-resullm-tokens-left, \
-    x-resullm-cache, x-resullm-cost, x-resullm-removed, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
+    x-resullm-cache, x-resullm-cost, x-resullm-removed, x-resullm-refills-at, x-resullm-plans, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, \
     x-ratelimit-reset-requests, retry-after, retry-after-ms, x-should-retry, etag";
 
 /// CORS decision for one request, by its tenant's `cors` config.

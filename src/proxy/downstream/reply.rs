@@ -35,6 +35,30 @@ pub(crate) struct ReplyContext {
     /// Whether the client wants to be told the call's cost, with a header `x-resullm-cost` of its own.
     pub wants_cost: bool,
     cost: Option<String>,
+    offer: Option<Box<Offer>>,
+}
+
+/// What fills a balance that is spent.
+#[derive(Debug, Default)]
+pub(crate) struct Offer {
+    /// Moment of the group's next refill (`x-resullm-refills-at`).
+    pub refills_at: Option<String>,
+    /// Path of what the tenant sells (`x-resullm-plans`).
+    pub plans: Option<String>,
+}
+
+impl Offer {
+    /// Adds what there is to the sentence of a refusal.
+    fn tell(&self, message: &mut String) {
+        if let Some(at) = &self.refills_at {
+            message.push_str("; it is refilled at ");
+            message.push_str(at);
+        }
+        if let Some(path) = &self.plans {
+            message.push_str("; plans are at ");
+            message.push_str(path);
+        }
+    }
 }
 
 impl ReplyContext {
@@ -51,7 +75,13 @@ impl ReplyContext {
             cache: None,
             wants_cost: false,
             cost: None,
+            offer: None,
         }
+    }
+
+    /// What fills the balance again, for a refusal because it is spent.
+    pub(crate) fn set_offer(&mut self, offer: Offer) {
+        self.offer = Some(Box::new(offer));
     }
 
     /// Whether the reply may be kept by nobody, and pages that it leads to are not told where from.
@@ -182,7 +212,12 @@ fn shape<'a>(context: &'a ReplyContext, reply: &'a ErrorReply) -> Shape<'a> {
 }
 
 fn refusal(context: &ReplyContext, error: GatewayError) -> Answer {
-    let reply = error.reply();
+    let mut reply = error.reply();
+    let offer = context.offer.as_deref();
+    let offer = offer.filter(|_| matches!(error, GatewayError::InsufficientTokens));
+    if let Some(offer) = offer {
+        offer.tell(&mut reply.message);
+    }
     let allowed = match &error {
         GatewayError::MethodNotAllowed(methods) => HeaderValue::from_str(methods).ok(),
         _ => None,
@@ -208,6 +243,13 @@ fn refusal(context: &ReplyContext, error: GatewayError) -> Answer {
     if reply.status == 426 {
         headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    let offered = offer.map(|offer| [&offer.refills_at, &offer.plans]);
+    let names = ["x-resullm-refills-at", "x-resullm-plans"];
+    for (name, value) in names.into_iter().zip(offered.into_iter().flatten()) {
+        if let Some(Ok(value)) = value.as_deref().map(HeaderValue::from_str) {
+            headers.insert(name, value);
+        }
     }
     if reply.is_final {
         headers.insert("x-should-retry", HeaderValue::from_static("false"));

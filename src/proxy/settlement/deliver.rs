@@ -126,7 +126,7 @@ impl Delivery {
     ) -> Option<Tokens> {
         self.journal.end(&hold.id);
         let settled = settled?;
-        charged(&self.metrics, about, settled);
+        self.replay.charged(about, &hold.account, settled);
         let Hold { account, id, .. } = hold;
         let said = Acknowledged::Settlement { account, id, used };
         self.replay.remember(generation, said);

@@ -2,6 +2,7 @@
 //!
 //! Unknown fields are kept by the store and ignored here. A new setting is one row.
 
+use super::app_events::AppEvents;
 use super::cors::Cors;
 use super::identity::{self, AppleClient, CarryOver, GoogleClient, OidcClient, carry_over, oidc};
 use super::payments::{self, GroupPrice, Stripe};
@@ -47,6 +48,9 @@ table! {
         prices: Option<Prices> = object().optional();
         /// Answers given again without asking the provider.
         caching: Caching = defaulted();
+        /// Where the app is told what happens to its people.
+        /// Absent: nowhere.
+        events: Option<AppEvents> = object().optional();
         /// Which web pages of other origins may call this tenant from the browser.
         /// Absent: none.
         cors: Option<Cors> = object().optional();

@@ -25,3 +25,13 @@ pub enum PaymentKind {
     Invoice,
     Trial,
 }
+
+impl PaymentKind {
+    pub fn word(self) -> &'static str {
+        match self {
+            PaymentKind::TopUp => "topUp",
+            PaymentKind::Invoice => "invoice",
+            PaymentKind::Trial => "trial",
+        }
+    }
+}

@@ -244,7 +244,7 @@ fn the_same_purchase_of_a_minute_is_one_session_and_ten_an_hour_are_enough() {
     assert!(sessions.len() <= 2, "{sessions:?}");
 
     let refused = checkout(&gateway, &key, &small());
-    assert_says(&refused, 429, "too many checkouts");
+    assert_says(&refused, 429, "too often");
     assert!(refused.header("retry-after").is_some());
     let other = shop.sign_in(&gateway, "bob");
     assert_eq!(checkout(&gateway, &other, &small()).status, 200);

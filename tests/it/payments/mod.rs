@@ -4,5 +4,6 @@ mod checkout;
 mod forged;
 mod kills;
 mod life;
+mod notified;
 mod orders;
 pub mod shop;

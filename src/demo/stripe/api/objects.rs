@@ -5,6 +5,7 @@
 use super::call::ApiCall;
 use crate::demo::stripe::data::AccountData;
 use crate::demo::stripe::error::StripeError;
+use crate::demo::stripe::records::Price;
 use crate::demo::stripe::render;
 use serde_json::{Value, json};
 
@@ -61,16 +62,12 @@ pub(super) fn find(
             let found = found.map(|one| render::checkout_session(data, one, call.origin));
             ("checkout.session", found)
         }
-        _ => return Err(super::unrecognized(call)),
+        _ => return Err(call.unrecognized()),
     };
     found.ok_or_else(|| StripeError::missing(noun, id).with_status(404).at("id"))
 }
 
-fn expanded_price(
-    data: &AccountData,
-    call: &ApiCall<'_>,
-    price: &crate::demo::stripe::records::Price,
-) -> Value {
+fn expanded_price(data: &AccountData, call: &ApiCall<'_>, price: &Price) -> Value {
     let mut json = render::price(data, price);
     let mut expanded = call.form.values("expand").into_iter();
     if expanded.any(|name| name == "currency_options") {

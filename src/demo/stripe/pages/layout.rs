@@ -3,7 +3,7 @@
 //! Pure. Pages have no scripts; what changes something is a form with `POST`.
 
 /// Answer to a browser.
-pub(in crate::demo::stripe) enum HtmlReply {
+pub(crate) enum HtmlReply {
     /// Status and HTML.
     Page(u16, String),
     /// 303 to this address.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// Lines inside an invoice; the rest is behind `/lines`.
 const MAX_EMBEDDED_LINES: usize = 10;
 
-pub(in crate::demo::stripe) fn subscription(
+pub(crate) fn subscription(
     data: &AccountData,
     subscription: &Subscription,
     shape: ApiShape,
@@ -77,11 +77,7 @@ fn discount_ids(discount: Option<&Discount>) -> Vec<&str> {
         .collect()
 }
 
-pub(in crate::demo::stripe) fn invoice(
-    data: &AccountData,
-    invoice: &Invoice,
-    shape: ApiShape,
-) -> Value {
+pub(crate) fn invoice(data: &AccountData, invoice: &Invoice, shape: ApiShape) -> Value {
     let embedded = invoice.lines.iter().take(MAX_EMBEDDED_LINES);
     let lines: Vec<Value> = embedded
         .map(|one| line(data, invoice, one, shape))
@@ -159,12 +155,7 @@ fn total_discounts(invoice: &Invoice) -> Vec<Value> {
     total.into_iter().collect()
 }
 
-pub(in crate::demo::stripe) fn line(
-    data: &AccountData,
-    invoice: &Invoice,
-    line: &Line,
-    shape: ApiShape,
-) -> Value {
+pub(crate) fn line(data: &AccountData, invoice: &Invoice, line: &Line, shape: ApiShape) -> Value {
     let discount = line.discount.as_ref();
     let amounts: Vec<Value> = discount
         .map(|known| json!({ "amount": line.discount_cents, "discount": known.id }))
@@ -268,7 +259,7 @@ fn unit_amount(line: &Line) -> String {
     cents.to_string()
 }
 
-pub(in crate::demo::stripe) fn invoice_payment(data: &AccountData, invoice: &Invoice) -> Value {
+pub(crate) fn invoice_payment(data: &AccountData, invoice: &Invoice) -> Value {
     let payment = invoice.payment_intent.as_deref();
     let payment = payment.and_then(|id| data.payments.find(id));
     let is_paid = payment.is_some_and(|known| known.status == PaymentStatus::Succeeded);

@@ -11,7 +11,7 @@ use crate::demo::stripe::records::{
 use crate::demo::stripe::shape::ApiShape;
 use serde_json::{Value, json};
 
-pub(in crate::demo::stripe) fn price(data: &AccountData, price: &Price) -> Value {
+pub(crate) fn price(data: &AccountData, price: &Price) -> Value {
     let recurring = price.interval.name().map(|interval| {
         json!({
             "interval": interval,
@@ -39,7 +39,7 @@ pub(in crate::demo::stripe) fn price(data: &AccountData, price: &Price) -> Value
     })
 }
 
-pub(in crate::demo::stripe) fn customer(data: &AccountData, customer: &Customer) -> Value {
+pub(crate) fn customer(data: &AccountData, customer: &Customer) -> Value {
     json!({
         "id": customer.id,
         "object": "customer",
@@ -55,7 +55,7 @@ pub(in crate::demo::stripe) fn customer(data: &AccountData, customer: &Customer)
 }
 
 /// `origin` is the stand-in's own, for `url`.
-pub(in crate::demo::stripe) fn checkout_session(
+pub(crate) fn checkout_session(
     data: &AccountData,
     session: &CheckoutSession,
     origin: &str,
@@ -104,11 +104,7 @@ pub(in crate::demo::stripe) fn checkout_session(
     })
 }
 
-pub(in crate::demo::stripe) fn payment_intent(
-    data: &AccountData,
-    payment: &Payment,
-    shape: ApiShape,
-) -> Value {
+pub(crate) fn payment_intent(data: &AccountData, payment: &Payment, shape: ApiShape) -> Value {
     let is_paid = payment.status == PaymentStatus::Succeeded;
     let is_failed = payment.status == PaymentStatus::RequiresPaymentMethod;
     let mut intent = json!({
@@ -137,11 +133,7 @@ pub(in crate::demo::stripe) fn payment_intent(
     intent
 }
 
-pub(in crate::demo::stripe) fn charge(
-    data: &AccountData,
-    payment: &Payment,
-    shape: ApiShape,
-) -> Value {
+pub(crate) fn charge(data: &AccountData, payment: &Payment, shape: ApiShape) -> Value {
     let mut charge = json!({
         "id": payment.charge,
         "object": "charge",
@@ -167,7 +159,7 @@ pub(in crate::demo::stripe) fn charge(
     charge
 }
 
-pub(in crate::demo::stripe) fn refund(refund: &Refund) -> Value {
+pub(crate) fn refund(refund: &Refund) -> Value {
     let mut json = json!({
         "id": refund.id,
         "object": "refund",
@@ -187,7 +179,7 @@ pub(in crate::demo::stripe) fn refund(refund: &Refund) -> Value {
     json
 }
 
-pub(in crate::demo::stripe) fn dispute(data: &AccountData, dispute: &Dispute) -> Value {
+pub(crate) fn dispute(data: &AccountData, dispute: &Dispute) -> Value {
     let movements = dispute.movements.iter().map(|(id, amount)| {
         json!({
             "id": id,
@@ -225,11 +217,7 @@ pub(in crate::demo::stripe) fn dispute(data: &AccountData, dispute: &Dispute) ->
 }
 
 /// `origin` is the stand-in's own, for `url`.
-pub(in crate::demo::stripe) fn portal_session(
-    data: &AccountData,
-    portal: &Portal,
-    origin: &str,
-) -> Value {
+pub(crate) fn portal_session(data: &AccountData, portal: &Portal, origin: &str) -> Value {
     json!({
         "id": portal.id,
         "object": "billing_portal.session",
