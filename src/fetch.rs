@@ -34,15 +34,15 @@ pub(crate) struct FetchFailure(pub String);
 
 /// Body of a request.
 #[derive(Clone, Copy)]
-pub(crate) struct Content<'a> {
+pub(crate) struct SentBody<'a> {
     pub media_type: &'static str,
     pub text: &'a str,
 }
 
-impl Content<'_> {
+impl SentBody<'_> {
     /// Returns a form.
-    pub const fn form(text: &str) -> Content<'_> {
-        Content {
+    pub const fn form(text: &str) -> SentBody<'_> {
+        SentBody {
             media_type: "application/x-www-form-urlencoded",
             text,
         }
@@ -50,8 +50,8 @@ impl Content<'_> {
 }
 
 /// One request: a GET, or a POST where it has a body.
-pub(crate) struct Call<'a> {
-    pub content: Option<Content<'a>>,
+pub(crate) struct FetchCall<'a> {
+    pub content: Option<SentBody<'a>>,
     /// Value of `authorization`.
     pub authorization: Option<&'a str>,
     /// Further fields of the head.
@@ -61,10 +61,10 @@ pub(crate) struct Call<'a> {
     pub reach: Reach,
 }
 
-impl Call<'_> {
+impl FetchCall<'_> {
     /// Returns a GET of something small, from anywhere that is public.
-    const fn usual() -> Call<'static> {
-        Call {
+    const fn usual() -> FetchCall<'static> {
+        FetchCall {
             content: None,
             authorization: None,
             fields: &[],
@@ -87,7 +87,7 @@ impl Fetcher {
 
     /// Sends a GET.
     pub(crate) async fn get(&self, url: &Url) -> Result<Fetched, FetchFailure> {
-        self.call(url, &Call::usual()).await
+        self.call(url, &FetchCall::usual()).await
     }
 
     /// Sends a form, with the value of `authorization` if there is one.
@@ -97,16 +97,20 @@ impl Fetcher {
         form: &str,
         authorization: Option<&str>,
     ) -> Result<Fetched, FetchFailure> {
-        let call = Call {
-            content: Some(Content::form(form)),
+        let call = FetchCall {
+            content: Some(SentBody::form(form)),
             authorization,
-            ..Call::usual()
+            ..FetchCall::usual()
         };
         self.call(url, &call).await
     }
 
     /// Sends a request.
-    pub(crate) async fn call(&self, url: &Url, call: &Call<'_>) -> Result<Fetched, FetchFailure> {
+    pub(crate) async fn call(
+        &self,
+        url: &Url,
+        call: &FetchCall<'_>,
+    ) -> Result<Fetched, FetchFailure> {
         let request = written(url, call)?;
         // Boxed: calls are rare, and their future would enlarge the state of every local request.
         let exchange = Box::pin(self.exchange(url, call, &request));
@@ -120,7 +124,7 @@ impl Fetcher {
     async fn exchange(
         &self,
         url: &Url,
-        call: &Call<'_>,
+        call: &FetchCall<'_>,
         request: &[u8],
     ) -> Result<Fetched, FetchFailure> {
         let target = Target {
@@ -162,10 +166,10 @@ impl Fetcher {
 }
 
 /// Serializes a request.
-fn written(url: &Url, call: &Call<'_>) -> Result<BytesMut, FetchFailure> {
+fn written(url: &Url, call: &FetchCall<'_>) -> Result<BytesMut, FetchFailure> {
     let mut fields = call.fields.to_vec();
     fields.extend(call.authorization.map(|value| ("authorization", value)));
-    let Some(Content { media_type, text }) = call.content else {
+    let Some(SentBody { media_type, text }) = call.content else {
         return head("GET", url, &fields);
     };
     let length = text.len().to_string();

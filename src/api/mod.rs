@@ -19,8 +19,8 @@ mod usage;
 pub use accounts::{Account, Credit, Credited, Me, Mint, MintedKey, Move, NewKey};
 pub use failure::{ConfigFault, Error, InvalidConfig};
 pub use payments::{
-    AccountPayments, Checkout, CheckoutPage, Payment, PaymentEvent, PaymentEvents, Plan, PlanPrice,
-    Plans, PortalCall, StripeEvent, TopUp, WebhookTaken,
+    AccountPayments, Checkout, CheckoutPage, Payment, PaymentEvent, PaymentEvents, PlanPrice,
+    Plans, PortalCall, SoldPlan, StripeEvent, TopUp, WebhookTaken,
 };
 pub use people::{Export, ListedKey, NewOwnKey, OwnKey, OwnKeys, OwnUsage, Session, SessionKey};
 pub use provider::{

@@ -4,7 +4,7 @@ use crate::rules::amount::Tokens;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is to be bought: a group, or a top-up.
+/// Purchase of a group or a top-up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Checkout {
@@ -25,11 +25,12 @@ pub struct Checkout {
     pub cancel_url: Option<String>,
 }
 
-/// Where to come back to from the portal.
+/// Page to come back to from the portal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PortalCall {
-    /// A page such as `successUrl` of a checkout may be. Absent: the page of the portal's configuration in Stripe.
+    /// A page such as `successUrl` of a checkout may be. Absent: the first origin of the tenant's `cors.origins`, or else
+    /// the page of the portal's configuration in Stripe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub return_url: Option<String>,
 }
@@ -41,12 +42,12 @@ pub struct CheckoutPage {
     pub url: String,
 }
 
-/// What a tenant sells.
+/// Plans and top-ups of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Plans {
     /// Groups that can be subscribed to.
-    pub plans: Vec<Plan>,
+    pub plans: Vec<SoldPlan>,
     /// Tokens that can be bought once.
     pub top_ups: Vec<TopUp>,
 }
@@ -54,7 +55,7 @@ pub struct Plans {
 /// A group that is for sale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Plan {
+pub struct SoldPlan {
     /// Name of the group, for a checkout.
     pub group: String,
     /// Its prices, the usual one first.
@@ -94,7 +95,7 @@ pub struct PlanPrice {
 pub struct TopUp {
     /// Name of the top-up, for a checkout.
     pub top_up: String,
-    /// What it adds to the balance.
+    /// Tokens that it adds to the balance.
     pub tokens: u64,
     /// ID of the price in Stripe.
     pub price: String,
@@ -121,7 +122,7 @@ pub struct StripeEvent {
 pub struct WebhookTaken {
     /// Always `true`: Stripe need not send it again.
     pub received: bool,
-    /// Why it does nothing.
+    /// Reason why it does nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignored: Option<String>,
     /// Tokens that it has added to a balance, or taken.
@@ -158,7 +159,7 @@ pub struct PaymentEvent {
     /// Group that the account has moved to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Why it does nothing.
+    /// Reason why it does nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignored: Option<String>,
 }
@@ -194,6 +195,6 @@ pub struct Payment {
     pub tokens: Tokens,
     /// Tokens of these that refunds and disputes take back.
     pub taken_back: Tokens,
-    /// Why it grants what it does.
+    /// Reason for its grant, in words.
     pub why: String,
 }

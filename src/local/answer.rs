@@ -142,46 +142,34 @@ impl Refusal {
             Refusal::Unauthorized => unauthorized("Unauthorized"),
             Refusal::UnknownKey => unauthorized("Unknown API key"),
             Refusal::SignInRefused => unauthorized("The sign-in was refused"),
-            Refusal::IssuerUnavailable => with(
-                error(503, "The issuer of this sign-in cannot be asked; try again"),
-                header::RETRY_AFTER,
-                "10",
+            Refusal::IssuerUnavailable => later(
+                503,
+                "The issuer of this sign-in cannot be asked; try again",
+                SOON,
             ),
-            Refusal::TooManySignIns { wait } => with(
-                error(
-                    429,
-                    "Too many sign-ins were begun from this address; try again later",
-                ),
-                header::RETRY_AFTER,
-                &wait.seconds_up().max(1).to_string(),
-            ),
-            Refusal::BillingUnavailable => with(
-                error(503, "Payments cannot be made at the moment; try again"),
-                header::RETRY_AFTER,
-                "10",
+            Refusal::TooManySignIns { wait } => {
+                let why = "Too many sign-ins were begun from this address; try again later";
+                later(429, why, wait)
+            }
+            Refusal::BillingUnavailable => later(
+                503,
+                "Payments cannot be made at the moment; try again",
+                SOON,
             ),
             Refusal::BillingRefused(text) => error(502, &format!("Stripe refuses: {text}")),
-            Refusal::TooManyCheckouts { wait } => with(
-                error(
-                    429,
-                    "This account was too often on its way to Stripe within the hour; try again later",
-                ),
-                header::RETRY_AFTER,
-                &wait.seconds_up().max(1).to_string(),
-            ),
+            Refusal::TooManyCheckouts { wait } => {
+                let why = "This account was too often on its way to Stripe within the hour; try again later";
+                later(429, why, wait)
+            }
             Refusal::Bad(text) => error(400, &text),
             Refusal::InvalidConfig(faults) => json(400, &api::InvalidConfig::new(faults)),
             Refusal::Forbidden(text) => error(403, &text),
             Refusal::Conflict(text) => error(409, &text),
             Refusal::PreconditionFailed => error(412, "The config has changed; read it again"),
-            Refusal::RateLimited { wait } => with(
-                error(
-                    429,
-                    "Too many keys were minted from this address; try again later",
-                ),
-                header::RETRY_AFTER,
-                &wait.seconds_up().max(1).to_string(),
-            ),
+            Refusal::RateLimited { wait } => {
+                let why = "Too many keys were minted from this address; try again later";
+                later(429, why, wait)
+            }
             Refusal::TenantUnusable => error(503, "The tenant's config cannot be used"),
             Refusal::Draining => with(error(503, "Shutting down"), header::RETRY_AFTER, "1"),
             Refusal::Unconfirmed { id } => with(
@@ -200,6 +188,15 @@ impl Refusal {
             ),
         }
     }
+}
+
+/// Wait after a failure of another service.
+const SOON: Millis = Millis(10_000);
+
+/// Returns an error that a repeat after `wait` may not meet.
+fn later(status: u16, sentence: &str, wait: Millis) -> Answer {
+    let seconds = wait.seconds_up().max(1).to_string();
+    with(error(status, sentence), header::RETRY_AFTER, &seconds)
 }
 
 fn unauthorized(sentence: &str) -> Answer {

@@ -10,8 +10,6 @@ use crate::issuers::client::{Client, Named};
 use crate::issuers::exchange;
 use crate::rules::amount::Tokens;
 use crate::rules::issued_key::{IssuedKey, KeyId};
-use crate::rules::person::is_id;
-use crate::rules::tenant::decoded;
 use crate::store::name::AccountName;
 use crate::store::people;
 use crate::store::tenants::Tenant;
@@ -38,7 +36,7 @@ pub(super) async fn delete(
     user: &str,
 ) -> Result<Answer, Refusal> {
     let by = admin::authorize(local, request, &tenant.id).await?;
-    let account = account_of(tenant, user);
+    let account = sessions::account_named(tenant, user);
     let record = local.store.person(&account, &tenant.id).await?;
     let record = record.ok_or(Refusal::NotFound)?;
     let record: Value = serde_json::from_str(&record).unwrap_or_default();
@@ -51,13 +49,6 @@ pub(super) async fn delete(
         format_args!("An account was deleted"),
     );
     Ok(answer)
-}
-
-/// Returns the account of a user as an admin names it: by the account's name, or by the app's own ID.
-pub(super) fn account_of(tenant: &Tenant, user: &str) -> AccountName {
-    let user = decoded(user).unwrap_or_default();
-    let named = AccountName::user(&user).filter(|_| is_id(&user));
-    named.unwrap_or_else(|| sessions::account(tenant, &user))
 }
 
 async fn erase(
@@ -144,7 +135,7 @@ pub(super) async fn export(
     user: &str,
 ) -> Result<Answer, Refusal> {
     admin::authorize(local, request, &tenant.id).await?;
-    exported(local, tenant, &account_of(tenant, user)).await
+    exported(local, tenant, &sessions::account_named(tenant, user)).await
 }
 
 async fn exported(

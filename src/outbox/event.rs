@@ -9,12 +9,12 @@ use serde::Serialize;
 #[derive(Clone, Debug)]
 pub struct AppEvent {
     pub kind: AppEventType,
-    /// What makes it this event and no other: told again, it has the same ID.
+    /// Text that tells it from others of its type: told again, it has the same ID.
     pub mark: String,
     pub data: EventData,
 }
 
-/// What an event says. Members that do not apply are left out.
+/// Content of an event. Members that do not apply are left out.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventData {

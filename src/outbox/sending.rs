@@ -6,7 +6,7 @@
 use super::event::{AppEvent, EventData};
 use super::signature::signed;
 use crate::dial::dialer::Reach;
-use crate::fetch::{Call, Content, Fetcher};
+use crate::fetch::{FetchCall, Fetcher, SentBody};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::app_event::{AppEventType, crossed};
 use crate::rules::config::AppEvents;
@@ -66,7 +66,7 @@ struct Queue {
     deliveries: Semaphore,
 }
 
-/// What came of a try.
+/// Outcome of a try.
 enum Tried {
     Taken,
     /// The app wants no more of it.
@@ -280,8 +280,8 @@ impl Outbox {
             ("webhook-timestamp", timestamp.as_str()),
             ("webhook-signature", signature.as_str()),
         ];
-        let call = Call {
-            content: Some(Content {
+        let call = FetchCall {
+            content: Some(SentBody {
                 media_type: "application/json",
                 text: body,
             }),

@@ -1,4 +1,4 @@
-//! What an app is told about its people ([`AppEventType`]), and when a balance has become low.
+//! Events for an app about its people ([`AppEventType`]), and the thresholds of a low balance.
 
 use super::amount::Tokens;
 

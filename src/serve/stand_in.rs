@@ -25,7 +25,7 @@ use tokio::sync::OnceCell;
 const KEY_START: &str = "sk_test_demo_";
 
 #[derive(Default)]
-pub struct DemoStripe {
+pub(super) struct DemoStripe {
     stand_in: OnceCell<Arc<StandIn>>,
     webhook: Arc<Webhook>,
     /// Signing secrets by tenant, new with each start.
@@ -40,7 +40,7 @@ struct Webhook {
 
 impl DemoStripe {
     /// Sets the gateway that events go to.
-    pub fn deliver_to(&self, gateway: &Arc<Proxy>) {
+    pub(super) fn deliver_to(&self, gateway: &Arc<Proxy>) {
         // It is set once, by whoever builds the gateway.
         let _ = self.webhook.gateway.set(Arc::downgrade(gateway));
     }

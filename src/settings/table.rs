@@ -66,7 +66,7 @@ table! {
         egress: Egress = section();
         /// Where the issuers of sign-in are: the real ones, unless a test or a proxy stands in for them.
         identity: Identity = section();
-        /// Where payments are made.
+        /// Address of Stripe: the real one, unless a test stands in for it.
         billing: Billing = section();
         /// How long a provider may take.
         upstream: Upstream = section();
@@ -424,7 +424,7 @@ table! {
 }
 
 table! {
-    /// Where payments are made.
+    /// Address of Stripe.
     pub struct Billing unknown Refused {
         /// Stripe's API.
         stripe_url: Url = url().default("https://api.stripe.com");

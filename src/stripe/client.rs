@@ -1,11 +1,11 @@
 //! [`StripeClient`]: the calls of Stripe's API that the gateway makes, with one tenant's key.
 
 use super::objects::{
-    Dispute, ErrorBody, Invoice, InvoicePayment, Line, Page, PaymentIntent, Portal, Price, Refund,
-    Session, Subscription,
+    Dispute, ErrorBody, Invoice, InvoicePayment, Line, ListPage, PaymentIntent, Portal, Price,
+    Refund, StripeSession, Subscription,
 };
 use crate::dial::dialer::Reach;
-use crate::fetch::{Call, Content, Fetcher};
+use crate::fetch::{FetchCall, Fetcher, SentBody};
 use crate::rules::identity::form;
 use crate::tables::Secret;
 use crate::url::Url;
@@ -22,7 +22,7 @@ const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// Objects of a page.
 const PAGE: usize = 20;
 /// Most objects of a list that are read.
-pub const MAX_LISTED: usize = 2_000;
+const MAX_LISTED: usize = 2_000;
 /// Longest message of Stripe's that is passed on.
 const MAX_MESSAGE_CHARS: usize = 300;
 
@@ -36,7 +36,7 @@ pub struct StripeClient {
     pub reach: Reach,
 }
 
-/// Why a call has no answer.
+/// Reason why a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StripeFailure {
     /// There is none, or one of a server in trouble: repeating the call can help. The text is for the log.
@@ -91,18 +91,18 @@ impl StripeClient {
         &self,
         fields: &[(&str, &str)],
         idempotency: &str,
-    ) -> Called<Session> {
+    ) -> Called<StripeSession> {
         self.post("checkout/sessions", fields, Some(idempotency))
             .await
     }
 
-    pub async fn session(&self, id: &str) -> Called<Session> {
+    pub async fn session(&self, id: &str) -> Called<StripeSession> {
         self.get(&format!("checkout/sessions/{}", form::encoded(id)), &[])
             .await
     }
 
     /// Ends a session that nobody has paid yet.
-    pub async fn expire_session(&self, session: &str) -> Called<Session> {
+    pub async fn expire_session(&self, session: &str) -> Called<StripeSession> {
         let path = format!("checkout/sessions/{}/expire", form::encoded(session));
         self.post(&path, &[], None).await
     }
@@ -140,7 +140,7 @@ impl StripeClient {
                 Some(page) if !page.has_more => page.data,
                 _ => self.lines(&invoice.id).await?,
             };
-            invoice.lines = Some(Page {
+            invoice.lines = Some(ListPage {
                 data: lines,
                 has_more: false,
             });
@@ -154,8 +154,8 @@ impl StripeClient {
     }
 
     /// Returns the payments of an invoice.
-    pub async fn payments_of_invoice(&self, invoice: &str) -> Called<Vec<InvoicePayment>> {
-        let page: Page<InvoicePayment> = self
+    pub(crate) async fn payments_of_invoice(&self, invoice: &str) -> Called<Vec<InvoicePayment>> {
+        let page: ListPage<InvoicePayment> = self
             .get(
                 "invoice_payments",
                 &[("invoice", invoice), ("limit", "100")],
@@ -165,12 +165,12 @@ impl StripeClient {
     }
 
     /// Returns the payments of invoices that a payment intent has made.
-    pub async fn invoices_of_intent(&self, intent: &str) -> Called<Vec<InvoicePayment>> {
+    pub(crate) async fn invoices_of_intent(&self, intent: &str) -> Called<Vec<InvoicePayment>> {
         let fields = [
             ("payment[type]", "payment_intent"),
             ("payment[payment_intent]", intent),
         ];
-        let page: Page<InvoicePayment> = self.get("invoice_payments", &fields).await?;
+        let page: ListPage<InvoicePayment> = self.get("invoice_payments", &fields).await?;
         Ok(page.data)
     }
 
@@ -211,7 +211,7 @@ impl StripeClient {
             if let Some(last) = &last {
                 fields.push(("starting_after", last));
             }
-            let page: Page<T> = self.get(path, &fields).await?;
+            let page: ListPage<T> = self.get(path, &fields).await?;
             let is_last = !page.has_more || page.data.is_empty();
             all.extend(page.data);
             if is_last {
@@ -261,10 +261,10 @@ impl StripeClient {
         let mut fields = vec![("stripe-version", VERSION)];
         fields.extend(idempotency.map(|key| ("idempotency-key", key)));
         let authorization = format!("Bearer {}", self.key.expose());
-        let call = Call {
+        let call = FetchCall {
             authorization: Some(&authorization),
             fields: &fields,
-            content: form.map(Content::form),
+            content: form.map(SentBody::form),
             timeout: TIMEOUT,
             max_body_bytes: MAX_ANSWER_BYTES,
             reach: self.reach,

@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-/// Metadata by which an object is known as made by this gateway: whose it is, and what it grants.
+/// StripeMetadata by which an object is known as made by this gateway: whose it is, and what it grants.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
-pub struct Metadata(BTreeMap<String, String>);
+pub struct StripeMetadata(BTreeMap<String, String>);
 
-impl Metadata {
+impl StripeMetadata {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
@@ -48,7 +48,7 @@ where
 }
 
 #[derive(Deserialize)]
-pub struct Event<'a> {
+pub struct StripeEvent<'a> {
     pub id: String,
     /// `event`; those of API v2 are of another kind.
     pub object: String,
@@ -69,9 +69,9 @@ pub struct EventData<'a> {
     pub object: &'a RawValue,
 }
 
-/// Page of a list.
+/// ListPage of a list.
 #[derive(Debug, Deserialize)]
-pub struct Page<T> {
+pub(crate) struct ListPage<T> {
     pub data: Vec<T>,
     #[serde(default)]
     pub has_more: bool,
@@ -79,7 +79,7 @@ pub struct Page<T> {
 
 /// Checkout session.
 #[derive(Debug, Deserialize)]
-pub struct Session {
+pub struct StripeSession {
     pub id: String,
     pub mode: String,
     /// `open`, `complete` or `expired`.
@@ -96,7 +96,7 @@ pub struct Session {
     #[serde(default)]
     pub amount_total: Option<u64>,
     #[serde(default, deserialize_with = "nullable")]
-    pub metadata: Metadata,
+    pub metadata: StripeMetadata,
     /// Address of the page; only when it is made.
     #[serde(default)]
     pub url: Option<String>,
@@ -109,13 +109,13 @@ pub struct Subscription {
     #[serde(default, deserialize_with = "id")]
     pub customer: Option<String>,
     #[serde(default, deserialize_with = "nullable")]
-    pub metadata: Metadata,
+    pub metadata: StripeMetadata,
     #[serde(default)]
-    items: Option<Page<Item>>,
+    items: Option<ListPage<SubscriptionItem>>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Item {
+struct SubscriptionItem {
     #[serde(default, deserialize_with = "id")]
     price: Option<String>,
 }
@@ -141,7 +141,7 @@ pub struct Invoice {
     #[serde(default)]
     pub amount_paid: i64,
     #[serde(default)]
-    pub lines: Option<Page<Line>>,
+    pub(crate) lines: Option<ListPage<Line>>,
     #[serde(default)]
     parent: Option<Parent>,
     #[serde(default)]
@@ -164,7 +164,7 @@ struct SubscriptionDetails {
     #[serde(default, deserialize_with = "id")]
     subscription: Option<String>,
     #[serde(default, deserialize_with = "nullable")]
-    metadata: Metadata,
+    metadata: StripeMetadata,
 }
 
 impl Invoice {
@@ -175,7 +175,7 @@ impl Invoice {
     }
 
     /// Returns the metadata of the subscription that it is of, as they were when it was made.
-    pub fn metadata(&self) -> Option<&Metadata> {
+    pub fn metadata(&self) -> Option<&StripeMetadata> {
         self.details().map(|details| &details.metadata)
     }
 
@@ -244,7 +244,7 @@ impl Line {
 
 /// Payment of an invoice.
 #[derive(Debug, Deserialize)]
-pub struct InvoicePayment {
+pub(crate) struct InvoicePayment {
     #[serde(default, deserialize_with = "id")]
     pub invoice: Option<String>,
     #[serde(default)]
@@ -267,7 +267,7 @@ impl InvoicePayment {
 pub struct PaymentIntent {
     pub id: String,
     #[serde(default, deserialize_with = "nullable")]
-    pub metadata: Metadata,
+    pub metadata: StripeMetadata,
     /// Only in the shape before.
     #[serde(default, deserialize_with = "id")]
     pub invoice: Option<String>,
@@ -328,13 +328,13 @@ pub struct Price {
     #[serde(default)]
     pub currency: String,
     #[serde(default)]
-    pub recurring: Option<Recurring>,
+    pub(crate) recurring: Option<Recurring>,
     #[serde(default)]
     currency_options: Option<BTreeMap<String, CurrencyOption>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Recurring {
+pub(crate) struct Recurring {
     pub interval: String,
     #[serde(default)]
     pub interval_count: Option<u64>,
@@ -363,13 +363,13 @@ pub struct Portal {
 
 /// Error of Stripe's API.
 #[derive(Debug, Default, Deserialize)]
-pub struct ErrorBody {
+pub(super) struct ErrorBody {
     #[serde(default)]
-    pub error: ErrorDetails,
+    pub(super) error: ErrorDetails,
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub struct ErrorDetails {
+pub(super) struct ErrorDetails {
     #[serde(default)]
     pub message: Option<String>,
     #[serde(default)]

@@ -98,5 +98,5 @@ fn a_member_that_stands_twice_makes_an_object_unreadable() {
     let twice = r#"{"id":"in_1","id":"in_2","created":1}"#;
     assert!(serde_json::from_str::<Invoice>(twice).is_err());
     let twice = r#"{"id":"evt_1","object":"event","type":"a","type":"b"}"#;
-    assert!(serde_json::from_str::<Event<'_>>(twice).is_err());
+    assert!(serde_json::from_str::<StripeEvent<'_>>(twice).is_err());
 }

@@ -1,4 +1,4 @@
-//! [`Prices`]: what Stripe's prices cost, kept while the process lives. Stripe never changes the amount of a price.
+//! [`PriceBook`]: what Stripe's prices cost, kept while the process lives. Stripe never changes the amount of a price.
 
 use super::client::{Called, StripeClient, StripeFailure};
 use super::objects::Price;
@@ -13,7 +13,7 @@ const MAX_PRICES: usize = 10_000;
 const FAILURE_LIFE: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
-pub struct Prices {
+pub struct PriceBook {
     known: Mutex<HashMap<(String, String), Kept>>,
 }
 
@@ -23,7 +23,7 @@ enum Kept {
     Failed(StripeFailure, Instant),
 }
 
-impl Prices {
+impl PriceBook {
     /// Returns a price of a tenant.
     pub async fn of(&self, tenant: &str, client: &StripeClient, id: &str) -> Called<Arc<Price>> {
         let name = (tenant.to_owned(), id.to_owned());
@@ -35,7 +35,7 @@ impl Prices {
         Ok(price)
     }
 
-    /// Returns a price as [`Prices::of`], and asks not again for what has just failed.
+    /// Returns a price as [`PriceBook::of`], and asks not again for what has just failed.
     pub async fn shown(&self, tenant: &str, client: &StripeClient, id: &str) -> Called<Arc<Price>> {
         let name = (tenant.to_owned(), id.to_owned());
         let kept = self.known.lock().get(&name).cloned();

@@ -12,7 +12,7 @@ const MAX_SIGNATURES: usize = 8;
 /// Longest header.
 const MAX_HEADER_BYTES: usize = 2_048;
 
-/// What is wrong with a signature, for the log; the sender is told the same sentence.
+/// Fault of a signature, for the log; the sender is told the same sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WrongSignature {
     /// The header is missing, or is none.

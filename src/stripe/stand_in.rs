@@ -4,7 +4,7 @@ use crate::tables::Secret;
 use crate::url::Url;
 use async_trait::async_trait;
 
-/// Where a tenant's stand-in is, and how it is spoken to.
+/// Address of a tenant's stand-in, and its secrets.
 pub struct StandInPlace {
     pub url: Url,
     pub key: Secret,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 pub(super) type Metadata = Map<String, Value>;
 
-/// How often a price is billed.
+/// Interval in which a price is billed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interval {
     /// Once: a price for `mode=payment`.

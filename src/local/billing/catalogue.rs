@@ -1,13 +1,13 @@
-//! What a tenant's config sells: plans by their prices, top-ups by their names.
+//! Goods of a tenant's config: plans by their prices, top-ups by their names.
 
 use crate::rules::amount::Tokens;
 use crate::rules::config::{Group, SoldTokens, TenantConfig};
-use crate::rules::payments::facts::Plan;
+use crate::rules::payments::facts::GroupPlan;
 
 /// Returns the plan that a price of Stripe stands for. `None`: it is in no group.
-pub(super) fn plan_of(config: &TenantConfig, price: &str) -> Option<Plan> {
+pub(super) fn plan_of(config: &TenantConfig, price: &str) -> Option<GroupPlan> {
     config.groups.iter().find_map(|(name, group)| {
-        Some(Plan {
+        Some(GroupPlan {
             group: name.clone(),
             tokens: tokens_of(group, price)?,
             trial_tokens: Tokens::new(group.trial_tokens),

@@ -1,6 +1,6 @@
 //! `POST /billing/checkout`: a page of Stripe's on which a person pays for a plan or a top-up.
 
-use super::purchase::{self, Failure};
+use super::purchase::{self, PurchaseFailure};
 use super::tenant_account::failed;
 use super::{catalogue, pages};
 use crate::api;
@@ -14,7 +14,7 @@ use crate::store::Counted;
 use crate::store::name::AccountName;
 use crate::store::tenants::Tenant;
 use crate::stripe::client::{StripeClient, StripeFailure};
-use crate::stripe::objects::Session;
+use crate::stripe::objects::StripeSession;
 
 /// Most checkouts that an account begins within [`SPAN`].
 const MAX_CHECKOUTS: u64 = 10;
@@ -25,10 +25,10 @@ const SPAN: Millis = Millis(3_600_000);
 /// Life of a session: what it promises was priced when it was made.
 const SESSION_LIFE_SECONDS: u64 = 3_660;
 
-/// What is bought.
-struct Item<'a> {
+/// Plan or top-up that is bought.
+struct BoughtItem<'a> {
     price: &'a str,
-    /// What the payment grants: a group, or a number of tokens as they are priced now.
+    /// Grant of the payment: a group, or a number of tokens as they are priced now.
     grant: String,
     kind: ItemKind<'a>,
 }
@@ -95,7 +95,7 @@ pub(in crate::local) async fn open(
 }
 
 /// Returns what is asked for, or a 400 that says what there is.
-fn item<'a>(tenant: &'a Tenant, call: &'a api::Checkout) -> Result<Item<'a>, Refusal> {
+fn item<'a>(tenant: &'a Tenant, call: &'a api::Checkout) -> Result<BoughtItem<'a>, Refusal> {
     match (&call.group, &call.top_up) {
         (Some(group), None) => plan(tenant, group, call.price.as_deref()),
         (None, Some(name)) if call.price.is_none() => {
@@ -103,7 +103,7 @@ fn item<'a>(tenant: &'a Tenant, call: &'a api::Checkout) -> Result<Item<'a>, Ref
             let sold = sold.ok_or_else(|| {
                 Refusal::Bad("There is no such top-up; see billing/plans".to_owned())
             })?;
-            Ok(Item {
+            Ok(BoughtItem {
                 price: &sold.price,
                 grant: sold.tokens.to_string(),
                 kind: ItemKind::TopUp { name },
@@ -116,7 +116,11 @@ fn item<'a>(tenant: &'a Tenant, call: &'a api::Checkout) -> Result<Item<'a>, Ref
     }
 }
 
-fn plan<'a>(tenant: &'a Tenant, group: &str, price: Option<&'a str>) -> Result<Item<'a>, Refusal> {
+fn plan<'a>(
+    tenant: &'a Tenant,
+    group: &str,
+    price: Option<&'a str>,
+) -> Result<BoughtItem<'a>, Refusal> {
     let unknown = || Refusal::Bad("This group is not for sale; see billing/plans".to_owned());
     let mut sold = catalogue::sold_groups(&tenant.config);
     let (name, sold, usual) = sold.find(|(name, ..)| *name == group).ok_or_else(unknown)?;
@@ -125,7 +129,7 @@ fn plan<'a>(tenant: &'a Tenant, group: &str, price: Option<&'a str>) -> Result<I
         let why = "This price is not one of the group's; see billing/plans";
         return Err(Refusal::Bad(why.to_owned()));
     }
-    Ok(Item {
+    Ok(BoughtItem {
         price,
         grant: name.to_owned(),
         kind: ItemKind::Plan {
@@ -240,11 +244,11 @@ fn under_way() -> Refusal {
     Refusal::Conflict(why.to_owned())
 }
 
-fn refusal(failure: Failure) -> Refusal {
+fn refusal(failure: PurchaseFailure) -> Refusal {
     match failure {
-        Failure::Store(error) => Refusal::Store(error),
-        Failure::Stripe(failure) => failure.into(),
-        Failure::Contended => Refusal::BillingUnavailable,
+        PurchaseFailure::Store(error) => Refusal::Store(error),
+        PurchaseFailure::Stripe(failure) => failure.into(),
+        PurchaseFailure::Contended => Refusal::BillingUnavailable,
     }
 }
 
@@ -252,7 +256,7 @@ fn refusal(failure: Failure) -> Refusal {
 struct Buying<'a> {
     tenant: &'a Tenant,
     account: &'a AccountName,
-    item: &'a Item<'a>,
+    item: &'a BoughtItem<'a>,
     call: &'a api::Checkout,
     payments: &'a Payments,
     /// Minutes since 1970.
@@ -296,7 +300,7 @@ impl Buying<'_> {
     }
 
     /// Makes the session. A customer that Stripe does not know any more is left out.
-    async fn session(&self, client: &StripeClient, key: &str) -> Result<Session, Refusal> {
+    async fn session(&self, client: &StripeClient, key: &str) -> Result<StripeSession, Refusal> {
         let customer = self.payments.customer();
         let made = self.make(client, customer, key).await;
         let made = match made {
@@ -313,7 +317,7 @@ impl Buying<'_> {
         client: &StripeClient,
         customer: Option<&str>,
         key: &str,
-    ) -> Result<Session, StripeFailure> {
+    ) -> Result<StripeSession, StripeFailure> {
         let (mode, data) = match self.item.kind {
             ItemKind::Plan { .. } => ("subscription", "subscription_data"),
             ItemKind::TopUp { .. } => ("payment", "payment_intent_data"),

@@ -3,58 +3,27 @@
 //! Only objects that this gateway has made for this tenant count, in the mode of the tenant's key. What an event says of
 //! money or status is not believed further than that: Stripe is asked.
 
-use super::purchase::{self, Applied, Failure, Found, Inquiry};
+use super::owner::Owner;
+use super::purchase::{self, Applied, Inquired, Inquiry, PurchaseFailure};
 use super::tenant_account;
 use crate::local::{Local, accounts};
 use crate::rules::amount::Tokens;
 use crate::rules::config::Mode;
-use crate::rules::payments::facts::{PaidTopUp, Told};
-use crate::rules::person::is_id;
-use crate::store::name::AccountName;
+use crate::rules::payments::facts::{PaidTopUp, ToldBy};
 use crate::store::tenants::Tenant;
 use crate::stripe::client::{StripeClient, StripeFailure};
-use crate::stripe::objects::{Event, Invoice, Metadata, OfPayment, Session, Subscription};
+use crate::stripe::objects::{Invoice, OfPayment, StripeEvent, StripeSession, Subscription};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-/// Account that an object was bought for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub account: AccountName,
-    /// ID of the account's payments. Whoever has deleted the account and come back has another one.
-    pub purchases: String,
-}
-
-impl Owner {
-    /// Reads the owner from an object's metadata. `None`: it is not this tenant's.
-    fn of(tenant: &Tenant, metadata: &Metadata) -> Option<Owner> {
-        if metadata.get("tenant")? != tenant.id.as_str() {
-            return None;
-        }
-        let account = metadata.get("account").filter(|account| is_id(account))?;
-        Some(Owner {
-            account: AccountName::user(account)?,
-            purchases: metadata
-                .get("purchases")
-                .filter(|id| !id.is_empty())?
-                .to_owned(),
-        })
-    }
-
-    /// Whether an object of these metadata is of this owner.
-    pub(super) fn owns(&self, tenant: &Tenant, metadata: &Metadata) -> bool {
-        Owner::of(tenant, metadata).as_ref() == Some(self)
-    }
-}
-
-/// What came of an event.
+/// Outcome of an event.
 #[derive(Debug)]
 pub(super) enum Taken {
     Applied {
         owner: Owner,
         applied: Box<Applied>,
     },
-    /// It does nothing, for this reason.
+    /// The event does nothing, for this reason.
     Ignored(&'static str),
 }
 
@@ -67,8 +36,8 @@ const UNKNOWN_TO_STRIPE: &str = "Stripe does not know its object";
 pub(super) async fn take(
     local: &Local,
     tenant: &Tenant,
-    event: &Event<'_>,
-) -> Result<Taken, Failure> {
+    event: &StripeEvent<'_>,
+) -> Result<Taken, PurchaseFailure> {
     let Ok(stripe) = tenant_account::stripe(tenant) else {
         return Ok(Taken::Ignored(NOT_OURS));
     };
@@ -87,7 +56,7 @@ pub(super) async fn take(
     if stripe.mode() != Some(mode) {
         return Ok(Taken::Ignored("not of the mode of the tenant's key"));
     }
-    let told = Told {
+    let told = ToldBy {
         event: event.id.clone(),
         at: accounts::now(),
     };
@@ -111,7 +80,7 @@ pub(super) async fn take(
         _ => Ok(Taken::Ignored("of a type that changes nothing")),
     };
     match taken {
-        Err(Failure::Stripe(failure @ StripeFailure::Refused { .. })) => {
+        Err(PurchaseFailure::Stripe(failure @ StripeFailure::Refused { .. })) => {
             // Logged: an event of Stripe's own is about what Stripe knows.
             let _ = tenant_account::failed(tenant, "know the object of an event", failure);
             Ok(Taken::Ignored(UNKNOWN_TO_STRIPE))
@@ -124,12 +93,12 @@ pub(super) async fn take(
 struct Incoming<'a> {
     local: &'a Local,
     tenant: &'a Tenant,
-    told: Told,
+    told: ToldBy,
 }
 
 impl Incoming<'_> {
-    async fn session(self, object: &RawValue) -> Result<Taken, Failure> {
-        let Some(session) = read::<Session>(object) else {
+    async fn session(self, object: &RawValue) -> Result<Taken, PurchaseFailure> {
+        let Some(session) = read::<StripeSession>(object) else {
             return Ok(Taken::Ignored(UNREADABLE));
         };
         let Some(owner) = Owner::of(self.tenant, &session.metadata) else {
@@ -164,7 +133,7 @@ impl Incoming<'_> {
         self.apply(&owner, &inquiry).await
     }
 
-    async fn subscription(self, object: &RawValue) -> Result<Taken, Failure> {
+    async fn subscription(self, object: &RawValue) -> Result<Taken, PurchaseFailure> {
         let Some(subscription) = read::<Subscription>(object) else {
             return Ok(Taken::Ignored(UNREADABLE));
         };
@@ -178,7 +147,7 @@ impl Incoming<'_> {
         self.apply(&owner, &inquiry).await
     }
 
-    async fn invoice(self, object: &RawValue) -> Result<Taken, Failure> {
+    async fn invoice(self, object: &RawValue) -> Result<Taken, PurchaseFailure> {
         let Some(invoice) = read::<Invoice>(object) else {
             return Ok(Taken::Ignored(UNREADABLE));
         };
@@ -194,7 +163,7 @@ impl Incoming<'_> {
         self.apply(&owner, &inquiry).await
     }
 
-    async fn refund(self, object: &RawValue) -> Result<Taken, Failure> {
+    async fn refund(self, object: &RawValue) -> Result<Taken, PurchaseFailure> {
         let Some(intent) = read::<OfPayment>(object).and_then(|of| of.payment_intent) else {
             return Ok(Taken::Ignored("of no payment intent"));
         };
@@ -204,7 +173,7 @@ impl Incoming<'_> {
         }
     }
 
-    async fn dispute(self, object: &RawValue) -> Result<Taken, Failure> {
+    async fn dispute(self, object: &RawValue) -> Result<Taken, PurchaseFailure> {
         let Some(of) = read::<OfPayment>(object) else {
             return Ok(Taken::Ignored(UNREADABLE));
         };
@@ -218,7 +187,7 @@ impl Incoming<'_> {
     }
 
     /// Asks Stripe who has paid with an intent. `None`: nobody through this tenant.
-    async fn owner_of(&self, intent: &str) -> Result<Option<Owner>, Failure> {
+    async fn owner_of(&self, intent: &str) -> Result<Option<Owner>, PurchaseFailure> {
         let client = self.client().await?;
         let known = client.intent(intent).await?;
         if let Some(owner) = Owner::of(self.tenant, &known.metadata) {
@@ -239,24 +208,24 @@ impl Incoming<'_> {
         Ok(None)
     }
 
-    async fn client(&self) -> Result<StripeClient, Failure> {
+    async fn client(&self) -> Result<StripeClient, PurchaseFailure> {
         let settings = &self.local.settings.billing;
         let client = self.local.billing.client(settings, self.tenant).await;
         client.map_err(|_| {
             let why = "the tenant has no Stripe account any more".to_owned();
-            Failure::Stripe(StripeFailure::Unavailable(why))
+            PurchaseFailure::Stripe(StripeFailure::Unavailable(why))
         })
     }
 
-    async fn apply(&self, owner: &Owner, inquiry: &Inquiry) -> Result<Taken, Failure> {
+    async fn apply(&self, owner: &Owner, inquiry: &Inquiry) -> Result<Taken, PurchaseFailure> {
         Ok(
             match purchase::apply(self.local, self.tenant, owner, inquiry).await? {
-                Found::Done(applied) => Taken::Applied {
+                Inquired::Done(applied) => Taken::Applied {
                     owner: owner.clone(),
                     applied,
                 },
-                Found::Gone => Taken::Ignored(GONE),
-                Found::NotTheirs => Taken::Ignored(NOT_OURS),
+                Inquired::Gone => Taken::Ignored(GONE),
+                Inquired::NotTheirs => Taken::Ignored(NOT_OURS),
             },
         )
     }

@@ -1,17 +1,17 @@
-//! Payments as an admin sees them: those of an account with what each grants and why, and what Stripe has told of late.
+//! Payments as an admin sees them: those of an account with their grants and reasons, and the latest events of Stripe.
 
 use super::events::Taken;
 use super::purchase;
 use crate::api;
 use crate::local::answer::{Answer, Refusal, json};
-use crate::local::{Local, Request, accounts, admin, leaving};
+use crate::local::{Local, Request, accounts, admin, sessions};
 use crate::rules::amount::Millis;
 use crate::rules::date::rfc3339;
 use crate::rules::payments::Payments;
 use crate::rules::payments::entry::PaymentEntry;
 use crate::store::name::{AccountName, LogName};
 use crate::store::tenants::Tenant;
-use crate::stripe::objects::Event;
+use crate::stripe::objects::StripeEvent;
 use crate::telemetry::fields::About;
 use log::Level;
 use serde_json::value::RawValue;
@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 const MAX_EVENTS: usize = 200;
 
 /// Notes an event in the tenant's log. It is for people; what was granted stands in the account's payments.
-pub(super) async fn note(local: &Local, tenant: &Tenant, event: &Event<'_>, taken: &Taken) {
+pub(super) async fn note(local: &Local, tenant: &Tenant, event: &StripeEvent<'_>, taken: &Taken) {
     let row = match taken {
         Taken::Applied { applied, .. } => api::PaymentEvent {
             account: Some(applied.label.clone()),
@@ -50,7 +50,7 @@ pub(super) async fn note(local: &Local, tenant: &Tenant, event: &Event<'_>, take
 }
 
 /// Returns the row of an event without what came of it.
-fn of(event: &Event<'_>) -> api::PaymentEvent {
+fn of(event: &StripeEvent<'_>) -> api::PaymentEvent {
     api::PaymentEvent {
         time: rfc3339(accounts::now()),
         event: event.id.clone(),
@@ -86,7 +86,7 @@ pub(in crate::local) async fn of_user(
     user: &str,
 ) -> Result<Answer, Refusal> {
     admin::authorize(local, request, &tenant.id).await?;
-    let account = leaving::account_of(tenant, user);
+    let account = sessions::account_named(tenant, user);
     let payments = payments(local, tenant, &account).await?;
     Ok(json(200, &payments.ok_or(Refusal::NotFound)?))
 }

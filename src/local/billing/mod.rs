@@ -8,6 +8,7 @@ pub(super) mod checkout;
 pub(super) mod ending;
 mod events;
 pub(super) mod history;
+mod owner;
 pub(super) mod pages;
 pub(super) mod plans;
 pub(super) mod portal;

@@ -6,7 +6,7 @@ use crate::rules::identity::redirect::RedirectUri;
 use crate::rules::origin::WebOrigin;
 use crate::url::Url;
 
-/// What Stripe replaces by the ID of the session.
+/// Placeholder that Stripe replaces by the ID of the session.
 const SESSION_PLACE: &str = "{CHECKOUT_SESSION_ID}";
 
 /// Accepts a page of an origin in `cors.origins`, or one of the `redirect_uris` to the letter; `name` is the member that
@@ -29,6 +29,12 @@ pub(super) fn check(config: &TenantConfig, name: &str, page: &str) -> Result<(),
             "{name} must be a page of an origin in the tenant's cors.origins, or one of its redirect_uris"
         ))),
     }
+}
+
+/// Returns the page that leads back where the caller names none: the first origin that is named.
+pub(super) fn usual(config: &TenantConfig) -> Option<String> {
+    let cors = config.cors.as_ref()?;
+    Some(cors.first_named()?.to_string())
 }
 
 fn redirect_uris(config: &TenantConfig) -> impl Iterator<Item = &RedirectUri> {

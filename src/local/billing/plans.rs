@@ -41,9 +41,9 @@ pub(in crate::local) async fn list(local: &Local, tenant: &Tenant) -> Result<Ans
     Ok(json(200, &api::Plans { plans, top_ups }))
 }
 
-fn plan(name: &str, group: &Group, prices: Vec<api::PlanPrice>) -> api::Plan {
+fn plan(name: &str, group: &Group, prices: Vec<api::PlanPrice>) -> api::SoldPlan {
     let limit = group.limit();
-    api::Plan {
+    api::SoldPlan {
         group: name.to_owned(),
         prices,
         trial_days: group.trial_days,

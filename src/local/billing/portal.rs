@@ -30,7 +30,8 @@ pub(in crate::local) async fn open(
     })?;
     checkout::count_portal(local, tenant, &found.account).await?;
     let mut fields = vec![("customer", customer)];
-    fields.extend(call.return_url.as_deref().map(|page| ("return_url", page)));
+    let page = call.return_url.or_else(|| pages::usual(&tenant.config));
+    fields.extend(page.as_deref().map(|page| ("return_url", page)));
     let portal = client.make_portal(&fields).await;
     let portal = portal.map_err(|failure| failed(tenant, "open the portal", failure))?;
     Ok(json(200, &api::CheckoutPage { url: portal.url }))

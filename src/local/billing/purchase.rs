@@ -5,26 +5,26 @@
 //! before it, and of two events at once the older answer never wins.
 
 use super::catalogue;
-use super::events::Owner;
+use super::owner::Owner;
 use crate::local::Local;
 use crate::rules::amount::Tokens;
 use crate::rules::entry::group;
 use crate::rules::payments::book::{Paid, Pay};
 use crate::rules::payments::facts::{
-    InvoiceLine, PaidInvoice, PaidTopUp, PlanPrice, SubscriptionNow, SubscriptionStanding, Told,
+    InvoiceLine, PaidInvoice, PaidTopUp, PlanPrice, SubscriptionNow, SubscriptionStanding, ToldBy,
 };
-use crate::rules::payments::{Change, Payments};
+use crate::rules::payments::{PaymentChange, Payments};
 use crate::rules::record;
 use crate::store::name::AccountName;
 use crate::store::tenants::Tenant;
 use crate::store::{Outcome, StoreError};
 use crate::stripe::client::{Called, StripeClient, StripeFailure};
-use crate::stripe::objects::{Invoice, Line};
+use crate::stripe::objects::{Invoice, InvoicePayment, Line};
 
 /// Tries of a change before it is given up; Stripe sends its event again.
 const MAX_TRIES: u32 = 10;
 
-/// What an event makes the gateway note, or ask about.
+/// Question that an event makes the gateway ask, or fact that it makes it note.
 pub(super) enum Inquiry {
     TopUp {
         paid: PaidTopUp,
@@ -32,7 +32,7 @@ pub(super) enum Inquiry {
     },
     Subscription {
         id: String,
-        told: Told,
+        told: ToldBy,
     },
     Refunds {
         intent: String,
@@ -42,9 +42,9 @@ pub(super) enum Inquiry {
     },
 }
 
-/// What came of an inquiry.
+/// Outcome of an inquiry.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum Inquired {
     Done(Box<Applied>),
     /// The account is gone, or another one than the one that paid.
     Gone,
@@ -55,37 +55,37 @@ pub(super) enum Found {
 /// A change that was made.
 #[derive(Debug)]
 pub(super) struct Applied {
-    pub change: Change,
+    pub change: PaymentChange,
     pub payments: Payments,
     pub group_before: String,
     pub left: Tokens,
-    /// What usage records call the account.
+    /// Label of the account in usage records.
     pub label: String,
 }
 
-/// Why a change was not made. A repeat can help.
+/// Reason why a change was not made. A repeat can help.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum PurchaseFailure {
     Store(StoreError),
     Stripe(StripeFailure),
     /// Other events of the account were quicker, again and again.
     Contended,
 }
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Failure {
-        Failure::Store(error)
+impl From<StoreError> for PurchaseFailure {
+    fn from(error: StoreError) -> PurchaseFailure {
+        PurchaseFailure::Store(error)
     }
 }
 
-impl From<StripeFailure> for Failure {
-    fn from(failure: StripeFailure) -> Failure {
-        Failure::Stripe(failure)
+impl From<StripeFailure> for PurchaseFailure {
+    fn from(failure: StripeFailure) -> PurchaseFailure {
+        PurchaseFailure::Stripe(failure)
     }
 }
 
 /// Payments of an account as they were read.
-pub(super) struct Opened {
+pub(super) struct OpenPayments {
     pub payments: Payments,
     version: u64,
     group: String,
@@ -97,7 +97,7 @@ pub(super) async fn open(
     local: &Local,
     tenant: &Tenant,
     account: &AccountName,
-) -> Outcome<Option<Opened>> {
+) -> Outcome<Option<OpenPayments>> {
     let Some(record) = local.store.person(account, &tenant.id).await? else {
         return Ok(None);
     };
@@ -113,7 +113,7 @@ pub(super) async fn open(
         true => Payments::default(),
         false => Payments::read(&book.text).map_err(damaged)?,
     };
-    Ok(Some(Opened {
+    Ok(Some(OpenPayments {
         payments,
         version: book.version,
         group: group(&facts, "user_"),
@@ -121,7 +121,7 @@ pub(super) async fn open(
     }))
 }
 
-impl Opened {
+impl OpenPayments {
     /// Writes the payments with what follows from them. `None`: somebody else has changed them.
     pub(super) async fn write(
         mut self,
@@ -172,7 +172,7 @@ pub(super) async fn edit(
     tenant: &Tenant,
     account: &AccountName,
     edit: impl Fn(&mut Payments) + Send + Sync,
-) -> Result<Option<Applied>, Failure> {
+) -> Result<Option<Applied>, PurchaseFailure> {
     for _ in 0..MAX_TRIES {
         let Some(mut opened) = open(local, tenant, account).await? else {
             return Ok(None);
@@ -182,7 +182,7 @@ pub(super) async fn edit(
             return Ok(Some(applied));
         }
     }
-    Err(Failure::Contended)
+    Err(PurchaseFailure::Contended)
 }
 
 /// Brings an account to what an inquiry finds.
@@ -191,48 +191,52 @@ pub(super) async fn apply(
     tenant: &Tenant,
     owner: &Owner,
     inquiry: &Inquiry,
-) -> Result<Found, Failure> {
+) -> Result<Inquired, PurchaseFailure> {
     for _ in 0..MAX_TRIES {
         let Some(mut opened) = open(local, tenant, &owner.account).await? else {
-            return Ok(Found::Gone);
+            return Ok(Inquired::Gone);
         };
         if opened.payments.id != owner.purchases {
-            return Ok(Found::Gone);
+            return Ok(Inquired::Gone);
         }
-        let asked = Asked {
+        let asked = Inquirer {
             local,
             tenant,
             owner,
         };
         if !asked.take(inquiry, &mut opened.payments).await? {
-            return Ok(Found::NotTheirs);
+            return Ok(Inquired::NotTheirs);
         }
         if let Some(applied) = opened.write(local, tenant, &owner.account).await? {
-            return Ok(Found::Done(Box::new(applied)));
+            return Ok(Inquired::Done(Box::new(applied)));
         }
     }
-    Err(Failure::Contended)
+    Err(PurchaseFailure::Contended)
 }
 
 /// Asks Stripe about an account.
-struct Asked<'a> {
+struct Inquirer<'a> {
     local: &'a Local,
     tenant: &'a Tenant,
     owner: &'a Owner,
 }
 
-impl Asked<'_> {
-    async fn client(&self) -> Result<StripeClient, Failure> {
+impl Inquirer<'_> {
+    async fn client(&self) -> Result<StripeClient, PurchaseFailure> {
         let billing = &self.local.settings.billing;
         let client = self.local.billing.client(billing, self.tenant).await;
         client.map_err(|_| {
             let why = "the tenant has no Stripe account any more".to_owned();
-            Failure::Stripe(StripeFailure::Unavailable(why))
+            PurchaseFailure::Stripe(StripeFailure::Unavailable(why))
         })
     }
 
     /// Notes what Stripe says now. False: the object is of somebody else.
-    async fn take(&self, inquiry: &Inquiry, payments: &mut Payments) -> Result<bool, Failure> {
+    async fn take(
+        &self,
+        inquiry: &Inquiry,
+        payments: &mut Payments,
+    ) -> Result<bool, PurchaseFailure> {
         match inquiry {
             Inquiry::TopUp { paid, customer } => {
                 if let Some(customer) = customer {
@@ -259,7 +263,7 @@ impl Asked<'_> {
         }
     }
 
-    async fn refunded(&self, intent: &str) -> Result<u64, Failure> {
+    async fn refunded(&self, intent: &str) -> Result<u64, PurchaseFailure> {
         let refunds = self.client().await?.refunds(intent).await?;
         let counted = refunds.iter().filter(|refund| refund.counts());
         Ok(counted.fold(0, |sum, refund| sum.saturating_add(refund.amount)))
@@ -268,9 +272,9 @@ impl Asked<'_> {
     async fn take_subscription(
         &self,
         id: &str,
-        told: &Told,
+        told: &ToldBy,
         payments: &mut Payments,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, PurchaseFailure> {
         let client = self.client().await?;
         let now = client.subscription(id).await?;
         let Some(customer) = now.customer.clone() else {
@@ -357,6 +361,6 @@ async fn intents(client: &StripeClient, invoice: &Invoice) -> Called<Vec<String>
     let payments = client.payments_of_invoice(&invoice.id).await?;
     Ok(payments
         .into_iter()
-        .filter_map(|paid| paid.intent())
+        .filter_map(InvoicePayment::intent)
         .collect())
 }

@@ -7,18 +7,18 @@ use crate::rules::config::{BillingKind, Stripe};
 use crate::settings::Billing as BillingSettings;
 use crate::store::tenants::Tenant;
 use crate::stripe::client::{StripeClient, StripeFailure};
-use crate::stripe::prices::Prices;
+use crate::stripe::prices::PriceBook;
 use crate::stripe::stand_in::StandInStripe;
 use crate::tables::Secret;
 use crate::telemetry::fields::About;
 use log::Level;
 use std::sync::Arc;
 
-/// What payments need besides the store.
+/// Ways to tenants' Stripe accounts, and the prices there.
 pub struct Billing {
     fetcher: Arc<Fetcher>,
     stand_in: Arc<dyn StandInStripe>,
-    pub(super) prices: Prices,
+    pub(super) prices: PriceBook,
 }
 
 impl Billing {
@@ -26,7 +26,7 @@ impl Billing {
         Billing {
             fetcher,
             stand_in,
-            prices: Prices::default(),
+            prices: PriceBook::default(),
         }
     }
 

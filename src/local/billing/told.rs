@@ -1,6 +1,6 @@
-//! What the app is told of a payment: what it has granted, and the group that it has moved an account to.
+//! Events for the app about a payment: its grant, and the group that it has moved an account to.
 
-use super::events::Owner;
+use super::owner::Owner;
 use super::purchase::Applied;
 use crate::local::Local;
 use crate::outbox::event::{AppEvent, EventData};

@@ -2,15 +2,16 @@
 
 use super::events::{self, Taken};
 use super::history;
-use super::purchase::{Applied, Failure};
+use super::purchase::{Applied, PurchaseFailure};
 use super::tenant_account;
 use super::told;
 use crate::api;
 use crate::local::answer::{Answer, Refusal, json};
 use crate::local::{Local, Request, accounts};
 use crate::store::tenants::Tenant;
-use crate::stripe::objects::Event;
+use crate::stripe::objects::StripeEvent;
 use crate::stripe::signature::{self, WrongSignature};
+use crate::tables::Secret;
 use crate::telemetry::fields::About;
 use crate::telemetry::throttle::Throttle;
 use log::Level;
@@ -26,7 +27,7 @@ pub(in crate::local) async fn take(
 ) -> Result<Answer, Refusal> {
     tenant_account::stripe(tenant)?;
     check(local, request, tenant).await?;
-    let Ok(event) = serde_json::from_slice::<Event<'_>>(&request.body) else {
+    let Ok(event) = serde_json::from_slice::<StripeEvent<'_>>(&request.body) else {
         return Err(Refusal::Bad("The body is no event of Stripe's".to_owned()));
     };
     let taken = events::take(local, tenant, &event).await;
@@ -49,18 +50,20 @@ pub(in crate::local) async fn take(
         Err(failure) => {
             metrics.payment_events_failed.add(1);
             let why = match &failure {
-                Failure::Store(error) => error.to_string(),
-                Failure::Stripe(failure) => failure.to_string(),
-                Failure::Contended => "other events of the account were quicker".to_owned(),
+                PurchaseFailure::Store(error) => error.to_string(),
+                PurchaseFailure::Stripe(failure) => failure.to_string(),
+                PurchaseFailure::Contended => "other events of the account were quicker".to_owned(),
             };
             let line = format_args!(
-                "Event {} ({}) of Stripe was not taken: {why}. Stripe sends it again",
+                "StripeEvent {} ({}) of Stripe was not taken: {why}. Stripe sends it again",
                 event.id, event.kind
             );
             about.log(module_path!(), Level::Warn, &[], line);
             Err(match failure {
-                Failure::Store(error) => Refusal::Store(error),
-                Failure::Stripe(_) | Failure::Contended => Refusal::BillingUnavailable,
+                PurchaseFailure::Store(error) => Refusal::Store(error),
+                PurchaseFailure::Stripe(_) | PurchaseFailure::Contended => {
+                    Refusal::BillingUnavailable
+                }
             })
         }
     }
@@ -74,7 +77,7 @@ async fn check(local: &Local, request: &Request<'_>, tenant: &Tenant) -> Result<
     let header = header
         .filter(|_| headers.next().is_none())
         .unwrap_or_default();
-    let secrets = secrets.iter().map(|secret| secret.expose());
+    let secrets = secrets.iter().map(Secret::expose);
     let now_seconds = accounts::now().0 / 1000;
     let checked = signature::check(header, &request.body, secrets, now_seconds);
     checked.map_err(|wrong| {
@@ -100,11 +103,11 @@ fn log_wrong(request: &Request<'_>, tenant: &Tenant, wrong: WrongSignature) {
     );
 }
 
-fn log_taken(about: &About<'_>, event: &Event<'_>, taken: &Taken) {
+fn log_taken(about: &About<'_>, event: &StripeEvent<'_>, taken: &Taken) {
     let (id, kind) = (&event.id, &event.kind);
     match taken {
         Taken::Ignored(why) => {
-            let line = format_args!("Event {id} ({kind}) of Stripe is ignored: {why}");
+            let line = format_args!("StripeEvent {id} ({kind}) of Stripe is ignored: {why}");
             about.log(module_path!(), Level::Debug, &[], line);
         }
         Taken::Applied { applied, .. } => {
@@ -120,7 +123,7 @@ fn log_taken(about: &About<'_>, event: &Event<'_>, taken: &Taken) {
             };
             let group = change.group.as_deref().unwrap_or("the same");
             let line = format_args!(
-                "Event {id} ({kind}) of Stripe changed a balance by {} tokens to {left}; the group is {group}",
+                "StripeEvent {id} ({kind}) of Stripe changed a balance by {} tokens to {left}; the group is {group}",
                 change.gain
             );
             let gain = change.gain.into();

@@ -11,7 +11,7 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 const BALANCE: &str = "x-resullm-tokens-left";
-/// What fills a balance that is spent.
+/// Headers about ways to fill a balance that is spent.
 const OFFER: [&str; 2] = ["x-resullm-refills-at", "x-resullm-plans"];
 const WINDOW: [&str; 3] = [
     "x-ratelimit-limit-requests",

@@ -214,23 +214,17 @@ impl Admission {
         let (left, window) = balance_and_window(&admission);
         reply.set_balance(left);
         reply.set_window(window);
-        let verdict = match admission {
-            Verdict::Granted { held, .. } => Ok(held),
-            Verdict::Spent { .. } => Err(GatewayError::InsufficientTokens),
-            Verdict::KeySpent { .. } => Err(GatewayError::KeyLimit),
-            Verdict::Held { .. } => Err(GatewayError::TokensHeld),
-            Verdict::TooManyInFlight { .. } => Err(GatewayError::TooManyInFlight),
-            Verdict::RateLimited { wait, .. } => Err(GatewayError::RateLimited { wait }),
-        };
-        let held = match verdict {
+        let held = match granted(admission) {
             Ok(held) => held,
             Err(refused) => {
-                if matches!(refused, GatewayError::InsufficientTokens) {
-                    reply.set_offer(offer(estimate.tenant, &standing.group));
-                }
-                if matches!(refused, GatewayError::KeyLimit) {
-                    self.outbox.key_spent(estimate.tenant, &account, key.id());
-                }
+                self.tell_spent(
+                    &refused,
+                    estimate.tenant,
+                    &account,
+                    &standing.group,
+                    key,
+                    reply,
+                );
                 check_groups(estimates, &standing.group)?;
                 return Err(refused);
             }
@@ -249,6 +243,23 @@ impl Admission {
 
     /// Brings the balance of an earlier key that has not all arrived. True: it was waited for, because the account is
     /// short of tokens.
+    /// Says what fills a balance that is spent, and tells the app of a key that is.
+    fn tell_spent(
+        &self,
+        refused: &GatewayError,
+        tenant: &Tenant,
+        account: &AccountName,
+        group: &str,
+        key: &KeyName,
+        reply: &mut ReplyContext,
+    ) {
+        match refused {
+            GatewayError::InsufficientTokens => reply.set_offer(offer(tenant, group)),
+            GatewayError::KeyLimit => self.outbox.key_spent(tenant, account, key.id()),
+            _ => {}
+        }
+    }
+
     async fn bring(&self, estimate: &Estimate<'_>, entry: &KeyAdmission) -> bool {
         let KeyAdmission::Known {
             account,
@@ -298,6 +309,18 @@ impl Admission {
 }
 
 /// Refuses a model that is not in the `models` of the account's group.
+/// Returns what was held, or why nothing was.
+fn granted(admission: Verdict) -> Result<Tokens, GatewayError> {
+    match admission {
+        Verdict::Granted { held, .. } => Ok(held),
+        Verdict::Spent { .. } => Err(GatewayError::InsufficientTokens),
+        Verdict::KeySpent { .. } => Err(GatewayError::KeyLimit),
+        Verdict::Held { .. } => Err(GatewayError::TokensHeld),
+        Verdict::TooManyInFlight { .. } => Err(GatewayError::TooManyInFlight),
+        Verdict::RateLimited { wait, .. } => Err(GatewayError::RateLimited { wait }),
+    }
+}
+
 /// Returns what fills the balance of an account of this group.
 fn offer(tenant: &Tenant, group: &str) -> Offer {
     let config = &tenant.config;

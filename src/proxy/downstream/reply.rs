@@ -38,7 +38,7 @@ pub(crate) struct ReplyContext {
     offer: Option<Box<Offer>>,
 }
 
-/// What fills a balance that is spent.
+/// Ways to fill a balance that is spent.
 #[derive(Debug, Default)]
 pub(crate) struct Offer {
     /// Moment of the group's next refill (`x-resullm-refills-at`).
@@ -79,7 +79,7 @@ impl ReplyContext {
         }
     }
 
-    /// What fills the balance again, for a refusal because it is spent.
+    /// Ways to fill the balance again, for a refusal because it is spent.
     pub(crate) fn set_offer(&mut self, offer: Offer) {
         self.offer = Some(Box::new(offer));
     }

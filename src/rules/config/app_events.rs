@@ -14,11 +14,11 @@ const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 const SECRET_START: &str = "whsec_";
 
 table! {
-    /// Where the app is told what happens to its people.
+    /// Address of the app that is told what happens to its people.
     pub struct AppEvents unknown KeptUnlessSlip {
-        /// Where events are posted to.
+        /// Address that events are posted to.
         url: Url = url().shown("https://app.example/resullm-events");
-        /// What they are signed with (Standard Webhooks): `whsec_` and 24 to 64 bytes in base64.
+        /// Secrets that they are signed with (Standard Webhooks): `whsec_` and 24 to 64 bytes in base64.
         /// With more than one, each event has a signature of each.
         secrets: Vec<Secret> = secrets();
         /// The only types that are sent.

@@ -29,6 +29,14 @@ impl Cors {
         self.origins.contains(&AllowedOrigin::Exact(origin.clone()))
     }
 
+    /// Returns the first entry that is an origin.
+    pub fn first_named(&self) -> Option<&WebOrigin> {
+        self.origins.iter().find_map(|allowed| match allowed {
+            AllowedOrigin::Exact(origin) => Some(origin),
+            AllowedOrigin::Any => None,
+        })
+    }
+
     pub fn allows(&self, origin: &WebOrigin) -> bool {
         let mut origins = self.origins.iter();
         origins.any(|allowed| match allowed {

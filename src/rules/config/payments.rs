@@ -14,7 +14,7 @@ const MAX_SECRETS: usize = 4;
 /// Longest name of a price.
 const MAX_PRICE_CHARS: usize = 128;
 
-/// Who takes the money.
+/// Taker of the money: Stripe, or a stand-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BillingKind {
     Stripe,
@@ -50,7 +50,7 @@ table! {
     pub struct SoldTokens unknown Kept {
         /// The price in Stripe, of one payment.
         price: String = price().shown("price_1Qs8…");
-        /// What it adds to the balance.
+        /// Tokens that it adds to the balance.
         tokens: u64 = whole(1, MAX_NUMBER);
     }
 }
@@ -58,7 +58,7 @@ table! {
 table! {
     /// A further price of a group.
     pub struct GroupPrice unknown Kept {
-        /// What a period paid at this price is worth.
+        /// Tokens that a period paid at this price is worth.
         /// Absent: the group's `tokens`.
         tokens: Option<u64> = whole(0, MAX_NUMBER).optional();
     }

@@ -48,7 +48,7 @@ table! {
         prices: Option<Prices> = object().optional();
         /// Answers given again without asking the provider.
         caching: Caching = defaulted();
-        /// Where the app is told what happens to its people.
+        /// Address of the app that is told what happens to its people.
         /// Absent: nowhere.
         events: Option<AppEvents> = object().optional();
         /// Which web pages of other origins may call this tenant from the browser.
@@ -100,7 +100,7 @@ table! {
         stripe_prices: BTreeMap<String, GroupPrice> = payments::prices().or_from(|_| BTreeMap::new()).shown("{price_1Qs9…: {tokens: 60000}}");
         /// Days for which a first subscription to this group is free, once an account.
         trial_days: Option<u64> = whole(1, LONGEST_TRIAL_DAYS).optional();
-        /// What a trial of this group adds to the balance, once an account.
+        /// Tokens that a trial of this group adds to the balance, once an account.
         trial_tokens: u64 = whole(0, MAX_NUMBER).default("0");
     }
     check limit_is_whole;

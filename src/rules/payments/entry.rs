@@ -5,7 +5,7 @@ use crate::rules::amount::{Millis, Tokens};
 /// Payment of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentEntry {
-    pub kind: PaymentKind,
+    pub(crate) kind: PaymentKind,
     /// ID of the Checkout session, the invoice or the subscription.
     pub object: String,
     /// Moment when it was taken in.
@@ -20,14 +20,14 @@ pub struct PaymentEntry {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PaymentKind {
+pub(crate) enum PaymentKind {
     TopUp,
     Invoice,
     Trial,
 }
 
 impl PaymentKind {
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             PaymentKind::TopUp => "topUp",
             PaymentKind::Invoice => "invoice",

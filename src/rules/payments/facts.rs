@@ -15,12 +15,12 @@ pub struct PaidTopUp {
     pub amount: u64,
     /// Payment intent, by which refunds and disputes name the payment.
     pub intent: Option<String>,
-    pub told: Told,
+    pub told: ToldBy,
 }
 
 /// Event that told a fact first, and when it was taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct ToldBy {
     pub event: String,
     pub at: Millis,
 }
@@ -41,7 +41,7 @@ pub struct PaidInvoice {
 /// Line of an invoice. A credit has a negative amount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvoiceLine {
-    /// What its price buys; `None`: its price is in no group.
+    /// Plan that its price buys; `None`: its price is in no group.
     pub price: Option<PlanPrice>,
     /// Amount after discounts, in the currency's smallest unit.
     pub amount: i64,
@@ -61,19 +61,19 @@ pub struct SubscriptionNow {
     pub customer: String,
     pub standing: SubscriptionStanding,
     /// Group that its price stands for; `None`: its price is in no group.
-    pub plan: Option<Plan>,
+    pub plan: Option<GroupPlan>,
 }
 
 /// Group that a subscription gives, with the tokens of a period.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct GroupPlan {
     pub group: String,
     pub tokens: Tokens,
     /// Tokens of a trial, once an account.
     pub trial_tokens: Tokens,
 }
 
-/// What the status of a subscription means for the account's group.
+/// Standing of a subscription: its meaning for the account's group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubscriptionStanding {
     /// `active`, or `past_due`: Stripe still tries to collect.
@@ -97,7 +97,7 @@ impl SubscriptionStanding {
         }
     }
 
-    pub fn gives_group(self) -> bool {
+    pub(super) fn gives_group(self) -> bool {
         matches!(
             self,
             SubscriptionStanding::Live | SubscriptionStanding::Trial

@@ -9,14 +9,14 @@ use crate::rules::amount::Tokens;
 
 /// Worth of an invoice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Worth {
+pub(super) struct Worth {
     pub tokens: i64,
     /// Whether every price of it is known. One that is not could be worth something later.
     pub is_whole: bool,
 }
 
 /// Returns what an invoice is worth: of each line with a known price `tokens x amount / price`, rounded down.
-pub fn worth(invoice: &PaidInvoice) -> Worth {
+pub(super) fn worth(invoice: &PaidInvoice) -> Worth {
     let mut sum = Worth {
         tokens: 0,
         is_whole: true,
@@ -43,7 +43,7 @@ fn share(price: PlanPrice, amount: i64) -> i64 {
 }
 
 /// Returns what each invoice adds to the highest running sum, from the oldest to the newest.
-pub fn contributions(worths: impl IntoIterator<Item = i64>) -> Vec<Tokens> {
+pub(super) fn contributions(worths: impl IntoIterator<Item = i64>) -> Vec<Tokens> {
     let (mut sum, mut highest) = (0i64, 0i64);
     let mut added = Vec::new();
     for worth in worths {
@@ -56,7 +56,7 @@ pub fn contributions(worths: impl IntoIterator<Item = i64>) -> Vec<Tokens> {
 }
 
 /// Returns the highest running sum.
-pub fn highest(worths: impl IntoIterator<Item = i64>) -> Tokens {
+pub(super) fn highest(worths: impl IntoIterator<Item = i64>) -> Tokens {
     contributions(worths).into_iter().sum()
 }
 

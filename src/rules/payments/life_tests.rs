@@ -15,8 +15,8 @@ const PLANS: [(&str, u64, u64); 2] = [("basic", 999, 5_000), ("premium", 2_999, 
 /// Parts of a period.
 const PERIOD: u64 = 1_000;
 
-fn told() -> Told {
-    Told {
+fn told() -> ToldBy {
+    ToldBy {
         event: "evt_1".into(),
         at: NOW,
     }
@@ -313,7 +313,7 @@ impl World {
                         id: id.clone(),
                         customer: CUSTOMER.into(),
                         standing: SubscriptionStanding::of(of.status),
-                        plan: Some(Plan {
+                        plan: Some(GroupPlan {
                             group: group.into(),
                             tokens: Tokens::new(tokens),
                             trial_tokens: Tokens::new(77),
@@ -446,7 +446,7 @@ fn an_account_returns_to_the_group_before_its_first_subscription() {
     let mut now = |id: &str, plan: usize, status: &str, group: &str| {
         let (name, _, tokens) = PLANS[plan];
         let standing = SubscriptionStanding::of(status);
-        let plan = Plan {
+        let plan = GroupPlan {
             group: name.into(),
             tokens: Tokens::new(tokens),
             trial_tokens: Tokens::ZERO,

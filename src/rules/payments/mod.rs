@@ -11,7 +11,7 @@ pub mod facts;
 pub mod invoices;
 mod owed;
 
-pub use owed::{Change, Checkout, MAX_OBJECTS, Payments};
+pub use owed::{Checkout, PaymentChange, Payments};
 
 #[cfg(test)]
 mod life_tests;

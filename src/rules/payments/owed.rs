@@ -1,7 +1,7 @@
 //! [`Payments`]: the paid objects of an account, and what follows from them.
 
 use super::entry::{PaymentEntry, PaymentKind};
-use super::facts::{PaidInvoice, PaidTopUp, SubscriptionNow, SubscriptionStanding, Told};
+use super::facts::{PaidInvoice, PaidTopUp, SubscriptionNow, SubscriptionStanding, ToldBy};
 use super::invoices;
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::record::Damage;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Most objects that are kept for an account. With more of them it buys nothing further.
-pub const MAX_OBJECTS: usize = 2_000;
+const MAX_OBJECTS: usize = 2_000;
 
 /// Payments of one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,13 +65,13 @@ struct TopUp {
 /// Paid invoices of one customer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct CustomerInvoices {
-    rows: Vec<Invoice>,
+    rows: Vec<InvoiceRow>,
     /// Highest sum that they ever had. An invoice that is paid late, or whose price is known late, never lowers it.
     highest: Tokens,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Invoice {
+struct InvoiceRow {
     id: String,
     created: u64,
     /// Worth when the invoice was first seen with prices that are all known: later changes of the config do not alter
@@ -112,9 +112,9 @@ pub struct Checkout {
     pub key: String,
 }
 
-/// What a new fact does to the account.
+/// Effect of new facts on the account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct PaymentChange {
     /// Tokens that the balance gains, or is to lose.
     pub gain: i64,
     /// Group that the account moves to.
@@ -198,7 +198,7 @@ impl Payments {
     }
 
     /// Notes all paid invoices of a customer, from the oldest to the newest.
-    pub fn take_invoices(&mut self, customer: &str, listed: &[PaidInvoice], told: &Told) {
+    pub fn take_invoices(&mut self, customer: &str, listed: &[PaidInvoice], told: &ToldBy) {
         self.link(customer);
         let before = self.invoices.remove(customer).unwrap_or_default();
         let mut known = before.rows;
@@ -206,7 +206,7 @@ impl Payments {
         for paid in listed {
             let at = known.iter().position(|row| row.id == paid.id);
             let row = at.map(|at| known.remove(at));
-            rows.push(Invoice::seen(row, paid, told));
+            rows.push(InvoiceRow::seen(row, paid, told));
         }
         // A paid invoice stays paid: one that is not listed was listed when it was noted.
         for row in known {
@@ -222,7 +222,7 @@ impl Payments {
     }
 
     /// Notes how a subscription stands now.
-    pub fn take_subscription(&mut self, now: &SubscriptionNow, told: &Told) {
+    pub fn take_subscription(&mut self, now: &SubscriptionNow, told: &ToldBy) {
         self.link(&now.customer);
         if now.standing == SubscriptionStanding::Trial && self.trial.is_none() {
             let plan = now.plan.as_ref();
@@ -275,11 +275,11 @@ impl Payments {
     }
 
     /// Returns what the facts that were noted since do to an account of this group, and counts it as done.
-    pub fn change(&mut self, group: &str) -> Change {
+    pub fn change(&mut self, group: &str) -> PaymentChange {
         let owed = self.owed();
         let gain = owed.count() as i64 - self.applied.count() as i64;
         self.applied = owed;
-        Change {
+        PaymentChange {
             gain,
             group: self.next_group(group),
         }
@@ -399,9 +399,9 @@ impl Reversal {
     }
 }
 
-impl Invoice {
+impl InvoiceRow {
     /// Returns the row of an invoice that is listed now.
-    fn seen(before: Option<Invoice>, paid: &PaidInvoice, told: &Told) -> Invoice {
+    fn seen(before: Option<InvoiceRow>, paid: &PaidInvoice, told: &ToldBy) -> InvoiceRow {
         let known = before.as_ref().filter(|row| !row.is_open);
         let (worth, is_open) = match known {
             Some(row) => (row.worth, false),
@@ -414,7 +414,7 @@ impl Invoice {
             Some(row) => (row.event, row.at),
             None => (told.event.clone(), told.at),
         };
-        Invoice {
+        InvoiceRow {
             id: paid.id.clone(),
             created: paid.created_seconds,
             worth,

@@ -28,7 +28,7 @@ impl Script {
     }
 
     /// Returns a script of an account that also touches its payments.
-    pub fn with_payments(verb: &str) -> Script {
+    pub(super) fn with_payments(verb: &str) -> Script {
         Script {
             has_payments: true,
             ..Script::new(verb)

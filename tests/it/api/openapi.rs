@@ -257,7 +257,13 @@ fn error_codes_of_code_document_and_api_page_agree() {
 
 /// A gateway whose tenants are `abc`, with a provider and a limited group, and `spare`.
 fn start(provider: &Provider, issuer: &Issuer) -> Gateway {
-    let config = signing_in_to(sample(provider), issuer);
+    let config = signing_in_to(sample(provider), issuer)
+        .set(
+            "auth.stripe",
+            json!({"kind": "demo", "top_ups": {"small": {"price": "price_small_500", "tokens": 5}}}),
+        )
+        .set("user_groups.members.stripe_price", json!("price_members_999_month"))
+        .set("cors.origins", json!(["https://app.example"]));
     let bare = json!({"user_groups": {"members": {"tokens": 1}}});
     let key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
     let setup = sign_in::setup(issuer)
@@ -472,6 +478,7 @@ fn ask_people(asking: &mut Asking<'_>, issuer: &Issuer) {
         200,
     );
 
+    ask_billing(asking, &session, &key);
     is_of::<api::Export>(&with(
         asking,
         "exportAccount",
@@ -487,6 +494,78 @@ fn ask_people(asking: &mut Asking<'_>, issuer: &Issuer) {
     is_of::<api::Export>(&asking.ask("exportUser", &format!("{path}/export"), Value::Null, 200));
     asking.ask("deleteUser", &path, Value::Null, 200);
     asking.ask("deleteUser", &path, Value::Null, 404);
+}
+
+/// Buys a top-up from the stand-in of kind `demo`.
+fn ask_billing(asking: &mut Asking<'_>, session: &str, key: &str) {
+    let plans = asking.request("listPlans", "/abc/billing/plans");
+    is_of::<api::Plans>(&asking.send("listPlans", plans, 200));
+    let item = json!({"topUp": "small", "successUrl": "https://app.example/thanks"});
+    let check_out = |asking: &mut Asking<'_>, key: &str, item: &Value, status: u16| {
+        let request = asking
+            .request("checkOut", "/abc/billing/checkout")
+            .bearer(key);
+        asking.send("checkOut", request.json(item), status)
+    };
+    check_out(asking, session, &item, 403);
+    check_out(asking, "user_nobody", &item, 401);
+    check_out(
+        asking,
+        key,
+        &json!({"successUrl": "https://app.example/"}),
+        400,
+    );
+    let portal = |asking: &mut Asking<'_>, status: u16| {
+        let request = asking
+            .request("openPortal", "/abc/billing/portal")
+            .bearer(key);
+        asking.send("openPortal", request, status)
+    };
+    portal(asking, 409);
+    let page = check_out(asking, key, &item, 200);
+    is_of::<api::CheckoutPage>(&page);
+    pay(page.json()["url"].as_str().unwrap());
+    let me = asking
+        .client
+        .request("GET", "/abc/auth/me")
+        .bearer(key)
+        .send()
+        .json();
+    let user = format!(
+        "/abc/admin/users/{}/payments",
+        me["userId"].as_str().unwrap()
+    );
+    eventually(Duration::from_secs(10), "the payment is granted", || {
+        let paid = asking.ask("listUserPayments", &user, Value::Null, 200);
+        is_of::<api::AccountPayments>(&paid);
+        (paid.json()["payments"][0]["tokens"] == 5).then_some(())
+    });
+    is_of::<api::CheckoutPage>(&portal(asking, 200));
+    asking.ask(
+        "listUserPayments",
+        "/abc/admin/users/nobody/payments",
+        Value::Null,
+        404,
+    );
+    let told = asking.ask("listPaymentEvents", "/abc/admin/payments", Value::Null, 200);
+    is_of::<api::PaymentEvents>(&told);
+    let forged = json!({"id": "evt_1", "object": "event", "type": "invoice.paid"});
+    let request = asking
+        .request("stripeWebhook", "/abc/billing/stripe")
+        .json(&forged);
+    asking.send("stripeWebhook", request, 400);
+}
+
+/// Presses the button of a page of the stand-in's.
+fn pay(page: &str) {
+    let (address, path) = page
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    let client = Client::new(address.parse().unwrap());
+    let paid = client.request("POST", &format!("/{path}")).send();
+    assert_eq!(paid.status, 303, "{}", paid.text());
 }
 
 fn ask_keys(asking: &mut Asking<'_>) {

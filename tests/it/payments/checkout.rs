@@ -3,7 +3,7 @@
 use super::shop::{
     BASIC, FREE, KEY, PAGE, PREMIUM, Shop, assert_state, basic, checkout, premium, session, small,
 };
-use crate::harness::{Gateway, Response, mint, sample_at};
+use crate::harness::{Gateway, Response, mint};
 use serde_json::{Value, json};
 
 fn assert_says(answer: &Response, status: u16, words: &str) {
@@ -290,10 +290,7 @@ fn a_tenant_without_a_webhook_secret_takes_no_money() {
 #[test]
 fn a_tenant_without_stripe_has_no_payments() {
     let shop = Shop::open();
-    let config = crate::sign_in::signing_in_to(
-        sample_at("https://p.example/v1/chat/completions"),
-        &shop.issuer,
-    );
+    let config = shop.tenant().set("auth.stripe", Value::Null);
     let gateway = Gateway::start(shop.setup().tenant("abc", config));
     let key = shop.sign_in(&gateway, "ann");
     assert_eq!(checkout(&gateway, &key, &small()).status, 404);

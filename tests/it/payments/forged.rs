@@ -107,26 +107,26 @@ fn what_is_not_ours_is_taken_and_changes_nothing() {
     type Alter = fn(&mut Value);
     let cases: [(&str, Alter); 11] = [
         ("another tenant's", |e| {
-            e["data"]["object"]["metadata"]["tenant"] = json!("other")
+            e["data"]["object"]["metadata"]["tenant"] = json!("other");
         }),
         ("nobody's", |e| e["data"]["object"]["metadata"] = json!({})),
         ("without metadata", |e| {
-            e["data"]["object"]["metadata"] = Value::Null
+            e["data"]["object"]["metadata"] = Value::Null;
         }),
         ("an account that there is not", |e| {
             e["data"]["object"]["metadata"]["account"] = json!("p_aaaaaaaaaaaaaaaaaaaaaaaaaa");
         }),
         ("of an earlier account", |e| {
-            e["data"]["object"]["metadata"]["purchases"] = json!("old")
+            e["data"]["object"]["metadata"]["purchases"] = json!("old");
         }),
         ("of another name", |e| {
-            e["data"]["object"]["metadata"]["account"] = json!("../x")
+            e["data"]["object"]["metadata"]["account"] = json!("../x");
         }),
         ("live", |e| e["livemode"] = json!(true)),
         ("of a connected account", |e| e["account"] = json!("acct_1")),
         ("of API v2", |e| e["object"] = json!("v2.core.event")),
         ("of an unknown type", |e| {
-            e["type"] = json!("checkout.session.admired")
+            e["type"] = json!("checkout.session.admired");
         }),
         ("without an object", |e| e["data"] = Value::Null),
     ];

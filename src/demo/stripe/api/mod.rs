@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 const MAX_IDEMPOTENCY_KEY_CHARS: usize = 255;
 
-/// What the server read of a call.
+/// Call as the server has read it.
 pub(super) struct ApiRequest<'a> {
     pub method: &'a str,
     pub path: &'a str,

@@ -12,8 +12,10 @@ use crate::sign_in::flow::start_query;
 use crate::store::contract::{keeping, open, runtime};
 use resullm::rules::account::Orphans;
 use resullm::rules::amount::Millis;
+use resullm::rules::payments::book::{Paid, Pay};
+use resullm::rules::person::PersonId;
 use resullm::rules::tenant::TenantId;
-use resullm::store::name::AnswerKey;
+use resullm::store::name::{AccountName, AnswerKey};
 use resullm::store::{Clock, NewAnswer};
 use serde_json::{Value, json};
 use std::thread;
@@ -70,6 +72,7 @@ fn tour(gateway: &Gateway, provider_gate: &Gate) -> String {
     admin("PUT", "/admin/tenants/other/tokens", Some(tokens));
     admin("DELETE", "/admin/tenants/other", None);
     people(gateway, config, &admin);
+    buy(gateway, &admin);
     eventually(Duration::from_secs(5), "usage is kept", || {
         let usage = admin("GET", "/abc/admin/usage", None).text();
         usage.contains("gpt-4o").then_some(())
@@ -104,6 +107,34 @@ fn people(
     let code = json!({"code": "c".repeat(43), "codeVerifier": "v".repeat(43)});
     let redeemed = gateway.client().request("POST", "/abc/auth/token");
     assert_eq!(redeemed.json(&code).send().status, 401);
+}
+
+/// Asks for the payments of somebody who has none, and for what Stripe has told.
+fn buy(gateway: &Gateway, admin: &impl Fn(&str, &str, Option<Value>) -> Response) {
+    let paid = admin("GET", "/abc/admin/users/stays/payments", None);
+    assert_eq!(paid.json()["payments"], json!([]));
+    assert_eq!(admin("GET", "/abc/admin/payments", None).status, 200);
+    assert_eq!(ready(gateway), 200);
+}
+
+/// Notes a payment of somebody's.
+fn purchase(url: &str) {
+    runtime().block_on(async {
+        let store = open(url, keeping(Orphans::Known, Clock::Store)).await;
+        let account = AccountName::person(&PersonId::derive("abc", "app", "", "stays"));
+        let group = "google_logged_in".to_owned();
+        let pay = Pay {
+            tenant: "abc".to_owned(),
+            expected: 0,
+            group_before: group.clone(),
+            text: "{}".to_owned(),
+            gain: 5,
+            group: Some(group),
+        };
+        let paid = store.pay(&account, &pay).await.unwrap();
+        assert!(matches!(paid, Some(Paid::Done { .. })), "{paid:?}");
+        assert_eq!(store.payments(&account).await.unwrap().unwrap().version, 1);
+    });
 }
 
 /// Keeps, gives and forgets cached answers, and leaves one.
@@ -196,6 +227,7 @@ fn redis_acl_example_is_enough_and_minimal() {
         let gateway = Gateway::start(kept);
         let key = tour(&gateway, &gate);
         cache(&url);
+        purchase(&url);
         let mut run = commands_run(&redis);
         // Another program removed the record's expiry; its books must lose theirs too.
         let mut other = redis.connect().unwrap();
@@ -233,6 +265,7 @@ fn redis_acl_example_is_enough_and_minimal() {
         let gateway = Gateway::start(alone);
         tour(&gateway, &gate);
         cache(&hosts);
+        purchase(&hosts);
         // A slot that is migrating between two servers.
         let name = "tenant:moving:config";
         let slot = cluster.nodes()[0].cli(&["CLUSTER", "KEYSLOT", name]).int();
