@@ -1,3 +1,5 @@
+//! Both shapes of each object, and what must not be read.
+
 use super::*;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! `POST /billing/checkout`: a page of Stripe's on which a person pays for a plan or a top-up.
 
 use super::purchase::{self, PurchaseFailure};
-use super::tenant_account::failed;
+use super::tenant_account::{self, failed};
 use super::{catalogue, pages};
 use crate::api;
 use crate::local::answer::{self, Answer, Refusal, json};
@@ -44,6 +44,7 @@ pub(in crate::local) async fn open(
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
+    tenant_account::stripe(tenant)?;
     let (_, found) = caller::manager(local, request, tenant).await?;
     let call: api::Checkout = answer::body(&request.body)?;
     let item = item(tenant, &call)?;

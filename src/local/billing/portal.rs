@@ -1,6 +1,6 @@
 //! `POST /billing/portal`: the page of Stripe's on which a customer changes plans, cards and subscriptions.
 
-use super::tenant_account::failed;
+use super::tenant_account::{self, failed};
 use super::{checkout, pages, purchase};
 use crate::api;
 use crate::local::answer::{self, Answer, Refusal, json};
@@ -13,6 +13,7 @@ pub(in crate::local) async fn open(
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
+    tenant_account::stripe(tenant)?;
     let (_, found) = caller::manager(local, request, tenant).await?;
     let call: api::PortalCall = answer::body(&request.body)?;
     if let Some(page) = &call.return_url {
