@@ -49,8 +49,9 @@ impl SentBody<'_> {
     }
 }
 
-/// One request: a GET, or a POST where it has a body.
+/// One request: a GET, or a POST where it has a body, unless it is a DELETE.
 pub(crate) struct FetchCall<'a> {
+    pub deletes: bool,
     pub content: Option<SentBody<'a>>,
     /// Value of `authorization`.
     pub authorization: Option<&'a str>,
@@ -65,6 +66,7 @@ impl FetchCall<'_> {
     /// Returns a GET of something small, from anywhere that is public.
     const fn usual() -> FetchCall<'static> {
         FetchCall {
+            deletes: false,
             content: None,
             authorization: None,
             fields: &[],
@@ -170,7 +172,8 @@ fn written(url: &Url, call: &FetchCall<'_>) -> Result<BytesMut, FetchFailure> {
     let mut fields = call.fields.to_vec();
     fields.extend(call.authorization.map(|value| ("authorization", value)));
     let Some(SentBody { media_type, text }) = call.content else {
-        return head("GET", url, &fields);
+        let method = if call.deletes { "DELETE" } else { "GET" };
+        return head(method, url, &fields);
     };
     let length = text.len().to_string();
     fields.extend([

@@ -136,6 +136,7 @@ pub struct WebhookTaken {
 /// Events of Stripe, newest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PaymentEvents<E = PaymentEvent> {
+    /// At most 200.
     pub events: Vec<E>,
 }
 

@@ -36,8 +36,11 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(1_800),
 ];
 /// Events of one tenant that wait, and of all.
-const MAX_WAITING_EVENTS_OF_A_TENANT: usize = 1_000;
-const MAX_WAITING_EVENTS: usize = 10_000;
+const MAX_WAITING_EVENTS_OF_A_TENANT: usize = 500;
+const MAX_WAITING_EVENTS: usize = 20_000;
+/// Events of one tenant that may wait whatever waits of others, up to [`HARD_MAX_WAITING_EVENTS`].
+const ALWAYS_WAITING_EVENTS: usize = 20;
+const HARD_MAX_WAITING_EVENTS: usize = 40_000;
 /// Deliveries of one tenant at a time, and of all.
 const MAX_DELIVERIES_OF_A_TENANT: usize = 4;
 const MAX_DELIVERIES: usize = 64;
@@ -217,9 +220,14 @@ impl Outbox {
             };
             queues.entry(tenant.clone()).or_insert_with(fresh).clone()
         };
-        let is_full = self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING_EVENTS;
+        let of_all = self.waiting.fetch_add(1, Ordering::Relaxed);
         let of_tenant = queue.waiting.fetch_add(1, Ordering::Relaxed);
-        if is_full || of_tenant >= MAX_WAITING_EVENTS_OF_A_TENANT {
+        let most = match of_all {
+            0..MAX_WAITING_EVENTS => MAX_WAITING_EVENTS_OF_A_TENANT,
+            MAX_WAITING_EVENTS..HARD_MAX_WAITING_EVENTS => ALWAYS_WAITING_EVENTS,
+            _ => 0,
+        };
+        if of_tenant >= most {
             self.leave(tenant, &queue);
             return None;
         }
@@ -281,6 +289,7 @@ impl Outbox {
             ("webhook-signature", signature.as_str()),
         ];
         let call = FetchCall {
+            deletes: false,
             content: Some(SentBody {
                 media_type: "application/json",
                 text: body,

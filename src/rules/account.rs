@@ -8,6 +8,7 @@
 use super::amount::{Millis, Tokens};
 use super::carry::{Carry, Departure, Taken};
 use super::issued_key::KeyId;
+use super::payments::book::{Pay, PaymentBook};
 use super::refill::Refill;
 use super::window::{Limits, Pace, Slices, Window};
 use serde::{Deserialize, Serialize};
@@ -667,25 +668,28 @@ impl Account {
         Credited::Added { left: self.left }
     }
 
-    /// Adds to the balance what payments grant, or takes back what they no longer do, as far as it is left. Returns the
-    /// tokens that were to be taken back and were spent already, in all; what is given back fills these first.
+    /// Adds to the balance what payments grant, and takes back what they no longer do, as far as it is left. Returns the
+    /// tokens that could not be taken back, in all, and the overrun that these count.
     pub(crate) fn adjust(
         &mut self,
         now: Millis,
         orphans: Orphans,
-        gain: i64,
-        short: Tokens,
-    ) -> Tokens {
+        book: &PaymentBook,
+        pay: &Pay,
+    ) -> (Tokens, Tokens) {
         self.sweep(now, orphans);
-        let amount = Tokens::new(gain.unsigned_abs());
-        if gain < 0 {
-            let taken = amount.min(self.left);
-            self.left = self.left.minus(taken);
-            return short.plus(amount.minus(taken));
-        }
-        let filled = amount.min(short);
-        self.left = self.left.plus(amount.minus(filled));
-        short.minus(filled)
+        let (before, after) = pay.back;
+        // What requests in flight held was taken back too, and they have used it all the same.
+        let used = self.books.overrun.minus(book.overrun);
+        let mut short = book.short.plus(used.min(before.minus(book.short)));
+        self.left = self.left.plus(pay.gain);
+        let taken = after.minus(before).min(self.left);
+        self.left = self.left.minus(taken);
+        short = short.plus(after.minus(before).minus(taken));
+        let given = before.minus(after);
+        let filled = given.min(short);
+        self.left = self.left.plus(given.minus(filled));
+        (short.minus(filled), self.books.overrun)
     }
 
     /// Takes what is free for the account `to`, `most` in all, and closes this one: no new request is admitted. What

@@ -151,6 +151,24 @@ pub fn group(facts: &Facts, key: &str) -> String {
     }
 }
 
+/// Changes the payments that are kept of a deleted account. There is no balance: nothing is gained or taken.
+fn deleted_pays(book: &mut PaymentBook, pay: &Pay) -> Option<Paid> {
+    if book.is_empty() {
+        return None;
+    }
+    if book.version != pay.expected || !pay.group_before.is_empty() || book.is_newer_than(pay) {
+        return Some(Paid::Changed);
+    }
+    let (before, after) = pay.back;
+    let short = book
+        .short
+        .plus(after.minus(before))
+        .minus(before.minus(after));
+    book.note(pay, short, Tokens::ZERO);
+    let left = Tokens::ZERO;
+    Some(Paid::Done { left, short })
+}
+
 impl Entry {
     pub fn new(record: String) -> Entry {
         Entry {
@@ -421,8 +439,8 @@ impl Entry {
         self.with(|account| account.receive(from, total, is_over))
     }
 
-    /// Changes the payments of a person's account, and its balance and group by what follows from them. `None`: it is
-    /// another tenant's account, or no person's.
+    /// Changes the payments of a person's account, and its balance and group by what follows from them. Of a deleted
+    /// account whose payments are kept they change alone. `None`: it is another tenant's account, or no person's.
     pub fn pay(
         &mut self,
         now: Millis,
@@ -430,24 +448,22 @@ impl Entry {
         book: &mut PaymentBook,
         pay: &Pay,
     ) -> Result<Option<Paid>, Damage> {
+        if self.record.is_empty() {
+            return Ok(deleted_pays(book, pay));
+        }
         let facts = self.facts()?;
         if self.keys.is_none() || facts.tenant.as_deref() != Some(pay.tenant.as_str()) {
             return Ok(None);
         }
-        if book.version != pay.expected || group(&facts, "user_") != pay.group_before {
+        let is_same = book.version == pay.expected && group(&facts, "user_") == pay.group_before;
+        if !is_same || book.is_newer_than(pay) {
             return Ok(Some(Paid::Changed));
         }
-        let short = book.short;
-        let short = self.with(|account| account.adjust(now, orphans, pay.gain, short))?;
+        let (short, overrun) = self.with(|account| account.adjust(now, orphans, book, pay))?;
         if let Some(group) = &pay.group {
             self.regroup(now, group)?;
         }
-        // A repeat is no change, so that any number of them at once stand in nobody's way.
-        if book.text != pay.text || book.is_empty() {
-            book.version += 1;
-            book.text.clone_from(&pay.text);
-        }
-        book.short = short;
+        book.note(pay, short, overrun);
         let left = self.facts()?.left;
         Ok(Some(Paid::Done { left, short }))
     }

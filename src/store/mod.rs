@@ -403,10 +403,12 @@ pub trait People: Send + Sync {
 /// Payments of people's accounts.
 #[async_trait]
 pub trait Purchases: Send + Sync {
-    /// Returns the payments of a person's account; without any they are empty. `None`: there is no such account.
+    /// Returns the payments of a person's account, of a deleted one too while they are kept; without any they are empty.
+    /// `None`: there is no such account.
     async fn payments(&self, account: &AccountName) -> Outcome<Option<PaymentBook>>;
 
-    /// Changes the payments of a person's account, and its balance and group with them, in one step. Fewer replicas
+    /// Changes the payments of a person's account, and its balance and group with them, in one step. Those of a deleted
+    /// account change alone. Fewer replicas
     /// than [`AccountSettings::credit_replicas`]: [`StoreError::Unreplicated`]. `None`: there is no such account at
     /// this tenant.
     async fn pay(&self, account: &AccountName, pay: &Pay) -> Outcome<Option<Paid>>;

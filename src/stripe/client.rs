@@ -21,8 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// Objects of a page.
 const PAGE: usize = 20;
-/// Most objects of a list that are read.
-const MAX_LISTED: usize = 2_000;
+/// Most pages of a list that are read.
+const MAX_PAGES: usize = 100;
 /// Longest message of Stripe's that is passed on.
 const MAX_MESSAGE_CHARS: usize = 300;
 
@@ -50,6 +50,14 @@ pub enum StripeFailure {
         code: Option<String>,
         param: Option<String>,
     },
+}
+
+/// Method of a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Get,
+    Post,
+    Delete,
 }
 
 pub type Called<T> = Result<T, StripeFailure>;
@@ -120,6 +128,19 @@ impl StripeClient {
     pub async fn cancel_at_period_end(&self, id: &str) -> Called<Subscription> {
         let path = format!("subscriptions/{}", form::encoded(id));
         self.post(&path, &[("cancel_at_period_end", "true")], None)
+            .await
+    }
+
+    /// Ends a subscription at once.
+    pub async fn cancel(&self, id: &str) -> Called<Subscription> {
+        let path = format!("subscriptions/{}", form::encoded(id));
+        self.call(Method::Delete, &path, None, None).await
+    }
+
+    /// Returns all subscriptions of a customer.
+    pub async fn subscriptions(&self, customer: &str) -> Called<Vec<Subscription>> {
+        let fields = [("customer", customer), ("status", "all")];
+        self.list("subscriptions", &fields, |of: &Subscription| &of.id)
             .await
     }
 
@@ -204,7 +225,7 @@ impl StripeClient {
     ) -> Called<Vec<T>> {
         let limit = PAGE.to_string();
         let mut all: Vec<T> = Vec::new();
-        loop {
+        for _ in 0..MAX_PAGES {
             let last = all.last().map(|last| id(last).clone());
             let mut fields = fields.to_vec();
             fields.push(("limit", &limit));
@@ -217,16 +238,14 @@ impl StripeClient {
             if is_last {
                 return Ok(all);
             }
-            if all.len() >= MAX_LISTED {
-                let why = format!("a list has more than {MAX_LISTED} objects");
-                return Err(StripeFailure::Refused {
-                    status: 200,
-                    message: why,
-                    code: None,
-                    param: None,
-                });
-            }
         }
+        let why = format!("a list has more than {MAX_PAGES} pages");
+        Err(StripeFailure::Refused {
+            status: 200,
+            message: why,
+            code: None,
+            param: None,
+        })
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, fields: &[(&str, &str)]) -> Called<T> {
@@ -234,7 +253,8 @@ impl StripeClient {
             true => String::new(),
             false => format!("?{}", bracketed(fields)),
         };
-        self.call(&format!("{path}{query}"), None, None).await
+        self.call(Method::Get, &format!("{path}{query}"), None, None)
+            .await
     }
 
     async fn post<T: DeserializeOwned>(
@@ -244,11 +264,13 @@ impl StripeClient {
         idempotency: Option<&str>,
     ) -> Called<T> {
         let form = bracketed(fields);
-        self.call(path, Some(&form), idempotency).await
+        self.call(Method::Post, path, Some(&form), idempotency)
+            .await
     }
 
     async fn call<T: DeserializeOwned>(
         &self,
+        method: Method,
         path: &str,
         form: Option<&str>,
         idempotency: Option<&str>,
@@ -262,6 +284,7 @@ impl StripeClient {
         fields.extend(idempotency.map(|key| ("idempotency-key", key)));
         let authorization = format!("Bearer {}", self.key.expose());
         let call = FetchCall {
+            deletes: method == Method::Delete,
             authorization: Some(&authorization),
             fields: &fields,
             content: form.map(SentBody::form),

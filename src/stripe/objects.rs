@@ -4,6 +4,7 @@
 //! member that stands twice makes an object unreadable.
 
 use serde::Deserialize;
+use serde::de::Error;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
@@ -26,17 +27,17 @@ enum Reference {
     Object { id: String },
 }
 
-impl Reference {
-    fn into_id(self) -> String {
-        match self {
-            Reference::Id(id) | Reference::Object { id } => id,
-        }
+fn id<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let reference = Option::<Reference>::deserialize(deserializer)?;
+    let id = reference.map(|(Reference::Id(id) | Reference::Object { id })| id);
+    match id.as_deref().is_none_or(is_plain) {
+        true => Ok(id),
+        false => Err(D::Error::custom("an ID that is none of Stripe's")),
     }
 }
 
-fn id<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let reference = Option::<Reference>::deserialize(deserializer)?;
-    Ok(reference.map(Reference::into_id))
+fn own_id<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    id(deserializer)?.ok_or_else(|| D::Error::custom("an object without an ID"))
 }
 
 fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -63,6 +64,22 @@ pub struct StripeEvent<'a> {
     pub data: Option<EventData<'a>>,
 }
 
+/// Longest ID or type that is taken. Stripe's are shorter.
+const MAX_ID_BYTES: usize = 128;
+
+/// Whether a text is such as Stripe's IDs and types are.
+pub fn is_plain(id: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(plain)
+}
+
+impl StripeEvent<'_> {
+    /// Whether its ID and type can be noted.
+    pub fn is_plain(&self) -> bool {
+        is_plain(&self.id) && is_plain(&self.kind)
+    }
+}
+
 #[derive(Deserialize)]
 pub struct EventData<'a> {
     #[serde(borrow)]
@@ -80,6 +97,7 @@ pub(crate) struct ListPage<T> {
 /// Checkout session.
 #[derive(Debug, Deserialize)]
 pub struct StripeSession {
+    #[serde(deserialize_with = "own_id")]
     pub id: String,
     pub mode: String,
     /// `open`, `complete` or `expired`.
@@ -104,8 +122,11 @@ pub struct StripeSession {
 
 #[derive(Debug, Deserialize)]
 pub struct Subscription {
+    #[serde(deserialize_with = "own_id")]
     pub id: String,
     pub status: String,
+    #[serde(default)]
+    pub cancel_at_period_end: bool,
     #[serde(default, deserialize_with = "id")]
     pub customer: Option<String>,
     #[serde(default, deserialize_with = "nullable")]
@@ -130,6 +151,7 @@ impl Subscription {
 
 #[derive(Debug, Deserialize)]
 pub struct Invoice {
+    #[serde(deserialize_with = "own_id")]
     pub id: String,
     #[serde(default)]
     pub status: Option<String>,
@@ -193,6 +215,7 @@ impl Invoice {
 
 #[derive(Debug, Deserialize)]
 pub struct Line {
+    #[serde(deserialize_with = "own_id")]
     pub id: String,
     pub amount: i64,
     #[serde(default)]
@@ -265,6 +288,7 @@ impl InvoicePayment {
 
 #[derive(Debug, Deserialize)]
 pub struct PaymentIntent {
+    #[serde(deserialize_with = "own_id")]
     pub id: String,
     #[serde(default, deserialize_with = "nullable")]
     pub metadata: StripeMetadata,
@@ -276,6 +300,7 @@ pub struct PaymentIntent {
 /// What a charge, a refund or a dispute is about.
 #[derive(Debug, Deserialize)]
 pub struct OfPayment {
+    #[serde(deserialize_with = "own_id")]
     pub id: String,
     #[serde(default, deserialize_with = "id")]
     pub payment_intent: Option<String>,
@@ -283,6 +308,7 @@ pub struct OfPayment {
 
 #[derive(Debug, Deserialize)]
 pub struct Refund {
+    #[serde(deserialize_with = "own_id")]
     pub id: String,
     pub amount: u64,
     #[serde(default)]
@@ -298,6 +324,7 @@ impl Refund {
 
 #[derive(Debug, Deserialize)]
 pub struct Dispute {
+    #[serde(deserialize_with = "own_id")]
     pub id: String,
     pub amount: u64,
     #[serde(default, deserialize_with = "id")]
@@ -314,14 +341,17 @@ struct BalanceTransaction {
 impl Dispute {
     /// Returns the amount that is withdrawn now. An inquiry withdraws nothing, a dispute that was won gave all back.
     pub fn withdrawn(&self) -> u64 {
+        // Rates of exchange may differ between the two: their sums say nothing.
         let moved = self.balance_transactions.iter();
-        let sum: i64 = moved.fold(0, |sum, moved| sum.saturating_add(moved.amount));
-        if sum < 0 { self.amount } else { 0 }
+        let out = moved.clone().filter(|moved| moved.amount < 0).count();
+        let back = moved.filter(|moved| moved.amount > 0).count();
+        if out > back { self.amount } else { 0 }
     }
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Price {
+    #[serde(deserialize_with = "own_id")]
     pub id: String,
     #[serde(default)]
     pub unit_amount: Option<u64>,

@@ -73,6 +73,7 @@ fn a_dispute_counts_while_its_funds_are_out() {
         (json!([]), 0),
         (json!([{"amount": -999}]), 999),
         (json!([{"amount": -999}, {"amount": 999}]), 0),
+        (json!([{"amount": -999}, {"amount": 990}]), 0),
     ] {
         let dispute: Dispute = read(
             json!({"id": "dp", "amount": 999, "payment_intent": "pi", "balance_transactions": moved}),

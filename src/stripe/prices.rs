@@ -1,4 +1,4 @@
-//! [`PriceBook`]: what Stripe's prices cost, kept while the process lives. Stripe never changes the amount of a price.
+//! [`PriceBook`]: Stripe's prices, kept while the process lives. Stripe never changes the amount of a price.
 
 use super::client::{Called, StripeClient, StripeFailure};
 use super::objects::Price;
@@ -24,10 +24,19 @@ enum Kept {
 }
 
 impl PriceBook {
-    /// Returns a price of a tenant.
-    pub async fn of(&self, tenant: &str, client: &StripeClient, id: &str) -> Called<Arc<Price>> {
+    /// Returns a price of a tenant. One that has no amount in the currency is asked for again, since others may have been
+    /// added to it.
+    pub async fn of(
+        &self,
+        tenant: &str,
+        client: &StripeClient,
+        id: &str,
+        currency: Option<&str>,
+    ) -> Called<Arc<Price>> {
         let name = (tenant.to_owned(), id.to_owned());
-        if let Some(Kept::Known(price)) = self.known.lock().get(&name) {
+        if let Some(Kept::Known(price)) = self.known.lock().get(&name)
+            && currency.is_none_or(|currency| price.amount_in(currency).is_some())
+        {
             return Ok(price.clone());
         }
         let price = Arc::new(client.price(id).await?);
@@ -47,7 +56,7 @@ impl PriceBook {
         // Whoever comes while it is being asked for does without.
         let busy = StripeFailure::Unavailable("the price is being asked for".to_owned());
         self.keep(name.clone(), Kept::Failed(busy, Instant::now()));
-        let price = self.of(tenant, client, id).await;
+        let price = self.of(tenant, client, id, None).await;
         if let Err(failure) = &price {
             self.keep(name, Kept::Failed(failure.clone(), Instant::now()));
         }

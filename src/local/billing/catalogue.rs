@@ -9,6 +9,7 @@ pub(super) fn plan_of(config: &TenantConfig, price: &str) -> Option<GroupPlan> {
     config.groups.iter().find_map(|(name, group)| {
         Some(GroupPlan {
             group: name.clone(),
+            price: price.to_owned(),
             tokens: tokens_of(group, price)?,
             trial_tokens: Tokens::new(group.trial_tokens),
         })

@@ -1,13 +1,14 @@
 //! `POST /billing/checkout`: a page of Stripe's on which a person pays for a plan or a top-up.
 
-use super::purchase::{self, PurchaseFailure};
+use super::owner::Owner;
+use super::purchase::{self, Inquiry, PurchaseFailure};
 use super::tenant_account::{self, failed};
 use super::{catalogue, pages};
 use crate::api;
 use crate::local::answer::{self, Answer, Refusal, json};
 use crate::local::{Local, Request, accounts, caller};
 use crate::rules::amount::Millis;
-use crate::rules::payments::facts::SubscriptionStanding;
+use crate::rules::payments::facts::{SubscriptionStanding, ToldBy};
 use crate::rules::payments::{Checkout, Payments};
 use crate::rules::window::Window;
 use crate::store::Counted;
@@ -63,11 +64,10 @@ pub(in crate::local) async fn open(
     let account = &found.account;
     let payments = begun(local, tenant, account).await?;
     refuse_blocked(&payments)?;
-    if matches!(item.kind, ItemKind::Plan { .. }) && payments.live_subscriptions().next().is_some()
-    {
-        return Err(already_subscribed());
-    }
     count(local, tenant, account, "checkout", MAX_CHECKOUTS).await?;
+    if matches!(item.kind, ItemKind::Plan { .. }) {
+        refuse_subscribed(local, tenant, account, &payments).await?;
+    }
     let buying = Buying {
         tenant,
         account,
@@ -82,16 +82,13 @@ pub(in crate::local) async fn open(
     }
     let session = buying.session(&client, &key).await?;
     if let ItemKind::Plan { .. } = item.kind {
-        let checkout = Checkout {
-            session: session.id.clone(),
-            key,
-        };
-        let noted = purchase::edit(local, tenant, account, |payments| {
-            payments.open_checkout(checkout.clone());
-        });
-        noted.await.map_err(refusal)?.ok_or(Refusal::UnknownKey)?;
+        note(local, tenant, account, &client, &session.id, key).await?;
     }
-    let url = session.url.ok_or(Refusal::BillingUnavailable)?;
+    let is_page = |url: &String| url.starts_with("https://") || url.starts_with("http://");
+    let url = session
+        .url
+        .filter(is_page)
+        .ok_or(Refusal::BillingUnavailable)?;
     Ok(json(200, &api::CheckoutPage { url }))
 }
 
@@ -170,6 +167,74 @@ fn refuse_blocked(payments: &Payments) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Refuses who has a subscription. Stripe is asked first: its end may not have been heard of.
+async fn refuse_subscribed(
+    local: &Local,
+    tenant: &Tenant,
+    account: &AccountName,
+    payments: &Payments,
+) -> Result<(), Refusal> {
+    let live: Vec<String> = payments.live_subscriptions().map(str::to_owned).collect();
+    if live.is_empty() {
+        return Ok(());
+    }
+    let owner = Owner {
+        account: account.clone(),
+        purchases: payments.id.clone(),
+    };
+    for id in live {
+        let told = ToldBy {
+            event: "checkout".to_owned(),
+            at: accounts::now(),
+        };
+        let inquiry = Inquiry::Subscription { id, told };
+        match purchase::apply(local, tenant, &owner, &inquiry).await {
+            // It is at another Stripe account, or was removed there.
+            Err(PurchaseFailure::Stripe(failure)) if failure.is_missing() => {}
+            applied => {
+                applied.map_err(refusal)?;
+            }
+        }
+    }
+    let opened = purchase::open(local, tenant, account).await?;
+    let now = opened.ok_or(Refusal::UnknownKey)?.payments;
+    match now.live_subscriptions().next() {
+        Some(_) => Err(already_subscribed()),
+        None => Ok(()),
+    }
+}
+
+/// Notes the session of a plan. Of several that were made at once the last one stays open; 409 if another was paid.
+async fn note(
+    local: &Local,
+    tenant: &Tenant,
+    account: &AccountName,
+    client: &StripeClient,
+    session: &str,
+    key: String,
+) -> Result<(), Refusal> {
+    let displaced = parking_lot::Mutex::new(None);
+    let noted = purchase::edit(local, tenant, account, |payments| {
+        let checkout = Checkout {
+            session: session.to_owned(),
+            key: key.clone(),
+        };
+        let earlier = payments.checkout().map(|earlier| earlier.session.clone());
+        *displaced.lock() = earlier.filter(|earlier| earlier != session);
+        payments.open_checkout(checkout);
+    });
+    noted.await.map_err(refusal)?.ok_or(Refusal::UnknownKey)?;
+    let Some(earlier) = displaced.into_inner() else {
+        return Ok(());
+    };
+    let closed = close(tenant, client, &earlier).await;
+    if closed.is_err() {
+        // Ignored: it ends within the hour.
+        let _ = client.expire_session(session).await;
+    }
+    closed
+}
+
 fn already_subscribed() -> Refusal {
     let why =
         "The account has a subscription; it is changed and ended in the portal (billing/portal)";
@@ -215,11 +280,16 @@ async fn close_earlier(
     key: &str,
 ) -> Result<(), Refusal> {
     let earlier = payments.checkout().filter(|earlier| earlier.key != key);
-    let Some(earlier) = earlier else {
-        return Ok(());
-    };
+    match earlier {
+        Some(earlier) => close(tenant, client, &earlier.session).await,
+        None => Ok(()),
+    }
+}
+
+/// Closes a checkout that is open. 409 if its subscription lives, or is about to.
+async fn close(tenant: &Tenant, client: &StripeClient, session: &str) -> Result<(), Refusal> {
     let fail = |failure| failed(tenant, "close an earlier checkout", failure);
-    let session = match client.session(&earlier.session).await {
+    let session = match client.session(session).await {
         Err(failure) if failure.is_missing() => return Ok(()),
         session => session.map_err(fail)?,
     };
@@ -286,6 +356,7 @@ impl Buying<'_> {
             &self.item.grant,
             &days,
             &bought,
+            self.payments.checkout().map_or("", |noted| &noted.session),
             self.payments.customer().unwrap_or_default(),
             &self.call.success_url,
             self.call.cancel_url.as_deref().unwrap_or_default(),

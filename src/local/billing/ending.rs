@@ -1,48 +1,90 @@
 //! The end of an account's subscriptions when the account is deleted: with the period that is paid.
 
+use super::owner::Owner;
 use super::purchase;
 use super::tenant_account::failed;
 use crate::local::Local;
 use crate::local::answer::Refusal;
+use crate::rules::payments::Payments;
 use crate::store::name::AccountName;
 use crate::store::tenants::Tenant;
-use crate::stripe::client::StripeFailure;
+use crate::stripe::client::{Called, StripeClient, StripeFailure};
 
-/// Makes Stripe end the subscriptions of an account. A 503 if Stripe cannot be asked: who deletes an account must not
-/// go on paying for it. What Stripe refuses stops nothing.
+/// Makes Stripe end the subscriptions of an account, and the checkout of one that is open. A 503 if Stripe does not: who
+/// deletes an account must not go on paying for it.
 pub(in crate::local) async fn end_subscriptions(
     local: &Local,
     tenant: &Tenant,
     account: &AccountName,
 ) -> Result<(), Refusal> {
-    let Some(opened) = purchase::open(local, tenant, account).await? else {
+    let opened = purchase::open(local, tenant, account).await?;
+    let opened = opened.filter(|opened| !opened.payments.id.is_empty());
+    let (Some(opened), Some(_)) = (opened, &tenant.config.auth.stripe) else {
         return Ok(());
     };
-    let live: Vec<&str> = opened.payments.live_subscriptions().collect();
-    let checkout = opened.payments.checkout();
-    if (live.is_empty() && checkout.is_none()) || tenant.config.auth.stripe.is_none() {
-        return Ok(());
-    }
     let client = local
         .billing
         .client(&local.settings.billing, tenant)
         .await?;
-    if let Some(checkout) = checkout {
-        // Ignored: most have been paid or have ended long since, and any other ends within the hour.
-        let _ = client.expire_session(&checkout.session).await;
+    let owner = Owner {
+        account: account.clone(),
+        purchases: opened.payments.id.clone(),
+    };
+    let ended = end_all(&client, tenant, &owner, &opened.payments).await;
+    ended.map_err(|failure| {
+        // Stripe's own words are for the log: the person has asked nothing of Stripe.
+        let _ = failed(
+            tenant,
+            "end what an account that is to be deleted pays for",
+            failure,
+        );
+        Refusal::BillingUnavailable
+    })
+}
+
+async fn end_all(
+    client: &StripeClient,
+    tenant: &Tenant,
+    owner: &Owner,
+    payments: &Payments,
+) -> Called<()> {
+    if let Some(checkout) = payments.checkout() {
+        close(client, &checkout.session).await?;
     }
-    for subscription in live {
-        match client.cancel_at_period_end(subscription).await {
-            Ok(_) => {}
-            Err(failure @ (StripeFailure::Refused { .. } | StripeFailure::WrongKey)) => {
-                // Logged: its merchant ends it by hand.
-                let _ = failed(tenant, "end the subscription of a deleted account", failure);
-            }
-            Err(failure) => {
-                let what = "end the subscription of an account that is to be deleted";
-                return Err(failed(tenant, what, failure));
+    for customer in payments.customers() {
+        let subscriptions = match client.subscriptions(customer).await {
+            Err(failure) if failure.is_missing() => continue,
+            subscriptions => subscriptions?,
+        };
+        for subscription in subscriptions {
+            if owner.owns(tenant, &subscription.metadata) {
+                purchase::end(client, &subscription).await?;
             }
         }
     }
     Ok(())
+}
+
+/// Closes a checkout that is open, and ends the subscription of one that was paid just now.
+async fn close(client: &StripeClient, session: &str) -> Called<()> {
+    let session = match client.session(session).await {
+        Err(failure) if failure.is_missing() => return Ok(()),
+        session => session?,
+    };
+    if session.status.as_deref() == Some("open") {
+        match client.expire_session(&session.id).await {
+            // It was paid this very moment; the next try finds its subscription.
+            Err(StripeFailure::Refused { message, .. }) => {
+                return Err(StripeFailure::Unavailable(message));
+            }
+            expired => return expired.map(|_| ()),
+        }
+    }
+    let Some(id) = session.subscription else {
+        return Ok(());
+    };
+    match client.subscription(&id).await {
+        Err(failure) if failure.is_missing() => Ok(()),
+        subscription => purchase::end(client, &subscription?).await,
+    }
 }

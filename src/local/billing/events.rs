@@ -12,7 +12,9 @@ use crate::rules::config::Mode;
 use crate::rules::payments::facts::{PaidTopUp, ToldBy};
 use crate::store::tenants::Tenant;
 use crate::stripe::client::{StripeClient, StripeFailure};
-use crate::stripe::objects::{Invoice, OfPayment, StripeEvent, StripeSession, Subscription};
+use crate::stripe::objects::{
+    Invoice, OfPayment, StripeEvent, StripeMetadata, StripeSession, Subscription,
+};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -26,6 +28,9 @@ pub(super) enum Taken {
     /// The event does nothing, for this reason.
     Ignored(&'static str),
 }
+
+/// Longest name of a top-up, as a config may have it.
+const MAX_ITEM_CHARS: usize = 64;
 
 const NOT_OURS: &str = "not bought through this tenant";
 const UNREADABLE: &str = "its object cannot be read";
@@ -117,7 +122,7 @@ impl Incoming<'_> {
                 };
                 let paid = PaidTopUp {
                     session: session.id,
-                    item: session.metadata.get("item").unwrap_or_default().to_owned(),
+                    item: item(&session.metadata),
                     tokens: Tokens::new(tokens),
                     amount: session.amount_total.unwrap_or(0),
                     intent: session.payment_intent,
@@ -220,6 +225,7 @@ impl Incoming<'_> {
     async fn apply(&self, owner: &Owner, inquiry: &Inquiry) -> Result<Taken, PurchaseFailure> {
         Ok(
             match purchase::apply(self.local, self.tenant, owner, inquiry).await? {
+                Inquired::Done(applied) if applied.is_deleted => Taken::Ignored(GONE),
                 Inquired::Done(applied) => Taken::Applied {
                     owner: owner.clone(),
                     applied,
@@ -229,6 +235,12 @@ impl Incoming<'_> {
             },
         )
     }
+}
+
+/// Returns the name of a top-up, as far as it is noted.
+fn item(metadata: &StripeMetadata) -> String {
+    let name = metadata.get("item").unwrap_or_default();
+    name.chars().take(MAX_ITEM_CHARS).collect()
 }
 
 fn read<T: DeserializeOwned>(object: &RawValue) -> Option<T> {

@@ -24,7 +24,7 @@ pub(super) async fn note(local: &Local, tenant: &Tenant, event: &StripeEvent<'_>
     let row = match taken {
         Taken::Applied { applied, .. } => api::PaymentEvent {
             account: Some(applied.label.clone()),
-            tokens: Some(applied.change.gain),
+            tokens: Some(purchase::moved(&applied.change)),
             group: applied.change.group.clone(),
             ..of(event)
         },

@@ -6,8 +6,8 @@
 
 use super::catalogue;
 use super::owner::Owner;
-use crate::local::Local;
-use crate::rules::amount::Tokens;
+use crate::local::{Local, accounts};
+use crate::rules::amount::{Millis, Tokens};
 use crate::rules::entry::group;
 use crate::rules::payments::book::{Paid, Pay};
 use crate::rules::payments::facts::{
@@ -19,7 +19,8 @@ use crate::store::name::AccountName;
 use crate::store::tenants::Tenant;
 use crate::store::{Outcome, StoreError};
 use crate::stripe::client::{Called, StripeClient, StripeFailure};
-use crate::stripe::objects::{Invoice, InvoicePayment, Line};
+use crate::stripe::objects::{Invoice, InvoicePayment, Line, Subscription};
+use std::collections::BTreeMap;
 
 /// Tries of a change before it is given up; Stripe sends its event again.
 const MAX_TRIES: u32 = 10;
@@ -57,6 +58,10 @@ pub(super) enum Inquired {
 pub(super) struct Applied {
     pub change: PaymentChange,
     pub payments: Payments,
+    /// Whether only the payments of a deleted account were changed.
+    pub is_deleted: bool,
+    /// Tokens that each object had granted before.
+    pub before: BTreeMap<String, Tokens>,
     pub group_before: String,
     pub left: Tokens,
     /// Label of the account in usage records.
@@ -87,20 +92,26 @@ impl From<StripeFailure> for PurchaseFailure {
 /// Payments of an account as they were read.
 pub(super) struct OpenPayments {
     pub payments: Payments,
+    /// Whether the account was deleted, and only its payments are kept.
+    pub is_deleted: bool,
     version: u64,
     group: String,
     label: String,
+    /// Moment at which the reading began.
+    asked: Millis,
+    /// Tokens that each object had granted.
+    before: BTreeMap<String, Tokens>,
 }
 
-/// Reads the payments of an account. `None`: there is no such account. Without any they have no ID.
+/// Reads the payments of an account, of a deleted one too while they are kept. `None`: there is no such account. Without
+/// any they have no ID.
 pub(super) async fn open(
     local: &Local,
     tenant: &Tenant,
     account: &AccountName,
 ) -> Outcome<Option<OpenPayments>> {
-    let Some(record) = local.store.person(account, &tenant.id).await? else {
-        return Ok(None);
-    };
+    let asked = accounts::now();
+    let record = local.store.person(account, &tenant.id).await?;
     let Some(book) = local.store.payments(account).await? else {
         return Ok(None);
     };
@@ -108,16 +119,28 @@ pub(super) async fn open(
         name: account.id(),
         damage,
     };
-    let facts = record::read(&record).map_err(damaged)?;
+    let facts = record
+        .as_deref()
+        .map(record::read)
+        .transpose()
+        .map_err(damaged)?;
+    if facts.is_none() && book.is_empty() {
+        return Ok(None);
+    }
     let payments = match book.is_empty() {
         true => Payments::default(),
         false => Payments::read(&book.text).map_err(damaged)?,
     };
+    let granted = payments.entries().into_iter();
+    let label = facts.as_ref().and_then(|facts| facts.label.clone());
     Ok(Some(OpenPayments {
-        payments,
+        is_deleted: facts.is_none(),
         version: book.version,
-        group: group(&facts, "user_"),
-        label: facts.label.unwrap_or_else(|| account.id()),
+        group: facts.map_or_else(String::new, |facts| group(&facts, "user_")),
+        label: label.unwrap_or_else(|| account.id()),
+        before: granted.map(|entry| (entry.object, entry.tokens)).collect(),
+        asked,
+        payments,
     }))
 }
 
@@ -135,20 +158,25 @@ impl OpenPayments {
             expected: self.version,
             group_before: self.group.clone(),
             text: self.payments.text(),
+            asked: self.asked,
             gain: change.gain,
-            group: change.group.clone(),
+            back: change.back,
+            // A deleted account is in no group.
+            group: change.group.clone().filter(|_| !self.is_deleted),
         };
         match local.store.pay(account, &pay).await? {
             // Whoever has deleted the account has also changed its payments.
             None | Some(Paid::Changed) => Ok(None),
             Some(Paid::Done { left, .. }) => {
-                if change.group.is_some() {
+                if change.group.is_some() && !self.is_deleted {
                     forget_terms(local, account).await;
                 }
                 let label = self.label;
                 Ok(Some(Applied {
                     change,
                     payments: self.payments,
+                    is_deleted: self.is_deleted,
+                    before: self.before,
                     group_before: self.group,
                     left,
                     label,
@@ -177,6 +205,9 @@ pub(super) async fn edit(
         let Some(mut opened) = open(local, tenant, account).await? else {
             return Ok(None);
         };
+        if opened.is_deleted {
+            return Ok(None);
+        }
         edit(&mut opened.payments);
         if let Some(applied) = opened.write(local, tenant, account).await? {
             return Ok(Some(applied));
@@ -192,17 +223,19 @@ pub(super) async fn apply(
     owner: &Owner,
     inquiry: &Inquiry,
 ) -> Result<Inquired, PurchaseFailure> {
+    let asked = Inquirer {
+        local,
+        tenant,
+        owner,
+    };
     for _ in 0..MAX_TRIES {
-        let Some(mut opened) = open(local, tenant, &owner.account).await? else {
-            return Ok(Inquired::Gone);
-        };
-        if opened.payments.id != owner.purchases {
-            return Ok(Inquired::Gone);
+        let opened = open(local, tenant, &owner.account).await?;
+        let opened = opened.filter(|opened| opened.payments.id == owner.purchases);
+        if opened.as_ref().is_none_or(|opened| opened.is_deleted) {
+            asked.end_left_over(inquiry).await?;
         }
-        let asked = Inquirer {
-            local,
-            tenant,
-            owner,
+        let Some(mut opened) = opened else {
+            return Ok(Inquired::Gone);
         };
         if !asked.take(inquiry, &mut opened.payments).await? {
             return Ok(Inquired::NotTheirs);
@@ -263,6 +296,19 @@ impl Inquirer<'_> {
         }
     }
 
+    /// Ends a subscription whose account was deleted, which nobody uses and somebody pays.
+    async fn end_left_over(&self, inquiry: &Inquiry) -> Result<(), PurchaseFailure> {
+        let Inquiry::Subscription { id, .. } = inquiry else {
+            return Ok(());
+        };
+        let client = self.client().await?;
+        let now = client.subscription(id).await?;
+        if self.owner.owns(self.tenant, &now.metadata) {
+            end(&client, &now).await?;
+        }
+        Ok(())
+    }
+
     async fn refunded(&self, intent: &str) -> Result<u64, PurchaseFailure> {
         let refunds = self.client().await?.refunds(intent).await?;
         let counted = refunds.iter().filter(|refund| refund.counts());
@@ -283,7 +329,8 @@ impl Inquirer<'_> {
         if !self.owner.owns(self.tenant, &now.metadata) {
             return Ok(false);
         }
-        let plans = now.prices();
+        let prices: Vec<String> = now.prices().map(str::to_owned).collect();
+        let plans = prices.iter();
         let plans = plans.filter_map(|price| catalogue::plan_of(&self.tenant.config, price));
         let plan = plans.max_by_key(|plan| plan.tokens);
         payments.take_subscription(
@@ -291,6 +338,7 @@ impl Inquirer<'_> {
                 id: id.to_owned(),
                 customer: customer.clone(),
                 standing: SubscriptionStanding::of(&now.status),
+                prices,
                 plan,
             },
             told,
@@ -345,12 +393,36 @@ impl Inquirer<'_> {
             None => None,
             Some(tokens) => {
                 let prices = &self.local.billing.prices;
-                let price = prices.of(self.tenant.id.as_str(), client, id).await?;
+                let currency = Some(line.currency.as_str());
+                let price = prices.of(self.tenant.id.as_str(), client, id, currency);
+                let price = price.await?;
                 let amount = price.amount_in(&line.currency);
                 amount.map(|amount| PlanPrice { amount, tokens })
             }
         };
         Ok(Some(InvoiceLine { price, amount }))
+    }
+}
+
+/// Returns the tokens that a change has granted, less what it has taken back or was to.
+pub(super) fn moved(change: &PaymentChange) -> i64 {
+    let count = |tokens: Tokens| i64::try_from(tokens.count()).unwrap_or(i64::MAX);
+    let (before, after) = change.back;
+    count(change.gain) + count(before) - count(after)
+}
+
+/// Ends a subscription: with the period that is paid, or at once if none is. One that has ended stays as it is.
+pub(super) async fn end(client: &StripeClient, subscription: &Subscription) -> Called<()> {
+    let id = subscription.id.as_str();
+    let ended = match subscription.status.as_str() {
+        "canceled" | "incomplete_expired" => return Ok(()),
+        "active" | "trialing" | "past_due" if subscription.cancel_at_period_end => return Ok(()),
+        "active" | "trialing" | "past_due" => client.cancel_at_period_end(id).await,
+        _ => client.cancel(id).await,
+    };
+    match ended {
+        Err(failure) if failure.is_missing() => Ok(()),
+        ended => ended.map(|_| ()),
     }
 }
 

@@ -15,7 +15,9 @@ pub(super) fn tell(local: &Local, tenant: &Tenant, owner: &Owner, applied: &Appl
         ..EventData::default()
     };
     for entry in applied.payments.entries() {
-        if entry.event == event && !entry.tokens.is_zero() {
+        let before = applied.before.get(&entry.object).copied();
+        let is_new = entry.event == event || entry.tokens > before.unwrap_or_default();
+        if is_new && !entry.tokens.is_zero() {
             let received = AppEvent {
                 kind: AppEventType::PaymentReceived,
                 mark: format!("{}:{}", owner.purchases, entry.object),

@@ -2,7 +2,7 @@
 
 use super::events::{self, Taken};
 use super::history;
-use super::purchase::{Applied, PurchaseFailure};
+use super::purchase::{self, Applied, PurchaseFailure};
 use super::tenant_account;
 use super::told;
 use crate::api;
@@ -27,9 +27,9 @@ pub(in crate::local) async fn take(
 ) -> Result<Answer, Refusal> {
     tenant_account::stripe(tenant)?;
     check(local, request, tenant).await?;
-    let Ok(event) = serde_json::from_slice::<StripeEvent<'_>>(&request.body) else {
-        return Err(Refusal::Bad("The body is no event of Stripe's".to_owned()));
-    };
+    let event = serde_json::from_slice::<StripeEvent<'_>>(&request.body).ok();
+    let event = event.filter(StripeEvent::is_plain);
+    let event = event.ok_or_else(|| Refusal::Bad("The body is no event of Stripe's".to_owned()))?;
     let taken = events::take(local, tenant, &event).await;
     let about = About {
         tenant: Some(tenant.id.as_str()),
@@ -121,12 +121,13 @@ fn log_taken(about: &About<'_>, event: &StripeEvent<'_>, taken: &Taken) {
                 account: Some(label.as_str()),
                 ..*about
             };
+            let gain = purchase::moved(change);
             let group = change.group.as_deref().unwrap_or("the same");
             let line = format_args!(
                 "StripeEvent {id} ({kind}) of Stripe changed a balance by {} tokens to {left}; the group is {group}",
-                change.gain
+                gain
             );
-            let gain = change.gain.into();
+            let gain = gain.into();
             about.log(module_path!(), Level::Info, &[("tokens", gain)], line);
         }
     }
@@ -137,7 +138,7 @@ fn answer(taken: &Taken) -> api::WebhookTaken {
         Taken::Applied { applied, .. } => api::WebhookTaken {
             received: true,
             ignored: None,
-            tokens: Some(applied.change.gain),
+            tokens: Some(purchase::moved(&applied.change)),
             group: applied.change.group.clone(),
         },
         Taken::Ignored(why) => api::WebhookTaken {

@@ -2,6 +2,7 @@
 
 use super::endpoint::{Endpoint, Kind};
 use super::identity::{apple_group, google_group};
+use super::payments::BillingKind;
 use super::tenant::TenantConfig;
 use crate::rules::egress;
 use crate::tables::Fault;
@@ -17,6 +18,11 @@ const MOST_CLIENTS: usize = 20;
 /// Returns the doubts. `allows_private`: the setting `egress.allow_private_networks`.
 pub fn doubts(config: &TenantConfig, allows_private: bool) -> Vec<Fault> {
     let mut doubts = sign_in(config, allows_private);
+    doubts.extend(payments(config));
+    let events = config.events.as_ref();
+    if let Some(why) = events.and_then(|events| unasked(&events.url, allows_private)) {
+        doubts.push(Fault::new("events.url", why));
+    }
     let Some(text) = &config.providers.text else {
         return doubts;
     };
@@ -90,6 +96,23 @@ fn sign_in(config: &TenantConfig, allows_private: bool) -> Vec<Fault> {
             .map(|path| Fault::new(path, message)),
     );
     doubts
+}
+
+/// Returns the doubts about payments: keys of no mode, and what is sold without a way to hear of its payment.
+fn payments(config: &TenantConfig) -> Option<Fault> {
+    let stripe = config.auth.stripe.as_ref()?;
+    let path = "auth.stripe.api_key";
+    if stripe.api_key.is_some() && stripe.mode().is_none() {
+        let message = "is no secret or restricted key (sk_live_, sk_test_, rk_live_, rk_test_): no event counts";
+        return Some(Fault::new(path, message));
+    }
+    let mut groups = config.groups.values();
+    let sells = !stripe.top_ups.is_empty() || groups.any(|group| group.stripe_price.is_some());
+    let is_deaf = stripe.kind == BillingKind::Stripe && stripe.webhook_secrets.is_empty();
+    (sells && is_deaf).then(|| {
+        let message = "is missing: without it nothing is granted, so there is no checkout";
+        Fault::new("auth.stripe.webhook_secrets", message)
+    })
 }
 
 /// Returns why an issuer is not asked, as far as its URL shows it.

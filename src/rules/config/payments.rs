@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 const STRIPE: &str = "api.stripe.com";
 /// Most secrets of a webhook: one, and the next one while they change.
 const MAX_SECRETS: usize = 4;
+/// Most top-ups of a tenant, and most further prices of a group: a list of what is for sale asks Stripe for each.
+const MAX_ENTRIES: usize = 50;
 /// Longest name of a price.
 const MAX_PRICE_CHARS: usize = 128;
 
@@ -93,11 +95,20 @@ pub(super) fn price() -> ValueType<String> {
 
 /// Further prices of a group.
 pub(super) fn prices() -> ValueType<BTreeMap<String, GroupPrice>> {
-    by_name(object::<GroupPrice>()).map(|prices| prices.into_iter().collect())
+    let prices = by_name(object::<GroupPrice>()).check(|prices| few(prices.len()));
+    prices.map(|prices| prices.into_iter().collect())
 }
 
 fn sold() -> ValueType<BTreeMap<String, SoldTokens>> {
-    by_name(object::<SoldTokens>()).map(|sold| sold.into_iter().collect())
+    let sold = by_name(object::<SoldTokens>()).check(|sold| few(sold.len()));
+    sold.map(|sold| sold.into_iter().collect())
+}
+
+fn few(entries: usize) -> Result<(), &'static str> {
+    match entries > MAX_ENTRIES {
+        true => Err("must not have more than 50 entries"),
+        false => Ok(()),
+    }
 }
 
 fn webhook_secrets() -> ValueType<Vec<Secret>> {

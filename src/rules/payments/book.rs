@@ -3,7 +3,7 @@
 //! The text is not understood here: who changes it has read it before, and says which version that was. So a decision
 //! that was made on what another instance has changed since is made again, and the balance moves in the same step.
 
-use crate::rules::amount::Tokens;
+use crate::rules::amount::{Millis, Tokens};
 use serde::{Deserialize, Serialize};
 
 /// Payments of an account as they are stored.
@@ -14,10 +14,33 @@ pub struct PaymentBook {
     /// Tokens that were to be taken back and were spent already. What is given back fills these first.
     #[serde(default, skip_serializing_if = "Tokens::is_zero")]
     pub short: Tokens,
+    /// Overrun of the account at the latest change. What has grown since was used beyond what was taken back.
+    #[serde(default, skip_serializing_if = "Tokens::is_zero")]
+    pub overrun: Tokens,
+    /// Latest moment at which somebody began to ask how everything stands, and found it as it is here.
+    #[serde(default)]
+    pub confirmed: Millis,
     pub text: String,
 }
 
 impl PaymentBook {
+    /// Whether a change rests on what was asked before somebody else has confirmed what stands here.
+    pub(crate) fn is_newer_than(&self, pay: &Pay) -> bool {
+        self.text != pay.text && pay.asked < self.confirmed
+    }
+
+    /// Notes a change whose tokens are moved. A repeat is no change, so that any number of them at once stand in nobody's
+    /// way.
+    pub(crate) fn note(&mut self, pay: &Pay, short: Tokens, overrun: Tokens) {
+        if self.text != pay.text || self.is_empty() {
+            self.version += 1;
+            self.text.clone_from(&pay.text);
+        }
+        self.short = short;
+        self.overrun = overrun;
+        self.confirmed = self.confirmed.max(pay.asked);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.version == 0
     }
@@ -32,8 +55,12 @@ pub struct Pay {
     /// Group of the account that it was made from.
     pub group_before: String,
     pub text: String,
-    /// Tokens that the balance gains, or is to lose.
-    pub gain: i64,
+    /// Moment at which the asking began that the change rests on.
+    pub asked: Millis,
+    /// Tokens that the balance gains.
+    pub gain: Tokens,
+    /// Tokens that are taken back in all: before the change, and after it.
+    pub back: (Tokens, Tokens),
     /// Group that the account moves to.
     pub group: Option<String>,
 }

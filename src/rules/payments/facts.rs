@@ -60,6 +60,8 @@ pub struct SubscriptionNow {
     pub id: String,
     pub customer: String,
     pub standing: SubscriptionStanding,
+    /// Prices of its items.
+    pub prices: Vec<String>,
     /// Group that its price stands for; `None`: its price is in no group.
     pub plan: Option<GroupPlan>,
 }
@@ -68,6 +70,7 @@ pub struct SubscriptionNow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupPlan {
     pub group: String,
+    pub price: String,
     pub tokens: Tokens,
     /// Tokens of a trial, once an account.
     pub trial_tokens: Tokens,

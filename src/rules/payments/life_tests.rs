@@ -1,5 +1,6 @@
 //! Property tests of payments: random lives of a customer, whose events come in any order, more than once or never.
 
+use super::book::{Pay, PaymentBook};
 use super::facts::*;
 use super::*;
 use crate::rules::account::{Account, Books, Orphans};
@@ -223,41 +224,47 @@ impl Stripe {
         }
     }
 
-    /// Returns what all payments are worth: each payment's grant, and what of it went back.
+    /// Returns what all payments grant, and what of it went back.
     fn worth(&self) -> (u64, u64) {
-        let mut grants: Vec<(u64, u64, Option<String>)> = Vec::new();
-        let (mut sum, mut most) = (0i64, 0i64);
+        let (mut granted, mut back) = (0, 0);
+        let (mut sum, mut most, mut net, mut most_net) = (0i64, 0i64, 0i64, 0i64);
         for invoice in &self.invoices {
+            let mut worth = 0i64;
             for line in &invoice.lines {
                 let price = line.price.unwrap();
-                let worth = price.tokens.count() as f64 * line.amount as f64 / price.amount as f64;
-                sum += worth.floor() as i64;
+                let share = price.tokens.count() as f64 * line.amount as f64 / price.amount as f64;
+                worth += share.floor() as i64;
             }
-            let more = (sum - most).max(0);
+            let intent = invoice.intents.first();
+            let reversed = self.share(worth.max(0) as u64, invoice.total, intent);
+            sum += worth;
+            net += worth - reversed as i64;
             most = most.max(sum);
-            let intent = invoice.intents.first().cloned();
-            grants.push((more.unsigned_abs(), invoice.total, intent));
+            most_net = most_net.max(net);
         }
+        granted += most as u64;
+        back += (most - most_net) as u64;
         for session in &self.sessions {
-            grants.push((
+            granted += session.tokens.count();
+            back += self.share(
                 session.tokens.count(),
                 session.amount,
-                session.intent.clone(),
-            ));
+                session.intent.as_ref(),
+            );
         }
-        let granted = grants.iter().map(|(tokens, ..)| tokens).sum();
-        let back = grants.iter().map(|(tokens, amount, intent)| {
-            let of = |known: &BTreeMap<String, u64>| {
-                intent
-                    .as_ref()
-                    .and_then(|intent| known.get(intent))
-                    .copied()
-                    .unwrap_or(0)
-            };
-            let reversed = (of(&self.refunded) + of(&self.disputed)).min(*amount);
-            tokens * reversed / (*amount).max(1)
-        });
-        (granted, back.sum())
+        (granted, back)
+    }
+
+    /// The share of tokens whose payment went back.
+    fn share(&self, tokens: u64, amount: u64, intent: Option<&String>) -> u64 {
+        let of = |known: &BTreeMap<String, u64>| {
+            intent
+                .and_then(|intent| known.get(intent))
+                .copied()
+                .unwrap_or(0)
+        };
+        let reversed = (of(&self.refunded) + of(&self.disputed)).min(amount);
+        tokens * reversed / amount.max(1)
     }
 
     fn group(&self) -> &'static str {
@@ -274,7 +281,7 @@ struct World {
     stripe: Stripe,
     payments: Payments,
     account: Account,
-    short: Tokens,
+    book: PaymentBook,
     group: String,
     spent: u64,
 }
@@ -288,7 +295,7 @@ impl World {
                 left: Tokens::ZERO,
                 books: Books::default(),
             },
-            short: Tokens::ZERO,
+            book: PaymentBook::default(),
             group: HOME.into(),
             spent: 0,
         }
@@ -313,8 +320,10 @@ impl World {
                         id: id.clone(),
                         customer: CUSTOMER.into(),
                         standing: SubscriptionStanding::of(of.status),
+                        prices: vec![group.into()],
                         plan: Some(GroupPlan {
                             group: group.into(),
+                            price: group.into(),
                             tokens: Tokens::new(tokens),
                             trial_tokens: Tokens::new(77),
                         }),
@@ -339,9 +348,18 @@ impl World {
         }
         let change = payments.change(&self.group);
         self.payments = payments;
-        self.short = self
-            .account
-            .adjust(NOW, Orphans::Known, change.gain, self.short);
+        let pay = Pay {
+            tenant: "abc".into(),
+            expected: self.book.version,
+            group_before: self.group.clone(),
+            text: self.payments.text(),
+            asked: NOW,
+            gain: change.gain,
+            back: change.back,
+            group: change.group.clone(),
+        };
+        let adjusted = self.account.adjust(NOW, Orphans::Known, &self.book, &pay);
+        self.book.note(&pay, adjusted.0, adjusted.1);
         self.group = change.group.unwrap_or(std::mem::take(&mut self.group));
     }
 
@@ -405,7 +423,7 @@ proptest! {
         prop_assert!(world.account.left.count() >= expected);
         if world.spent == 0 {
             prop_assert_eq!(world.account.left.count(), owed);
-            prop_assert_eq!(world.short, Tokens::ZERO);
+            prop_assert_eq!(world.book.short, Tokens::ZERO);
         }
         prop_assert_eq!(world.group.as_str(), world.stripe.group());
         let listed = world.payments.entries();
@@ -413,11 +431,11 @@ proptest! {
         prop_assert_eq!(sum(|entry| entry.tokens), granted + world.trial());
         prop_assert_eq!(sum(|entry| entry.taken_back), back);
         // Once more changes nothing.
-        let before = (world.payments.clone(), world.account.clone());
+        let before = (world.payments.clone(), world.account.clone(), world.book.clone());
         for event in &events {
             world.hear(event);
         }
-        prop_assert_eq!(before, (world.payments, world.account));
+        prop_assert_eq!(before, (world.payments, world.account, world.book));
     }
 
     /// Changing plans at any moments of a period never gives more than the larger plan.
@@ -448,6 +466,7 @@ fn an_account_returns_to_the_group_before_its_first_subscription() {
         let standing = SubscriptionStanding::of(status);
         let plan = GroupPlan {
             group: name.into(),
+            price: name.into(),
             tokens: Tokens::new(tokens),
             trial_tokens: Tokens::ZERO,
         };
@@ -456,6 +475,7 @@ fn an_account_returns_to_the_group_before_its_first_subscription() {
                 id: id.into(),
                 customer: CUSTOMER.into(),
                 standing,
+                prices: vec![name.into()],
                 plan: Some(plan),
             },
             &told(),
@@ -491,7 +511,7 @@ fn a_price_that_becomes_known_counts_from_then_on_and_one_that_changes_does_not(
             intents: vec!["pi_1".into()],
         };
         payments.take_invoices(CUSTOMER, &[invoice], &told());
-        payments.change(HOME).gain
+        payments.change(HOME).gain.count()
     };
     let price = |tokens| {
         Some(PlanPrice {
@@ -514,4 +534,150 @@ fn a_dispute_blocks_until_its_funds_are_back() {
     assert!(payments.is_blocked());
     payments.take_dispute("pi_1", "dp_1", 0);
     assert!(!payments.is_blocked());
+}
+
+/// A world in which somebody has bought 3,000 tokens for 500 cents.
+fn bought() -> (World, About) {
+    let mut world = World::new();
+    world.step(&Step::TopUp {
+        tokens: 3_000,
+        amount: 500,
+    });
+    world.hear(&About::Session(0));
+    assert_eq!(world.account.left, Tokens::new(3_000));
+    (world, About::Payment("pi_cs_0".into()))
+}
+
+#[test]
+fn a_purchase_is_granted_in_full_whatever_was_refunded_before() {
+    let (mut world, payment) = bought();
+    world.step(&Step::Spend { tokens: 2_900 });
+    world.step(&Step::Refund {
+        at: 0,
+        percent: 100,
+    });
+    world.hear(&payment);
+    assert_eq!(
+        (world.account.left, world.book.short),
+        (Tokens::ZERO, Tokens::new(2_900))
+    );
+
+    world.step(&Step::TopUp {
+        tokens: 3_000,
+        amount: 500,
+    });
+    world.hear(&About::Session(1));
+    assert_eq!(world.account.left, Tokens::new(3_000));
+}
+
+#[test]
+fn a_refund_that_fails_gives_back_nothing_that_calls_in_flight_have_used() {
+    let (mut world, payment) = bought();
+    let ask = crate::rules::account::Admit {
+        id: "r",
+        least: Tokens::new(3_000),
+        most: Tokens::new(3_000),
+        open: Tokens::ZERO,
+        known: Tokens::ZERO,
+        limits: Default::default(),
+        ttl: Millis(1_000),
+        key: None,
+        created: Millis(0),
+    };
+    world.account.admit(NOW, Orphans::Known, &ask);
+    world.step(&Step::Refund {
+        at: 0,
+        percent: 100,
+    });
+    world.hear(&payment);
+    world
+        .account
+        .settle(NOW, Orphans::Known, "r", Tokens::new(3_000), false);
+    world.step(&Step::FailRefund { at: 0 });
+    world.hear(&payment);
+    assert_eq!(world.account.left, Tokens::ZERO);
+}
+
+#[test]
+fn a_refunded_period_that_has_granted_nothing_fills_no_hole_of_the_sum() {
+    let mut world = World::new();
+    world.step(&Step::Subscribe {
+        plan: 0,
+        trial: false,
+    });
+    for (plan, rest) in [(1, PERIOD), (0, PERIOD)] {
+        world.step(&Step::Change { plan, rest });
+    }
+    let subscription = About::Subscription("sub_0".into());
+    for _ in 0..3 {
+        world.step(&Step::Renew);
+    }
+    world.hear(&subscription);
+    let before = world.account.left;
+    assert!(
+        before.count() > 19_900 && before.count() <= 20_000,
+        "{before:?}"
+    );
+
+    // The last renewal paid, granted nothing, and is refunded.
+    world.stripe.refunded.insert("pi_in_5".into(), 999);
+    world.step(&Step::Renew);
+    world.hear(&subscription);
+    world.hear(&About::Payment("pi_in_5".into()));
+    assert!(
+        world.account.left.minus(before).count() <= 5_000 - 4_990,
+        "{:?}",
+        world.account.left
+    );
+}
+
+#[test]
+fn who_changes_to_a_price_of_no_group_loses_the_group_and_a_price_that_left_the_config_keeps_it() {
+    let mut payments = Payments::new("p".into());
+    let mut now = |price: &str, plan: Option<&str>| {
+        let plan = plan.map(|group| GroupPlan {
+            group: group.into(),
+            price: price.into(),
+            tokens: Tokens::new(1),
+            trial_tokens: Tokens::ZERO,
+        });
+        payments.take_subscription(
+            &SubscriptionNow {
+                id: "sub_1".into(),
+                customer: CUSTOMER.into(),
+                standing: SubscriptionStanding::Live,
+                prices: vec![price.into()],
+                plan,
+            },
+            &told(),
+        );
+        payments.live_subscriptions().count()
+    };
+    assert_eq!(now("price_big", Some("premium")), 1);
+    assert_eq!(now("price_big", None), 1);
+    assert_eq!(now("price_cheap", None), 0);
+}
+
+#[test]
+fn an_answer_that_was_asked_for_before_a_later_one_was_confirmed_changes_nothing() {
+    let mut book = PaymentBook::default();
+    let pay = |text: &str, asked| Pay {
+        tenant: "abc".into(),
+        expected: 1,
+        group_before: String::new(),
+        text: text.into(),
+        asked: Millis(asked),
+        gain: Tokens::ZERO,
+        back: (Tokens::ZERO, Tokens::ZERO),
+        group: None,
+    };
+    book.note(&pay("one", 10), Tokens::ZERO, Tokens::ZERO);
+    book.note(&pay("one", 20), Tokens::ZERO, Tokens::ZERO);
+    assert_eq!(book.version, 1);
+    assert!(book.is_newer_than(&pay("two", 15)));
+    assert!(!book.is_newer_than(&pay("two", 25)));
+    assert!(
+        !book.is_newer_than(&pay("one", 15)),
+        "a repeat stands in nobody's way"
+    );
 }

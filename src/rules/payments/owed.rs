@@ -8,7 +8,7 @@ use crate::rules::record::Damage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Most objects that are kept for an account. With more of them it buys nothing further.
+/// Most objects that are kept for an account. With more of them it buys nothing further, and nothing more is noted.
 const MAX_OBJECTS: usize = 2_000;
 
 /// Payments of one account.
@@ -39,7 +39,10 @@ pub struct Payments {
     reversals: BTreeMap<String, Reversal>,
     /// Tokens of all this that the balance has had.
     #[serde(default, skip_serializing_if = "Tokens::is_zero")]
-    applied: Tokens,
+    granted: Tokens,
+    /// Tokens of these that were taken back.
+    #[serde(default, skip_serializing_if = "Tokens::is_zero")]
+    taken_back: Tokens,
     /// The latest checkout of a plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checkout: Option<Checkout>,
@@ -49,6 +52,8 @@ pub struct Payments {
 struct LiveSubscription {
     group: String,
     tokens: Tokens,
+    customer: String,
+    price: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,8 +120,10 @@ pub struct Checkout {
 /// Effect of new facts on the account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PaymentChange {
-    /// Tokens that the balance gains, or is to lose.
-    pub gain: i64,
+    /// Tokens that the balance gains.
+    pub gain: Tokens,
+    /// Tokens that are taken back in all: before, and after it.
+    pub back: (Tokens, Tokens),
     /// Group that the account moves to.
     pub group: Option<String>,
 }
@@ -140,9 +147,16 @@ impl Payments {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Returns the latest customer.
+    /// Returns the customer of a subscription that lives, or else the latest one.
     pub fn customer(&self) -> Option<&str> {
-        self.customers.last().map(String::as_str)
+        let live = self.subscriptions.values().next_back();
+        let of_live = live.map(|live| live.customer.as_str());
+        of_live.or(self.customers.last().map(String::as_str))
+    }
+
+    /// Returns all customers.
+    pub fn customers(&self) -> &[String] {
+        &self.customers
     }
 
     pub fn checkout(&self) -> Option<&Checkout> {
@@ -187,6 +201,9 @@ impl Payments {
 
     /// Notes a top-up, once a session.
     pub fn top_up(&mut self, paid: PaidTopUp) {
+        if self.is_full() {
+            return;
+        }
         self.top_ups.entry(paid.session).or_insert(TopUp {
             item: paid.item,
             tokens: paid.tokens,
@@ -202,8 +219,11 @@ impl Payments {
         self.link(customer);
         let before = self.invoices.remove(customer).unwrap_or_default();
         let mut known = before.rows;
-        let mut rows = Vec::new();
+        let mut rows: Vec<InvoiceRow> = Vec::new();
         for paid in listed {
+            if rows.iter().any(|row| row.id == paid.id) {
+                continue;
+            }
             let at = known.iter().position(|row| row.id == paid.id);
             let row = at.map(|at| known.remove(at));
             rows.push(InvoiceRow::seen(row, paid, told));
@@ -224,29 +244,30 @@ impl Payments {
     /// Notes how a subscription stands now.
     pub fn take_subscription(&mut self, now: &SubscriptionNow, told: &ToldBy) {
         self.link(&now.customer);
+        let Some(plan) = now.plan.as_ref().filter(|_| now.standing.gives_group()) else {
+            let known = self.subscriptions.get(&now.id);
+            // A price that has left the config keeps its group; another price that is in none does not.
+            let is_same = known.is_some_and(|known| now.prices.contains(&known.price));
+            if !now.standing.gives_group() || !is_same {
+                self.subscriptions.remove(&now.id);
+            }
+            return;
+        };
         if now.standing == SubscriptionStanding::Trial && self.trial.is_none() {
-            let plan = now.plan.as_ref();
             self.trial = Some(Trial {
                 subscription: now.id.clone(),
-                tokens: plan.map_or(Tokens::ZERO, |plan| plan.trial_tokens),
+                tokens: plan.trial_tokens,
                 event: told.event.clone(),
                 at: told.at,
             });
         }
-        match &now.plan {
-            _ if !now.standing.gives_group() => {
-                self.subscriptions.remove(&now.id);
-            }
-            Some(plan) => {
-                let live = LiveSubscription {
-                    group: plan.group.clone(),
-                    tokens: plan.tokens,
-                };
-                self.subscriptions.insert(now.id.clone(), live);
-            }
-            // Its price has left the config: who has its group keeps it.
-            None => {}
-        }
+        let live = LiveSubscription {
+            group: plan.group.clone(),
+            tokens: plan.tokens,
+            customer: now.customer.clone(),
+            price: plan.price.clone(),
+        };
+        self.subscriptions.insert(now.id.clone(), live);
     }
 
     /// Returns the payment intents of an invoice that are noted. `None`: it is not noted, or without any.
@@ -268,7 +289,7 @@ impl Payments {
 
     /// Notes what a dispute has withdrawn; 0: nothing, or it was reinstated.
     pub fn take_dispute(&mut self, intent: &str, dispute: &str, withdrawn: u64) {
-        if withdrawn > 0 || self.reversals.contains_key(intent) {
+        if (withdrawn > 0 && !self.is_full()) || self.reversals.contains_key(intent) {
             let reversal = self.reversals.entry(intent.to_owned()).or_default();
             reversal.disputes.insert(dispute.to_owned(), withdrawn);
         }
@@ -276,11 +297,16 @@ impl Payments {
 
     /// Returns what the facts that were noted since do to an account of this group, and counts it as done.
     pub fn change(&mut self, group: &str) -> PaymentChange {
-        let owed = self.owed();
-        let gain = owed.count() as i64 - self.applied.count() as i64;
-        self.applied = owed;
+        let entries = self.entries();
+        let granted: Tokens = entries.iter().map(|entry| entry.tokens).sum();
+        let taken_back: Tokens = entries.iter().map(|entry| entry.taken_back).sum();
+        let gain = granted.minus(self.granted);
+        let back = (self.taken_back, taken_back);
+        self.granted = granted.max(self.granted);
+        self.taken_back = taken_back;
         PaymentChange {
             gain,
+            back,
             group: self.next_group(group),
         }
     }
@@ -298,14 +324,6 @@ impl Payments {
             None => self.origin.take()?,
         };
         (next != present).then_some(next)
-    }
-
-    /// Returns what all payments grant, less what went back.
-    fn owed(&self) -> Tokens {
-        let entries = self.entries();
-        let granted: Tokens = entries.iter().map(|entry| entry.tokens).sum();
-        let back: Tokens = entries.iter().map(|entry| entry.taken_back).sum();
-        granted.minus(back)
     }
 
     /// Returns all payments with what each grants and why, from the oldest to the newest.
@@ -352,9 +370,21 @@ impl Payments {
         if let Some(last) = added.iter_mut().rfind(|tokens| !tokens.is_zero()) {
             *last = last.plus(all.highest.minus(counted));
         }
+        // What went back lowers the sum, from its payment on.
+        let reversed = |row: &InvoiceRow| {
+            let worth = Tokens::new(row.worth.max(0).unsigned_abs());
+            self.taken_back(worth, row.total, &row.intents)
+        };
+        let net = all.rows.iter().map(|row| {
+            let reversed = i64::try_from(reversed(row).count()).unwrap_or(i64::MAX);
+            row.worth.saturating_sub(reversed)
+        });
+        let mut back = counted.minus(invoices::highest(net));
         let mut sum = 0i64;
         for (row, tokens) in all.rows.iter().zip(added) {
             sum = sum.saturating_add(row.worth);
+            let taken_back = reversed(row).min(back);
+            back = back.minus(taken_back);
             let worth = row.worth;
             let open = match row.is_open {
                 true => "; a line has a price that is in no group",
@@ -369,7 +399,7 @@ impl Payments {
                 at: row.at,
                 event: row.event.clone(),
                 tokens,
-                taken_back: self.taken_back(tokens, row.total, &row.intents),
+                taken_back,
                 why,
             });
         }

@@ -212,15 +212,18 @@ impl People for Embedded {
 #[async_trait]
 impl Purchases for Embedded {
     async fn payments(&self, account: &AccountName) -> Outcome<Option<PaymentBook>> {
+        let now = self.keeping.clock.now();
         let stored = self.disk.read(account.as_str())?;
-        let stored = stored.filter(|stored| is_account(stored, self.keeping.clock.now()));
+        let stored = stored.filter(|stored| {
+            is_account(stored, now) || (!stored.expired(now) && !stored.payments.is_empty())
+        });
         Ok(stored.map(|stored| stored.payments.clone()))
     }
 
     async fn pay(&self, account: &AccountName, pay: &Pay) -> Outcome<Option<Paid>> {
         let (now, orphans) = (self.keeping.clock.now(), self.keeping.orphans);
         let step = |found: Option<&Stored>| {
-            let found = found.filter(|stored| is_account(stored, now) && linked(stored).is_none());
+            let found = found.filter(|stored| !stored.expired(now) && linked(stored).is_none());
             let Some(stored) = found else {
                 return Ok((None, Next::Keep));
             };

@@ -1,9 +1,9 @@
 //! Payments on Redis: encodes the arguments of the script and parses its reply.
 //!
-//! They stand beside the account, in one text: version, tokens that could not be taken back, and the payments.
+//! They stand beside the account, in one text: four numbers, and the payments. `scripts/pay.lua` says what they are.
 
 use super::{Redis, Reply};
-use crate::rules::amount::Tokens;
+use crate::rules::amount::{Millis, Tokens};
 use crate::rules::payments::book::{Paid, Pay, PaymentBook};
 use crate::rules::record::Damage;
 use crate::store::name::AccountName;
@@ -12,15 +12,24 @@ use async_trait::async_trait;
 
 /// Returns the text in which payments are stored.
 pub(super) fn stored(book: &PaymentBook) -> String {
-    format!("{}:{}:{}", book.version, book.short, book.text)
+    let PaymentBook {
+        version,
+        short,
+        overrun,
+        confirmed,
+        text,
+    } = book;
+    format!("{version}:{short}:{overrun}:{}:{text}", confirmed.0)
 }
 
 /// Parses the text in which payments are stored.
 pub(super) fn parse(stored: &str) -> Option<PaymentBook> {
-    let mut parts = stored.splitn(3, ':');
+    let mut parts = stored.splitn(5, ':');
     Some(PaymentBook {
         version: parts.next()?.parse().ok()?,
         short: Tokens::new(parts.next()?.parse().ok()?),
+        overrun: Tokens::new(parts.next()?.parse().ok()?),
+        confirmed: Millis(parts.next()?.parse().ok()?),
         text: parts.next()?.to_owned(),
     })
 }
@@ -28,14 +37,12 @@ pub(super) fn parse(stored: &str) -> Option<PaymentBook> {
 #[async_trait]
 impl Purchases for Redis {
     async fn payments(&self, account: &AccountName) -> Outcome<Option<PaymentBook>> {
-        if self.text(account.as_str()).await?.is_none() {
-            return Ok(None);
-        }
         let mut command = redis::cmd("GET");
         let name = account.payments();
         let text: Option<String> = self.plain(account.as_str(), command.arg(&name)).await?;
         let Some(text) = text else {
-            return Ok(Some(PaymentBook::default()));
+            let record = self.text(account.as_str()).await?;
+            return Ok(record.map(|_| PaymentBook::default()));
         };
         let damaged = || StoreError::damaged(account, Damage::NotAnObject);
         parse(&text).ok_or_else(damaged).map(Some)
@@ -48,7 +55,10 @@ impl Purchases for Redis {
             pay.group_before.clone(),
             pay.text.clone(),
             pay.gain.to_string(),
+            pay.back.0.to_string(),
+            pay.back.1.to_string(),
             pay.group.clone().unwrap_or_default(),
+            pay.asked.0.to_string(),
         ];
         let replicas = self.replicas(account).await;
         let script = &self.scripts.pay;
@@ -75,10 +85,12 @@ mod tests {
         let book = PaymentBook {
             version: 3,
             short: Tokens::new(7),
+            overrun: Tokens::new(2),
+            confirmed: Millis(1_800_000_000_000),
             text: r#"{"id":"a:b"}"#.to_owned(),
         };
         assert_eq!(parse(&stored(&book)), Some(book));
-        for wrong in ["", "1", "1:2", "x:2:{}", "1:-2:{}"] {
+        for wrong in ["", "1", "1:2:3:4", "x:2:0:0:{}", "1:-2:0:0:{}"] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

@@ -265,9 +265,12 @@ fn start(provider: &Provider, issuer: &Issuer) -> Gateway {
         .set("user_groups.members.stripe_price", json!("price_members_999_month"))
         .set("cors.origins", json!(["https://app.example"]));
     let bare = json!({"user_groups": {"members": {"tokens": 1}}});
+    let stripe = json!({"api_key": "sk_test_1", "webhook_secrets": ["whsec_1"]});
+    let sells = json!({"auth": {"stripe": stripe}});
     let key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
     let setup = sign_in::setup(issuer)
         .tenant("abc", config)
+        .tenant("sells", sells)
         .tenant("spare", bare);
     // Sign-in with Apple needs https.
     let setup = setup.env("RESULLM__SERVER__PUBLIC_URL", "https://gateway.example");
@@ -554,6 +557,14 @@ fn ask_billing(asking: &mut Asking<'_>, session: &str, key: &str) {
         .request("stripeWebhook", "/abc/billing/stripe")
         .json(&forged);
     asking.send("stripeWebhook", request, 400);
+    let body = json!({"id": "evt_1", "object": "event", "type": "a.b", "data": {"object": {}}});
+    let (body, time) = (body.to_string(), crate::harness::issuer::now());
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"whsec_1");
+    let signature = ring::hmac::sign(&key, format!("{time}.{body}").as_bytes());
+    let signature = format!("t={time},v1={}", hex::encode(signature));
+    let request = asking.request("stripeWebhook", "/sells/billing/stripe");
+    let request = request.header("stripe-signature", &signature).body(body);
+    is_of::<api::WebhookTaken>(&asking.send("stripeWebhook", request, 200));
 }
 
 /// Presses the button of a page of the stand-in's.

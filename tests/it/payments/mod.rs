@@ -1,5 +1,6 @@
 //! People pay: checkout, webhook, portal, and what the account has in the end.
 
+mod attacked;
 mod checkout;
 mod forged;
 mod kills;

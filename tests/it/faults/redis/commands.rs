@@ -11,7 +11,7 @@ use crate::harness::{
 use crate::sign_in::flow::start_query;
 use crate::store::contract::{keeping, open, runtime};
 use resullm::rules::account::Orphans;
-use resullm::rules::amount::Millis;
+use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::payments::book::{Paid, Pay};
 use resullm::rules::person::PersonId;
 use resullm::rules::tenant::TenantId;
@@ -128,7 +128,9 @@ fn purchase(url: &str) {
             expected: 0,
             group_before: group.clone(),
             text: "{}".to_owned(),
-            gain: 5,
+            asked: Millis(1),
+            gain: Tokens::new(5),
+            back: (Tokens::ZERO, Tokens::ZERO),
             group: Some(group),
         };
         let paid = store.pay(&account, &pay).await.unwrap();
