@@ -8,7 +8,7 @@ use serde::de::Error;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-/// StripeMetadata by which an object is known as made by this gateway: whose it is, and what it grants.
+/// Metadata by which an object is known as made by this gateway: whose it is, and what it grants.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct StripeMetadata(BTreeMap<String, String>);
@@ -86,7 +86,7 @@ pub struct EventData<'a> {
     pub object: &'a RawValue,
 }
 
-/// ListPage of a list.
+/// Page of a list.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ListPage<T> {
     pub data: Vec<T>,

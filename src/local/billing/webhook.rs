@@ -55,7 +55,7 @@ pub(in crate::local) async fn take(
                 PurchaseFailure::Contended => "other events of the account were quicker".to_owned(),
             };
             let line = format_args!(
-                "StripeEvent {} ({}) of Stripe was not taken: {why}. Stripe sends it again",
+                "Event {} ({}) of Stripe was not taken: {why}. Stripe sends it again",
                 event.id, event.kind
             );
             about.log(module_path!(), Level::Warn, &[], line);
@@ -107,7 +107,7 @@ fn log_taken(about: &About<'_>, event: &StripeEvent<'_>, taken: &Taken) {
     let (id, kind) = (&event.id, &event.kind);
     match taken {
         Taken::Ignored(why) => {
-            let line = format_args!("StripeEvent {id} ({kind}) of Stripe is ignored: {why}");
+            let line = format_args!("Event {id} ({kind}) of Stripe is ignored: {why}");
             about.log(module_path!(), Level::Debug, &[], line);
         }
         Taken::Applied { applied, .. } => {
@@ -124,11 +124,12 @@ fn log_taken(about: &About<'_>, event: &StripeEvent<'_>, taken: &Taken) {
             let gain = purchase::moved(change);
             let group = change.group.as_deref().unwrap_or("the same");
             let line = format_args!(
-                "StripeEvent {id} ({kind}) of Stripe changed a balance by {} tokens to {left}; the group is {group}",
-                gain
+                "Event {id} ({kind}) of Stripe changed a balance by {gain} tokens to {left}; the group is {group}"
             );
             let gain = gain.into();
-            about.log(module_path!(), Level::Info, &[("tokens", gain)], line);
+            let is_news = purchase::moved(change) != 0 || change.group.is_some();
+            let level = if is_news { Level::Info } else { Level::Debug };
+            about.log(module_path!(), level, &[("tokens", gain)], line);
         }
     }
 }

@@ -14,7 +14,7 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 /// Files of the repository that pages assume around them.
-const ASSUMED: [&str; 3] = ["gateway.yaml", "Cargo.toml", "deploy"];
+const ASSUMED: [&str; 4] = ["gateway.yaml", "Cargo.toml", "deploy", "examples"];
 const LIMIT: Duration = Duration::from_secs(120);
 const PROGRAM: &str = env!("CARGO_BIN_EXE_resullm");
 

@@ -9,8 +9,15 @@ local kept = redis.call('GET', KEYS[4])
 local version, short, overrun, confirmed, text = (kept or '0:0:0:0:'):match('^(%d+):(%d+):(%d+):(%d+):(.*)$')
 short, overrun, confirmed = tonumber(short), tonumber(overrun), tonumber(confirmed)
 local gain, before, after, asked = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[11])
-local is_deleted = kept and redis.call('EXISTS', KEYS[1]) == 0
+local is_deleted = false
 local account, instead
+if kept and redis.call('EXISTS', KEYS[1]) == 0 then
+  local left_over = account_of('', 0, {})
+  read_books(left_over)
+  local last = left_over.remains and left_over.remains.ends or 0
+  for _, expires in pairs(left_over.founders) do last = math.max(last, expires) end
+  is_deleted = last > now
+end
 
 if not is_deleted then
   account, instead = open()
