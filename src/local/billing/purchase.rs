@@ -230,13 +230,12 @@ pub(super) async fn apply(
     };
     for _ in 0..MAX_TRIES {
         let opened = open(local, tenant, &owner.account).await?;
-        let opened = opened.filter(|opened| opened.payments.id == owner.purchases);
-        if opened.as_ref().is_none_or(|opened| opened.is_deleted) {
-            asked.end_left_over(inquiry).await?;
-        }
-        let Some(mut opened) = opened else {
+        let Some(mut opened) = opened.filter(|opened| opened.payments.id == owner.purchases) else {
             return Ok(Inquired::Gone);
         };
+        if opened.is_deleted {
+            asked.end_left_over(inquiry).await?;
+        }
         if !asked.take(inquiry, &mut opened.payments).await? {
             return Ok(Inquired::NotTheirs);
         }

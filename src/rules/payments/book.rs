@@ -6,6 +6,10 @@
 use crate::rules::amount::{Millis, Tokens};
 use serde::{Deserialize, Serialize};
 
+/// Longest time from the asking to the change that rests on it. A confirmation that is further ahead was made by a
+/// clock that is wrong, and stops nobody.
+const LONGEST_ASKING: Millis = Millis(120_000);
+
 /// Payments of an account as they are stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentBook {
@@ -26,7 +30,8 @@ pub struct PaymentBook {
 impl PaymentBook {
     /// Whether a change rests on what was asked before somebody else has confirmed what stands here.
     pub(crate) fn is_newer_than(&self, pay: &Pay) -> bool {
-        self.text != pay.text && pay.asked < self.confirmed
+        let ahead = self.confirmed.minus(pay.asked);
+        self.text != pay.text && ahead > Millis(0) && ahead <= LONGEST_ASKING
     }
 
     /// Notes a change whose tokens are moved. A repeat is no change, so that any number of them at once stand in nobody's

@@ -680,4 +680,10 @@ fn an_answer_that_was_asked_for_before_a_later_one_was_confirmed_changes_nothing
         !book.is_newer_than(&pay("one", 15)),
         "a repeat stands in nobody's way"
     );
+    book.note(&pay("one", 1_000_000), Tokens::ZERO, Tokens::ZERO);
+    let later = pay("two", 30);
+    assert!(
+        !book.is_newer_than(&later),
+        "a clock that is wrong stops nobody"
+    );
 }

@@ -5,6 +5,7 @@
 -- account moves to (empty: it stays), 11 moment at which the asking began
 -- The payments are a text: version, tokens that could not be taken back, the overrun then, the latest moment at which
 -- they were confirmed, and what this script does not read.
+local LONGEST_ASKING = 120000
 local kept = redis.call('GET', KEYS[4])
 local version, short, overrun, confirmed, text = (kept or '0:0:0:0:'):match('^(%d+):(%d+):(%d+):(%d+):(.*)$')
 short, overrun, confirmed = tonumber(short), tonumber(overrun), tonumber(confirmed)
@@ -26,7 +27,8 @@ if not is_deleted then
 end
 local group = account and group_of(account, 'user_') or ''
 if version ~= ARGV[4] or group ~= ARGV[5] then return { 'changed' } end
-if text ~= ARGV[6] and asked < confirmed then return { 'changed' } end
+-- A confirmation that is further ahead was made by a clock that is wrong.
+if text ~= ARGV[6] and asked < confirmed and confirmed - asked <= LONGEST_ASKING then return { 'changed' } end
 
 local taken, given = math.max(after - before, 0), math.max(before - after, 0)
 if account then
