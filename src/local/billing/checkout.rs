@@ -45,8 +45,8 @@ pub(in crate::local) async fn open(
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
-    tenant_account::stripe(tenant)?;
     let (_, found) = caller::manager(local, request, tenant).await?;
+    tenant_account::stripe(tenant)?;
     let call: api::Checkout = answer::body(&request.body)?;
     let item = item(tenant, &call)?;
     pages::check(&tenant.config, "successUrl", &call.success_url)?;

@@ -98,6 +98,8 @@ pub(in crate::local) async fn payments(
     account: &AccountName,
 ) -> Result<Option<api::AccountPayments>, Refusal> {
     let opened = purchase::open(local, tenant, account).await?;
+    // What is kept of a deleted account is shown to nobody: without a record it cannot be told whose tenant's it is.
+    let opened = opened.filter(|opened| !opened.is_deleted);
     Ok(opened.map(|opened| shown(&opened.payments)))
 }
 

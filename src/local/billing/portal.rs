@@ -13,8 +13,8 @@ pub(in crate::local) async fn open(
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
-    tenant_account::stripe(tenant)?;
     let (_, found) = caller::manager(local, request, tenant).await?;
+    tenant_account::stripe(tenant)?;
     let call: api::PortalCall = answer::body(&request.body)?;
     if let Some(page) = &call.return_url {
         pages::check(&tenant.config, "returnUrl", page)?;

@@ -146,6 +146,25 @@ fn a_dispute_during_a_call_that_is_won_gives_back_nothing_that_the_call_has_used
 }
 
 #[test]
+fn payments_of_an_account_are_shown_to_its_own_tenant_alone() {
+    let shop = Shop::open();
+    let setup = shop.setup().tenant("abc", shop.tenant());
+    let gateway = Gateway::start(setup.tenant("other", shop.tenant()));
+    let key = shop.sign_in(&gateway, "ann");
+    shop.buy(&gateway, &key, &small());
+    shop.tell(&gateway);
+    let user = crate::harness::me(&gateway, &key)["userId"].clone();
+    let ask = |tenant: &str| {
+        let path = format!("/{tenant}/admin/users/{}/payments", user.as_str().unwrap());
+        let request = gateway.client().request("GET", &path);
+        request.bearer(gateway.admin_token()).send().status
+    };
+    assert_eq!((ask("abc"), ask("other")), (200, 404));
+    assert_eq!(leave(&gateway, &key), 200);
+    assert_eq!((ask("abc"), ask("other")), (404, 404));
+}
+
+#[test]
 fn the_portal_is_that_of_the_subscription() {
     let shop = Shop::open();
     let gateway = shop.gateway();
