@@ -646,7 +646,11 @@ impl LocalAdmin {
         let tenants = Arc::new(Tenants::new(store.clone(), secrets, Families::default()));
         let local = Local {
             issuers: Arc::new(Issuers::new(fetcher.clone())),
-            billing: Arc::new(Billing::new(fetcher.clone(), Arc::new(NoStandIn))),
+            billing: Arc::new(Billing::new(
+                fetcher.clone(),
+                settings.billing.stripe_url.clone(),
+                Arc::new(NoStandIn),
+            )),
             outbox: Outbox::new(fetcher, tenants.clone(), store.clone(), metrics.clone()),
             metrics,
             revocations: Revocations::new(store.clone(), leases.clone()),

@@ -10,7 +10,7 @@ use crate::http1::head::{self, Response};
 use crate::http1::write;
 use crate::url::Url;
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,9 +49,9 @@ impl SentBody<'_> {
     }
 }
 
-/// One request: a GET, or a POST where it has a body, unless it is a DELETE.
+/// One request.
 pub(crate) struct FetchCall<'a> {
-    pub deletes: bool,
+    pub method: Method,
     pub content: Option<SentBody<'a>>,
     /// Value of `authorization`.
     pub authorization: Option<&'a str>,
@@ -66,7 +66,7 @@ impl FetchCall<'_> {
     /// Returns a GET of something small, from anywhere that is public.
     const fn usual() -> FetchCall<'static> {
         FetchCall {
-            deletes: false,
+            method: Method::GET,
             content: None,
             authorization: None,
             fields: &[],
@@ -100,6 +100,7 @@ impl Fetcher {
         authorization: Option<&str>,
     ) -> Result<Fetched, FetchFailure> {
         let call = FetchCall {
+            method: Method::POST,
             content: Some(SentBody::form(form)),
             authorization,
             ..FetchCall::usual()
@@ -172,21 +173,20 @@ fn written(url: &Url, call: &FetchCall<'_>) -> Result<BytesMut, FetchFailure> {
     let mut fields = call.fields.to_vec();
     fields.extend(call.authorization.map(|value| ("authorization", value)));
     let Some(SentBody { media_type, text }) = call.content else {
-        let method = if call.deletes { "DELETE" } else { "GET" };
-        return head(method, url, &fields);
+        return head(&call.method, url, &fields);
     };
     let length = text.len().to_string();
     fields.extend([
         ("content-type", media_type),
         ("content-length", length.as_str()),
     ]);
-    let mut request = head("POST", url, &fields)?;
+    let mut request = head(&call.method, url, &fields)?;
     request.extend_from_slice(text.as_bytes());
     Ok(request)
 }
 
 /// Serializes the head of a request.
-fn head(method: &str, url: &Url, fields: &[(&str, &str)]) -> Result<BytesMut, FetchFailure> {
+fn head(method: &Method, url: &Url, fields: &[(&str, &str)]) -> Result<BytesMut, FetchFailure> {
     let mut head =
         BytesMut::from(format!("{method} {} HTTP/1.1\r\n", url.path_and_query).as_bytes());
     let authority = url.authority();

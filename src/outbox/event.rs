@@ -3,6 +3,7 @@
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::app_event::AppEventType;
 use crate::rules::date::rfc3339;
+use crate::rules::digest;
 use serde::Serialize;
 
 /// Event with what it is about.
@@ -59,13 +60,8 @@ struct Body<'a> {
 impl AppEvent {
     /// Returns the ID by which an app knows it again.
     pub(super) fn id(&self, tenant: &str) -> String {
-        let mut text = Vec::new();
-        for part in [tenant, self.kind.word(), &self.mark] {
-            text.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            text.extend_from_slice(part.as_bytes());
-        }
-        let digest = ring::digest::digest(&ring::digest::SHA256, &text);
-        format!("msg_{}", hex::encode(&digest.as_ref()[..16]))
+        let name = digest::short_name(&[tenant, self.kind.word(), &self.mark]);
+        format!("msg_{name}")
     }
 
     pub(super) fn body(&self, tenant: &str, at: Millis) -> String {

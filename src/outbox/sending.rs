@@ -19,6 +19,7 @@ use crate::store::{Clock, People};
 use crate::telemetry::fields::About;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::throttle::Throttle;
+use http::{Method, StatusCode};
 use log::Level;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -98,8 +99,7 @@ impl Outbox {
 
     /// Sends an event in the background, if the tenant wants it.
     pub fn send(self: &Arc<Outbox>, tenant: &Tenant, event: AppEvent) {
-        let wanted = tenant.config.events.as_ref();
-        if !wanted.is_some_and(|events| events.wants(event.kind)) {
+        if !wants(tenant, event.kind) {
             return;
         }
         let Some(queue) = self.enter(&tenant.id) else {
@@ -127,8 +127,7 @@ impl Outbox {
         }
         let tenant = TenantId::parse(tenant).and_then(|id| self.tenants.kept(&id));
         let Some(tenant) = tenant else { return };
-        let wanted = tenant.config.events.as_ref();
-        if !wanted.is_some_and(|events| events.wants(AppEventType::BalanceLow)) {
+        if !wants(&tenant, AppEventType::BalanceLow) {
             return;
         }
         let before = left.plus(charged);
@@ -182,8 +181,7 @@ impl Outbox {
 
     /// Tells the app of a key that has spent what it may, once a day from this instance.
     pub fn key_spent(self: &Arc<Outbox>, tenant: &Tenant, account: &AccountName, key: KeyId) {
-        let wanted = tenant.config.events.as_ref();
-        if !wanted.is_some_and(|events| events.wants(AppEventType::KeySpent)) {
+        if !wants(tenant, AppEventType::KeySpent) {
             return;
         }
         let day = Clock::Store.now().0 / Millis::DAY.0;
@@ -289,7 +287,7 @@ impl Outbox {
             ("webhook-signature", signature.as_str()),
         ];
         let call = FetchCall {
-            deletes: false,
+            method: Method::POST,
             content: Some(SentBody {
                 media_type: "application/json",
                 text: body,
@@ -302,7 +300,7 @@ impl Outbox {
         };
         match self.fetcher.call(&events.url, &call).await {
             Ok(answer) if answer.status.is_success() => Tried::Taken,
-            Ok(answer) if answer.status == http::StatusCode::GONE => {
+            Ok(answer) if answer.status == StatusCode::GONE => {
                 Tried::GivenUp("the app answered 410".to_owned())
             }
             Ok(answer) => Tried::Failed(format!("the app answered {}", answer.status.as_u16())),
@@ -321,6 +319,11 @@ fn name(data: &mut EventData, account: &AccountName, record: &str) {
     } else {
         data.key_id = Some(account.id());
     }
+}
+
+fn wants(tenant: &Tenant, kind: AppEventType) -> bool {
+    let events = tenant.config.events.as_ref();
+    events.is_some_and(|events| events.wants(kind))
 }
 
 /// Logs an event that no app will hear of, one line a second.

@@ -13,6 +13,7 @@ pub mod choice;
 pub mod circuit;
 pub mod config;
 pub mod date;
+pub mod digest;
 pub mod egress;
 pub mod entry;
 pub mod families;

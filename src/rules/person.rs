@@ -3,6 +3,7 @@
 //! It needs no table and no secret, so finding an account and creating it is one step on one name, however many
 //! instances try at once. Tenants never share a person, and what it is derived from cannot be read from it.
 
+use crate::rules::digest;
 use std::fmt;
 
 /// Characters behind `p_`: 130 bits.
@@ -15,14 +16,9 @@ pub struct PersonId(String);
 
 impl PersonId {
     /// Derives the name from the tenant, the kind of identity (`google`, `oidc:<name>`, `app`), its issuer and its
-    /// subject there. Each part is preceded by its length, so that no two lists of parts are the same text.
+    /// subject there.
     pub fn derive(tenant: &str, kind: &str, issuer: &str, subject: &str) -> PersonId {
-        let mut text = Vec::new();
-        for part in [tenant, kind, issuer, subject] {
-            text.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            text.extend_from_slice(part.as_bytes());
-        }
-        let digest = ring::digest::digest(&ring::digest::SHA256, &text);
+        let digest = digest::of_parts(&[tenant, kind, issuer, subject]);
         let mut id = String::from("p_");
         let mut bits = (0u32, 0u32);
         for byte in digest.as_ref() {

@@ -102,7 +102,11 @@ pub fn create_app(deps: Deps) -> App {
             carries: carries.clone(),
             revocations: revocations.clone(),
             issuers: Arc::new(Issuers::new(fetcher.clone())),
-            billing: Arc::new(Billing::new(fetcher, stripe.clone())),
+            billing: Arc::new(Billing::new(
+                fetcher,
+                settings.billing.stripe_url.clone(),
+                stripe.clone(),
+            )),
             outbox: outbox.clone(),
             metrics: metrics.clone(),
             draining,

@@ -9,6 +9,7 @@ use crate::fetch::{FetchCall, Fetcher, SentBody};
 use crate::rules::identity::form;
 use crate::tables::Secret;
 use crate::url::Url;
+use http::Method;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,12 +53,13 @@ pub enum StripeFailure {
     },
 }
 
-/// Method of a call.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Method {
-    Get,
-    Post,
-    Delete,
+/// Outcome of the wish that nobody can pay a session any more.
+pub enum Closing {
+    Closed,
+    /// It was paid or ended this very moment: repeating the call can help. The text is Stripe's.
+    Changing(String),
+    /// It was paid, and has begun this subscription.
+    Subscribed(String),
 }
 
 pub type Called<T> = Result<T, StripeFailure>;
@@ -115,6 +117,23 @@ impl StripeClient {
         self.post(&path, &[], None).await
     }
 
+    /// Closes a session unless it was paid. One that Stripe does not know is closed.
+    pub async fn close_session(&self, id: &str) -> Called<Closing> {
+        let session = match self.session(id).await {
+            Err(failure) if failure.is_missing() => return Ok(Closing::Closed),
+            session => session?,
+        };
+        if session.status.as_deref() == Some("open") {
+            return match self.expire_session(&session.id).await {
+                Err(StripeFailure::Refused { message, .. }) => Ok(Closing::Changing(message)),
+                expired => expired.map(|_| Closing::Closed),
+            };
+        }
+        Ok(session
+            .subscription
+            .map_or(Closing::Closed, Closing::Subscribed))
+    }
+
     pub async fn make_portal(&self, fields: &[(&str, &str)]) -> Called<Portal> {
         self.post("billing_portal/sessions", fields, None).await
     }
@@ -134,7 +153,7 @@ impl StripeClient {
     /// Ends a subscription at once.
     pub async fn cancel(&self, id: &str) -> Called<Subscription> {
         let path = format!("subscriptions/{}", form::encoded(id));
-        self.call(Method::Delete, &path, None, None).await
+        self.call(Method::DELETE, &path, None, None).await
     }
 
     /// Returns all subscriptions of a customer.
@@ -253,7 +272,7 @@ impl StripeClient {
             true => String::new(),
             false => format!("?{}", bracketed(fields)),
         };
-        self.call(Method::Get, &format!("{path}{query}"), None, None)
+        self.call(Method::GET, &format!("{path}{query}"), None, None)
             .await
     }
 
@@ -264,7 +283,7 @@ impl StripeClient {
         idempotency: Option<&str>,
     ) -> Called<T> {
         let form = bracketed(fields);
-        self.call(Method::Post, path, Some(&form), idempotency)
+        self.call(Method::POST, path, Some(&form), idempotency)
             .await
     }
 
@@ -284,7 +303,7 @@ impl StripeClient {
         fields.extend(idempotency.map(|key| ("idempotency-key", key)));
         let authorization = format!("Bearer {}", self.key.expose());
         let call = FetchCall {
-            deletes: method == Method::Delete,
+            method,
             authorization: Some(&authorization),
             fields: &fields,
             content: form.map(SentBody::form),

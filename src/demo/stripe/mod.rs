@@ -1,13 +1,14 @@
 //! A stand-in for Stripe on loopback: accounts in memory, the HTTP API that a gateway calls, pages to click on, and
 //! events signed as Stripe signs them.
 //!
-//! It serves people who try payments without a Stripe account, and tests, which take it as a library. A test sets the
-//! clock, acts for customers and the merchant through [`StripeAccount`], and sends [`StripeAccount::events`] itself in
-//! any order after [`StripeAccount::hold_events`]; otherwise events are delivered through [`Deliver`], in order, and
-//! redelivered with backoff. An account is known by its API key and exists from [`StandIn::account`] on. Ids of the
-//! form `price_plus_1200_month` describe themselves, so no price needs to be set up.
+//! People without a Stripe account try payments with it, and tests take it as a library. A test sets the clock, acts
+//! for customers and the merchant through [`StripeAccount`], and sends [`StripeAccount::events`] itself in any order
+//! after [`StripeAccount::hold_events`]; otherwise events are delivered through [`Deliver`], in order, and redelivered
+//! with backoff. An account is known by its API key and exists from [`StandIn::account`] on. Ids of the form
+//! `price_plus_1200_month` describe themselves, so no price needs to be set up.
 //!
-//! It must never listen beyond loopback, it forgets everything with the process, and it does not depend on the gateway.
+//! The stand-in must never listen beyond loopback, forgets everything with the process, and does not depend on the
+//! gateway.
 
 mod account;
 mod api;

@@ -142,9 +142,9 @@ pub(super) struct CheckoutSession {
     pub discount: Option<Discount>,
     pub allow_promotion_codes: bool,
     pub metadata: Metadata,
-    /// Of `payment_intent_data`.
+    /// The `metadata` of `payment_intent_data`.
     pub payment_metadata: Metadata,
-    /// Of `subscription_data`.
+    /// The `metadata` of `subscription_data`.
     pub subscription_metadata: Metadata,
     pub trial_days: u64,
     pub payment_intent: Option<String>,

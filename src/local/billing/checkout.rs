@@ -8,13 +8,14 @@ use crate::api;
 use crate::local::answer::{self, Answer, Refusal, json};
 use crate::local::{Local, Request, accounts, caller};
 use crate::rules::amount::Millis;
+use crate::rules::digest;
 use crate::rules::payments::facts::{SubscriptionStanding, ToldBy};
 use crate::rules::payments::{Checkout, Payments};
 use crate::rules::window::Window;
 use crate::store::Counted;
 use crate::store::name::AccountName;
 use crate::store::tenants::Tenant;
-use crate::stripe::client::{StripeClient, StripeFailure};
+use crate::stripe::client::{Closing, StripeClient, StripeFailure};
 use crate::stripe::objects::StripeSession;
 
 /// Most checkouts that an account begins within [`SPAN`].
@@ -53,10 +54,7 @@ pub(in crate::local) async fn open(
     if let Some(page) = &call.cancel_url {
         pages::check(&tenant.config, "cancelUrl", page)?;
     }
-    let client = local
-        .billing
-        .client(&local.settings.billing, tenant)
-        .await?;
+    let client = local.billing.client(tenant).await?;
     if local.billing.webhook_secrets(tenant).await?.is_empty() {
         let why = "This tenant's payments are not set up: auth.stripe.webhook_secrets is missing";
         return Err(Refusal::Forbidden(why.to_owned()));
@@ -147,12 +145,11 @@ async fn begun(local: &Local, tenant: &Tenant, account: &AccountName) -> Result<
     let begun = purchase::edit(local, tenant, account, |payments| {
         // Another instance may have begun them meanwhile.
         if payments.id.is_empty() {
-            payments.id.clone_from(&id);
+            *payments = Payments::new(id.clone());
         }
     });
-    begun.await.map_err(refusal)?.ok_or(Refusal::UnknownKey)?;
-    let opened = purchase::open(local, tenant, account).await?;
-    Ok(opened.ok_or(Refusal::UnknownKey)?.payments)
+    let begun = begun.await.map_err(refusal)?;
+    Ok(begun.ok_or(Refusal::UnknownKey)?.payments)
 }
 
 fn refuse_blocked(payments: &Payments) -> Result<(), Refusal> {
@@ -289,24 +286,16 @@ async fn close_earlier(
 /// Closes a checkout that is open. 409 if its subscription lives, or is about to.
 async fn close(tenant: &Tenant, client: &StripeClient, session: &str) -> Result<(), Refusal> {
     let fail = |failure| failed(tenant, "close an earlier checkout", failure);
-    let session = match client.session(session).await {
-        Err(failure) if failure.is_missing() => return Ok(()),
-        session => session.map_err(fail)?,
-    };
-    match (session.status.as_deref(), session.subscription) {
-        (Some("open"), _) => match client.expire_session(&session.id).await {
-            // It was paid or ended this very moment.
-            Err(StripeFailure::Refused { .. }) => Err(under_way()),
-            expired => expired.map(|_| ()).map_err(fail),
-        },
-        (Some("complete"), Some(id)) => {
+    match client.close_session(session).await.map_err(fail)? {
+        Closing::Closed => Ok(()),
+        Closing::Changing(_) => Err(under_way()),
+        Closing::Subscribed(id) => {
             let subscription = client.subscription(&id).await.map_err(fail)?;
             match SubscriptionStanding::of(&subscription.status) {
                 SubscriptionStanding::Ended => Ok(()),
                 _ => Err(under_way()),
             }
         }
-        _ => Ok(()),
     }
 }
 
@@ -362,13 +351,7 @@ impl Buying<'_> {
             self.call.cancel_url.as_deref().unwrap_or_default(),
             &minute,
         ];
-        let mut text = Vec::new();
-        for part in parts {
-            text.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            text.extend_from_slice(part.as_bytes());
-        }
-        let digest = ring::digest::digest(&ring::digest::SHA256, &text);
-        format!("resullm-{}", hex::encode(&digest.as_ref()[..16]))
+        format!("resullm-{}", digest::short_name(&parts))
     }
 
     /// Makes the session. A customer that Stripe does not know any more is left out.

@@ -8,7 +8,7 @@ use crate::local::answer::Refusal;
 use crate::rules::payments::Payments;
 use crate::store::name::AccountName;
 use crate::store::tenants::Tenant;
-use crate::stripe::client::{Called, StripeClient, StripeFailure};
+use crate::stripe::client::{Called, Closing, StripeClient, StripeFailure};
 
 /// Makes Stripe end the subscriptions of an account, and the checkout of one that is open. A 503 if Stripe does not: who
 /// deletes an account must not go on paying for it.
@@ -22,10 +22,7 @@ pub(in crate::local) async fn end_subscriptions(
     let (Some(opened), Some(_)) = (opened, &tenant.config.auth.stripe) else {
         return Ok(());
     };
-    let client = local
-        .billing
-        .client(&local.settings.billing, tenant)
-        .await?;
+    let client = local.billing.client(tenant).await?;
     let owner = Owner {
         account: account.clone(),
         purchases: opened.payments.id.clone(),
@@ -58,7 +55,7 @@ async fn end_all(
         };
         for subscription in subscriptions {
             if owner.owns(tenant, &subscription.metadata) {
-                purchase::end(client, &subscription).await?;
+                purchase::end(client, subscription).await?;
             }
         }
     }
@@ -67,24 +64,14 @@ async fn end_all(
 
 /// Closes a checkout that is open, and ends the subscription of one that was paid just now.
 async fn close(client: &StripeClient, session: &str) -> Called<()> {
-    let session = match client.session(session).await {
-        Err(failure) if failure.is_missing() => return Ok(()),
-        session => session?,
-    };
-    if session.status.as_deref() == Some("open") {
-        match client.expire_session(&session.id).await {
-            // It was paid this very moment; the next try finds its subscription.
-            Err(StripeFailure::Refused { message, .. }) => {
-                return Err(StripeFailure::Unavailable(message));
-            }
-            expired => return expired.map(|_| ()),
-        }
-    }
-    let Some(id) = session.subscription else {
-        return Ok(());
+    let id = match client.close_session(session).await? {
+        Closing::Closed => return Ok(()),
+        // The next try finds its subscription.
+        Closing::Changing(why) => return Err(StripeFailure::Unavailable(why)),
+        Closing::Subscribed(id) => id,
     };
     match client.subscription(&id).await {
         Err(failure) if failure.is_missing() => Ok(()),
-        subscription => purchase::end(client, &subscription?).await,
+        subscription => purchase::end(client, subscription?).await.map(|_| ()),
     }
 }

@@ -11,7 +11,7 @@ use crate::rules::amount::Tokens;
 use crate::rules::config::Mode;
 use crate::rules::payments::facts::{PaidTopUp, ToldBy};
 use crate::store::tenants::Tenant;
-use crate::stripe::client::{StripeClient, StripeFailure};
+use crate::stripe::client::StripeFailure;
 use crate::stripe::objects::{
     Invoice, OfPayment, StripeEvent, StripeMetadata, StripeSession, Subscription,
 };
@@ -193,7 +193,7 @@ impl Incoming<'_> {
 
     /// Asks Stripe who has paid with an intent. `None`: nobody through this tenant.
     async fn owner_of(&self, intent: &str) -> Result<Option<Owner>, PurchaseFailure> {
-        let client = self.client().await?;
+        let client = purchase::client(self.local, self.tenant).await?;
         let known = client.intent(intent).await?;
         if let Some(owner) = Owner::of(self.tenant, &known.metadata) {
             return Ok(Some(owner));
@@ -211,15 +211,6 @@ impl Incoming<'_> {
             }
         }
         Ok(None)
-    }
-
-    async fn client(&self) -> Result<StripeClient, PurchaseFailure> {
-        let settings = &self.local.settings.billing;
-        let client = self.local.billing.client(settings, self.tenant).await;
-        client.map_err(|_| {
-            let why = "the tenant has no Stripe account any more".to_owned();
-            PurchaseFailure::Stripe(StripeFailure::Unavailable(why))
-        })
     }
 
     async fn apply(&self, owner: &Owner, inquiry: &Inquiry) -> Result<Taken, PurchaseFailure> {

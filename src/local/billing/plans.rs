@@ -12,10 +12,7 @@ use crate::stripe::client::StripeClient;
 /// Serves `GET /billing/plans`.
 pub(in crate::local) async fn list(local: &Local, tenant: &Tenant) -> Result<Answer, Refusal> {
     let stripe = tenant_account::stripe(tenant)?;
-    let client = local
-        .billing
-        .client(&local.settings.billing, tenant)
-        .await?;
+    let client = local.billing.client(tenant).await?;
     let mut plans = Vec::new();
     for (name, group, _) in catalogue::sold_groups(&tenant.config) {
         let prices = group.stripe_price.iter().chain(group.stripe_prices.keys());

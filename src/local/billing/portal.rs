@@ -19,10 +19,7 @@ pub(in crate::local) async fn open(
     if let Some(page) = &call.return_url {
         pages::check(&tenant.config, "returnUrl", page)?;
     }
-    let client = local
-        .billing
-        .client(&local.settings.billing, tenant)
-        .await?;
+    let client = local.billing.client(tenant).await?;
     let opened = purchase::open(local, tenant, &found.account).await?;
     let payments = opened.ok_or(Refusal::UnknownKey)?.payments;
     let customer = payments.customer().ok_or_else(|| {

@@ -89,6 +89,17 @@ impl From<StripeFailure> for PurchaseFailure {
     }
 }
 
+/// Returns the tenant's client for an event, which may have been on its way when the tenant's payments ended.
+pub(super) async fn client(
+    local: &Local,
+    tenant: &Tenant,
+) -> Result<StripeClient, PurchaseFailure> {
+    local.billing.client(tenant).await.map_err(|_| {
+        let why = "the tenant has no Stripe account any more".to_owned();
+        PurchaseFailure::Stripe(StripeFailure::Unavailable(why))
+    })
+}
+
 /// Payments of an account as they were read.
 pub(super) struct OpenPayments {
     pub payments: Payments,
@@ -233,10 +244,7 @@ pub(super) async fn apply(
         let Some(mut opened) = opened.filter(|opened| opened.payments.id == owner.purchases) else {
             return Ok(Inquired::Gone);
         };
-        if opened.is_deleted {
-            asked.end_left_over(inquiry).await?;
-        }
-        if !asked.take(inquiry, &mut opened.payments).await? {
+        if !asked.take(inquiry, &mut opened).await? {
             return Ok(Inquired::NotTheirs);
         }
         if let Some(applied) = opened.write(local, tenant, &owner.account).await? {
@@ -254,21 +262,13 @@ struct Inquirer<'a> {
 }
 
 impl Inquirer<'_> {
-    async fn client(&self) -> Result<StripeClient, PurchaseFailure> {
-        let billing = &self.local.settings.billing;
-        let client = self.local.billing.client(billing, self.tenant).await;
-        client.map_err(|_| {
-            let why = "the tenant has no Stripe account any more".to_owned();
-            PurchaseFailure::Stripe(StripeFailure::Unavailable(why))
-        })
-    }
-
     /// Notes what Stripe says now. False: the object is of somebody else.
     async fn take(
         &self,
         inquiry: &Inquiry,
-        payments: &mut Payments,
+        opened: &mut OpenPayments,
     ) -> Result<bool, PurchaseFailure> {
+        let payments = &mut opened.payments;
         match inquiry {
             Inquiry::TopUp { paid, customer } => {
                 if let Some(customer) = customer {
@@ -280,13 +280,13 @@ impl Inquirer<'_> {
                 payments.top_up(paid.clone());
                 Ok(true)
             }
-            Inquiry::Subscription { id, told } => self.take_subscription(id, told, payments).await,
+            Inquiry::Subscription { id, told } => self.take_subscription(id, told, opened).await,
             Inquiry::Refunds { intent } => {
                 payments.take_refunds(intent, self.refunded(intent).await?);
                 Ok(true)
             }
             Inquiry::Dispute { id } => {
-                let dispute = self.client().await?.dispute(id).await?;
+                let dispute = client(self.local, self.tenant).await?.dispute(id).await?;
                 if let Some(intent) = &dispute.payment_intent {
                     payments.take_dispute(intent, id, dispute.withdrawn());
                 }
@@ -295,21 +295,11 @@ impl Inquirer<'_> {
         }
     }
 
-    /// Ends a subscription whose account was deleted, which nobody uses and somebody pays.
-    async fn end_left_over(&self, inquiry: &Inquiry) -> Result<(), PurchaseFailure> {
-        let Inquiry::Subscription { id, .. } = inquiry else {
-            return Ok(());
-        };
-        let client = self.client().await?;
-        let now = client.subscription(id).await?;
-        if self.owner.owns(self.tenant, &now.metadata) {
-            end(&client, &now).await?;
-        }
-        Ok(())
-    }
-
     async fn refunded(&self, intent: &str) -> Result<u64, PurchaseFailure> {
-        let refunds = self.client().await?.refunds(intent).await?;
+        let refunds = client(self.local, self.tenant)
+            .await?
+            .refunds(intent)
+            .await?;
         let counted = refunds.iter().filter(|refund| refund.counts());
         Ok(counted.fold(0, |sum, refund| sum.saturating_add(refund.amount)))
     }
@@ -318,16 +308,21 @@ impl Inquirer<'_> {
         &self,
         id: &str,
         told: &ToldBy,
-        payments: &mut Payments,
+        opened: &mut OpenPayments,
     ) -> Result<bool, PurchaseFailure> {
-        let client = self.client().await?;
-        let now = client.subscription(id).await?;
-        let Some(customer) = now.customer.clone() else {
-            return Ok(false);
-        };
+        let client = client(self.local, self.tenant).await?;
+        let mut now = client.subscription(id).await?;
         if !self.owner.owns(self.tenant, &now.metadata) {
             return Ok(false);
         }
+        if opened.is_deleted {
+            // Nobody uses it, and somebody pays it.
+            now = end(&client, now).await?;
+        }
+        let Some(customer) = now.customer.clone() else {
+            return Ok(false);
+        };
+        let payments = &mut opened.payments;
         let prices: Vec<String> = now.prices().map(str::to_owned).collect();
         let plans = prices.iter();
         let plans = plans.filter_map(|price| catalogue::plan_of(&self.tenant.config, price));
@@ -410,18 +405,21 @@ pub(super) fn moved(change: &PaymentChange) -> i64 {
     count(change.gain) + count(before) - count(after)
 }
 
-/// Ends a subscription: with the period that is paid, or at once if none is. One that has ended stays as it is.
-pub(super) async fn end(client: &StripeClient, subscription: &Subscription) -> Called<()> {
+/// Ends a subscription: with the period that is paid, or at once if none is. One that has ended stays as it is. Returns
+/// the subscription as it is then.
+pub(super) async fn end(client: &StripeClient, subscription: Subscription) -> Called<Subscription> {
     let id = subscription.id.as_str();
     let ended = match subscription.status.as_str() {
-        "canceled" | "incomplete_expired" => return Ok(()),
-        "active" | "trialing" | "past_due" if subscription.cancel_at_period_end => return Ok(()),
+        "canceled" | "incomplete_expired" => return Ok(subscription),
+        "active" | "trialing" | "past_due" if subscription.cancel_at_period_end => {
+            return Ok(subscription);
+        }
         "active" | "trialing" | "past_due" => client.cancel_at_period_end(id).await,
         _ => client.cancel(id).await,
     };
     match ended {
-        Err(failure) if failure.is_missing() => Ok(()),
-        ended => ended.map(|_| ()),
+        Err(failure) if failure.is_missing() => Ok(subscription),
+        ended => ended,
     }
 }
 

@@ -4,47 +4,49 @@ use crate::dial::dialer::Reach;
 use crate::fetch::Fetcher;
 use crate::local::answer::Refusal;
 use crate::rules::config::{BillingKind, Stripe};
-use crate::settings::Billing as BillingSettings;
 use crate::store::tenants::Tenant;
 use crate::stripe::client::{StripeClient, StripeFailure};
 use crate::stripe::prices::PriceBook;
-use crate::stripe::stand_in::StandInStripe;
+use crate::stripe::stand_in::{StandInPlace, StandInStripe};
 use crate::tables::Secret;
 use crate::telemetry::fields::About;
+use crate::url::Url;
 use log::Level;
 use std::sync::Arc;
 
 /// Ways to tenants' Stripe accounts, and the prices there.
 pub struct Billing {
     fetcher: Arc<Fetcher>,
+    /// Address of Stripe's API.
+    stripe_url: Url,
     stand_in: Arc<dyn StandInStripe>,
     pub(super) prices: PriceBook,
 }
 
 impl Billing {
-    pub fn new(fetcher: Arc<Fetcher>, stand_in: Arc<dyn StandInStripe>) -> Billing {
+    pub fn new(
+        fetcher: Arc<Fetcher>,
+        stripe_url: Url,
+        stand_in: Arc<dyn StandInStripe>,
+    ) -> Billing {
         Billing {
             fetcher,
+            stripe_url,
             stand_in,
             prices: PriceBook::default(),
         }
     }
 
-    /// Returns the tenant's client and the secrets of its webhook. 404 where the tenant takes no payments.
-    pub(super) async fn client(
-        &self,
-        settings: &BillingSettings,
-        tenant: &Tenant,
-    ) -> Result<StripeClient, Refusal> {
+    /// Returns the tenant's client. 404 where the tenant takes no payments.
+    pub(super) async fn client(&self, tenant: &Tenant) -> Result<StripeClient, Refusal> {
         let stripe = stripe(tenant)?;
         let (base, key, reach) = match stripe.kind {
             BillingKind::Stripe => {
                 let key = stripe.api_key.clone().ok_or(Refusal::NotFound)?;
-                (settings.stripe_url.clone(), key, Reach::EgressNoCleartext)
+                (self.stripe_url.clone(), key, Reach::EgressNoCleartext)
             }
             BillingKind::Demo => {
-                let place = self.stand_in.place(tenant.id.as_str()).await;
-                let place = place.map_err(StripeFailure::Unavailable)?;
+                let place = self.stand_in_place(tenant).await?;
                 (place.url, place.key, Reach::Own)
             }
         };
@@ -61,12 +63,13 @@ impl Billing {
         let stripe = stripe(tenant)?;
         match stripe.kind {
             BillingKind::Stripe => Ok(stripe.webhook_secrets.clone()),
-            BillingKind::Demo => {
-                let place = self.stand_in.place(tenant.id.as_str()).await;
-                let place = place.map_err(StripeFailure::Unavailable)?;
-                Ok(vec![place.webhook_secret])
-            }
+            BillingKind::Demo => Ok(vec![self.stand_in_place(tenant).await?.webhook_secret]),
         }
+    }
+
+    async fn stand_in_place(&self, tenant: &Tenant) -> Result<StandInPlace, StripeFailure> {
+        let place = self.stand_in.place(tenant.id.as_str()).await;
+        place.map_err(StripeFailure::Unavailable)
     }
 }
 

@@ -6,7 +6,7 @@ use super::shop::{
 };
 use crate::harness::{Gateway, Provider, Redis, Script, chat_request};
 use resullm::demo::stripe::{Proration, SignedEvent};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::thread;
 
 fn leave(gateway: &Gateway, key: &str) -> u16 {
@@ -65,13 +65,9 @@ fn an_account_stays_while_stripe_cannot_end_what_it_pays_for() {
 #[test]
 fn a_dispute_during_an_absence_blocks_who_comes_back() {
     let redis = Redis::start();
-    for store in [None, Some(redis.url())] {
+    for store in [None, Some(redis.url().as_str())] {
         let shop = Shop::open();
-        let mut setup = shop.setup().tenant("abc", shop.tenant());
-        if let Some(store) = &store {
-            setup = setup.store(store);
-        }
-        let gateway = Gateway::start(setup);
+        let gateway = shop.gateway_on(store, shop.tenant());
         let key = shop.sign_in(&gateway, "ann");
         shop.buy(&gateway, &key, &small());
         shop.tell(&gateway);
@@ -105,7 +101,7 @@ fn a_purchase_after_a_refund_of_spent_tokens_is_granted_in_full() {
 #[test]
 fn a_dispute_during_a_call_that_is_won_gives_back_nothing_that_the_call_has_used() {
     let redis = Redis::start();
-    for store in [None, Some(redis.url())] {
+    for store in [None, Some(redis.url().as_str())] {
         let shop = Shop::open();
         let gate = crate::harness::Gate::new();
         let held = gate.clone();
@@ -118,11 +114,7 @@ fn a_dispute_during_a_call_that_is_won_gives_back_nothing_that_the_call_has_used
             "providers.text.endpoints.openai.url",
             json!(provider.url("/v1/chat/completions")),
         );
-        let mut setup = shop.setup().tenant("abc", config);
-        if let Some(store) = &store {
-            setup = setup.store(store);
-        }
-        let gateway = Gateway::start(setup);
+        let gateway = shop.gateway_on(store, config);
         let key = shop.sign_in(&gateway, "ann");
         shop.buy(&gateway, &key, &small());
         shop.tell(&gateway);
@@ -195,9 +187,7 @@ fn an_end_that_was_not_heard_of_is_asked_for_before_a_checkout_is_refused() {
     let shop = Shop::open();
     let gateway = shop.gateway();
     let key = shop.sign_in(&gateway, "ann");
-    let plan = shop.check_out(&gateway, &key, &premium());
-    let subscription = shop.stripe.pay(&plan).unwrap().subscription.unwrap();
-    shop.tell(&gateway);
+    let subscription = shop.subscribe(&gateway, &key, &premium());
     shop.stripe.cancel(&subscription, false).unwrap();
 
     let again = shop.check_out(&gateway, &key, &basic());
@@ -278,18 +268,10 @@ fn what_a_tenants_own_secret_signs_is_bounded() {
     }
     let key = shop.sign_in(&gateway, "ann");
     shop.buy(&gateway, &key, &small());
-    let event = shop
-        .events()
-        .into_iter()
-        .find(|event| event.kind == "checkout.session.completed");
-    let mut body: Value = serde_json::from_slice(&event.as_ref().unwrap().body).unwrap();
-    body["data"]["object"]["id"] = json!(long);
-    let body = body.to_string();
-    let event = SignedEvent {
-        signature: shop.sign(body.as_bytes()),
-        body: body.into(),
-        ..event.unwrap()
-    };
+    let event = shop.event("checkout.session.completed");
+    let event = shop.altered(&event, |event| {
+        event["data"]["object"]["id"] = json!(long);
+    });
     let answer = send(&gateway.client(), "/abc/billing/stripe", &event);
     assert!(answer.json()["ignored"].is_string(), "{}", answer.text());
     assert_state(&gateway, &key, FREE, "google_logged_in");
@@ -300,9 +282,7 @@ fn a_downgrade_to_a_price_of_no_group_ends_the_group() {
     let shop = Shop::open();
     let gateway = shop.gateway();
     let key = shop.sign_in(&gateway, "ann");
-    let plan = shop.check_out(&gateway, &key, &premium());
-    let subscription = shop.stripe.pay(&plan).unwrap().subscription.unwrap();
-    shop.tell(&gateway);
+    let subscription = shop.subscribe(&gateway, &key, &premium());
     shop.stripe
         .change_plan(
             &subscription,

@@ -3,7 +3,7 @@
 use super::shop::{
     BASIC, FREE, KEY, PAGE, PREMIUM, Shop, assert_state, basic, checkout, premium, session, small,
 };
-use crate::harness::{Gateway, Response, mint};
+use crate::harness::{Response, mint};
 use serde_json::{Value, json};
 
 fn assert_says(answer: &Response, status: u16, words: &str) {
@@ -176,7 +176,7 @@ fn a_payment_leads_back_to_pages_of_the_tenant_alone() {
 
     // A tenant that any page may call has named none.
     let config = shop.tenant().set("cors.origins", json!(["*"]));
-    let gateway = Gateway::start(shop.setup().tenant("abc", config));
+    let gateway = shop.gateway_on(None, config);
     let key = shop.sign_in(&gateway, "ann");
     assert_says(
         &checkout(&gateway, &key, &small()),
@@ -257,7 +257,7 @@ fn what_stripe_says_against_it_is_passed_on_without_the_key() {
         "auth.stripe.top_ups.odd",
         json!({"price": "price_unknown", "tokens": 5}),
     );
-    let gateway = Gateway::start(shop.setup().tenant("abc", config));
+    let gateway = shop.gateway_on(None, config);
     let key = shop.sign_in(&gateway, "ann");
     assert_says(
         &checkout(&gateway, &key, &json!({"topUp": "odd"})),
@@ -277,7 +277,7 @@ fn what_stripe_says_against_it_is_passed_on_without_the_key() {
 fn a_tenant_without_a_webhook_secret_takes_no_money() {
     let shop = Shop::open();
     let config = shop.tenant().set("auth.stripe.webhook_secrets", json!([]));
-    let gateway = Gateway::start(shop.setup().tenant("abc", config));
+    let gateway = shop.gateway_on(None, config);
     let key = shop.sign_in(&gateway, "ann");
     assert_says(
         &checkout(&gateway, &key, &small()),
@@ -291,7 +291,7 @@ fn a_tenant_without_a_webhook_secret_takes_no_money() {
 fn a_tenant_without_stripe_has_no_payments() {
     let shop = Shop::open();
     let config = shop.tenant().set("auth.stripe", Value::Null);
-    let gateway = Gateway::start(shop.setup().tenant("abc", config));
+    let gateway = shop.gateway_on(None, config);
     let key = shop.sign_in(&gateway, "ann");
     assert_eq!(checkout(&gateway, &key, &small()).status, 404);
     assert_eq!(gateway.client().get("/abc/billing/plans").status, 404);

@@ -89,18 +89,6 @@ fn both_secrets_of_a_webhook_are_taken_while_they_change() {
     assert_state(&gateway, &key, FREE + 3_000, "google_logged_in");
 }
 
-/// The event with its object changed, signed as a webhook of the same Stripe account signs it.
-fn altered(shop: &Shop, event: &SignedEvent, alter: impl FnOnce(&mut Value)) -> SignedEvent {
-    let mut whole: Value = serde_json::from_slice(&event.body).unwrap();
-    alter(&mut whole);
-    let body = whole.to_string();
-    SignedEvent {
-        signature: shop.sign(body.as_bytes()),
-        body: body.into(),
-        ..event.clone()
-    }
-}
-
 #[test]
 fn what_is_not_ours_is_taken_and_changes_nothing() {
     let (shop, gateway, key, event) = paid();
@@ -131,7 +119,7 @@ fn what_is_not_ours_is_taken_and_changes_nothing() {
         ("without an object", |e| e["data"] = Value::Null),
     ];
     for (what, alter) in cases {
-        let answer = take(&gateway, &altered(&shop, &event, alter));
+        let answer = take(&gateway, &shop.altered(&event, alter));
         assert_eq!(answer.status, 200, "{what}: {}", answer.text());
         assert!(
             answer.json()["ignored"].is_string(),
@@ -151,7 +139,7 @@ fn what_is_not_ours_is_taken_and_changes_nothing() {
 fn a_client_reference_alone_names_nobody() {
     let (shop, gateway, key, event) = paid();
     // A Payment Link lets its buyer set the reference.
-    let linked = altered(&shop, &event, |event| {
+    let linked = shop.altered(&event, |event| {
         let object = &mut event["data"]["object"];
         assert!(object["client_reference_id"].is_string());
         object["metadata"] = json!({});
@@ -172,7 +160,7 @@ fn a_session_that_is_not_paid_or_grants_no_number_changes_nothing() {
         |e| e["data"]["object"]["mode"] = json!("setup"),
     ];
     for alter in cases {
-        let answer = take(&gateway, &altered(&shop, &event, alter));
+        let answer = take(&gateway, &shop.altered(&event, alter));
         assert!(answer.json()["ignored"].is_string(), "{}", answer.text());
     }
     assert_state(&gateway, &key, FREE, "google_logged_in");
@@ -285,11 +273,7 @@ fn an_event_comes_again_while_stripe_cannot_be_asked() {
     let gateway = shop.gateway();
     let key = shop.sign_in(&gateway, "ann");
     shop.buy(&gateway, &key, &basic());
-    let paid = shop
-        .events()
-        .into_iter()
-        .find(|event| event.kind == "invoice.paid")
-        .unwrap();
+    let paid = shop.event("invoice.paid");
     for status in [500, 429, 401] {
         shop.stripe.fail_next(1, status);
         let answer = take(&gateway, &paid);

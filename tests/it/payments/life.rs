@@ -1,7 +1,6 @@
 //! The life of a paying person, with the events in the order in which Stripe makes them.
 
 use super::shop::{BASIC, FREE, PREMIUM, Shop, assert_state, basic, payments, small, state};
-use crate::harness::Gateway;
 use resullm::demo::stripe::{ApiShape, GiveUp, Proration};
 use serde_json::json;
 
@@ -66,9 +65,7 @@ fn an_upgrade_grants_the_difference_and_flipping_plans_nothing() {
     let shop = Shop::open();
     let gateway = shop.gateway();
     let key = shop.sign_in(&gateway, "ann");
-    let session = shop.check_out(&gateway, &key, &basic());
-    let subscription = shop.stripe.pay(&session).unwrap().subscription.unwrap();
-    shop.tell(&gateway);
+    let subscription = shop.subscribe(&gateway, &key, &basic());
 
     shop.stripe
         .change_plan(&subscription, PREMIUM, Proration::AlwaysInvoice)
@@ -105,12 +102,10 @@ fn a_trial_grants_nothing_until_it_is_paid_unless_the_group_says_so() {
         if let Some(tokens) = tokens {
             config = config.set("user_groups.stripe_basic.trial_tokens", json!(tokens));
         }
-        let gateway = Gateway::start(shop.setup().tenant("abc", config));
+        let gateway = shop.gateway_on(None, config);
         let key = shop.sign_in(&gateway, "ann");
 
-        let session = shop.check_out(&gateway, &key, &basic());
-        let subscription = shop.stripe.pay(&session).unwrap().subscription.unwrap();
-        shop.tell(&gateway);
+        let subscription = shop.subscribe(&gateway, &key, &basic());
         assert_state(&gateway, &key, FREE + expected, "stripe_basic");
 
         shop.wait_days(15);
@@ -133,9 +128,7 @@ fn who_does_not_pay_keeps_the_group_until_stripe_gives_up() {
     let shop = Shop::open();
     let gateway = shop.gateway();
     let key = shop.sign_in(&gateway, "ann");
-    let session = shop.check_out(&gateway, &key, &basic());
-    let subscription = shop.stripe.pay(&session).unwrap().subscription.unwrap();
-    shop.tell(&gateway);
+    let subscription = shop.subscribe(&gateway, &key, &basic());
 
     shop.wait_days(31);
     shop.stripe.renew_unpaid(&subscription).unwrap();
@@ -264,9 +257,7 @@ fn a_discount_lowers_what_is_granted_and_flips_under_it_add_nothing() {
     let shop = Shop::open();
     let gateway = shop.gateway();
     let key = shop.sign_in(&gateway, "ann");
-    let session = shop.check_out(&gateway, &key, &basic());
-    let subscription = shop.stripe.pay(&session).unwrap().subscription.unwrap();
-    shop.tell(&gateway);
+    let subscription = shop.subscribe(&gateway, &key, &basic());
     shop.stripe.discount(&subscription, 50).unwrap();
 
     shop.wait_days(31);
@@ -296,9 +287,7 @@ fn deleting_the_account_ends_the_subscription_and_old_events_change_nothing() {
     let shop = Shop::open();
     let gateway = shop.gateway();
     let key = shop.sign_in(&gateway, "ann");
-    let bought = shop.check_out(&gateway, &key, &basic());
-    let subscription = shop.stripe.pay(&bought).unwrap().subscription.unwrap();
-    shop.tell(&gateway);
+    let subscription = shop.subscribe(&gateway, &key, &basic());
 
     let left = gateway
         .client()

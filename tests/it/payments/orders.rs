@@ -275,11 +275,7 @@ fn three(shop: &Shop, store: &str) -> Vec<Gateway> {
 fn storm(shop: &Shop, gateways: &[Gateway], requests: usize) {
     let key = shop.sign_in(&gateways[0], "ann");
     shop.buy(&gateways[0], &key, &small());
-    let event = shop
-        .events()
-        .into_iter()
-        .find(|event| event.kind == "checkout.session.completed");
-    let event = event.unwrap();
+    let event = shop.event("checkout.session.completed");
     let (next, granted) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..50 {

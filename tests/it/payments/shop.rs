@@ -130,7 +130,16 @@ impl Shop {
 
     /// Starts a gateway with the tenant `abc`.
     pub fn gateway(&self) -> Gateway {
-        Gateway::start(self.setup().tenant("abc", self.tenant()))
+        self.gateway_on(None, self.tenant())
+    }
+
+    /// Likewise on a store (`None`: the embedded one), with a config of the tenant.
+    pub fn gateway_on(&self, store: Option<&str>, config: Sample) -> Gateway {
+        let setup = self.setup().tenant("abc", config);
+        Gateway::start(match store {
+            Some(url) => setup.store(url),
+            None => setup,
+        })
     }
 
     /// Signs somebody in, and returns the key.
@@ -159,6 +168,14 @@ impl Shop {
         session
     }
 
+    /// Buys a plan, tells the gateway, and returns the subscription.
+    pub fn subscribe(&self, gateway: &Gateway, key: &str, plan: &Value) -> String {
+        let session = self.check_out(gateway, key, plan);
+        let paid = self.stripe.pay(&session).unwrap();
+        self.tell(gateway);
+        paid.subscription.unwrap()
+    }
+
     /// Sends all events of Stripe's so far, in order, signed now.
     pub fn tell(&self, gateway: &Gateway) {
         for event in self.events() {
@@ -174,6 +191,24 @@ impl Shop {
             event.signature = self.sign(&event.body);
         }
         events
+    }
+
+    /// First event of a kind so far, signed by the machine's clock.
+    pub fn event(&self, kind: &str) -> SignedEvent {
+        let mut events = self.events().into_iter();
+        events.find(|event| event.kind == kind).unwrap()
+    }
+
+    /// The event with its text changed, signed as a webhook of the same Stripe account signs it.
+    pub fn altered(&self, event: &SignedEvent, alter: impl FnOnce(&mut Value)) -> SignedEvent {
+        let mut whole: Value = serde_json::from_slice(&event.body).unwrap();
+        alter(&mut whole);
+        let body = whole.to_string();
+        SignedEvent {
+            signature: self.sign(body.as_bytes()),
+            body: body.into(),
+            ..event.clone()
+        }
     }
 
     pub fn sign(&self, body: &[u8]) -> String {

@@ -1,6 +1,6 @@
 //! The merchant's dashboard: payments and subscriptions, with what can happen to them.
 //!
-//! It is for trying: a click renews a subscription, refunds a payment, or lets the customer's bank dispute it.
+//! A click renews a subscription, refunds a payment, or lets the customer's bank dispute it.
 
 use super::layout::{HtmlReply, button, escape, message, page};
 use crate::demo::stripe::account::StripeAccount;

@@ -1,6 +1,6 @@
 //! The customer portal: a customer's subscriptions, with other plans and the ways to end them.
 //!
-//! It acts on subscriptions of its own customer only.
+//! A portal acts on subscriptions of its own customer only.
 
 use super::layout::{HtmlReply, button, escape, message, page};
 use crate::demo::stripe::account::StripeAccount;

@@ -180,6 +180,13 @@ local function account_of(text, left, found)
   }
 end
 
+-- Returns until when anything counts of what remains of a deleted account; 0: nothing remains.
+local function remains_until(account)
+  local last = account.remains and account.remains.ends or 0
+  for _, expires in pairs(account.founders) do last = math.max(last, expires) end
+  return last
+end
+
 -- Returns the account, or nil and the reply to send instead.
 local function open()
   local text = redis.call('GET', KEYS[1])

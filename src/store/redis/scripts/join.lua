@@ -16,8 +16,7 @@ if created then
   read_books(account)
   sweep_founders(account)
   -- What is kept of a deleted account's payments is this one's as long as anything of it counts.
-  last = account.remains and account.remains.ends or 0
-  for _, expires in pairs(account.founders) do last = math.max(last, expires) end
+  last = remains_until(account)
   if ARGV[12] ~= '' then
     if account.founders[ARGV[12]] then return { 'replayed' } end
     put(account, 't', ARGV[12], tonumber(ARGV[13]))

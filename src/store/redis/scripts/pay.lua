@@ -15,9 +15,7 @@ local account, instead
 if kept and redis.call('EXISTS', KEYS[1]) == 0 then
   local left_over = account_of('', 0, {})
   read_books(left_over)
-  local last = left_over.remains and left_over.remains.ends or 0
-  for _, expires in pairs(left_over.founders) do last = math.max(last, expires) end
-  is_deleted = last > now
+  is_deleted = remains_until(left_over) > now
 end
 
 if not is_deleted then
