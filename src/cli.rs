@@ -289,6 +289,7 @@ fn keeping(settings: &Settings) -> AccountSettings {
             records: usage.records,
             age: settings.usage_age().into(),
         },
+        whole_postings: settings.retention.postings.into(),
         credit_replicas: settings.accounts.credit_replicas,
         key_names: KeyNames::new(
             settings.accounts.key_secret.as_ref().map(|key| &key.0),
@@ -531,7 +532,12 @@ fn asked_of_keys(command: KeyCommand) -> Result<AdminCall, String> {
             tokens,
             id,
         } => {
-            let credit = request(&api::Credit { tokens, id })?;
+            let comment = None;
+            let credit = request(&api::Credit {
+                tokens,
+                id,
+                comment,
+            })?;
             (Method::POST, tenant, format!("/{key}/credit"), credit)
         }
         KeyCommand::Revoke { tenant, key } => {

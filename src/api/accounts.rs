@@ -160,30 +160,36 @@ pub struct Move {
     pub group: String,
 }
 
-/// Tokens to be added to a balance.
+/// Tokens to be added to a balance, or taken from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Credit {
     /// Number of tokens.
     #[schemars(with = "Tokens")]
     pub tokens: u64,
-    /// Names this credit. The same one again adds nothing. Absent: a new name.
+    /// Names this change. The same one again changes nothing, whether it adds or takes. Absent: a new name.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = Credit::MAX_ID_BYTES))]
     pub id: Option<String>,
+    /// Comment for the account's ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = Credit::MAX_COMMENT_CHARS))]
+    pub comment: Option<String>,
 }
 
 impl Credit {
     /// Upper bound of an `id`'s length.
     pub const MAX_ID_BYTES: usize = 128;
+    /// Upper bound of a comment's length.
+    pub const MAX_COMMENT_CHARS: usize = 200;
 }
 
-/// The balance after a credit.
+/// The balance after a credit or a debit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Credited {
     /// Balance: the tokens granted minus those that its requests used.
     pub tokens_left: Tokens,
-    /// This credit had been applied before, and nothing was added now.
+    /// The change had been made before, and nothing was changed now.
     pub repeated: bool,
 }

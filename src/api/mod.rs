@@ -8,6 +8,7 @@
 
 mod accounts;
 mod failure;
+mod ledger;
 mod payments;
 mod people;
 mod provider;
@@ -18,6 +19,9 @@ mod usage;
 
 pub use accounts::{Account, Credit, Credited, Me, Mint, MintedKey, Move, NewKey};
 pub use failure::{ConfigFault, Error, InvalidConfig};
+pub use ledger::{
+    AccountLedger, FoldedPostings, LedgerQuery, Posting, PostingDetail, PostingReason,
+};
 pub use payments::{
     AccountPayments, Checkout, CheckoutPage, Payment, PaymentEvent, PaymentEvents, PlanPrice,
     Plans, PortalCall, SoldPlan, StripeEvent, TopUp, WebhookTaken,
@@ -30,9 +34,9 @@ pub use provider::{
 pub use service::{Alive, AliveStatus, PassedOverEndpoint, Ready, ReadyStatus, Root, Success};
 pub use sign_in::{CallbackQuery, RedeemCode, SignIn, SignedIn, StartQuery};
 pub use tenants::{
-    AdminToken, AdminTokens, AnyConfig, Config, ConfigStored, MAX_TOKEN_BYTES, MAX_TOKENS,
-    MIN_TOKEN_BYTES, NewTenant, TenantCreated, TenantId, TenantSealed, Tenants, TokenScope,
-    TokensSet,
+    AdminToken, AdminTokens, AnyConfig, Config, ConfigQuery, ConfigStored, ListedToken,
+    MAX_TOKEN_BYTES, MAX_TOKENS, MIN_TOKEN_BYTES, MadeToken, NewTenant, NewToken, TenantCreated,
+    TenantId, TenantSealed, Tenants, TokenList, TokenScope, TokensSet,
 };
 pub use usage::{
     MAX_DAYS, MAX_EVENTS, OwnUsageQuery, UsageAttempt, UsageEvent, UsageQuery, UsageReport,

@@ -1,5 +1,6 @@
 //! People: requests and answers of `/auth/sessions` and `/auth/keys`.
 
+use super::ledger::AccountLedger;
 use super::payments::AccountPayments;
 use super::usage::{UsageEvent, UsageSum};
 use crate::rules::amount::Tokens;
@@ -182,6 +183,8 @@ pub struct Export<E = UsageEvent> {
     pub keys: Vec<ListedKey>,
     /// Its payments.
     pub payments: AccountPayments,
+    /// Every change of its balance.
+    pub ledger: AccountLedger,
     /// Its requests, newest first, as far as the usage log goes back.
     pub usage: Vec<E>,
 }

@@ -13,6 +13,14 @@ pub const MAX_TOKEN_BYTES: usize = 1024;
 /// Maximum number of a tenant's own admin tokens.
 pub const MAX_TOKENS: usize = 32;
 
+/// Query of a config.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConfigQuery {
+    /// Whether secrets are shown as masks, `masked:v1:…`. A config that is put back with masks keeps what was there.
+    pub redact: bool,
+}
+
 /// A tenant's config in its envelope.
 // `C` is the config's text where it is read or written: it is passed on byte for byte.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -120,9 +128,9 @@ pub enum AdminToken {
         )]
         String,
     ),
-    /// A token and what it opens.
+    /// A token, what it opens, and its name.
     Scoped {
-        /// The token.
+        /// The `token`.
         #[schemars(
             length(min = MIN_TOKEN_BYTES, max = MAX_TOKEN_BYTES),
             regex(pattern = r"^[!-~]+$")
@@ -130,6 +138,10 @@ pub enum AdminToken {
         token: String,
         /// What it opens.
         scope: TokenScope,
+        /// Name by which the audit log and lists call it. Absent: one that is derived from the token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "String", regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"))]
+        name: Option<String>,
     },
 }
 
@@ -139,18 +151,86 @@ pub enum AdminToken {
 pub enum TokenScope {
     /// All of the tenant.
     Admin,
+    /// Everything that `read` opens, and credits and debits.
+    Support,
+    /// Everything that can be looked at; the config without its secrets.
+    Read,
     /// `auth/sessions` alone: for the app's backend.
     Sessions,
 }
 
-impl AdminToken {
-    /// The token and its scope.
-    pub fn parts(&self) -> (&str, TokenScope) {
+impl TokenScope {
+    pub const ALL: [TokenScope; 4] = [
+        TokenScope::Admin,
+        TokenScope::Support,
+        TokenScope::Read,
+        TokenScope::Sessions,
+    ];
+
+    /// Returns the word that it is in JSON.
+    pub fn word(self) -> &'static str {
         match self {
-            AdminToken::Admin(token) => (token, TokenScope::Admin),
-            AdminToken::Scoped { token, scope } => (token, *scope),
+            TokenScope::Admin => "admin",
+            TokenScope::Support => "support",
+            TokenScope::Read => "read",
+            TokenScope::Sessions => "sessions",
         }
     }
+}
+
+impl AdminToken {
+    /// Returns the token, its scope and its name.
+    pub fn parts(&self) -> (&str, TokenScope, Option<&str>) {
+        match self {
+            AdminToken::Admin(token) => (token, TokenScope::Admin, None),
+            AdminToken::Scoped { token, scope, name } => (token, *scope, name.as_deref()),
+        }
+    }
+}
+
+/// A tenant's own admin tokens, without the tokens themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TokenList {
+    /// In the order of their `name`.
+    pub tokens: Vec<ListedToken>,
+}
+
+/// An admin token in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListedToken {
+    /// Name by which the audit log calls it.
+    pub name: String,
+    /// What it opens.
+    pub scope: TokenScope,
+    /// Moment when it was made; `null`: by a gateway that did not note it.
+    #[schemars(extend("format" = "date-time"))]
+    pub created_at: Option<String>,
+    /// Who made it: `operator`, or the `name` of a token; `null`: not noted.
+    pub created_by: Option<String>,
+}
+
+/// An admin token to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// Name by which the audit log and lists are to call it.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"))]
+    pub name: String,
+    /// What it opens.
+    pub scope: TokenScope,
+}
+
+/// An admin token that was made. It is shown only here.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MadeToken {
+    /// Name by which the audit log and lists call it.
+    pub name: String,
+    /// What it opens.
+    pub scope: TokenScope,
+    /// The token: `adm_` and 64 hex digits.
+    #[schemars(regex(pattern = r"^adm_[0-9a-f]{64}$"))]
+    pub token: String,
 }
 
 /// Done.

@@ -1,8 +1,9 @@
 //! Query and answer of `/admin/usage`.
 
 use crate::rules::money::Amount;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Upper bound of `days`.
@@ -108,24 +109,40 @@ pub struct UsageEvent {
     pub model: Option<String>,
     /// The call, as its path below `v1`.
     pub call: String,
+    /// The answer's `x-request-id`.
+    pub request_id: String,
     /// Tokens of the prompt.
     pub tokens_in: u64,
     /// Tokens of the answer.
     pub tokens_out: u64,
     /// Tokens of the prompt that the provider had cached.
     pub tokens_cached: u64,
+    /// Basis of the charge: `reported`, `counted`, `held`, `cached` (the fee of an answer in the cache), `known` (what was
+    /// known before a crash) or `nothing`.
+    pub basis: String,
+    /// Tokens of the prompt by the gateway's own count, where that was charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    pub counted_in: Option<u64>,
+    /// Tokens of the answer by the gateway's own count, where that was charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
+    pub counted_out: Option<u64>,
+    /// Rate of the model: tokens of the balance for a token of each kind, as in the tenant's `rates`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rate_schema")]
+    pub rate: Option<Value>,
     /// Whether the provider reported the usage that was charged.
     pub reported: bool,
-    /// Basis of the charge: `reported`, `counted`, `held`, `cached` (the fee of an answer in the cache) or `nothing`.
-    pub basis: String,
     /// Charge, in tokens of the balance.
     pub cost: u64,
+    /// ID of the settlement, which no other request has.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
     /// Status of the answer, 0 where none was written.
     pub status: u16,
     /// Milliseconds from the request to the end of its answer.
     pub latency_ms: u64,
-    /// The answer's `x-request-id`.
-    pub request_id: String,
     /// Cost in money, where the tenant has a price for the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "f64")]
@@ -141,6 +158,30 @@ pub struct UsageEvent {
     /// All attempts in order, where there was more than one; the last one is the one that `endpoint` and `model` name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<UsageAttempt>,
+    /// Whether the record was written at the next start, after a crash. Then its status and latency are 0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recovered: bool,
+}
+
+/// Schema of a `rate`: a number, or an object with one for each kind of token.
+pub(super) fn rate_schema(_: &mut SchemaGenerator) -> Schema {
+    let kind = |about: &str| json!({"type": "number", "minimum": 0, "description": about});
+    json_schema!({
+        "anyOf": [
+            {"type": "number", "minimum": 0},
+            {
+                "type": "object",
+                "properties": {
+                    "input": kind("Tokens of the prompt."),
+                    "output": kind("Tokens of the answer."),
+                    "cacheRead": kind("Tokens that the provider read from its prompt cache. Absent: as `input`."),
+                    "cacheWrite": kind("Tokens that the provider wrote to its prompt cache. Absent: as `input`."),
+                },
+                "required": ["input", "output"],
+                "additionalProperties": false,
+            },
+        ],
+    })
 }
 
 /// One attempt at a provider.

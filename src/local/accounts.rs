@@ -2,11 +2,11 @@
 //!
 //! Each handler authorizes an admin of the tenant first. A key of another tenant is 404.
 
-use super::admin::{self, Actor};
+use super::admin::{self, Actor, Right};
 use super::answer::{self, Answer, Refusal, json};
 use super::{Local, Request};
 use crate::api;
-use crate::rules::account::Credited;
+use crate::rules::account::{Credit, Credited};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::date::rfc3339;
 use crate::rules::person::is_id;
@@ -116,7 +116,7 @@ pub async fn mint(
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
-    let by = admin::authorize(local, request, &tenant.id).await?;
+    let by = admin::authorize(local, request, &tenant.id, Right::Manage).await?;
     let call: api::Mint = answer::body(&request.body)?;
     let group = call.group.as_deref().unwrap_or("anonymous");
     let settings = known_group(tenant, group)?;
@@ -191,13 +191,14 @@ pub(super) fn about<'a>(tenant: &'a Tenant, account: &'a str) -> About<'a> {
 }
 
 /// Authorizes an admin and returns the account of the key in the path. A key of another tenant is 404.
-async fn find(
+pub(super) async fn find(
     local: &Local,
     request: &Request<'_>,
     tenant: &Tenant,
     key: &str,
+    right: Right,
 ) -> Result<(Actor, KeyName, Found), Refusal> {
-    let by = admin::authorize(local, request, &tenant.id).await?;
+    let by = admin::authorize(local, request, &tenant.id, right).await?;
     let key = KeyName::parse(key).ok_or(Refusal::NotFound)?;
     local.leases.give_back(&key).await?;
     let found = local
@@ -215,7 +216,7 @@ pub async fn show(
     tenant: &Tenant,
     key: &str,
 ) -> Result<Answer, Refusal> {
-    let (_, _, found) = find(local, request, tenant, key).await?;
+    let (_, _, found) = find(local, request, tenant, key, Right::Look).await?;
     let mut record: Value = serde_json::from_str(&found.record).unwrap_or_default();
     let mut member = |name: &str| record.get_mut(name).map(Value::take);
     let answer = api::Account {
@@ -238,7 +239,7 @@ pub async fn regroup(
     tenant: &Tenant,
     key: &str,
 ) -> Result<Answer, Refusal> {
-    let (by, key, found) = find(local, request, tenant, key).await?;
+    let (by, key, found) = find(local, request, tenant, key, Right::Manage).await?;
     let call: api::Move = answer::body(&request.body)?;
     known_group(tenant, &call.group)?;
     if !local.store.regroup(&found.account, &call.group).await? {
@@ -255,39 +256,40 @@ pub async fn regroup(
     Ok(json(200, &api::Success::DONE))
 }
 
-/// Serves `POST /admin/keys/{key}/credit`. If the store's answer is unknown, the response is 503 with the
+/// Direction of a change of a balance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Adjustment {
+    Credit,
+    Debit,
+}
+
+/// Serves `POST /admin/keys/{key}/credit` and `…/debit`. If the store's answer is unknown, the response is 503 with the
 /// `id` to repeat.
-pub async fn credit(
+pub(super) async fn credit(
     local: &Local,
     request: &Request<'_>,
     tenant: &Tenant,
     key: &str,
+    adjustment: Adjustment,
 ) -> Result<Answer, Refusal> {
-    let (by, _, found) = find(local, request, tenant, key).await?;
+    let (by, _, found) = find(local, request, tenant, key, Right::Credit).await?;
     let call: api::Credit = answer::body(&request.body)?;
+    let note = note(&by, call.comment.as_deref())?;
     let id = call.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     if !(1..=api::Credit::MAX_ID_BYTES).contains(&id.len()) {
         let most = api::Credit::MAX_ID_BYTES;
         return Err(Refusal::Bad(format!("id must have 1 to {most} characters")));
     }
     let tokens = checked_tokens("tokens", call.tokens)?;
-    let credited = match local.store.credit(&found.account, &id, tokens).await {
-        Err(error @ (StoreError::Unknown(_) | StoreError::Unreplicated(_))) => {
-            log_unconfirmed(request, about(tenant, &found.label()), &error);
-            return Err(Refusal::Unconfirmed { id });
-        }
-        credited => credited?,
+    let is_debit = adjustment == Adjustment::Debit;
+    let credit = Credit {
+        id: &id,
+        amount: tokens,
+        is_debit,
+        note: &note,
     };
-    let (tokens_left, repeated) = match credited.ok_or(Refusal::NotFound)? {
-        Credited::Added { left } => (left, false),
-        Credited::Repeated { left } => (left, true),
-        Credited::TooMuch => {
-            return Err(Refusal::Bad(format!(
-                "A balance holds at most {} tokens",
-                Tokens::MAX
-            )));
-        }
-    };
+    let (tokens_left, repeated) = adjust(local, request, tenant, &found, &credit).await?;
+    let done = if is_debit { "debited" } else { "credited" };
     by.log(
         request,
         about(tenant, &found.label()),
@@ -295,13 +297,59 @@ pub async fn credit(
             ("tokens", tokens.count().into()),
             ("repeated", repeated.into()),
         ],
-        format_args!("An account was credited {tokens} tokens, and has {tokens_left}"),
+        format_args!("An account was {done} {tokens} tokens, and has {tokens_left}"),
     );
     let answer = api::Credited {
         tokens_left,
         repeated,
     };
     Ok(json(200, &answer))
+}
+
+/// Changes a balance. Returns what is left, and whether the change had been made before.
+async fn adjust(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+    found: &Found,
+    credit: &Credit<'_>,
+) -> Result<(Tokens, bool), Refusal> {
+    let credited = match local.store.credit(&found.account, credit).await {
+        Err(error @ (StoreError::Unknown(_) | StoreError::Unreplicated(_))) => {
+            log_unconfirmed(request, about(tenant, &found.label()), &error);
+            let id = credit.id.to_owned();
+            return Err(Refusal::Unconfirmed { id });
+        }
+        credited => credited?,
+    };
+    match credited.ok_or(Refusal::NotFound)? {
+        Credited::Added { left } => Ok((left, false)),
+        Credited::Repeated { left } => Ok((left, true)),
+        Credited::TooMuch { room } if credit.is_debit => Err(Refusal::Conflict(format!(
+            "Of the balance {room} tokens are free, and {} cannot be taken",
+            credit.amount
+        ))),
+        Credited::TooMuch { .. } => Err(Refusal::Bad(format!(
+            "A balance holds at most {} tokens",
+            Tokens::MAX
+        ))),
+    }
+}
+
+/// Returns the note of a change in the account's ledger: who made it, and their comment.
+fn note(by: &Actor, comment: Option<&str>) -> Result<String, Refusal> {
+    let most = api::Credit::MAX_COMMENT_CHARS;
+    if comment.is_some_and(|comment| comment.chars().count() > most) {
+        let why = format!("comment must have at most {most} characters");
+        return Err(Refusal::Bad(why));
+    }
+    let note = api::PostingDetail {
+        by: Some(by.name().to_owned()),
+        comment: comment.map(str::to_owned),
+        ..api::PostingDetail::default()
+    };
+    // Cannot fail: texts alone.
+    Ok(serde_json::to_string(&note).unwrap_or_default())
 }
 
 fn log_unconfirmed(request: &Request<'_>, about: About<'_>, error: &StoreError) {
@@ -315,7 +363,7 @@ fn log_unconfirmed(request: &Request<'_>, about: About<'_>, error: &StoreError) 
         log::Level::Warn,
         &[],
         format_args!(
-            "A credit of account {account} is not confirmed: {error}. Its client got 503 and repeats it with the same ID"
+            "A change of account {account} is not confirmed: {error}. Its client got 503 and repeats it with the same ID"
         ),
     );
 }
@@ -327,7 +375,7 @@ pub async fn revoke(
     tenant: &Tenant,
     key: &str,
 ) -> Result<Answer, Refusal> {
-    let (by, key, found) = find(local, request, tenant, key).await?;
+    let (by, key, found) = find(local, request, tenant, key, Right::Manage).await?;
     let is_revoked = match found.account.is_person() {
         true => people::end_key(&*local.store, &found.account, key.id())
             .await?

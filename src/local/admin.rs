@@ -3,7 +3,7 @@
 //! A config is returned verbatim as stored, with an `ETag`; `If-Match` makes a replacement conditional.
 
 use super::answer::{self, Answer, Refusal, json};
-use super::{Local, Request, credentials};
+use super::{Local, Request, credentials, tokens};
 use crate::api::{self, TokenScope};
 use crate::rules::config;
 use crate::rules::tenant::TenantId;
@@ -14,27 +14,68 @@ use http::{HeaderValue, header};
 use log::Level;
 use serde_json::value::RawValue;
 
-/// The author of a change: the operator or an admin of the tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The author of a change: the operator, or whoever has one of the tenant's own tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Actor {
     Operator,
-    /// With one of the tenant's own admin tokens.
-    TenantAdmin,
+    /// With the token of this `name`.
+    Token {
+        name: String,
+        scope: TokenScope,
+    },
+}
+
+/// Something that an admin route lets its caller do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Right {
+    /// Look at everything but secrets.
+    Look,
+    /// Change a balance.
+    Credit,
+    /// Change everything of the tenant, and see its config as it is stored.
+    Manage,
+    /// Open sessions for the app's users.
+    OpenSessions,
+}
+
+impl Right {
+    /// Returns the scopes of tokens that have it.
+    fn scopes(self) -> &'static [TokenScope] {
+        match self {
+            Right::Look => &[TokenScope::Admin, TokenScope::Support, TokenScope::Read],
+            Right::Credit => &[TokenScope::Admin, TokenScope::Support],
+            Right::Manage => &[TokenScope::Admin],
+            Right::OpenSessions => &[TokenScope::Admin, TokenScope::Sessions],
+        }
+    }
 }
 
 impl Actor {
+    /// Returns the name by which logs and ledgers tell of it.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Actor::Operator => "operator",
+            Actor::Token { name, .. } => name,
+        }
+    }
+
+    /// Whether it has a right at the tenant that it was authorized for.
+    pub(crate) fn may(&self, right: Right) -> bool {
+        match self {
+            Actor::Operator => true,
+            Actor::Token { scope, .. } => right.scopes().contains(scope),
+        }
+    }
+
     /// Logs a change that was made.
     pub fn log(
-        self,
+        &self,
         request: &Request<'_>,
         about: About<'_>,
         more: &[Field<'_>],
         line: std::fmt::Arguments<'_>,
     ) {
-        let by = match self {
-            Actor::Operator => "operator",
-            Actor::TenantAdmin => "tenant admin",
-        };
+        let by = self.name();
         let address = request.address.to_string();
         let mut fields = vec![("by", by.into()), ("address", address.as_str().into())];
         fields.extend_from_slice(more);
@@ -47,7 +88,7 @@ impl Actor {
 
     /// Logs a change of a tenant.
     pub(crate) fn log_tenant(
-        self,
+        &self,
         request: &Request<'_>,
         tenant: &TenantId,
         more: &[Field<'_>],
@@ -61,31 +102,13 @@ impl Actor {
     }
 }
 
-/// Authorizes an admin of `tenant`: `admin.token` is valid for every tenant, a tenant's own token for that
-/// tenant only.
+/// Authorizes an admin of `tenant`: `admin.token` is valid for every tenant, a tenant's own token for that tenant and
+/// its scope only.
 pub(crate) async fn authorize(
     local: &Local,
     request: &Request<'_>,
     tenant: &TenantId,
-) -> Result<Actor, Refusal> {
-    authorize_scopes(local, request, tenant, &[TokenScope::Admin]).await
-}
-
-/// Authorizes an admin of `tenant`, or its backend with a token for sessions alone.
-pub(crate) async fn authorize_sessions(
-    local: &Local,
-    request: &Request<'_>,
-    tenant: &TenantId,
-) -> Result<Actor, Refusal> {
-    let scopes = [TokenScope::Admin, TokenScope::Sessions];
-    authorize_scopes(local, request, tenant, &scopes).await
-}
-
-async fn authorize_scopes(
-    local: &Local,
-    request: &Request<'_>,
-    tenant: &TenantId,
-    scopes: &[TokenScope],
+    right: Right,
 ) -> Result<Actor, Refusal> {
     // Without a token of the operator the admin API is off, even for tenants' own tokens.
     if local.settings.admin.tokens().next().is_none() {
@@ -94,13 +117,31 @@ async fn authorize_scopes(
     if let Ok(operator) = authorize_operator(local, request) {
         return Ok(operator);
     }
-    let token = credentials::bearer(request.headers).ok_or(Refusal::Unauthorized)?;
-    let hashes = local.store.admins(tenant).await?;
-    let is_known = |scope: &TokenScope| credentials::is_hashed(token, *scope, &hashes);
-    match scopes.iter().filter(|scope| is_known(scope)).count() {
-        0 => Err(Refusal::Unauthorized),
-        _ => Ok(Actor::TenantAdmin),
+    let given = credentials::bearer(request.headers).ok_or(Refusal::Unauthorized)?;
+    let stored = tokens::parse(&local.store.admins(tenant).await?);
+    let token = tokens::find(given, &stored).ok_or(Refusal::Unauthorized)?;
+    let actor = Actor::Token {
+        name: token.name.clone(),
+        scope: token.scope,
+    };
+    match actor.may(right) {
+        true => Ok(actor),
+        false => Err(out_of_scope(token.scope, right)),
     }
+}
+
+/// Returns the refusal of a token that is known and not of the scope that is needed.
+fn out_of_scope(scope: TokenScope, right: Right) -> Refusal {
+    let scopes: Vec<String> = right
+        .scopes()
+        .iter()
+        .map(|scope| format!("`{}`", scope.word()))
+        .collect();
+    Refusal::Forbidden(format!(
+        "This needs an admin token of scope {}; this one's scope is `{}`",
+        scopes.join(" or "),
+        scope.word()
+    ))
 }
 
 /// Authorizes the operator: the bearer token must be one of [`Admin::tokens`](crate::settings::Admin::tokens).
@@ -116,14 +157,14 @@ pub(crate) fn authorize_operator(local: &Local, request: &Request<'_>) -> Result
         .ok_or(Refusal::Unauthorized)
 }
 
-/// Serves `GET /admin/config`.
+/// Serves `GET /admin/config`. Who may not manage the tenant sees masks in place of its secrets.
 pub async fn read(
     local: &Local,
     request: &Request<'_>,
     tenant: &TenantId,
 ) -> Result<Answer, Refusal> {
-    authorize(local, request, tenant).await?;
-    show(local, tenant).await
+    let by = authorize(local, request, tenant, Right::Look).await?;
+    show(local, request, tenant, &by).await
 }
 
 /// Serves `PUT /admin/config`.
@@ -132,7 +173,7 @@ pub async fn replace(
     request: &Request<'_>,
     tenant: &TenantId,
 ) -> Result<Answer, Refusal> {
-    let by = authorize(local, request, tenant).await?;
+    let by = authorize(local, request, tenant, Right::Manage).await?;
     let put = put(local, request, tenant, by).await?;
     Ok(put.answer(200))
 }
@@ -145,16 +186,42 @@ pub fn tagged(mut answer: Answer, tag: &str) -> Answer {
     answer
 }
 
-/// Returns the stored config as `{"config": ...}`, verbatim: sealed secrets stay sealed.
-pub async fn show(local: &Local, tenant: &TenantId) -> Result<Answer, Refusal> {
+/// Returns the stored config as `{"config": ...}`: verbatim, sealed secrets as they are, or with masks.
+pub(crate) async fn show(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &TenantId,
+    by: &Actor,
+) -> Result<Answer, Refusal> {
+    let redacts = redacts(request.query)? || !by.may(Right::Manage);
     let stored = local.store.config(tenant).await?.ok_or(Refusal::NotFound)?;
     let tag = etag(&stored);
-    let answer = match serde_json::from_str::<&RawValue>(&stored) {
+    let is_json = serde_json::from_str::<&RawValue>(&stored).is_ok();
+    let key = local.settings.secrets.mask_key(&local.settings.admin);
+    let shown = match (is_json, redacts) {
+        (true, true) => local.tenants.secrets.masked(tenant, &stored, &key),
+        // Another program may have stored text that is not JSON, with who knows what in it.
+        (false, true) => String::new(),
+        (_, false) => stored.to_string(),
+    };
+    let answer = match serde_json::from_str::<&RawValue>(&shown) {
         Ok(config) => json(200, &api::Config { config }),
-        // Another program may have stored text that is not JSON; it is returned as a JSON string.
-        Err(_) => json(200, &api::Config { config: &*stored }),
+        // What is not JSON is returned as a JSON string.
+        Err(_) => json(200, &api::Config { config: &*shown }),
     };
     Ok(tagged(answer, &tag))
+}
+
+/// Whether the query asks for masks. Other parameters are refused.
+fn redacts(query: &str) -> Result<bool, Refusal> {
+    match query {
+        "" | "redact=false" => Ok(false),
+        "redact=true" => Ok(true),
+        _ => {
+            let why = "The only parameter here is redact: true or false";
+            Err(Refusal::Bad(why.to_owned()))
+        }
+    }
 }
 
 /// Returns the `ETag` of a stored config: 128 bits of its SHA-256, quoted.
@@ -180,22 +247,34 @@ impl Replaced {
     }
 }
 
-/// Validates the config in a body. Returns its text unchanged, with warnings.
-pub(crate) fn valid_config<'a>(
+/// Validates a new config. Returns it with warnings.
+pub(crate) fn valid_config(
     local: &Local,
     tenant: &TenantId,
-    config: &'a RawValue,
-) -> Result<(&'a str, Vec<api::ConfigFault>), Refusal> {
+    config: &str,
+) -> Result<Vec<api::ConfigFault>, Refusal> {
     let refused = |faults: Faults| Refusal::InvalidConfig(faults.0);
     let secrets = &local.tenants.secrets;
-    let checked = secrets.check_text(tenant, config.get());
-    let (read, mut warnings) = checked.map_err(refused)?;
-    let sealed = secrets.check_sealed(tenant, config.get());
-    sealed.map_err(refused)?;
+    let (read, mut warnings) = secrets.check_text(tenant, config).map_err(refused)?;
+    secrets.check_sealed(tenant, config).map_err(refused)?;
     let allows_private = local.settings.egress.allow_private_networks;
     warnings.extend(config::doubts(&read, allows_private));
-    let warnings = warnings.into_iter().map(api::ConfigFault::of).collect();
-    Ok((config.get(), warnings))
+    Ok(warnings.into_iter().map(api::ConfigFault::of).collect())
+}
+
+/// Returns a new config with the secrets that its masks stand for. A mask or a sealed text stands for a secret of the
+/// stored config, and is sent nowhere else.
+pub(crate) fn unmasked(
+    local: &Local,
+    tenant: &TenantId,
+    config: &str,
+    stored: Option<&str>,
+) -> Result<String, Refusal> {
+    let key = local.settings.secrets.mask_key(&local.settings.admin);
+    let stored: Vec<&str> = stored.into_iter().collect();
+    let secrets = &local.tenants.secrets;
+    let unmasked = secrets.unmasked(tenant, config, &stored, &key);
+    unmasked.map_err(|faults| Refusal::InvalidConfig(faults.0))
 }
 
 /// Replaces the whole config if it matches `If-Match` (else 412).
@@ -206,9 +285,10 @@ pub(crate) async fn put(
     by: Actor,
 ) -> Result<Replaced, Refusal> {
     let call: api::Config<&RawValue> = answer::body(&request.body)?;
-    let (config, warnings) = valid_config(local, tenant, call.config)?;
     let stored = local.store.config(tenant).await?;
     let expected = match request.headers.get(header::IF_MATCH) {
+        // What stands for a stored secret must not bring back one that was replaced meanwhile.
+        None if config::refers_to_stored(call.config.get()) => stored.as_deref(),
         None => None,
         Some(tags) => {
             let stored = stored.as_deref().ok_or(Refusal::PreconditionFailed)?;
@@ -218,8 +298,10 @@ pub(crate) async fn put(
             Some(stored)
         }
     };
+    let config = unmasked(local, tenant, call.config.get(), stored.as_deref())?;
+    let warnings = valid_config(local, tenant, &config)?;
     let secrets = &local.tenants.secrets;
-    let put = secrets.replace(&*local.store, tenant, expected, config);
+    let put = secrets.replace(&*local.store, tenant, expected, &config);
     let now = put.await?.ok_or(Refusal::PreconditionFailed)?;
     let from = stored.as_deref().map_or_else(|| "none".to_owned(), version);
     let to = version(&now);

@@ -2,15 +2,11 @@
 //!
 //! Comparisons take constant time. Nothing here may ever be logged.
 
-use crate::api::TokenScope;
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
 /// Headers in which SDKs and tools send a key. None of them may be forwarded to a provider.
 pub const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
-
-/// What stands before the hash of a token for sessions alone.
-const SESSIONS: &str = "sessions:";
 
 /// Prefixes of keys that this gateway mints.
 const OUR_PREFIXES: [&str; 2] = ["temp_", "user_"];
@@ -62,26 +58,14 @@ pub fn hash(token: &str) -> String {
     halves.map(hex).collect()
 }
 
-/// Returns what is stored of a tenant's admin token: its hash, with its scope where that is not the whole tenant.
-pub(crate) fn scoped_hash(token: &str, scope: TokenScope) -> String {
-    match scope {
-        TokenScope::Admin => hash(token),
-        TokenScope::Sessions => format!("{SESSIONS}{}", hash(token)),
-    }
-}
-
 /// Returns a hex digit without a table or a branch, in constant time.
 fn hex(half: u8) -> char {
     char::from(b'0' + half + u8::from(half > 9) * (b'a' - b'9' - 1))
 }
 
-/// Whether the token is stored with this scope.
-pub(crate) fn is_hashed(given: &str, scope: TokenScope, hashes: &[String]) -> bool {
-    let given = scoped_hash(given, scope);
-    // Compare with all of them: stopping at a match would reveal its position.
-    hashes.iter().fold(false, |found, hash| {
-        found | bool::from(given.as_bytes().ct_eq(hash.as_bytes()))
-    })
+/// Compares two hashes in constant time.
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
+    one.as_bytes().ct_eq(other.as_bytes()).into()
 }
 
 fn digest(text: &str) -> ring::digest::Digest {
@@ -129,18 +113,7 @@ mod tests {
     fn only_the_very_token_is_the_token() {
         assert!(is_token("secret", "secret"));
         assert!(!is_token("secre", "secret"));
-        let (all, sessions) = (TokenScope::Admin, TokenScope::Sessions);
-        let hashes = [hash("one"), hash("two"), scoped_hash("three", sessions)];
-        assert!(is_hashed("two", all, &hashes));
-        assert!(!is_hashed(&hashes[0], all, &hashes));
-        assert!(!is_hashed("", all, &hashes));
-        assert!(is_hashed("three", sessions, &hashes));
-        assert!(!is_hashed("three", all, &hashes));
-        assert!(!is_hashed("one", sessions, &hashes));
-        assert!(!is_hashed(
-            &format!("{SESSIONS}{}", hash("three")),
-            all,
-            &hashes
-        ));
+        assert!(is_same(&hash("one"), &hash("one")));
+        assert!(!is_same(&hash("one"), &hash("two")));
     }
 }

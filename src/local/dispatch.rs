@@ -1,11 +1,13 @@
 //! Calls the handler of a matched local route.
 
+use super::accounts::Adjustment;
 use super::answer::{Answer, Refusal};
 use super::billing::{checkout, history, plans, portal, webhook};
 use super::code_flow::{callback, redeem, start};
 use super::route::{Issuer, LocalRoute as Route, Matched};
 use super::{
-    Local, Request, accounts, admin, auth, keys, leaving, operator, root, sessions, sign_in, usage,
+    Local, Request, accounts, admin, auth, keys, leaving, ledger, operator, root, sessions,
+    sign_in, token_routes, usage,
 };
 use crate::issuers::client::Named;
 use crate::rules::tenant::TenantId;
@@ -45,6 +47,13 @@ pub async fn answer(
             | Route::TenantSeal,
             _,
         ) => of_operator(local, matched, &request).await,
+
+        (Route::Tokens | Route::TokenMake | Route::TokenRemove, Scope::Tenant(tenant)) => {
+            of_tokens(local, matched, &tenant.id, &request).await
+        }
+        (Route::Tokens | Route::TokenMake | Route::TokenRemove, Scope::Unusable(id)) => {
+            of_tokens(local, matched, &id, &request).await
+        }
 
         (Route::Config, Scope::Tenant(tenant)) => admin::read(local, &request, &tenant.id).await,
         (Route::Config, Scope::Unusable(id)) => admin::read(local, &request, &id).await,
@@ -86,7 +95,10 @@ pub async fn answer(
             accounts::revoke(local, &request, &tenant, part(0)).await
         }
         (Route::KeyCredit, Scope::Tenant(tenant)) => {
-            accounts::credit(local, &request, &tenant, part(0)).await
+            accounts::credit(local, &request, &tenant, part(0), Adjustment::Credit).await
+        }
+        (Route::KeyDebit, Scope::Tenant(tenant)) => {
+            accounts::credit(local, &request, &tenant, part(0), Adjustment::Debit).await
         }
         (route, Scope::Tenant(tenant)) => of_person(local, route, &request, &tenant, part(0)).await,
     }
@@ -106,6 +118,8 @@ async fn of_person(
         Route::Portal => portal::open(local, request, tenant).await,
         Route::StripeWebhook => webhook::take(local, request, tenant).await,
         Route::PaymentEvents => history::events(local, request, tenant).await,
+        Route::KeyLedger => ledger::of_key(local, request, tenant, id).await,
+        Route::UserLedger => ledger::of_user(local, request, tenant, id).await,
         Route::UserPayments => history::of_user(local, request, tenant, id).await,
         Route::MeDelete => leaving::delete_own(local, request, tenant).await,
         Route::Export => leaving::export_own(local, request, tenant).await,
@@ -116,6 +130,22 @@ async fn of_person(
         Route::OwnKeyMake => keys::make(local, request, tenant).await,
         Route::OwnKeyRoll => keys::roll(local, request, tenant, id).await,
         Route::OwnKeyRevoke => keys::revoke(local, request, tenant, id).await,
+        _ => Err(Refusal::NotFound),
+    }
+}
+
+/// Runs the handler of a route of a tenant's own admin tokens, which works whatever the tenant's config is.
+async fn of_tokens(
+    local: &Local,
+    matched: &Matched<'_>,
+    id: &TenantId,
+    request: &Request<'_>,
+) -> Result<Answer, Refusal> {
+    let name = matched.parts.first().copied().unwrap_or_default();
+    match matched.route {
+        Route::Tokens => token_routes::list(local, request, id).await,
+        Route::TokenMake => token_routes::make(local, request, id).await,
+        Route::TokenRemove => token_routes::remove(local, request, id, name).await,
         _ => Err(Refusal::NotFound),
     }
 }

@@ -1,11 +1,12 @@
 //! A person leaves, or asks what is kept: `DELETE /auth/me`, `GET /auth/export`, and the same for an admin below
 //! `/admin/users`.
 
+use super::admin::Right;
 use super::answer::{Answer, Refusal, json};
 use super::billing::{ending, history};
 use super::people::APPLE_TOKEN;
-use super::{Local, Request, accounts, admin, caller, keys, sessions, usage};
-use crate::api;
+use super::{Local, Request, accounts, admin, caller, keys, ledger, sessions, usage};
+use crate::api::{self, LedgerQuery};
 use crate::issuers::client::{Client, Named};
 use crate::issuers::exchange;
 use crate::rules::amount::Tokens;
@@ -35,7 +36,7 @@ pub(super) async fn delete(
     tenant: &Tenant,
     user: &str,
 ) -> Result<Answer, Refusal> {
-    let by = admin::authorize(local, request, &tenant.id).await?;
+    let by = admin::authorize(local, request, &tenant.id, Right::Manage).await?;
     let account = sessions::account_named(tenant, user);
     let record = local.store.person(&account, &tenant.id).await?;
     let record = record.ok_or(Refusal::NotFound)?;
@@ -134,7 +135,7 @@ pub(super) async fn export(
     tenant: &Tenant,
     user: &str,
 ) -> Result<Answer, Refusal> {
-    admin::authorize(local, request, &tenant.id).await?;
+    admin::authorize(local, request, &tenant.id, Right::Look).await?;
     exported(local, tenant, &sessions::account_named(tenant, user)).await
 }
 
@@ -150,6 +151,11 @@ async fn exported(
     let mut member = |name: &str| record.get_mut(name).map(Value::take);
     let listed = local.store.keys(account).await?.unwrap_or_default();
     let payments = history::payments(local, tenant, account).await?;
+    let all = LedgerQuery {
+        limit: usize::MAX,
+        cursor: None,
+    };
+    let ledger = ledger::ledger(local, tenant, account, "user_", &all).await?;
     let texts = usage::of_account(local, tenant, &label).await?;
     let events: Vec<&RawValue> = texts
         .iter()
@@ -166,6 +172,7 @@ async fn exported(
         identities: local.store.identities(account).await?,
         keys: keys::all_shown(listed, None),
         payments: payments.ok_or(Refusal::NotFound)?,
+        ledger: ledger.ok_or(Refusal::NotFound)?,
         usage: events,
     };
     Ok(json(200, &answer))

@@ -15,6 +15,7 @@ pub mod credentials;
 pub mod dispatch;
 mod keys;
 mod leaving;
+mod ledger;
 pub mod openapi;
 mod operation;
 pub mod operator;
@@ -26,6 +27,8 @@ pub mod route;
 mod sessions;
 mod sign_in;
 mod table;
+mod token_routes;
+mod tokens;
 pub mod usage;
 
 use crate::host_port::HostPort;

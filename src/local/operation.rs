@@ -44,6 +44,9 @@ pub enum LocalRoute {
     StripeWebhook,
     PaymentEvents,
     UserPayments,
+    Tokens,
+    TokenMake,
+    TokenRemove,
     Config,
     ConfigReplace,
     Usage,
@@ -54,6 +57,9 @@ pub enum LocalRoute {
     KeyMove,
     KeyRevoke,
     KeyCredit,
+    KeyDebit,
+    KeyLedger,
+    UserLedger,
 }
 
 impl LocalRoute {

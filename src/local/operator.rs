@@ -3,8 +3,9 @@
 //! Every handler requires `admin.token`.
 
 use super::answer::{self, Answer, Refusal, json};
-use super::{Local, Request, admin, credentials};
-use crate::api::{self, MAX_TOKEN_BYTES, MAX_TOKENS, MIN_TOKEN_BYTES};
+use super::tokens::{self, StoredToken};
+use super::{Local, Request, accounts, admin};
+use crate::api::{self, MAX_TOKEN_BYTES, MIN_TOKEN_BYTES};
 use crate::rules::config::Sealed;
 use crate::rules::tenant::TenantId;
 use crate::store::config_secrets::Resealed;
@@ -35,9 +36,10 @@ pub async fn create(local: &Local, request: &Request<'_>) -> Result<Answer, Refu
     let by = admin::authorize_operator(local, request)?;
     let call: api::NewTenant<&RawValue> = answer::body(&request.body)?;
     let id = id(&call.id.0)?;
-    let (config, warnings) = admin::valid_config(local, &id, call.config)?;
+    let config = admin::unmasked(local, &id, call.config.get(), None)?;
+    let warnings = admin::valid_config(local, &id, &config)?;
     let secrets = &local.tenants.secrets;
-    if !secrets.seed(&*local.store, &id, config).await? {
+    if !secrets.seed(&*local.store, &id, &config).await? {
         return Err(Refusal::Conflict(format!("There is a tenant {id} already")));
     }
     by.log_tenant(request, &id, &[], format_args!("Tenant {id} was created"));
@@ -50,8 +52,8 @@ pub async fn create(local: &Local, request: &Request<'_>) -> Result<Answer, Refu
 
 /// Serves `GET /admin/tenants/{id}`.
 pub async fn read(local: &Local, request: &Request<'_>, tenant: &str) -> Result<Answer, Refusal> {
-    admin::authorize_operator(local, request)?;
-    admin::show(local, &id(tenant)?).await
+    let by = admin::authorize_operator(local, request)?;
+    admin::show(local, request, &id(tenant)?, &by).await
 }
 
 /// Serves `PUT /admin/tenants/{id}`; 201 if the tenant is new.
@@ -124,11 +126,6 @@ pub(crate) async fn set_tokens(
     let by = admin::authorize_operator(local, request)?;
     let id = id(tenant)?;
     let call: api::AdminTokens = answer::body(&request.body)?;
-    if call.tokens.len() > MAX_TOKENS {
-        return Err(Refusal::Bad(format!(
-            "A tenant has at most {MAX_TOKENS} tokens"
-        )));
-    }
     if let Some(at) = call
         .tokens
         .iter()
@@ -142,16 +139,21 @@ pub(crate) async fn set_tokens(
     if local.store.config(&id).await?.is_none() {
         return Err(Refusal::NotFound);
     }
-    let hashes: Vec<String> = call
+    let now = accounts::now();
+    let set: Vec<StoredToken> = call
         .tokens
         .iter()
         .map(|token| {
-            let (token, scope) = token.parts();
-            credentials::scoped_hash(token, scope)
+            let (token, scope, name) = token.parts();
+            StoredToken::new(token, scope, name, (by.name(), now))
         })
         .collect();
-    local.store.set_admin_tokens(&id, &hashes).await?;
-    let count = hashes.len();
+    tokens::check(&set)?;
+    local
+        .store
+        .set_admin_tokens(&id, &tokens::texts(&set))
+        .await?;
+    let count = set.len();
     by.log_tenant(
         request,
         &id,
@@ -160,7 +162,7 @@ pub(crate) async fn set_tokens(
     );
     let told = api::TokensSet {
         success: true,
-        count: hashes.len(),
+        count,
     };
     Ok(json(200, &told))
 }

@@ -1,6 +1,7 @@
 //! `POST /auth/sessions`: a key for one of the app's users, asked for by the app's own backend.
 
 use super::accounts::{about, checked_tokens};
+use super::admin::Right;
 use super::answer::{Answer, Refusal, body, json};
 use super::people::{self, KeyBounds, Opened, Opening};
 use super::{Local, Request, admin, keys};
@@ -24,7 +25,7 @@ pub(super) async fn open(
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
-    let by = admin::authorize_sessions(local, request, &tenant.id).await?;
+    let by = admin::authorize(local, request, &tenant.id, Right::OpenSessions).await?;
     let call = read(request, tenant)?;
     let temp = match call.carry_over.as_deref() {
         Some(key) => Some(KeyName::parse(key).ok_or_else(unknown_temp)?),

@@ -61,6 +61,11 @@ const BILLING_UNAVAILABLE: AnswerRow = AnswerRow::json::<api::Error>(
 )
 .with(&["Retry-After"])
 .shared("BillingUnavailable");
+const OUT_OF_SCOPE: AnswerRow = AnswerRow::json::<api::Error>(
+    403,
+    "The admin token is the tenant's and not of the scope that this needs.",
+)
+.shared("OutOfScope");
 const UNKNOWN_TENANT: AnswerRow =
     AnswerRow::json::<api::Error>(404, "There is no such tenant.").shared("NoSuchTenant");
 const CHANGED: AnswerRow = AnswerRow::json::<api::Error>(
@@ -262,9 +267,10 @@ pub(super) static GLOBAL: &[Operation] = &[
         ]),
     get("/admin/tenants/{tenant}", Access::Operator, Route::TenantRead)
         .named("readTenant", "Read a tenant's config")
+        .query::<api::ConfigQuery>()
         .answers(&[
-            AnswerRow::json::<api::Config>(200, "Exactly what was stored.").with(&["ETag"]),
-            NO_TENANT,
+            AnswerRow::json::<api::Config>(200, "Exactly what was stored, or with masks in place of secrets.").with(&["ETag"]),
+            BAD_REQUEST,
             UNAUTHORIZED,
             UNKNOWN_TENANT,
             WRONG_TOKENS,
@@ -381,6 +387,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
             AnswerRow::json::<api::SessionKey>(200, "A key of the user's account. It is shown only here."),
             BAD_REQUEST,
             UNAUTHORIZED,
+            OUT_OF_SCOPE,
             NO_GROUP,
             TOO_LARGE,
             WRONG_TOKENS,
@@ -580,6 +587,20 @@ pub(super) static OF_TENANT: &[Operation] = &[
             ),
             NO_TENANT,
             UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/admin/users/{user}/ledger", Access::Admin, Route::UserLedger)
+        .named("readUserLedger", "See every change of a person's balance")
+        .about("`user` is the name of the account, `p_…`, or the app's own ID of the user, percent-encoded.")
+        .query::<api::LedgerQuery>()
+        .answers(&[
+            AnswerRow::json::<api::AccountLedger>(200, "The latest changes, and sums of older ones."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            NO_USER,
             WRONG_TOKENS,
             UNAVAILABLE,
         ]),
@@ -593,6 +614,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
             ),
             NO_TENANT,
             UNAUTHORIZED,
+            OUT_OF_SCOPE,
             NO_USER,
             WRONG_TOKENS,
             UNAVAILABLE,
@@ -604,6 +626,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
             AnswerRow::json::<api::Success>(200, "There is no such account any more."),
             NO_TENANT,
             UNAUTHORIZED,
+            OUT_OF_SCOPE,
             NO_USER,
             WRONG_TOKENS,
             UNAVAILABLE,
@@ -615,16 +638,61 @@ pub(super) static OF_TENANT: &[Operation] = &[
             AnswerRow::json::<api::Export>(200, "All that is kept of it."),
             NO_TENANT,
             UNAUTHORIZED,
+            OUT_OF_SCOPE,
             NO_USER,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/admin/tokens", Access::Admin, Route::Tokens)
+        .named("listTokens", "List the tenant's own admin tokens")
+        .about("Names and scopes; the tokens themselves are not kept. Needs scope `admin`.")
+        .answers(&[
+            AnswerRow::json::<api::TokenList>(200, "All of them."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    post("/admin/tokens", Access::Admin, Route::TokenMake)
+        .named("makeToken", "Make an admin token of the tenant")
+        .about("The token is drawn by the gateway and shown once. Needs scope `admin`.")
+        .takes::<api::NewToken>()
+        .answers(&[
+            AnswerRow::json::<api::MadeToken>(201, "The token."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            AnswerRow::json::<api::Error>(
+                409,
+                "There is a token of this name, or others change the tokens at the same time.",
+            ),
+            TOO_LARGE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    delete("/admin/tokens/{token}", Access::Admin, Route::TokenRemove)
+        .named("deleteToken", "Delete an admin token of the tenant")
+        .about("It opens nothing from the next request on. Needs scope `admin`.")
+        .answers(&[
+            AnswerRow::json::<api::Success>(200, "There is no such token any more."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            AnswerRow::json::<api::Error>(404, "The tenant has no token of this name."),
+            AnswerRow::json::<api::Error>(409, "Others change the tokens at the same time."),
             WRONG_TOKENS,
             UNAVAILABLE,
         ]),
     get("/admin/config", Access::Admin, Route::Config)
         .named("readConfig", "Read the tenant's config")
+        .about("A token of scope `support` or `read` always sees masks in place of secrets.")
+        .query::<api::ConfigQuery>()
         .answers(&[
-            AnswerRow::json::<api::Config>(200, "Exactly what was stored.").with(&["ETag"]),
-            NO_TENANT,
+            AnswerRow::json::<api::Config>(200, "Exactly what was stored, or with masks in place of secrets.").with(&["ETag"]),
+            BAD_REQUEST,
             UNAUTHORIZED,
+            OUT_OF_SCOPE,
             WRONG_TOKENS,
             UNAVAILABLE,
         ]),
@@ -641,6 +709,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
                 .with(&["ETag"]),
             CONFIG_REFUSED,
             UNAUTHORIZED,
+            OUT_OF_SCOPE,
             CHANGED,
             TOO_LARGE,
             WRONG_TOKENS,
@@ -656,6 +725,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
             ),
             BAD_REQUEST,
             UNAUTHORIZED,
+            OUT_OF_SCOPE,
             WRONG_TOKENS,
             UNAVAILABLE,
         ]),
@@ -666,6 +736,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
             AnswerRow::json::<api::MintedKey>(201, "The new key. It is shown only here."),
             BAD_REQUEST,
             UNAUTHORIZED,
+            OUT_OF_SCOPE,
             AnswerRow::json::<api::Error>(
                 409,
                 "There is an account of this user already (`accounts.layout: user`).",
@@ -680,6 +751,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
             AnswerRow::json::<api::Account>(200, "The account as it stands now."),
             NO_TENANT,
             UNAUTHORIZED,
+            OUT_OF_SCOPE,
             NO_KEY,
             WRONG_TOKENS,
             UNAVAILABLE,
@@ -694,6 +766,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
             ),
             BAD_REQUEST,
             UNAUTHORIZED,
+            OUT_OF_SCOPE,
             NO_KEY,
             TOO_LARGE,
             WRONG_TOKENS,
@@ -705,7 +778,39 @@ pub(super) static OF_TENANT: &[Operation] = &[
             AnswerRow::json::<api::Success>(200, "The key is unknown from now on."),
             NO_TENANT,
             UNAUTHORIZED,
+            OUT_OF_SCOPE,
             NO_KEY,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/admin/keys/{key}/ledger", Access::Admin, Route::KeyLedger)
+        .named("readKeyLedger", "See every change of a key's balance")
+        .about("Of a person's key it is the ledger of the account.")
+        .query::<api::LedgerQuery>()
+        .answers(&[
+            AnswerRow::json::<api::AccountLedger>(200, "The latest changes, and sums of older ones."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            NO_KEY,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    post("/admin/keys/{key}/debit", Access::Admin, Route::KeyDebit)
+        .named("debitKey", "Take from a key's balance")
+        .about(
+            "Only what no request in flight holds is taken, and all of it or nothing. With an `id` it is safe to repeat, \
+             as a credit is.",
+        )
+        .takes::<api::Credit>()
+        .answers(&[
+            AnswerRow::json::<api::Credited>(200, "The balance after it."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            NO_KEY,
+            AnswerRow::json::<api::Error>(409, "Less is free than is to be taken."),
+            TOO_LARGE,
             WRONG_TOKENS,
             UNAVAILABLE,
         ]),
@@ -720,6 +825,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
             AnswerRow::json::<api::Credited>(200, "The balance after it."),
             BAD_REQUEST,
             UNAUTHORIZED,
+            OUT_OF_SCOPE,
             NO_KEY,
             TOO_LARGE,
             WRONG_TOKENS,

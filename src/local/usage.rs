@@ -1,5 +1,6 @@
 //! Sums of a tenant's usage log: `GET /admin/usage` with the latest requests, `GET /auth/usage` of one account.
 
+use super::admin::Right;
 use super::answer::{Answer, Refusal, json};
 use super::{Local, Request, admin, caller};
 use crate::api::{MAX_DAYS, MAX_EVENTS, OwnUsage, UsageQuery, UsageReport, UsageSum};
@@ -9,7 +10,8 @@ use crate::store::name::LogName;
 use crate::store::tenants::Tenant;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 
 /// Records read per request, newest first; older ones are left out of the sums.
 const MAX_RECORDS: usize = 100_000;
@@ -20,7 +22,9 @@ const MAX_RECORDS: usize = 100_000;
 struct Event<'a> {
     time: &'a str,
     account: &'a str,
-    model: Option<&'a str>,
+    /// As the client wrote it, so it may have escapes.
+    #[serde(borrow)]
+    model: Option<Cow<'a, str>>,
     #[serde(default)]
     tokens_in: u64,
     #[serde(default)]
@@ -89,7 +93,7 @@ impl Sums {
     fn add(&mut self, event: &Event<'_>) {
         add(&mut self.total, event);
         let day = event.time.get(..10).unwrap_or_default();
-        let names = [day, event.model.unwrap_or("-"), event.account];
+        let names = [day, event.model.as_deref().unwrap_or("-"), event.account];
         let sums = [&mut self.by_day, &mut self.by_model, &mut self.by_account];
         for (sums, name) in sums.into_iter().zip(names) {
             add(sums.entry(name.to_owned()).or_default(), event);
@@ -101,7 +105,23 @@ impl Sums {
 async fn recorded(local: &Local, tenant: &Tenant, days: u64) -> Result<Vec<String>, Refusal> {
     let since = super::accounts::now().minus(Millis(days * Millis::DAY.0));
     let log = LogName::usage(&tenant.id);
-    Ok(local.store.recorded(&log, since, MAX_RECORDS).await?)
+    let mut records = local.store.recorded(&log, since, MAX_RECORDS).await?;
+    drop_repeats(&mut records);
+    Ok(records)
+}
+
+/// Drops records that were written twice, as by a start that did not know that the store had them.
+fn drop_repeats(records: &mut Vec<String>) {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        id: Option<&'a str>,
+    }
+    let mut known = HashSet::new();
+    records.retain(|text| {
+        let named: Option<Named<'_>> = serde_json::from_str(text).ok();
+        let id = named.and_then(|named| named.id);
+        id.is_none_or(|id| known.insert(id.to_owned()))
+    });
 }
 
 /// Returns the record, if it can be read and is of this account.
@@ -118,7 +138,7 @@ pub async fn show(
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
-    admin::authorize(local, request, &tenant.id).await?;
+    admin::authorize(local, request, &tenant.id, Right::Look).await?;
     let wanted = wanted(request.query)?;
     let texts = recorded(local, tenant, wanted.days).await?;
     let mut sums = Sums::default();
@@ -184,6 +204,17 @@ pub(super) async fn own(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_that_was_written_twice_counts_once() {
+        let record = |id: &str| format!(r#"{{"time":"2026-11-30T00:00:00Z","id":{id}}}"#);
+        let mut records = [r#""a""#, r#""b""#, r#""a""#, "null", "null"]
+            .map(record)
+            .to_vec();
+        drop_repeats(&mut records);
+        let expected = [r#""a""#, r#""b""#, "null", "null"].map(record);
+        assert_eq!(records, expected);
+    }
 
     #[test]
     fn a_query_is_understood_or_refused() {

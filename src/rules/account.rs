@@ -9,6 +9,7 @@ use super::amount::{Millis, Tokens};
 use super::carry::{Carry, Departure, Taken};
 use super::issued_key::KeyId;
 use super::payments::book::{Pay, PaymentBook};
+use super::posting::{self, Cause, Posting, Reason, ReportLine, Tally};
 use super::refill::Refill;
 use super::window::{Limits, Pace, Slices, Window};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub struct Account {
     pub left: Tokens,
     /// Encumbrances; stored beside the record.
     pub books: Books,
+    /// Changes of the balance by the verbs since, for the engine to store in the same step.
+    pub postings: Vec<Posting>,
 }
 
 /// Holds by request ID, leases by instance, marks of what has expired by either, and the slices of the rate
@@ -79,6 +82,9 @@ pub struct Books {
     /// Refresh token of Apple's sign-in, sealed; needed to end the sign-in when the account is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     apple: Option<String>,
+    /// Latest posting of the ledger. `None`: the account has none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tally: Option<Tally>,
 }
 
 /// What remains of a deleted account: the most that the same person begins with again before `until`.
@@ -240,6 +246,8 @@ pub struct Report<'a> {
     /// Part of `before` that belongs to the current lease; set after a failover. If the store knows neither
     /// lease nor mark, it has charged none of this part and charges it now.
     pub begun: Option<Tokens>,
+    /// What `spent` is the sum of, for the ledger.
+    pub lines: &'a [ReportLine],
 }
 
 impl Report<'_> {
@@ -283,6 +291,30 @@ pub(crate) struct Promised {
     pub leases: usize,
 }
 
+/// Change of a balance by an admin.
+#[derive(Clone, Copy, Debug)]
+pub struct Credit<'a> {
+    /// A repeat with the same ID does nothing.
+    pub id: &'a str,
+    pub amount: Tokens,
+    /// Whether it is taken from the balance.
+    pub is_debit: bool,
+    /// JSON object for the ledger; empty: none.
+    pub note: &'a str,
+}
+
+impl<'a> Credit<'a> {
+    /// Returns a credit without a note.
+    pub fn of(id: &'a str, amount: Tokens) -> Credit<'a> {
+        Credit {
+            id,
+            amount,
+            is_debit: false,
+            note: "",
+        }
+    }
+}
+
 /// Outcome of [`Account::credit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credited {
@@ -293,8 +325,10 @@ pub enum Credited {
     Repeated {
         left: Tokens,
     },
-    /// The new balance would exceed [`Tokens::MAX`].
-    TooMuch,
+    /// The new balance would exceed [`Tokens::MAX`], or less is free than is to be taken: `room` could be.
+    TooMuch {
+        room: Tokens,
+    },
 }
 
 /// The ID token has created this account before.
@@ -302,6 +336,27 @@ pub enum Credited {
 pub struct Replayed;
 
 impl Account {
+    pub fn new(left: Tokens, books: Books) -> Account {
+        Account {
+            left,
+            books,
+            postings: Vec::new(),
+        }
+    }
+
+    /// Sets the balance, and posts the change.
+    fn set_left(&mut self, now: Millis, left: Tokens, overrun: Tokens, cause: Cause<'_>) {
+        let before = std::mem::replace(&mut self.left, left);
+        let change = (before, left, overrun);
+        posting::post(
+            &mut self.books.tally,
+            &mut self.postings,
+            now,
+            change,
+            cause,
+        );
+    }
+
     /// Returns `left` minus all holds' `max` and all leases' `amount`.
     pub fn free(&self) -> Tokens {
         self.left.minus(self.books.claimed())
@@ -309,10 +364,10 @@ impl Account {
 
     /// Takes at most `left`, so that `tokensLeft` never becomes negative. The missing part is an overrun: it
     /// is counted, never hidden.
-    fn charge(&mut self, used: Tokens) -> Settlement {
+    fn charge(&mut self, now: Millis, used: Tokens, cause: Cause<'_>) -> Settlement {
         let charged = used.min(self.left);
         let overrun = used.minus(charged);
-        self.left = self.left.minus(charged);
+        self.set_left(now, self.left.minus(charged), overrun, cause);
         self.books.overrun = self.books.overrun.plus(overrun);
         Settlement {
             charged,
@@ -322,19 +377,26 @@ impl Account {
     }
 
     /// Charges a request, to its key too where that has a bound.
-    fn charge_to(&mut self, key: Option<KeyId>, used: Tokens) -> Settlement {
+    fn charge_to(
+        &mut self,
+        now: Millis,
+        key: Option<KeyId>,
+        used: Tokens,
+        cause: Cause<'_>,
+    ) -> Settlement {
         if let Some(key) = key.filter(|_| !used.is_zero()) {
             let spent = self.books.by_key.entry(key).or_default();
             *spent = spent.plus(used);
         }
-        self.charge(used)
+        self.charge(now, used, cause)
     }
 
     /// Raises the balance to the group's refill, once a period. Nothing is written where none is due.
     fn refill(&mut self, now: Millis, refill: Option<Refill>, created: Millis) {
         let Some(refill) = refill else { return };
         if refill.every.start(now) > self.books.refilled.unwrap_or(created) {
-            self.left = self.left.max(refill.tokens);
+            let raised = self.left.max(refill.tokens);
+            self.set_left(now, raised, Tokens::ZERO, Cause::of(Reason::Refilled, ""));
             self.books.refilled = Some(now);
         }
     }
@@ -349,7 +411,7 @@ impl Account {
                 Orphans::Known => hold.known,
                 Orphans::Spend => hold.max,
             };
-            self.charge_to(hold.key, cost);
+            self.charge_to(now, hold.key, cost, Cause::of(Reason::Expired, &id));
             let mark = Mark {
                 charged: cost,
                 expires: until,
@@ -365,7 +427,7 @@ impl Account {
                 Orphans::Known => Tokens::ZERO,
                 Orphans::Spend => lease.amount,
             };
-            self.charge(cost);
+            self.charge(now, cost, Cause::of(Reason::Expired, &instance));
             let mark = Mark {
                 charged: cost,
                 expires: until,
@@ -478,7 +540,8 @@ impl Account {
     }
 
     /// Drops the hold and charges `used`, minus what the sweep has charged for it. If there is neither hold
-    /// nor mark, a first try is charged, and a `retry` is not: the first try has been charged before.
+    /// nor mark, a first try is charged, and a `retry` is not: the first try has been charged before. `note` goes into
+    /// the ledger.
     pub fn settle(
         &mut self,
         now: Millis,
@@ -486,6 +549,7 @@ impl Account {
         id: &str,
         used: Tokens,
         retry: bool,
+        note: &str,
     ) -> Settlement {
         self.sweep(now, orphans);
         let hold = self.books.holds.remove(id);
@@ -510,7 +574,8 @@ impl Account {
             };
             self.books.marks.insert(id.to_owned(), mark);
         }
-        self.charge_to(key, due)
+        let reason = Reason::Settled;
+        self.charge_to(now, key, due, Cause { reason, id, note })
     }
 
     /// Replays a settlement that a server acknowledged before it was replaced. The hold is there only if the
@@ -522,6 +587,7 @@ impl Account {
         orphans: Orphans,
         id: &str,
         used: Tokens,
+        note: &str,
     ) -> Settlement {
         self.sweep(now, orphans);
         let (key, due) = if let Some(hold) = self.books.holds.remove(id) {
@@ -533,7 +599,8 @@ impl Account {
         } else {
             (None, Tokens::ZERO)
         };
-        self.charge_to(key, due)
+        let reason = Reason::Settled;
+        self.charge_to(now, key, due, Cause { reason, id, note })
     }
 
     /// Grants at most a quarter of the free balance, and at most a quarter of the window's remaining slots.
@@ -613,26 +680,28 @@ impl Account {
     }
 
     fn charge_reported(&mut self, now: Millis, report: &Report<'_>) -> Settlement {
-        if let Some(lease) = self.books.leases.get_mut(report.instance) {
+        let due = if let Some(lease) = self.books.leases.get_mut(report.instance) {
             if report.number <= lease.number {
-                return self.charge(Tokens::ZERO);
+                Tokens::ZERO
+            } else {
+                let due = report.due(lease.told);
+                lease.number = report.number;
+                lease.told = report.told(lease.told);
+                lease.amount = lease.amount.minus(due).minus(report.back);
+                lease.expires = now.plus(report.ttl);
+                due
             }
-            let due = report.due(lease.told);
-            lease.number = report.number;
-            lease.told = report.told(lease.told);
-            lease.amount = lease.amount.minus(due).minus(report.back);
-            lease.expires = now.plus(report.ttl);
-            self.charge(due)
         } else if let Some(mark) = self.books.marks.get_mut(report.instance) {
             if report.number <= mark.number {
-                return self.charge(Tokens::ZERO);
+                Tokens::ZERO
+            } else {
+                let due = report.due(mark.told);
+                let already = mark.charged.min(due);
+                mark.number = report.number;
+                mark.told = report.told(mark.told);
+                mark.charged = mark.charged.minus(already);
+                due.minus(already)
             }
-            let due = report.due(mark.told);
-            let already = mark.charged.min(due);
-            mark.number = report.number;
-            mark.told = report.told(mark.told);
-            mark.charged = mark.charged.minus(already);
-            self.charge(due.minus(already))
         } else if let Some(begun) = report.begun.filter(|_| !report.ends) {
             // The lease was granted by a server that was replaced since. The mark makes a repeat of this
             // command do nothing.
@@ -644,28 +713,65 @@ impl Account {
                 key: None,
             };
             self.books.marks.insert(report.instance.to_owned(), mark);
-            self.charge(report.spent.plus(begun))
+            report.spent.plus(begun)
         } else if report.retry {
-            self.charge(Tokens::ZERO)
+            Tokens::ZERO
         } else {
-            self.charge(report.spent)
-        }
+            report.spent
+        };
+        self.charge_lines(now, due, report)
     }
 
-    /// Adds `amount` to the balance, once per `id`.
-    pub fn credit(&mut self, now: Millis, orphans: Orphans, id: &str, amount: Tokens) -> Credited {
+    /// Charges `due` as the requests of the report: the last of them, where some was charged before; with a posting of
+    /// the lease's own before them, where an earlier report is charged too.
+    fn charge_lines(&mut self, now: Millis, due: Tokens, report: &Report<'_>) -> Settlement {
+        let of_lines: Tokens = report.lines.iter().map(|line| line.cost).sum();
+        let mut before = of_lines.minus(due);
+        let lease = Cause::of(Reason::Settled, report.instance);
+        let mut all = self.charge(now, due.minus(of_lines), lease);
+        for line in report.lines {
+            let already = line.cost.min(before);
+            before = before.minus(already);
+            let cause = Cause {
+                reason: Reason::Settled,
+                id: &line.id,
+                note: &line.note,
+            };
+            let charged = self.charge(now, line.cost.minus(already), cause);
+            all = Settlement {
+                charged: all.charged.plus(charged.charged),
+                overrun: all.overrun.plus(charged.overrun),
+                left: charged.left,
+            };
+        }
+        all
+    }
+
+    /// Adds to the balance or takes from it, once per ID. Only what is free is taken.
+    pub fn credit(&mut self, now: Millis, orphans: Orphans, credit: &Credit<'_>) -> Credited {
         self.sweep(now, orphans);
+        let Credit {
+            id, amount, note, ..
+        } = *credit;
         if self.books.credits.contains_key(id) {
             return Credited::Repeated { left: self.left };
         }
-        if amount > Tokens::MAX.minus(self.left) {
-            return Credited::TooMuch;
+        let (room, reason) = match credit.is_debit {
+            true => (self.free(), Reason::Debited),
+            false => (Tokens::MAX.minus(self.left), Reason::Credited),
+        };
+        if amount > room {
+            return Credited::TooMuch { room };
         }
-        self.left = self.left.plus(amount);
+        let left = match credit.is_debit {
+            true => self.left.minus(amount),
+            false => self.left.plus(amount),
+        };
+        self.set_left(now, left, Tokens::ZERO, Cause { reason, id, note });
         self.books
             .credits
             .insert(id.to_owned(), now.plus(CREDIT_MARK_TTL));
-        Credited::Added { left: self.left }
+        Credited::Added { left }
     }
 
     /// Adds to the balance what payments grant, and takes back what they no longer do, as far as it is left. Returns the
@@ -682,13 +788,18 @@ impl Account {
         // What requests in flight held was taken back too, and they have used it all the same.
         let used = self.books.overrun.minus(book.overrun);
         let mut short = book.short.plus(used.min(before.minus(book.short)));
-        self.left = self.left.plus(pay.gain);
-        let taken = after.minus(before).min(self.left);
-        self.left = self.left.minus(taken);
+        let gained = self.left.plus(pay.gain);
+        let mut change = |left: Tokens, reason| {
+            self.set_left(now, left, Tokens::ZERO, Cause::of(reason, &pay.cause));
+            left
+        };
+        let left = change(gained, Reason::Granted);
+        let taken = after.minus(before).min(left);
+        let left = change(left.minus(taken), Reason::TakenBack);
         short = short.plus(after.minus(before).minus(taken));
         let given = before.minus(after);
         let filled = given.min(short);
-        self.left = self.left.plus(given.minus(filled));
+        change(left.plus(given.minus(filled)), Reason::GivenBack);
         (short.minus(filled), self.books.overrun)
     }
 
@@ -700,7 +811,9 @@ impl Account {
         let Some(amount) = Departure::take(&mut self.books.moved, to, most, free) else {
             return Taken::Refused;
         };
-        self.left = self.left.minus(amount);
+        let to = to.strip_prefix("user:").unwrap_or(to);
+        let left = self.left.minus(amount);
+        self.set_left(now, left, Tokens::ZERO, Cause::of(Reason::Carried, to));
         let moved = self.books.moved.as_ref();
         Taken::Took {
             total: moved.map_or(Tokens::ZERO, Departure::taken),
@@ -710,14 +823,31 @@ impl Account {
 
     /// Adds what has left the account `from` in all and is not here yet. Does nothing for any other account than the
     /// one that this account began with. Returns the sum that has come from it.
-    pub fn receive(&mut self, from: &str, total: Tokens, is_over: bool) -> Tokens {
+    pub fn receive(&mut self, now: Millis, from: &str, total: Tokens, is_over: bool) -> Tokens {
         let room = Tokens::MAX.minus(self.left);
         let carry = self.books.carry.as_mut();
         let Some(carry) = carry.filter(|carry| carry.from == from) else {
             return Tokens::ZERO;
         };
-        self.left = self.left.plus(carry.receive(total, room, is_over));
-        carry.received
+        let arrives = carry.receive(total, room, is_over);
+        let received = carry.received;
+        // The name of the account that it came from is a key.
+        let id = KeyId::of_name(from).to_string();
+        let left = self.left.plus(arrives);
+        self.set_left(now, left, Tokens::ZERO, Cause::of(Reason::Carried, &id));
+        received
+    }
+
+    /// Does what every verb does first, and refills, so that the ledger has all that is due.
+    pub fn bring_up_to_date(
+        &mut self,
+        now: Millis,
+        orphans: Orphans,
+        limits: Limits,
+        created: Millis,
+    ) {
+        self.sweep(now, orphans);
+        self.refill(now, limits.refill, created);
     }
 
     /// Returns whether a lease or a mark of this name is known.
@@ -784,6 +914,11 @@ impl Books {
         if let Some(apple) = apple {
             self.apple = Some(apple.to_owned());
         }
+    }
+
+    /// Returns the latest posting of the ledger.
+    pub fn tally(&self) -> Option<Tally> {
+        self.tally
     }
 
     /// Returns the other identities that lead here.

@@ -5,11 +5,16 @@ use super::*;
 const NOW: Millis = Millis(1_000_000);
 const TTL: Millis = Millis(60_000);
 
-fn account(left: u64) -> Account {
-    Account {
-        left: Tokens::new(left),
-        books: Books::default(),
+/// Returns the books without the ledger's tally.
+fn encumbrances(account: &Account) -> Books {
+    Books {
+        tally: None,
+        ..account.books.clone()
     }
+}
+
+fn account(left: u64) -> Account {
+    Account::new(Tokens::new(left), Books::default())
 }
 
 fn ask(id: &str, least: u64, most: u64) -> Admit<'_> {
@@ -123,7 +128,7 @@ fn an_account_has_only_so_many_requests_in_flight() {
     );
     let never = admit("c", 101);
     assert!(matches!(never, Verdict::Spent { .. }), "{never:?}");
-    account.settle(NOW, Orphans::Known, "a", Tokens::new(1), false);
+    account.settle(NOW, Orphans::Known, "a", Tokens::new(1), false, "");
     // Refused requests were not counted in the window.
     let mut admit = |id, least| account.admit(NOW, Orphans::Known, &ask(id, least));
     assert_eq!(held(admit("c", 10)), 10);
@@ -141,9 +146,9 @@ fn an_account_has_only_so_many_requests_in_flight() {
 fn a_settlement_is_charged_once() {
     let mut account = account(100);
     account.admit(NOW, Orphans::Known, &ask("a", 10, 70));
-    let first = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), false);
+    let first = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), false, "");
     assert_eq!((first.charged.count(), first.left.count()), (25, 75));
-    let again = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), true);
+    let again = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), true, "");
     assert_eq!((again.charged.count(), again.left.count()), (0, 75));
     assert_eq!(account.free(), Tokens::new(75));
 }
@@ -153,7 +158,7 @@ fn a_command_that_arrives_after_its_repeat_does_nothing() {
     let mut account = account(100);
     account.admit(NOW, Orphans::Known, &ask("a", 10, 70));
     for retry in [true, false, true] {
-        let settled = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), retry);
+        let settled = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), retry, "");
         assert_eq!(settled.left.count(), 75);
     }
     let late = account.admit(NOW, Orphans::Known, &ask("a", 10, 70));
@@ -174,9 +179,9 @@ fn late_settlement_of_an_orphan_charges_the_difference() {
                 .count(),
             at_expiry
         );
-        let late = account.settle(later, orphans, "a", Tokens::new(25), false);
+        let late = account.settle(later, orphans, "a", Tokens::new(25), false, "");
         assert_eq!(late.left.count(), after);
-        let again = account.settle(later, orphans, "a", Tokens::new(25), true);
+        let again = account.settle(later, orphans, "a", Tokens::new(25), true, "");
         assert_eq!(again.left.count(), after);
     }
 }
@@ -185,7 +190,7 @@ fn late_settlement_of_an_orphan_charges_the_difference() {
 fn an_overrun_is_counted_and_the_balance_stays_at_nothing() {
     let mut account = account(10);
     account.admit(NOW, Orphans::Known, &ask("a", 1, 10));
-    let settled = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), false);
+    let settled = account.settle(NOW, Orphans::Known, "a", Tokens::new(25), false, "");
     assert_eq!((settled.charged.count(), settled.overrun.count()), (10, 15));
     assert_eq!(
         account
@@ -221,6 +226,7 @@ fn a_lease_takes_a_quarter_at_most_and_its_repeat_takes_nothing() {
         ends: false,
         before: None,
         begun: None,
+        lines: &[],
     };
     account.report(NOW, Orphans::Known, &report);
     account.report(NOW, Orphans::Known, &report);
@@ -232,7 +238,7 @@ fn a_lease_takes_a_quarter_at_most_and_its_repeat_takes_nothing() {
         ..report
     };
     account.report(NOW, Orphans::Known, &end);
-    assert!(account.books.is_empty(), "nothing is kept of it");
+    assert!(encumbrances(&account).is_empty(), "nothing is kept of it");
 }
 
 #[test]
@@ -259,6 +265,7 @@ fn late_lease_report_charges_the_difference() {
             ends: false,
             before: None,
             begun: None,
+            lines: &[],
         };
         account.report(NOW.plus(TTL), orphans, &report);
         account.report(NOW.plus(TTL), orphans, &report);
@@ -271,12 +278,12 @@ fn replayed_settlement_is_charged_if_its_hold_is_back() {
     let mut account = account(100);
     account.admit(NOW, Orphans::Known, &ask("a", 10, 70));
     let mut older = account.clone();
-    account.settle(NOW, Orphans::Known, "a", Tokens::new(25), false);
+    account.settle(NOW, Orphans::Known, "a", Tokens::new(25), false, "");
     for account in [&mut account, &mut older] {
         for _ in 0..2 {
-            account.resettle(NOW, Orphans::Known, "a", Tokens::new(25));
+            account.resettle(NOW, Orphans::Known, "a", Tokens::new(25), "");
             assert_eq!(account.left.count(), 75);
-            assert!(account.books.is_empty());
+            assert!(encumbrances(account).is_empty());
         }
     }
 }
@@ -287,7 +294,7 @@ fn replayed_settlement_after_expiry_charges_the_rest_once() {
         let mut account = account(100);
         account.admit(NOW, orphans, &ask("a", 10, 70));
         for _ in 0..2 {
-            account.resettle(NOW.plus(TTL), orphans, "a", Tokens::new(25));
+            account.resettle(NOW.plus(TTL), orphans, "a", Tokens::new(25), "");
             assert_eq!(account.left.count(), left);
         }
     }
@@ -316,6 +323,7 @@ fn spent(number: u64, spent: u64, before: u64) -> Report<'static> {
         ends: false,
         before: Some(Tokens::new(before)),
         begun: None,
+        lines: &[],
     }
 }
 
@@ -340,7 +348,7 @@ fn the_next_report_charges_all_that_was_forgotten() {
             assert_eq!(account.left.count(), 355);
         }
     }
-    assert_eq!(older, account);
+    assert_eq!(encumbrances(&older), encumbrances(&account));
     let late = NOW.plus(TTL);
     older.report(late, Orphans::Known, &spent(9, 1, 60));
     assert_eq!(older.left.count(), 339, "its lease has expired meanwhile");
@@ -372,14 +380,14 @@ fn forgotten_lease_is_charged_once_and_reserves_nothing() {
         ..spent(10, 0, 100)
     };
     account.report(NOW, Orphans::Known, &end);
-    assert!(account.books.is_empty(), "nothing is kept of it");
+    assert!(encumbrances(&account).is_empty(), "nothing is kept of it");
 }
 
 #[test]
 fn a_credit_counts_once() {
     let mut account = account(100);
-    account.credit(NOW, Orphans::Known, "c", Tokens::new(50));
-    let again = account.credit(NOW, Orphans::Known, "c", Tokens::new(50));
+    account.credit(NOW, Orphans::Known, &Credit::of("c", Tokens::new(50)));
+    let again = account.credit(NOW, Orphans::Known, &Credit::of("c", Tokens::new(50)));
     assert_eq!(
         again,
         Credited::Repeated {
@@ -387,7 +395,87 @@ fn a_credit_counts_once() {
         }
     );
     assert_eq!(
-        account.credit(NOW, Orphans::Known, "d", Tokens::MAX),
-        Credited::TooMuch
+        account.credit(NOW, Orphans::Known, &Credit::of("d", Tokens::MAX)),
+        Credited::TooMuch {
+            room: Tokens::MAX.minus(account.left)
+        }
     );
+}
+
+#[test]
+fn a_report_is_posted_request_by_request_as_far_as_it_is_charged() {
+    let line = |id: &str, cost| ReportLine {
+        id: id.to_owned(),
+        cost: Tokens::new(cost),
+        note: r#"{"model":"m"}"#.to_owned(),
+    };
+    let lines = [line("a", 30), line("b", 40), line("", 30)];
+    let told = |account: &Account| -> Vec<(String, i64, u64)> {
+        let postings = account.postings.iter().skip(1);
+        postings
+            .map(|one| (one.id.clone(), one.amount, one.overrun.count()))
+            .collect()
+    };
+    let post = |id: &str, amount, overrun| (id.to_owned(), amount, overrun);
+    for (left, begun, expected) in [
+        (
+            500,
+            None,
+            vec![post("a", -30, 0), post("b", -40, 0), post("", -30, 0)],
+        ),
+        // More than the balance.
+        (
+            50,
+            None,
+            vec![post("a", -30, 0), post("b", -20, 20), post("", 0, 30)],
+        ),
+        // With earlier reports that the store has forgotten.
+        (
+            500,
+            Some(Tokens::new(7)),
+            vec![
+                post("i", -7, 0),
+                post("a", -30, 0),
+                post("b", -40, 0),
+                post("", -30, 0),
+            ],
+        ),
+    ] {
+        let mut account = account(left);
+        let report = Report {
+            lines: &lines,
+            begun,
+            ..spent(7, 100, 7)
+        };
+        account.report(NOW, Orphans::Known, &report);
+        assert_eq!(told(&account), expected);
+    }
+}
+
+#[test]
+fn a_report_after_its_lease_expired_posts_the_rest() {
+    let mut account = account(500);
+    account.lease(NOW, Orphans::Spend, &lent(100));
+    let line = |id: &str, cost| ReportLine {
+        id: id.to_owned(),
+        cost: Tokens::new(cost),
+        note: String::new(),
+    };
+    let lines = [line("a", 80), line("b", 60)];
+    let report = Report {
+        lines: &lines,
+        ..spent(2, 140, 0)
+    };
+    account.report(NOW.plus(TTL), Orphans::Spend, &report);
+    let told: Vec<(Reason, &str, i64)> = account
+        .postings
+        .iter()
+        .map(|one| (one.reason, one.id.as_str(), one.amount))
+        .collect();
+    let expected = [
+        (Reason::Opened, "", 500),
+        (Reason::Expired, "i", -100),
+        (Reason::Settled, "b", -40),
+    ];
+    assert_eq!(told, expected);
 }

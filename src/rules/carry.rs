@@ -119,10 +119,7 @@ mod tests {
         let mut books = Books::default();
         let carry = Some(("apiKey:temp", Tokens::new(most)));
         books.found(NOW, None, carry).unwrap();
-        Account {
-            left: Tokens::ZERO,
-            books,
-        }
+        Account::new(Tokens::ZERO, books)
     }
 
     struct World {
@@ -161,7 +158,7 @@ mod tests {
                         let used = part.min(held);
                         let id = format!("r{id}");
                         self.old
-                            .settle(NOW, Orphans::Known, &id, Tokens::new(used), false);
+                            .settle(NOW, Orphans::Known, &id, Tokens::new(used), false, "");
                         self.used += used;
                     }
                 }
@@ -178,7 +175,7 @@ mod tests {
                         true => self.waiting[at],
                         false => self.waiting.remove(at),
                     };
-                    self.new.receive("apiKey:temp", total, is_over);
+                    self.new.receive(NOW, "apiKey:temp", total, is_over);
                 }
                 Step::Lose { at } if at < self.waiting.len() => {
                     self.waiting.remove(at);
@@ -203,7 +200,7 @@ mod tests {
         ) {
             let left = Tokens::new(GRANT);
             let mut world = World {
-                old: Account { left, books: Books::default() },
+                old: Account::new(left, Books::default()),
                 new: account(most),
                 most,
                 used: 0,

@@ -166,6 +166,8 @@ pub struct Charge {
     pub cost: Tokens,
     pub basis: Basis,
     pub doubt: Option<Doubt>,
+    /// Tokens that the cost was computed from, where the provider's claim was not believed.
+    pub counted: Option<Usage>,
 }
 
 impl Charge {
@@ -173,6 +175,7 @@ impl Charge {
         cost: Tokens::ZERO,
         basis: Basis::Nothing,
         doubt: None,
+        counted: None,
     };
 }
 
@@ -195,6 +198,7 @@ pub fn charge(
             cost: rate.cost(&unreported).min(held),
             basis: Basis::Counted,
             doubt: None,
+            counted: Some(unreported),
         };
     }
     let others = claim
@@ -218,6 +222,7 @@ pub fn charge(
             cost: held.max(rate.cost(&claim.usage()).plus(others)),
             basis: Basis::Held,
             doubt,
+            counted: None,
         };
     }
     let reported = rate.cost(&claim.usage()).plus(others);
@@ -226,6 +231,7 @@ pub fn charge(
             cost: reported,
             basis: Basis::Reported,
             doubt,
+            counted: None,
         };
     }
     let input = input.unwrap_or_else(|| Usage {
@@ -233,12 +239,14 @@ pub fn charge(
         ..Usage::default()
     });
     let output = final_output.unwrap_or_else(|| bound.output().max(claim.usage().output));
-    let counted = rate.cost(&Usage { output, ..input }).plus(others);
+    let usage = Usage { output, ..input };
+    let counted = rate.cost(&usage).plus(others);
     Charge {
         // An estimate never costs more than was held; a claim may.
         cost: counted.min(held).max(reported),
         basis: Basis::Counted,
         doubt,
+        counted: Some(usage),
     }
 }
 

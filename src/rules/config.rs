@@ -10,6 +10,7 @@ mod cors;
 mod doubts;
 mod endpoint;
 mod identity;
+mod mask;
 mod payments;
 mod prices;
 mod providers;
@@ -24,6 +25,7 @@ pub use endpoint::{Endpoint, Kind, RealtimeEndpoint, Timeouts};
 pub use identity::{
     AppleClient, Audience, CarryOver, GoogleClient, OidcClient, apple_group, google_group,
 };
+pub use mask::{MaskKey, masked, refers_to_stored, unmasked};
 pub use payments::{BillingKind, GroupPrice, Mode, SoldTokens, Stripe};
 pub use prices::Prices;
 pub use providers::{Failover, RealtimeProviders, TextProviders};

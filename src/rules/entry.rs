@@ -5,13 +5,14 @@
 //! A key of another tenant is [`EntryAdmission::Unknown`], so that no caller can forget the check.
 
 use super::account::{
-    Account, Admit, Ask, Books, Credited, Grant, KeyBound, Look, Orphans, Replayed, Report,
+    Account, Admit, Ask, Books, Credit, Credited, Grant, KeyBound, Look, Orphans, Replayed, Report,
     Reported, Settlement, Verdict,
 };
 use super::amount::{Millis, Tokens};
 use super::carry::{Carry, Taken};
 use super::issued_key::{self, IssuedKey, IssuedKeys, KeyId};
 use super::payments::book::{Paid, Pay, PaymentBook};
+use super::posting::Posting;
 use super::record::{self, Damage, Facts};
 use super::window::{Limits, Window};
 
@@ -63,6 +64,8 @@ pub struct Entry {
     /// Keys of a person's account, which opens to no other key. `None`: the account is one key's own, or the user's
     /// whose ID is stored under the key.
     pub keys: Option<IssuedKeys>,
+    /// Changes of the balance by the verbs since, for the engine to store in the same step.
+    pub postings: Vec<Posting>,
 }
 
 /// A key at its account: what it may do here.
@@ -175,6 +178,7 @@ impl Entry {
             record,
             books: Books::default(),
             keys: None,
+            postings: Vec::new(),
         }
     }
 
@@ -185,12 +189,10 @@ impl Entry {
     /// Runs a verb on the account, and splices the balance into the record if it changed.
     fn with<T>(&mut self, verb: impl FnOnce(&mut Account) -> T) -> Result<T, Damage> {
         let left = self.facts()?.left;
-        let mut account = Account {
-            left,
-            books: std::mem::take(&mut self.books),
-        };
+        let mut account = Account::new(left, std::mem::take(&mut self.books));
         let outcome = verb(&mut account);
         self.books = account.books;
+        self.postings.append(&mut account.postings);
         if account.left != left {
             self.record = record::with_balance(&self.record, account.left)?;
         }
@@ -287,8 +289,9 @@ impl Entry {
         id: &str,
         used: Tokens,
         retry: bool,
+        note: &str,
     ) -> Result<Settlement, Damage> {
-        self.with(|account| account.settle(now, orphans, id, used, retry))
+        self.with(|account| account.settle(now, orphans, id, used, retry, note))
     }
 
     pub fn resettle(
@@ -297,8 +300,9 @@ impl Entry {
         orphans: Orphans,
         id: &str,
         used: Tokens,
+        note: &str,
     ) -> Result<Settlement, Damage> {
-        self.with(|account| account.resettle(now, orphans, id, used))
+        self.with(|account| account.resettle(now, orphans, id, used, note))
     }
 
     pub fn lease(&mut self, now: Millis, orphans: Orphans, ask: &Ask<'_>) -> Result<Grant, Damage> {
@@ -318,18 +322,14 @@ impl Entry {
         &mut self,
         now: Millis,
         orphans: Orphans,
-        id: &str,
-        amount: Tokens,
+        credit: &Credit<'_>,
     ) -> Result<Credited, Damage> {
-        self.with(|account| account.credit(now, orphans, id, amount))
+        self.with(|account| account.credit(now, orphans, credit))
     }
 
     pub fn look(&self, now: Millis, orphans: Orphans, limits: Limits) -> Result<Look, Damage> {
         let facts = self.facts()?;
-        let account = Account {
-            left: facts.left,
-            books: self.books.clone(),
-        };
+        let account = Account::new(facts.left, self.books.clone());
         Ok(account.look(now, orphans, limits, facts.created))
     }
 
@@ -435,8 +435,31 @@ impl Entry {
         self.with(|account| account.take(now, orphans, to, most))
     }
 
-    pub fn receive(&mut self, from: &str, total: Tokens, is_over: bool) -> Result<Tokens, Damage> {
-        self.with(|account| account.receive(from, total, is_over))
+    pub fn receive(
+        &mut self,
+        now: Millis,
+        from: &str,
+        total: Tokens,
+        is_over: bool,
+    ) -> Result<Tokens, Damage> {
+        self.with(|account| account.receive(now, from, total, is_over))
+    }
+
+    /// Brings the balance up to date: what has expired is charged, what is due is refilled. `key`: the beginning of a
+    /// key of the account, for its group where the record names none.
+    pub fn bring_up_to_date(
+        &mut self,
+        now: Millis,
+        orphans: Orphans,
+        groups: &Groups,
+        key: &str,
+    ) -> Result<Tokens, Damage> {
+        let facts = self.facts()?;
+        let limits = groups.limits(&group(&facts, key));
+        self.with(|account| {
+            account.bring_up_to_date(now, orphans, limits, facts.created);
+            account.left
+        })
     }
 
     /// Changes the payments of a person's account, and its balance and group by what follows from them. Of a deleted
@@ -476,6 +499,8 @@ impl Entry {
         let (identities, apple) = (books.identities(), books.apple().cloned());
         self.books = books.erased(free, until);
         self.record = String::new();
+        // The ledger is gone with the account.
+        self.postings.clear();
         let keys = self.keys.take().unwrap_or_default();
         Ok(Erased {
             keys: keys.into_values().collect(),

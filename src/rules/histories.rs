@@ -229,10 +229,7 @@ impl World {
                 name: format!("lease-{at}"),
                 ..Budgets::default()
             }),
-            account: Account {
-                left: Tokens::new(GRANT),
-                books: Books::default(),
-            },
+            account: Account::new(Tokens::new(GRANT), Books::default()),
             orphans,
             now: 1_000_000,
             away: [false; 3],
@@ -262,7 +259,7 @@ impl World {
     fn settle(&mut self, id: &str, used: u64, retry: bool) {
         let (now, orphans) = (self.time(), self.orphans);
         let used = Tokens::new(used);
-        self.books().settle(now, orphans, id, used, retry);
+        self.books().settle(now, orphans, id, used, retry, "");
     }
 
     /// Returns the account for a command, and records its state before it.
@@ -468,7 +465,7 @@ impl World {
             match &said {
                 Said::Settlement { id, used } => {
                     let used = Tokens::new(*used);
-                    self.books().resettle(now, orphans, id, used);
+                    self.books().resettle(now, orphans, id, used, "");
                 }
                 Said::Lease { name, number, told } => {
                     let report = Report {
@@ -481,6 +478,7 @@ impl World {
                         ends: true,
                         before: Some(*told),
                         begun: None,
+                        lines: &[],
                     };
                     self.books().report(now, orphans, &report);
                 }
@@ -545,7 +543,7 @@ impl World {
         let budgets = &mut self.budgets[request.instance];
         budgets
             .budget
-            .settle(&request.id, Tokens::new(request.served()));
+            .settle(&request.id, Tokens::new(request.served()), "");
     }
 
     /// Sends the budget's command to the store, and delivers the answer unless it is lost.
@@ -631,6 +629,7 @@ impl World {
             ends,
             before,
             begun,
+            lines: &[],
         };
         let (now, orphans) = (self.time(), self.orphans);
         self.books().report(now, orphans, &report)

@@ -8,8 +8,10 @@
 
 use super::account::{Admit, Grant, Reported};
 use super::amount::{Millis, Tokens};
+use super::posting::{ReportLine, ReportLines};
 use super::window::Pace;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Most tokens that [`Admit::open`] may take from a lease budget: no model's answer is longer.
 const MAX_OPEN_TOKENS: u64 = 131_072;
@@ -79,6 +81,10 @@ pub struct LeaseBudget {
     held: Tokens,
     /// Settled here, but not in any report yet.
     spent: Tokens,
+    /// What `spent` is the sum of.
+    lines: ReportLines,
+    /// What the report under way is the sum of.
+    reported_lines: Arc<[ReportLine]>,
     /// Number of the latest command.
     number: u64,
     under_way: Option<Command>,
@@ -215,11 +221,12 @@ impl LeaseBudget {
         is_covered
     }
 
-    /// Ends a hold, records `used` as spent, and returns the balance left.
-    pub fn settle(&mut self, id: &str, used: Tokens) -> Tokens {
+    /// Ends a hold, records `used` as spent, and returns the balance left. `note` goes into the ledger.
+    pub fn settle(&mut self, id: &str, used: Tokens, note: &str) -> Tokens {
         if let Some(hold) = self.holds.remove(id) {
             self.held = self.held.minus(hold.max);
             self.spent = self.spent.plus(used);
+            self.lines.add(id, used, note);
             self.busy.spent = self.busy.spent.plus(used);
         }
         self.left()
@@ -320,6 +327,7 @@ impl LeaseBudget {
     /// Builds a report of everything spent, which gives `back` unused balance.
     fn report(&mut self, back: Tokens) -> Command {
         self.number += 1;
+        self.reported_lines = self.lines.take().into();
         Command::Report {
             number: self.number,
             spent: std::mem::take(&mut self.spent),
@@ -345,12 +353,18 @@ impl LeaseBudget {
     /// Builds a report without spending that gives back what is free.
     fn end(&mut self) -> Command {
         self.number += 1;
+        self.reported_lines = Arc::default();
         Command::Report {
             number: self.number,
             spent: Tokens::ZERO,
             back: self.free(),
             ends: self.holds.is_empty(),
         }
+    }
+
+    /// Returns what the report under way is the sum of.
+    pub fn reported_lines(&self) -> Arc<[ReportLine]> {
+        self.reported_lines.clone()
     }
 
     /// Returns the command that is to be sent, or was sent and not answered.

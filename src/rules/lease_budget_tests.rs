@@ -55,7 +55,7 @@ fn request_is_held_whole_and_only_in_a_fresh_budget() {
         None,
         "40 are free"
     );
-    assert_eq!(budget.settle("a", Tokens::new(10)).count(), 390);
+    assert_eq!(budget.settle("a", Tokens::new(10), "").count(), 390);
     assert_eq!(budget.free().count(), 90);
     assert!(
         budget
@@ -83,7 +83,7 @@ fn spending_is_reported_once_before_the_rest_is_returned() {
     budget
         .admit(Millis(1_001), &ask("a", 60, 0), false)
         .unwrap();
-    budget.settle("a", Tokens::new(10));
+    budget.settle("a", Tokens::new(10), "");
     let (told, again) = (budget.give_back(), budget.give_back());
     assert_eq!(told, again, "until it is answered");
     assert!(matches!(told, Some(Command::Report { spent, .. }) if spent.count() == 10));
@@ -156,7 +156,7 @@ fn budget_of_a_deleted_account_owes_nothing() {
     budget.lost();
     assert!(!budget.is_empty(), "a request is under way");
     assert!(!budget.renew(Millis(1_001), "a", Millis(60)));
-    budget.settle("a", Tokens::new(10));
+    budget.settle("a", Tokens::new(10), "");
     assert!(budget.is_empty());
     assert_eq!(budget.command(Millis(1_002), FRESH), None);
 }

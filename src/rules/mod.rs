@@ -33,6 +33,7 @@ pub mod neighbours;
 pub mod origin;
 pub mod payments;
 pub mod person;
+pub mod posting;
 pub mod price;
 pub mod record;
 pub mod redact;

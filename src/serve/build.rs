@@ -147,7 +147,7 @@ pub fn create_app(deps: Deps) -> App {
             counter,
             metrics: metrics.clone(),
         },
-        recorder: Recorder::new(store.clone(), metrics.clone()),
+        recorder: Recorder::new(store.clone(), delivery.journal.clone(), metrics.clone()),
         metrics,
     });
     stripe.deliver_to(&proxy);

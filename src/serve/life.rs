@@ -265,7 +265,7 @@ impl Life {
             .is_err()
         {
             log::error!(
-                "Shutdown timed out before all usage records were written; the rest are lost. Balances are not affected"
+                "Shutdown timed out before all usage records were written; the next start writes the rest from the journal: keep its directory"
             );
         }
     }

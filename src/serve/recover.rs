@@ -1,14 +1,17 @@
-//! Recovery at a start, before it serves: settles what crashed processes left open, and seeds tenants.
+//! Recovery at a start, before it serves: settles and records what crashed processes left open, and seeds tenants.
 
 use crate::rules::account::Orphans;
 use crate::rules::account::Report;
 use crate::rules::amount::{Millis, Tokens};
+use crate::rules::date::rfc3339;
 use crate::rules::tenant::TenantId;
 use crate::settings::Settings;
 use crate::store::config_secrets::ConfigSecrets;
-use crate::store::journal::{DeadPages, Journal, JournalError, OpenLease, Unfinished};
-use crate::store::name::AccountName;
-use crate::store::{Agreement, Store, StoreError};
+use crate::store::journal::{DeadPages, Journal, JournalError, OpenLease, Unfinished, Unrecorded};
+use crate::store::name::{AccountName, LogName};
+use crate::store::{Agreement, Clock, Store, StoreError};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// Opens the journal in `accounts.journal` and first settles what crashed processes left open there.
 pub async fn open_journal(settings: &Settings, store: &dyn Store) -> Result<Journal, String> {
@@ -46,12 +49,21 @@ async fn settle_dead_pages(pages: DeadPages, store: &dyn Store, orphans: Orphans
     let Some(of_leases) = settle_leases(&pages.leases, store, orphans).await else {
         return;
     };
+    let records = match write_records(&pages.unrecorded, store, orphans).await {
+        Ok(records) => records,
+        Err(error) => {
+            log::error!(
+                "Usage records of an earlier process cannot be written now: {error}. The journal is kept, and the next start retries"
+            );
+            return;
+        }
+    };
     let tokens = of_requests + of_leases;
-    if !unfinished.is_empty() || tokens > 0 {
+    if !unfinished.is_empty() || tokens > 0 || records > 0 {
         let requests = unfinished.len();
         log::info!(
-            requests = requests, tokens = tokens;
-            "Settled {requests} requests of an earlier process, {tokens} tokens charged. They have no usage records"
+            requests = requests, tokens = tokens, records = records;
+            "Settled {requests} requests of an earlier process, {tokens} tokens charged, and wrote {records} usage records that it had not written"
         );
     }
     // The pages are deleted only after the store has flushed, so that a power loss cannot lose the
@@ -65,11 +77,81 @@ async fn settle_dead_pages(pages: DeadPages, store: &dyn Store, orphans: Orphans
     pages.delete();
 }
 
+/// Records in one write.
+const RECORDS_PER_WRITE: usize = 500;
+
+/// Writes the usage records that dead processes may not have written. Returns how many.
+async fn write_records(
+    unrecorded: &[Unrecorded],
+    store: &dyn Store,
+    orphans: Orphans,
+) -> Result<usize, StoreError> {
+    let now = Clock::Store.now();
+    let mut by_tenant: BTreeMap<TenantId, Vec<String>> = BTreeMap::new();
+    for one in unrecorded {
+        // An undecided hold is not settled here with `accounts.orphans: spend`.
+        if one.settled.is_none() && orphans == Orphans::Spend {
+            continue;
+        }
+        if let Some((tenant, record)) = record(one, now) {
+            by_tenant.entry(tenant).or_default().push(record);
+        }
+    }
+    let mut written = 0;
+    for (tenant, records) in &by_tenant {
+        for records in records.chunks(RECORDS_PER_WRITE) {
+            store.record(&LogName::usage(tenant), records).await?;
+            written += records.len();
+        }
+    }
+    Ok(written)
+}
+
+/// Returns the usage record of a request of a dead process, and its tenant. `None`: nothing is known of it but its cost.
+fn record(of: &Unrecorded, now: Millis) -> Option<(TenantId, String)> {
+    let members = |text: &str| serde_json::from_str::<Map<String, Value>>(&format!("{{{text}}}"));
+    let mut record = members(&of.context).ok()?;
+    let tenant = TenantId::parse(record.get("tenant")?.as_str()?)?;
+    let mut add = |name: &str, value: Value| record.insert(name.to_owned(), value);
+    for name in [
+        "tokensIn",
+        "tokensOut",
+        "tokensCached",
+        "status",
+        "latencyMs",
+    ] {
+        add(name, 0.into());
+    }
+    let basis = if of.cost.is_zero() {
+        "nothing"
+    } else {
+        "known"
+    };
+    add("basis", basis.into());
+    add("time", rfc3339(now).into());
+    if let Some((at, note)) = &of.settled {
+        add("time", rfc3339(*at).into());
+        for (name, value) in members(note).ok()? {
+            add(&name, value);
+        }
+    }
+    let is_reported = record.get("basis").is_some_and(|basis| basis == "reported");
+    let mut add = |name: &str, value: Value| record.insert(name.to_owned(), value);
+    add("reported", is_reported.into());
+    add("cost", of.cost.count().into());
+    add("id", of.id.clone().into());
+    add("recovered", true.into());
+    Some((tenant, Value::Object(record).to_string()))
+}
+
 /// Settles requests of dead processes, and returns the tokens charged. `None`: the store failed.
 async fn settle_requests(unfinished: &[&Unfinished], store: &dyn Store) -> Option<u64> {
     let mut tokens = 0;
     for (number, open) in unfinished.iter().enumerate() {
-        match store.settle(&open.account, &open.id, open.used, true).await {
+        match store
+            .settle(&open.account, &open.id, open.used, true, "")
+            .await
+        {
             Ok(settled) => {
                 let charged = settled.map_or(0, |settled| settled.charged.count());
                 tokens += charged;
@@ -121,7 +203,7 @@ async fn settle_leases(leases: &[OpenLease], store: &dyn Store, orphans: Orphans
 /// Accounts that are named in the log when an earlier process is settled, of requests and of leases.
 const MAX_SETTLED_LINES: usize = 100;
 
-/// Logs what an account was charged for an earlier process, of which no usage record tells.
+/// Logs what an account was charged for an earlier process.
 fn log_settled(number: usize, account: &AccountName, charged: u64) {
     if charged == 0 || number >= MAX_SETTLED_LINES {
         return;
@@ -157,6 +239,7 @@ async fn settle_lease(
         ends,
         before: None,
         begun: None,
+        lines: &[],
     };
     let mut reports = Vec::new();
     if let Some(spent) = lease.in_doubt {

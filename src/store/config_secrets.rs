@@ -4,7 +4,7 @@
 //! config. Opened secrets are kept in memory only, in types that are never printed.
 
 use super::{Configs, Outcome, Put, StoreError};
-use crate::rules::config::{self, Found, Keyring, Owner, Sealed, TenantConfig};
+use crate::rules::config::{self, Found, Keyring, MaskKey, Owner, Sealed, TenantConfig};
 use crate::rules::seal::{self, Nonce, SealContext};
 use crate::rules::tenant::TenantId;
 use crate::settings;
@@ -59,6 +59,23 @@ impl ConfigSecrets {
         let place = SealContext { tenant, field: of };
         let opened = seal::open(self.keyring.keys(), place, sealed);
         opened.ok().map(Secret::new)
+    }
+
+    /// Returns the text of a config with a mask for each secret, see [`config::masked`]. The text must be JSON.
+    pub(crate) fn masked(&self, tenant: &TenantId, text: &str, key: &MaskKey) -> String {
+        config::masked(text, self.owner(tenant), key)
+    }
+
+    /// Returns the text of a new config with the secrets that its masks stand for, see [`config::unmasked`].
+    pub(crate) fn unmasked(
+        &self,
+        tenant: &TenantId,
+        text: &str,
+        stored: &[&str],
+        key: &MaskKey,
+    ) -> Result<String, Faults> {
+        serde_json::from_str::<&RawValue>(text).map_err(not_json)?;
+        config::unmasked(text, stored, self.owner(tenant), key)
     }
 
     /// Parses a tenant's config and opens its secrets. `Err`: every fault in it.

@@ -50,7 +50,7 @@ impl Contents {
                 config.map_err(|error| format!("the config is not JSON: {error}"))?;
                 self.tenants += 1;
             }
-            Some(("tenant" | "ticket", _)) => {}
+            Some(("tenant" | "ticket" | "postings" | "sums", _)) => {}
             Some(_) if name == name::SECRET || name == name::COPYING => {}
             Some(("usage", _)) => self.usage_records += stored.text.lines().count() as u64,
             _ => return Err("nothing is stored under such a name".to_owned()),

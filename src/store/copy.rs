@@ -167,6 +167,7 @@ fn compare(wanted: &Things, found: &Things, why: &str) -> Result<(), String> {
             _ => return false,
         };
         let is_equal = one.payments == other.payments
+            && one.ledger == other.ledger
             && (&one.text, &one.books, &one.keys) == (&other.text, &other.books, &other.keys);
         is_equal && drift <= DRIFT
     };

@@ -14,9 +14,9 @@ mod page;
 
 use super::boot::{self, Boot};
 use super::name::AccountName;
-use crate::rules::amount::Tokens;
+use crate::rules::amount::{Millis, Tokens};
 use crate::threads;
-use page::{Leftover, Page, Part};
+use page::{Draft, Leftover, Page, Part};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -41,6 +41,17 @@ pub struct Unfinished {
     pub used: Tokens,
     /// Whether `used` is the final cost, which the store has not acknowledged.
     pub decided: bool,
+}
+
+/// A request of a dead process whose usage record may not be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unrecorded {
+    pub id: String,
+    /// Members of the record as they were known when the hold began.
+    pub context: String,
+    /// Members as they were known when it was settled, and that moment. `None`: it was not.
+    pub settled: Option<(Millis, String)>,
+    pub cost: Tokens,
 }
 
 /// A lease that a dead process left open.
@@ -86,6 +97,7 @@ impl From<io::Error> for JournalError {
 pub struct DeadPages {
     pub unfinished: Vec<Unfinished>,
     pub leases: Vec<OpenLease>,
+    pub unrecorded: Vec<Unrecorded>,
     files: Vec<(PathBuf, File)>,
 }
 
@@ -142,10 +154,12 @@ impl Journal {
             left.push(read_page(&path, &bytes).map_err(JournalError::Damaged)?);
             files.push((path, file));
         }
+        let unrecorded = unrecorded(&left);
         let (unfinished, leases) = together(left);
         let legacy = DeadPages {
             unfinished,
             leases,
+            unrecorded,
             files,
         };
         let journal = Journal::in_dir(Some(dir.to_owned()));
@@ -202,7 +216,8 @@ impl Journal {
         self.pages().map(|page| page.open_count()).sum()
     }
 
-    /// Writes that request `id` has a hold on `account`, with `known` tokens certain so far.
+    /// Notes that request `id` has a hold on `account`, with `known` tokens certain so far. [`Journal::context`] follows
+    /// at once and writes the line.
     pub fn begin(&self, account: &AccountName, id: &str, known: Tokens) {
         if let Some(mut page) = self.here() {
             page.begin(account.as_str(), id, known);
@@ -216,11 +231,25 @@ impl Journal {
         }
     }
 
-    /// Writes the final cost of request `id`, before the store is asked to settle it.
-    pub fn decide(&self, id: &str, used: Tokens) {
+    /// Notes what is known of the usage record of request `id` from the beginning: members of a JSON object. The line is
+    /// buffered where the hold is a lease's.
+    pub fn context(&self, id: &str, context: &str) {
         if let Some(mut page) = self.of(id) {
+            page.context(id, context);
+        }
+    }
+
+    /// Writes the final cost of request `id`, before the store is asked to settle it, and the rest of its usage record.
+    pub fn decide(&self, id: &str, used: Tokens, (at, note): (Millis, &str)) {
+        if let Some(mut page) = self.of(id) {
+            page.draft(id, at, used, note);
             page.learn('D', id, used);
         }
+    }
+
+    /// Notes that the usage records of these requests are written. The lines are buffered.
+    pub(crate) fn recorded<'a>(&self, ids: impl Iterator<Item = &'a str> + Clone) {
+        self.pages().for_each(|mut page| page.recorded(ids.clone()));
     }
 
     /// Writes that the store has the settlement of request `id`.
@@ -245,17 +274,11 @@ impl Journal {
         }
     }
 
-    /// Writes that request `id` has cost `used` tokens of lease `name`.
-    pub fn spend(&self, name: &str, id: &str, used: Tokens) {
-        if let Some(mut page) = self.here() {
-            if !page.has(id) {
-                drop(page);
-                // The request began on another thread: its `S` line must be on the same page as its `b` line.
-                if let Some(mut page) = self.of(id) {
-                    page.spend(name, id, used);
-                }
-                return;
-            }
+    /// Writes that request `id` has cost `used` tokens of lease `name`, and the rest of its usage record.
+    pub fn spend(&self, name: &str, id: &str, used: Tokens, (at, note): (Millis, &str)) {
+        // Where the request began on another thread, its `S` line must be on the same page as its `b` line.
+        if let Some(mut page) = self.of(id) {
+            page.draft(id, at, used, note);
             page.spend(name, id, used);
         }
     }
@@ -344,6 +367,34 @@ fn of_the_dead(path: &Path) -> io::Result<Option<File>> {
         Err(error) if is_gone(&error) => Ok(None),
         there => Ok((there?.ino() == file.metadata()?.ino()).then_some(file)),
     }
+}
+
+/// Returns the requests of dead processes whose usage records may not be written: settled ones, and ones that are about
+/// to be settled.
+fn unrecorded(pages: &[Leftover]) -> Vec<Unrecorded> {
+    let drafts = pages.iter().flat_map(|page| &page.drafts);
+    let drafts = drafts.map(|(id, draft)| {
+        let Draft {
+            context, note, at, ..
+        } = draft;
+        Unrecorded {
+            id: id.clone(),
+            context: context.clone(),
+            settled: Some((Millis(*at), note.clone())),
+            cost: Tokens::new(draft.cost),
+        }
+    });
+    let open = pages.iter().flat_map(|page| {
+        let open = page.open.iter();
+        open.filter(|(id, _)| !page.drafts.contains_key(*id))
+    });
+    let open = open.map(|(id, entry)| Unrecorded {
+        id: id.clone(),
+        context: entry.context.clone(),
+        settled: None,
+        cost: Tokens::new(entry.known),
+    });
+    drafts.chain(open).collect()
 }
 
 /// Merges the pages of dead processes into open requests and open leases.

@@ -58,8 +58,9 @@ fn only_journals_of_dead_processes_are_recovered() {
     assert!(legacy.unfinished.is_empty());
     first.begin(&account(), "r1", Tokens::new(5));
     first.begin(&account(), "r2", Tokens::new(6));
+    first.context("r2", "\"tenant\":\"abc\"");
     first.know("r2", Tokens::new(7));
-    first.decide("r2", Tokens::new(8));
+    first.decide("r2", Tokens::new(8), (Millis(7), "\"model\":\"a b\""));
     first.end("r1");
     let (second, legacy) = Journal::open(&dir).unwrap();
     assert!(legacy.unfinished.is_empty(), "the first one lives");
@@ -72,6 +73,13 @@ fn only_journals_of_dead_processes_are_recovered() {
         decided: true,
     };
     assert_eq!(legacy.unfinished, [expected]);
+    let unrecorded = Unrecorded {
+        id: "r2".into(),
+        context: "\"tenant\":\"abc\"".into(),
+        settled: Some((Millis(7), "\"model\":\"a b\"".into())),
+        cost: Tokens::new(8),
+    };
+    assert_eq!(legacy.unrecorded, [unrecorded]);
     legacy.delete();
     second.finish();
     drop((second, third));
@@ -95,7 +103,8 @@ fn a_long_journal_is_written_anew_and_loses_nothing() {
         journal.begin(&account(), &id, Tokens::new(1));
         journal.end(&id);
         journal.begin_leased("lease", &id, Tokens::new(1));
-        journal.spend("lease", &id, Tokens::new(2));
+        journal.spend("lease", &id, Tokens::new(2), (Millis(7), "\"model\":null"));
+        journal.recorded([id.as_str()].into_iter());
         if i % 1_000 == 999 {
             journal.report("lease", i, Tokens::new(2_000));
         }

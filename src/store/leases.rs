@@ -352,11 +352,13 @@ impl Leases {
         }
     }
 
-    /// Ends a request's hold and returns the balance left after it.
-    pub fn settle(&self, lease: &Lease, id: &str, used: Tokens) -> Tokens {
+    /// Ends a request's hold and returns the balance left after it. `note`: members of a JSON object for the ledger, and
+    /// the moment.
+    pub fn settle(&self, lease: &Lease, id: &str, used: Tokens, note: (Millis, &str)) -> Tokens {
         // Journaled before any report can include it.
-        self.journal.spend(&lease.name, id, used);
-        lease.state().budget.settle(id, used)
+        self.journal.spend(&lease.name, id, used, note);
+        let note = format!("{{{}}}", note.1);
+        lease.state().budget.settle(id, used, &note)
     }
 
     /// Renews a request's hold (heartbeat). False: its cover ends, and the request must end with it.
@@ -452,12 +454,13 @@ impl Leases {
     /// Sends the lease's pending command and applies the reply. The caller must hold `turn`.
     async fn deliver(&self, lease: &Lease) -> Outcome<()> {
         let now = self.now();
-        let (said, window, told, begun) = {
+        let (said, window, told, begun, lines) = {
             let mut state = lease.state();
             state.notice(self.store.generation());
             let LeaseState { budget, window, .. } = &mut *state;
             let said = budget.say(now);
-            (said, *window, budget.told(), budget.begun(now))
+            let lines = budget.reported_lines();
+            (said, *window, budget.told(), budget.begun(now), lines)
         };
         let Some((command, retry)) = said else {
             return Ok(());
@@ -481,6 +484,7 @@ impl Leases {
                     ends,
                     before: Some(told),
                     begun,
+                    lines: &lines,
                 };
                 let reported = self.store.report(&lease.account, &report).await;
                 reported.map(|reported| {

@@ -25,13 +25,14 @@ mod stored;
 pub mod tenants;
 
 use crate::rules::account::{
-    Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement, Verdict,
+    Admit, Ask, Credit, Credited, Grant, Look, Orphans, Report, Reported, Settlement, Verdict,
 };
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::carry::{Carry, Taken};
 use crate::rules::entry::{Caller, Erased, Groups, Join, Joined, Standing};
 use crate::rules::issued_key::{IssuedKey, KeyId};
 use crate::rules::payments::book::{Paid, Pay, PaymentBook};
+use crate::rules::posting::Statement;
 use crate::rules::record::Damage;
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
@@ -95,6 +96,13 @@ pub struct Mint {
     pub record: String,
     /// Life of the key; `None`: it never expires.
     pub life: Option<Millis>,
+}
+
+/// Part of a ledger: at most `most` postings with numbers below `before`, the newest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerPage {
+    pub before: Option<u64>,
+    pub most: usize,
 }
 
 /// Result of [`Ledger::find`]: an account as it stands now.
@@ -283,13 +291,14 @@ pub trait Ledger: Send + Sync {
     ) -> Outcome<bool>;
 
     /// Ends a hold and charges `used`; a `retry` charges only what was not charged before. `None`: the
-    /// account is gone, and its balance with it.
+    /// account is gone, and its balance with it. `note`: JSON object for the ledger, or empty.
     async fn settle(
         &self,
         account: &AccountName,
         id: &str,
         used: Tokens,
         retry: bool,
+        note: &str,
     ) -> Outcome<Option<Settlement>>;
 
     /// Replays a settlement acknowledged by a server that was replaced since. Charged only if the new server
@@ -299,6 +308,7 @@ pub trait Ledger: Send + Sync {
         account: &AccountName,
         id: &str,
         used: Tokens,
+        note: &str,
     ) -> Outcome<Option<Settlement>>;
 
     /// Ends the hold of an admission whose reply never came. Succeeds even if no hold exists.
@@ -311,14 +321,20 @@ pub trait Ledger: Send + Sync {
     async fn report(&self, account: &AccountName, report: &Report<'_>)
     -> Outcome<Option<Reported>>;
 
-    /// Adds to a balance, once per `id`. Fewer replicas than [`AccountSettings::credit_replicas`]:
+    /// Adds to a balance or takes from it, once per ID. Fewer replicas than [`AccountSettings::credit_replicas`]:
     /// [`StoreError::Unreplicated`].
-    async fn credit(
+    async fn credit(&self, account: &AccountName, credit: &Credit<'_>)
+    -> Outcome<Option<Credited>>;
+
+    /// Brings a balance up to date and returns the account's ledger. `key`: the beginning of a key of the account, for
+    /// its group where the record names none. `None`: the account does not exist.
+    async fn statement(
         &self,
         account: &AccountName,
-        id: &str,
-        amount: Tokens,
-    ) -> Outcome<Option<Credited>>;
+        groups: &Groups,
+        key: &str,
+        page: LedgerPage,
+    ) -> Outcome<Option<Statement>>;
 
     /// Moves an account to another group. False: the account does not exist.
     async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool>;
@@ -443,6 +459,14 @@ pub trait Configs: Send + Sync {
     /// Sets the hashes of a tenant's own admin tokens, replacing all of them.
     async fn set_admin_tokens(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()>;
 
+    /// Replaces a tenant's own admin tokens, only if `expected` are those stored.
+    async fn replace_admin_tokens(
+        &self,
+        tenant: &TenantId,
+        expected: &[String],
+        hashes: &[String],
+    ) -> Outcome<Put>;
+
     /// Registers `follower` for changes of configs from now on.
     fn follow(&self, follower: Arc<dyn Follower>);
 }
@@ -537,6 +561,8 @@ pub struct AccountSettings {
     pub orphans: Orphans,
     pub clock: Clock,
     pub log: LogBounds,
+    /// How long postings are kept whole (`retention.postings`).
+    pub whole_postings: Millis,
     /// Replicas that must have a credit before it is acknowledged (`accounts.credit_replicas`). `None`: one,
     /// if the server has any.
     pub credit_replicas: Option<u64>,

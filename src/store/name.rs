@@ -170,6 +170,16 @@ impl AccountName {
         format!("{{{}}}:keys", self.0)
     }
 
+    /// Returns the name of the list of the latest postings, on the same slot.
+    pub fn postings(&self) -> String {
+        format!("{{{}}}:postings", self.0)
+    }
+
+    /// Returns the name of the sums of older postings, on the same slot.
+    pub fn sums(&self) -> String {
+        format!("{{{}}}:sums", self.0)
+    }
+
     /// Returns the name of the payments of a person's account, on the same slot.
     pub fn payments(&self) -> String {
         format!("{{{}}}:payments", self.0)
@@ -196,6 +206,11 @@ pub fn id(name: &str) -> String {
     match name.split_once(':') {
         Some(("tenant" | "usage", _)) => name.to_owned(),
         Some(("ticket", _)) => format!("ticket {}", hashed(name)),
+        Some(("sums", account)) => format!("ledger {}", hashed(account)),
+        Some(("postings", row)) => {
+            let account = row.rsplit_once(':').map_or(row, |(account, _)| account);
+            format!("ledger {}", hashed(account))
+        }
         _ => format!("account {}", hashed(name)),
     }
 }
@@ -236,6 +251,21 @@ impl LogName {
 /// Returns the name of a block of a usage log, by the number of its first record.
 pub(crate) fn usage_block(log: &str, number: u64) -> String {
     format!("{log}:{number:020}")
+}
+
+/// Beginning of the names of an account's rows of postings in an embedded store.
+pub(crate) fn posting_rows(account: &str) -> String {
+    format!("postings:{account}:")
+}
+
+/// Returns the name of a row of postings in an embedded store, by the number of the first.
+pub(crate) fn posting_row(account: &str, number: u64) -> String {
+    format!("{}{number:020}", posting_rows(account))
+}
+
+/// Returns the name of the sums of an account's older postings in an embedded store.
+pub(crate) fn posting_sums(account: &str) -> String {
+    format!("sums:{account}")
 }
 
 /// Pattern of the names of all usage logs.

@@ -37,6 +37,8 @@ pub enum Acknowledged {
         account: AccountName,
         id: String,
         used: Tokens,
+        /// JSON object for the ledger.
+        note: String,
     },
     Release {
         key: KeyName,
@@ -212,8 +214,14 @@ impl Replay {
 
     async fn say(&self, said: &Acknowledged) -> Outcome<Option<Settlement>> {
         let (account, settled) = match said {
-            Acknowledged::Settlement { account, id, used } => {
-                (account, self.store.resettle(account, id, *used).await?)
+            Acknowledged::Settlement {
+                account,
+                id,
+                used,
+                note,
+            } => {
+                let settled = self.store.resettle(account, id, *used, note);
+                (account, settled.await?)
             }
             Acknowledged::Release { key, id } => {
                 self.store.release(key, id).await?;
@@ -235,6 +243,7 @@ impl Replay {
                     ends: true,
                     before: Some(*told),
                     begun: None,
+                    lines: &[],
                 };
                 let reported = self.store.report(account, &report).await?;
                 (account, reported.map(|reported| reported.settlement))
@@ -270,6 +279,7 @@ mod tests {
             account: AccountName::user("u").unwrap(),
             id: id.to_string(),
             used: Tokens::new(1),
+            note: String::new(),
         };
         let at = Instant::now() + Duration::from_secs(100) - Duration::from_secs(age);
         ReplayEntry {

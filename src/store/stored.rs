@@ -7,6 +7,7 @@ use crate::rules::account::Books;
 use crate::rules::amount::Millis;
 use crate::rules::issued_key::IssuedKeys;
 use crate::rules::payments::book::PaymentBook;
+use crate::rules::posting::Sums;
 use crate::store::checksum;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,6 +27,24 @@ pub struct Stored {
     /// Payments of a person's account.
     #[serde(default, skip_serializing_if = "PaymentBook::is_empty")]
     pub payments: PaymentBook,
+    /// Number of the account's postings that stand beside it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub postings: u64,
+    /// The account's ledger, in copies alone: on disk it stands beside the account.
+    #[serde(skip)]
+    pub(crate) ledger: StoredLedger,
+}
+
+/// Ledger of an account as copies carry it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct StoredLedger {
+    /// Texts of the postings that are kept whole, the oldest first.
+    pub postings: Vec<String>,
+    pub sums: Sums,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Everything in a store, by name.
@@ -50,6 +69,8 @@ impl Stored {
             books: Books::default(),
             keys: IssuedKeys::default(),
             payments: PaymentBook::default(),
+            postings: 0,
+            ledger: StoredLedger::default(),
         }
     }
 

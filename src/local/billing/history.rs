@@ -3,6 +3,7 @@
 use super::events::Taken;
 use super::purchase;
 use crate::api;
+use crate::local::admin::Right;
 use crate::local::answer::{Answer, Refusal, json};
 use crate::local::{Local, Request, accounts, admin, sessions};
 use crate::rules::amount::Millis;
@@ -68,7 +69,7 @@ pub(in crate::local) async fn events(
     request: &Request<'_>,
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
-    admin::authorize(local, request, &tenant.id).await?;
+    admin::authorize(local, request, &tenant.id, Right::Look).await?;
     let log = LogName::payments(&tenant.id);
     let texts = local.store.recorded(&log, Millis(0), MAX_EVENTS).await?;
     let events: Vec<&RawValue> = texts
@@ -85,7 +86,7 @@ pub(in crate::local) async fn of_user(
     tenant: &Tenant,
     user: &str,
 ) -> Result<Answer, Refusal> {
-    admin::authorize(local, request, &tenant.id).await?;
+    admin::authorize(local, request, &tenant.id, Right::Look).await?;
     let account = sessions::account_named(tenant, user);
     let payments = payments(local, tenant, &account).await?;
     Ok(json(200, &payments.ok_or(Refusal::NotFound)?))

@@ -43,6 +43,17 @@ pub(super) enum Inquiry {
     },
 }
 
+impl Inquiry {
+    /// Returns the ID of the Stripe object that is asked for.
+    fn object(&self) -> &str {
+        match self {
+            Inquiry::TopUp { paid, .. } => &paid.session,
+            Inquiry::Refunds { intent } => intent,
+            Inquiry::Subscription { id, .. } | Inquiry::Dispute { id } => id,
+        }
+    }
+}
+
 /// Outcome of an inquiry.
 #[derive(Debug)]
 pub(super) enum Inquired {
@@ -156,12 +167,14 @@ pub(super) async fn open(
 }
 
 impl OpenPayments {
-    /// Writes the payments with what follows from them. `None`: somebody else has changed them.
+    /// Writes the payments with what follows from them. `cause`: ID of the object, for the ledger. `None`: somebody else
+    /// has changed them.
     pub(super) async fn write(
         mut self,
         local: &Local,
         tenant: &Tenant,
         account: &AccountName,
+        cause: &str,
     ) -> Outcome<Option<Applied>> {
         let change = self.payments.change(&self.group);
         let pay = Pay {
@@ -169,6 +182,7 @@ impl OpenPayments {
             expected: self.version,
             group_before: self.group.clone(),
             text: self.payments.text(),
+            cause: cause.to_owned(),
             asked: self.asked,
             gain: change.gain,
             back: change.back,
@@ -220,7 +234,7 @@ pub(super) async fn edit(
             return Ok(None);
         }
         edit(&mut opened.payments);
-        if let Some(applied) = opened.write(local, tenant, account).await? {
+        if let Some(applied) = opened.write(local, tenant, account, "").await? {
             return Ok(Some(applied));
         }
     }
@@ -247,7 +261,8 @@ pub(super) async fn apply(
         if !asked.take(inquiry, &mut opened).await? {
             return Ok(Inquired::NotTheirs);
         }
-        if let Some(applied) = opened.write(local, tenant, &owner.account).await? {
+        let written = opened.write(local, tenant, &owner.account, inquiry.object());
+        if let Some(applied) = written.await? {
             return Ok(Inquired::Done(Box::new(applied)));
         }
     }

@@ -12,8 +12,9 @@ use crate::proxy::downstream::reply::{Offer, ReplyContext};
 use crate::proxy::error::GatewayError;
 use crate::proxy::limits::refused_work::Work;
 use crate::proxy::request_id;
-use crate::proxy::settlement::bill::{Bill, Hold, Labels};
+use crate::proxy::settlement::bill::{Bill, Hold};
 use crate::proxy::settlement::deliver::Delivery;
+use crate::proxy::settlement::receipt::{self, Labels};
 use crate::rules::account::{Admit, Verdict};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::choice;
@@ -151,6 +152,8 @@ impl Admission {
             model: estimate.model.clone(),
             call: estimate.client_dialect().path(),
         };
+        let context = receipt::context(&estimate.tenant.id, &labels, reply.request_id());
+        self.delivery.journal.context(&id, &context);
         let hold = Hold {
             account: granted.account,
             id,

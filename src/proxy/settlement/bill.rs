@@ -6,10 +6,10 @@
 use crate::dialect::call::{Claim, Delivered, HostedCalls, Reading, Served, Usage};
 use crate::proxy::admission::terms::{self, Terms};
 use crate::proxy::cache::tap::Ended;
+use crate::proxy::settlement::receipt::{Labels, Receipt};
 use crate::proxy::settlement::texts::{Counted, InlineBound, Texts, Uncounted};
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{self, Basis, Bound, Charge, End, Evidence};
-use crate::rules::issued_key::IssuedKey;
 use crate::rules::money::Amount;
 use crate::rules::price::Rate;
 use crate::store::leases::Lease;
@@ -30,20 +30,6 @@ pub struct Hold {
     pub held: Tokens,
     /// Lease of this instance that covers the hold. `None`: the hold is in the store.
     pub lease: Option<Arc<Lease>>,
-}
-
-/// Identity of a call, for its usage record.
-pub(crate) struct Labels {
-    /// Hash of the account, from which the key cannot be derived.
-    pub account: String,
-    /// User group whose limits apply.
-    pub group: Arc<str>,
-    /// The key, where it is one of a person's.
-    pub issued: Option<Arc<IssuedKey>>,
-    pub endpoint: Arc<str>,
-    pub model: Option<Arc<str>>,
-    /// Path of the call, as `chat/completions`.
-    pub call: &'static str,
 }
 
 /// An attempt that failed, as the usage record tells of it.
@@ -99,6 +85,8 @@ pub(crate) struct Bill {
     setbacks: Setbacks,
     /// Charge of the whole call, once the hold has ended.
     settled: Option<Charge>,
+    /// What the ledger and the usage record tell of the call, once the hold has ended.
+    receipt: Option<Receipt>,
     /// Amount of an answer from the cache.
     cached_amount: Option<Amount>,
     /// Number of calls that wait for the answer of this one.
@@ -132,6 +120,7 @@ impl Bill {
                 is_over: false,
             },
             settled: None,
+            receipt: None,
             cached_amount: None,
             waiters: None,
             uncounted: None,
@@ -206,6 +195,7 @@ impl Bill {
             cost: fee,
             basis: Basis::Cached,
             doubt: None,
+            counted: None,
         });
     }
 
@@ -277,6 +267,7 @@ impl Bill {
                 cost,
                 basis: Basis::Reported,
                 doubt: None,
+                counted: None,
             },
         }
     }
@@ -329,6 +320,15 @@ impl Bill {
     /// Returns the [`Charge`]. `None`: neither decided nor settled yet.
     pub fn decided(&self) -> Option<&Charge> {
         self.settled.as_ref().or(self.charge.as_ref())
+    }
+
+    /// Returns what the ledger and the usage record tell of the call, once the hold has ended.
+    pub(crate) fn receipt(&self) -> Option<&Receipt> {
+        self.receipt.as_ref()
+    }
+
+    pub(crate) fn set_receipt(&mut self, receipt: Receipt) {
+        self.receipt = Some(receipt);
     }
 
     /// Ends the hold with its charge. `None`: it was settled before.
@@ -504,7 +504,7 @@ impl Bill {
 
     /// Returns the higher [`Rate`] of the requested model and the model that answered. Providers vary the
     /// spelling of names, so the latter counts only if the config names its rate.
-    fn rate(&self) -> Rate {
+    pub(crate) fn rate(&self) -> Rate {
         let mut rate = self.terms.rate;
         if !self.seen.served.is_empty()
             && let Some((text, endpoint)) = self.terms.prices_at(&self.labels.endpoint)

@@ -6,6 +6,7 @@
 
 use crate::proxy::limits::in_flight::InFlight;
 use crate::proxy::settlement::bill::Hold;
+use crate::proxy::settlement::receipt::Receipt;
 use crate::rules::account::Settlement;
 use crate::rules::amount::Tokens;
 use crate::store::journal::Journal;
@@ -66,25 +67,28 @@ impl Delivery {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Charges `used` and releases the rest of the hold. Returns the balance that is left, where the store
+    /// Charges the call and releases the rest of the hold. Returns the balance that is left, where the store
     /// could say.
-    pub async fn settle(
+    pub(crate) async fn settle(
         self: &Arc<Self>,
         hold: Hold,
-        used: Tokens,
+        receipt: &Receipt,
         about: About<'_>,
     ) -> Option<Tokens> {
+        let used = receipt.charge.cost;
+        let members = (receipt.at, receipt.members());
         if let Some(lease) = &hold.lease {
-            return Some(self.leases.settle(lease, &hold.id, used));
+            return Some(self.leases.settle(lease, &hold.id, used, members));
         }
-        self.journal.decide(&hold.id, used);
+        self.journal.decide(&hold.id, used, members);
+        let note = receipt.note();
         let generation = self.store.generation();
         match self
             .store
-            .settle(&hold.account, &hold.id, used, false)
+            .settle(&hold.account, &hold.id, used, false, &note)
             .await
         {
-            Ok(settled) => self.note(generation, hold, used, settled, about),
+            Ok(settled) => self.acknowledge(generation, (hold, used, note), settled, about),
             Err(StoreError::Damaged { name, damage }) => {
                 self.journal.end(&hold.id);
                 about.log(
@@ -109,18 +113,17 @@ impl Delivery {
                     ),
                 );
                 let may_be_done = matches!(error, StoreError::Unknown(_));
-                let command = Pending::Settlement { hold, used };
+                let command = Pending::Settlement { hold, used, note };
                 self.spawn_retries(command, may_be_done, about.into());
                 None
             }
         }
     }
 
-    fn note(
+    fn acknowledge(
         &self,
         generation: Option<u64>,
-        hold: Hold,
-        used: Tokens,
+        (hold, used, note): (Hold, Tokens, String),
         settled: Option<Settlement>,
         about: About<'_>,
     ) -> Option<Tokens> {
@@ -128,7 +131,12 @@ impl Delivery {
         let settled = settled?;
         self.replay.charged(about, &hold.account, settled);
         let Hold { account, id, .. } = hold;
-        let said = Acknowledged::Settlement { account, id, used };
+        let said = Acknowledged::Settlement {
+            account,
+            id,
+            used,
+            note,
+        };
         self.replay.remember(generation, said);
         Some(settled.left)
     }
@@ -201,11 +209,11 @@ impl Delivery {
     ) -> Result<(), (Pending, StoreError)> {
         let generation = self.store.generation();
         match command {
-            Pending::Settlement { hold, used } => {
+            Pending::Settlement { hold, used, note } => {
                 let (account, id) = (&hold.account, &hold.id);
-                match self.store.settle(account, id, used, retry).await {
-                    Ok(settled) => self.note(generation, hold, used, settled, about),
-                    Err(error) => return Err((Pending::Settlement { hold, used }, error)),
+                match self.store.settle(account, id, used, retry, &note).await {
+                    Ok(settled) => self.acknowledge(generation, (hold, used, note), settled, about),
+                    Err(error) => return Err((Pending::Settlement { hold, used, note }, error)),
                 };
             }
             Pending::Release { key, id } => {
@@ -240,14 +248,22 @@ pub fn charged(metrics: &Metrics, about: About<'_>, settled: Settlement) {
 
 /// Command that the store has not answered yet: settle or release.
 enum Pending {
-    Settlement { hold: Hold, used: Tokens },
-    Release { key: KeyName, id: String },
+    Settlement {
+        hold: Hold,
+        used: Tokens,
+        /// JSON object for the ledger.
+        note: String,
+    },
+    Release {
+        key: KeyName,
+        id: String,
+    },
 }
 
 impl std::fmt::Display for Pending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Pending::Settlement { hold, used } => {
+            Pending::Settlement { hold, used, .. } => {
                 write!(
                     f,
                     "A settlement of {used} tokens of account {}",

@@ -3,6 +3,8 @@
 
 pub mod bill;
 pub mod deliver;
+pub mod members;
+pub mod receipt;
 pub mod record;
 pub mod settle;
 pub mod texts;

@@ -1,37 +1,42 @@
 //! Writes one usage record of every settled call to its tenant's log.
 //!
-//! Records wait in a bounded buffer for a task that writes them in batches, ten times a second: no request
-//! waits for its record or wakes a task. A record that cannot be buffered is dropped and counted.
+//! Records wait in a buffer for a task that writes them in batches, ten times a second: no request waits for its record
+//! or wakes a task. While the store is away they go on waiting. The journal has each of them until it is written, so a
+//! crash loses none; one that the buffer has no room for is left to the journal, and to the next start.
 
 use crate::proxy::exchange::Exchange;
-use crate::proxy::settlement::bill::{Bill, Labels};
+use crate::proxy::settlement::bill::Bill;
+use crate::proxy::settlement::members::MemberWriter;
+use crate::proxy::settlement::receipt::Labels;
 use crate::rules::amount::{Millis, Tokens};
-use crate::rules::charge::{Basis, Charge};
-use crate::rules::date::rfc3339;
+use crate::rules::charge::Charge;
 use crate::rules::tenant::TenantId;
+use crate::store::UsageLog;
+use crate::store::journal::Journal;
 use crate::store::name::LogName;
-use crate::store::{Outcome, UsageLog};
 use crate::telemetry::metrics::Metrics;
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// Records that may wait; beyond it, new ones are dropped.
-const MAX_WAITING_RECORDS: usize = 50_000;
+/// Records that may wait; beyond it, new ones are left to the journal.
+const MAX_WAITING_RECORDS: usize = 500_000;
 const RECORDS_PER_WRITE: usize = 500;
 const WRITE_EVERY: Duration = Duration::from_millis(100);
-const WRITE_TRIES: u32 = 5;
+/// Tries to write a record at shutdown.
+const LAST_TRIES: u32 = 5;
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 pub struct Recorder {
     buffer: Arc<Buffer>,
     worker: Mutex<Option<JoinHandle<()>>>,
     store: Arc<dyn UsageLog>,
+    journal: Arc<Journal>,
     metrics: Arc<Metrics>,
 }
 
@@ -41,12 +46,19 @@ struct Buffer {
     /// Records that are buffered, or about to be written.
     unwritten: AtomicUsize,
     finish: Notify,
+    is_finishing: AtomicBool,
 }
 
 #[derive(Default)]
 struct Records {
-    by_tenant: BTreeMap<TenantId, Vec<String>>,
+    by_tenant: BTreeMap<TenantId, Vec<Record>>,
     count: usize,
+}
+
+struct Record {
+    /// ID of the hold, by which the journal knows the call.
+    id: String,
+    text: String,
 }
 
 impl Buffer {
@@ -54,14 +66,19 @@ impl Buffer {
         let mut records = self.records.lock();
         std::mem::take(&mut *records)
     }
+
+    fn is_empty(&self) -> bool {
+        self.records.lock().count == 0
+    }
 }
 
 impl Recorder {
-    pub fn new(store: Arc<dyn UsageLog>, metrics: Arc<Metrics>) -> Recorder {
+    pub fn new(store: Arc<dyn UsageLog>, journal: Arc<Journal>, metrics: Arc<Metrics>) -> Recorder {
         Recorder {
             buffer: Arc::default(),
             worker: Mutex::default(),
             store,
+            journal,
             metrics,
         }
     }
@@ -73,23 +90,21 @@ impl Recorder {
 
     /// Starts the task that writes buffered records.
     pub fn start(&self) {
-        let work = write(
-            self.buffer.clone(),
-            self.store.clone(),
-            self.metrics.clone(),
-        );
+        let (buffer, store) = (self.buffer.clone(), self.store.clone());
+        let work = write(buffer, store, self.journal.clone());
         *self.worker.lock() = Some(tokio::spawn(work));
     }
 
     /// Writes what is buffered and ends the task.
     pub async fn finish(&self) {
+        self.buffer.is_finishing.store(true, Ordering::Release);
         self.buffer.finish.notify_one();
         let worker = self.worker.lock().take();
         if let Some(worker) = worker
             && worker.await.is_err()
         {
             log::error!(
-                "The task that writes usage records panicked: records not yet written are lost. Balances are not affected"
+                "The task that writes usage records panicked: the next start writes the others from the journal. Balances are not affected"
             );
         }
     }
@@ -99,47 +114,18 @@ impl Recorder {
         let (Some(tenant), Some(bill)) = (&exchange.tenant, &exchange.bill) else {
             return;
         };
-        let Some(charge) = bill.decided() else {
+        let Some(receipt) = bill.receipt() else {
             return;
         };
-        let Labels {
-            account,
-            group,
-            endpoint,
-            model,
-            call,
-            ..
-        } = bill.labels();
-        let now: Millis = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .into();
-        let usage = bill.usage();
-        let mut text = String::with_capacity(USUAL_RECORD_BYTES);
-        let mut record = Object(&mut text);
-        record.plain("time", &rfc3339(now));
-        record.plain("tenant", tenant.as_str());
-        record.string("account", account);
-        record.string("group", group);
-        record.string("endpoint", endpoint);
-        match model {
-            Some(model) => record.string("model", model),
-            None => record.raw("model", "null"),
-        }
-        record.plain("call", call);
-        record.number("tokensIn", usage.input().count());
-        record.number("tokensOut", usage.output.count());
-        record.number("tokensCached", usage.cache_read.count());
-        let is_reported = charge.basis == Basis::Reported;
-        record.raw("reported", if is_reported { "true" } else { "false" });
-        record.plain("basis", basis(charge.basis));
-        record.number("cost", charge.cost.count());
+        let mut record = receipt.begin_record(tenant, bill.labels());
         record.number("status", status.into());
         record.number("latencyMs", Millis::from(lasted).0);
-        record.string("requestId", exchange.reply.request_id());
         record_amount(&mut record, bill);
-        record_way(&mut record, exchange, bill, charge);
-        text.push('}');
+        record_way(&mut record, exchange, bill, &receipt.charge);
+        let record = Record {
+            id: receipt.id.clone(),
+            text: record.object(),
+        };
         let mut waiting = self.buffer.records.lock();
         if waiting.count >= MAX_WAITING_RECORDS {
             self.metrics.records_dropped.add(1);
@@ -148,16 +134,16 @@ impl Recorder {
         waiting.count += 1;
         self.buffer.unwritten.fetch_add(1, Ordering::Relaxed);
         match waiting.by_tenant.get_mut(tenant) {
-            Some(records) => records.push(text),
+            Some(records) => records.push(record),
             None => {
-                waiting.by_tenant.insert(tenant.clone(), vec![text]);
+                waiting.by_tenant.insert(tenant.clone(), vec![record]);
             }
         }
     }
 }
 
 /// Writes what the call costs in money, where its tenant has a price for it.
-fn record_amount(record: &mut Object<'_>, bill: &Bill) {
+fn record_amount(record: &mut MemberWriter, bill: &Bill) {
     if let (Some(amount), Some(currency)) = (bill.amount(), bill.currency()) {
         record.raw("amount", &amount.to_string());
         record.plain("currency", currency);
@@ -165,7 +151,7 @@ fn record_amount(record: &mut Object<'_>, bill: &Bill) {
 }
 
 /// Writes how the answer came, where that was not from the first endpoint at once.
-fn record_way(record: &mut Object<'_>, exchange: &Exchange<'_>, bill: &Bill, charge: &Charge) {
+fn record_way(record: &mut MemberWriter, exchange: &Exchange<'_>, bill: &Bill, charge: &Charge) {
     if exchange.outcome.cache == Some("hit") {
         record.plain("cache", "hit");
     }
@@ -209,129 +195,72 @@ fn attempts(exchange: &Exchange<'_>, bill: &Bill, charge: &Charge) -> String {
     serde_json::to_string(&all).unwrap_or_else(|_| "[]".to_owned())
 }
 
-/// Value of the record's `basis` member.
-fn basis(basis: Basis) -> &'static str {
-    match basis {
-        Basis::Reported => "reported",
-        Basis::Counted => "counted",
-        Basis::Held => "held",
-        Basis::Cached => "cached",
-        Basis::Nothing => "nothing",
-    }
-}
-
-/// Initial capacity in bytes of a record; a usual one fits.
-const USUAL_RECORD_BYTES: usize = 448;
-
-/// Writer of a JSON object, member by member: one is written with every call, without building a tree.
-struct Object<'a>(&'a mut String);
-
-impl Object<'_> {
-    fn name(&mut self, name: &str) {
-        self.0
-            .push_str(if self.0.is_empty() { "{\"" } else { ",\"" });
-        self.0.push_str(name);
-        self.0.push_str("\":");
-    }
-
-    fn raw(&mut self, name: &str, value: &str) {
-        self.name(name);
-        self.0.push_str(value);
-    }
-
-    fn number(&mut self, name: &str, value: u64) {
-        self.raw(name, itoa::Buffer::new().format(value));
-    }
-
-    /// Writes a string `value` that needs no JSON escapes.
-    fn plain(&mut self, name: &str, value: &str) {
-        self.name(name);
-        self.0.push('"');
-        self.0.push_str(value);
-        self.0.push('"');
-    }
-
-    fn string(&mut self, name: &str, value: &str) {
-        let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-        if value.bytes().all(is_plain) {
-            self.plain(name, value);
-        } else {
-            self.raw(name, &serde_json::Value::from(value).to_string());
-        }
-    }
-}
-
-async fn write(buffer: Arc<Buffer>, store: Arc<dyn UsageLog>, metrics: Arc<Metrics>) {
-    let mut lost = 0;
+async fn write(buffer: Arc<Buffer>, store: Arc<dyn UsageLog>, journal: Arc<Journal>) {
+    let mut is_failing = false;
     loop {
         let is_last = tokio::time::timeout(WRITE_EVERY, buffer.finish.notified())
             .await
             .is_ok();
         for (tenant, records) in buffer.take().by_tenant {
-            for records in records.chunks(RECORDS_PER_WRITE) {
-                let written = write_together(&tenant, records, &*store).await;
-                buffer.unwritten.fetch_sub(records.len(), Ordering::Relaxed);
-                // Logged at the start and the end of an outage only, which can be long.
-                match written {
-                    Ok(()) if lost > 0 => {
-                        log::warn!(
-                            dropped = lost;
-                            "Usage records are written again. {lost} of the outage are lost for good: sums of usage lack them, balances do not"
-                        );
-                        lost = 0;
-                    }
-                    Ok(()) => {}
-                    Err(error) => {
-                        if lost == 0 {
-                            log::error!(
-                                tenant = tenant.as_str();
-                                "Usage records cannot be written: {error}. They are dropped until the store recovers; balances are not affected"
-                            );
-                        }
-                        lost += records.len() as u64;
-                        metrics.records_dropped.add(records.len() as u64);
-                    }
+            let log = LogName::usage(&tenant);
+            let mut records = records.into_iter();
+            loop {
+                let (ids, texts): (Vec<String>, Vec<String>) = records
+                    .by_ref()
+                    .take(RECORDS_PER_WRITE)
+                    .map(|record| (record.id, record.text))
+                    .unzip();
+                if ids.is_empty() {
+                    break;
                 }
+                if write_together(&log, &texts, &buffer, &*store, &mut is_failing).await {
+                    journal.recorded(ids.iter().map(String::as_str));
+                }
+                buffer.unwritten.fetch_sub(ids.len(), Ordering::Relaxed);
             }
         }
-        if is_last {
+        if is_last || buffer.is_finishing.load(Ordering::Acquire) && buffer.is_empty() {
             return;
         }
     }
 }
 
+/// Writes records until the store has them. False: it did not take them before the shutdown.
 async fn write_together(
-    tenant: &TenantId,
+    log: &LogName,
     records: &[String],
+    buffer: &Buffer,
     store: &dyn UsageLog,
-) -> Outcome<()> {
-    let mut tries = 1;
+    is_failing: &mut bool,
+) -> bool {
+    let mut last_tries = 0;
     loop {
-        match store.record(&LogName::usage(tenant), records).await {
-            Err(_) if tries < WRITE_TRIES => tries += 1,
-            written => return written,
+        match store.record(log, records).await {
+            Ok(()) => {
+                if std::mem::take(is_failing) {
+                    log::info!("Usage records are written again; none of the outage are lost");
+                }
+                return true;
+            }
+            // Logged at the start and the end of an outage only, which can be long.
+            Err(error) => {
+                if !std::mem::replace(is_failing, true) {
+                    log::error!(
+                        log = log.as_str();
+                        "Usage records cannot be written: {error}. They wait until the store recovers; balances are not affected"
+                    );
+                }
+            }
+        }
+        last_tries += u32::from(buffer.is_finishing.load(Ordering::Acquire));
+        if last_tries >= LAST_TRIES {
+            log::error!(
+                records = records.len(), log = log.as_str();
+                "{} usage records were not written before shutdown; the next start writes them from the journal: keep its directory",
+                records.len()
+            );
+            return false;
         }
         tokio::time::sleep(RETRY_PAUSE).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_record_is_json_whatever_is_in_a_string(word in any::<String>(), number: u64) {
-            let mut text = String::new();
-            let mut object = Object(&mut text);
-            object.string("word", &word);
-            object.number("number", number);
-            object.raw("none", "null");
-            text.push('}');
-            let read: serde_json::Value = serde_json::from_str(&text).unwrap();
-            prop_assert_eq!(&read["word"], &serde_json::Value::from(word));
-            prop_assert_eq!(&read["number"], &serde_json::Value::from(number));
-        }
     }
 }

@@ -5,8 +5,10 @@ use crate::proxy::admission::token_counter::TokenCounter;
 use crate::proxy::exchange::Admitted;
 use crate::proxy::settlement::bill::{Bill, Hold};
 use crate::proxy::settlement::deliver::Delivery;
+use crate::proxy::settlement::receipt::Receipt;
 use crate::rules::amount::Tokens;
 use crate::rules::charge::{Basis, Charge, Doubt};
+use crate::store::Clock;
 use crate::telemetry::fields::About;
 use crate::telemetry::metrics::Metrics;
 use log::Level;
@@ -35,9 +37,14 @@ impl Settlement {
             }
         }
         let (hold, charge) = call.bill.close()?;
-        let about = call.about();
-        self.count(&charge, &hold, about);
-        self.delivery.settle(hold, charge.cost, about).await
+        self.count(&charge, &hold, call.about());
+        let (now, request) = (Clock::Store.now(), call.reply.request_id());
+        let spent = (call.bill.usage(), call.bill.rate());
+        let labels = call.bill.labels();
+        let receipt = Receipt::of((&hold.id, now), labels, request, spent, charge);
+        let left = self.delivery.settle(hold, &receipt, call.about()).await;
+        call.bill.set_receipt(receipt);
+        left
     }
 
     /// Writes the known cost of a running call to the journal, if that is due ([`Bill::due_note`]).

@@ -134,6 +134,18 @@ impl Opener for Owner<'_> {
 }
 
 impl Owner<'_> {
+    /// Returns the plain text of a secret at a place. A sealed one that does not open stands for itself.
+    pub(super) fn plain(&self, pointer: &str, written: &str) -> String {
+        let place = SealContext {
+            tenant: self.tenant,
+            field: pointer,
+        };
+        let opened = seal::is_sealed(written)
+            .then(|| seal::open(self.keyring.keys(), place, written).ok())
+            .flatten();
+        opened.unwrap_or_else(|| written.to_owned())
+    }
+
     /// Returns the value of an approved variable. An unknown variable, one for other tenants and one for
     /// another origin look the same, so that a tenant learns nothing about the operator's variables.
     fn named(&self, name: &str, goes: Option<&Origin>) -> Option<Secret> {
@@ -195,10 +207,10 @@ fn is_secret(pointer: &str) -> bool {
 
 /// A secret in a config's text.
 pub struct Found {
-    pointer: String,
+    pub(super) pointer: String,
     /// The path for messages; see [`Fault`].
-    path: String,
-    place: Range<usize>,
+    pub(super) path: String,
+    pub(super) place: Range<usize>,
 }
 
 /// Returns every string in a secret field. Repeated members are all included, although JSON readers see only

@@ -60,6 +60,8 @@ pub struct Pay {
     /// Group of the account that it was made from.
     pub group_before: String,
     pub text: String,
+    /// ID of the event that caused it, for the ledger.
+    pub cause: String,
     /// Moment at which the asking began that the change rests on.
     pub asked: Millis,
     /// Tokens that the balance gains.

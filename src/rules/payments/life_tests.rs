@@ -291,10 +291,7 @@ impl World {
         World {
             stripe: Stripe::default(),
             payments: Payments::new("p".into()),
-            account: Account {
-                left: Tokens::ZERO,
-                books: Books::default(),
-            },
+            account: Account::new(Tokens::ZERO, Books::default()),
             book: PaymentBook::default(),
             group: HOME.into(),
             spent: 0,
@@ -353,6 +350,7 @@ impl World {
             expected: self.book.version,
             group_before: self.group.clone(),
             text: self.payments.text(),
+            cause: String::new(),
             asked: NOW,
             gain: change.gain,
             back: change.back,
@@ -378,7 +376,8 @@ impl World {
             }
             Step::Spend { tokens } => {
                 let tokens = Tokens::new(tokens).min(self.account.left);
-                self.account.settle(NOW, Orphans::Known, "r", tokens, false);
+                self.account
+                    .settle(NOW, Orphans::Known, "r", tokens, false, "");
                 self.spent += tokens.count();
             }
             _ => self.stripe.step(step),
@@ -592,7 +591,7 @@ fn a_refund_that_fails_gives_back_nothing_that_calls_in_flight_have_used() {
     world.hear(&payment);
     world
         .account
-        .settle(NOW, Orphans::Known, "r", Tokens::new(3_000), false);
+        .settle(NOW, Orphans::Known, "r", Tokens::new(3_000), false, "");
     world.step(&Step::FailRefund { at: 0 });
     world.hear(&payment);
     assert_eq!(world.account.left, Tokens::ZERO);
@@ -666,6 +665,7 @@ fn an_answer_that_was_asked_for_before_a_later_one_was_confirmed_changes_nothing
         expected: 1,
         group_before: String::new(),
         text: text.into(),
+        cause: String::new(),
         asked: Millis(asked),
         gain: Tokens::ZERO,
         back: (Tokens::ZERO, Tokens::ZERO),

@@ -1,7 +1,7 @@
 //! Everything in an embedded store at once, for copies: reads it, and fills a new one.
 
-use super::database;
 use super::disk::Disk;
+use super::{database, ledger};
 use crate::store::folder;
 use crate::store::stored::{Altered, Stored, Things};
 use std::fs;
@@ -36,6 +36,7 @@ pub(crate) fn read(dir: &Path) -> Result<Things, String> {
         true
     });
     read.map_err(|error| database::damaged(&path, &error))?;
+    ledger::gather(&mut things);
     match altered {
         0 => Ok(things),
         _ => Err(database::damaged(
@@ -66,7 +67,7 @@ pub(crate) fn fill(dir: &Path, things: &Things) -> Result<(), String> {
     if beside.exists() {
         fs::remove_dir_all(&beside).map_err(|error| at("write beside", &error))?;
     }
-    let filled = database::create(&beside, things.iter());
+    let filled = database::create(&beside, ledger::spread(things).iter());
     let moved = filled.and_then(|()| {
         if dir.exists() {
             fs::remove_dir(dir).map_err(|error| at("replace", &error))?;

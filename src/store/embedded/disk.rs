@@ -90,6 +90,9 @@ pub(crate) enum ChangeKind {
 pub enum Next {
     Keep,
     Set(Arc<Stored>),
+    /// Also writes values under names of their own, before this one: a crash may leave them without it, and never it
+    /// without them. They are not cached, and can be read once they are flushed.
+    SetAfter(Arc<Stored>, Vec<(String, Stored)>),
     Remove,
 }
 
@@ -248,37 +251,29 @@ impl Disk {
         let mut memory = self.memory();
         let found = self.recall(&mut memory, name)?;
         let (outcome, next) = step(found.as_deref())?;
-        let stored = match next {
+        let (stored, before) = match next {
             Next::Keep => return Ok((outcome, memory.sequence)),
-            Next::Set(stored) => Some(stored),
-            Next::Remove => None,
+            Next::Set(stored) => (Some(stored), Vec::new()),
+            Next::SetAfter(stored, before) => (Some(stored), before),
+            Next::Remove => (None, Vec::new()),
         };
         self.writable(&memory, kind)?;
-        let sequence = memory.sequence + 1;
-        let change = Change {
-            sequence,
-            name: name.to_owned(),
-            value: encoded(name, stored.as_deref())?,
-        };
-        if let Err(error) = memory.journal.append(&change) {
-            let trouble = trouble_of(&error);
-            if trouble != Trouble::Full {
-                return Err(trouble.into());
-            }
-            self.set_trouble(trouble);
-            self.work.notify_one();
-            // Deleting the reserve made space: append again.
-            if kind == ChangeKind::Begins || memory.journal.append(&change).is_err() {
-                return Err(StoreError::Full);
-            }
+        let is_first = memory.pending.is_empty();
+        for (name, stored) in before {
+            let change = self.journal(&mut memory, kind, &name, Some(&stored))?;
+            let pending = Pending {
+                value: change.value,
+                expires: stored.expires,
+            };
+            memory.pending.insert(change.name, pending);
         }
-        memory.sequence = sequence;
+        let change = self.journal(&mut memory, kind, name, stored.as_deref())?;
+        let sequence = change.sequence;
         // Only a new value sets its expiry; no change alters it later.
         let expires = match (&found, &stored) {
             (None, Some(stored)) => stored.expires,
             _ => memory.pending.get(name).and_then(|pending| pending.expires),
         };
-        let is_first = memory.pending.is_empty();
         memory.pending.insert(
             change.name.clone(),
             Pending {
@@ -293,6 +288,52 @@ impl Disk {
             self.work.notify_one();
         }
         Ok((outcome, sequence))
+    }
+
+    /// Writes a change to the journal.
+    fn journal(
+        &self,
+        memory: &mut Memory,
+        kind: ChangeKind,
+        name: &str,
+        stored: Option<&Stored>,
+    ) -> Outcome<Change> {
+        let change = Change {
+            sequence: memory.sequence + 1,
+            name: name.to_owned(),
+            value: encoded(name, stored)?,
+        };
+        if let Err(error) = memory.journal.append(&change) {
+            let trouble = trouble_of(&error);
+            if trouble != Trouble::Full {
+                return Err(trouble.into());
+            }
+            self.set_trouble(trouble);
+            self.work.notify_one();
+            // Deleting the reserve made space: append again.
+            if kind == ChangeKind::Begins || memory.journal.append(&change).is_err() {
+                return Err(StoreError::Full);
+            }
+        }
+        memory.sequence = change.sequence;
+        Ok(change)
+    }
+
+    /// Writes a value that nothing else changes. It is readable only after the flush.
+    pub(crate) fn append(&self, name: &str, stored: &Stored) -> Outcome<()> {
+        let mut memory = self.memory();
+        self.writable(&memory, ChangeKind::Begins)?;
+        let change = self.journal(&mut memory, ChangeKind::Begins, name, Some(stored))?;
+        let is_first = memory.pending.is_empty();
+        let pending = Pending {
+            value: change.value,
+            expires: stored.expires,
+        };
+        memory.pending.insert(change.name, pending);
+        if is_first {
+            self.work.notify_one();
+        }
+        Ok(())
     }
 
     /// Writes or removes a value without the journal. It may be lost with the process, and is readable only
@@ -395,13 +436,24 @@ impl Disk {
     }
 
     /// Returns the last `most` flushed values whose names begin with `prefix`, the last one first.
-    pub fn newest(&self, prefix: &str, most: usize) -> Outcome<Vec<(String, Stored)>> {
+    pub(crate) fn newest(&self, prefix: &str, most: usize) -> Outcome<Vec<(String, Stored)>> {
         let newest = database::newest(&*self.database()?, prefix, most).map_err(unavailable)?;
         let things = newest.into_iter().map(|(name, bytes)| {
             let stored = decoded(&name, &bytes)?;
             Ok((name, stored))
         });
         things.collect()
+    }
+
+    /// Returns all flushed values whose names begin with `prefix`, in the order of the names.
+    pub(crate) fn all(&self, prefix: &str) -> Outcome<Vec<(String, Stored)>> {
+        let mut all = Vec::new();
+        let see = |name: &str, bytes: &[u8]| {
+            all.push(decoded(name, bytes).map(|stored| (name.to_owned(), stored)));
+            true
+        };
+        database::each(&*self.database()?, prefix, see).map_err(unavailable)?;
+        all.into_iter().collect()
     }
 
     /// Runs the flusher. Returns when [`Disk::stop`] was called and everything is flushed.

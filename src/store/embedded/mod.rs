@@ -12,6 +12,7 @@ mod database;
 mod disk;
 mod disk_space;
 mod journal;
+mod ledger;
 pub mod maintenance;
 mod people;
 
@@ -20,14 +21,17 @@ use super::name::{self, AccountName, AnswerKey, KeyName, KeyNames, LogName, Tick
 use super::stored::Stored;
 use super::{
     AccountSettings, Agreement, AnswerCache, Configs, Counted, Durability, Follower, Found,
-    FoundAnswer, KeyAdmission, Ledger, Mint, NewAnswer, Outcome, Put, Shelf, StoreError, Tickets,
-    UsageLog,
+    FoundAnswer, KeyAdmission, Ledger, LedgerPage, Mint, NewAnswer, Outcome, Put, Shelf,
+    StoreError, Tickets, UsageLog,
 };
-use crate::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
+use crate::rules::account::{
+    Admit, Ask, Credit, Credited, Grant, Orphans, Report, Reported, Settlement,
+};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::date::rfc3339;
 use crate::rules::entry::{self, Caller, EntryAdmission, Groups};
 use crate::rules::lru::Item;
+use crate::rules::posting::Statement;
 use crate::rules::record::{self, Damage, Target};
 use crate::rules::tenant::TenantId;
 use crate::rules::window::Window;
@@ -36,6 +40,7 @@ use answers::AnswerFiles;
 use async_trait::async_trait;
 use counters::Counters;
 use disk::{ChangeKind, Disk, Next};
+use ledger::Ledgers;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque, hash_map};
 use std::path::Path;
@@ -52,6 +57,7 @@ pub struct Embedded {
     counters: Mutex<Counters>,
     /// The usage logs' blocks, by the name of the log.
     logs: Mutex<HashMap<String, Log>>,
+    ledgers: Ledgers,
 }
 
 /// Blocks of a usage log; each has the number of its first record.
@@ -70,6 +76,12 @@ impl Embedded {
             .name("flusher".to_owned())
             .spawn(move || flushing.flush_until_stopped(|| clock.now()))
             .map_err(|error| format!("cannot start the flusher: {error}"))?;
+        let ledgers = Ledgers {
+            disk: disk.clone(),
+            clock: keeping.clock.clone(),
+            whole_for: keeping.whole_postings,
+            folding: Mutex::default(),
+        };
         // No other process can change a config, so this one can report every change.
         let followers = Followers::default();
         followers.following(true);
@@ -81,6 +93,7 @@ impl Embedded {
             followers,
             counters: Mutex::default(),
             logs: Mutex::default(),
+            ledgers,
         })
     }
 
@@ -126,7 +139,8 @@ impl Embedded {
         step: &mut Option<impl FnOnce(&mut entry::Entry, Millis, Orphans) -> Result<T, Damage>>,
     ) -> Outcome<(Option<T>, u64)> {
         let now = self.keeping.clock.now();
-        self.disk.change(account.as_str(), kind, |found| {
+        let mut postings = 0;
+        let changed = self.disk.change(account.as_str(), kind, |found| {
             let found =
                 found.filter(|stored| is_account(stored, now) && name::is_record(&stored.text));
             let Some((stored, step)) = found.zip(step.take_if(|_| found.is_some())) else {
@@ -137,18 +151,16 @@ impl Embedded {
                 .map_err(|damage| StoreError::damaged(account, damage))?;
             let after = Stored {
                 text: entry.record,
-                expires: stored.expires,
                 books: entry.books,
                 keys: entry.keys.unwrap_or_default(),
-                payments: stored.payments.clone(),
+                ..stored.clone()
             };
-            let next = if after == *stored {
-                Next::Keep
-            } else {
-                Next::set(after)
-            };
+            postings = stored.postings + entry.postings.len() as u64;
+            let next = ledger::change(account, stored, after, &entry.postings);
             Ok((Some(outcome), next))
-        })
+        })?;
+        self.ledgers.fold_if_long(account, postings);
+        Ok(changed)
     }
 
     /// Runs a step like [`Embedded::on_account`], and waits until its change is flushed.
@@ -302,6 +314,7 @@ fn entry_of(account: &AccountName, stored: &Stored) -> entry::Entry {
         record: stored.text.clone(),
         books: stored.books.clone(),
         keys: account.is_person().then(|| stored.keys.clone()),
+        postings: Vec::new(),
     }
 }
 
@@ -431,9 +444,10 @@ impl Ledger for Embedded {
         id: &str,
         used: Tokens,
         retry: bool,
+        note: &str,
     ) -> Outcome<Option<Settlement>> {
         let settled = self.on_account(account, ChangeKind::Ends, |entry, now, orphans| {
-            entry.settle(now, orphans, id, used, retry)
+            entry.settle(now, orphans, id, used, retry, note)
         })?;
         Ok(settled.map(|(settlement, _)| settlement))
     }
@@ -443,9 +457,10 @@ impl Ledger for Embedded {
         account: &AccountName,
         id: &str,
         used: Tokens,
+        note: &str,
     ) -> Outcome<Option<Settlement>> {
         let settled = self.on_account(account, ChangeKind::Ends, |entry, now, orphans| {
-            entry.resettle(now, orphans, id, used)
+            entry.resettle(now, orphans, id, used, note)
         })?;
         Ok(settled.map(|(settlement, _)| settlement))
     }
@@ -453,7 +468,7 @@ impl Ledger for Embedded {
     async fn release(&self, key: &KeyName, id: &str) -> Outcome<()> {
         match self.resolve(key)? {
             Some((account, _)) => self
-                .settle(&account, id, Tokens::ZERO, true)
+                .settle(&account, id, Tokens::ZERO, true, "")
                 .await
                 .map(|_| ()),
             None => Ok(()),
@@ -501,13 +516,31 @@ impl Ledger for Embedded {
     async fn credit(
         &self,
         account: &AccountName,
-        id: &str,
-        amount: Tokens,
+        credit: &Credit<'_>,
     ) -> Outcome<Option<Credited>> {
         self.on_account_flushed(account, |entry, now, orphans| {
-            entry.credit(now, orphans, id, amount)
+            entry.credit(now, orphans, credit)
         })
         .await
+    }
+
+    async fn statement(
+        &self,
+        account: &AccountName,
+        groups: &Groups,
+        key: &str,
+        page: LedgerPage,
+    ) -> Outcome<Option<Statement>> {
+        let moved = self.moved(account)?;
+        let account = moved.as_ref().unwrap_or(account);
+        let state = self.on_account(account, ChangeKind::Ends, |entry, now, orphans| {
+            let left = entry.bring_up_to_date(now, orphans, groups, key)?;
+            Ok((left, entry.books.tally()))
+        })?;
+        match state {
+            None => Ok(None),
+            Some((state, _)) => self.ledgers.page(account, state, page).await.map(Some),
+        }
     }
 
     async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool> {
@@ -528,6 +561,9 @@ impl Ledger for Embedded {
                         Ok((lives, Next::Remove))
                     })?;
             self.disk.durable(sequence).await?;
+            if found {
+                self.ledgers.remove(&name).await?;
+            }
             revoked |= found;
         }
         Ok(revoked)
@@ -627,6 +663,23 @@ impl Configs for Embedded {
         self.disk.durable(sequence).await
     }
 
+    async fn replace_admin_tokens(
+        &self,
+        tenant: &TenantId,
+        expected: &[String],
+        hashes: &[String],
+    ) -> Outcome<Put> {
+        let (written, sequence) = self.write_text(&name::admins(tenant), |found| {
+            let stored = found.map(name::hashes).unwrap_or_default();
+            (stored == expected).then(|| Some(name::hashes_text(hashes)))
+        })?;
+        if !written {
+            return Ok(Put::Changed);
+        }
+        self.disk.durable(sequence).await?;
+        Ok(Put::Done)
+    }
+
     fn follow(&self, follower: Arc<dyn Follower>) {
         self.followers.add(follower);
     }
@@ -642,8 +695,7 @@ impl UsageLog for Embedded {
             expires,
             ..Stored::text(&records.join("\n"))
         };
-        self.disk
-            .put_aside(&name::usage_block(log, number), Some(&block))?;
+        self.disk.append(&name::usage_block(log, number), &block)?;
         for old in gone {
             self.disk.put_aside(&name::usage_block(log, old), None)?;
         }

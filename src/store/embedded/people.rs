@@ -1,7 +1,7 @@
 //! Accounts of people in the embedded store: each verb runs the rule of `rules::entry` in one step.
 
 use super::disk::{ChangeKind, Next};
-use super::{Embedded, entry_of, is_account};
+use super::{Embedded, entry_of, is_account, ledger};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::carry::Taken;
 use crate::rules::entry::{Entry, Erased, Join};
@@ -43,9 +43,7 @@ impl People for Embedded {
                     expires: None,
                     books: entry.books,
                     keys: entry.keys.unwrap_or_default(),
-                    payments: found
-                        .map(|stored| stored.payments.clone())
-                        .unwrap_or_default(),
+                    ..found.cloned().unwrap_or_else(|| Stored::text(""))
                 }),
             };
             Ok((Joining::Joined(joined), next))
@@ -175,8 +173,8 @@ impl People for Embedded {
         total: Tokens,
         is_over: bool,
     ) -> Outcome<Option<Received>> {
-        self.on_account_flushed(account, |entry, _, _| {
-            let sum = entry.receive(from, total, is_over)?;
+        self.on_account_flushed(account, |entry, now, _| {
+            let sum = entry.receive(now, from, total, is_over)?;
             let left = entry.facts()?.left;
             Ok(Received { sum, left })
         })
@@ -205,6 +203,9 @@ impl People for Embedded {
             .disk
             .change(account.as_str(), ChangeKind::Begins, step)?;
         self.disk.durable(sequence).await?;
+        if erased.is_some() {
+            self.ledgers.remove(account).await?;
+        }
         Ok(erased)
     }
 }
@@ -238,10 +239,7 @@ impl Purchases for Embedded {
                 payments,
                 ..stored.clone()
             };
-            let next = match after == *stored {
-                true => Next::Keep,
-                false => Next::set(after),
-            };
+            let next = ledger::change(account, stored, after, &entry.postings);
             Ok((paid, next))
         };
         let (paid, sequence) = self

@@ -6,9 +6,10 @@
 //!
 //! Line kinds: `B` hold begun, `b` hold begun on a lease, `K` known cost, `D` decided cost, `E` settled, `L`
 //! lease opened, `S` spent of a lease, `R` report sent, `A` report acknowledged, `X` lease ended, `P` lease's
-//! sums reset by a rewrite.
+//! sums reset by a rewrite; of the request's usage record: `C` its beginning, `N` the rest, `U` it is written, `c` and
+//! `n` its beginning in a rewrite.
 
-use crate::rules::amount::Tokens;
+use crate::rules::amount::{Millis, Tokens};
 use crate::store::boot::Boot;
 use crate::store::checksum;
 use std::collections::{HashMap, HashSet};
@@ -32,6 +33,8 @@ pub struct Page {
     kept: u64,
     open: HashMap<String, PageEntry>,
     leases: HashMap<String, Part>,
+    /// Settled requests whose usage records are not written yet, by ID.
+    drafts: HashMap<String, Draft>,
     /// Buffered lines, written with the next line that must not wait.
     waiting: String,
     /// Whether a write failed: the file lacks lines and must be rewritten before another is appended.
@@ -49,6 +52,19 @@ pub(crate) struct PageEntry {
     pub leased: bool,
     pub known: u64,
     pub decided: bool,
+    /// Members of its usage record that are known from the beginning.
+    pub context: String,
+}
+
+/// Usage record of a settled request that may not be written yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Draft {
+    pub context: String,
+    /// Members that are known once it is settled, at this moment and for this cost.
+    pub note: String,
+    pub at: u64,
+    pub cost: u64,
+    pub leased: bool,
 }
 
 /// One page's part of a lease's sums, in tokens.
@@ -77,6 +93,7 @@ impl Page {
             kept: 0,
             open: HashMap::new(),
             leases: HashMap::new(),
+            drafts: HashMap::new(),
             waiting: String::new(),
             failed: false,
         })
@@ -92,7 +109,7 @@ impl Page {
 
     pub fn owes(&self) -> bool {
         let part_owes = |part: &Part| part.spent != 0 || part.number > part.heard;
-        !self.open.is_empty() || self.leases.values().any(part_owes)
+        !self.open.is_empty() || !self.drafts.is_empty() || self.leases.values().any(part_owes)
     }
 
     pub fn remove(&self) {
@@ -104,16 +121,17 @@ impl Page {
         }
     }
 
+    /// Buffers the `B` line; [`Page::context`] follows at once and writes both.
     pub fn begin(&mut self, account: &str, id: &str, known: Tokens) {
         let entry = PageEntry {
             of: account.to_owned(),
             leased: false,
             known: known.count(),
             decided: false,
+            context: String::new(),
         };
         self.open.insert(id.to_owned(), entry);
         self.line(format_args!("B {id} {known} {account}"));
-        self.flush();
     }
 
     pub(crate) fn learn(&mut self, kind: char, id: &str, tokens: Tokens) {
@@ -123,6 +141,40 @@ impl Page {
         }
         self.line(format_args!("{kind} {id} {tokens}"));
         self.flush();
+    }
+
+    /// Notes what is known of the request's usage record from the beginning. The line is buffered where the hold is a
+    /// lease's.
+    pub(crate) fn context(&mut self, id: &str, context: &str) {
+        let mut is_leased = false;
+        if let Some(entry) = self.open.get_mut(id) {
+            context.clone_into(&mut entry.context);
+            is_leased = entry.leased;
+        }
+        self.line(format_args!("C {id} {context}"));
+        if !is_leased {
+            self.flush();
+        }
+    }
+
+    /// Buffers the rest of the request's usage record, before the line that settles it.
+    pub(crate) fn draft(&mut self, id: &str, at: Millis, cost: Tokens, note: &str) {
+        let draft = self.drafts.entry(id.to_owned()).or_default();
+        note.clone_into(&mut draft.note);
+        (draft.at, draft.cost) = (at.0, cost.count());
+        if let Some(entry) = self.open.get_mut(id) {
+            draft.take_over(entry);
+        }
+        self.line(format_args!("N {id} {} {cost} {note}", at.0));
+    }
+
+    /// Buffers that the usage records of these requests are written, those of this page.
+    pub(crate) fn recorded<'a>(&mut self, ids: impl Iterator<Item = &'a str>) {
+        for id in ids {
+            if self.drafts.remove(id).is_some() {
+                self.line(format_args!("U {id}"));
+            }
+        }
     }
 
     pub fn end(&mut self, id: &str) {
@@ -144,6 +196,7 @@ impl Page {
             leased: true,
             known: known.count(),
             decided: false,
+            context: String::new(),
         };
         self.open.insert(id.to_owned(), entry);
         self.line(format_args!("b {id} {known} {name}"));
@@ -238,6 +291,9 @@ impl Page {
         for (id, entry) in &self.open {
             entry.write(id, &mut block);
         }
+        for (id, draft) in &self.drafts {
+            draft.write(id, &mut block);
+        }
         let mut unfinished = self.path.clone().into_os_string();
         unfinished.push(REWRITE_SUFFIX);
         let written = new_file(Path::new(&unfinished)).and_then(|file| {
@@ -297,12 +353,42 @@ impl PageEntry {
             leased,
             known,
             decided,
+            context,
         } = self;
         let kind = if *leased { 'b' } else { 'B' };
         write_line(out, format_args!("{kind} {id} {known} {of}"));
+        if !context.is_empty() {
+            write_line(out, format_args!("C {id} {context}"));
+        }
         if *decided {
             write_line(out, format_args!("D {id} {known}"));
         }
+    }
+}
+
+impl Draft {
+    /// Takes over what the request's entry knows. The cost is decided: the line that says so may be lost with the end of
+    /// the page.
+    fn take_over(&mut self, entry: &mut PageEntry) {
+        if !entry.context.is_empty() {
+            self.context = std::mem::take(&mut entry.context);
+        }
+        self.leased = entry.leased;
+        entry.known = self.cost;
+        entry.decided |= !entry.leased;
+    }
+
+    fn write(&self, id: &str, out: &mut String) {
+        let Draft {
+            context,
+            note,
+            at,
+            cost,
+            leased,
+        } = self;
+        let kind = if *leased { 'n' } else { 'c' };
+        write_line(out, format_args!("{kind} {id} {context}"));
+        write_line(out, format_args!("N {id} {at} {cost} {note}"));
     }
 }
 
@@ -339,6 +425,8 @@ pub(crate) struct Leftover {
     pub leases: HashMap<String, Part>,
     /// Leases that ended; their other lines may be on any page.
     pub ended: HashSet<String>,
+    /// Usage records that may not be written yet, by the ID of their request.
+    pub drafts: HashMap<String, Draft>,
 }
 
 impl Leftover {
@@ -359,6 +447,7 @@ impl Leftover {
     /// because its number makes it idempotent.
     fn forget_unreported(&mut self) {
         self.open.retain(|_, entry| !entry.leased);
+        self.drafts.retain(|_, draft| !draft.leased);
         self.leases.values_mut().for_each(|part| part.spent = 0);
     }
 
@@ -374,7 +463,7 @@ impl Leftover {
             if let Some(text) = text {
                 let words: Vec<&str> = text.split(' ').collect();
                 // Line kinds of later versions are ignored.
-                let _ = self.take(&words);
+                let _ = self.take(&words).or_else(|| self.take_draft(text));
             }
             at += line.len();
         }
@@ -405,6 +494,7 @@ impl Leftover {
                     leased: kind == "b",
                     known: whole(known)?,
                     decided: false,
+                    context: String::new(),
                 };
                 self.open.insert(id.to_owned(), entry);
             }
@@ -415,6 +505,9 @@ impl Leftover {
             }
             ["E", id] => {
                 self.open.remove(id);
+            }
+            ["U", id] => {
+                self.drafts.remove(id);
             }
             ["P", name] => {
                 self.leases.insert(name.to_owned(), Part::default());
@@ -438,6 +531,32 @@ impl Leftover {
             ["X", name] => {
                 self.leases.remove(name);
                 self.ended.insert(name.to_owned());
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Reads a line whose last part is JSON, which may have spaces.
+    fn take_draft(&mut self, text: &str) -> Option<()> {
+        let (kind, rest) = text.split_once(' ')?;
+        let (id, rest) = rest.split_once(' ')?;
+        match kind {
+            "C" => rest.clone_into(&mut self.open.get_mut(id)?.context),
+            "c" | "n" => {
+                let draft = self.drafts.entry(id.to_owned()).or_default();
+                rest.clone_into(&mut draft.context);
+                draft.leased = kind == "n";
+            }
+            "N" => {
+                let mut parts = rest.splitn(3, ' ');
+                let (at, cost) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+                let note = parts.next()?.to_owned();
+                let draft = self.drafts.entry(id.to_owned()).or_default();
+                (draft.at, draft.cost, draft.note) = (at, cost, note);
+                if let Some(entry) = self.open.get_mut(id) {
+                    draft.take_over(entry);
+                }
             }
             _ => {}
         }

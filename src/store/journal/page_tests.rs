@@ -13,6 +13,12 @@ fn say(page: &mut Page, steps: &[(u8, u8, u64)]) {
     for (kind, id, tokens) in steps {
         let (id, lease) = (format!("r{id}"), format!("l{}", id % 3));
         let tokens = Tokens::new(*tokens);
+        // No ID is given twice, and what is noted of a request is noted while it is open.
+        let is_open = page.has(&id);
+        let is_settled = page.drafts.contains_key(&id);
+        if matches!(kind, 10 | 11) && !is_open || matches!(kind, 0 | 1 | 2 | 5 | 10) && is_settled {
+            continue;
+        }
         match kind {
             0 => page.begin("user:u1", &id, tokens),
             1 => page.learn('K', &id, tokens),
@@ -23,6 +29,17 @@ fn say(page: &mut Page, steps: &[(u8, u8, u64)]) {
             6 => page.spend(&lease, &id, tokens),
             7 => page.report(&lease, 1 + tokens.count(), tokens),
             8 => page.heard(&lease, tokens.count()),
+            10 => page.context(&id, &format!("\"a\":\"b c\",\"n\":{tokens}")),
+            11 => {
+                page.draft(
+                    &id,
+                    Millis(7),
+                    tokens,
+                    &format!("\"x\":\" y \",\"n\":{tokens}"),
+                );
+                page.learn('D', &id, tokens);
+            }
+            12 => page.recorded([id.as_str()].into_iter()),
             _ => page.end_lease(&lease),
         }
     }
@@ -33,6 +50,8 @@ fn read(bytes: &[u8]) -> Result<String, usize> {
     let left = Leftover::read(bytes, Boot::Same)?;
     let mut open: Vec<_> = left.open.into_iter().collect();
     let mut leases: Vec<_> = left.leases.into_iter().collect();
+    let mut drafts: Vec<_> = left.drafts.into_iter().collect();
+    drafts.sort_by(|a, b| a.0.cmp(&b.0));
     open.sort_by(|a, b| a.0.cmp(&b.0));
     leases.sort_by(|a, b| a.0.cmp(&b.0));
     let told = |(id, entry): &(String, PageEntry)| {
@@ -41,8 +60,9 @@ fn read(bytes: &[u8]) -> Result<String, usize> {
             leased,
             known,
             decided,
+            context,
         } = entry;
-        format!("{id} {of} {leased} {known} {decided};")
+        format!("{id} {of} {leased} {known} {decided} {context};")
     };
     let owed = |(name, part): &(String, Part)| {
         let (account, numbers) = (&part.account, (part.number, part.told, part.heard));
@@ -52,6 +72,7 @@ fn read(bytes: &[u8]) -> Result<String, usize> {
         .iter()
         .map(told)
         .chain(leases.iter().map(owed))
+        .chain(drafts.iter().map(|draft| format!("{draft:?};")))
         .collect())
 }
 
@@ -86,7 +107,7 @@ fn page_after_a_power_loss_charges_decided_requests_only() {
 }
 
 fn steps() -> impl Strategy<Value = Vec<(u8, u8, u64)>> {
-    proptest::collection::vec((0u8..10, 0u8..6, 0u64..1_000), 1..40)
+    proptest::collection::vec((0u8..13, 0u8..6, 0u64..1_000), 1..40)
 }
 
 proptest! {

@@ -115,6 +115,7 @@ fn single(kind: &str, value: &str) -> Option<(&'static str, Value)> {
     Some(match kind {
         "r" => ("refilled", number(value)?),
         "o" => ("overrun", number(value)?),
+        "p" => ("tally", row(value, &["number", "balance"])?),
         "d" => ("remains", row(value, &["tokens", "until"])?),
         "a" => ("apple", Value::from(value)),
         "v" => {
@@ -139,6 +140,7 @@ fn single_text(member: &str, value: &Value) -> Option<(&'static str, String)> {
     Some(match member {
         "refilled" => ("r", value.to_string()),
         "overrun" => ("o", value.to_string()),
+        "tally" => ("p", words(value, &["number", "balance"])),
         "remains" => ("d", words(value, &["tokens", "until"])),
         "apple" => ("a", value.as_str()?.to_owned()),
         "moved" => ("v", format!("{}:{}", number("taken")?, text("to")?)),
@@ -182,6 +184,7 @@ mod tests {
             ("i:p_xmk6bc7xhhfrfbpzygz6tmavyb", "1800000000000"),
             ("r:", "1800000000000"),
             ("o:", "3"),
+            ("p:", "1800000000000000:97"),
             ("d:", "12:1800000000000"),
             ("v:", "12:user:p_xmk6bc7xhhfrfbpzygz6tmavyb"),
             ("f:", "0:100:0:apiKey:temp_1"),

@@ -1,13 +1,13 @@
 //! Everything in a Redis store at once, for copies: reads it, fills an empty one, and hashes the names of keys in place.
 
-use super::{Redis, book_rows, key_row, purchases};
+use super::{Redis, book_rows, key_row, purchases, statement};
 use crate::rules::amount::Millis;
 use crate::rules::date;
 use crate::rules::issued_key::{IssuedKeys, KeyId};
 use crate::rules::payments::book::PaymentBook;
 use crate::rules::record;
 use crate::store::name::{self, AccountName};
-use crate::store::stored::{Stored, Things};
+use crate::store::stored::{Stored, StoredLedger, Things};
 use crate::store::{Outcome, StoreError};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,6 +102,7 @@ async fn read_account(
         Some(text) => purchases::parse(&text).ok_or_else(unreadable)?,
         None => PaymentBook::default(),
     };
+    let ledger = read_ledger(redis, account).await?;
     let life: i64 = redis.plain(name, redis::cmd("PTTL").arg(name)).await?;
     let expires = match text {
         // Only what remains of a deleted account is left.
@@ -114,7 +115,20 @@ async fn read_account(
         books,
         keys,
         payments,
+        postings: ledger.postings.len() as u64,
+        ledger,
     }))
+}
+
+async fn read_ledger(redis: &Redis, account: &AccountName) -> Outcome<StoredLedger> {
+    let name = account.as_str();
+    let mut command = redis::cmd("LRANGE");
+    command.arg(account.postings()).arg(0).arg(-1);
+    let sums = hash(redis, name, &account.sums()).await?;
+    Ok(StoredLedger {
+        postings: redis.plain(name, &command).await?,
+        sums: statement::sums(&sums),
+    })
 }
 
 async fn hash(redis: &Redis, route: &str, name: &str) -> Outcome<Vec<(String, String)>> {
@@ -213,6 +227,7 @@ async fn write(redis: &Redis, name: &str, stored: &Stored, now: Millis) -> Outco
         .map(|(id, key)| (id.to_string(), key_row::row(key)))
         .collect();
     write_hash(redis, name, &account.keys(), &rows, None).await?;
+    write_ledger(redis, &account, &stored.ledger, life).await?;
     if stored.payments.is_empty() {
         return Ok(());
     }
@@ -224,6 +239,26 @@ async fn write(redis: &Redis, name: &str, stored: &Stored, now: Millis) -> Outco
     }
     let _: String = redis.plain(name, &command).await?;
     Ok(())
+}
+
+async fn write_ledger(
+    redis: &Redis,
+    account: &AccountName,
+    ledger: &StoredLedger,
+    life: Option<Millis>,
+) -> Outcome<()> {
+    let (name, postings) = (account.as_str(), account.postings());
+    for chunk in ledger.postings.chunks(CHUNK) {
+        let mut command = redis::cmd("RPUSH");
+        let _: u64 = redis.plain(name, command.arg(&postings).arg(chunk)).await?;
+    }
+    if let Some(life) = life.filter(|_| !ledger.postings.is_empty()) {
+        let mut command = redis::cmd("PEXPIRE");
+        let command = command.arg(&postings).arg(life.0.max(1));
+        let _: u64 = redis.plain(name, command).await?;
+    }
+    let sums = statement::fields(&ledger.sums);
+    write_hash(redis, name, &account.sums(), &sums, life).await
 }
 
 async fn write_hash(
@@ -273,7 +308,19 @@ pub(crate) async fn hash_names(redis: &Redis) -> Outcome<(u64, u64)> {
         let Some(new) = redis.keeping.key_names.hashed_of(name) else {
             continue;
         };
-        let moved = [name.as_str(), &name.books(), new.as_str(), &new.books()];
+        let beside = [name, &new].map(|name| [name.books(), name.postings(), name.sums()]);
+        let [[books, postings, sums], [new_books, new_postings, new_sums]] = &beside;
+        let (old, new) = (name.as_str(), new.as_str());
+        let moved = [
+            old,
+            books,
+            postings,
+            sums,
+            new,
+            new_books,
+            new_postings,
+            new_sums,
+        ];
         let (kind, _) = redis.run(&redis.scripts.rename, &moved, &[]).await?;
         hashed += u64::from(kind == "renamed");
     }

@@ -15,6 +15,7 @@ mod people;
 mod purchases;
 mod script;
 mod slot;
+mod statement;
 mod tracking;
 mod version;
 
@@ -22,15 +23,16 @@ use super::followers::Followers;
 use super::name::{self, AccountName, KeyName, KeyNames, LogName, TicketName};
 use super::{
     AccountSettings, Agreement, AnswerCache, Clock, Configs, Counted, Durability, Follower, Found,
-    KeyAdmission, Ledger, Mint, Outcome, Put, StoreError, Tickets, UsageLog,
+    KeyAdmission, Ledger, LedgerPage, Mint, Outcome, Put, StoreError, Tickets, UsageLog,
 };
 use crate::rules::account::{
-    Admit, Ask, Credited, Grant, Look, Orphans, Report, Reported, Settlement, Verdict,
+    Admit, Ask, Credit, Credited, Grant, Look, Orphans, Report, Reported, Settlement, Verdict,
 };
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::carry::Carry;
 use crate::rules::entry::{Caller, Groups, Standing};
 use crate::rules::issued_key::IssuedKey;
+use crate::rules::posting::{Posting, Statement};
 use crate::rules::record::{self, Damage};
 use crate::rules::tenant::TenantId;
 use crate::rules::window::{Pace, Window};
@@ -85,6 +87,7 @@ struct Scripts {
     rename: Script,
     purge: Script,
     pay: Script,
+    statement: Script,
     hash_entries: Script,
     find_answer: Script,
     keep_answer: Script,
@@ -124,6 +127,7 @@ impl Scripts {
             receive: Script::new(include_str!("scripts/receive.lua")),
             erase: Script::with_payments(include_str!("scripts/erase.lua")),
             pay: Script::with_payments(include_str!("scripts/pay.lua")),
+            statement: Script::new(include_str!("scripts/statement.lua")),
             unlead: Script::new(include_str!("scripts/unlead.lua")),
             identities: Script::new(include_str!("scripts/identities.lua")),
             announce: Script::new(include_str!("scripts/announce.lua")),
@@ -199,6 +203,19 @@ impl Words {
         }
     }
 
+    /// Parses the reply of `scripts/statement.lua`.
+    fn statement(mut self, now: Millis, page: (Option<u64>, usize)) -> Outcome<Statement> {
+        let left = self.tokens()?;
+        let tally = statement::tally(&self.word()?, &self.word()?);
+        let mut fields = Vec::new();
+        for _ in 0..self.number()? / 2 {
+            fields.push((self.word()?, self.word()?));
+        }
+        let sums = statement::sums(&fields);
+        let whole = self.0.filter_map(|text| Posting::parse(&text)).collect();
+        Ok(Statement::page((left, tally), whole, sums, now, page))
+    }
+
     fn settlement(&mut self) -> Outcome<Settlement> {
         Ok(Settlement {
             charged: self.tokens()?,
@@ -244,7 +261,8 @@ impl Redis {
         })
     }
 
-    /// Returns the first arguments of every script: `now` (empty: the server's clock) and `accounts.orphans`.
+    /// Returns the first arguments of every script: `now` (empty: the server's clock), `accounts.orphans` with
+    /// `retention.postings` in ms.
     fn preamble(&self) -> [String; 2] {
         let now = match &self.keeping.clock {
             Clock::Store => String::new(),
@@ -254,7 +272,7 @@ impl Redis {
             Orphans::Known => "known",
             Orphans::Spend => "spend",
         };
-        [now, orphans.to_owned()]
+        [now, format!("{orphans} {}", self.keeping.whole_postings.0)]
     }
 
     async fn run(
@@ -326,7 +344,8 @@ impl Redis {
     ) -> Outcome<Reply> {
         let payments = script.has_payments.then(|| account.payments());
         let (books, keys) = (account.books(), account.keys());
-        let names = [account.as_str(), &books, &keys].into_iter();
+        let (postings, sums) = (account.postings(), account.sums());
+        let names = [account.as_str(), &books, &keys, &postings, &sums].into_iter();
         let names: Vec<&str> = names.chain(payments.as_deref()).collect();
         let (kind, mut words) = self.run_replicated(script, &names, words, replicas).await?;
         let damaged = |damage| Err(StoreError::damaged(account, damage));
@@ -587,8 +606,14 @@ impl Ledger for Redis {
         id: &str,
         used: Tokens,
         retry: bool,
+        note: &str,
     ) -> Outcome<Option<Settlement>> {
-        let words = [id.to_owned(), used.to_string(), flag(retry)];
+        let words = [
+            id.to_owned(),
+            used.to_string(),
+            flag(retry),
+            note.to_owned(),
+        ];
         let settled = self.on_known(&self.scripts.settle, account, &words).await?;
         settled.map(|(_, mut words)| words.settlement()).transpose()
     }
@@ -598,8 +623,9 @@ impl Ledger for Redis {
         account: &AccountName,
         id: &str,
         used: Tokens,
+        note: &str,
     ) -> Outcome<Option<Settlement>> {
-        let words = [id.to_owned(), used.to_string()];
+        let words = [id.to_owned(), used.to_string(), note.to_owned()];
         let settled = self
             .on_known(&self.scripts.resettle, account, &words)
             .await?;
@@ -607,7 +633,12 @@ impl Ledger for Redis {
     }
 
     async fn release(&self, key: &KeyName, id: &str) -> Outcome<()> {
-        let words = vec![id.to_owned(), Tokens::ZERO.to_string(), flag(true)];
+        let words = vec![
+            id.to_owned(),
+            Tokens::ZERO.to_string(),
+            flag(true),
+            String::new(),
+        ];
         self.on_key(&self.scripts.settle, key, |_| words.clone())
             .await
             .map(|_| ())
@@ -648,7 +679,7 @@ impl Ledger for Redis {
         account: &AccountName,
         report: &Report<'_>,
     ) -> Outcome<Option<Reported>> {
-        let words = [
+        let mut words = vec![
             report.instance.to_owned(),
             report.number.to_string(),
             report.spent.to_string(),
@@ -659,6 +690,9 @@ impl Ledger for Redis {
             word(report.before),
             word(report.begun),
         ];
+        for line in report.lines {
+            words.extend([line.id.clone(), line.cost.to_string(), line.note.clone()]);
+        }
         let reported = self.on_known(&self.scripts.report, account, &words).await?;
         reported
             .map(|(_, mut words)| {
@@ -673,10 +707,14 @@ impl Ledger for Redis {
     async fn credit(
         &self,
         account: &AccountName,
-        id: &str,
-        amount: Tokens,
+        credit: &Credit<'_>,
     ) -> Outcome<Option<Credited>> {
-        let words = [id.to_owned(), amount.to_string()];
+        let words = [
+            credit.id.to_owned(),
+            credit.amount.to_string(),
+            flag(credit.is_debit),
+            credit.note.to_owned(),
+        ];
         let replicas = self.replicas(account).await;
         let script = &self.scripts.credit;
         let reply = self
@@ -689,8 +727,28 @@ impl Ledger for Redis {
         Ok(Some(match kind.as_str() {
             "added" => Credited::Added { left },
             "repeated" => Credited::Repeated { left },
-            _ => Credited::TooMuch,
+            _ => Credited::TooMuch {
+                room: words.tokens()?,
+            },
         }))
+    }
+
+    async fn statement(
+        &self,
+        account: &AccountName,
+        groups: &Groups,
+        key: &str,
+        page: LedgerPage,
+    ) -> Outcome<Option<Statement>> {
+        let mut words = vec![kind_of(key)];
+        words.extend(group_words(groups));
+        let script = &self.scripts.statement;
+        let found = self.on_known(script, account, &words).await?;
+        let now = self.keeping.clock.now();
+        let page = (page.before, page.most);
+        found
+            .map(|(_, words)| words.statement(now, page))
+            .transpose()
     }
 
     async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool> {
@@ -709,7 +767,10 @@ impl Ledger for Redis {
             let mut command = redis::cmd("DEL");
             command.arg(name.as_str());
             if record::target(&text) == record::Target::Record {
-                command.arg(name.books());
+                command
+                    .arg(name.books())
+                    .arg(name.postings())
+                    .arg(name.sums());
             }
             let gone: u64 = self.plain(name.as_str(), &command).await?;
             revoked |= gone > 0;
@@ -820,6 +881,29 @@ impl Configs for Redis {
             )
             .await?;
         Ok(())
+    }
+
+    async fn replace_admin_tokens(
+        &self,
+        tenant: &TenantId,
+        expected: &[String],
+        hashes: &[String],
+    ) -> Outcome<Put> {
+        let (name, new) = (name::admins(tenant), name::hashes_text(hashes));
+        let Some(stored) = self.text(&name).await? else {
+            let is_placed = expected.is_empty() && self.place(&name, &new, None).await?;
+            return Ok(if is_placed { Put::Done } else { Put::Changed });
+        };
+        if name::hashes(&stored) != expected {
+            return Ok(Put::Changed);
+        }
+        let (kind, _) = self
+            .run(&self.scripts.replace, &[&name, &name], &[stored, new])
+            .await?;
+        Ok(match kind.as_str() {
+            "done" => Put::Done,
+            _ => Put::Changed,
+        })
     }
 
     fn follow(&self, follower: Arc<dyn Follower>) {

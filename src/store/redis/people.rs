@@ -199,6 +199,7 @@ impl People for Redis {
             total.to_string(),
             flag(is_over),
             hashed.map_or_else(|| from.to_owned(), |name| name.as_str().to_owned()),
+            KeyId::of_name(from).to_string(),
         ];
         let replicas = self.replicas(account).await;
         let script = &self.scripts.receive;

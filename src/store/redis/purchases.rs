@@ -59,6 +59,7 @@ impl Purchases for Redis {
             pay.back.1.to_string(),
             pay.group.clone().unwrap_or_default(),
             pay.asked.0.to_string(),
+            pay.cause.clone(),
         ];
         let replicas = self.replicas(account).await;
         let script = &self.scripts.pay;

@@ -9,6 +9,7 @@ mod hosted;
 mod http2;
 mod openapi;
 mod refusals;
+mod scopes;
 mod silence;
 mod tenants;
 mod tls;

@@ -539,6 +539,9 @@ fn ask_billing(asking: &mut Asking<'_>, session: &str, key: &str) {
         me["userId"].as_str().unwrap()
     );
     eventually(Duration::from_secs(10), "the payment is granted", || {
+        let ledger = user.replace("/payments", "/ledger");
+        let ledger = asking.ask("readUserLedger", &ledger, Value::Null, 200);
+        is_of::<api::AccountLedger>(&ledger);
         let paid = asking.ask("listUserPayments", &user, Value::Null, 200);
         is_of::<api::AccountPayments>(&paid);
         (paid.json()["payments"][0]["tokens"] == 5).then_some(())
@@ -596,6 +599,14 @@ fn ask_keys(asking: &mut Asking<'_>) {
         is_of::<api::Credited>(&asking.ask("creditKey", &path, credit.clone(), 200));
     }
     asking.ask("creditKey", &format!("{key}/credit"), json!({}), 400);
+    let debit = json!({"tokens": 3, "comment": "by mistake"});
+    is_of::<api::Credited>(&asking.ask("debitKey", &format!("{key}/debit"), debit.clone(), 200));
+    let too_much = json!({"tokens": 1_000_000});
+    is_of::<api::Error>(&asking.ask("debitKey", &format!("{key}/debit"), too_much, 409));
+    let ledger = format!("{key}/ledger");
+    is_of::<api::AccountLedger>(&asking.ask("readKeyLedger", &ledger, Value::Null, 200));
+    let wrong = format!("{ledger}?limit=0");
+    is_of::<api::Error>(&asking.ask("readKeyLedger", &wrong, Value::Null, 400));
     let group = json!({"group": "anonymous"});
     is_of::<api::Success>(&asking.ask("moveKey", &key, group.clone(), 200));
     asking.ask("moveKey", &key, json!({"group": "nobody"}), 400);
@@ -604,10 +615,33 @@ fn ask_keys(asking: &mut Asking<'_>) {
         ("showKey", &key, Value::Null),
         ("moveKey", &key, group),
         ("creditKey", &format!("{key}/credit"), credit),
+        ("debitKey", &format!("{key}/debit"), debit),
+        ("readKeyLedger", &ledger, Value::Null),
         ("revokeKey", &key, Value::Null),
     ] {
         is_of::<api::Error>(&asking.ask(id, path, body, 404));
     }
+}
+
+fn ask_tokens(asking: &mut Asking<'_>) {
+    let path = "/abc/admin/tokens";
+    let new = json!({"name": "console", "scope": "read"});
+    let made = asking.ask("makeToken", path, new.clone(), 201);
+    is_of::<api::MadeToken>(&made);
+    is_of::<api::Error>(&asking.ask("makeToken", path, new, 409));
+    is_of::<api::Error>(&asking.ask(
+        "makeToken",
+        path,
+        json!({"name": "a b", "scope": "read"}),
+        400,
+    ));
+    is_of::<api::TokenList>(&asking.ask("listTokens", path, Value::Null, 200));
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+    let request = asking.request("listTokens", path).bearer(&token);
+    is_of::<api::Error>(&asking.send("listTokens", request, 403));
+    let one = format!("{path}/console");
+    is_of::<api::Success>(&asking.ask("deleteToken", &one, Value::Null, 200));
+    is_of::<api::Error>(&asking.ask("deleteToken", &one, Value::Null, 404));
 }
 
 fn ask_config(asking: &mut Asking<'_>) {
@@ -616,6 +650,10 @@ fn ask_config(asking: &mut Asking<'_>) {
     is_of::<api::Config<Value>>(&read);
     let config = read.json();
     is_of::<api::ConfigStored>(&asking.ask("replaceConfig", path, config.clone(), 200));
+    let masked = format!("{path}?redact=true");
+    is_of::<api::Config<Value>>(&asking.ask("readConfig", &masked, Value::Null, 200));
+    let wrong = format!("{path}?redact=perhaps");
+    is_of::<api::Error>(&asking.ask("readConfig", &wrong, Value::Null, 400));
     let bad = json!({"config": {"user_groups": {"anonymous": {"tokens": -5}}}});
     is_of::<api::InvalidConfig>(&asking.ask("replaceConfig", path, bad, 400));
     is_of::<api::Error>(&asking.ask("replaceConfig", path, json!([]), 400));
@@ -747,6 +785,7 @@ fn answers_of_a_running_gateway_are_as_documented() {
     ask_people(&mut asking, &issuer);
     ask_keys(&mut asking);
     ask_config(&mut asking);
+    ask_tokens(&mut asking);
     ask_tenants(&mut asking);
     ask_without_credential(&mut asking);
     ask_provider(&mut asking, &key);

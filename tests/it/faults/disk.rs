@@ -108,7 +108,9 @@ impl Known {
         else {
             panic!("{admitted:?}");
         };
-        let settled = store.settle(&account, &id, Tokens::new(used), false).await;
+        let settled = store
+            .settle(&account, &id, Tokens::new(used), false, "")
+            .await;
         assert_eq!(settled.unwrap().unwrap().charged, Tokens::new(used));
         self.balances[number] -= used;
     }

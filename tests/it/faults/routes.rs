@@ -41,7 +41,8 @@ impl Operation {
         let path = path.replace("{name}", "own");
         let path = path
             .replace("{id}", "0123456789ab")
-            .replace("{user}", "somebody");
+            .replace("{user}", "somebody")
+            .replace("{token}", "nobody");
         assert!(!path.contains('{'), "a blank that nobody fills: {path}");
         path
     }

@@ -5,6 +5,7 @@ pub mod crash;
 mod exact;
 mod in_flight;
 mod leases;
+mod ledger;
 mod prices;
 mod prices_page;
 mod recordings;

@@ -5,12 +5,15 @@ use crate::harness::{Client, TempDir};
 use crate::store::contract::{keeping, open, runtime};
 use async_trait::async_trait;
 use resullm::host_port::HostPort;
-use resullm::rules::account::{Admit, Ask, Credited, Grant, Orphans, Report, Reported, Settlement};
+use resullm::rules::account::{
+    Admit, Ask, Credit, Credited, Grant, Orphans, Report, Reported, Settlement,
+};
 use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::carry::Taken;
 use resullm::rules::entry::{Caller, Erased, Groups, Join};
 use resullm::rules::issued_key::{IssuedKey, KeyId};
 use resullm::rules::payments::book::{Paid, Pay, PaymentBook};
+use resullm::rules::posting::Statement;
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Window;
 use resullm::serve::build::{Deps, create_app};
@@ -20,8 +23,8 @@ use resullm::settings::{Listener, Settings};
 use resullm::store::name::{AccountName, AnswerKey, KeyName, KeyNames, LogName, TicketName};
 use resullm::store::{
     Agreement, AnswerCache, Clock, Configs, Counted, Durability, Follower, Found, FoundAnswer,
-    Joining, KeyAdmission, Led, Ledger, ListedKey, Mint, NewAnswer, Outcome, People, Purchases,
-    Put, Received, Store, Tickets, UsageLog,
+    Joining, KeyAdmission, Led, Ledger, LedgerPage, ListedKey, Mint, NewAnswer, Outcome, People,
+    Purchases, Put, Received, Store, Tickets, UsageLog,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,8 +78,9 @@ impl Ledger for Defective {
         id: &str,
         used: Tokens,
         retry: bool,
+        note: &str,
     ) -> Outcome<Option<Settlement>> {
-        self.store.settle(account, id, used, retry).await
+        self.store.settle(account, id, used, retry, note).await
     }
 
     async fn resettle(
@@ -84,8 +88,9 @@ impl Ledger for Defective {
         account: &AccountName,
         id: &str,
         used: Tokens,
+        note: &str,
     ) -> Outcome<Option<Settlement>> {
-        self.store.resettle(account, id, used).await
+        self.store.resettle(account, id, used, note).await
     }
 
     async fn release(&self, key: &KeyName, id: &str) -> Outcome<()> {
@@ -107,10 +112,19 @@ impl Ledger for Defective {
     async fn credit(
         &self,
         account: &AccountName,
-        id: &str,
-        amount: Tokens,
+        credit: &Credit<'_>,
     ) -> Outcome<Option<Credited>> {
-        self.store.credit(account, id, amount).await
+        self.store.credit(account, credit).await
+    }
+
+    async fn statement(
+        &self,
+        account: &AccountName,
+        groups: &Groups,
+        key: &str,
+        page: LedgerPage,
+    ) -> Outcome<Option<Statement>> {
+        self.store.statement(account, groups, key, page).await
     }
 
     async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool> {
@@ -234,6 +248,17 @@ impl Configs for Defective {
 
     async fn admins(&self, tenant: &TenantId) -> Outcome<Vec<String>> {
         self.store.admins(tenant).await
+    }
+
+    async fn replace_admin_tokens(
+        &self,
+        tenant: &TenantId,
+        expected: &[String],
+        hashes: &[String],
+    ) -> Outcome<Put> {
+        self.store
+            .replace_admin_tokens(tenant, expected, hashes)
+            .await
     }
 
     async fn set_admin_tokens(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {

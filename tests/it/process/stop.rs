@@ -82,8 +82,8 @@ fn requests_in_flight_are_finished_and_settled_before_exit() {
         redis
             .cli(&["HLEN", &format!("{{apiKey:{key}}}:books")])
             .int(),
-        1,
-        "no hold, one slice"
+        2,
+        "no hold, one slice, and the tally of the ledger"
     );
 }
 

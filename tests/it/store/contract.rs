@@ -24,6 +24,7 @@ pub fn keeping(orphans: Orphans, clock: Clock) -> AccountSettings {
         orphans,
         clock,
         log,
+        whole_postings: Millis(1 << 50),
         credit_replicas: Some(0),
         key_names: KeyNames::default(),
     }

@@ -5,15 +5,16 @@ use crate::harness::{Cluster, Redis, TempDir};
 use crate::store::contract::{keeping, open, runtime};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use resullm::rules::account::{Admit, Ask, Orphans, Report};
+use resullm::rules::account::{Admit, Ask, Credit, Orphans, Report};
 use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::{self, Caller, EntryAdmission, Groups};
+use resullm::rules::posting::{Posting, ReportLine, Statement, Sums};
 use resullm::rules::record;
 use resullm::rules::refill::{Period, Refill};
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::{Limits, Window};
 use resullm::store::name::KeyName;
-use resullm::store::{Clock, KeyAdmission, Mint, Store};
+use resullm::store::{Clock, KeyAdmission, LedgerPage, Mint, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,10 +58,17 @@ enum Op {
         ends: bool,
         before: Option<u64>,
         begun: Option<u64>,
+        lines: Vec<u64>,
     },
     Credit {
         id: u8,
         amount: u64,
+        is_debit: bool,
+    },
+    /// The ledger is read.
+    Statement {
+        before: Option<usize>,
+        most: usize,
     },
     Regroup {
         group: u8,
@@ -72,6 +80,11 @@ enum Op {
 
 fn amount() -> impl Strategy<Value = u64> {
     prop_oneof![8 => 0u64..120, 1 => Just(9_007_199_254_740_991), 1 => 1u64..1_000_000]
+}
+
+/// Costs of the requests of a report, which may be others than it says.
+fn lines() -> impl Strategy<Value = Vec<u64>> {
+    proptest::collection::vec(0u64..30, 0..4)
 }
 
 fn told() -> impl Strategy<Value = Option<u64>> {
@@ -87,9 +100,13 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0u8..6, amount()).prop_map(|(id, used)| Op::Resettle { id, used }),
         2 => (0u8..3, amount(), 0u64..9, any::<bool>(), any::<bool>(), 0u64..90)
             .prop_map(|(instance, tokens, slots, repeat, window, told)| Op::Lease { instance, tokens, slots, repeat, window, told }),
-        3 => (0u8..3, prop_oneof![Just(0u64), 0u64..60], 0u64..60, any::<bool>(), any::<bool>(), any::<bool>(), told(), told())
-            .prop_map(|(instance, spent, back, repeat, retry, ends, before, begun)| Op::Report { instance, spent, back, repeat, retry, ends, before, begun }),
-        1 => (0u8..4, amount()).prop_map(|(id, amount)| Op::Credit { id, amount }),
+        3 => (0u8..3, prop_oneof![Just(0u64), 0u64..60], 0u64..60, any::<bool>(), any::<bool>(), any::<bool>(), (told(), told(), lines()))
+            .prop_map(|(instance, spent, back, repeat, retry, ends, (before, begun, lines))| {
+                let spent = if lines.len() % 2 == 0 { spent } else { lines.iter().sum() };
+                Op::Report { instance, spent, back, repeat, retry, ends, before, begun, lines }
+            }),
+        2 => (0u8..4, amount(), any::<bool>()).prop_map(|(id, amount, is_debit)| Op::Credit { id, amount, is_debit }),
+        2 => (proptest::option::of(0usize..9), 0usize..9).prop_map(|(before, most)| Op::Statement { before, most }),
         1 => (0u8..7).prop_map(|group| Op::Regroup { group }),
         4 => prop_oneof![0u64..50, 500u64..3_000, Just(5_000), Just(100_000_000), Just(1_900_000_000)].prop_map(|millis| Op::Wait { millis }),
     ]
@@ -223,13 +240,20 @@ fn by_rule(
             format!(
                 "{:?}",
                 entry
-                    .settle(now, orphans, &format!("r{id}"), Tokens::new(*used), *retry)
+                    .settle(
+                        now,
+                        orphans,
+                        &format!("r{id}"),
+                        Tokens::new(*used),
+                        *retry,
+                        ""
+                    )
                     .unwrap()
             )
         }
         Op::Resettle { id, used } => {
             let used = Tokens::new(*used);
-            let settled = entry.resettle(now, orphans, &format!("r{id}"), used);
+            let settled = entry.resettle(now, orphans, &format!("r{id}"), used, "");
             format!("{:?}", settled.unwrap())
         }
         Op::Lease { instance, .. } => {
@@ -237,16 +261,28 @@ fn by_rule(
             format!("{:?}", entry.lease(now, orphans, &ask).unwrap())
         }
         Op::Report { instance, .. } => {
-            let report = report(op, INSTANCES[*instance as usize], number);
+            let lines = report_lines(op);
+            let report = report(op, INSTANCES[*instance as usize], number, &lines);
             format!("{:?}", entry.report(now, orphans, &report).unwrap())
         }
-        Op::Credit { id, amount } => {
+        Op::Credit { id, .. } => {
+            let id = format!("c \"{id}\"\n");
             format!(
                 "{:?}",
-                entry
-                    .credit(now, orphans, &format!("c{id}"), Tokens::new(*amount))
-                    .unwrap()
+                entry.credit(now, orphans, &credit(op, &id)).unwrap()
             )
+        }
+        Op::Statement { .. } => {
+            let left = entry.bring_up_to_date(now, orphans, &groups, key).unwrap();
+            let page = page(op, &entry.postings);
+            let statement = Statement::page(
+                (left, entry.books.tally()),
+                entry.postings.clone(),
+                Sums::default(),
+                now,
+                (page.before, page.most),
+            );
+            format!("{statement:?}")
         }
         Op::Regroup { group } => {
             entry.regroup(now, GROUPS[*group as usize]).unwrap();
@@ -256,7 +292,13 @@ fn by_rule(
     }
 }
 
-async fn by_engine(store: &dyn Store, key: &KeyName, op: &Op, number: u64) -> String {
+async fn by_engine(
+    store: &dyn Store,
+    key: &KeyName,
+    op: &Op,
+    number: u64,
+    postings: &[Posting],
+) -> String {
     let groups = groups();
     let account = key.account();
     match op {
@@ -295,13 +337,13 @@ async fn by_engine(store: &dyn Store, key: &KeyName, op: &Op, number: u64) -> St
         }
         Op::Settle { id, used, retry } => {
             let settled = store
-                .settle(&account, &format!("r{id}"), Tokens::new(*used), *retry)
+                .settle(&account, &format!("r{id}"), Tokens::new(*used), *retry, "")
                 .await;
             format!("{:?}", settled.unwrap().unwrap())
         }
         Op::Resettle { id, used } => {
             let (id, used) = (format!("r{id}"), Tokens::new(*used));
-            let settled = store.resettle(&account, &id, used).await;
+            let settled = store.resettle(&account, &id, used, "").await;
             format!("{:?}", settled.unwrap().unwrap())
         }
         Op::Lease { instance, .. } => {
@@ -309,15 +351,20 @@ async fn by_engine(store: &dyn Store, key: &KeyName, op: &Op, number: u64) -> St
             format!("{:?}", store.lease(&account, &ask).await.unwrap().unwrap())
         }
         Op::Report { instance, .. } => {
-            let report = report(op, INSTANCES[*instance as usize], number);
+            let lines = report_lines(op);
+            let report = report(op, INSTANCES[*instance as usize], number, &lines);
             let reported = store.report(&account, &report).await;
             format!("{:?}", reported.unwrap().unwrap())
         }
-        Op::Credit { id, amount } => {
-            let credited = store
-                .credit(&account, &format!("c{id}"), Tokens::new(*amount))
-                .await;
+        Op::Credit { id, .. } => {
+            let id = format!("c \"{id}\"\n");
+            let credited = store.credit(&account, &credit(op, &id)).await;
             format!("{:?}", credited.unwrap().unwrap())
+        }
+        Op::Statement { .. } => {
+            let page = page(op, postings);
+            let statement = store.statement(&account, &groups, key.as_str(), page).await;
+            format!("{:?}", statement.unwrap().unwrap())
         }
         Op::Regroup { group } => {
             assert!(
@@ -368,7 +415,42 @@ fn lease<'a>(op: &Op, instance: &'a str, number: u64) -> Ask<'a> {
     }
 }
 
-fn report<'a>(op: &Op, instance: &'a str, number: u64) -> Report<'a> {
+fn credit<'a>(op: &Op, id: &'a str) -> Credit<'a> {
+    let &Op::Credit {
+        amount, is_debit, ..
+    } = op
+    else {
+        unreachable!("{op:?} credits nothing");
+    };
+    Credit {
+        is_debit,
+        note: r#"{"reason":"a \"b\" c"}"#,
+        ..Credit::of(id, Tokens::new(amount))
+    }
+}
+
+/// Returns the page that the step asks for. `before` counts the postings so far.
+fn page(op: &Op, postings: &[Posting]) -> LedgerPage {
+    let &Op::Statement { before, most } = op else {
+        unreachable!("{op:?} reads nothing");
+    };
+    let before = before.and_then(|at| Some(postings.get(at)?.number));
+    LedgerPage { before, most }
+}
+
+fn report_lines(op: &Op) -> Vec<ReportLine> {
+    let Op::Report { lines, .. } = op else {
+        unreachable!("{op:?} reports nothing");
+    };
+    let line = |(at, cost): (usize, &u64)| ReportLine {
+        id: format!("q{at}"),
+        cost: Tokens::new(*cost),
+        note: r#"{"model":"a b"}"#.to_owned(),
+    };
+    lines.iter().enumerate().map(line).collect()
+}
+
+fn report<'a>(op: &Op, instance: &'a str, number: u64, lines: &'a [ReportLine]) -> Report<'a> {
     let &Op::Report {
         spent,
         back,
@@ -391,6 +473,7 @@ fn report<'a>(op: &Op, instance: &'a str, number: u64) -> Report<'a> {
         ends,
         before: before.map(Tokens::new),
         begun: begun.map(Tokens::new),
+        lines,
     }
 }
 
@@ -455,7 +538,7 @@ async fn replay(
             _ => 0,
         };
         let expected = by_rule(&mut rule, key.as_str(), op, number, now, orphans);
-        let answered = by_engine(store, &key, op, number).await;
+        let answered = by_engine(store, &key, op, number, &rule.postings).await;
         prop_assert_eq!(&answered, &expected, "{:?} at {}", op, now.0);
 
         let facts = record::read(&rule.record).unwrap();
@@ -465,6 +548,21 @@ async fn replay(
         prop_assert_eq!(&found.record, &rule.record);
         prop_assert_eq!(found.look, rule.look(now, orphans, limits).unwrap());
     }
+    let whole = LedgerPage {
+        before: None,
+        most: usize::MAX,
+    };
+    let statement = store
+        .statement(&key.account(), &groups(), key.as_str(), whole)
+        .await
+        .unwrap()
+        .unwrap();
+    let sum: i128 = statement
+        .postings
+        .iter()
+        .map(|posting| i128::from(posting.amount))
+        .sum();
+    prop_assert_eq!(sum, i128::from(statement.left.count()));
     Ok(())
 }
 

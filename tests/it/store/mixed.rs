@@ -78,7 +78,10 @@ impl History<'_> {
             .to_owned();
         let (store, account) = (&self.two.store, &mut self.accounts[PERSON]);
         let received = store.receive(&account.name, &from, total, is_over).await;
-        let expected = account.entry.receive(&from, total, is_over).unwrap();
+        let expected = account
+            .entry
+            .receive(self.two.now(), &from, total, is_over)
+            .unwrap();
         let sum = received.unwrap().unwrap().sum;
         prop_assert_eq!(sum, expected);
         Ok(signed(sum) - before.parse::<i64>().unwrap())

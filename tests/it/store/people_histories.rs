@@ -5,22 +5,27 @@ use crate::harness::{Cluster, Redis, TempDir};
 use crate::store::contract::{keeping, open, runtime, settings_of};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use resullm::rules::account::{Admit, Orphans};
+use resullm::rules::account::{Admit, Credit, Orphans};
 use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::{Caller, Entry, EntryAdmission, Erased, Founding, Groups, Join};
 use resullm::rules::issued_key::{IssuedKey, KeySource};
 use resullm::rules::payments::book::{Paid, Pay, PaymentBook};
 use resullm::rules::person::PersonId;
+use resullm::rules::posting::{Statement, Sums};
 use resullm::rules::refill::{Period, Refill};
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Limits;
 use resullm::settings::{self, Layout};
 use resullm::store::copy;
 use resullm::store::name::{AccountName, KeyName, KeyNames};
-use resullm::store::{AccountSettings, Clock, Joining, KeyAdmission, Led, Mint, Store};
+use resullm::store::{AccountSettings, Clock, Joining, KeyAdmission, Led, LedgerPage, Mint, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+const WHOLE: LedgerPage = LedgerPage {
+    before: None,
+    most: usize::MAX,
+};
 const KEYS: usize = 5;
 const TEMPS: usize = 2;
 const TTL: Millis = Millis(4_000);
@@ -277,6 +282,7 @@ impl World {
             expected: self.payments.version + u64::from(*stale),
             group_before: facts.and_then(|facts| facts.group).unwrap_or_default(),
             text: format!(r#"{{"text":"{text}: \"é\""}}"#),
+            cause: "cs_1".to_owned(),
             asked: Millis(START + asked * 1_000),
             gain: Tokens::new(*gain),
             back: (self.taken_back, Tokens::new(*back)),
@@ -346,11 +352,12 @@ impl World {
             })),
             Op::Settle { id, used, retry } => told(self.person().map(|entry| {
                 let used = Tokens::new(used);
-                let settled = entry.settle(now, orphans, &format!("r{id}"), used, retry);
+                let settled = entry.settle(now, orphans, &format!("r{id}"), used, retry, "");
                 format!("{:?}", settled.unwrap())
             })),
             Op::Resettle { id, used } => told(self.person().map(|entry| {
-                let settled = entry.resettle(now, orphans, &format!("r{id}"), Tokens::new(used));
+                let settled =
+                    entry.resettle(now, orphans, &format!("r{id}"), Tokens::new(used), "");
                 format!("{:?}", settled.unwrap())
             })),
             Op::AdmitTemp { temp, id, more } => {
@@ -364,7 +371,7 @@ impl World {
             Op::SettleTemp { temp, id, used } => {
                 let entry = &mut self.temps[temp];
                 let used = Tokens::new(used);
-                let settled = entry.settle(now, orphans, &format!("r{id}"), used, false);
+                let settled = entry.settle(now, orphans, &format!("r{id}"), used, false, "");
                 format!("{:?}", settled.unwrap())
             }
             Op::Take { temp, most, other } => {
@@ -380,12 +387,16 @@ impl World {
             } => told(self.person().map(|entry| {
                 let from = names.temps[temp].account();
                 let sum = entry
-                    .receive(from.as_str(), Tokens::new(total), is_over)
+                    .receive(now, from.as_str(), Tokens::new(total), is_over)
                     .unwrap();
                 format!("{sum:?} {:?}", entry.facts().unwrap().left)
             })),
             Op::Credit { id, amount } => told(self.person().map(|entry| {
-                let credited = entry.credit(now, orphans, &format!("c{id}"), Tokens::new(amount));
+                let credited = entry.credit(
+                    now,
+                    orphans,
+                    &Credit::of(&format!("c{id}"), Tokens::new(amount)),
+                );
                 format!("{:?}", credited.unwrap())
             })),
             Op::Regroup { monthly } => told(self.person().map(|entry| {
@@ -471,13 +482,13 @@ async fn by_engine(store: &dyn Store, names: &Names, op: &Op, pay: Option<&Pay>)
         }
         Op::Settle { id, used, retry } => {
             let settled = store
-                .settle(person, &format!("r{id}"), Tokens::new(used), retry)
+                .settle(person, &format!("r{id}"), Tokens::new(used), retry, "")
                 .await;
             told(settled.unwrap().map(|settled| format!("{settled:?}")))
         }
         Op::Resettle { id, used } => {
             let settled = store
-                .resettle(person, &format!("r{id}"), Tokens::new(used))
+                .resettle(person, &format!("r{id}"), Tokens::new(used), "")
                 .await;
             told(settled.unwrap().map(|settled| format!("{settled:?}")))
         }
@@ -487,7 +498,7 @@ async fn by_engine(store: &dyn Store, names: &Names, op: &Op, pay: Option<&Pay>)
         Op::SettleTemp { temp, id, used } => {
             let account = names.temps[temp].account();
             let settled = store
-                .settle(&account, &format!("r{id}"), Tokens::new(used), false)
+                .settle(&account, &format!("r{id}"), Tokens::new(used), false, "")
                 .await;
             format!("{:?}", settled.unwrap().unwrap())
         }
@@ -515,7 +526,7 @@ async fn by_engine(store: &dyn Store, names: &Names, op: &Op, pay: Option<&Pay>)
         }
         Op::Credit { id, amount } => {
             let credited = store
-                .credit(person, &format!("c{id}"), Tokens::new(amount))
+                .credit(person, &Credit::of(&format!("c{id}"), Tokens::new(amount)))
                 .await;
             told(credited.unwrap().map(|credited| format!("{credited:?}")))
         }
@@ -662,6 +673,26 @@ async fn replay(
                 standing.map(|_| entry.record.clone())
             );
         }
+    }
+    let now = Millis(clock.load(Ordering::SeqCst));
+    let temps = names.temps.iter().map(KeyName::account);
+    let accounts = std::iter::once((names.person.clone(), "user_"));
+    let accounts = accounts.chain(temps.map(|temp| (temp, "temp_")));
+    let World { person, temps, .. } = &mut world;
+    for ((account, key), entry) in accounts.zip(std::iter::once(person).chain(temps)) {
+        let statement = store.statement(&account, &groups(), key, WHOLE).await;
+        let expected = (!entry.record.is_empty()).then(|| {
+            let left = entry.bring_up_to_date(now, orphans, &groups(), key);
+            let state = (left.unwrap(), entry.books.tally());
+            let page = (WHOLE.before, WHOLE.most);
+            Statement::page(state, entry.postings.clone(), Sums::default(), now, page)
+        });
+        prop_assert_eq!(
+            statement.unwrap(),
+            expected,
+            "ledger of {}",
+            account.as_str()
+        );
     }
     Ok(())
 }

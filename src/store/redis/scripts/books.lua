@@ -1,12 +1,16 @@
 -- Prelude of every script: reads, sweeps, changes and writes one account. Repeats the rules of
 -- rules/account.rs and rules/record.rs line for line; a property test compares them.
 -- The record's text is never decoded and encoded again: only the number in it is replaced.
--- KEYS: 1 the record, 2 its books, 3 the keys of a person's account, 4 its payments (some scripts). ARGV: 1 now in ms (empty: the server's clock), 2 the charge of orphans
--- ('known' or 'spend')
+-- KEYS: 1 the record, 2 its books, 3 the keys of a person's account, 4 its latest postings, 5 the sums of older ones,
+-- 6 its payments (some scripts). ARGV: 1 now in ms (empty: the server's clock), 2 the charge of orphans ('known' or
+-- 'spend'), and for how many ms postings are kept whole
 
 local MOST = 9007199254740991
 local MARK_LIFE = 86400000
 local CREDIT_MARK_LIFE = 7776000000
+local WHOLE_POSTINGS = 1000
+local POSTINGS_PER_FOLD = 100
+local NUMBERS_PER_MILLISECOND = 1000
 
 local function whole(n) return string.format('%.0f', n) end
 
@@ -17,7 +21,8 @@ if ARGV[1] == '' then
 else
   now = tonumber(ARGV[1])
 end
-local spend_orphans = ARGV[2] == 'spend'
+local orphans, whole_for = ARGV[2]:match('^(%a+) (%d+)$')
+local spend_orphans = orphans == 'spend'
 
 -- Text: offsets of the record's fields -----------------------------------------------------------
 
@@ -137,7 +142,7 @@ end
 
 -- Reads the books into the account. Fields: h hold, l lease, m mark of what was charged, c credit, s slice,
 -- o overrun, k what a key has spent, r refill, v balance that left, f balance that arrives, t ID token, i identity,
--- a Apple's refresh token, d what a deleted account leaves.
+-- a Apple's refresh token, d what a deleted account leaves, p the number of the latest posting and the balance after it.
 local function read_books(account)
   local flat = redis.call('HGETALL', KEYS[2])
   for i = 1, #flat, 2 do
@@ -162,6 +167,7 @@ local function read_books(account)
       elseif kind == 't' then account.founders[id] = a
       elseif kind == 'i' then account.identities[id] = a
       elseif kind == 'r' then account.refilled = a
+      elseif kind == 'p' then account.tally = { number = a, balance = b }
       elseif kind == 'd' then account.remains = { tokens = a, ends = b }
       elseif kind == 'o' then account.overrun = a end
     end
@@ -176,7 +182,7 @@ local function account_of(text, left, found)
     created = day_start(plain_string(text, found.createdAt)), label = plain_string(text, found.label) or '',
     holds = {}, leases = {}, marks = {}, credits = {}, slices = {}, by_key = {}, founders = {}, identities = {},
     overrun = 0,
-    set = {}, gone = {},
+    set = {}, gone = {}, postings = {},
   }
 end
 
@@ -245,7 +251,99 @@ local function put_mark(account, id, mark)
   put(account, 'm', id, mark.charged, mark.expires, mark.number, mark.told, mark.key)
 end
 
--- Writes what changed. The books expire with their record.
+-- The ledger ------------------------------------------------------------------------------------
+
+local function escaped(text)
+  return (text:gsub('[%c"\\]', function(c) return string.format('\\u%04x', c:byte()) end))
+end
+
+local function add_posting(account, amount, left, overrun, reason, id, note)
+  local number = now * NUMBERS_PER_MILLISECOND
+  if account.tally then number = math.max(number, account.tally.number + 1) end
+  local parts = { '{"n":', whole(number), ',"t":', whole(now), ',"a":', whole(amount), ',"l":', whole(left), ',"r":"', reason, '"' }
+  local function add(...)
+    for i = 1, select('#', ...) do parts[#parts + 1] = (select(i, ...)) end
+  end
+  if overrun > 0 then add(',"o":', whole(overrun)) end
+  if id ~= '' then add(',"id":"', escaped(id), '"') end
+  if note ~= '' then add(',"d":', note) end
+  parts[#parts + 1] = '}'
+  account.postings[#account.postings + 1] = table.concat(parts)
+  account.tally = { number = number, balance = left }
+  put(account, 'p', '', number, left)
+end
+
+-- Sets the balance and posts the change, and before it what the ledger does not know of.
+local function set_left(account, left, overrun, reason, id, note)
+  local before = account.left
+  account.left = left
+  if left == before and overrun == 0 then return end
+  local tally = account.tally
+  if not tally then
+    add_posting(account, before, before, 0, 'opened', '', '')
+  elseif tally.balance ~= before then
+    add_posting(account, before - tally.balance, before, 0, 'outside', '', '')
+  end
+  add_posting(account, left - before, left, overrun, reason, id, note or '')
+end
+
+-- Adds the sums of days that are not told apart any longer to those of day 0, once a day.
+local function forget_days()
+  local today = math.floor(now / DAY)
+  if redis.call('HGET', KEYS[5], 'day') == whole(today) then return end
+  redis.call('HSET', KEYS[5], 'day', whole(today))
+  local oldest = math.floor(math.max(now - tonumber(whole_for), 0) / DAY)
+  for _, field in ipairs(redis.call('HKEYS', KEYS[5])) do
+    local day, rest = field:match('^(%d+)(:.*)$')
+    if day and tonumber(day) > 0 and tonumber(day) < oldest then
+      redis.pcall('HINCRBY', KEYS[5], '0' .. rest, redis.call('HGET', KEYS[5], field))
+      redis.call('HDEL', KEYS[5], field)
+    end
+  end
+end
+
+-- Folds the oldest postings into sums where there are too many, or they are too old.
+local function fold(length)
+  local oldest = now - tonumber(whole_for)
+  local has_folded = false
+  local excess = length - WHOLE_POSTINGS
+  if excess < POSTINGS_PER_FOLD then excess = 0 end
+  while true do
+    local text = redis.call('LINDEX', KEYS[4], 0)
+    if not text then break end
+    local at, amount, reason = text:match('^{"n":%d+,"t":(%d+),"a":(%-?%d+),"l":%d+,"r":"(%a+)"')
+    if at and excess <= 0 and tonumber(at) >= oldest then break end
+    redis.call('LPOP', KEYS[4])
+    excess = excess - 1
+    -- What another program pushed is dropped.
+    if at then
+      if reason == 'opened' then redis.call('DEL', KEYS[5]) end
+      local field = whole(math.floor(tonumber(at) / DAY)) .. ':' .. reason
+      redis.pcall('HINCRBY', KEYS[5], field .. ':n', 1)
+      redis.pcall('HINCRBY', KEYS[5], field .. ':a', amount)
+      has_folded = true
+    end
+  end
+  if has_folded then forget_days() end
+end
+
+local function save_postings(account)
+  local length = 0
+  for i = 1, #account.postings, 1000 do
+    length = redis.call('RPUSH', KEYS[4], unpack(account.postings, i, math.min(i + 999, #account.postings)))
+  end
+  if length > #account.postings then fold(length) end
+  local life = redis.call('PTTL', KEYS[1])
+  if life > 0 then
+    redis.call('PEXPIRE', KEYS[4], life)
+    redis.call('PEXPIRE', KEYS[5], life)
+  elseif redis.call('PTTL', KEYS[4]) > 0 then
+    redis.call('PERSIST', KEYS[4])
+    redis.call('PERSIST', KEYS[5])
+  end
+end
+
+-- Writes what changed. The books and the ledger expire with their record.
 local function save(account)
   local text = account.text_after or account.text
   if account.left ~= account.before then
@@ -254,6 +352,7 @@ local function save(account)
   end
   if account.bind and not account.tenant then text = with_string(text, 'tenantId', account.bind) end
   if account.fresh or text ~= account.text then redis.call('SET', KEYS[1], text, 'KEEPTTL') end
+  if #account.postings > 0 then save_postings(account) end
   local gone, set = {}, {}
   for field in pairs(account.gone) do gone[#gone + 1] = field end
   for field, value in pairs(account.set) do
@@ -288,10 +387,10 @@ end
 
 local function free(account) return math.max(account.left - claimed(account), 0) end
 
-local function charge(account, used)
+local function charge(account, used, reason, id, note)
   local charged = math.min(used, account.left)
   local overrun = used - charged
-  account.left = account.left - charged
+  set_left(account, account.left - charged, overrun, reason, id, note)
   if overrun > 0 then
     account.overrun = math.min(account.overrun + overrun, MOST)
     put(account, 'o', '', account.overrun)
@@ -300,18 +399,18 @@ local function charge(account, used)
 end
 
 -- Charges a request, to its key too where that has a bound.
-local function charge_to(account, key, used)
+local function charge_to(account, key, used, reason, id, note)
   if key and used > 0 then
     account.by_key[key] = math.min((account.by_key[key] or 0) + used, MOST)
     put(account, 'k', whole(key), account.by_key[key])
   end
-  return charge(account, used)
+  return charge(account, used, reason, id, note)
 end
 
 -- Raises the balance to the group's refill, once a period.
 local function refill(account, tokens, every)
   if tokens and period_start(every) > (account.refilled or account.created) then
-    account.left = math.max(account.left, tokens)
+    set_left(account, math.max(account.left, tokens), 0, 'refilled', '')
     account.refilled = now
     put(account, 'r', '', now)
   end
@@ -326,24 +425,32 @@ local function sweep_founders(account)
   end
 end
 
-local function sweep(account)
-  for id, hold in pairs(account.holds) do
-    if hold.expires <= now then
-      local cost = spend_orphans and hold.max or hold.known
-      charge_to(account, hold.key, cost)
-      account.holds[id] = nil
-      drop(account, 'h', id)
-      put_mark(account, id, { charged = cost, expires = now + MARK_LIFE, number = 0, key = hold.key })
-    end
+-- Returns the IDs of what has expired, in their order: so postings have one.
+local function expired(of)
+  local ids = {}
+  for id, item in pairs(of) do
+    if item.expires <= now then ids[#ids + 1] = id end
   end
-  for id, lease in pairs(account.leases) do
-    if lease.expires <= now then
-      local cost = spend_orphans and lease.amount or 0
-      charge(account, cost)
-      account.leases[id] = nil
-      drop(account, 'l', id)
-      put_mark(account, id, { charged = cost, expires = now + MARK_LIFE, number = lease.number, told = lease.told })
-    end
+  table.sort(ids)
+  return ids
+end
+
+local function sweep(account)
+  for _, id in ipairs(expired(account.holds)) do
+    local hold = account.holds[id]
+    local cost = spend_orphans and hold.max or hold.known
+    charge_to(account, hold.key, cost, 'expired', id)
+    account.holds[id] = nil
+    drop(account, 'h', id)
+    put_mark(account, id, { charged = cost, expires = now + MARK_LIFE, number = 0, key = hold.key })
+  end
+  for _, id in ipairs(expired(account.leases)) do
+    local lease = account.leases[id]
+    local cost = spend_orphans and lease.amount or 0
+    charge(account, cost, 'expired', id)
+    account.leases[id] = nil
+    drop(account, 'l', id)
+    put_mark(account, id, { charged = cost, expires = now + MARK_LIFE, number = lease.number, told = lease.told })
   end
   for id, mark in pairs(account.marks) do
     if mark.expires <= now then

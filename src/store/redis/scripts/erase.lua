@@ -11,7 +11,7 @@ words[3] = whole(#identities)
 for _, id in ipairs(identities) do words[#words + 1] = id end
 local rows = redis.call('HGETALL', KEYS[3])
 for i = 1, #rows, 2 do words[#words + 1] = rows[i + 1] end
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 local last = now + tonumber(ARGV[3])
 redis.call('HSET', KEYS[2], 'd:', whole(free(account)) .. ':' .. whole(last))
 for hash, expires in pairs(account.founders) do
@@ -19,5 +19,5 @@ for hash, expires in pairs(account.founders) do
   last = math.max(last, expires)
 end
 redis.call('PEXPIRE', KEYS[2], whole(last - now))
-redis.call('PEXPIRE', KEYS[4], whole(last - now))
+redis.call('PEXPIRE', KEYS[6], whole(last - now))
 return words

@@ -83,7 +83,7 @@ redis.call('HSET', KEYS[3], ARGV[4], row .. (created and '1' or '0') .. ':' .. A
 if ARGV[16] ~= '' and not account.identities[ARGV[16]] then put(account, 'i', ARGV[16], now) end
 if ARGV[17] ~= '' then put_text(account, 'a', ARGV[17]) end
 if created then
-  if last > now then redis.call('PERSIST', KEYS[4]) else redis.call('DEL', KEYS[4]) end
+  if last > now then redis.call('PERSIST', KEYS[6]) else redis.call('DEL', KEYS[6]) end
 end
 save(account)
 return joined(created, ended)

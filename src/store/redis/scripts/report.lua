@@ -1,6 +1,6 @@
 -- Charges what an instance spent of its lease, and frees what it gives back. A repeated number does nothing.
 -- ARGV: 3 instance, 4 number, 5 spent, 6 back, 7 ttl in ms, 8 retry ('1'), 9 ends ('1'), 10 before and
--- 11 begun (empty: none)
+-- 11 begun (empty: none), 12... ID, cost and note of what was spent
 local account, instead = open()
 if not account then return instead end
 sweep(account)
@@ -40,7 +40,19 @@ elseif begun and ARGV[9] ~= '1' then
 elseif ARGV[8] ~= '1' then
   due = spent
 end
-local charged, overrun = charge(account, due)
+-- Charges what is due as these requests: the last of them, where some was charged before; with a posting of the
+-- lease's own before them, where an earlier report is charged too.
+local of_lines = 0
+for i = 12, #ARGV, 3 do of_lines = math.min(of_lines + tonumber(ARGV[i + 1]), MOST) end
+local skipped = math.max(of_lines - due, 0)
+local charged, overrun = charge(account, math.max(due - of_lines, 0), 'settled', id)
+for i = 12, #ARGV, 3 do
+  local cost = tonumber(ARGV[i + 1])
+  local already = math.min(cost, skipped)
+  skipped = skipped - already
+  local more, beyond = charge(account, cost - already, 'settled', ARGV[i], ARGV[i + 2])
+  charged, overrun = charged + more, math.min(overrun + beyond, MOST)
+end
 if ARGV[9] == '1' and spent == 0 then
   account.leases[id], account.marks[id] = nil, nil
   drop(account, 'l', id)

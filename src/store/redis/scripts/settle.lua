@@ -1,4 +1,4 @@
--- Ends a hold and charges what was used and not charged before. ARGV: 3 id, 4 used, 5 retry ('1')
+-- Ends a hold and charges what was used and not charged before. ARGV: 3 id, 4 used, 5 retry ('1'), 6 note
 local account, instead = open()
 if not account then return instead end
 sweep(account)
@@ -11,6 +11,6 @@ if hold then drop(account, 'h', id) end
 if mark then drop(account, 'm', id) end
 local key = hold and hold.key or mark and mark.key
 if retry then put_mark(account, id, { charged = math.max(before, used), expires = now + MARK_LIFE, number = 0, key = key }) end
-local charged, overrun = charge_to(account, key, due)
+local charged, overrun = charge_to(account, key, due, 'settled', id, ARGV[6])
 save(account)
 return { 'settled', whole(charged), whole(overrun), whole(account.left) }

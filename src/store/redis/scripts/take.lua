@@ -11,7 +11,7 @@ if left_for.to ~= ARGV[4] then
   return { 'refused' }
 end
 local amount = math.min(free(account), math.max(tonumber(ARGV[5]) - left_for.taken, 0))
-account.left = account.left - amount
+set_left(account, account.left - amount, 0, 'carried', (left_for.to:gsub('^user:', '')))
 left_for.taken = math.min(left_for.taken + amount, MOST)
 put_text(account, 'v', whole(left_for.taken) .. ':' .. left_for.to)
 save(account)

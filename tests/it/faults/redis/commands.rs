@@ -64,6 +64,7 @@ fn tour(gateway: &Gateway, provider_gate: &Gate) -> String {
     admin("PATCH", &path, Some(json!({"group": "anonymous"})));
     let credit = json!({"tokens": 5, "id": "order"});
     admin("POST", &format!("{path}/credit"), Some(credit));
+    admin("GET", &format!("{path}/ledger"), None);
     admin("DELETE", &path, None);
     admin("GET", "/admin/tenants", None);
     let tenant = json!({"id": "other", "config": config["config"]});
@@ -128,6 +129,7 @@ fn purchase(url: &str) {
             expected: 0,
             group_before: group.clone(),
             text: "{}".to_owned(),
+            cause: "cs_1".into(),
             asked: Millis(1),
             gain: Tokens::new(5),
             back: (Tokens::ZERO, Tokens::ZERO),
@@ -225,7 +227,10 @@ fn redis_acl_example_is_enough_and_minimal() {
         allow(&redis, &words);
         let url = format!("redis://resullm:secret@127.0.0.1:{}/1", redis.port());
         redis.cli(&["CONFIG", "RESETSTAT"]);
-        let kept = setup(&url, &provider).env("RESULLM__ACCOUNTS__CREDIT_REPLICAS", "1");
+        // Postings are folded after a second.
+        let kept = setup(&url, &provider)
+            .env("RESULLM__ACCOUNTS__CREDIT_REPLICAS", "1")
+            .env("RESULLM__RETENTION__POSTINGS", "1s");
         let gateway = Gateway::start(kept);
         let key = tour(&gateway, &gate);
         cache(&url);

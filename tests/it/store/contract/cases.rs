@@ -2,7 +2,7 @@
 
 use super::{admit, ask, fresh, groups, mint, record, tenant};
 use crate::harness::eventually;
-use resullm::rules::account::{Credited, Verdict};
+use resullm::rules::account::{Credit, Credited, Verdict};
 use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::Caller;
 use resullm::rules::tenant::TenantId;
@@ -84,7 +84,7 @@ pub async fn an_expired_key_is_unknown(store: Arc<dyn Store>) {
         panic!("not known");
     };
     store
-        .settle(&account, "other", Tokens::new(1), false)
+        .settle(&account, "other", Tokens::new(1), false, "")
         .await
         .unwrap()
         .unwrap();
@@ -108,7 +108,7 @@ pub async fn an_expired_key_is_unknown(store: Arc<dyn Store>) {
         {
             assert_eq!(
                 store
-                    .settle(&account, "late", Tokens::new(1), false)
+                    .settle(&account, "late", Tokens::new(1), false, "")
                     .await
                     .unwrap(),
                 None
@@ -200,7 +200,7 @@ pub async fn a_settlement_is_charged_once(store: Arc<dyn Store>) {
     );
 
     let settled = store
-        .settle(&account, "r1", Tokens::new(7), false)
+        .settle(&account, "r1", Tokens::new(7), false, "")
         .await
         .unwrap()
         .unwrap();
@@ -210,7 +210,7 @@ pub async fn a_settlement_is_charged_once(store: Arc<dyn Store>) {
     );
     for _ in 0..10 {
         let again = store
-            .settle(&account, "r1", Tokens::new(7), true)
+            .settle(&account, "r1", Tokens::new(7), true, "")
             .await
             .unwrap()
             .unwrap();
@@ -248,7 +248,7 @@ pub async fn credit_counts_once_and_regroup_changes_the_group(store: Arc<dyn Sto
         },
     ] {
         let credited = store
-            .credit(&account, "c1", Tokens::new(50))
+            .credit(&account, &Credit::of("c1", Tokens::new(50)))
             .await
             .unwrap()
             .unwrap();
@@ -268,7 +268,10 @@ pub async fn credit_counts_once_and_regroup_changes_the_group(store: Arc<dyn Sto
 
     let nobody = KeyName::parse("temp_nobody").unwrap().account();
     assert_eq!(
-        store.credit(&nobody, "c1", Tokens::new(50)).await.unwrap(),
+        store
+            .credit(&nobody, &Credit::of("c1", Tokens::new(50)))
+            .await
+            .unwrap(),
         None
     );
     assert!(!store.regroup(&nobody, "paid").await.unwrap());
@@ -454,7 +457,7 @@ pub async fn a_damaged_record_is_reported_and_left_alone(store: Arc<dyn Store>) 
     };
     let admitted = store.admit(&key, caller, &ask("r", 10)).await;
     let settled = store
-        .settle(&key.account(), "r", Tokens::new(1), false)
+        .settle(&key.account(), "r", Tokens::new(1), false, "")
         .await;
 
     for error in [admitted.unwrap_err(), settled.unwrap_err()] {

@@ -309,7 +309,9 @@ impl Before {
         match kind.as_str() {
             "added" => Credited::Added { left },
             "repeated" => Credited::Repeated { left },
-            _ => Credited::TooMuch,
+            _ => Credited::TooMuch {
+                room: Tokens::MAX.minus(left),
+            },
         }
     }
 

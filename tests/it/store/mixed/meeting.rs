@@ -202,7 +202,7 @@ fn a_persons_key_in_layout_user_has_the_balance_of_its_account_and_no_bound_at_t
         assert_eq!(settled, charged(50, 50));
         let settled = two
             .store
-            .settle(&person, "r1", Tokens::new(15), false)
+            .settle(&person, "r1", Tokens::new(15), false, "")
             .await;
         assert_eq!(settled.unwrap(), Some(charged(15, 35)));
         // Only what this release has settled counts towards the bound.
@@ -285,7 +285,7 @@ fn requests_in_flight_count_together_whichever_release_has_them() {
             match old_first {
                 true => assert!(
                     two.store
-                        .settle(&name, "r1", Tokens::new(5), false)
+                        .settle(&name, "r1", Tokens::new(5), false, "")
                         .await
                         .is_ok()
                 ),

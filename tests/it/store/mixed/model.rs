@@ -4,7 +4,7 @@
 //! does not know, and to which that is put back afterwards: so it must leave all of it as it was.
 
 use super::step::{GROUPS, Step, TTL, Verb, groups, tenant_word};
-use resullm::rules::account::{Books, Orphans};
+use resullm::rules::account::{Books, Credit, Orphans};
 use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::{Caller, Entry, EntryAdmission, Groups};
 use resullm::rules::record;
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Members of the books that the release before does not know.
-const UNKNOWN: [&str; 8] = [
+const UNKNOWN: [&str; 9] = [
     "by_key",
     "refilled",
     "moved",
@@ -22,6 +22,7 @@ const UNKNOWN: [&str; 8] = [
     "remains",
     "identities",
     "apple",
+    "tally",
 ];
 /// Kinds of entries of the books that may name a key with a bound.
 const KEYED: [&str; 2] = ["holds", "marks"];
@@ -74,6 +75,7 @@ pub fn as_before(entry: &Entry) -> Entry {
         record: entry.record.clone(),
         books: books(members),
         keys: None,
+        postings: Vec::new(),
     }
 }
 
@@ -90,9 +92,10 @@ fn is_rewritten(verb: &Verb, kind: &str, name: &str) -> bool {
 fn put_back(entry: &mut Entry, seen: Entry, verb: &Verb) {
     let (was, mut is) = (json(&entry.books), json(&seen.books));
     for name in UNKNOWN {
-        if let Some(value) = was.get(name) {
-            is.insert(name.to_owned(), value.clone());
-        }
+        match was.get(name) {
+            Some(value) => is.insert(name.to_owned(), value.clone()),
+            None => is.remove(name),
+        };
     }
     for kind in KEYED {
         let items = is.get_mut(kind).and_then(Value::as_object_mut);
@@ -155,17 +158,21 @@ fn by_rule(entry: &mut Entry, key: &str, step: &Step, groups: &Groups, now: Mill
             format!("{:?}", renewed.unwrap())
         }
         Verb::Settle { used, retry, .. } => {
-            let settled = entry.settle(now, orphans, &step.id(), Tokens::new(*used), *retry);
+            let settled = entry.settle(now, orphans, &step.id(), Tokens::new(*used), *retry, "");
             format!("{:?}", settled.unwrap())
         }
         Verb::Resettle { used, .. } => {
-            let settled = entry.resettle(now, orphans, &step.id(), Tokens::new(*used));
+            let settled = entry.resettle(now, orphans, &step.id(), Tokens::new(*used), "");
             format!("{:?}", settled.unwrap())
         }
         Verb::Lease { .. } => format!("{:?}", entry.lease(now, orphans, &step.lease()).unwrap()),
         Verb::Report { .. } => format!("{:?}", entry.report(now, orphans, &step.report()).unwrap()),
         Verb::Credit { id, amount } => {
-            let credited = entry.credit(now, orphans, &format!("c{id}"), Tokens::new(*amount));
+            let credited = entry.credit(
+                now,
+                orphans,
+                &Credit::of(&format!("c{id}"), Tokens::new(*amount)),
+            );
             format!("{:?}", credited.unwrap())
         }
         Verb::Regroup { group } => {
@@ -221,6 +228,11 @@ pub fn fields(of: &Books) -> BTreeMap<String, String> {
                 let from = value["from"].as_str().unwrap();
                 let text = format!("{}:{}:{over}:{from}", value["received"], value["most"]);
                 fields.insert("f:".to_owned(), text);
+                continue;
+            }
+            "tally" => {
+                let text = format!("{}:{}", value["number"], value["balance"]);
+                fields.insert("p:".to_owned(), text);
                 continue;
             }
             "apple" => {

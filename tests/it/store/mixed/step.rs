@@ -235,6 +235,7 @@ impl Step {
             ends,
             before: before.map(Tokens::new),
             begun: begun.map(Tokens::new),
+            lines: &[],
         }
     }
 }

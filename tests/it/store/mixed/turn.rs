@@ -4,7 +4,7 @@ use super::before::{Before, There};
 use super::model;
 use super::step::{GROUPS, Step, TTL, Verb, groups, tenant_word};
 use super::world::Account;
-use resullm::rules::account::{Credited, Settlement};
+use resullm::rules::account::{Credit, Credited, Settlement};
 use resullm::rules::amount::Tokens;
 use resullm::rules::entry::Caller;
 use resullm::store::{KeyAdmission, Store};
@@ -116,12 +116,14 @@ pub async fn by_engine(store: &dyn Store, account: &Account, step: &Step) -> Ans
         }
         Verb::Settle { used, retry, .. } => {
             let (id, used) = (step.id(), Tokens::new(*used));
-            let settled = store.settle(name, &id, used, *retry).await;
+            let settled = store.settle(name, &id, used, *retry, "").await;
             let settled = settled.unwrap().unwrap();
             Answer::settled(&settled, &settled)
         }
         Verb::Resettle { used, .. } => {
-            let settled = store.resettle(name, &step.id(), Tokens::new(*used)).await;
+            let settled = store
+                .resettle(name, &step.id(), Tokens::new(*used), "")
+                .await;
             let settled = settled.unwrap().unwrap();
             Answer::settled(&settled, &settled)
         }
@@ -135,7 +137,9 @@ pub async fn by_engine(store: &dyn Store, account: &Account, step: &Step) -> Ans
         }
         Verb::Credit { id, amount } => {
             let id = format!("c{id}");
-            let credited = store.credit(name, &id, Tokens::new(*amount)).await;
+            let credited = store
+                .credit(name, &Credit::of(&id, Tokens::new(*amount)))
+                .await;
             Answer::credited(credited.unwrap().unwrap(), *amount)
         }
         Verb::Regroup { group } => {

@@ -181,7 +181,7 @@ fn sealed_secret_opens_for_its_tenant_and_field_only() {
                     let (paths, text) = refused(&put(&gateway, "xyz", &stolen));
                     assert_eq!(paths, [format!("providers.text.endpoints.{name}.api_key")]);
                     assert!(
-                        text.contains("another tenant or field") && !text.contains("sealed:v1")
+                        text.contains("not in the stored config") && !text.contains("sealed:v1")
                     );
                     tried += 1;
                 }
