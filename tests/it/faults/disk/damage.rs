@@ -77,7 +77,7 @@ fn flipped_byte_never_changes_a_balance() {
     });
 }
 
-/// Complete records of a journal file that starts with these bytes: number, name, balance.
+/// Complete records of accounts in a journal file that starts with these bytes: number, name, balance.
 fn records(mut bytes: &[u8]) -> Vec<(u64, String, u64)> {
     let mut records = Vec::new();
     while let Some(length) = bytes.get(..4) {
@@ -88,7 +88,8 @@ fn records(mut bytes: &[u8]) -> Vec<(u64, String, u64)> {
         let sequence = u64::from_le_bytes(record[16..24].try_into().unwrap());
         let name_end = 26 + u16::from_le_bytes(record[24..26].try_into().unwrap()) as usize;
         let name = String::from_utf8(record[26..name_end].to_vec()).unwrap();
-        if !name.is_empty() {
+        // Marks have no name; rows of ledgers and blocks of logs have no balance.
+        if name.starts_with("apiKey:") || name.starts_with("user:") {
             let value: serde_json::Value = serde_json::from_slice(&record[name_end + 8..]).unwrap();
             let text: serde_json::Value =
                 serde_json::from_str(value["text"].as_str().unwrap()).unwrap();
