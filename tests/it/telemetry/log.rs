@@ -194,7 +194,7 @@ fn changes_of_admins_are_logged_with_who_and_what() {
         "PUT",
         "/admin/tenants/abc/tokens",
         operator,
-        &json!({"tokens": [own]}),
+        &json!({"tokens": [{"token": own, "scope": "admin", "name": "console"}]}),
     );
     for tokens in [7, 8] {
         let config: Value = sample(&provider)
@@ -225,9 +225,9 @@ fn changes_of_admins_are_logged_with_who_and_what() {
     assert_eq!(credited["tenant"], "abc");
     for (text, by) in [
         ("The admin tokens of abc were replaced", "operator"),
-        ("A key was minted", "tenant admin"),
-        ("moved from group anonymous to members", "tenant admin"),
-        ("A key was revoked", "tenant admin"),
+        ("A key was minted", "console"),
+        ("moved from group anonymous to members", "console"),
+        ("A key was revoked", "console"),
         ("Tenant abc was deleted", "operator"),
     ] {
         let line = told(text);
