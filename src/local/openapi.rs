@@ -186,9 +186,14 @@ fn answer(reply: &AnswerRow, generator: &mut SchemaGenerator) -> Value {
         Content::None => return answer,
         Content::Json(schema) => schema(generator).to_value(),
         Content::AnyJson => json!({"type": "object"}),
+        Content::Html => json!({"type": "string"}),
         Content::Either(one, other) => json!({"oneOf": [one(generator), other(generator)]}),
     };
-    answer["content"] = json!({"application/json": {"schema": schema}});
+    let media_type = match reply.content {
+        Content::Html => "text/html",
+        _ => "application/json",
+    };
+    answer["content"] = json!({media_type: {"schema": schema}});
     answer
 }
 

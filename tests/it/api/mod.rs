@@ -4,6 +4,7 @@ mod accounts;
 mod admin;
 mod browsers;
 mod chat;
+mod docs_page;
 mod frames;
 mod hosted;
 mod http2;

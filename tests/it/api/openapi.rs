@@ -89,11 +89,16 @@ impl Document {
             None => assert!(answer.body.is_empty(), "{what}"),
             Some(content) => {
                 let kind = answer.header("content-type").unwrap();
+                let kind = kind.split(';').next().unwrap();
                 let described = &content
                     .get(kind)
                     .unwrap_or_else(|| panic!("{kind}: {what}"));
                 let schema = &described["schema"];
-                if let Some(faults) = self.faults(schema, &answer.json()) {
+                let body = match kind {
+                    "application/json" => answer.json(),
+                    _ => json!(answer.text()),
+                };
+                if let Some(faults) = self.faults(schema, &body) {
                     panic!("{what}\n{faults}");
                 }
             }
@@ -339,6 +344,8 @@ fn ask_service(asking: &mut Asking<'_>) {
     }
     asking.ask("openapi", "/openapi.json", Value::Null, 200);
     asking.ask("openapiHead", "/openapi.json", Value::Null, 200);
+    asking.ask("docs", "/docs", Value::Null, 200);
+    asking.ask("docsHead", "/docs", Value::Null, 200);
     is_of::<api::Root>(&asking.ask("tenant", "/abc", Value::Null, 200));
     asking.ask("tenantHead", "/abc", Value::Null, 200);
     is_of::<api::Error>(&asking.ask("tenant", "/nobody", Value::Null, 400));
