@@ -69,7 +69,7 @@ bench-refused: dist ## one tenant's calls while another's are refused; printed o
 
 check: house fmt clippy ## the quick part: architecture, format, lints
 
-tools: ## what the tests need besides cargo: redis-server, strace, curl, jq, nginx, Caddy, systemd-analyze, Chromium, promtool, libfaketime, client programs, tokenizers, readers of bodies, cargo-deny
+tools: ## what the tests need besides cargo: redis-server, strace, curl, jq, nginx, Caddy, systemd-analyze, Chromium, promtool, libfaketime, client programs, tokenizers, readers of bodies, Schemathesis, cargo-deny
 	$(call heading,tools)
 	tests/tools/install-redis.sh
 	tests/tools/install-program.sh strace
@@ -83,6 +83,7 @@ tools: ## what the tests need besides cargo: redis-server, strace, curl, jq, ngi
 	tests/tools/install-faketime.sh
 	tests/tools/install-sdks.sh
 	tests/tools/install-readers.sh
+	tests/tools/install-conformance.sh
 	tests/tools/install-deny.sh
 
 fmt: ## is everything formatted?

@@ -6,8 +6,8 @@ use super::billing::{checkout, history, plans, portal, webhook};
 use super::code_flow::{callback, redeem, start};
 use super::route::{Issuer, LocalRoute as Route, Matched};
 use super::{
-    Local, Request, accounts, admin, auth, keys, leaving, ledger, operator, root, sessions,
-    sign_in, token_routes, usage,
+    Local, Request, accounts, admin, auth, docs_page, keys, leaving, ledger, operator, root,
+    sessions, sign_in, token_routes, usage,
 };
 use crate::issuers::client::Named;
 use crate::rules::tenant::TenantId;
@@ -36,6 +36,7 @@ pub async fn answer(
         (Route::Health, _) => Ok(root::health()),
         (Route::Ready, _) => root::ready(local).await,
         (Route::OpenApi, _) => Ok(root::document(local)),
+        (Route::Docs, _) => Ok(docs_page::page()),
 
         (
             Route::Tenants

@@ -13,6 +13,7 @@ mod caller;
 mod code_flow;
 pub mod credentials;
 pub mod dispatch;
+mod docs_page;
 mod keys;
 mod leaving;
 mod ledger;

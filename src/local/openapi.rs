@@ -186,9 +186,14 @@ fn answer(reply: &AnswerRow, generator: &mut SchemaGenerator) -> Value {
         Content::None => return answer,
         Content::Json(schema) => schema(generator).to_value(),
         Content::AnyJson => json!({"type": "object"}),
+        Content::Html => json!({"type": "string"}),
         Content::Either(one, other) => json!({"oneOf": [one(generator), other(generator)]}),
     };
-    answer["content"] = json!({"application/json": {"schema": schema}});
+    let media_type = match reply.content {
+        Content::Html => "text/html",
+        _ => "application/json",
+    };
+    answer["content"] = json!({media_type: {"schema": schema}});
     answer
 }
 
@@ -213,11 +218,10 @@ fn query_parameters(query: SchemaOf, generator: &mut SchemaGenerator) -> Vec<Val
     parameters.collect()
 }
 
-/// Parameters in the braces of a path.
+/// Parameters in the braces of a path, which may be a part of a segment: `{model}:countTokens`.
 fn path_parameters(path: &str) -> Vec<Value> {
-    let names = path
-        .split('/')
-        .filter_map(|word| word.strip_prefix('{')?.strip_suffix('}'));
+    let names = path.split('{').skip(1);
+    let names = names.filter_map(|rest| rest.split('}').next());
     let reference = |name| json!({"$ref": format!("#/components/parameters/{name}")});
     names.map(reference).collect()
 }

@@ -13,6 +13,7 @@ pub enum LocalRoute {
     Health,
     Ready,
     OpenApi,
+    Docs,
     Tenants,
     TenantCreate,
     TenantRead,
@@ -105,6 +106,8 @@ pub(super) enum Content {
     Json(SchemaOf),
     /// A JSON object of no schema of ours.
     AnyJson,
+    /// A page for a browser.
+    Html,
     /// One of two shapes.
     Either(SchemaOf, SchemaOf),
 }

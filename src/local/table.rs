@@ -245,6 +245,14 @@ pub(super) static GLOBAL: &[Operation] = &[
             content: Content::AnyJson,
             ..AnswerRow::bare(200, "OpenAPI 3.1.")
         }]),
+    get("/docs", Access::Anyone, Route::Docs)
+        .with_head()
+        .named("docs", "This document as a page")
+        .about("For a browser. The page reads `openapi.json` beside it, and tries each operation out.")
+        .answers(&[AnswerRow {
+            content: Content::Html,
+            ..AnswerRow::bare(200, "The page, without parts from elsewhere.")
+        }]),
     get("/admin/tenants", Access::Operator, Route::Tenants)
         .named("listTenants", "List the tenants")
         .answers(&[

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the client programs that the tests call the gateway with, in the versions that tests/sdk
-# names: the official SDKs and Vercel's into .tools/python and .tools/node, the Python frameworks,
-# which want SDKs of other versions, into .tools/frameworks, Claude Code and Codex into .tools/agents,
+# names: the official SDKs, Vercel's and TypeScript's compiler into .tools/python and .tools/node, the Python
+# frameworks, which want SDKs of other versions, into .tools/frameworks, Claude Code and Codex into .tools/agents,
 # and published tokenizers into .tools/tokenizers and .tools/vocabularies. Claude Code and Codex are
 # large: 340 MB to load and 800 MB on disk; the tokenizers take 480 MB on disk, all the rest 600.
 # Does nothing where they already are.

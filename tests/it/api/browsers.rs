@@ -200,6 +200,7 @@ fn cors_covers_only_the_routes_that_pages_call() {
         "/",
         "/healthz",
         "/openapi.json",
+        "/docs",
         "/abc/nothing",
     ] {
         let asked = preflight(&gateway, path, APP);
@@ -413,6 +414,7 @@ fn loopback_gateway_refuses_foreign_host_names() {
             "/abc",
             "/abc/admin/config",
             "/openapi.json",
+            "/docs",
             "/nobody",
             "/admin/tenants",
         ] {

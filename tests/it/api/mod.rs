@@ -4,6 +4,8 @@ mod accounts;
 mod admin;
 mod browsers;
 mod chat;
+mod conformance;
+mod docs_page;
 mod frames;
 mod hosted;
 mod http2;

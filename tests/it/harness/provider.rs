@@ -299,6 +299,12 @@ fn play(wire: &mut Wire, script: &Script, is_head: bool, shared: &Shared) -> io:
                 None
             }
             Step::Wait(time) => hold(wire, shared, *time, || false, true),
+            Step::WaitUntilLeft => {
+                within(FOR_EVER, || {
+                    (shared.is_stopped() || wire.peer_has_gone()).then_some(())
+                });
+                None
+            }
             Step::WaitUntilReleased(gate) => hold(wire, shared, FOR_EVER, || gate.is_open(), true),
             Step::Stall => hold(wire, shared, FOR_EVER, || false, false),
             Step::Cut => Some(Played::Stopped),

@@ -30,6 +30,8 @@ pub enum Step {
     Wait(Duration),
     /// Waits without noticing whether the client has disconnected, as a busy provider does.
     Sleep(Duration),
+    /// Waits until the client has closed its side, and goes on: the next bytes were on their way.
+    WaitUntilLeft,
     WaitUntilReleased(Gate),
     /// Closes the socket at this point.
     Cut,

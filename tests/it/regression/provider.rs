@@ -134,7 +134,7 @@ fn token_on_its_way_at_a_disconnect_is_charged() {
         Script::new()
             .head(200, &[("content-type", "text/event-stream")])
             .bytes(word("first "))
-            .then(Step::Sleep(Duration::from_millis(150)))
+            .then(Step::WaitUntilLeft)
             .bytes(word(&late))
             .stall()
     });

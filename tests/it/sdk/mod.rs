@@ -10,3 +10,4 @@ mod official;
 mod provider;
 mod translated;
 mod turns;
+mod typescript;
