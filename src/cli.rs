@@ -290,6 +290,7 @@ fn keeping(settings: &Settings) -> AccountSettings {
             age: settings.usage_age().into(),
         },
         whole_postings: settings.retention.postings.into(),
+        audit: LogBounds::of_audit(settings.retention.audit.into()),
         credit_replicas: settings.accounts.credit_replicas,
         key_names: KeyNames::new(
             settings.accounts.key_secret.as_ref().map(|key| &key.0),

@@ -7,6 +7,7 @@
 //! one that may be `null` is never skipped.
 
 mod accounts;
+mod audit;
 mod failure;
 mod ledger;
 mod payments;
@@ -18,6 +19,7 @@ mod tenants;
 mod usage;
 
 pub use accounts::{Account, Credit, Credited, Me, Mint, MintedKey, Move, NewKey};
+pub use audit::{AuditOutcome, AuditQuery, AuditRecord, AuditRecords, MAX_CHANGES};
 pub use failure::{ConfigFault, Error, InvalidConfig};
 pub use ledger::{
     AccountLedger, FoldedPostings, LedgerQuery, Posting, PostingDetail, PostingReason,
@@ -34,9 +36,10 @@ pub use provider::{
 pub use service::{Alive, AliveStatus, PassedOverEndpoint, Ready, ReadyStatus, Root, Success};
 pub use sign_in::{CallbackQuery, RedeemCode, SignIn, SignedIn, StartQuery};
 pub use tenants::{
-    AdminToken, AdminTokens, AnyConfig, Config, ConfigQuery, ConfigStored, ListedToken,
-    MAX_TOKEN_BYTES, MAX_TOKENS, MIN_TOKEN_BYTES, MadeToken, NewTenant, NewToken, TenantCreated,
-    TenantId, TenantSealed, Tenants, TokenList, TokenScope, TokensSet,
+    AdminToken, AdminTokens, AnyConfig, Config, ConfigHistory, ConfigQuery, ConfigStored,
+    ConfigVersion, FormerConfig, ListedToken, MAX_TOKEN_BYTES, MAX_TOKENS, MIN_TOKEN_BYTES,
+    MadeToken, NewTenant, NewToken, TenantCreated, TenantId, TenantSealed, Tenants, TokenList,
+    TokenScope, TokensSet,
 };
 pub use usage::{
     MAX_DAYS, MAX_EVENTS, OwnUsageQuery, UsageAttempt, UsageEvent, UsageQuery, UsageReport,

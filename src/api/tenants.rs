@@ -29,6 +29,42 @@ pub struct Config<C = AnyConfig> {
     pub config: C,
 }
 
+/// The configs of a tenant that were replaced, the latest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigHistory {
+    /// At most 20.
+    pub configs: Vec<FormerConfig>,
+}
+
+/// A config that was replaced, without itself; `GET /admin/config/history/{version}` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FormerConfig {
+    /// Its number.
+    pub version: u64,
+    /// When it was replaced.
+    #[schemars(extend("format" = "date-time"))]
+    pub replaced_at: String,
+    /// Who replaced it: `operator`, or the name of the token.
+    pub replaced_by: String,
+}
+
+/// A config that was replaced, with masks `masked:v1:…` in place of its secrets.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "ConfigVersion")]
+pub struct ConfigVersion<C = AnyConfig> {
+    /// Its number.
+    pub version: u64,
+    /// When it was replaced.
+    #[schemars(extend("format" = "date-time"))]
+    pub replaced_at: String,
+    /// Who replaced it: `operator`, or the name of the token.
+    pub replaced_by: String,
+    /// The config.
+    pub config: C,
+}
+
 /// Stands for a tenant config in schemas. Its values are read by [`config::read_for`] alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnyConfig;

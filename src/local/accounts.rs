@@ -4,6 +4,7 @@
 
 use super::admin::{self, Actor, Right};
 use super::answer::{self, Answer, Refusal, json};
+use super::audit::{ChangeNote, audited};
 use super::{Local, Request};
 use crate::api;
 use crate::rules::account::{Credit, Credited};
@@ -140,7 +141,14 @@ pub async fn mint(
         let rule = "expiresInSeconds must be from 1 to ten years";
         return Err(Refusal::Bad(rule.to_owned()));
     }
-    let minted = write(local, tenant, &key).await?;
+    let note = || ChangeNote::new("key.minted").after("group", group);
+    let note = || note().after("tokens", tokens);
+    let making = async {
+        let minted = write(local, tenant, &key).await?;
+        let note = note().of("account", minted.account.as_str());
+        Ok((minted, note))
+    };
+    let minted = audited(local, request, &by, &tenant.id, note(), making).await?;
     by.log(
         request,
         about(tenant, &minted.account),
@@ -242,11 +250,17 @@ pub async fn regroup(
     let (by, key, found) = find(local, request, tenant, key, Right::Manage).await?;
     let call: api::Move = answer::body(&request.body)?;
     known_group(tenant, &call.group)?;
-    if !local.store.regroup(&found.account, &call.group).await? {
-        return Err(Refusal::NotFound);
-    }
-    local.leases.invalidate(&key);
     let (from, to) = (found.standing.group.as_str(), call.group.as_str());
+    let note = || ChangeNote::new("key.moved").of("account", found.label());
+    let note = || note().before("group", from).after("group", to);
+    let making = async {
+        match local.store.regroup(&found.account, to).await? {
+            true => Ok(((), note())),
+            false => Err(Refusal::NotFound),
+        }
+    };
+    audited(local, request, &by, &tenant.id, note(), making).await?;
+    local.leases.invalidate(&key);
     by.log(
         request,
         about(tenant, &found.label()),
@@ -274,7 +288,7 @@ pub(super) async fn credit(
 ) -> Result<Answer, Refusal> {
     let (by, _, found) = find(local, request, tenant, key, Right::Credit).await?;
     let call: api::Credit = answer::body(&request.body)?;
-    let note = note(&by, call.comment.as_deref())?;
+    let posted = note(&by, call.comment.as_deref())?;
     let id = call.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     if !(1..=api::Credit::MAX_ID_BYTES).contains(&id.len()) {
         let most = api::Credit::MAX_ID_BYTES;
@@ -286,10 +300,22 @@ pub(super) async fn credit(
         id: &id,
         amount: tokens,
         is_debit,
-        note: &note,
+        note: &posted,
     };
-    let (tokens_left, repeated) = adjust(local, request, tenant, &found, &credit).await?;
-    let done = if is_debit { "debited" } else { "credited" };
+    let (action, done) = match adjustment {
+        Adjustment::Credit => ("key.credited", "credited"),
+        Adjustment::Debit => ("key.debited", "debited"),
+    };
+    let note = || ChangeNote::new(action).of("account", found.label());
+    let note = || note().of("id", id.as_str()).after(done, tokens.count());
+    let note = || note().before("tokensLeft", found.look.left.count());
+    let making = async {
+        let (left, repeated) = adjust(local, request, tenant, &found, &credit).await?;
+        let note = note().after("tokensLeft", left.count());
+        Ok(((left, repeated), note.after("repeated", repeated)))
+    };
+    let made = audited(local, request, &by, &tenant.id, note(), making).await?;
+    let (tokens_left, repeated) = made;
     by.log(
         request,
         about(tenant, &found.label()),
@@ -376,17 +402,24 @@ pub async fn revoke(
     key: &str,
 ) -> Result<Answer, Refusal> {
     let (by, key, found) = find(local, request, tenant, key, Right::Manage).await?;
-    let is_revoked = match found.account.is_person() {
-        true => people::end_key(&*local.store, &found.account, key.id())
-            .await?
-            .is_some(),
-        false => local.store.revoke(&key).await?,
-    };
-    if !is_revoked {
-        return Err(Refusal::NotFound);
-    }
-    local.revocations.announce(&[key.id()]).await?;
     let account = found.label();
+    let note = || ChangeNote::new("key.revoked").of("account", account.as_str());
+    let note = || note().of("key", key.id().to_string());
+    let note = || note().before("tokensLeft", found.look.left.count());
+    let making = async {
+        let is_revoked = match found.account.is_person() {
+            true => people::end_key(&*local.store, &found.account, key.id())
+                .await?
+                .is_some(),
+            false => local.store.revoke(&key).await?,
+        };
+        if !is_revoked {
+            return Err(Refusal::NotFound);
+        }
+        local.revocations.announce(&[key.id()]).await?;
+        Ok(((), note()))
+    };
+    audited(local, request, &by, &tenant.id, note(), making).await?;
     by.log(
         request,
         about(tenant, &account),

@@ -6,8 +6,8 @@ use super::billing::{checkout, history, plans, portal, webhook};
 use super::code_flow::{callback, redeem, start};
 use super::route::{Issuer, LocalRoute as Route, Matched};
 use super::{
-    Local, Request, accounts, admin, auth, docs_page, keys, leaving, ledger, operator, root,
-    sessions, sign_in, token_routes, usage,
+    Local, Request, accounts, audit_list, auth, config_versions, configs, docs_page, keys, leaving,
+    ledger, operator, root, sessions, sign_in, token_routes, usage,
 };
 use crate::issuers::client::Named;
 use crate::rules::tenant::TenantId;
@@ -19,7 +19,7 @@ pub enum Scope {
     /// No tenant: a global route.
     Global,
     Tenant(Arc<Tenant>),
-    /// A tenant with an invalid config: only `/admin/config` works, so that its admin can repair it.
+    /// A tenant with an invalid config: only what its admin repairs it with works.
     Unusable(TenantId),
 }
 
@@ -45,23 +45,27 @@ pub async fn answer(
             | Route::TenantReplace
             | Route::TenantDelete
             | Route::TenantTokens
-            | Route::TenantSeal,
+            | Route::TenantSeal
+            | Route::OperatorAudit,
             _,
         ) => of_operator(local, matched, &request).await,
 
-        (Route::Tokens | Route::TokenMake | Route::TokenRemove, Scope::Tenant(tenant)) => {
-            of_tokens(local, matched, &tenant.id, &request).await
-        }
-        (Route::Tokens | Route::TokenMake | Route::TokenRemove, Scope::Unusable(id)) => {
-            of_tokens(local, matched, &id, &request).await
-        }
-
-        (Route::Config, Scope::Tenant(tenant)) => admin::read(local, &request, &tenant.id).await,
-        (Route::Config, Scope::Unusable(id)) => admin::read(local, &request, &id).await,
-        (Route::ConfigReplace, Scope::Tenant(tenant)) => {
-            admin::replace(local, &request, &tenant.id).await
-        }
-        (Route::ConfigReplace, Scope::Unusable(id)) => admin::replace(local, &request, &id).await,
+        (
+            route @ (Route::Config
+            | Route::ConfigReplace
+            | Route::ConfigHistory
+            | Route::ConfigVersion
+            | Route::ConfigRestore
+            | Route::Audit
+            | Route::Tokens
+            | Route::TokenMake
+            | Route::TokenRemove),
+            at,
+        ) => match at {
+            Scope::Tenant(tenant) => of_admin(local, route, &request, &tenant.id, part(0)).await,
+            Scope::Unusable(id) => of_admin(local, route, &request, &id, part(0)).await,
+            Scope::Global => Err(Refusal::NotFound),
+        },
 
         (_, Scope::Unusable(_)) => Err(Refusal::TenantUnusable),
         (_, Scope::Global) => Err(Refusal::NotFound),
@@ -135,18 +139,24 @@ async fn of_person(
     }
 }
 
-/// Runs the handler of a route of a tenant's own admin tokens, which works whatever the tenant's config is.
-async fn of_tokens(
+/// Runs the handler of a route that works for a tenant with an invalid config too.
+async fn of_admin(
     local: &Local,
-    matched: &Matched<'_>,
-    id: &TenantId,
+    route: Route,
     request: &Request<'_>,
+    tenant: &TenantId,
+    part: &str,
 ) -> Result<Answer, Refusal> {
-    let name = matched.parts.first().copied().unwrap_or_default();
-    match matched.route {
-        Route::Tokens => token_routes::list(local, request, id).await,
-        Route::TokenMake => token_routes::make(local, request, id).await,
-        Route::TokenRemove => token_routes::remove(local, request, id, name).await,
+    match route {
+        Route::Config => configs::read(local, request, tenant).await,
+        Route::ConfigReplace => configs::replace(local, request, tenant).await,
+        Route::ConfigHistory => config_versions::list(local, request, tenant).await,
+        Route::ConfigVersion => config_versions::show(local, request, tenant, part).await,
+        Route::ConfigRestore => config_versions::restore(local, request, tenant, part).await,
+        Route::Audit => audit_list::of_tenant(local, request, tenant).await,
+        Route::Tokens => token_routes::list(local, request, tenant).await,
+        Route::TokenMake => token_routes::make(local, request, tenant).await,
+        Route::TokenRemove => token_routes::remove(local, request, tenant, part).await,
         _ => Err(Refusal::NotFound),
     }
 }
@@ -174,6 +184,7 @@ async fn of_operator(
         Route::TenantDelete => operator::delete(local, request, id).await,
         Route::TenantTokens => operator::set_tokens(local, request, id).await,
         Route::TenantSeal => operator::seal(local, request, id).await,
+        Route::OperatorAudit => audit_list::of_operator(local, request).await,
         _ => Err(Refusal::NotFound),
     }
 }

@@ -3,6 +3,7 @@
 
 use super::admin::Right;
 use super::answer::{Answer, Refusal, json};
+use super::audit::{ChangeNote, audited};
 use super::billing::{ending, history};
 use super::people::APPLE_TOKEN;
 use super::{Local, Request, accounts, admin, caller, keys, ledger, sessions, usage};
@@ -42,7 +43,12 @@ pub(super) async fn delete(
     let record = record.ok_or(Refusal::NotFound)?;
     let record: Value = serde_json::from_str(&record).unwrap_or_default();
     let label = label_in(&record, &account);
-    let answer = erase(local, request, tenant, &account, &label).await?;
+    let note = || ChangeNote::new("user.deleted").of("account", account.id());
+    let making = async {
+        let answer = erase(local, request, tenant, &account, &label).await?;
+        Ok((answer, note()))
+    };
+    let answer = audited(local, request, &by, &tenant.id, note(), making).await?;
     by.log(
         request,
         accounts::about(tenant, &account.id()),

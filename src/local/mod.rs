@@ -7,10 +7,14 @@
 pub mod accounts;
 pub mod admin;
 pub mod answer;
+mod audit;
+mod audit_list;
 pub mod auth;
 pub mod billing;
 mod caller;
 mod code_flow;
+mod config_versions;
+mod configs;
 pub mod credentials;
 pub mod dispatch;
 mod docs_page;

@@ -3,13 +3,18 @@
 //! Every handler requires `admin.token`.
 
 use super::answer::{self, Answer, Refusal, json};
+use super::audit::{ChangeNote, audited};
+use super::audit_list::{TENANT_CREATED, TENANT_DELETED};
+use super::configs::View;
 use super::tokens::{self, StoredToken};
-use super::{Local, Request, accounts, admin};
+use super::{Local, Request, accounts, admin, configs, token_routes};
 use crate::api::{self, MAX_TOKEN_BYTES, MIN_TOKEN_BYTES};
 use crate::rules::config::Sealed;
 use crate::rules::tenant::TenantId;
+use crate::store::config_history;
 use crate::store::config_secrets::Resealed;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 /// Parses a tenant ID, or returns a 400.
 fn id(text: &str) -> Result<TenantId, Refusal> {
@@ -36,13 +41,19 @@ pub async fn create(local: &Local, request: &Request<'_>) -> Result<Answer, Refu
     let by = admin::authorize_operator(local, request)?;
     let call: api::NewTenant<&RawValue> = answer::body(&request.body)?;
     let id = id(&call.id.0)?;
-    let config = admin::unmasked(local, &id, call.config.get(), None)?;
-    let warnings = admin::valid_config(local, &id, &config)?;
-    let secrets = &local.tenants.secrets;
-    if !secrets.seed(&*local.store, &id, &config).await? {
-        return Err(Refusal::Conflict(format!("There is a tenant {id} already")));
-    }
-    by.log_tenant(request, &id, &[], format_args!("Tenant {id} was created"));
+    let (config, warnings) = configs::valid_config(local, &id, call.config.get())?;
+    let (store, secrets) = (&*local.store, &local.tenants.secrets);
+    let change = ChangeNote::new(TENANT_CREATED);
+    let making = async {
+        let Some(stored) = secrets.seed_sealed(store, &id, &config).await? else {
+            return Err(Refusal::Conflict(format!("There is a tenant {id} already")));
+        };
+        let key = secrets.mask_key(store, &id).await?;
+        let told = secrets.changes(&id, &key, ["", &stored]);
+        by.log_tenant(request, &id, &[], format_args!("Tenant {id} was created"));
+        Ok(((), ChangeNote::new(TENANT_CREATED).fields(told)))
+    };
+    audited(local, request, &by, &id, change, making).await?;
     let created = api::TenantCreated {
         id: shown(&id),
         warnings,
@@ -52,8 +63,14 @@ pub async fn create(local: &Local, request: &Request<'_>) -> Result<Answer, Refu
 
 /// Serves `GET /admin/tenants/{id}`.
 pub async fn read(local: &Local, request: &Request<'_>, tenant: &str) -> Result<Answer, Refusal> {
-    let by = admin::authorize_operator(local, request)?;
-    admin::show(local, request, &id(tenant)?, &by).await
+    admin::authorize_operator(local, request)?;
+    let wanted = configs::wanted(request.query)?;
+    let view = if wanted.redact {
+        View::Masked
+    } else {
+        View::Whole
+    };
+    configs::show(local, &id(tenant)?, view).await
 }
 
 /// Serves `PUT /admin/tenants/{id}`; 201 if the tenant is new.
@@ -63,7 +80,7 @@ pub async fn replace(
     tenant: &str,
 ) -> Result<Answer, Refusal> {
     let by = admin::authorize_operator(local, request)?;
-    let put = admin::put(local, request, &id(tenant)?, by).await?;
+    let put = configs::put(local, request, &id(tenant)?, &by).await?;
     let status = if put.existed { 200 } else { 201 };
     Ok(put.answer(status))
 }
@@ -72,10 +89,15 @@ pub async fn replace(
 pub async fn delete(local: &Local, request: &Request<'_>, tenant: &str) -> Result<Answer, Refusal> {
     let by = admin::authorize_operator(local, request)?;
     let id = id(tenant)?;
-    if !local.store.delete_tenant(&id).await? {
-        return Err(Refusal::NotFound);
-    }
-    by.log_tenant(request, &id, &[], format_args!("Tenant {id} was deleted"));
+    let change = ChangeNote::new(TENANT_DELETED);
+    let making = async {
+        if !local.store.delete_tenant(&id).await? {
+            return Err(Refusal::NotFound);
+        }
+        by.log_tenant(request, &id, &[], format_args!("Tenant {id} was deleted"));
+        Ok(((), ChangeNote::new(TENANT_DELETED)))
+    };
+    audited(local, request, &by, &id, change, making).await?;
     Ok(json(200, &api::Success::DONE))
 }
 
@@ -89,25 +111,36 @@ pub async fn seal(local: &Local, request: &Request<'_>, tenant: &str) -> Result<
         let why = "secrets.key is not set: there is nothing to seal with";
         return Err(Refusal::Conflict(why.to_owned()));
     }
-    match secrets.reseal(&*local.store, &id).await? {
-        Resealed::NoTenant => Err(Refusal::NotFound),
-        Resealed::Changing => Err(Refusal::PreconditionFailed),
-        Resealed::Faulty(faults) => Err(Refusal::InvalidConfig(faults.0)),
-        Resealed::Done(Sealed {
-            fresh, again, kept, ..
-        }) => {
-            let more = [("sealed", fresh.into()), ("resealed", again.into())];
-            let line = format_args!("Secrets of {id} were sealed: {fresh} new, {again} again");
-            by.log_tenant(request, &id, &more, line);
-            let told = api::TenantSealed {
-                id: shown(&id),
-                sealed: fresh,
-                resealed: again,
-                kept,
-            };
-            Ok(json(200, &told))
+    let change = ChangeNote::new("config.sealed");
+    let making = async {
+        match secrets.reseal(&*local.store, &id).await? {
+            Resealed::NoTenant => Err(Refusal::NotFound),
+            Resealed::Changing => Err(Refusal::PreconditionFailed),
+            Resealed::Faulty(faults) => Err(Refusal::InvalidConfig(faults.0)),
+            Resealed::Done(sealed) => {
+                // Else what was replaced could not be restored once an old key is gone.
+                config_history::reseal(&*local.store, secrets, &id).await?;
+                let change = ChangeNote::new("config.sealed");
+                let change = change.after("sealed", sealed.fresh);
+                let change = change.after("resealed", sealed.again);
+                Ok((sealed, change))
+            }
         }
-    }
+    };
+    let sealed = audited(local, request, &by, &id, change, making).await?;
+    let Sealed {
+        fresh, again, kept, ..
+    } = sealed;
+    let more = [("sealed", fresh.into()), ("resealed", again.into())];
+    let line = format_args!("Secrets of {id} were sealed: {fresh} new, {again} again");
+    by.log_tenant(request, &id, &more, line);
+    let told = api::TenantSealed {
+        id: shown(&id),
+        sealed: fresh,
+        resealed: again,
+        kept,
+    };
+    Ok(json(200, &told))
 }
 
 /// Whether a token can be sent in a header as one word, with the same bytes from every client (visible
@@ -149,10 +182,21 @@ pub(crate) async fn set_tokens(
         })
         .collect();
     tokens::check(&set)?;
-    local
-        .store
-        .set_admin_tokens(&id, &tokens::texts(&set))
-        .await?;
+    let making = async {
+        let replace = |list: &mut Vec<StoredToken>| Ok(std::mem::replace(list, set.clone()));
+        let before = token_routes::edit(local, &id, replace).await?;
+        let note = ChangeNote::new("tokens.set").before("tokens", names(&before));
+        Ok(((), note.after("tokens", names(&set))))
+    };
+    audited(
+        local,
+        request,
+        &by,
+        &id,
+        ChangeNote::new("tokens.set"),
+        making,
+    )
+    .await?;
     let count = set.len();
     by.log_tenant(
         request,
@@ -165,4 +209,11 @@ pub(crate) async fn set_tokens(
         count,
     };
     Ok(json(200, &told))
+}
+
+/// Returns the scopes of tokens by their names.
+fn names(list: &[StoredToken]) -> Map<String, Value> {
+    list.iter()
+        .map(|token| (token.name.clone(), token.scope.word().into()))
+        .collect()
 }

@@ -14,6 +14,8 @@ const BAD_REQUEST: AnswerRow = AnswerRow::json::<api::Error>(
     "There is no such tenant, or the body or query cannot be read or asks for what cannot be.",
 )
 .shared("BadRequest");
+const BAD_QUERY: AnswerRow =
+    AnswerRow::json::<api::Error>(400, "The query cannot be read.").shared("BadQuery");
 const CONFIG_REFUSED: AnswerRow = AnswerRow {
     content: Content::Either(schema_of::<api::InvalidConfig>, schema_of::<api::Error>),
     ..AnswerRow::bare(
@@ -66,6 +68,8 @@ const OUT_OF_SCOPE: AnswerRow = AnswerRow::json::<api::Error>(
     "The admin token is the tenant's and not of the scope that this needs.",
 )
 .shared("OutOfScope");
+const NO_VERSION: AnswerRow =
+    AnswerRow::json::<api::Error>(404, "No config of this number is kept.").shared("NoSuchVersion");
 const UNKNOWN_TENANT: AnswerRow =
     AnswerRow::json::<api::Error>(404, "There is no such tenant.").shared("NoSuchTenant");
 const CHANGED: AnswerRow = AnswerRow::json::<api::Error>(
@@ -253,6 +257,19 @@ pub(super) static GLOBAL: &[Operation] = &[
             content: Content::Html,
             ..AnswerRow::bare(200, "The page, without parts from elsewhere.")
         }]),
+    get("/admin/audit", Access::Operator, Route::OperatorAudit)
+        .named("listOperatorChanges", "See what the operator changed")
+        .query::<api::AuditQuery>()
+        .answers(&[
+            AnswerRow::json::<api::AuditRecords>(
+                200,
+                "Changes of tenants, configs and admin tokens that were made with the operator's token, the latest first.",
+            ),
+            BAD_QUERY,
+            UNAUTHORIZED,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
     get("/admin/tenants", Access::Operator, Route::Tenants)
         .named("listTenants", "List the tenants")
         .answers(&[
@@ -707,8 +724,9 @@ pub(super) static OF_TENANT: &[Operation] = &[
     put("/admin/config", Access::Admin, Route::ConfigReplace)
         .named("replaceConfig", "Replace the tenant's config")
         .about(
-            "The whole config is replaced. Send the `ETag` of the one that was read as `If-Match`, so that nobody's \
-             change is lost.",
+            "The whole config is replaced, and the one before is kept. Send the `ETag` of the one that was read as \
+             `If-Match`, so that nobody's change is lost. A mask or a sealed text is taken only where scheme, host and \
+             port that it is sent to are those that it was stored with.",
         )
         .with_if_match()
         .takes::<api::Config>()
@@ -720,6 +738,52 @@ pub(super) static OF_TENANT: &[Operation] = &[
             OUT_OF_SCOPE,
             CHANGED,
             TOO_LARGE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/admin/config/history", Access::Admin, Route::ConfigHistory)
+        .named("listConfigs", "List the configs that were replaced")
+        .answers(&[
+            AnswerRow::json::<api::ConfigHistory>(200, "The latest first."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/admin/config/history/{version}", Access::Admin, Route::ConfigVersion)
+        .named("showConfig", "Show a config that was replaced")
+        .answers(&[
+            AnswerRow::json::<api::ConfigVersion>(200, "The config, with masks in place of secrets."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            NO_VERSION,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    post("/admin/config/history/{version}/restore", Access::Admin, Route::ConfigRestore)
+        .named("restoreConfig", "Put a config back that was replaced")
+        .with_if_match()
+        .answers(&[
+            AnswerRow::json::<api::ConfigStored>(200, "Stored, and in force on every instance within a second.")
+                .with(&["ETag"]),
+            CONFIG_REFUSED,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            NO_VERSION,
+            CHANGED,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/admin/audit", Access::Admin, Route::Audit)
+        .named("listChanges", "See who changed what")
+        .query::<api::AuditQuery>()
+        .answers(&[
+            AnswerRow::json::<api::AuditRecords>(200, "Changes over admin routes, the latest first."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
             WRONG_TOKENS,
             UNAVAILABLE,
         ]),

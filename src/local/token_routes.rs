@@ -4,11 +4,13 @@
 
 use super::admin::{self, Right};
 use super::answer::{self, Answer, Refusal, json};
+use super::audit::{ChangeNote, audited};
 use super::tokens::{self, StoredToken};
 use super::{Local, Request, accounts};
 use crate::api;
 use crate::rules::tenant::TenantId;
 use crate::store::Put;
+use crate::store::name::TenantText;
 
 /// Most tries to change the list while others change it.
 const MAX_TRIES: usize = 5;
@@ -16,17 +18,17 @@ const MAX_TRIES: usize = 5;
 const PREFIX: &str = "adm_";
 
 /// Changes the list of a tenant's tokens until nobody else was quicker.
-async fn edit<T>(
+pub(super) async fn edit<T>(
     local: &Local,
     tenant: &TenantId,
     edit: impl Fn(&mut Vec<StoredToken>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     for _ in 0..MAX_TRIES {
-        let before = local.store.admins(tenant).await?;
-        let mut list = tokens::parse(&before);
+        let (mut list, before) = tokens::stored(local, tenant).await?;
         let outcome = edit(&mut list)?;
-        let after = tokens::texts(&list);
-        let put = local.store.replace_admin_tokens(tenant, &before, &after);
+        let (which, after) = (TenantText::AdminTokens, tokens::text(&list));
+        let store = &local.store;
+        let put = store.replace_tenant_text(tenant, which, before.as_deref(), &after);
         if put.await? == Put::Done {
             return Ok(outcome);
         }
@@ -42,7 +44,7 @@ pub(super) async fn list(
     tenant: &TenantId,
 ) -> Result<Answer, Refusal> {
     admin::authorize(local, request, tenant, Right::Manage).await?;
-    let mut list = tokens::parse(&local.store.admins(tenant).await?);
+    let (mut list, _) = tokens::stored(local, tenant).await?;
     list.sort_by(|one, other| one.name.cmp(&other.name));
     let tokens = list.iter().map(StoredToken::shown).collect();
     Ok(json(200, &api::TokenList { tokens }))
@@ -64,11 +66,17 @@ pub(super) async fn make(
         Some(&call.name),
         (by.name(), accounts::now()),
     );
-    edit(local, tenant, |list| {
-        list.push(new.clone());
-        tokens::check(list)
-    })
-    .await?;
+    let note = || ChangeNote::new("token.made").of("token", call.name.as_str());
+    let note = || note().after("scope", call.scope.word());
+    let making = async {
+        let add = |list: &mut Vec<StoredToken>| {
+            list.push(new.clone());
+            tokens::check(list)
+        };
+        edit(local, tenant, add).await?;
+        Ok(((), note()))
+    };
+    audited(local, request, &by, tenant, note(), making).await?;
     let fields = [
         ("name", call.name.as_str().into()),
         ("scope", call.scope.word().into()),
@@ -91,15 +99,20 @@ pub(super) async fn remove(
     name: &str,
 ) -> Result<Answer, Refusal> {
     let by = admin::authorize(local, request, tenant, Right::Manage).await?;
-    edit(local, tenant, |list| {
-        let before = list.len();
-        list.retain(|token| token.name != name);
-        match list.len() == before {
-            true => Err(Refusal::NotFound),
-            false => Ok(()),
-        }
-    })
-    .await?;
+    // A name of another form is of no token, and might be a secret.
+    if !tokens::is_name(name) {
+        return Err(Refusal::NotFound);
+    }
+    let note = || ChangeNote::new("token.deleted").of("token", name);
+    let making = async {
+        let remove = |list: &mut Vec<StoredToken>| {
+            let at = list.iter().position(|token| token.name == name);
+            Ok(list.remove(at.ok_or(Refusal::NotFound)?))
+        };
+        let removed = edit(local, tenant, remove).await?;
+        Ok(((), note().before("scope", removed.scope.word())))
+    };
+    audited(local, request, &by, tenant, note(), making).await?;
     let line = format_args!("An admin token of {tenant} was deleted");
     by.log_tenant(request, tenant, &[("name", name.into())], line);
     Ok(json(200, &api::Success::DONE))

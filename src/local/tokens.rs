@@ -4,13 +4,17 @@
 //! older gateways read too: a hash with its scope is a text of its own, and what they do not know stands in others.
 
 use super::answer::Refusal;
-use super::credentials;
+use super::{Local, credentials};
 use crate::api::{ListedToken, MAX_TOKENS, TokenScope};
 use crate::rules::amount::Millis;
 use crate::rules::date::rfc3339;
+use crate::rules::tenant::TenantId;
+use crate::store::name::TenantText;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Name of the operator in logs and ledgers.
+pub(super) const OPERATOR: &str = "operator";
 /// Beginning of a text that says more of a token.
 const ABOUT: &str = "about:";
 
@@ -72,18 +76,29 @@ fn derived_name(hash: &str) -> String {
     format!("token-{}", &hash[..8])
 }
 
-/// Whether a token may have this name: it stands in paths and logs.
-fn is_name(name: &str) -> bool {
+/// Whether a token may have this name: it stands in paths and logs, where `operator` is somebody else.
+pub(crate) fn is_name(name: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let begins = name
         .bytes()
         .next()
         .is_some_and(|byte| byte.is_ascii_alphanumeric());
-    begins && name.len() <= 64 && name.bytes().all(is_inner)
+    begins && name.len() <= 64 && name.bytes().all(is_inner) && name != OPERATOR
 }
 
-/// Returns the tokens of a stored list. Texts that are none are left out.
-pub(crate) fn parse(texts: &[String]) -> Vec<StoredToken> {
+/// Returns the tokens of a tenant, and the text that they were read from.
+pub(crate) async fn stored(
+    local: &Local,
+    tenant: &TenantId,
+) -> Result<(Vec<StoredToken>, Option<String>), Refusal> {
+    let text = local.store.tenant_text(tenant, TenantText::AdminTokens);
+    let text = text.await?;
+    Ok((parse(text.as_deref().unwrap_or_default()), text))
+}
+
+/// Returns the tokens of a stored list, a JSON array of texts. Texts that are none are left out.
+pub(crate) fn parse(text: &str) -> Vec<StoredToken> {
+    let texts: Vec<String> = serde_json::from_str(text).unwrap_or_default();
     let about = texts.iter().filter_map(|text| {
         let made: Made = serde_json::from_str(text.strip_prefix(ABOUT)?).ok()?;
         Some((made.hash.clone(), made))
@@ -111,7 +126,7 @@ pub(crate) fn parse(texts: &[String]) -> Vec<StoredToken> {
 }
 
 /// Returns the list as it is stored, for [`parse`].
-pub(crate) fn texts(tokens: &[StoredToken]) -> Vec<String> {
+pub(crate) fn text(tokens: &[StoredToken]) -> String {
     let mut texts = Vec::new();
     for token in tokens {
         texts.push(match token.scope {
@@ -126,7 +141,7 @@ pub(crate) fn texts(tokens: &[StoredToken]) -> Vec<String> {
             ));
         }
     }
-    texts
+    serde_json::Value::from(texts).to_string()
 }
 
 /// Returns the [`StoredToken`] of a token that was given.
@@ -150,7 +165,7 @@ pub(crate) fn check(tokens: &[StoredToken]) -> Result<(), Refusal> {
     for (at, token) in tokens.iter().enumerate() {
         if !is_name(&token.name) {
             let rule = "letters, digits, . _ -, beginning with a letter or digit";
-            let why = format!("name must have 1 to 64 characters: {rule}");
+            let why = format!("name must have 1 to 64 characters: {rule}; and is not {OPERATOR}");
             return Err(Refusal::Bad(why));
         }
         if tokens[..at].iter().any(|other| other.name == token.name) {
@@ -173,7 +188,7 @@ mod tests {
             StoredToken::new("two", TokenScope::Support, None, by),
             StoredToken::new("three", TokenScope::Sessions, Some("backend"), by),
         ];
-        assert_eq!(parse(&texts(&all)), all);
+        assert_eq!(parse(&text(&all)), all);
         let (admin, sessions) = (credentials::hash("one"), credentials::hash("two"));
         let old = [
             admin.clone(),
@@ -181,10 +196,11 @@ mod tests {
             "rubbish".to_owned(),
             format!("owner:{sessions}"),
         ];
-        let read: Vec<(String, TokenScope)> = parse(&old)
-            .into_iter()
-            .map(|token| (token.name, token.scope))
-            .collect();
+        let read: Vec<(String, TokenScope)> =
+            parse(&serde_json::Value::from(old.to_vec()).to_string())
+                .into_iter()
+                .map(|token| (token.name, token.scope))
+                .collect();
         let name = |hash: &str| format!("token-{}", &hash[..8]);
         let expected = [
             (name(&admin), TokenScope::Admin),
@@ -218,6 +234,7 @@ mod tests {
             vec![token("")],
             vec![token("-a")],
             vec![token("a/b")],
+            vec![token("operator")],
             vec![token("ä")],
             vec![token(&"a".repeat(65))],
         ] {

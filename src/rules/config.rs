@@ -6,11 +6,13 @@
 //! A key, a secret or the query of a URL must never be printed.
 
 mod app_events;
+mod changes;
 mod cors;
 mod doubts;
 mod endpoint;
+pub mod history;
 mod identity;
-mod mask;
+mod masks;
 mod payments;
 mod prices;
 mod providers;
@@ -19,13 +21,14 @@ mod secret;
 mod tenant;
 
 pub use app_events::AppEvents;
+pub use changes::{Changes, changes};
 pub use cors::Cors;
 pub use doubts::doubts;
 pub use endpoint::{Endpoint, Kind, RealtimeEndpoint, Timeouts};
 pub use identity::{
     AppleClient, Audience, CarryOver, GoogleClient, OidcClient, apple_group, google_group,
 };
-pub use mask::{MaskKey, masked, refers_to_stored, unmasked};
+pub use masks::{KeptSecrets, MaskKey, for_readers, masked};
 pub use payments::{BillingKind, GroupPrice, Mode, SoldTokens, Stripe};
 pub use prices::Prices;
 pub use providers::{Failover, RealtimeProviders, TextProviders};

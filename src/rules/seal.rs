@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, UnboundKey};
 use ring::digest::{SHA256, digest};
+use ring::hmac;
 
 /// Prefix of sealed texts. A text with this prefix is never taken as a plain secret.
 const MARK: &str = "sealed:";
@@ -22,6 +23,8 @@ pub type Nonce = [u8; NONCE_LEN];
 pub struct SealKey {
     id: String,
     key: LessSafeKey,
+    /// Secret from which [`MaskKey`](super::config::MaskKey) is derived.
+    masks: hmac::Key,
 }
 
 impl SealKey {
@@ -32,7 +35,16 @@ impl SealKey {
         SealKey {
             id: hex::encode(&hash.as_ref()[..4]),
             key: LessSafeKey::new(key),
+            masks: hmac::Key::new(
+                hmac::HMAC_SHA256,
+                digest(&SHA256, &[b"resullm masks\0".as_slice(), bytes].concat()).as_ref(),
+            ),
         }
+    }
+
+    /// Returns the secret from which [`MaskKey`](super::config::MaskKey) is derived.
+    pub fn masks(&self) -> &hmac::Key {
+        &self.masks
     }
 
     /// Whether a sealed text carries the ID of this key.

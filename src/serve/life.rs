@@ -114,10 +114,10 @@ async fn purge(store: Arc<dyn Store>) {
         match store.purge().await {
             Ok(0) => {}
             Ok(records) => {
-                log::info!(records = records; "Removed {records} usage records that were older than retention.usage");
+                log::info!(records = records; "Removed {records} records that were older than retention allows");
             }
             Err(error) => {
-                log::warn!("Could not remove what is older than retention.usage: {error}");
+                log::warn!("Could not remove what is older than retention allows: {error}");
             }
         }
         tokio::time::sleep(PURGE_INTERVAL).await;

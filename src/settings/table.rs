@@ -10,7 +10,7 @@ use super::values::{
 };
 use crate::host_port::HostPort;
 use crate::rules::account::Orphans;
-use crate::rules::config::{Approval, Keyring, MaskKey, approval};
+use crate::rules::config::{Approval, Keyring, approval};
 use crate::rules::seal;
 use crate::tables::{
     Fault, Faults, Secret, boolean, choice, file, list, section, size, span, table, text, url,
@@ -290,6 +290,8 @@ table! {
         /// Postings of an account's ledger: how long they are kept one by one, the latest thousand of each account.
         /// Older ones are folded into sums by day, and days older than this into one.
         postings: Duration = span(SECOND).default("400d");
+        /// Records of changes that admins and the operator made; a log has at most 100,000.
+        audit: Duration = span(SECOND).default("400d");
         /// After a person's account was deleted: how long the gateway knows, by a hash alone, that there was one.
         /// Who comes back within this time begins with what was left, and not with a group's tokens once more.
         deleted_accounts: Duration = span(DAY).default("30d");
@@ -363,14 +365,6 @@ table! {
 }
 
 impl Secrets {
-    /// Returns the key of masks: derived from `secrets.key`, which all gateways of a store share, or else from the
-    /// operator's token, without which nobody sees a mask.
-    pub fn mask_key(&self, admin: &Admin) -> MaskKey {
-        let key = self.key.as_ref().map(|key| key.0.as_slice());
-        let token = admin.tokens().next().map(|token| token.expose().as_bytes());
-        MaskKey::new(key.or(token).unwrap_or_default())
-    }
-
     /// Returns the keys and variables with which secrets of tenants' configs are sealed and opened.
     pub fn keyring(&self) -> Keyring {
         let key = |key: &SealKey| seal::SealKey::new(&key.0);

@@ -3,12 +3,16 @@
 //! Holds the operator's seal keys, draws the nonces, and is the only caller of the store's verbs that write a
 //! config. Opened secrets are kept in memory only, in types that are never printed.
 
+use super::name::TenantText;
 use super::{Configs, Outcome, Put, StoreError};
-use crate::rules::config::{self, Found, Keyring, MaskKey, Owner, Sealed, TenantConfig};
+use crate::rules::config::{
+    self, Changes, Found, KeptSecrets, Keyring, MaskKey, Owner, Sealed, TenantConfig,
+};
 use crate::rules::seal::{self, Nonce, SealContext};
 use crate::rules::tenant::TenantId;
 use crate::settings;
 use crate::tables::{Fault, Faults, Secret};
+use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -61,21 +65,78 @@ impl ConfigSecrets {
         opened.ok().map(Secret::new)
     }
 
-    /// Returns the text of a config with a mask for each secret, see [`config::masked`]. The text must be JSON.
-    pub(crate) fn masked(&self, tenant: &TenantId, text: &str, key: &MaskKey) -> String {
-        config::masked(text, self.owner(tenant), key)
+    /// Returns the key of a tenant's masks, the same on every instance and after a restart.
+    ///
+    /// It is derived from `secrets.key` where that is set: then a copy of the store, in which masks stand too, lets nobody
+    /// try guesses of a secret. Without it the key is random and kept in the store, where the secrets are plain anyway.
+    /// It comes from no admin token: whoever knows a secret, its owner above all, could try guesses of the token.
+    pub async fn mask_key(&self, store: &dyn Configs, tenant: &TenantId) -> Outcome<MaskKey> {
+        if let Some(key) = &self.keyring.present {
+            return Ok(MaskKey::derive(key.masks(), tenant));
+        }
+        let which = TenantText::MaskKey;
+        let mut stored = store.tenant_text(tenant, which).await?;
+        if stored.is_none() {
+            let mut drawn = [0; 32];
+            self.random.fill(&mut drawn).map_err(no_random)?;
+            let drawn = hex::encode(drawn);
+            let _ = store
+                .replace_tenant_text(tenant, which, None, &drawn)
+                .await?;
+            stored = store.tenant_text(tenant, which).await?;
+        }
+        let none = || StoreError::Unavailable("the key of the masks is gone".to_owned());
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, stored.ok_or_else(none)?.as_bytes());
+        Ok(MaskKey::derive(&secret, tenant))
     }
 
-    /// Returns the text of a new config with the secrets that its masks stand for, see [`config::unmasked`].
-    pub(crate) fn unmasked(
+    /// Returns a config's text with masks in place of its secrets ([`config::masked`]).
+    pub fn masked(&self, tenant: &TenantId, key: &MaskKey, text: &str) -> String {
+        match serde_json::from_str::<&RawValue>(text) {
+            Ok(_) => config::masked(text, self.owner(tenant), key),
+            Err(_) => config::masked("", self.owner(tenant), key),
+        }
+    }
+
+    /// Returns the secrets of configs, the first of which is the present one.
+    pub fn kept<'t>(
         &self,
         tenant: &TenantId,
-        text: &str,
-        stored: &[&str],
         key: &MaskKey,
-    ) -> Result<String, Faults> {
-        serde_json::from_str::<&RawValue>(text).map_err(not_json)?;
-        config::unmasked(text, stored, self.owner(tenant), key)
+        texts: impl IntoIterator<Item = &'t str>,
+    ) -> KeptSecrets {
+        let mut kept = KeptSecrets::default();
+        for text in texts {
+            kept.add(text, self.owner(tenant), key);
+        }
+        kept
+    }
+
+    /// Returns what a replacement changes, without a secret.
+    pub fn changes(&self, tenant: &TenantId, key: &MaskKey, texts: [&str; 2]) -> Changes {
+        let [before, after] = texts;
+        config::changes(before, after, self.owner(tenant), key)
+    }
+
+    /// Returns the text under which a config is kept after its replacement: sealed, or masked where nothing seals it. A
+    /// plain secret would outlive its own rotation there, for anybody who reads the store.
+    pub(super) fn for_history(
+        &self,
+        tenant: &TenantId,
+        key: &MaskKey,
+        text: &str,
+    ) -> Outcome<String> {
+        match self.seals() {
+            true => self.sealed(tenant, text),
+            false => Ok(self.masked(tenant, key, text)),
+        }
+    }
+
+    /// Seals a config that was replaced with `secrets.key`. One that does not open stays as it is.
+    pub(super) fn resealed(&self, tenant: &TenantId, text: &str) -> Outcome<String> {
+        let secrets = self.with_nonces(config::secrets_in(text))?;
+        let sealed = config::seal_text(text, self.owner(tenant), true, secrets);
+        Ok(sealed.map_or_else(|_| text.to_owned(), |sealed| sealed.text))
     }
 
     /// Parses a tenant's config and opens its secrets. `Err`: every fault in it.
@@ -103,7 +164,20 @@ impl ConfigSecrets {
 
     /// Stores a config, sealed, if there is none. False: there was one.
     pub async fn seed(&self, store: &dyn Configs, tenant: &TenantId, text: &str) -> Outcome<bool> {
-        store.seed_config(tenant, &self.sealed(tenant, text)?).await
+        let seeded = self.seed_sealed(store, tenant, text).await?;
+        Ok(seeded.is_some())
+    }
+
+    /// Stores a config, sealed, if there is none, and returns the stored text. `None`: there was one.
+    pub async fn seed_sealed(
+        &self,
+        store: &dyn Configs,
+        tenant: &TenantId,
+        text: &str,
+    ) -> Outcome<Option<String>> {
+        let sealed = self.sealed(tenant, text)?;
+        let seeded = store.seed_config(tenant, &sealed).await?;
+        Ok(seeded.then_some(sealed))
     }
 
     /// Replaces a config; with `expected`, only if that is the stored text. Returns the stored text; `None`:
@@ -181,11 +255,14 @@ impl ConfigSecrets {
         let drawn = secrets.into_iter().map(|secret| {
             let mut nonce = Nonce::default();
             let filled = self.random.fill(&mut nonce);
-            let none = |_| StoreError::Unavailable("the system has no random numbers".to_owned());
-            filled.map_err(none).map(|()| (secret, nonce))
+            filled.map_err(no_random).map(|()| (secret, nonce))
         });
         drawn.collect()
     }
+}
+
+fn no_random(_: ring::error::Unspecified) -> StoreError {
+    StoreError::Unavailable("the system has no random numbers".to_owned())
 }
 
 fn not_json(error: serde_json::Error) -> Faults {

@@ -19,6 +19,8 @@ pub(crate) struct Contents {
     pub leases: u64,
     pub tenants: u64,
     pub usage_records: u64,
+    /// Records of changes by admins and the operator, two a change.
+    pub audit_records: u64,
     /// Changes that the journal has and the database does not have yet. `None`: what was counted has no journal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_journal: Option<u64>,
@@ -52,7 +54,13 @@ impl Contents {
             }
             Some(("tenant" | "ticket" | "postings" | "sums", _)) => {}
             Some(_) if name == name::SECRET || name == name::COPYING => {}
-            Some(("usage", _)) => self.usage_records += stored.text.lines().count() as u64,
+            Some(("usage", _)) => {
+                let records = stored.text.lines().count() as u64;
+                match name::is_audit(name::log_of_block(name)) {
+                    true => self.audit_records += records,
+                    false => self.usage_records += records,
+                }
+            }
             _ => return Err("nothing is stored under such a name".to_owned()),
         }
         Ok(())

@@ -39,11 +39,11 @@ impl End {
         })
     }
 
-    async fn read(&self, age: Millis) -> Result<Things, String> {
+    async fn read(&self) -> Result<Things, String> {
         let now = Clock::Store.now();
         let mut things = match self {
             End::Embedded(dir) => on_disk::read(dir)?,
-            End::Redis(redis) => on_redis::read_all(redis, age, now).await.map_err(told)?,
+            End::Redis(redis) => on_redis::read_all(redis, now).await.map_err(told)?,
         };
         things.retain(|_, stored| !stored.expired(now));
         Ok(things)
@@ -56,10 +56,10 @@ impl End {
         }
     }
 
-    async fn fill(&self, things: &Things, age: Millis) -> Result<(), String> {
+    async fn fill(&self, things: &Things) -> Result<(), String> {
         match self {
             End::Embedded(dir) => on_disk::fill(dir, things),
-            End::Redis(redis) => on_redis::fill(redis, things, age, Clock::Store.now())
+            End::Redis(redis) => on_redis::fill(redis, things, Clock::Store.now())
                 .await
                 .map_err(told),
         }
@@ -79,7 +79,6 @@ pub async fn copy(
     layout: Layout,
 ) -> Result<Value, String> {
     let names = keeping.key_names.clone();
-    let age = keeping.log.age;
     let source = End::open(from, &keeping).await?;
     if from == to {
         let End::Redis(redis) = source else {
@@ -99,7 +98,7 @@ pub async fn copy(
             "TO has accounts, tenants or usage already: a copy goes into an empty store".to_owned(),
         );
     }
-    let before = source.read(age).await?;
+    let before = source.read().await?;
     if before.contains_key(super::name::COPYING) {
         return Err(HALF_COPIED.to_owned());
     }
@@ -113,13 +112,13 @@ pub async fn copy(
     let mut shape = Shape::new(names, layout, Clock::Store.now());
     let wanted = shape.of(before.clone())?;
     let contents = counted(&wanted)?;
-    target.fill(&wanted, age).await?;
+    target.fill(&wanted).await?;
     compare(
         &wanted,
-        &target.read(age).await?,
+        &target.read().await?,
         "what arrived in TO is not what was sent",
     )?;
-    let after = source.read(age).await?;
+    let after = source.read().await?;
     compare(
         &before,
         &after,

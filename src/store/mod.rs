@@ -7,6 +7,7 @@
 mod boot;
 pub mod carries;
 mod checksum;
+pub mod config_history;
 pub mod config_secrets;
 mod contents;
 pub mod copy;
@@ -39,7 +40,7 @@ use crate::rules::window::Window;
 use crate::telemetry::counter::Histogram;
 use async_trait::async_trait;
 use bytes::Bytes;
-use name::{AccountName, AnswerKey, KeyName, KeyNames, LogName, TicketName};
+use name::{AccountName, AnswerKey, KeyName, KeyNames, LogName, TenantText, TicketName};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -175,7 +176,7 @@ pub struct Received {
     pub left: Tokens,
 }
 
-/// Result of [`Configs::replace_config`].
+/// Result of [`Configs::replace_config`] and [`Configs::replace_tenant_text`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
     Done,
@@ -447,24 +448,22 @@ pub trait Configs: Send + Sync {
         text: &str,
     ) -> Outcome<Put>;
 
-    /// Deletes a tenant's config, its admin tokens and its cached answers. False: there was no config.
+    /// Deletes a tenant's config, what is kept beside it and its cached answers. False: there was no config.
     async fn delete_tenant(&self, tenant: &TenantId) -> Outcome<bool>;
 
     /// Returns every tenant that has a config.
     async fn tenants(&self) -> Outcome<Vec<TenantId>>;
 
-    /// Returns the hashes of a tenant's own admin tokens.
-    async fn admins(&self, tenant: &TenantId) -> Outcome<Vec<String>>;
+    /// Returns a [`TenantText`], which is kept beside a tenant's config.
+    async fn tenant_text(&self, tenant: &TenantId, which: TenantText) -> Outcome<Option<String>>;
 
-    /// Sets the hashes of a tenant's own admin tokens, replacing all of them.
-    async fn set_admin_tokens(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()>;
-
-    /// Replaces a tenant's own admin tokens, only if `expected` are those stored.
-    async fn replace_admin_tokens(
+    /// Replaces such a text if it is `expected`; `None`: if there is none.
+    async fn replace_tenant_text(
         &self,
         tenant: &TenantId,
-        expected: &[String],
-        hashes: &[String],
+        which: TenantText,
+        expected: Option<&str>,
+        text: &str,
     ) -> Outcome<Put>;
 
     /// Registers `follower` for changes of configs from now on.
@@ -480,7 +479,8 @@ pub trait UsageLog: Send + Sync {
     /// Returns at most `most` records since `since`, newest first.
     async fn recorded(&self, log: &LogName, since: Millis, most: usize) -> Outcome<Vec<String>>;
 
-    /// Removes the records of all tenants, deleted ones too, that are older than [`LogBounds::age`]. Returns how many.
+    /// Removes the records of all tenants, deleted ones too, that are older than their log's [`LogBounds::age`]. Returns
+    /// how many.
     async fn purge(&self) -> Outcome<u64>;
 }
 
@@ -563,17 +563,42 @@ pub struct AccountSettings {
     pub log: LogBounds,
     /// How long postings are kept whole (`retention.postings`).
     pub whole_postings: Millis,
+    /// Bounds of the logs of changes (`retention.audit`).
+    pub audit: LogBounds,
     /// Replicas that must have a credit before it is acknowledged (`accounts.credit_replicas`). `None`: one,
     /// if the server has any.
     pub credit_replicas: Option<u64>,
     pub key_names: KeyNames,
 }
 
-/// Bounds of a tenant's usage log (`usage.records`, `retention.usage`).
+impl AccountSettings {
+    /// Returns the bounds of a log by its name, which [`LogName::as_str`] gives.
+    fn bounds(&self, log: &str) -> LogBounds {
+        match name::is_audit(log) {
+            true => self.audit,
+            false => self.log,
+        }
+    }
+}
+
+/// Bounds of a log: of a tenant's usage log `usage.records` and `retention.usage`.
 #[derive(Clone, Copy, Debug)]
 pub struct LogBounds {
     pub records: u64,
     pub age: Millis,
+}
+
+impl LogBounds {
+    /// Records in a log of changes. The number has no setting: it must not shrink with that of usage records.
+    const AUDIT_RECORDS: u64 = 100_000;
+
+    /// Returns the bounds of a log of changes, of which `age` is `retention.audit`.
+    pub fn of_audit(age: Millis) -> LogBounds {
+        LogBounds {
+            records: LogBounds::AUDIT_RECORDS,
+            age,
+        }
+    }
 }
 
 /// The store's clock. `Fixed` is for tests that control time.

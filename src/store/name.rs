@@ -219,8 +219,33 @@ pub fn config(tenant: &TenantId) -> String {
     format!("tenant:{tenant}:config")
 }
 
-pub fn admins(tenant: &TenantId) -> String {
-    format!("tenant:{tenant}:admins")
+/// Text that is kept beside a tenant's config and deleted with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TenantText {
+    /// Its own admin tokens: names, scopes and hashes.
+    AdminTokens,
+    /// The configs that were replaced.
+    History,
+    /// Key of the masks that stand for its secrets.
+    MaskKey,
+}
+
+impl TenantText {
+    pub(crate) const ALL: [TenantText; 3] = [
+        TenantText::AdminTokens,
+        TenantText::History,
+        TenantText::MaskKey,
+    ];
+
+    /// Returns the name that the text of a tenant is stored under.
+    pub(crate) fn name(self, tenant: &TenantId) -> String {
+        let part = match self {
+            TenantText::AdminTokens => "admins",
+            TenantText::History => "history",
+            TenantText::MaskKey => "masks",
+        };
+        format!("tenant:{tenant}:{part}")
+    }
 }
 
 /// Returns the tenant ID in a config's name, `tenant:<id>:config`.
@@ -228,7 +253,8 @@ pub(crate) fn tenant_of_config(name: &str) -> Option<&str> {
     name.strip_prefix("tenant:")?.strip_suffix(":config")
 }
 
-/// Name of a log of a tenant. All of them are kept like the usage log.
+/// Name of a log of a tenant, or of the operator. All of them are kept like the usage log, those of changes by bounds
+/// of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogName(String);
 
@@ -243,9 +269,32 @@ impl LogName {
         LogName(format!("usage:{tenant}.payments"))
     }
 
+    /// Returns the log of the changes that admins made.
+    pub fn audit(tenant: &TenantId) -> LogName {
+        LogName(format!("usage:{tenant}{AUDIT}"))
+    }
+
+    /// Returns the log of the operator's changes of all tenants.
+    pub fn operator_audit() -> LogName {
+        LogName(format!("usage:{AUDIT}"))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// End of the names of logs of changes.
+const AUDIT: &str = ".audit";
+
+/// Whether a log is one of changes.
+pub(crate) fn is_audit(log: &str) -> bool {
+    log.ends_with(AUDIT)
+}
+
+/// Returns the log in the name of one of its blocks.
+pub(crate) fn log_of_block(block: &str) -> &str {
+    block.rsplit_once(':').map_or(block, |(log, _)| log)
 }
 
 /// Returns the name of a block of a usage log, by the number of its first record.
@@ -389,15 +438,6 @@ pub(crate) const COPYING: &str = "keys:copying";
 /// Returns the name of the stream of keys that were revoked.
 pub(crate) fn revoked() -> String {
     counter("revoked", "keys")
-}
-
-/// Encodes token hashes as a JSON array of strings.
-pub(crate) fn hashes_text(hashes: &[String]) -> String {
-    serde_json::Value::from(hashes).to_string()
-}
-
-pub fn hashes(text: &str) -> Vec<String> {
-    serde_json::from_str(text).unwrap_or_default()
 }
 
 fn is_plain(part: &str) -> bool {

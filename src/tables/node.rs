@@ -65,7 +65,7 @@ impl<'n> Node<'n> {
     }
 
     /// Returns the object that the value stands in, itself or its list.
-    pub(super) fn object(&self) -> Option<&'n Node<'n>> {
+    pub(crate) fn object(&self) -> Option<&'n Node<'n>> {
         let parent = self.parent?;
         match parent.value {
             Value::Array(_) => parent.parent,
@@ -91,6 +91,16 @@ impl<'n> Node<'n> {
             Step::Root => parent,
             Step::Name(name) => parent + &pointer_step(name),
             Step::Index(_) => format!("{parent}/{ANY_ITEM}"),
+        }
+    }
+
+    /// Returns the JSON pointer with the index of each item, which no other value of the config has.
+    pub(crate) fn exact_pointer(&self) -> String {
+        let parent = self.parent.map(Node::exact_pointer).unwrap_or_default();
+        match self.step {
+            Step::Root => parent,
+            Step::Name(name) => parent + &pointer_step(name),
+            Step::Index(index) => format!("{parent}/{index}"),
         }
     }
 

@@ -119,6 +119,7 @@ impl Opener for Owner<'_> {
                 let opened = seal::open(self.keyring.keys(), place, text);
                 opened.map(Secret::new).map_err(|why| why.to_string())
             }
+            Value::String(text) if is_mask(text) => Err("is a mask, and no secret".to_owned()),
             Value::String(text) => Ok(Secret::new(text.clone())),
             Value::Object(fields) => match fields.get("env").and_then(Value::as_str) {
                 Some(name) if fields.len() == 1 => self.named(name, goes).ok_or_else(|| {
@@ -134,18 +135,6 @@ impl Opener for Owner<'_> {
 }
 
 impl Owner<'_> {
-    /// Returns the plain text of a secret at a place. A sealed one that does not open stands for itself.
-    pub(super) fn plain(&self, pointer: &str, written: &str) -> String {
-        let place = SealContext {
-            tenant: self.tenant,
-            field: pointer,
-        };
-        let opened = seal::is_sealed(written)
-            .then(|| seal::open(self.keyring.keys(), place, written).ok())
-            .flatten();
-        opened.unwrap_or_else(|| written.to_owned())
-    }
-
     /// Returns the value of an approved variable. An unknown variable, one for other tenants and one for
     /// another origin look the same, so that a tenant learns nothing about the operator's variables.
     fn named(&self, name: &str, goes: Option<&Origin>) -> Option<Secret> {
@@ -201,39 +190,111 @@ fn on_the_way(pointer: &str, enough: impl Fn(usize, usize) -> bool) -> bool {
     })
 }
 
-fn is_secret(pointer: &str) -> bool {
+pub(super) fn is_secret(pointer: &str) -> bool {
     on_the_way(pointer, |names, way| names == way)
+}
+
+/// Whether the schema of [`TenantConfig`] knows a field, and not as a secret.
+pub(super) fn is_known(pointer: &str) -> bool {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| schema::of::<TenantConfig>(Source::Json));
+    let names: Vec<&str> = pointer.split('/').skip(1).collect();
+    describes(&SCHEMA, &names)
+}
+
+fn describes(schema: &Value, names: &[&str]) -> bool {
+    let [name, rest @ ..] = names else {
+        let says = ["type", "enum", "anyOf"]
+            .iter()
+            .any(|word| !schema[word].is_null());
+        return says && !marks_secret(schema);
+    };
+    let mut forms = schema["anyOf"].as_array().into_iter().flatten();
+    let part = schema["properties"].get(name);
+    let part = part.or(Some(&schema["items"]).filter(|_| *name == ANY_ITEM));
+    let part = part.filter(|part| part.is_object());
+    let part = part.or(schema
+        .get("additionalProperties")
+        .filter(|part| part.is_object()));
+    part.is_some_and(|part| describes(part, rest)) || forms.any(|form| describes(form, names))
 }
 
 /// A secret in a config's text.
 pub struct Found {
     pub(super) pointer: String,
+    /// The `pointer` with the index of each item of a list.
+    pub(super) exact: String,
     /// The path for messages; see [`Fault`].
     pub(super) path: String,
     pub(super) place: Range<usize>,
+}
+
+impl Found {
+    /// Returns the secret as it is written. `None`: the string cannot be parsed, and is not read as a secret either.
+    pub(super) fn written(&self, text: &str) -> Option<String> {
+        serde_json::from_str(&text[self.place.clone()]).ok()
+    }
+}
+
+/// Beginning of what stands for a secret where a config is shown, `masked:v1:…`. No text that begins so is a secret.
+pub(super) const MASK: &str = "masked:";
+/// Stands for a value in the place of a secret that is none.
+pub(super) const HIDDEN: &str = "***";
+
+/// Whether a text begins with [`MASK`] or is [`HIDDEN`]: it stands for a secret and is none.
+pub(super) fn is_mask(text: &str) -> bool {
+    text.starts_with(MASK) || text == HIDDEN
+}
+
+/// Way to a value in a config's text: its pointer, the same with the indices of items, the path for messages.
+#[derive(Clone, Default)]
+pub(super) struct Trail {
+    pub pointer: String,
+    pub exact: String,
+    pub path: String,
 }
 
 /// Returns every string in a secret field. Repeated members are all included, although JSON readers see only
 /// the last one. The text must be JSON.
 pub fn secrets_in(text: &str) -> Vec<Found> {
     let mut found = Vec::new();
-    look_into(text, 0..text.len(), "", "", &mut found);
+    look_into(
+        text,
+        0..text.len(),
+        &Trail::default(),
+        &mut |trail, place| {
+            if is_secret(&trail.pointer) && text[place.clone()].starts_with('"') {
+                found.push(Found {
+                    pointer: trail.pointer,
+                    exact: trail.exact,
+                    path: trail.path,
+                    place,
+                });
+            }
+        },
+    );
     found
 }
 
-fn look_into(text: &str, at: Range<usize>, pointer: &str, path: &str, found: &mut Vec<Found>) {
+/// Calls `each` with every value that stands where a secret does, or where something stands that has secrets in it and
+/// is neither an object nor a list.
+pub(super) fn look_into(
+    text: &str,
+    at: Range<usize>,
+    trail: &Trail,
+    each: &mut impl FnMut(Trail, Range<usize>),
+) {
     for (step, name, value) in parts(&text[at.clone()]) {
         let value = at.start + value.start..at.start + value.end;
-        let pointer = format!("{pointer}{step}");
-        let path = joined(path, &name);
-        if is_secret(&pointer) && text[value.clone()].starts_with('"') {
-            found.push(Found {
-                pointer,
-                path,
-                place: value,
-            });
-        } else if on_the_way(&pointer, |names, way| names < way) {
-            look_into(text, value, &pointer, &path, found);
+        let trail = Trail {
+            pointer: format!("{}{step}", trail.pointer),
+            exact: format!("{}{}", trail.exact, pointer_step(&name)),
+            path: joined(&trail.path, &name),
+        };
+        let is_inner = on_the_way(&trail.pointer, |names, way| names < way);
+        match is_inner && text[value.clone()].starts_with(['{', '[']) {
+            true => look_into(text, value, &trail, each),
+            false if is_inner || is_secret(&trail.pointer) => each(trail, value),
+            false => {}
         }
     }
 }

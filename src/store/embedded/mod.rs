@@ -17,7 +17,9 @@ pub mod maintenance;
 mod people;
 
 use super::followers::Followers;
-use super::name::{self, AccountName, AnswerKey, KeyName, KeyNames, LogName, TicketName};
+use super::name::{
+    self, AccountName, AnswerKey, KeyName, KeyNames, LogName, TenantText, TicketName,
+};
 use super::stored::Stored;
 use super::{
     AccountSettings, Agreement, AnswerCache, Configs, Counted, Durability, Follower, Found,
@@ -180,6 +182,7 @@ impl Embedded {
 
     /// Returns the number of a new block of records, and the blocks to delete because the log has too many.
     fn next_block(&self, log: &str, records: usize) -> Outcome<(u64, Vec<u64>)> {
+        let most = self.keeping.bounds(log).records;
         let mut logs = self.logs.lock();
         let log = match logs.entry(log.to_owned()) {
             hash_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -188,7 +191,7 @@ impl Embedded {
         let number = log.next;
         log.next += records as u64;
         log.blocks.push_back(number);
-        let oldest = log.next.saturating_sub(self.keeping.log.records);
+        let oldest = log.next.saturating_sub(most);
         let mut gone = Vec::new();
         // A block is kept until its last record is too old.
         while log.blocks.get(1).is_some_and(|second| *second <= oldest) {
@@ -633,9 +636,15 @@ impl Configs for Embedded {
     async fn delete_tenant(&self, tenant: &TenantId) -> Outcome<bool> {
         // First, so that a tenant whose config is gone has no answers left, whatever is killed when.
         self.forget_answers(tenant).await?;
-        self.write_text(&name::admins(tenant), |found| found.map(|_| None))?;
-        let (deleted, sequence) =
-            self.write_text(&name::config(tenant), |found| found.map(|_| None))?;
+        let remove = |name: String| self.write_text(&name, |found| found.map(|_| None));
+        for text in TenantText::ALL {
+            remove(text.name(tenant))?;
+        }
+        let (deleted, mut sequence) = remove(name::config(tenant))?;
+        // A change that was under way may have written one meanwhile, which the next tenant of that ID must not find.
+        for text in TenantText::ALL {
+            (_, sequence) = remove(text.name(tenant))?;
+        }
         self.disk.durable(sequence).await?;
         self.followers.changed(tenant.as_str());
         Ok(deleted)
@@ -649,29 +658,20 @@ impl Configs for Embedded {
             .collect())
     }
 
-    async fn admins(&self, tenant: &TenantId) -> Outcome<Vec<String>> {
-        let stored = self.disk.read(&name::admins(tenant))?;
-        Ok(stored
-            .map(|stored| name::hashes(&stored.text))
-            .unwrap_or_default())
+    async fn tenant_text(&self, tenant: &TenantId, which: TenantText) -> Outcome<Option<String>> {
+        let stored = self.disk.read(&which.name(tenant))?;
+        Ok(stored.map(|stored| stored.text.clone()))
     }
 
-    async fn set_admin_tokens(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
-        let (_, sequence) = self.write_text(&name::admins(tenant), |_| {
-            Some(Some(name::hashes_text(hashes)))
-        })?;
-        self.disk.durable(sequence).await
-    }
-
-    async fn replace_admin_tokens(
+    async fn replace_tenant_text(
         &self,
         tenant: &TenantId,
-        expected: &[String],
-        hashes: &[String],
+        which: TenantText,
+        expected: Option<&str>,
+        text: &str,
     ) -> Outcome<Put> {
-        let (written, sequence) = self.write_text(&name::admins(tenant), |found| {
-            let stored = found.map(name::hashes).unwrap_or_default();
-            (stored == expected).then(|| Some(name::hashes_text(hashes)))
+        let (written, sequence) = self.write_text(&which.name(tenant), |found| {
+            (expected == found).then(|| Some(text.to_owned()))
         })?;
         if !written {
             return Ok(Put::Changed);
@@ -689,7 +689,8 @@ impl Configs for Embedded {
 impl UsageLog for Embedded {
     async fn record(&self, log: &LogName, records: &[String]) -> Outcome<()> {
         let log = log.as_str();
-        let expires = Some(self.keeping.clock.now().plus(self.keeping.log.age));
+        let age = self.keeping.bounds(log).age;
+        let expires = Some(self.keeping.clock.now().plus(age));
         let (number, gone) = self.next_block(log, records.len())?;
         let block = Stored {
             expires,
@@ -706,7 +707,7 @@ impl UsageLog for Embedded {
         let log = log.as_str();
         // `record` does not wait for the flush, and `newest` reads only flushed blocks.
         self.disk.durable(self.disk.sequence()).await?;
-        let since = since.plus(self.keeping.log.age);
+        let since = since.plus(self.keeping.bounds(log).age);
         let newest = self.disk.newest(&format!("{log}:"), most)?;
         let recent = newest
             .iter()
@@ -717,9 +718,11 @@ impl UsageLog for Embedded {
 
     async fn purge(&self) -> Outcome<u64> {
         self.disk.durable(self.disk.sequence()).await?;
-        let oldest = rfc3339(self.keeping.clock.now().minus(self.keeping.log.age));
+        let now = self.keeping.clock.now();
         let mut removed = 0;
         for block in self.disk.names("usage:")? {
+            let age = self.keeping.bounds(name::log_of_block(&block)).age;
+            let oldest = rfc3339(now.minus(age));
             let Some(stored) = self.disk.read(&block)? else {
                 continue;
             };
@@ -737,7 +740,6 @@ impl UsageLog for Embedded {
         }
         self.disk.durable(self.disk.sequence()).await?;
         // Nobody may ask for answers any more, and then no other verb deletes what has expired.
-        let now = self.keeping.clock.now();
         self.on_answers(move |answers| answers.sweep(now)).await?;
         Ok(removed)
     }

@@ -43,8 +43,8 @@ pub(crate) async fn is_unused(redis: &Redis) -> Outcome<bool> {
     Ok(others.is_empty())
 }
 
-/// Reads everything. `age`: how long usage records are kept.
-pub(crate) async fn read_all(redis: &Redis, age: Millis, now: Millis) -> Outcome<Things> {
+/// Reads everything.
+pub(crate) async fn read_all(redis: &Redis, now: Millis) -> Outcome<Things> {
     let accounts = accounts(redis).await?;
     let read = stream::iter(accounts).map(|name| async move {
         let stored = read_account(redis, &name, now).await?;
@@ -59,7 +59,7 @@ pub(crate) async fn read_all(redis: &Redis, age: Millis, now: Millis) -> Outcome
         }
     }
     for log in redis.fleet.scan(&[name::USAGE_LOGS]).await? {
-        things.extend(read_log(redis, &log, age).await?);
+        things.extend(read_log(redis, &log).await?);
     }
     Ok(things)
 }
@@ -138,7 +138,8 @@ async fn hash(redis: &Redis, route: &str, name: &str) -> Outcome<Vec<(String, St
 }
 
 /// Reads a usage log as the numbered blocks of an embedded store, one for each millisecond.
-async fn read_log(redis: &Redis, log: &str, age: Millis) -> Outcome<Things> {
+async fn read_log(redis: &Redis, log: &str) -> Outcome<Things> {
+    let age = redis.keeping.bounds(log).age;
     let mut blocks = Things::new();
     let (mut from, mut number) = ("-".to_owned(), 0u64);
     let mut block: Option<(u64, u64, Vec<String>)> = None;
@@ -171,7 +172,7 @@ async fn read_log(redis: &Redis, log: &str, age: Millis) -> Outcome<Things> {
 }
 
 /// Writes everything into a store that has nothing.
-pub(crate) async fn fill(redis: &Redis, things: &Things, age: Millis, now: Millis) -> Outcome<()> {
+pub(crate) async fn fill(redis: &Redis, things: &Things, now: Millis) -> Outcome<()> {
     let (logs, others): (Vec<_>, Vec<_>) = things
         .iter()
         .partition(|(name, _)| name.starts_with("usage:"));
@@ -180,7 +181,8 @@ pub(crate) async fn fill(redis: &Redis, things: &Things, age: Millis, now: Milli
     let _: Vec<()> = write.buffer_unordered(AT_ONCE).try_collect().await?;
     let mut last = BTreeMap::new();
     for (name, block) in logs {
-        let log = name.rsplit_once(':').map_or(name.as_str(), |(log, _)| log);
+        let log = name::log_of_block(name);
+        let age = redis.keeping.bounds(log).age;
         let written = block.expires.unwrap_or(now).minus(age);
         for record in block.text.lines() {
             let at = time_of(record).unwrap_or(written).min(now).0;
@@ -193,6 +195,7 @@ pub(crate) async fn fill(redis: &Redis, things: &Things, age: Millis, now: Milli
         }
     }
     for (log, (moment, _)) in last {
+        let age = redis.keeping.bounds(&log).age;
         let life = Millis(moment).plus(age).minus(now).0.max(1);
         let mut command = redis::cmd("PEXPIRE");
         let _: u64 = redis.plain(&log, command.arg(&log).arg(life)).await?;

@@ -20,7 +20,7 @@ mod tracking;
 mod version;
 
 use super::followers::Followers;
-use super::name::{self, AccountName, KeyName, KeyNames, LogName, TicketName};
+use super::name::{self, AccountName, KeyName, KeyNames, LogName, TenantText, TicketName};
 use super::{
     AccountSettings, Agreement, AnswerCache, Clock, Configs, Counted, Durability, Follower, Found,
     KeyAdmission, Ledger, LedgerPage, Mint, Outcome, Put, StoreError, Tickets, UsageLog,
@@ -422,6 +422,22 @@ impl Redis {
 
     async fn text(&self, name: &str) -> Outcome<Option<String>> {
         self.plain(name, redis::cmd("GET").arg(name)).await
+    }
+
+    /// Replaces a text if it is `expected`. False: it is another.
+    async fn replace_text(&self, name: &str, expected: &str, text: &str) -> Outcome<bool> {
+        let words = [expected.to_owned(), text.to_owned()];
+        let names = [name, name];
+        let (kind, _) = self.run(&self.scripts.replace, &names, &words).await?;
+        Ok(kind == "done")
+    }
+
+    async fn delete_tenant_texts(&self, tenant: &TenantId) -> Outcome<()> {
+        for text in TenantText::ALL {
+            let name = text.name(tenant);
+            let _: u64 = self.plain(&name, redis::cmd("DEL").arg(&name)).await?;
+        }
+        Ok(())
     }
 
     /// Writes a text with `SET NX`. False: the name is taken.
@@ -840,11 +856,7 @@ impl Configs for Redis {
             self.followers.changed(tenant.as_str());
             return Ok(Put::Done);
         };
-        let words = [expected.to_owned(), text.to_owned()];
-        let (kind, _) = self
-            .run(&self.scripts.replace, &[&name, &name], &words)
-            .await?;
-        if kind != "done" {
+        if !self.replace_text(&name, expected, text).await? {
             return Ok(Put::Changed);
         }
         self.followers.changed(tenant.as_str());
@@ -854,9 +866,11 @@ impl Configs for Redis {
     async fn delete_tenant(&self, tenant: &TenantId) -> Outcome<bool> {
         // First, so that a tenant whose config is gone has no answers left, whatever is killed when.
         self.forget_answers(tenant).await?;
-        let (config, admins) = (name::config(tenant), name::admins(tenant));
-        let _: u64 = self.plain(&admins, redis::cmd("DEL").arg(&admins)).await?;
+        self.delete_tenant_texts(tenant).await?;
+        let config = name::config(tenant);
         let gone: u64 = self.plain(&config, redis::cmd("DEL").arg(&config)).await?;
+        // A change that was under way may have written one meanwhile, which the next tenant of that ID must not find.
+        self.delete_tenant_texts(tenant).await?;
         self.followers.changed(tenant.as_str());
         Ok(gone > 0)
     }
@@ -867,43 +881,23 @@ impl Configs for Redis {
         Ok(ids.flatten().filter_map(TenantId::parse).collect())
     }
 
-    async fn admins(&self, tenant: &TenantId) -> Outcome<Vec<String>> {
-        let text = self.text(&name::admins(tenant)).await?;
-        Ok(text.map(|text| name::hashes(&text)).unwrap_or_default())
+    async fn tenant_text(&self, tenant: &TenantId, which: TenantText) -> Outcome<Option<String>> {
+        self.text(&which.name(tenant)).await
     }
 
-    async fn set_admin_tokens(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
-        let name = name::admins(tenant);
-        let _: String = self
-            .plain(
-                &name,
-                redis::cmd("SET").arg(&name).arg(name::hashes_text(hashes)),
-            )
-            .await?;
-        Ok(())
-    }
-
-    async fn replace_admin_tokens(
+    async fn replace_tenant_text(
         &self,
         tenant: &TenantId,
-        expected: &[String],
-        hashes: &[String],
+        which: TenantText,
+        expected: Option<&str>,
+        text: &str,
     ) -> Outcome<Put> {
-        let (name, new) = (name::admins(tenant), name::hashes_text(hashes));
-        let Some(stored) = self.text(&name).await? else {
-            let is_placed = expected.is_empty() && self.place(&name, &new, None).await?;
-            return Ok(if is_placed { Put::Done } else { Put::Changed });
+        let name = which.name(tenant);
+        let is_done = match expected {
+            None => self.place(&name, text, None).await?,
+            Some(expected) => self.replace_text(&name, expected, text).await?,
         };
-        if name::hashes(&stored) != expected {
-            return Ok(Put::Changed);
-        }
-        let (kind, _) = self
-            .run(&self.scripts.replace, &[&name, &name], &[stored, new])
-            .await?;
-        Ok(match kind.as_str() {
-            "done" => Put::Done,
-            _ => Put::Changed,
-        })
+        Ok(if is_done { Put::Done } else { Put::Changed })
     }
 
     fn follow(&self, follower: Arc<dyn Follower>) {
@@ -915,7 +909,7 @@ impl Configs for Redis {
 impl UsageLog for Redis {
     async fn record(&self, log: &LogName, records: &[String]) -> Outcome<()> {
         let name = log.as_str();
-        let kept = self.keeping.log;
+        let kept = self.keeping.bounds(name);
         let bounds = [kept.records.to_string(), kept.age.0.to_string()];
         let words: Vec<String> = bounds.into_iter().chain(records.iter().cloned()).collect();
         self.run(&self.scripts.record, &[name, name], &words)
@@ -940,9 +934,9 @@ impl UsageLog for Redis {
     }
 
     async fn purge(&self) -> Outcome<u64> {
-        let words = [self.keeping.log.age.0.to_string()];
         let mut removed = 0;
         for log in self.fleet.scan(&[name::USAGE_LOGS]).await? {
+            let words = [self.keeping.bounds(&log).age.0.to_string()];
             let (_, mut answer) = self.run(&self.scripts.purge, &[&log, &log], &words).await?;
             removed += answer.number()?;
         }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod admin;
+mod audit;
 mod browsers;
 mod chat;
 mod conformance;
@@ -9,6 +10,7 @@ mod docs_page;
 mod frames;
 mod hosted;
 mod http2;
+mod masks;
 mod openapi;
 mod refusals;
 mod scopes;

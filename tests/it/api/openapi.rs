@@ -667,6 +667,35 @@ fn ask_config(asking: &mut Asking<'_>) {
     let request = asking.request("replaceConfig", path).bearer(asking.admin);
     let request = request.header("if-match", "\"other\"").json(&config);
     is_of::<api::Error>(&asking.send("replaceConfig", request, 412));
+    ask_history(asking);
+}
+
+fn ask_history(asking: &mut Asking<'_>) {
+    let path = "/abc/admin/config/history";
+    let listed = asking.ask("listConfigs", path, Value::Null, 200);
+    is_of::<api::ConfigHistory>(&listed);
+    let version = listed.json()["configs"][0]["version"].clone();
+    let one = format!("{path}/{version}");
+    let shown = asking.ask("showConfig", &one, Value::Null, 200);
+    is_of::<api::ConfigVersion<Value>>(&shown);
+    asking.ask("showConfig", &format!("{path}/9999"), Value::Null, 404);
+    let restore = format!("{one}/restore");
+    let restored = asking.ask("restoreConfig", &restore, Value::Null, 200);
+    is_of::<api::ConfigStored>(&restored);
+    let unknown = format!("{path}/x/restore");
+    asking.ask("restoreConfig", &unknown, Value::Null, 404);
+    let request = asking
+        .request("restoreConfig", &restore)
+        .bearer(asking.admin);
+    let request = request.header("if-match", "\"other\"");
+    is_of::<api::Error>(&asking.send("restoreConfig", request, 412));
+    let changes = asking.ask("listChanges", "/abc/admin/audit?limit=2", Value::Null, 200);
+    is_of::<api::AuditRecords>(&changes);
+    assert!(changes.json()["cursor"].is_string(), "{}", changes.text());
+    asking.ask("listChanges", "/abc/admin/audit?limit=x", Value::Null, 400);
+    let changes = asking.ask("listOperatorChanges", "/admin/audit", Value::Null, 200);
+    is_of::<api::AuditRecords>(&changes);
+    asking.ask("listOperatorChanges", "/admin/audit?x", Value::Null, 400);
 }
 
 fn ask_tenants(asking: &mut Asking<'_>) {

@@ -13,8 +13,8 @@ use resullm::rules::entry::{Caller, Groups};
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Limits;
 use resullm::store::embedded::Embedded;
-use resullm::store::name::{KeyName, LogName};
-use resullm::store::{Clock, Durability, KeyAdmission, Mint, Store, StoreError, UsageLog};
+use resullm::store::name::{KeyName, LogName, TenantText};
+use resullm::store::{Clock, Durability, KeyAdmission, Mint, Put, Store, StoreError, UsageLog};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -63,7 +63,7 @@ fn key(number: usize) -> KeyName {
 struct Known {
     balances: Vec<u64>,
     config: String,
-    admins: Vec<String>,
+    admins: String,
     records: usize,
 }
 
@@ -125,11 +125,11 @@ impl Known {
             dice.roll(999)
         );
         store.seed_config(&tenant(), &self.config).await.unwrap();
-        self.admins = vec!["a".repeat(64), format!("{:064}", dice.roll(1_000_000))];
-        store
-            .set_admin_tokens(&tenant(), &self.admins)
-            .await
-            .unwrap();
+        self.admins = format!(r#"["{:064}"]"#, dice.roll(1_000_000));
+        let which = TenantText::AdminTokens;
+        let id = tenant();
+        let put = store.replace_tenant_text(&id, which, None, &self.admins);
+        assert_eq!(put.await.unwrap(), Put::Done);
         let record = |number| format!(r#"{{"requestId":"r{number}","cost":7}}"#);
         let records: Vec<_> = (0..60).map(record).collect();
         store
@@ -164,8 +164,8 @@ impl Known {
             Ok(config) => assert_eq!(config.as_deref(), Some(self.config.as_str())),
             Err(_) => damaged += 1,
         }
-        match store.admins(&tenant()).await {
-            Ok(admins) => assert_eq!(admins, self.admins),
+        match store.tenant_text(&tenant(), TenantText::AdminTokens).await {
+            Ok(admins) => assert_eq!(admins.as_deref(), Some(self.admins.as_str())),
             Err(_) => damaged += 1,
         }
         match store

@@ -42,7 +42,8 @@ impl Operation {
         let path = path
             .replace("{id}", "0123456789ab")
             .replace("{user}", "somebody")
-            .replace("{token}", "nobody");
+            .replace("{token}", "nobody")
+            .replace("{version}", "1");
         assert!(!path.contains('{'), "a blank that nobody fills: {path}");
         path
     }

@@ -20,7 +20,9 @@ use resullm::serve::build::{Deps, create_app};
 use resullm::serve::life;
 use resullm::serve::sockets::Sockets;
 use resullm::settings::{Listener, Settings};
-use resullm::store::name::{AccountName, AnswerKey, KeyName, KeyNames, LogName, TicketName};
+use resullm::store::name::{
+    AccountName, AnswerKey, KeyName, KeyNames, LogName, TenantText, TicketName,
+};
 use resullm::store::{
     Agreement, AnswerCache, Clock, Configs, Counted, Durability, Follower, Found, FoundAnswer,
     Joining, KeyAdmission, Led, Ledger, LedgerPage, ListedKey, Mint, NewAnswer, Outcome, People,
@@ -246,23 +248,21 @@ impl Configs for Defective {
         self.store.tenants().await
     }
 
-    async fn admins(&self, tenant: &TenantId) -> Outcome<Vec<String>> {
-        self.store.admins(tenant).await
+    async fn tenant_text(&self, tenant: &TenantId, which: TenantText) -> Outcome<Option<String>> {
+        self.store.tenant_text(tenant, which).await
     }
 
-    async fn replace_admin_tokens(
+    async fn replace_tenant_text(
         &self,
         tenant: &TenantId,
-        expected: &[String],
-        hashes: &[String],
+        which: TenantText,
+        expected: Option<&str>,
+        text: &str,
     ) -> Outcome<Put> {
-        self.store
-            .replace_admin_tokens(tenant, expected, hashes)
-            .await
-    }
-
-    async fn set_admin_tokens(&self, tenant: &TenantId, hashes: &[String]) -> Outcome<()> {
-        self.store.set_admin_tokens(tenant, hashes).await
+        let replaced = self
+            .store
+            .replace_tenant_text(tenant, which, expected, text);
+        replaced.await
     }
 
     fn follow(&self, follower: Arc<dyn Follower>) {

@@ -25,6 +25,7 @@ pub fn keeping(orphans: Orphans, clock: Clock) -> AccountSettings {
         clock,
         log,
         whole_postings: Millis(1 << 50),
+        audit: LogBounds::of_audit(Millis(2 * Millis::DAY.0)),
         credit_replicas: Some(0),
         key_names: KeyNames::default(),
     }
@@ -111,7 +112,8 @@ contract!(
     a_config_is_the_text_that_was_stored,
     config_is_replaced_only_if_unchanged,
     tenants_are_listed_and_deleted,
-    admin_tokens_are_stored_in_order,
+    text_beside_a_config_is_replaced_only_if_unchanged,
+    concurrent_changes_of_a_text_lose_nothing,
     events_count_under_all_of_their_names_or_none,
     concurrent_events_are_counted_exactly,
     followers_are_notified_of_changes,

@@ -186,6 +186,33 @@ fn stop(gateway: Gateway) {
     assert!(gateway.wait_exit(Duration::from_secs(20)).success());
 }
 
+/// Replaces the config and makes an admin token. Returns what is kept of that.
+fn administer(gateway: &Gateway) -> Vec<Value> {
+    let admin = gateway.admin_token();
+    let token = json!({"name": "reader", "scope": "read"});
+    post(gateway, "/abc/admin/tokens", admin, &token);
+    let client = gateway.client();
+    let read = client
+        .request("GET", "/abc/admin/config")
+        .bearer(admin)
+        .send();
+    let put = client.request("PUT", "/abc/admin/config").bearer(admin);
+    assert_eq!(put.json(&read.json()).send().status, 200);
+    kept(gateway)
+}
+
+/// Lists of what is kept of changes.
+fn kept(gateway: &Gateway) -> Vec<Value> {
+    let lists = ["config/history", "tokens", "audit"].into_iter();
+    lists
+        .map(|list| {
+            let path = format!("/abc/admin/{list}");
+            let request = gateway.client().request("GET", &path);
+            request.bearer(gateway.admin_token()).send().json()
+        })
+        .collect()
+}
+
 #[test]
 fn a_store_moves_to_redis_under_hashed_names_and_back_with_everything_in_it() {
     let provider = Provider::start(|_| Script::chat("Hi", 3, 4));
@@ -199,6 +226,7 @@ fn a_store_moves_to_redis_under_hashed_names_and_back_with_everything_in_it() {
     let (seen, used) = (people.seen(&gateway), people.usage(&gateway, [1, 2]));
     assert_eq!(seen["bounded"].as_ref().unwrap()["tokensMax"], 20);
     assert!(seen["gone"].is_none());
+    let administered = administer(&gateway);
     stop(gateway);
 
     let told = copy(&from, &redis.url(), &HASHED);
@@ -210,6 +238,8 @@ fn a_store_moves_to_redis_under_hashed_names_and_back_with_everything_in_it() {
         (&json!(1), &json!(2))
     );
     assert_eq!(contents["usageRecords"], 5);
+    // A key and a credit, each before and after; a config and a token, which the operator's log has too.
+    assert_eq!(contents["auditRecords"], 2 * 2 + 2 * 4);
     let dumped = dump(&redis);
     for (who, key) in &people.keys {
         assert!(
@@ -252,6 +282,7 @@ fn a_store_moves_to_redis_under_hashed_names_and_back_with_everything_in_it() {
     let gateway = Gateway::start(hashed(Setup::new().store(&redis.url())));
     assert_eq!(people.seen(&gateway), seen);
     assert_eq!(people.usage(&gateway, [1, 2]), used);
+    assert_eq!(kept(&gateway), administered);
     people.go_on(&gateway);
     // What comes later is hashed too.
     let late = mint(&gateway, "abc");

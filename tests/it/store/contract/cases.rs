@@ -7,7 +7,7 @@ use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::entry::Caller;
 use resullm::rules::tenant::TenantId;
 use resullm::rules::window::Window;
-use resullm::store::name::{KeyName, LogName, TicketKind, TicketName};
+use resullm::store::name::{KeyName, LogName, TenantText, TicketKind, TicketName};
 use resullm::store::{Counted, Follower, KeyAdmission, Mint, Put, Store, StoreError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -324,7 +324,10 @@ pub async fn tenants_are_listed_and_deleted(store: Arc<dyn Store>) {
     ids.sort();
     for id in &ids {
         store.seed_config(id, "{}").await.unwrap();
-        store.set_admin_tokens(id, &["h".to_owned()]).await.unwrap();
+        for text in TEXTS {
+            let written = store.replace_tenant_text(id, text, None, "h").await;
+            assert_eq!(written.unwrap(), Put::Done);
+        }
     }
     let mine = |all: Vec<TenantId>| {
         all.into_iter()
@@ -336,16 +339,66 @@ pub async fn tenants_are_listed_and_deleted(store: Arc<dyn Store>) {
     assert!(store.delete_tenant(&ids[0]).await.unwrap());
     assert!(!store.delete_tenant(&ids[0]).await.unwrap());
     assert_eq!(mine(store.tenants().await.unwrap()), ids[1..]);
-    assert_eq!(store.admins(&ids[0]).await.unwrap(), Vec::<String>::new());
+    for text in TEXTS {
+        assert_eq!(store.tenant_text(&ids[0], text).await.unwrap(), None);
+        let kept = store.tenant_text(&ids[1], text).await.unwrap();
+        assert_eq!(kept.as_deref(), Some("h"));
+    }
     assert_eq!(store.config(&ids[0]).await.unwrap(), None);
 }
 
-pub async fn admin_tokens_are_stored_in_order(store: Arc<dyn Store>) {
+const TEXTS: [TenantText; 3] = [
+    TenantText::AdminTokens,
+    TenantText::History,
+    TenantText::MaskKey,
+];
+
+pub async fn text_beside_a_config_is_replaced_only_if_unchanged(store: Arc<dyn Store>) {
     let id = tenant(&fresh("t"));
-    assert!(store.admins(&id).await.unwrap().is_empty());
-    let hashes = vec!["aa".to_owned(), "bb".to_owned()];
-    store.set_admin_tokens(&id, &hashes).await.unwrap();
-    assert_eq!(store.admins(&id).await.unwrap(), hashes);
+    for which in TEXTS {
+        let replace = async |expected: Option<&str>, text: &str| {
+            let put = store.replace_tenant_text(&id, which, expected, text);
+            put.await.unwrap()
+        };
+        assert_eq!(store.tenant_text(&id, which).await.unwrap(), None);
+        assert_eq!(replace(Some("a"), "b").await, Put::Changed);
+        assert_eq!(replace(None, "a").await, Put::Done);
+        assert_eq!(replace(None, "b").await, Put::Changed);
+        assert_eq!(replace(Some("b"), "c").await, Put::Changed);
+        assert_eq!(replace(Some("a"), "d").await, Put::Done);
+        let text = store.tenant_text(&id, which).await.unwrap();
+        assert_eq!(text.as_deref(), Some("d"));
+    }
+}
+
+pub async fn concurrent_changes_of_a_text_lose_nothing(store: Arc<dyn Store>) {
+    let id = tenant(&fresh("t"));
+    let which = TenantText::AdminTokens;
+    let add = |number: usize| {
+        let (store, id) = (store.clone(), id.clone());
+        tokio::spawn(async move {
+            loop {
+                let stored = store.tenant_text(&id, which).await.unwrap();
+                let text = format!("{}{number},", stored.clone().unwrap_or_default());
+                let put = store.replace_tenant_text(&id, which, stored.as_deref(), &text);
+                if put.await.unwrap() == Put::Done {
+                    break;
+                }
+            }
+        })
+    };
+
+    for task in (0..20).map(add).collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+
+    let text = store.tenant_text(&id, which).await.unwrap().unwrap();
+    let mut numbers: Vec<usize> = text
+        .split_terminator(',')
+        .map(|n| n.parse().unwrap())
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..20).collect::<Vec<_>>());
 }
 
 pub async fn events_count_under_all_of_their_names_or_none(store: Arc<dyn Store>) {
