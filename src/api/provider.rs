@@ -239,6 +239,7 @@ pub const CODES: &[ErrorCode] = &[
         "key_limit",
         "the key has spent what it may of its account's balance",
     ),
+    code(403, "account_blocked", "an admin has suspended the account"),
     code(
         403,
         "model_not_allowed",

@@ -12,6 +12,7 @@ use crate::rules::amount::{Millis, Tokens};
 use crate::rules::date::rfc3339;
 use crate::rules::person::is_id;
 use crate::settings::Layout;
+use crate::store::directory::{self, List, Listed};
 use crate::store::name::{AccountName, KeyName};
 use crate::store::people;
 use crate::store::tenants::Tenant;
@@ -93,6 +94,7 @@ pub(crate) async fn write(
         }
     };
     let account = user.as_deref().and_then(AccountName::user);
+    enter(local, tenant, &key, account.as_ref(), &record.to_string()).await?;
     let mint = Mint {
         key: key.clone(),
         user,
@@ -109,6 +111,23 @@ pub(crate) async fn write(
         key,
         at: now,
     })
+}
+
+/// Enters a new key, and its account where that has a name of its own.
+async fn enter(
+    local: &Local,
+    tenant: &Tenant,
+    key: &KeyName,
+    account: Option<&AccountName>,
+    record: &str,
+) -> Result<(), Refusal> {
+    let entry = Listed::key(local.store.key_names().of(key), record);
+    local.store.enter(&tenant.id, List::Keys, &[entry]).await?;
+    if let Some(account) = account {
+        let entry = Listed::user(account.clone(), record);
+        local.store.enter(&tenant.id, List::Users, &[entry]).await?;
+    }
+    Ok(())
 }
 
 /// Serves `POST /admin/keys`.
@@ -408,7 +427,7 @@ pub async fn revoke(
     let note = || note().before("tokensLeft", found.look.left.count());
     let making = async {
         let is_revoked = match found.account.is_person() {
-            true => people::end_key(&*local.store, &found.account, key.id())
+            true => people::end_key(&*local.store, &tenant.id, &found.account, key.id())
                 .await?
                 .is_some(),
             false => local.store.revoke(&key).await?,
@@ -416,6 +435,7 @@ pub async fn revoke(
         if !is_revoked {
             return Err(Refusal::NotFound);
         }
+        directory::strike_key(&*local.store, &tenant.id, key.id()).await;
         local.revocations.announce(&[key.id()]).await?;
         Ok(((), note()))
     };

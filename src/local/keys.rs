@@ -169,7 +169,7 @@ pub(super) async fn roll(
     let (_, found) = caller::manager(local, request, tenant).await?;
     let id = KeyId::parse(id).ok_or(Refusal::NotFound)?;
     // The old key ends first: what both would spend together could be more than its bound.
-    let (key, spent) = end(local, &found, id).await?;
+    let (key, spent) = end(local, tenant, &found, id).await?;
     let now = super::accounts::now();
     let bounds = KeyBounds {
         name: key.name,
@@ -181,8 +181,13 @@ pub(super) async fn roll(
     issue(local, tenant, &found, key.source, bounds).await
 }
 
-async fn end(local: &Local, found: &Found, id: KeyId) -> Result<(IssuedKey, Tokens), Refusal> {
-    let ended = store_people::end_key(&*local.store, &found.account, id).await?;
+async fn end(
+    local: &Local,
+    tenant: &Tenant,
+    found: &Found,
+    id: KeyId,
+) -> Result<(IssuedKey, Tokens), Refusal> {
+    let ended = store_people::end_key(&*local.store, &tenant.id, &found.account, id).await?;
     let ended = ended.ok_or(Refusal::NotFound)?;
     local.revocations.announce(&[id]).await?;
     Ok(ended)
@@ -196,6 +201,7 @@ pub(super) async fn revoke(
     id: &str,
 ) -> Result<Answer, Refusal> {
     let (_, found) = caller::manager(local, request, tenant).await?;
-    end(local, &found, KeyId::parse(id).ok_or(Refusal::NotFound)?).await?;
+    let id = KeyId::parse(id).ok_or(Refusal::NotFound)?;
+    end(local, tenant, &found, id).await?;
     Ok(json(200, &api::Success::DONE))
 }

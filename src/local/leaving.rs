@@ -12,6 +12,7 @@ use crate::issuers::client::{Client, Named};
 use crate::issuers::exchange;
 use crate::rules::amount::Tokens;
 use crate::rules::issued_key::{IssuedKey, KeyId};
+use crate::store::directory;
 use crate::store::name::AccountName;
 use crate::store::people;
 use crate::store::tenants::Tenant;
@@ -70,7 +71,8 @@ async fn erase(
     let erased = local.store.erase(account, life).await?;
     let erased = erased.ok_or(Refusal::NotFound)?;
     forget_answers(local, tenant, label).await;
-    people::sweep_erased(&*local.store, &erased).await;
+    people::sweep_erased(&*local.store, &tenant.id, &erased).await;
+    directory::strike_user(&*local.store, &tenant.id, label).await;
     let ids: Vec<KeyId> = erased.keys.iter().map(IssuedKey::id).collect();
     local.revocations.announce(&ids).await?;
     if let Some(sealed) = &erased.apple {

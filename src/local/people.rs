@@ -193,7 +193,7 @@ pub(super) async fn open(
     let entry = local.store.key_names().of(&key);
     let join = join(tenant, &key, &entry, opening, founding);
     let leads = Leads {
-        tenant: tenant.id.as_str(),
+        tenant: &tenant.id,
         layout: local.settings.accounts.layout,
     };
     let Issued { account, joined } =

@@ -62,6 +62,7 @@ pub enum GatewayError {
     KeyLimit,
     /// 403: the model is on no list of the key's own.
     ModelNotAllowed,
+    AccountBlocked,
     /// 403: the key may not be used from the client's address.
     AddressNotAllowed,
     TokensHeld,
@@ -178,6 +179,7 @@ impl GatewayError {
             GatewayError::Overloaded => (503, "overloaded"),
             GatewayError::InsufficientTokens => (402, "insufficient_tokens"),
             GatewayError::KeyLimit => (402, "key_limit"),
+            GatewayError::AccountBlocked => (403, "account_blocked"),
             GatewayError::ModelNotAllowed => (403, "model_not_allowed"),
             GatewayError::AddressNotAllowed => (403, "address_not_allowed"),
             GatewayError::TokensHeld => (429, "tokens_held"),
@@ -253,6 +255,7 @@ impl GatewayError {
             Self::Overloaded => "The gateway has more to do than it can; try again",
             Self::InsufficientTokens => "The token balance of this key does not cover an answer",
             Self::KeyLimit => "This key has spent what it may of its account's balance",
+            Self::AccountBlocked => "This account is suspended",
             Self::ModelNotAllowed => "This key may not ask for that model",
             Self::AddressNotAllowed => "This key may not be used from this address",
             Self::TokensHeld => "Requests in flight hold the rest of this key's balance",
@@ -320,6 +323,7 @@ impl GatewayError {
                 | GatewayError::InsufficientTokens
                 | GatewayError::KeyLimit
                 | GatewayError::ModelNotAllowed
+                | GatewayError::AccountBlocked
                 | GatewayError::AddressNotAllowed
                 | GatewayError::TokensHeld
                 | GatewayError::TooManyInFlight

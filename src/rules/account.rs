@@ -182,6 +182,8 @@ pub enum Verdict {
     Held { left: Tokens, pace: Option<Pace> },
     /// `Limits::concurrent` requests of the account are in flight already: 429 `too_many_in_flight`.
     TooManyInFlight { left: Tokens, pace: Option<Pace> },
+    /// An admin has suspended the account: 403 `account_blocked`.
+    Suspended { left: Tokens, pace: Option<Pace> },
     /// What is left of the key's own bound does not cover `least`: 402 `key_limit`.
     KeySpent { left: Tokens, pace: Option<Pace> },
     /// The window is full; one more request may pass after `wait`: 429 `rate_limit_exceeded`.
@@ -313,6 +315,19 @@ impl<'a> Credit<'a> {
             note: "",
         }
     }
+}
+
+/// Part of a balance that a request in flight or a lease of an instance holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// ID of the request, or name of the instance.
+    pub id: String,
+    pub is_lease: bool,
+    /// Most that it can cost.
+    pub most: Tokens,
+    /// Cost that is known so far.
+    pub known: Tokens,
+    pub expires: Millis,
 }
 
 /// Outcome of [`Account::credit`].
@@ -507,6 +522,21 @@ impl Account {
             held,
             left,
             pace: pace(&self.books),
+        }
+    }
+
+    /// Answers for a suspended account. What is granted or settled already is answered as [`Account::admit`] does.
+    pub fn refuse(&mut self, now: Millis, orphans: Orphans, ask: &Admit<'_>) -> Verdict {
+        self.sweep(now, orphans);
+        self.refill(now, ask.limits.refill, ask.created);
+        let books = &self.books;
+        if books.holds.contains_key(ask.id) || books.marks.contains_key(ask.id) {
+            return self.admit(now, orphans, ask);
+        }
+        let window = ask.limits.window;
+        Verdict::Suspended {
+            left: self.left,
+            pace: window.map(|window| books.slices.pace(window, now)),
         }
     }
 
@@ -747,6 +777,20 @@ impl Account {
         all
     }
 
+    /// Brings the balance up to date, and changes it where there is a `credit`.
+    pub fn amend(
+        &mut self,
+        now: Millis,
+        orphans: Orphans,
+        credit: Option<&Credit<'_>>,
+    ) -> Credited {
+        if let Some(credit) = credit {
+            return self.credit(now, orphans, credit);
+        }
+        self.sweep(now, orphans);
+        Credited::Added { left: self.left }
+    }
+
     /// Adds to the balance or takes from it, once per ID. Only what is free is taken.
     pub fn credit(&mut self, now: Millis, orphans: Orphans, credit: &Credit<'_>) -> Credited {
         self.sweep(now, orphans);
@@ -969,6 +1013,25 @@ impl Books {
     /// Puts the next refill off to the next period.
     pub(crate) fn put_off_refill(&mut self, now: Millis) {
         self.refilled = Some(now);
+    }
+
+    /// Returns what holds part of the balance.
+    pub fn claims(&self) -> Vec<Claim> {
+        let holds = self.holds.iter().map(|(id, hold)| Claim {
+            id: id.clone(),
+            is_lease: false,
+            most: hold.max,
+            known: hold.known,
+            expires: hold.expires,
+        });
+        let leases = self.leases.iter().map(|(instance, lease)| Claim {
+            id: instance.clone(),
+            is_lease: true,
+            most: lease.amount,
+            known: Tokens::ZERO,
+            expires: lease.expires,
+        });
+        holds.chain(leases).collect()
     }
 
     /// Returns what a key with a bound has spent.

@@ -66,6 +66,8 @@ pub struct Entry {
     pub keys: Option<IssuedKeys>,
     /// Changes of the balance by the verbs since, for the engine to store in the same step.
     pub postings: Vec<Posting>,
+    /// New end of the account, for the engine to store in the same step; the inner `None`: it has none.
+    pub expires: Option<Option<Millis>>,
 }
 
 /// A key at its account: what it may do here.
@@ -145,6 +147,38 @@ pub enum Joined {
     TooManyKeys,
 }
 
+/// Changes of an account by an admin. What is absent stays.
+#[derive(Clone, Debug, Default)]
+pub struct Amend<'a> {
+    pub group: Option<&'a str>,
+    /// The app's own ID of the user; the inner `None`: nobody's. A plain name.
+    pub user: Option<Option<&'a str>>,
+    pub suspended: Option<bool>,
+    /// The only key that opens the account from now on.
+    pub opens_to: Option<KeyId>,
+    pub credit: Option<Credit<'a>>,
+    /// Life of the account from now; the inner `None`: no end.
+    pub life: Option<Option<Millis>>,
+}
+
+impl Amend<'_> {
+    /// Returns the members of the record that are set, each with its JSON value.
+    pub fn members(&self) -> Vec<(&'static str, String)> {
+        let text = |text: &str| format!("\"{text}\"");
+        let user = self
+            .user
+            .map(|user| user.map_or_else(|| "null".to_owned(), text));
+        let members = [
+            ("group", self.group.map(text)),
+            ("userId", user),
+            ("suspended", self.suspended.map(|is| is.to_string())),
+            ("opensTo", self.opens_to.map(|id| text(&id.to_string()))),
+        ];
+        let set = members.into_iter();
+        set.filter_map(|(name, word)| Some((name, word?))).collect()
+    }
+}
+
 /// Returns the `group` of the record, or the one that the key's prefix stands for.
 pub fn group(facts: &Facts, key: &str) -> String {
     match &facts.group {
@@ -179,6 +213,7 @@ impl Entry {
             books: Books::default(),
             keys: None,
             postings: Vec::new(),
+            expires: None,
         }
     }
 
@@ -215,6 +250,7 @@ impl Entry {
             return None;
         }
         let issued = match &self.keys {
+            None if facts.opens_to.is_some_and(|id| KeyId::of(key) != id) => return None,
             None => None,
             Some(keys) => {
                 let issued = keys.get(&KeyId::of(key))?;
@@ -229,6 +265,18 @@ impl Entry {
             label: facts.label.clone(),
             issued,
         })
+    }
+
+    /// Returns how the account stands at this tenant, whoever asks. `None`: it is another tenant's.
+    pub fn standing_of_account(&self, tenant: &str) -> Result<Option<Standing>, Damage> {
+        let facts = self.facts()?;
+        let is_others = facts.tenant.as_deref().is_some_and(|bound| bound != tenant);
+        let is_here = !is_others && !self.books.has_left();
+        Ok(is_here.then(|| Standing {
+            group: group(&facts, "user_"),
+            label: facts.label.clone(),
+            issued: None,
+        }))
     }
 
     /// Runs [`Account::admit`] with the limits of the record's group and of the key. A record without `tenantId` is
@@ -253,7 +301,10 @@ impl Entry {
             created: facts.created,
             ..ask.clone()
         };
-        let admission = self.with(|account| account.admit(now, orphans, &ask))?;
+        let admission = self.with(|account| match facts.suspended {
+            true => account.refuse(now, orphans, &ask),
+            false => account.admit(now, orphans, &ask),
+        })?;
         if matches!(admission, Verdict::Granted { .. }) {
             if facts.tenant.is_none() {
                 self.record = record::with_string(&self.record, "tenantId", caller.tenant)?;
@@ -339,6 +390,29 @@ impl Entry {
         self.record = record::with_string(&self.record, "group", group)?;
         self.books.put_off_refill(now);
         Ok(())
+    }
+
+    /// Changes what an admin may change of an account, in one step. A balance that cannot be changed leaves all as it
+    /// was.
+    pub fn amend(
+        &mut self,
+        now: Millis,
+        orphans: Orphans,
+        amend: &Amend<'_>,
+    ) -> Result<Credited, Damage> {
+        self.facts()?;
+        let credited = self.with(|account| account.amend(now, orphans, amend.credit.as_ref()))?;
+        if matches!(credited, Credited::TooMuch { .. }) {
+            return Ok(credited);
+        }
+        for (name, word) in amend.members() {
+            self.record = record::with_word(&self.record, name, &word)?;
+        }
+        if amend.group.is_some() {
+            self.books.put_off_refill(now);
+        }
+        self.expires = amend.life.map(|life| life.map(|life| now.plus(life)));
+        Ok(credited)
     }
 
     /// Adds a key to a person's account, and creates the account where there is none. A repeat with the same key gives
@@ -429,7 +503,7 @@ impl Entry {
         let facts = self.facts()?;
         let is_ours = facts.tenant.as_deref().is_none_or(|bound| bound == tenant);
         let is_anonymous = self.keys.is_none() && group(&facts, "temp_") == ANONYMOUS;
-        if !is_ours || !is_anonymous {
+        if !is_ours || !is_anonymous || facts.suspended {
             return Ok(Taken::Refused);
         }
         self.with(|account| account.take(now, orphans, to, most))

@@ -43,6 +43,11 @@ impl KeyId {
         u64::from_str_radix(text, 16).ok().map(KeyId)
     }
 
+    /// Returns the number of the shard of the lists that the ID stands in: its first digit.
+    pub fn shard(self) -> u8 {
+        (self.0 >> 44) as u8 & 0xf
+    }
+
     /// Returns the ID as the store's scripts write it, a whole number below 2^48.
     pub fn number(self) -> u64 {
         self.0

@@ -1,11 +1,12 @@
 //! The record of an account: JSON text that other programs read and write too.
 //!
 //! The text is the only source of truth. It is parsed in place, and only the member that changes
-//! (`tokensLeft`, `tenantId` or `group`) is spliced, so that unknown fields, their order and their spelling
+//! (`tokensLeft`, `tenantId`, `group` and what an admin sets) is spliced, so that unknown fields, their order and their spelling
 //! survive. It must never be parsed into a tree and written back.
 
 use super::amount::{Millis, Tokens};
 use super::date;
+use super::issued_key::KeyId;
 use crate::json;
 
 const BALANCE: &str = "tokensLeft";
@@ -20,6 +21,10 @@ pub struct Facts {
     pub created: Millis,
     /// What usage records call the account, where it is a person's: drawn at random, and gone with the record.
     pub label: Option<String>,
+    /// Whether an admin has suspended the account.
+    pub suspended: bool,
+    /// The only key that opens a key's own account, where that was rolled (`opensTo`).
+    pub opens_to: Option<KeyId>,
 }
 
 /// Reason for refusing a record. An operator must look at it; no value is guessed.
@@ -89,6 +94,8 @@ pub fn read(text: &str) -> Result<Facts, Damage> {
             .and_then(date::start_of_day)
             .unwrap_or_default(),
         label: word("label").and_then(plain_string),
+        suspended: word("suspended") == Some("true"),
+        opens_to: word("opensTo").and_then(plain).and_then(KeyId::parse),
     })
 }
 
@@ -104,11 +111,16 @@ pub fn with_balance(text: &str, left: Tokens) -> Result<String, Damage> {
 /// Returns the text with `tenantId` or `group` set: replaced in place, or added as the last member. `value`
 /// must need no JSON escaping; tenant IDs and group names never do.
 pub fn with_string(text: &str, name: &str, value: &str) -> Result<String, Damage> {
+    with_word(text, name, &format!("\"{value}\""))
+}
+
+/// Returns the text with a member set to a JSON value, as it is written: replaced in place, or added as the last one.
+pub fn with_word(text: &str, name: &str, word: &str) -> Result<String, Damage> {
     let (fields, end) = json::members(text).ok_or(Damage::NotAnObject)?;
     Ok(
         match json::member(&fields, name).map(|field| &field.value) {
-            Some(at) => format!("{}\"{value}\"{}", &text[..at.start], &text[at.end..]),
-            None => format!("{},\"{name}\":\"{value}\"{}", &text[..end], &text[end..]),
+            Some(at) => format!("{}{word}{}", &text[..at.start], &text[at.end..]),
+            None => format!("{},\"{name}\":{word}{}", &text[..end], &text[end..]),
         },
     )
 }

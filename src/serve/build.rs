@@ -32,6 +32,7 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::carries::Carries;
 use crate::store::config_secrets::ConfigSecrets;
+use crate::store::directory::Newcomers;
 use crate::store::journal::Journal;
 use crate::store::leases::Leases;
 use crate::store::name::AccountName;
@@ -120,6 +121,7 @@ pub fn create_app(deps: Deps) -> App {
             bounds: bounds(&settings),
         },
         admission: Admission {
+            newcomers: Newcomers::new(store.clone()),
             store: store.clone(),
             carries,
             delivery: delivery.clone(),

@@ -13,6 +13,7 @@ use crate::proxy::downstream::rejection::reject;
 use crate::proxy::gateway::Side;
 use crate::settings;
 use crate::store::Store;
+use crate::store::directory;
 use crate::telemetry::series::Families;
 use futures_util::FutureExt;
 use std::io;
@@ -38,6 +39,8 @@ const LOG_REFUSALS_EVERY: Duration = Duration::from_secs(1);
 /// Times until what is too old is removed for the first time, and again.
 const FIRST_PURGE: Duration = Duration::from_secs(60);
 const PURGE_INTERVAL: Duration = Duration::from_secs(86_400);
+/// Interval at which the lists of keys and people are swept.
+const LISTS_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Backoff after a failed `accept`, usually for lack of file descriptors: lets some connections end first.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -86,6 +89,7 @@ pub async fn serve(app: App, sockets: Sockets, line: Option<Channel>) -> io::Res
         tokio::spawn(life.app.proxy.local.revocations.clone().run()),
         tokio::spawn(delivery.replay.clone().run()),
         tokio::spawn(purge(life.app.store.clone())),
+        tokio::spawn(keep_lists(life.app.store.clone())),
         tokio::spawn(log_refusals(life.app.proxy.metrics.families.clone())),
     ];
     if let Some(mut line) = line {
@@ -121,6 +125,17 @@ async fn purge(store: Arc<dyn Store>) {
             }
         }
         tokio::time::sleep(PURGE_INTERVAL).await;
+    }
+}
+
+/// Enters all that is stored in the lists of keys and people, where that was never done, and strikes hourly what has
+/// ended.
+async fn keep_lists(store: Arc<dyn Store>) {
+    loop {
+        if let Err(error) = directory::keep(&*store).await {
+            log::warn!("Could not bring the lists of keys and people up to date: {error}");
+        }
+        tokio::time::sleep(LISTS_INTERVAL).await;
     }
 }
 

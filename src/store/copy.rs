@@ -6,6 +6,7 @@
 mod shape;
 
 use super::contents::Contents;
+use super::directory;
 use super::embedded::copying as on_disk;
 use super::redis::{Redis, copying as on_redis};
 use super::stored::{Stored, Things};
@@ -90,6 +91,8 @@ pub async fn copy(
         on_redis::can_rename(&redis)?;
         agreed(&redis, names.secret_id().as_deref()).await?;
         let (hashed, still_clear) = on_redis::hash_names(&redis).await.map_err(told)?;
+        // The lists have clear names until then.
+        directory::rebuild(&*redis).await.map_err(told)?;
         return Ok(json!({"hashed": hashed, "stillClear": still_clear}));
     }
     let target = End::open(to, &keeping).await?;

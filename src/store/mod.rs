@@ -11,6 +11,7 @@ pub mod config_history;
 pub mod config_secrets;
 mod contents;
 pub mod copy;
+pub mod directory;
 pub mod embedded;
 mod folder;
 mod followers;
@@ -26,11 +27,12 @@ mod stored;
 pub mod tenants;
 
 use crate::rules::account::{
-    Admit, Ask, Credit, Credited, Grant, Look, Orphans, Report, Reported, Settlement, Verdict,
+    Admit, Ask, Claim, Credit, Credited, Grant, Look, Orphans, Report, Reported, Settlement,
+    Verdict,
 };
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::carry::{Carry, Taken};
-use crate::rules::entry::{Caller, Erased, Groups, Join, Joined, Standing};
+use crate::rules::entry::{Amend, Caller, Erased, Groups, Join, Joined, Standing};
 use crate::rules::issued_key::{IssuedKey, KeyId};
 use crate::rules::payments::book::{Paid, Pay, PaymentBook};
 use crate::rules::posting::Statement;
@@ -40,6 +42,7 @@ use crate::rules::window::Window;
 use crate::telemetry::counter::Histogram;
 use async_trait::async_trait;
 use bytes::Bytes;
+use directory::{List, Listed, Place};
 use name::{AccountName, AnswerKey, KeyName, KeyNames, LogName, TenantText, TicketName};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -139,6 +142,8 @@ pub enum KeyAdmission {
         standing: Standing,
         /// Balance of an earlier key that has not all arrived yet.
         carry: Option<Carry>,
+        /// Whether the account has no ledger yet: another program may have written it, and then it is in no list.
+        is_new: bool,
         admission: Verdict,
     },
 }
@@ -274,6 +279,17 @@ pub trait Ledger: Send + Sync {
         groups: &Groups,
     ) -> Outcome<Option<Found>>;
 
+    /// Returns an account of a tenant by its own name, as [`Ledger::find`] does for its keys.
+    async fn find_account(
+        &self,
+        account: &AccountName,
+        tenant: &TenantId,
+        groups: &Groups,
+    ) -> Outcome<Option<Found>>;
+
+    /// Returns what requests in flight and leases hold of an account.
+    async fn claims(&self, account: &AccountName) -> Outcome<Vec<Claim>>;
+
     /// Checks key, tenant, window and balance and takes the hold, in one step. A refusal takes nothing.
     async fn admit(
         &self,
@@ -336,6 +352,10 @@ pub trait Ledger: Send + Sync {
         key: &str,
         page: LedgerPage,
     ) -> Outcome<Option<Statement>>;
+
+    /// Changes what an admin may change of an account, as [`Ledger::credit`] does where that has a `credit`. `None`: the
+    /// account does not exist.
+    async fn amend(&self, account: &AccountName, amend: &Amend<'_>) -> Outcome<Option<Credited>>;
 
     /// Moves an account to another group. False: the account does not exist.
     async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool>;
@@ -544,14 +564,66 @@ pub trait Durability: Send + Sync {
     async fn close(&self);
 }
 
+/// Lists of a tenant's keys and people, and what is stored under the names in them. `directory.rs` keeps the two together.
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// Enters keys or people, before their records are written.
+    async fn enter(&self, tenant: &TenantId, list: List, entries: &[Listed]) -> Outcome<()>;
+
+    /// Strikes entries, after their records were removed.
+    async fn strike(&self, tenant: &TenantId, list: List, entries: &[Listed]) -> Outcome<()>;
+
+    /// Returns at most `most` entries after a place, newest first.
+    async fn listed(
+        &self,
+        tenant: &TenantId,
+        list: List,
+        after: Option<Place>,
+        most: usize,
+    ) -> Outcome<Vec<Listed>>;
+
+    async fn listed_by_id(
+        &self,
+        tenant: &TenantId,
+        list: List,
+        id: KeyId,
+    ) -> Outcome<Option<Listed>>;
+
+    /// Returns the number of entries, those without a record included.
+    async fn count_listed(&self, tenant: &TenantId, list: List) -> Outcome<u64>;
+
+    /// Whether anything is stored under a name.
+    async fn has(&self, name: &AccountName) -> Outcome<bool>;
+
+    /// Returns what is stored under a name: a record, or what leads to one.
+    async fn stored_text(&self, name: &AccountName) -> Outcome<Option<String>>;
+
+    /// Returns the names of all accounts, and of what leads to them.
+    async fn account_names(&self) -> Outcome<Vec<AccountName>>;
+
+    /// Whether all that is stored has been entered once.
+    async fn is_listed_whole(&self) -> Outcome<bool>;
+
+    /// Notes that all that is stored was entered.
+    async fn note_listed_whole(&self) -> Outcome<()>;
+}
+
 /// All of a store. Both engines implement it; whoever needs a part takes that part's trait.
 pub trait Store:
-    Ledger + People + Purchases + Configs + UsageLog + Tickets + AnswerCache + Durability
+    Ledger + People + Purchases + Configs + Directory + UsageLog + Tickets + AnswerCache + Durability
 {
 }
 
 impl<T> Store for T where
-    T: Ledger + People + Purchases + Configs + UsageLog + Tickets + AnswerCache + Durability
+    T: Ledger
+        + People
+        + Purchases
+        + Configs
+        + Directory
+        + UsageLog
+        + Tickets
+        + AnswerCache
+        + Durability
 {
 }
 

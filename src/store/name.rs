@@ -20,6 +20,12 @@ impl KeyName {
         is_plain(key).then(|| KeyName(key.to_owned()))
     }
 
+    /// Returns a key by its stored name, which may be hashed: no client can send it like that. `None`: no key's name.
+    pub(crate) fn stored(name: &AccountName) -> Option<KeyName> {
+        let part = name.0.strip_prefix("apiKey:")?;
+        Some(KeyName(part.to_owned()))
+    }
+
     /// Draws a new key. `prefix` must be plain, such as `user_`.
     pub(crate) fn generate(prefix: &str) -> KeyName {
         KeyName(format!("{prefix}{}", uuid::Uuid::new_v4()))
@@ -247,6 +253,14 @@ impl TenantText {
         format!("tenant:{tenant}:{part}")
     }
 }
+
+/// Returns the name of a shard of a tenant's lists of keys and people, by its number.
+pub(crate) fn lists(tenant: &TenantId, shard: u8) -> String {
+    format!("index:{tenant}:{shard:x}")
+}
+
+/// Stands where all that is stored has been entered in the lists once.
+pub(crate) const LISTED: &str = "index:whole";
 
 /// Returns the tenant ID in a config's name, `tenant:<id>:config`.
 pub(crate) fn tenant_of_config(name: &str) -> Option<&str> {

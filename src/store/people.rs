@@ -3,11 +3,13 @@
 //! The account is written first, then what leads to it. A crash in between leaves a key in a list that nobody was
 //! given. A key ends in the account's list, in one step; what led from it is swept up afterwards.
 
+use super::directory::{List, Listed, Place};
 use super::name::{AccountName, KeyName};
 use super::{Joining, Led, Outcome, Store, StoreError};
 use crate::rules::amount::Tokens;
 use crate::rules::entry::{Erased, Join, Joined};
 use crate::rules::issued_key::{IssuedKey, KeyId};
+use crate::rules::tenant::TenantId;
 use crate::settings::Layout;
 use serde_json::json;
 
@@ -21,7 +23,7 @@ pub struct Issued {
 /// Writes what leads from keys to accounts.
 #[derive(Clone, Copy)]
 pub struct Leads<'a> {
-    pub tenant: &'a str,
+    pub tenant: &'a TenantId,
     pub layout: Layout,
 }
 
@@ -33,7 +35,7 @@ impl Leads<'_> {
             Layout::Key => json!({
                 "userId": account.part(),
                 "createdAt": crate::rules::date::rfc3339(key.created),
-                "tenantId": self.tenant,
+                "tenantId": self.tenant.as_str(),
                 "account": account.as_str(),
             })
             .to_string(),
@@ -50,6 +52,7 @@ pub async fn issue(
     join: &Join,
 ) -> Outcome<Issued> {
     let mut account = account.clone();
+    let listed = enter_founded(store, leads.tenant, &account, join).await?;
     let mut joining = repeated(store, &account, join).await?;
     if let Joining::Linked(main) = joining {
         let through = Join {
@@ -70,13 +73,42 @@ pub async fn issue(
         let joined = Joined::Absent;
         return Ok(Issued { account, joined });
     };
+    if let Some(listed) = listed.filter(|_| !matches!(joined, Joined::Done { created: true, .. })) {
+        store.strike(leads.tenant, List::Users, &[listed]).await?;
+    }
     if let Joined::Done { ended, .. } = &joined {
         let text = leads.text(&account, &join.key);
         let name = store.key_names().of(key);
+        let entry = entry_of_key(name.clone(), &join.key);
+        store.enter(leads.tenant, List::Keys, &[entry]).await?;
         store.lead(&name, &text, join.life).await?;
-        sweep(store, ended).await;
+        sweep(store, leads.tenant, ended).await;
     }
     Ok(Issued { account, joined })
+}
+
+/// Enters an account that a join may create. It has a label of its own, so an account that is there stays entered.
+async fn enter_founded(
+    store: &dyn Store,
+    tenant: &TenantId,
+    account: &AccountName,
+    join: &Join,
+) -> Outcome<Option<Listed>> {
+    let Some(founding) = &join.founding else {
+        return Ok(None);
+    };
+    let entry = Listed::user(account.clone(), &founding.record);
+    let entries = std::slice::from_ref(&entry);
+    store.enter(tenant, List::Users, entries).await?;
+    Ok(Some(entry))
+}
+
+fn entry_of_key(name: AccountName, key: &IssuedKey) -> Listed {
+    let place = Place {
+        created: key.created,
+        id: KeyId::of_name(name.as_str()),
+    };
+    Listed { place, name }
 }
 
 /// Joins, and repeats that once where the answer was lost: the same key is never added twice.
@@ -90,11 +122,14 @@ async fn repeated(store: &dyn Store, account: &AccountName, join: &Join) -> Outc
 }
 
 /// Removes what led from ended keys to their account. What is left over opens nothing.
-async fn sweep(store: &dyn Store, ended: &[IssuedKey]) {
+async fn sweep(store: &dyn Store, tenant: &TenantId, ended: &[IssuedKey]) {
     for key in ended {
         if let Some(name) = AccountName::parse(&key.entry) {
             // Ignored: the account no longer lists the key.
             let _ = store.unlead(&name).await;
+            // Ignored: whoever meets the entry strikes it.
+            let entry = entry_of_key(name, key);
+            let _ = store.strike(tenant, List::Keys, &[entry]).await;
         }
     }
 }
@@ -103,19 +138,20 @@ async fn sweep(store: &dyn Store, ended: &[IssuedKey]) {
 /// included. `None`: the account has no such key.
 pub async fn end_key(
     store: &dyn Store,
+    tenant: &TenantId,
     account: &AccountName,
     id: KeyId,
 ) -> Outcome<Option<(IssuedKey, Tokens)>> {
     let ended = store.drop_key(account, id).await?;
     if let Some((key, _)) = &ended {
-        sweep(store, std::slice::from_ref(key)).await;
+        sweep(store, tenant, std::slice::from_ref(key)).await;
     }
     Ok(ended)
 }
 
 /// Removes what led to a deleted account.
-pub async fn sweep_erased(store: &dyn Store, erased: &Erased) {
-    sweep(store, &erased.keys).await;
+pub async fn sweep_erased(store: &dyn Store, tenant: &TenantId, erased: &Erased) {
+    sweep(store, tenant, &erased.keys).await;
     for identity in &erased.identities {
         if let Some(name) = AccountName::user(identity) {
             // Ignored: the next sign-in with this identity finds no account there, and sweeps it up.

@@ -36,9 +36,13 @@ impl Revocations {
         })
     }
 
-    /// Whether a key was revoked lately.
-    pub fn has(&self, key: &KeyName) -> bool {
-        self.has_any.load(Ordering::Relaxed) && self.recent.lock().contains_key(&key.id())
+    /// Whether a key was revoked, or its account suspended, after a moment of late.
+    pub fn has_since(&self, key: &KeyName, moment: Instant) -> bool {
+        if !self.has_any.load(Ordering::Relaxed) {
+            return false;
+        }
+        let recent = self.recent.lock();
+        recent.get(&key.id()).is_some_and(|at| *at >= moment)
     }
 
     /// Ends what is in flight with these keys, here and on all instances.

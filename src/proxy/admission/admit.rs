@@ -24,6 +24,7 @@ use crate::rules::entry::Caller;
 use crate::rules::issued_key::IssuedKey;
 use crate::rules::window::{Limits, Pace};
 use crate::store::carries::Carries;
+use crate::store::directory::Newcomers;
 use crate::store::leases::{Covered, Lease};
 use crate::store::name::{AccountName, KeyName};
 use crate::store::tenants::Tenant;
@@ -44,6 +45,7 @@ const MAX_USUAL_BYTES_PER_TOKEN: u64 = 12;
 
 pub struct Admission {
     pub store: Arc<dyn Ledger>,
+    pub newcomers: Newcomers,
     /// Balances on their way to people's accounts.
     pub carries: Arc<Carries>,
     pub delivery: Arc<Delivery>,
@@ -207,12 +209,16 @@ impl Admission {
             account,
             standing,
             admission,
+            is_new,
             ..
         } = entry
         else {
             leases.invalidate(key);
             return Err(GatewayError::UnknownKey);
         };
+        if is_new {
+            self.newcomers.note(&estimate.tenant.id, key);
+        }
         leases.record_admission(key, caller, &account, &standing, &admission);
         let (left, window) = balance_and_window(&admission);
         reply.set_balance(left);
@@ -244,8 +250,6 @@ impl Admission {
         })
     }
 
-    /// Brings the balance of an earlier key that has not all arrived. True: it was waited for, because the account is
-    /// short of tokens.
     /// Says what fills a balance that is spent, and tells the app of a key that is.
     fn tell_spent(
         &self,
@@ -263,6 +267,8 @@ impl Admission {
         }
     }
 
+    /// Brings the balance of an earlier key that has not all arrived. True: it was waited for, because the account is
+    /// short of tokens.
     async fn bring(&self, estimate: &Estimate<'_>, entry: &KeyAdmission) -> bool {
         let KeyAdmission::Known {
             account,
@@ -319,6 +325,7 @@ fn granted(admission: Verdict) -> Result<Tokens, GatewayError> {
         Verdict::Spent { .. } => Err(GatewayError::InsufficientTokens),
         Verdict::KeySpent { .. } => Err(GatewayError::KeyLimit),
         Verdict::Held { .. } => Err(GatewayError::TokensHeld),
+        Verdict::Suspended { .. } => Err(GatewayError::AccountBlocked),
         Verdict::TooManyInFlight { .. } => Err(GatewayError::TooManyInFlight),
         Verdict::RateLimited { wait, .. } => Err(GatewayError::RateLimited { wait }),
     }
@@ -480,6 +487,7 @@ fn balance_and_window(verdict: &Verdict) -> (Tokens, Option<Pace>) {
         Verdict::Granted { left, pace, .. }
         | Verdict::Spent { left, pace }
         | Verdict::KeySpent { left, pace }
+        | Verdict::Suspended { left, pace }
         | Verdict::Held { left, pace }
         | Verdict::TooManyInFlight { left, pace } => (left, pace),
         Verdict::RateLimited { left, pace, .. } => (left, Some(pace)),

@@ -53,6 +53,8 @@ pub struct Lifetime<'a> {
     parts: &'a Lifetimes,
     /// Key that the call came with.
     key: &'a KeyName,
+    /// Moment when its hold was asked for.
+    taken: Instant,
     /// Timer of the connection's `Reusables`, returned to it for its next request.
     pub(crate) timer: LazyTimer,
     expires: Instant,
@@ -95,6 +97,7 @@ impl Lifetimes {
         Lifetime {
             parts: self,
             key,
+            taken,
             timer,
             expires: taken + ttl,
             next_renewal: taken + ttl / 3,
@@ -201,8 +204,10 @@ impl Lifetime<'_> {
             let in_flight = self.parts.in_flight.clone();
             self.shutdown = Some(Box::pin(async move { in_flight.is_cut().await }));
         }
-        if self.parts.revocations.has(self.key) {
-            return Some(GatewayError::Ended("The key of this request was revoked"));
+        if self.parts.revocations.has_since(self.key, self.taken) {
+            return Some(GatewayError::Ended(
+                "The key of this request was revoked or suspended",
+            ));
         }
         let now = Instant::now();
         let ttl = self.parts.hold_ttl;

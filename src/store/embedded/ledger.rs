@@ -217,6 +217,23 @@ impl Ledgers {
         Ok(Statement::page((left, tally), whole, sums, now, page))
     }
 
+    /// Lets the rows that are there end with their account.
+    pub(super) fn keep_until(&self, account: &AccountName, expires: Option<Millis>) -> Outcome<()> {
+        let name = account.as_str();
+        let mut rows = self.disk.names(&name::posting_rows(name))?;
+        rows.push(name::posting_sums(name));
+        for row in rows {
+            self.disk.change(&row, ChangeKind::Begins, |found| {
+                let next = found.map_or(Next::Keep, |stored| {
+                    let stored = stored.clone();
+                    Next::set(Stored { expires, ..stored })
+                });
+                Ok(((), next))
+            })?;
+        }
+        Ok(())
+    }
+
     /// Removes the ledger of an account that is no more.
     pub(super) async fn remove(&self, account: &AccountName) -> Outcome<()> {
         self.disk.durable(self.disk.sequence()).await?;

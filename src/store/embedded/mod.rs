@@ -9,6 +9,7 @@ mod catch_panic;
 pub(super) mod copying;
 mod counters;
 mod database;
+mod directory;
 mod disk;
 mod disk_space;
 mod journal;
@@ -27,11 +28,11 @@ use super::{
     StoreError, Tickets, UsageLog,
 };
 use crate::rules::account::{
-    Admit, Ask, Credit, Credited, Grant, Orphans, Report, Reported, Settlement,
+    Admit, Ask, Claim, Credit, Credited, Grant, Orphans, Report, Reported, Settlement,
 };
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::date::rfc3339;
-use crate::rules::entry::{self, Caller, EntryAdmission, Groups};
+use crate::rules::entry::{self, Amend, Caller, EntryAdmission, Groups};
 use crate::rules::lru::Item;
 use crate::rules::posting::Statement;
 use crate::rules::record::{self, Damage, Target};
@@ -41,6 +42,7 @@ use crate::telemetry::counter::Histogram;
 use answers::AnswerFiles;
 use async_trait::async_trait;
 use counters::Counters;
+use directory::InMemory;
 use disk::{ChangeKind, Disk, Next};
 use ledger::Ledgers;
 use parking_lot::Mutex;
@@ -60,6 +62,7 @@ pub struct Embedded {
     /// The usage logs' blocks, by the name of the log.
     logs: Mutex<HashMap<String, Log>>,
     ledgers: Ledgers,
+    lists: InMemory,
 }
 
 /// Blocks of a usage log; each has the number of its first record.
@@ -96,6 +99,7 @@ impl Embedded {
             counters: Mutex::default(),
             logs: Mutex::default(),
             ledgers,
+            lists: InMemory::default(),
         })
     }
 
@@ -158,6 +162,10 @@ impl Embedded {
                 ..stored.clone()
             };
             postings = stored.postings + entry.postings.len() as u64;
+            let after = Stored {
+                expires: entry.expires.unwrap_or(stored.expires),
+                ..after
+            };
             let next = ledger::change(account, stored, after, &entry.postings);
             Ok((Some(outcome), next))
         })?;
@@ -318,6 +326,7 @@ fn entry_of(account: &AccountName, stored: &Stored) -> entry::Entry {
         books: stored.books.clone(),
         keys: account.is_person().then(|| stored.keys.clone()),
         postings: Vec::new(),
+        expires: None,
     }
 }
 
@@ -393,6 +402,51 @@ impl Ledger for Embedded {
         }))
     }
 
+    async fn find_account(
+        &self,
+        account: &AccountName,
+        tenant: &TenantId,
+        groups: &Groups,
+    ) -> Outcome<Option<Found>> {
+        let now = self.keeping.clock.now();
+        let moved = self.moved(account)?;
+        let account = moved.as_ref().unwrap_or(account);
+        let stored = self.disk.read(account.as_str())?;
+        let stored =
+            stored.filter(|stored| is_account(stored, now) && name::is_record(&stored.text));
+        let Some(stored) = stored else {
+            return Ok(None);
+        };
+        let damaged = |damage| StoreError::damaged(account, damage);
+        let entry = entry_of(account, &stored);
+        let Some(standing) = entry
+            .standing_of_account(tenant.as_str())
+            .map_err(damaged)?
+        else {
+            return Ok(None);
+        };
+        let limits = groups.limits(&standing.group);
+        let look = entry
+            .look(now, self.keeping.orphans, limits)
+            .map_err(damaged)?;
+        Ok(Some(Found {
+            account: account.clone(),
+            standing,
+            look,
+            carry: entry.books.pending_carry().cloned(),
+            spent: Tokens::ZERO,
+            life: stored.expires.map(|expires| expires.minus(now)),
+            record: entry.record,
+        }))
+    }
+
+    async fn claims(&self, account: &AccountName) -> Outcome<Vec<Claim>> {
+        let stored = self.disk.read(account.as_str())?;
+        Ok(stored
+            .map(|stored| stored.books.claims())
+            .unwrap_or_default())
+    }
+
     async fn admit(
         &self,
         key: &KeyName,
@@ -423,6 +477,8 @@ impl Ledger for Embedded {
                 account,
                 standing,
                 carry,
+                // No other program writes into a directory.
+                is_new: false,
                 admission,
             },
         })
@@ -544,6 +600,22 @@ impl Ledger for Embedded {
             None => Ok(None),
             Some((state, _)) => self.ledgers.page(account, state, page).await.map(Some),
         }
+    }
+
+    async fn amend(&self, account: &AccountName, amend: &Amend<'_>) -> Outcome<Option<Credited>> {
+        let step = |entry: &mut entry::Entry, now, orphans| {
+            let credited = entry.amend(now, orphans, amend)?;
+            Ok((credited, entry.expires))
+        };
+        let Some((credited, expires)) = self.on_account_flushed(account, step).await? else {
+            return Ok(None);
+        };
+        if let Some(expires) = expires {
+            let moved = self.moved(account)?;
+            let account = moved.as_ref().unwrap_or(account);
+            self.ledgers.keep_until(account, expires)?;
+        }
+        Ok(Some(credited))
     }
 
     async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool> {

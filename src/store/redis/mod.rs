@@ -8,6 +8,7 @@ mod book_rows;
 mod breaker;
 pub(super) mod copying;
 mod dial;
+mod directory;
 mod fleet;
 mod key_row;
 mod node;
@@ -26,11 +27,12 @@ use super::{
     KeyAdmission, Ledger, LedgerPage, Mint, Outcome, Put, StoreError, Tickets, UsageLog,
 };
 use crate::rules::account::{
-    Admit, Ask, Credit, Credited, Grant, Look, Orphans, Report, Reported, Settlement, Verdict,
+    Admit, Ask, Claim, Credit, Credited, Grant, Look, Orphans, Report, Reported, Settlement,
+    Verdict,
 };
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::carry::Carry;
-use crate::rules::entry::{Caller, Groups, Standing};
+use crate::rules::entry::{Amend, Caller, Groups, Standing};
 use crate::rules::issued_key::IssuedKey;
 use crate::rules::posting::{Posting, Statement};
 use crate::rules::record::{self, Damage};
@@ -72,6 +74,7 @@ struct Scripts {
     credit: Script,
     find: Script,
     regroup: Script,
+    amend: Script,
     count: Script,
     replace: Script,
     record: Script,
@@ -84,6 +87,7 @@ struct Scripts {
     unlead: Script,
     identities: Script,
     announce: Script,
+    enter: Script,
     rename: Script,
     purge: Script,
     pay: Script,
@@ -117,6 +121,7 @@ impl Scripts {
             credit: Script::new(include_str!("scripts/credit.lua")),
             find: Script::new(include_str!("scripts/find.lua")),
             regroup: Script::new(include_str!("scripts/regroup.lua")),
+            amend: Script::new(include_str!("scripts/amend.lua")),
             count: Script::new(include_str!("scripts/count.lua")),
             replace: Script::new(include_str!("scripts/replace.lua")),
             record: Script::new(include_str!("scripts/record.lua")),
@@ -131,6 +136,7 @@ impl Scripts {
             unlead: Script::new(include_str!("scripts/unlead.lua")),
             identities: Script::new(include_str!("scripts/identities.lua")),
             announce: Script::new(include_str!("scripts/announce.lua")),
+            enter: Script::new(include_str!("scripts/enter.lua")),
             purge: Script::new(include_str!("scripts/purge.lua")),
             rename: Script::new(include_str!("scripts/rename.lua")),
             hash_entries: Script::new(include_str!("scripts/hash_entries.lua")),
@@ -216,6 +222,33 @@ impl Words {
         Ok(Statement::page((left, tally), whole, sums, now, page))
     }
 
+    /// Parses the reply of `scripts/find.lua`.
+    fn found(mut self, account: AccountName) -> Outcome<Found> {
+        let (record, group) = (self.word()?, self.word()?);
+        let life = self.word()?.parse().ok().map(Millis);
+        let look = Look {
+            left: self.tokens()?,
+            free: self.tokens()?,
+            overrun: self.tokens()?,
+            pace: self.pace()?,
+        };
+        let (carry, issued, label) = (self.carry()?, self.issued()?, self.label()?);
+        let spent = self.tokens()?;
+        Ok(Found {
+            account,
+            record,
+            standing: Standing {
+                group,
+                label,
+                issued,
+            },
+            look,
+            carry,
+            spent,
+            life,
+        })
+    }
+
     fn settlement(&mut self) -> Outcome<Settlement> {
         Ok(Settlement {
             charged: self.tokens()?,
@@ -234,6 +267,23 @@ enum Reply {
         kind: String,
         words: Words,
     },
+}
+
+impl Reply {
+    /// Parses the reply of `scripts/credit.lua` and `scripts/amend.lua`.
+    fn credited(self) -> Outcome<Option<Credited>> {
+        let Reply::There { kind, mut words } = self else {
+            return Ok(None);
+        };
+        let left = words.tokens()?;
+        Ok(Some(match kind.as_str() {
+            "added" => Credited::Added { left },
+            "repeated" => Credited::Repeated { left },
+            _ => Credited::TooMuch {
+                room: words.tokens()?,
+            },
+        }))
+    }
 }
 
 impl Redis {
@@ -475,11 +525,11 @@ fn kind_of(key: &str) -> String {
     key.chars().take(5).collect()
 }
 
-/// Encodes a key's ID as the scripts read it: empty where the account is no person's.
+/// Encodes a key's ID as the scripts read it: with a `=` before it where the account is no person's.
 fn key_word(account: &AccountName, key: &KeyName) -> String {
     match account.is_person() {
         true => key.id().to_string(),
-        false => String::new(),
+        false => format!("={}", key.id()),
     }
 }
 
@@ -519,33 +569,33 @@ impl Ledger for Redis {
             words.extend(group_words(groups));
             words
         };
-        let Some((account, _, mut words)) = self.on_key(&self.scripts.find, key, words).await?
-        else {
-            return Ok(None);
-        };
-        let (record, group) = (words.word()?, words.word()?);
-        let life = words.word()?.parse().ok().map(Millis);
-        let look = Look {
-            left: words.tokens()?,
-            free: words.tokens()?,
-            overrun: words.tokens()?,
-            pace: words.pace()?,
-        };
-        let (carry, issued, label) = (words.carry()?, words.issued()?, words.label()?);
-        let spent = words.tokens()?;
-        Ok(Some(Found {
-            account,
-            record,
-            standing: Standing {
-                group,
-                label,
-                issued,
-            },
-            look,
-            carry,
-            spent,
-            life,
-        }))
+        let found = self.on_key(&self.scripts.find, key, words).await?;
+        found
+            .map(|(account, _, words)| words.found(account))
+            .transpose()
+    }
+
+    async fn find_account(
+        &self,
+        account: &AccountName,
+        tenant: &TenantId,
+        groups: &Groups,
+    ) -> Outcome<Option<Found>> {
+        // Without a key: whoever asks administers the tenant.
+        let mut words = vec![tenant.to_string(), "user_".to_owned(), "*".to_owned()];
+        words.extend(group_words(groups));
+        let found = self.on_known(&self.scripts.find, account, &words).await?;
+        found
+            .map(|(_, words)| words.found(account.clone()))
+            .transpose()
+    }
+
+    async fn claims(&self, account: &AccountName) -> Outcome<Vec<Claim>> {
+        let name = account.as_str();
+        let mut command = redis::cmd("HGETALL");
+        let fields: Vec<(String, String)> = self.plain(name, command.arg(account.books())).await?;
+        let books = book_rows::parse(&fields);
+        Ok(books.map(|books| books.claims()).unwrap_or_default())
     }
 
     async fn admit(
@@ -584,6 +634,7 @@ impl Ledger for Redis {
             "spent" => Verdict::Spent { left, pace },
             "held" => Verdict::Held { left, pace },
             "key spent" => Verdict::KeySpent { left, pace },
+            "suspended" => Verdict::Suspended { left, pace },
             "crowded" => Verdict::TooManyInFlight { left, pace },
             _ => Verdict::RateLimited {
                 wait: Millis(amount),
@@ -592,6 +643,7 @@ impl Ledger for Redis {
             },
         };
         let (carry, issued, label) = (words.carry()?, words.issued()?, words.label()?);
+        let is_new = words.word()? == "1";
         Ok(KeyAdmission::Known {
             account,
             standing: Standing {
@@ -600,6 +652,7 @@ impl Ledger for Redis {
                 issued,
             },
             carry,
+            is_new,
             admission,
         })
     }
@@ -736,17 +789,33 @@ impl Ledger for Redis {
         let reply = self
             .on_account_replicated(script, account, &words, replicas)
             .await?;
-        let Reply::There { kind, mut words } = reply else {
-            return Ok(None);
+        reply.credited()
+    }
+
+    async fn amend(&self, account: &AccountName, amend: &Amend<'_>) -> Outcome<Option<Credited>> {
+        let mut words = match &amend.credit {
+            None => [const { String::new() }; 4].to_vec(),
+            Some(credit) => vec![
+                credit.id.to_owned(),
+                credit.amount.to_string(),
+                flag(credit.is_debit),
+                credit.note.to_owned(),
+            ],
         };
-        let left = words.tokens()?;
-        Ok(Some(match kind.as_str() {
-            "added" => Credited::Added { left },
-            "repeated" => Credited::Repeated { left },
-            _ => Credited::TooMuch {
-                room: words.tokens()?,
-            },
-        }))
+        // Redis refuses an expiry of 0.
+        let life = amend.life.map(|life| life.map_or(0, |life| life.0.max(1)));
+        words.push(life.map_or_else(String::new, |life| life.to_string()));
+        let members = amend.members().into_iter();
+        words.extend(members.flat_map(|(name, word)| [name.to_owned(), word]));
+        let replicas = match amend.credit {
+            Some(_) => self.replicas(account).await,
+            None => 0,
+        };
+        let script = &self.scripts.amend;
+        let reply = self
+            .on_account_replicated(script, account, &words, replicas)
+            .await?;
+        reply.credited()
     }
 
     async fn statement(

@@ -6,11 +6,11 @@ use crate::store::contract::{keeping, open, runtime};
 use async_trait::async_trait;
 use resullm::host_port::HostPort;
 use resullm::rules::account::{
-    Admit, Ask, Credit, Credited, Grant, Orphans, Report, Reported, Settlement,
+    Admit, Ask, Claim, Credit, Credited, Grant, Orphans, Report, Reported, Settlement,
 };
 use resullm::rules::amount::{Millis, Tokens};
 use resullm::rules::carry::Taken;
-use resullm::rules::entry::{Caller, Erased, Groups, Join};
+use resullm::rules::entry::{Amend, Caller, Erased, Groups, Join};
 use resullm::rules::issued_key::{IssuedKey, KeyId};
 use resullm::rules::payments::book::{Paid, Pay, PaymentBook};
 use resullm::rules::posting::Statement;
@@ -20,13 +20,14 @@ use resullm::serve::build::{Deps, create_app};
 use resullm::serve::life;
 use resullm::serve::sockets::Sockets;
 use resullm::settings::{Listener, Settings};
+use resullm::store::directory::{List, Listed, Place};
 use resullm::store::name::{
     AccountName, AnswerKey, KeyName, KeyNames, LogName, TenantText, TicketName,
 };
 use resullm::store::{
-    Agreement, AnswerCache, Clock, Configs, Counted, Durability, Follower, Found, FoundAnswer,
-    Joining, KeyAdmission, Led, Ledger, LedgerPage, ListedKey, Mint, NewAnswer, Outcome, People,
-    Purchases, Put, Received, Store, Tickets, UsageLog,
+    Agreement, AnswerCache, Clock, Configs, Counted, Directory, Durability, Follower, Found,
+    FoundAnswer, Joining, KeyAdmission, Led, Ledger, LedgerPage, ListedKey, Mint, NewAnswer,
+    Outcome, People, Purchases, Put, Received, Store, Tickets, UsageLog,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +54,19 @@ impl Ledger for Defective {
         groups: &Groups,
     ) -> Outcome<Option<Found>> {
         self.store.find(key, tenant, groups).await
+    }
+
+    async fn find_account(
+        &self,
+        account: &AccountName,
+        tenant: &TenantId,
+        groups: &Groups,
+    ) -> Outcome<Option<Found>> {
+        self.store.find_account(account, tenant, groups).await
+    }
+
+    async fn claims(&self, account: &AccountName) -> Outcome<Vec<Claim>> {
+        self.store.claims(account).await
     }
 
     async fn admit(
@@ -127,6 +141,10 @@ impl Ledger for Defective {
         page: LedgerPage,
     ) -> Outcome<Option<Statement>> {
         self.store.statement(account, groups, key, page).await
+    }
+
+    async fn amend(&self, account: &AccountName, amend: &Amend<'_>) -> Outcome<Option<Credited>> {
+        self.store.amend(account, amend).await
     }
 
     async fn regroup(&self, account: &AccountName, group: &str) -> Outcome<bool> {
@@ -278,6 +296,60 @@ impl Purchases for Defective {
 
     async fn pay(&self, account: &AccountName, pay: &Pay) -> Outcome<Option<Paid>> {
         self.store.pay(account, pay).await
+    }
+}
+
+#[async_trait]
+impl Directory for Defective {
+    async fn enter(&self, tenant: &TenantId, list: List, entries: &[Listed]) -> Outcome<()> {
+        self.store.enter(tenant, list, entries).await
+    }
+
+    async fn strike(&self, tenant: &TenantId, list: List, entries: &[Listed]) -> Outcome<()> {
+        self.store.strike(tenant, list, entries).await
+    }
+
+    async fn listed(
+        &self,
+        tenant: &TenantId,
+        list: List,
+        after: Option<Place>,
+        most: usize,
+    ) -> Outcome<Vec<Listed>> {
+        self.store.listed(tenant, list, after, most).await
+    }
+
+    async fn listed_by_id(
+        &self,
+        tenant: &TenantId,
+        list: List,
+        id: KeyId,
+    ) -> Outcome<Option<Listed>> {
+        self.store.listed_by_id(tenant, list, id).await
+    }
+
+    async fn count_listed(&self, tenant: &TenantId, list: List) -> Outcome<u64> {
+        self.store.count_listed(tenant, list).await
+    }
+
+    async fn has(&self, name: &AccountName) -> Outcome<bool> {
+        self.store.has(name).await
+    }
+
+    async fn stored_text(&self, name: &AccountName) -> Outcome<Option<String>> {
+        self.store.stored_text(name).await
+    }
+
+    async fn account_names(&self) -> Outcome<Vec<AccountName>> {
+        self.store.account_names().await
+    }
+
+    async fn is_listed_whole(&self) -> Outcome<bool> {
+        self.store.is_listed_whole().await
+    }
+
+    async fn note_listed_whole(&self) -> Outcome<()> {
+        self.store.note_listed_whole().await
     }
 }
 

@@ -1,6 +1,6 @@
 -- Holds tokens for a request, if key, window, concurrency and balance allow it.
--- ARGV: 3 id, 4 least, 5 most, 6 open, 7 known, 8 ttl in ms, 9 tenant, 10 first five characters of the key, 11 the key's id at a person's
--- account (else empty), 12... groups
+-- ARGV: 3 id, 4 least, 5 most, 6 open, 7 known, 8 ttl in ms, 9 tenant, 10 first five characters of the key, 11 the key's id, with a
+-- '=' before it where the account is no person's, 12... groups
 local account, instead = open()
 if not account then return instead end
 local known_here, key = standing(account, ARGV[9], ARGV[11])
@@ -11,6 +11,7 @@ local bound = key and key.most and tonumber(ARGV[11], 16)
 local group = group_of(account, ARGV[10])
 local limits = limits_of(group, 12)
 local limit, span = limits.limit, limits.span
+local is_new = not account.tally
 sweep(account)
 refill(account, limits.refill, limits.every)
 
@@ -25,12 +26,14 @@ local function answer(kind, amount)
   for _, word in ipairs({ arriving(account) }) do words[#words + 1] = word end
   words[#words + 1] = key and key.text or ''
   words[#words + 1] = account.label
+  words[#words + 1] = is_new and '1' or '0'
   return words
 end
 
 local hold = account.holds[id]
 if hold then return answer('granted', hold.max) end
 if account.marks[id] then return answer('held', 0) end
+if account.suspended then return answer('suspended', 0) end
 if limit and room(account.slices, limit, span) == 0 then
   return answer('limited', wait(account.slices, limit, span))
 end

@@ -63,7 +63,10 @@ local function value_end(text, at)
   return stop
 end
 
-local KNOWN = { tokensLeft = true, tenantId = true, group = true, account = true, createdAt = true, label = true }
+local KNOWN = {
+  tokensLeft = true, tenantId = true, group = true, account = true, createdAt = true, label = true, suspended = true,
+  opensTo = true, userId = true,
+}
 
 local function fields(text)
   local found = {}
@@ -101,14 +104,16 @@ local function plain_string(text, place)
   return inner and not inner:find('\\', 1, true) and inner or nil
 end
 
-local function with_string(text, name, value)
+local function with_word(text, name, word)
   local found = fields(text)
   local place = found[name]
   if place then
-    return text:sub(1, place[1] - 1) .. '"' .. value .. '"' .. text:sub(place[2])
+    return text:sub(1, place[1] - 1) .. word .. text:sub(place[2])
   end
-  return text:sub(1, found.stop - 1) .. ',"' .. name .. '":"' .. value .. '"' .. text:sub(found.stop)
+  return text:sub(1, found.stop - 1) .. ',"' .. name .. '":' .. word .. text:sub(found.stop)
 end
+
+local function with_string(text, name, value) return with_word(text, name, '"' .. value .. '"') end
 
 -- Time -------------------------------------------------------------------------------------------
 
@@ -180,6 +185,8 @@ local function account_of(text, left, found)
     text = text, left = left, before = left,
     tenant = plain_string(text, found.tenantId), group = plain_string(text, found.group),
     created = day_start(plain_string(text, found.createdAt)), label = plain_string(text, found.label) or '',
+    suspended = found.suspended and text:sub(found.suspended[1], found.suspended[2] - 1) == 'true',
+    opens_to = (plain_string(text, found.opensTo) or ''):match('^' .. ('[0-9a-f]'):rep(12) .. '$'),
     holds = {}, leases = {}, marks = {}, credits = {}, slices = {}, by_key = {}, founders = {}, identities = {},
     overrun = 0,
     set = {}, gone = {}, postings = {},
@@ -467,6 +474,22 @@ local function sweep(account)
   sweep_founders(account)
 end
 
+-- Adds to the balance or takes from it, once per id. Returns the outcome, and how much could be.
+local function add_credit(account, id, amount, is_debit, note)
+  local room = is_debit and free(account) or MOST - account.left
+  if account.credits[id] then
+    -- Written again, so that WAIT after a repeat waits until replicas have it.
+    put(account, 'c', id, account.credits[id])
+    return 'repeated', room
+  end
+  if amount > room then return 'too much', room end
+  local left = is_debit and account.left - amount or account.left + amount
+  set_left(account, left, 0, is_debit and 'debited' or 'credited', id, note)
+  account.credits[id] = now + CREDIT_MARK_LIFE
+  put(account, 'c', id, account.credits[id])
+  return 'added', room
+end
+
 -- The window -------------------------------------------------------------------------------------
 
 local function oldest(span) return math.max(now - span, 0) end
@@ -559,11 +582,14 @@ local function issued_key(id)
   return { text = text, used = used, expires = tonumber(expires), most = tonumber(most), rest = ':' .. expires .. ':' .. most .. ':' .. rest }
 end
 
--- Whether the account and the key belong to this tenant. Returns the key, where it is one of a person's.
+-- Whether the account and the key belong to this tenant. The id has a '=' before it where the account is no person's; '*':
+-- without a key.
+-- Returns the key, where it is one of a person's.
 local function standing(account, tenant, id)
   if account.tenant and account.tenant ~= tenant then return false end
   if account.left_for then return false end
-  if id == '' then return true end
+  if id == '*' then return true end
+  if id:sub(1, 1) == '=' then return not account.opens_to or account.opens_to == id:sub(2) end
   local key = issued_key(id)
   return key ~= nil, key
 end

@@ -3,20 +3,6 @@
 local account, instead = open()
 if not account then return instead end
 sweep(account)
-local id, amount, is_debit = ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1'
-local outcome = 'added'
-local room = is_debit and free(account) or MOST - account.left
-if account.credits[id] then
-  outcome = 'repeated'
-  -- Written again, so that WAIT after a repeat waits until replicas have it.
-  put(account, 'c', id, account.credits[id])
-elseif amount > room then
-  outcome = 'too much'
-else
-  local left = is_debit and account.left - amount or account.left + amount
-  set_left(account, left, 0, is_debit and 'debited' or 'credited', id, ARGV[6])
-  account.credits[id] = now + CREDIT_MARK_LIFE
-  put(account, 'c', id, account.credits[id])
-end
+local outcome, room = add_credit(account, ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1', ARGV[6])
 save(account)
 return { outcome, whole(account.left), whole(room) }

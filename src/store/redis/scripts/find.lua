@@ -1,5 +1,5 @@
 -- Returns the account as a sweep would leave it; nothing is written.
--- ARGV: 3 tenant, 4 its first five characters, 5 the key's id at a person's account (else empty), 6... groups
+-- ARGV: 3 tenant, 4 its first five characters, 5 the key's id, with a '=' before it where the account is no person's ('*': without a key), 6... groups
 local account, instead = open()
 if not account then return instead end
 local known_here, key = standing(account, ARGV[3], ARGV[5])

@@ -3,7 +3,7 @@
 local account, instead = open()
 if not account then return instead end
 if account.tenant and account.tenant ~= ARGV[3] then return { 'refused' } end
-if group_of(account, 'temp_') ~= 'anonymous' then return { 'refused' } end
+if group_of(account, 'temp_') ~= 'anonymous' or account.suspended then return { 'refused' } end
 sweep(account)
 local left_for = account.left_for or { taken = 0, to = ARGV[4] }
 if left_for.to ~= ARGV[4] then

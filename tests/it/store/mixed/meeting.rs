@@ -64,6 +64,7 @@ fn verdict(verdict: Verdict) -> Result<u64, &'static str> {
         Verdict::Held { .. } => Err("held"),
         Verdict::TooManyInFlight { .. } => Err("crowded"),
         Verdict::KeySpent { .. } => Err("key spent"),
+        Verdict::Suspended { .. } => Err("suspended"),
         Verdict::RateLimited { .. } => Err("limited"),
     }
 }

@@ -76,6 +76,7 @@ pub fn as_before(entry: &Entry) -> Entry {
         books: books(members),
         keys: None,
         postings: Vec::new(),
+        expires: None,
     }
 }
 
