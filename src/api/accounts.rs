@@ -112,8 +112,12 @@ impl Mint {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MintedKey {
+    /// Names the key in routes, lists and usage records.
+    pub id: String,
     /// The key.
     pub api_key: String,
+    /// Names its account in usage records.
+    pub account: String,
     /// Balance: the tokens granted minus those that its requests used.
     #[schemars(with = "Tokens")]
     pub tokens_left: u64,
@@ -129,7 +133,11 @@ pub struct MintedKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Account {
-    /// Names the account in logs without saying its key.
+    /// Names the key in routes, lists and usage records, without saying it.
+    pub id: String,
+    /// Names the account in usage records.
+    pub account: String,
+    /// The same as `account`.
     pub key_id: String,
     /// Balance: the tokens granted minus those that its requests used.
     pub tokens_left: Tokens,
@@ -150,14 +158,8 @@ pub struct Account {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub expires_at: Option<String>,
-}
-
-/// New group of a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Move {
-    /// Group of the account, one of the tenant's `user_groups`.
-    pub group: String,
+    /// Whether the account is suspended.
+    pub suspended: bool,
 }
 
 /// Tokens to be added to a balance, or taken from it.
@@ -188,6 +190,8 @@ impl Credit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Credited {
+    /// Names the account in usage records.
+    pub account: String,
     /// Balance: the tokens granted minus those that its requests used.
     pub tokens_left: Tokens,
     /// The change had been made before, and nothing was changed now.

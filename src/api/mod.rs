@@ -10,6 +10,7 @@ mod accounts;
 mod audit;
 mod failure;
 mod ledger;
+mod lists;
 mod payments;
 mod people;
 mod provider;
@@ -18,11 +19,15 @@ mod sign_in;
 mod tenants;
 mod usage;
 
-pub use accounts::{Account, Credit, Credited, Me, Mint, MintedKey, Move, NewKey};
+pub use accounts::{Account, Credit, Credited, Me, Mint, MintedKey, NewKey};
 pub use audit::{AuditOutcome, AuditQuery, AuditRecord, AuditRecords, MAX_CHANGES};
 pub use failure::{ConfigFault, Error, InvalidConfig};
 pub use ledger::{
     AccountLedger, FoldedPostings, LedgerQuery, Posting, PostingDetail, PostingReason,
+};
+pub use lists::{
+    AdminKey, AdminKeys, AdminUser, AdminUsers, Holding, ListQuery, MAX_ENTRIES, Move, Moved,
+    RolledKey, Suspend, Suspended, UserDetails,
 };
 pub use payments::{
     AccountPayments, Checkout, CheckoutPage, Payment, PaymentEvent, PaymentEvents, PlanPrice,

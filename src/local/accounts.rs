@@ -10,13 +10,15 @@ use crate::api;
 use crate::rules::account::{Credit, Credited};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::date::rfc3339;
+use crate::rules::issued_key::KeyId;
 use crate::rules::person::is_id;
+use crate::rules::record::is_suspended;
 use crate::settings::Layout;
 use crate::store::directory::{self, List, Listed};
 use crate::store::name::{AccountName, KeyName};
 use crate::store::people;
 use crate::store::tenants::Tenant;
-use crate::store::{Found, Mint, StoreError};
+use crate::store::{Found, Mint, Outcome, StoreError};
 use crate::telemetry::fields::About;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -57,6 +59,20 @@ pub(crate) struct Minted {
     pub at: Millis,
 }
 
+/// Checks the app's own ID of a user as a key's record may have it.
+pub(super) fn checked_user(user: &str) -> Result<(), Refusal> {
+    if is_id(user) {
+        let why = "A user ID of this form is the name of a person's account; see auth/sessions";
+        return Err(Refusal::Bad(why.to_owned()));
+    }
+    match KeyName::parse(user) {
+        Some(_) => Ok(()),
+        None => Err(Refusal::Bad(
+            "The user ID must be letters, digits, _, - or .".to_owned(),
+        )),
+    }
+}
+
 /// Generates a key and stores its record in the `accounts.layout` of the settings.
 pub(crate) async fn write(
     local: &Local,
@@ -64,15 +80,10 @@ pub(crate) async fn write(
     new: &NewKey<'_>,
 ) -> Result<Minted, Refusal> {
     let now = now();
-    let unnamed = || Refusal::Bad("The user ID must be letters, digits, _, - or .".to_owned());
-    if new.user.is_some_and(is_id) {
-        let why = "A user ID of this form is the name of a person's account; see auth/sessions";
-        return Err(Refusal::Bad(why.to_owned()));
+    if let Some(user) = new.user {
+        checked_user(user)?;
     }
     let key = KeyName::generate(new.prefix);
-    if new.user.is_some_and(|user| KeyName::parse(user).is_none()) {
-        return Err(unnamed());
-    }
     let tokens = Tokens::new(new.tokens);
     let (user, record) = match local.settings.accounts.layout {
         Layout::Key => (
@@ -175,6 +186,8 @@ pub async fn mint(
         format_args!("A key was minted: group {group}, {tokens} tokens"),
     );
     let answer = api::MintedKey {
+        id: minted.key.id().to_string(),
+        account: minted.account,
         api_key: minted.key.as_str().to_owned(),
         tokens_left: tokens,
         group: group.to_owned(),
@@ -184,7 +197,7 @@ pub async fn mint(
 }
 
 /// Returns the group's config, or a 400 that lists the groups.
-fn known_group<'a>(
+pub(super) fn known_group<'a>(
     tenant: &'a Tenant,
     name: &str,
 ) -> Result<&'a crate::rules::config::Group, Refusal> {
@@ -217,7 +230,8 @@ pub(super) fn about<'a>(tenant: &'a Tenant, account: &'a str) -> About<'a> {
     }
 }
 
-/// Authorizes an admin and returns the account of the key in the path. A key of another tenant is 404.
+/// Authorizes an admin and returns the account of the key in the path, which is the key itself or its ID. A key of another
+/// tenant is 404.
 pub(super) async fn find(
     local: &Local,
     request: &Request<'_>,
@@ -226,7 +240,12 @@ pub(super) async fn find(
     right: Right,
 ) -> Result<(Actor, KeyName, Found), Refusal> {
     let by = admin::authorize(local, request, &tenant.id, right).await?;
-    let key = KeyName::parse(key).ok_or(Refusal::NotFound)?;
+    let by_id = match KeyId::parse(key) {
+        Some(id) => directory::key_by_id(&*local.store, &tenant.id, id).await?,
+        None => None,
+    };
+    let key = by_id.or_else(|| KeyName::parse(key));
+    let key = key.ok_or(Refusal::NotFound)?;
     local.leases.give_back(&key).await?;
     let found = local
         .store
@@ -243,10 +262,13 @@ pub async fn show(
     tenant: &Tenant,
     key: &str,
 ) -> Result<Answer, Refusal> {
-    let (_, _, found) = find(local, request, tenant, key, Right::Look).await?;
+    let (_, key, found) = find(local, request, tenant, key, Right::Look).await?;
+    let suspended = is_suspended(&found.record);
     let mut record: Value = serde_json::from_str(&found.record).unwrap_or_default();
     let mut member = |name: &str| record.get_mut(name).map(Value::take);
     let answer = api::Account {
+        id: key.id().to_string(),
+        account: found.label(),
         key_id: found.label(),
         tokens_left: found.look.left,
         tokens_free: found.look.free,
@@ -255,38 +277,9 @@ pub async fn show(
         created_at: member("createdAt"),
         expires_at: found.life.map(expiry),
         group: found.standing.group,
+        suspended,
     };
     Ok(json(200, &answer))
-}
-
-/// Serves `PATCH /admin/keys/{key}`: moves the key's account to another group.
-pub async fn regroup(
-    local: &Local,
-    request: &Request<'_>,
-    tenant: &Tenant,
-    key: &str,
-) -> Result<Answer, Refusal> {
-    let (by, key, found) = find(local, request, tenant, key, Right::Manage).await?;
-    let call: api::Move = answer::body(&request.body)?;
-    known_group(tenant, &call.group)?;
-    let (from, to) = (found.standing.group.as_str(), call.group.as_str());
-    let note = || ChangeNote::new("key.moved").of("account", found.label());
-    let note = || note().before("group", from).after("group", to);
-    let making = async {
-        match local.store.regroup(&found.account, to).await? {
-            true => Ok(((), note())),
-            false => Err(Refusal::NotFound),
-        }
-    };
-    audited(local, request, &by, &tenant.id, note(), making).await?;
-    local.leases.invalidate(&key);
-    by.log(
-        request,
-        about(tenant, &found.label()),
-        &[("from", from.into()), ("to", to.into())],
-        format_args!("An account moved from group {from} to {to}"),
-    );
-    Ok(json(200, &api::Success::DONE))
 }
 
 /// Direction of a change of a balance.
@@ -306,13 +299,30 @@ pub(super) async fn credit(
     adjustment: Adjustment,
 ) -> Result<Answer, Refusal> {
     let (by, _, found) = find(local, request, tenant, key, Right::Credit).await?;
-    let call: api::Credit = answer::body(&request.body)?;
-    let posted = note(&by, call.comment.as_deref())?;
-    let id = call.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    if !(1..=api::Credit::MAX_ID_BYTES).contains(&id.len()) {
-        let most = api::Credit::MAX_ID_BYTES;
-        return Err(Refusal::Bad(format!("id must have 1 to {most} characters")));
+    adjusted(local, request, tenant, (&by, &found), adjustment).await
+}
+
+/// Checks the ID of a change of a balance, or draws one.
+pub(super) fn checked_id(id: Option<String>) -> Result<String, Refusal> {
+    let id = id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let most = api::Credit::MAX_ID_BYTES;
+    match (1..=most).contains(&id.len()) {
+        true => Ok(id),
+        false => Err(Refusal::Bad(format!("id must have 1 to {most} characters"))),
     }
+}
+
+/// Answers a credit or a debit of an account.
+pub(super) async fn adjusted(
+    local: &Local,
+    request: &Request<'_>,
+    tenant: &Tenant,
+    (by, found): (&Actor, &Found),
+    adjustment: Adjustment,
+) -> Result<Answer, Refusal> {
+    let call: api::Credit = answer::body(&request.body)?;
+    let posted = note(by, call.comment.as_deref())?;
+    let id = checked_id(call.id)?;
     let tokens = checked_tokens("tokens", call.tokens)?;
     let is_debit = adjustment == Adjustment::Debit;
     let credit = Credit {
@@ -329,11 +339,11 @@ pub(super) async fn credit(
     let note = || note().of("id", id.as_str()).after(done, tokens.count());
     let note = || note().before("tokensLeft", found.look.left.count());
     let making = async {
-        let (left, repeated) = adjust(local, request, tenant, &found, &credit).await?;
+        let (left, repeated) = adjust(local, request, tenant, found, &credit).await?;
         let note = note().after("tokensLeft", left.count());
         Ok(((left, repeated), note.after("repeated", repeated)))
     };
-    let made = audited(local, request, &by, &tenant.id, note(), making).await?;
+    let made = audited(local, request, by, &tenant.id, note(), making).await?;
     let (tokens_left, repeated) = made;
     by.log(
         request,
@@ -345,6 +355,7 @@ pub(super) async fn credit(
         format_args!("An account was {done} {tokens} tokens, and has {tokens_left}"),
     );
     let answer = api::Credited {
+        account: found.label(),
         tokens_left,
         repeated,
     };
@@ -359,14 +370,9 @@ async fn adjust(
     found: &Found,
     credit: &Credit<'_>,
 ) -> Result<(Tokens, bool), Refusal> {
-    let credited = match local.store.credit(&found.account, credit).await {
-        Err(error @ (StoreError::Unknown(_) | StoreError::Unreplicated(_))) => {
-            log_unconfirmed(request, about(tenant, &found.label()), &error);
-            let id = credit.id.to_owned();
-            return Err(Refusal::Unconfirmed { id });
-        }
-        credited => credited?,
-    };
+    let credited = local.store.credit(&found.account, credit).await;
+    let label = found.label();
+    let credited = confirmed(request, about(tenant, &label), Some(credit.id), credited)?;
     match credited.ok_or(Refusal::NotFound)? {
         Credited::Added { left } => Ok((left, false)),
         Credited::Repeated { left } => Ok((left, true)),
@@ -374,15 +380,34 @@ async fn adjust(
             "Of the balance {room} tokens are free, and {} cannot be taken",
             credit.amount
         ))),
-        Credited::TooMuch { .. } => Err(Refusal::Bad(format!(
-            "A balance holds at most {} tokens",
-            Tokens::MAX
-        ))),
+        Credited::TooMuch { .. } => Err(too_much()),
+    }
+}
+
+pub(super) fn too_much() -> Refusal {
+    let most = Tokens::MAX;
+    Refusal::Bad(format!("A balance holds at most {most} tokens"))
+}
+
+/// Returns what the store has answered. Where that is not known, the answer names the ID to repeat the change with.
+pub(super) fn confirmed<T>(
+    request: &Request<'_>,
+    about: About<'_>,
+    id: Option<&str>,
+    outcome: Outcome<T>,
+) -> Result<T, Refusal> {
+    match (outcome, id) {
+        (Err(error @ (StoreError::Unknown(_) | StoreError::Unreplicated(_))), Some(id)) => {
+            log_unconfirmed(request, about, &error);
+            let id = id.to_owned();
+            Err(Refusal::Unconfirmed { id })
+        }
+        (outcome, _) => Ok(outcome?),
     }
 }
 
 /// Returns the note of a change in the account's ledger: who made it, and their comment.
-fn note(by: &Actor, comment: Option<&str>) -> Result<String, Refusal> {
+pub(super) fn note(by: &Actor, comment: Option<&str>) -> Result<String, Refusal> {
     let most = api::Credit::MAX_COMMENT_CHARS;
     if comment.is_some_and(|comment| comment.chars().count() > most) {
         let why = format!("comment must have at most {most} characters");
@@ -430,7 +455,7 @@ pub async fn revoke(
             true => people::end_key(&*local.store, &tenant.id, &found.account, key.id())
                 .await?
                 .is_some(),
-            false => local.store.revoke(&key).await?,
+            false => revoke_own(local, &key, &found).await?,
         };
         if !is_revoked {
             return Err(Refusal::NotFound);
@@ -447,4 +472,13 @@ pub async fn revoke(
         format_args!("A key was revoked"),
     );
     Ok(json(200, &api::Success::DONE))
+}
+
+/// Deletes a key that is no person's, and its account where that is a key's own, also after the key was rolled.
+async fn revoke_own(local: &Local, key: &KeyName, found: &Found) -> Result<bool, Refusal> {
+    let is_revoked = local.store.revoke(key).await?;
+    if let Some(first) = KeyName::stored(&found.account) {
+        local.store.revoke(&first).await?;
+    }
+    Ok(is_revoked)
 }

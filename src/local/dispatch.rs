@@ -6,8 +6,8 @@ use super::billing::{checkout, history, plans, portal, webhook};
 use super::code_flow::{callback, redeem, start};
 use super::route::{Issuer, LocalRoute as Route, Matched};
 use super::{
-    Local, Request, accounts, audit_list, auth, config_versions, configs, docs_page, keys, leaving,
-    ledger, operator, root, sessions, sign_in, token_routes, usage,
+    Local, Request, accounts, amending, audit_list, auth, config_versions, configs, docs_page,
+    keys, leaving, ledger, lists, operator, root, sessions, sign_in, token_routes, usage, users,
 };
 use crate::issuers::client::Named;
 use crate::rules::tenant::TenantId;
@@ -93,9 +93,6 @@ pub async fn answer(
         (Route::KeyShow, Scope::Tenant(tenant)) => {
             accounts::show(local, &request, &tenant, part(0)).await
         }
-        (Route::KeyMove, Scope::Tenant(tenant)) => {
-            accounts::regroup(local, &request, &tenant, part(0)).await
-        }
         (Route::KeyRevoke, Scope::Tenant(tenant)) => {
             accounts::revoke(local, &request, &tenant, part(0)).await
         }
@@ -109,7 +106,7 @@ pub async fn answer(
     }
 }
 
-/// Runs the handler of a route about one person, or about payments.
+/// Runs the handler of a route about keys, people or payments.
 async fn of_person(
     local: &Local,
     route: Route,
@@ -123,6 +120,15 @@ async fn of_person(
         Route::Portal => portal::open(local, request, tenant).await,
         Route::StripeWebhook => webhook::take(local, request, tenant).await,
         Route::PaymentEvents => history::events(local, request, tenant).await,
+        Route::Keys => lists::keys(local, request, tenant).await,
+        Route::KeyMove => amending::move_key(local, request, tenant, id).await,
+        Route::KeyRoll => amending::roll(local, request, tenant, id).await,
+        Route::KeySuspend => amending::suspend_key(local, request, tenant, id).await,
+        Route::Users => lists::users(local, request, tenant).await,
+        Route::UserShow => users::show(local, request, tenant, id).await,
+        Route::UserCredit => users::credit(local, request, tenant, id, Adjustment::Credit).await,
+        Route::UserDebit => users::credit(local, request, tenant, id, Adjustment::Debit).await,
+        Route::UserSuspend => amending::suspend_user(local, request, tenant, id).await,
         Route::KeyLedger => ledger::of_key(local, request, tenant, id).await,
         Route::UserLedger => ledger::of_user(local, request, tenant, id).await,
         Route::UserPayments => history::of_user(local, request, tenant, id).await,

@@ -128,7 +128,8 @@ pub(super) async fn make(
             .map(|most| checked_tokens("tokensMax", most))
             .transpose()?,
     };
-    issue(local, tenant, &found, KeySource::Made, bounds).await
+    let key = issue(local, tenant, &found, KeySource::Made, bounds).await?;
+    Ok(json(201, &key))
 }
 
 async fn issue(
@@ -137,7 +138,7 @@ async fn issue(
     found: &Found,
     source: KeySource,
     bounds: KeyBounds,
-) -> Result<Answer, Refusal> {
+) -> Result<api::OwnKey, Refusal> {
     let name = bounds.name.clone();
     let opening = Opening {
         account: found.account.clone(),
@@ -150,13 +151,12 @@ async fn issue(
         apple: None,
     };
     let opened = people::open(local, tenant, opening).await?;
-    let answer = api::OwnKey {
+    Ok(api::OwnKey {
         id: opened.key.id().to_string(),
         api_key: opened.key.as_str().to_owned(),
         name,
         expires_at: opened.expires_at,
-    };
-    Ok(json(201, &answer))
+    })
 }
 
 /// Serves `POST /auth/keys/{id}/roll`: a new key in place of an old one, with the same bounds and what is left of them.
@@ -168,8 +168,19 @@ pub(super) async fn roll(
 ) -> Result<Answer, Refusal> {
     let (_, found) = caller::manager(local, request, tenant).await?;
     let id = KeyId::parse(id).ok_or(Refusal::NotFound)?;
+    let key = rolled(local, tenant, &found, id).await?;
+    Ok(json(201, &key))
+}
+
+/// Ends a key of a person's account, and makes another one of the same bounds.
+pub(super) async fn rolled(
+    local: &Local,
+    tenant: &Tenant,
+    found: &Found,
+    id: KeyId,
+) -> Result<api::OwnKey, Refusal> {
     // The old key ends first: what both would spend together could be more than its bound.
-    let (key, spent) = end(local, tenant, &found, id).await?;
+    let (key, spent) = end(local, tenant, found, id).await?;
     let now = super::accounts::now();
     let bounds = KeyBounds {
         name: key.name,
@@ -178,7 +189,7 @@ pub(super) async fn roll(
         addresses: key.addresses,
         tokens_max: key.tokens_max.map(|most| most.minus(spent)),
     };
-    issue(local, tenant, &found, key.source, bounds).await
+    issue(local, tenant, found, key.source, bounds).await
 }
 
 async fn end(

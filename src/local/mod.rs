@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod admin;
+mod amending;
 pub mod answer;
 mod audit;
 mod audit_list;
@@ -21,6 +22,7 @@ mod docs_page;
 mod keys;
 mod leaving;
 mod ledger;
+mod lists;
 pub mod openapi;
 mod operation;
 pub mod operator;
@@ -35,6 +37,7 @@ mod table;
 mod token_routes;
 mod tokens;
 pub mod usage;
+mod users;
 
 use crate::host_port::HostPort;
 use crate::issuers::verify::Issuers;

@@ -10,7 +10,6 @@ use crate::rules::amount::Millis;
 use crate::rules::entry::SIGNED_IN;
 use crate::rules::issued_key::KeySource;
 use crate::rules::person::{PersonId, is_id};
-use crate::rules::tenant::decoded;
 use crate::store::name::{AccountName, KeyName};
 use crate::store::tenants::Tenant;
 
@@ -86,13 +85,6 @@ fn answer(user_id: String, opened: Opened) -> api::SessionKey {
 /// Returns the name of the account of one of the app's users.
 pub(super) fn account(tenant: &Tenant, user_id: &str) -> AccountName {
     AccountName::person(&PersonId::derive(tenant.id.as_str(), APP, "", user_id))
-}
-
-/// Returns the account of a user as an admin names it: by the account's name, or by the app's own ID.
-pub(super) fn account_named(tenant: &Tenant, user: &str) -> AccountName {
-    let user = decoded(user).unwrap_or_default();
-    let named = AccountName::user(&user).filter(|_| is_id(&user));
-    named.unwrap_or_else(|| account(tenant, &user))
 }
 
 /// Reads the call and checks who it is for.

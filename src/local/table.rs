@@ -70,6 +70,9 @@ const OUT_OF_SCOPE: AnswerRow = AnswerRow::json::<api::Error>(
 .shared("OutOfScope");
 const NO_VERSION: AnswerRow =
     AnswerRow::json::<api::Error>(404, "No config of this number is kept.").shared("NoSuchVersion");
+const ABOUT_USER: &str = "`user` is the name of the account, `p_…`, its `id` as usage records have it, or the app's own ID of \
+                          the user, percent-encoded.";
+const ABOUT_KEY: &str = "`key` is the key's `id`, or the key itself.";
 const UNKNOWN_TENANT: AnswerRow =
     AnswerRow::json::<api::Error>(404, "There is no such tenant.").shared("NoSuchTenant");
 const CHANGED: AnswerRow = AnswerRow::json::<api::Error>(
@@ -616,9 +619,75 @@ pub(super) static OF_TENANT: &[Operation] = &[
             WRONG_TOKENS,
             UNAVAILABLE,
         ]),
+    get("/admin/users", Access::Admin, Route::Users)
+        .named("listUsers", "List people, newest first")
+        .query::<api::ListQuery>()
+        .answers(&[
+            AnswerRow::json::<api::AdminUsers>(200, "A page of them."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/admin/users/{user}", Access::Admin, Route::UserShow)
+        .named("showUser", "Show a person with keys, holds, payments and the latest requests")
+        .about(ABOUT_USER)
+        .answers(&[
+            AnswerRow::json::<api::UserDetails>(200, "The person as they stand now."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            NO_USER,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    post("/admin/users/{user}/credit", Access::Admin, Route::UserCredit)
+        .named("creditUser", "Add to a person's balance")
+        .about("As for a key: with an `id` it is safe to repeat.")
+        .takes::<api::Credit>()
+        .answers(&[
+            AnswerRow::json::<api::Credited>(200, "The balance after it."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            NO_USER,
+            TOO_LARGE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    post("/admin/users/{user}/debit", Access::Admin, Route::UserDebit)
+        .named("debitUser", "Take from a person's balance")
+        .about("As for a key: only what no request in flight holds, and all of it or nothing.")
+        .takes::<api::Credit>()
+        .answers(&[
+            AnswerRow::json::<api::Credited>(200, "The balance after it."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            NO_USER,
+            AnswerRow::json::<api::Error>(409, "Less is free than is to be taken."),
+            TOO_LARGE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    post("/admin/users/{user}/suspend", Access::Admin, Route::UserSuspend)
+        .named("suspendUser", "Suspend a person's account, or take its calls again")
+        .about(ABOUT_USER)
+        .takes::<api::Suspend>()
+        .answers(&[
+            AnswerRow::json::<api::Suspended>(200, "Done, on every instance within a second."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            NO_USER,
+            TOO_LARGE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
     get("/admin/users/{user}/ledger", Access::Admin, Route::UserLedger)
         .named("readUserLedger", "See every change of a person's balance")
-        .about("`user` is the name of the account, `p_…`, or the app's own ID of the user, percent-encoded.")
+        .about(ABOUT_USER)
         .query::<api::LedgerQuery>()
         .answers(&[
             AnswerRow::json::<api::AccountLedger>(200, "The latest changes, and sums of older ones."),
@@ -631,7 +700,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
         ]),
     get("/admin/users/{user}/payments", Access::Admin, Route::UserPayments)
         .named("listUserPayments", "See what a person has paid")
-        .about("`user` is the name of the account, `p_…`, or the app's own ID of the user, percent-encoded.")
+        .about(ABOUT_USER)
         .answers(&[
             AnswerRow::json::<api::AccountPayments>(
                 200,
@@ -646,7 +715,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
         ]),
     delete("/admin/users/{user}", Access::Admin, Route::UserDelete)
         .named("deleteUser", "Delete a person's account")
-        .about("`user` is the name of the account, `p_…`, or the app's own ID of the user, percent-encoded.")
+        .about(ABOUT_USER)
         .answers(&[
             AnswerRow::json::<api::Success>(200, "There is no such account any more."),
             NO_TENANT,
@@ -658,7 +727,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
         ]),
     get("/admin/users/{user}/export", Access::Admin, Route::UserExport)
         .named("exportUser", "Get all that is kept of a person")
-        .about("`user` is the name of the account, `p_…`, or the app's own ID of the user, percent-encoded.")
+        .about(ABOUT_USER)
         .answers(&[
             AnswerRow::json::<api::Export>(200, "All that is kept of it."),
             NO_TENANT,
@@ -801,6 +870,17 @@ pub(super) static OF_TENANT: &[Operation] = &[
             WRONG_TOKENS,
             UNAVAILABLE,
         ]),
+    get("/admin/keys", Access::Admin, Route::Keys)
+        .named("listKeys", "List keys, newest first")
+        .query::<api::ListQuery>()
+        .answers(&[
+            AnswerRow::json::<api::AdminKeys>(200, "A page of them."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
     post("/admin/keys", Access::Admin, Route::KeyMint)
         .named("mintKey", "Mint a key")
         .may_take::<api::Mint>()
@@ -819,6 +899,7 @@ pub(super) static OF_TENANT: &[Operation] = &[
         ]),
     get("/admin/keys/{key}", Access::Admin, Route::KeyShow)
         .named("showKey", "Show a key's account")
+        .about(ABOUT_KEY)
         .answers(&[
             AnswerRow::json::<api::Account>(200, "The account as it stands now."),
             NO_TENANT,
@@ -829,13 +910,14 @@ pub(super) static OF_TENANT: &[Operation] = &[
             UNAVAILABLE,
         ]),
     patch("/admin/keys/{key}", Access::Admin, Route::KeyMove)
-        .named("moveKey", "Move a key to another group")
+        .named("moveKey", "Change group, user, expiry and tokens of a key in one step")
+        .about(
+            "So a trial becomes a member. A change of the group alone leaves the balance as it is. With an `id` the tokens are \
+             added once; after a 503 that names an id, repeat it with that.",
+        )
         .takes::<api::Move>()
         .answers(&[
-            AnswerRow::json::<api::Success>(
-                200,
-                "Moved. The balance stays; the limits are those of the new group.",
-            ),
+            AnswerRow::json::<api::Moved>(200, "Changed."),
             BAD_REQUEST,
             UNAUTHORIZED,
             OUT_OF_SCOPE,
@@ -852,6 +934,33 @@ pub(super) static OF_TENANT: &[Operation] = &[
             UNAUTHORIZED,
             OUT_OF_SCOPE,
             NO_KEY,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    post("/admin/keys/{key}/roll", Access::Admin, Route::KeyRoll)
+        .named("rollKey", "Replace a key by a new one")
+        .about("The account stays, with its balance and its ledger. The old key is unknown from then on.")
+        .answers(&[
+            AnswerRow::json::<api::RolledKey>(201, "The new key. It is shown only here."),
+            NO_TENANT,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            NO_KEY,
+            AnswerRow::json::<api::Error>(409, "The account has too many keys, or others change it at the same time."),
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    post("/admin/keys/{key}/suspend", Access::Admin, Route::KeySuspend)
+        .named("suspendKey", "Suspend a key's account, or take its calls again")
+        .about("Of a person's key it is the account: all of its keys are refused.")
+        .takes::<api::Suspend>()
+        .answers(&[
+            AnswerRow::json::<api::Suspended>(200, "Done, on every instance within a second."),
+            BAD_REQUEST,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            NO_KEY,
+            TOO_LARGE,
             WRONG_TOKENS,
             UNAVAILABLE,
         ]),

@@ -81,6 +81,11 @@ pub(crate) fn is_of(text: &str, tenant: &str) -> bool {
     read(text).is_ok_and(|facts| facts.tenant.as_deref() == Some(tenant))
 }
 
+/// Whether a text is the record of a suspended account.
+pub(crate) fn is_suspended(text: &str) -> bool {
+    read(text).is_ok_and(|facts| facts.suspended)
+}
+
 /// Parses a record's text.
 pub fn read(text: &str) -> Result<Facts, Damage> {
     let (fields, _) = json::members(text).ok_or(Damage::NotAnObject)?;

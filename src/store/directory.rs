@@ -36,6 +36,14 @@ pub enum List {
 
 impl List {
     pub const ALL: [List; 2] = [List::Keys, List::Users];
+
+    /// Returns the list in which a name stands.
+    pub fn of(name: &AccountName) -> List {
+        match KeyName::stored(name) {
+            Some(_) => List::Keys,
+            None => List::Users,
+        }
+    }
 }
 
 /// Place in a list: newest first, and by ID among those of one moment.
@@ -126,7 +134,7 @@ pub async fn page(
     groups: &Groups,
     list: List,
     wanted: Wanted,
-    matches: impl Fn(&Listed, &Found) -> bool,
+    matches: impl Fn(&Found) -> bool,
 ) -> Outcome<Page> {
     let (mut found, mut after, mut read) = (Vec::new(), wanted.after, 0);
     loop {
@@ -141,7 +149,7 @@ pub async fn page(
                 return Ok(Page { found, next });
             }
             after = Some(entry.place);
-            if let Some(record) = record.filter(|record| matches(&entry, record)) {
+            if let Some(record) = record.filter(|record| matches(record)) {
                 found.push((entry, record));
             }
         }
@@ -178,17 +186,10 @@ async fn strike_if_gone(store: &dyn Store, tenant: &TenantId, entry: &Listed) ->
     if is_new || store.has(&entry.name).await? {
         return Ok(());
     }
-    let list = list_of(&entry.name);
+    let list = List::of(&entry.name);
     store
         .strike(tenant, list, std::slice::from_ref(entry))
         .await
-}
-
-fn list_of(name: &AccountName) -> List {
-    match KeyName::stored(name) {
-        Some(_) => List::Keys,
-        None => List::Users,
-    }
 }
 
 /// Returns the stored name of a key by its ID.
@@ -257,7 +258,7 @@ async fn enter_seen(store: &dyn Store, tenant: &TenantId, key: &KeyName) -> Outc
     let Some(found) = store.find(key, tenant, &Groups::default()).await? else {
         return Ok(());
     };
-    if list_of(&found.account) == List::Users {
+    if List::of(&found.account) == List::Users {
         let user = Listed::user(found.account.clone(), &found.record);
         store.enter(tenant, List::Users, &[user]).await?;
     }
@@ -339,11 +340,17 @@ pub(super) async fn entry_of(
         let dated: Option<Dated> = serde_json::from_str(text).ok();
         dated.and_then(|dated| TenantId::parse(&dated.tenant_id?))
     };
-    let (list, target) = (list_of(&name), record::target(&text));
+    let (list, target) = (List::of(&name), record::target(&text));
     let (tenant, entry) = match (list, target) {
         (List::Users, Target::Record) => (tenant_of(&text), Listed::user(name, &text)),
         // Another identity of a person, or a former name.
         (List::Users, Target::Account(_)) => return Ok(None),
+        // A rolled key opens nothing; another one leads here.
+        (List::Keys, Target::Record)
+            if record::read(&text).is_ok_and(|facts| facts.opens_to.is_some()) =>
+        {
+            return Ok(None);
+        }
         (List::Keys, Target::Record) => (tenant_of(&text), Listed::key(name, &text)),
         (List::Keys, Target::Account(account)) => {
             let account = AccountName::parse(&account);
