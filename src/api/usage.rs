@@ -101,6 +101,10 @@ pub struct UsageEvent {
     pub tenant: String,
     /// The account that paid, by its `keyId`.
     pub account: String,
+    /// The key that made the call, by its ID: 12 hex digits. Absent in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub key: Option<String>,
     /// The account's group.
     pub group: String,
     /// The endpoint that answered, by its name in the tenant's config.
