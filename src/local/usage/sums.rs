@@ -5,7 +5,7 @@ use crate::api::{UsageRow, UsageSum};
 use std::collections::BTreeMap;
 
 /// Sums by name.
-type Table = BTreeMap<String, UsageSum>;
+type SumsByName = BTreeMap<String, UsageSum>;
 
 fn add(sum: &mut UsageSum, event: &Event<'_>) {
     sum.requests += 1;
@@ -23,7 +23,7 @@ fn add(sum: &mut UsageSum, event: &Event<'_>) {
 #[derive(Default)]
 pub(super) struct Sums {
     pub total: UsageSum,
-    tables: [Table; Dimension::ALL.len()],
+    tables: [SumsByName; Dimension::ALL.len()],
 }
 
 impl Sums {
@@ -39,7 +39,7 @@ impl Sums {
     }
 
     /// Takes the sums by a dimension out.
-    pub(super) fn take(&mut self, by: Dimension) -> Table {
+    pub(super) fn take(&mut self, by: Dimension) -> SumsByName {
         let place = Dimension::ALL.iter().position(|of| *of == by);
         let table = place.and_then(|place| self.tables.get_mut(place));
         table.map(std::mem::take).unwrap_or_default()
