@@ -47,8 +47,8 @@ pub use tenants::{
     TokenScope, TokensSet,
 };
 pub use usage::{
-    MAX_DAYS, MAX_EVENTS, OwnUsageQuery, UsageAttempt, UsageEvent, UsageQuery, UsageReport,
-    UsageSum,
+    MAX_DAYS, MAX_EVENTS, OwnUsageQuery, USUAL_DAYS, UsageAttempt, UsageEvent, UsageFormat,
+    UsageQuery, UsageReport, UsageRow, UsageSum,
 };
 
 use crate::rules::amount::Tokens;

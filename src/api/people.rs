@@ -199,4 +199,8 @@ pub struct OwnUsage {
     pub by_day: BTreeMap<String, UsageSum>,
     /// Sums by model.
     pub by_model: BTreeMap<String, UsageSum>,
+    /// Whether older requests of the time asked for are missing: the tenant's log no longer has them, or has too many.
+    /// Absent where none are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
 }

@@ -174,6 +174,10 @@ fn operation(row: &Operation, generator: &mut SchemaGenerator) -> Value {
     operation
 }
 
+const JSON: &str = "application/json";
+const CSV: &str = "text/csv";
+const HTML: &str = "text/html";
+
 fn answer(reply: &AnswerRow, generator: &mut SchemaGenerator) -> Value {
     let mut answer = json!({"description": reply.about});
     if let Some(component) = reply.component {
@@ -182,18 +186,20 @@ fn answer(reply: &AnswerRow, generator: &mut SchemaGenerator) -> Value {
     if !reply.headers.is_empty() {
         answer["headers"] = header_references(reply.headers);
     }
-    let schema = match reply.content {
+    let text = || json!({"type": "string"});
+    let content = match reply.content {
         Content::None => return answer,
-        Content::Json(schema) => schema(generator).to_value(),
-        Content::AnyJson => json!({"type": "object"}),
-        Content::Html => json!({"type": "string"}),
-        Content::Either(one, other) => json!({"oneOf": [one(generator), other(generator)]}),
+        Content::Json(schema) => vec![(JSON, schema(generator).to_value())],
+        Content::AnyJson => vec![(JSON, json!({"type": "object"}))],
+        Content::Either(one, other) => {
+            vec![(JSON, json!({"oneOf": [one(generator), other(generator)]}))]
+        }
+        Content::JsonOrCsv(schema) => vec![(JSON, schema(generator).to_value()), (CSV, text())],
+        Content::Html => vec![(HTML, text())],
     };
-    let media_type = match reply.content {
-        Content::Html => "text/html",
-        _ => "application/json",
-    };
-    answer["content"] = json!({media_type: {"schema": schema}});
+    for (media_type, schema) in content {
+        answer["content"][media_type] = json!({"schema": schema});
+    }
     answer
 }
 

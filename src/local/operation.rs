@@ -119,6 +119,8 @@ pub(super) enum Content {
     Json(SchemaOf),
     /// A JSON object of no schema of ours.
     AnyJson,
+    /// JSON, or a table where the query asks for one.
+    JsonOrCsv(SchemaOf),
     /// A page for a browser.
     Html,
     /// One of two shapes.

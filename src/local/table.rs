@@ -858,12 +858,21 @@ pub(super) static OF_TENANT: &[Operation] = &[
         ]),
     get("/admin/usage", Access::Admin, Route::Usage)
         .named("showUsage", "What the tenant's accounts have used")
+        .about(
+            "`format=csv` answers a table with a line for each combination of what `by` names. A cell that a spreadsheet \
+             could take for a formula begins with `'`. Where older requests of the time asked for are missing, JSON has \
+             `incomplete`, and a table is refused (400).",
+        )
         .query::<api::UsageQuery>()
         .answers(&[
-            AnswerRow::json::<api::UsageReport>(
-                200,
-                "Sums by day, model and account, and the latest requests, newest first",
-            ),
+            AnswerRow {
+                content: Content::JsonOrCsv(schema_of::<api::UsageReport>),
+                ..AnswerRow::bare(
+                    200,
+                    "Sums by day, model, account, key, group and endpoint, and the latest requests, newest first; or a table.",
+                )
+            }
+            .with(&["Content-Disposition"]),
             BAD_REQUEST,
             UNAUTHORIZED,
             OUT_OF_SCOPE,

@@ -1,113 +1,55 @@
 //! Sums of a tenant's usage log: `GET /admin/usage` with the latest requests, `GET /auth/usage` of one account.
+//!
+//! The log is bounded and so is what is read of it: an answer that lacks older records must say so.
+
+mod csv;
+mod query;
+mod record;
+mod sums;
 
 use super::admin::Right;
 use super::answer::{Answer, Refusal, json};
 use super::{Local, Request, admin, caller};
-use crate::api::{MAX_DAYS, MAX_EVENTS, OwnUsage, UsageQuery, UsageReport, UsageSum};
+use crate::api::{MAX_DAYS, OwnUsage, UsageFormat, UsageReport};
 use crate::rules::amount::Millis;
-use crate::rules::money::Amount;
+use crate::rules::tenant::TenantId;
 use crate::store::name::LogName;
 use crate::store::tenants::Tenant;
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use query::Wanted;
+use record::{Dimension, Event};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use sums::{Rows, Sums};
 
 /// Records read per request, newest first; older ones are left out of the sums.
 const MAX_RECORDS: usize = 100_000;
 
-/// The members of a usage record that are summed.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Event<'a> {
-    time: &'a str,
-    account: &'a str,
-    /// As the client wrote it, so it may have escapes.
-    #[serde(borrow)]
-    model: Option<Cow<'a, str>>,
-    #[serde(default)]
-    tokens_in: u64,
-    #[serde(default)]
-    tokens_out: u64,
-    #[serde(default)]
-    tokens_cached: u64,
-    #[serde(default)]
-    cost: u64,
-    #[serde(default)]
-    amount: Option<Amount>,
-    #[serde(default)]
-    currency: Option<&'a str>,
+/// Records of a tenant, newest first.
+struct Recorded {
+    texts: Vec<String>,
+    /// Whether older records of the time asked for are missing.
+    is_incomplete: bool,
 }
 
-fn add(sum: &mut UsageSum, event: &Event<'_>) {
-    sum.requests += 1;
-    sum.tokens_in += event.tokens_in;
-    sum.tokens_out += event.tokens_out;
-    sum.tokens_cached += event.tokens_cached;
-    sum.cost += event.cost;
-    if let (Some(amount), Some(currency)) = (event.amount, event.currency) {
-        let sum = sum.amounts.entry(currency.to_owned()).or_default();
-        *sum = sum.plus(amount);
-    }
-}
-
-/// Parses the query; parameters that are not in [`UsageQuery`] are refused with 400.
-fn wanted(query: &str) -> Result<UsageQuery, Refusal> {
-    let mut wanted = UsageQuery::default();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let wrong = |rule: &str| Refusal::Bad(format!("{name} must be {rule}"));
-        match name {
-            "days" => {
-                let days = value.parse().ok();
-                let days = days.filter(|days| (1..=MAX_DAYS).contains(days));
-                wanted.days =
-                    days.ok_or_else(|| wrong(&format!("a whole number from 1 to {MAX_DAYS}")))?;
-            }
-            "limit" => {
-                let limit = value.parse().ok().filter(|limit| *limit <= MAX_EVENTS);
-                wanted.limit =
-                    limit.ok_or_else(|| wrong(&format!("a whole number up to {MAX_EVENTS}")))?;
-            }
-            "account" => wanted.account = Some(value.to_owned()),
-            _ => {
-                return Err(Refusal::Bad(format!(
-                    "{name} is not one of: days, limit, account"
-                )));
-            }
-        }
-    }
-    Ok(wanted)
-}
-
-/// Sums of requests in all, and by day, model and account.
-#[derive(Default)]
-struct Sums {
-    total: UsageSum,
-    by_day: BTreeMap<String, UsageSum>,
-    by_model: BTreeMap<String, UsageSum>,
-    by_account: BTreeMap<String, UsageSum>,
-}
-
-impl Sums {
-    fn add(&mut self, event: &Event<'_>) {
-        add(&mut self.total, event);
-        let day = event.time.get(..10).unwrap_or_default();
-        let names = [day, event.model.as_deref().unwrap_or("-"), event.account];
-        let sums = [&mut self.by_day, &mut self.by_model, &mut self.by_account];
-        for (sums, name) in sums.into_iter().zip(names) {
-            add(sums.entry(name.to_owned()).or_default(), event);
-        }
-    }
-}
-
-/// Reads the records of the last `days`, newest first.
-async fn recorded(local: &Local, tenant: &Tenant, days: u64) -> Result<Vec<String>, Refusal> {
-    let since = super::accounts::now().minus(Millis(days * Millis::DAY.0));
+/// Reads the records of the time asked for. Some of those before it may be among them.
+async fn recorded(local: &Local, tenant: &Tenant, wanted: &Wanted) -> Result<Recorded, Refusal> {
     let log = LogName::usage(&tenant.id);
-    let mut records = local.store.recorded(&log, since, MAX_RECORDS).await?;
-    drop_repeats(&mut records);
-    Ok(records)
+    let since = wanted.since;
+    let mut texts = local.store.recorded(&log, since, MAX_RECORDS + 1).await?;
+    // A log that has as many as it may have lost its oldest ones, or is about to.
+    let kept = usize::try_from(local.settings.usage.records).unwrap_or(usize::MAX);
+    let is_cut = texts.len() > MAX_RECORDS || texts.len() >= kept;
+    texts.truncate(MAX_RECORDS);
+    let oldest = texts.last().and_then(|text| Event::parse(text));
+    let is_within = oldest.is_none_or(|oldest| wanted.is_since(oldest.time));
+    drop_repeats(&mut texts);
+    Ok(Recorded {
+        is_incomplete: is_cut && is_within,
+        texts,
+    })
 }
 
 /// Drops records that were written twice, as by a start that did not know that the store had them.
@@ -124,14 +66,6 @@ fn drop_repeats(records: &mut Vec<String>) {
     });
 }
 
-/// Returns the record, if it can be read and is of this account.
-fn event<'a>(text: &'a str, account: Option<&str>) -> Option<Event<'a>> {
-    let event: Event<'_> = serde_json::from_str(text).ok()?;
-    account
-        .is_none_or(|account| account == event.account)
-        .then_some(event)
-}
-
 /// Serves `GET /admin/usage`.
 pub async fn show(
     local: &Local,
@@ -139,29 +73,77 @@ pub async fn show(
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
     admin::authorize(local, request, &tenant.id, Right::Look).await?;
-    let wanted = wanted(request.query)?;
-    let texts = recorded(local, tenant, wanted.days).await?;
+    let wanted = Wanted::parse(request.query, super::accounts::now())?;
+    let recorded = recorded(local, tenant, &wanted).await?;
+    match wanted.format {
+        UsageFormat::Json => Ok(json(200, &report(wanted, &recorded))),
+        UsageFormat::Csv => table(&tenant.id, wanted, &recorded),
+    }
+}
+
+fn report(wanted: Wanted, recorded: &Recorded) -> UsageReport<&RawValue> {
     let mut sums = Sums::default();
-    let mut shown: Vec<&RawValue> = Vec::new();
-    for text in &texts {
-        let Some(event) = event(text, wanted.account.as_deref()) else {
+    let mut rows = wanted.by.clone().map(Rows::new);
+    let mut events: Vec<&RawValue> = Vec::new();
+    for text in &recorded.texts {
+        let Some(event) = Event::parse(text).filter(|event| wanted.takes(event)) else {
             continue;
         };
         sums.add(&event);
-        if shown.len() < wanted.limit
+        if let Some(rows) = &mut rows {
+            rows.add(&event);
+        }
+        if events.len() < wanted.limit
             && let Ok(raw) = serde_json::from_str(text)
         {
-            shown.push(raw);
+            events.push(raw);
         }
     }
-    let usage = UsageReport {
+    UsageReport {
+        by_day: sums.take(Dimension::Day),
+        by_model: sums.take(Dimension::Model),
+        by_account: sums.take(Dimension::Account),
+        by_key: sums.take(Dimension::Key),
+        by_group: sums.take(Dimension::Group),
+        by_endpoint: sums.take(Dimension::Endpoint),
         total: sums.total,
-        by_day: sums.by_day,
-        by_model: sums.by_model,
-        by_account: sums.by_account,
-        events: shown,
-    };
-    Ok(json(200, &usage))
+        rows: rows.map(Rows::into_rows),
+        incomplete: recorded.is_incomplete,
+        events,
+    }
+}
+
+/// Returns the sums as a file. A table has no place to say that it is incomplete, so such a one is refused.
+fn table(tenant: &TenantId, wanted: Wanted, recorded: &Recorded) -> Result<Answer, Refusal> {
+    let texts = &recorded.texts;
+    if recorded.is_incomplete {
+        let oldest = texts.last().and_then(|text| Event::parse(text));
+        let begin = oldest.map_or("now", |oldest| oldest.time);
+        let why = format!(
+            "A table would lack requests before {begin}, which the log no longer has or which are too many: ask with a \
+             later since, or for json"
+        );
+        return Err(Refusal::Bad(why));
+    }
+    let by = wanted.by.clone().unwrap_or(Dimension::ALL.to_vec());
+    let mut rows = Rows::new(by);
+    let events = texts.iter().filter_map(|text| Event::parse(text));
+    for event in events.filter(|event| wanted.takes(event)) {
+        rows.add(&event);
+    }
+    Ok(file(tenant, csv::table(&rows)))
+}
+
+fn file(tenant: &TenantId, table: String) -> Answer {
+    let mut answer = Response::new(Bytes::from(table));
+    let headers = answer.headers_mut();
+    let kind = HeaderValue::from_static("text/csv; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, kind);
+    let name = format!("attachment; filename=\"usage-{tenant}.csv\"");
+    // A tenant's ID is letters, digits and dashes.
+    let name = HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("attachment"));
+    headers.insert(header::CONTENT_DISPOSITION, name);
+    answer
 }
 
 /// Returns the records of an account, newest first.
@@ -170,8 +152,10 @@ pub(super) async fn of_account(
     tenant: &Tenant,
     account: &str,
 ) -> Result<Vec<String>, Refusal> {
-    let mut texts = recorded(local, tenant, MAX_DAYS).await?;
-    texts.retain(|text| event(text, Some(account)).is_some());
+    let since = super::accounts::now().minus(Millis(MAX_DAYS * Millis::DAY.0));
+    let wanted = Wanted::of_account(account.to_owned(), since);
+    let mut texts = recorded(local, tenant, &wanted).await?.texts;
+    texts.retain(|text| Event::parse(text).is_some_and(|event| wanted.takes(&event)));
     Ok(texts)
 }
 
@@ -182,21 +166,19 @@ pub(super) async fn own(
     tenant: &Tenant,
 ) -> Result<Answer, Refusal> {
     let (_, found) = caller::found(local, request, tenant).await?;
-    let wanted = wanted(request.query)?;
-    let is_default = wanted.account.is_none() && wanted.limit == UsageQuery::default().limit;
-    if !is_default {
-        return Err(Refusal::Bad("The only parameter here is days".to_owned()));
-    }
-    let account = found.label();
-    let texts = recorded(local, tenant, wanted.days).await?;
+    let now = super::accounts::now();
+    let wanted = Wanted::parse_own(request.query, found.label(), now)?;
+    let recorded = recorded(local, tenant, &wanted).await?;
     let mut sums = Sums::default();
-    for event in texts.iter().filter_map(|text| event(text, Some(&account))) {
+    let events = recorded.texts.iter().filter_map(|text| Event::parse(text));
+    for event in events.filter(|event| wanted.takes(event)) {
         sums.add(&event);
     }
     let usage = OwnUsage {
+        by_day: sums.take(Dimension::Day),
+        by_model: sums.take(Dimension::Model),
         total: sums.total,
-        by_day: sums.by_day,
-        by_model: sums.by_model,
+        incomplete: recorded.is_incomplete,
     };
     Ok(json(200, &usage))
 }
@@ -214,18 +196,5 @@ mod tests {
         drop_repeats(&mut records);
         let expected = [r#""a""#, r#""b""#, "null", "null"].map(record);
         assert_eq!(records, expected);
-    }
-
-    #[test]
-    fn a_query_is_understood_or_refused() {
-        let read = wanted("days=7&limit=0&account=ab").unwrap_or_else(|_| panic!("refused"));
-        assert_eq!(
-            (read.days, read.limit, read.account.as_deref()),
-            (7, 0, Some("ab"))
-        );
-        assert!(wanted("").is_ok());
-        for bad in ["days=0", "days=x", "limit=99999", "colour=red", "days"] {
-            assert!(wanted(bad).is_err(), "{bad}");
-        }
     }
 }

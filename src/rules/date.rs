@@ -77,6 +77,16 @@ pub(crate) fn parse(text: &str) -> Option<Millis> {
     (rfc3339(moment) == text).then_some(moment)
 }
 
+/// Parses a moment as people write it: also one without milliseconds, and a mere date, `2026-01-31`.
+pub(crate) fn moment(text: &str) -> Option<Millis> {
+    let seconds = text.strip_suffix('Z').filter(|text| text.len() == 19);
+    match (seconds, text.len()) {
+        (Some(seconds), _) => parse(&format!("{seconds}.000Z")),
+        (None, 10) => parse(&format!("{text}T00:00:00.000Z")),
+        _ => parse(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +139,21 @@ mod tests {
             "2027-01-15T08:00:00Z",
         ] {
             assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_moment_may_be_a_mere_date() {
+        for (text, moment_of) in [
+            ("1970-01-02", Some(86_400_000)),
+            ("1970-01-01T00:00:01Z", Some(1_000)),
+            ("1970-01-01T00:00:01.002Z", Some(1_002)),
+            ("1970-02-30", None),
+            ("1970-01-01T00:00:01", None),
+            ("yesterday", None),
+            ("ééééé", None),
+        ] {
+            assert_eq!(moment(text), moment_of.map(Millis), "{text}");
         }
     }
 }

@@ -32,6 +32,7 @@ pub mod money;
 pub mod neighbours;
 pub mod origin;
 pub mod payments;
+pub(crate) mod percent;
 pub mod person;
 pub mod posting;
 pub mod price;

@@ -325,3 +325,45 @@ pub async fn seed(settings: &Settings, store: &dyn Store) -> Result<(), String> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recovered(context: &str) -> Value {
+        let unrecorded = Unrecorded {
+            id: "h".to_owned(),
+            context: context.to_owned(),
+            settled: Some((
+                Millis(7),
+                r#""model":"m","basis":"reported","tokensIn":3"#.to_owned(),
+            )),
+            cost: Tokens::new(8),
+        };
+        let (_, text) = record(&unrecorded, Millis(9)).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_record_has_all_that_its_journal_lines_know() {
+        let with_key = recovered(r#""tenant":"abc","account":"a","key":"0000000000ab""#);
+        assert_eq!(with_key["key"], "0000000000ab");
+        let known =
+            ["model", "tokensIn", "cost", "reported", "recovered"].map(|name| &with_key[name]);
+        let expected = [
+            Value::from("m"),
+            3.into(),
+            8.into(),
+            true.into(),
+            true.into(),
+        ];
+        assert_eq!(known, expected.each_ref());
+
+        // Journals of earlier versions do not know the key.
+        let without = recovered(r#""tenant":"abc","account":"a""#);
+        assert_eq!(
+            (without.get("key"), &without["account"]),
+            (None, &Value::from("a"))
+        );
+    }
+}

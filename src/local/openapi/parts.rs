@@ -92,6 +92,7 @@ fn headers() -> Value {
     let whole = |about: &str, minimum: u64| json!({"description": about, "schema": {"type": "integer", "minimum": minimum}});
     let text = |about: &str| json!({"description": about, "schema": {"type": "string"}});
     json!({
+        "Content-Disposition": text("Name of the file. Absent where the answer is JSON."),
         "Location": text("Where the browser goes next."),
         "Set-Cookie": text("Binds the sign-in to this browser, or ends that."),
         "ETag": text("Names this text of the config."),

@@ -148,6 +148,7 @@ impl Admission {
         };
         let labels = Labels {
             account: granted.label,
+            key: key.id(),
             group: granted.group,
             issued: granted.issued,
             endpoint: reply.shared_endpoint(),

@@ -6,6 +6,7 @@
 
 use crate::dialect::call::Api;
 use crate::dialect::{Dialect, table};
+use crate::rules::percent;
 use std::borrow::Cow;
 
 /// First path segments of the providers' APIs. An unserved path below one is refused in the error shape of
@@ -100,27 +101,10 @@ fn method_of_model<'a>(words: &[&'a str]) -> Option<(&'a str, Cow<'a, str>)> {
         before => Cow::Owned(format!("{}/{end}", before.join("/"))),
     };
     let name = match name.contains('%') {
-        true => Cow::Owned(decoded(&name)?),
+        true => Cow::Owned(percent::decoded(&name)?),
         false => name,
     };
     Some((method, name))
-}
-
-/// Decodes percent-encoding. `None`: it is malformed.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                let (high, low) = (digit()?, digit()?);
-                u8::try_from(16 * high + low).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(decoded).ok()
 }
 
 #[cfg(test)]

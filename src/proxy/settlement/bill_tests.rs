@@ -3,6 +3,7 @@
 use super::*;
 use crate::dialect::extras::Hosted;
 use crate::rules::charge::Sizes;
+use crate::rules::issued_key::KeyId;
 use crate::store::tenants::Tenant;
 use proptest::prelude::*;
 use serde_json::json;
@@ -143,6 +144,7 @@ fn open(held: u64) -> Box<Bill> {
     };
     let labels = Labels {
         account: String::new(),
+        key: KeyId::of("user_1"),
         group: "anonymous".into(),
         issued: None,
         endpoint: "one".into(),

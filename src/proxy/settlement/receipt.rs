@@ -7,7 +7,7 @@ use super::members::MemberWriter;
 use crate::rules::amount::Millis;
 use crate::rules::charge::{Basis, Charge};
 use crate::rules::date::rfc3339;
-use crate::rules::issued_key::IssuedKey;
+use crate::rules::issued_key::{IssuedKey, KeyId};
 use crate::rules::price::{Rate, Usage};
 use crate::rules::tenant::TenantId;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ const RATE_UNIT: u64 = 1_000_000;
 pub(crate) struct Labels {
     /// Hash of the account, from which the key cannot be derived.
     pub account: String,
+    /// ID of the key that made the call, which tells the keys of an account apart.
+    pub key: KeyId,
     /// User group whose limits apply.
     pub group: Arc<str>,
     /// The key, where it is one of a person's.
@@ -52,6 +54,7 @@ pub(crate) fn context(tenant: &TenantId, labels: &Labels, request: &str) -> Stri
 fn who(members: &mut MemberWriter, tenant: &TenantId, labels: &Labels) {
     members.plain("tenant", tenant.as_str());
     members.string("account", &labels.account);
+    members.plain("key", &labels.key.to_string());
     members.string("group", &labels.group);
 }
 

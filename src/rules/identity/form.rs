@@ -1,5 +1,7 @@
 //! Texts as queries and forms carry them (`application/x-www-form-urlencoded`).
 
+use crate::rules::percent;
+
 /// Returns a text as a value of a query: every byte that is not a letter, a digit or `*-._` is percent-encoded, so
 /// that no text can end a line, a header or the parameter.
 pub fn encoded(text: &str) -> String {
@@ -23,6 +25,16 @@ pub fn field(text: &str, name: &str) -> Option<String> {
     values.next().is_none().then_some(first)
 }
 
+/// Returns all fields in their order. `Err`: the name of one that is malformed or no UTF-8.
+pub fn fields(text: &str) -> impl Iterator<Item = Result<(String, String), &str>> {
+    let decoded = |text: &str| percent::decoded(&text.replace('+', " "));
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(move |pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        decoded(name).zip(decoded(value)).ok_or(name)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +51,20 @@ mod tests {
         );
     }
 
+    #[test]
+    fn all_fields_are_read_or_the_wrong_one_is_named() {
+        let read = |text| fields(text).collect::<Result<Vec<_>, _>>();
+        let expected = [("model", "meta/llama 3"), ("b", ""), ("c", "==")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(
+            read("model=meta%2Fllama+3&&b&c==%3D"),
+            Ok(expected.to_vec())
+        );
+        for wrong in ["b=1&a=%zz", "a=%ff", "a=%"] {
+            assert_eq!(read(wrong), Err("a"), "{wrong}");
+        }
+    }
+
     proptest! {
         #[test]
         fn encoded_text_is_plain_and_is_read_back(text in "\\PC{0,40}|[\\x00-\\x7f]{0,40}") {
@@ -46,6 +72,8 @@ mod tests {
             prop_assert!(written.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"*-._%".contains(&byte)));
             let read = field(&format!("state={written}"), "state");
             prop_assert_eq!(read.as_deref(), Some(text.as_str()));
+            let query = format!("state={written}");
+            prop_assert_eq!(fields(&query).next(), Some(Ok(("state".to_owned(), text))));
         }
     }
 }

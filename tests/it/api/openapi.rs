@@ -800,6 +800,20 @@ fn ask_usage(asking: &mut Asking<'_>) {
         Value::Null,
         200,
     );
+    let query = "since=2026-01-01&by=day,model,key&limit=1";
+    is_of::<api::UsageReport>(&asking.ask(
+        "showUsage",
+        &format!("{path}?{query}"),
+        Value::Null,
+        200,
+    ));
+    let table = asking.ask("showUsage", &format!("{path}?format=csv"), Value::Null, 200);
+    assert!(
+        table
+            .header("content-type")
+            .unwrap()
+            .starts_with("text/csv")
+    );
     is_of::<api::Error>(&asking.ask("showUsage", &format!("{path}?days=0"), Value::Null, 400));
 }
 

@@ -5,6 +5,7 @@ use crate::harness::{
     CHAT_PATH, Client, Gate, Gateway, Provider, Redis, Script, Setup, Step, TempDir, balance, chat,
     chat_streaming, eventually, mint, sample, small_call,
 };
+use resullm::rules::issued_key::KeyId;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -387,6 +388,8 @@ fn nothing_is_lost_of_ledger_and_usage_by_kill_9() {
             .collect();
         assert_eq!(ids.len(), events.len(), "a request has one record");
         assert!(events.iter().any(|event| event["recovered"] == true));
+        let id = KeyId::of(&key).to_string();
+        assert!(events.iter().all(|event| event["key"] == id), "{events:?}");
     }
 }
 
