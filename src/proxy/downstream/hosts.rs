@@ -212,7 +212,7 @@ mod tests {
 
         let hosts = admin(
             "127.0.0.1:3100",
-            server(&["0.0.0.0:3000"], &[named.clone()]),
+            server(&["0.0.0.0:3000"], std::slice::from_ref(&named)),
         );
         assert!(has(&hosts, "127.0.0.1") && has(&hosts, "gw.example"));
         assert!(!has(&hosts, "evil.example"));

@@ -170,7 +170,7 @@ fn admins_are_served_on_their_listener() {
         assert_eq!(admin.get(path).status, 200, "{path}");
     }
     let minted = admin.request("POST", "/abc/admin/keys").bearer(token);
-    let key = minted.json(&json!({"tokens": 50})).send().json();
+    let key = minted.json(&json!({"tokens": 1000})).send().json();
     let key = key["apiKey"].as_str().unwrap();
     assert_eq!(chat(&gateway, "abc", key, &call()).status, 200);
     for (method, path) in operations(&admin) {
