@@ -269,9 +269,10 @@ fn check(path: Option<&PathBuf>) -> ExitCode {
     }
 }
 
-/// Passes `settings` through if every certificate and key of `server.listen` can be loaded.
+/// Passes `settings` through if every certificate and key of `server.listen` and `server.admin_listen` can be loaded.
 fn with_certificates(settings: Settings) -> Result<Settings, String> {
-    for listener in &settings.server.listen {
+    let server = &settings.server;
+    for listener in server.listen.iter().chain(&server.admin_listen) {
         if let Some(tls) = &listener.tls {
             tls::load(tls)?;
         }

@@ -66,6 +66,16 @@ impl HostPort {
         Ok(())
     }
 
+    /// Whether two addresses to listen on are one socket. `localhost` is `127.0.0.1` and `::1`; port 0 is another port
+    /// each time.
+    pub fn is_one_socket(&self, other: &HostPort) -> bool {
+        let is_within = |name: &str, address: &str| {
+            name == address || name == "localhost" && matches!(address, "127.0.0.1" | "::1")
+        };
+        let is_one_host = is_within(&self.host, &other.host) || is_within(&other.host, &self.host);
+        is_one_host && self.port == other.port && self.port != Some(0)
+    }
+
     /// Whether the host is this machine: `localhost`, a name below `.localhost`, which no name server is
     /// asked for, or a loopback address.
     pub fn is_loopback(&self) -> bool {
@@ -126,6 +136,22 @@ mod tests {
         ] {
             let host = host.to_owned();
             assert_eq!(HostPort::parse(text), Ok(HostPort { host, port }), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_port_of_one_host_is_one_socket() {
+        for (one, other, expected) in [
+            ("localhost:1", "LOCALHOST:1", true),
+            ("localhost:1", "127.0.0.1:1", true),
+            ("[::1]:1", "localhost:1", true),
+            ("127.0.0.1:1", "[::1]:1", false),
+            ("localhost:1", "localhost:2", false),
+            ("localhost:0", "localhost:0", false),
+            ("10.0.0.1:1", "localhost:1", false),
+        ] {
+            let [one, other] = [one, other].map(|text| HostPort::parse(text).unwrap());
+            assert_eq!(one.is_one_socket(&other), expected, "{one} {other}");
         }
     }
 

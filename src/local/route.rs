@@ -35,6 +35,31 @@ pub fn allows_cors(path: &str) -> bool {
     rows.any(|row| parts(row.path, path).is_some())
 }
 
+/// First segments of the paths without a tenant that [`is_for_admins`].
+const ADMIN_HEADS: [&str; 3] = [ADMIN_HEAD, "console", "docs"];
+const ADMIN_HEAD: &str = "admin";
+
+/// Whether a path begins like the gateway's own for admins: `/admin`, `/console` or `/docs`. No route needs to be
+/// there.
+pub fn is_for_admins(path: &str) -> bool {
+    ADMIN_HEADS.contains(&head(path))
+}
+
+/// Whether the path of a tenant begins with `/admin`.
+pub fn is_admin_route(route: &str) -> bool {
+    head(route) == ADMIN_HEAD
+}
+
+/// Whether a path has a global route, for `GET` or any other method.
+pub fn is_global(path: &str) -> bool {
+    global(&Method::GET, path) != Resolved::Nothing
+}
+
+/// Returns the first segment of a path, without its `/`.
+fn head(path: &str) -> &str {
+    path.split('/').nth(1).unwrap_or_default()
+}
+
 /// Returns the path pattern of a route, and whether it is below a tenant.
 pub fn pattern(route: LocalRoute) -> (bool, &'static str) {
     let path = |table: &[Operation]| {
@@ -127,6 +152,7 @@ pub fn all() -> impl Iterator<Item = (bool, &'static str, &'static str)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::operation::Access;
     use super::*;
 
     #[test]
@@ -200,6 +226,23 @@ mod tests {
             "/auth/oidc/clerk/callback",
         ] {
             assert!(!allows_cors(path), "{path}");
+        }
+    }
+
+    /// Routes with an admin's token, and `/docs`; `auth/sessions` is for the app's server.
+    #[test]
+    fn paths_of_admins_are_those_of_their_routes() {
+        let is_admins = |row: &&Operation| {
+            matches!(row.access, Access::Admin | Access::Operator)
+                && row.route != LocalRoute::Sessions
+        };
+        for row in GLOBAL {
+            let expected = is_admins(&row) || row.route == LocalRoute::Docs;
+            assert_eq!(is_for_admins(row.path), expected, "{}", row.path);
+            assert!(is_global(row.path), "{}", row.path);
+        }
+        for row in OF_TENANT {
+            assert_eq!(is_admin_route(row.path), is_admins(&row), "{}", row.path);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::http1::head;
 use crate::local::Local;
 use crate::local::answer::Refusal;
 use crate::local::dispatch::Scope;
-use crate::local::route::{Matched, Resolved, allows_cors};
+use crate::local::route::{Matched, Resolved, allows_cors, is_admin_route};
 use crate::proxy::access;
 use crate::proxy::admission::admit::{Admission, check_models};
 use crate::proxy::admission::authenticate::{authenticate, require_known};
@@ -34,6 +34,7 @@ use crate::proxy::outcome::Route;
 use crate::proxy::request_id;
 use crate::proxy::settlement::record::Recorder;
 use crate::proxy::settlement::settle::Settlement;
+use crate::proxy::side::Side;
 use crate::proxy::upstream::forward::Forward;
 use crate::proxy::upstream::lifetime::Lifetimes;
 use crate::rules::charge::Charge;
@@ -59,6 +60,8 @@ const MAX_UNKNOWN_BODY_BYTES: u64 = 64 << 10;
 pub struct Proxy {
     pub local: Local,
     pub hosts: Hosts,
+    /// Names of `server.admin_listen`.
+    pub admin_hosts: Hosts,
     pub store: Arc<dyn Store>,
     pub tenants: Arc<Tenants>,
     pub limits: Limits,
@@ -72,7 +75,7 @@ pub struct Proxy {
     pub metrics: Arc<Metrics>,
 }
 
-/// Serves one public request: `answer`, then settlement, error reply and usage record.
+/// Serves one request of any side but [`Side::Ops`]: `answer`, then settlement, error reply and usage record.
 pub async fn serve(proxy: &Proxy, session: &mut Session<'_>) {
     let _guard = proxy.limits.in_flight.enter();
     let request_id = request_id::of(session.request());
@@ -112,6 +115,9 @@ async fn answer(
                 .reply
                 .set_api(provider.as_ref().map(|provider| provider.api));
         })?;
+    }
+    if session.side.lacks(&path, addressed.as_ref()) {
+        return Err(Refusal::NotFound.into());
     }
     match found {
         Resolved::Here(matched) => {
@@ -171,7 +177,7 @@ async fn answer_for_tenant(
         Lookup::Unknown => return Err(GatewayError::InvalidTenant),
         Lookup::Unusable if provider.is_some() => return Err(GatewayError::BrokenTenant),
         Lookup::Unusable => {
-            let matched = local_route(method, addressed.route)?;
+            let matched = local_route(session.side, method, addressed.route)?;
             let at = Scope::Unusable(addressed.tenant);
             let locals = local_answers(proxy);
             return locals.answer(session, exchange, method, &matched, at).await;
@@ -184,7 +190,7 @@ async fn answer_for_tenant(
     match provider {
         Some(provider) => answer_by_api(proxy, session, exchange, method, &tenant, provider).await,
         None => {
-            let matched = local_route(method, addressed.route)?;
+            let matched = local_route(session.side, method, addressed.route)?;
             let (locals, at) = (local_answers(proxy), Scope::Tenant(tenant));
             locals.answer(session, exchange, method, &matched, at).await
         }
@@ -386,7 +392,15 @@ fn target(request: &head::Request) -> Result<(Method, String), GatewayError> {
     Ok((request.method.clone(), path.to_owned()))
 }
 
-fn local_route<'a>(method: &Method, route: &'a str) -> Result<Matched<'a>, GatewayError> {
+/// Finds a tenant's route, where the listener's [`Side`] has it.
+fn local_route<'a>(
+    side: Side,
+    method: &Method,
+    route: &'a str,
+) -> Result<Matched<'a>, GatewayError> {
+    if !side.has_admin_routes() && is_admin_route(route) {
+        return Err(Refusal::NotFound.into());
+    }
     match crate::local::route::of_tenant(method, route) {
         Resolved::Here(matched) => Ok(matched),
         Resolved::MethodNotAllowed(methods) => Err(Refusal::MethodNotAllowed(methods).into()),
@@ -402,11 +416,15 @@ fn local_answers(proxy: &Proxy) -> LocalAnswers<'_> {
     }
 }
 
-/// Returns 421 for a host that is not in [`Hosts`].
+/// Returns 421 for a host that is not in the listener's [`Hosts`].
 fn check_host(proxy: &Proxy, session: &Session<'_>) -> Result<(), GatewayError> {
     let trusted = &proxy.local.settings.server.trusted_proxies;
     let asked = || RequestedHost::of(session.request(), session.peer, trusted);
-    match proxy.hosts.answer(session.request(), asked) {
+    let hosts = match session.side {
+        Side::Admin => &proxy.admin_hosts,
+        Side::Everyone | Side::Public | Side::Ops => &proxy.hosts,
+    };
+    match hosts.answer(session.request(), asked) {
         true => Ok(()),
         false => Err(GatewayError::Misdirected),
     }
@@ -436,7 +454,10 @@ fn check_address(proxy: &Proxy, session: &Session<'_>) -> Result<(), GatewayErro
 /// Whether the request's route is for admins, or for backends of apps with a token of theirs.
 fn takes_admin_token(session: &Session<'_>) -> bool {
     let path = session.request().path();
-    let is_admin = |path: &[u8]| path.starts_with(b"/admin") || path.starts_with(b"/auth/sessions");
+    let has_admins = session.side.has_admin_routes();
+    let is_admin = |path: &[u8]| {
+        path.starts_with(b"/auth/sessions") || (has_admins && path.starts_with(b"/admin"))
+    };
     let below = path.iter().skip(1).position(|byte| *byte == b'/');
     is_admin(path) || below.is_some_and(|at| is_admin(&path[at + 1..]))
 }

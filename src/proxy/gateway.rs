@@ -7,6 +7,7 @@ use crate::proxy::downstream::http1::HeadFault;
 use crate::proxy::downstream::reply::{self, ReplyContext};
 use crate::proxy::downstream::session::{Session, SessionLimits};
 use crate::proxy::error::GatewayError;
+use crate::proxy::side::Side;
 use crate::proxy::{ops, request_id};
 use async_trait::async_trait;
 use pingora::modules::http::HttpModules;
@@ -14,14 +15,6 @@ use pingora::proxy::{ProxyHttp, Session as Downstream};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use std::sync::Arc;
-
-/// Audience of a listener: the public (`server.listen`) or the operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Public,
-    /// `server.ops_listen`: the operator alone.
-    Ops,
-}
 
 pub struct Gateway {
     pub proxy: Arc<Proxy>,
@@ -40,13 +33,13 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, down: &mut Downstream, (): &mut ()) -> pingora::Result<bool> {
         let proxy: &Proxy = &self.proxy;
         let limits = SessionLimits::of(&proxy.local.settings);
-        let mut session = Session::new(down.as_downstream_mut(), limits);
+        let mut session = Session::new(down.as_downstream_mut(), limits, self.side);
         if proxy.limits.in_flight.is_draining() {
             session.close_after();
         }
         match (session.fault, self.side) {
-            (None, Side::Public) => call::serve(proxy, &mut session).await,
             (None, Side::Ops) => ops::serve(proxy, &mut session).await,
+            (None, _) => call::serve(proxy, &mut session).await,
             (Some(fault), _) => refuse(proxy, &mut session, fault.into()).await,
         }
         session.end().await;

@@ -23,4 +23,5 @@ pub mod read_buffer;
 pub mod relay;
 pub mod request_id;
 pub mod settlement;
+pub mod side;
 pub mod upstream;

@@ -12,6 +12,7 @@ pub const ROUTE_HEADS: &[&str] = &[
     "billing",
     "chat",
     "completions",
+    "console",
     "docs",
     "embeddings",
     "favicon.ico",

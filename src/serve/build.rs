@@ -113,6 +113,7 @@ pub fn create_app(deps: Deps) -> App {
             draining,
         },
         hosts: Hosts::of(&settings.server),
+        admin_hosts: Hosts::of_admin(&settings.server),
         store: store.clone(),
         tenants: tenants.clone(),
         limits: limiters(&settings, &in_flight),

@@ -10,7 +10,6 @@ use super::workers::Workers;
 use crate::proxy::call::Proxy;
 use crate::proxy::downstream::front::{Accepted, ConnectionServer, ListenerSpec};
 use crate::proxy::downstream::rejection::reject;
-use crate::proxy::gateway::Side;
 use crate::settings;
 use crate::store::Store;
 use crate::store::directory;
@@ -239,8 +238,8 @@ impl Life {
         let (workers, proxy) = (workers.clone(), self.app.proxy.clone());
         let (front, stop) = (self.front.clone(), self.stop.subscribe());
         move |socket, peer| {
-            let is_public = spec.side == Side::Public;
-            let permit = match is_public.then(|| proxy.limits.connections.acquire(peer.ip())) {
+            let is_limited = spec.side.is_limited();
+            let permit = match is_limited.then(|| proxy.limits.connections.acquire(peer.ip())) {
                 Some(Err(full)) => {
                     let is_tls = spec.tls.is_some();
                     return reject(socket, peer.ip(), full, is_tls, &proxy.metrics);
@@ -254,7 +253,7 @@ impl Life {
                 listener: spec.clone(),
                 permit,
             };
-            if !is_public {
+            if !is_limited {
                 let (front, stop) = (front.clone(), stop.clone());
                 tokio::spawn(async move { front.serve(accepted, &stop).await });
             } else if let Err(error) = workers.serve(accepted) {

@@ -3,8 +3,8 @@
 use super::tls::Certificates;
 use super::{listen, tls};
 use crate::proxy::downstream::front::ListenerSpec;
-use crate::proxy::gateway::Side;
-use crate::settings::Settings;
+use crate::proxy::side::Side;
+use crate::settings::{Listener, Settings};
 use pingora::listeners::tls::Acceptor;
 use std::io;
 use std::net::SocketAddr;
@@ -12,8 +12,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// Listening sockets of `server.listen` and `server.ops_listen`, each with the [`ListenerSpec`] of its
-/// connections.
+/// Listening sockets of `server.listen`, `server.ops_listen` and `server.admin_listen`, each with the
+/// [`ListenerSpec`] of its connections.
 pub struct Sockets {
     pub all: Vec<(TcpListener, Arc<ListenerSpec>)>,
     /// Certificates to reload when their files change.
@@ -28,35 +28,45 @@ impl Sockets {
             all: Vec::new(),
             followed: Vec::new(),
         };
-        for listener in &settings.server.listen {
-            let tls = match &listener.tls {
-                None => None,
-                Some(tls) => {
-                    let (config, certificates) = tls::load(tls)?;
-                    sockets.followed.push(certificates);
-                    Some(Acceptor::from_server_config(config))
-                }
-            };
-            let spec = Arc::new(ListenerSpec {
-                tls,
-                proxy_protocol: listener.proxy_protocol,
-                side: Side::Public,
-            });
-            for listener in listen::listen(&listener.address.to_string(), &mut inherited)? {
-                sockets.all.push((listener, spec.clone()));
-            }
+        let server = &settings.server;
+        for listener in &server.listen {
+            sockets.add(listener, Side::of_listen(server), &mut inherited)?;
         }
-        let spec = Arc::new(ListenerSpec {
-            tls: None,
-            proxy_protocol: false,
-            side: Side::Ops,
-        });
-        if let Some(address) = &settings.server.ops_listen {
-            for listener in listen::listen(&address.to_string(), &mut inherited)? {
-                sockets.all.push((listener, spec.clone()));
-            }
+        // `admin_listen` comes last: port 0 takes inherited sockets in order, and older versions have none for it.
+        if let Some(address) = &server.ops_listen {
+            let listener = Listener::at(address.clone());
+            sockets.add(&listener, Side::Ops, &mut inherited)?;
+        }
+        if let Some(listener) = &server.admin_listen {
+            sockets.add(listener, Side::Admin, &mut inherited)?;
         }
         Ok(sockets)
+    }
+
+    /// Adds the sockets of a [`Listener`].
+    fn add(
+        &mut self,
+        listener: &Listener,
+        side: Side,
+        inherited: &mut Vec<TcpListener>,
+    ) -> Result<(), String> {
+        let tls = match &listener.tls {
+            None => None,
+            Some(tls) => {
+                let (config, certificates) = tls::load(tls)?;
+                self.followed.push(certificates);
+                Some(Acceptor::from_server_config(config))
+            }
+        };
+        let spec = Arc::new(ListenerSpec {
+            tls,
+            proxy_protocol: listener.proxy_protocol,
+            side,
+        });
+        for listener in listen::listen(&listener.address.to_string(), inherited)? {
+            self.all.push((listener, spec.clone()));
+        }
+        Ok(())
     }
 
     /// Local addresses, in the order of the settings.
@@ -69,10 +79,14 @@ impl Sockets {
     pub(crate) fn announce(&self) -> io::Result<()> {
         for (listener, spec) in &self.all {
             let address = listener.local_addr()?;
-            match (spec.side, &spec.tls) {
-                (Side::Public, None) => log::info!("Listening on http://{address}"),
-                (Side::Public, Some(_)) => log::info!("Listening on https://{address}"),
-                (Side::Ops, _) => log::info!("Metrics on http://{address}/metrics"),
+            let scheme = match spec.tls {
+                None => "http",
+                Some(_) => "https",
+            };
+            match spec.side {
+                Side::Everyone | Side::Public => log::info!("Listening on {scheme}://{address}"),
+                Side::Admin => log::info!("Admin routes on {scheme}://{address}"),
+                Side::Ops => log::info!("Metrics on {scheme}://{address}/metrics"),
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ mod store_url;
 mod table;
 mod values;
 
+use crate::host_port::HostPort;
 use crate::rules::config::{self, Keyring, Owner};
 use crate::rules::tenant::TenantId;
 use crate::tables::yaml::{self, NodeKind, Place, YamlNode};
@@ -286,6 +287,7 @@ impl Document {
             Some(settings) => {
                 variables.listeners(&mut settings.server.listen);
                 files::read(settings, &mut variables.faults);
+                check_addresses(&settings.server, &mut variables.faults);
                 settings.accounts.check(&mut variables.faults);
                 variables.approvals(settings);
                 let tenants = self.tenants.iter();
@@ -370,6 +372,23 @@ fn age_doubt(settings: &Settings) -> Option<Fault> {
 fn size_doubt(server: &Server) -> Option<Fault> {
     let message = "larger than server.max_buffered: a body that is larger than that gets 503 overloaded each time it is sent";
     (server.max_body > server.max_buffered).then(|| Fault::new("server.max_body", message))
+}
+
+/// Adds a fault for an address of `server.admin_listen` or `server.ops_listen` that another setting has, too.
+fn check_addresses(server: &Server, faults: &mut Faults) {
+    let public = server.listen.iter();
+    let mut known: Vec<(&str, &HostPort)> = public.map(|at| ("listen", &at.address)).collect();
+    let admin = server.admin_listen.iter();
+    let admin = admin.map(|at| ("admin_listen", &at.address));
+    let ops = server.ops_listen.iter().map(|at| ("ops_listen", at));
+    for (name, address) in admin.chain(ops) {
+        let mut taken = known.iter();
+        if let Some((other, _)) = taken.find(|(_, other)| address.is_one_socket(other)) {
+            let why = format!("{address} is taken by server.{other}: each needs a port of its own");
+            faults.add(Fault::new(format!("server.{name}"), why));
+        }
+        known.push((name, address));
+    }
 }
 
 /// Reads one section, or its defaults where it has faults.

@@ -5,8 +5,8 @@
 
 use super::store_url::store;
 use super::values::{
-    HostName, Listeners, PublicUrl, SealKey, address, host_name, listeners, log_levels,
-    name_server, network, public_url, seal_key, token,
+    HostName, Listener, Listeners, PublicUrl, SealKey, address, host_name, listener, listeners,
+    log_levels, name_server, network, public_url, seal_key, token,
 };
 use crate::host_port::HostPort;
 use crate::rules::account::Orphans;
@@ -131,6 +131,13 @@ table! {
         /// It has no password: keep it inside.
         /// Unset, there are no metrics.
         ops_listen: Option<HostPort> = address().optional().shown("localhost:9090");
+        /// A separate address for admins: host:port, or a mapping as in `listen`.
+        /// Where it is set, `/admin`, `/<tenant>/admin`, `/console` and `/docs` answer there alone, and are 404 where clients connect.
+        /// All that is for clients is 404 there.
+        /// `/healthz`, `/readyz` and `/openapi.json` answer on both.
+        /// It answers to its own host, and to the names of `hosts` and `public_url`.
+        /// PORT and HOST do not change it.
+        admin_listen: Option<Listener> = listener().described_elsewhere().optional().shown("localhost:3100");
         /// The gateway's address outside, where that differs from what clients write into Host: behind a proxy that ends TLS, say.
         /// It may have a path.
         /// It stands in /openapi.json, and its pages count as the gateway's own.

@@ -357,17 +357,63 @@ fn port_replaces_the_first_address_and_host_replaces_all() {
         listen(&[("RESULLM__SERVER__LISTEN", "[::1]:9")]),
         ["[::1]:9"]
     );
-    // `PORT` and `HOST` do not change `server.ops_listen`.
-    let ops = read(
+    // `PORT` and `HOST` do not change `server.ops_listen` and `server.admin_listen`.
+    let inside = read(
         None,
         &[
             ("RESULLM__SERVER__OPS_LISTEN", "localhost:9"),
+            ("RESULLM__SERVER__ADMIN_LISTEN", "localhost:10"),
             ("PORT", "1"),
+            ("HOST", "0.0.0.0"),
         ],
     );
+    let server = inside.unwrap().server;
+    assert_eq!(server.ops_listen.unwrap().to_string(), "localhost:9");
+    let admin = server.admin_listen.unwrap();
+    assert_eq!(admin.address.to_string(), "localhost:10");
+}
+
+#[test]
+fn address_of_two_listeners_is_a_fault() {
+    for (settings, fault) in [
+        (
+            "listen: [\"localhost:1\"], admin_listen: \"localhost:1\"",
+            "server.admin_listen: localhost:1 is taken by server.listen: each needs a port of its own",
+        ),
+        (
+            "listen: [\"0.0.0.0:2\", \"localhost:1\"], ops_listen: \"127.0.0.1:1\"",
+            "server.ops_listen: 127.0.0.1:1 is taken by server.listen: each needs a port of its own",
+        ),
+        (
+            "admin_listen: {address: \"a:1\"}, ops_listen: \"a:1\"",
+            "server.ops_listen: a:1 is taken by server.admin_listen: each needs a port of its own",
+        ),
+    ] {
+        assert_eq!(faults(&format!("server: {{{settings}}}\n")), [fault]);
+    }
+    for good in [
+        "listen: [\"localhost:0\"], admin_listen: \"localhost:0\"",
+        "listen: [\"10.0.0.1:1\"], admin_listen: \"localhost:1\"",
+    ] {
+        assert!(
+            read(Some(&format!("server: {{{good}}}\n")), &[]).is_ok(),
+            "{good}"
+        );
+    }
+}
+
+#[test]
+fn listener_of_admins_is_an_address_or_a_mapping_with_one() {
+    let text =
+        "server: {admin_listen: {address: \"10.0.0.1:443\", tls: {cert: a.pem, key: a.key}}}\n";
+    let admin = read(Some(text), &[]).unwrap().server.admin_listen.unwrap();
+    assert_eq!(admin.address.to_string(), "10.0.0.1:443");
+    assert!(admin.tls.is_some() && !admin.proxy_protocol);
+    assert!(read(None, &[]).unwrap().server.admin_listen.is_none());
+    let found = faults("server: {admin_listen: localhost}\n");
     assert_eq!(
-        ops.unwrap().server.ops_listen.unwrap().to_string(),
-        "localhost:9"
+        found,
+        ["f:1:10: server.admin_listen: expected host:port, not \"localhost\""]
     );
 }
 

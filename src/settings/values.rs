@@ -89,9 +89,14 @@ impl Listener {
     }
 }
 
-/// Listeners: each an address, or a mapping of `address`, `tls` and `proxy_protocol`.
+/// Listener: an address, or a mapping of `address`, `tls` and `proxy_protocol`.
+pub fn listener() -> ValueType<Listener> {
+    either(object(), address().map(Listener::at))
+}
+
+/// List of at least one [`listener`].
 pub fn listeners() -> ValueType<Listeners> {
-    list(either(object(), address().map(Listener::at)), 1)
+    list(listener(), 1)
 }
 
 /// An IP address or a CIDR block, as address and prefix length.

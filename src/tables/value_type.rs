@@ -108,6 +108,12 @@ impl<T: 'static> ValueType<T> {
         self
     }
 
+    /// Leaves the rows of an object out of the reference, where another row of the same type has them.
+    pub fn described_elsewhere(mut self) -> ValueType<T> {
+        self.traits.rows = None;
+        self
+    }
+
     /// Names the environment variable that overrides everything else.
     pub fn variable(mut self, name: &'static str) -> ValueType<T> {
         self.traits.variable = Some(name);

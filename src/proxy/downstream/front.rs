@@ -11,8 +11,9 @@ use crate::proxy::downstream::proxy_protocol::{self, ProxyHeader};
 use crate::proxy::downstream::rejection::reject;
 use crate::proxy::downstream::session::SessionLimits;
 use crate::proxy::downstream::streams::{Established, Service};
-use crate::proxy::gateway::{Gateway, Side};
+use crate::proxy::gateway::Gateway;
 use crate::proxy::limits::connections::ConnectionPermit;
+use crate::proxy::side::Side;
 use pingora::apps::{HttpServerApp, HttpServerOptions};
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
@@ -29,14 +30,15 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// Server of all connections, with one Pingora service for each [`Side`].
+/// Server of all connections, with one Pingora service for each kind of listener ([`Side`]).
 pub struct ConnectionServer {
     proxy: Arc<Proxy>,
     public: Arc<HttpProxy<Gateway>>,
+    admin: Arc<HttpProxy<Gateway>>,
     ops: Arc<HttpProxy<Gateway>>,
 }
 
-/// Protocol and audience of a listener's connections, from `server.listen` or `server.ops_listen`.
+/// Protocol and audience of a listener's connections, from `server.listen`, `server.admin_listen` or `server.ops_listen`.
 pub struct ListenerSpec {
     pub tls: Option<Acceptor>,
     /// Whether each connection begins with a PROXY protocol header (`proxy_protocol` of the listener).
@@ -72,7 +74,8 @@ fn service(proxy: &Arc<Proxy>, side: Side) -> Arc<HttpProxy<Gateway>> {
 impl ConnectionServer {
     pub fn new(proxy: Arc<Proxy>) -> ConnectionServer {
         ConnectionServer {
-            public: service(&proxy, Side::Public),
+            public: service(&proxy, Side::of_listen(&proxy.local.settings.server)),
+            admin: service(&proxy, Side::Admin),
             ops: service(&proxy, Side::Ops),
             proxy,
         }
@@ -131,7 +134,8 @@ impl ConnectionServer {
             }
         };
         let proxy = match listener.side {
-            Side::Public => &self.public,
+            Side::Everyone | Side::Public => &self.public,
+            Side::Admin => &self.admin,
             Side::Ops => &self.ops,
         };
         let service = Service {
@@ -143,7 +147,7 @@ impl ConnectionServer {
         let established = Established {
             stream,
             peer,
-            is_public: listener.side == Side::Public,
+            is_limited: listener.side.is_limited(),
         };
         match established.stream.selected_alpn_proto() {
             Some(ALPN::H2) => service.http2(established).await,
@@ -174,7 +178,7 @@ impl ConnectionServer {
         let Established {
             stream,
             peer,
-            is_public,
+            is_limited,
         } = established;
         let may_upgrade = stream.get_ssl_digest().is_none();
         let slot = ReturnSlot::default();
@@ -204,7 +208,7 @@ impl ConnectionServer {
                     let established = Established {
                         stream,
                         peer,
-                        is_public,
+                        is_limited,
                     };
                     return Box::pin(service.http2(established)).await;
                 }

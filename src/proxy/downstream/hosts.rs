@@ -40,6 +40,26 @@ impl Hosts {
         }
     }
 
+    /// Derives the names of `server.admin_listen`: those of `server.hosts` and `server.public_url`, and its own
+    /// address.
+    pub fn of_admin(server: &Server) -> Hosts {
+        let Some(listener) = &server.admin_listen else {
+            return Hosts::of(server);
+        };
+        let public = server.public_url.iter();
+        let public = public.map(|url| HostName::Exact(url.host.clone()));
+        let mut names: Vec<HostName> = server.hosts.iter().cloned().chain(public).collect();
+        let is_open = server.hosts.is_empty();
+        match listener.address.is_loopback() {
+            true if !is_open || server.trusted_proxies.is_empty() => Hosts::Loopback(names),
+            _ if is_open => Hosts::Any,
+            _ => {
+                names.push(HostName::Exact(listener.address.host.clone()));
+                Hosts::Named(names)
+            }
+        }
+    }
+
     /// Whether a host is one of the names. [`HostName::Below`] covers all subdomains.
     pub fn has(&self, asked: &HostPort) -> bool {
         let is = |name: &HostName| name.covers(&asked.host);
@@ -172,6 +192,37 @@ mod tests {
             ..server(&["localhost:3000"], &[])
         };
         assert!(has(&behind_a_proxy, "gw.example"));
+    }
+
+    #[test]
+    fn the_admin_listener_has_names_of_its_own() {
+        let admin = |address: &str, server: Server| {
+            Hosts::of_admin(&Server {
+                admin_listen: Some(listener(address)),
+                ..server
+            })
+        };
+        let has = |hosts: &Hosts, host: &str| hosts.has(&HostPort::parse(host).unwrap());
+        let named = HostName::Exact("gw.example".to_owned());
+        let public = server(&["0.0.0.0:3000"], &[]);
+
+        let hosts = admin("localhost:3100", public.clone());
+        assert!(has(&hosts, "localhost:3100") && !has(&hosts, "evil.example"));
+        assert!(has(&Hosts::of(&public), "evil.example"));
+
+        let hosts = admin(
+            "127.0.0.1:3100",
+            server(&["0.0.0.0:3000"], std::slice::from_ref(&named)),
+        );
+        assert!(has(&hosts, "127.0.0.1") && has(&hosts, "gw.example"));
+        assert!(!has(&hosts, "evil.example"));
+
+        let hosts = admin("10.0.0.5:3100", server(&["localhost:3000"], &[]));
+        assert!(has(&hosts, "10.0.0.5:3100") && has(&hosts, "inside.example"));
+
+        let hosts = admin("10.0.0.5:3100", server(&["localhost:3000"], &[named]));
+        assert!(has(&hosts, "10.0.0.5:3100") && has(&hosts, "gw.example"));
+        assert!(!has(&hosts, "localhost") && !has(&hosts, "evil.example"));
     }
 
     proptest! {

@@ -10,6 +10,7 @@ use crate::proxy::downstream::connection::{Gone, HeaderLines, Reusables, time_at
 use crate::proxy::downstream::http1::{Handoff, HeadFault};
 use crate::proxy::downstream::http2;
 use crate::proxy::lazy_timer::LazyTimer;
+use crate::proxy::side::Side;
 use crate::settings::Settings;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
@@ -45,6 +46,8 @@ pub struct Session<'a> {
     /// Reason why the head could not be parsed. `None`: [`Session::request`] is valid.
     pub(crate) fault: Option<HeadFault>,
     pub peer: Option<SocketAddr>,
+    /// [`Side`] of the listener that the request came in by.
+    pub(crate) side: Side,
     /// Status of the response. `None`: none has begun.
     answered: Option<StatusCode>,
     is_head_written: bool,
@@ -115,7 +118,11 @@ pub(crate) enum BodyError {
 impl<'a> Session<'a> {
     /// Wraps Pingora's session. A [`Handoff`] in the extensions marks HTTP/1.1; otherwise the HTTP/2 head is
     /// parsed here.
-    pub(crate) fn new(down: &'a mut ServerSession, limits: SessionLimits) -> Session<'a> {
+    pub(crate) fn new(
+        down: &'a mut ServerSession,
+        limits: SessionLimits,
+        side: Side,
+    ) -> Session<'a> {
         let peer = down.client_addr().and_then(|peer| peer.as_inet().copied());
         let handoff = down.req_header().extensions.get::<Arc<Handoff>>().cloned();
         let (over, fault, body, lifetime_timer) = match handoff {
@@ -151,6 +158,7 @@ impl<'a> Session<'a> {
             over,
             fault,
             peer,
+            side,
             answered: None,
             is_head_written: false,
             ending: Ending::Kept,

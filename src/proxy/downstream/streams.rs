@@ -63,8 +63,8 @@ fn options() -> H2Options {
 pub(crate) struct Established {
     pub stream: Stream,
     pub peer: SocketAddr,
-    /// Whether streams beside the first need a `ConnectionPermit` each; false on `server.ops_listen`.
-    pub is_public: bool,
+    /// Whether streams beside the first need a `ConnectionPermit` each (`Side::is_limited`).
+    pub is_limited: bool,
 }
 
 /// Parts that serve a connection's requests, and the signal that ends the connection.
@@ -90,7 +90,7 @@ impl Service<'_> {
         let Established {
             stream,
             peer,
-            is_public,
+            is_limited,
         } = established;
         let digest = Arc::new(Digest {
             ssl_digest: stream.get_ssl_digest(),
@@ -139,7 +139,7 @@ impl Service<'_> {
                 None => true,
                 Some(Ok(Some(H2Accept::Session(session)))) => {
                     is_new = false;
-                    let extra = tally.count() > 0 && is_public;
+                    let extra = tally.count() > 0 && is_limited;
                     self.stream(session, extra.then_some(peer), &tally);
                     false
                 }
