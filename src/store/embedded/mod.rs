@@ -41,6 +41,7 @@ use crate::telemetry::counter::Histogram;
 use answers::AnswerFiles;
 use async_trait::async_trait;
 use counters::Counters;
+pub(crate) use database::IN_USE;
 use disk::{ChangeKind, Disk, Next};
 use ledger::Ledgers;
 use parking_lot::Mutex;
