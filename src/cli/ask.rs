@@ -1,8 +1,8 @@
 //! The run of one command: opens the store or the way to a gateway, asks, and prints the answer.
 
-use super::call::{AdminCall, Answered, Form};
+use super::call::{AdminCall, AnswerForm, Answered};
 use super::desk::Desk;
-use super::options::Way;
+use super::options::AskOptions;
 use super::print::{fail, note, print, print_whole};
 use super::shown::shown;
 use super::start::{load, runtime};
@@ -13,8 +13,12 @@ use serde_json::value::RawValue;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Sends a command's request and prints what came of it; the exit code is 1 if it was refused.
-pub(super) fn ask(path: Option<&PathBuf>, way: &Way, call: Result<AdminCall, String>) -> ExitCode {
+/// Sends a command's [`AdminCall`] and prints what came of it; the exit code is 1 if it was refused.
+pub(super) fn ask(
+    path: Option<&PathBuf>,
+    way: &AskOptions,
+    call: Result<AdminCall, String>,
+) -> ExitCode {
     let answered = call.and_then(|call| {
         let settings = load(path)?;
         let (form, thing, tenant) = (call.form, call.thing, call.tenant.clone());
@@ -35,13 +39,14 @@ pub(super) fn ask(path: Option<&PathBuf>, way: &Way, call: Result<AdminCall, Str
     }
 }
 
-/// Prints the body of an answer.
-fn print_answer(form: Form, is_json: bool, body: &[u8]) -> ExitCode {
+/// Prints the body of an answer in its [`AnswerForm`].
+fn print_answer(form: AnswerForm, is_json: bool, body: &[u8]) -> ExitCode {
     let whole = || String::from_utf8_lossy(body);
-    if is_json || form == Form::Verbatim {
+    if is_json || form == AnswerForm::Verbatim {
         return print_whole(&whole());
     }
-    if let (Form::Config, Ok(read)) = (form, serde_json::from_slice::<api::Config<&RawValue>>(body))
+    if let (AnswerForm::Config, Ok(read)) =
+        (form, serde_json::from_slice::<api::Config<&RawValue>>(body))
     {
         return print(read.config.get());
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 /// Form in which an answer is printed unless JSON is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum AnswerForm {
     /// Members of one thing, and a table for each list of it.
     Things,
     /// Table of the list of this name.
@@ -30,7 +30,7 @@ pub(super) enum Form {
     Verbatim,
 }
 
-/// A request to the admin routes.
+/// A request to the `/admin` routes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct AdminCall {
     pub method: Method,
@@ -39,12 +39,12 @@ pub(super) struct AdminCall {
     /// Path without the tenant and the query.
     pub path: String,
     pub query: Vec<(&'static str, String)>,
-    /// JSON, or empty.
+    /// JSON of a type in `api/`, or empty.
     pub body: String,
-    pub form: Form,
+    pub form: AnswerForm,
     /// List whose further pages (`cursor`) are asked for too; `None`: one answer.
     pub all_of: Option<&'static str>,
-    /// Kind of thing that the path names, for the message that there is none.
+    /// Kind of thing (`key`, `user`) that the path names, for the message that there is none.
     pub thing: Option<&'static str>,
     /// `id` of a credit or debit, with which it can be repeated.
     pub id: Option<String>,
@@ -65,7 +65,7 @@ impl AdminCall {
             path,
             query: Vec::new(),
             body: String::new(),
-            form: Form::Things,
+            form: AnswerForm::Things,
             all_of: None,
             thing: None,
             id: None,
@@ -94,7 +94,7 @@ impl AdminCall {
         }
     }
 
-    pub fn in_form(self, form: Form) -> AdminCall {
+    pub fn in_form(self, form: AnswerForm) -> AdminCall {
         AdminCall { form, ..self }
     }
 

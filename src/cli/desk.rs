@@ -29,7 +29,7 @@ impl Desk {
         }
     }
 
-    /// Asks, and where the call wants all pages, merges them into one answer.
+    /// Asks once, and where the call wants all pages, merges them into one answer.
     pub async fn ask(&self, mut call: AdminCall) -> Result<Answered, String> {
         let mut answered = self.ask_once(&call).await?;
         let Some(list) = call.all_of else {
@@ -88,7 +88,7 @@ fn merge(merged: &mut Option<Value>, list: &str, page: &[u8]) -> Result<Option<S
     Ok(cursor.filter(|_| !is_empty))
 }
 
-/// Returns what can be done while a gateway has the embedded store.
+/// Returns what can be done (`--gateway`) while a gateway has the embedded store.
 fn way_out(settings: &Settings) -> String {
     let listeners = settings.server.listen.iter();
     let mut plain = listeners.filter(|listener| listener.tls.is_none());

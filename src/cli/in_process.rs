@@ -78,7 +78,7 @@ impl LocalAdmin {
         Ok(LocalAdmin { local, token })
     }
 
-    /// Runs the handler of the route.
+    /// Runs the handler of the route, by [`dispatch::answer`].
     pub async fn ask(&self, asked: &AdminCall) -> Result<Answered, String> {
         let at = self.scope(asked.tenant.as_deref()).await?;
         let found = match asked.tenant {

@@ -1,6 +1,6 @@
 //! `resullm key …`: its words, and the requests that they mean.
 
-use super::call::{AdminCall, Form};
+use super::call::{AdminCall, AnswerForm};
 use super::options::{Adjustment, At, Extent, seconds};
 use crate::api;
 use clap::builder::NonEmptyStringValueParser;
@@ -26,7 +26,7 @@ pub(super) struct NamedKey {
 
 #[derive(Subcommand)]
 pub(super) enum KeyCommand {
-    /// List keys with their balances
+    /// List keys with their balances (`tokensLeft`)
     #[command(after_help = "Example:\n  resullm key list --tenant acme --group members --limit 20")]
     List {
         /// Only keys of this group
@@ -58,7 +58,7 @@ pub(super) enum KeyCommand {
         /// Life of the key, such as `12h` or `30d` (default: it never ends)
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         expires: Option<u64>,
-        /// The app's own ID of the user whose key it is
+        /// The app's own ID (`userId`) of the user whose key it is
         #[arg(long)]
         user: Option<String>,
     },
@@ -95,7 +95,7 @@ pub(super) enum KeyCommand {
         #[command(flatten)]
         key: NamedKey,
     },
-    /// Replace a key by a new one with the same account; the old one ends
+    /// Replace a key by a new one with the same account; the old one ends as with `revoke`
     #[command(after_help = "Example:\n  resullm key roll $KEY --tenant acme")]
     Roll {
         #[command(flatten)]
@@ -107,7 +107,7 @@ pub(super) enum KeyCommand {
         #[command(flatten)]
         key: NamedKey,
     },
-    /// Take a suspended key's calls again
+    /// End what `suspend` began
     #[command(after_help = "Example:\n  resullm key resume $KEY --tenant acme")]
     Resume {
         #[command(flatten)]
@@ -123,7 +123,7 @@ pub(super) enum KeyCommand {
     },
 }
 
-/// Returns the request of a command.
+/// Returns the request of a [`KeyCommand`].
 pub(super) fn call(tenant: &str, command: KeyCommand) -> Result<AdminCall, String> {
     let about = |method, key: &NamedKey, below: &str| {
         AdminCall::about(tenant, method, ("key", &key.key), below)
@@ -139,7 +139,7 @@ pub(super) fn call(tenant: &str, command: KeyCommand) -> Result<AdminCall, Strin
             let query = vec![("limit", limit), ("group", group), ("userId", user)];
             Ok(list
                 .with(query)
-                .in_form(Form::List("keys"))
+                .in_form(AnswerForm::List("keys"))
                 .all(all, "keys"))
         }
         KeyCommand::Show { key } => Ok(about(Method::GET, &key, "")),
@@ -176,7 +176,7 @@ pub(super) fn call(tenant: &str, command: KeyCommand) -> Result<AdminCall, Strin
         } => {
             let limit = limit.map(|limit| limit.to_string());
             let ledger = about(Method::GET, &key, "/ledger").with(vec![("limit", limit)]);
-            Ok(ledger.in_form(Form::Ledger).all(all, "postings"))
+            Ok(ledger.in_form(AnswerForm::Ledger).all(all, "postings"))
         }
     }
 }

@@ -5,29 +5,29 @@ use crate::api;
 use crate::tables::duration;
 use clap::Args;
 
-/// Way to the admin routes, and form of the answer.
+/// Way to the `/admin` routes, and form of the answer.
 #[derive(Args)]
-pub(super) struct Way {
+pub(super) struct AskOptions {
     /// Ask a running gateway over HTTP instead of opening the store: https, or http on this machine. Needs the admin token
     /// (`ADMIN_TOKEN`). The variable `RESULLM_GATEWAY` does the same
     #[arg(long, global = true, value_name = "URL")]
     pub gateway: Option<String>,
-    /// Print the answer's JSON as it is
+    /// Print the answer's JSON as it is, for `jq`
     #[arg(long, global = true)]
     pub json: bool,
 }
 
-/// Tenant that a command is about, and the [`Way`] to its routes.
+/// Tenant that a command is about, and the [`AskOptions`] to its routes.
 #[derive(Args)]
 pub(super) struct At {
-    /// The tenant's ID
+    /// The tenant's ID, as in paths: `acme`
     #[arg(long, global = true, default_value = "default")]
     pub tenant: String,
     #[command(flatten)]
-    pub way: Way,
+    pub way: AskOptions,
 }
 
-/// Size of a list.
+/// Size of a list (`limit`).
 #[derive(Args)]
 pub(super) struct Extent {
     /// The most to list
@@ -38,7 +38,7 @@ pub(super) struct Extent {
     pub all: bool,
 }
 
-/// Credit or debit of a balance.
+/// Credit or debit of a balance: [`api::Credit`].
 #[derive(Args)]
 pub(super) struct Adjustment {
     /// Number of tokens

@@ -38,7 +38,7 @@ impl RemoteAdmin {
         })
     }
 
-    /// Sends the request.
+    /// Sends the request with the token as `Authorization: Bearer`.
     pub async fn ask(&self, asked: &AdminCall) -> Result<Answered, String> {
         let url = self.url(asked)?;
         let call = FetchCall {
@@ -84,7 +84,7 @@ impl RemoteAdmin {
     }
 }
 
-/// Parses the address of a gateway: https, or http on this machine.
+/// Parses the address in `--gateway`: https, or http on this machine.
 fn parsed(address: &str) -> Result<Url, String> {
     let url = Url::parse(address).map_err(|why| format!("--gateway: {why}"))?;
     let is_here = url.host == "localhost"

@@ -1,7 +1,7 @@
 //! `resullm usage` and `resullm audit`: their words, and the requests that they mean.
 
-use super::call::{AdminCall, Form};
-use super::options::{At, Extent, Way};
+use super::call::{AdminCall, AnswerForm};
+use super::options::{AskOptions, At, Extent};
 use clap::Args;
 use http::Method;
 
@@ -9,13 +9,13 @@ use http::Method;
 pub(super) struct UsageArguments {
     #[command(flatten)]
     at: At,
-    /// Days to look back (default: 30)
+    /// Days to look back (default: `30`)
     #[arg(long, value_name = "N")]
     days: Option<u64>,
     /// One row for each combination of these, such as `day,model`
     #[arg(long, value_name = "NAMES")]
     by: Option<String>,
-    /// Print CSV
+    /// Print CSV (`text/csv`)
     #[arg(long, conflicts_with = "json")]
     csv: bool,
     /// Show the latest requests too, at most so many
@@ -24,7 +24,7 @@ pub(super) struct UsageArguments {
     /// Only calls of this model
     #[arg(long)]
     model: Option<String>,
-    /// Only calls with this key
+    /// Only calls with this key, by its `id`
     #[arg(long)]
     key: Option<String>,
     /// Only calls of this account, by its `keyId`
@@ -39,7 +39,7 @@ pub(super) struct UsageArguments {
     /// Only calls since this moment, such as `2026-01-31T12:00:00Z`
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only calls before this moment
+    /// Only calls before this moment, as `--since`
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
 }
@@ -50,13 +50,13 @@ pub(super) struct AuditArguments {
     #[arg(long, conflicts_with = "all_tenants")]
     tenant: Option<String>,
     #[command(flatten)]
-    way: Way,
+    way: AskOptions,
     #[command(flatten)]
     extent: Extent,
     /// Only changes since this moment, such as `2026-01-31T12:00:00Z`
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only changes before this moment
+    /// Only changes before this moment, as `--since`
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// Only changes of this kind, such as `key.credited`
@@ -67,19 +67,19 @@ pub(super) struct AuditArguments {
     all_tenants: bool,
 }
 
-/// Changes in one answer where all pages are asked for: as many as an answer can have.
+/// Changes in one answer with `--all`, where all pages are asked for: as many as an answer can have.
 const CHANGES_A_PAGE: usize = crate::api::MAX_CHANGES;
 
 /// Returns the request of `resullm usage`, and the way to send it on.
-pub(super) fn usage(asked: UsageArguments) -> (Way, AdminCall) {
+pub(super) fn usage(asked: UsageArguments) -> (AskOptions, AdminCall) {
     let path = "/admin/usage".to_owned();
     let sums_alone = asked.by.is_none() && !asked.csv && !asked.at.way.json;
     // A table of sums needs no requests, of which an answer has a hundred otherwise.
     let limit = asked.limit.or(sums_alone.then_some(0));
     let form = if asked.csv {
-        Form::Verbatim
+        AnswerForm::Verbatim
     } else {
-        Form::Usage
+        AnswerForm::Usage
     };
     let text = |number: Option<u64>| number.map(|number| number.to_string());
     let call = AdminCall::of_tenant(&asked.at.tenant, Method::GET, path)
@@ -101,13 +101,13 @@ pub(super) fn usage(asked: UsageArguments) -> (Way, AdminCall) {
 }
 
 /// Returns the request of `resullm audit`, and the way to send it on.
-pub(super) fn audit(asked: AuditArguments) -> (Way, AdminCall) {
+pub(super) fn audit(asked: AuditArguments) -> (AskOptions, AdminCall) {
     let path = "/admin/audit".to_owned();
     let call = match asked.all_tenants {
-        true => AdminCall::of_operator(Method::GET, path).in_form(Form::AllChanges),
+        true => AdminCall::of_operator(Method::GET, path).in_form(AnswerForm::AllChanges),
         false => {
             let tenant = asked.tenant.as_deref().unwrap_or("default");
-            AdminCall::of_tenant(tenant, Method::GET, path).in_form(Form::Changes)
+            AdminCall::of_tenant(tenant, Method::GET, path).in_form(AnswerForm::Changes)
         }
     };
     let Extent { limit, all } = asked.extent;

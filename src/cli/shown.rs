@@ -1,14 +1,14 @@
 //! Answers of the admin routes as text for people: members, and tables of lists.
 //!
-//! Members keep their names from the API, so that what is read here can be asked for with `--json`.
+//! JsonObject keep their names from the API, so that what is read here can be asked for with `--json`.
 
-use super::call::Form;
+use super::call::AnswerForm;
 use super::table::{Cell, TextTable, harmless, pairs};
 use serde_json::{Map, Value};
 
-type Members = Map<String, Value>;
+type JsonObject = Map<String, Value>;
 
-/// Columns of lists whose items have more members than a line can hold.
+/// Columns of lists, by their `name`, whose items have more members than a line can hold.
 const CHOSEN: [(&str, &[&str]); 2] = [("events", REQUEST), ("requests", REQUEST)];
 const REQUEST: &[&str] = &[
     "time",
@@ -28,23 +28,23 @@ const OF_DETAIL: [&str; 3] = ["by", "model", "comment"];
 const MAX_CHANGE_CHARS: usize = 200;
 
 /// Returns an answer as text. `None`: it is not of this form, and is printed as JSON.
-pub(super) fn shown(form: Form, answer: &Value) -> Option<String> {
+pub(super) fn shown(form: AnswerForm, answer: &Value) -> Option<String> {
     let members = answer.as_object()?;
     match form {
-        Form::Things => Some(things(members)),
-        Form::List(name) => Some(list(name, members.get(name)?.as_array()?).lines()),
-        Form::Usage => usage(members),
-        Form::Changes => Some(changes(members.get("changes")?.as_array()?, false).lines()),
-        Form::AllChanges => Some(changes(members.get("changes")?.as_array()?, true).lines()),
-        Form::Ledger => ledger(members),
-        Form::Config | Form::Json | Form::Verbatim => None,
+        AnswerForm::Things => Some(things(members)),
+        AnswerForm::List(name) => Some(list(name, members.get(name)?.as_array()?).lines()),
+        AnswerForm::Usage => usage(members),
+        AnswerForm::Changes => Some(changes(members.get("changes")?.as_array()?, false).lines()),
+        AnswerForm::AllChanges => Some(changes(members.get("changes")?.as_array()?, true).lines()),
+        AnswerForm::Ledger => ledger(members),
+        AnswerForm::Config | AnswerForm::Json | AnswerForm::Verbatim => None,
     }
 }
 
-/// Members that are values, then a table for each that is a list of things.
-fn things(members: &Members) -> String {
+/// Members that are values as [`pairs`], then a table for each that is a list of things.
+fn things(members: &JsonObject) -> String {
     let (lists, own): (Vec<_>, Vec<_>) = members.iter().partition(|(_, value)| is_list(value));
-    let own: Members = own
+    let own: JsonObject = own
         .into_iter()
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
@@ -56,7 +56,7 @@ fn things(members: &Members) -> String {
     joined(parts)
 }
 
-/// Table under its name; nothing where it has no rows.
+/// Table under its `name`; nothing where it has no rows.
 fn titled(name: &str, table: &TextTable) -> String {
     let lines = table.lines();
     match lines.is_empty() {
@@ -104,7 +104,7 @@ fn list(name: &str, items: &[Value]) -> TextTable {
 }
 
 /// Members as cells; those of an object in it are `outer.inner`.
-fn flat(members: &Members) -> Vec<(String, Cell)> {
+fn flat(members: &JsonObject) -> Vec<(String, Cell)> {
     let mut cells = Vec::new();
     for (name, value) in members {
         match value {
@@ -139,7 +139,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-fn usage(members: &Members) -> Option<String> {
+fn usage(members: &JsonObject) -> Option<String> {
     if let Some(rows) = members.get("rows") {
         return Some(list("rows", rows.as_array()?).lines());
     }
@@ -153,7 +153,7 @@ fn usage(members: &Members) -> Option<String> {
     ] {
         let sums = members.get(member).and_then(Value::as_object);
         let rows = sums.into_iter().flatten().map(|(key, sum)| {
-            let mut row = Members::new();
+            let mut row = JsonObject::new();
             row.insert(name.to_owned(), key.clone().into());
             row.extend(sum.as_object().cloned().unwrap_or_default());
             Value::Object(row)
@@ -166,7 +166,7 @@ fn usage(members: &Members) -> Option<String> {
     Some(joined(parts))
 }
 
-/// Table of changes, of one tenant or of all.
+/// Table of `changes`, of one tenant or of all.
 fn changes(items: &[Value], is_of_all: bool) -> TextTable {
     let mut names = vec![
         "time", "tenant", "action", "outcome", "by", "address", "target", "change",
@@ -196,8 +196,8 @@ fn target(change: &Value) -> String {
 fn change(change: &Value) -> String {
     let side = |name: &str| change.get(name).and_then(Value::as_object);
     let (before, after) = (side("before"), side("after"));
-    let mut names: Vec<&String> = before.into_iter().flat_map(Members::keys).collect();
-    for name in after.into_iter().flat_map(Members::keys) {
+    let mut names: Vec<&String> = before.into_iter().flat_map(JsonObject::keys).collect();
+    for name in after.into_iter().flat_map(JsonObject::keys) {
         if !names.contains(&name) {
             names.push(name);
         }
@@ -218,8 +218,8 @@ fn change(change: &Value) -> String {
     }
 }
 
-/// Postings, then what older ones were folded into.
-fn ledger(members: &Members) -> Option<String> {
+/// `postings`, then what older ones were folded into.
+fn ledger(members: &JsonObject) -> Option<String> {
     let postings = members.get("postings")?.as_array()?;
     let names = ["time", "reason", "amount", "tokensLeft"];
     let mut table = TextTable::new(names.iter().chain(&OF_DETAIL).chain(&["id"]).copied());
@@ -247,7 +247,7 @@ mod tests {
     use serde_json::json;
 
     #[track_caller]
-    fn lines(form: Form, answer: &Value, expected: &[&str]) {
+    fn lines(form: AnswerForm, answer: &Value, expected: &[&str]) {
         let text = shown(form, answer).unwrap();
         assert_eq!(text.lines().collect::<Vec<_>>(), expected, "\n{text}");
     }
@@ -259,16 +259,16 @@ mod tests {
             {"id": "cd", "group": "members", "userId": "x\u{1b}[2J", "tokensLeft": 12345, "expiresAt": "2027-01-01"},
         ], "total": 2});
         lines(
-            Form::List("keys"),
+            AnswerForm::List("keys"),
             &keys,
             &[
-                "id  group    userId       tokensLeft  suspended  expiresAt",
-                "ab  a        -                     5  false      -",
+                "id  group    userId      tokensLeft  suspended  expiresAt",
+                "ab  a        -                    5  false      -",
                 "cd  members  x\\u001b[2J       12345  -          2027-01-01",
             ],
         );
-        lines(Form::List("keys"), &json!({"keys": []}), &[]);
-        assert_eq!(shown(Form::List("keys"), &json!({"users": []})), None);
+        lines(AnswerForm::List("keys"), &json!({"keys": []}), &[]);
+        assert_eq!(shown(AnswerForm::List("keys"), &json!({"users": []})), None);
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
             "keys": [{"id": "k", "start": "user_"}], "holds": [],
         });
         lines(
-            Form::Things,
+            AnswerForm::Things,
             &user,
             &[
                 "userId       alice",
@@ -301,7 +301,7 @@ mod tests {
             "byAccount": {}, "events": [],
         });
         lines(
-            Form::Usage,
+            AnswerForm::Usage,
             &report,
             &[
                 "total",
@@ -319,7 +319,7 @@ mod tests {
         let rows =
             json!({"rows": [{"day": "2026-11-29", "model": "o1", "cost": 7}], "total": sum(7)});
         lines(
-            Form::Usage,
+            AnswerForm::Usage,
             &rows,
             &["day         model  cost", "2026-11-29  o1        7"],
         );
@@ -333,14 +333,14 @@ mod tests {
             "before": {"tokensLeft": 5, "gone": true}, "after": {"tokensLeft": 15, "credited": 10},
         }]});
         lines(
-            Form::Changes,
+            AnswerForm::Changes,
             &change,
             &[
                 "time  action        outcome  by        address  target            change",
                 "T     key.credited  done     operator  cli      account=ab id=c1  tokensLeft: 5 -> 15, gone: true -> none, credited: 10",
             ],
         );
-        let of_all = shown(Form::AllChanges, &change).unwrap();
+        let of_all = shown(AnswerForm::AllChanges, &change).unwrap();
         assert!(of_all.starts_with("time  tenant  action"), "{of_all}");
         let long = json!({"after": {"models": "é".repeat(300)}});
         assert_eq!(super::change(&long).chars().count(), MAX_CHANGE_CHARS + 1);
@@ -357,7 +357,7 @@ mod tests {
             "folded": [{"day": null, "reason": "opened", "count": 1, "amount": 100}],
         });
         lines(
-            Form::Ledger,
+            AnswerForm::Ledger,
             &ledger,
             &[
                 "time  reason    amount  tokensLeft  by        model  comment  id",

@@ -3,7 +3,7 @@
 //! Values come from clients and other programs: what a terminal could take for a command, or show in another order than
 //! it stands, is escaped here as JSON would.
 
-/// One value of a table.
+/// One value of a [`TextTable`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cell {
     /// Aligned to the right where its whole column is.
@@ -96,7 +96,7 @@ fn line(columns: &[Column], values: &[&str]) -> String {
     line.trim_end().to_owned() + "\n"
 }
 
-/// Returns names and values, one pair a line.
+/// Returns names and values without a [`TextTable`], one pair a line.
 pub(super) fn pairs(pairs: &[(String, Cell)]) -> String {
     let names = pairs.iter().map(|(name, _)| harmless(name));
     let names: Vec<String> = names.collect();

@@ -1,9 +1,9 @@
 //! `resullm tenant …`: its words, and the requests that they mean.
 
 use super::ask::{ask, refused};
-use super::call::{AdminCall, Form};
+use super::call::{AdminCall, AnswerForm};
 use super::desk::Desk;
-use super::options::Way;
+use super::options::AskOptions;
 use super::print::{fail, print};
 use super::start::{load, runtime};
 use crate::api;
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 #[derive(Args)]
 pub(super) struct TenantArguments {
     #[command(flatten)]
-    way: Way,
+    way: AskOptions,
     #[command(subcommand)]
     command: TenantCommand,
 }
@@ -51,9 +51,11 @@ pub(super) fn tenant(path: Option<&PathBuf>, asked: TenantArguments) -> ExitCode
     let call = match command {
         TenantCommand::List => {
             let list = AdminCall::of_operator(Method::GET, "/admin/tenants".to_owned());
-            Ok(list.in_form(Form::Json))
+            Ok(list.in_form(AnswerForm::Json))
         }
-        TenantCommand::Get { tenant } => Ok(one(Method::GET, &tenant, "").in_form(Form::Config)),
+        TenantCommand::Get { tenant } => {
+            Ok(one(Method::GET, &tenant, "").in_form(AnswerForm::Config))
+        }
         TenantCommand::Delete { tenant } => Ok(one(Method::DELETE, &tenant, "")),
         TenantCommand::Put { tenant, file } => written(&file).map(|body| AdminCall {
             body,
@@ -64,10 +66,10 @@ pub(super) fn tenant(path: Option<&PathBuf>, asked: TenantArguments) -> ExitCode
     ask(path, &way, call)
 }
 
-/// Returns a call about one tenant.
+/// Returns a call of `/admin/tenants/{tenant}`.
 fn one(method: Method, tenant: &str, below: &str) -> AdminCall {
     let path = format!("/admin/tenants/{}{below}", encoded(tenant));
-    AdminCall::of_operator(method, path).in_form(Form::Json)
+    AdminCall::of_operator(method, path).in_form(AnswerForm::Json)
 }
 
 /// Reads a config from a JSON file, or from standard input if the name is `-`, and returns the request's body.
@@ -87,7 +89,7 @@ fn written(file: &Path) -> Result<String, String> {
 }
 
 /// Seals the tenants one by one and continues after a failure. An empty `tenants` means all tenants.
-fn seal(path: Option<&PathBuf>, way: &Way, tenants: Vec<String>) -> ExitCode {
+fn seal(path: Option<&PathBuf>, way: &AskOptions, tenants: Vec<String>) -> ExitCode {
     let sealed = load(path).and_then(|settings| {
         runtime()?.block_on(async {
             let desk = Desk::open(settings, way.gateway.as_deref()).await?;
@@ -135,7 +137,7 @@ async fn seal_each(desk: &Desk, mut tenants: Vec<String>) -> Result<Sealed, Stri
     Ok(told)
 }
 
-/// Returns the IDs of all tenants.
+/// Returns the IDs of all tenants, from `GET /admin/tenants`.
 async fn all(desk: &Desk) -> Result<Vec<String>, String> {
     let list = AdminCall::of_operator(Method::GET, "/admin/tenants".to_owned());
     let answered = desk.ask(list).await?;

@@ -1,6 +1,6 @@
 //! `resullm user …`: its words, and the requests that they mean.
 
-use super::call::{AdminCall, Form};
+use super::call::{AdminCall, AnswerForm};
 use super::options::{Adjustment, At, Extent};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
@@ -25,7 +25,7 @@ pub(super) struct NamedUser {
 
 #[derive(Subcommand)]
 pub(super) enum UserCommand {
-    /// List people with their balances
+    /// List people with their balances (`tokensLeft`)
     #[command(after_help = "Example:\n  resullm user list --tenant acme --group members --all")]
     List {
         /// Only people of this group
@@ -66,7 +66,7 @@ pub(super) enum UserCommand {
         #[command(flatten)]
         user: NamedUser,
     },
-    /// Take a suspended person's calls again
+    /// End what `suspend` began
     #[command(after_help = "Example:\n  resullm user resume alice --tenant acme")]
     Resume {
         #[command(flatten)]
@@ -94,7 +94,7 @@ pub(super) enum UserCommand {
     },
 }
 
-/// Returns the request of a command.
+/// Returns the request of a [`UserCommand`].
 pub(super) fn call(tenant: &str, command: UserCommand) -> Result<AdminCall, String> {
     let about = |method, user: &NamedUser, below: &str| {
         AdminCall::about(tenant, method, ("user", &user.user), below)
@@ -107,7 +107,7 @@ pub(super) fn call(tenant: &str, command: UserCommand) -> Result<AdminCall, Stri
             let list = AdminCall::of_tenant(tenant, Method::GET, "/admin/users".to_owned());
             let limit = limit.map(|limit| limit.to_string());
             let list = list.with(vec![("limit", limit), ("group", group)]);
-            Ok(list.in_form(Form::List("users")).all(all, "users"))
+            Ok(list.in_form(AnswerForm::List("users")).all(all, "users"))
         }
         UserCommand::Show { user } => Ok(about(Method::GET, &user, "")),
         UserCommand::Credit { user, change } => change.of(about(Method::POST, &user, "/credit")),
@@ -120,7 +120,7 @@ pub(super) fn call(tenant: &str, command: UserCommand) -> Result<AdminCall, Stri
         }
         UserCommand::Delete { user } => Ok(about(Method::DELETE, &user, "")),
         UserCommand::Export { user } => {
-            Ok(about(Method::GET, &user, "/export").in_form(Form::Json))
+            Ok(about(Method::GET, &user, "/export").in_form(AnswerForm::Json))
         }
         UserCommand::Ledger {
             user,
@@ -128,7 +128,7 @@ pub(super) fn call(tenant: &str, command: UserCommand) -> Result<AdminCall, Stri
         } => {
             let limit = limit.map(|limit| limit.to_string());
             let ledger = about(Method::GET, &user, "/ledger").with(vec![("limit", limit)]);
-            Ok(ledger.in_form(Form::Ledger).all(all, "postings"))
+            Ok(ledger.in_form(AnswerForm::Ledger).all(all, "postings"))
         }
     }
 }
