@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 /// Most changes in one answer.
 pub const MAX_CHANGES: usize = 200;
 
-/// A change over an `/admin` route.
+/// A change over an `/admin` route, or by a command that does the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditRecord {
@@ -26,7 +26,7 @@ pub struct AuditRecord {
     /// Scope of the token; absent for `operator`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<TokenScope>,
-    /// The address that the request came from.
+    /// The address that the request came from; `cli` for a command that was given on the store itself.
     pub address: String,
     /// `x-request-id` of the answer.
     pub request_id: String,

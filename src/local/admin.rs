@@ -77,7 +77,7 @@ impl Actor {
         line: std::fmt::Arguments<'_>,
     ) {
         let by = self.name();
-        let address = request.address.to_string();
+        let address = request.sender();
         let mut fields = vec![("by", by.into()), ("address", address.as_str().into())];
         fields.extend_from_slice(more);
         let about = About {

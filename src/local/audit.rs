@@ -76,7 +76,7 @@ pub(super) async fn audited<T>(
         action: change.action.to_owned(),
         by: by.name().to_owned(),
         scope: by.scope(),
-        address: request.address.to_string(),
+        address: request.sender(),
         request_id: request.id.to_owned(),
         tenant: tenant.as_str().to_owned(),
         target: change.target,

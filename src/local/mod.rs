@@ -56,6 +56,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+/// Way on which a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// HTTP, from [`Request::address`].
+    Http,
+    /// A command that was given on the store itself (`cli/`): there is no connection and no address.
+    CommandLine,
+}
+
 /// A request to a local route.
 pub struct Request<'a> {
     pub method: &'a Method,
@@ -65,12 +74,23 @@ pub struct Request<'a> {
     pub body: Bytes,
     /// The client's address, as seen behind `trusted_proxies`.
     pub address: IpAddr,
+    pub channel: Channel,
     /// `x-request-id` of the answer.
     pub id: &'a str,
     /// Host that the request asks for (`Host` or `:authority`); `None` if it names none.
     pub asked: Option<HostPort>,
     /// Whether the client, or the trusted proxy before the gateway, speaks TLS.
     pub is_https: bool,
+}
+
+impl Request<'_> {
+    /// Returns where the request came from, as logs tell it: an address, or `cli`.
+    fn sender(&self) -> String {
+        match self.channel {
+            Channel::Http => self.address.to_string(),
+            Channel::CommandLine => "cli".to_owned(),
+        }
+    }
 }
 
 /// Dependencies of the local handlers.

@@ -2,7 +2,7 @@
 
 use crate::local::dispatch::{self, Scope};
 use crate::local::route::{Matched, is_private};
-use crate::local::{Local, Request};
+use crate::local::{Channel, Local, Request};
 use crate::proxy::downstream::client_address;
 use crate::proxy::downstream::hosts::RequestedHost;
 use crate::proxy::downstream::intake::intake;
@@ -57,6 +57,7 @@ impl LocalAnswers<'_> {
             headers: &headers,
             body,
             address,
+            channel: Channel::Http,
             id: exchange.reply.request_id(),
             asked,
             is_https,

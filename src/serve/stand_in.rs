@@ -6,7 +6,7 @@
 use crate::demo::stripe::{Deliver, SignedEvent, StandIn, system_clock};
 use crate::local::dispatch::{self, Scope};
 use crate::local::route::{LocalRoute, Matched};
-use crate::local::{Local, Request};
+use crate::local::{Channel, Local, Request};
 use crate::proxy::call::Proxy;
 use crate::rules::tenant::TenantId;
 use crate::store::tenants::Lookup;
@@ -110,6 +110,7 @@ async fn take(local: &Local, event: SignedEvent) -> bool {
         headers: &headers,
         body: event.body,
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        channel: Channel::Http,
         id: &event.id,
         asked: None,
         is_https: false,

@@ -69,6 +69,7 @@ pub fn load_from_process(path: Option<&Path>) -> Result<Settings, Unusable> {
         .collect();
     let mut settings = load(path, &env, &names)?;
     settings.notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
+    settings.gateway = env("RESULLM_GATEWAY").filter(|address| !address.trim().is_empty());
     settings.log.journal = env("JOURNAL_STREAM");
     Ok(settings)
 }

@@ -80,6 +80,8 @@ table! {
         source: Option<PathBuf>,
         /// Socket of the service manager (`NOTIFY_SOCKET`) for readiness notifications.
         notify: Option<PathBuf>,
+        /// Address of the running gateway that commands ask (`RESULLM_GATEWAY`).
+        gateway: Option<String>,
         /// Tenants to write to the store at start where they are absent.
         tenants: Seeds,
         /// What the file says and will hardly do what was meant.

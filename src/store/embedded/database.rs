@@ -15,6 +15,8 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+/// Words of the error where another process has the store.
+pub(crate) const IN_USE: &str = "is in use by another process";
 /// Stored values by name.
 const THINGS: TableDefinition<&str, &[u8]> = TableDefinition::new("things");
 /// Expiry in milliseconds and name of each value that expires, for the flusher to delete it.
@@ -91,7 +93,7 @@ pub fn open(dir: &Path) -> Result<Database, String> {
         let pid = std::fs::read_to_string(dir.join("pid"));
         let pid = pid.map(|pid| format!(" (pid {})", pid.trim()));
         format!(
-            "{} is in use by another process{}; an embedded store serves one process at a time, so stop that one first",
+            "{} {IN_USE}{}; an embedded store serves one process at a time, so stop that one first",
             dir.display(),
             pid.unwrap_or_default()
         )

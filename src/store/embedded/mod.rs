@@ -42,6 +42,7 @@ use crate::telemetry::counter::Histogram;
 use answers::AnswerFiles;
 use async_trait::async_trait;
 use counters::Counters;
+pub(crate) use database::IN_USE;
 use directory::InMemory;
 use disk::{ChangeKind, Disk, Next};
 use ledger::Ledgers;

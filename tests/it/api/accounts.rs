@@ -361,22 +361,23 @@ fn command_line_manages_keys_like_the_admin_api() {
     assert_eq!(done(&["tenant", "list"]), json!({"tenants": ["abc"]}));
     assert_eq!(done(&["tenant", "get", "abc"]), config());
 
-    let key = done(&["key", "mint", "abc", "--group", "paid", "--tokens", "12"])["apiKey"]
+    let of_key = |args: &[&str]| done(&[&["key", "--tenant", "abc", "--json"], args].concat());
+    let key = of_key(&["mint", "--group", "paid", "--tokens", "12"])["apiKey"]
         .as_str()
         .unwrap()
         .to_owned();
-    assert_eq!(done(&["key", "show", "abc", &key])["tokensLeft"], 12);
+    assert_eq!(of_key(&["show", &key])["tokensLeft"], 12);
     assert_eq!(
-        done(&["key", "credit", "abc", &key, "8", "--id", "c1"])["tokensLeft"],
+        of_key(&["credit", &key, "8", "--id", "c1"])["tokensLeft"],
         20
     );
 
-    done(&["key", "revoke", "abc", &key]);
+    of_key(&["revoke", &key]);
     for wrong in [
-        &["key", "show", "abc", &key][..],
-        &["key", "mint", "nobody"],
+        &["key", "show", &key, "--tenant", "abc"][..],
+        &["key", "mint", "--tenant", "nobody"],
         &["tenant", "get", "nobody"],
-        &["key", "mint", "abc", "--group", "x"],
+        &["key", "mint", "--tenant", "abc", "--group", "x"],
     ] {
         let (code, text) = run(wrong);
         assert_eq!(code, Some(1), "{wrong:?}");

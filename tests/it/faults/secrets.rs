@@ -517,18 +517,27 @@ fn commands(
         run(&["tenant", "put", "abc", file.to_str().unwrap()], &[]);
     }
     assert!(run(&["tenant", "put", "abc", good], &[]).status.success());
-    let minted = resullm(&["key", "mint", "abc", "--tokens", "100"], &env);
+    let minted = resullm(
+        &[
+            "key", "mint", "--tenant", "abc", "--tokens", "100", "--json",
+        ],
+        &env,
+    );
     let minted: Value = serde_json::from_slice(&minted.stdout).unwrap();
     let key = minted["apiKey"].as_str().unwrap();
     for args in [
         &["tenant", "list"][..],
-        &["key", "show", "abc", key],
-        &["key", "credit", "abc", key, "5"],
-        &["key", "show", "abc", "c4n4ry-unknown"],
-        &["key", "show", "abc", "sk/c4n4ry"],
-        &["key", "credit", "abc", "sk/c4n4ry", "1"],
-        &["key", "revoke", "abc", "c4n4ry"],
-        &["key", "revoke", "abc", key],
+        &["key", "--tenant", "abc", "show", key],
+        &["key", "--tenant", "abc", "credit", key, "5"],
+        &["key", "--tenant", "abc", "show", "c4n4ry-unknown"],
+        &["key", "--tenant", "abc", "show", "sk/c4n4ry"],
+        &["key", "--tenant", "abc", "credit", "sk/c4n4ry", "1"],
+        &["key", "--tenant", "abc", "revoke", "c4n4ry"],
+        &["key", "--tenant", "abc", "revoke", key],
+        &["key", "--tenant", "abc", "ledger", key],
+        &["usage", "--tenant", "abc"],
+        &["audit", "--tenant", "abc"],
+        &["audit", "--all-tenants", "--json"],
         &["tenant", "get", "nobody"],
         &["tenant", "delete", "abc"],
         &["openapi"],
