@@ -43,8 +43,8 @@ pub use sign_in::{CallbackQuery, RedeemCode, SignIn, SignedIn, StartQuery};
 pub use tenants::{
     AdminToken, AdminTokens, AnyConfig, Config, ConfigHistory, ConfigQuery, ConfigStored,
     ConfigVersion, FormerConfig, ListedToken, MAX_TOKEN_BYTES, MAX_TOKENS, MIN_TOKEN_BYTES,
-    MadeToken, NewTenant, NewToken, TenantCreated, TenantId, TenantSealed, Tenants, TokenList,
-    TokenScope, TokensSet,
+    MadeToken, NewTenant, NewToken, TenantCreated, TenantId, TenantSealed, TenantTotals, Tenants,
+    TenantsQuery, TokenList, TokenScope, TokensSet,
 };
 pub use usage::{
     MAX_DAYS, MAX_EVENTS, OwnUsageQuery, USUAL_DAYS, UsageAttempt, UsageEvent, UsageFormat,

@@ -1,6 +1,7 @@
 //! Tenants and their configs: requests and answers of `/admin/config` and `/admin/tenants`.
 
 use super::failure::ConfigFault;
+use super::usage::UsageSum;
 use crate::rules::config;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -123,6 +124,33 @@ pub struct TenantId(#[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}
 pub struct Tenants {
     /// Their IDs.
     pub tenants: Vec<TenantId>,
+    /// What each has, with `totals=true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<TenantTotals>")]
+    pub totals: Option<Vec<TenantTotals>>,
+}
+
+/// Query of `GET /admin/tenants`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TenantsQuery {
+    /// Whether the answer has `totals`.
+    #[serde(default)]
+    pub totals: bool,
+}
+
+/// What a tenant has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TenantTotals {
+    pub id: TenantId,
+    /// Number of keys; some may have ended within the last hour.
+    pub keys: u64,
+    /// Number of people.
+    pub users: u64,
+    /// Sum of the last thirty days.
+    pub usage: UsageSum,
+    /// Whether older records of these days are missing in `usage`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
 }
 
 /// A tenant that does not exist yet.

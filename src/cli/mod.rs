@@ -128,6 +128,7 @@ pub fn main() -> ExitCode {
         Some(Command::Store(StoreCommand::Copy { from, to })) => {
             store_commands::copy_store(path, &from, &to)
         }
+        Some(Command::Store(StoreCommand::Index)) => store_commands::index(path),
         None => {
             let errors_as = arguments.log_errors_as.as_deref();
             serving::serve(path, arguments.take_over, errors_as)

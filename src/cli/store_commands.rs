@@ -4,7 +4,7 @@ use super::print::{fail, print};
 use super::start::{keeping, load, runtime};
 use crate::settings;
 use crate::store::embedded::maintenance;
-use crate::store::{copy, journal, open};
+use crate::store::{copy, directory, journal, open};
 use clap::Subcommand;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ pub(super) enum StoreCommand {
     /// written like the setting `store`; the word `store` is that setting, and `file:PATH` is what a file says. The same
     /// Redis twice: names of keys are hashed in place, while gateways serve
     Copy { from: String, to: String },
+    /// Make the lists of keys and people anew from all that is stored, while gateways serve. An embedded store makes its own
+    Index,
 }
 
 #[derive(Subcommand)]
@@ -83,6 +85,28 @@ pub(super) fn copy_store(path: Option<&PathBuf>, from: &str, to: &str) -> ExitCo
     });
     match copied {
         Ok(told) => print(&format!("{told:#}")),
+        Err(why) => fail(&why),
+    }
+}
+
+/// Runs `resullm store index`.
+pub(super) fn index(path: Option<&PathBuf>) -> ExitCode {
+    let made = load(path).and_then(|settings| {
+        if matches!(settings.store, settings::Store::Embedded(_)) {
+            return Err(
+                "An embedded store makes its lists by itself, whenever they are first asked for"
+                    .to_owned(),
+            );
+        }
+        runtime()?.block_on(async {
+            let store = open::open(&settings.store, keeping(&settings)).await?;
+            let made = directory::rebuild(&*store).await;
+            store.close().await;
+            made.map_err(|error| error.to_string())
+        })
+    });
+    match made {
+        Ok(entries) => print(&format!("{:#}", json!({"entries": entries}))),
         Err(why) => fail(&why),
     }
 }

@@ -4,13 +4,14 @@ use super::accounts::{self, MAX_KEY_LIFETIME, about, checked_tokens};
 use super::admin::{self, Actor, Right};
 use super::answer::{self, Answer, Refusal, json};
 use super::audit::{ChangeNote, audited};
-use super::{Local, Request, keys, users};
+use super::{Local, Request, keys, named};
 use crate::api;
 use crate::rules::account::{Credit, Credited};
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::entry::Amend;
 use crate::rules::issued_key::KeyId;
-use crate::store::directory::{self, List, Listed};
+use crate::store::directory;
+use crate::store::listed::{List, Listed};
 use crate::store::name::{AccountName, KeyName};
 use crate::store::tenants::Tenant;
 use crate::store::{Found, Led};
@@ -183,7 +184,7 @@ pub(super) async fn suspend_user(
     user: &str,
 ) -> Result<Answer, Refusal> {
     let by = admin::authorize(local, request, &tenant.id, Right::Manage).await?;
-    let found = users::find(local, tenant, user).await?;
+    let found = named::find_user(local, tenant, user).await?;
     suspend(local, request, tenant, &by, (&found, None)).await
 }
 

@@ -6,7 +6,7 @@ use super::answer::{Answer, Refusal, json};
 use super::audit::{ChangeNote, audited};
 use super::billing::{ending, history};
 use super::people::APPLE_TOKEN;
-use super::{Local, Request, accounts, admin, caller, keys, ledger, usage, users};
+use super::{Local, Request, accounts, admin, caller, keys, ledger, named, usage};
 use crate::api::{self, LedgerQuery};
 use crate::issuers::client::{Client, Named};
 use crate::issuers::exchange;
@@ -39,7 +39,7 @@ pub(super) async fn delete(
     user: &str,
 ) -> Result<Answer, Refusal> {
     let by = admin::authorize(local, request, &tenant.id, Right::Manage).await?;
-    let account = users::named(local, tenant, user).await?;
+    let account = named::user_account(local, tenant, user).await?;
     let record = local.store.person(&account, &tenant.id).await?;
     let record = record.ok_or(Refusal::NotFound)?;
     let record: Value = serde_json::from_str(&record).unwrap_or_default();
@@ -144,7 +144,12 @@ pub(super) async fn export(
     user: &str,
 ) -> Result<Answer, Refusal> {
     admin::authorize(local, request, &tenant.id, Right::Look).await?;
-    exported(local, tenant, &users::named(local, tenant, user).await?).await
+    exported(
+        local,
+        tenant,
+        &named::user_account(local, tenant, user).await?,
+    )
+    .await
 }
 
 async fn exported(

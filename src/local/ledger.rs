@@ -2,7 +2,7 @@
 
 use super::admin::Right;
 use super::answer::{Answer, Refusal, json};
-use super::{Local, Request, accounts, admin, users};
+use super::{Local, Request, accounts, admin, named};
 use crate::api::{
     AccountLedger, FoldedPostings, LedgerQuery, Posting as ShownPosting, PostingDetail,
     PostingReason,
@@ -39,7 +39,7 @@ pub(super) async fn of_user(
 ) -> Result<Answer, Refusal> {
     admin::authorize(local, request, &tenant.id, Right::Look).await?;
     let query = wanted(request.query)?;
-    let account = users::named(local, tenant, user).await?;
+    let account = named::user_account(local, tenant, user).await?;
     let person = local.store.person(&account, &tenant.id).await?;
     person.ok_or(Refusal::NotFound)?;
     let ledger = ledger(local, tenant, &account, KEY_OF_PERSON, &query).await?;

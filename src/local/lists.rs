@@ -11,7 +11,8 @@ use crate::rules::issued_key::KeyId;
 use crate::rules::record::is_suspended;
 use crate::rules::tenant::decoded;
 use crate::store::Found;
-use crate::store::directory::{self, List, Listed, Page, Place, Wanted};
+use crate::store::directory::{self, ListPage, PageAsk};
+use crate::store::listed::{List, ListPlace, Listed};
 use crate::store::tenants::Tenant;
 use serde_json::Value;
 
@@ -60,10 +61,10 @@ async fn read(
     request: &Request<'_>,
     tenant: &Tenant,
     list: List,
-) -> Result<(Page, u64), Refusal> {
+) -> Result<(ListPage, u64), Refusal> {
     admin::authorize(local, request, &tenant.id, Right::Look).await?;
     let (query, after) = wanted(request.query)?;
-    let wanted = Wanted {
+    let wanted = PageAsk {
         after,
         limit: query.limit.unwrap_or(USUAL_ENTRIES),
         most_read: MOST_READ,
@@ -123,21 +124,21 @@ pub(super) fn user(found: &Found) -> api::AdminUser {
 }
 
 /// Returns the cursor of a place. One that is made up leads to another place of the same list only.
-fn cursor(place: Place) -> String {
+fn cursor(place: ListPlace) -> String {
     format!("{}-{}", place.created.0, place.id)
 }
 
-fn place(cursor: &str) -> Option<Place> {
+fn place(cursor: &str) -> Option<ListPlace> {
     let (created, id) = cursor.split_once('-')?;
     let is_number = !created.is_empty() && created.bytes().all(|byte| byte.is_ascii_digit());
-    Some(Place {
+    Some(ListPlace {
         created: Millis(is_number.then(|| created.parse().ok())??),
         id: KeyId::parse(id)?,
     })
 }
 
 /// Parses the query; parameters that are not in [`ListQuery`] are refused with 400.
-fn wanted(query: &str) -> Result<(ListQuery, Option<Place>), Refusal> {
+fn wanted(query: &str) -> Result<(ListQuery, Option<ListPlace>), Refusal> {
     let mut read = ListQuery::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_cursor_is_read_as_it_was_written_and_nothing_else_is() {
-        let at = Place {
+        let at = ListPlace {
             created: Millis(1_800_000_000_123),
             id: KeyId::parse("0123456789ab").unwrap(),
         };

@@ -23,6 +23,7 @@ mod keys;
 mod leaving;
 mod ledger;
 mod lists;
+mod named;
 pub mod openapi;
 mod operation;
 pub mod operator;

@@ -7,12 +7,13 @@ use super::audit::{ChangeNote, audited};
 use super::audit_list::{TENANT_CREATED, TENANT_DELETED};
 use super::configs::View;
 use super::tokens::{self, StoredToken};
-use super::{Local, Request, accounts, admin, configs, token_routes};
+use super::{Local, Request, accounts, admin, configs, token_routes, usage};
 use crate::api::{self, MAX_TOKEN_BYTES, MIN_TOKEN_BYTES};
 use crate::rules::config::Sealed;
 use crate::rules::tenant::TenantId;
 use crate::store::config_history;
 use crate::store::config_secrets::Resealed;
+use crate::store::listed::List;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -31,9 +32,31 @@ fn shown(id: &TenantId) -> api::TenantId {
 /// Serves `GET /admin/tenants`.
 pub async fn list(local: &Local, request: &Request<'_>) -> Result<Answer, Refusal> {
     admin::authorize_operator(local, request)?;
-    let tenants = local.store.tenants().await?;
-    let tenants = tenants.iter().map(shown).collect();
-    Ok(json(200, &api::Tenants { tenants }))
+    let has_totals = match request.query {
+        "" | "totals=false" => false,
+        "totals=true" => true,
+        _ => {
+            let why = "The only parameter here is totals: true or false";
+            return Err(Refusal::Bad(why.to_owned()));
+        }
+    };
+    let ids = local.store.tenants().await?;
+    let mut totals = Vec::new();
+    for id in ids.iter().filter(|_| has_totals) {
+        let (usage, incomplete) = usage::total(local, id).await?;
+        totals.push(api::TenantTotals {
+            id: shown(id),
+            keys: local.store.count_listed(id, List::Keys).await?,
+            users: local.store.count_listed(id, List::Users).await?,
+            usage,
+            incomplete,
+        });
+    }
+    let answer = api::Tenants {
+        tenants: ids.iter().map(shown).collect(),
+        totals: has_totals.then_some(totals),
+    };
+    Ok(json(200, &answer))
 }
 
 /// Serves `POST /admin/tenants`; 409 if the tenant exists.

@@ -275,8 +275,10 @@ pub(super) static GLOBAL: &[Operation] = &[
         ]),
     get("/admin/tenants", Access::Operator, Route::Tenants)
         .named("listTenants", "List the tenants")
+        .query::<api::TenantsQuery>()
         .answers(&[
             AnswerRow::json::<api::Tenants>(200, "The IDs of all tenants that have a config."),
+            BAD_QUERY,
             UNAUTHORIZED,
             WRONG_TOKENS,
             UNAVAILABLE,
@@ -355,6 +357,7 @@ pub(super) static GLOBAL: &[Operation] = &[
         )
         .takes::<api::AdminTokens>()
         .answers(&[
+            AnswerRow::json::<api::Error>(409, "Two of the tokens have one name, or others change them at the same time."),
             AnswerRow::json::<api::TokensSet>(
                 200,
                 "These open the tenant from now on, and no others but the operator's.",

@@ -10,7 +10,7 @@ mod sums;
 use super::admin::Right;
 use super::answer::{Answer, Refusal, json};
 use super::{Local, Request, admin, caller};
-use crate::api::{MAX_DAYS, OwnUsage, UsageFormat, UsageReport};
+use crate::api::{MAX_DAYS, OwnUsage, USUAL_DAYS, UsageFormat, UsageReport, UsageSum};
 use crate::rules::amount::Millis;
 use crate::rules::tenant::TenantId;
 use crate::store::name::LogName;
@@ -27,6 +27,9 @@ use sums::{Rows, Sums};
 /// Records read per request, newest first; older ones are left out of the sums.
 const MAX_RECORDS: usize = 100_000;
 
+/// Records that are looked at for the latest ones of an account.
+const MAX_LOOKED_AT: usize = 5_000;
+
 /// Records of a tenant, newest first.
 struct Recorded {
     texts: Vec<String>,
@@ -35,8 +38,8 @@ struct Recorded {
 }
 
 /// Reads the records of the time asked for. Some of those before it may be among them.
-async fn recorded(local: &Local, tenant: &Tenant, wanted: &Wanted) -> Result<Recorded, Refusal> {
-    let log = LogName::usage(&tenant.id);
+async fn recorded(local: &Local, tenant: &TenantId, wanted: &Wanted) -> Result<Recorded, Refusal> {
+    let log = LogName::usage(tenant);
     let since = wanted.since;
     let mut texts = local.store.recorded(&log, since, MAX_RECORDS + 1).await?;
     // A log that has as many as it may have lost its oldest ones, or is about to.
@@ -74,7 +77,7 @@ pub async fn show(
 ) -> Result<Answer, Refusal> {
     admin::authorize(local, request, &tenant.id, Right::Look).await?;
     let wanted = Wanted::parse(request.query, super::accounts::now())?;
-    let recorded = recorded(local, tenant, &wanted).await?;
+    let recorded = recorded(local, &tenant.id, &wanted).await?;
     match wanted.format {
         UsageFormat::Json => Ok(json(200, &report(wanted, &recorded))),
         UsageFormat::Csv => table(&tenant.id, wanted, &recorded),
@@ -154,9 +157,39 @@ pub(super) async fn of_account(
 ) -> Result<Vec<String>, Refusal> {
     let since = super::accounts::now().minus(Millis(MAX_DAYS * Millis::DAY.0));
     let wanted = Wanted::of_account(account.to_owned(), since);
-    let mut texts = recorded(local, tenant, &wanted).await?.texts;
+    let mut texts = recorded(local, &tenant.id, &wanted).await?.texts;
     texts.retain(|text| Event::parse(text).is_some_and(|event| wanted.takes(&event)));
     Ok(texts)
+}
+
+/// Returns the latest records of an account, newest first, of those that are looked at.
+pub(super) async fn latest_of_account(
+    local: &Local,
+    tenant: &Tenant,
+    account: &str,
+    most: usize,
+) -> Result<Vec<String>, Refusal> {
+    let since = super::accounts::now().minus(Millis(USUAL_DAYS * Millis::DAY.0));
+    let log = LogName::usage(&tenant.id);
+    let mut texts = local.store.recorded(&log, since, MAX_LOOKED_AT).await?;
+    drop_repeats(&mut texts);
+    texts.retain(|text| {
+        Event::parse(text).is_some_and(|event| event.name(Dimension::Account) == account)
+    });
+    texts.truncate(most);
+    Ok(texts)
+}
+
+/// Returns the sum of a tenant's last days, and whether it lacks older records of them.
+pub(super) async fn total(local: &Local, tenant: &TenantId) -> Result<(UsageSum, bool), Refusal> {
+    let wanted = Wanted::parse("", super::accounts::now())?;
+    let recorded = recorded(local, tenant, &wanted).await?;
+    let mut sums = Sums::default();
+    let events = recorded.texts.iter().filter_map(|text| Event::parse(text));
+    for event in events.filter(|event| wanted.takes(event)) {
+        sums.add(&event);
+    }
+    Ok((sums.total, recorded.is_incomplete))
 }
 
 /// Serves `GET /auth/usage`: what the account of the caller's key has used.
@@ -168,7 +201,7 @@ pub(super) async fn own(
     let (_, found) = caller::found(local, request, tenant).await?;
     let now = super::accounts::now();
     let wanted = Wanted::parse_own(request.query, found.label(), now)?;
-    let recorded = recorded(local, tenant, &wanted).await?;
+    let recorded = recorded(local, &tenant.id, &wanted).await?;
     let mut sums = Sums::default();
     let events = recorded.texts.iter().filter_map(|text| Event::parse(text));
     for event in events.filter(|event| wanted.takes(event)) {

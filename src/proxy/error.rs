@@ -259,9 +259,7 @@ impl GatewayError {
             Self::ModelNotAllowed => "This key may not ask for that model",
             Self::AddressNotAllowed => "This key may not be used from this address",
             Self::TokensHeld => "Requests in flight hold the rest of this key's balance",
-            Self::TooManyInFlight => {
-                "As many requests of this account are in flight as may be at a time"
-            }
+            Self::TooManyInFlight => "As many requests of this account are in flight as may be",
             Self::RateLimited { .. } => "Too many requests with this key",
             Self::Store(StoreError::Full) => "The store has no room; try again later",
             Self::Store(StoreError::Damaged { .. }) | Self::Panic(_) | Self::Local(_) => {

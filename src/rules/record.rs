@@ -120,7 +120,7 @@ pub fn with_string(text: &str, name: &str, value: &str) -> Result<String, Damage
 }
 
 /// Returns the text with a member set to a JSON value, as it is written: replaced in place, or added as the last one.
-pub fn with_word(text: &str, name: &str, word: &str) -> Result<String, Damage> {
+pub(super) fn with_word(text: &str, name: &str, word: &str) -> Result<String, Damage> {
     let (fields, end) = json::members(text).ok_or(Damage::NotAnObject)?;
     Ok(
         match json::member(&fields, name).map(|field| &field.value) {

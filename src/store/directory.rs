@@ -3,10 +3,10 @@
 //! An entry is written before its record and removed after it, because two names share no step. So an entry may stand
 //! without a record, never a record without an entry: whoever meets such an entry strikes it.
 
+use super::listed::{Dated, List, ListPlace, Listed};
 use super::name::{AccountName, KeyName};
 use super::{Directory, Found, Outcome, Store};
 use crate::rules::amount::Millis;
-use crate::rules::date;
 use crate::rules::entry::Groups;
 use crate::rules::issued_key::KeyId;
 use crate::rules::record::{self, Target};
@@ -14,7 +14,6 @@ use crate::rules::tenant::TenantId;
 use crate::store::Clock;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
-use serde::Deserialize;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -25,94 +24,11 @@ const AT_ONCE: usize = 32;
 /// Entries read at a time by a sweep.
 const SWEPT_AT_ONCE: usize = 500;
 
-/// Kind of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum List {
-    /// Keys, those of people too.
-    Keys,
-    /// Accounts named `user:…`: people, and users of `accounts.layout: user`.
-    Users,
-}
-
-impl List {
-    pub const ALL: [List; 2] = [List::Keys, List::Users];
-
-    /// Returns the list in which a name stands.
-    pub fn of(name: &AccountName) -> List {
-        match KeyName::stored(name) {
-            Some(_) => List::Keys,
-            None => List::Users,
-        }
-    }
-}
-
-/// Place in a list: newest first, and by ID among those of one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    pub created: Millis,
-    /// A key's ID; what usage records call an account.
-    pub id: KeyId,
-}
-
-/// Entry of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    pub place: Place,
-    pub name: AccountName,
-}
-
-/// Members of a stored text that say where it is listed.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Dated {
-    #[serde(default)]
-    created_at: Option<String>,
-    #[serde(default)]
-    tenant_id: Option<String>,
-    #[serde(default)]
-    label: Option<String>,
-}
-
-impl Listed {
-    /// Returns the entry of a key. `text`: what is stored under its name.
-    pub fn key(name: AccountName, text: &str) -> Listed {
-        let id = KeyId::of_name(name.as_str());
-        let created = created(text);
-        Listed {
-            place: Place { created, id },
-            name,
-        }
-    }
-
-    /// Returns the entry of an account, by its record.
-    pub fn user(name: AccountName, record: &str) -> Listed {
-        let dated: Option<Dated> = serde_json::from_str(record).ok();
-        let label = dated.and_then(|dated| KeyId::parse(&dated.label?));
-        let id = label.unwrap_or_else(|| KeyId::of_name(name.as_str()));
-        let created = created(record);
-        Listed {
-            place: Place { created, id },
-            name,
-        }
-    }
-}
-
-/// Returns when what is stored was created; zero where it does not say.
-fn created(text: &str) -> Millis {
-    let dated: Option<Dated> = serde_json::from_str(text).ok();
-    let at = dated.and_then(|dated| {
-        let text = dated.created_at?;
-        // Other programs may write it without milliseconds, or in another zone.
-        date::parse(&text).or_else(|| date::start_of_day(&text))
-    });
-    at.unwrap_or_default()
-}
-
 /// What one page is asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted {
+pub struct PageAsk {
     /// Place after which it begins. `None`: with the newest.
-    pub after: Option<Place>,
+    pub after: Option<ListPlace>,
     /// Most entries on it.
     pub limit: usize,
     /// Most entries read for it, where many do not match.
@@ -121,10 +37,10 @@ pub struct Wanted {
 
 /// Part of a list.
 #[derive(Debug)]
-pub struct Page {
+pub struct ListPage {
     pub found: Vec<(Listed, Found)>,
     /// Place where the next one begins. `None`: this is the last.
-    pub next: Option<Place>,
+    pub next: Option<ListPlace>,
 }
 
 /// Returns a page of those that match.
@@ -133,9 +49,9 @@ pub async fn page(
     tenant: &TenantId,
     groups: &Groups,
     list: List,
-    wanted: Wanted,
+    wanted: PageAsk,
     matches: impl Fn(&Found) -> bool,
-) -> Outcome<Page> {
+) -> Outcome<ListPage> {
     let (mut found, mut after, mut read) = (Vec::new(), wanted.after, 0);
     loop {
         let most = (wanted.limit + 1).min(wanted.most_read);
@@ -146,7 +62,7 @@ pub async fn page(
         for (entry, record) in looked {
             if found.len() == wanted.limit {
                 let next = found.last().map(|(entry, _): &(Listed, Found)| entry.place);
-                return Ok(Page { found, next });
+                return Ok(ListPage { found, next });
             }
             after = Some(entry.place);
             if let Some(record) = record.filter(|record| matches(record)) {
@@ -155,7 +71,7 @@ pub async fn page(
         }
         if is_last || read >= wanted.most_read {
             let next = after.filter(|_| !is_last);
-            return Ok(Page { found, next });
+            return Ok(ListPage { found, next });
         }
     }
 }
@@ -237,7 +153,11 @@ impl Newcomers {
         Newcomers { store, known }
     }
 
-    pub fn note(&self, tenant: &TenantId, key: &KeyName) {
+    /// Enters a key that is new to the gateways' ledgers.
+    pub fn note(&self, tenant: &TenantId, key: &KeyName, is_new: bool) {
+        if !is_new {
+            return;
+        }
         let mut known = self.known.lock();
         if known.len() >= Newcomers::MOST {
             known.clear();

@@ -17,6 +17,7 @@ mod folder;
 mod followers;
 pub mod journal;
 pub mod leases;
+pub mod listed;
 pub mod name;
 pub mod open;
 pub mod people;
@@ -42,7 +43,7 @@ use crate::rules::window::Window;
 use crate::telemetry::counter::Histogram;
 use async_trait::async_trait;
 use bytes::Bytes;
-use directory::{List, Listed, Place};
+use listed::{List, ListPlace, Listed};
 use name::{AccountName, AnswerKey, KeyName, KeyNames, LogName, TenantText, TicketName};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -578,7 +579,7 @@ pub trait Directory: Send + Sync {
         &self,
         tenant: &TenantId,
         list: List,
-        after: Option<Place>,
+        after: Option<ListPlace>,
         most: usize,
     ) -> Outcome<Vec<Listed>>;
 

@@ -3,7 +3,7 @@
 //! The account is written first, then what leads to it. A crash in between leaves a key in a list that nobody was
 //! given. A key ends in the account's list, in one step; what led from it is swept up afterwards.
 
-use super::directory::{List, Listed, Place};
+use super::listed::{List, ListPlace, Listed};
 use super::name::{AccountName, KeyName};
 use super::{Joining, Led, Outcome, Store, StoreError};
 use crate::rules::amount::Tokens;
@@ -104,7 +104,7 @@ async fn enter_founded(
 }
 
 fn entry_of_key(name: AccountName, key: &IssuedKey) -> Listed {
-    let place = Place {
+    let place = ListPlace {
         created: key.created,
         id: KeyId::of_name(name.as_str()),
     };

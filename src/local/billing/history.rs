@@ -5,7 +5,7 @@ use super::purchase;
 use crate::api;
 use crate::local::admin::Right;
 use crate::local::answer::{Answer, Refusal, json};
-use crate::local::{Local, Request, accounts, admin, users};
+use crate::local::{Local, Request, accounts, admin, named};
 use crate::rules::amount::Millis;
 use crate::rules::date::rfc3339;
 use crate::rules::payments::Payments;
@@ -87,7 +87,7 @@ pub(in crate::local) async fn of_user(
     user: &str,
 ) -> Result<Answer, Refusal> {
     admin::authorize(local, request, &tenant.id, Right::Look).await?;
-    let account = users::named(local, tenant, user).await?;
+    let account = named::user_account(local, tenant, user).await?;
     let payments = payments(local, tenant, &account).await?;
     Ok(json(200, &payments.ok_or(Refusal::NotFound)?))
 }

@@ -217,9 +217,7 @@ impl Admission {
             leases.invalidate(key);
             return Err(GatewayError::UnknownKey);
         };
-        if is_new {
-            self.newcomers.note(&estimate.tenant.id, key);
-        }
+        self.newcomers.note(&estimate.tenant.id, key, is_new);
         leases.record_admission(key, caller, &account, &standing, &admission);
         let (left, window) = balance_and_window(&admission);
         reply.set_balance(left);
@@ -227,15 +225,9 @@ impl Admission {
         let held = match granted(admission) {
             Ok(held) => held,
             Err(refused) => {
-                self.tell_spent(
-                    &refused,
-                    estimate.tenant,
-                    &account,
-                    &standing.group,
-                    key,
-                    reply,
-                );
-                check_groups(estimates, &standing.group)?;
+                let group = &standing.group;
+                self.tell_spent(&refused, estimate.tenant, &account, group, key, reply);
+                check_groups(estimates, group)?;
                 return Err(refused);
             }
         };

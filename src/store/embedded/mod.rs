@@ -14,6 +14,7 @@ mod disk;
 mod disk_space;
 mod journal;
 mod ledger;
+mod lists;
 pub mod maintenance;
 mod people;
 
@@ -43,9 +44,9 @@ use answers::AnswerFiles;
 use async_trait::async_trait;
 use counters::Counters;
 pub(crate) use database::IN_USE;
-use directory::InMemory;
 use disk::{ChangeKind, Disk, Next};
 use ledger::Ledgers;
+use lists::InMemory;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque, hash_map};
 use std::path::Path;

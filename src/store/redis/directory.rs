@@ -7,7 +7,7 @@ use super::Redis;
 use crate::rules::amount::Millis;
 use crate::rules::issued_key::KeyId;
 use crate::rules::tenant::TenantId;
-use crate::store::directory::{List, Listed, Place};
+use crate::store::listed::{List, ListPlace, Listed};
 use crate::store::name::{self, AccountName};
 use crate::store::{Directory, Outcome};
 use async_trait::async_trait;
@@ -27,7 +27,7 @@ fn letter(list: List) -> char {
     }
 }
 
-fn digits(place: Place) -> String {
+fn digits(place: ListPlace) -> String {
     format!("{:013}", place.created.min(LATEST).0)
 }
 
@@ -36,7 +36,7 @@ fn member(list: List, entry: &Listed) -> String {
     format!("{}{at}:{id}:{}", letter(list), entry.name.as_str())
 }
 
-fn finder(list: List, place: Place) -> String {
+fn finder(list: List, place: ListPlace) -> String {
     let small = letter(list).to_ascii_lowercase();
     format!("{small}{}:{}", place.id, digits(place))
 }
@@ -48,7 +48,7 @@ fn shard(tenant: &TenantId, id: KeyId) -> String {
 fn parse(member: &str) -> Option<Listed> {
     let (created, rest) = member.get(1..)?.split_once(':')?;
     let (id, name) = rest.split_once(':')?;
-    let place = Place {
+    let place = ListPlace {
         created: Millis(created.parse().ok()?),
         id: KeyId::parse(id)?,
     };
@@ -104,7 +104,7 @@ impl Directory for Redis {
         &self,
         tenant: &TenantId,
         list: List,
-        after: Option<Place>,
+        after: Option<ListPlace>,
         most: usize,
     ) -> Outcome<Vec<Listed>> {
         let letter = letter(list);
@@ -202,7 +202,7 @@ mod tests {
             (1_800_000_000_000, "0123456789ab", "user:p_abc"),
         ] {
             let entry = Listed {
-                place: Place {
+                place: ListPlace {
                     created: Millis(created),
                     id: KeyId::parse(id).unwrap(),
                 },

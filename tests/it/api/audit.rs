@@ -77,6 +77,12 @@ fn tour(gateway: &Gateway) -> Vec<String> {
     let debit = json!({"tokens": 2, "id": "order-2", "comment": "twice"});
     send(&boss, "POST", &format!("{path}/debit"), &debit);
     send(&boss, "PATCH", &path, &json!({"group": "members"}));
+    for suspended in [true, false] {
+        let call = json!({"suspended": suspended});
+        send(&boss, "POST", &format!("{path}/suspend"), &call);
+    }
+    let rolled = send(&boss, "POST", &format!("{path}/roll"), &Value::Null).json();
+    let path = format!("/abc/admin/keys/{}", rolled["id"].as_str().unwrap());
     send(&boss, "DELETE", &path, &Value::Null);
     let session = json!({"userId": "user-1", "group": "members"});
     let opened = send(&boss, "POST", "/abc/auth/sessions", &session).json();
@@ -119,7 +125,8 @@ fn tour(gateway: &Gateway) -> Vec<String> {
             "{path}"
         );
     }
-    let texts = [&opened["apiKey"], &reader["token"]].map(|text| text.as_str().unwrap().to_owned());
+    let texts = [&opened["apiKey"], &reader["token"], &rolled["apiKey"]]
+        .map(|text| text.as_str().unwrap().to_owned());
     [vec![boss, key, operator], texts.to_vec()].concat()
 }
 
@@ -151,6 +158,9 @@ fn every_change_is_told_and_no_secret_with_it() {
                 "key.credited",
                 "key.debited",
                 "key.moved",
+                "account.suspended",
+                "account.resumed",
+                "key.rolled",
                 "key.revoked",
                 "user.deleted",
                 "token.made",
@@ -184,7 +194,7 @@ fn every_change_is_told_and_no_secret_with_it() {
                 "{change}"
             );
         }
-        let replaced = &of_abc[11];
+        let replaced = &of_abc[14];
         assert_eq!(
             (&replaced["by"], &replaced["scope"]),
             (&json!("boss"), &json!("admin"))
@@ -199,14 +209,14 @@ fn every_change_is_told_and_no_secret_with_it() {
                 .starts_with("masked:v1:"),
             "{replaced}"
         );
-        let credited = &of_abc[7];
+        let credited = &of_abc[10];
         assert_eq!(credited["before"], json!({"tokensLeft": 50}));
         assert_eq!(
             credited["after"],
             json!({"credited": 5, "tokensLeft": 55, "repeated": false})
         );
-        assert_eq!(of_abc[6]["after"]["repeated"], true);
-        assert_eq!(of_abc[4]["before"], json!({"group": "anonymous"}));
+        assert_eq!(of_abc[9]["after"]["repeated"], true);
+        assert_eq!(of_abc[7]["before"], json!({"group": "anonymous"}));
         let set = of_operator[2]["after"]["tokens"].as_object().unwrap();
         assert_eq!((set.len(), &set["r"]), (2, &json!("read")), "{set:?}");
 

@@ -10,6 +10,7 @@ mod docs_page;
 mod frames;
 mod hosted;
 mod http2;
+mod lists;
 mod masks;
 mod openapi;
 mod refusals;

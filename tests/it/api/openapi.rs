@@ -501,6 +501,21 @@ fn ask_people(asking: &mut Asking<'_>, issuer: &Issuer) {
     with(asking, "deleteAccount", "/abc/auth/me", &key, 401);
     let account = opened.json()["account"].as_str().unwrap().to_owned();
     let path = format!("/abc/admin/users/{account}");
+    let users = "/abc/admin/users";
+    is_of::<api::AdminUsers>(&asking.ask("listUsers", users, Value::Null, 200));
+    is_of::<api::Error>(&asking.ask("listUsers", &format!("{users}?x=1"), Value::Null, 400));
+    is_of::<api::UserDetails<Value>>(&asking.ask("showUser", &path, Value::Null, 200));
+    for (id, below) in [("creditUser", "credit"), ("debitUser", "debit")] {
+        let body = json!({"tokens": 1, "id": below});
+        is_of::<api::Credited>(&asking.ask(id, &format!("{path}/{below}"), body, 200));
+    }
+    let too_much = json!({"tokens": 9_000_000_000_000_000u64});
+    is_of::<api::Error>(&asking.ask("debitUser", &format!("{path}/debit"), too_much, 409));
+    for suspended in [true, false] {
+        let body = json!({"suspended": suspended});
+        let path = format!("{path}/suspend");
+        is_of::<api::Suspended>(&asking.ask("suspendUser", &path, body, 200));
+    }
     is_of::<api::Export>(&asking.ask("exportUser", &format!("{path}/export"), Value::Null, 200));
     asking.ask("deleteUser", &path, Value::Null, 200);
     asking.ask("deleteUser", &path, Value::Null, 404);
@@ -615,7 +630,19 @@ fn ask_keys(asking: &mut Asking<'_>) {
     let wrong = format!("{ledger}?limit=0");
     is_of::<api::Error>(&asking.ask("readKeyLedger", &wrong, Value::Null, 400));
     let group = json!({"group": "anonymous"});
-    is_of::<api::Success>(&asking.ask("moveKey", &key, group.clone(), 200));
+    is_of::<api::Moved>(&asking.ask("moveKey", &key, group.clone(), 200));
+    is_of::<api::AdminKeys>(&asking.ask("listKeys", &format!("{keys}?limit=1"), Value::Null, 200));
+    let wrong = format!("{keys}?limit=0");
+    is_of::<api::Error>(&asking.ask("listKeys", &wrong, Value::Null, 400));
+    let suspend = format!("{key}/suspend");
+    for suspended in [true, false] {
+        let body = json!({"suspended": suspended});
+        is_of::<api::Suspended>(&asking.ask("suspendKey", &suspend, body, 200));
+    }
+    let rolled = asking.ask("rollKey", &format!("{key}/roll"), Value::Null, 201);
+    is_of::<api::RolledKey>(&rolled);
+    let key = format!("{keys}/{}", rolled.json()["id"].as_str().unwrap());
+    let ledger = format!("{key}/ledger");
     asking.ask("moveKey", &key, json!({"group": "nobody"}), 400);
     is_of::<api::Success>(&asking.ask("revokeKey", &key, Value::Null, 200));
     for (id, path, body) in [
@@ -625,6 +652,12 @@ fn ask_keys(asking: &mut Asking<'_>) {
         ("debitKey", &format!("{key}/debit"), debit),
         ("readKeyLedger", &ledger, Value::Null),
         ("revokeKey", &key, Value::Null),
+        ("rollKey", &format!("{key}/roll"), Value::Null),
+        (
+            "suspendKey",
+            &format!("{key}/suspend"),
+            json!({"suspended": true}),
+        ),
     ] {
         is_of::<api::Error>(&asking.ask(id, path, body, 404));
     }
@@ -701,6 +734,9 @@ fn ask_history(asking: &mut Asking<'_>) {
 fn ask_tenants(asking: &mut Asking<'_>) {
     let all = "/admin/tenants";
     is_of::<api::Tenants>(&asking.ask("listTenants", all, Value::Null, 200));
+    let totals = format!("{all}?totals=true");
+    is_of::<api::Tenants>(&asking.ask("listTenants", &totals, Value::Null, 200));
+    asking.ask("listTenants", &format!("{all}?totals=1"), Value::Null, 400);
     let new = json!({"id": "new", "config": {}});
     is_of::<api::TenantCreated>(&asking.ask("createTenant", all, new.clone(), 201));
     is_of::<api::Error>(&asking.ask("createTenant", all, new, 409));
@@ -722,6 +758,10 @@ fn ask_tenants(asking: &mut Asking<'_>) {
     let tokens = json!({"tokens": ["a-token-of-16-signs"]});
     let path = format!("{one}/tokens");
     is_of::<api::TokensSet>(&asking.ask("setAdminTokens", &path, tokens.clone(), 200));
+    let twice = ["0123456789abcdef", "fedcba9876543210"];
+    let twice = twice.map(|token| json!({"token": token, "scope": "read", "name": "one"}));
+    let twice = json!({"tokens": twice});
+    is_of::<api::Error>(&asking.ask("setAdminTokens", &path, twice, 409));
     let blank = json!({"tokens": [" ".repeat(16)]});
     is_of::<api::Error>(&asking.ask("setAdminTokens", &path, blank, 400));
     is_of::<api::Success>(&asking.ask("deleteTenant", one, Value::Null, 200));

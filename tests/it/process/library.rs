@@ -20,7 +20,7 @@ use resullm::serve::build::{Deps, create_app};
 use resullm::serve::life;
 use resullm::serve::sockets::Sockets;
 use resullm::settings::{Listener, Settings};
-use resullm::store::directory::{List, Listed, Place};
+use resullm::store::listed::{List, ListPlace, Listed};
 use resullm::store::name::{
     AccountName, AnswerKey, KeyName, KeyNames, LogName, TenantText, TicketName,
 };
@@ -313,7 +313,7 @@ impl Directory for Defective {
         &self,
         tenant: &TenantId,
         list: List,
-        after: Option<Place>,
+        after: Option<ListPlace>,
         most: usize,
     ) -> Outcome<Vec<Listed>> {
         self.store.listed(tenant, list, after, most).await

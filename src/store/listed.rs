@@ -1,0 +1,90 @@
+//! Entries of the lists of keys and people: what is listed, and where it stands.
+
+use super::name::{AccountName, KeyName};
+use crate::rules::amount::Millis;
+use crate::rules::date;
+use crate::rules::issued_key::KeyId;
+use serde::Deserialize;
+
+/// Kind of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum List {
+    /// Keys, those of people too.
+    Keys,
+    /// Accounts named `user:…`: people, and users of `accounts.layout: user`.
+    Users,
+}
+
+impl List {
+    pub const ALL: [List; 2] = [List::Keys, List::Users];
+
+    /// Returns the list in which a name stands.
+    pub fn of(name: &AccountName) -> List {
+        match KeyName::stored(name) {
+            Some(_) => List::Keys,
+            None => List::Users,
+        }
+    }
+}
+
+/// ListPlace in a list: newest first, and by ID among those of one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListPlace {
+    pub created: Millis,
+    /// A key's ID; what usage records call an account.
+    pub id: KeyId,
+}
+
+/// Entry of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub place: ListPlace,
+    pub name: AccountName,
+}
+
+/// Members of a stored text that say where it is listed.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Dated {
+    #[serde(default)]
+    pub created_at: Option<String>,
+    #[serde(default)]
+    pub tenant_id: Option<String>,
+    #[serde(default)]
+    pub label: Option<String>,
+}
+
+impl Listed {
+    /// Returns the entry of a key. `text`: what is stored under its name.
+    pub fn key(name: AccountName, text: &str) -> Listed {
+        let id = KeyId::of_name(name.as_str());
+        let created = created(text);
+        Listed {
+            place: ListPlace { created, id },
+            name,
+        }
+    }
+
+    /// Returns the entry of an account, by its record.
+    pub fn user(name: AccountName, record: &str) -> Listed {
+        let dated: Option<Dated> = serde_json::from_str(record).ok();
+        let label = dated.and_then(|dated| KeyId::parse(&dated.label?));
+        let id = label.unwrap_or_else(|| KeyId::of_name(name.as_str()));
+        let created = created(record);
+        Listed {
+            place: ListPlace { created, id },
+            name,
+        }
+    }
+}
+
+/// Returns when what is stored was created; zero where it does not say.
+fn created(text: &str) -> Millis {
+    let dated: Option<Dated> = serde_json::from_str(text).ok();
+    let at = dated.and_then(|dated| {
+        let text = dated.created_at?;
+        // Other programs may write it without milliseconds, or in another zone.
+        date::parse(&text).or_else(|| date::start_of_day(&text))
+    });
+    at.unwrap_or_default()
+}
