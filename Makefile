@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 # One step after the other: they share the build directory, and their output is read from top to bottom.
 .NOTPARALLEL:
-.PHONY: help build dist run test pages doc kills mixed faults fuzz bench bench-short bench-slow bench-counting bench-refused tools fmt clippy house check deny sbom clean-tools
+.PHONY: help build dist run test pages doc kills mixed faults fuzz bench bench-short bench-slow bench-counting bench-lists bench-refused tools fmt clippy house check deny sbom clean-tools
 
 ARCHITECTURE := $(or $(CARGO_TARGET_DIR),target)/architecture-tests
 SBOM := $(or $(CARGO_TARGET_DIR),target)/resullm.cdx.json
@@ -63,6 +63,9 @@ bench-slow: dist ## with the peers that take their time; printed only
 
 bench-counting: ## what counting tokens costs a byte, by kind and size of text; printed only
 	cargo bench --locked --bench counting
+
+bench-lists: ## a page of keys and of people among 100,000, on the embedded store; printed only
+	cargo bench --locked --bench lists
 
 bench-refused: dist ## one tenant's calls while another's are refused; printed only
 	cd bench && cargo run --release --locked -- refused

@@ -7,9 +7,9 @@ use super::{Local, Request};
 use crate::api::{self, ListQuery, MAX_ENTRIES};
 use crate::rules::amount::Millis;
 use crate::rules::date::rfc3339;
+use crate::rules::identity::form;
 use crate::rules::issued_key::KeyId;
 use crate::rules::record::is_suspended;
-use crate::rules::tenant::decoded;
 use crate::store::Found;
 use crate::store::directory::{self, ListPage, PageAsk};
 use crate::store::listed::{List, ListPlace, Listed};
@@ -140,11 +140,11 @@ fn place(cursor: &str) -> Option<ListPlace> {
 /// Parses the query; parameters that are not in [`ListQuery`] are refused with 400.
 fn wanted(query: &str) -> Result<(ListQuery, Option<ListPlace>), Refusal> {
     let mut read = ListQuery::default();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    for field in form::fields(query) {
+        let unread = |name| Refusal::Bad(format!("{name} must be percent-encoded"));
+        let (name, value) = field.map_err(unread)?;
         let wrong = |rule: &str| Refusal::Bad(format!("{name} must be {rule}"));
-        let value = decoded(value).ok_or_else(|| wrong("percent-encoded"))?;
-        match name {
+        match name.as_str() {
             "limit" => {
                 let limit = value.parse().ok();
                 let limit = limit.filter(|limit| (1..=MAX_ENTRIES).contains(limit));

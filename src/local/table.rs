@@ -633,18 +633,6 @@ pub(super) static OF_TENANT: &[Operation] = &[
             WRONG_TOKENS,
             UNAVAILABLE,
         ]),
-    get("/admin/users/{user}", Access::Admin, Route::UserShow)
-        .named("showUser", "Show a person with keys, holds, payments and the latest requests")
-        .about(ABOUT_USER)
-        .answers(&[
-            AnswerRow::json::<api::UserDetails>(200, "The person as they stand now."),
-            NO_TENANT,
-            UNAUTHORIZED,
-            OUT_OF_SCOPE,
-            NO_USER,
-            WRONG_TOKENS,
-            UNAVAILABLE,
-        ]),
     post("/admin/users/{user}/credit", Access::Admin, Route::UserCredit)
         .named("creditUser", "Add to a person's balance")
         .about("As for a key: with an `id` it is safe to repeat.")
@@ -709,6 +697,18 @@ pub(super) static OF_TENANT: &[Operation] = &[
                 200,
                 "All payments of the account, with what each grants and why.",
             ),
+            NO_TENANT,
+            UNAUTHORIZED,
+            OUT_OF_SCOPE,
+            NO_USER,
+            WRONG_TOKENS,
+            UNAVAILABLE,
+        ]),
+    get("/admin/users/{user}", Access::Admin, Route::UserShow)
+        .named("showUser", "Show a person with keys, holds, payments and the latest requests")
+        .about(ABOUT_USER)
+        .answers(&[
+            AnswerRow::json::<api::UserDetails>(200, "The person as they stand now."),
             NO_TENANT,
             UNAUTHORIZED,
             OUT_OF_SCOPE,

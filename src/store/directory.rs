@@ -5,7 +5,7 @@
 
 use super::listed::{Dated, List, ListPlace, Listed};
 use super::name::{AccountName, KeyName};
-use super::{Directory, Found, Outcome, Store};
+use super::{Directory, Found, Outcome, Store, StoreError};
 use crate::rules::amount::Millis;
 use crate::rules::entry::Groups;
 use crate::rules::issued_key::KeyId;
@@ -85,8 +85,13 @@ async fn looked_at(
 ) -> Outcome<Vec<(Listed, Option<Found>)>> {
     let looks = stream::iter(entries).map(|entry| async move {
         let found = match KeyName::stored(&entry.name) {
-            Some(key) => store.find(&key, tenant, groups).await?,
-            None => store.find_account(&entry.name, tenant, groups).await?,
+            Some(key) => store.find(&key, tenant, groups).await,
+            None => store.find_account(&entry.name, tenant, groups).await,
+        };
+        let found = match found {
+            // One record that another program has spoilt must not hide all others.
+            Err(StoreError::Damaged { .. }) => None,
+            found => found?,
         };
         if found.is_none() {
             strike_if_gone(store, tenant, &entry).await?;
@@ -201,7 +206,7 @@ pub async fn sweep(store: &dyn Store, tenant: &TenantId) -> Outcome<u64> {
                 .filter(|entry| entry.place.created.plus(GRACE) <= now);
             let gone = stream::iter(old).map(|entry| async move {
                 let is_there = store.has(&entry.name).await?;
-                Ok::<_, super::StoreError>((!is_there).then_some(entry))
+                Ok::<_, StoreError>((!is_there).then_some(entry))
             });
             let gone: Vec<Option<Listed>> = gone.buffered(AT_ONCE).try_collect().await?;
             let gone: Vec<Listed> = gone.into_iter().flatten().collect();

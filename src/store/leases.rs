@@ -180,7 +180,19 @@ impl Leases {
     }
 
     fn find(&self, key: &KeyName) -> Option<Arc<Lease>> {
+        if key.is_hashed() {
+            return self.find_by_id(key.id());
+        }
         self.shard(key).0.leases.get(key).cloned()
+    }
+
+    /// Finds the lease of a key that an admin has named by its ID.
+    fn find_by_id(&self, id: KeyId) -> Option<Arc<Lease>> {
+        self.shards.iter().find_map(|shard| {
+            let leases = &lock(shard).leases;
+            let mut of_id = leases.iter().filter(|(key, _)| key.id() == id);
+            of_id.next().map(|(_, lease)| lease.clone())
+        })
     }
 
     /// Returns the number of leases.

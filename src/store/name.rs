@@ -26,6 +26,11 @@ impl KeyName {
         Some(KeyName(part.to_owned()))
     }
 
+    /// Whether this is a key's hashed stored name, and not the key.
+    pub(crate) fn is_hashed(&self) -> bool {
+        hashed_name::id(&self.0).is_some()
+    }
+
     /// Draws a new key. `prefix` must be plain, such as `user_`.
     pub(crate) fn generate(prefix: &str) -> KeyName {
         KeyName(format!("{prefix}{}", uuid::Uuid::new_v4()))

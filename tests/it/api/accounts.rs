@@ -272,10 +272,12 @@ fn an_admin_mints_shows_credits_moves_and_revokes_keys() {
                 &format!("/{key}/credit"),
                 json!({"tokens": 30, "id": "invoice-1"}),
             );
+            let credited = credited.json();
             assert_eq!(
-                credited.json(),
-                json!({"tokensLeft": 100, "repeated": repeated})
+                (&credited["tokensLeft"], &credited["repeated"]),
+                (&json!(100), &json!(repeated))
             );
+            assert_eq!(credited["account"], shown["account"]);
         }
         assert_eq!(
             ask("PATCH", &format!("/{key}"), json!({"group": "anonymous"})).status,

@@ -553,6 +553,9 @@ fn lists_follow_what_other_programs_do_and_are_made_anew_while_gateways_serve() 
         get(&gateway, &format!("/abc/admin/keys/{id}"))["tokensLeft"],
         43
     );
+    // One that they spoil hides no other.
+    redis.cli(&["SET", "apiKey:user_theirs", "{\"tokensLeft\":\"none\"}"]);
+    assert!(all(&gateway, "/abc/admin/keys?limit=9", "keys").is_empty());
     // One that they delete is skipped, and its entry is struck.
     redis.cli(&["DEL", "apiKey:user_theirs"]);
     assert!(all(&gateway, "/abc/admin/keys?limit=9", "keys").is_empty());

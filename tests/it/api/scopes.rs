@@ -346,7 +346,7 @@ fn a_config_that_is_put_back_with_masks_keeps_what_was_there() {
         *body.pointer_mut(&format!("{endpoint}/api_key")).unwrap() = "masked:v1:12345678".into();
         let refused = ask(&gateway, operator, "PUT", path, Some(&body));
         assert!(
-            refused.text().contains("stands for no secret"),
+            refused.text().contains("is a mask of no secret"),
             "{}",
             refused.text()
         );

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use resullm::rules::account::{Admit, Ask, Credit, Orphans, Report};
 use resullm::rules::amount::{Millis, Tokens};
-use resullm::rules::entry::{self, Caller, EntryAdmission, Groups};
+use resullm::rules::entry::{self, Amend, Caller, EntryAdmission, Groups};
+use resullm::rules::issued_key::KeyId;
 use resullm::rules::posting::{Posting, ReportLine, Statement, Sums};
 use resullm::rules::record;
 use resullm::rules::refill::{Period, Refill};
@@ -73,6 +74,14 @@ enum Op {
     Regroup {
         group: u8,
     },
+    Amend {
+        group: Option<u8>,
+        user: Option<Option<u8>>,
+        suspended: Option<bool>,
+        /// Whether the account opens to its own key alone, or to another one.
+        opens_to_own: Option<bool>,
+        credit: Option<(u8, u64)>,
+    },
     Wait {
         millis: u64,
     },
@@ -108,8 +117,25 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0u8..4, amount(), any::<bool>()).prop_map(|(id, amount, is_debit)| Op::Credit { id, amount, is_debit }),
         2 => (proptest::option::of(0usize..9), 0usize..9).prop_map(|(before, most)| Op::Statement { before, most }),
         1 => (0u8..7).prop_map(|group| Op::Regroup { group }),
+        2 => amendment(),
         4 => prop_oneof![0u64..50, 500u64..3_000, Just(5_000), Just(100_000_000), Just(1_900_000_000)].prop_map(|millis| Op::Wait { millis }),
     ]
+}
+
+fn amendment() -> impl Strategy<Value = Op> {
+    use proptest::option::{of, weighted};
+    let credit = of((0u8..4, amount()));
+    let opens_to_own = weighted(0.2, proptest::bool::weighted(0.8));
+    let members = (of(0u8..7), of(of(0u8..3)), of(any::<bool>()));
+    (members, opens_to_own, credit).prop_map(|((group, user, suspended), opens_to_own, credit)| {
+        Op::Amend {
+            group,
+            user,
+            suspended,
+            opens_to_own,
+            credit,
+        }
+    })
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -284,6 +310,11 @@ fn by_rule(
             );
             format!("{statement:?}")
         }
+        Op::Amend { .. } => {
+            let names = amend_names(op);
+            let amend = amend(op, key, &names);
+            format!("{:?}", entry.amend(now, orphans, &amend).unwrap())
+        }
         Op::Regroup { group } => {
             entry.regroup(now, GROUPS[*group as usize]).unwrap();
             "moved".to_owned()
@@ -366,6 +397,11 @@ async fn by_engine(
             let statement = store.statement(&account, &groups, key.as_str(), page).await;
             format!("{:?}", statement.unwrap().unwrap())
         }
+        Op::Amend { .. } => {
+            let names = amend_names(op);
+            let amended = store.amend(&account, &amend(op, key.as_str(), &names));
+            format!("{:?}", amended.await.unwrap().unwrap())
+        }
         Op::Regroup { group } => {
             assert!(
                 store
@@ -426,6 +462,38 @@ fn credit<'a>(op: &Op, id: &'a str) -> Credit<'a> {
         is_debit,
         note: r#"{"reason":"a \"b\" c"}"#,
         ..Credit::of(id, Tokens::new(amount))
+    }
+}
+
+/// User and ID of the credit of an amendment.
+fn amend_names(op: &Op) -> (String, String) {
+    let Op::Amend { user, credit, .. } = op else {
+        unreachable!("{op:?} amends nothing");
+    };
+    let user = user.flatten().unwrap_or_default();
+    let id = credit.map(|(id, _)| id).unwrap_or_default();
+    (format!("u.{user}"), format!("c \"{id}\"\n"))
+}
+
+fn amend<'a>(op: &Op, key: &str, names: &'a (String, String)) -> Amend<'a> {
+    let Op::Amend {
+        group,
+        user,
+        suspended,
+        opens_to_own,
+        credit,
+    } = op
+    else {
+        unreachable!("{op:?} amends nothing");
+    };
+    let opened = |is_own: bool| KeyId::of(if is_own { key } else { "another" });
+    Amend {
+        group: group.map(|group| GROUPS[group as usize]),
+        user: user.map(|user| user.map(|_| names.0.as_str())),
+        suspended: *suspended,
+        opens_to: opens_to_own.map(opened),
+        credit: credit.map(|(_, tokens)| Credit::of(&names.1, Tokens::new(tokens))),
+        life: None,
     }
 }
 
