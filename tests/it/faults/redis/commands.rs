@@ -65,8 +65,18 @@ fn tour(gateway: &Gateway, provider_gate: &Gate) -> String {
     let credit = json!({"tokens": 5, "id": "order"});
     admin("POST", &format!("{path}/credit"), Some(credit));
     admin("GET", &format!("{path}/ledger"), None);
+    for life in [json!(3600), Value::Null] {
+        let change = json!({"expiresInSeconds": life});
+        admin("PATCH", &path, Some(change));
+    }
+    let suspend = json!({"suspended": false});
+    admin("POST", &format!("{path}/suspend"), Some(suspend));
+    let rolled = admin("POST", &format!("{path}/roll"), None).json();
+    admin("GET", "/abc/admin/keys?limit=2", None);
+    let path = format!("/abc/admin/keys/{}", rolled["id"].as_str().unwrap());
     admin("DELETE", &path, None);
-    admin("GET", "/admin/tenants", None);
+    admin("GET", "/abc/admin/users", None);
+    admin("GET", "/admin/tenants?totals=true", None);
     let tenant = json!({"id": "other", "config": config["config"]});
     admin("POST", "/admin/tenants", Some(tenant));
     let tokens = json!({"tokens": ["a-token-of-their-own-long-enough"]});
