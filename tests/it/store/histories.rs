@@ -399,7 +399,8 @@ async fn by_engine(
         }
         Op::Amend { .. } => {
             let names = amend_names(op);
-            let amended = store.amend(&account, &amend(op, key.as_str(), &names));
+            let amend = amend(op, key.as_str(), &names);
+            let amended = store.amend(&account, &amend);
             format!("{:?}", amended.await.unwrap().unwrap())
         }
         Op::Regroup { group } => {
