@@ -96,7 +96,11 @@ export type GatewayErrorBody = ErrorSchema | InvalidConfig | ErrorSchema;
 
 /** An account, as an admin sees it. */
 export type Account = {
-  /** Names the account in logs without saying its key. */
+  /** Names the key in routes, lists and usage records, without saying it. */
+  id: string;
+  /** Names the account in usage records. */
+  account: string;
+  /** The same as `account`. */
   keyId: string;
   /** Balance: the tokens granted minus those that its requests used. */
   tokensLeft: number;
@@ -112,6 +116,23 @@ export type Account = {
   createdAt: string | null;
   /** Moment when the key ends. Absent: never. */
   expiresAt?: string;
+  /** Whether the account is suspended. */
+  suspended: boolean;
+};
+
+/**
+ * Every change of an account's balance. The amounts of all postings and of all that was folded add up to the
+ * balance.
+ */
+export type AccountLedger = {
+  /** The balance, which is the sum of `postings` and `folded`. */
+  tokensLeft: number;
+  /** Changes, newest first: `limit` of them. */
+  postings: Posting[];
+  /** Older changes, which are no longer kept one by one (`retention.postings`), by day and reason. */
+  folded: FoldedPostings[];
+  /** Where the next page goes on. Absent: this is the last. */
+  cursor?: string;
 };
 
 /** Payments of an account. */
@@ -126,18 +147,84 @@ export type AccountPayments = {
   payments: Payment[];
 };
 
+/** A key, as an admin sees it in a list. */
+export type AdminKey = {
+  /** Names the key in routes, lists and usage records, without saying it. */
+  id: string;
+  /** Names its account in usage records; that of a key's own account is its `id`. */
+  account: string;
+  /** Group of the account. */
+  group: string;
+  /** The app's own ID of the user; `null` where the record names nobody. */
+  userId: string | null;
+  /** Balance of the account. */
+  tokensLeft: number;
+  /** Part of the balance that no request in flight holds. */
+  tokensFree: number;
+  /** Moment when the key was made; absent: not known. */
+  createdAt?: string;
+  /** Moment when the key ends; absent: never. */
+  expiresAt?: string;
+  /** Whether the account is suspended. */
+  suspended: boolean;
+};
+
+/** A page of keys, newest first. */
+export type AdminKeys = {
+  /** The keys. A page may have fewer than were asked for, also where more match. */
+  keys: AdminKey[];
+  /** Number of all keys of the tenant, whatever the filters; some may have ended within the last hour. */
+  total: number;
+  /** The `cursor` of the next page; absent: there is none. */
+  cursor?: string;
+};
+
 /** An admin token: visible ASCII without spaces, what a header can carry. */
 export type AdminToken = string | {
-  /** The token. */
+  /** The `token`. */
   token: string;
   /** What it opens. */
   scope: TokenScope;
+  /** Name by which the audit log and lists call it. Absent: one that is derived from the token. */
+  name?: string;
 };
 
 /** All of a tenant's own admin tokens. */
 export type AdminTokens = {
   /** Each as a text, which opens all of the tenant, or with its scope. */
   tokens: AdminToken[];
+};
+
+/** A person, as an admin sees it. */
+export type AdminUser = {
+  /** Names the account in usage records. */
+  id: string;
+  /** Name of the account. */
+  account: string;
+  /** The app's own ID of the user; `null`: none. */
+  userId: string | null;
+  /** Group of the account. */
+  group: string;
+  /** Balance of the account. */
+  tokensLeft: number;
+  /** Part of the balance that no request in flight holds. */
+  tokensFree: number;
+  /** Used, but no longer there to be charged: what an estimate fell short of. */
+  overrun: number;
+  /** Moment when the account was made; absent: not known. */
+  createdAt?: string;
+  /** Whether the account is suspended. */
+  suspended: boolean;
+};
+
+/** A page of people, newest first. */
+export type AdminUsers = {
+  /** The people. A page may have fewer than were asked for, also where more match. */
+  users: AdminUser[];
+  /** Number of all people of the tenant, whatever the filters. */
+  total: number;
+  /** The `cursor` of the next page; absent: there is none. */
+  cursor?: string;
 };
 
 /** The process lives. */
@@ -157,6 +244,47 @@ export type AnthropicError = {
   };
   /** The answer's `x-request-id`. */
   request_id: string;
+};
+
+/** Whether a change was made. */
+export type AuditOutcome = "done" | "unknown" | "refused";
+
+/** A change over an `/admin` route, or by a command that does the same. */
+export type AuditRecord = {
+  /** Its ID. */
+  id: string;
+  /** When it began. */
+  time: string;
+  /** Whether it was made. */
+  outcome: AuditOutcome;
+  /** Kind of the change, such as `key.credited`. */
+  action: string;
+  /** The author: `operator`, or the name of the token. */
+  by: string;
+  /** Scope of the token; absent for `operator`. */
+  scope?: TokenScope | null;
+  /** The address that the request came from; `cli` for a command that was given on the store itself. */
+  address: string;
+  /** `x-request-id` of the answer. */
+  requestId: string;
+  /** The tenant. */
+  tenant: string;
+  /** The account (as in usage records), token or version that was changed; empty where that is the whole tenant. */
+  target: Record<string, unknown>;
+  /** How it was before. Of a config the fields that differ, by their paths, with `masked:v1:…` in place of secrets. */
+  before: Record<string, unknown>;
+  /** How it was afterwards, as `before`. */
+  after: Record<string, unknown>;
+  /** Number of fields that differ and stand neither in `before` nor in `after`. */
+  omitted?: number;
+};
+
+/** Changes, the latest first. */
+export type AuditRecords = {
+  /** The changes. */
+  changes: AuditRecord[];
+  /** The `cursor` of the query whose answer goes on here; absent at the end. */
+  cursor?: string | null;
 };
 
 /** Parameters with which an issuer sends the browser back. */
@@ -220,6 +348,12 @@ export type Config = {
   config: TenantConfig;
 };
 
+/** The configs of a tenant that were replaced, the latest first. */
+export type ConfigHistory = {
+  /** At most 20. */
+  configs: FormerConfig[];
+};
+
 /** The config is stored. */
 export type ConfigStored = {
   success: true;
@@ -232,19 +366,35 @@ export type ConfigStored = {
   }[];
 };
 
-/** Tokens to be added to a balance. */
+/** A config that was replaced, with masks `masked:v1:…` in place of its secrets. */
+export type ConfigVersion = {
+  /** Its number. */
+  version: number;
+  /** When it was replaced. */
+  replacedAt: string;
+  /** Who replaced it: `operator`, or the name of the token. */
+  replacedBy: string;
+  /** The config. */
+  config: TenantConfig;
+};
+
+/** Tokens to be added to a balance, or taken from it. */
 export type Credit = {
   /** Number of tokens. */
   tokens: number;
-  /** Names this credit. The same one again adds nothing. Absent: a new name. */
+  /** Names this change. The same one again changes nothing, whether it adds or takes. Absent: a new name. */
   id?: string | null;
+  /** Comment for the account's ledger. */
+  comment?: string | null;
 };
 
-/** The balance after a credit. */
+/** The balance after a credit or a debit. */
 export type Credited = {
+  /** Names the account in usage records. */
+  account: string;
   /** Balance: the tokens granted minus those that its requests used. */
   tokensLeft: number;
-  /** This credit had been applied before, and nothing was added now. */
+  /** The change had been made before, and nothing was changed now. */
   repeated: boolean;
 };
 
@@ -272,8 +422,32 @@ export type Export = {
   keys: ListedKey[];
   /** Its payments. */
   payments: AccountPayments;
+  /** Every change of its balance. */
+  ledger: AccountLedger;
   /** Its requests, newest first, as far as the usage log goes back. */
   usage: UsageEvent[];
+};
+
+/** Changes of one day with one `reason`. */
+export type FoldedPostings = {
+  /** The day, as `2026-11-29` (UTC); `null`: before `retention.postings`. */
+  day: string | null;
+  /** Reason of the changes, as in `postings`. */
+  reason: PostingReason;
+  /** Number of `postings` that it was. */
+  count: number;
+  /** Sum of their `amount`. */
+  amount: number;
+};
+
+/** A config that was replaced, without itself; `GET /admin/config/history/{version}` shows it. */
+export type FormerConfig = {
+  /** Its number. */
+  version: number;
+  /** When it was replaced. */
+  replacedAt: string;
+  /** Who replaced it: `operator`, or the name of the token. */
+  replacedBy: string;
 };
 
 /** A call of Gemini's API, whose model stands in the path. */
@@ -296,6 +470,20 @@ export type GeminiError = {
     /** The gateway's own: one object with `reason`, which is the code in capitals, and `metadata.requestId`. */
     details: Record<string, unknown>[];
   };
+};
+
+/** Part of a balance that is held. */
+export type Holding = {
+  /** ID of the request's hold, or name of the instance that has the lease. */
+  id: string;
+  /** `request`, or `lease`: an instance's part, which it spends without asking. */
+  kind: string;
+  /** Most that it can cost. */
+  most: number;
+  /** Cost that is known so far. */
+  known: number;
+  /** Moment when it ends by itself. */
+  expiresAt: string;
 };
 
 /** Everything that is wrong with a config, at once. Nothing was changed. */
@@ -336,6 +524,28 @@ export type ListedKey = {
   tokensSpent?: number;
   /** Whether it is the key of this request. */
   current: boolean;
+};
+
+/** An admin token in a list. */
+export type ListedToken = {
+  /** Name by which the audit log calls it. */
+  name: string;
+  /** What it opens. */
+  scope: TokenScope;
+  /** Moment when it was made; `null`: by a gateway that did not note it. */
+  createdAt: string | null;
+  /** Who made it: `operator`, or the `name` of a token; `null`: not noted. */
+  createdBy: string | null;
+};
+
+/** An admin token that was made. It is shown only here. */
+export type MadeToken = {
+  /** Name by which the audit log and lists call it. */
+  name: string;
+  /** What it opens. */
+  scope: TokenScope;
+  /** The token: `adm_` and 64 hex digits. */
+  token: string;
 };
 
 /** An account, as its own key sees it. */
@@ -382,8 +592,12 @@ export type Mint = {
 
 /** A new key. */
 export type MintedKey = {
+  /** Names the key in routes, lists and usage records. */
+  id: string;
   /** The key. */
   apiKey: string;
+  /** Names its account in usage records. */
+  account: string;
   /** Balance: the tokens granted minus those that its requests used. */
   tokensLeft: number;
   /** Group of the account, one of the tenant's `user_groups`. */
@@ -446,10 +660,36 @@ export type ModelList = {
   models: Model[];
 };
 
-/** New group of a key. */
+/** Changes of a key's account, all in one step. At least one must be there. */
 export type Move = {
   /** Group of the account, one of the tenant's `user_groups`. */
-  group: string;
+  group?: string;
+  /** The app's own ID of the user whose key it is; `null`: nobody's. Only of an account that is a key's own. */
+  userId?: string | null;
+  /**
+   * Seconds from now until the key ends, ten years at most; `null`: it never ends. Only of an account that is a
+   * key's own.
+   */
+  expiresInSeconds?: number | null;
+  /** Tokens to be added to the balance. */
+  tokens?: number;
+  /** Names the change of the balance. The same one again adds nothing. Absent: a new name. */
+  id?: string | null;
+  /** Comment for the account's ledger. */
+  comment?: string | null;
+};
+
+/** The account after its change. */
+export type Moved = {
+  success: true;
+  /** Names the key. */
+  id: string;
+  /** Names its account in usage records. */
+  account: string;
+  /** Balance: the tokens granted minus those that its requests used. */
+  tokensLeft: number;
+  /** The tokens had been added before, and none were added now. */
+  repeated: boolean;
 };
 
 /** A key for someone who has not signed in. */
@@ -486,6 +726,14 @@ export type NewOwnKey = {
 export type NewTenant = {
   id: TenantId;
   config: TenantConfig;
+};
+
+/** An admin token to be made. */
+export type NewToken = {
+  /** Name by which the audit log and lists are to call it. */
+  name: string;
+  /** What it opens. */
+  scope: TokenScope;
 };
 
 /** An error in the shape that OpenAI's SDKs read. */
@@ -532,6 +780,11 @@ export type OwnUsage = {
   byDay: Record<string, UsageSum>;
   /** Sums by model. */
   byModel: Record<string, UsageSum>;
+  /**
+   * Whether older requests of the time asked for are missing: the tenant's log no longer has them, or has too many.
+   * Absent where none are.
+   */
+  incomplete?: boolean;
 };
 
 /** An endpoint that is asked only where there is no other: its calls failed, or its provider asked for a rest. */
@@ -619,6 +872,70 @@ export type PortalCall = {
   returnUrl?: string | null;
 };
 
+/** One change of `tokensLeft`. */
+export type Posting = {
+  /** Number within the account; later ones are higher. A `cursor` is one. */
+  number: number;
+  /** Moment of the change, by the store's clock. */
+  time: string;
+  /** Change of `tokensLeft`, negative where tokens were taken. */
+  amount: number;
+  /** Balance after it. */
+  tokensLeft: number;
+  /** Reason of the `amount`. */
+  reason: PostingReason;
+  /** ID of what caused it: of a settlement (as in usage records), a credit, a lease or a payment. */
+  id?: string;
+  /** Tokens that were used and not covered by the balance, and so are not in `amount`. */
+  overrun?: number;
+  /** More about the cause, as far as the `reason` has more. */
+  detail?: PostingDetail;
+};
+
+/** More about the cause of a change: of a call what was charged and why, of a credit who made it. */
+export type PostingDetail = {
+  /** The answer's `x-request-id`. */
+  requestId?: string;
+  /** The endpoint that answered, by its name in the tenant's `providers`. */
+  endpoint?: string;
+  /** The `model` that was asked for. */
+  model?: string;
+  /** The call, as its path below `v1`. */
+  call?: string;
+  /** Tokens of the prompt, as the provider's `usage` reported them. */
+  tokensIn?: number;
+  /** Tokens of the answer, as the provider's `usage` reported them. */
+  tokensOut?: number;
+  /** Tokens of the prompt that the provider had cached, as its `usage` reported them. */
+  tokensCached?: number;
+  /** Basis of the charge, as in usage records. */
+  basis?: string;
+  /** Tokens of the prompt by the gateway's own count, where that was charged (`basis` is `counted`). */
+  countedIn?: number;
+  /** Tokens of the answer by the gateway's own count, where that was charged (`basis` is `counted`). */
+  countedOut?: number;
+  /** Rate of the model, as in the tenant's `rates`. */
+  rate?: number | {
+    /** Tokens of the prompt. */
+    input: number;
+    /** Tokens of the answer. */
+    output: number;
+    /** Tokens that the provider read from its prompt cache. Absent: as `input`. */
+    cacheRead?: number;
+    /** Tokens that the provider wrote to its prompt cache. Absent: as `input`. */
+    cacheWrite?: number;
+  };
+  /** Number of requests that share this change: of a busy key, what is more than a hundred in a tenth of a second. */
+  requests?: number;
+  /** Who made it: `operator`, or the name of an admin token. */
+  by?: string;
+  /** Their `comment`. */
+  comment?: string;
+};
+
+/** Reason of a [`Posting`]. */
+export type PostingReason = "opened" | "outside" | "settled" | "expired" | "refilled" | "carried" | "credited" | "debited" | "granted" | "takenBack" | "givenBack";
+
 /** Traffic is welcome. */
 export type Ready = {
   status: "ready";
@@ -632,6 +949,18 @@ export type RedeemCode = {
   code: string;
   /** The text whose SHA-256 was the `code_challenge`. */
   codeVerifier: string;
+};
+
+/** A key in place of another one. It is shown only here. */
+export type RolledKey = {
+  /** Names the new key. */
+  id: string;
+  /** The new key. */
+  apiKey: string;
+  /** Names its account in usage records; for a key's own account that stays the `id` of its first key. */
+  account: string;
+  /** Moment when the key ends; `null`: never. */
+  expiresAt: string | null;
 };
 
 /** The service that answers. */
@@ -732,6 +1061,21 @@ export type StripeEvent = {
 /** Done. */
 export type Success = {
   success: true;
+};
+
+/** Whether an account's calls are refused. */
+export type Suspend = {
+  /** `true`: calls get 403 `account_blocked`, and those in flight end; `false`: they are served again. */
+  suspended: boolean;
+};
+
+/** Done. */
+export type Suspended = {
+  success: true;
+  /** Names the account in usage records. */
+  account: string;
+  /** Whether it is suspended now. */
+  suspended: boolean;
 };
 
 /** The config of one tenant. Fields that are not listed here are stored and given back unchanged. */
@@ -1073,14 +1417,35 @@ export type TenantSealed = {
   kept: number;
 };
 
+/** What a tenant has. */
+export type TenantTotals = {
+  id: TenantId;
+  /** Number of keys; some may have ended within the last hour. */
+  keys: number;
+  /** Number of people. */
+  users: number;
+  /** Sum of the last thirty days. */
+  usage: UsageSum;
+  /** Whether older records of these days are missing in `usage`. */
+  incomplete?: boolean;
+};
+
 /** All tenants. */
 export type Tenants = {
   /** Their IDs. */
   tenants: TenantId[];
+  /** What each has, with `totals=true`. */
+  totals?: TenantTotals[];
+};
+
+/** A tenant's own admin tokens, without the tokens themselves. */
+export type TokenList = {
+  /** In the order of their `name`. */
+  tokens: ListedToken[];
 };
 
 /** What a tenant's own admin token opens. */
-export type TokenScope = "admin" | "sessions";
+export type TokenScope = "admin" | "support" | "read" | "sessions";
 
 /** Done. */
 export type TokensSet = {
@@ -1103,7 +1468,7 @@ export type TopUp = {
   currency: string | null;
 };
 
-/** Sums by day, model and account, and the latest requests, newest first. */
+/** Sums by day, model, account, key, group and endpoint, and the latest requests, newest first. */
 export type Usage = {
   /** All of them. */
   total: UsageSum;
@@ -1113,6 +1478,19 @@ export type Usage = {
   byModel: Record<string, UsageSum>;
   /** By account, named by its `keyId`. */
   byAccount: Record<string, UsageSum>;
+  /** By key, named by its ID; `-` for records without one. */
+  byKey: Record<string, UsageSum>;
+  /** By group that the account was in then. */
+  byGroup: Record<string, UsageSum>;
+  /** By endpoint that answered. */
+  byEndpoint: Record<string, UsageSum>;
+  /** One sum for each combination of what the query's `by` names. Absent without `by`. */
+  rows?: UsageRow[];
+  /**
+   * Whether older requests of the time asked for are missing: the log no longer has them, or has too many. Absent
+   * where none are.
+   */
+  incomplete?: boolean;
   /** The latest requests, newest first. */
   events: UsageEvent[];
 };
@@ -1137,6 +1515,8 @@ export type UsageEvent = {
   tenant: string;
   /** The account that paid, by its `keyId`. */
   account: string;
+  /** The key that made the call, by its ID: 12 hex digits. Absent in records of earlier versions. */
+  key?: string;
   /** The account's group. */
   group: string;
   /** The endpoint that answered, by its name in the tenant's config. */
@@ -1145,24 +1525,44 @@ export type UsageEvent = {
   model: string | null;
   /** The call, as its path below `v1`. */
   call: string;
+  /** The answer's `x-request-id`. */
+  requestId: string;
   /** Tokens of the prompt. */
   tokensIn: number;
   /** Tokens of the answer. */
   tokensOut: number;
   /** Tokens of the prompt that the provider had cached. */
   tokensCached: number;
+  /**
+   * Basis of the charge: `reported`, `counted`, `held`, `cached` (the fee of an answer in the cache), `known` (what
+   * was known before a crash) or `nothing`.
+   */
+  basis: string;
+  /** Tokens of the prompt by the gateway's own count, where that was charged. */
+  countedIn?: number;
+  /** Tokens of the answer by the gateway's own count, where that was charged. */
+  countedOut?: number;
+  /** Rate of the model: tokens of the balance for a token of each kind, as in the tenant's `rates`. */
+  rate?: number | {
+    /** Tokens of the prompt. */
+    input: number;
+    /** Tokens of the answer. */
+    output: number;
+    /** Tokens that the provider read from its prompt cache. Absent: as `input`. */
+    cacheRead?: number;
+    /** Tokens that the provider wrote to its prompt cache. Absent: as `input`. */
+    cacheWrite?: number;
+  };
   /** Whether the provider reported the usage that was charged. */
   reported: boolean;
-  /** Basis of the charge: `reported`, `counted`, `held`, `cached` (the fee of an answer in the cache) or `nothing`. */
-  basis: string;
   /** Charge, in tokens of the balance. */
   cost: number;
+  /** ID of the settlement, which no other request has. */
+  id?: string;
   /** Status of the answer, 0 where none was written. */
   status: number;
   /** Milliseconds from the request to the end of its answer. */
   latencyMs: number;
-  /** The answer's `x-request-id`. */
-  requestId: string;
   /** Cost in money, where the tenant has a price for the model. */
   amount?: number;
   /** Currency of `amount`. */
@@ -1171,6 +1571,36 @@ export type UsageEvent = {
   cache?: string;
   /** All attempts in order, where there was more than one; the last one is the one that `endpoint` and `model` name. */
   attempts?: UsageAttempt[];
+  /** Whether the record was written at the next start, after a crash. Then its status and latency are 0. */
+  recovered?: boolean;
+};
+
+/** Sum of the requests that have all of these in common. */
+export type UsageRow = {
+  /** The day in UTC, where `by` has `day`. */
+  day?: string;
+  /** The model, `-` for calls that named none, where `by` has `model`. */
+  model?: string;
+  /** The account's group, where `by` has `group`. */
+  group?: string;
+  /** The endpoint, where `by` has `endpoint`. */
+  endpoint?: string;
+  /** The key's ID, `-` for records without one, where `by` has `key`. */
+  key?: string;
+  /** The account, named by its `keyId`, where `by` has `account`. */
+  account?: string;
+  /** Number of requests. */
+  requests: number;
+  /** Tokens of their prompts. */
+  tokensIn: number;
+  /** Tokens of their answers. */
+  tokensOut: number;
+  /** Tokens of their prompts that the provider had cached. */
+  tokensCached: number;
+  /** Charge, in tokens of the balance. */
+  cost: number;
+  /** Cost in money, by currency, where the tenant has prices. */
+  amounts?: Record<string, number>;
 };
 
 /** Sums of requests. */
@@ -1187,6 +1617,38 @@ export type UsageSum = {
   cost: number;
   /** Cost in money, by currency, where the tenant has prices. */
   amounts?: Record<string, number>;
+};
+
+/** A person with all that helps to understand them. */
+export type UserDetails = {
+  /** Names the account in usage records. */
+  id: string;
+  /** Name of the account. */
+  account: string;
+  /** The app's own ID of the user; `null`: none. */
+  userId: string | null;
+  /** Group of the account. */
+  group: string;
+  /** Balance of the account. */
+  tokensLeft: number;
+  /** Part of the balance that no request in flight holds. */
+  tokensFree: number;
+  /** Used, but no longer there to be charged: what an estimate fell short of. */
+  overrun: number;
+  /** Moment when the account was made; absent: not known. */
+  createdAt?: string;
+  /** Whether the account is suspended. */
+  suspended: boolean;
+  /** Other identities that lead to the account. */
+  identities: string[];
+  /** The keys, newest first. */
+  keys: ListedKey[];
+  /** What requests in flight and leases of instances hold of the balance. */
+  holds: Holding[];
+  /** Payments, where there are any. */
+  payments?: AccountPayments;
+  /** The latest requests of the last thirty days, at most 20. */
+  requests: UsageEvent[];
 };
 
 /** A group of accounts. */
@@ -1777,9 +2239,103 @@ export async function listPaymentEvents(gateway: Gateway): Promise<PaymentEvents
   return (await response.json()) as PaymentEvents;
 }
 
+/** List people, newest first. */
+export async function listUsers(gateway: Gateway, given: {
+  /** Most entries on the page; absent: 50. */
+  limit?: number;
+  /** `cursor` of the page before. */
+  cursor?: string;
+  /** Only those of this group. */
+  group?: string;
+  /** Only those of this user, by the app's own ID. */
+  userId?: string;
+  /** Only those that are suspended, or only those that are not. */
+  suspended?: boolean;
+} = {}): Promise<AdminUsers> {
+  const response = await send(gateway, {
+    method: "GET",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/users",
+    query: { limit: given.limit, cursor: given.cursor, group: given.group, userId: given.userId, suspended: given.suspended },
+    credential: gateway.adminToken,
+  });
+  return (await response.json()) as AdminUsers;
+}
+
+/** Add to a person's balance. As for a key: with an `id` it is safe to repeat. */
+export async function creditUser(gateway: Gateway, given: {
+  /** Name of the account, or the app's own ID of the user. */
+  user: string;
+  /** Tokens to be added to a balance, or taken from it. */
+  body: Credit;
+}): Promise<Credited> {
+  const response = await send(gateway, {
+    method: "POST",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/users/" + segment(given.user) + "/credit",
+    credential: gateway.adminToken,
+    json: given.body,
+  });
+  return (await response.json()) as Credited;
+}
+
+/** Take from a person's balance. As for a key: only what no request in flight holds, and all of it or nothing. */
+export async function debitUser(gateway: Gateway, given: {
+  /** Name of the account, or the app's own ID of the user. */
+  user: string;
+  /** Tokens to be added to a balance, or taken from it. */
+  body: Credit;
+}): Promise<Credited> {
+  const response = await send(gateway, {
+    method: "POST",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/users/" + segment(given.user) + "/debit",
+    credential: gateway.adminToken,
+    json: given.body,
+  });
+  return (await response.json()) as Credited;
+}
+
 /**
- * See what a person has paid. `user` is the name of the account, `p_…`, or the app's own ID of the user,
- * percent-encoded.
+ * Suspend a person's account, or take its calls again. `user` is the name of the account, `p_…`, its `id` as usage
+ * records have it, or the app's own ID of the user, percent-encoded.
+ */
+export async function suspendUser(gateway: Gateway, given: {
+  /** Name of the account, or the app's own ID of the user. */
+  user: string;
+  /** Whether an account's calls are refused. */
+  body: Suspend;
+}): Promise<Suspended> {
+  const response = await send(gateway, {
+    method: "POST",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/users/" + segment(given.user) + "/suspend",
+    credential: gateway.adminToken,
+    json: given.body,
+  });
+  return (await response.json()) as Suspended;
+}
+
+/**
+ * See every change of a person's balance. `user` is the name of the account, `p_…`, its `id` as usage records have
+ * it, or the app's own ID of the user, percent-encoded.
+ */
+export async function readUserLedger(gateway: Gateway, given: {
+  /** Name of the account, or the app's own ID of the user. */
+  user: string;
+  /** Number of `postings`. */
+  limit?: number;
+  /** Where to go on: `cursor` of the page before. */
+  cursor?: string;
+}): Promise<AccountLedger> {
+  const response = await send(gateway, {
+    method: "GET",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/users/" + segment(given.user) + "/ledger",
+    query: { limit: given.limit, cursor: given.cursor },
+    credential: gateway.adminToken,
+  });
+  return (await response.json()) as AccountLedger;
+}
+
+/**
+ * See what a person has paid. `user` is the name of the account, `p_…`, its `id` as usage records have it, or the
+ * app's own ID of the user, percent-encoded.
  */
 export async function listUserPayments(gateway: Gateway, given: {
   /** Name of the account, or the app's own ID of the user. */
@@ -1794,8 +2350,24 @@ export async function listUserPayments(gateway: Gateway, given: {
 }
 
 /**
- * Delete a person's account. `user` is the name of the account, `p_…`, or the app's own ID of the user,
- * percent-encoded.
+ * Show a person with keys, holds, payments and the latest requests. `user` is the name of the account, `p_…`, its
+ * `id` as usage records have it, or the app's own ID of the user, percent-encoded.
+ */
+export async function showUser(gateway: Gateway, given: {
+  /** Name of the account, or the app's own ID of the user. */
+  user: string;
+}): Promise<UserDetails> {
+  const response = await send(gateway, {
+    method: "GET",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/users/" + segment(given.user),
+    credential: gateway.adminToken,
+  });
+  return (await response.json()) as UserDetails;
+}
+
+/**
+ * Delete a person's account. `user` is the name of the account, `p_…`, its `id` as usage records have it, or the
+ * app's own ID of the user, percent-encoded.
  */
 export async function deleteUser(gateway: Gateway, given: {
   /** Name of the account, or the app's own ID of the user. */
@@ -1810,8 +2382,8 @@ export async function deleteUser(gateway: Gateway, given: {
 }
 
 /**
- * Get all that is kept of a person. `user` is the name of the account, `p_…`, or the app's own ID of the user,
- * percent-encoded.
+ * Get all that is kept of a person. `user` is the name of the account, `p_…`, its `id` as usage records have it,
+ * or the app's own ID of the user, percent-encoded.
  */
 export async function exportUser(gateway: Gateway, given: {
   /** Name of the account, or the app's own ID of the user. */
@@ -1825,19 +2397,61 @@ export async function exportUser(gateway: Gateway, given: {
   return (await response.json()) as Export;
 }
 
-/** Read the tenant's config. */
-export async function readConfig(gateway: Gateway): Promise<Config> {
+/** List the tenant's own admin tokens. Names and scopes; the tokens themselves are not kept. Needs scope `admin`. */
+export async function listTokens(gateway: Gateway): Promise<TokenList> {
+  const response = await send(gateway, {
+    method: "GET",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/tokens",
+    credential: gateway.adminToken,
+  });
+  return (await response.json()) as TokenList;
+}
+
+/** Make an admin token of the tenant. The token is drawn by the gateway and shown once. Needs scope `admin`. */
+export async function makeToken(gateway: Gateway, given: {
+  /** An admin token to be made. */
+  body: NewToken;
+}): Promise<MadeToken> {
+  const response = await send(gateway, {
+    method: "POST",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/tokens",
+    credential: gateway.adminToken,
+    json: given.body,
+  });
+  return (await response.json()) as MadeToken;
+}
+
+/** Delete an admin token of the tenant. It opens nothing from the next request on. Needs scope `admin`. */
+export async function deleteToken(gateway: Gateway, given: {
+  /** Name of the token. */
+  token: string;
+}): Promise<Success> {
+  const response = await send(gateway, {
+    method: "DELETE",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/tokens/" + segment(given.token),
+    credential: gateway.adminToken,
+  });
+  return (await response.json()) as Success;
+}
+
+/** Read the tenant's config. A token of scope `support` or `read` always sees masks in place of secrets. */
+export async function readConfig(gateway: Gateway, given: {
+  /** Whether secrets are shown as masks, `masked:v1:…`. A config that is put back with masks keeps what was there. */
+  redact?: boolean;
+} = {}): Promise<Config> {
   const response = await send(gateway, {
     method: "GET",
     path: "/" + segment(gateway.tenant ?? "default") + "/admin/config",
+    query: { redact: given.redact },
     credential: gateway.adminToken,
   });
   return (await response.json()) as Config;
 }
 
 /**
- * Replace the tenant's config. The whole config is replaced. Send the `ETag` of the one that was read as
- * `If-Match`, so that nobody's change is lost.
+ * Replace the tenant's config. The whole config is replaced, and the one before is kept. Send the `ETag` of the
+ * one that was read as `If-Match`, so that nobody's change is lost. A mask or a sealed text is taken only where
+ * scheme, host and port that it is sent to are those that it was stored with.
  */
 export async function replaceConfig(gateway: Gateway, given: {
   /** The `ETag` that must still be the config's. */
@@ -1855,22 +2469,131 @@ export async function replaceConfig(gateway: Gateway, given: {
   return (await response.json()) as ConfigStored;
 }
 
-/** What the tenant's accounts have used. */
+/** List the configs that were replaced. */
+export async function listConfigs(gateway: Gateway): Promise<ConfigHistory> {
+  const response = await send(gateway, {
+    method: "GET",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/config/history",
+    credential: gateway.adminToken,
+  });
+  return (await response.json()) as ConfigHistory;
+}
+
+/** Show a config that was replaced. */
+export async function showConfig(gateway: Gateway, given: {
+  /** Number of a config that was replaced. */
+  version: number;
+}): Promise<ConfigVersion> {
+  const response = await send(gateway, {
+    method: "GET",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/config/history/" + segment(given.version),
+    credential: gateway.adminToken,
+  });
+  return (await response.json()) as ConfigVersion;
+}
+
+/** Put a config back that was replaced. */
+export async function restoreConfig(gateway: Gateway, given: {
+  /** Number of a config that was replaced. */
+  version: number;
+  /** The `ETag` that must still be the config's. */
+  ifMatch?: string;
+}): Promise<ConfigStored> {
+  const response = await send(gateway, {
+    method: "POST",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/config/history/" + segment(given.version) + "/restore",
+    headers: { "If-Match": given.ifMatch },
+    credential: gateway.adminToken,
+  });
+  return (await response.json()) as ConfigStored;
+}
+
+/** See who changed what. */
+export async function listChanges(gateway: Gateway, given: {
+  /** Most changes in the answer. */
+  limit?: number | null;
+  /** Only changes since this moment, such as `2026-01-31T12:00:00Z`. */
+  since?: string | null;
+  /** Only changes before this moment, as `since`. */
+  until?: string | null;
+  /** Only changes of this kind, such as `key.credited`. */
+  action?: string | null;
+  /** `cursor` of the answer before. */
+  cursor?: string | null;
+} = {}): Promise<AuditRecords> {
+  const response = await send(gateway, {
+    method: "GET",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/audit",
+    query: { limit: given.limit, since: given.since, until: given.until, action: given.action, cursor: given.cursor },
+    credential: gateway.adminToken,
+  });
+  return (await response.json()) as AuditRecords;
+}
+
+/**
+ * What the tenant's accounts have used. `format=csv` answers a table with a line for each combination of what `by`
+ * names. A cell that a spreadsheet could take for a formula begins with `'`. Where older requests of the time
+ * asked for are missing, JSON has `incomplete`, and a table is refused (400).
+ */
 export async function showUsage(gateway: Gateway, given: {
-  /** Days to look back. */
+  /** Days to look back from `until`, or from now. Not together with `since`. */
   days?: number;
-  /** Number of the latest requests to show. */
-  limit?: number;
+  /**
+   * Only requests that were over at this moment or later, such as `2026-01-31T12:00:00Z`; a mere date is the
+   * beginning of that day in UTC.
+   */
+  since?: string;
+  /** Only requests that were over before this moment, written as `since`. */
+  until?: string;
+  /** Only requests for this model; `-`: those that named none. */
+  model?: string;
+  /** Only this key's requests: its ID, 12 hex digits; `-`: those of records without a key. */
+  key?: string;
   /** Only this account's requests: its `keyId`. */
   account?: string;
+  /** Only requests of accounts that were in this group then. */
+  group?: string;
+  /** Only requests that this endpoint answered. */
+  endpoint?: string;
+  /**
+   * What `rows` are by: some of `day`, `model`, `group`, `endpoint`, `key` and `account`, separated by commas. A
+   * table (`csv`) is by all of them unless it is told otherwise.
+   */
+  by?: string;
+  /** Number of the latest requests to show. A table shows none. */
+  limit?: number;
+  /** Form of the answer. */
+  format?: "json" | "csv";
 } = {}): Promise<Usage> {
   const response = await send(gateway, {
     method: "GET",
     path: "/" + segment(gateway.tenant ?? "default") + "/admin/usage",
-    query: { days: given.days, limit: given.limit, account: given.account },
+    query: { days: given.days, since: given.since, until: given.until, model: given.model, key: given.key, account: given.account, group: given.group, endpoint: given.endpoint, by: given.by, limit: given.limit, format: given.format },
     credential: gateway.adminToken,
   });
   return (await response.json()) as Usage;
+}
+
+/** List keys, newest first. */
+export async function listKeys(gateway: Gateway, given: {
+  /** Most entries on the page; absent: 50. */
+  limit?: number;
+  /** `cursor` of the page before. */
+  cursor?: string;
+  /** Only those of this group. */
+  group?: string;
+  /** Only those of this user, by the app's own ID. */
+  userId?: string;
+  /** Only those that are suspended, or only those that are not. */
+  suspended?: boolean;
+} = {}): Promise<AdminKeys> {
+  const response = await send(gateway, {
+    method: "GET",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/keys",
+    query: { limit: given.limit, cursor: given.cursor, group: given.group, userId: given.userId, suspended: given.suspended },
+    credential: gateway.adminToken,
+  });
+  return (await response.json()) as AdminKeys;
 }
 
 /** Mint a key. */
@@ -1887,7 +2610,7 @@ export async function mintKey(gateway: Gateway, given: {
   return (await response.json()) as MintedKey;
 }
 
-/** Show a key's account. */
+/** Show a key's account. `key` is the key's `id`, or the key itself. */
 export async function showKey(gateway: Gateway, given: {
   /** The key itself. */
   key: string;
@@ -1900,20 +2623,24 @@ export async function showKey(gateway: Gateway, given: {
   return (await response.json()) as Account;
 }
 
-/** Move a key to another group. */
+/**
+ * Change group, user, expiry and tokens of a key in one step. So a trial becomes a member. A change of the group
+ * alone leaves the balance as it is. With an `id` the tokens are added once; after a 503 that names an id, repeat
+ * it with that.
+ */
 export async function moveKey(gateway: Gateway, given: {
   /** The key itself. */
   key: string;
-  /** New group of a key. */
+  /** Changes of a key's account, all in one step. At least one must be there. */
   body: Move;
-}): Promise<Success> {
+}): Promise<Moved> {
   const response = await send(gateway, {
     method: "PATCH",
     path: "/" + segment(gateway.tenant ?? "default") + "/admin/keys/" + segment(given.key),
     credential: gateway.adminToken,
     json: given.body,
   });
-  return (await response.json()) as Success;
+  return (await response.json()) as Moved;
 }
 
 /** Revoke a key. */
@@ -1930,13 +2657,85 @@ export async function revokeKey(gateway: Gateway, given: {
 }
 
 /**
+ * Replace a key by a new one. The account stays, with its balance and its ledger. The old key is unknown from then
+ * on.
+ */
+export async function rollKey(gateway: Gateway, given: {
+  /** The key itself. */
+  key: string;
+}): Promise<RolledKey> {
+  const response = await send(gateway, {
+    method: "POST",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/keys/" + segment(given.key) + "/roll",
+    credential: gateway.adminToken,
+  });
+  return (await response.json()) as RolledKey;
+}
+
+/**
+ * Suspend a key's account, or take its calls again. Of a person's key it is the account: all of its keys are
+ * refused.
+ */
+export async function suspendKey(gateway: Gateway, given: {
+  /** The key itself. */
+  key: string;
+  /** Whether an account's calls are refused. */
+  body: Suspend;
+}): Promise<Suspended> {
+  const response = await send(gateway, {
+    method: "POST",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/keys/" + segment(given.key) + "/suspend",
+    credential: gateway.adminToken,
+    json: given.body,
+  });
+  return (await response.json()) as Suspended;
+}
+
+/** See every change of a key's balance. Of a person's key it is the ledger of the account. */
+export async function readKeyLedger(gateway: Gateway, given: {
+  /** The key itself. */
+  key: string;
+  /** Number of `postings`. */
+  limit?: number;
+  /** Where to go on: `cursor` of the page before. */
+  cursor?: string;
+}): Promise<AccountLedger> {
+  const response = await send(gateway, {
+    method: "GET",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/keys/" + segment(given.key) + "/ledger",
+    query: { limit: given.limit, cursor: given.cursor },
+    credential: gateway.adminToken,
+  });
+  return (await response.json()) as AccountLedger;
+}
+
+/**
+ * Take from a key's balance. Only what no request in flight holds is taken, and all of it or nothing. With an `id`
+ * it is safe to repeat, as a credit is.
+ */
+export async function debitKey(gateway: Gateway, given: {
+  /** The key itself. */
+  key: string;
+  /** Tokens to be added to a balance, or taken from it. */
+  body: Credit;
+}): Promise<Credited> {
+  const response = await send(gateway, {
+    method: "POST",
+    path: "/" + segment(gateway.tenant ?? "default") + "/admin/keys/" + segment(given.key) + "/debit",
+    credential: gateway.adminToken,
+    json: given.body,
+  });
+  return (await response.json()) as Credited;
+}
+
+/**
  * Add to a key's balance. With an `id` it is safe to repeat: the same credit is applied once. After a 503 that
  * names an id it may be there or not, or may yet be lost: repeat it with that id.
  */
 export async function creditKey(gateway: Gateway, given: {
   /** The key itself. */
   key: string;
-  /** Tokens to be added to a balance. */
+  /** Tokens to be added to a balance, or taken from it. */
   body: Credit;
 }): Promise<Credited> {
   const response = await send(gateway, {
@@ -1948,11 +2747,37 @@ export async function creditKey(gateway: Gateway, given: {
   return (await response.json()) as Credited;
 }
 
+/** See what the operator changed. */
+export async function listOperatorChanges(gateway: Gateway, given: {
+  /** Most changes in the answer. */
+  limit?: number | null;
+  /** Only changes since this moment, such as `2026-01-31T12:00:00Z`. */
+  since?: string | null;
+  /** Only changes before this moment, as `since`. */
+  until?: string | null;
+  /** Only changes of this kind, such as `key.credited`. */
+  action?: string | null;
+  /** `cursor` of the answer before. */
+  cursor?: string | null;
+} = {}): Promise<AuditRecords> {
+  const response = await send(gateway, {
+    method: "GET",
+    path: "/admin/audit",
+    query: { limit: given.limit, since: given.since, until: given.until, action: given.action, cursor: given.cursor },
+    credential: gateway.adminToken,
+  });
+  return (await response.json()) as AuditRecords;
+}
+
 /** List the tenants. */
-export async function listTenants(gateway: Gateway): Promise<Tenants> {
+export async function listTenants(gateway: Gateway, given: {
+  /** Whether the answer has `totals`. */
+  totals?: boolean;
+} = {}): Promise<Tenants> {
   const response = await send(gateway, {
     method: "GET",
     path: "/admin/tenants",
+    query: { totals: given.totals },
     credential: gateway.adminToken,
   });
   return (await response.json()) as Tenants;
@@ -1976,10 +2801,13 @@ export async function createTenant(gateway: Gateway, given: {
 export async function readTenant(gateway: Gateway, given: {
   /** Which tenant. */
   tenant: TenantId;
+  /** Whether secrets are shown as masks, `masked:v1:…`. A config that is put back with masks keeps what was there. */
+  redact?: boolean;
 }): Promise<Config> {
   const response = await send(gateway, {
     method: "GET",
     path: "/admin/tenants/" + segment(given.tenant),
+    query: { redact: given.redact },
     credential: gateway.adminToken,
   });
   return (await response.json()) as Config;

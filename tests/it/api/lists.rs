@@ -308,7 +308,6 @@ fn a_person_is_listed_shown_credited_and_suspended_by_each_of_their_names() {
         );
         for wrong in [
             "nobody",
-            "%zz",
             "p_0000000000000000000000000000000000000000000000000000",
         ] {
             let path = format!("/abc/admin/users/{wrong}");
@@ -458,7 +457,7 @@ fn suspension_ends_what_is_in_flight_on_every_instance_and_resuming_is_at_once()
     }
     // A suspended trial takes its balance nowhere.
     done(&one, "POST", &path, &json!({"suspended": true}));
-    let carry = json!({"userId": "ann", "carryOver": key});
+    let carry = json!({"userId": "ann", "group": "members", "carryOver": key});
     let opened = done(&one, "POST", "/abc/auth/sessions", &carry);
     assert_eq!(opened["carriedOver"], 0);
 }
@@ -537,6 +536,11 @@ fn lists_follow_what_other_programs_do_and_are_made_anew_while_gateways_serve() 
         .store(&redis.url())
         .tenant("abc", config(&provider));
     let gateway = Gateway::start(setup.clone());
+    eventually(
+        Duration::from_secs(10),
+        "the lists of an empty store are made",
+        || (!redis.cli(&["GET", "index:whole"]).is_nil()).then_some(()),
+    );
     let record = r#"{"userId":"theirs","createdAt":"2026-01-02T03:04:05Z","tokensLeft":50,"tenantId":"abc","group":"members"}"#;
     redis.cli(&["SET", "apiKey:user_theirs", record]);
     assert!(all(&gateway, "/abc/admin/keys?limit=9", "keys").is_empty());
