@@ -53,7 +53,7 @@ interface Call {
   form?: object;
 }
 
-const segment = (text: string): string => encodeURIComponent(text);
+const segment = (text: string | number): string => encodeURIComponent(text);
 
 function address(gateway: Gateway, { path, query }: Pick<Call, "path" | "query">): string {
   const given = new URLSearchParams();

@@ -159,6 +159,7 @@ fn dump(redis: &Redis) -> String {
             "hash" => &["HGETALL", &name],
             "stream" => &["XRANGE", &name, "-", "+"],
             "list" => &["LRANGE", &name, "0", "-1"],
+            "zset" => &["ZRANGE", &name, "0", "-1"],
             other => panic!("{name} is a {other}"),
         };
         text.push_str(&format!("{name} {:?}\n", words(&redis.cli(command))));

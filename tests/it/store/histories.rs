@@ -613,9 +613,13 @@ async fn replay(
         let facts = record::read(&rule.record).unwrap();
         let tenant = TenantId::parse(facts.tenant.as_deref().unwrap_or("abc")).unwrap();
         let limits = groups().limits(&entry::group(&facts, key.as_str()));
-        let found = store.find(&key, &tenant, &groups()).await.unwrap().unwrap();
-        prop_assert_eq!(&found.record, &rule.record);
-        prop_assert_eq!(found.look, rule.look(now, orphans, limits).unwrap());
+        let found = store.find(&key, &tenant, &groups()).await.unwrap();
+        let standing = rule.standing(now, tenant.as_str(), key.as_str()).unwrap();
+        prop_assert_eq!(found.is_some(), standing.is_some());
+        if let Some(found) = found {
+            prop_assert_eq!(&found.record, &rule.record);
+            prop_assert_eq!(found.look, rule.look(now, orphans, limits).unwrap());
+        }
     }
     let whole = LedgerPage {
         before: None,
