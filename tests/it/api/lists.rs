@@ -593,7 +593,7 @@ fn lists_follow_what_other_programs_do_and_are_made_anew_while_gateways_serve() 
             (during, gone)
         });
         for _ in 0..2 {
-            let made = resullm(&["store", "index"], &[("STORE", &redis.url())]);
+            let made = resullm(&["store", "index"], &[("RESULLM__STORE", &redis.url())]);
             assert!(made.status.success(), "{made:?}");
         }
         busy.join().unwrap()
