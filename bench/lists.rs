@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench lists` measures the embedded store, in a directory that is removed afterwards;
 //! `cargo bench --bench lists -- redis://127.0.0.1:6379` an empty Redis. Figures are printed only.
+#![expect(clippy::print_stdout, reason = "figures are what this is run for")]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
 
 use resullm::rules::account::Orphans;
 use resullm::rules::amount::Millis;
