@@ -8,7 +8,7 @@ use super::{Local, Request, keys, named};
 use crate::api;
 use crate::rules::account::{Credit, Credited};
 use crate::rules::amount::{Millis, Tokens};
-use crate::rules::entry::Amend;
+use crate::rules::entry::{ANONYMOUS, Amend};
 use crate::rules::issued_key::KeyId;
 use crate::store::directory;
 use crate::store::listed::{List, Listed};
@@ -287,9 +287,13 @@ async fn roll_own(
     found: &Found,
 ) -> Result<KeyName, Refusal> {
     let store = &*local.store;
-    let prefix = match old.as_str().split_once('_') {
-        Some(("temp", _)) => "temp_",
-        _ => "user_",
+    if List::of(&found.account) == List::Users {
+        let why = "A key of accounts.layout: user is not rolled: revoke it, and mint another one";
+        return Err(Refusal::Conflict(why.to_owned()));
+    }
+    let prefix = match found.standing.group == ANONYMOUS {
+        true => "temp_",
+        false => "user_",
     };
     let new = KeyName::generate(prefix);
     let name = store.key_names().of(&new);
@@ -301,14 +305,12 @@ async fn roll_own(
             "The new key is taken; try again".to_owned(),
         ));
     }
-    if List::of(&found.account) == List::Keys {
-        let change = Amend {
-            opens_to: Some(new.id()),
-            ..Amend::default()
-        };
-        let amended = store.amend(&found.account, &change).await?;
-        amended.ok_or(Refusal::NotFound)?;
-    }
+    let change = Amend {
+        opens_to: Some(new.id()),
+        ..Amend::default()
+    };
+    let amended = store.amend(&found.account, &change).await?;
+    amended.ok_or(Refusal::NotFound)?;
     for name in store.key_names().candidates(old) {
         if name != found.account {
             store.unlead(&name).await?;
@@ -321,15 +323,12 @@ async fn roll_own(
 
 /// Returns what stands under a key that leads to an account which is no person's.
 fn lead(tenant: &Tenant, account: &AccountName) -> String {
-    match List::of(account) {
-        List::Users => account.part().to_owned(),
-        List::Keys => json!({
-            "createdAt": crate::rules::date::rfc3339(accounts::now()),
-            "tenantId": tenant.id.as_str(),
-            "account": account.as_str(),
-        })
-        .to_string(),
-    }
+    json!({
+        "createdAt": crate::rules::date::rfc3339(accounts::now()),
+        "tenantId": tenant.id.as_str(),
+        "account": account.as_str(),
+    })
+    .to_string()
 }
 
 fn dated(tenant: &Tenant) -> String {

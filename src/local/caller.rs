@@ -3,6 +3,7 @@
 use super::answer::Refusal;
 use super::{Local, Request, credentials};
 use crate::rules::issued_key::IssuedKey;
+use crate::rules::record::is_suspended;
 use crate::store::Found;
 use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
@@ -35,6 +36,11 @@ pub(super) async fn find(
 ) -> Result<Found, Refusal> {
     let found = local.store.find(key, &tenant.id, &tenant.groups).await?;
     let found = found.ok_or(Refusal::UnknownKey)?;
+    if is_suspended(&found.record) {
+        // Else a person could leave, and come back to an account that is not.
+        let why = "This account is suspended";
+        return Err(Refusal::Forbidden(why.to_owned()));
+    }
     let issued = found.standing.issued.as_deref();
     match issued.is_none_or(|key| key.is_for(address)) {
         true => Ok(found),

@@ -40,6 +40,10 @@ pub(super) async fn delete(
 ) -> Result<Answer, Refusal> {
     let by = admin::authorize(local, request, &tenant.id, Right::Manage).await?;
     let account = named::user_account(local, tenant, user).await?;
+    // Others have no list of their keys, which would open the next account of that name.
+    if !account.is_person() {
+        return Err(Refusal::NotFound);
+    }
     let record = local.store.person(&account, &tenant.id).await?;
     let record = record.ok_or(Refusal::NotFound)?;
     let record: Value = serde_json::from_str(&record).unwrap_or_default();

@@ -1,10 +1,12 @@
 //! An admin finds keys and people, understands one, and moves, suspends and rolls: on both stores.
 
 use crate::harness::http::Response;
+use crate::harness::issuer::Issuer;
 use crate::harness::{
     Gateway, Provider, Redis, Script, Setup, balance, chat, chat_streaming, eventually, mint,
-    resullm, sample,
+    resullm, sample, sample_at,
 };
+use crate::sign_in;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -631,4 +633,52 @@ fn lists_of_a_store_that_an_older_version_filled_are_whole_after_the_start() {
     eventually(Duration::from_secs(10), "all are entered", || {
         (all(&gateway, "/abc/admin/keys?limit=50", "keys").len() == 30).then_some(())
     });
+}
+
+/// A person who could leave would come back to an account that is not suspended.
+#[test]
+fn a_suspended_person_neither_leaves_nor_makes_keys() {
+    let issuer = Issuer::start();
+    let config = sign_in::signing_in_to(sample_at("https://provider.example/v1"), &issuer);
+    let gateway = Gateway::start(sign_in::setup(&issuer).tenant("abc", config));
+    let token = json!({"idToken": issuer.token("somebody")});
+    let request = gateway.client().request("POST", "/abc/auth/google");
+    let signed_in = request.json(&token).send().json();
+    let (key, user) = (text(&signed_in["apiKey"]), text(&signed_in["userId"]));
+    let path = format!("/abc/admin/users/{user}/suspend");
+    let own = |method: &str, path: &str| {
+        let request = gateway.client().request(method, path).bearer(&key);
+        request.send().status
+    };
+
+    done(&gateway, "POST", &path, &json!({"suspended": true}));
+
+    assert_eq!(own("DELETE", "/abc/auth/me"), 403);
+    assert_eq!(own("GET", "/abc/auth/keys"), 403);
+    done(&gateway, "POST", &path, &json!({"suspended": false}));
+    assert_eq!(own("GET", "/abc/auth/keys"), 200);
+    assert_eq!(own("DELETE", "/abc/auth/me"), 200);
+}
+
+/// A user's name in `accounts.layout: user` has no list of its keys: those that stayed would open the next account.
+#[test]
+fn accounts_named_by_users_are_neither_deleted_nor_rolled() {
+    let provider = provider();
+    let setup = Setup::new().yaml("accounts: { layout: user }");
+    let gateway = Gateway::start(setup.tenant("abc", config(&provider)));
+    let minted = done(
+        &gateway,
+        "POST",
+        "/abc/admin/keys",
+        &json!({"userId": "bob"}),
+    );
+    let path = format!("/abc/admin/keys/{}", text(&minted["id"]));
+
+    let rolled = ask(&gateway, "POST", &format!("{path}/roll"), &Value::Null);
+    let deleted = ask(&gateway, "DELETE", "/abc/admin/users/bob", &Value::Null);
+
+    assert_eq!((rolled.status, deleted.status), (409, 404));
+    assert_eq!(get(&gateway, "/abc/admin/users/bob")["account"], "bob");
+    let key = text(&minted["apiKey"]);
+    assert_eq!(chat(&gateway, "abc", &key, &call()).status, 200);
 }
