@@ -372,7 +372,7 @@ export type ConfigVersion = {
   version: number;
   /** When it was replaced. */
   replacedAt: string;
-  /** Who replaced it: `operator`, or the name of the token. */
+  /** Author of the replacement: `operator`, or the name of the token. */
   replacedBy: string;
   /** The config. */
   config: TenantConfig;
@@ -446,7 +446,7 @@ export type FormerConfig = {
   version: number;
   /** When it was replaced. */
   replacedAt: string;
-  /** Who replaced it: `operator`, or the name of the token. */
+  /** Author of the replacement: `operator`, or the name of the token. */
   replacedBy: string;
 };
 
@@ -1643,7 +1643,7 @@ export type UserDetails = {
   identities: string[];
   /** The keys, newest first. */
   keys: ListedKey[];
-  /** What requests in flight and leases of instances hold of the balance. */
+  /** Parts of the balance that requests in flight and leases of instances hold. */
   holds: Holding[];
   /** Payments, where there are any. */
   payments?: AccountPayments;

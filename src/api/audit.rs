@@ -52,11 +52,11 @@ fn is_zero(number: &u64) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AuditOutcome {
-    /// It was made.
+    /// The change was made.
     Done,
-    /// It began, and was made or not: the gateway or the store failed in between, or it is under way.
+    /// The change began, and was made or not: the gateway or the store failed in between, or it is under way.
     Unknown,
-    /// It was refused and changed nothing. Such changes are not listed.
+    /// The change was refused and changed nothing. Such changes are not listed.
     Refused,
 }
 

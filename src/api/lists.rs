@@ -132,7 +132,7 @@ pub struct UserDetails<E = UsageEvent> {
     pub identities: Vec<String>,
     /// The keys, newest first.
     pub keys: Vec<ListedKey>,
-    /// What requests in flight and leases of instances hold of the balance.
+    /// Parts of the balance that requests in flight and leases of instances hold.
     pub holds: Vec<Holding>,
     /// Payments, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -46,7 +46,7 @@ pub struct FormerConfig {
     /// When it was replaced.
     #[schemars(extend("format" = "date-time"))]
     pub replaced_at: String,
-    /// Who replaced it: `operator`, or the name of the token.
+    /// Author of the replacement: `operator`, or the name of the token.
     pub replaced_by: String,
 }
 
@@ -60,7 +60,7 @@ pub struct ConfigVersion<C = AnyConfig> {
     /// When it was replaced.
     #[schemars(extend("format" = "date-time"))]
     pub replaced_at: String,
-    /// Who replaced it: `operator`, or the name of the token.
+    /// Author of the replacement: `operator`, or the name of the token.
     pub replaced_by: String,
     /// The config.
     pub config: C,

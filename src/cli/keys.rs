@@ -1,12 +1,11 @@
 //! `resullm key …`: its words, and the requests that they mean.
 
 use super::call::{AdminCall, AnswerForm};
-use super::options::{Adjustment, At, Extent, seconds};
+use super::options::{Adjustment, At, Extent, reads_ledger, seconds, suspends};
 use crate::api;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use http::Method;
-use serde_json::json;
 
 #[derive(Args)]
 pub(super) struct KeyArguments {
@@ -212,19 +211,11 @@ pub(super) fn call(tenant: &str, command: KeyCommand) -> Result<AdminCall, Strin
         KeyCommand::Move { key, change } => change.of(about(Method::PATCH, &key, "")),
         KeyCommand::Revoke { key } => Ok(about(Method::DELETE, &key, "")),
         KeyCommand::Roll { key } => Ok(about(Method::POST, &key, "/roll")),
-        KeyCommand::Suspend { key } => {
-            about(Method::POST, &key, "/suspend").sends(&json!({"suspended": true}))
-        }
-        KeyCommand::Resume { key } => {
-            about(Method::POST, &key, "/suspend").sends(&json!({"suspended": false}))
-        }
-        KeyCommand::Ledger {
-            key,
-            extent: Extent { limit, all },
-        } => {
-            let limit = limit.map(|limit| limit.to_string());
-            let ledger = about(Method::GET, &key, "/ledger").with(vec![("limit", limit)]);
-            Ok(ledger.in_form(AnswerForm::Ledger).all(all, "postings"))
+        KeyCommand::Suspend { key } => suspends(about(Method::POST, &key, "/suspend"), true),
+        KeyCommand::Resume { key } => suspends(about(Method::POST, &key, "/suspend"), false),
+        KeyCommand::Ledger { key, extent } => {
+            let ledger = about(Method::GET, &key, "/ledger");
+            Ok(reads_ledger(ledger, &extent))
         }
     }
 }

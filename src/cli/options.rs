@@ -1,6 +1,6 @@
 //! Options that several commands share.
 
-use super::call::AdminCall;
+use super::call::{AdminCall, AnswerForm};
 use crate::api;
 use crate::tables::duration;
 use clap::Args;
@@ -65,6 +65,20 @@ impl Adjustment {
             ..call
         })
     }
+}
+
+/// Makes a call the one that suspends an account, or takes its calls again.
+pub(super) fn suspends(call: AdminCall, suspended: bool) -> Result<AdminCall, String> {
+    call.sends(&api::Suspend { suspended })
+}
+
+/// Makes a call the one that reads a ledger of this extent.
+pub(super) fn reads_ledger(call: AdminCall, extent: &Extent) -> AdminCall {
+    let limit = extent.limit.map(|limit| limit.to_string());
+    let ledger = call.with(vec![("limit", limit)]);
+    ledger
+        .in_form(AnswerForm::Ledger)
+        .all(extent.all, "postings")
 }
 
 /// Parses a duration such as `30d` into whole seconds.

@@ -1,12 +1,11 @@
 //! `resullm user …`: its words, and the requests that they mean.
 
 use super::call::{AdminCall, AnswerForm};
-use super::options::{Adjustment, At, Extent};
+use super::options::{Adjustment, At, Extent, reads_ledger, suspends};
 use crate::api;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use http::Method;
-use serde_json::json;
 
 #[derive(Args)]
 pub(super) struct UserArguments {
@@ -114,23 +113,15 @@ pub(super) fn call(tenant: &str, command: UserCommand) -> Result<AdminCall, Stri
         UserCommand::Show { user } => Ok(about(Method::GET, &user, "")),
         UserCommand::Credit { user, change } => change.of(about(Method::POST, &user, "/credit")),
         UserCommand::Debit { user, change } => change.of(about(Method::POST, &user, "/debit")),
-        UserCommand::Suspend { user } => {
-            about(Method::POST, &user, "/suspend").sends(&json!({"suspended": true}))
-        }
-        UserCommand::Resume { user } => {
-            about(Method::POST, &user, "/suspend").sends(&json!({"suspended": false}))
-        }
+        UserCommand::Suspend { user } => suspends(about(Method::POST, &user, "/suspend"), true),
+        UserCommand::Resume { user } => suspends(about(Method::POST, &user, "/suspend"), false),
         UserCommand::Delete { user } => Ok(about(Method::DELETE, &user, "")),
         UserCommand::Export { user } => {
             Ok(about(Method::GET, &user, "/export").in_form(AnswerForm::Json))
         }
-        UserCommand::Ledger {
-            user,
-            extent: Extent { limit, all },
-        } => {
-            let limit = limit.map(|limit| limit.to_string());
-            let ledger = about(Method::GET, &user, "/ledger").with(vec![("limit", limit)]);
-            Ok(ledger.in_form(AnswerForm::Ledger).all(all, "postings"))
+        UserCommand::Ledger { user, extent } => {
+            let ledger = about(Method::GET, &user, "/ledger");
+            Ok(reads_ledger(ledger, &extent))
         }
     }
 }

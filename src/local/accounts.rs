@@ -32,8 +32,10 @@ pub fn now() -> Millis {
         .into()
 }
 
-/// Upper bound of `expiresInSeconds`: ten years.
-pub(super) const MAX_KEY_LIFETIME: Millis = Millis(api::Mint::MAX_SECONDS * 1000);
+/// Whether a key may have this life: something, and ten years at most.
+pub(super) fn is_key_life(life: Millis) -> bool {
+    life > Millis(0) && life <= Millis(api::Mint::MAX_SECONDS * 1000)
+}
 
 /// Returns the moment when a key of this remaining life ends, as answers have it.
 pub(super) fn expiry(life: Millis) -> String {
@@ -165,10 +167,7 @@ pub async fn mint(
         tokens,
         life: call.expires_in_seconds.map(Millis::from_secs),
     };
-    if key
-        .life
-        .is_some_and(|life| life == Millis(0) || life > MAX_KEY_LIFETIME)
-    {
+    if key.life.is_some_and(|life| !is_key_life(life)) {
         let rule = "expiresInSeconds must be from 1 to ten years";
         return Err(Refusal::Bad(rule.to_owned()));
     }
@@ -456,12 +455,11 @@ pub async fn revoke(
             true => people::end_key(&*local.store, &tenant.id, &found.account, key.id())
                 .await?
                 .is_some(),
-            false => revoke_own(local, &key, &found).await?,
+            false => revoke_own(local, tenant, &key, &found).await?,
         };
         if !is_revoked {
             return Err(Refusal::NotFound);
         }
-        directory::strike_key(&*local.store, &tenant.id, key.id()).await;
         local.revocations.announce(&[key.id()]).await?;
         Ok(((), note()))
     };
@@ -476,8 +474,14 @@ pub async fn revoke(
 }
 
 /// Deletes a key that is no person's, and its account where that is a key's own, also after the key was rolled.
-async fn revoke_own(local: &Local, key: &KeyName, found: &Found) -> Result<bool, Refusal> {
+async fn revoke_own(
+    local: &Local,
+    tenant: &Tenant,
+    key: &KeyName,
+    found: &Found,
+) -> Result<bool, Refusal> {
     let is_revoked = local.store.revoke(key).await?;
+    directory::strike_key(&*local.store, &tenant.id, key.id()).await;
     if let Some(first) = KeyName::stored(&found.account) {
         local.store.revoke(&first).await?;
     }

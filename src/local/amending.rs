@@ -1,6 +1,6 @@
 //! Changes of accounts below `/admin/keys/{key}` and `/admin/users/{user}`: move, suspend, roll.
 
-use super::accounts::{self, MAX_KEY_LIFETIME, about, checked_tokens};
+use super::accounts::{self, about, checked_tokens, is_key_life};
 use super::admin::{self, Actor, Right};
 use super::answer::{self, Answer, Refusal, json};
 use super::audit::{ChangeNote, audited};
@@ -8,11 +8,12 @@ use super::{Local, Request, keys, named};
 use crate::api;
 use crate::rules::account::{Credit, Credited};
 use crate::rules::amount::{Millis, Tokens};
+use crate::rules::date::rfc3339;
 use crate::rules::entry::{ANONYMOUS, Amend};
 use crate::rules::issued_key::KeyId;
 use crate::store::directory;
 use crate::store::listed::{List, Listed};
-use crate::store::name::{AccountName, KeyName};
+use crate::store::name::KeyName;
 use crate::store::tenants::Tenant;
 use crate::store::{Found, Led};
 use serde_json::json;
@@ -96,7 +97,7 @@ fn checked(
     let life = call.expires_in_seconds;
     let life = life.map(|life| life.map(Millis::from_secs));
     if let Some(Some(life)) = life
-        && (life == Millis(0) || life > MAX_KEY_LIFETIME)
+        && !is_key_life(life)
     {
         let rule = "expiresInSeconds must be from 1 to ten years, or null";
         return Err(Refusal::Bad(rule.to_owned()));
@@ -297,8 +298,13 @@ async fn roll_own(
     };
     let new = KeyName::generate(prefix);
     let name = store.key_names().of(&new);
-    let text = lead(tenant, &found.account);
-    let entry = Listed::key(name.clone(), &dated(tenant));
+    let text = json!({
+        "createdAt": rfc3339(accounts::now()),
+        "tenantId": tenant.id.as_str(),
+        "account": found.account.as_str(),
+    })
+    .to_string();
+    let entry = Listed::key(name.clone(), &text);
     store.enter(&tenant.id, List::Keys, &[entry]).await?;
     if store.lead(&name, &text, None).await? != Led::Done {
         return Err(Refusal::Conflict(
@@ -319,19 +325,4 @@ async fn roll_own(
     directory::strike_key(store, &tenant.id, old.id()).await;
     local.revocations.announce(&[old.id()]).await?;
     Ok(new)
-}
-
-/// Returns what stands under a key that leads to an account which is no person's.
-fn lead(tenant: &Tenant, account: &AccountName) -> String {
-    json!({
-        "createdAt": crate::rules::date::rfc3339(accounts::now()),
-        "tenantId": tenant.id.as_str(),
-        "account": account.as_str(),
-    })
-    .to_string()
-}
-
-fn dated(tenant: &Tenant) -> String {
-    let now = crate::rules::date::rfc3339(accounts::now());
-    json!({"createdAt": now, "tenantId": tenant.id.as_str()}).to_string()
 }

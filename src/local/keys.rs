@@ -1,6 +1,6 @@
 //! A person's own keys below `/auth/keys`: listed, made, rolled, revoked, with a key that may manage its account.
 
-use super::accounts::{MAX_KEY_LIFETIME, checked_tokens};
+use super::accounts::{checked_tokens, is_key_life};
 use super::answer::{self, Answer, Refusal, json};
 use super::people::{self, KeyBounds, Opening};
 use super::{Local, Request, caller};
@@ -18,7 +18,7 @@ use crate::tables::duration;
 pub(super) fn life(text: Option<&str>) -> Result<Option<Millis>, Refusal> {
     let Some(text) = text else { return Ok(None) };
     let life = duration(text).map(Millis::from);
-    let life = life.filter(|life| *life > Millis(0) && *life <= MAX_KEY_LIFETIME);
+    let life = life.filter(|life| is_key_life(*life));
     let wrong =
         || Refusal::Bad("ttl must be a time such as 15m or 30d, ten years at most".to_owned());
     life.map(Some).ok_or_else(wrong)

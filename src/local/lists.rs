@@ -79,17 +79,19 @@ async fn read(
 
 fn is_wanted(query: &ListQuery, found: &Found) -> bool {
     let of_group = |group: &String| found.standing.group == *group;
-    let of_user = |user: &String| member(found, "userId") == Some(Value::from(user.as_str()));
+    let of_user = |user: &String| user_and_creation(found).0 == Some(Value::from(user.as_str()));
     let is_so = |suspended: bool| is_suspended(&found.record) == suspended;
     query.group.as_ref().is_none_or(of_group)
         && query.user_id.as_ref().is_none_or(of_user)
         && query.suspended.is_none_or(is_so)
 }
 
-/// Returns a member of an account's record.
-fn member(found: &Found, name: &str) -> Option<Value> {
-    let mut record: Value = serde_json::from_str(&found.record).ok()?;
-    record.get_mut(name).map(Value::take)
+/// Returns the user and the creation that an account's record names.
+fn user_and_creation(found: &Found) -> (Option<Value>, Option<String>) {
+    let mut record: Value = serde_json::from_str(&found.record).unwrap_or_default();
+    let created = record["createdAt"].as_str().map(str::to_owned);
+    let user = record.get_mut("userId").map(Value::take);
+    (user, created)
 }
 
 fn key(entry: &Listed, found: &Found) -> api::AdminKey {
@@ -98,7 +100,7 @@ fn key(entry: &Listed, found: &Found) -> api::AdminKey {
         id: entry.place.id.to_string(),
         account: found.label(),
         group: found.standing.group.clone(),
-        user_id: member(found, "userId"),
+        user_id: user_and_creation(found).0,
         tokens_left: found.look.left,
         tokens_free: found.look.free,
         created_at: (created > Millis(0)).then(|| rfc3339(created)),
@@ -109,16 +111,16 @@ fn key(entry: &Listed, found: &Found) -> api::AdminKey {
 
 /// Returns a person as lists show them.
 pub(super) fn user(found: &Found) -> api::AdminUser {
-    let created = member(found, "createdAt");
+    let (user_id, created_at) = user_and_creation(found);
     api::AdminUser {
         id: found.label(),
         account: found.account.part().to_owned(),
-        user_id: member(found, "userId"),
+        user_id,
         group: found.standing.group.clone(),
         tokens_left: found.look.left,
         tokens_free: found.look.free,
         overrun: found.look.overrun,
-        created_at: created.and_then(|at| at.as_str().map(str::to_owned)),
+        created_at,
         suspended: is_suspended(&found.record),
     }
 }

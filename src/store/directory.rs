@@ -261,10 +261,7 @@ pub(super) async fn entry_of(
     let Some(text) = store.stored_text(&name).await? else {
         return Ok(None);
     };
-    let tenant_of = |text: &str| {
-        let dated: Option<Dated> = serde_json::from_str(text).ok();
-        dated.and_then(|dated| TenantId::parse(&dated.tenant_id?))
-    };
+    let tenant_of = |text: &str| Dated::parse(text).tenant();
     let (list, target) = (List::of(&name), record::target(&text));
     let (tenant, entry) = match (list, target) {
         (List::Users, Target::Record) => (tenant_of(&text), Listed::user(name, &text)),

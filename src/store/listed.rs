@@ -4,6 +4,7 @@ use super::name::{AccountName, KeyName};
 use crate::rules::amount::Millis;
 use crate::rules::date;
 use crate::rules::issued_key::KeyId;
+use crate::rules::tenant::TenantId;
 use serde::Deserialize;
 
 /// Kind of a list.
@@ -43,22 +44,38 @@ pub struct Listed {
 }
 
 /// Members of a stored text that say where it is listed.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub(super) struct Dated {
-    #[serde(default)]
-    pub created_at: Option<String>,
-    #[serde(default)]
-    pub tenant_id: Option<String>,
-    #[serde(default)]
-    pub label: Option<String>,
+    created_at: Option<String>,
+    tenant_id: Option<String>,
+    label: Option<String>,
+}
+
+impl Dated {
+    /// Parses a stored text; one that is no such object says nothing.
+    pub(super) fn parse(text: &str) -> Dated {
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    pub(super) fn tenant(&self) -> Option<TenantId> {
+        TenantId::parse(self.tenant_id.as_deref()?)
+    }
+
+    /// Returns when what is stored was created; zero where it does not say.
+    fn created(&self) -> Millis {
+        let at = self.created_at.as_deref();
+        // Other programs may write it without milliseconds, or in another zone.
+        let at = at.and_then(|text| date::parse(text).or_else(|| date::start_of_day(text)));
+        at.unwrap_or_default()
+    }
 }
 
 impl Listed {
     /// Returns the entry of a key. `text`: what is stored under its name.
     pub fn key(name: AccountName, text: &str) -> Listed {
         let id = KeyId::of_name(name.as_str());
-        let created = created(text);
+        let created = Dated::parse(text).created();
         Listed {
             place: ListPlace { created, id },
             name,
@@ -67,24 +84,13 @@ impl Listed {
 
     /// Returns the entry of an account, by its record.
     pub fn user(name: AccountName, record: &str) -> Listed {
-        let dated: Option<Dated> = serde_json::from_str(record).ok();
-        let label = dated.and_then(|dated| KeyId::parse(&dated.label?));
+        let dated = Dated::parse(record);
+        let label = dated.label.as_deref().and_then(KeyId::parse);
         let id = label.unwrap_or_else(|| KeyId::of_name(name.as_str()));
-        let created = created(record);
+        let created = dated.created();
         Listed {
             place: ListPlace { created, id },
             name,
         }
     }
-}
-
-/// Returns when what is stored was created; zero where it does not say.
-fn created(text: &str) -> Millis {
-    let dated: Option<Dated> = serde_json::from_str(text).ok();
-    let at = dated.and_then(|dated| {
-        let text = dated.created_at?;
-        // Other programs may write it without milliseconds, or in another zone.
-        date::parse(&text).or_else(|| date::start_of_day(&text))
-    });
-    at.unwrap_or_default()
 }

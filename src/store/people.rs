@@ -3,6 +3,7 @@
 //! The account is written first, then what leads to it. A crash in between leaves a key in a list that nobody was
 //! given. A key ends in the account's list, in one step; what led from it is swept up afterwards.
 
+use super::directory;
 use super::listed::{List, ListPlace, Listed};
 use super::name::{AccountName, KeyName};
 use super::{Joining, Led, Outcome, Store, StoreError};
@@ -127,9 +128,8 @@ async fn sweep(store: &dyn Store, tenant: &TenantId, ended: &[IssuedKey]) {
         if let Some(name) = AccountName::parse(&key.entry) {
             // Ignored: the account no longer lists the key.
             let _ = store.unlead(&name).await;
-            // Ignored: whoever meets the entry strikes it.
-            let entry = entry_of_key(name, key);
-            let _ = store.strike(tenant, List::Keys, &[entry]).await;
+            // By its ID: the account has the store's time of the key, the entry this machine's.
+            directory::strike_key(store, tenant, key.id()).await;
         }
     }
 }

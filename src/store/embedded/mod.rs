@@ -33,7 +33,8 @@ use crate::rules::account::{
 };
 use crate::rules::amount::{Millis, Tokens};
 use crate::rules::date::rfc3339;
-use crate::rules::entry::{self, Amend, Caller, EntryAdmission, Groups};
+use crate::rules::entry::{self, Amend, Caller, EntryAdmission, Groups, Standing};
+use crate::rules::issued_key::KeyId;
 use crate::rules::lru::Item;
 use crate::rules::posting::Statement;
 use crate::rules::record::{self, Damage, Target};
@@ -266,6 +267,41 @@ impl Embedded {
         Ok(stored.map(|stored| (account, stored)))
     }
 
+    /// Returns an account as it stands. `spent_by`: the key whose spending is asked for.
+    fn found(
+        &self,
+        account: AccountName,
+        stored: &Stored,
+        groups: &Groups,
+        spent_by: Option<KeyId>,
+        standing: impl FnOnce(&entry::Entry, Millis) -> Result<Option<Standing>, Damage>,
+    ) -> Outcome<Option<Found>> {
+        let now = self.keeping.clock.now();
+        let damaged = |damage| StoreError::damaged(&account, damage);
+        let entry = entry_of(&account, stored);
+        let Some(standing) = standing(&entry, now).map_err(damaged)? else {
+            return Ok(None);
+        };
+        let limits = groups.limits(&standing.group);
+        let look = entry
+            .look(now, self.keeping.orphans, limits)
+            .map_err(damaged)?;
+        let expires = match &standing.issued {
+            Some(issued) => issued.expires,
+            None => stored.expires,
+        };
+        let spent = spent_by.map(|key| entry.books.spent_by(key));
+        Ok(Some(Found {
+            account,
+            standing,
+            look,
+            carry: entry.books.pending_carry().cloned(),
+            spent: spent.unwrap_or_default(),
+            life: expires.map(|expires| expires.minus(now)),
+            record: entry.record,
+        }))
+    }
+
     /// Writes a ticket, unless one of that name is there.
     fn place_ticket(&self, ticket: &TicketName, text: &str, life: Millis) -> Outcome<(bool, u64)> {
         let now = self.keeping.clock.now();
@@ -378,30 +414,10 @@ impl Ledger for Embedded {
         let Some((account, stored)) = self.resolve(key)? else {
             return Ok(None);
         };
-        let now = self.keeping.clock.now();
-        let damaged = |damage| StoreError::damaged(&account, damage);
-        let entry = entry_of(&account, &stored);
-        let standing = entry.standing(now, tenant.as_str(), key.as_str());
-        let Some(standing) = standing.map_err(damaged)? else {
-            return Ok(None);
-        };
-        let limits = groups.limits(&standing.group);
-        let look = entry
-            .look(now, self.keeping.orphans, limits)
-            .map_err(damaged)?;
-        let expires = match &standing.issued {
-            Some(issued) => issued.expires,
-            None => stored.expires,
-        };
-        Ok(Some(Found {
-            account,
-            standing,
-            look,
-            carry: entry.books.pending_carry().cloned(),
-            spent: entry.books.spent_by(key.id()),
-            life: expires.map(|expires| expires.minus(now)),
-            record: entry.record,
-        }))
+        let spent_by = Some(key.id());
+        self.found(account, &stored, groups, spent_by, |entry, now| {
+            entry.standing(now, tenant.as_str(), key.as_str())
+        })
     }
 
     async fn find_account(
@@ -411,35 +427,16 @@ impl Ledger for Embedded {
         groups: &Groups,
     ) -> Outcome<Option<Found>> {
         let now = self.keeping.clock.now();
-        let moved = self.moved(account)?;
-        let account = moved.as_ref().unwrap_or(account);
+        let account = self.moved(account)?.unwrap_or_else(|| account.clone());
         let stored = self.disk.read(account.as_str())?;
         let stored =
             stored.filter(|stored| is_account(stored, now) && name::is_record(&stored.text));
         let Some(stored) = stored else {
             return Ok(None);
         };
-        let damaged = |damage| StoreError::damaged(account, damage);
-        let entry = entry_of(account, &stored);
-        let Some(standing) = entry
-            .standing_of_account(tenant.as_str())
-            .map_err(damaged)?
-        else {
-            return Ok(None);
-        };
-        let limits = groups.limits(&standing.group);
-        let look = entry
-            .look(now, self.keeping.orphans, limits)
-            .map_err(damaged)?;
-        Ok(Some(Found {
-            account: account.clone(),
-            standing,
-            look,
-            carry: entry.books.pending_carry().cloned(),
-            spent: Tokens::ZERO,
-            life: stored.expires.map(|expires| expires.minus(now)),
-            record: entry.record,
-        }))
+        self.found(account, &stored, groups, None, |entry, _| {
+            entry.standing_of_account(tenant.as_str())
+        })
     }
 
     async fn claims(&self, account: &AccountName) -> Outcome<Vec<Claim>> {
